@@ -1,0 +1,126 @@
+//! Whose shell it is, and what the programs it starts find around them.
+
+use std::env;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Result, bail};
+use nix::sys::stat::Mode;
+use nix::unistd::{AccessFlags, User, access, getuid};
+
+/// For a system whose init gave us no path at all.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The user that the daemon runs as.
+#[derive(Clone, Debug)]
+pub(crate) struct Account {
+    user: String,
+    home: PathBuf,
+    shell: PathBuf,
+    umask: Mode,
+}
+
+impl Account {
+    /// Looks the user up; `shell` replaces the login shell.
+    pub(crate) fn of_this_user(shell: Option<&Path>) -> Result<Self> {
+        // A guest may well have no user database: then it is root's with /bin/sh.
+        let user = User::from_uid(getuid()).ok().flatten();
+        let (name, home, login) = match user {
+            Some(user) => (user.name, user.dir, user.shell),
+            None => ("root".to_owned(), "/".into(), PathBuf::new()),
+        };
+        let shell = match shell {
+            Some(asked) if access(asked, AccessFlags::X_OK).is_ok() => std::path::absolute(asked)?,
+            Some(asked) => bail!(
+                "--shell {}: not a program that can be run; give another path",
+                asked.display()
+            ),
+            None if access(&login, AccessFlags::X_OK).is_ok() => login,
+            None => "/bin/sh".into(),
+        };
+        Ok(Self {
+            user: name,
+            home,
+            shell,
+            umask: current_umask(),
+        })
+    }
+
+    /// The login shell, with the `-` in front of its name that makes it read the profile.
+    pub(crate) fn login_shell(&self) -> Command {
+        let mut command = Command::new(&self.shell);
+        let name = self.shell.file_name().unwrap_or_default();
+        let mut login_name = std::ffi::OsString::from("-");
+        login_name.push(name);
+        command.arg0(login_name);
+        command
+    }
+
+    /// Gives `command` the user's environment and, with `enter` run in the new
+    /// process first, the file mode mask that the daemon itself gave up.
+    pub(crate) fn prepare<F>(&self, command: &mut Command, enter: F)
+    where
+        F: Fn() -> io::Result<()> + Send + Sync + 'static,
+    {
+        command
+            .env("USER", &self.user)
+            .env("LOGNAME", &self.user)
+            .env("HOME", &self.home)
+            .env("SHELL", &self.shell)
+            .env(
+                "TERM",
+                env::var_os("TERM").unwrap_or_else(|| "xterm-256color".into()),
+            )
+            .env(
+                "PATH",
+                env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into()),
+            )
+            .current_dir(if self.home.is_dir() {
+                &self.home
+            } else {
+                Path::new("/")
+            });
+        let umask = self.umask;
+        // SAFETY: between fork and exec the closure makes plain system calls
+        // only: it neither allocates nor takes a lock.
+        unsafe {
+            command.pre_exec(move || {
+                nix::sys::stat::umask(umask);
+                enter()
+            })
+        };
+    }
+}
+
+/// The mask can only be read by setting it; no thread is there yet to see the gap.
+fn current_umask() -> Mode {
+    let mask = nix::sys::stat::umask(Mode::empty());
+    nix::sys::stat::umask(mask);
+    mask
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_shell_is_named_with_a_dash() {
+        let account = Account::of_this_user(Some(Path::new("/bin/sh"))).unwrap();
+        let mut command = account.login_shell();
+        let said = command.args(["-c", "echo $0"]).output().unwrap();
+        assert_eq!(said.stdout, b"-sh\n");
+    }
+
+    #[test]
+    fn a_shell_that_cannot_be_run_is_refused_in_one_line() {
+        let error = Account::of_this_user(Some(Path::new("/etc/passwd")))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("/etc/passwd") && !error.contains('\n'),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,158 @@
+//! Starting processes and burying them, orphans too.
+//!
+//! - **C1** Every process we start is waited for by the thread that started it, once.
+//! - **C2** As process 1 of a PID namespace the daemon also inherits other
+//!   programs' orphans; it waits for those, and never for one of C1.
+
+use std::collections::HashSet;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
+use nix::unistd::{Pid, getpid};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{PidfdFlags, pidfd_open};
+
+/// Orphans buried in one turn: bounds the command loop's work.
+const ORPHANS_A_TURN: usize = 64;
+
+/// The processes that the daemon started and has not waited for yet.
+#[derive(Default)]
+pub(crate) struct Children {
+    own: Mutex<HashSet<u32>>,
+}
+
+impl Children {
+    /// Starts `command`.
+    ///
+    /// # Errors
+    ///
+    /// What the system says; then no process is left behind.
+    pub(crate) fn start(self: &Arc<Self>, command: &mut Command) -> io::Result<OwnChild> {
+        // Held across the start: a child that ends at once must be known as our
+        // own before anyone looks for orphans (C2).
+        let mut own = self.lock();
+        let mut child = command.spawn()?;
+        let exit = match exit_descriptor(&child) {
+            Ok(exit) => exit,
+            Err(error) => {
+                child.kill()?;
+                child.wait()?;
+                return Err(error);
+            }
+        };
+        own.insert(child.id());
+        drop(own);
+        Ok(OwnChild {
+            child,
+            exit: Arc::new(exit),
+            children: Arc::clone(self),
+        })
+    }
+
+    /// As process 1, waits for orphans that have ended. Never waits for a running one.
+    pub(crate) fn bury_orphans(&self) {
+        if getpid() != Pid::from_raw(1) {
+            return;
+        }
+        let Ok(own) = self.own.try_lock() else { return };
+        let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        for _ in 0..ORPHANS_A_TURN {
+            let Some(pid) = waitid(Id::All, look).ok().and_then(|status| status.pid()) else {
+                return;
+            };
+            if own.contains(&pid.as_raw().cast_unsigned()) {
+                return; // its own thread is about to wait for it
+            }
+            let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<u32>> {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn exit_descriptor(child: &Child) -> io::Result<OwnedFd> {
+    let pid = rustix::process::Pid::from_child(child);
+    Ok(pidfd_open(pid, PidfdFlags::empty())?)
+}
+
+/// A process that we started.
+pub(crate) struct OwnChild {
+    child: Child,
+    exit: Arc<OwnedFd>,
+    children: Arc<Children>,
+}
+
+impl OwnChild {
+    /// Its number; also that of its session and group, as all we start lead their own.
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().cast_signed())
+    }
+
+    /// A descriptor that becomes readable when the process ends, and stays so.
+    pub(crate) fn exit(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.exit)
+    }
+
+    /// The ends of the pipes that `Stdio::piped` made.
+    pub(crate) fn take_pipes(&mut self) -> (Option<ChildStdout>, Option<ChildStderr>) {
+        (self.child.stdout.take(), self.child.stderr.take())
+    }
+
+    /// Waits until the process has ended, without burying it; false if `timeout` passed first.
+    pub(crate) fn ended_within(&self, timeout: Option<Duration>) -> bool {
+        is_readable(self.exit.as_fd(), timeout)
+    }
+
+    /// Waits for the process and buries it. From here on its number may be another's.
+    pub(crate) fn bury(mut self) -> io::Result<ExitStatus> {
+        let status = self.child.wait();
+        self.children.lock().remove(&self.child.id());
+        status
+    }
+}
+
+/// Waits until `descriptor` is readable; false if `timeout` passed first.
+pub(crate) fn is_readable(descriptor: BorrowedFd<'_>, timeout: Option<Duration>) -> bool {
+    let deadline = timeout.map(|timeout| std::time::Instant::now() + timeout);
+    loop {
+        let left =
+            deadline.map(|deadline| deadline.saturating_duration_since(std::time::Instant::now()));
+        let mut list = [PollFd::from_borrowed_fd(descriptor, PollFlags::IN)];
+        match poll(&mut list, left.map(timespec).as_ref()) {
+            Err(rustix::io::Errno::INTR) => {}
+            Ok(0) | Err(_) => return false,
+            Ok(_) => return true,
+        }
+    }
+}
+
+/// `duration` as the kernel takes it.
+pub(crate) fn timespec(duration: Duration) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: duration.subsec_nanos().into(),
+    }
+}
+
+/// What a shell would show as `$?`: the exit code, or 128 and the signal.
+pub(crate) fn shell_status(status: ExitStatus) -> i32 {
+    status
+        .code()
+        .or_else(|| status.signal().map(|signal| 128 + signal))
+        .unwrap_or(-1)
+}
+
+/// An error's text without the number that the standard library puts behind it.
+pub(crate) fn reason(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(number) => nix::errno::Errno::from_raw(number).desc().to_owned(),
+        None => error.to_string(),
+    }
+}

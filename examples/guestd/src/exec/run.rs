@@ -1,0 +1,98 @@
+//! One command's life, from its start to how it ended.
+
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use kmon_protocol::Ending;
+use nix::sys::signal::{Signal, killpg};
+
+use super::pipes::Pipes;
+use super::{Execs, Request};
+use crate::children::{OwnChild, reason};
+
+/// Time between asking a group to end and killing it.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// Runs a command, passing its output on, and says how it ended.
+pub(super) fn run(execs: &Execs, request: &Request) -> Ending {
+    match start(execs, request) {
+        Ok(child) => follow(execs, request, child),
+        Err(error) => {
+            let program = request.arguments.first().map(|program| program.display());
+            let program = program
+                .map(|program| program.to_string())
+                .unwrap_or_default();
+            Ending::NotStarted(format!("cannot start {program}: {}", reason(&error)))
+        }
+    }
+}
+
+fn start(execs: &Execs, request: &Request) -> io::Result<OwnChild> {
+    let (program, arguments) = request
+        .arguments
+        .split_first()
+        .ok_or(io::ErrorKind::InvalidInput)?;
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    execs
+        .account
+        .prepare(&mut command, || Ok(rustix::process::setsid().map(drop)?));
+    execs.children.start(&mut command)
+}
+
+fn follow(execs: &Execs, request: &Request, mut child: OwnChild) -> Ending {
+    execs.began(request.stream, child.pid());
+    let pipes = Pipes::of(&mut child);
+    thread::scope(|scope| {
+        let reader = thread::Builder::new().name(format!("pipes-{}", request.stream));
+        let started = reader.spawn_scoped(scope, || pipes.pass_on(&execs.outlet, request.stream));
+        if started.is_err() {
+            crate::log("cannot start a thread for a command's output: command killed");
+            execs.kill(request.stream);
+        }
+        await_end(execs, request, child)
+    })
+}
+
+/// Waits for the end, or makes it when the time is up.
+fn await_end(execs: &Execs, request: &Request, child: OwnChild) -> Ending {
+    let in_time = child.ended_within(request.timeout);
+    if !in_time {
+        let group = child.pid();
+        let _ = killpg(group, Signal::SIGTERM);
+        child.ended_within(Some(GRACE));
+        // Not buried yet, so the number is still this group's.
+        let _ = killpg(group, Signal::SIGKILL);
+    }
+    execs.forget_group(request.stream);
+    let status = child.bury();
+    if in_time {
+        ending(status)
+    } else {
+        Ending::TimedOut
+    }
+}
+
+fn ending(status: io::Result<ExitStatus>) -> Ending {
+    match status {
+        Ok(status) => match status.code() {
+            Some(code) => Ending::Exited(code),
+            None => Ending::Signalled(status.signal().unwrap_or_default()),
+        },
+        // Only a foreign wait could have taken the status away.
+        Err(error) => {
+            crate::log(format_args!(
+                "a command's exit status is lost: {}",
+                reason(&error)
+            ));
+            Ending::Exited(-1)
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The result ring, shared by all who print: who waits for space, who drops.
+//!
+//! - **O1** Output waits for space while KMON lives, that is while its heartbeat
+//!   has changed within [`STALLED_AFTER`]; otherwise it is dropped and counted.
+//!   So a slow KMON slows a program down, and a stalled one slows nothing.
+//! - **O2** Events that are not output are never dropped for want of space: they
+//!   queue, up to [`QUEUE_LIMIT`] that KMON itself would have to ask for.
+//! - **O3** The count of dropped bytes goes out before anything that follows the gap.
+//! - **O4** [`Outlet::post`] and [`Outlet::flush`] never wait: the command loop uses only these.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use kmon_protocol::Event;
+use kmon_protocol::link::{EventSender, LinkError};
+
+/// A KMON whose heartbeat has not changed for so long is taken for stalled.
+pub(crate) const STALLED_AFTER: Duration = Duration::from_secs(1);
+/// Events that wait for space at most.
+const QUEUE_LIMIT: usize = 1024;
+/// How long one thread waits for space before it lets another have its turn.
+const TURN: Duration = Duration::from_millis(2);
+/// Time for a thread that was woken to take its turn.
+const GIVE_WAY: Duration = Duration::from_micros(100);
+
+/// Sends events for any number of threads.
+pub(crate) struct Outlet {
+    link: Mutex<Link>,
+    queue: Mutex<VecDeque<Event<'static>>>,
+    /// Threads that want `link` now.
+    contenders: AtomicUsize,
+    dropped: AtomicU64,
+    /// Dropped bytes that KMON has been told of; stored under `link`.
+    reported: AtomicU64,
+    peer: Mutex<Peer>,
+}
+
+struct Link {
+    sender: EventSender<'static>,
+    /// Nothing is sent any more.
+    broken: bool,
+    /// Why, until someone asks.
+    failure: Option<LinkError>,
+}
+
+struct Peer {
+    beat: u32,
+    changed: Instant,
+}
+
+/// What became of an attempt to send.
+#[derive(PartialEq, Eq)]
+enum Attempt {
+    Sent,
+    Full,
+    Broken,
+}
+
+impl Outlet {
+    pub(crate) fn new(sender: EventSender<'static>, peer_beat: u32) -> Self {
+        Self {
+            link: Mutex::new(Link {
+                sender,
+                broken: false,
+                failure: None,
+            }),
+            queue: Mutex::default(),
+            contenders: AtomicUsize::new(0),
+            dropped: AtomicU64::new(0),
+            reported: AtomicU64::new(0),
+            peer: Mutex::new(Peer {
+                beat: peer_beat,
+                changed: Instant::now(),
+            }),
+        }
+    }
+
+    /// Sends output of `len` bytes, waiting or dropping it as O1 says.
+    pub(crate) fn output(&self, event: &Event<'_>, len: usize) {
+        loop {
+            let mut link = self.lock();
+            match self.attempt(&mut link, event) {
+                Attempt::Full if self.peer_stalled() => {
+                    self.dropped.fetch_add(len as u64, Ordering::Relaxed);
+                    break;
+                }
+                Attempt::Full => link.sender.wait_for_space(TURN),
+                Attempt::Sent | Attempt::Broken => break,
+            }
+            drop(link);
+            // The lock is not fair: without a pause we would take it again
+            // before the thread that the release woke has run.
+            if self.contenders.load(Ordering::Relaxed) > 0 {
+                thread::sleep(GIVE_WAY);
+            }
+        }
+        // Whoever posted while we held the lock could not send.
+        self.flush();
+    }
+
+    /// Sends an event that is not output, now or when there is space.
+    pub(crate) fn post(&self, event: Event<'static>) {
+        let mut queue = guard(&self.queue);
+        if queue.len() < QUEUE_LIMIT {
+            queue.push_back(event);
+        }
+        drop(queue);
+        self.flush();
+    }
+
+    /// Sends what waits, as far as there is space; true if nothing is left.
+    pub(crate) fn flush(&self) -> bool {
+        while self.owes() {
+            let mut link = match self.link.try_lock() {
+                Ok(link) => link,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                // Whoever has it flushes after giving it back.
+                Err(TryLockError::WouldBlock) => return false,
+            };
+            if self.send_waiting(&mut link) != Attempt::Sent {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Notes KMON's heartbeat.
+    pub(crate) fn saw_peer(&self, beat: u32) {
+        let mut peer = guard(&self.peer);
+        if peer.beat != beat {
+            *peer = Peer {
+                beat,
+                changed: Instant::now(),
+            };
+        }
+    }
+
+    /// Whether KMON's heartbeat stands still.
+    pub(crate) fn peer_stalled(&self) -> bool {
+        guard(&self.peer).changed.elapsed() >= STALLED_AFTER
+    }
+
+    /// Bytes of output dropped so far.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Why nothing can be sent any more, said once.
+    pub(crate) fn take_failure(&self) -> Option<LinkError> {
+        self.link.try_lock().ok()?.failure.take()
+    }
+
+    fn owes(&self) -> bool {
+        self.dropped() > self.reported.load(Ordering::Relaxed) || !guard(&self.queue).is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Link> {
+        self.contenders.fetch_add(1, Ordering::Relaxed);
+        let link = guard(&self.link);
+        self.contenders.fetch_sub(1, Ordering::Relaxed);
+        link
+    }
+
+    fn attempt(&self, link: &mut Link, event: &Event<'_>) -> Attempt {
+        match self.send_waiting(link) {
+            Attempt::Sent => link.send(event),
+            other => other,
+        }
+    }
+
+    /// The count first (O3), then the queue in its order.
+    fn send_waiting(&self, link: &mut Link) -> Attempt {
+        let dropped = self.dropped();
+        if dropped > self.reported.load(Ordering::Relaxed) {
+            match link.send(&Event::Dropped { bytes: dropped }) {
+                Attempt::Sent => self.reported.store(dropped, Ordering::Relaxed),
+                other => return other,
+            }
+        }
+        let mut queue = guard(&self.queue);
+        while let Some(event) = queue.front() {
+            match link.send(event) {
+                Attempt::Sent => queue.pop_front(),
+                other => return other,
+            };
+        }
+        Attempt::Sent
+    }
+}
+
+impl Link {
+    fn send(&mut self, event: &Event<'_>) -> Attempt {
+        if self.broken {
+            return Attempt::Broken;
+        }
+        match self.sender.send(event) {
+            Ok(true) => Attempt::Sent,
+            Ok(false) => Attempt::Full,
+            Err(error) => {
+                self.broken = true;
+                self.failure = Some(error);
+                Attempt::Broken
+            }
+        }
+    }
+}
+
+fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

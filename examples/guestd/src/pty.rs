@@ -1,0 +1,103 @@
+//! One pseudo-terminal.
+//!
+//! The daemon keeps the terminal's own side open too, for asking how much input
+//! its programs have left unread. So end of file never comes on the master, and
+//! nothing here relies on it: a background job could hold it back just as long.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::unistd::Pid;
+use rustix::io::{ioctl_fionbio, ioctl_fionread};
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
+use rustix::termios::{
+    InputModes, OptionalActions, Winsize, tcgetattr, tcgetpgrp, tcsetattr, tcsetwinsize,
+};
+
+/// Rows and columns of a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size {
+    pub(crate) rows: u16,
+    pub(crate) columns: u16,
+}
+
+impl Default for Size {
+    fn default() -> Self {
+        Self {
+            rows: 24,
+            columns: 80,
+        }
+    }
+}
+
+/// Both sides of a pseudo-terminal; neither is inherited by a new program.
+#[derive(Debug)]
+pub(crate) struct Pty {
+    master: OwnedFd,
+    terminal: OwnedFd,
+}
+
+impl Pty {
+    /// Makes a terminal of this size.
+    pub(crate) fn open(size: Size) -> io::Result<Self> {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let master = openpt(flags)?;
+        unlockpt(&master)?;
+        // By descriptor, not by name: /dev/pts may be another namespace's.
+        let terminal = ioctl_tiocgptpeer(&master, flags)?;
+        ioctl_fionbio(&master, true)?;
+        let mut modes = tcgetattr(&terminal)?;
+        modes.input_modes |= InputModes::IUTF8; // erase whole characters
+        tcsetattr(&terminal, OptionalActions::Now, &modes)?;
+        let pty = Self { master, terminal };
+        pty.resize(size)?;
+        Ok(pty)
+    }
+
+    /// Sets the size; the kernel sends SIGWINCH to the foreground if it changed.
+    pub(crate) fn resize(&self, size: Size) -> io::Result<()> {
+        let size = Winsize {
+            ws_row: size.rows,
+            ws_col: size.columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        Ok(tcsetwinsize(&self.master, size)?)
+    }
+
+    /// The side for a program's standard input, output and error.
+    pub(crate) fn terminal(&self) -> io::Result<OwnedFd> {
+        self.terminal.try_clone()
+    }
+
+    /// For polling.
+    pub(crate) fn master(&self) -> BorrowedFd<'_> {
+        self.master.as_fd()
+    }
+
+    /// Reads what programs printed. Never waits.
+    pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(rustix::io::read(&self.master, buffer)?)
+    }
+
+    /// Types `bytes`, as many as the terminal takes. Never waits.
+    pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(rustix::io::write(&self.master, bytes)?)
+    }
+
+    /// The process group that gets `^C`.
+    pub(crate) fn foreground(&self) -> Option<Pid> {
+        let group = tcgetpgrp(&self.master).ok()?;
+        Some(Pid::from_raw(group.as_raw_nonzero().get()))
+    }
+
+    /// Whether programs have left typed input unread.
+    pub(crate) fn has_unread_input(&self) -> bool {
+        ioctl_fionread(&self.terminal).is_ok_and(|bytes| bytes > 0)
+    }
+
+    /// Whether there is output to read.
+    pub(crate) fn has_output(&self) -> bool {
+        crate::children::is_readable(self.master(), Some(std::time::Duration::ZERO))
+    }
+}

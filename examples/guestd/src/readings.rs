@@ -1,0 +1,126 @@
+//! Statistics from `/proc`, published at a steady pace.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use kmon_protocol::Stats;
+use kmon_protocol::link::StatsWriter;
+use kmon_protocol::stats::{CpuTime, Interface};
+use nix::sys::utsname::uname;
+use procfs::{Current, CurrentSI, KernelStats, LoadAverage, Meminfo, Uptime};
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::outlet::Outlet;
+
+/// Publishes a reading now and then every `period`, for as long as the process lives.
+pub(crate) fn publish(writer: &mut StatsWriter<'_>, period: Duration, outlet: &Outlet) {
+    let mut next = Instant::now();
+    loop {
+        writer.publish(&read(outlet.dropped()));
+        // By the clock and not by a pause, so that readings do not drift; after a
+        // long sleep of the machine, no burst to catch up.
+        next = (next + period).max(Instant::now());
+        thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+}
+
+/// One reading. What the kernel does not tell stays zero.
+fn read(dropped_bytes: u64) -> Stats {
+    let mut stats = Stats {
+        taken_ns: monotonic_ns(),
+        dropped_bytes,
+        ..Stats::default()
+    };
+    if let Ok(uptime) = Uptime::current() {
+        stats.uptime_ms = uptime.uptime_duration().as_millis() as u64;
+    }
+    if let Ok(load) = LoadAverage::current() {
+        stats.load = [load.one, load.five, load.fifteen].map(|load| (load * 100.0).round() as u32);
+    }
+    if let Ok(memory) = Meminfo::current() {
+        stats.memory_total_kb = memory.mem_total / 1024;
+        stats.memory_free_kb = memory.mem_free / 1024;
+        // Before Linux 3.14 there is no estimate; free memory is the safe one.
+        stats.memory_available_kb = memory.mem_available.unwrap_or(memory.mem_free) / 1024;
+    }
+    if let Ok(kernel) = KernelStats::current() {
+        stats.cpu = cpu_time(&kernel.total);
+        stats.cpus = kernel
+            .cpu_time
+            .iter()
+            .take(Stats::MAX_CPUS)
+            .map(cpu_time)
+            .collect();
+    }
+    if let Ok(name) = uname() {
+        stats.hostname = name.nodename().to_string_lossy().into_owned();
+        stats.kernel = name.release().to_string_lossy().into_owned();
+    }
+    stats.interfaces = interfaces();
+    stats
+}
+
+/// Guest time is left out of the sum: the kernel counts it in `user` and `nice` already.
+fn cpu_time(ticks: &procfs::CpuTime) -> CpuTime {
+    let waiting = ticks.idle + ticks.iowait.unwrap_or(0);
+    let busy = ticks.user
+        + ticks.nice
+        + ticks.system
+        + [ticks.irq, ticks.softirq, ticks.steal]
+            .into_iter()
+            .flatten()
+            .sum::<u64>();
+    CpuTime {
+        busy,
+        total: busy + waiting,
+    }
+}
+
+/// By name, so that they keep their places from one reading to the next.
+fn interfaces() -> Vec<Interface> {
+    let status = procfs::net::dev_status().unwrap_or_default();
+    let mut interfaces: Vec<_> = status
+        .into_values()
+        .map(|status| Interface {
+            name: status.name,
+            rx_bytes: status.recv_bytes,
+            rx_packets: status.recv_packets,
+            tx_bytes: status.sent_bytes,
+            tx_packets: status.sent_packets,
+        })
+        .collect();
+    interfaces.sort_by(|a, b| a.name.cmp(&b.name));
+    interfaces.truncate(Stats::MAX_INTERFACES);
+    interfaces
+}
+
+fn monotonic_ns() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reading_has_what_this_machine_tells() {
+        let stats = read(7);
+        assert_eq!(stats.dropped_bytes, 7);
+        assert!(stats.taken_ns > 0 && stats.uptime_ms > 0, "{stats:?}");
+        assert!(
+            stats.memory_total_kb >= stats.memory_available_kb,
+            "{stats:?}"
+        );
+        assert!(
+            !stats.cpus.is_empty() && !stats.hostname.is_empty() && !stats.kernel.is_empty(),
+            "{stats:?}"
+        );
+    }
+
+    #[test]
+    fn time_waiting_for_a_disk_is_not_busy() {
+        let (first, second) = (read(0), read(0));
+        assert!(second.cpu.total >= first.cpu.total && second.cpu.busy <= second.cpu.total);
+    }
+}

@@ -1,0 +1,190 @@
+//! The command loop: takes KMON's commands, beats, and never waits for anything else.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use kmon_protocol::link::CommandReceiver;
+use kmon_protocol::{Command, DaemonLink, Event};
+use shmem_core::Window;
+
+use crate::account::Account;
+use crate::children::Children;
+use crate::cli::Args;
+use crate::console::Console;
+use crate::exec::{Execs, Request};
+use crate::outlet::Outlet;
+use crate::pty::Size;
+use crate::readings;
+use crate::signals::StopSignals;
+use crate::typist::Typist;
+
+/// Version of the messages, said in `Hello`.
+const PROTOCOL_VERSION: u16 = 1;
+/// Time between two heartbeats at most.
+const BEAT: Duration = Duration::from_millis(100);
+/// The same while input or events wait for space somewhere.
+const SOON: Duration = Duration::from_millis(5);
+/// Time that KMON has to take the last events.
+const FAREWELL: Duration = Duration::from_millis(500);
+/// Statistics are not read more often than this, whatever KMON says.
+const SHORTEST_PERIOD: Duration = Duration::from_millis(100);
+
+/// The daemon, attached and with all its threads.
+pub(crate) struct Service {
+    commands: CommandReceiver<'static>,
+    stop: StopSignals,
+    outlet: Arc<Outlet>,
+    children: Arc<Children>,
+    console: Arc<Console>,
+    typist: Typist,
+    execs: Arc<Execs>,
+    halted: bool,
+    _pid_file: Option<PidFile>,
+}
+
+impl Service {
+    /// Attaches to KMON and starts the shell and the statistics.
+    pub(crate) fn start(args: &Args, memory: Window<'static>, account: Account) -> Result<Self> {
+        // Before the first thread: all of them are to inherit the mask.
+        let stop = StopSignals::take().context("cannot take the stop signals over")?;
+        let link = DaemonLink::attach(memory, args.region.place.waiting());
+        let link = link.with_context(|| format!("cannot attach to region {}", args.region))?;
+        let told = Duration::from_millis(link.settings().period_ms.into()).max(SHORTEST_PERIOD);
+        let period = args.period.unwrap_or(told);
+        let pid_file = args.pid_file.as_deref().map(PidFile::write).transpose()?;
+        let (sender, commands, mut stats) = link.split();
+
+        let outlet = Arc::new(Outlet::new(sender, commands.peer_beat()));
+        let children = Arc::new(Children::default());
+        let console = Arc::new(Console::new(
+            account.clone(),
+            Arc::clone(&children),
+            Arc::clone(&outlet),
+        ));
+        let execs = Arc::new(Execs::new(
+            account,
+            Arc::clone(&children),
+            Arc::clone(&outlet),
+        ));
+        outlet.post(Event::Hello {
+            version: PROTOCOL_VERSION,
+        });
+        let for_stats = Arc::clone(&outlet);
+        start_thread("statistics", move || {
+            readings::publish(&mut stats, period, &for_stats)
+        })?;
+        let for_shell = Arc::clone(&console);
+        start_thread("console", move || for_shell.run())?;
+        let typist = Typist::new(Arc::clone(&console));
+        Ok(Self {
+            commands,
+            stop,
+            outlet,
+            children,
+            console,
+            typist,
+            execs,
+            halted: false,
+            _pid_file: pid_file,
+        })
+    }
+
+    /// Serves KMON until it halts the instance or a signal comes.
+    ///
+    /// # Errors
+    ///
+    /// KMON broke the protocol; the shell and the commands are ended all the same.
+    pub(crate) fn run(mut self) -> Result<()> {
+        let served = self.serve();
+        self.execs.kill_all();
+        self.console.hang_up();
+        self.say_goodbye();
+        served
+    }
+
+    fn serve(&mut self) -> Result<()> {
+        while !self.halted && !self.stop.asked() {
+            let caught_up = self.outlet.flush() && !self.typist.is_waiting();
+            self.take_commands(if caught_up { BEAT } else { SOON })?;
+            self.commands.beat();
+            self.outlet.saw_peer(self.commands.peer_beat());
+            self.typist.flush();
+            self.children.bury_orphans();
+            if let Some(error) = self.outlet.take_failure() {
+                bail!("KMON broke the result ring: {error}");
+            }
+        }
+        Ok(())
+    }
+
+    fn take_commands(&mut self, timeout: Duration) -> Result<()> {
+        let Self {
+            commands,
+            outlet,
+            console,
+            typist,
+            execs,
+            halted,
+            ..
+        } = self;
+        let taken = commands.receive(timeout, |command| match command {
+            _ if *halted => {}
+            Command::Input(bytes) => typist.enter(bytes),
+            Command::Resize { rows, columns } => console.resize(Size { rows, columns }),
+            Command::Exec {
+                stream,
+                timeout_ms,
+                arguments,
+            } => {
+                execs.start(Request::new(stream, timeout_ms, &arguments));
+            }
+            Command::Kill { stream } => execs.kill(stream),
+            Command::QueryIdle { stream } => {
+                let idle = typist.is_settled() && console.is_idle();
+                outlet.post(Event::Idle { stream, idle });
+            }
+            Command::Halt => *halted = true,
+        });
+        taken.map(drop).context("KMON broke the command ring")
+    }
+
+    /// Gives the last events time to leave, as long as KMON takes any.
+    fn say_goodbye(&mut self) {
+        self.outlet.post(Event::Goodbye);
+        let deadline = Instant::now() + FAREWELL;
+        while !self.outlet.flush() && !self.outlet.peer_stalled() && Instant::now() < deadline {
+            thread::sleep(SOON);
+            self.commands.beat();
+            self.outlet.saw_peer(self.commands.peer_beat());
+        }
+    }
+}
+
+fn start_thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
+    let thread = thread::Builder::new().name(name.to_owned()).spawn(work);
+    thread
+        .map(drop)
+        .with_context(|| format!("cannot start the thread {name}"))
+}
+
+/// A file with our process number in it, removed when the daemon ends.
+struct PidFile(PathBuf);
+
+impl PidFile {
+    fn write(path: &Path) -> Result<Self> {
+        let number = format!("{}\n", std::process::id());
+        fs::write(path, number)
+            .with_context(|| format!("cannot write the pid file {}", path.display()))?;
+        Ok(Self(path.to_owned()))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}

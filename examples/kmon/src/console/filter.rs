@@ -1,0 +1,339 @@
+//! Finds the escape key and `kmexitconsole` in what an operator types.
+//!
+//! - **F1** Every byte typed comes out exactly once: sent to the instance,
+//!   eaten as a way out, or left over for the prompt. Nothing is reordered.
+//! - **F2** No byte of a caught `kmexitconsole` is ever sent: bytes that may
+//!   become it are held back, from the start of a line, and shown to the
+//!   operator in the instance's stead.
+//! - **F3** An escape key leaves, unless another follows: two are one that is
+//!   sent. What decides may be in a later read, or a time-out.
+//!
+//! A line starts with the session and behind `CR`, `LF`, `^C`, `^U` and `^D`.
+//! While the instance's program shows the alternate screen, keys are not
+//! lines and nothing is held back.
+
+/// The word that leaves the console when it is a whole line.
+const WORD: &[u8] = b"kmexitconsole";
+/// Takes one shown character back.
+const RUB_OUT: &[u8] = b"\x08 \x08";
+
+/// What to do with some typed bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Write to the instance.
+    Send(Vec<u8>),
+    /// Show on the operator's terminal.
+    Echo(Vec<u8>),
+    /// Leave the console.
+    Leave,
+}
+
+/// The state between two typed bytes.
+#[derive(Debug)]
+pub(crate) struct Filter {
+    escape: u8,
+    /// An escape key was typed, and what follows decides (F3).
+    escaping: bool,
+    /// Where the next byte stands.
+    line: Line,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Line {
+    /// So many bytes of [`WORD`] are typed since the start and held back (F2).
+    Held(usize),
+    /// Something else is on this line.
+    Other,
+}
+
+impl Filter {
+    pub(crate) fn new(escape: u8) -> Self {
+        Self {
+            escape,
+            escaping: false,
+            line: Line::Held(0),
+        }
+    }
+
+    /// Whether the end of a short pause is to be told with [`Filter::pause`].
+    pub(crate) fn awaits_pause(&self) -> bool {
+        self.escaping
+    }
+
+    /// Takes typed bytes: what to do, and how many bytes were used. Fewer than
+    /// all only if the last action is [`Action::Leave`].
+    pub(crate) fn type_bytes(&mut self, typed: &[u8], alternate: bool) -> (Vec<Action>, usize) {
+        let mut actions = Actions::default();
+        for (at, &byte) in typed.iter().enumerate() {
+            let left = if self.escaping {
+                self.escaping = false;
+                if byte != self.escape {
+                    // The escape was a single one: this byte is the prompt's.
+                    self.leave(&mut actions);
+                    return (actions.0, at);
+                }
+                self.type_plain(byte, alternate, &mut actions)
+            } else if byte == self.escape {
+                self.escaping = true;
+                false
+            } else {
+                self.type_plain(byte, alternate, &mut actions)
+            };
+            if left {
+                return (actions.0, at + 1);
+            }
+        }
+        (actions.0, typed.len())
+    }
+
+    /// Nothing was typed for a while: a single escape key leaves.
+    pub(crate) fn pause(&mut self) -> Vec<Action> {
+        let mut actions = Actions::default();
+        if std::mem::take(&mut self.escaping) {
+            self.leave(&mut actions);
+        }
+        actions.0
+    }
+
+    /// The session ends for another reason: bytes still held are the instance's.
+    pub(crate) fn finish(&mut self) -> Vec<Action> {
+        let mut actions = Actions::default();
+        self.give_up_held(&mut actions);
+        actions.0
+    }
+
+    fn leave(&mut self, actions: &mut Actions) {
+        self.give_up_held(actions);
+        actions.0.push(Action::Leave);
+    }
+
+    /// A byte that is not an escape key; true if it leaves.
+    fn type_plain(&mut self, byte: u8, alternate: bool, actions: &mut Actions) -> bool {
+        if let Line::Held(held) = self.line
+            && !alternate
+        {
+            match byte {
+                b'\r' | b'\n' if held == WORD.len() => {
+                    actions.echo(b"\r\n");
+                    actions.0.push(Action::Leave);
+                    return true;
+                }
+                0x08 | 0x7f if held > 0 => {
+                    actions.echo(RUB_OUT);
+                    self.line = Line::Held(held - 1);
+                    return false;
+                }
+                _ if WORD.get(held) == Some(&byte) => {
+                    actions.echo(&[byte]);
+                    self.line = Line::Held(held + 1);
+                    return false;
+                }
+                _ => {}
+            }
+        }
+        self.give_up_held(actions);
+        actions.send(&[byte]);
+        self.line = match byte {
+            b'\r' | b'\n' | 0x03 | 0x04 | 0x15 => Line::Held(0),
+            // Nothing to take back at the start of a line.
+            0x08 | 0x7f if self.line == Line::Held(0) => Line::Held(0),
+            _ => Line::Other,
+        };
+        false
+    }
+
+    /// It was no `kmexitconsole`: the instance gets, and shows, what was held.
+    fn give_up_held(&mut self, actions: &mut Actions) {
+        if let Line::Held(held @ 1..) = self.line {
+            actions.echo(&RUB_OUT.repeat(held));
+            actions.send(&WORD[..held]);
+            self.line = Line::Other;
+        }
+    }
+}
+
+/// A list of actions in which neighbours of one kind are one action.
+#[derive(Default)]
+struct Actions(Vec<Action>);
+
+impl Actions {
+    fn send(&mut self, bytes: &[u8]) {
+        match self.0.last_mut() {
+            Some(Action::Send(last)) => last.extend_from_slice(bytes),
+            _ => self.0.push(Action::Send(bytes.to_vec())),
+        }
+    }
+
+    fn echo(&mut self, bytes: &[u8]) {
+        match self.0.last_mut() {
+            Some(Action::Echo(last)) => last.extend_from_slice(bytes),
+            _ => self.0.push(Action::Echo(bytes.to_vec())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ESCAPE: u8 = 0x1d;
+
+    /// What a session did in the end.
+    #[derive(Debug, Default, PartialEq, Eq)]
+    struct Outcome {
+        sent: Vec<u8>,
+        shown: Vec<u8>,
+        left: bool,
+        /// Typed behind the way out.
+        rest: Vec<u8>,
+    }
+
+    fn apply(outcome: &mut Outcome, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Send(bytes) => outcome.sent.extend(bytes),
+                Action::Echo(bytes) => outcome.shown.extend(bytes),
+                Action::Leave => outcome.left = true,
+            }
+        }
+    }
+
+    fn type_in_reads(reads: &[&[u8]], alternate: bool) -> Outcome {
+        let mut filter = Filter::new(ESCAPE);
+        let mut outcome = Outcome::default();
+        for read in reads {
+            if outcome.left {
+                outcome.rest.extend_from_slice(read);
+                continue;
+            }
+            let (actions, used) = filter.type_bytes(read, alternate);
+            apply(&mut outcome, actions);
+            assert!(used == read.len() || outcome.left);
+            outcome.rest.extend_from_slice(&read[used..]);
+        }
+        outcome
+    }
+
+    fn typed(bytes: &[u8]) -> Outcome {
+        let at_once = type_in_reads(&[bytes], false);
+        // However the bytes arrive, the outcome is the same.
+        for cut in 0..=bytes.len() {
+            let (before, after) = bytes.split_at(cut);
+            assert_eq!(type_in_reads(&[before, after], false), at_once, "cut at {cut}");
+        }
+        let single: Vec<_> = bytes.chunks(1).collect();
+        assert_eq!(type_in_reads(&single, false), at_once);
+        at_once
+    }
+
+    #[test]
+    fn the_word_on_a_line_of_its_own_leaves_and_is_never_sent() {
+        for end in ["\r", "\n"] {
+            let outcome = typed(format!("kmexitconsole{end}").as_bytes());
+            assert!(outcome.left && outcome.sent.is_empty());
+            assert_eq!(outcome.shown, b"kmexitconsole\r\n");
+        }
+    }
+
+    #[test]
+    fn the_word_is_known_behind_every_end_of_a_line() {
+        for before in [&b"ls\r"[..], b"ls\n", b"ls\x03", b"ls\x15", b"\x04", b"kmex\r"] {
+            let outcome = typed(&[before, b"kmexitconsole\r"].concat());
+            assert!(outcome.left, "{before:?}");
+            assert_eq!(outcome.sent, before);
+        }
+    }
+
+    #[test]
+    fn the_word_with_anything_before_or_behind_it_is_the_instances() {
+        for line in ["echo kmexitconsole\r", "kmexitconsole2\r", "kmexitconsol\r", " kmexitconsole\r"] {
+            let outcome = typed(line.as_bytes());
+            assert!(!outcome.left, "{line}");
+            assert_eq!(outcome.sent, line.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_line_that_turns_out_otherwise_is_unshown_and_sent_whole() {
+        let outcome = typed(b"kmod");
+        assert_eq!(outcome.sent, b"kmod");
+        assert_eq!(outcome.shown, b"km\x08 \x08\x08 \x08");
+    }
+
+    #[test]
+    fn backspace_edits_what_is_held() {
+        let outcome = typed(b"kmexii\x7f\x08");
+        // The second `i` was no longer the word: all was sent, the backspaces too.
+        assert_eq!(outcome.sent, b"kmexii\x7f\x08");
+        let outcome = typed(b"kmee\x7f");
+        assert_eq!(outcome.sent, b"kmee\x7f");
+        let outcome = typed(b"kme\x7f\x08\x7fkmexitconsole\r");
+        assert!(outcome.left && outcome.sent.is_empty());
+        let outcome = typed(b"\x7fkmexitconsole\r");
+        assert!(outcome.left);
+        assert_eq!(outcome.sent, b"\x7f");
+    }
+
+    #[test]
+    fn a_single_escape_leaves_when_something_else_or_a_pause_follows() {
+        let outcome = typed(b"ls\x1dkmlist\r");
+        assert!(outcome.left);
+        assert_eq!((outcome.sent.as_slice(), outcome.rest.as_slice()), (&b"ls"[..], &b"kmlist\r"[..]));
+
+        let mut filter = Filter::new(ESCAPE);
+        let (actions, used) = filter.type_bytes(b"\x1d", false);
+        assert_eq!((actions, used), (vec![], 1));
+        assert!(filter.awaits_pause());
+        assert_eq!(filter.pause(), [Action::Leave]);
+        assert!(!filter.awaits_pause());
+        assert_eq!(filter.pause(), []);
+    }
+
+    #[test]
+    fn a_doubled_escape_is_one_that_is_sent() {
+        let outcome = typed(b"a\x1d\x1db");
+        assert!(!outcome.left);
+        assert_eq!(outcome.sent, b"a\x1db");
+        let outcome = typed(b"\x1d\x1d\x1d\x1d");
+        assert_eq!(outcome.sent, b"\x1d\x1d");
+        let outcome = typed(b"\x1d\x1d\x1dx");
+        assert!(outcome.left);
+        assert_eq!((outcome.sent.as_slice(), outcome.rest.as_slice()), (&b"\x1d"[..], &b"x"[..]));
+    }
+
+    #[test]
+    fn escape_with_bytes_held_sends_them_first() {
+        let outcome = typed(b"kmex\x1dq");
+        assert!(outcome.left);
+        assert_eq!(outcome.sent, b"kmex");
+        let mut filter = Filter::new(ESCAPE);
+        filter.type_bytes(b"km", false);
+        let expected = [
+            Action::Echo(RUB_OUT.repeat(2)),
+            Action::Send(b"km".to_vec()),
+        ];
+        assert_eq!(filter.finish(), expected);
+    }
+
+    #[test]
+    fn what_follows_the_word_stays_in_kmon() {
+        let outcome = typed(b"kmexitconsole\rkmconsole 3\r");
+        assert!(outcome.left);
+        assert_eq!(outcome.rest, b"kmconsole 3\r");
+    }
+
+    #[test]
+    fn in_the_alternate_screen_keys_are_not_lines() {
+        let outcome = type_in_reads(&[b"kmexitconsole\r"], true);
+        assert!(!outcome.left && outcome.shown.is_empty());
+        assert_eq!(outcome.sent, b"kmexitconsole\r");
+        let outcome = type_in_reads(&[b"k", b"\x1dq"], true);
+        assert!(outcome.left, "the escape key leaves everything");
+    }
+
+    #[test]
+    fn every_byte_value_reaches_the_instance_once() {
+        let all: Vec<u8> = (0..=255).filter(|&byte| byte != ESCAPE).collect();
+        assert_eq!(typed(&all).sent, all);
+    }
+}

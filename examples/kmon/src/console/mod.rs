@@ -1,0 +1,12 @@
+//! The console: what the operator types goes to an instance, what the instance
+//! prints goes to the operator.
+//!
+//! | module      | one purpose                                                |
+//! |-------------|------------------------------------------------------------|
+//! | [`filter`]  | finds the escape key and `kmexitconsole` in what is typed   |
+//! | [`session`] | a console on a terminal                                    |
+//! | [`script`]  | a console fed from a script                                |
+
+pub(crate) mod filter;
+pub(crate) mod script;
+pub(crate) mod session;

@@ -1,0 +1,195 @@
+//! Follows a terminal's output and remembers which modes it has switched on.
+//!
+//! A program that is left while it runs (`vi`, `top`, a shell with bracketed
+//! paste) has put the operator's terminal into modes of its own. KMON takes
+//! them back when it leaves the console and sets them again when it returns.
+//! Sequences may be cut anywhere: the state between two bytes is all that is kept.
+
+/// Private modes that are followed, in the order in which they are set again.
+const FOLLOWED: [u16; 12] = [
+    47, 1047, 1049, 1, 25, 1000, 1002, 1003, 1004, 1006, 1015, 2004,
+];
+const CURSOR: u16 = 25;
+const ALTERNATE: [u16; 3] = [47, 1047, 1049];
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Parsing {
+    #[default]
+    Text,
+    Escape,
+    /// After `ESC [`.
+    Sequence,
+    /// After `ESC [ ?`.
+    Private,
+}
+
+/// The modes a terminal is in after some output.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Modes {
+    parsing: Parsing,
+    /// Parameters of the private sequence being read.
+    parameters: Vec<u16>,
+    /// Bit `i`: `FOLLOWED[i]` differs from a fresh terminal.
+    changed: u16,
+    /// The keypad sends application codes (`ESC =`).
+    keypad: bool,
+}
+
+impl Modes {
+    /// More parameters than any program sends at once.
+    const MAX_PARAMETERS: usize = 16;
+
+    /// Follows `output`.
+    pub(crate) fn feed(&mut self, output: &[u8]) {
+        for &byte in output {
+            self.feed_byte(byte);
+        }
+    }
+
+    /// Whether the alternate screen is shown, as full-screen programs do.
+    pub(crate) fn alternate(&self) -> bool {
+        ALTERNATE.iter().any(|&mode| self.is_changed(mode))
+    }
+
+    /// What puts a terminal in these modes back to what it was.
+    pub(crate) fn undo(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        for &mode in FOLLOWED.iter().rev() {
+            if self.is_changed(mode) {
+                let end = if mode == CURSOR { 'h' } else { 'l' };
+                out.extend_from_slice(format!("\x1b[?{mode}{end}").as_bytes());
+            }
+        }
+        if self.keypad {
+            out.extend_from_slice(b"\x1b>");
+        }
+        out
+    }
+
+    /// What puts a fresh terminal into these modes.
+    pub(crate) fn redo(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        for mode in FOLLOWED {
+            if self.is_changed(mode) {
+                let end = if mode == CURSOR { 'l' } else { 'h' };
+                out.extend_from_slice(format!("\x1b[?{mode}{end}").as_bytes());
+            }
+        }
+        if self.keypad {
+            out.extend_from_slice(b"\x1b=");
+        }
+        out
+    }
+
+    fn feed_byte(&mut self, byte: u8) {
+        self.parsing = match (self.parsing, byte) {
+            (_, 0x1b) => Parsing::Escape,
+            (Parsing::Escape, b'[') => Parsing::Sequence,
+            (Parsing::Escape, b'c') => {
+                *self = Self::default();
+                Parsing::Text
+            }
+            (Parsing::Escape, b'=' | b'>') => {
+                self.keypad = byte == b'=';
+                Parsing::Text
+            }
+            (Parsing::Sequence, b'?') => {
+                self.parameters.clear();
+                self.parameters.push(0);
+                Parsing::Private
+            }
+            (Parsing::Private, b'0'..=b'9') => self.digit(byte),
+            (Parsing::Private, b';') => self.next_parameter(),
+            (Parsing::Private, b'h' | b'l') => self.switch(byte == b'h'),
+            _ => Parsing::Text,
+        };
+    }
+
+    fn digit(&mut self, byte: u8) -> Parsing {
+        if let Some(last) = self.parameters.last_mut() {
+            *last = last.saturating_mul(10).saturating_add(u16::from(byte - b'0'));
+        }
+        Parsing::Private
+    }
+
+    fn next_parameter(&mut self) -> Parsing {
+        if self.parameters.len() == Self::MAX_PARAMETERS {
+            return Parsing::Text;
+        }
+        self.parameters.push(0);
+        Parsing::Private
+    }
+
+    fn switch(&mut self, on: bool) -> Parsing {
+        for (bit, mode) in FOLLOWED.iter().enumerate() {
+            if self.parameters.contains(mode) {
+                // The cursor is the one mode that a fresh terminal has on.
+                let changed = on != (*mode == CURSOR);
+                self.changed = (self.changed & !(1 << bit)) | (u16::from(changed) << bit);
+            }
+        }
+        Parsing::Text
+    }
+
+    fn is_changed(&self, mode: u16) -> bool {
+        let bit = FOLLOWED.iter().position(|&followed| followed == mode);
+        bit.is_some_and(|bit| self.changed & (1 << bit) != 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(output: &[u8]) -> Modes {
+        let mut modes = Modes::default();
+        modes.feed(output);
+        modes
+    }
+
+    #[test]
+    fn the_alternate_screen_is_seen_in_each_of_its_forms() {
+        for mode in ["47", "1047", "1049", "1049;25", "25;1049"] {
+            let on = format!("text\x1b[?{mode}hmore");
+            let off = format!("\x1b[?{mode}l");
+            let mut modes = after(on.as_bytes());
+            assert!(modes.alternate(), "{mode}");
+            modes.feed(off.as_bytes());
+            assert!(!modes.alternate(), "{mode}");
+        }
+    }
+
+    #[test]
+    fn a_sequence_cut_at_any_byte_is_understood() {
+        let output = b"\x1b[?1049h";
+        for cut in 0..output.len() {
+            let mut modes = after(&output[..cut]);
+            assert!(!modes.alternate());
+            modes.feed(&output[cut..]);
+            assert!(modes.alternate(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn leaving_undoes_what_is_on_and_returning_does_it_again() {
+        let modes = after(b"\x1b[?1049h\x1b[?25l\x1b[?2004h\x1b=");
+        assert_eq!(modes.undo(), b"\x1b[?2004l\x1b[?25h\x1b[?1049l\x1b>");
+        assert_eq!(modes.redo(), b"\x1b[?1049h\x1b[?25l\x1b[?2004h\x1b=");
+    }
+
+    #[test]
+    fn a_fresh_terminal_needs_nothing() {
+        assert!(after(b"ls\r\nbin dev\x1b[0m\x1b[?25h\x1b[?1049l").undo().is_empty());
+        assert!(after(b"\x1b[?1049h\x1bc").undo().is_empty());
+    }
+
+    #[test]
+    fn nonsense_of_any_length_is_not_kept() {
+        let mut modes = after(b"\x1b[?");
+        for _ in 0..10_000 {
+            modes.feed(b"99999;");
+        }
+        assert!(modes.parameters.len() <= Modes::MAX_PARAMETERS);
+        assert!(modes.undo().is_empty());
+    }
+}

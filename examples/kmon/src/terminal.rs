@@ -1,0 +1,159 @@
+//! The operator's terminal: its input, its modes, its size.
+//!
+//! - **T1** However KMON ends (return, panic, signal), the terminal has the
+//!   settings with which KMON found it, and no mode that a program left on.
+//! - **T2** What was read but not used is read again first, by whoever reads next.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::Context;
+use nix::libc;
+use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use nix::unistd::read;
+
+/// How to put the terminal back, for whoever ends the program.
+static FOUND: Mutex<Option<Found>> = Mutex::new(None);
+
+struct Found {
+    input: OwnedFd,
+    settings: Termios,
+    /// Takes back the modes that the console's programs left on.
+    undo: Vec<u8>,
+}
+
+/// Puts the terminal back to how KMON found it (T1); may be called any time.
+pub(crate) fn restore() {
+    let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(found) = found.as_mut() {
+        // At the end of the program there is nobody to tell of a failure.
+        let _ = tcsetattr(&found.input, SetArg::TCSANOW, &found.settings);
+        let undo = std::mem::take(&mut found.undo);
+        if !undo.is_empty() {
+            let _ = nix::unistd::write(io::stdout(), &undo);
+        }
+    }
+}
+
+/// Remembers what takes back the modes that are on.
+pub(crate) fn remember_undo(undo: Vec<u8>) {
+    let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(found) = found.as_mut() {
+        found.undo = undo;
+    }
+}
+
+/// The terminal on standard input.
+#[derive(Debug)]
+pub(crate) struct Terminal {
+    input: OwnedFd,
+    settings: Termios,
+    /// Read, but left for whoever reads next (T2).
+    pending: Vec<u8>,
+}
+
+/// While it lives, keys arrive as they are pressed, `^C` among them.
+#[derive(Debug)]
+pub(crate) struct Raw<'t> {
+    terminal: &'t Terminal,
+}
+
+impl Terminal {
+    /// The terminal on standard input and output; `None` if there is none.
+    pub(crate) fn on_stdio() -> anyhow::Result<Option<Self>> {
+        if !io::stdin().is_terminal() {
+            return Ok(None);
+        }
+        let copy = || io::stdin().as_fd().try_clone_to_owned();
+        let input = copy().context("standard input")?;
+        let settings = tcgetattr(&input).context("terminal settings")?;
+        let found = Found {
+            input: copy().context("standard input")?,
+            settings: settings.clone(),
+            undo: Vec::new(),
+        };
+        *FOUND.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+        Ok(Some(Self {
+            input,
+            settings,
+            pending: Vec::new(),
+        }))
+    }
+
+    pub(crate) fn input(&self) -> BorrowedFd<'_> {
+        self.input.as_fd()
+    }
+
+    /// The settings with which KMON found the terminal.
+    pub(crate) fn settings(&self) -> &Termios {
+        &self.settings
+    }
+
+    /// Makes the terminal raw until the guard is dropped.
+    pub(crate) fn raw(&self) -> anyhow::Result<Raw<'_>> {
+        let mut raw = self.settings.clone();
+        cfmakeraw(&mut raw);
+        tcsetattr(&self.input, SetArg::TCSADRAIN, &raw).context("raw terminal")?;
+        Ok(Raw { terminal: self })
+    }
+
+    /// Bytes that were left for the next reader.
+    pub(crate) fn take_pending(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.pending)
+    }
+
+    /// Leaves `bytes` for the next reader.
+    pub(crate) fn leave_pending(&mut self, bytes: &[u8]) {
+        self.pending.splice(..0, bytes.iter().copied());
+    }
+
+    /// Reads what was typed; empty at the end of input.
+    pub(crate) fn read(&self, max: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; max];
+        match read(&self.input, &mut bytes) {
+            Ok(len) => {
+                bytes.truncate(len);
+                Ok(bytes)
+            }
+            // The other side of a pseudo-terminal is gone.
+            Err(nix::errno::Errno::EIO) => Ok(Vec::new()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Drop for Raw<'_> {
+    fn drop(&mut self) {
+        // A terminal that is gone needs no settings.
+        let _ = tcsetattr(&self.terminal.input, SetArg::TCSADRAIN, &self.terminal.settings);
+    }
+}
+
+nix::ioctl_read_bad!(window_size, libc::TIOCGWINSZ, libc::winsize);
+
+/// Rows and columns of the terminal on standard output; `None` if unknown.
+pub(crate) fn size() -> Option<(u16, u16)> {
+    let mut size = libc::winsize {
+        ws_row: 0,
+        ws_col: 0,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    // SAFETY: `size` is a whole `winsize`, which the call fills.
+    unsafe { window_size(libc::STDOUT_FILENO, &raw mut size) }.ok()?;
+    (size.ws_row > 0 && size.ws_col > 0).then_some((size.ws_row, size.ws_col))
+}
+
+/// Writes all of `bytes` to standard output, at once.
+pub(crate) fn write_stdout(bytes: &[u8]) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(bytes)?;
+    stdout.flush()
+}
+
+/// Opens what is always empty.
+pub(crate) fn nothing() -> io::Result<File> {
+    File::open("/dev/null")
+}

@@ -1,0 +1,28 @@
+//! What KMON and the guest daemon say to each other through a region.
+//!
+//! One crate holds the message format, the statistics record and the way both
+//! ends find their rings, so that neither side has a copy of its own.
+//!
+//! | module      | one purpose                                              |
+//! |-------------|----------------------------------------------------------|
+//! | [`message`] | the records of the command and the result ring           |
+//! | [`stats`]   | the statistics an instance publishes                     |
+//! | [`settings`]| what KMON tells an instance about itself                 |
+//! | [`link`]    | the two ends of an instance's region                     |
+//! | [`place`]   | where a region's memory comes from, as a word on a command line |
+
+pub mod link;
+pub mod message;
+pub mod place;
+pub mod settings;
+pub mod stats;
+mod wire;
+
+pub use link::{DaemonLink, LinkError, MonitorLink};
+pub use message::{Command, Event, Ending};
+pub use place::Place;
+pub use settings::Settings;
+pub use stats::Stats;
+
+/// Partition number of the monitor; instances count from 2.
+pub const MONITOR: u8 = 1;

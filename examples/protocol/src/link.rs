@@ -1,0 +1,1 @@
+//! The two ends of an instance's region.

@@ -1,0 +1,384 @@
+//! The records of the command ring (KMON to instance) and of the result ring (back).
+//!
+//! Every record starts with eight bytes, little-endian: `kind: u16`, a reserved
+//! `u16` of zero, `stream: u32`; the body follows. `stream` names one `exec`
+//! and is zero for the console. A receiver gets [`Malformed`] for a kind or a
+//! body it does not know: both ends skip such a record and count it.
+
+use zerocopy::byteorder::little_endian::{U16, U32};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+pub use crate::wire::Malformed;
+use crate::wire::{Reader, put_text};
+
+/// The eight bytes in front of every record.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Header {
+    kind: U16,
+    reserved: U16,
+    stream: U32,
+}
+
+/// Bytes of the header in front of a record's body.
+pub const HEADER_LEN: usize = size_of::<Header>();
+
+fn start(out: &mut Vec<u8>, kind: u16, stream: u32) {
+    out.clear();
+    let header = Header {
+        kind: kind.into(),
+        reserved: 0.into(),
+        stream: stream.into(),
+    };
+    out.extend_from_slice(header.as_bytes());
+}
+
+fn split<'a>(what: &'static str, record: &'a [u8]) -> Result<(u16, u32, Reader<'a>), Malformed> {
+    let (header, body) =
+        Header::read_from_prefix(record).map_err(|_| Malformed { what, at: record.len() })?;
+    Ok((header.kind.get(), header.stream.get(), Reader::new(what, body)))
+}
+
+/// What KMON asks of an instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command<'a> {
+    /// Bytes typed at the console.
+    Input(&'a [u8]),
+    /// The console's terminal has this size now.
+    Resize { rows: u16, columns: u16 },
+    /// Run `arguments` (the program first) apart from the console.
+    Exec {
+        stream: u32,
+        /// Milliseconds after which its process group is killed; 0 is never.
+        timeout_ms: u32,
+        arguments: Vec<&'a [u8]>,
+    },
+    /// Kill the process group of an `Exec`.
+    Kill { stream: u32 },
+    /// Ask whether the console's shell waits for a command; answered by [`Event::Idle`].
+    QueryIdle { stream: u32 },
+    /// End the shell and the daemon.
+    Halt,
+}
+
+impl<'a> Command<'a> {
+    const INPUT: u16 = 1;
+    const RESIZE: u16 = 2;
+    const EXEC: u16 = 3;
+    const KILL: u16 = 4;
+    const QUERY_IDLE: u16 = 5;
+    const HALT: u16 = 6;
+
+    /// Writes the record into `out`, replacing what was there.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Input(bytes) => {
+                start(out, Self::INPUT, 0);
+                out.extend_from_slice(bytes);
+            }
+            Self::Resize { rows, columns } => {
+                start(out, Self::RESIZE, 0);
+                out.extend_from_slice(&rows.to_le_bytes());
+                out.extend_from_slice(&columns.to_le_bytes());
+            }
+            Self::Exec {
+                stream,
+                timeout_ms,
+                arguments,
+            } => {
+                start(out, Self::EXEC, *stream);
+                out.extend_from_slice(&timeout_ms.to_le_bytes());
+                for argument in arguments {
+                    put_text(out, argument);
+                }
+            }
+            Self::Kill { stream } => start(out, Self::KILL, *stream),
+            Self::QueryIdle { stream } => start(out, Self::QUERY_IDLE, *stream),
+            Self::Halt => start(out, Self::HALT, 0),
+        }
+    }
+
+    /// Reads a record.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`] if the kind is unknown or the body is not the kind's.
+    pub fn decode(record: &'a [u8]) -> Result<Self, Malformed> {
+        let (kind, stream, mut body) = split("command", record)?;
+        match kind {
+            Self::INPUT => Ok(Self::Input(body.rest())),
+            Self::RESIZE => Ok(Self::Resize {
+                rows: body.u16()?,
+                columns: body.u16()?,
+            }),
+            Self::EXEC => {
+                let timeout_ms = body.u32()?;
+                let mut arguments = Vec::new();
+                let mut list = Reader::new("command", body.rest());
+                while let Ok(len) = list.u16() {
+                    arguments.push(list.take(usize::from(len))?);
+                }
+                if arguments.is_empty() {
+                    return Err(list.malformed());
+                }
+                Ok(Self::Exec {
+                    stream,
+                    timeout_ms,
+                    arguments,
+                })
+            }
+            Self::KILL => Ok(Self::Kill { stream }),
+            Self::QUERY_IDLE => Ok(Self::QueryIdle { stream }),
+            Self::HALT => Ok(Self::Halt),
+            _ => Err(Malformed {
+                what: "command",
+                at: 0,
+            }),
+        }
+    }
+}
+
+/// How a command that `Exec` started came to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It exited with this code.
+    Exited(i32),
+    /// This signal ended it.
+    Signalled(i32),
+    /// It ran longer than its time-out, and its process group was killed.
+    TimedOut,
+    /// It could not be started, for this reason.
+    NotStarted(String),
+}
+
+/// What an instance tells KMON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// The daemon is there.
+    Hello { version: u16 },
+    /// Bytes the console's terminal printed.
+    Output(&'a [u8]),
+    /// Bytes an `Exec` wrote to its standard output.
+    Stdout { stream: u32, bytes: &'a [u8] },
+    /// Bytes an `Exec` wrote to its standard error.
+    Stderr { stream: u32, bytes: &'a [u8] },
+    /// An `Exec` ended; nothing more comes from `stream`.
+    Ended { stream: u32, ending: Ending },
+    /// Answer to [`Command::QueryIdle`]: the shell itself is in the foreground, and all input was read.
+    Idle { stream: u32, idle: bool },
+    /// The console's shell ended and a new one was started.
+    ShellRestarted { status: i32 },
+    /// So many bytes of output were dropped, in all, because nobody took them.
+    Dropped { bytes: u64 },
+    /// The daemon ends by itself.
+    Goodbye,
+}
+
+impl<'a> Event<'a> {
+    const HELLO: u16 = 1;
+    const OUTPUT: u16 = 2;
+    const STDOUT: u16 = 3;
+    const STDERR: u16 = 4;
+    const ENDED: u16 = 5;
+    const IDLE: u16 = 6;
+    const SHELL_RESTARTED: u16 = 7;
+    const DROPPED: u16 = 8;
+    const GOODBYE: u16 = 9;
+
+    const EXITED: u32 = 0;
+    const SIGNALLED: u32 = 1;
+    const TIMED_OUT: u32 = 2;
+    const NOT_STARTED: u32 = 3;
+
+    /// Writes the record into `out`, replacing what was there.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Hello { version } => {
+                start(out, Self::HELLO, 0);
+                out.extend_from_slice(&version.to_le_bytes());
+            }
+            Self::Output(bytes) => {
+                start(out, Self::OUTPUT, 0);
+                out.extend_from_slice(bytes);
+            }
+            Self::Stdout { stream, bytes } => {
+                start(out, Self::STDOUT, *stream);
+                out.extend_from_slice(bytes);
+            }
+            Self::Stderr { stream, bytes } => {
+                start(out, Self::STDERR, *stream);
+                out.extend_from_slice(bytes);
+            }
+            Self::Ended { stream, ending } => {
+                start(out, Self::ENDED, *stream);
+                put_ending(out, ending);
+            }
+            Self::Idle { stream, idle } => {
+                start(out, Self::IDLE, *stream);
+                out.extend_from_slice(&u16::from(*idle).to_le_bytes());
+            }
+            Self::ShellRestarted { status } => {
+                start(out, Self::SHELL_RESTARTED, 0);
+                out.extend_from_slice(&status.to_le_bytes());
+            }
+            Self::Dropped { bytes } => {
+                start(out, Self::DROPPED, 0);
+                out.extend_from_slice(&bytes.to_le_bytes());
+            }
+            Self::Goodbye => start(out, Self::GOODBYE, 0),
+        }
+    }
+
+    /// Reads a record.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`] if the kind is unknown or the body is not the kind's.
+    pub fn decode(record: &'a [u8]) -> Result<Self, Malformed> {
+        let (kind, stream, mut body) = split("event", record)?;
+        match kind {
+            Self::HELLO => Ok(Self::Hello {
+                version: body.u16()?,
+            }),
+            Self::OUTPUT => Ok(Self::Output(body.rest())),
+            Self::STDOUT => Ok(Self::Stdout {
+                stream,
+                bytes: body.rest(),
+            }),
+            Self::STDERR => Ok(Self::Stderr {
+                stream,
+                bytes: body.rest(),
+            }),
+            Self::ENDED => Ok(Self::Ended {
+                stream,
+                ending: take_ending(&mut body)?,
+            }),
+            Self::IDLE => Ok(Self::Idle {
+                stream,
+                idle: body.u16()? != 0,
+            }),
+            Self::SHELL_RESTARTED => Ok(Self::ShellRestarted {
+                status: body.u32()?.cast_signed(),
+            }),
+            Self::DROPPED => Ok(Self::Dropped { bytes: body.u64()? }),
+            Self::GOODBYE => Ok(Self::Goodbye),
+            _ => Err(Malformed {
+                what: "event",
+                at: 0,
+            }),
+        }
+    }
+}
+
+fn put_ending(out: &mut Vec<u8>, ending: &Ending) {
+    let (how, value, reason) = match ending {
+        Ending::Exited(code) => (Event::EXITED, *code, ""),
+        Ending::Signalled(signal) => (Event::SIGNALLED, *signal, ""),
+        Ending::TimedOut => (Event::TIMED_OUT, 0, ""),
+        Ending::NotStarted(reason) => (Event::NOT_STARTED, 0, reason.as_str()),
+    };
+    out.extend_from_slice(&how.to_le_bytes());
+    out.extend_from_slice(&value.to_le_bytes());
+    put_text(out, reason.as_bytes());
+}
+
+fn take_ending(body: &mut Reader<'_>) -> Result<Ending, Malformed> {
+    let how = body.u32()?;
+    let value = body.u32()?.cast_signed();
+    let reason = body.text()?;
+    match how {
+        Event::EXITED => Ok(Ending::Exited(value)),
+        Event::SIGNALLED => Ok(Ending::Signalled(value)),
+        Event::TIMED_OUT => Ok(Ending::TimedOut),
+        Event::NOT_STARTED => Ok(Ending::NotStarted(reason)),
+        _ => Err(body.malformed()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_comes_back_as_it_was_sent() {
+        let commands = [
+            Command::Input(&[0, 0xff, 0x1d, b'\r']),
+            Command::Input(b""),
+            Command::Resize {
+                rows: 50,
+                columns: 132,
+            },
+            Command::Exec {
+                stream: 7,
+                timeout_ms: 1500,
+                arguments: vec![b"sh", b"-c", b"exit 3", b""],
+            },
+            Command::Kill { stream: 7 },
+            Command::QueryIdle { stream: 9 },
+            Command::Halt,
+        ];
+        let mut record = Vec::new();
+        for command in commands {
+            command.encode(&mut record);
+            assert_eq!(Command::decode(&record), Ok(command));
+        }
+    }
+
+    #[test]
+    fn every_event_comes_back_as_it_was_sent() {
+        let events = [
+            Event::Hello { version: 1 },
+            Event::Output(&[0xff; 3]),
+            Event::Stdout {
+                stream: 1,
+                bytes: b"out",
+            },
+            Event::Stderr {
+                stream: 1,
+                bytes: b"err",
+            },
+            Event::Ended {
+                stream: 1,
+                ending: Ending::Exited(-1),
+            },
+            Event::Ended {
+                stream: 2,
+                ending: Ending::Signalled(9),
+            },
+            Event::Ended {
+                stream: 3,
+                ending: Ending::TimedOut,
+            },
+            Event::Ended {
+                stream: 4,
+                ending: Ending::NotStarted("no such file".into()),
+            },
+            Event::Idle {
+                stream: 5,
+                idle: true,
+            },
+            Event::ShellRestarted { status: 130 },
+            Event::Dropped { bytes: u64::MAX },
+            Event::Goodbye,
+        ];
+        let mut record = Vec::new();
+        for event in events {
+            event.encode(&mut record);
+            assert_eq!(Event::decode(&record), Ok(event));
+        }
+    }
+
+    #[test]
+    fn a_record_cut_anywhere_is_malformed_or_shorter_and_never_a_panic() {
+        let mut record = Vec::new();
+        Event::Ended {
+            stream: 4,
+            ending: Ending::NotStarted("gone".into()),
+        }
+        .encode(&mut record);
+        for len in 0..record.len() {
+            assert!(Event::decode(&record[..len]).is_err());
+        }
+        assert!(Command::decode(&[0xff; 64]).is_err());
+    }
+}

@@ -1,0 +1,154 @@
+//! "Look again": a notification without data, rung only for a peer that sleeps.
+//!
+//! - **D1** Only the sleeper stores `armed`; only the ringer stores `rings`.
+//! - **D2** The sleeper checks for work after it armed and before it sleeps.
+//! - **D3** The ringer publishes its work before it looks at `armed`.
+//!
+//! ```text
+//!   sleeper                       ringer
+//!   armed = 1                     publish work
+//!   fence(SeqCst)                 fence(SeqCst)
+//!   work there? -> no sleep       armed? -> rings += 1, ring
+//! ```
+//!
+//! The two fences are ordered one before the other. If the sleeper's comes
+//! first, the ringer reads `armed` = 1 and rings; if the ringer's comes first,
+//! the sleeper finds the work. Both may happen, never neither. `tests/loom_wait.rs`
+//! fails without either fence.
+//!
+//! | store                 | paired load            | hands over            |
+//! |-----------------------|------------------------|-----------------------|
+//! | `rings` in `ring`     | `rings` in `arm`       | that it was rung      |
+//! | `armed` in `arm`      | `armed` in `ring`      | by the fences         |
+
+use crate::layout::{self, LINE};
+use crate::mem::{OutOfWindow, Window, Word};
+use crate::primitive::{
+    fence, AtomicU32,
+    Ordering::{Relaxed, SeqCst},
+};
+use crate::wait::{Pause, Wait};
+use memoffset::offset_of;
+
+/// Wakes a peer: a futex, an eventfd, a hypercall, an interrupt.
+pub trait Doorbell {
+    /// Wakes whoever sleeps on `rings`. Spurious calls are harmless.
+    fn ring(&mut self, rings: &AtomicU32);
+}
+
+/// No doorbell: the peer polls.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Doorbell for Silent {
+    fn ring(&mut self, _: &AtomicU32) {}
+}
+
+fn words<'m>(line: &Window<'m>) -> (Word<'m>, Word<'m>) {
+    (
+        line.word(offset_of!(layout::Bell, armed)),
+        line.word(offset_of!(layout::Bell, rings)),
+    )
+}
+
+/// The side that rings.
+pub struct Ringer<'m> {
+    armed: Word<'m>,
+    rings: Word<'m>,
+    /// What we stored last: our own word is never read back.
+    count: u32,
+}
+
+impl<'m> Ringer<'m> {
+    /// The ringing side of the bell in `line`, which nobody else rings.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfWindow`] if `line` is shorter than 128 bytes.
+    pub fn attach(line: Window<'m>) -> Result<Self, OutOfWindow> {
+        let (armed, rings) = words(&line.sub(0, LINE)?);
+        // Relaxed: any start will do, the sleeper only looks for a change.
+        let count = rings.load(Relaxed);
+        Ok(Self {
+            armed,
+            rings,
+            count,
+        })
+    }
+
+    /// Rings `doorbell` if the sleeper is armed, after work was published (D3).
+    /// Returns whether it was.
+    #[inline]
+    pub fn ring<D: Doorbell>(&mut self, doorbell: &mut D) -> bool {
+        // Pairs with the fence in `Sleeper::arm`: the work published before it
+        // and `armed` loaded behind it must not pass each other.
+        fence(SeqCst); // loom: loom_wait
+        if self.armed.load(Relaxed) == 0 {
+            return false;
+        }
+        self.count = self.count.wrapping_add(1);
+        // Relaxed: the work was published by a store of its own; a sleeper that
+        // reads this looks again, and its look has its own ordering.
+        self.rings.store(self.count, Relaxed);
+        doorbell.ring(self.rings.as_atomic());
+        true
+    }
+}
+
+/// The side that sleeps.
+#[derive(Clone, Copy)]
+pub struct Sleeper<'m> {
+    armed: Word<'m>,
+    rings: Word<'m>,
+}
+
+impl<'m> Sleeper<'m> {
+    /// The sleeping side of the bell in `line`; nobody else sleeps on it.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfWindow`] if `line` is shorter than 128 bytes.
+    pub fn attach(line: Window<'m>) -> Result<Self, OutOfWindow> {
+        let (armed, rings) = words(&line.sub(0, LINE)?);
+        Ok(Self { armed, rings })
+    }
+
+    /// Waits until `check` gives something; `None` if `wait`'s deadline passes first.
+    pub fn wait<T, W: Wait>(
+        &self,
+        wait: &mut W,
+        mut check: impl FnMut() -> Option<T>,
+    ) -> Option<T> {
+        loop {
+            if let Some(found) = check() {
+                return Some(found);
+            }
+            match wait.pause() {
+                Pause::Again => {}
+                Pause::TimedOut => return check(),
+                Pause::Sleep => {
+                    let seen = self.arm();
+                    let found = check(); // D2
+                    if found.is_none() {
+                        wait.sleep(self.rings.as_atomic(), seen.to_le());
+                    }
+                    // Relaxed: a ringer that still sees 1 rings once too often.
+                    self.armed.store(0, Relaxed);
+                    if found.is_some() {
+                        return found;
+                    }
+                }
+            }
+        }
+    }
+
+    fn arm(&self) -> u32 {
+        // Before `armed`, so that a ring answering it differs from what we saw.
+        let seen = self.rings.load(Relaxed);
+        self.armed.store(1, Relaxed);
+        // Pairs with the fence in `Ringer::ring`: `armed` stored before it and
+        // the check behind it must not pass each other.
+        fence(SeqCst); // loom: loom_wait
+        seen
+    }
+}

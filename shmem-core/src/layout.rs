@@ -1,0 +1,92 @@
+//! Offsets and constants of the memory layout, version [`VERSION`].
+//!
+//! `docs/layout.md` is the specification: who writes each word, when, with
+//! which barrier. `tests/layout.rs` holds that document against this module.
+//! All words are little-endian; all offsets are bytes.
+
+/// Version of the layout; a partition that does not know it must not attach.
+pub const VERSION: u32 = 1;
+
+/// Words of different writers are this far apart: two 64-byte lines, because
+/// processors fetch lines in pairs, and one line of those with 128.
+pub const LINE: usize = 128;
+
+/// First word of a region: the bytes `S H M R`.
+pub const MAGIC: u32 = u32::from_le_bytes(*b"SHMR");
+
+/// The header at the start of a region.
+#[repr(C)]
+pub struct RegionHeader {
+    /// [`MAGIC`]; stored last.
+    pub magic: u32,
+    /// [`VERSION`].
+    pub version: u32,
+    /// Bits for what a partition must understand to attach.
+    pub features: u32,
+    /// How often the memory was formatted.
+    pub incarnation: u32,
+    /// Bytes of the region, low half.
+    pub length_low: u32,
+    /// Bytes of the region, high half.
+    pub length_high: u32,
+    /// Zero.
+    pub reserved: [u32; 26],
+}
+
+/// The control block in front of a ring's data: a line for each writer.
+#[repr(C)]
+pub struct RingControl {
+    /// Position behind the last published record.
+    pub tail: u32,
+    /// Number of the partition that produces; 0 is nobody.
+    pub producer: u32,
+    /// Zero.
+    pub producer_reserved: [u32; 30],
+    /// Position of the first record not released.
+    pub head: u32,
+    /// Number of the partition that consumes; 0 is nobody.
+    pub consumer: u32,
+    /// Zero.
+    pub consumer_reserved: [u32; 30],
+    /// Rung by the producer: there is a record.
+    pub records: Bell,
+    /// Rung by the consumer: there is space.
+    pub space: Bell,
+}
+
+/// A doorbell.
+#[repr(C)]
+pub struct Bell {
+    /// 1 while the sleeper wants to be rung; only the sleeper writes it.
+    pub armed: u32,
+    /// Counts the rings; only the ringer writes it.
+    pub rings: u32,
+    /// Zero.
+    pub reserved: [u32; 30],
+}
+
+/// The control line in front of a snapshot's two slots.
+#[repr(C)]
+pub struct SnapshotControl {
+    /// Number of the latest value; its parity names the slot. 0 is none yet.
+    pub sequence: u32,
+    /// Zero.
+    pub reserved: [u32; 31],
+}
+
+/// What stands in front of a record's payload, and of a snapshot slot's.
+pub const RECORD_HEADER: usize = 8;
+
+/// Largest capacity of a ring, bytes.
+pub const MAX_CAPACITY: usize = 1 << 30;
+
+/// Smallest capacity of a ring, bytes.
+pub const MIN_CAPACITY: usize = 64;
+
+const _: () = {
+    use core::mem::size_of;
+    assert!(size_of::<RegionHeader>() == LINE);
+    assert!(size_of::<RingControl>() == 4 * LINE);
+    assert!(size_of::<Bell>() == LINE);
+    assert!(size_of::<SnapshotControl>() == LINE);
+};

@@ -1,0 +1,77 @@
+//! Memory shared between partitions: regions, rings, snapshots and doorbells.
+//!
+//! A *partition* is one party that fails alone: an operating system, a
+//! bootloader, a monitor, a process. Partitions share a *region*, a range of
+//! reserved memory that each maps at an address of its own. The peer may be
+//! another kernel, another architecture, hostile, or dead; so nothing in a
+//! region is a pointer, a `usize` or a promise, and `docs/layout.md` gives
+//! every byte.
+//!
+//! | module       | one purpose                                                |
+//! |--------------|------------------------------------------------------------|
+//! | [`region`]   | a range with a header; where it comes from                 |
+//! | [`ring`]     | one producer, one consumer, variable-length records        |
+//! | [`snapshot`] | one writer's latest value, for any number of readers       |
+//! | [`doorbell`] | "look again", rung only for a peer that sleeps             |
+//! | [`wait`]     | how a partition waits for its peer                         |
+//! | [`mem`]      | bounds-checked windows on shared memory                    |
+//! | [`layout`]   | offsets and constants                                      |
+//! | [`primitive`]| the switch between the machine's memory and loom's         |
+//!
+//! Imports go down that list. Rings, snapshots and doorbells use plain loads,
+//! stores and fences only; nothing here needs an atomic read-modify-write.
+//!
+//! # Features
+//!
+//! None is on by default, and the crate is `no_std` without allocation.
+//! `alloc`: the heap stand-in. `std`: [`std::io`] adaptors. `linux`: mappings.
+//!
+//! # Examples
+//!
+//! ```
+//! # #[cfg(feature = "linux")] {
+//! use shmem_core::region::{Mapping, Region};
+//! use shmem_core::ring::Ring;
+//!
+//! let memory = Mapping::memfd("demo", 64 * 1024)?;
+//! let region = Region::format(memory.window(), 0)?;
+//! let window = region.body().sub(0, Ring::segment_len(4096))?;
+//!
+//! let mut producer = Ring::attach(window)?.producer(1)?;
+//! let mut consumer = Ring::attach(window)?.consumer(2)?;
+//! producer.push(b"uname -a")?;
+//!
+//! let mut record = [0; 64];
+//! let len = consumer.pop(&mut record)?;
+//! assert_eq!(&record[..len], b"uname -a");
+//! # }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![no_std]
+#![deny(missing_docs, unsafe_op_in_unsafe_fn)]
+
+#[cfg(any(feature = "alloc", loom))]
+extern crate alloc;
+#[cfg(any(feature = "std", loom))]
+extern crate std;
+
+pub mod primitive;
+
+pub mod mem;
+
+pub mod layout;
+
+pub mod wait;
+
+pub mod doorbell;
+pub mod region;
+pub mod ring;
+pub mod snapshot;
+
+mod error;
+
+pub use error::Corrupt;
+pub use mem::Window;
+#[cfg(all(feature = "linux", target_os = "linux", not(loom)))]
+pub use region::Mapping;
+pub use region::Region;

@@ -1,0 +1,178 @@
+//! Copies between private and shared memory, as aligned relaxed atomic words.
+//!
+//! A plain `memcpy` on memory that a peer may write is undefined behaviour, and
+//! on device-attribute mappings an unaligned access faults. So the shared side
+//! is only ever touched in aligned words of one width; a word that a copy
+//! covers in part is loaded, merged and stored, which is right because the
+//! words belong to the caller meanwhile.
+//!
+//! Where the processor has it, long copies go through inline assembly, which the
+//! compiler sees as an opaque copy of bytes and so keeps the rule.
+
+/// The width of every access to shared payload.
+#[cfg(target_has_atomic = "64")]
+type Unit = core::sync::atomic::AtomicU64;
+#[cfg(target_has_atomic = "64")]
+type Value = u64;
+#[cfg(not(target_has_atomic = "64"))]
+type Unit = core::sync::atomic::AtomicU32;
+#[cfg(not(target_has_atomic = "64"))]
+type Value = u32;
+
+use core::sync::atomic::Ordering::Relaxed;
+
+const WIDTH: usize = core::mem::size_of::<Value>();
+
+/// From here on a block instruction beats the loop of words (`benches/`, group `copy`).
+#[cfg(target_arch = "x86_64")]
+const BLOCK: usize = 512;
+
+/// Copies `bytes` to `skip` bytes behind `shared`.
+///
+/// # Safety
+///
+/// `shared` is 8-byte aligned and mapped writable for `skip + bytes.len()`
+/// bytes, rounded up to a multiple of 8.
+#[inline]
+pub(super) unsafe fn write(shared: *mut u8, skip: usize, bytes: &[u8]) {
+    let (first, head) = (skip / WIDTH * WIDTH, skip % WIDTH);
+    let lead = if head == 0 {
+        0
+    } else {
+        bytes.len().min(WIDTH - head)
+    };
+    // SAFETY: `first` is inside the range.
+    let mut at = unsafe { shared.add(first) };
+    if lead != 0 {
+        // SAFETY: the word at `at` is inside the rounded range.
+        unsafe { merge(at, head, &bytes[..lead]) };
+        // SAFETY: at most one behind the range.
+        at = unsafe { at.add(WIDTH) };
+    }
+    let rest = &bytes[lead..];
+    let whole = rest.len() / WIDTH * WIDTH;
+    // SAFETY: `whole` bytes from `at`, aligned, inside the range.
+    unsafe { write_words(at, &rest[..whole]) };
+    if whole != rest.len() {
+        // SAFETY: inside the range.
+        at = unsafe { at.add(whole) };
+        // SAFETY: the last word is inside the rounded range.
+        unsafe { merge(at, 0, &rest[whole..]) };
+    }
+}
+
+/// Copies from `skip` bytes behind `shared` into `bytes`.
+///
+/// # Safety
+///
+/// As for [`write()`], mapped readable.
+#[inline]
+pub(super) unsafe fn read(shared: *const u8, skip: usize, bytes: &mut [u8]) {
+    let (first, head) = (skip / WIDTH * WIDTH, skip % WIDTH);
+    let lead = if head == 0 {
+        0
+    } else {
+        bytes.len().min(WIDTH - head)
+    };
+    // SAFETY: `first` is inside the range.
+    let mut at = unsafe { shared.add(first) };
+    if lead != 0 {
+        // SAFETY: the word at `at` is inside the rounded range.
+        let value = unsafe { load(at) }.to_ne_bytes();
+        bytes[..lead].copy_from_slice(&value[head..head + lead]);
+        // SAFETY: at most one behind the range.
+        at = unsafe { at.add(WIDTH) };
+    }
+    let rest = &mut bytes[lead..];
+    let whole = rest.len() / WIDTH * WIDTH;
+    // SAFETY: `whole` bytes from `at`, aligned, inside the range.
+    unsafe { read_words(at, &mut rest[..whole]) };
+    if whole != rest.len() {
+        // SAFETY: inside the range.
+        at = unsafe { at.add(whole) };
+        // SAFETY: the last word is inside the rounded range.
+        let value = unsafe { load(at) }.to_ne_bytes();
+        let tail = rest.len() - whole;
+        rest[whole..].copy_from_slice(&value[..tail]);
+    }
+}
+
+#[inline]
+unsafe fn write_words(mut at: *mut u8, bytes: &[u8]) {
+    #[cfg(target_arch = "x86_64")]
+    if bytes.len() >= BLOCK {
+        // SAFETY: both ranges are valid for the length.
+        return unsafe { copy_block(at, bytes.as_ptr(), bytes.len()) };
+    }
+    for word in bytes.chunks_exact(WIDTH) {
+        let mut value = [0; WIDTH];
+        value.copy_from_slice(word);
+        // SAFETY: aligned and inside the range; atomic because the peer may look.
+        let unit = unsafe { Unit::from_ptr(at.cast()) };
+        unit.store(Value::from_ne_bytes(value), Relaxed);
+        // SAFETY: at most one behind the range.
+        at = unsafe { at.add(WIDTH) };
+    }
+}
+
+#[inline]
+unsafe fn read_words(mut at: *const u8, bytes: &mut [u8]) {
+    #[cfg(target_arch = "x86_64")]
+    if bytes.len() >= BLOCK {
+        // SAFETY: both ranges are valid for the length.
+        return unsafe { copy_block(bytes.as_mut_ptr(), at, bytes.len()) };
+    }
+    for word in bytes.chunks_exact_mut(WIDTH) {
+        // SAFETY: aligned and inside the range.
+        word.copy_from_slice(&unsafe { load(at) }.to_ne_bytes());
+        // SAFETY: at most one behind the range.
+        at = unsafe { at.add(WIDTH) };
+    }
+}
+
+#[inline]
+unsafe fn load(at: *const u8) -> Value {
+    // SAFETY: aligned and inside the range; only ever loaded through.
+    let unit = unsafe { Unit::from_ptr(at.cast_mut().cast()) };
+    unit.load(Relaxed)
+}
+
+unsafe fn merge(at: *mut u8, head: usize, bytes: &[u8]) {
+    // SAFETY: aligned and inside the range.
+    let unit = unsafe { Unit::from_ptr(at.cast()) };
+    let mut value = unit.load(Relaxed).to_ne_bytes();
+    value[head..head + bytes.len()].copy_from_slice(bytes);
+    unit.store(Value::from_ne_bytes(value), Relaxed);
+}
+
+/// Copies `len` bytes upwards.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+unsafe fn copy_block(to: *mut u8, from: *const u8, len: usize) {
+    // SAFETY: the caller's ranges; the direction flag is clear by the calling convention.
+    unsafe {
+        core::arch::asm!(
+            "rep movsb",
+            inout("rcx") len => _,
+            inout("rdi") to => _,
+            inout("rsi") from => _,
+            options(nostack, preserves_flags)
+        );
+    }
+}
+
+/// Asks for the line at `at` to be made exclusive to this processor.
+#[inline]
+#[allow(unused_variables)]
+pub(super) fn prefetch_write(at: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint that neither faults nor changes memory.
+    unsafe {
+        core::arch::asm!("prefetchw [{}]", in(reg) at, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: a hint that neither faults nor changes memory.
+    unsafe {
+        core::arch::asm!("prfm pstl1keep, [{}]", in(reg) at, options(nostack, preserves_flags, readonly));
+    }
+}

@@ -1,0 +1,152 @@
+//! Shared bytes as loom models them: per eight bytes, two atomic words and one
+//! plain cell.
+//!
+//! Bytes that are one party's alone by protocol go through the plain cell, so
+//! that loom reports a race where the protocol is wrong; they are mirrored into
+//! the atomic words, so that old bytes can be mistaken for a control word, as
+//! in the machine.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::ptr::NonNull;
+
+use loom::cell::UnsafeCell;
+use loom::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use crate::mem::Window;
+
+struct Slot {
+    words: [AtomicU32; 2],
+    bytes: UnsafeCell<[u8; 8]>,
+}
+
+/// Zeroed memory inside a loom model.
+pub struct Heap {
+    slots: Vec<Slot>,
+    len: usize,
+}
+
+// SAFETY: the plain cells are loom's, which checks every access to them.
+unsafe impl Sync for Heap {}
+// SAFETY: as for `Sync`.
+unsafe impl Send for Heap {}
+
+impl Heap {
+    /// `len` zeroed bytes.
+    pub fn new(len: usize) -> Self {
+        let slot = |_| Slot {
+            words: [AtomicU32::new(0), AtomicU32::new(0)],
+            bytes: UnsafeCell::new([0; 8]),
+        };
+        Self {
+            slots: (0..len.div_ceil(8)).map(slot).collect(),
+            len,
+        }
+    }
+
+    /// As [`Heap::new`], for the rest of the model's execution.
+    pub fn leaked(len: usize) -> &'static Self {
+        Box::leak(Box::new(Self::new(len)))
+    }
+
+    /// The whole of it.
+    pub fn window(&self) -> Window<'_> {
+        Window::over(
+            Memory {
+                slots: &self.slots,
+                base: 0,
+            },
+            self.len,
+        )
+    }
+}
+
+/// Accessor of model bytes; out of range is a panic here.
+#[derive(Clone, Copy)]
+pub(crate) struct Memory<'m> {
+    slots: &'m [Slot],
+    base: usize,
+}
+
+// The unsafety below is only that of the machine's `Memory`, whose interface this keeps.
+impl<'m> Memory<'m> {
+    pub(crate) unsafe fn new(_: NonNull<u8>) -> Self {
+        unimplemented_in_models()
+    }
+
+    pub(crate) unsafe fn add(self, offset: usize) -> Self {
+        Self {
+            base: self.base + offset,
+            ..self
+        }
+    }
+
+    pub(crate) fn address(self) -> NonNull<u8> {
+        NonNull::dangling()
+    }
+
+    pub(crate) unsafe fn word(self) -> &'m AtomicU32 {
+        &self.slots[self.base / 8].words[self.base % 8 / 4]
+    }
+
+    pub(crate) unsafe fn write(self, skip: usize, bytes: &[u8]) {
+        for (index, &byte) in bytes.iter().enumerate() {
+            let at = self.base + skip + index;
+            let slot = &self.slots[at / 8];
+            let value = slot.bytes.with_mut(|cell| {
+                // SAFETY: loom checks that nobody else is in the cell.
+                let value = unsafe { &mut *cell };
+                value[at % 8] = byte;
+                *value
+            });
+            if at % 8 == 7 || index + 1 == bytes.len() {
+                slot.mirror(value);
+            }
+        }
+    }
+
+    pub(crate) unsafe fn read(self, skip: usize, bytes: &mut [u8]) {
+        for (index, byte) in bytes.iter_mut().enumerate() {
+            let at = self.base + skip + index;
+            // SAFETY: loom checks that nobody writes the cell.
+            *byte = self.slots[at / 8]
+                .bytes
+                .with(|cell| unsafe { (*cell)[at % 8] });
+        }
+    }
+
+    pub(crate) unsafe fn write_shared(self, bytes: &[u8]) {
+        for (index, word) in bytes.chunks(4).enumerate() {
+            let mut value = [0; 4];
+            value[..word.len()].copy_from_slice(word);
+            // SAFETY: as in the machine.
+            unsafe { self.add(index * 4).word() }.store(u32::from_ne_bytes(value), Relaxed);
+        }
+    }
+
+    pub(crate) unsafe fn read_shared(self, bytes: &mut [u8]) {
+        for (index, word) in bytes.chunks_mut(4).enumerate() {
+            // SAFETY: as in the machine.
+            let value = unsafe { self.add(index * 4).word() }
+                .load(Relaxed)
+                .to_ne_bytes();
+            word.copy_from_slice(&value[..word.len()]);
+        }
+    }
+
+    pub(crate) fn prefetch_write(self) {}
+}
+
+impl Slot {
+    fn mirror(&self, value: [u8; 8]) {
+        for (word, half) in self.words.iter().zip(value.chunks(4)) {
+            let mut bytes = [0; 4];
+            bytes.copy_from_slice(half);
+            word.store(u32::from_ne_bytes(bytes), Relaxed);
+        }
+    }
+}
+
+fn unimplemented_in_models() -> ! {
+    panic!("a model has no mapped memory: use Heap")
+}

@@ -1,0 +1,124 @@
+//! What the calls on a ring can say.
+
+use core::fmt;
+
+use crate::error::Corrupt;
+use crate::layout::{MAX_CAPACITY, MIN_CAPACITY};
+
+/// A segment whose length is not a ring's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GeometryError {
+    /// The segment's length.
+    pub len: usize,
+}
+
+impl fmt::Display for GeometryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "a segment of {} bytes is no ring: it must have {} and a power of two from {} to {}",
+            self.len,
+            super::CONTROL,
+            MIN_CAPACITY,
+            MAX_CAPACITY
+        )
+    }
+}
+
+/// Why an end of a ring could not be claimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClaimError {
+    /// A partition has it.
+    Claimed {
+        /// Its number.
+        by: u32,
+    },
+    /// Partitions count from 1.
+    NotAPartition,
+    /// What an earlier life left is not a ring.
+    Corrupt(Corrupt),
+}
+
+impl fmt::Display for ClaimError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Claimed { by } => write!(
+                f,
+                "partition {by} has this end of the ring: take it over only if that one is dead"
+            ),
+            Self::NotAPartition => f.write_str("0 is no partition: they count from 1"),
+            Self::Corrupt(corrupt) => corrupt.fmt(f),
+        }
+    }
+}
+
+/// Why a record was not pushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PushError {
+    /// No room now; the consumer makes some.
+    Full,
+    /// No room ever.
+    TooLong {
+        /// Bytes of the record.
+        len: usize,
+        /// Bytes of the longest one.
+        max: usize,
+    },
+    /// The consumer broke the protocol. Terminal.
+    Corrupt(Corrupt),
+}
+
+impl fmt::Display for PushError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => f.write_str("the ring is full"),
+            Self::TooLong { len, max } => write!(
+                f,
+                "a record of {len} bytes is longer than this ring takes ({max})"
+            ),
+            Self::Corrupt(corrupt) => corrupt.fmt(f),
+        }
+    }
+}
+
+/// Why no record was popped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PopError {
+    /// None there now.
+    Empty,
+    /// The next one is longer than the buffer; it stays.
+    TooLong {
+        /// Bytes of the record.
+        len: usize,
+    },
+    /// The next one is not of the type's size; it stays.
+    WrongSize {
+        /// Bytes of the record.
+        len: usize,
+    },
+    /// The producer broke the protocol. Terminal.
+    Corrupt(Corrupt),
+}
+
+impl fmt::Display for PopError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("the ring is empty"),
+            Self::TooLong { len } => {
+                write!(f, "the next record has {len} bytes, more than the buffer")
+            }
+            Self::WrongSize { len } => {
+                write!(f, "the next record has {len} bytes, not the type's number")
+            }
+            Self::Corrupt(corrupt) => corrupt.fmt(f),
+        }
+    }
+}
+
+#[cfg(feature = "std")]
+mod std_error {
+    impl std::error::Error for super::GeometryError {}
+    impl std::error::Error for super::ClaimError {}
+    impl std::error::Error for super::PushError {}
+    impl std::error::Error for super::PopError {}
+}

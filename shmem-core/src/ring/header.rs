@@ -1,0 +1,69 @@
+//! The word that publishes a record.
+
+use super::Ring;
+use crate::error::Corrupt;
+use crate::layout::RECORD_HEADER;
+
+/// Bit 0: there is a record. A header of zero is none yet (R4).
+const PUBLISHED: u32 = 1;
+/// Bit 1: padding up to the end of the data.
+const PADDING: u32 = 2;
+/// Bits 2 to 31: bytes of payload.
+const LENGTH_SHIFT: u32 = 2;
+
+/// Bytes from a record's header to the next one's.
+#[inline]
+pub(super) fn stride(len: usize) -> u32 {
+    ((RECORD_HEADER + len + 7) & !7) as u32
+}
+
+#[inline]
+pub(super) fn record(len: usize) -> u32 {
+    (len as u32) << LENGTH_SHIFT | PUBLISHED
+}
+
+#[inline]
+pub(super) fn padding(stride: u32) -> u32 {
+    (stride - RECORD_HEADER as u32) << LENGTH_SHIFT | PADDING | PUBLISHED
+}
+
+/// What a header says, held against the ring it stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Header {
+    /// Not published.
+    Nothing,
+    /// A record of so many bytes, contiguous (R5).
+    Record(usize),
+    /// Nothing up to the end of the data, so many bytes.
+    Padding(u32),
+}
+
+impl Header {
+    /// # Errors
+    ///
+    /// [`Corrupt`] if no honest producer puts `word` at `offset`.
+    #[inline]
+    pub(super) fn decode(word: u32, ring: &Ring<'_>, offset: usize) -> Result<Self, Corrupt> {
+        if word == 0 {
+            return Ok(Self::Nothing);
+        }
+        let len = (word >> LENGTH_SHIFT) as usize;
+        let to_end = ring.capacity() - offset;
+        let honest = if word & PADDING == 0 {
+            len <= ring.max_record() && stride(len) as usize <= to_end
+        } else {
+            offset != 0 && RECORD_HEADER + len == to_end
+        };
+        if !honest || word & PUBLISHED == 0 {
+            return Err(Corrupt {
+                word: "record header",
+                value: word,
+            });
+        }
+        if word & PADDING == 0 {
+            Ok(Self::Record(len))
+        } else {
+            Ok(Self::Padding(to_end as u32))
+        }
+    }
+}

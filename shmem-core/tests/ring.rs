@@ -1,0 +1,374 @@
+//! What a ring promises its two ends.
+#![cfg(all(feature = "alloc", not(loom)))]
+
+use std::collections::VecDeque;
+
+use proptest::prelude::*;
+use shmem_core::mem::Heap;
+use shmem_core::primitive::Ordering::Relaxed;
+use shmem_core::ring::{ClaimError, Consumer, PopError, Producer, PushError, Ring};
+
+const HEAD: usize = 128;
+const DATA: usize = 512;
+
+fn heap(capacity: usize) -> Heap {
+    Heap::new(Ring::segment_len(capacity))
+}
+
+fn ring(heap: &Heap) -> Ring<'_> {
+    Ring::attach(heap.window()).unwrap()
+}
+
+fn ends(heap: &Heap) -> (Producer<'_>, Consumer<'_>) {
+    (
+        ring(heap).producer(1).unwrap(),
+        ring(heap).consumer(2).unwrap(),
+    )
+}
+
+fn pop(consumer: &mut Consumer<'_>) -> Vec<u8> {
+    let mut record = Vec::new();
+    consumer.peek().unwrap().read_into(&mut record);
+    consumer.release();
+    record
+}
+
+#[test]
+fn zeroed_memory_is_an_empty_ring() {
+    let heap = heap(64);
+    let (_, mut consumer) = ends(&heap);
+    assert_eq!(consumer.pop(&mut [0; 8]), Err(PopError::Empty));
+    assert!(consumer.is_empty());
+}
+
+#[test]
+fn a_segment_of_another_length_is_no_ring() {
+    for len in [0, 8, 512, 512 + 32, 512 + 100, 512 + 96] {
+        let heap = Heap::new(len);
+        assert!(Ring::attach(heap.window()).is_err(), "{len}");
+    }
+}
+
+#[test]
+fn a_record_longer_than_the_ring_takes_is_an_error_and_changes_nothing() {
+    let heap = heap(64);
+    let (mut producer, mut consumer) = ends(&heap);
+    producer.push(b"before").unwrap();
+    let max = producer.ring().max_record();
+    let error = Err(PushError::TooLong { len: max + 1, max });
+    assert_eq!(producer.push(&vec![0; max + 1]), error);
+    assert_eq!(pop(&mut consumer), b"before");
+    assert!(consumer.is_empty());
+}
+
+#[test]
+fn the_longest_record_fits_wherever_the_tail_stands() {
+    let heap = heap(128);
+    let (mut producer, mut consumer) = ends(&heap);
+    let longest = vec![7; producer.ring().max_record()];
+    for short in 0..64 {
+        producer.push(&vec![1; short % 9]).unwrap();
+        pop(&mut consumer);
+        producer.push(&longest).unwrap();
+        assert_eq!(pop(&mut consumer), longest);
+    }
+}
+
+#[test]
+fn a_full_ring_takes_a_record_again_after_one_was_released() {
+    let heap = heap(64);
+    let (mut producer, mut consumer) = ends(&heap);
+    let mut pushed = 0_u8;
+    while producer.push(&[pushed; 8]) == Ok(()) {
+        pushed += 1;
+    }
+    assert_eq!(pushed, 3); // 4 x 16 bytes, but the next header stays free
+    assert_eq!(pop(&mut consumer), [0; 8]);
+    producer.push(&[9; 8]).unwrap();
+    assert_eq!(producer.push(&[9; 8]), Err(PushError::Full));
+}
+
+#[test]
+fn a_second_claim_of_an_end_is_an_error_until_the_first_is_dropped() {
+    let heap = heap(64);
+    let first = ring(&heap).producer(1).unwrap();
+    let second = ring(&heap).producer(3).err();
+    assert_eq!(second, Some(ClaimError::Claimed { by: 1 }));
+    assert!(ring(&heap).consumer(1).is_ok());
+    assert_eq!(
+        ring(&heap).consumer(0).err(),
+        Some(ClaimError::NotAPartition)
+    );
+    drop(first);
+    assert!(ring(&heap).producer(3).is_ok());
+}
+
+#[test]
+fn a_new_producer_resumes_behind_what_a_dead_one_published() {
+    let heap = heap(256);
+    let (mut producer, mut consumer) = ends(&heap);
+    producer.push(b"one").unwrap();
+    producer.push(b"two").unwrap();
+    std::mem::forget(producer);
+    // Died between the header's store and the tail's.
+    heap.window().word(0).store(16, Relaxed);
+    let mut producer = ring(&heap).take_over_producer(1).unwrap();
+    producer.push(b"three").unwrap();
+    assert_eq!(pop(&mut consumer), b"one");
+    assert_eq!(pop(&mut consumer), b"two");
+    assert_eq!(pop(&mut consumer), b"three");
+    // The same, after the consumer went past the stored tail.
+    std::mem::forget(producer);
+    heap.window().word(0).store(32, Relaxed);
+    let mut producer = ring(&heap).take_over_producer(1).unwrap();
+    producer.push(b"four").unwrap();
+    assert_eq!(pop(&mut consumer), b"four");
+}
+
+#[test]
+fn a_new_consumer_finds_what_the_dead_one_had_not_released() {
+    let heap = heap(256);
+    let (mut producer, mut consumer) = ends(&heap);
+    producer.push(b"one").unwrap();
+    producer.push(b"two").unwrap();
+    pop(&mut consumer);
+    assert_eq!(consumer.peek().unwrap().len(), 3);
+    std::mem::forget(consumer);
+    let mut consumer = ring(&heap).take_over_consumer(2).unwrap();
+    assert_eq!(pop(&mut consumer), b"two");
+}
+
+#[test]
+fn a_batch_is_invisible_until_it_is_published_and_never_was_if_dropped() {
+    let heap = heap(256);
+    let (mut producer, mut consumer) = ends(&heap);
+    let mut batch = producer.batch();
+    batch.push(b"dropped").unwrap();
+    batch.push(b"dropped too").unwrap();
+    drop(batch);
+    let mut batch = producer.batch();
+    batch.push(b"a").unwrap();
+    batch.push(b"bb").unwrap();
+    assert!(consumer.is_empty());
+    batch.publish();
+    let mut lens = Vec::new();
+    let drained = consumer.drain(8, |record| {
+        lens.push(record.len());
+        true
+    });
+    assert_eq!((drained, lens), (Ok(2), vec![1, 2]));
+}
+
+#[test]
+fn a_reservation_is_written_in_place_and_committed_shorter() {
+    let heap = heap(256);
+    let (mut producer, mut consumer) = ends(&heap);
+    drop(producer.reserve(100).unwrap());
+    let mut reservation = producer.reserve(100).unwrap();
+    reservation.write(5, b"world");
+    reservation.write(0, b"hello");
+    reservation.commit(10);
+    assert_eq!(pop(&mut consumer), b"helloworld");
+    assert!(consumer.is_empty());
+}
+
+#[test]
+fn a_record_too_long_for_the_buffer_stays_the_next() {
+    let heap = heap(256);
+    let (mut producer, mut consumer) = ends(&heap);
+    producer.push(b"twelve bytes").unwrap();
+    let error = Err(PopError::TooLong { len: 12 });
+    assert_eq!(consumer.pop(&mut [0; 4]), error);
+    assert_eq!(pop(&mut consumer), b"twelve bytes");
+}
+
+#[test]
+fn a_mad_header_is_corrupt_for_good_and_names_its_value() {
+    let mad = [
+        2,
+        4,
+        0xffff_ffff,
+        1 << 31 | 1,
+        (200 << 2) | 1,
+        (48 << 2) | 3,
+    ];
+    for word in mad {
+        let heap = heap(64);
+        let (_producer, mut consumer) = ends(&heap);
+        heap.window().word(DATA).store(word, Relaxed);
+        let Err(PopError::Corrupt(corrupt)) = consumer.pop(&mut [0; 64]) else {
+            panic!("{word:#x} was taken for a header");
+        };
+        assert_eq!((corrupt.word, corrupt.value), ("record header", word));
+        heap.window().word(DATA).store(0, Relaxed);
+        assert_eq!(consumer.pop(&mut [0; 64]), Err(PopError::Corrupt(corrupt)));
+    }
+}
+
+#[test]
+fn a_mad_head_is_corrupt_for_good_and_names_its_value() {
+    for head in [64, 4, 0x8000_0000, u32::MAX] {
+        let heap = heap(64);
+        let (mut producer, _consumer) = ends(&heap);
+        while producer.push(&[0; 8]) == Ok(()) {}
+        heap.window().word(HEAD).store(head, Relaxed);
+        let Err(PushError::Corrupt(corrupt)) = producer.push(&[0; 8]) else {
+            panic!("{head:#x} was taken for a head");
+        };
+        assert_eq!((corrupt.word, corrupt.value), ("head", head));
+        heap.window().word(HEAD).store(48, Relaxed);
+        assert_eq!(producer.push(b""), Err(PushError::Corrupt(corrupt)));
+    }
+}
+
+#[test]
+fn positions_wrap_past_two_to_the_thirty_two() {
+    let heap = heap(64);
+    let near = u32::MAX - 64 + 1;
+    heap.window().word(0).store(near, Relaxed);
+    heap.window().word(HEAD).store(near, Relaxed);
+    let (mut producer, mut consumer) = ends(&heap);
+    for n in 0..32_u8 {
+        producer.push(&[n; 5]).unwrap();
+        assert_eq!(pop(&mut consumer), [n; 5]);
+    }
+}
+
+#[cfg(feature = "std")]
+#[test]
+fn a_byte_stream_keeps_every_byte_value_in_order() {
+    use shmem_core::ring::{ByteReader, ByteWriter};
+    use std::io::{ErrorKind, Read, Write};
+
+    let heap = heap(512);
+    let (producer, consumer) = ends(&heap);
+    let (mut writer, mut reader) = (ByteWriter::new(producer), ByteReader::new(consumer));
+    let sent: Vec<u8> = (0..10_000_u32).map(|n| (n % 256) as u8).collect();
+    let (mut at, mut received) = (0, Vec::new());
+    let mut part = [0; 37];
+    while received.len() < sent.len() {
+        match writer.write(&sent[at..]) {
+            Ok(count) => at += count,
+            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+        }
+        while let Ok(count @ 1..) = reader.read(&mut part) {
+            received.extend_from_slice(&part[..count]);
+        }
+    }
+    assert_eq!(received, sent);
+}
+
+#[test]
+fn typed_records_go_one_by_one_and_in_slices() {
+    use shmem_core::ring::{TypedConsumer, TypedProducer};
+
+    let heap = heap(256);
+    let (producer, consumer) = ends(&heap);
+    let mut producer = TypedProducer::<[u32; 2]>::new(producer);
+    let mut consumer = TypedConsumer::<[u32; 2]>::new(consumer);
+    producer.push(&[1, 2]).unwrap();
+    assert_eq!(consumer.pop(), Ok([1, 2]));
+    assert_eq!(producer.push_slice(&[[7, 8]; 100]), Ok(15));
+    let mut values = [[0; 2]; 100];
+    assert_eq!(consumer.pop_slice(&mut values), Ok(15));
+    assert!(values[..15].iter().all(|value| *value == [7, 8]));
+    producer.get_mut().push(b"odd").unwrap();
+    assert_eq!(consumer.pop(), Err(PopError::WrongSize { len: 3 }));
+    assert_eq!(
+        consumer.pop_slice(&mut values),
+        Err(PopError::WrongSize { len: 3 })
+    );
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Push(Vec<u8>),
+    Reserve(Vec<u8>, usize),
+    Batch(Vec<Vec<u8>>),
+    Pop,
+    Drain(usize),
+    RestartProducer,
+    RestartConsumer,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let record = || proptest::collection::vec(any::<u8>(), 0..120);
+    prop_oneof![
+        4 => record().prop_map(Step::Push),
+        2 => (record(), 0..32_usize).prop_map(|(r, more)| Step::Reserve(r, more)),
+        2 => proptest::collection::vec(record(), 0..4).prop_map(Step::Batch),
+        5 => Just(Step::Pop),
+        2 => (0..5_usize).prop_map(Step::Drain),
+        1 => Just(Step::RestartProducer),
+        1 => Just(Step::RestartConsumer),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn a_ring_is_a_queue_whatever_is_done_to_it(
+        steps in proptest::collection::vec(step(), 1..300),
+        start in any::<u32>(),
+    ) {
+        let heap = heap(256);
+        heap.window().word(0).store(start / 8 * 8, Relaxed);
+        heap.window().word(HEAD).store(start / 8 * 8, Relaxed);
+        let (mut producer, mut consumer) = ends(&heap);
+        let mut queue = VecDeque::new();
+        for step in steps {
+            match step {
+                Step::Push(record) => match producer.push(&record) {
+                    Ok(()) => queue.push_back(record),
+                    Err(PushError::Full) => prop_assert!(!queue.is_empty()),
+                    Err(PushError::TooLong { max, .. }) => prop_assert!(record.len() > max),
+                    Err(error) => prop_assert!(false, "{error}"),
+                },
+                Step::Reserve(record, more) => {
+                    if let Ok(mut reservation) = producer.reserve(record.len() + more) {
+                        reservation.write(0, &record);
+                        reservation.commit(record.len());
+                        queue.push_back(record);
+                    }
+                }
+                Step::Batch(records) => {
+                    let mut batch = producer.batch();
+                    let pushed: Vec<_> = records
+                        .into_iter()
+                        .filter(|record| batch.push(record).is_ok())
+                        .collect();
+                    batch.publish();
+                    queue.extend(pushed);
+                }
+                Step::Pop => {
+                    let mut record = [0; 256];
+                    match consumer.pop(&mut record) {
+                        Ok(len) => prop_assert_eq!(Some(record[..len].to_vec()), queue.pop_front()),
+                        Err(error) => {
+                            prop_assert_eq!(error, PopError::Empty);
+                            prop_assert!(queue.is_empty());
+                        }
+                    }
+                }
+                Step::Drain(limit) => {
+                    let mut drained = Vec::new();
+                    let count = consumer.drain(limit, |record| {
+                        let mut bytes = Vec::new();
+                        record.read_into(&mut bytes);
+                        drained.push(bytes);
+                        true
+                    });
+                    prop_assert_eq!(count, Ok(limit.min(queue.len())));
+                    prop_assert_eq!(drained, queue.drain(..count.unwrap()).collect::<Vec<_>>());
+                }
+                Step::RestartProducer => {
+                    std::mem::forget(producer);
+                    producer = ring(&heap).take_over_producer(1).unwrap();
+                }
+                Step::RestartConsumer => {
+                    std::mem::forget(consumer);
+                    consumer = ring(&heap).take_over_consumer(2).unwrap();
+                }
+            }
+        }
+    }
+}

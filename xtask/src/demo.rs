@@ -1,0 +1,91 @@
+//! `cargo xtask demo`: from a fresh clone to the KMON prompt.
+
+use std::collections::BTreeMap;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::invocation::{Invocation, forget_own_cargo};
+
+/// Build the monitor and the guest daemon, then start the monitor.
+///
+/// Leaves you at the KMON prompt with running instances; `help` lists its
+/// commands. Standard input that is not a terminal is read as a script of KMON
+/// commands. Only KMON writes to standard output, and its exit status is the
+/// status of this command.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// How many instances to start
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    instances: u32,
+    /// Further arguments for kmon
+    #[arg(last = true, value_name = "ARGS")]
+    kmon: Vec<String>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let programs = build()?;
+    let program = |name: &str| -> Result<&Path> {
+        let path = programs.get(name).map(PathBuf::as_path);
+        path.with_context(|| format!("the build made no program {name}"))
+    };
+    let kmon = program("kmon")?;
+    let mut command = Command::new(kmon);
+    forget_own_cargo(&mut command);
+    command
+        .arg("--guestd")
+        .arg(program("guestd")?)
+        .arg("--instances")
+        .arg(arguments.instances.to_string())
+        .args(&arguments.kmon);
+    Err(command.exec()).with_context(|| format!("cannot run {}", kmon.display()))
+}
+
+/// Builds both programs; gives the path of each by its name.
+///
+/// Cargo says where it put them, so that no setting of target directory or
+/// target triple has to be understood here.
+fn build() -> Result<BTreeMap<String, PathBuf>> {
+    let build = Invocation::parse(
+        "cargo build --release -p guestd -p kmon --bins \
+         --message-format json-render-diagnostics",
+    );
+    let output = build
+        .command()
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot run cargo")?;
+    if !output.status.success() {
+        bail!("the build failed");
+    }
+    let messages = String::from_utf8_lossy(&output.stdout);
+    Ok(messages.lines().filter_map(built_program).collect())
+}
+
+/// The name and path of a program, if `message` announces one.
+fn built_program(message: &str) -> Option<(String, PathBuf)> {
+    let message: Value = serde_json::from_str(message).ok()?;
+    let path = message["executable"].as_str()?;
+    let name = message["target"]["name"].as_str()?;
+    Some((name.to_owned(), path.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_told_from_libraries() {
+        let program = r#"{"reason":"compiler-artifact","target":{"name":"kmon"},"executable":"/t/release/kmon"}"#;
+        let library =
+            r#"{"reason":"compiler-artifact","target":{"name":"anyhow"},"executable":null}"#;
+        let expected = ("kmon".to_owned(), PathBuf::from("/t/release/kmon"));
+        assert_eq!(built_program(program), Some(expected));
+        assert_eq!(built_program(library), None);
+        assert_eq!(built_program("not JSON"), None);
+    }
+}

@@ -1,0 +1,151 @@
+//! One command line, which can be shown to a person as it can be run.
+
+use std::borrow::Cow;
+use std::env;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::Path;
+use std::process::Command;
+
+/// A program, its arguments and the variables it needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Invocation {
+    words: Vec<String>,
+    variables: Vec<(String, String)>,
+}
+
+impl Invocation {
+    /// Splits `line` at white space: for literals, which need no quoting.
+    pub(crate) fn parse(line: &str) -> Self {
+        Self {
+            words: line.split_whitespace().map(str::to_owned).collect(),
+            variables: Vec::new(),
+        }
+    }
+
+    pub(crate) fn arg(mut self, word: impl Into<String>) -> Self {
+        self.words.push(word.into());
+        self
+    }
+
+    pub(crate) fn path(self, path: &Path) -> Self {
+        self.arg(path.display().to_string())
+    }
+
+    pub(crate) fn set(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.variables.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Sets a variable unless the caller's environment has it.
+    pub(crate) fn set_default(self, name: &str, value: &str) -> Self {
+        let value = env::var(name).unwrap_or_else(|_| value.to_owned());
+        self.set(name, value)
+    }
+
+    /// Adds flags to those which the caller's environment has.
+    pub(crate) fn add_flags(self, name: &str, flags: &str) -> Self {
+        let value = match env::var(name) {
+            Ok(present) if !present.is_empty() => format!("{present} {flags}"),
+            _ => flags.to_owned(),
+        };
+        self.set(name, value)
+    }
+
+    /// A command without what `cargo run` told this program about itself.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(&self.words[0]);
+        command.args(&self.words[1..]);
+        forget_own_cargo(&mut command);
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command
+    }
+}
+
+/// The line to paste into a shell.
+impl fmt::Display for Invocation {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, value) in &self.variables {
+            write!(out, "{name}={} ", quote(value))?;
+        }
+        let words: Vec<_> = self.words.iter().map(|word| quote(word)).collect();
+        out.write_str(&words.join(" "))
+    }
+}
+
+fn quote(word: &str) -> Cow<'_, str> {
+    shlex::try_quote(word).unwrap_or(Cow::Borrowed(word))
+}
+
+/// Removes what `cargo run` set for this package: inner cargos would take it
+/// for the user's and rebuild, and shells inside the demo would inherit it.
+pub(crate) fn forget_own_cargo(command: &mut Command) {
+    for (name, _) in env::vars_os() {
+        if name.to_str().is_some_and(describes_own_package) {
+            command.env_remove(name);
+        }
+    }
+    if let Some(paths) = env::var_os("LD_LIBRARY_PATH") {
+        match users_library_paths(&paths) {
+            Some(kept) => command.env("LD_LIBRARY_PATH", kept),
+            None => command.env_remove("LD_LIBRARY_PATH"),
+        };
+    }
+}
+
+fn describes_own_package(name: &str) -> bool {
+    const PREFIXES: [&str; 3] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"];
+    const NAMES: [&str; 5] = [
+        "CARGO",
+        "CARGO_CRATE_NAME",
+        "CARGO_PRIMARY_PACKAGE",
+        "OUT_DIR",
+        "RUST_RECURSION_COUNT",
+    ];
+    NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// `LD_LIBRARY_PATH` without the build directory and the toolchain, which
+/// cargo puts before the user's; nothing if nothing else is there.
+fn users_library_paths(paths: &std::ffi::OsStr) -> Option<OsString> {
+    let program = env::current_exe().ok();
+    let build = program.as_deref().and_then(Path::parent);
+    let cargo = env::var_os("CARGO");
+    let toolchain = cargo.as_deref().map(Path::new).and_then(|cargo| {
+        let bin = cargo.parent()?;
+        bin.parent()
+    });
+    let kept: Vec<_> = env::split_paths(paths)
+        .filter(|path| {
+            ![build, toolchain]
+                .iter()
+                .flatten()
+                .any(|own| path.starts_with(own))
+        })
+        .collect();
+    if kept.is_empty() {
+        return None;
+    }
+    env::join_paths(kept).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shows_what_a_shell_would_run() {
+        let shown = Invocation::parse("cargo test --test loom_*")
+            .set("FLAGS", "--cfg loom")
+            .to_string();
+        assert_eq!(shown, "FLAGS='--cfg loom' cargo test --test 'loom_*'");
+    }
+
+    #[test]
+    fn the_users_cargo_variables_are_not_ours() {
+        assert!(describes_own_package("CARGO_PKG_NAME"));
+        assert!(describes_own_package("CARGO_MANIFEST_DIR"));
+        assert!(!describes_own_package("CARGO_HOME"));
+        assert!(!describes_own_package("CARGO_TARGET_DIR"));
+    }
+}

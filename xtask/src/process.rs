@@ -1,0 +1,210 @@
+//! Child processes whose output is read while they run, and which end when
+//! this program is told to end.
+
+use std::io::{self, BufRead, BufReader, Read};
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process_group};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+/// How often a running child is looked at when it prints nothing.
+const TICK: Duration = Duration::from_millis(50);
+/// How long a child may take to end after it was asked to, and how long
+/// something it left behind may hold its output.
+const GRACE: Duration = Duration::from_secs(3);
+
+static INTERRUPTED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+
+/// From here on a first interrupt ends the running child, so that the report
+/// can still be printed, and a second one ends this program.
+pub(crate) fn catch_interrupts() -> Result<()> {
+    let flag = INTERRUPTED.get_or_init(Arc::default);
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        // In this order: the first signal still finds the flag unset.
+        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(flag))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(flag)))
+            .context("cannot catch signals")?;
+    }
+    Ok(())
+}
+
+pub(crate) fn interrupted() -> bool {
+    INTERRUPTED
+        .get()
+        .is_some_and(|flag| flag.load(Ordering::Relaxed))
+}
+
+/// What became of a child.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    Exited(ExitStatus),
+    /// It ran longer than its limit and was killed.
+    OverLimit,
+    /// This program was asked to end.
+    Interrupted,
+}
+
+/// Which of a child's outputs are read; standard error is inherited otherwise.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Capture {
+    Stdout,
+    Both,
+}
+
+/// This program's standard error, for a child to write its output to.
+pub(crate) fn to_stderr() -> Result<Stdio> {
+    let copy = io::stderr().as_fd().try_clone_to_owned();
+    Ok(copy.context("cannot duplicate standard error")?.into())
+}
+
+/// Runs `command` to its end and gives `on_line` each line that it prints.
+///
+/// The child leads a process group of its own, so that what it started ends
+/// with it.
+pub(crate) fn run(
+    mut command: Command,
+    capture: Capture,
+    limit: Duration,
+    mut on_line: impl FnMut(&str),
+) -> Result<Ended> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    if capture == Capture::Both {
+        command.stderr(Stdio::piped());
+    }
+    let mut child = command
+        .process_group(0)
+        .spawn()
+        .with_context(|| format!("cannot run {}", command.get_program().display()))?;
+    let (sender, lines) = mpsc::channel();
+    if let Some(stdout) = child.stdout.take() {
+        send_lines(stdout, sender.clone());
+    }
+    if let Some(stderr) = child.stderr.take() {
+        send_lines(stderr, sender.clone());
+    }
+    drop(sender);
+    let ended = supervise(&mut child, &lines, limit, &mut on_line)?;
+    drain(&child, &lines, &mut on_line);
+    Ok(ended)
+}
+
+/// Passes lines on until the child has ended, by itself or by us.
+fn supervise(
+    child: &mut Child,
+    lines: &Receiver<String>,
+    limit: Duration,
+    on_line: &mut impl FnMut(&str),
+) -> Result<Ended> {
+    let deadline = Instant::now() + limit;
+    loop {
+        match lines.recv_timeout(TICK) {
+            Ok(line) => on_line(&line),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => thread::sleep(TICK / 10),
+        }
+        if let Some(status) = child.try_wait()? {
+            return Ok(Ended::Exited(status));
+        }
+        let ended = if interrupted() {
+            Ended::Interrupted
+        } else if Instant::now() >= deadline {
+            Ended::OverLimit
+        } else {
+            continue;
+        };
+        end(child)?;
+        return Ok(ended);
+    }
+}
+
+/// Asks the child's group to end, then makes it.
+fn end(child: &mut Child) -> Result<()> {
+    signal_group(child, Signal::TERM);
+    let deadline = Instant::now() + GRACE;
+    while Instant::now() < deadline {
+        if child.try_wait()?.is_some() {
+            return Ok(());
+        }
+        thread::sleep(TICK);
+    }
+    signal_group(child, Signal::KILL);
+    child.wait()?;
+    Ok(())
+}
+
+/// Passes on what the ended child still had in its pipes. Whatever else holds
+/// them open gets a moment, and then no say.
+fn drain(child: &Child, lines: &Receiver<String>, on_line: &mut impl FnMut(&str)) {
+    let deadline = Instant::now() + GRACE;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match lines.recv_timeout(left) {
+            Ok(line) => on_line(&line),
+            Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Timeout) => break,
+        }
+    }
+    eprintln!("note: the command left processes behind that hold its output; ending them");
+    signal_group(child, Signal::KILL);
+}
+
+fn signal_group(child: &Child, signal: Signal) {
+    if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        // The group may be gone already, which is what is wanted.
+        let _ = kill_process_group(group, signal);
+    }
+}
+
+fn send_lines(output: impl Read + Send + 'static, lines: Sender<String>) {
+    thread::spawn(move || {
+        let mut output = BufReader::new(output);
+        let mut line = Vec::new();
+        while let Ok(1..) = output.read_until(b'\n', &mut line) {
+            let text = String::from_utf8_lossy(&line);
+            if lines.send(text.trim_end().to_owned()).is_err() {
+                return;
+            }
+            line.clear();
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn every_line_arrives_before_the_status() {
+        let mut seen = Vec::new();
+        let script = "echo one; echo two >&2; printf three; exit 3";
+        let ended = run(shell(script), Capture::Both, GRACE * 10, |line| {
+            seen.push(line.to_owned());
+        });
+        assert!(matches!(ended, Ok(Ended::Exited(status)) if status.code() == Some(3)));
+        seen.sort();
+        assert_eq!(seen, ["one", "three", "two"]);
+    }
+
+    #[test]
+    fn a_child_over_its_limit_is_ended_with_what_it_started() {
+        let start = Instant::now();
+        let limit = Duration::from_millis(100);
+        let ended = run(shell("sleep 60 & sleep 60"), Capture::Stdout, limit, |_| {});
+        assert!(matches!(ended, Ok(Ended::OverLimit)));
+        assert!(start.elapsed() < GRACE);
+    }
+}

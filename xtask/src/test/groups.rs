@@ -1,0 +1,268 @@
+//! The groups of tests: what each needs and what it runs.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::setup::{CARGO_FUZZ, NIGHTLY, Tool};
+use crate::invocation::Invocation;
+use crate::workspace::{LIBRARIES, Workspace};
+
+/// How long each fuzz target runs.
+const FUZZ_SECONDS: u32 = 10;
+
+pub(super) struct Group {
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
+    /// Debian packages, each with a reason in [`super::setup::REASONS`].
+    pub(super) packages: &'static [&'static str],
+    /// Rust tools that are not part of a stable toolchain.
+    pub(super) tools: &'static [Tool],
+    /// The longest that one step may take.
+    pub(super) limit: Duration,
+    pub(super) steps: fn(&Workspace) -> Result<Vec<Step>>,
+}
+
+pub(super) enum Step {
+    /// Passes or fails as a whole, by its exit status.
+    Check(Invocation),
+    /// Reports its own counts in libtest's form.
+    Tests(Invocation),
+    /// Weakens every memory ordering in turn.
+    Orderings,
+}
+
+pub(super) const GROUPS: &[Group] = &[
+    Group {
+        name: "format",
+        about: "rustfmt has nothing to change",
+        packages: &[],
+        tools: &[],
+        limit: minutes(2),
+        steps: format,
+    },
+    Group {
+        name: "clippy",
+        about: "clippy has nothing to say, with and without default features",
+        packages: &[],
+        tools: &[],
+        limit: minutes(10),
+        steps: clippy,
+    },
+    Group {
+        name: "unit",
+        about: "unit and integration tests of the libraries and of this tool",
+        packages: &[],
+        tools: &[],
+        limit: minutes(10),
+        steps: unit,
+    },
+    Group {
+        name: "doc",
+        about: "examples in the documentation run, links in it resolve",
+        packages: &[],
+        tools: &[],
+        limit: minutes(10),
+        steps: doc,
+    },
+    Group {
+        name: "loom",
+        about: "models of the lock-free parts, every interleaving",
+        packages: &[],
+        tools: &[],
+        limit: minutes(10),
+        steps: loom,
+    },
+    Group {
+        name: "orderings",
+        about: "each memory ordering, weakened, makes its model fail",
+        packages: &[],
+        tools: &[],
+        limit: minutes(10),
+        steps: |_| Ok(vec![Step::Orderings]),
+    },
+    Group {
+        name: "apps",
+        about: "the real monitor and the real guest daemon, through a terminal",
+        packages: &["procps", "tmux", "vim-tiny"],
+        tools: &[],
+        limit: minutes(10),
+        steps: apps,
+    },
+    Group {
+        name: "fuzz",
+        about: "each fuzz target for ten seconds, under AddressSanitizer",
+        packages: &["g++"],
+        tools: &[NIGHTLY, CARGO_FUZZ],
+        limit: minutes(10),
+        steps: fuzz,
+    },
+    Group {
+        name: "bench",
+        about: "every measurement runs once",
+        packages: &[],
+        tools: &[],
+        limit: minutes(10),
+        steps: bench,
+    },
+];
+
+const fn minutes(count: u64) -> Duration {
+    Duration::from_secs(count * 60)
+}
+
+/// The groups of these names, in their own order; all if none is named.
+pub(super) fn select(names: &[String]) -> Result<Vec<&'static Group>> {
+    let known = |name: &str| GROUPS.iter().any(|group| group.name == name);
+    if let Some(unknown) = names.iter().find(|name| !known(name)) {
+        let known: Vec<_> = GROUPS.iter().map(|group| group.name).collect();
+        bail!("no group `{unknown}`; the groups are {}", known.join(", "));
+    }
+    let wanted = |group: &&Group| names.is_empty() || names.iter().any(|name| name == group.name);
+    Ok(GROUPS.iter().filter(wanted).collect())
+}
+
+/// `line` with `-p` for each library crate.
+fn libraries(line: &str) -> Invocation {
+    LIBRARIES
+        .iter()
+        .fold(Invocation::parse(line), |line, name| {
+            line.arg("-p").arg(*name)
+        })
+}
+
+fn format(_: &Workspace) -> Result<Vec<Step>> {
+    Ok(vec![
+        Step::Check(Invocation::parse("cargo fmt --all --check")),
+        Step::Check(Invocation::parse(
+            "cargo fmt --manifest-path fuzz/Cargo.toml --check",
+        )),
+    ])
+}
+
+fn clippy(_: &Workspace) -> Result<Vec<Step>> {
+    let everything =
+        Invocation::parse("cargo clippy --workspace --all-targets --all-features -- -D warnings");
+    // What a bootloader builds: no features, no std.
+    let bare = libraries("cargo clippy --no-default-features")
+        .arg("--")
+        .arg("-Dwarnings");
+    Ok(vec![Step::Check(everything), Step::Check(bare)])
+}
+
+fn unit(_: &Workspace) -> Result<Vec<Step>> {
+    Ok(vec![
+        Step::Tests(libraries(
+            "cargo test --no-fail-fast --all-features --lib --tests",
+        )),
+        Step::Tests(Invocation::parse("cargo test --no-fail-fast -p xtask")),
+    ])
+}
+
+fn doc(_: &Workspace) -> Result<Vec<Step>> {
+    let pages = libraries("cargo doc --no-deps --all-features");
+    Ok(vec![
+        Step::Tests(libraries("cargo test --no-fail-fast --all-features --doc")),
+        Step::Check(pages.add_flags("RUSTDOCFLAGS", "-Dwarnings")),
+    ])
+}
+
+fn loom(workspace: &Workspace) -> Result<Vec<Step>> {
+    let models = Invocation::parse(
+        "cargo test --no-fail-fast --release -p shmem-core -p shmem-registry \
+         --features shmem-core/alloc --test loom_* --target-dir",
+    );
+    Ok(vec![Step::Tests(
+        models
+            .path(&workspace.target.join("loom"))
+            .add_flags("RUSTFLAGS", "--cfg loom")
+            .set_default("LOOM_MAX_PREEMPTIONS", "3"),
+    )])
+}
+
+fn apps(workspace: &Workspace) -> Result<Vec<Step>> {
+    let build = Invocation::parse("cargo build --release -p guestd -p kmon");
+    let tests = Invocation::parse(
+        "cargo test --no-fail-fast --release -p kmon-protocol -p guestd -p kmon \
+         --lib --bins --tests",
+    );
+    let guestd = workspace.target.join("release").join("guestd");
+    Ok(vec![
+        Step::Check(build),
+        Step::Tests(tests.set("GUESTD", guestd.display().to_string())),
+    ])
+}
+
+fn fuzz(workspace: &Workspace) -> Result<Vec<Step>> {
+    let path = workspace.root.join("fuzz").join("Cargo.toml");
+    let manifest = fs::read_to_string(&path).context("cannot read fuzz/Cargo.toml")?;
+    let targets = fuzz_targets(&manifest).context("fuzz/Cargo.toml")?;
+    let run = |name: &String| {
+        Step::Check(
+            Invocation::parse("cargo +nightly fuzz run")
+                .arg(name)
+                .arg("--")
+                .arg(format!("-max_total_time={FUZZ_SECONDS}")),
+        )
+    };
+    Ok(targets.iter().map(run).collect())
+}
+
+/// The names of the fuzz targets: each is a program of the fuzz crate.
+fn fuzz_targets(manifest: &str) -> Result<Vec<String>> {
+    let manifest: toml::Table = manifest.parse()?;
+    let programs = manifest.get("bin").and_then(toml::Value::as_array);
+    let names = programs.into_iter().flatten().filter_map(|program| {
+        let name = program.get("name")?.as_str()?;
+        Some(name.to_owned())
+    });
+    Ok(names.collect())
+}
+
+fn bench(_: &Workspace) -> Result<Vec<Step>> {
+    // Criterion's `--test` runs each once and measures nothing.
+    let once = Invocation::parse("cargo bench -p shmem-benches --bench * -- --test");
+    Ok(vec![Step::Check(once)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::setup::REASONS;
+    use super::*;
+
+    #[test]
+    fn every_package_has_a_reason() {
+        for package in GROUPS.iter().flat_map(|group| group.packages) {
+            assert!(REASONS.iter().any(|(name, _)| name == package), "{package}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_group_is_answered_with_the_known_ones() {
+        let error = select(&["unit".into(), "units".into()]).err().unwrap();
+        let error = error.to_string();
+        assert!(error.contains("`units`") && error.contains("clippy, unit, doc"));
+        assert!(!error.contains('\n'));
+    }
+
+    #[test]
+    fn groups_run_in_their_own_order() {
+        let names: Vec<_> = select(&["unit".into(), "format".into()])
+            .unwrap()
+            .iter()
+            .map(|group| group.name)
+            .collect();
+        assert_eq!(names, ["format", "unit"]);
+    }
+
+    #[test]
+    fn fuzz_targets_are_the_programs_of_the_fuzz_crate() {
+        let manifest = "[package]\nname = \"fuzz\"\n\
+            [[bin]]\nname = \"region_attach\"\npath = \"a.rs\"\n\
+            [[bin]]\nname = \"ring_consumer\"\n";
+        let names = fuzz_targets(manifest).unwrap();
+        assert_eq!(names, ["region_attach", "ring_consumer"]);
+        assert!(fuzz_targets("[package]").unwrap().is_empty());
+    }
+}

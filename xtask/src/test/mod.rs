@@ -1,0 +1,70 @@
+//! `cargo xtask test`: set-up, every group of tests, one report.
+
+mod counts;
+mod groups;
+mod report;
+mod runner;
+mod setup;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::console::Console;
+use crate::process;
+use crate::workspace::Workspace;
+
+/// Install what the tests need, then run them all.
+///
+/// Groups run in a fixed order, one failing does not stop the next, and the
+/// last line says `N passed, N failed`.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Run only these groups; may be given several times
+    #[arg(long, value_name = "GROUP", value_delimiter = ',')]
+    only: Vec<String>,
+    /// List the groups and run nothing
+    #[arg(long)]
+    list: bool,
+    /// Fail, naming the command, where something would have to be installed
+    #[arg(long)]
+    no_install: bool,
+    /// Print one JSON document to standard output, everything else to standard
+    /// error
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let groups = groups::select(&arguments.only)?;
+    if arguments.list {
+        report::list(&groups, arguments.json);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let workspace = Workspace::find()?;
+    process::catch_interrupts()?;
+    let console = Console {
+        to_stderr: arguments.json,
+    };
+    setup::packages(&groups, !arguments.no_install)?;
+    let mut outcomes = Vec::new();
+    for group in groups {
+        outcomes.push(runner::run(
+            group,
+            &workspace,
+            !arguments.no_install,
+            console,
+        ));
+        if process::interrupted() {
+            break;
+        }
+    }
+    report::summary(&outcomes, arguments.json);
+    Ok(if process::interrupted() {
+        ExitCode::from(130)
+    } else if outcomes.iter().any(|outcome| outcome.tally.failed > 0) {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}

@@ -1,0 +1,187 @@
+//! Runs one group and counts what passed.
+
+use std::time::{Duration, Instant};
+
+use super::counts::{Libtest, Tally};
+use super::groups::{Group, Step};
+use crate::console::Console;
+use crate::invocation::Invocation;
+use crate::process::{self, Capture, Ended};
+use crate::weaken::{self, Verdict};
+use crate::workspace::Workspace;
+
+pub(super) struct Outcome {
+    pub(super) name: &'static str,
+    pub(super) tally: Tally,
+    pub(super) time: Duration,
+}
+
+pub(super) fn run(
+    group: &'static Group,
+    workspace: &Workspace,
+    may_install: bool,
+    console: Console,
+) -> Outcome {
+    let start = Instant::now();
+    console.line(&format!("== {}: {}", group.name, group.about));
+    let mut tally = Tally::default();
+    let prepared = group
+        .tools
+        .iter()
+        .try_for_each(|tool| tool.require(may_install))
+        .and_then(|()| (group.steps)(workspace));
+    match prepared {
+        Err(error) => tally.fail(1, format!("{error:#}"), reproduction(group)),
+        Ok(steps) if steps.is_empty() => {
+            tally.fail(1, "nothing to run".to_owned(), reproduction(group));
+        }
+        Ok(steps) => {
+            for step in &steps {
+                run_step(step, group, workspace, console, &mut tally);
+                if process::interrupted() {
+                    break;
+                }
+            }
+        }
+    }
+    let time = start.elapsed();
+    console.line(&format!(
+        "== {}: {} passed, {} failed in {:.1} s\n",
+        group.name,
+        tally.passed,
+        tally.failed,
+        time.as_secs_f64()
+    ));
+    Outcome {
+        name: group.name,
+        tally,
+        time,
+    }
+}
+
+fn reproduction(group: &Group) -> String {
+    format!("cargo xtask test --only {}", group.name)
+}
+
+fn run_step(
+    step: &Step,
+    group: &Group,
+    workspace: &Workspace,
+    console: Console,
+    tally: &mut Tally,
+) {
+    match step {
+        Step::Check(invocation) => {
+            match stream(invocation, group.limit, console, |_| {}) {
+                Ok(()) => tally.pass(),
+                Err(reason) => tally.fail(1, reason, invocation.to_string()),
+            };
+        }
+        Step::Tests(invocation) => {
+            let mut counts = Libtest::default();
+            let ended = stream(invocation, group.limit, console, |line| counts.read(line));
+            count_tests(ended, &counts, invocation, tally);
+        }
+        Step::Orderings => match weaken::run_all(workspace, group.limit, console) {
+            Ok(verdicts) => count_verdicts(&verdicts, tally),
+            Err(error) => tally.fail(1, format!("{error:#}"), reproduction(group)),
+        },
+    }
+}
+
+/// Adds one libtest step. A program that printed no failure may still have
+/// failed: not compiled, crashed, or found nothing to run.
+fn count_tests(
+    ended: Result<(), String>,
+    counts: &Libtest,
+    invocation: &Invocation,
+    tally: &mut Tally,
+) {
+    tally.passed += counts.passed;
+    let reason = match ended {
+        _ if counts.failed > 0 => counts.names.join(", "),
+        Err(reason) => reason,
+        Ok(()) if counts.passed == 0 => "ran no test".to_owned(),
+        Ok(()) => return,
+    };
+    tally.fail(counts.failed.max(1), reason, invocation.to_string());
+}
+
+fn count_verdicts(verdicts: &[Verdict], tally: &mut Tally) {
+    if verdicts.is_empty() {
+        let reproduce = "cargo xtask weaken --list".to_owned();
+        tally.fail(1, "no ordering found".to_owned(), reproduce);
+    }
+    for verdict in verdicts {
+        if verdict.killed() {
+            tally.pass();
+        } else {
+            tally.fail(1, verdict.to_string(), verdict.reproduce());
+        }
+    }
+}
+
+/// Runs a command with its output passed on; an error says how it ended.
+fn stream(
+    invocation: &Invocation,
+    limit: Duration,
+    console: Console,
+    mut on_line: impl FnMut(&str),
+) -> Result<(), String> {
+    console.line(&format!("$ {invocation}"));
+    let ended = process::run(invocation.command(), Capture::Stdout, limit, |line| {
+        console.line(line);
+        on_line(line);
+    });
+    match ended {
+        Ok(Ended::Exited(status)) if status.success() => Ok(()),
+        Ok(Ended::Exited(status)) => Err(status.to_string()),
+        Ok(Ended::OverLimit) => Err(format!("killed after {} s", limit.as_secs())),
+        Ok(Ended::Interrupted) => Err("interrupted".to_owned()),
+        Err(error) => Err(format!("{error:#}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(ended: Result<(), String>, passed: u32, failed: u32) -> Tally {
+        let counts = Libtest {
+            passed,
+            failed,
+            names: vec!["ring::wraps".to_owned(); failed as usize],
+        };
+        let mut tally = Tally::default();
+        count_tests(ended, &counts, &Invocation::parse("cargo test"), &mut tally);
+        tally
+    }
+
+    #[test]
+    fn failed_tests_are_counted_and_named() {
+        let tally = count(Err("exit status: 101".to_owned()), 7, 2);
+        assert_eq!((tally.passed, tally.failed), (7, 2));
+        assert_eq!(tally.failures[0].reason, "ring::wraps, ring::wraps");
+        assert_eq!(tally.failures[0].reproduce, "cargo test");
+    }
+
+    #[test]
+    fn a_failure_without_a_failed_test_counts_as_one() {
+        let tally = count(Err("exit status: 101".to_owned()), 3, 0);
+        assert_eq!((tally.passed, tally.failed), (3, 1));
+    }
+
+    #[test]
+    fn running_nothing_is_a_failure() {
+        let tally = count(Ok(()), 0, 0);
+        assert_eq!((tally.passed, tally.failed), (0, 1));
+        assert_eq!(tally.failures[0].reason, "ran no test");
+    }
+
+    #[test]
+    fn all_passed_is_no_failure() {
+        let tally = count(Ok(()), 4, 0);
+        assert_eq!((tally.passed, tally.failed), (4, 0));
+        assert!(tally.failures.is_empty());
+    }
+}

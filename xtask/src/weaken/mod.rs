@@ -1,0 +1,114 @@
+//! `cargo xtask weaken`: does a model notice each memory ordering?
+//!
+//! Every ordering in the protocol crates names the loom model that needs it.
+//! Here each is weakened, one at a time and in a copy of the workspace, and
+//! its model must fail. [`marks`] has the syntax, [`edit`] the weaker forms.
+
+mod edit;
+mod marks;
+mod model;
+mod scratch;
+mod sites;
+mod survey;
+mod trial;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use crate::console::Console;
+use crate::process;
+use crate::workspace::Workspace;
+use survey::Survey;
+use trial::Plan;
+pub(crate) use trial::Verdict;
+
+/// Weaken each memory ordering in turn; its loom model must fail.
+///
+/// An ordering names its model in a comment: `// loom: FILE`, `// loom:
+/// FILE::TEST`, or `// loom: none (reason)`.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Only the orderings whose FILE:LINE contains this text
+    #[arg(value_name = "FILE:LINE")]
+    filters: Vec<String>,
+    /// List the orderings and their models, and run nothing
+    #[arg(long)]
+    list: bool,
+    /// How many models to run at once [default: one per processor, at most 4]
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let workspace = Workspace::find()?;
+    let mut survey = Survey::take(&workspace.root)?;
+    if !arguments.filters.is_empty() {
+        let wanted = |place: &str| arguments.filters.iter().any(|part| place.contains(part));
+        survey.cases.retain(|case| wanted(&case.place()));
+        survey.exempt.retain(|remark| wanted(&remark.place));
+        survey.problems.retain(|remark| wanted(&remark.place));
+    }
+    let console = Console { to_stderr: false };
+    if arguments.list {
+        list(&survey, console);
+        return Ok(ExitCode::SUCCESS);
+    }
+    process::catch_interrupts()?;
+    let plan = Plan {
+        workspace: &workspace,
+        jobs: arguments.jobs.unwrap_or_else(default_jobs).max(1),
+        limit: Duration::MAX,
+        console,
+    };
+    let verdicts = plan.run(survey)?;
+    ensure!(!verdicts.is_empty(), "no such ordering");
+    let killed = verdicts.iter().filter(|verdict| verdict.killed()).count();
+    let left = verdicts.len() - killed;
+    console.line(&format!("\n{killed} killed, {left} not"));
+    Ok(if process::interrupted() {
+        ExitCode::from(130)
+    } else if left > 0 {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+/// Tries every ordering, for at most `limit`.
+pub(crate) fn run_all(
+    workspace: &Workspace,
+    limit: Duration,
+    console: Console,
+) -> Result<Vec<Verdict>> {
+    let plan = Plan {
+        workspace,
+        jobs: default_jobs(),
+        limit,
+        console,
+    };
+    plan.run(Survey::take(&workspace.root)?)
+}
+
+/// Each job builds the models' dependencies for itself, so that many jobs do
+/// not pay.
+fn default_jobs() -> usize {
+    std::thread::available_parallelism().map_or(1, |count| count.get().min(4))
+}
+
+fn list(survey: &Survey, console: Console) {
+    let line = |place: &str, text: &str| console.line(&format!("{place}  {text}"));
+    for case in &survey.cases {
+        line(
+            &case.place(),
+            &format!("{}  {}", case.edit.name, case.model),
+        );
+    }
+    for remark in &survey.exempt {
+        line(&remark.place, &format!("none ({})", remark.text));
+    }
+    for remark in &survey.problems {
+        line(&remark.place, &format!("PROBLEM: {}", remark.text));
+    }
+}

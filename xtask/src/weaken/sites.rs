@@ -1,0 +1,215 @@
+//! Finds the memory orderings in a source file.
+
+use std::ops::Range;
+
+use anyhow::Result;
+use proc_macro2::{Ident, TokenStream, TokenTree};
+use syn::spanned::Spanned;
+use syn::visit::{self, Visit};
+use syn::{Attribute, Expr, ExprCall, ExprPath, ItemFn, ItemMod, Macro, Stmt};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Strength {
+    Acquire,
+    Release,
+    AcqRel,
+    SeqCst,
+}
+
+impl Strength {
+    fn parse(name: &Ident) -> Option<Self> {
+        [Self::Acquire, Self::Release, Self::AcqRel, Self::SeqCst]
+            .into_iter()
+            .find(|strength| name == strength.name())
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Acquire => "Acquire",
+            Self::Release => "Release",
+            Self::AcqRel => "AcqRel",
+            Self::SeqCst => "SeqCst",
+        }
+    }
+}
+
+/// One ordering stronger than `Relaxed`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Site {
+    /// The line of the ordering, from 1.
+    pub(super) line: usize,
+    /// The line on which the statement around it begins.
+    pub(super) statement: usize,
+    pub(super) strength: Strength,
+    /// The bytes of the ordering's name.
+    pub(super) name: Range<usize>,
+    /// Whether a path such as `Ordering::` stands before the name.
+    pub(super) qualified: bool,
+    /// The bytes of the whole call, where the ordering is that of a fence.
+    pub(super) fence: Option<Range<usize>>,
+}
+
+/// The orderings of `source` in the order of its lines, without imports and
+/// without what only tests compile.
+pub(super) fn find(source: &str) -> Result<Vec<Site>> {
+    let file = syn::parse_file(source)?;
+    let mut finder = Finder::default();
+    finder.visit_file(&file);
+    finder.sites.sort_by_key(|site| site.name.start);
+    Ok(finder.sites)
+}
+
+#[derive(Default)]
+struct Finder {
+    sites: Vec<Site>,
+    statement: Option<usize>,
+    fence: Option<Range<usize>>,
+}
+
+impl Finder {
+    fn ordering(&mut self, name: &Ident, qualified: bool) {
+        let Some(strength) = Strength::parse(name) else {
+            return;
+        };
+        let line = name.span().start().line;
+        self.sites.push(Site {
+            line,
+            statement: self.statement.unwrap_or(line),
+            strength,
+            name: name.span().byte_range(),
+            qualified,
+            fence: self.fence.clone(),
+        });
+    }
+
+    /// Macro arguments are not expressions to the parser, so a name is all
+    /// there is to go by.
+    fn tokens(&mut self, tokens: TokenStream) {
+        let mut after_colon = false;
+        for token in tokens {
+            if let TokenTree::Ident(name) = &token {
+                self.ordering(name, after_colon);
+            }
+            after_colon = matches!(&token, TokenTree::Punct(mark) if mark.as_char() == ':');
+            if let TokenTree::Group(group) = token {
+                self.tokens(group.stream());
+            }
+        }
+    }
+}
+
+impl<'ast> Visit<'ast> for Finder {
+    fn visit_stmt(&mut self, statement: &'ast Stmt) {
+        let line = statement.span().start().line;
+        let outer = self.statement.replace(line);
+        visit::visit_stmt(self, statement);
+        self.statement = outer;
+    }
+
+    fn visit_expr_call(&mut self, call: &'ast ExprCall) {
+        if is_fence(call) {
+            self.fence = Some(call.span().byte_range());
+        }
+        visit::visit_expr_call(self, call);
+        self.fence = None;
+    }
+
+    fn visit_expr_path(&mut self, path: &'ast ExprPath) {
+        let segments = &path.path.segments;
+        if let Some(last) = segments.last() {
+            self.ordering(&last.ident, segments.len() > 1);
+        }
+    }
+
+    fn visit_macro(&mut self, item: &'ast Macro) {
+        self.tokens(item.tokens.clone());
+    }
+
+    fn visit_item_mod(&mut self, item: &'ast ItemMod) {
+        if !for_tests(&item.attrs) {
+            visit::visit_item_mod(self, item);
+        }
+    }
+
+    fn visit_item_fn(&mut self, item: &'ast ItemFn) {
+        if !for_tests(&item.attrs) {
+            visit::visit_item_fn(self, item);
+        }
+    }
+}
+
+fn is_fence(call: &ExprCall) -> bool {
+    let Expr::Path(function) = &*call.func else {
+        return false;
+    };
+    let last = function.path.segments.last();
+    last.is_some_and(|segment| segment.ident == "fence")
+}
+
+/// Whether a `cfg` needs `test`; one that says `not` is taken to be compiled.
+fn for_tests(attributes: &[Attribute]) -> bool {
+    attributes.iter().any(|attribute| {
+        let Ok(list) = attribute.meta.require_list() else {
+            return false;
+        };
+        let words = list.tokens.to_string();
+        list.path.is_ident("cfg") && words.contains("test") && !words.contains("not")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(source: &str) -> Vec<(usize, &'static str, bool)> {
+        let sites = find(source).unwrap();
+        sites
+            .iter()
+            .map(|site| (site.line, site.strength.name(), site.fence.is_some()))
+            .collect()
+    }
+
+    #[test]
+    fn accesses_and_fences_are_found_where_they_stand() {
+        let source = "use core::sync::atomic::Ordering::{Acquire, Release};\n\
+            fn f(a: &A) {\n\
+                a.0.store(1, Release); // Acquire in a comment\n\
+                primitive::fence(Ordering::SeqCst);\n\
+                let _ = a\n\
+                    .1\n\
+                    .compare_exchange(0, 1, AcqRel, Acquire);\n\
+                let _ = \"Release\";\n\
+            }\n";
+        let expected = [
+            (3, "Release", false),
+            (4, "SeqCst", true),
+            (7, "AcqRel", false),
+            (7, "Acquire", false),
+        ];
+        assert_eq!(names(source), expected);
+        assert_eq!(find(source).unwrap()[2].statement, 5);
+        assert!(find(source).unwrap()[1].qualified);
+    }
+
+    #[test]
+    fn an_ordering_inside_a_macro_is_found() {
+        let source = "fn f(a: &A) { debug_assert_eq!(a.load(Ordering::Acquire), 0); }";
+        assert_eq!(names(source), [(1, "Acquire", false)]);
+        assert!(find(source).unwrap()[0].qualified);
+    }
+
+    #[test]
+    fn what_only_tests_compile_is_left_out() {
+        let source = "#[cfg(test)] mod tests { fn f(a: &A) { a.load(Acquire); } }\n\
+            #[cfg(all(test, loom))] fn g(a: &A) { a.load(Acquire); }\n\
+            #[cfg(not(test))] fn h(a: &A) { a.load(Acquire); }\n";
+        assert_eq!(names(source), [(3, "Acquire", false)]);
+    }
+
+    #[test]
+    fn the_range_is_the_name_also_after_other_alphabets() {
+        let source = "fn f(a: &A) { /* ä → */ a.load(Ordering::Acquire); }";
+        let site = &find(source).unwrap()[0];
+        assert_eq!(&source[site.name.clone()], "Acquire");
+    }
+}
