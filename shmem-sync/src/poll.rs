@@ -77,6 +77,21 @@ impl SleepPoll {
             limit: limit.min(RECHECK),
         }
     }
+
+    /// Goes on with the delay that an earlier wait had come to, because nothing
+    /// has happened since.
+    #[must_use]
+    pub fn starting_at(self, delay: Duration) -> Self {
+        Self {
+            delay: delay.clamp(Self::FIRST, self.limit.max(Self::FIRST)),
+            ..self
+        }
+    }
+
+    /// The delay it has come to.
+    pub fn delay(&self) -> Duration {
+        self.delay
+    }
 }
 
 impl Wait for SleepPoll {

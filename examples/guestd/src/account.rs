@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Result, bail};
+use nix::sys::signal::SigSet;
 use nix::sys::stat::Mode;
 use nix::unistd::{AccessFlags, User, access, getuid};
 
@@ -58,8 +59,8 @@ impl Account {
         command
     }
 
-    /// Gives `command` the user's environment and, with `enter` run in the new
-    /// process first, the file mode mask that the daemon itself gave up.
+    /// Gives `command` the user's environment, the file mode mask that the daemon
+    /// itself gave up, and all signals; `enter` runs in the new process last.
     pub(crate) fn prepare<F>(&self, command: &mut Command, enter: F)
     where
         F: Fn() -> io::Result<()> + Send + Sync + 'static,
@@ -88,6 +89,7 @@ impl Account {
         unsafe {
             command.pre_exec(move || {
                 nix::sys::stat::umask(umask);
+                SigSet::empty().thread_set_mask()?;
                 enter()
             })
         };

@@ -1,9 +1,6 @@
 //! The command line.
 
-use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
@@ -16,7 +13,7 @@ use kmon_protocol::Place;
 pub struct Args {
     /// Where the region is that this instance shares with KMON
     #[arg(long, value_name = "PLACE")]
-    pub region: Region,
+    pub region: Place,
 
     /// Stay in the foreground instead of becoming a daemon
     #[arg(long)]
@@ -31,11 +28,11 @@ pub struct Args {
     pub period: Option<Duration>,
 
     /// Write the daemon's process number to this file, and remove it at the end
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = absolute)]
     pub pid_file: Option<PathBuf>,
 
     /// Append messages to this file [default: standard error; as a daemon, nowhere]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = absolute)]
     pub log: Option<PathBuf>,
 }
 
@@ -49,30 +46,9 @@ PLACE is one of
 
 Exit status: 0 ended by KMON or a signal (as a daemon: it is attached), 1 failure, 2 wrong usage.";
 
-/// A [`Place`] with the words it was given in, for messages.
-#[derive(Clone, Debug)]
-pub struct Region {
-    /// Where the memory comes from.
-    pub place: Arc<Place>,
-    text: String,
-}
-
-impl FromStr for Region {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let place = text.parse::<Place>().map_err(|error| error.to_string())?;
-        Ok(Self {
-            place: Arc::new(place),
-            text: text.to_owned(),
-        })
-    }
-}
-
-impl fmt::Display for Region {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
+/// A path that still holds when the daemon has changed its directory.
+fn absolute(text: &str) -> Result<PathBuf, String> {
+    std::path::absolute(text).map_err(|error| error.to_string())
 }
 
 fn period(text: &str) -> Result<Duration, String> {

@@ -36,6 +36,9 @@ const LAST_READS: usize = 64;
 /// Time without input or output after which the shell counts as waiting: longer
 /// than typed bytes take to the shell and the shell takes to start a program.
 const QUIET: Duration = Duration::from_millis(20);
+/// Where in the kernel a shell sleeps that awaits a program it started: for its
+/// exit, for its output (a command substitution), for its signal.
+const BUSY_PLACES: [&str; 3] = ["do_wait", "pipe", "sigsuspend"];
 /// Time that the session has to end by itself at a halt.
 const GRACE: Duration = Duration::from_millis(500);
 
@@ -151,9 +154,8 @@ impl Console {
     }
 
     fn start(&self, number: u64) -> io::Result<(Arc<Session>, OwnChild)> {
-        // Held throughout: a new size must not fall between opening and publishing.
-        let mut state = self.state();
-        let pty = Pty::open(state.size)?;
+        let size = self.state().size;
+        let pty = Pty::open(size)?;
         let mut command = self.account.login_shell();
         command
             .stdin(pty.terminal()?)
@@ -169,7 +171,12 @@ impl Console {
             shell: shell.pid(),
             number,
         });
+        let mut state = self.state();
+        // A new size may have come while the shell was being started. At worst
+        // the shell has the old one.
+        let _ = session.pty.resize(state.size);
         state.session = Some(Arc::clone(&session));
+        drop(state);
         Ok((session, shell))
     }
 
@@ -229,26 +236,22 @@ impl Console {
 }
 
 impl Session {
-    /// The shell itself is in the foreground, asleep, has read all input, and
-    /// has nothing running in its own group (a command substitution, say).
+    /// The shell itself is in the foreground, has read all input, and sleeps.
     fn is_waiting(&self) -> bool {
         self.pty.foreground() == Some(self.shell)
             && !self.pty.has_unread_input()
             && self.shell_sleeps().unwrap_or(true)
     }
 
-    /// None where `/proc` does not tell.
+    /// Whether it sleeps, other than for a program that it started; none where
+    /// `/proc` does not tell.
     fn shell_sleeps(&self) -> Option<bool> {
         let shell = Process::new(self.shell.as_raw()).ok()?;
         if shell.stat().ok()?.state != 'S' {
             return Some(false);
         }
-        let children = shell.task_main_thread().ok()?.children().ok()?;
-        let in_own_group = |pid: u32| {
-            let stat = Process::new(pid.cast_signed()).and_then(|child| child.stat());
-            stat.is_ok_and(|stat| stat.pgrp == self.shell.as_raw())
-        };
-        Some(!children.into_iter().any(in_own_group))
+        let place = shell.wchan().ok()?;
+        Some(!BUSY_PLACES.iter().any(|busy| place.contains(busy)))
     }
 
     /// Every process of the session; without `/proc` the shell at least.

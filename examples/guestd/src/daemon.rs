@@ -70,6 +70,7 @@ fn leave(input: &File, output: &File, readiness: &Readiness) -> Result<()> {
         Some(output.as_raw_fd()),
         readiness.0.as_ref().map(File::as_raw_fd),
     ];
+    // The region's too: its mapping stays, and uses the descriptor for nothing more.
     for descriptor in other_descriptors() {
         if !keep.contains(&Some(descriptor)) {
             let _ = nix::unistd::close(descriptor);

@@ -52,11 +52,7 @@ use service::Service;
 pub fn run(args: &Args) -> Result<()> {
     signals::reset().context("cannot reset the signal actions")?;
     let account = Account::of_this_user(args.shell.as_deref())?;
-    let mapping = args
-        .region
-        .place
-        .open()
-        .with_context(|| format!("cannot use region {}", args.region))?;
+    let mapping = args.region.open().context("cannot use the region")?;
     // The daemon's threads use the region until the process ends.
     let mapping = Box::leak(Box::new(mapping));
     let mut readiness = if args.foreground {

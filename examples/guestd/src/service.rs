@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use kmon_protocol::link::CommandReceiver;
+use kmon_protocol::link::{CommandReceiver, VERSION};
 use kmon_protocol::{Command, DaemonLink, Event};
 use shmem_core::Window;
 
@@ -22,8 +22,6 @@ use crate::readings;
 use crate::signals::StopSignals;
 use crate::typist::Typist;
 
-/// Version of the messages, said in `Hello`.
-const PROTOCOL_VERSION: u16 = 1;
 /// Time between two heartbeats at most.
 const BEAT: Duration = Duration::from_millis(100);
 /// The same while input or events wait for space somewhere.
@@ -51,28 +49,19 @@ impl Service {
     pub(crate) fn start(args: &Args, memory: Window<'static>, account: Account) -> Result<Self> {
         // Before the first thread: all of them are to inherit the mask.
         let stop = StopSignals::take().context("cannot take the stop signals over")?;
-        let link = DaemonLink::attach(memory, args.region.place.waiting());
+        let link = DaemonLink::attach(memory, args.region.waiting());
         let link = link.with_context(|| format!("cannot attach to region {}", args.region))?;
-        let told = Duration::from_millis(link.settings().period_ms.into()).max(SHORTEST_PERIOD);
-        let period = args.period.unwrap_or(told);
+        let told = Duration::from_millis(link.settings().period_ms.into());
+        let period = args.period.unwrap_or(told).max(SHORTEST_PERIOD);
         let pid_file = args.pid_file.as_deref().map(PidFile::write).transpose()?;
         let (sender, commands, mut stats) = link.split();
 
         let outlet = Arc::new(Outlet::new(sender, commands.peer_beat()));
         let children = Arc::new(Children::default());
-        let console = Arc::new(Console::new(
-            account.clone(),
-            Arc::clone(&children),
-            Arc::clone(&outlet),
-        ));
-        let execs = Arc::new(Execs::new(
-            account,
-            Arc::clone(&children),
-            Arc::clone(&outlet),
-        ));
-        outlet.post(Event::Hello {
-            version: PROTOCOL_VERSION,
-        });
+        let console = Console::new(account.clone(), children.clone(), outlet.clone());
+        let console = Arc::new(console);
+        let execs = Arc::new(Execs::new(account, children.clone(), outlet.clone()));
+        outlet.post(Event::Hello { version: VERSION });
         let for_stats = Arc::clone(&outlet);
         start_thread("statistics", move || {
             readings::publish(&mut stats, period, &for_stats)

@@ -1,8 +1,8 @@
 //! Being asked to stop by a signal.
 //!
 //! The signals are blocked and read from a descriptor, so that no code runs in
-//! a signal handler. Programs that the daemon starts get an empty mask: the
-//! standard library clears it.
+//! a signal handler. A new program would inherit that; `Account::prepare` gives
+//! it all signals back.
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::sys::signalfd::{SfdFlags, SignalFd};

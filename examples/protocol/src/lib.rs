@@ -19,7 +19,7 @@ pub mod stats;
 mod wire;
 
 pub use link::{DaemonLink, LinkError, MonitorLink};
-pub use message::{Command, Event, Ending};
+pub use message::{Command, Ending, Event};
 pub use place::Place;
 pub use settings::Settings;
 pub use stats::Stats;

@@ -34,9 +34,15 @@ fn start(out: &mut Vec<u8>, kind: u16, stream: u32) {
 }
 
 fn split<'a>(what: &'static str, record: &'a [u8]) -> Result<(u16, u32, Reader<'a>), Malformed> {
-    let (header, body) =
-        Header::read_from_prefix(record).map_err(|_| Malformed { what, at: record.len() })?;
-    Ok((header.kind.get(), header.stream.get(), Reader::new(what, body)))
+    let (header, body) = Header::read_from_prefix(record).map_err(|_| Malformed {
+        what,
+        at: record.len(),
+    })?;
+    Ok((
+        header.kind.get(),
+        header.stream.get(),
+        Reader::new(what, body),
+    ))
 }
 
 /// What KMON asks of an instance.

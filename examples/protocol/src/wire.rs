@@ -40,7 +40,10 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn take(&mut self, len: usize) -> Result<&'a [u8], Malformed> {
         let end = self.at.checked_add(len).ok_or_else(|| self.malformed())?;
-        let taken = self.bytes.get(self.at..end).ok_or_else(|| self.malformed())?;
+        let taken = self
+            .bytes
+            .get(self.at..end)
+            .ok_or_else(|| self.malformed())?;
         self.at = end;
         Ok(taken)
     }

@@ -43,6 +43,7 @@ pub unsafe trait Memory {
 /// A region that was formatted or attached.
 #[derive(Clone, Copy)]
 pub struct Region<'m> {
+    memory: Window<'m>,
     body: Window<'m>,
     incarnation: u32,
     features: u32,
@@ -127,10 +128,16 @@ impl<'m> Region<'m> {
         let too_short = |_| AttachError::TooShort { len };
         let body = memory.sub(LINE, len - LINE).map_err(too_short)?;
         Ok(Self {
+            memory: memory.sub(0, len).map_err(too_short)?,
             body,
             incarnation,
             features,
         })
+    }
+
+    /// All of it, the header too: offsets in a region count from here.
+    pub fn memory(&self) -> Window<'m> {
+        self.memory
     }
 
     /// Everything behind the header.
@@ -149,8 +156,8 @@ impl<'m> Region<'m> {
     }
 
     /// Whether the region was formatted again since this handle was made.
-    pub fn is_stale(&self, memory: Window<'_>) -> bool {
-        let load = |offset| memory.word(offset).load(Relaxed);
+    pub fn is_stale(&self) -> bool {
+        let load = |offset| self.memory.word(offset).load(Relaxed);
         load(offset_of!(RegionHeader, magic)) != MAGIC
             || load(offset_of!(RegionHeader, incarnation)) != self.incarnation
     }

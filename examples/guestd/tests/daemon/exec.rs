@@ -1,0 +1,129 @@
+//! Commands apart from the console.
+
+use std::time::{Duration, Instant};
+
+use kmon_protocol::{Command, Ending};
+
+use crate::monitor::{Instance, await_file, runs};
+
+#[test]
+fn output_and_error_come_apart_with_the_exit_code() {
+    let mut instance = Instance::start();
+    let run = instance.run(5, "echo out; echo err >&2; exit 3");
+    assert_eq!(run.out, b"out\n");
+    assert_eq!(run.err, b"err\n");
+    assert_eq!(run.ending, Some(Ending::Exited(3)));
+}
+
+#[test]
+fn arguments_pass_as_they_are() {
+    let mut instance = Instance::start();
+    instance.exec(1, 0, &["printf", "%s|", "a b", "", "$HOME", "ü"]);
+    assert_eq!(instance.ended(1).out, "a b||$HOME|ü|".as_bytes());
+}
+
+#[test]
+fn a_command_that_a_signal_ends_says_which() {
+    let mut instance = Instance::start();
+    assert_eq!(
+        instance.run(1, "kill -SEGV $$").ending,
+        Some(Ending::Signalled(11))
+    );
+}
+
+#[test]
+fn output_comes_while_the_command_runs() {
+    let mut instance = Instance::start();
+    instance.exec(1, 0, &["sh", "-c", "echo early; sleep 60"]);
+    instance.until("early output", |seen| seen.run(1).out == b"early\n");
+    assert_eq!(instance.seen.runs[&1].ending, None);
+    instance.send(Command::Kill { stream: 1 });
+    assert_eq!(instance.ended(1).ending, Some(Ending::Signalled(9)));
+}
+
+#[test]
+fn a_time_out_kills_the_whole_group_even_if_it_ignores_requests() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("pid");
+    let mut instance = Instance::start();
+    let line = format!(
+        "trap '' TERM; sleep 99 & echo $! > {}; wait; sleep 99",
+        file.display()
+    );
+    let started = Instant::now();
+    instance.exec(1, 300, &["sh", "-c", &line]);
+    let child: i32 = await_file(&file).trim().parse().unwrap();
+    assert_eq!(instance.ended(1).ending, Some(Ending::TimedOut));
+    assert!(started.elapsed() < Duration::from_secs(5));
+    assert!(!runs(child));
+}
+
+#[test]
+fn what_cannot_be_started_says_why() {
+    let mut instance = Instance::start();
+    instance.exec(1, 0, &["no-such-program", "x"]);
+    let reason = "cannot start no-such-program: No such file or directory";
+    assert_eq!(
+        instance.ended(1).ending,
+        Some(Ending::NotStarted(reason.into()))
+    );
+    instance.exec(2, 0, &["/etc/passwd"]);
+    let reason = "cannot start /etc/passwd: Permission denied";
+    assert_eq!(
+        instance.ended(2).ending,
+        Some(Ending::NotStarted(reason.into()))
+    );
+    instance.exec(3, 0, &["echo", "a\0b"]);
+    assert!(matches!(
+        instance.ended(3).ending,
+        Some(Ending::NotStarted(_))
+    ));
+}
+
+#[test]
+fn a_process_left_behind_does_not_hold_the_end_back() {
+    let mut instance = Instance::start();
+    for (stream, line) in [(1, "echo a; sleep 20 &"), (2, "echo a; yes &")] {
+        let started = Instant::now();
+        let run = instance.run(stream, line);
+        assert_eq!(run.ending, Some(Ending::Exited(0)));
+        assert!(run.out.starts_with(b"a\n"));
+        assert!(
+            started.elapsed() < Duration::from_secs(5),
+            "{line}: {:?}",
+            started.elapsed()
+        );
+    }
+}
+
+#[test]
+fn thirty_two_run_at_once_and_the_next_is_told() {
+    let mut instance = Instance::start();
+    for stream in 1..=32 {
+        instance.exec(stream, 0, &["sleep", "55"]);
+    }
+    instance.exec(33, 0, &["true"]);
+    let ending = instance.ended(33).ending.clone();
+    assert!(
+        matches!(&ending, Some(Ending::NotStarted(reason)) if reason.contains("32")),
+        "{ending:?}"
+    );
+    for stream in 1..=32 {
+        instance.send(Command::Kill { stream });
+    }
+    for stream in 1..=32 {
+        assert_eq!(instance.ended(stream).ending, Some(Ending::Signalled(9)));
+    }
+    assert_eq!(instance.run(34, "echo again").out, b"again\n");
+}
+
+#[test]
+fn a_command_has_no_terminal_no_input_and_no_descriptor_of_ours() {
+    let mut instance = Instance::start();
+    let run = instance.run(
+        1,
+        "cat; (: < /dev/tty) 2>/dev/null || echo none; ls /proc/self/fd | wc -l",
+    );
+    // Three standard ones, and the directory that ls reads.
+    assert_eq!(String::from_utf8_lossy(&run.out), "none\n4\n");
+}

@@ -1,0 +1,7 @@
+//! The real daemon, driven through a real region as KMON drives it.
+
+mod console;
+mod exec;
+mod life;
+mod monitor;
+mod output;

@@ -1,0 +1,274 @@
+//! KMON's side of one instance: starts the daemon, keeps beating, notes what comes.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command as Program, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use kmon_protocol::link::{CommandSender, EventReceiver, Waiting};
+use kmon_protocol::{Command, Ending, Event, MonitorLink, Settings, Stats};
+use rustix::io::{FdFlags, fcntl_setfd};
+use shmem_core::Mapping;
+
+/// Longer than anything here takes on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What one exec has brought.
+#[derive(Default, Debug)]
+pub(crate) struct Ran {
+    pub(crate) out: Vec<u8>,
+    pub(crate) err: Vec<u8>,
+    pub(crate) ending: Option<Ending>,
+    /// Events that came after `Ended`; there must be none.
+    pub(crate) late: usize,
+}
+
+/// What the instance has told.
+#[derive(Default)]
+pub(crate) struct Seen {
+    pub(crate) hello: bool,
+    pub(crate) goodbye: bool,
+    pub(crate) console: Vec<u8>,
+    pub(crate) runs: HashMap<u32, Ran>,
+    pub(crate) idle: Vec<(u32, bool)>,
+    pub(crate) restarts: Vec<i32>,
+    pub(crate) dropped: u64,
+}
+
+impl Seen {
+    pub(crate) fn note(&mut self, event: Event<'_>) {
+        match event {
+            Event::Hello { .. } => self.hello = true,
+            Event::Goodbye => self.goodbye = true,
+            Event::Output(bytes) => self.console.extend_from_slice(bytes),
+            Event::Stdout { stream, bytes } => self.run(stream).out.extend_from_slice(bytes),
+            Event::Stderr { stream, bytes } => self.run(stream).err.extend_from_slice(bytes),
+            Event::Ended { stream, ending } => self.run(stream).ending = Some(ending),
+            Event::Idle { stream, idle } => self.idle.push((stream, idle)),
+            Event::ShellRestarted { status } => self.restarts.push(status),
+            Event::Dropped { bytes } => self.dropped = bytes,
+        }
+    }
+
+    pub(crate) fn run(&mut self, stream: u32) -> &mut Ran {
+        let run = self.runs.entry(stream).or_default();
+        run.late += usize::from(run.ending.is_some());
+        run
+    }
+
+    pub(crate) fn has_printed(&self, text: &str) -> bool {
+        let text = text.as_bytes();
+        self.console
+            .windows(text.len())
+            .any(|window| window == text)
+    }
+}
+
+/// A region of 30 ms statistics, and its two ends here.
+pub(crate) struct Instance {
+    pub(crate) memory: &'static Mapping,
+    pub(crate) commands: CommandSender<'static>,
+    pub(crate) events: EventReceiver<'static>,
+    pub(crate) seen: Seen,
+    pub(crate) daemon: Option<Child>,
+}
+
+impl Instance {
+    /// A region without a daemon.
+    pub(crate) fn empty() -> Self {
+        let memory = Mapping::memfd("instance", MonitorLink::REGION_LEN).unwrap();
+        let memory: &'static Mapping = Box::leak(Box::new(memory));
+        let settings = Settings {
+            partition: 2,
+            period_ms: 100,
+            name: "part2".into(),
+        };
+        let (commands, events) = MonitorLink::create(memory.window(), &settings, Waiting::Futex)
+            .unwrap()
+            .split();
+        Self {
+            memory,
+            commands,
+            events,
+            seen: Seen::default(),
+            daemon: None,
+        }
+    }
+
+    /// The daemon in the foreground with `shell` on its console.
+    pub(crate) fn with_shell(shell: &str) -> Self {
+        let mut instance = Self::empty();
+        let mut program = instance.guestd(["--foreground", "--shell", shell]);
+        instance.daemon = Some(program.stderr(Stdio::piped()).spawn().unwrap());
+        instance.until("hello", |seen| seen.hello);
+        instance
+    }
+
+    pub(crate) fn start() -> Self {
+        Self::with_shell("/bin/sh")
+    }
+
+    /// The daemon's command line with this region, which it inherits.
+    pub(crate) fn guestd<A: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Program {
+        let region = self.memory.as_fd().as_raw_fd();
+        let mut program = Program::new(env!("CARGO_BIN_EXE_guestd"));
+        program
+            .arg("--region")
+            .arg(format!("fd:{region}"))
+            .args(arguments)
+            .stdin(Stdio::null());
+        let memory = self.memory;
+        // SAFETY: the closure makes one system call and allocates nothing.
+        unsafe { program.pre_exec(move || Ok(fcntl_setfd(memory.as_fd(), FdFlags::empty())?)) };
+        program
+    }
+
+    pub(crate) fn send(&mut self, command: Command<'_>) {
+        assert!(
+            self.commands.send(&command).unwrap(),
+            "the command ring is full"
+        );
+    }
+
+    pub(crate) fn type_in(&mut self, text: &str) {
+        self.send(Command::Input(text.as_bytes()));
+    }
+
+    pub(crate) fn exec(&mut self, stream: u32, timeout_ms: u32, arguments: &[&str]) {
+        let arguments = arguments
+            .iter()
+            .map(|argument| argument.as_bytes())
+            .collect();
+        self.send(Command::Exec {
+            stream,
+            timeout_ms,
+            arguments,
+        });
+    }
+
+    /// Runs a shell line to its end.
+    pub(crate) fn run(&mut self, stream: u32, line: &str) -> &Ran {
+        self.exec(stream, 0, &["sh", "-c", line]);
+        self.ended(stream)
+    }
+
+    /// Waits for the end of `stream`, and a little for what must not come after it.
+    pub(crate) fn ended(&mut self, stream: u32) -> &Ran {
+        self.until("the end of a command", |seen| {
+            seen.run(stream).ending.is_some()
+        });
+        self.listen(Duration::from_millis(50));
+        let run = &self.seen.runs[&stream];
+        // `run` above looked at it once more.
+        assert!(run.late <= 1, "{} events after Ended", run.late - 1);
+        run
+    }
+
+    /// Asks whether the console is idle.
+    pub(crate) fn is_idle(&mut self, stream: u32) -> bool {
+        self.send(Command::QueryIdle { stream });
+        self.until("an answer", |seen| {
+            seen.idle.iter().any(|&(asked, _)| asked == stream)
+        });
+        self.seen
+            .idle
+            .iter()
+            .rev()
+            .find(|(asked, _)| *asked == stream)
+            .unwrap()
+            .1
+    }
+
+    /// Takes events until `done`.
+    pub(crate) fn until(&mut self, what: &str, mut done: impl FnMut(&mut Seen) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !done(&mut self.seen) {
+            self.take();
+            let console = &self.seen.console;
+            let console = String::from_utf8_lossy(&console[console.len().saturating_sub(500)..]);
+            assert!(
+                Instant::now() < deadline,
+                "no {what}; the console says {console:?}"
+            );
+        }
+    }
+
+    pub(crate) fn until_printed(&mut self, text: &str) {
+        self.until(text, |seen| seen.has_printed(text));
+    }
+
+    /// Takes events for so long.
+    pub(crate) fn listen(&mut self, time: Duration) {
+        let deadline = Instant::now() + time;
+        while Instant::now() < deadline {
+            self.take();
+        }
+    }
+
+    pub(crate) fn take(&mut self) {
+        self.events.beat();
+        let Self { events, seen, .. } = self;
+        events
+            .receive(Duration::from_millis(10), |event| seen.note(event))
+            .unwrap();
+    }
+
+    pub(crate) fn stats(&mut self) -> Stats {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(stats) = self.events.stats() {
+                return stats;
+            }
+            assert!(Instant::now() < deadline, "no statistics");
+            self.take();
+        }
+    }
+
+    /// Waits for the daemon to end by itself.
+    pub(crate) fn output(mut self) -> (Output, Seen) {
+        let mut daemon = self.daemon.take().unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        while daemon.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < deadline, "the daemon does not end");
+            self.take();
+        }
+        self.listen(Duration::from_millis(20));
+        (
+            daemon.wait_with_output().unwrap(),
+            std::mem::take(&mut self.seen),
+        )
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        if let Some(mut daemon) = self.daemon.take() {
+            let _ = daemon.kill();
+            let _ = daemon.wait();
+        }
+    }
+}
+
+/// Waits for a file that something in the instance makes, and reads it.
+pub(crate) fn await_file(path: &std::path::Path) -> String {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match fs::read_to_string(path) {
+            Ok(text) if !text.is_empty() => return text,
+            _ => assert!(Instant::now() < deadline, "no {}", path.display()),
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Whether a process runs, zombies excepted.
+pub(crate) fn runs(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    !stat.is_empty() && !stat.contains(") Z ")
+}

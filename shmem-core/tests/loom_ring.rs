@@ -1,0 +1,150 @@
+//! Models of the ring: every order in which two partitions' accesses can be seen.
+//!
+//! Payload is loom's plain cell, so a missing ordering is a reported race. Who
+//! waits for the other does so in a loop: loom does not try every order of a
+//! single load against a thread that itself loads the word before it stores.
+#![cfg(loom)]
+
+use loom::thread;
+use shmem_core::mem::Heap;
+use shmem_core::ring::{Consumer, PopError, Producer, PushError, Ring};
+
+/// 64 bytes of data: three records of 16 and the free header.
+fn ring() -> Ring<'static> {
+    Ring::attach(Heap::leaked(Ring::segment_len(64)).window()).unwrap()
+}
+
+fn push(producer: &mut Producer<'_>, record: &[u8]) {
+    while producer.push(record) == Err(PushError::Full) {
+        thread::yield_now();
+    }
+}
+
+fn pop(consumer: &mut Consumer<'_>) -> Vec<u8> {
+    let mut record = [0; 64];
+    loop {
+        match consumer.pop(&mut record) {
+            Ok(len) => return record[..len].to_vec(),
+            Err(PopError::Empty) => thread::yield_now(),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test] // Kills: Release in `expose`, Acquire in `header`.
+fn a_record_is_whole_when_it_is_seen() {
+    loom::model(|| {
+        let ring = ring();
+        let mut producer = ring.producer(1).unwrap();
+        let mut consumer = ring.consumer(2).unwrap();
+        let peer = thread::spawn(move || {
+            push(&mut producer, &[1; 8]);
+            push(&mut producer, &[2; 8]);
+        });
+        assert_eq!(pop(&mut consumer), [1; 8]);
+        assert_eq!(pop(&mut consumer), [2; 8]);
+        peer.join().unwrap();
+        assert!(consumer.is_empty());
+    });
+}
+
+#[test] // Kills: Release in `advance`, Acquire in `refresh`.
+fn a_record_is_read_before_its_place_is_used_again() {
+    loom::model(|| {
+        let ring = ring();
+        let mut producer = ring.producer(1).unwrap();
+        let mut consumer = ring.consumer(2).unwrap();
+        for n in 0..3 {
+            producer.push(&[n; 8]).unwrap();
+        }
+        let peer = thread::spawn(move || {
+            // 24 bytes: past the end, so padding and a wrap as well.
+            push(&mut producer, &[3; 16]);
+        });
+        for n in 0..3 {
+            assert_eq!(pop(&mut consumer), [n; 8]);
+        }
+        assert_eq!(pop(&mut consumer), [3; 16]);
+        peer.join().unwrap();
+    });
+}
+
+#[test] // Kills: the zeroing of the next header put behind the publication.
+fn old_payload_is_never_taken_for_a_header() {
+    loom::model(|| {
+        let ring = ring();
+        let mut producer = ring.producer(1).unwrap();
+        let mut consumer = ring.consumer(2).unwrap();
+        // At offset 16, payload that reads as the header of a 1-byte record.
+        producer
+            .push(&[0, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0])
+            .unwrap();
+        pop(&mut consumer);
+        for len in [16, 8] {
+            producer.push(&[0; 16][..len]).unwrap();
+            pop(&mut consumer);
+        }
+        // At offset 0 again, and the next header is at 16.
+        let peer = thread::spawn(move || push(&mut producer, &[7; 8]));
+        assert_eq!(pop(&mut consumer), [7; 8]);
+        assert_eq!(consumer.peek().unwrap_err(), PopError::Empty);
+        peer.join().unwrap();
+    });
+}
+
+#[test] // Kills: Release in `expose`, where the first word publishes all.
+fn a_batch_is_seen_whole_or_not_at_all() {
+    loom::model(|| {
+        let ring = ring();
+        let mut producer = ring.producer(1).unwrap();
+        let mut consumer = ring.consumer(2).unwrap();
+        let peer = thread::spawn(move || {
+            let mut batch = producer.batch();
+            batch.push(&[1; 8]).unwrap();
+            batch.push(&[2; 8]).unwrap();
+            batch.publish();
+        });
+        let mut seen = Vec::new();
+        while seen.is_empty() {
+            let count = consumer.drain(4, |record| {
+                let mut bytes = [0; 8];
+                record.read(0, &mut bytes);
+                seen.push(bytes[0]);
+                true
+            });
+            assert_eq!(count, Ok(seen.len()));
+            thread::yield_now();
+        }
+        assert_eq!(seen, [1, 2]);
+        peer.join().unwrap();
+    });
+}
+
+#[test] // Kills: Acquire of `head` in `resume`.
+fn a_producer_that_resumes_waits_for_the_place_it_writes() {
+    loom::model(|| {
+        let ring = ring();
+        let mut producer = ring.producer(1).unwrap();
+        let mut consumer = ring.consumer(2).unwrap();
+        for n in 0..3 {
+            producer.push(&[n; 8]).unwrap();
+        }
+        core::mem::forget(producer);
+        let peer = thread::spawn(move || {
+            for n in 0..3 {
+                assert_eq!(pop(&mut consumer), [n; 8]);
+            }
+        });
+        // Without a look at `head` but the one in `resume`, where it succeeds.
+        loop {
+            let mut producer = ring.take_over_producer(3).unwrap();
+            // Behind padding, over the first two records.
+            if producer.push(&[9; 16]).is_ok() {
+                break;
+            }
+            core::mem::forget(producer);
+            thread::yield_now();
+        }
+        peer.join().unwrap();
+    });
+}

@@ -1,0 +1,151 @@
+//! What the calls on a registry can say.
+
+use core::fmt;
+
+use shmem_core::Corrupt;
+
+use crate::id::{Kind, Name};
+
+/// A request that no registry can serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestError {
+    /// A name must have 1 to 32 bytes, none of them zero.
+    Name {
+        /// Bytes of the name.
+        len: usize,
+    },
+    /// A segment must have 1 byte to 4 GiB less one.
+    Length {
+        /// Bytes asked for.
+        len: usize,
+    },
+    /// An alignment must be a power of two.
+    Align {
+        /// What was asked for.
+        align: usize,
+    },
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name { len } => write!(
+                f,
+                "a name of {len} bytes: it must have 1 to 32, none of them zero"
+            ),
+            Self::Length { len } => {
+                write!(f, "a segment of {len} bytes: it must have 1 to 2^32 - 1")
+            }
+            Self::Align { align } => {
+                write!(f, "an alignment of {align}: it must be a power of two")
+            }
+        }
+    }
+}
+
+/// Why there is no registry in a region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FormatError {
+    /// The numbers of a [`crate::Geometry`] are out of range.
+    Geometry,
+    /// The region has no room for the tables and one block.
+    TooShort {
+        /// Bytes of the region.
+        len: usize,
+        /// Bytes the tables alone take.
+        tables: usize,
+    },
+    /// The region has no registry yet.
+    NotFormatted,
+    /// The geometry word is no geometry.
+    Corrupt(Corrupt),
+}
+
+impl fmt::Display for FormatError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Geometry => f.write_str(
+                "a registry takes 2 to 2^20 segments, 1 to 128 partitions, and blocks of 128 bytes \
+                 to 1 MiB, all but the partitions a power of two",
+            ),
+            Self::TooShort { len, tables } => write!(
+                f,
+                "a region of {len} bytes is too short for a registry whose tables take {tables}: \
+                 ask for fewer segments or a longer region"
+            ),
+            Self::NotFormatted => f.write_str("the region has no registry: format one first"),
+            Self::Corrupt(corrupt) => corrupt.fmt(f),
+        }
+    }
+}
+
+/// Why a segment was not opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenError {
+    /// No segment has the identifier.
+    NotFound,
+    /// The segment holds something else.
+    Kind {
+        /// What it holds.
+        found: Kind,
+    },
+    /// The segment has another length.
+    Length {
+        /// Bytes it has.
+        found: usize,
+    },
+    /// Another name has the same identifier.
+    Collision {
+        /// That name.
+        found: Name,
+    },
+    /// Every row is in use.
+    TableFull {
+        /// How many there are.
+        segments: usize,
+    },
+    /// No run of free blocks is long enough.
+    OutOfSpace {
+        /// Bytes asked for.
+        len: usize,
+    },
+    /// The caller's partition number has no slot.
+    NoSuchPartition {
+        /// The number.
+        partition: u8,
+    },
+    /// A partition broke the protocol.
+    Corrupt(Corrupt),
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound => f.write_str("no segment has this identifier"),
+            Self::Kind { found } => write!(f, "the segment holds something else: {found}"),
+            Self::Length { found } => write!(f, "the segment has another length: {found} bytes"),
+            Self::Collision { found } => write!(
+                f,
+                "the name {found:?} has the same identifier: choose another name"
+            ),
+            Self::TableFull { segments } => write!(
+                f,
+                "all {segments} rows of the registry are in use: format it with more"
+            ),
+            Self::OutOfSpace { len } => {
+                write!(f, "the region has no {len} free bytes in one piece")
+            }
+            Self::NoSuchPartition { partition } => {
+                write!(f, "the registry has no slot for partition {partition}")
+            }
+            Self::Corrupt(corrupt) => corrupt.fmt(f),
+        }
+    }
+}
+
+#[cfg(feature = "std")]
+mod std_error {
+    impl std::error::Error for super::RequestError {}
+    impl std::error::Error for super::FormatError {}
+    impl std::error::Error for super::OpenError {}
+}

@@ -1,0 +1,149 @@
+//! Where the tables and the blocks of a registry lie, from three numbers and
+//! the region's length.
+//!
+//! Every partition computes this for itself from one word it read once, so that
+//! no offset is ever taken from memory.
+
+use core::mem::size_of;
+
+use shmem_core::layout::LINE;
+
+use crate::error::FormatError;
+use crate::layout::{PartitionSlot, Row, PARTITIONS};
+
+/// The numbers a registry is formatted with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    /// Segments it can hold: a power of two from 2 to 2^20.
+    pub segments: usize,
+    /// Partitions that can attach: 1 to 128. Number 0 is nobody.
+    pub partitions: usize,
+    /// Bytes of a block, the unit of allocation: a power of two from 128 to 1 MiB.
+    pub block: usize,
+}
+
+impl Default for Geometry {
+    /// 64 segments, 64 partitions, blocks of 128 bytes: for regions up to some MiB.
+    fn default() -> Self {
+        Self {
+            segments: 64,
+            partitions: 64,
+            block: LINE,
+        }
+    }
+}
+
+/// Set in every geometry word, so that none is zero.
+const PRESENT: u32 = 1 << 31;
+
+impl Geometry {
+    pub(crate) fn encode(self) -> Result<u32, FormatError> {
+        let valid = self.segments.is_power_of_two()
+            && (2..=1 << 20).contains(&self.segments)
+            && (1..=128).contains(&self.partitions)
+            && self.block.is_power_of_two()
+            && (LINE..=1 << 20).contains(&self.block);
+        if !valid {
+            return Err(FormatError::Geometry);
+        }
+        let segments = self.segments.trailing_zeros();
+        let block = self.block.trailing_zeros();
+        Ok(PRESENT | segments << 16 | block << 8 | self.partitions as u32)
+    }
+
+    pub(crate) fn decode(word: u32) -> Option<Self> {
+        let shift = |at: u32| 1_usize.checked_shl(word >> at & 0xff);
+        let geometry = Self {
+            segments: 1_usize.checked_shl(word >> 16 & 0x7fff)?,
+            partitions: (word & 0xff) as usize,
+            block: shift(8)?,
+        };
+        (geometry.encode() == Ok(word)).then_some(geometry)
+    }
+}
+
+/// Offsets from the region's start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Places {
+    pub(crate) geometry: Geometry,
+    pub(crate) index: usize,
+    pub(crate) rows: usize,
+    pub(crate) map: usize,
+    pub(crate) data: usize,
+    pub(crate) blocks: usize,
+}
+
+impl Places {
+    pub(crate) fn of(geometry: Geometry, len: usize) -> Result<Self, FormatError> {
+        let index = PARTITIONS + geometry.partitions * size_of::<PartitionSlot>();
+        let rows = index + Self::index_len(geometry) * size_of::<u32>();
+        let map = rows + geometry.segments * size_of::<Row>();
+        let block = geometry.block;
+        // Each block costs itself and its word in the map; the alignment of
+        // `data` may cost one more.
+        let left = len.saturating_sub(map);
+        let mut blocks = (left / (block + size_of::<u32>())).min(u32::MAX as usize);
+        let data = |blocks: usize| (map + blocks * size_of::<u32>()).next_multiple_of(block);
+        while blocks != 0 && data(blocks) + blocks * block > len {
+            blocks -= 1;
+        }
+        if blocks == 0 {
+            return Err(FormatError::TooShort { len, tables: map });
+        }
+        Ok(Self {
+            geometry,
+            index,
+            rows,
+            map,
+            data: data(blocks),
+            blocks,
+        })
+    }
+
+    /// Entries of the index: twice the rows, so that a probe ends soon.
+    fn index_len(geometry: Geometry) -> usize {
+        geometry.segments * 2
+    }
+
+    pub(crate) fn index_mask(&self) -> usize {
+        Self::index_len(self.geometry) - 1
+    }
+
+    /// Bits of a hash that number an index entry.
+    pub(crate) fn index_bits(&self) -> u32 {
+        Self::index_len(self.geometry).trailing_zeros()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_geometry_comes_back_from_its_word_and_no_other_word_is_one() {
+        let geometry = Geometry {
+            segments: 1 << 16,
+            partitions: 64,
+            block: 4096,
+        };
+        let word = geometry.encode().unwrap();
+        assert_eq!(Geometry::decode(word), Some(geometry));
+        for bit in 0..32 {
+            let other = Geometry::decode(word ^ 1 << bit);
+            assert!(other.map_or(true, |other| other.encode() == Ok(word ^ 1 << bit)));
+        }
+        assert_eq!(Geometry::decode(0), None);
+        assert_eq!(Geometry::decode(u32::MAX), None);
+    }
+
+    #[test]
+    fn the_blocks_lie_inside_the_region_and_behind_the_map() {
+        for len in (10_000..40_000).step_by(8) {
+            let Ok(places) = Places::of(Geometry::default(), len) else {
+                continue;
+            };
+            assert!(places.data >= places.map + 4 * places.blocks);
+            assert!(places.data + places.blocks * 128 <= len);
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Identifiers, names and kinds of segments.
+
+use core::fmt;
+use core::num::NonZeroU64;
+
+use crate::error::RequestError;
+
+/// An identifier: any 64-bit number but 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Id(NonZeroU64);
+
+impl Id {
+    /// The identifier `value`, unless it is 0.
+    pub fn new(value: u64) -> Option<Self> {
+        NonZeroU64::new(value).map(Self)
+    }
+
+    /// The identifier of a name: its 64-bit FNV-1a hash, and 1 for the name whose hash is 0.
+    pub fn from_name(name: &str) -> Self {
+        let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+        for byte in name.bytes() {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+        Self(NonZeroU64::new(hash).unwrap_or(NonZeroU64::MIN))
+    }
+
+    /// Its number.
+    pub fn get(self) -> u64 {
+        self.0.get()
+    }
+
+    pub(crate) fn halves(self) -> (u32, u32) {
+        (self.get() as u32, (self.get() >> 32) as u32)
+    }
+
+    /// Spreads identifiers that count up over the index.
+    pub(crate) fn hash(self) -> u64 {
+        self.get().wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#018x}", self.get())
+    }
+}
+
+/// A segment's name, up to 32 bytes; empty if it has none.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Name([u8; 32]);
+
+impl Name {
+    /// No name.
+    pub const NONE: Self = Self([0; 32]);
+
+    /// # Errors
+    ///
+    /// [`RequestError::Name`] if it is empty, longer than 32 bytes, or has a zero byte.
+    pub fn new(name: &str) -> Result<Self, RequestError> {
+        let mut bytes = [0; 32];
+        let fits = !name.is_empty() && name.len() <= bytes.len() && !name.contains('\0');
+        if !fits {
+            return Err(RequestError::Name { len: name.len() });
+        }
+        bytes[..name.len()].copy_from_slice(name.as_bytes());
+        Ok(Self(bytes))
+    }
+
+    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The name as text. A row's name is whatever its creator stored: what is
+    /// not UTF-8 ends it.
+    pub fn as_str(&self) -> &str {
+        let len = self.0.iter().position(|&b| b == 0).unwrap_or(32);
+        let bytes = &self.0[..len];
+        core::str::from_utf8(bytes).unwrap_or_else(|error| {
+            core::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default()
+        })
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_str().fmt(f)
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a segment holds, so that a ring is not opened as a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Kind(pub u32);
+
+impl Kind {
+    /// Bytes of the application's own making.
+    pub const RAW: Self = Self(0);
+    /// [`shmem_core::ring`].
+    pub const RING: Self = Self(1);
+    /// [`shmem_core::snapshot`].
+    pub const SNAPSHOT: Self = Self(2);
+    /// The first number that applications may give meaning to.
+    pub const APPLICATION: Self = Self(0x1_0000);
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::RAW => f.write_str("raw"),
+            Self::RING => f.write_str("ring"),
+            Self::SNAPSHOT => f.write_str("snapshot"),
+            Self(other) => write!(f, "kind {other:#x}"),
+        }
+    }
+}
+
+/// What a partition asks the registry for.
+#[derive(Clone, Copy, Debug)]
+pub struct Request {
+    pub(crate) id: Id,
+    pub(crate) name: Name,
+    pub(crate) kind: Kind,
+    pub(crate) len: u32,
+    pub(crate) align: usize,
+}
+
+impl Request {
+    /// `len` bytes for `id`.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::Length`] if `len` is 0 or 4 GiB and more.
+    pub fn new(id: Id, kind: Kind, len: usize) -> Result<Self, RequestError> {
+        let length = u32::try_from(len).ok().filter(|&len| len != 0);
+        Ok(Self {
+            id,
+            name: Name::NONE,
+            kind,
+            len: length.ok_or(RequestError::Length { len })?,
+            align: 1,
+        })
+    }
+
+    /// `len` bytes for the identifier of `name`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Request::new`], and [`RequestError::Name`].
+    pub fn named(name: &str, kind: Kind, len: usize) -> Result<Self, RequestError> {
+        Ok(Self {
+            name: Name::new(name)?,
+            ..Self::new(Id::from_name(name), kind, len)?
+        })
+    }
+
+    /// The same at a multiple of `align` bytes from the region's start, where
+    /// the segment is created; 128 is the least there is.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::Align`] if it is no power of two.
+    pub fn aligned(self, align: usize) -> Result<Self, RequestError> {
+        if !align.is_power_of_two() {
+            return Err(RequestError::Align { align });
+        }
+        Ok(Self { align, ..self })
+    }
+}

@@ -1,0 +1,130 @@
+//! Models of creation: racers for one identifier get one segment, whole.
+#![cfg(loom)]
+
+use loom::thread;
+use shmem_core::mem::Heap;
+use shmem_core::Region;
+use shmem_registry::{Geometry, Id, Kind, OpenError, Registry, Request};
+
+/// A registry of so many rows and blocks.
+fn registry(segments: usize, blocks: usize) -> Registry<'static> {
+    let tables = 256 + 2 * 128 + segments * (2 * 4 + 64);
+    let len = (tables + blocks * 4).next_multiple_of(128) + blocks * 128;
+    let memory = Heap::leaked(len).window();
+    let region = Region::format(memory, 0).unwrap();
+    let geometry = Geometry {
+        segments,
+        partitions: 2,
+        block: 128,
+    };
+    Registry::format(region, geometry).unwrap()
+}
+
+fn request(id: u64) -> Request {
+    Request::new(Id::new(id).unwrap(), Kind::RAW, 8).unwrap()
+}
+
+#[test] // Kills: Release of the installing exchange, Acquire in `find`.
+fn a_segment_that_is_found_is_whole() {
+    loom::model(|| {
+        let registry = registry(2, 2);
+        let peer = thread::spawn(move || {
+            registry.open_or_create(1, &request(7)).unwrap();
+        });
+        let segment = loop {
+            match registry.lookup(Id::new(7).unwrap()) {
+                Ok(segment) => break segment,
+                Err(OpenError::NotFound) => thread::yield_now(),
+                Err(error) => panic!("{error}"),
+            }
+        };
+        assert_eq!((segment.len(), segment.kind()), (8, Kind::RAW));
+        let mut zero = [1; 8];
+        segment.window().read(0, &mut zero);
+        assert_eq!(zero, [0; 8]);
+        peer.join().unwrap();
+    });
+}
+
+/// One creator loses and gives back what the other then needs for a second segment.
+fn a_loser_gives_back(segments: usize, blocks: usize) {
+    loom::model(move || {
+        let registry = registry(segments, blocks);
+        let peer = thread::spawn(move || {
+            // No room while the other has all blocks.
+            let _ = registry.open_or_create(1, &request(7));
+        });
+        registry.open_or_create(2, &request(7)).unwrap();
+        let half = Request::new(Id::new(9).unwrap(), Kind::RAW, blocks / 2 * 128).unwrap();
+        loop {
+            match registry.open_or_create(2, &half) {
+                Ok(segment) => break segment.window().write(0, &[1; 8]),
+                Err(OpenError::OutOfSpace { .. } | OpenError::TableFull { .. }) => {
+                    thread::yield_now();
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        peer.join().unwrap();
+        assert_eq!(registry.segments().count(), 2);
+        assert_eq!(registry.free_len(), (blocks / 2 - 1) * 128);
+    });
+}
+
+#[test] // Kills: Release in `free`, Acquire of the exchange in `claim`.
+fn a_block_that_was_given_back_is_let_go() {
+    a_loser_gives_back(4, 2);
+}
+
+#[test] // Kills: Release in `abandon_row`, Acquire of the exchange in `claim_row`.
+fn a_row_that_was_given_back_is_let_go() {
+    a_loser_gives_back(2, 4);
+}
+
+#[test] // Kills: Release in `Presence::attach`, Acquire in `Partition::look`.
+fn a_partition_that_is_seen_attached_has_its_incarnation() {
+    loom::model(|| {
+        let registry = registry(2, 2);
+        let peer = thread::spawn(move || {
+            core::mem::forget(registry.attach_partition(1).unwrap());
+        });
+        while !registry.partition(1).unwrap().attached {
+            thread::yield_now();
+        }
+        assert_eq!(registry.partition(1).unwrap().incarnation, 1);
+        peer.join().unwrap();
+    });
+}
+
+#[test]
+fn two_creators_of_one_identifier_get_one_segment_and_leak_nothing() {
+    loom::model(|| {
+        let registry = registry(2, 2);
+        let before = registry.free_len();
+        let create = move |by| {
+            let segment = registry.open_or_create(by, &request(7)).unwrap();
+            segment.offset()
+        };
+        let peer = thread::spawn(move || create(1));
+        let offset = create(2);
+        assert_eq!(peer.join().unwrap(), offset);
+        assert_eq!(registry.segments().count(), 1);
+        assert_eq!(registry.free_len(), before - 128);
+    });
+}
+
+#[test]
+fn two_creators_of_two_identifiers_get_two_segments() {
+    loom::model(|| {
+        let registry = registry(2, 2);
+        let create = move |by| {
+            let segment = registry.open_or_create(by, &request(by.into())).unwrap();
+            segment.window().write(0, &[by; 8]);
+            segment.offset()
+        };
+        let peer = thread::spawn(move || create(1));
+        let offset = create(2);
+        assert_ne!(peer.join().unwrap(), offset);
+        assert_eq!(registry.segments().count(), 2);
+    });
+}
