@@ -29,9 +29,11 @@ pub struct MapError {
 
 impl MapError {
     fn new(what: impl Into<String>, errno: Errno) -> Self {
+        let why = std::io::Error::from(errno).to_string();
         Self {
             what: what.into(),
-            why: std::io::Error::from(errno).to_string(),
+            // The text alone: its number says nothing more.
+            why: why.split(" (os error").next().unwrap_or_default().to_owned(),
             hint: match errno {
                 Errno::ACCESS => "; run with the right to it",
                 Errno::NOENT => "; check the name",

@@ -1,0 +1,221 @@
+//! Holds docs/layout.md against the code: every field, its offset, its width.
+#![cfg(not(loom))]
+
+use memoffset::{offset_of, span_of};
+use shmem_core::layout::{Bell, RegionHeader, RingControl, SnapshotControl, MAGIC, VERSION};
+use shmem_registry::layout::{PartitionSlot, RegistryHeader, Row, PARTITIONS, REGISTRY};
+
+const DOCUMENT: &str = include_str!("../../docs/layout.md");
+
+type Field = (String, usize, usize);
+
+/// The rows `| offset | width | `field` | ...` under the heading of `structure`.
+fn documented(structure: &str) -> Vec<Field> {
+    let heading = format!("### {structure}");
+    let mut lines = DOCUMENT
+        .lines()
+        .skip_while(|line| !line.starts_with(&heading));
+    assert!(lines.next().is_some(), "{structure} is not in the document");
+    lines
+        .take_while(|line| !line.starts_with('#'))
+        .filter_map(|line| {
+            let cells: Vec<_> = line.split('|').map(str::trim).collect();
+            let [_, offset, width, field, ..] = cells[..] else {
+                return None;
+            };
+            let name = field.strip_prefix('`')?.strip_suffix('`')?;
+            Some((name.to_owned(), offset.parse().ok()?, width.parse().ok()?))
+        })
+        .collect()
+}
+
+macro_rules! coded {
+    ($structure:ty: $($field:ident),*) => {
+        vec![$((
+            stringify!($field).to_owned(),
+            offset_of!($structure, $field),
+            span_of!($structure, $field).len(),
+        )),*]
+    };
+}
+
+#[test]
+fn the_document_gives_every_field_its_offset_and_width() {
+    let structures: [(&str, Vec<Field>, usize); 7] = [
+        (
+            "RegionHeader",
+            coded!(RegionHeader: magic, version, features, incarnation, length_low, length_high, reserved),
+            128,
+        ),
+        (
+            "RegistryHeader",
+            coded!(RegistryHeader: geometry, hint, reserved),
+            128,
+        ),
+        (
+            "PartitionSlot",
+            coded!(PartitionSlot: state, incarnation, heartbeat, reserved),
+            128,
+        ),
+        (
+            "Row",
+            coded!(Row: state, kind, id_low, id_high, first_block, blocks, length, reserved, name),
+            64,
+        ),
+        (
+            "RingControl",
+            coded!(RingControl: tail, producer, producer_reserved, head, consumer, consumer_reserved, records, space),
+            512,
+        ),
+        ("Bell", coded!(Bell: armed, rings, reserved), 128),
+        (
+            "SnapshotControl",
+            coded!(SnapshotControl: sequence, reserved),
+            128,
+        ),
+    ];
+    for (name, fields, size) in structures {
+        assert_eq!(documented(name), fields, "{name}");
+        let (mut end, total) = (0, fields.iter().map(|field| field.2).sum::<usize>());
+        for (field, offset, width) in fields {
+            assert_eq!(offset, end, "{name}.{field} leaves a gap");
+            end = offset + width;
+        }
+        assert_eq!((end, total), (size, size), "{name}");
+    }
+}
+
+#[test]
+fn the_document_gives_the_version_the_magic_and_the_places() {
+    assert!(DOCUMENT.starts_with(&format!("# Memory layout, version {VERSION}\n")));
+    assert!(DOCUMENT.contains(&format!("`{MAGIC:#010x}`")));
+    assert!(DOCUMENT.contains(&format!("### RegistryHeader (at {REGISTRY})")));
+    assert!(DOCUMENT.contains(&format!("| partition slots | {PARTITIONS} |")));
+}
+
+/// A peer written from the document alone: it shares no code with the library.
+mod peer {
+    use shmem_core::primitive::Ordering::{Acquire, Release};
+    use shmem_core::Window;
+
+    fn load(memory: &Window<'_>, at: usize) -> usize {
+        memory.word(at).load(Acquire) as usize
+    }
+
+    /// Offset and length of the segment that `name` names.
+    pub(super) fn lookup(memory: &Window<'_>, name: &str) -> Option<(usize, usize)> {
+        let mut id = 0xcbf2_9ce4_8422_2325_u64;
+        for byte in name.bytes() {
+            id = (id ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+        }
+        let geometry = load(memory, 128);
+        let (segments, block) = (1 << (geometry >> 16 & 0x7fff), 1 << (geometry >> 8 & 0xff));
+        let index = 256 + 128 * (geometry & 0xff);
+        let (entries, rows) = (2 * segments, index + 8 * segments);
+        let map = rows + 64 * segments;
+        let length = load(memory, 16);
+        let mut blocks = (length - map) / (block + 4);
+        let data = |blocks: usize| (map + 4 * blocks).div_ceil(block) * block;
+        while data(blocks) + blocks * block > length {
+            blocks -= 1;
+        }
+        let hash = id.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut at = (hash >> (64 - entries.trailing_zeros())) as usize;
+        loop {
+            let entry = load(memory, index + 4 * at);
+            if entry == 0 {
+                return None;
+            }
+            let row = rows + 64 * ((entry & 0xff_ffff) - 1);
+            let found = (load(memory, row + 12) as u64) << 32 | load(memory, row + 8) as u64;
+            if entry >> 24 == hash as usize & 0xff && found == id {
+                let offset = data(blocks) + load(memory, row + 16) * block;
+                return Some((offset, load(memory, row + 24)));
+            }
+            at = (at + 1) % entries;
+        }
+    }
+
+    /// Pushes one record into the ring at `segment`; the caller knows that it fits.
+    pub(super) fn push(memory: &Window<'_>, segment: (usize, usize), payload: &[u8]) {
+        let capacity = segment.1 - 512;
+        let data = segment.0 + 512;
+        let tail = load(memory, segment.0);
+        let stride = 8 + payload.len().div_ceil(8) * 8;
+        let left = capacity - tail % capacity;
+        let padded = stride > left;
+        let at = if padded { tail + left } else { tail };
+        memory.write(data + at % capacity + 8, payload);
+        let end = at + stride;
+        memory.word(data + end % capacity).store(0, Release);
+        let header = (payload.len() << 2 | 1) as u32;
+        memory.word(data + at % capacity).store(header, Release);
+        if padded {
+            let padding = ((left - 8) << 2 | 3) as u32;
+            memory.word(data + tail % capacity).store(padding, Release);
+        }
+        memory.word(segment.0).store(end as u32, Release);
+    }
+
+    /// Pops one record, if there is one.
+    pub(super) fn pop(memory: &Window<'_>, segment: (usize, usize)) -> Option<Vec<u8>> {
+        let capacity = segment.1 - 512;
+        let data = segment.0 + 512;
+        let mut head = load(memory, segment.0 + 128);
+        let mut header = load(memory, data + head % capacity);
+        if header & 2 != 0 {
+            head += 8 + (header >> 2);
+            header = load(memory, data + head % capacity);
+        }
+        if header & 1 == 0 {
+            return None;
+        }
+        let mut payload = vec![0; header >> 2];
+        memory.read(data + head % capacity + 8, &mut payload);
+        let end = head + 8 + payload.len().div_ceil(8) * 8;
+        memory.word(segment.0 + 128).store(end as u32, Release);
+        Some(payload)
+    }
+}
+
+#[test]
+fn a_peer_written_from_the_document_understands_and_is_understood() {
+    use shmem_core::mem::Heap;
+    use shmem_core::ring::Ring;
+    use shmem_core::Region;
+    use shmem_registry::{Geometry, Kind, Registry, Request};
+
+    let heap = Heap::new(100_000);
+    let region = Region::format(heap.window(), 0).unwrap();
+    let registry = Registry::format(region, Geometry::default()).unwrap();
+    let make = |name: &str, len| {
+        let request = Request::named(name, Kind::RING, len).unwrap();
+        registry.open_or_create(1, &request).unwrap()
+    };
+    for n in 0..40 {
+        make(&format!("other {n}"), 100 + n);
+    }
+    let ours = make("results", Ring::segment_len(256));
+    let memory = heap.window();
+    assert_eq!(peer::lookup(&memory, "nothing"), None);
+    let theirs = peer::lookup(&memory, "results").unwrap();
+    assert_eq!(theirs, (ours.offset(), ours.len()));
+
+    let ring = Ring::attach(ours.window()).unwrap();
+    let mut producer = ring.producer(1).unwrap();
+    for n in 0..100_u8 {
+        let record = vec![n; usize::from(n) % 60];
+        producer.push(&record).unwrap();
+        assert_eq!(peer::pop(&memory, theirs), Some(record));
+        assert_eq!(peer::pop(&memory, theirs), None);
+    }
+    drop(producer);
+    let mut consumer = ring.consumer(1).unwrap();
+    for n in 0..100_u8 {
+        let record = vec![n; usize::from(n) % 60];
+        peer::push(&memory, theirs, &record);
+        let mut popped = [0; 64];
+        let len = consumer.pop(&mut popped).unwrap();
+        assert_eq!(popped[..len], record);
+    }
+}
