@@ -4,7 +4,6 @@
 //!   settings with which KMON found it, and no mode that a program left on.
 //! - **T2** What was read but not used is read again first, by whoever reads next.
 
-use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
@@ -45,10 +44,36 @@ pub(crate) fn remember_undo(undo: Vec<u8>) {
     }
 }
 
+/// What is typed.
+#[derive(Debug)]
+pub(crate) struct Input(OwnedFd);
+
+impl Input {
+    /// Reads what was typed; empty at the end of input.
+    pub(crate) fn read(&self, max: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; max];
+        match read(&self.0, &mut bytes) {
+            Ok(len) => {
+                bytes.truncate(len);
+                Ok(bytes)
+            }
+            // The other side of a pseudo-terminal is gone.
+            Err(nix::errno::Errno::EIO) => Ok(Vec::new()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl AsFd for Input {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 /// The terminal on standard input.
 #[derive(Debug)]
 pub(crate) struct Terminal {
-    input: OwnedFd,
+    input: Input,
     settings: Termios,
     /// Read, but left for whoever reads next (T2).
     pending: Vec<u8>,
@@ -76,14 +101,14 @@ impl Terminal {
         };
         *FOUND.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
         Ok(Some(Self {
-            input,
+            input: Input(input),
             settings,
             pending: Vec::new(),
         }))
     }
 
-    pub(crate) fn input(&self) -> BorrowedFd<'_> {
-        self.input.as_fd()
+    pub(crate) fn input(&self) -> &Input {
+        &self.input
     }
 
     /// The settings with which KMON found the terminal.
@@ -91,10 +116,14 @@ impl Terminal {
         &self.settings
     }
 
-    /// Makes the terminal raw until the guard is dropped.
-    pub(crate) fn raw(&self) -> anyhow::Result<Raw<'_>> {
+    /// Makes the terminal raw until the guard is dropped; its output too, or
+    /// only its input.
+    pub(crate) fn raw(&self, output_too: bool) -> anyhow::Result<Raw<'_>> {
         let mut raw = self.settings.clone();
         cfmakeraw(&mut raw);
+        if !output_too {
+            raw.output_flags = self.settings.output_flags;
+        }
         tcsetattr(&self.input, SetArg::TCSADRAIN, &raw).context("raw terminal")?;
         Ok(Raw { terminal: self })
     }
@@ -108,26 +137,16 @@ impl Terminal {
     pub(crate) fn leave_pending(&mut self, bytes: &[u8]) {
         self.pending.splice(..0, bytes.iter().copied());
     }
-
-    /// Reads what was typed; empty at the end of input.
-    pub(crate) fn read(&self, max: usize) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; max];
-        match read(&self.input, &mut bytes) {
-            Ok(len) => {
-                bytes.truncate(len);
-                Ok(bytes)
-            }
-            // The other side of a pseudo-terminal is gone.
-            Err(nix::errno::Errno::EIO) => Ok(Vec::new()),
-            Err(error) => Err(error.into()),
-        }
-    }
 }
 
 impl Drop for Raw<'_> {
     fn drop(&mut self) {
         // A terminal that is gone needs no settings.
-        let _ = tcsetattr(&self.terminal.input, SetArg::TCSADRAIN, &self.terminal.settings);
+        let _ = tcsetattr(
+            &self.terminal.input,
+            SetArg::TCSADRAIN,
+            &self.terminal.settings,
+        );
     }
 }
 
@@ -151,9 +170,4 @@ pub(crate) fn write_stdout(bytes: &[u8]) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(bytes)?;
     stdout.flush()
-}
-
-/// Opens what is always empty.
-pub(crate) fn nothing() -> io::Result<File> {
-    File::open("/dev/null")
 }

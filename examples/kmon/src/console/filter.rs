@@ -8,9 +8,10 @@
 //! - **F3** An escape key leaves, unless another follows: two are one that is
 //!   sent. What decides may be in a later read, or a time-out.
 //!
-//! A line starts with the session and behind `CR`, `LF`, `^C`, `^U` and `^D`.
-//! While the instance's program shows the alternate screen, keys are not
-//! lines and nothing is held back.
+//! A line starts with the session, behind `CR`, `LF`, `^C`, `^U` and `^D`, and
+//! where the instance has begun a new line by itself (`q` has ended `top`, and
+//! the shell's prompt is back). While the instance's program shows the
+//! alternate screen, keys are not lines and nothing is held back.
 
 /// The word that leaves the console when it is a whole line.
 const WORD: &[u8] = b"kmexitconsole";
@@ -58,6 +59,13 @@ impl Filter {
     /// Whether the end of a short pause is to be told with [`Filter::pause`].
     pub(crate) fn awaits_pause(&self) -> bool {
         self.escaping
+    }
+
+    /// The instance has begun a new line since the last byte was typed.
+    pub(crate) fn new_line(&mut self) {
+        if self.line == Line::Other {
+            self.line = Line::Held(0);
+        }
     }
 
     /// Takes typed bytes: what to do, and how many bytes were used. Fewer than
@@ -134,6 +142,8 @@ impl Filter {
         self.give_up_held(actions);
         actions.send(&[byte]);
         self.line = match byte {
+            // Behind the alternate screen there is a prompt.
+            _ if alternate => Line::Held(0),
             b'\r' | b'\n' | 0x03 | 0x04 | 0x15 => Line::Held(0),
             // Nothing to take back at the start of a line.
             0x08 | 0x7f if self.line == Line::Held(0) => Line::Held(0),
@@ -219,7 +229,11 @@ mod tests {
         // However the bytes arrive, the outcome is the same.
         for cut in 0..=bytes.len() {
             let (before, after) = bytes.split_at(cut);
-            assert_eq!(type_in_reads(&[before, after], false), at_once, "cut at {cut}");
+            assert_eq!(
+                type_in_reads(&[before, after], false),
+                at_once,
+                "cut at {cut}"
+            );
         }
         let single: Vec<_> = bytes.chunks(1).collect();
         assert_eq!(type_in_reads(&single, false), at_once);
@@ -237,7 +251,14 @@ mod tests {
 
     #[test]
     fn the_word_is_known_behind_every_end_of_a_line() {
-        for before in [&b"ls\r"[..], b"ls\n", b"ls\x03", b"ls\x15", b"\x04", b"kmex\r"] {
+        for before in [
+            &b"ls\r"[..],
+            b"ls\n",
+            b"ls\x03",
+            b"ls\x15",
+            b"\x04",
+            b"kmex\r",
+        ] {
             let outcome = typed(&[before, b"kmexitconsole\r"].concat());
             assert!(outcome.left, "{before:?}");
             assert_eq!(outcome.sent, before);
@@ -246,7 +267,12 @@ mod tests {
 
     #[test]
     fn the_word_with_anything_before_or_behind_it_is_the_instances() {
-        for line in ["echo kmexitconsole\r", "kmexitconsole2\r", "kmexitconsol\r", " kmexitconsole\r"] {
+        for line in [
+            "echo kmexitconsole\r",
+            "kmexitconsole2\r",
+            "kmexitconsol\r",
+            " kmexitconsole\r",
+        ] {
             let outcome = typed(line.as_bytes());
             assert!(!outcome.left, "{line}");
             assert_eq!(outcome.sent, line.as_bytes());
@@ -278,7 +304,10 @@ mod tests {
     fn a_single_escape_leaves_when_something_else_or_a_pause_follows() {
         let outcome = typed(b"ls\x1dkmlist\r");
         assert!(outcome.left);
-        assert_eq!((outcome.sent.as_slice(), outcome.rest.as_slice()), (&b"ls"[..], &b"kmlist\r"[..]));
+        assert_eq!(
+            (outcome.sent.as_slice(), outcome.rest.as_slice()),
+            (&b"ls"[..], &b"kmlist\r"[..])
+        );
 
         let mut filter = Filter::new(ESCAPE);
         let (actions, used) = filter.type_bytes(b"\x1d", false);
@@ -298,7 +327,10 @@ mod tests {
         assert_eq!(outcome.sent, b"\x1d\x1d");
         let outcome = typed(b"\x1d\x1d\x1dx");
         assert!(outcome.left);
-        assert_eq!((outcome.sent.as_slice(), outcome.rest.as_slice()), (&b"\x1d"[..], &b"x"[..]));
+        assert_eq!(
+            (outcome.sent.as_slice(), outcome.rest.as_slice()),
+            (&b"\x1d"[..], &b"x"[..])
+        );
     }
 
     #[test]
@@ -329,6 +361,23 @@ mod tests {
         assert_eq!(outcome.sent, b"kmexitconsole\r");
         let outcome = type_in_reads(&[b"k", b"\x1dq"], true);
         assert!(outcome.left, "the escape key leaves everything");
+    }
+
+    #[test]
+    fn behind_a_full_screen_program_a_line_starts() {
+        let mut filter = Filter::new(ESCAPE);
+        filter.type_bytes(b":q", true);
+        let (actions, _) = filter.type_bytes(b"kmexitconsole\r", false);
+        assert_eq!(actions.last(), Some(&Action::Leave));
+
+        let mut filter = Filter::new(ESCAPE);
+        filter.type_bytes(b"q", false);
+        filter.new_line();
+        let (actions, _) = filter.type_bytes(b"kmexit", false);
+        filter.new_line(); // What is held stays held.
+        let (more, _) = filter.type_bytes(b"console\r", false);
+        assert_eq!(actions, [Action::Echo(b"kmexit".to_vec())]);
+        assert_eq!(more.last(), Some(&Action::Leave));
     }
 
     #[test]

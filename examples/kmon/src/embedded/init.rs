@@ -88,7 +88,9 @@ fn outer(args: &InitArgs) -> anyhow::Result<i32> {
     if let Some(shell) = &args.shell {
         inner.arg("--shell").arg(shell);
     }
-    let mut inner = inner.spawn().context("cannot run the instance's first process")?;
+    let mut inner = inner
+        .spawn()
+        .context("cannot run the instance's first process")?;
     drop(region);
     let alive = inner.stdin.take();
     let status = inner.wait().context("wait")?;

@@ -59,7 +59,10 @@ impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let reason = self.error.desc();
         let what = self.what;
-        write!(f, "the kernel refuses it {what} of its own ({reason}); it shares this machine's")
+        write!(
+            f,
+            "no {what} of its own ({reason}); it shares this machine's"
+        )
     }
 }
 
@@ -96,7 +99,8 @@ fn become_root_of_a_user_namespace() -> Result<(), Errno> {
         ("/proc/self/gid_map", format!("0 {group} 1")),
     ];
     for (file, line) in files {
-        fs::write(file, line).map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
+        fs::write(file, line)
+            .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
     }
     Ok(())
 }
@@ -111,16 +115,16 @@ pub(super) fn furnish(granted: &[Own], hostname: &str) -> Vec<Refused> {
     };
     let has = |own| granted.contains(&own);
     if has(Own::Hostname) {
-        note("a host name", sethostname(hostname));
+        note("host name", sethostname(hostname));
     }
     if has(Own::Mounts) {
         note("mounts", make_mounts_private());
         if has(Own::Processes) {
-            note("a /proc", mount_proc());
+            note("/proc", mount_proc());
         }
     }
     if has(Own::Network) {
-        note("a loopback interface", bring_up_loopback());
+        note("loopback interface", bring_up_loopback());
     }
     refused
 }
@@ -139,7 +143,12 @@ nix::ioctl_read_bad!(interface_flags, libc::SIOCGIFFLAGS, libc::ifreq);
 nix::ioctl_write_ptr_bad!(set_interface_flags, libc::SIOCSIFFLAGS, libc::ifreq);
 
 fn bring_up_loopback() -> nix::Result<()> {
-    let any = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    let any = socket(
+        AddressFamily::Inet,
+        SockType::Datagram,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )?;
     // SAFETY: all zeroes is a value of `ifreq`, which is integers and arrays of them.
     let mut request: libc::ifreq = unsafe { mem::zeroed() };
     for (to, from) in request.ifr_name.iter_mut().zip(*b"lo\0") {

@@ -19,7 +19,7 @@ use std::time::Duration;
 use anyhow::Context;
 use kmon_protocol::link::{CommandSender, MonitorLink, Waiting};
 use kmon_protocol::{LinkError, Settings};
-use shmem_core::Mapping;
+use shmem_core::region::Mapping;
 
 use super::outbox::Outbox;
 use super::pump::{Pump, Watch};
@@ -97,7 +97,8 @@ fn live(plan: &Plan, stop: &AtomicBool, halting: Arc<AtomicBool>) {
         let number = plan.settings.partition;
         plan.shared.lock().state = State::Dead(format!("{error:#}"));
         plan.shared.announce();
-        plan.notices.say(format!("instance {number} was not started: {error:#}"));
+        plan.notices
+            .say(format!("instance {number} was not started: {error:#}"));
     }
 }
 
@@ -107,8 +108,7 @@ fn try_to_live(plan: &Plan, stop: &AtomicBool, halting: Arc<AtomicBool>) -> anyh
         .context("no memory for its region")?;
     let link = MonitorLink::create(memory.window(), &plan.settings, Waiting::Futex)
         .context("its region cannot be formatted")?;
-    let region = memory.as_fd().context("its region has no descriptor")?;
-    let child = spawn(plan, region.try_clone_to_owned()?)?;
+    let child = spawn(plan, memory.as_fd().try_clone_to_owned()?)?;
     let (sender, receiver) = link.split();
     let mut pump = Pump {
         number,

@@ -2,7 +2,8 @@
 //!
 //! - **L1** Positions count every byte since the instance was first started;
 //!   they never go back, a restart included.
-//! - **L2** `start <= seen <= end`, and `end - start <= capacity`.
+//! - **L2** `start <= seen <= end`, and `end - start <= capacity`, or what is
+//!   beyond the capacity was appended patiently and is unseen.
 //! - **L3** A byte that leaves before an operator saw it is counted in `lost`.
 //! - **L4** `modes` are those of a terminal that was shown everything up to `seen`.
 
@@ -19,6 +20,8 @@ pub(crate) struct OutputLog {
     seen: u64,
     modes: Modes,
     lost: u64,
+    /// Position behind the newest line's end.
+    line_start: u64,
 }
 
 impl OutputLog {
@@ -33,6 +36,7 @@ impl OutputLog {
             seen: 0,
             modes: Modes::default(),
             lost: 0,
+            line_start: 0,
         }
     }
 
@@ -49,6 +53,11 @@ impl OutputLog {
     /// Position up to which an operator has seen the output.
     pub(crate) fn seen(&self) -> u64 {
         self.seen
+    }
+
+    /// Position at which the newest line starts.
+    pub(crate) fn line_start(&self) -> u64 {
+        self.line_start
     }
 
     /// Bytes that nobody has seen yet.
@@ -68,9 +77,29 @@ impl OutputLog {
 
     /// Appends `output`; the oldest bytes make room.
     pub(crate) fn append(&mut self, output: &[u8]) {
+        self.grow(output);
+        self.shrink(usize::MAX);
+    }
+
+    /// Appends `output`; only bytes that were seen make room. For a caller that
+    /// stops appending while much is unseen (L2 holds again when it was seen).
+    pub(crate) fn append_patiently(&mut self, output: &[u8]) {
+        self.grow(output);
+        let seen = usize::try_from(self.seen - self.start()).unwrap_or(0);
+        self.shrink(seen);
+    }
+
+    fn grow(&mut self, output: &[u8]) {
+        if let Some(newline) = output.iter().rposition(|&byte| byte == b'\n') {
+            self.line_start = self.end + newline as u64 + 1;
+        }
         self.bytes.extend(output);
         self.end += output.len() as u64;
-        let excess = self.bytes.len().saturating_sub(self.capacity);
+    }
+
+    /// Drops what is beyond the capacity, at most `max` bytes.
+    fn shrink(&mut self, max: usize) {
+        let excess = self.bytes.len().saturating_sub(self.capacity).min(max);
         let unseen_from = self.end - self.bytes.len() as u64 + excess as u64;
         if unseen_from > self.seen {
             self.lost += unseen_from - self.seen;
@@ -84,7 +113,10 @@ impl OutputLog {
     pub(crate) fn read(&self, position: u64, max: usize) -> (u64, Vec<u8>) {
         let from = position.clamp(self.start(), self.end);
         let skip = usize::try_from(from - self.start()).unwrap_or(usize::MAX);
-        (from, self.bytes.iter().skip(skip).take(max).copied().collect())
+        (
+            from,
+            self.bytes.iter().skip(skip).take(max).copied().collect(),
+        )
     }
 
     /// An operator has seen everything up to `position`.
@@ -161,6 +193,16 @@ mod tests {
     }
 
     #[test]
+    fn patience_keeps_what_is_unseen_and_no_more() {
+        let mut log = OutputLog::new(4);
+        log.append_patiently(b"abcdef");
+        assert_eq!((log.lost(), log.read(0, 10)), (0, (0, b"abcdef".to_vec())));
+        log.mark_seen(6);
+        log.append_patiently(b"g");
+        assert_eq!((log.lost(), log.read(0, 10)), (0, (3, b"defg".to_vec())));
+    }
+
+    #[test]
     fn modes_follow_what_was_seen_even_if_it_was_overwritten_unseen() {
         let mut log = OutputLog::new(8);
         log.append(b"\x1b[?1049h");
@@ -174,6 +216,7 @@ mod tests {
         let mut log = OutputLog::new(4096);
         log.append(b"ls\r\nbin\r\n[part2root@~]$ ");
         log.mark_seen(log.end());
+        assert_eq!(log.line_start(), 9);
         log.append(b"not yet seen\n");
         assert_eq!(log.last_line(), b"[part2root@~]$ ");
         log.mark_seen(log.end());

@@ -107,7 +107,9 @@ impl Modes {
 
     fn digit(&mut self, byte: u8) -> Parsing {
         if let Some(last) = self.parameters.last_mut() {
-            *last = last.saturating_mul(10).saturating_add(u16::from(byte - b'0'));
+            *last = last
+                .saturating_mul(10)
+                .saturating_add(u16::from(byte - b'0'));
         }
         Parsing::Private
     }
@@ -179,7 +181,11 @@ mod tests {
 
     #[test]
     fn a_fresh_terminal_needs_nothing() {
-        assert!(after(b"ls\r\nbin dev\x1b[0m\x1b[?25h\x1b[?1049l").undo().is_empty());
+        assert!(
+            after(b"ls\r\nbin dev\x1b[0m\x1b[?25h\x1b[?1049l")
+                .undo()
+                .is_empty()
+        );
         assert!(after(b"\x1b[?1049h\x1bc").undo().is_empty());
     }
 

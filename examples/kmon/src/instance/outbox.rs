@@ -145,7 +145,9 @@ mod tests {
         assert!(outbox.put_input(b"abcde", 2, Duration::ZERO));
         outbox.put(Order::Halt);
         let taken: Vec<_> = std::iter::from_fn(|| outbox.take(Duration::ZERO)).collect();
-        let expected: Vec<_> = ["ab", "cd", "e"].map(|text| Order::Input(text.into())).into();
+        let expected: Vec<_> = ["ab", "cd", "e"]
+            .map(|text| Order::Input(text.into()))
+            .into();
         assert_eq!(taken[..3], expected);
         assert_eq!(taken[3], Order::Halt);
     }

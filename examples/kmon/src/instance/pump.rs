@@ -83,9 +83,10 @@ impl Pump<'_> {
 
     fn receive(&mut self, timeout: Duration) -> Result<usize, LinkError> {
         let (shared, watch) = (&self.shared, &mut self.watch);
+        let patient = watch.backlog.is_none();
         let handled = self.receiver.receive(timeout, |event| {
             watch.goodbye |= matches!(event, Event::Goodbye);
-            take_event(&mut shared.lock(), event);
+            take_event(&mut shared.lock(), event, patient);
         })?;
         if handled > 0 {
             self.shared.announce();
@@ -142,11 +143,12 @@ impl Pump<'_> {
             }
             State::Running if stale => {
                 self.set_state(State::Stalled(self.watch.beat_changed));
-                self.say("makes no progress; others are not affected", "ends it and starts it again");
+                self.say("is stalled: its heartbeat stands still", "starts it again");
             }
             State::Stalled(_) if !stale => {
                 self.set_state(State::Running);
-                self.notices.say(format!("instance {} runs again", self.number));
+                self.notices
+                    .say(format!("instance {} runs again", self.number));
             }
             _ => {}
         }
@@ -166,7 +168,8 @@ impl Pump<'_> {
         if asked || (self.watch.goodbye && status.success()) {
             self.set_state(State::Halted);
             if !asked {
-                self.notices.say(format!("instance {} has ended by itself", self.number));
+                self.notices
+                    .say(format!("instance {} has ended by itself", self.number));
             }
         } else {
             let how = embedded::describe_end(status);
@@ -188,14 +191,23 @@ impl Pump<'_> {
 
     fn say(&self, what: &str, remedy: &str) {
         let n = self.number;
-        self.notices.say(format!("instance {n} {what}; kmreset {n} {remedy}"));
+        self.notices
+            .say(format!("instance {n} {what}; kmreset {n} {remedy}"));
     }
 }
 
-/// Puts what an instance said where it belongs.
-fn take_event(view: &mut View, event: Event<'_>) {
+/// Puts what an instance said where it belongs. `patient`: an operator who
+/// watches is to see all of it.
+fn take_event(view: &mut View, event: Event<'_>, patient: bool) {
     match event {
-        Event::Output(bytes) => view.log.append(bytes),
+        Event::Output(bytes) => {
+            view.printed = true;
+            if patient && view.attached {
+                view.log.append_patiently(bytes);
+            } else {
+                view.log.append(bytes);
+            }
+        }
         Event::Stdout { stream, bytes } => {
             if let Some(exec) = view.execs.get_mut(&stream) {
                 exec.push(Stream::Out, bytes);
@@ -229,12 +241,12 @@ mod tests {
         let shared = Shared::new(64);
         let mut view = shared.lock();
         let bytes = b"late";
-        take_event(&mut view, Event::Stdout { stream: 7, bytes });
+        take_event(&mut view, Event::Stdout { stream: 7, bytes }, true);
         assert!(view.execs.is_empty());
         view.execs.insert(7, Default::default());
-        take_event(&mut view, Event::Stderr { stream: 7, bytes });
+        take_event(&mut view, Event::Stderr { stream: 7, bytes }, true);
         let ending = Ending::Exited(3);
-        take_event(&mut view, Event::Ended { stream: 7, ending });
+        take_event(&mut view, Event::Ended { stream: 7, ending }, true);
         assert_eq!(view.execs[&7].chunks[0], (Stream::Err, bytes.to_vec()));
         assert_eq!(view.execs[&7].ending, Some(Ending::Exited(3)));
     }
@@ -243,7 +255,7 @@ mod tests {
     fn only_a_front_end_that_is_there_counts_as_behind() {
         let shared = Shared::new(1024);
         let mut view = shared.lock();
-        take_event(&mut view, Event::Output(&[b'x'; 100]));
+        take_event(&mut view, Event::Output(&[b'x'; 100]), true);
         assert_eq!(view.backlog(), 0);
         view.attached = true;
         assert_eq!(view.backlog(), 100);

@@ -33,7 +33,7 @@ pub(crate) struct ExecOutput {
 
 impl ExecOutput {
     /// Bytes kept for a front end that does not take them.
-    const MAX_WAITING: usize = 1024 * 1024;
+    const MAX_WAITING: usize = 2 * 1024 * 1024;
 
     pub(crate) fn push(&mut self, stream: Stream, bytes: &[u8]) {
         if self.waiting + bytes.len() > Self::MAX_WAITING {
@@ -57,6 +57,8 @@ pub(crate) struct View {
     pub(crate) stats: Option<Stats>,
     /// The reading before `stats`.
     pub(crate) earlier_stats: Option<Stats>,
+    /// It has printed something in this life: its shell is there.
+    pub(crate) printed: bool,
     /// A console shows the output: let the instance wait for a slow terminal.
     pub(crate) attached: bool,
     pub(crate) execs: HashMap<u32, ExecOutput>,
@@ -65,6 +67,8 @@ pub(crate) struct View {
     /// Bytes the instance dropped because KMON did not take them.
     pub(crate) dropped_by_instance: u64,
     next_stream: u32,
+    /// How much of the log's loss an operator was told.
+    told_loss: u64,
 }
 
 impl View {
@@ -76,11 +80,13 @@ impl View {
             log: OutputLog::new(log_bytes),
             stats: None,
             earlier_stats: None,
+            printed: false,
             attached: false,
             execs: HashMap::new(),
             idle: None,
             dropped_by_instance: 0,
             next_stream: 1,
+            told_loss: 0,
         }
     }
 
@@ -92,6 +98,12 @@ impl View {
         stream
     }
 
+    /// Bytes that were lost since the last call.
+    pub(crate) fn untold_loss(&mut self) -> u64 {
+        let told = std::mem::replace(&mut self.told_loss, self.log.lost());
+        self.log.lost() - told
+    }
+
     /// A new life begins; the output stays.
     pub(crate) fn new_life(&mut self) {
         self.state = State::Starting;
@@ -99,6 +111,7 @@ impl View {
         self.started = Instant::now();
         self.stats = None;
         self.earlier_stats = None;
+        self.printed = false;
         self.execs.clear();
         self.idle = None;
         self.log.new_life();

@@ -1,0 +1,52 @@
+//! KMON's own command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::Escape;
+use crate::embedded::init::InitArgs;
+
+/// Monitors partitions over shared memory.
+#[derive(Debug, Parser)]
+#[command(name = "kmon", version, args_conflicts_with_subcommands = true)]
+pub(crate) struct Cli {
+    /// The guest daemon [default: beside kmon]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) guestd: Option<PathBuf>,
+    /// How many instances to start [default: those of the configuration, or 2]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=254))]
+    pub(crate) instances: Option<u8>,
+    /// The configuration [default: kmon.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The key that leaves a console [default: ^]]
+    #[arg(long, value_name = "KEY", value_parser = parse_escape)]
+    pub(crate) escape: Option<Escape>,
+    /// What stands in front of a command [default: `KMON# `]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) prompt: Option<String>,
+    #[command(subcommand)]
+    pub(crate) inner: Option<Inner>,
+}
+
+/// What KMON runs itself as.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Inner {
+    #[command(hide = true)]
+    InstanceInit(InitArgs),
+}
+
+fn parse_escape(text: &str) -> Result<Escape, String> {
+    Escape::try_from(text.to_owned())
+}
+
+/// What a parser has to say, in one line.
+pub(crate) fn one_line(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let paragraph = text.split("\n\nUsage").next().unwrap_or_default();
+    let paragraph = paragraph.split("\n\nFor more").next().unwrap_or_default();
+    let words: Vec<_> = paragraph.split_whitespace().collect();
+    let line = words.join(" ");
+    line.strip_prefix("error: ").unwrap_or(&line).to_owned()
+}

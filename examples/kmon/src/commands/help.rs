@@ -1,0 +1,26 @@
+//! `help`: the commands, or one of them.
+
+use std::fmt::Write;
+
+use anyhow::anyhow;
+
+use super::line::{self, HelpArgs};
+use super::print;
+
+pub(super) fn run(args: &HelpArgs) -> anyhow::Result<()> {
+    let Some(name) = &args.command else {
+        return print(&overview()?);
+    };
+    let text = line::long_help(name)
+        .ok_or_else(|| anyhow!("there is no command `{name}`; help alone lists them"))?;
+    print(&text)
+}
+
+fn overview() -> anyhow::Result<String> {
+    let mut text = String::new();
+    for (name, about) in line::table() {
+        writeln!(text, "  {name:<14} {about}")?;
+    }
+    writeln!(text, "\nhelp COMMAND explains one of them.")?;
+    Ok(text)
+}

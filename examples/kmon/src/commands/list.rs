@@ -1,0 +1,108 @@
+//! `kmlist`: the instances.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::line::JsonArgs;
+use super::rates::{cpu_percent, two_digits};
+use super::{Session, print, print_json};
+use crate::monitor::Instance;
+use crate::text;
+
+#[derive(Serialize)]
+struct List {
+    instances: Vec<Row>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    number: u8,
+    name: String,
+    state: &'static str,
+    detail: Option<String>,
+    pid: Option<i32>,
+    uptime_s: Option<u64>,
+    cpu_percent: Option<f64>,
+    memory_used_kb: Option<u64>,
+    memory_total_kb: Option<u64>,
+    unseen_bytes: u64,
+    dropped_bytes: u64,
+    #[serde(skip)]
+    shown_state: String,
+}
+
+pub(super) fn run(session: &Session, args: &JsonArgs) -> anyhow::Result<()> {
+    let instances: Vec<_> = session.monitor.instances().map(row).collect();
+    if args.json {
+        return print_json(&List { instances });
+    }
+    if instances.is_empty() {
+        return print("no instances; kmload starts one");
+    }
+    let mut table = comfy_table::Table::new();
+    table.set_content_arrangement(comfy_table::ContentArrangement::Disabled);
+    table.load_preset(comfy_table::presets::NOTHING);
+    table.set_header([
+        "N", "NAME", "PID", "UPTIME", "CPU", "MEMORY", "UNSEEN", "DROPPED", "STATE",
+    ]);
+    for row in instances {
+        table.add_row(cells(row));
+    }
+    table.column_iter_mut().for_each(|column| {
+        column.set_padding((0, 2));
+    });
+    print(&table.trim_fmt())
+}
+
+fn row(instance: &Instance) -> Row {
+    let view = instance.shared.lock();
+    let alive = view.state.is_alive();
+    let stats = view.stats.as_ref().filter(|_| alive);
+    let percent = match (&view.earlier_stats, stats) {
+        (Some(earlier), Some(stats)) => Some(two_digits(cpu_percent(earlier, stats).0)),
+        _ => None,
+    };
+    Row {
+        number: instance.number,
+        name: instance.name.clone(),
+        state: view.state.word(),
+        detail: view.state.detail(),
+        pid: view.pid.filter(|_| alive),
+        uptime_s: alive.then(|| view.started.elapsed().as_secs()),
+        cpu_percent: percent,
+        memory_used_kb: stats.map(|stats| {
+            stats
+                .memory_total_kb
+                .saturating_sub(stats.memory_available_kb)
+        }),
+        memory_total_kb: stats.map(|stats| stats.memory_total_kb),
+        unseen_bytes: view.log.unseen(),
+        dropped_bytes: view.dropped(),
+        shown_state: view.state.to_string(),
+    }
+}
+
+fn cells(row: Row) -> Vec<String> {
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".into());
+    let memory = row
+        .memory_used_kb
+        .zip(row.memory_total_kb)
+        .map(|(used, total)| {
+            let (used, total) = (used.saturating_mul(1024), total.saturating_mul(1024));
+            format!("{}/{}", text::bytes(used), text::bytes(total))
+        });
+    let uptime = row.uptime_s.map(|s| text::duration(Duration::from_secs(s)));
+    vec![
+        row.number.to_string(),
+        row.name,
+        or_dash(row.pid.map(|pid| pid.to_string())),
+        or_dash(uptime),
+        or_dash(row.cpu_percent.map(|percent| format!("{percent:.2}%"))),
+        or_dash(memory),
+        text::bytes(row.unseen_bytes),
+        text::bytes(row.dropped_bytes),
+        // The last column: how an instance died may be long.
+        row.shown_state,
+    ]
+}

@@ -1,0 +1,151 @@
+//! The commands at the prompt.
+//!
+//! | module       | commands                                     |
+//! |--------------|----------------------------------------------|
+//! | [`line`]     | what a line of text means                    |
+//! | [`help`]     | `help`                                       |
+//! | [`list`]     | `kmlist`                                     |
+//! | [`sysinfo`]  | `kmsysinfo`                                  |
+//! | [`monitor`]  | `kmmonitorall`                               |
+//! | [`exec`]     | `kmexec`                                     |
+//! | [`lives`]    | `kmload`, `kmhalt`, `kmreset`                |
+//! | [`output`]   | `kmlog`, `kmwatch`                           |
+//!
+//! A command prints its result on standard output. What it could not do is its
+//! error, which its caller shows in one line.
+
+mod exec;
+mod help;
+mod line;
+mod list;
+mod lives;
+mod monitor;
+mod output;
+mod rates;
+mod sysinfo;
+
+use std::io::{BufRead, Write};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use serde::Serialize;
+
+use crate::console;
+use crate::front::script;
+use crate::interrupt::Interrupt;
+use crate::monitor::Monitor;
+use crate::terminal::Terminal;
+use line::{Command, ConsoleArgs, Parsed};
+
+pub(crate) use line::{names, options, takes_number};
+
+/// What commands work on.
+pub(crate) struct Session {
+    pub(crate) monitor: Monitor,
+    pub(crate) interrupt: Interrupt,
+    escape: u8,
+}
+
+/// Where the commands come from.
+pub(crate) enum Front {
+    Terminal(Terminal),
+    Script(Box<dyn BufRead>),
+}
+
+/// What comes after a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    GoOn,
+    Quit,
+}
+
+impl Front {
+    /// The next line of a script; a terminal has none.
+    pub(crate) fn next_line(&mut self) -> Option<String> {
+        match self {
+            Self::Terminal(_) => None,
+            Self::Script(script) => script::next_line(script.as_mut()),
+        }
+    }
+}
+
+impl Session {
+    pub(crate) fn new(monitor: Monitor, interrupt: Interrupt, escape: u8) -> Self {
+        Self {
+            monitor,
+            interrupt,
+            escape,
+        }
+    }
+
+    /// Does what `line` says.
+    ///
+    /// # Errors
+    ///
+    /// What could not be done, with the command's name in front.
+    pub(crate) fn run_line(&mut self, line: &str, front: &mut Front) -> anyhow::Result<Next> {
+        match line::parse(line)? {
+            Parsed::Nothing => Ok(Next::GoOn),
+            Parsed::Answer(text) => {
+                print(&text)?;
+                Ok(Next::GoOn)
+            }
+            Parsed::Command(name, command) => {
+                self.run(command, front).with_context(|| name.to_owned())
+            }
+        }
+    }
+
+    fn run(&mut self, command: Command, front: &mut Front) -> anyhow::Result<Next> {
+        match command {
+            Command::Help(args) => help::run(&args)?,
+            Command::Kmlist(args) => list::run(self, &args)?,
+            Command::Kmsysinfo(args) => sysinfo::run(&args)?,
+            Command::Kmconsole(args) => self.console(&args, front)?,
+            Command::Kmexitconsole => bail!("not in a console; kmconsole N enters instance N"),
+            Command::Kmmonitorall(args) => monitor::run(self, &args)?,
+            Command::Kmexec(args) => exec::run(self, args)?,
+            Command::Kmload(args) => lives::load(self, args)?,
+            Command::Kmhalt(args) => lives::halt(self, &args)?,
+            Command::Kmreset(args) => lives::reset(self, &args)?,
+            Command::Kmlog(args) => output::log(self, &args)?,
+            Command::Kmwatch(args) => output::watch(self, &args)?,
+            Command::Quit => return Ok(Next::Quit),
+        }
+        Ok(Next::GoOn)
+    }
+
+    fn console(&mut self, args: &ConsoleArgs, front: &mut Front) -> anyhow::Result<()> {
+        let instance = self.monitor.instance(args.instance)?;
+        instance.require_running()?;
+        match front {
+            Front::Terminal(terminal) => {
+                self.monitor.notices().hold();
+                let done = console::session::run(instance, terminal, self.escape);
+                self.monitor.notices().release();
+                done
+            }
+            Front::Script(_) => {
+                let settle = Duration::from_secs_f64(args.settle);
+                console::script::run(instance, front, settle, &self.interrupt)
+            }
+        }
+    }
+}
+
+/// Prints a command's result.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout
+        .write_all(text.as_bytes())
+        .context("standard output")?;
+    if !text.ends_with('\n') {
+        stdout.write_all(b"\n").context("standard output")?;
+    }
+    stdout.flush().context("standard output")
+}
+
+/// Prints a command's result as one line of JSON.
+fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+    print(&serde_json::to_string(value)?)
+}

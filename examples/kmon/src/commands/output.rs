@@ -1,0 +1,115 @@
+//! `kmlog`, `kmwatch`: what instances printed and print.
+
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use super::line::{LogArgs, WatchArgs};
+use super::{Session, print};
+use crate::interrupt::Interrupt;
+use crate::monitor::Instance;
+use crate::{terminal, text};
+
+/// A longer line is cut: an instance must not fill KMON's memory with one.
+const MAX_LINE: usize = 16 * 1024;
+
+pub(super) fn log(session: &Session, args: &LogArgs) -> anyhow::Result<()> {
+    let instance = session.monitor.instance(args.instance)?;
+    let (bytes, dropped) = {
+        let view = instance.shared.lock();
+        let from = if args.all {
+            view.log.start()
+        } else {
+            view.log.seen()
+        };
+        (view.log.read(from, usize::MAX).1, view.dropped())
+    };
+    if std::io::stdout().is_terminal() {
+        let text = text::harmless(&bytes);
+        if !text.is_empty() {
+            print(&text)?;
+        }
+    } else {
+        terminal::write_stdout(&bytes)?;
+    }
+    if dropped > 0 {
+        // Without standard error nobody can be told.
+        let _ = writeln!(
+            std::io::stderr(),
+            "kmlog: {dropped} bytes before these were dropped"
+        );
+    }
+    Ok(())
+}
+
+pub(super) fn watch(session: &Session, args: &WatchArgs) -> anyhow::Result<()> {
+    let mut watched = Vec::new();
+    for &number in &args.instances {
+        let instance = session.monitor.instance(number)?;
+        let position = instance.shared.lock().log.end();
+        watched.push(Watched {
+            instance,
+            position,
+            line: Vec::new(),
+        });
+    }
+    let end = args
+        .time
+        .map(|seconds| Instant::now() + Duration::from_secs_f64(seconds));
+    while !session.interrupt.is_set() && end.is_none_or(|end| Instant::now() < end) {
+        for one in &mut watched {
+            one.show_new()?;
+        }
+        std::thread::sleep(Interrupt::GLANCE);
+    }
+    for one in &mut watched {
+        one.show_new()?;
+        one.end_line()?;
+    }
+    Ok(())
+}
+
+/// One instance whose lines are shown.
+struct Watched<'a> {
+    instance: &'a Instance,
+    position: u64,
+    /// A line that has no end yet.
+    line: Vec<u8>,
+}
+
+impl Watched<'_> {
+    fn show_new(&mut self) -> anyhow::Result<()> {
+        let (from, bytes) = {
+            let view = self.instance.shared.lock();
+            view.log.read(self.position, usize::MAX)
+        };
+        if from > self.position {
+            let missed = from - self.position;
+            print(&format!(
+                "{}| [{missed} bytes were too many and are not shown]",
+                self.instance.number
+            ))?;
+        }
+        self.position = from + bytes.len() as u64;
+        for byte in bytes {
+            if byte == b'\n' || self.line.len() == MAX_LINE {
+                self.show_line()?;
+            }
+            if byte != b'\n' {
+                self.line.push(byte);
+            }
+        }
+        Ok(())
+    }
+
+    fn show_line(&mut self) -> anyhow::Result<()> {
+        let line = text::harmless(&std::mem::take(&mut self.line));
+        print(&format!("{}| {line}\n", self.instance.number))
+    }
+
+    fn end_line(&mut self) -> anyhow::Result<()> {
+        if self.line.is_empty() {
+            return Ok(());
+        }
+        self.show_line()
+    }
+}

@@ -1,0 +1,90 @@
+//! What an instance did between two of its readings.
+
+use kmon_protocol::Stats;
+use kmon_protocol::stats::Interface;
+use serde::Serialize;
+
+/// Per second, between two readings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub(super) struct InterfaceRates {
+    pub(super) rx_bytes_per_s: f64,
+    pub(super) tx_bytes_per_s: f64,
+}
+
+/// Seconds between two readings of one instance; `None` if it is another life's.
+pub(super) fn interval(earlier: &Stats, later: &Stats) -> Option<f64> {
+    let nanoseconds = later.taken_ns.checked_sub(earlier.taken_ns)?;
+    (nanoseconds > 0).then_some(nanoseconds as f64 / 1e9)
+}
+
+/// The rates of `interface` since it was as `earlier` says.
+pub(super) fn interface_rates(
+    interface: &Interface,
+    earlier: &Stats,
+    seconds: f64,
+) -> InterfaceRates {
+    let before = earlier
+        .interfaces
+        .iter()
+        .find(|before| before.name == interface.name);
+    let Some(before) = before else {
+        return InterfaceRates::default();
+    };
+    let rate = |now: u64, then: u64| now.saturating_sub(then) as f64 / seconds;
+    InterfaceRates {
+        rx_bytes_per_s: rate(interface.rx_bytes, before.rx_bytes),
+        tx_bytes_per_s: rate(interface.tx_bytes, before.tx_bytes),
+    }
+}
+
+/// The processor's use between two readings, in percent: all together, and each.
+pub(super) fn cpu_percent(earlier: &Stats, later: &Stats) -> (f64, Vec<f64>) {
+    let pairs = later.cpus.iter().zip(&earlier.cpus);
+    let each = pairs.map(|(now, then)| now.percent_since(*then));
+    (later.cpu.percent_since(earlier.cpu), each.collect())
+}
+
+/// To two digits, as the paper prints them.
+pub(super) fn two_digits(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kmon_protocol::stats::CpuTime;
+
+    fn reading(seconds: u64, rx_bytes: u64, busy: u64) -> Stats {
+        Stats {
+            taken_ns: seconds * 1_000_000_000,
+            cpu: CpuTime {
+                busy,
+                total: seconds * 100,
+            },
+            interfaces: vec![Interface {
+                name: "lo".into(),
+                rx_bytes,
+                ..Interface::default()
+            }],
+            ..Stats::default()
+        }
+    }
+
+    #[test]
+    fn rates_are_per_second_of_the_instances_clock() {
+        let (earlier, later) = (reading(10, 1000, 100), reading(14, 9000, 200));
+        let seconds = interval(&earlier, &later).unwrap();
+        let rates = interface_rates(&later.interfaces[0], &earlier, seconds);
+        assert_eq!(rates.rx_bytes_per_s, 2000.0);
+        assert_eq!(cpu_percent(&earlier, &later).0, 25.0);
+    }
+
+    #[test]
+    fn counters_that_start_anew_give_no_rate() {
+        let (earlier, later) = (reading(10, 1000, 100), reading(14, 10, 0));
+        let rates = interface_rates(&later.interfaces[0], &earlier, 4.0);
+        assert_eq!(rates, InterfaceRates::default());
+        assert_eq!(interval(&later, &earlier), None);
+        assert_eq!(interval(&later, &later), None);
+    }
+}

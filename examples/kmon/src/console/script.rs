@@ -1,0 +1,114 @@
+//! A console fed from a script: each line is typed when the instance waits for it.
+
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+use kmon_protocol::link::CommandSender;
+
+use super::session::greeting;
+use crate::commands::Front;
+use crate::instance::outbox::Order;
+use crate::interrupt::Interrupt;
+use crate::monitor::Instance;
+use crate::terminal;
+
+/// No output for so long, and the line has said what it has to say.
+const QUIET: Duration = Duration::from_millis(150);
+/// How often the instance is asked whether it is idle.
+const ASK: Duration = Duration::from_millis(20);
+
+/// Sends the script's lines to `instance` until `kmexitconsole` or the script's
+/// end; waits up to `settle` for each line's end.
+pub(crate) fn run(
+    instance: &Instance,
+    front: &mut Front,
+    settle: Duration,
+    interrupt: &Interrupt,
+) -> anyhow::Result<()> {
+    instance.shared.lock().attached = true;
+    let done = feed(instance, front, settle, interrupt);
+    instance.shared.lock().attached = false;
+    instance.shared.announce();
+    done
+}
+
+fn feed(
+    instance: &Instance,
+    front: &mut Front,
+    settle: Duration,
+    interrupt: &Interrupt,
+) -> anyhow::Result<()> {
+    terminal::write_stdout((greeting(instance.number) + "\n").as_bytes())?;
+    let mut shown_line_end = wait_idle(instance, settle, interrupt)?;
+    while let Some(mut line) = front.next_line() {
+        if line.trim() == "kmexitconsole" {
+            break;
+        }
+        line.push('\r');
+        let max = CommandSender::MAX_BODY;
+        if !instance.outbox.put_input(line.as_bytes(), max, settle) {
+            bail!(
+                "instance {} does not take input; the line was not sent",
+                instance.number
+            );
+        }
+        shown_line_end = wait_idle(instance, settle, interrupt)?;
+    }
+    if !shown_line_end {
+        terminal::write_stdout(b"\n")?;
+    }
+    Ok(())
+}
+
+/// Shows output until the instance waits for input again, or until `settle`
+/// has passed; whether what was shown ends a line.
+fn wait_idle(instance: &Instance, settle: Duration, interrupt: &Interrupt) -> anyhow::Result<bool> {
+    let deadline = Instant::now() + settle;
+    let mut quiet_since = Instant::now();
+    // Asked only behind a pause: a shell that has just read its line, but has
+    // not started anything yet, would answer that it is idle.
+    let mut asked = None;
+    loop {
+        if show_unseen(instance)? {
+            quiet_since = Instant::now();
+            asked = None;
+        }
+        instance.require_running()?;
+        let answer = asked.and_then(|stream| answer_to(instance, stream));
+        if answer == Some(true) || Instant::now() > deadline || interrupt.is_set() {
+            return Ok(instance.shared.lock().log.last_line().is_empty());
+        }
+        if answer == Some(false) {
+            asked = None;
+        }
+        let view = instance.shared.lock();
+        let mut view = instance.shared.wait(view, ASK);
+        // A shell that has not even shown its prompt is not idle but starting.
+        if asked.is_none() && view.printed && quiet_since.elapsed() >= QUIET {
+            let stream = view.new_stream();
+            instance.outbox.put(Order::QueryIdle { stream });
+            asked = Some(stream);
+        }
+    }
+}
+
+/// Whether the instance is idle, once it has answered that query.
+fn answer_to(instance: &Instance, stream: u32) -> Option<bool> {
+    let (answered, idle) = instance.shared.lock().idle?;
+    (answered == stream).then_some(idle)
+}
+
+fn show_unseen(instance: &Instance) -> anyhow::Result<bool> {
+    let (from, bytes) = {
+        let view = instance.shared.lock();
+        view.log.read(view.log.seen(), usize::MAX)
+    };
+    terminal::write_stdout(&bytes)?;
+    instance
+        .shared
+        .lock()
+        .log
+        .mark_seen(from + bytes.len() as u64);
+    instance.shared.announce();
+    Ok(!bytes.is_empty())
+}

@@ -1,0 +1,181 @@
+//! The line editor at the prompt, with its history and its completion.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context as _;
+use rustyline::completion::{Completer, Pair};
+use rustyline::error::ReadlineError;
+use rustyline::history::DefaultHistory;
+use rustyline::{
+    CompletionType, Config, Context, ExternalPrinter, Helper, Highlighter, Hinter, Validator,
+};
+
+use super::gate::Gate;
+use crate::commands;
+use crate::notices::Notices;
+use crate::terminal::Terminal;
+
+/// What came out of one line's editing.
+pub(crate) enum Edited {
+    Line(String),
+    /// `^C`: the line was thrown away.
+    Cleared,
+    /// `^D` on an empty line.
+    End,
+}
+
+/// The numbers of the instances there are, for completion.
+pub(crate) type Numbers = Arc<Mutex<Vec<u8>>>;
+
+/// The editor and the place its history is kept.
+pub(crate) struct Editor {
+    lines: rustyline::Editor<Completion, DefaultHistory>,
+    gate: Option<Gate>,
+    history: Option<PathBuf>,
+    numbers: Numbers,
+}
+
+impl Editor {
+    pub(crate) fn new(terminal: &Terminal) -> anyhow::Result<Self> {
+        let dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
+        // Where no editing is possible, lines are read as the terminal gives them.
+        let gate = if dumb {
+            None
+        } else {
+            Some(Gate::open(terminal)?)
+        };
+        let config = Config::builder()
+            .completion_type(CompletionType::List)
+            .history_ignore_dups(true)
+            .context("history")?
+            .build();
+        let mut lines = rustyline::Editor::with_config(config).context("line editor")?;
+        let numbers = Numbers::default();
+        lines.set_helper(Some(Completion(Arc::clone(&numbers))));
+        let history = history_file();
+        if let Some(file) = &history {
+            // No history yet, or none that can be read: it starts empty.
+            let _ = lines.load_history(file);
+        }
+        Ok(Self {
+            lines,
+            gate,
+            history,
+            numbers,
+        })
+    }
+
+    /// Notices that do not disturb the line being edited.
+    pub(crate) fn notices(&mut self) -> Arc<Notices> {
+        match self.lines.create_external_printer() {
+            Ok(mut printer) => Notices::new(Box::new(move |line| {
+                // A terminal that is gone shows nothing.
+                let _ = printer.print(format!("{line}\n"));
+            })),
+            Err(_) => Notices::to_stderr(),
+        }
+    }
+
+    /// Edits one line.
+    pub(crate) fn edit(
+        &mut self,
+        terminal: &mut Terminal,
+        prompt: &str,
+        instances: impl Iterator<Item = u8>,
+    ) -> anyhow::Result<Edited> {
+        *self.numbers.lock().unwrap_or_else(PoisonError::into_inner) = instances.collect();
+        let lines = &mut self.lines;
+        let read = match &self.gate {
+            Some(gate) => gate.open_while(terminal, || lines.readline(prompt))?,
+            None => lines.readline(prompt),
+        };
+        match read {
+            Ok(line) => Ok(Edited::Line(line)),
+            Err(ReadlineError::Interrupted) => Ok(Edited::Cleared),
+            Err(ReadlineError::Eof) => Ok(Edited::End),
+            Err(error) => Err(error).context("line editor"),
+        }
+    }
+
+    /// Adds `line` to the history, on disk too where that is possible.
+    pub(crate) fn remember(&mut self, line: &str) {
+        let added = self.lines.add_history_entry(line).unwrap_or(false);
+        if let (true, Some(file)) = (added, &self.history) {
+            // A history that cannot be kept is not worth a word at each line.
+            let _ = self.lines.append_history(file);
+        }
+    }
+}
+
+/// `$XDG_STATE_HOME/kmon/history`, with its directory made.
+fn history_file() -> Option<PathBuf> {
+    let state = match std::env::var_os("XDG_STATE_HOME") {
+        Some(state) => PathBuf::from(state),
+        None => PathBuf::from(std::env::var_os("HOME")?).join(".local/state"),
+    };
+    let directory = state.join("kmon");
+    fs::create_dir_all(&directory).ok()?;
+    Some(directory.join("history"))
+}
+
+/// Completes commands and instance numbers.
+#[derive(Helper, Highlighter, Hinter, Validator)]
+struct Completion(Numbers);
+
+impl Completer for Completion {
+    type Candidate = Pair;
+
+    fn complete(
+        &self,
+        line: &str,
+        position: usize,
+        _: &Context<'_>,
+    ) -> rustyline::Result<(usize, Vec<Pair>)> {
+        let line = &line[..position];
+        let start = line.rfind(' ').map_or(0, |space| space + 1);
+        let numbers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let words = candidates(&line[..start], &numbers);
+        let typed = &line[start..];
+        let fitting = words.into_iter().filter(|word| word.starts_with(typed));
+        let pairs = fitting.map(|word| Pair {
+            display: word.clone(),
+            replacement: word + " ",
+        });
+        Ok((start, pairs.collect()))
+    }
+}
+
+/// What may follow `before` on a line.
+fn candidates(before: &str, numbers: &[u8]) -> Vec<String> {
+    match before.split_whitespace().next() {
+        None => commands::names(),
+        Some("help") => commands::names(),
+        Some(command) if before.split_whitespace().any(|word| word == "--") => {
+            let _ = command;
+            Vec::new()
+        }
+        Some(command) => {
+            let mut words = commands::options(command);
+            if commands::takes_number(command) {
+                words.extend(numbers.iter().map(u8::to_string));
+            }
+            words
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_completed_first_and_numbers_where_they_belong() {
+        assert!(candidates("", &[2]).contains(&"kmconsole".to_owned()));
+        assert!(candidates("kmconsole ", &[2, 3]).contains(&"3".to_owned()));
+        assert!(candidates("kmlist ", &[2]).contains(&"--json".to_owned()));
+        assert!(!candidates("kmlist ", &[2]).contains(&"2".to_owned()));
+        assert!(candidates("kmexec 2 -- ", &[2]).is_empty());
+    }
+}

@@ -1,0 +1,119 @@
+//! From the command line to a running monitor, and its end.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use signal_hook::consts::{SIGHUP, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::cli::Cli;
+use crate::commands::Session;
+use crate::config::{Config, InstanceConfig};
+use crate::front;
+use crate::front::editor::Editor;
+use crate::interrupt::Interrupt;
+use crate::monitor::{Common, Monitor};
+use crate::notices::Notices;
+use crate::terminal::{self, Terminal};
+
+/// Instances that are started when nobody says how many.
+const INSTANCES: usize = 2;
+/// Seconds between two statistics of an instance.
+const PERIOD: f64 = 1.0;
+/// Bytes of output kept per instance.
+const LOG_BYTES: usize = 1024 * 1024;
+
+/// Runs KMON until its operator quits.
+pub(crate) fn monitor(cli: &Cli) -> anyhow::Result<ExitCode> {
+    let config = Config::read(cli.config.as_deref())?;
+    let terminal = Terminal::on_stdio()?;
+    let interrupt = Interrupt::install()?;
+    end_well_in_any_case()?;
+    let mut editor = match &terminal {
+        Some(terminal) => Some(Editor::new(terminal)?),
+        None => None,
+    };
+    let notices = match &mut editor {
+        Some(editor) => editor.notices(),
+        None => Notices::to_stderr(),
+    };
+    let common = Common {
+        kmon: std::env::current_exe().context("own program")?,
+        guestd: find_guestd(cli.guestd.as_deref())?,
+        period: Duration::from_secs_f64(config.kmon.period.map_or(PERIOD, |period| period.0)),
+        log_bytes: config.kmon.log_bytes.map_or(LOG_BYTES, |bytes| bytes.0),
+        notices,
+    };
+    let mut monitor = Monitor::new(common);
+    start_instances(&mut monitor, cli, config.instances)?;
+    let prompt = cli.prompt.clone().or(config.kmon.prompt);
+    let escape = cli.escape.or(config.kmon.escape).unwrap_or_default();
+    let session = Session::new(monitor, interrupt, escape.0);
+    match (terminal, editor) {
+        (Some(terminal), Some(editor)) => {
+            let prompt = prompt.unwrap_or_else(|| "KMON# ".into());
+            front::prompt::run(session, terminal, editor, &prompt)
+        }
+        _ => front::script::run(session),
+    }
+}
+
+fn find_guestd(named: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let path = match named {
+        Some(path) => path.to_owned(),
+        None => std::env::current_exe()
+            .context("own program")?
+            .with_file_name("guestd"),
+    };
+    // An instance starts in another directory.
+    path.canonicalize().with_context(|| {
+        format!(
+            "{} is not there; build guestd or name it with --guestd",
+            path.display()
+        )
+    })
+}
+
+fn start_instances(
+    monitor: &mut Monitor,
+    cli: &Cli,
+    configured: Vec<InstanceConfig>,
+) -> anyhow::Result<()> {
+    let wanted = match cli.instances {
+        Some(wanted) => usize::from(wanted),
+        None if configured.is_empty() => INSTANCES,
+        None => configured.len(),
+    };
+    let unnamed = std::iter::repeat_with(InstanceConfig::default);
+    for instance in configured.into_iter().chain(unnamed).take(wanted) {
+        let name = instance.name.map(|name| name.0);
+        let number = monitor.add(name, instance.shell)?;
+        monitor.start(number)?;
+    }
+    for problem in monitor.wait_all_running() {
+        // Without standard error the states in kmlist have to do.
+        let _ = writeln!(std::io::stderr(), "kmon: {problem:#}");
+    }
+    Ok(())
+}
+
+/// Puts the terminal back on a panic and on the signals that end programs.
+fn end_well_in_any_case() -> anyhow::Result<()> {
+    let show = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        terminal::restore();
+        show(panic);
+    }));
+    let mut signals = Signals::new([SIGTERM, SIGHUP]).context("signals")?;
+    std::thread::spawn(move || {
+        if let Some(signal) = signals.forever().next() {
+            terminal::restore();
+            // The instances die with their parent.
+            std::process::exit(128 + signal);
+        }
+    });
+    Ok(())
+}

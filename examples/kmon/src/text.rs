@@ -1,0 +1,92 @@
+//! Numbers and foreign text as a person reads them.
+
+use std::time::Duration;
+
+/// `1.5 MiB`, `512 B`.
+pub(crate) fn bytes(count: u64) -> String {
+    let mut value = count as f64;
+    for unit in ["B", "KiB", "MiB", "GiB"] {
+        if value < 1024.0 {
+            let digits = usize::from(unit != "B" && value < 100.0);
+            return format!("{value:.digits$} {unit}");
+        }
+        value /= 1024.0;
+    }
+    format!("{value:.1} TiB")
+}
+
+/// `59s`, `3m07s`, `2h05m`, `4d03h`.
+pub(crate) fn duration(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match (seconds / 86_400, seconds / 3600, seconds / 60) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, minutes) => format!("{minutes}m{:02}s", seconds % 60),
+        (0, hours, minutes) => format!("{hours}h{:02}m", minutes % 60),
+        (days, hours, _) => format!("{days}d{:02}h", hours % 24),
+    }
+}
+
+/// `output` without what would move the cursor or change the terminal.
+pub(crate) fn harmless(output: &[u8]) -> String {
+    let text = String::from_utf8_lossy(output);
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    while let Some(letter) = rest.next() {
+        match letter {
+            '\x1b' => skip_sequence(&mut rest),
+            '\n' | '\t' => kept.push(letter),
+            _ if letter.is_control() => {}
+            _ => kept.push(letter),
+        }
+    }
+    kept
+}
+
+/// Skips what follows an `ESC`.
+fn skip_sequence(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) {
+    match rest.next() {
+        Some('[') => {
+            // Parameters and intermediates, then one final character.
+            for letter in rest.by_ref() {
+                if matches!(letter, '@'..='~') {
+                    return;
+                }
+            }
+        }
+        // A string (a window's title, say), to its end.
+        Some(']' | 'P' | '_' | '^') => {
+            while let Some(letter) = rest.next() {
+                if letter == '\x07' || (letter == '\x1b' && rest.next_if_eq(&'\\').is_some()) {
+                    return;
+                }
+            }
+        }
+        Some('(' | ')') => {
+            rest.next();
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_times_are_short() {
+        assert_eq!(bytes(0), "0 B");
+        assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!(bytes(200 << 20), "200 MiB");
+        assert_eq!(bytes(3 << 40), "3.0 TiB");
+        let time = |seconds| duration(Duration::from_secs(seconds));
+        assert_eq!([time(59), time(187), time(7500)], ["59s", "3m07s", "2h05m"]);
+        assert_eq!(time(4 * 86_400 + 3 * 3600), "4d03h");
+    }
+
+    #[test]
+    fn an_instances_output_cannot_change_the_operators_terminal() {
+        let output = b"\x1b[31mred\x1b[0m\x1b]0;title\x07\x1b(B ok\r\n\x08\x1b[2J\xff.";
+        assert_eq!(harmless(output), "red ok\n\u{fffd}.");
+        assert_eq!(harmless(b"cut\x1b["), "cut");
+    }
+}

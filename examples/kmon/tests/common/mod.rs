@@ -1,0 +1,280 @@
+//! KMON as its operator has it: the real program on a real pseudo-terminal.
+
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+use std::fs::{File, Permissions};
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use nix::pty::{Winsize, openpty};
+use tempfile::TempDir;
+
+/// How long anything may take on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// The prompt of `/bin/sh` in an instance.
+pub(crate) const SHELL_PROMPT: &str = "inside$ ";
+const PROMPT: &str = "KMON# ";
+
+/// The guest daemon: named by `GUESTD`, or beside KMON, built if it is not there.
+pub(crate) fn guestd() -> &'static Path {
+    static GUESTD: OnceLock<PathBuf> = OnceLock::new();
+    GUESTD.get_or_init(|| {
+        if let Some(path) = std::env::var_os("GUESTD") {
+            return path.into();
+        }
+        let path = Path::new(env!("CARGO_BIN_EXE_kmon")).with_file_name("guestd");
+        if !path.exists() {
+            let mut build = Command::new(env!("CARGO"));
+            build.args(["build", "--quiet", "--package", "guestd"]);
+            if !cfg!(debug_assertions) {
+                build.arg("--release");
+            }
+            assert!(build.status().unwrap().success(), "guestd does not build");
+        }
+        path
+    })
+}
+
+/// A directory with a configuration whose instances have plain shells.
+pub(crate) fn home() -> TempDir {
+    let home = tempfile::tempdir().unwrap();
+    // The system's own profiles set one prompt or another; this shell has ours.
+    let shell = home.path().join("shell");
+    let start = format!(
+        "cd '{}'; PS1='{SHELL_PROMPT}' exec sh -i",
+        home.path().display()
+    );
+    std::fs::write(&shell, format!("#!/bin/sh\n{start}\n")).unwrap();
+    std::fs::set_permissions(&shell, Permissions::from_mode(0o755)).unwrap();
+    let instance = format!("[[instance]]\nshell = '{}'\n", shell.display());
+    let config = format!("[kmon]\nperiod = 0.3\n{instance}{instance}");
+    std::fs::write(home.path().join("kmon.toml"), config).unwrap();
+    home
+}
+
+fn kmon_in(home: &Path) -> Command {
+    let mut kmon = Command::new(env!("CARGO_BIN_EXE_kmon"));
+    prepare(&mut kmon, home);
+    kmon
+}
+
+fn prepare(command: &mut Command, home: &Path) {
+    command
+        .current_dir(home)
+        .env("HOME", home)
+        .env("XDG_STATE_HOME", home)
+        .env("TERM", "xterm");
+}
+
+/// Runs KMON with `script` on standard input.
+pub(crate) fn run_script(arguments: &[&str], script: &str) -> Output {
+    let home = home();
+    let mut child = kmon_in(home.path())
+        .arg("--guestd")
+        .arg(guestd())
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // A KMON that ends early does not read it all.
+    let _ = stdin.write_all(script.as_bytes());
+    drop(stdin);
+    child.wait_with_output().unwrap()
+}
+
+/// Whether `condition` comes true in time.
+pub(crate) fn becomes_true(mut condition: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if condition() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    false
+}
+
+/// Sends `signal` to a process.
+pub(crate) fn signal(signal: &str, pid: &str) {
+    let sent = Command::new("kill").args([signal, pid]).status().unwrap();
+    assert!(sent.success(), "kill {signal} {pid}");
+}
+
+/// KMON on a terminal of its own.
+pub(crate) struct Operator {
+    keys: File,
+    terminal: OwnedFd,
+    screen: Arc<Mutex<vt100::Parser>>,
+    printed: Arc<Mutex<Vec<u8>>>,
+    child: Child,
+    pub(crate) home: TempDir,
+}
+
+impl Operator {
+    /// Starts KMON and waits for its prompt.
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let size = Winsize {
+            ws_row: 40,
+            ws_col: 150,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        let pair = openpty(Some(&size), None).unwrap();
+        let home = home();
+        // `setsid --ctty` makes the terminal the one of KMON's session.
+        let mut kmon = Command::new("setsid");
+        prepare(&mut kmon, home.path());
+        let end = || Stdio::from(pair.slave.try_clone().unwrap());
+        let child = kmon
+            .args(["--ctty", env!("CARGO_BIN_EXE_kmon"), "--guestd"])
+            .arg(guestd())
+            .args(arguments)
+            .stdin(end())
+            .stdout(end())
+            .stderr(end())
+            .spawn()
+            .unwrap();
+        let operator = Self {
+            keys: File::from(pair.master),
+            terminal: pair.slave,
+            screen: Arc::new(Mutex::new(vt100::Parser::new(40, 150, 0))),
+            printed: Arc::default(),
+            child,
+            home,
+        };
+        operator.watch();
+        operator.see(PROMPT);
+        operator
+    }
+
+    fn watch(&self) {
+        let mut output = self.keys.try_clone().unwrap();
+        let (screen, printed) = (Arc::clone(&self.screen), Arc::clone(&self.printed));
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(len @ 1..) = output.read(&mut bytes) {
+                screen.lock().unwrap().process(&bytes[..len]);
+                printed.lock().unwrap().extend_from_slice(&bytes[..len]);
+            }
+        });
+    }
+
+    /// Presses keys.
+    pub(crate) fn press(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Types a line at KMON's prompt, once that is there.
+    pub(crate) fn command(&mut self, line: &str) {
+        self.see_last_line(PROMPT);
+        self.press(&format!("{line}\r"));
+    }
+
+    /// Types a line in a console, once its shell waits for one.
+    pub(crate) fn shell(&mut self, line: &str) {
+        self.see_last_line(SHELL_PROMPT);
+        self.press(&format!("{line}\r"));
+    }
+
+    /// Enters a console and waits for its shell.
+    pub(crate) fn console(&mut self, number: u8) {
+        self.command(&format!("kmconsole {number}"));
+        self.see(&format!("## #kmconsole done, cmd_redirection={number}## #"));
+        self.see_last_line(SHELL_PROMPT);
+    }
+
+    /// Waits until the screen shows `text`.
+    pub(crate) fn see(&self, text: &str) {
+        self.see_that(&format!("`{text}`"), |screen| screen.contains(text));
+    }
+
+    /// Waits until the last line on the screen is `end`, or ends in it.
+    pub(crate) fn see_last_line(&self, end: &str) {
+        let end = end.trim_end();
+        self.see_that(&format!("`{end}` at the end"), |screen| {
+            screen.trim_end().ends_with(end)
+        });
+    }
+
+    /// Waits until the screen is as `condition` wants it.
+    pub(crate) fn see_that(&self, what: &str, condition: impl Fn(&str) -> bool) {
+        if !becomes_true(|| condition(&self.screen())) {
+            panic!("no {what} on the screen:\n{}", self.screen());
+        }
+    }
+
+    /// What the screen shows.
+    pub(crate) fn screen(&self) -> String {
+        self.screen.lock().unwrap().screen().contents()
+    }
+
+    /// Waits until the alternate screen, of full-screen programs, is on or off.
+    pub(crate) fn see_alternate(&self, on: bool) {
+        let is = || self.screen.lock().unwrap().screen().alternate_screen() == on;
+        assert!(becomes_true(is), "alternate screen:\n{}", self.screen());
+    }
+
+    /// All that was ever printed.
+    pub(crate) fn printed(&self) -> String {
+        String::from_utf8_lossy(&self.printed.lock().unwrap()).into_owned()
+    }
+
+    /// Removes what the screen shows.
+    pub(crate) fn clear(&mut self) {
+        self.see_last_line(PROMPT);
+        self.press("\x0c");
+        self.see_that("cleared screen", |screen| screen.trim() == PROMPT.trim());
+    }
+
+    /// Gives the terminal another size.
+    pub(crate) fn resize(&self, rows: u16, columns: u16) {
+        let done = Command::new("stty")
+            .args(["rows", &rows.to_string(), "cols", &columns.to_string()])
+            .stdin(Stdio::from(self.terminal.try_clone().unwrap()))
+            .status()
+            .unwrap();
+        assert!(done.success());
+        let mut screen = self.screen.lock().unwrap();
+        screen.screen_mut().set_size(rows, columns);
+    }
+
+    /// The process of instance `number`'s guestd, as `kmlist` tells it.
+    pub(crate) fn daemon_pid(&mut self, number: u8) -> String {
+        self.clear();
+        self.command("kmlist");
+        self.see("STATE");
+        self.see_last_line(PROMPT);
+        let name = format!("part{number}");
+        let screen = self.screen();
+        let mut words = screen.split_whitespace().skip_while(|word| *word != name);
+        words.nth(1).unwrap().to_owned()
+    }
+
+    /// Quits and returns the exit status.
+    pub(crate) fn quit(mut self) -> i32 {
+        self.command("quit");
+        let mut status = None;
+        let ended = becomes_true(|| {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        assert!(ended, "KMON does not quit:\n{}", self.screen());
+        status.unwrap().code().unwrap()
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

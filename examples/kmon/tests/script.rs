@@ -1,0 +1,244 @@
+//! KMON fed from a script: what is on standard output, and what is not.
+
+mod common;
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Output, Stdio};
+
+use common::{becomes_true, guestd, run_script, signal};
+use serde_json::Value;
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn succeeded(output: &Output) -> String {
+    assert!(output.status.success(), "{}", stderr(output));
+    assert_eq!(stderr(output), "");
+    stdout(output)
+}
+
+#[test]
+fn a_script_prints_its_commands_results_and_nothing_else() {
+    let script =
+        "# a comment\n\nkmlist --json\nkmexec 2 -- uname -n\nkmmonitorall -n 1 --json\nquit\n";
+    let output = succeeded(&run_script(&["--instances", "2"], script));
+    let lines: Vec<_> = output.lines().collect();
+    assert_eq!(lines.len(), 3, "{output}");
+    let list: Value = serde_json::from_str(lines[0]).unwrap();
+    assert_eq!(list["instances"][0]["number"], 2);
+    assert_eq!(list["instances"][1]["state"], "running");
+    assert_eq!(lines[1], "part2");
+    let tick: Value = serde_json::from_str(lines[2]).unwrap();
+    assert!(tick["instances"][1]["interval_s"].as_f64().unwrap() > 0.0);
+    assert!(tick["instances"][1]["cpu"]["percent"].is_number());
+}
+
+#[test]
+fn a_console_in_a_script_runs_its_lines_one_after_the_other() {
+    let script = "kmconsole 2\nsleep 0.5; echo one-$((1+1))\necho two-$((1+1))\nkmexitconsole\n\
+                  kmconsole 3\nhostname\nkmexitconsole\nkmexec 2 -- echo last\n";
+    let output = succeeded(&run_script(&[], script));
+    let places: Vec<_> = [
+        "## #kmconsole done, cmd_redirection=2## #\n",
+        "\none-2",
+        "\ntwo-2",
+        "## #kmconsole done, cmd_redirection=3## #\n",
+        "\npart3",
+        "\nlast\n",
+    ]
+    .iter()
+    .map(|text| {
+        output
+            .find(text)
+            .unwrap_or_else(|| panic!("no {text:?} in {output}"))
+    })
+    .collect();
+    assert!(places.is_sorted(), "{output}");
+    assert!(!output.contains("kmexitconsole") && !output.contains("KMON#"));
+}
+
+#[test]
+fn an_exec_passes_output_and_failure_on() {
+    let script = "kmexec 2 -- sh -c 'echo out; echo err >&2; exit 3'\n";
+    let output = run_script(&[], script);
+    assert_eq!(stdout(&output), "out\n");
+    assert_eq!(stderr(&output), "err\nkmexec: exit status 3\n");
+    assert_eq!(output.status.code(), Some(1));
+
+    let script = "kmexec 2 --timeout 0.3 -- sleep 100\nkmexec 2 -- sh -c 'kill -9 $$'\n\
+                  kmexec 2 -- /no/such/program\nkmexec 2 --json -- sh -c 'printf a; exit 4'\n";
+    let output = run_script(&[], script);
+    let errors = stderr(&output);
+    for text in [
+        "time-out after 0.3 s",
+        "killed by signal 9",
+        "/no/such/program",
+        "exit status 4",
+    ] {
+        assert!(errors.contains(text), "{errors}");
+    }
+    assert_eq!(errors.lines().count(), 4, "{errors}");
+    let report: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(
+        (&report["stdout"], &report["exit_status"]),
+        (&"a".into(), &4.into())
+    );
+}
+
+#[test]
+fn an_execs_long_output_arrives_whole() {
+    let script = "kmexec 2 -- sh -c 'yes 0123456789 | head -c 5000000'\n";
+    let output = succeeded(&run_script(&[], script));
+    let line = "0123456789\n";
+    assert_eq!(output.len(), 5_000_000);
+    assert!(
+        output
+            .as_bytes()
+            .chunks(line.len())
+            .all(|chunk| line.as_bytes().starts_with(chunk))
+    );
+}
+
+#[test]
+fn what_nobody_watched_is_in_the_log_with_a_bound() {
+    let script = "kmconsole 2\n(sleep 0.4; echo unseen-$((1+1))) &\nkmexitconsole\n\
+                  kmexec 2 -- sleep 0.8\nkmlog 2\nkmlog 2\nkmwatch 2 3 --for 0.2\n";
+    let output = succeeded(&run_script(&[], script));
+    let seen = output.matches("unseen-2").count();
+    assert_eq!(seen, 2, "kmlog does not use it up: {output}");
+}
+
+#[test]
+fn instances_are_loaded_halted_and_reset() {
+    let script = "kmhalt 3\nkmload 3\nkmload --name web\nkmexec 4 -- uname -n\nkmreset 4\n\
+                  kmexec 4 -- uname -n\nkmhalt 4 --force\nkmlist --json\n";
+    let output = succeeded(&run_script(&[], script));
+    let lines: Vec<_> = output.lines().collect();
+    assert_eq!(
+        lines[..4],
+        [
+            "instance 3 is halted",
+            "instance 3 runs",
+            "instance 4 runs",
+            "web"
+        ]
+    );
+    assert_eq!(
+        lines[4..7],
+        ["instance 4 runs", "web", "instance 4 is halted"]
+    );
+    let list: Value = serde_json::from_str(lines[7]).unwrap();
+    assert_eq!(list["instances"][2]["state"], "halted");
+}
+
+#[test]
+fn bad_input_is_answered_in_one_line_that_says_what_to_do() {
+    let answers = [
+        (
+            "kmconsol 2",
+            "unknown command `kmconsol`; did you mean kmconsole?",
+        ),
+        ("xyzzy", "unknown command `xyzzy`; help lists the commands"),
+        (
+            "kmconsole 9",
+            "kmconsole: there is no instance 9; those there are count from 2 to 3",
+        ),
+        (
+            "kmexitconsole",
+            "kmexitconsole: not in a console; kmconsole N enters instance N",
+        ),
+        (
+            "kmload 2",
+            "kmload: instance 2 is there already; kmreset 2 starts it again",
+        ),
+        (
+            "kmhalt 3\nkmexec 3 ls",
+            "kmexec: instance 3 is not running (halted); kmload 3 starts it",
+        ),
+        (
+            "help kmx",
+            "help: there is no command `kmx`; help alone lists them",
+        ),
+        (
+            "kmexec 2 'ls",
+            "a quote or a backslash at the end of the line has no other half",
+        ),
+    ];
+    let script: String = answers
+        .iter()
+        .map(|(line, _)| format!("{line}\n"))
+        .collect();
+    let output = run_script(&[], &script);
+    let errors = stderr(&output);
+    assert_eq!(
+        errors.lines().collect::<Vec<_>>(),
+        answers.map(|(_, answer)| answer)
+    );
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn a_bad_start_is_answered_in_one_line() {
+    let home = tempfile::tempdir().unwrap();
+    let config = home.path().join("typo.toml");
+    std::fs::write(&config, "[kmon]\npromt = 'x'\n").unwrap();
+    let config = config.to_str().unwrap();
+    for (arguments, text) in [
+        (
+            &["--config", config][..],
+            "typo.toml:2: key promt: unknown field",
+        ),
+        (
+            &["--config", "/no/such.toml"],
+            "/no/such.toml cannot be read",
+        ),
+        (
+            &["--guestd", "/no/guestd"],
+            "/no/guestd is not there; build guestd",
+        ),
+        (&["--instances", "999"], "999"),
+        (&["--escape", "x"], "no control key"),
+        (&["--colour"], "unexpected argument '--colour'"),
+    ] {
+        let mut kmon = Command::new(env!("CARGO_BIN_EXE_kmon"));
+        kmon.args(arguments).stdin(Stdio::null());
+        let output = kmon.current_dir(home.path()).output().unwrap();
+        let errors = stderr(&output);
+        assert!(!output.status.success());
+        assert!(errors.contains(text), "{errors}");
+        assert_eq!(errors.lines().count(), 1, "{errors}");
+    }
+}
+
+#[test]
+fn nothing_is_left_of_an_instance_when_kmon_is_killed() {
+    let home = common::home();
+    let mut kmon = Command::new(env!("CARGO_BIN_EXE_kmon"));
+    kmon.current_dir(home.path()).arg("--guestd").arg(guestd());
+    let mut kmon = kmon
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    kmon.stdin
+        .as_mut()
+        .unwrap()
+        .write_all(b"kmlist --json\n")
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(kmon.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let list: Value = serde_json::from_str(&line).unwrap();
+    let pid = list["instances"][0]["pid"].to_string();
+    let lives = || std::path::Path::new("/proc").join(&pid).exists();
+    assert!(lives(), "{line}");
+    signal("-KILL", &kmon.id().to_string());
+    kmon.wait().unwrap();
+    assert!(becomes_true(|| !lives()));
+}

@@ -1,0 +1,236 @@
+//! KMON driven through a real terminal.
+
+mod common;
+
+use common::{Operator, SHELL_PROMPT, becomes_true, signal};
+
+#[test]
+fn the_papers_session_works_as_the_paper_shows_it() {
+    let mut kmon = Operator::start(&[]);
+    kmon.console(2);
+    kmon.shell("ls -d /proc /bin");
+    kmon.see("/bin  /proc");
+    kmon.shell("kmexitconsole");
+    kmon.see_last_line("KMON#");
+    kmon.console(3);
+    kmon.shell("hostname; kmexitconsole");
+    kmon.see("kmexitconsole: not found");
+    kmon.shell("kmexitconsole");
+    kmon.clear();
+    kmon.command("kmmonitorall -n 1");
+    for text in [
+        "*****part_id:2*****",
+        "*****part_id:3*****",
+        "lo:",
+        "MEM",
+        "total size:",
+        "cpu utilization_ratio:",
+        "CPU0  cpu utilization_ratio:",
+    ] {
+        kmon.see(text);
+    }
+    assert_eq!(kmon.quit(), 0);
+}
+
+#[test]
+fn switching_between_instances_loses_no_output() {
+    let mut kmon = Operator::start(&[]);
+    const LINES: usize = 3000;
+    for (number, name) in [(2, "A"), (3, "B")] {
+        kmon.console(number);
+        kmon.shell(&format!(
+            "i=0; while [ $i -lt {LINES} ]; do i=$((i+1)); echo \"{name}$i;\"; \
+             [ $((i % 100)) = 0 ] && sleep 0.05; done; echo end-of-{name}$((1+1))"
+        ));
+        kmon.press("\x1d");
+        kmon.see_last_line("KMON#");
+    }
+    // In and out while both print, by both ways out.
+    let mut ended = [false; 2];
+    while ended != [true; 2] {
+        for (at, mark) in ["end-of-A2", "end-of-B2"].into_iter().enumerate() {
+            let greetings = kmon.printed().matches("kmconsole done").count();
+            kmon.command(&format!("kmconsole {}", at + 2));
+            let entered = || kmon.printed().matches("kmconsole done").count() > greetings;
+            assert!(becomes_true(entered), "{}", kmon.screen());
+            std::thread::sleep(std::time::Duration::from_millis(60));
+            kmon.press("\x1d");
+            kmon.see_last_line("KMON#");
+            ended[at] |= kmon.printed().contains(mark);
+        }
+    }
+    let printed = kmon.printed();
+    for name in ["A", "B"] {
+        let lines = printed.split([';', '\n', '\r']).filter_map(|word| {
+            let number = word.strip_prefix(name)?;
+            number.parse::<usize>().ok()
+        });
+        // A line cut by the way out is shown a second time, whole.
+        let mut lines: Vec<_> = lines.collect();
+        let mut expected = 1;
+        lines.retain(|&line| {
+            let new = line == expected;
+            expected += usize::from(new);
+            new
+        });
+        assert_eq!(lines.len(), LINES, "{name}: {:?} is missing", expected);
+    }
+}
+
+#[test]
+fn control_c_reaches_the_instance_and_not_kmon() {
+    let mut kmon = Operator::start(&[]);
+    kmon.console(2);
+    kmon.shell("sleep 1000; echo status-$?");
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    kmon.press("\x03");
+    kmon.see_last_line(SHELL_PROMPT);
+    kmon.shell("echo alive-$((40+2))");
+    kmon.see("alive-42");
+    kmon.shell("kmexitconsole");
+    // At the prompt it clears the line; in a command it ends the command.
+    kmon.see_last_line("KMON#");
+    kmon.press("nonsense\x03");
+    kmon.command("kmmonitorall");
+    kmon.see("part_id:3");
+    kmon.press("\x03");
+    kmon.clear();
+    kmon.command("kmexec 2 -- sleep 1000");
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    kmon.press("\x03");
+    kmon.see("kmexec: killed by signal");
+    assert_eq!(kmon.quit(), 0);
+}
+
+#[test]
+fn the_escape_key_leaves_and_doubled_it_is_a_literal_one() {
+    let mut kmon = Operator::start(&[]);
+    kmon.console(2);
+    kmon.shell("cat -v");
+    kmon.press("a\x1d\x1db\r");
+    kmon.see("a^]b");
+    // Inside pasted input too; what follows is KMON's.
+    kmon.press("pasted\x1dkmlist\r");
+    kmon.see("STATE");
+    kmon.see_last_line("KMON#");
+    kmon.press("kmconsole 2\r");
+    kmon.see_last_line("pasted");
+    kmon.press("\x03");
+    kmon.shell("echo back-$((1+1))");
+    kmon.see("back-2");
+}
+
+#[test]
+fn another_escape_key_can_be_chosen() {
+    let mut kmon = Operator::start(&["--escape", "^A", "--prompt", "KMON# "]);
+    kmon.console(2);
+    kmon.press("\x01");
+    kmon.see_last_line("KMON#");
+}
+
+#[test]
+fn what_is_typed_ahead_goes_where_it_was_meant_to() {
+    let mut kmon = Operator::start(&[]);
+    kmon.press("kmconsole 2\recho in-$((1+1))\rkmexitconsole\rkmconsole 3\recho in-$((1+2))\r");
+    kmon.see("in-3");
+    kmon.press("\x1d");
+    // The way out was faster than the answer, which waits.
+    kmon.console(2);
+    kmon.see("in-2");
+}
+
+#[test]
+fn a_new_size_of_the_terminal_reaches_the_instance() {
+    let mut kmon = Operator::start(&[]);
+    kmon.console(2);
+    kmon.shell("stty size");
+    kmon.see("40 150");
+    kmon.resize(33, 99);
+    kmon.see_last_line(SHELL_PROMPT);
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    kmon.shell("stty size");
+    kmon.see("33 99");
+}
+
+#[test]
+fn full_screen_programs_work_and_survive_a_look_elsewhere() {
+    let mut kmon = Operator::start(&[]);
+    let file = kmon.home.path().join("note");
+    kmon.console(2);
+    kmon.shell("vi note");
+    kmon.see_alternate(true);
+    kmon.press("ikmexitconsole\rsecond line");
+    kmon.see("second line");
+    kmon.press("\x1d");
+    kmon.see_alternate(false);
+    kmon.see_last_line("KMON#");
+    kmon.press("kmconsole 2\r");
+    kmon.see_alternate(true);
+    kmon.see("second line");
+    kmon.press("\x1b:wq\r");
+    kmon.see_alternate(false);
+    let written =
+        || std::fs::read_to_string(&file).is_ok_and(|t| t == "kmexitconsole\nsecond line\n");
+    assert!(
+        becomes_true(written),
+        "{:?}",
+        std::fs::read_to_string(&file)
+    );
+    kmon.shell("top");
+    kmon.see("load average");
+    kmon.press("q");
+    kmon.see_last_line(SHELL_PROMPT);
+    kmon.shell("kmexitconsole");
+    kmon.see_last_line("KMON#");
+}
+
+#[test]
+fn a_killed_daemon_is_reported_and_reset_brings_it_back() {
+    let mut kmon = Operator::start(&[]);
+    let pid = kmon.daemon_pid(2);
+    kmon.press("half a line");
+    kmon.see_last_line("half a line");
+    signal("-KILL", &pid);
+    kmon.see("instance 2 died: guestd was killed by signal 9; kmreset 2 starts it again");
+    kmon.see_last_line("KMON# half a line");
+    kmon.press("\x15kmconsole 2\r");
+    kmon.see("kmconsole: instance 2 is not running (dead: guestd was killed by signal 9); kmreset");
+    kmon.command("kmreset 2");
+    kmon.see("instance 2 runs");
+    kmon.console(2);
+    kmon.shell("echo again-$((1+1))");
+    kmon.see("again-2");
+    // Once more, with the operator inside.
+    kmon.press("\x1d");
+    let pid = kmon.daemon_pid(2);
+    kmon.console(2);
+    signal("-KILL", &pid);
+    kmon.see("instance 2 died: guestd was killed by signal 9; kmreset 2 starts it again");
+    kmon.see_last_line("KMON#");
+    assert_eq!(kmon.quit(), 0);
+}
+
+#[test]
+fn a_stalled_daemon_is_shown_and_delays_nobody() {
+    let mut kmon = Operator::start(&[]);
+    let pid = kmon.daemon_pid(2);
+    signal("-STOP", &pid);
+    kmon.see("instance 2 is stalled");
+    kmon.clear();
+    kmon.command("kmlist");
+    kmon.see("stale");
+    let begin = std::time::Instant::now();
+    kmon.command("kmexec 3 -- sh -c 'echo quick-$((1+1))'");
+    kmon.see("quick-2");
+    assert!(begin.elapsed() < std::time::Duration::from_secs(2));
+    kmon.clear();
+    kmon.command("kmmonitorall -n 1");
+    kmon.see("state:stale");
+    signal("-CONT", &pid);
+    kmon.see("instance 2 runs again");
+    signal("-STOP", &pid);
+    kmon.clear();
+    kmon.command("kmreset 2");
+    kmon.see("instance 2 runs");
+    assert_eq!(kmon.quit(), 0);
+}
