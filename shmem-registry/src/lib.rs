@@ -55,3 +55,8 @@ pub use geometry::Geometry;
 pub use id::{Id, Kind, Name, Request};
 pub use partition::{Partition, Presence};
 pub use table::{Registry, Segment};
+
+/// The README's program is compiled and run with the documentation tests.
+#[cfg(all(doctest, feature = "std"))]
+#[doc = include_str!("../../README.md")]
+struct Readme;

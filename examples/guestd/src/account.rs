@@ -43,7 +43,7 @@ impl Account {
         };
         Ok(Self {
             user: name,
-            home,
+            home: usable_home(home),
             shell,
             umask: current_umask(),
         })
@@ -78,11 +78,7 @@ impl Account {
                 "PATH",
                 env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into()),
             )
-            .current_dir(if self.home.is_dir() {
-                &self.home
-            } else {
-                Path::new("/")
-            });
+            .current_dir(&self.home);
         let umask = self.umask;
         // SAFETY: between fork and exec the closure makes plain system calls
         // only: it neither allocates nor takes a lock.
@@ -94,6 +90,15 @@ impl Account {
             })
         };
     }
+}
+
+/// The user's home, or what our parent called home, or the root: whichever can be entered.
+/// Root of a user namespace often has no right to `/root`.
+fn usable_home(home: PathBuf) -> PathBuf {
+    let can_enter = |path: &PathBuf| path.is_dir() && access(path, AccessFlags::X_OK).is_ok();
+    let inherited = env::var_os("HOME").map(PathBuf::from);
+    let mut homes = [Some(home), inherited].into_iter().flatten();
+    homes.find(can_enter).unwrap_or_else(|| "/".into())
 }
 
 /// The mask can only be read by setting it; no thread is there yet to see the gap.

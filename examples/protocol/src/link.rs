@@ -39,8 +39,9 @@ const GEOMETRY: Geometry = Geometry {
 const EVENT_BODY: usize = 16 << 10;
 /// Longest body of a command that carries bytes.
 const COMMAND_BODY: usize = 4 << 10;
-/// Records handled by one call of `receive`, so that a flood leaves its caller time.
+/// Records and bytes handled by one call of `receive`, so that a flood leaves its caller time.
 const BATCH: usize = 256;
+const BATCH_BYTES: usize = 64 << 10;
 /// Longest delay between two looks where there is no doorbell: the latency of
 /// a key typed after a pause, against the processor time of an idle instance.
 const POLL_LIMIT: Duration = Duration::from_millis(10);
@@ -317,8 +318,8 @@ impl Receiver<'_> {
             }
         }
         let record = &mut self.record;
-        let mut count = 0;
-        while count < BATCH {
+        let (mut count, mut bytes) = (0, 0);
+        while count < BATCH && bytes < BATCH_BYTES {
             match self.consumer.peek() {
                 Ok(found) => found.read_into(record),
                 Err(PopError::Empty) => break,
@@ -326,6 +327,7 @@ impl Receiver<'_> {
             }
             self.consumer.release();
             count += 1;
+            bytes += record.len();
             handle(record);
         }
         if count != 0 && self.waiting == Waiting::Futex {
