@@ -142,10 +142,11 @@ fn a_new_consumer_finds_what_the_dead_one_had_not_released() {
 fn a_batch_is_invisible_until_it_is_published_and_never_was_if_dropped() {
     let heap = heap(256);
     let (mut producer, mut consumer) = ends(&heap);
-    let mut batch = producer.batch();
-    batch.push(b"dropped").unwrap();
-    batch.push(b"dropped too").unwrap();
-    drop(batch);
+    {
+        let mut batch = producer.batch();
+        batch.push(b"dropped").unwrap();
+        batch.push(b"dropped too").unwrap();
+    }
     let mut batch = producer.batch();
     batch.push(b"a").unwrap();
     batch.push(b"bb").unwrap();
@@ -163,7 +164,7 @@ fn a_batch_is_invisible_until_it_is_published_and_never_was_if_dropped() {
 fn a_reservation_is_written_in_place_and_committed_shorter() {
     let heap = heap(256);
     let (mut producer, mut consumer) = ends(&heap);
-    drop(producer.reserve(100).unwrap());
+    let _ = producer.reserve(100).unwrap();
     let mut reservation = producer.reserve(100).unwrap();
     reservation.write(5, b"world");
     reservation.write(0, b"hello");

@@ -97,7 +97,9 @@ impl Service {
 
     fn serve(&mut self) -> Result<()> {
         while !self.halted && !self.stop.asked() {
-            let caught_up = self.outlet.flush() && !self.typist.is_waiting();
+            // A stalled KMON makes no space; looking for it often would only burn time.
+            let sent = self.outlet.flush() || self.outlet.peer_stalled();
+            let caught_up = sent && !self.typist.is_waiting();
             self.take_commands(if caught_up { BEAT } else { SOON })?;
             self.commands.beat();
             self.outlet.saw_peer(self.commands.peer_beat());

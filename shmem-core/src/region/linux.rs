@@ -33,7 +33,11 @@ impl MapError {
         Self {
             what: what.into(),
             // The text alone: its number says nothing more.
-            why: why.split(" (os error").next().unwrap_or_default().to_owned(),
+            why: why
+                .split(" (os error")
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
             hint: match errno {
                 Errno::ACCESS => "; run with the right to it",
                 Errno::NOENT => "; check the name",

@@ -260,6 +260,7 @@ impl Drop for Producer<'_> {
 }
 
 /// Room for one record, ours until it is committed; dropped, it was never there.
+#[must_use]
 pub struct Reservation<'p, 'm> {
     producer: &'p mut Producer<'m>,
     place: Place,
@@ -309,6 +310,7 @@ impl Reservation<'_, '_> {
 }
 
 /// Records that become visible together. Dropped, none of them was ever there.
+#[must_use]
 pub struct Batch<'p, 'm> {
     producer: &'p mut Producer<'m>,
     /// The record whose word publishes all, and its length.
