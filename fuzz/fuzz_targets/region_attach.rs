@@ -25,7 +25,7 @@ fuzz_target!(|data: &[u8]| {
     let Ok(input) = Input::arbitrary(&mut bytes) else {
         return;
     };
-    let heap = memory(usize::from(input.len) + 8, &mut bytes);
+    let heap = memory(usize::from(input.len) + 8, 0, &mut bytes);
     let window = heap.window();
     if let Some((features, len)) = input.header.filter(|_| window.len() >= 24) {
         let words = [MAGIC, VERSION, features & 1, 1, u32::from(len), 0];
@@ -51,9 +51,12 @@ fn look(window: Window<'_>, segments: &[(u16, u16)]) {
     assert!(body.len() < window.len(), "a body larger than the memory");
     // Both ends of what we may touch.
     let last = body.word(body.len() - 4);
-    last.store(last.load(std::sync::atomic::Ordering::Relaxed), std::sync::atomic::Ordering::Relaxed);
+    last.store(
+        last.load(std::sync::atomic::Ordering::Relaxed),
+        std::sync::atomic::Ordering::Relaxed,
+    );
     let _ = body.word(0).load(std::sync::atomic::Ordering::Relaxed);
-    assert!(!region.is_stale(window), "what was just attached is current");
+    assert!(!region.is_stale(), "what was just attached is current");
     for (offset, len) in segments {
         if let Ok(segment) = body.sub(usize::from(*offset), usize::from(*len)) {
             attach_inside(segment);

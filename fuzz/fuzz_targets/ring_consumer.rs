@@ -9,13 +9,15 @@ use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use shmem_core::Corrupt;
 use shmem_core::Window;
-use shmem_core::ring::{ByteReader, Consumer, PopError, Ring, TypedConsumer};
+use shmem_core::ring::{ByteReader, Consumer, PopError, Record, Ring, TypedConsumer};
 use shmem_fuzz::{Scribble, memory, while_scribbling};
 
 #[derive(Arbitrary, Debug)]
 struct Input {
     /// Capacity is 64 << this, up to 4 KiB.
     capacity: u8,
+    /// Whether the control block is zeroed, as in a new ring.
+    fresh: bool,
     /// Whether to play all scribbles from another thread too.
     threaded: bool,
     steps: Vec<(Step, Option<Scribble>)>,
@@ -41,7 +43,8 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let len = Ring::segment_len(64 << (input.capacity % 7));
-    let heap = memory(len, &mut bytes);
+    let control = if input.fresh { Ring::segment_len(0) } else { 0 };
+    let heap = memory(len, control, &mut bytes);
     let window = heap.window();
     run(window, &input.steps);
     if input.threaded {
@@ -57,20 +60,13 @@ fn run(window: Window<'_>, steps: &[(Step, Option<Scribble>)]) {
     };
     let mut broken = None;
     for (step, scribble) in steps {
-        if matches!(step, Step::Again) {
-            drop(consumer);
-            broken = None;
-            match ring.take_over_consumer(2) {
-                Ok(again) => consumer = again,
+        match step {
+            Step::Typed | Step::TypedSlice | Step::Stream(_) => wrapped(ring, *step),
+            Step::Again => match ring.take_over_consumer(2) {
+                Ok(again) => (consumer, broken) = (again, None),
                 Err(_) => return,
-            }
-        } else if let Some(found) = take(&mut consumer, ring, *step) {
-            assert!(broken.is_none_or(|before| before == found), "another corruption");
-            broken = Some(found);
-        } else if broken.is_some() {
-            let sticky = matches!(step, Step::Release | Step::IsEmpty)
-                || matches!(step, Step::Drain { limit: 0, .. } | Step::Stream(0));
-            assert!(sticky, "{step:?} forgot that the ring is broken");
+            },
+            _ => broken = take(&mut consumer, *step, broken),
         }
         if let Some(scribble) = scribble {
             scribble.apply(window);
@@ -78,32 +74,36 @@ fn run(window: Window<'_>, steps: &[(Step, Option<Scribble>)]) {
     }
 }
 
-/// One call; what it says of a broken producer.
-fn take(consumer: &mut Consumer<'_>, ring: Ring<'_>, step: Step) -> Option<Corrupt> {
-    let max = ring.max_record();
-    match step {
+/// One call. Once a ring is broken, every call that looks says the same.
+fn take(consumer: &mut Consumer<'_>, step: Step, broken: Option<Corrupt>) -> Option<Corrupt> {
+    let max = consumer.ring().max_record();
+    let found = match step {
         Step::Pop(len) => pop(consumer, usize::from(len), max),
         Step::PopLarge => pop(consumer, max, max),
-        Step::Peek => {
-            let result = consumer.peek().map(|record| {
-                assert!(record.len() <= max);
-                let mut bytes = vec![0; record.len()];
-                assert_eq!(record.read(0, &mut bytes), bytes.len());
-                assert_eq!(record.read(record.len(), &mut bytes), 0);
-            });
-            corrupt(result)
-        }
-        Step::Release => {
-            consumer.release();
-            None
-        }
-        Step::Drain { limit, accept } => drain(consumer, limit, accept, max),
+        Step::Peek => corrupt(consumer.peek().map(|record| look(record, max))),
+        Step::Drain { limit, accept } if limit > 0 => drain(consumer, limit, accept, max),
         Step::IsEmpty => {
-            consumer.is_empty();
-            None
+            let empty = consumer.is_empty();
+            assert!(!empty || broken.is_none(), "a waiter would sleep for ever");
+            return broken;
         }
-        _ => wrapped(ring, step),
-    }
+        _ => {
+            consumer.release();
+            return broken;
+        }
+    };
+    assert!(
+        broken.is_none() || broken == found,
+        "{step:?} forgot {broken:?}"
+    );
+    found
+}
+
+fn look(record: Record<'_>, max: usize) {
+    assert!(record.len() <= max);
+    let mut bytes = vec![0; record.len()];
+    assert_eq!(record.read(0, &mut bytes), bytes.len());
+    assert_eq!(record.read(record.len(), &mut bytes), 0);
 }
 
 fn pop(consumer: &mut Consumer<'_>, room: usize, max: usize) -> Option<Corrupt> {
@@ -129,4 +129,36 @@ fn drain(consumer: &mut Consumer<'_>, limit: u8, accept: u8, max: usize) -> Opti
         assert!(count <= calls);
     }
     corrupt(result)
+}
+
+/// The typed end and the byte stream own a consumer: a new one for one call.
+fn wrapped(ring: Ring<'_>, step: Step) {
+    let Ok(consumer) = ring.take_over_consumer(2) else {
+        return;
+    };
+    match step {
+        Step::Typed => {
+            let _ = TypedConsumer::<[u32; 3]>::new(consumer).pop();
+        }
+        Step::TypedSlice => {
+            let mut values = [[0_u32; 3]; 5];
+            if let Ok(count) = TypedConsumer::new(consumer).pop_slice(&mut values) {
+                assert!(count <= values.len());
+            }
+        }
+        Step::Stream(len) => {
+            let mut bytes = vec![0; usize::from(len)];
+            if let Ok(count) = ByteReader::new(consumer).read(&mut bytes) {
+                assert!(count <= bytes.len());
+            }
+        }
+        _ => {}
+    }
+}
+
+fn corrupt<T>(result: Result<T, PopError>) -> Option<Corrupt> {
+    match result {
+        Err(PopError::Corrupt(corrupt)) => Some(corrupt),
+        _ => None,
+    }
 }

@@ -55,15 +55,18 @@ impl Scribble {
     }
 }
 
-/// Memory of `len` bytes, filled with what is left in `bytes`, again and again.
-pub fn memory(len: usize, bytes: &mut Unstructured<'_>) -> Heap {
+/// Memory of `len` bytes, of which those from `kept` are filled with bytes out
+/// of `bytes`, again and again: a control block left zeroed can be attached, and
+/// what stands behind it is looked at.
+pub fn memory(len: usize, kept: usize, bytes: &mut Unstructured<'_>) -> Heap {
     let heap = Heap::new(len);
     let size = usize::from(bytes.arbitrary::<u16>().unwrap_or(0)).min(bytes.len());
     let pattern = bytes.bytes(size).unwrap_or(&[]);
-    if !pattern.is_empty() {
-        let window = heap.window();
-        let image: Vec<u8> = pattern.iter().copied().cycle().take(window.len()).collect();
-        window.write(0, &image);
+    let window = heap.window();
+    let room = window.len().saturating_sub(kept);
+    if !pattern.is_empty() && room != 0 {
+        let image: Vec<u8> = pattern.iter().copied().cycle().take(room).collect();
+        window.write(kept, &image);
     }
     heap
 }
@@ -72,7 +75,7 @@ pub fn memory(len: usize, bytes: &mut Unstructured<'_>) -> Heap {
 pub fn while_scribbling(window: Window<'_>, scribbles: &[Scribble], work: impl FnOnce()) {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
-        scope.spawn(|| {
+        let peer = scope.spawn(|| {
             while !stop.load(Relaxed) {
                 for scribble in scribbles {
                     scribble.apply(window);
@@ -81,5 +84,7 @@ pub fn while_scribbling(window: Window<'_>, scribbles: &[Scribble], work: impl F
         });
         work();
         stop.store(true, Release);
+        // The scope alone waits for the closure; the leak check wants the thread gone.
+        peer.join().expect("scribbling does not panic");
     });
 }

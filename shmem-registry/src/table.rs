@@ -17,7 +17,7 @@
 //! | entry in `install`      | entry in `find`          | a row and its zeroed segment |
 //! | `state` in `abandon`    | `state` in `claim_row`   | a free row           |
 //!
-//! Lookup only loads. Everything loaded is checked against [`Places`], which
+//! Lookup only loads. Everything loaded is checked against `Places`, which
 //! each partition computed for itself; every walk is bounded by the tables.
 
 use memoffset::offset_of;
