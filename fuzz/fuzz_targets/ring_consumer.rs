@@ -125,6 +125,8 @@ fn drain(consumer: &mut Consumer<'_>, limit: u8, accept: u8, max: usize) -> Opti
         calls <= usize::from(accept)
     });
     assert!(calls <= limit, "more records than were asked for");
+    let lap = consumer.ring().capacity() / 8;
+    assert!(calls <= lap, "more records than a ring has room for");
     if let Ok(count) = result {
         assert!(count <= calls);
     }

@@ -4,7 +4,8 @@ use core::fmt;
 
 /// A peer wrote a value that no honest peer writes.
 ///
-/// Terminal for the handle that found it: every later call returns the same.
+/// A ring's end that found it says the same from then on; a snapshot and the
+/// registry say it of each call that meets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Corrupt {
     /// The word, as `docs/layout.md` names it.

@@ -1,7 +1,7 @@
 //! Offsets and constants of the memory layout, version [`VERSION`].
 //!
 //! `docs/layout.md` is the specification: who writes each word, when, with
-//! which barrier. `tests/layout.rs` holds that document against this module.
+//! which barrier. `shmem-registry/tests/layout.rs` holds that document against this module.
 //! All words are little-endian; all offsets are bytes.
 
 /// Version of the layout; a partition that does not know it must not attach.
@@ -36,7 +36,7 @@ pub struct RegionHeader {
 /// The control block in front of a ring's data: a line for each writer.
 #[repr(C)]
 pub struct RingControl {
-    /// Position behind the last published record.
+    /// Position behind a published record, not more than a line before the last one.
     pub tail: u32,
     /// Number of the partition that produces; 0 is nobody.
     pub producer: u32,

@@ -115,7 +115,7 @@ impl<'m> Geometry<'m> {
     }
 
     fn max(&self) -> usize {
-        self.stride - RECORD_HEADER
+        (self.stride - RECORD_HEADER).min(u32::MAX as usize)
     }
 
     fn slot(&self, sequence: u32) -> usize {

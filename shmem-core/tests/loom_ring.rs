@@ -7,6 +7,7 @@
 
 use loom::thread;
 use shmem_core::mem::Heap;
+use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::ring::{Consumer, PopError, Producer, PushError, Ring};
 
 /// 64 bytes of data: three records of 16 and the free header.
@@ -116,6 +117,52 @@ fn a_batch_is_seen_whole_or_not_at_all() {
             thread::yield_now();
         }
         assert_eq!(seen, [1, 2]);
+        peer.join().unwrap();
+    });
+}
+
+#[test] // Kills: Release in `unclaim`, Acquire in `check_unclaimed`.
+fn an_end_that_is_given_back_is_let_go() {
+    loom::model(|| {
+        let ring = ring();
+        let mut producer = ring.producer(1).unwrap();
+        let peer = thread::spawn(move || {
+            // Ours until it is committed, and then not committed.
+            producer.reserve(8).unwrap().write(0, &[1; 8]);
+        });
+        let mut producer = loop {
+            match ring.producer(3) {
+                Ok(producer) => break producer,
+                Err(_) => thread::yield_now(),
+            }
+        };
+        producer.push(&[2; 8]).unwrap();
+        peer.join().unwrap();
+    });
+}
+
+#[test] // Kills: Release of `tail` in `advance`, Acquire of `tail` in `resume`.
+fn a_producer_that_resumes_finds_the_zero_header() {
+    loom::model(|| {
+        let window = Heap::leaked(Ring::segment_len(64)).window();
+        let ring = Ring::attach(window).unwrap();
+        let mut producer = ring.producer(1).unwrap();
+        let mut consumer = ring.consumer(2).unwrap();
+        let peer = thread::spawn(move || {
+            // To the position 128, where an old header lies, and `tail` is stored.
+            for _ in 0..8 {
+                producer.push(&[1; 7]).unwrap();
+                consumer.pop(&mut [0; 8]).unwrap();
+            }
+            core::mem::forget((producer, consumer));
+        });
+        while window.word(0).load(Relaxed) != 128 {
+            thread::yield_now();
+        }
+        let mut producer = ring.take_over_producer(3).unwrap();
+        producer.push(&[2; 8]).unwrap();
+        let header = window.word(512).load(Relaxed);
+        assert_eq!(header, 8 << 2 | 1, "it went on behind an old header");
         peer.join().unwrap();
     });
 }

@@ -104,6 +104,57 @@ fn a_second_claim_of_an_end_is_an_error_until_the_first_is_dropped() {
 }
 
 #[test]
+fn a_claim_that_fails_or_is_taken_over_leaves_the_ring_to_its_owner() {
+    let heap = heap(64);
+    let first = ring(&heap).producer(1).unwrap();
+    assert_eq!(
+        ring(&heap).take_over_producer(0).err(),
+        Some(ClaimError::NotAPartition)
+    );
+    assert!(ring(&heap).producer(3).is_err(), "the claim was erased");
+    let second = ring(&heap).take_over_producer(2).unwrap();
+    drop(first); // wakes up late, and must not erase its successor's claim
+    let error = ring(&heap).producer(3).err();
+    assert_eq!(error, Some(ClaimError::Claimed { by: 2 }));
+    drop(second);
+    heap.window().word(0).store(4, Relaxed);
+    for _ in 0..2 {
+        let error = ring(&heap).producer(1).err();
+        assert!(matches!(error, Some(ClaimError::Corrupt(corrupt)) if corrupt.word == "tail"));
+    }
+}
+
+#[test]
+fn a_drain_ends_after_a_lap_and_a_stream_passes_empty_records() {
+    let heap = heap(256);
+    for at in (DATA..DATA + 256).step_by(8) {
+        heap.window().word(at).store(1, Relaxed); // records without bytes, for ever
+    }
+    let mut consumer = ring(&heap).consumer(2).unwrap();
+    assert_eq!(consumer.drain(usize::MAX, |_| true), Ok(32));
+    #[cfg(feature = "std")]
+    {
+        use std::io::Read;
+        let mut reader = shmem_core::ring::ByteReader::new(consumer);
+        let error = reader.read(&mut [0; 8]).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+    }
+}
+
+#[test]
+fn what_was_drained_before_a_mad_header_is_counted() {
+    let heap = heap(256);
+    let (mut producer, mut consumer) = ends(&heap);
+    producer.push(b"good").unwrap();
+    heap.window().word(DATA + 16).store(2, Relaxed);
+    assert_eq!(consumer.drain(8, |_| true), Ok(1));
+    assert!(matches!(
+        consumer.drain(8, |_| true),
+        Err(PopError::Corrupt(_))
+    ));
+}
+
+#[test]
 fn a_new_producer_resumes_behind_what_a_dead_one_published() {
     let heap = heap(256);
     let (mut producer, mut consumer) = ends(&heap);

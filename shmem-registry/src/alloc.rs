@@ -1,8 +1,7 @@
 //! Which blocks belong to which row.
 //!
 //! One word per block names its row. There is no list to corrupt and nothing
-//! to merge: a run of zeroes is free space, and what a dead partition held is
-//! found by its row.
+//! to merge: a run of zeroes is free space.
 //!
 //! - **A1** A word is 0 (free) or a row's number + 1.
 //! - **A2** Only who claimed a row changes a word from 0 to that row, by
@@ -13,11 +12,12 @@
 //! | store                 | paired load             | hands over        |
 //! |-----------------------|-------------------------|-------------------|
 //! | word in `free`        | word in `claim`         | a free block      |
+//! | word in `claim`       | word in `claim`         | that a row is being prepared |
 
 use memoffset::offset_of;
 
 use shmem_core::mem::Word;
-use shmem_core::primitive::Ordering::{Acquire, Relaxed, Release};
+use shmem_core::primitive::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use shmem_core::Window;
 
 use crate::geometry::Places;
@@ -97,15 +97,19 @@ impl<'m> Blocks<'m> {
         // A look before the first claim, from the end: the usual case is a run
         // that is taken, and the last taken block skips the most.
         for block in (first..first + count).rev() {
-            if self.word(block).load(Relaxed) != 0 {
+            // Acquire pairs with the exchange below: the row that has it is
+            // seen to be prepared, or what became of it.
+            if self.word(block).load(Acquire) != 0 {
+                // loom: loom_registry
                 return Err(Taken { block, race: false });
             }
         }
         for block in first..first + count {
             // Acquire pairs with the store in `free`: who had it has let go.
+            // Release, and Acquire on failure, pair as in the look above.
             let claimed = self
                 .word(block)
-                .compare_exchange(0, row as u32 + 1, Acquire, Relaxed); // loom: loom_registry
+                .compare_exchange(0, row as u32 + 1, AcqRel, Acquire); // loom: loom_registry
             if claimed.is_err() {
                 self.free(Run {
                     first,

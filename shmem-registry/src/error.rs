@@ -57,6 +57,8 @@ pub enum FormatError {
     },
     /// The region has no registry yet.
     NotFormatted,
+    /// The region has a registry already.
+    Exists,
     /// The geometry word is no geometry.
     Corrupt(Corrupt),
 }
@@ -74,6 +76,7 @@ impl fmt::Display for FormatError {
                  ask for fewer segments or a longer region"
             ),
             Self::NotFormatted => f.write_str("the region has no registry: format one first"),
+            Self::Exists => f.write_str("the region has a registry already: format the region first"),
             Self::Corrupt(corrupt) => corrupt.fmt(f),
         }
     }
@@ -104,6 +107,9 @@ pub enum OpenError {
         /// How many there are.
         segments: usize,
     },
+    /// Rows or blocks that it would take are held by a partition that is just
+    /// creating a segment: try again. One that died there holds them for good.
+    Contended,
     /// No run of free blocks is long enough.
     OutOfSpace {
         /// Bytes asked for.
@@ -131,6 +137,9 @@ impl fmt::Display for OpenError {
             Self::TableFull { segments } => write!(
                 f,
                 "all {segments} rows of the registry are in use: format it with more"
+            ),
+            Self::Contended => f.write_str(
+                "another partition is just creating a segment and holds what is left: try again",
             ),
             Self::OutOfSpace { len } => {
                 write!(f, "the region has no {len} free bytes in one piece")

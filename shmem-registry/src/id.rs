@@ -93,7 +93,11 @@ impl fmt::Debug for Name {
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        // A peer's bytes on somebody's terminal: no control characters.
+        let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+        self.as_str()
+            .chars()
+            .try_for_each(|c| fmt::Write::write_char(f, shown(c)))
     }
 }
 

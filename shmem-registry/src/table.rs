@@ -10,12 +10,14 @@
 //!   identifier meet at one entry.
 //! - **T3** A segment is zero when its row is installed.
 //! - **T4** A row that is named by an entry counts, whatever its state says: a
-//!   creator that died right after installing it is no obstacle.
+//!   creator that died right after installing it is no obstacle. One that died
+//!   before leaves its row and blocks claimed; nobody waits for them.
 //!
 //! | store                   | paired load              | hands over           |
 //! |-------------------------|--------------------------|----------------------|
 //! | entry in `install`      | entry in `find`          | a row and its zeroed segment |
-//! | `state` in `abandon`    | `state` in `claim_row`   | a free row           |
+//! | `state` in `create`     | `state` in `settled`     | that an entry is installed |
+//! | `state` in `abandon_row` | `state` in `claim_row`   | a free row           |
 //!
 //! Lookup only loads. Everything loaded is checked against `Places`, which
 //! each partition computed for itself; every walk is bounded by the tables.
@@ -122,11 +124,15 @@ impl<'m> Registry<'m> {
     ///
     /// # Errors
     ///
-    /// [`FormatError::Geometry`] or [`FormatError::TooShort`]; the region is as it was.
+    /// [`FormatError::Geometry`], [`FormatError::TooShort`] or
+    /// [`FormatError::Exists`]; the region is as it was.
     pub fn format(region: Region<'m>, geometry: Geometry) -> Result<Self, FormatError> {
         let memory = region.memory();
         let word = geometry.encode()?;
         let places = Places::of(geometry, memory.len())?;
+        if Self::geometry_word(&memory).load(Relaxed) != 0 {
+            return Err(FormatError::Exists);
+        }
         // The tables are zero since the region was formatted, and zero is empty.
         // Relaxed: the word says all by itself, and the zeroes came with the region.
         Self::geometry_word(&memory).store(word, Relaxed);
@@ -228,7 +234,8 @@ impl<'m> Registry<'m> {
     /// # Errors
     ///
     /// As [`Registry::open`] if it exists; [`OpenError::TableFull`] or
-    /// [`OpenError::OutOfSpace`] if it cannot be created: the region is as it was.
+    /// [`OpenError::OutOfSpace`] if it cannot be created, [`OpenError::Contended`]
+    /// if it might be in a moment: the region is as it was.
     pub fn open_or_create(
         &self,
         partition: u8,
@@ -239,29 +246,65 @@ impl<'m> Registry<'m> {
             Err(OpenError::NotFound) => {}
             found => return found,
         }
+        // Full, or only while others create: it is known when nothing moved
+        // during an attempt.
+        match self.create(partition, request) {
+            Err(OpenError::TableFull { .. } | OpenError::OutOfSpace { .. }) => {}
+            done => return done,
+        }
+        let before = self.settled();
+        let error = match self.create(partition, request) {
+            Err(error @ (OpenError::TableFull { .. } | OpenError::OutOfSpace { .. })) => error,
+            done => return done,
+        };
+        // Our own row came back with its next generation.
+        let own = match error {
+            OpenError::OutOfSpace { .. } => state::new(1, 0, 0),
+            _ => 0,
+        };
+        let unmoved = before.map(|sum| sum.wrapping_add(own));
+        let settled = unmoved.is_some() && self.settled() == unmoved;
+        match self.open(request) {
+            Err(OpenError::NotFound) if settled => Err(error),
+            Err(OpenError::NotFound) => Err(OpenError::Contended),
+            found => found,
+        }
+    }
+
+    /// The sum of all rows' states, which no change leaves as it is; `None`
+    /// while one is being prepared.
+    fn settled(&self) -> Option<u32> {
+        let mut sum = 0_u32;
+        for row in 0..self.places.geometry.segments {
+            // Pairs with the store of `LIVE`: its entry is installed.
+            let found = self.row(row, offset_of!(Row, state)).load(Acquire); // loom: loom_registry
+            if state::code(found) == state::PREPARING {
+                return None;
+            }
+            sum = sum.wrapping_add(found);
+        }
+        Some(sum)
+    }
+
+    fn create(&self, partition: u8, request: &Request) -> Result<Segment<'m>, OpenError> {
         let (row, generation) = self.claim_row(partition, request.id)?;
-        let free = || self.abandon_row(row, generation);
         let len = request.len as usize;
         let count = len.div_ceil(self.places.geometry.block);
         let Some(run) = self.blocks().allocate(row, count, request.align) else {
-            free();
-            // Another may have created it and taken the space meanwhile.
-            return match self.open(request) {
-                Err(OpenError::NotFound) => Err(OpenError::OutOfSpace { len }),
-                found => found,
-            };
+            self.abandon_row(row, generation);
+            return Err(OpenError::OutOfSpace { len });
         };
         self.prepare(row, run, request);
         match self.install(row, request.id) {
             Ok(()) => {
                 let live = state::new(generation, partition, state::LIVE);
-                // Relaxed: says that the creator got this far, no more (T4).
-                self.row(row, offset_of!(Row, state)).store(live, Relaxed);
+                // Pairs with the load in `settled`: the entry is installed (T4).
+                self.row(row, offset_of!(Row, state)).store(live, Release); // loom: loom_registry
                 self.open(request)
             }
             Err(lost) => {
                 self.blocks().free(run);
-                free();
+                self.abandon_row(row, generation);
                 lost.and_then(|segment| check(segment, request))
             }
         }
@@ -275,7 +318,14 @@ impl<'m> Registry<'m> {
             let value = registry.entry(entry).load(Acquire); // loom: none (the same load as in find)
             (value != 0).then(|| {
                 let row = registry.row_of(value)?;
-                registry.segment(row)
+                let load = |field| registry.row(row, field).load(Relaxed);
+                let high = load(offset_of!(Row, id_high));
+                let id = u64::from(high) << 32 | u64::from(load(offset_of!(Row, id_low)));
+                let corrupt = Corrupt {
+                    word: "row identifier",
+                    value: row as u32,
+                };
+                registry.segment(row, Id::new(id).ok_or(corrupt)?)
             })
         })
     }
@@ -340,7 +390,7 @@ impl<'m> Registry<'m> {
             let row = self.row_of(value).map_err(OpenError::Corrupt)?;
             let is = |field, half| self.row(row, field).load(Relaxed) == half;
             if is(offset_of!(Row, id_low), low) && is(offset_of!(Row, id_high), high) {
-                let segment = self.segment(row).map_err(OpenError::Corrupt)?;
+                let segment = self.segment(row, id).map_err(OpenError::Corrupt)?;
                 return Ok(Entry::Found(segment));
             }
         }
@@ -351,24 +401,20 @@ impl<'m> Registry<'m> {
         }))
     }
 
-    /// Reads a row that an entry names.
-    fn segment(&self, row: usize) -> Result<Segment<'m>, Corrupt> {
+    /// Reads the rest of a row that an entry names and that is `id`'s.
+    fn segment(&self, row: usize, id: Id) -> Result<Segment<'m>, Corrupt> {
         let load = |field| self.row(row, field).load(Relaxed);
         let length = load(offset_of!(Row, length));
         let first = load(offset_of!(Row, first_block));
-        let id = u64::from(load(offset_of!(Row, id_high))) << 32
-            | u64::from(load(offset_of!(Row, id_low)));
         let block = self.places.geometry.block;
         let offset = self.places.data + (first as usize).min(self.places.blocks) * block;
         let len = length as usize;
         let whole = len.checked_next_multiple_of(8).filter(|&len| len != 0);
         let window = whole.and_then(|len| self.memory.sub(offset, len).ok());
-        let (Some(id), Some(window)) = (Id::new(id), window) else {
-            return Err(Corrupt {
-                word: "row",
-                value: row as u32,
-            });
-        };
+        let window = window.ok_or(Corrupt {
+            word: "row length",
+            value: length,
+        })?;
         let mut name = [0; 32];
         let name_at = self.row_at(row) + offset_of!(Row, name);
         self.memory.read(name_at, &mut name); // T1
@@ -434,21 +480,27 @@ impl<'m> Registry<'m> {
     fn install(&self, row: usize, id: Id) -> Result<(), Result<Segment<'m>, OpenError>> {
         let (_, tag) = self.start(id);
         let ours = tag | (row as u32 + 1);
-        loop {
-            // Bounded: each turn either ends here or found an entry filled that
-            // was empty, and entries are never emptied.
+        let mut last = 0;
+        // Each turn ends here or found an entry filled that was empty: honest
+        // partitions never empty one.
+        for _ in 0..=self.places.index_mask() {
             match self.find(id).map_err(Err)? {
                 Entry::Found(segment) => return Err(Ok(segment)),
                 Entry::Empty(entry) => {
                     // Release pairs with the load in `find`: row and segment are
                     // whole. Relaxed on failure: the loser looks with `find`.
                     let installed = entry.compare_exchange(0, ours, Release, Relaxed); // loom: loom_registry
-                    if installed.is_ok() {
-                        return Ok(());
+                    match installed {
+                        Ok(_) => return Ok(()),
+                        Err(found) => last = found,
                     }
                 }
             }
         }
+        Err(Err(OpenError::Corrupt(Corrupt {
+            word: "index entry",
+            value: last,
+        })))
     }
 }
 

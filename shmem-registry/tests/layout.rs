@@ -136,11 +136,24 @@ mod peer {
         }
     }
 
+    /// Where the published records end.
+    fn resume(memory: &Window<'_>, segment: (usize, usize)) -> usize {
+        let capacity = segment.1 - 512;
+        let mut at = load(memory, segment.0).max(load(memory, segment.0 + 128));
+        loop {
+            let header = load(memory, segment.0 + 512 + at % capacity);
+            if header == 0 {
+                return at;
+            }
+            at += 8 + (header >> 2).div_ceil(8) * 8;
+        }
+    }
+
     /// Pushes one record into the ring at `segment`; the caller knows that it fits.
     pub(super) fn push(memory: &Window<'_>, segment: (usize, usize), payload: &[u8]) {
         let capacity = segment.1 - 512;
         let data = segment.0 + 512;
-        let tail = load(memory, segment.0);
+        let tail = resume(memory, segment);
         let stride = 8 + payload.len().div_ceil(8) * 8;
         let left = capacity - tail % capacity;
         let padded = stride > left;

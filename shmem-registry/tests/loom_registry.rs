@@ -51,17 +51,18 @@ fn a_loser_gives_back(segments: usize, blocks: usize) {
     loom::model(move || {
         let registry = registry(segments, blocks);
         let peer = thread::spawn(move || {
-            // No room while the other has all blocks.
-            let _ = registry.open_or_create(1, &request(7));
+            match registry.open_or_create(1, &request(7)) {
+                // Contended while the other has the rest.
+                Ok(_) | Err(OpenError::Contended) => {}
+                Err(error) => panic!("{error}"),
+            }
         });
         registry.open_or_create(2, &request(7)).unwrap();
         let half = Request::new(Id::new(9).unwrap(), Kind::RAW, blocks / 2 * 128).unwrap();
         loop {
             match registry.open_or_create(2, &half) {
                 Ok(segment) => break segment.window().write(0, &[1; 8]),
-                Err(OpenError::OutOfSpace { .. } | OpenError::TableFull { .. }) => {
-                    thread::yield_now();
-                }
+                Err(OpenError::Contended) => thread::yield_now(),
                 Err(error) => panic!("{error}"),
             }
         }
@@ -110,6 +111,23 @@ fn two_creators_of_one_identifier_get_one_segment_and_leak_nothing() {
         assert_eq!(peer.join().unwrap(), offset);
         assert_eq!(registry.segments().count(), 1);
         assert_eq!(registry.free_len(), before - 128);
+    });
+}
+
+#[test]
+fn two_creators_of_one_identifier_with_room_for_one_both_get_it_in_the_end() {
+    loom::model(|| {
+        let registry = registry(2, 1);
+        let create = move |by| loop {
+            match registry.open_or_create(by, &request(7)) {
+                Ok(segment) => break segment.offset(),
+                Err(OpenError::Contended) => thread::yield_now(),
+                Err(error) => panic!("{error}"),
+            }
+        };
+        let peer = thread::spawn(move || create(1));
+        let offset = create(2);
+        assert_eq!(peer.join().unwrap(), offset);
     });
 }
 

@@ -210,6 +210,11 @@ fn a_region_without_a_registry_or_too_short_for_one_is_said_to_be_so() {
         Registry::attach(region).err(),
         Some(FormatError::NotFormatted)
     );
+    let heap = Heap::new(1 << 16);
+    let region = Region::format(heap.window(), 0).unwrap();
+    Registry::format(region, Geometry::default()).unwrap();
+    let again = Registry::format(region, Geometry::default()).err();
+    assert_eq!(again, Some(FormatError::Exists));
     let odd = Geometry {
         segments: 3,
         ..Geometry::default()

@@ -35,7 +35,7 @@ const LAST_OUTPUT: Duration = Duration::from_millis(20);
 const LAST_READS: usize = 64;
 /// Time without input or output after which the shell counts as waiting: longer
 /// than typed bytes take to the shell and the shell takes to start a program.
-const QUIET: Duration = Duration::from_millis(20);
+const QUIET: Duration = Duration::from_millis(100);
 /// Where in the kernel a shell sleeps that awaits a program it started: for its
 /// exit, for its output (a command substitution), for its signal.
 const BUSY_PLACES: [&str; 3] = ["do_wait", "pipe", "sigsuspend"];

@@ -12,7 +12,7 @@ use crate::console::{Console, Session};
 /// Bytes that wait at most; what comes beyond is dropped and counted.
 const LIMIT: usize = 1 << 20;
 /// Time that typed bytes need at most to be seen as unread at the terminal's other side.
-const SETTLED: Duration = Duration::from_millis(20);
+const SETTLED: Duration = Duration::from_millis(100);
 
 /// Types into whichever shell the console has.
 pub(crate) struct Typist {

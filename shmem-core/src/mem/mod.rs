@@ -1,9 +1,11 @@
 //! Bounds-checked access to memory that a peer can write at any time.
 
+mod circle;
 mod window;
 mod word;
 
 #[cfg(any(feature = "alloc", loom))]
 pub use crate::primitive::Heap;
+pub(crate) use circle::Circle;
 pub use window::{OutOfWindow, Window};
 pub use word::Word;

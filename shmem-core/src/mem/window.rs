@@ -56,8 +56,8 @@ impl<'m> Window<'m> {
     ///
     /// # Safety
     ///
-    /// The bytes are mapped readable and writable for `'m`, cached or as device
-    /// memory; and no Rust reference to any of them exists meanwhile, in this
+    /// The bytes are mapped readable for `'m`, cached or as device memory, and
+    /// writable if anything is stored through the window; and no Rust reference to any of them exists meanwhile, in this
     /// program. What peers do to them does not matter.
     pub unsafe fn from_raw(base: NonNull<u8>, len: usize) -> Result<Self, OutOfWindow> {
         let misaligned = base.as_ptr() as usize % 8;
@@ -72,6 +72,7 @@ impl<'m> Window<'m> {
         Ok(Self::over(unsafe { Memory::new(base) }, len))
     }
 
+    #[inline(always)]
     pub(crate) fn over(memory: Memory<'m>, len: usize) -> Self {
         Self {
             memory,
@@ -91,7 +92,7 @@ impl<'m> Window<'m> {
         self.memory.address()
     }
 
-    /// A part of the window.
+    /// A part of the window; `len` is rounded down to a multiple of 8.
     ///
     /// # Errors
     ///
@@ -198,15 +199,8 @@ impl<'m> Window<'m> {
         }
     }
 
-    /// Tells the processor that the line at `offset` will be written soon;
-    /// outside the window it does nothing.
-    #[inline]
-    pub fn prefetch_write(&self, offset: usize) {
-        if offset < self.len {
-            // SAFETY: inside the range of W1.
-            let at = unsafe { self.memory.add(offset) };
-            at.prefetch_write();
-        }
+    pub(crate) fn memory(self) -> Memory<'m> {
+        self.memory
     }
 
     #[inline]

@@ -14,13 +14,13 @@ impl<'m> Word<'m> {
     }
 
     /// Reads the word.
-    #[inline]
+    #[inline(always)]
     pub fn load(self, order: Ordering) -> u32 {
         u32::from_le(self.0.load(order))
     }
 
     /// Writes the word.
-    #[inline]
+    #[inline(always)]
     pub fn store(self, value: u32, order: Ordering) {
         self.0.store(value.to_le(), order);
     }

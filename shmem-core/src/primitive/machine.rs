@@ -36,7 +36,7 @@ impl<'m> Memory<'m> {
     /// # Safety
     ///
     /// `offset` is within the mapped range.
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn add(self, offset: usize) -> Self {
         // SAFETY: the caller keeps the sum inside one mapping.
         let base = unsafe { self.base.as_ptr().add(offset) };
@@ -54,7 +54,7 @@ impl<'m> Memory<'m> {
     /// # Safety
     ///
     /// Four bytes from the base are mapped and the base is 4-byte aligned.
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn word(self) -> &'m AtomicU32 {
         // SAFETY: M1; an `AtomicU32` may be shared with writers we cannot see.
         unsafe { AtomicU32::from_ptr(self.base.as_ptr().cast()) }
@@ -65,7 +65,7 @@ impl<'m> Memory<'m> {
     /// # Safety
     ///
     /// The bytes are mapped, rounded out to whole 8-byte words.
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn write(self, skip: usize, bytes: &[u8]) {
         // SAFETY: the caller's contract is the callee's.
         unsafe { copy::write(self.base.as_ptr(), skip, bytes) };
@@ -76,7 +76,7 @@ impl<'m> Memory<'m> {
     /// # Safety
     ///
     /// As for [`Memory::write`].
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn read(self, skip: usize, bytes: &mut [u8]) {
         // SAFETY: the caller's contract is the callee's.
         unsafe { copy::read(self.base.as_ptr(), skip, bytes) };
@@ -103,7 +103,7 @@ impl<'m> Memory<'m> {
     }
 
     /// Asks for the line at the base to be made ours, because we will write it soon.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn prefetch_write(self) {
         copy::prefetch_write(self.base.as_ptr());
     }

@@ -7,7 +7,6 @@ use std::ffi::c_void;
 use std::format;
 use std::fs::OpenOptions;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::string::{String, ToString};
 
@@ -16,7 +15,6 @@ use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
 use rustix::shm;
 
-use super::Memory;
 use crate::mem::Window;
 
 /// Why memory could not be mapped.
@@ -64,19 +62,14 @@ pub struct Mapping {
     base: NonNull<u8>,
     len: usize,
     fd: OwnedFd,
+    /// Where in `fd` the mapping starts.
+    offset: u64,
 }
 
 // SAFETY: the bytes are only reached through `Window`, whose accesses are atomic.
 unsafe impl Send for Mapping {}
 // SAFETY: as for `Send`.
 unsafe impl Sync for Mapping {}
-
-// SAFETY: L1; a borrow keeps `drop` away.
-unsafe impl Memory for Mapping {
-    fn window(&self) -> Window<'_> {
-        Mapping::window(self)
-    }
-}
 
 impl Mapping {
     /// New zeroed memory without a name; peers get it by its descriptor. It is
@@ -173,7 +166,6 @@ impl Mapping {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
-            .custom_flags(OFlags::CLOEXEC.bits() as i32)
             .open("/dev/mem")
             .map_err(|e| error(Errno::from_io_error(&e).unwrap_or(Errno::IO)))?;
         let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
@@ -205,7 +197,7 @@ impl Mapping {
             .fd
             .try_clone()
             .map_err(|e| MapError::new(&*what, Errno::from_io_error(&e).unwrap_or(Errno::IO)))?;
-        Self::map(what, fd, 0, self.len, Some(address))
+        Self::map(what, fd, self.offset, self.len, Some(address))
     }
 
     /// The whole of the memory.
@@ -264,7 +256,17 @@ impl Mapping {
         // SAFETY: a new mapping; `FIXED_NOREPLACE` never replaces one.
         let base = unsafe { rustix::mm::mmap(hint, len, protection, flags, &fd, offset) }?;
         let base = NonNull::new(base.cast()).ok_or(Errno::FAULT)?;
-        Ok(Self { base, len, fd })
+        let mapping = Self {
+            base,
+            len,
+            fd,
+            offset,
+        };
+        // Kernels before 4.17 take `FIXED_NOREPLACE` for a wish.
+        if at.is_some_and(|at| at != mapping.base.as_ptr() as usize) {
+            return Err(Errno::EXIST);
+        }
+        Ok(mapping)
     }
 }
 

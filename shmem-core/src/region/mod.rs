@@ -29,17 +29,6 @@ use crate::primitive::{
 /// Feature bits this version of the library knows.
 pub const FEATURES: u32 = 0;
 
-/// Memory that can be a region: the kernel's mappings here, and a vendor's own.
-///
-/// # Safety
-///
-/// [`Memory::window`] gives memory that stays mapped, readable and writable, as
-/// long as the value is borrowed.
-pub unsafe trait Memory {
-    /// The whole of the memory.
-    fn window(&self) -> Window<'_>;
-}
-
 /// A region that was formatted or attached.
 #[derive(Clone, Copy)]
 pub struct Region<'m> {
@@ -61,18 +50,14 @@ impl<'m> Region<'m> {
         check_len(&memory)?;
         check_features(features)?;
         let word = |offset| memory.word(offset);
-        // Relaxed: a peer that still sees the old magic sees the old header.
-        let magic = word(offset_of!(RegionHeader, magic)).load(Relaxed);
+        // Whatever was there: one more differs from what an earlier handle saw,
+        // even if an earlier format died half-way. Relaxed: it orders nothing.
         let before = word(offset_of!(RegionHeader, incarnation)).load(Relaxed);
-        let incarnation = if magic == MAGIC {
-            before.wrapping_add(1).max(1)
-        } else {
-            1
-        };
+        let incarnation = before.wrapping_add(1).max(1);
         word(offset_of!(RegionHeader, magic)).store(0, Relaxed);
         // G1: nobody sees the zeroes below and the old magic together.
         fence(Release); // loom: none (needs a peer that attaches during a format, which the contract forbids)
-        memory.zero(8, memory.len() - 8);
+        memory.zero(16, memory.len() - 16);
         let length = memory.len() as u64;
         word(offset_of!(RegionHeader, version)).store(VERSION, Relaxed);
         word(offset_of!(RegionHeader, features)).store(features, Relaxed);

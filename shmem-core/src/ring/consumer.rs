@@ -3,7 +3,7 @@
 use memoffset::offset_of;
 
 use super::header::{stride, Header};
-use super::{ClaimError, PopError, Record, Ring};
+use super::{unclaim, ClaimError, PopError, Record, Ring};
 use crate::doorbell::{Doorbell, Ringer, Sleeper};
 use crate::error::Corrupt;
 use crate::layout::RingControl;
@@ -18,6 +18,7 @@ pub struct Consumer<'m> {
     /// Where the record that was peeked last ends; `head` if none was.
     peeked: u32,
     corrupt: Option<Corrupt>,
+    partition: u8,
     records: Sleeper<'m>,
     space: Ringer<'m>,
 }
@@ -30,7 +31,7 @@ struct Found {
 }
 
 impl<'m> Consumer<'m> {
-    pub(super) fn resume(ring: Ring<'m>) -> Result<Self, ClaimError> {
+    pub(super) fn resume(ring: Ring<'m>, partition: u8) -> Result<Self, ClaimError> {
         // Relaxed: stored by an earlier life of this end, which is over.
         let head = ring.head().load(Relaxed);
         if head % 8 != 0 {
@@ -44,6 +45,7 @@ impl<'m> Consumer<'m> {
             head,
             peeked: head,
             corrupt: None,
+            partition,
             records: ring.sleeper(offset_of!(RingControl, records)),
             space: ring.ringer(offset_of!(RingControl, space)),
         })
@@ -61,15 +63,13 @@ impl<'m> Consumer<'m> {
     ///
     /// [`PopError::Empty`] if there is none, [`PopError::TooLong`] if it does
     /// not fit `record`, [`PopError::Corrupt`] if the producer broke the protocol.
-    #[inline]
+    #[inline(always)]
     pub fn pop(&mut self, record: &mut [u8]) -> Result<usize, PopError> {
         let found = self.find(self.head)?;
         let Some(bytes) = record.get_mut(..found.len) else {
             return Err(PopError::TooLong { len: found.len });
         };
-        self.ring
-            .data
-            .read(self.ring.payload(found.position), bytes);
+        self.ring.data.read(Ring::payload(found.position), bytes);
         self.advance(found.end());
         Ok(found.len)
     }
@@ -79,7 +79,7 @@ impl<'m> Consumer<'m> {
     /// # Errors
     ///
     /// [`PopError::Empty`] or [`PopError::Corrupt`], as [`Consumer::pop`].
-    #[inline]
+    #[inline(always)]
     pub fn peek(&mut self) -> Result<Record<'_>, PopError> {
         let found = self.find(self.head)?;
         self.peeked = found.end();
@@ -88,7 +88,7 @@ impl<'m> Consumer<'m> {
 
     /// Gives the record that was peeked last back to the producer. Does nothing
     /// if none was.
-    #[inline]
+    #[inline(always)]
     pub fn release(&mut self) {
         if self.peeked != self.head {
             self.advance(self.peeked);
@@ -101,7 +101,8 @@ impl<'m> Consumer<'m> {
     ///
     /// # Errors
     ///
-    /// [`PopError::Corrupt`] as [`Consumer::pop`], after the records before it.
+    /// [`PopError::Corrupt`] as [`Consumer::pop`], by a call that finds no
+    /// record before it.
     pub fn drain(
         &mut self,
         limit: usize,
@@ -110,7 +111,9 @@ impl<'m> Consumer<'m> {
         let mut end = self.head;
         let mut count = 0;
         let result = loop {
-            if count == limit {
+            // R2: an honest producer is at most a lap ahead; another one must
+            // not lead us round and round.
+            if count == limit || end.wrapping_sub(self.head) >= self.ring.data.len() {
                 break Ok(count);
             }
             match self.find(end) {
@@ -121,8 +124,8 @@ impl<'m> Consumer<'m> {
                     end = found.end();
                     count += 1;
                 }
-                Err(PopError::Empty) => break Ok(count),
-                Err(error) => break Err(error),
+                Err(error) if count == 0 && error != PopError::Empty => break Err(error),
+                Err(_) => break Ok(count),
             }
         };
         if end != self.head {
@@ -146,13 +149,13 @@ impl<'m> Consumer<'m> {
 
     /// Rings `doorbell` if the producer sleeps for space. Call it after
     /// releasing records. Returns whether it slept.
-    #[inline]
+    #[inline(always)]
     pub fn notify<D: Doorbell>(&mut self, doorbell: &mut D) -> bool {
         self.space.ring(doorbell)
     }
 
     /// Finds the next record at or behind `head`.
-    #[inline]
+    #[inline(always)]
     fn find(&mut self, head: u32) -> Result<Found, PopError> {
         if let Some(corrupt) = self.corrupt {
             return Err(PopError::Corrupt(corrupt));
@@ -174,26 +177,28 @@ impl<'m> Consumer<'m> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn header(&mut self, position: u32) -> Result<Header, PopError> {
-        let offset = self.ring.offset(position);
         // Pairs with the store in `Producer::expose`: payload and next header are whole.
-        let word = self.ring.data.word(offset).load(Acquire); // loom: loom_ring
-        Header::decode(word, &self.ring, offset).map_err(|corrupt| {
+        let word = self.ring.data.word(position).load(Acquire); // loom: loom_ring
+        Header::decode(word, &self.ring, position).map_err(|corrupt| {
             self.corrupt = Some(corrupt);
             PopError::Corrupt(corrupt)
         })
     }
 
+    #[inline(always)]
     fn record(&self, found: Found) -> Record<'_> {
         Record {
-            data: self.ring.data,
-            start: self.ring.payload(found.position),
+            payload: self
+                .ring
+                .data
+                .window(Ring::payload(found.position), found.len),
             len: found.len,
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn advance(&mut self, end: u32) {
         self.head = end;
         self.peeked = end;
@@ -205,12 +210,12 @@ impl<'m> Consumer<'m> {
 
 impl Drop for Consumer<'_> {
     fn drop(&mut self) {
-        self.ring.consumer_claim().store(0, Relaxed);
+        unclaim(self.ring.consumer_claim(), self.partition);
     }
 }
 
 impl Found {
-    #[inline]
+    #[inline(always)]
     fn end(self) -> u32 {
         self.position.wrapping_add(stride(self.len))
     }

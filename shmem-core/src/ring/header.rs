@@ -12,17 +12,17 @@ const PADDING: u32 = 2;
 const LENGTH_SHIFT: u32 = 2;
 
 /// Bytes from a record's header to the next one's.
-#[inline]
+#[inline(always)]
 pub(super) fn stride(len: usize) -> u32 {
     ((RECORD_HEADER + len + 7) & !7) as u32
 }
 
-#[inline]
+#[inline(always)]
 pub(super) fn record(len: usize) -> u32 {
     (len as u32) << LENGTH_SHIFT | PUBLISHED
 }
 
-#[inline]
+#[inline(always)]
 pub(super) fn padding(stride: u32) -> u32 {
     (stride - RECORD_HEADER as u32) << LENGTH_SHIFT | PADDING | PUBLISHED
 }
@@ -41,13 +41,14 @@ pub(super) enum Header {
 impl Header {
     /// # Errors
     ///
-    /// [`Corrupt`] if no honest producer puts `word` at `offset`.
-    #[inline]
-    pub(super) fn decode(word: u32, ring: &Ring<'_>, offset: usize) -> Result<Self, Corrupt> {
+    /// [`Corrupt`] if no honest producer puts `word` at `position`.
+    #[inline(always)]
+    pub(super) fn decode(word: u32, ring: &Ring<'_>, position: u32) -> Result<Self, Corrupt> {
         if word == 0 {
             return Ok(Self::Nothing);
         }
         let len = (word >> LENGTH_SHIFT) as usize;
+        let offset = ring.data.offset(position);
         let to_end = ring.capacity() - offset;
         let honest = if word & PADDING == 0 {
             len <= ring.max_record() && stride(len) as usize <= to_end

@@ -19,8 +19,10 @@
 //!
 //! | store                           | paired load              | hands over    |
 //! |---------------------------------|--------------------------|---------------|
-//! | header in `Producer::publish`   | header in `Consumer::peek` | a record    |
+//! | header in `Producer::expose`    | header in `Consumer::header` | a record  |
 //! | `head` in `Consumer::advance`   | `head` in `Producer::refresh` | free bytes |
+//! | `tail` in `Producer::advance`   | `tail` in `Producer::resume` | the zero header there |
+//! | claim in `unclaim`              | claim in `check_unclaimed` | an end of the ring |
 //!
 //! R1, R3, R4 bind honest peers (`tests/loom_ring.rs`). R2 and R5 are checked
 //! on every word a peer stores: a hostile one may garble records, never take us
@@ -49,8 +51,8 @@ use memoffset::offset_of;
 
 use crate::doorbell::{Ringer, Sleeper};
 use crate::layout::{RingControl, LINE, MAX_CAPACITY, MIN_CAPACITY, RECORD_HEADER};
-use crate::mem::{Window, Word};
-use crate::primitive::Ordering::Relaxed;
+use crate::mem::{Circle, Window, Word};
+use crate::primitive::Ordering::{Acquire, Relaxed, Release};
 
 const CONTROL: usize = size_of::<RingControl>();
 
@@ -58,8 +60,7 @@ const CONTROL: usize = size_of::<RingControl>();
 #[derive(Clone, Copy)]
 pub struct Ring<'m> {
     control: Window<'m>,
-    data: Window<'m>,
-    capacity: u32,
+    data: Circle<'m>,
 }
 
 impl<'m> Ring<'m> {
@@ -83,19 +84,22 @@ impl<'m> Ring<'m> {
         }
         Ok(Self {
             control: segment.sub(0, CONTROL).map_err(|_| error)?,
-            data: segment.sub(CONTROL, capacity).map_err(|_| error)?,
-            capacity: capacity as u32,
+            data: segment
+                .sub(CONTROL, capacity)
+                .ok()
+                .and_then(Circle::new)
+                .ok_or(error)?,
         })
     }
 
     /// Bytes of the data area.
     pub fn capacity(&self) -> usize {
-        self.capacity as usize
+        self.data.len() as usize
     }
 
     /// Bytes of the longest record: one that fits wherever `tail` stands (R4, R5).
     pub fn max_record(&self) -> usize {
-        self.capacity as usize / 2 - 2 * RECORD_HEADER
+        self.capacity() / 2 - 2 * RECORD_HEADER
     }
 
     /// Claims the producing end for `partition`, and resumes where a producer
@@ -107,18 +111,21 @@ impl<'m> Ring<'m> {
     /// [`Ring::take_over_producer`]. [`ClaimError::Corrupt`] if what was left
     /// is not a ring.
     pub fn producer(self, partition: u8) -> Result<Producer<'m>, ClaimError> {
-        claim(self.producer_claim(), partition)?;
-        Producer::resume(self)
+        check_unclaimed(self.producer_claim())?;
+        self.take_over_producer(partition)
     }
 
     /// As [`Ring::producer`], in place of a partition that is dead.
     ///
     /// # Errors
     ///
-    /// [`ClaimError::Corrupt`] if what was left is not a ring.
+    /// [`ClaimError::Corrupt`] if what was left is not a ring; the claim stays
+    /// as it was.
     pub fn take_over_producer(self, partition: u8) -> Result<Producer<'m>, ClaimError> {
-        self.producer_claim().store(0, Relaxed);
-        self.producer(partition)
+        check_number(partition)?;
+        let producer = Producer::resume(self, partition)?;
+        self.producer_claim().store(u32::from(partition), Relaxed);
+        Ok(producer)
     }
 
     /// Claims the consuming end for `partition`, and resumes where a consumer
@@ -128,8 +135,8 @@ impl<'m> Ring<'m> {
     ///
     /// As [`Ring::producer`].
     pub fn consumer(self, partition: u8) -> Result<Consumer<'m>, ClaimError> {
-        claim(self.consumer_claim(), partition)?;
-        Consumer::resume(self)
+        check_unclaimed(self.consumer_claim())?;
+        self.take_over_consumer(partition)
     }
 
     /// As [`Ring::consumer`], in place of a partition that is dead.
@@ -138,8 +145,10 @@ impl<'m> Ring<'m> {
     ///
     /// [`ClaimError::Corrupt`] if what was left is not a ring.
     pub fn take_over_consumer(self, partition: u8) -> Result<Consumer<'m>, ClaimError> {
-        self.consumer_claim().store(0, Relaxed);
-        self.consumer(partition)
+        check_number(partition)?;
+        let consumer = Consumer::resume(self, partition)?;
+        self.consumer_claim().store(u32::from(partition), Relaxed);
+        Ok(consumer)
     }
 
     fn producer_claim(&self) -> Word<'m> {
@@ -170,30 +179,35 @@ impl<'m> Ring<'m> {
         line.expect("a control block has its bells")
     }
 
-    /// Where `position` lies in the data.
-    #[inline]
-    fn offset(&self, position: u32) -> usize {
-        (position & (self.capacity - 1)) as usize
+    /// Position of the payload of the record at `position`.
+    #[inline(always)]
+    fn payload(position: u32) -> u32 {
+        position.wrapping_add(RECORD_HEADER as u32)
     }
+}
 
-    /// Where the payload of the record at `position` lies in the data.
-    #[inline]
-    fn payload(&self, position: u32) -> usize {
-        self.offset(position) + RECORD_HEADER
+fn check_number(partition: u8) -> Result<(), ClaimError> {
+    if partition == 0 {
+        return Err(ClaimError::NotAPartition);
     }
+    Ok(())
 }
 
 /// Claims need no read-modify-write because who claims which end is agreed
 /// beforehand; a claim shows the mistake, it does not arbitrate a race.
-fn claim(word: Word<'_>, partition: u8) -> Result<(), ClaimError> {
-    if partition == 0 {
-        return Err(ClaimError::NotAPartition);
-    }
-    // Relaxed: the claim guards nothing by itself; see above.
-    let by = word.load(Relaxed);
+fn check_unclaimed(word: Word<'_>) -> Result<(), ClaimError> {
+    // Pairs with the store in `unclaim`: who had the end has let go.
+    let by = word.load(Acquire); // loom: loom_ring
     if by != 0 {
         return Err(ClaimError::Claimed { by });
     }
-    word.store(u32::from(partition), Relaxed);
     Ok(())
+}
+
+/// Gives an end back, unless another partition took it over meanwhile.
+fn unclaim(word: Word<'_>, partition: u8) {
+    if word.load(Relaxed) == u32::from(partition) {
+        // Pairs with the load in `check_unclaimed`: we have let go.
+        word.store(0, Release); // loom: loom_ring
+    }
 }

@@ -3,15 +3,16 @@
 use memoffset::offset_of;
 
 use super::header::{self, stride, Header};
-use super::{ClaimError, PushError, Ring};
+use super::{unclaim, ClaimError, PushError, Ring};
 use crate::doorbell::{Doorbell, Ringer, Sleeper};
 use crate::error::Corrupt;
-use crate::layout::{RingControl, RECORD_HEADER};
+use crate::layout::{RingControl, LINE, RECORD_HEADER};
+use crate::mem::Window;
 use crate::primitive::Ordering::{Acquire, Relaxed, Release};
 use crate::wait::Wait;
 
 /// How far ahead of `tail` a line is asked for, bytes (`benches/`, group `one_way`).
-const AHEAD: usize = 384;
+const AHEAD: u32 = 1024;
 
 /// The end that pushes. Dropping it gives the claim back.
 pub struct Producer<'m> {
@@ -22,6 +23,7 @@ pub struct Producer<'m> {
     /// The consumer's position as we last read it: at most what it is now.
     head: u32,
     corrupt: Option<Corrupt>,
+    partition: u8,
     records: Ringer<'m>,
     space: Sleeper<'m>,
 }
@@ -37,44 +39,41 @@ struct Place {
 
 impl<'m> Producer<'m> {
     /// Finds the end of what an earlier producer published: `tail` in memory
-    /// may be behind the headers by what was being published when it died.
-    pub(super) fn resume(ring: Ring<'m>) -> Result<Self, ClaimError> {
-        // Relaxed: stored by an earlier life of this end, which is over.
-        let mut tail = ring.tail().load(Relaxed);
-        // Pairs with the store in `Consumer::advance`, as in `refresh`.
+    /// may be behind the headers.
+    pub(super) fn resume(ring: Ring<'m>, partition: u8) -> Result<Self, ClaimError> {
+        // Pairs with the store in `advance`: the header there is zero or a record's.
+        let mut tail = ring.tail().load(Acquire); // loom: loom_ring
+                                                  // Pairs with the store in `Consumer::advance`, as in `refresh`.
         let head = ring.head().load(Acquire); // loom: loom_ring
         let corrupt = |word, value| ClaimError::Corrupt(Corrupt { word, value });
-        let ahead = head.wrapping_sub(tail);
-        if ahead <= ring.capacity {
-            // The last record was published and consumed, and `tail` not stored.
+        // Positions differ by much less than half of their range.
+        if head.wrapping_sub(tail) as i32 > 0 {
+            // What was published last is consumed, and `tail` lags behind.
             tail = head;
-        } else if tail.wrapping_sub(head) > ring.capacity {
+        }
+        if tail.wrapping_sub(head) > ring.data.len() || tail % 8 != 0 {
             return Err(corrupt("tail", tail));
         }
-        if tail % 8 != 0 || head % 8 != 0 {
-            return Err(corrupt("head", head));
-        }
         // Bounded: each step is at least 8 bytes, and R2 ends the walk.
-        while tail.wrapping_sub(head) < ring.capacity {
-            let offset = ring.offset(tail);
+        while tail.wrapping_sub(head) < ring.data.len() {
             // Relaxed: the payload behind it is the consumer's, not ours.
-            let word = ring.data.word(offset).load(Relaxed);
-            let step = match Header::decode(word, &ring, offset).map_err(ClaimError::Corrupt)? {
+            let word = ring.data.word(tail).load(Relaxed);
+            let step = match Header::decode(word, &ring, tail).map_err(ClaimError::Corrupt)? {
                 Header::Nothing => break,
                 Header::Record(len) => stride(len),
                 Header::Padding(len) => len,
             };
             tail = tail.wrapping_add(step);
         }
-        if tail.wrapping_sub(head) > ring.capacity - RECORD_HEADER as u32 {
+        if tail.wrapping_sub(head) > ring.data.len() - RECORD_HEADER as u32 {
             return Err(corrupt("tail", tail));
         }
-        ring.tail().store(tail, Relaxed);
         Ok(Self {
             ring,
             tail,
             head,
             corrupt: None,
+            partition,
             records: ring.ringer(offset_of!(RingControl, records)),
             space: ring.sleeper(offset_of!(RingControl, space)),
         })
@@ -91,7 +90,7 @@ impl<'m> Producer<'m> {
     ///
     /// [`PushError::Full`] if it does not fit now, [`PushError::TooLong`] if it
     /// never does, [`PushError::Corrupt`] if the consumer broke the protocol.
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, record: &[u8]) -> Result<(), PushError> {
         let place = self.find(record.len(), self.tail)?;
         self.fill(place, record);
@@ -125,7 +124,7 @@ impl<'m> Producer<'m> {
 
     /// Rings `doorbell` if the consumer sleeps. Call it after a push, a commit
     /// or a batch. Returns whether it slept.
-    #[inline]
+    #[inline(always)]
     pub fn notify<D: Doorbell>(&mut self, doorbell: &mut D) -> bool {
         self.records.ring(doorbell)
     }
@@ -147,14 +146,13 @@ impl<'m> Producer<'m> {
     }
 
     /// Finds room behind `tail`.
-    #[inline]
+    #[inline(always)]
     fn find(&mut self, len: usize, tail: u32) -> Result<Place, PushError> {
         let max = self.ring.max_record();
         if len > max {
             return Err(PushError::TooLong { len, max });
         }
-        let offset = self.ring.offset(tail);
-        let to_end = (self.ring.capacity() - offset) as u32;
+        let to_end = self.ring.data.len() - self.ring.data.offset(tail) as u32;
         let stride = stride(len);
         let position = if stride <= to_end {
             tail
@@ -163,7 +161,7 @@ impl<'m> Producer<'m> {
         };
         let end = position.wrapping_add(stride);
         // R4: the header behind must be ours too.
-        let limit = self.ring.capacity - RECORD_HEADER as u32;
+        let limit = self.ring.data.len() - RECORD_HEADER as u32;
         if end.wrapping_sub(self.head) > limit {
             self.refresh()?;
             if end.wrapping_sub(self.head) > limit {
@@ -193,29 +191,27 @@ impl<'m> Producer<'m> {
             };
             self.corrupt = Some(corrupt);
             // No room is left for any record, so that every later call comes here.
-            self.head = self.tail.wrapping_sub(self.ring.capacity);
+            self.head = self.tail.wrapping_sub(self.ring.data.len());
             return Err(PushError::Corrupt(corrupt));
         }
         self.head = head;
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn fill(&self, place: Place, record: &[u8]) {
-        let start = self.ring.payload(place.position);
-        self.ring.data.write(start, record);
+        self.ring.data.write(Ring::payload(place.position), record);
     }
 
     /// Zeroes the header behind a record of `len` bytes at `place`, writes the
     /// header behind padding, and returns the position behind the record.
-    #[inline]
+    #[inline(always)]
     fn seal(&self, place: Place, len: usize) -> u32 {
         let end = place.position.wrapping_add(stride(len));
-        let next = self.ring.offset(end);
         // R4. Relaxed: ordered by the store of the header in front of it.
-        self.ring.data.word(next).store(0, Relaxed);
+        self.ring.data.word(end).store(0, Relaxed);
         if place.padding != place.position {
-            let word = self.ring.data.word(self.ring.offset(place.position));
+            let word = self.ring.data.word(place.position);
             // Relaxed: the padding in front of it publishes both.
             word.store(header::record(len), Relaxed);
         }
@@ -223,7 +219,7 @@ impl<'m> Producer<'m> {
     }
 
     /// Publishes the record of `len` bytes at `place`.
-    #[inline]
+    #[inline(always)]
     fn publish(&mut self, place: Place, len: usize) {
         let end = self.seal(place, len);
         self.expose(place, len);
@@ -231,31 +227,36 @@ impl<'m> Producer<'m> {
     }
 
     /// Stores the word that makes `place` visible: of the padding, or of the record.
-    #[inline]
+    #[inline(always)]
     fn expose(&self, place: Place, len: usize) {
         let word = if place.padding == place.position {
             header::record(len)
         } else {
             header::padding(place.position.wrapping_sub(place.padding))
         };
-        let at = self.ring.data.word(self.ring.offset(place.padding));
-        // Pairs with the load in `Consumer::peek`: payload and next header are whole.
+        let at = self.ring.data.word(place.padding);
+        // Pairs with the load in `Consumer::header`: payload and next header are whole.
         at.store(word, Release); // loom: loom_ring
     }
 
-    #[inline]
+    #[inline(always)]
     fn advance(&mut self, end: u32) {
+        let begun = (self.tail ^ end) & !(LINE as u32 - 1);
         self.tail = end;
-        // Relaxed: for recovery and inspection, which walk on from here.
-        self.ring.tail().store(end, Relaxed);
-        let ahead = self.ring.offset(end.wrapping_add(AHEAD as u32));
-        self.ring.data.prefetch_write(ahead);
+        if begun != 0 {
+            // For recovery and inspection, which walk on from here, so once a
+            // line is enough; a store more in each push is what makes the
+            // producer the slower side. Pairs with the load in `resume`: the
+            // header at `end` is zero.
+            self.ring.tail().store(end, Release); // loom: loom_ring
+        }
+        self.ring.data.prefetch_write(end.wrapping_add(AHEAD));
     }
 }
 
 impl Drop for Producer<'_> {
     fn drop(&mut self) {
-        self.ring.producer_claim().store(0, Relaxed);
+        unclaim(self.ring.producer_claim(), self.partition);
     }
 }
 
@@ -282,9 +283,7 @@ impl Reservation<'_, '_> {
     pub fn write(&mut self, offset: usize, bytes: &[u8]) {
         let inside = offset <= self.len && bytes.len() <= self.len - offset;
         assert!(inside, "a write outside the reservation");
-        let ring = &self.producer.ring;
-        let start = ring.payload(self.place.position);
-        ring.data.write(start + offset, bytes);
+        self.payload().write(offset, bytes);
     }
 
     /// Address of the record's first byte, for peers that trust each other and
@@ -293,9 +292,12 @@ impl Reservation<'_, '_> {
     /// Until `commit`, [`Reservation::len`] bytes from there are this
     /// producer's alone, if the consumer is honest.
     pub fn as_mut_ptr(&mut self) -> *mut u8 {
-        let ring = &self.producer.ring;
-        let start = ring.payload(self.place.position);
-        ring.data.address().as_ptr().wrapping_add(start)
+        self.payload().address().as_ptr()
+    }
+
+    fn payload(&self) -> Window<'_> {
+        let position = Ring::payload(self.place.position);
+        self.producer.ring.data.window(position, self.len)
     }
 
     /// Publishes the first `len` bytes as a record.

@@ -8,13 +8,13 @@ use crate::mem::Window;
 /// check the copy.
 #[derive(Clone, Copy)]
 pub struct Record<'r> {
-    pub(super) data: Window<'r>,
-    pub(super) start: usize,
+    pub(super) payload: Window<'r>,
     pub(super) len: usize,
 }
 
 impl Record<'_> {
     /// Bytes of the record.
+    #[inline]
     pub fn len(&self) -> usize {
         self.len
     }
@@ -26,10 +26,11 @@ impl Record<'_> {
 
     /// Copies from `offset` in the record into the front of `bytes`; returns how
     /// many bytes there were.
+    #[inline]
     pub fn read(&self, offset: usize, bytes: &mut [u8]) -> usize {
         let len = self.len.saturating_sub(offset).min(bytes.len());
         if len != 0 {
-            self.data.read(self.start + offset, &mut bytes[..len]);
+            self.payload.read(offset, &mut bytes[..len]);
         }
         len
     }
@@ -43,7 +44,7 @@ impl Record<'_> {
 
     /// Address of the first byte, for peers that trust each other and read in place.
     pub fn as_ptr(&self) -> *const u8 {
-        self.data.address().as_ptr().wrapping_add(self.start)
+        self.payload.address().as_ptr()
     }
 
     /// The record without a copy.

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::layout::RECORD_HEADER;
+
 use super::{Consumer, PopError, Producer, PushError};
 
 /// Writes bytes as records; the boundaries mean nothing.
@@ -72,10 +74,15 @@ impl<'m> ByteReader<'m> {
 impl io::Read for ByteReader<'_> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let mut filled = 0;
-        while filled < bytes.len() {
+        // Empty records fill nothing: no more of them than a lap has room for,
+        // or a hostile producer would keep us here.
+        let mut left = self.consumer.ring().capacity() / RECORD_HEADER;
+        while filled < bytes.len() && left != 0 {
+            left -= 1;
             let record = match self.consumer.peek() {
                 Ok(record) => record,
-                Err(PopError::Empty) if filled != 0 => break,
+                // An error that stays is said by the next call.
+                Err(_) if filled != 0 => break,
                 Err(PopError::Empty) => return Err(io::ErrorKind::WouldBlock.into()),
                 Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
             };
@@ -87,6 +94,9 @@ impl io::Read for ByteReader<'_> {
                 self.consumer.release();
                 self.taken = 0;
             }
+        }
+        if filled == 0 && !bytes.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
         }
         Ok(filled)
     }

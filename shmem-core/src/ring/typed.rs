@@ -28,7 +28,7 @@ impl<'m, T: NoUninit> TypedProducer<'m, T> {
     /// # Errors
     ///
     /// As [`Producer::push`].
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, value: &T) -> Result<(), PushError> {
         self.producer.push(bytemuck::bytes_of(value))
     }
@@ -78,7 +78,7 @@ impl<'m, T: AnyBitPattern + NoUninit> TypedConsumer<'m, T> {
     /// # Errors
     ///
     /// As [`Consumer::pop`]; [`PopError::WrongSize`] if the next record is not a `T`.
-    #[inline]
+    #[inline(always)]
     pub fn pop(&mut self) -> Result<T, PopError> {
         let record = self.consumer.peek()?;
         let len = record.len();

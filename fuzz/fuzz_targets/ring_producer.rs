@@ -1,0 +1,148 @@
+//! A producer whose consumer stores whatever it likes, between our calls and
+//! during them, over memory that an earlier life left in any state.
+
+#![no_main]
+
+use std::io::Write;
+
+use arbitrary::{Arbitrary, Unstructured};
+use libfuzzer_sys::fuzz_target;
+use shmem_core::ring::{ByteWriter, Producer, PushError, Ring, TypedProducer};
+use shmem_core::{Corrupt, Window};
+use shmem_fuzz::{Scribble, memory, while_scribbling};
+
+#[derive(Arbitrary, Debug)]
+struct Input {
+    /// Capacity is 64 << this, up to 4 KiB.
+    capacity: u8,
+    /// Whether the control block is zeroed, as in a new ring.
+    fresh: bool,
+    /// Whether to play all scribbles from another thread too.
+    threaded: bool,
+    steps: Vec<(Step, Option<Scribble>)>,
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Step {
+    Push(u16),
+    Reserve { len: u8, commit: u8 },
+    Forget(u8),
+    Batch { records: u8, len: u8, publish: bool },
+    Typed,
+    Stream(u16),
+    Again,
+}
+
+fuzz_target!(|data: &[u8]| {
+    let mut bytes = Unstructured::new(data);
+    let Ok(input) = Input::arbitrary(&mut bytes) else {
+        return;
+    };
+    let len = Ring::segment_len(64 << (input.capacity % 7));
+    let control = if input.fresh { Ring::segment_len(0) } else { 0 };
+    let heap = memory(len, control, &mut bytes);
+    let window = heap.window();
+    run(window, &input.steps);
+    if input.threaded {
+        let scribbles: Vec<Scribble> = input.steps.iter().filter_map(|step| step.1).collect();
+        while_scribbling(window, &scribbles, || run(window, &input.steps));
+    }
+});
+
+fn run(window: Window<'_>, steps: &[(Step, Option<Scribble>)]) {
+    let ring = Ring::attach(window).expect("a segment of a ring's length");
+    let Ok(mut producer) = ring.take_over_producer(1) else {
+        return;
+    };
+    let mut broken = None;
+    for (step, scribble) in steps {
+        match step {
+            Step::Typed | Step::Stream(_) => wrapped(ring, *step),
+            Step::Again => match ring.take_over_producer(1) {
+                Ok(again) => (producer, broken) = (again, None),
+                Err(_) => return,
+            },
+            _ => {
+                let result = take(&mut producer, *step);
+                broken = judge(result, *step, broken);
+            }
+        }
+        if let Some(scribble) = scribble {
+            scribble.apply(window);
+        }
+    }
+}
+
+/// Once a ring is broken, every call that looks says the same.
+fn judge(result: Result<(), PushError>, step: Step, broken: Option<Corrupt>) -> Option<Corrupt> {
+    match (broken, result) {
+        (None, Err(PushError::Corrupt(found))) => Some(found),
+        // A record that never fits is the caller's mistake, broken ring or not.
+        (Some(_), Err(PushError::TooLong { .. })) | (None, _) => broken,
+        (Some(before), result) => {
+            let sticky = result == Err(PushError::Corrupt(before));
+            assert!(sticky, "{step:?} forgot {before:?}: {result:?}");
+            broken
+        }
+    }
+}
+
+fn take(producer: &mut Producer<'_>, step: Step) -> Result<(), PushError> {
+    let max = producer.ring().max_record();
+    match step {
+        Step::Push(len) => {
+            let result = producer.push(&vec![1; usize::from(len)]);
+            let too_long = matches!(result, Err(PushError::TooLong { .. }));
+            assert_eq!(too_long, usize::from(len) > max);
+            result
+        }
+        Step::Reserve { len, commit } => {
+            let mut reservation = producer.reserve(usize::from(len))?;
+            assert_eq!(reservation.len(), usize::from(len));
+            reservation.write(0, &vec![2; usize::from(len)]);
+            reservation.commit(usize::from(commit.min(len)));
+            Ok(())
+        }
+        Step::Forget(len) => producer.reserve(usize::from(len)).map(drop),
+        Step::Batch {
+            records,
+            len,
+            publish,
+        } => {
+            let mut batch = producer.batch();
+            let record = vec![3; usize::from(len)];
+            let mut result = batch.push(&record);
+            for _ in 0..records {
+                if result.is_err() {
+                    break;
+                }
+                result = batch.push(&record);
+            }
+            if publish {
+                batch.publish();
+            }
+            result
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The typed end and the byte stream own a producer: a new one for one call.
+fn wrapped(ring: Ring<'_>, step: Step) {
+    let Ok(producer) = ring.take_over_producer(1) else {
+        return;
+    };
+    match step {
+        Step::Typed => {
+            let pushed = TypedProducer::new(producer).push_slice(&[[4_u32; 3]; 5]);
+            assert!(pushed.map_or(true, |count| (1..=5).contains(&count)));
+        }
+        Step::Stream(len) => {
+            let bytes = vec![5; usize::from(len)];
+            if let Ok(count) = ByteWriter::new(producer).write(&bytes) {
+                assert!(count <= bytes.len());
+            }
+        }
+        _ => {}
+    }
+}

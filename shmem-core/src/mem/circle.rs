@@ -1,0 +1,98 @@
+//! A window that is walked round and round, by positions that run freely.
+
+use super::{Window, Word};
+use crate::primitive::Memory;
+
+/// A window of a power of two of bytes, addressed by `u32` positions modulo
+/// its length. Every position has a place in it, so words need no check.
+///
+/// - **C1** `memory` is mapped for `mask + 1` bytes from an 8-byte aligned base, for `'m`.
+/// - **C2** `mask + 1` is a power of two and a multiple of 8.
+#[derive(Clone, Copy)]
+pub(crate) struct Circle<'m> {
+    memory: Memory<'m>,
+    mask: u32,
+}
+
+impl<'m> Circle<'m> {
+    /// The whole of `window`, if its length is a power of two from 8 to 2^31.
+    pub(crate) fn new(window: Window<'m>) -> Option<Self> {
+        let len = u32::try_from(window.len()).ok()?;
+        (len >= 8 && len.is_power_of_two()).then_some(Self {
+            memory: window.memory(),
+            mask: len - 1,
+        })
+    }
+
+    /// Bytes of a lap.
+    #[inline(always)]
+    pub(crate) fn len(self) -> u32 {
+        self.mask + 1
+    }
+
+    /// Where `position` lies.
+    #[inline(always)]
+    pub(crate) fn offset(self, position: u32) -> usize {
+        (position & self.mask) as usize
+    }
+
+    /// The control word at `position`, rounded down to a multiple of 4.
+    #[inline(always)]
+    pub(crate) fn word(self, position: u32) -> Word<'m> {
+        let offset = self.offset(position) & !3;
+        // SAFETY: C1; the mask leaves at most the last word's offset (C2).
+        let at = unsafe { self.memory.add(offset) };
+        // SAFETY: four mapped, 4-byte aligned bytes.
+        Word::new(unsafe { at.word() })
+    }
+
+    /// Copies `bytes` to `position`, a multiple of 8, by whole words that are
+    /// the caller's by protocol.
+    #[inline(always)]
+    pub(crate) fn write(self, position: u32, bytes: &[u8]) {
+        let offset = self.check(position, bytes.len());
+        // SAFETY: C1; checked above.
+        let at = unsafe { self.memory.add(offset) };
+        // SAFETY: as above; rounding out to words stays inside by C2.
+        unsafe { at.write(0, bytes) };
+    }
+
+    /// Copies from `position`, a multiple of 8, into `bytes`, by whole words.
+    #[inline(always)]
+    pub(crate) fn read(self, position: u32, bytes: &mut [u8]) {
+        let offset = self.check(position, bytes.len());
+        // SAFETY: C1; checked above.
+        let at = unsafe { self.memory.add(offset) };
+        // SAFETY: as above; rounding out to words stays inside by C2.
+        unsafe { at.read(0, bytes) };
+    }
+
+    /// The `len` bytes from `position`, a multiple of 8, rounded up to whole words.
+    #[inline(always)]
+    pub(crate) fn window(self, position: u32, len: usize) -> Window<'m> {
+        let len = (len + 7) & !7;
+        let offset = self.check(position, len);
+        // SAFETY: C1; checked above.
+        let at = unsafe { self.memory.add(offset) };
+        Window::over(at, len)
+    }
+
+    /// Tells the processor that the line at `position` will be written soon.
+    #[inline(always)]
+    pub(crate) fn prefetch_write(self, position: u32) {
+        // SAFETY: C1; the mask leaves an offset inside.
+        let at = unsafe { self.memory.add(self.offset(position)) };
+        at.prefetch_write();
+    }
+
+    #[inline(always)]
+    fn check(self, position: u32, len: usize) -> usize {
+        let offset = self.offset(position);
+        let inside = len <= self.len() as usize - offset;
+        assert!(
+            inside && offset % 8 == 0,
+            "bytes past the end of a circle: a bug of the caller's"
+        );
+        offset
+    }
+}
