@@ -12,12 +12,15 @@
 //! | store                 | paired load             | hands over        |
 //! |-----------------------|-------------------------|-------------------|
 //! | word in `free`        | word in `claim`         | a free block      |
-//! | word in `claim`       | word in `claim`         | that a row is being prepared |
+//! | word in `claim`       | fence in `allocate`     | that a row is being prepared |
 
 use memoffset::offset_of;
 
 use shmem_core::mem::Word;
-use shmem_core::primitive::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use shmem_core::primitive::{
+    fence,
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
+};
 use shmem_core::Window;
 
 use crate::geometry::Places;
@@ -77,6 +80,9 @@ impl<'m> Blocks<'m> {
             }
             start = 0;
         }
+        // Pairs with the exchange in `claim`: the rows that have what we could
+        // not get are now seen to be prepared, or what became of them.
+        fence(Acquire); // loom: none (needs a third creator that rolls back: too many threads)
         None
     }
 
@@ -97,19 +103,16 @@ impl<'m> Blocks<'m> {
         // A look before the first claim, from the end: the usual case is a run
         // that is taken, and the last taken block skips the most.
         for block in (first..first + count).rev() {
-            // Acquire pairs with the exchange below: the row that has it is
-            // seen to be prepared, or what became of it.
-            if self.word(block).load(Acquire) != 0 {
-                // loom: loom_registry
+            if self.word(block).load(Relaxed) != 0 {
                 return Err(Taken { block, race: false });
             }
         }
         for block in first..first + count {
             // Acquire pairs with the store in `free`: who had it has let go.
-            // Release, and Acquire on failure, pair as in the look above.
+            // Release pairs with the fence in `allocate`.
             let claimed = self
                 .word(block)
-                .compare_exchange(0, row as u32 + 1, AcqRel, Acquire); // loom: loom_registry
+                .compare_exchange(0, row as u32 + 1, AcqRel, Relaxed); // loom: loom_registry
             if claimed.is_err() {
                 self.free(Run {
                     first,
