@@ -203,6 +203,8 @@ fn fuzz(workspace: &Workspace) -> Result<Vec<Step>> {
             Invocation::parse("cargo +nightly fuzz run")
                 .arg(name)
                 .arg("--")
+                // libFuzzer would let one input hang for 20 minutes.
+                .arg("-timeout=10")
                 .arg(format!("-max_total_time={FUZZ_SECONDS}")),
         )
     };
@@ -221,8 +223,10 @@ fn fuzz_targets(manifest: &str) -> Result<Vec<String>> {
 }
 
 fn bench(_: &Workspace) -> Result<Vec<Step>> {
-    // Criterion's `--test` runs each once and measures nothing.
-    let once = Invocation::parse("cargo bench -p shmem-benches --bench * -- --test");
+    // Criterion's `--test` runs each once and measures nothing, so the long
+    // link-time optimisation of the bench profile is not needed.
+    let once =
+        Invocation::parse("cargo bench -p shmem-benches --profile release --bench * -- --test");
     Ok(vec![Step::Check(once)])
 }
 
