@@ -12,7 +12,9 @@
 //! | [`layout`]    | offsets of the table                               |
 //! | [`geometry`]  | where everything lies, from three numbers          |
 //! | `alloc`       | which blocks belong to which row                   |
-//! | [`table`]     | the registry                                       |
+//! | `segment`     | a segment, once it is found                        |
+//! | [`table`]     | the registry, and looking things up                |
+//! | `create`      | how a segment is created                           |
 //! | [`partition`] | who is attached, and whether it lives              |
 //!
 //! # Examples
@@ -48,13 +50,16 @@ pub mod partition;
 pub mod table;
 
 mod alloc;
+mod create;
 mod error;
+mod segment;
 
 pub use error::{FormatError, OpenError, RequestError};
 pub use geometry::Geometry;
 pub use id::{Id, Kind, Name, Request};
 pub use partition::{Partition, Presence};
-pub use table::{Registry, Segment};
+pub use segment::Segment;
+pub use table::Registry;
 
 /// The README's program is compiled and run with the documentation tests.
 #[cfg(all(doctest, feature = "std"))]
