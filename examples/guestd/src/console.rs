@@ -247,11 +247,14 @@ impl Session {
     /// `/proc` does not tell.
     fn shell_sleeps(&self) -> Option<bool> {
         let shell = Process::new(self.shell.as_raw()).ok()?;
-        if shell.stat().ok()?.state != 'S' {
-            return Some(false);
-        }
+        let sleeps = || Some(shell.status().ok()?.voluntary_ctxt_switches);
+        // The place is that of the sleep it is in only if no sleep began
+        // meanwhile: a shell that has just woken is in none, and not waiting.
+        let before = sleeps()?;
         let place = shell.wchan().ok()?;
-        Some(!BUSY_PLACES.iter().any(|busy| place.contains(busy)))
+        let asleep = shell.stat().ok()?.state == 'S';
+        let busy = BUSY_PLACES.iter().any(|busy| place.contains(busy));
+        Some(asleep && !busy && sleeps()? == before)
     }
 
     /// Every process of the session; without `/proc` the shell at least.

@@ -18,7 +18,7 @@ use kmon_protocol::Event;
 use kmon_protocol::link::{EventSender, LinkError};
 
 /// A KMON whose heartbeat has not changed for so long is taken for stalled.
-pub(crate) const STALLED_AFTER: Duration = Duration::from_secs(1);
+pub(crate) const STALLED_AFTER: Duration = Duration::from_secs(3);
 /// Events that wait for space at most.
 const QUEUE_LIMIT: usize = 1024;
 /// How long one thread waits for space before it lets another have its turn.

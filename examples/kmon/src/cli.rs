@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::Escape;
 use crate::embedded::init::InitArgs;
+use crate::text;
 
 /// Monitors partitions over shared memory.
 #[derive(Debug, Parser)]
@@ -46,7 +47,8 @@ pub(crate) fn one_line(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let paragraph = text.split("\n\nUsage").next().unwrap_or_default();
     let paragraph = paragraph.split("\n\nFor more").next().unwrap_or_default();
-    let words: Vec<_> = paragraph.split_whitespace().collect();
+    // A word can be as long as somebody made it.
+    let words: Vec<_> = paragraph.split_whitespace().map(text::brief).collect();
     let line = words.join(" ");
     line.strip_prefix("error: ").unwrap_or(&line).to_owned()
 }

@@ -1,10 +1,14 @@
 //! `kmon.toml`: what a person would otherwise say on the command line.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
+use nix::unistd::{AccessFlags, access};
 use serde::Deserialize;
+
+use crate::text;
 
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
@@ -27,6 +31,8 @@ pub(crate) struct KmonConfig {
     pub(crate) period: Option<Period>,
     /// Bytes of output kept per instance.
     pub(crate) log_bytes: Option<LogBytes>,
+    /// The shell of instances that name none.
+    pub(crate) shell: Option<Shell>,
 }
 
 /// `[[instance]]`: one more of them.
@@ -34,7 +40,7 @@ pub(crate) struct KmonConfig {
 #[serde(deny_unknown_fields)]
 pub(crate) struct InstanceConfig {
     pub(crate) name: Option<InstanceName>,
-    pub(crate) shell: Option<PathBuf>,
+    pub(crate) shell: Option<Shell>,
 }
 
 /// The key that leaves a console: a control character.
@@ -51,6 +57,11 @@ pub(crate) struct Period(pub(crate) f64);
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(try_from = "usize")]
 pub(crate) struct LogBytes(pub(crate) usize);
+
+/// A program for the console.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "PathBuf")]
+pub(crate) struct Shell(pub(crate) PathBuf);
 
 /// A name that can be a host name.
 #[derive(Clone, Debug, Deserialize)]
@@ -106,6 +117,23 @@ impl TryFrom<usize> for LogBytes {
     }
 }
 
+impl TryFrom<PathBuf> for Shell {
+    type Error = String;
+
+    fn try_from(path: PathBuf) -> Result<Self, String> {
+        if path.is_file() && access(&path, AccessFlags::X_OK).is_ok() {
+            // An instance starts in another directory.
+            return std::path::absolute(path)
+                .map(Self)
+                .map_err(|error| error.to_string());
+        }
+        Err(format!(
+            "`{}` is no program that can be run, expected the path of a shell",
+            path.display()
+        ))
+    }
+}
+
 impl TryFrom<String> for InstanceName {
     type Error = String;
 
@@ -119,7 +147,8 @@ impl TryFrom<String> for InstanceName {
             return Ok(Self(name));
         }
         Err(format!(
-            "`{name}` is no host name, expected letters, digits and `-`, at most 63"
+            "`{}` is no host name, expected letters, digits and `-`, at most 63",
+            text::brief(&name)
         ))
     }
 }
@@ -146,6 +175,11 @@ impl Config {
         let config: Self = toml::from_str(text).map_err(|error| explain(name, text, &error))?;
         if config.instances.len() > usize::from(u8::MAX - 1) {
             bail!("{name}: too many instances; expected at most 254");
+        }
+        let mut names = HashSet::new();
+        let mut given = config.instances.iter().filter_map(|one| one.name.as_ref());
+        if let Some(InstanceName(twice)) = given.find(|given| !names.insert(&given.0)) {
+            bail!("{name}: two instances are named `{twice}`; give each a name of its own");
         }
         Ok(config)
     }
@@ -186,6 +220,16 @@ mod tests {
     }
 
     #[test]
+    fn the_example_in_the_manual_is_understood() {
+        let manual = include_str!("../../../docs/kmon.md");
+        let example = manual.split("```toml").nth(1).unwrap();
+        let example = example.split("```").next().unwrap();
+        let config = Config::parse("kmon.toml", example).unwrap();
+        assert_eq!(config.instances.len(), 2);
+        assert_eq!(config.kmon.escape, Some(Escape::default()));
+    }
+
+    #[test]
     fn a_typo_is_answered_with_its_line_and_what_was_expected() {
         let typo = error("[kmon]\n\npromt = 'x'\n");
         assert!(
@@ -208,6 +252,13 @@ mod tests {
             name.starts_with("kmon.toml:2: key name: `a b` is no host name; expected"),
             "{name}"
         );
+        for shell in ["", "/etc/passwd", "/bin", "/no/such/shell"] {
+            let shell = error(&format!("[[instance]]\nshell = '{shell}'\n"));
+            assert!(shell.starts_with("kmon.toml:2: key shell: `"), "{shell}");
+            assert!(shell.contains("is no program that can be run"), "{shell}");
+        }
+        let twice = error(&"[[instance]]\nname = 'web'\n".repeat(2));
+        assert!(twice.contains("two instances are named `web`"), "{twice}");
         assert!(error("[kmon\n").starts_with("kmon.toml:1: "));
         for text in [
             "[kmon]\nx = 'é",

@@ -57,7 +57,9 @@ pub fn run() -> ExitCode {
     if let Some(cli::Inner::InstanceInit(args)) = &cli.inner {
         return embedded::init::run(args);
     }
-    setup::monitor(&cli).unwrap_or_else(|error| complain(&format!("{error:#}"), 1))
+    let end = setup::monitor(&cli);
+    terminal::restore();
+    end.unwrap_or_else(|error| complain(&format!("{error:#}"), 1))
 }
 
 fn is_answer(kind: ErrorKind) -> bool {
@@ -66,6 +68,6 @@ fn is_answer(kind: ErrorKind) -> bool {
 
 fn complain(what: &str, code: u8) -> ExitCode {
     // Without standard error the exit status has to do.
-    let _ = writeln!(std::io::stderr(), "kmon: {what}");
+    let _ = writeln!(std::io::stderr(), "kmon: {}", text::escaped(what));
     ExitCode::from(code)
 }

@@ -17,7 +17,7 @@ use crate::notices::Notices;
 /// Instances count from here; 1 is KMON itself.
 pub(crate) const FIRST: u8 = kmon_protocol::MONITOR + 1;
 /// How long an instance may take to attach.
-pub(crate) const START_TIME: Duration = Duration::from_secs(5);
+pub(crate) const START_TIME: Duration = Duration::from_secs(20);
 /// How long an instance may take to halt before it is killed.
 const HALT_TIME: Duration = Duration::from_secs(3);
 
@@ -27,6 +27,8 @@ pub(crate) struct Common {
     pub(crate) guestd: PathBuf,
     pub(crate) period: Duration,
     pub(crate) log_bytes: usize,
+    /// The shell of instances that name none.
+    pub(crate) shell: Option<PathBuf>,
     pub(crate) notices: Arc<Notices>,
 }
 
@@ -153,12 +155,14 @@ impl Monitor {
                 anyhow!("no partition number is left; kmload N starts a halted instance again")
             })?,
         };
+        let name = name.unwrap_or_else(|| format!("part{number}"));
+        self.require_free(&name, number)?;
         let instance = Instance {
             number,
-            name: name.unwrap_or_else(|| format!("part{number}")),
+            name,
             shared: Arc::new(Shared::new(self.common.log_bytes)),
             outbox: Arc::default(),
-            shell,
+            shell: shell.or_else(|| self.common.shell.clone()),
             life: None,
         };
         self.instances.insert(number, instance);
@@ -167,6 +171,9 @@ impl Monitor {
 
     /// Starts `number`, which is not running.
     pub(crate) fn load(&mut self, number: u8, name: Option<String>) -> anyhow::Result<()> {
+        if let Some(name) = &name {
+            self.require_free(name, number)?;
+        }
         let instance = self.instance_mut(number)?;
         if instance.state().is_alive() {
             bail!("instance {number} is there already; kmreset {number} starts it again");
@@ -224,6 +231,18 @@ impl Monitor {
         self.instances()
             .for_each(|instance| wait_gone(instance, deadline));
         self.instances.values_mut().for_each(Instance::end);
+    }
+
+    /// An error if another instance than `number` has `name`.
+    fn require_free(&self, name: &str, number: u8) -> anyhow::Result<()> {
+        let mut others = self.instances().filter(|other| other.number != number);
+        match others.find(|other| other.name == name) {
+            Some(other) => bail!(
+                "`{name}` is the name of instance {} already; --name gives another",
+                other.number
+            ),
+            None => Ok(()),
+        }
     }
 
     fn instance_mut(&mut self, number: u8) -> anyhow::Result<&mut Instance> {

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context;
-use signal_hook::consts::{SIGHUP, SIGTERM};
+use anyhow::{Context, bail};
+use nix::unistd::{AccessFlags, access};
+use signal_hook::consts::{SIGHUP, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::cli::Cli;
@@ -29,6 +30,7 @@ const LOG_BYTES: usize = 1024 * 1024;
 /// Runs KMON until its operator quits.
 pub(crate) fn monitor(cli: &Cli) -> anyhow::Result<ExitCode> {
     let config = Config::read(cli.config.as_deref())?;
+    let guestd = find_guestd(cli.guestd.as_deref())?;
     let terminal = Terminal::on_stdio()?;
     let interrupt = Interrupt::install()?;
     end_well_in_any_case()?;
@@ -42,13 +44,14 @@ pub(crate) fn monitor(cli: &Cli) -> anyhow::Result<ExitCode> {
     };
     let common = Common {
         kmon: std::env::current_exe().context("own program")?,
-        guestd: find_guestd(cli.guestd.as_deref())?,
+        guestd,
         period: Duration::from_secs_f64(config.kmon.period.map_or(PERIOD, |period| period.0)),
         log_bytes: config.kmon.log_bytes.map_or(LOG_BYTES, |bytes| bytes.0),
+        shell: config.kmon.shell.map(|shell| shell.0),
         notices,
     };
     let mut monitor = Monitor::new(common);
-    start_instances(&mut monitor, cli, config.instances)?;
+    let none_runs = !start_instances(&mut monitor, cli, config.instances)?;
     let prompt = cli.prompt.clone().or(config.kmon.prompt);
     let escape = cli.escape.or(config.kmon.escape).unwrap_or_default();
     let session = Session::new(monitor, interrupt, escape.0);
@@ -57,7 +60,7 @@ pub(crate) fn monitor(cli: &Cli) -> anyhow::Result<ExitCode> {
             let prompt = prompt.unwrap_or_else(|| "KMON# ".into());
             front::prompt::run(session, terminal, editor, &prompt)
         }
-        _ => front::script::run(session),
+        _ => front::script::run(session, none_runs),
     }
 }
 
@@ -69,19 +72,27 @@ fn find_guestd(named: Option<&Path>) -> anyhow::Result<PathBuf> {
             .with_file_name("guestd"),
     };
     // An instance starts in another directory.
-    path.canonicalize().with_context(|| {
+    let found = path.canonicalize().with_context(|| {
         format!(
             "{} is not there; build guestd or name it with --guestd",
             path.display()
         )
-    })
+    })?;
+    if !found.is_file() || access(&found, AccessFlags::X_OK).is_err() {
+        bail!(
+            "{} is no program that can be run; build guestd or name it with --guestd",
+            path.display()
+        );
+    }
+    Ok(found)
 }
 
+/// False if there are to be instances, but none runs.
 fn start_instances(
     monitor: &mut Monitor,
     cli: &Cli,
     configured: Vec<InstanceConfig>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<bool> {
     let wanted = match cli.instances {
         Some(wanted) => usize::from(wanted),
         None if configured.is_empty() => INSTANCES,
@@ -90,14 +101,15 @@ fn start_instances(
     let unnamed = std::iter::repeat_with(InstanceConfig::default);
     for instance in configured.into_iter().chain(unnamed).take(wanted) {
         let name = instance.name.map(|name| name.0);
-        let number = monitor.add(name, instance.shell)?;
+        let number = monitor.add(name, instance.shell.map(|shell| shell.0))?;
         monitor.start(number)?;
     }
-    for problem in monitor.wait_all_running() {
+    let problems = monitor.wait_all_running();
+    for problem in &problems {
         // Without standard error the states in kmlist have to do.
         let _ = writeln!(std::io::stderr(), "kmon: {problem:#}");
     }
-    Ok(())
+    Ok(wanted == 0 || problems.len() < wanted)
 }
 
 /// Puts the terminal back on a panic and on the signals that end programs.
@@ -107,7 +119,7 @@ fn end_well_in_any_case() -> anyhow::Result<()> {
         terminal::restore();
         show(panic);
     }));
-    let mut signals = Signals::new([SIGTERM, SIGHUP]).context("signals")?;
+    let mut signals = Signals::new([SIGTERM, SIGHUP, SIGQUIT]).context("signals")?;
     std::thread::spawn(move || {
         if let Some(signal) = signals.forever().next() {
             terminal::restore();

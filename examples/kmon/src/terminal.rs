@@ -10,7 +10,9 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context;
 use nix::libc;
-use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use nix::sys::termios::{
+    SetArg, SpecialCharacterIndices, Termios, cfmakeraw, tcgetattr, tcsetattr,
+};
 use nix::unistd::read;
 
 /// How to put the terminal back, for whoever ends the program.
@@ -100,9 +102,13 @@ impl Terminal {
             undo: Vec::new(),
         };
         *FOUND.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+        let mut own = settings;
+        // `^\` would end KMON, and every instance with it, out of a command.
+        own.control_chars[SpecialCharacterIndices::VQUIT as usize] = libc::_POSIX_VDISABLE;
+        tcsetattr(&input, SetArg::TCSADRAIN, &own).context("terminal settings")?;
         Ok(Some(Self {
             input: Input(input),
-            settings,
+            settings: own,
             pending: Vec::new(),
         }))
     }
@@ -111,7 +117,7 @@ impl Terminal {
         &self.input
     }
 
-    /// The settings with which KMON found the terminal.
+    /// The terminal's settings while KMON has it and no key is awaited.
     pub(crate) fn settings(&self) -> &Termios {
         &self.settings
     }

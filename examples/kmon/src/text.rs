@@ -42,6 +42,29 @@ pub(crate) fn harmless(output: &[u8]) -> String {
     kept
 }
 
+/// `line` with its control characters as `\n`, `\u{1b}`: it stays one line.
+pub(crate) fn escaped(line: &str) -> String {
+    let mut shown = String::with_capacity(line.len());
+    for letter in line.chars() {
+        if letter.is_control() {
+            shown.extend(letter.escape_default());
+        } else {
+            shown.push(letter);
+        }
+    }
+    shown
+}
+
+/// What somebody typed, as an error repeats it: escaped, at most 60 characters of it.
+pub(crate) fn brief(typed: &str) -> String {
+    const MAX: usize = 60;
+    let shown = escaped(typed);
+    match shown.char_indices().nth(MAX) {
+        Some((cut, _)) => format!("{}...", &shown[..cut]),
+        None => shown,
+    }
+}
+
 /// Skips what follows an `ESC`.
 fn skip_sequence(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) {
     match rest.next() {
@@ -88,5 +111,12 @@ mod tests {
         let output = b"\x1b[31mred\x1b[0m\x1b]0;title\x07\x1b(B ok\r\n\x08\x1b[2J\xff.";
         assert_eq!(harmless(output), "red ok\n\u{fffd}.");
         assert_eq!(harmless(b"cut\x1b["), "cut");
+    }
+
+    #[test]
+    fn what_an_error_repeats_is_short_and_has_no_control_characters() {
+        assert_eq!(brief("a\x1b[2J\r\u{9b}ü"), "a\\u{1b}[2J\\r\\u{9b}ü");
+        assert_eq!(brief(&"ü".repeat(60)), "ü".repeat(60));
+        assert_eq!(brief(&"ü".repeat(61)), "ü".repeat(60) + "...");
     }
 }

@@ -106,11 +106,18 @@ fn an_execs_long_output_arrives_whole() {
 
 #[test]
 fn what_nobody_watched_is_in_the_log_with_a_bound() {
-    let script = "kmconsole 2\n(sleep 0.4; echo unseen-$((1+1))) &\nkmexitconsole\n\
-                  kmexec 2 -- sleep 0.8\nkmlog 2\nkmlog 2\nkmwatch 2 3 --for 0.2\n";
-    let output = succeeded(&run_script(&[], script));
-    let seen = output.matches("unseen-2").count();
-    assert_eq!(seen, 2, "kmlog does not use it up: {output}");
+    let home = common::home();
+    let script = format!(
+        "kmconsole 2\n\
+         (until [ -e go ]; do sleep 0.1; done; echo unseen-$((1+1)); : > done) &\n\
+         kmexitconsole\n\
+         kmexec 2 -- sh -c 'cd {}; : > go; until [ -e done ]; do sleep 0.1; done; sleep 1'\n\
+         kmlog 2\nkmlog 2\nkmwatch 2 2 3 --for 0.2\nkmlog 2\n",
+        home.path().display()
+    );
+    let output = succeeded(&common::run_script_in(home.path(), &[], &script));
+    let shown = output.matches("unseen-2").count();
+    assert_eq!(shown, 3, "kmlog does not use it up, kmwatch does: {output}");
 }
 
 #[test]
@@ -145,8 +152,8 @@ fn bad_input_is_answered_in_one_line_that_says_what_to_do() {
         ),
         ("xyzzy", "unknown command `xyzzy`; help lists the commands"),
         (
-            "kmconsole 9",
-            "kmconsole: there is no instance 9; those there are count from 2 to 3",
+            "kmexec 9 ls",
+            "kmexec: there is no instance 9; those there are count from 2 to 3",
         ),
         (
             "kmexitconsole",
@@ -183,6 +190,74 @@ fn bad_input_is_answered_in_one_line_that_says_what_to_do() {
 }
 
 #[test]
+fn the_lines_of_a_console_that_was_refused_are_not_commands() {
+    let script = "kmconsole 9\nkmhalt 2\nquit\nkmexitconsole\nkmexec 2 -- echo still\n";
+    let output = run_script(&[], script);
+    assert_eq!(stdout(&output), "still\n");
+    let errors = stderr(&output);
+    assert!(errors.contains("kmconsole: 2 lines up to kmexitconsole were skipped"));
+    assert_eq!(errors.lines().count(), 2, "{errors}");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn a_console_whose_line_does_not_end_in_time_has_failed() {
+    let script = "kmconsole 2 --settle 1\nsed 's/^/got-/;q'\nit\nkmexitconsole\n";
+    let output = run_script(&["--instances", "1"], script);
+    let errors = stderr(&output);
+    assert!(
+        errors.contains("`sed 's/^/got-/;q'` has not ended after 1 s"),
+        "{errors}"
+    );
+    assert_eq!(errors.lines().count(), 1, "{errors}");
+    assert!(stdout(&output).contains("got-it"), "{}", stdout(&output));
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn an_instance_has_terminals_of_its_own() {
+    let pair = nix::pty::openpty(None, None).unwrap();
+    let script = "kmexec 2 -- ls /dev/pts\nkmexec 2 -- stat -c %a /dev/pts/ptmx\n\
+                  kmconsole 2\ntty\nkmexitconsole\n";
+    let output = succeeded(&run_script(&["--instances", "1"], script));
+    assert!(output.starts_with("0\nptmx\n666\n"), "{output}");
+    assert!(output.contains("/dev/pts/0"), "{output}");
+    drop(pair);
+}
+
+#[test]
+fn a_script_without_any_instance_has_failed() {
+    let output = run_script(&["--guestd", "/bin/false"], "kmlist --json\n");
+    assert!(stdout(&output).contains("dead"));
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn a_tick_that_has_no_new_reading_says_so() {
+    let script = "kmmonitorall -n 9 -d 0.05 --json\n";
+    let output = succeeded(&run_script(&["--instances", "1"], script));
+    let new = |line: &str| {
+        let tick: Value = serde_json::from_str(line).unwrap();
+        tick["instances"][0]["new"].as_bool().unwrap()
+    };
+    let new: Vec<_> = output.lines().map(new).collect();
+    assert!(new[0] && new.contains(&false), "{new:?}");
+}
+
+#[test]
+fn names_and_what_is_repeated_of_the_input_are_checked() {
+    let long = "x".repeat(1000);
+    let script = format!("kmload --name part2\n{long}\n\x1b[2J\nkmlist \x1b]0;\n\0\n");
+    let output = run_script(&["--instances", "1"], &script);
+    let errors = stderr(&output);
+    assert!(errors.starts_with("kmload: `part2` is the name of instance 2 already"));
+    assert!(errors.contains("line 5 of the script has a NUL byte"));
+    assert_eq!(errors.lines().count(), 5, "{errors}");
+    let harmless = |line: &str| line.len() < 200 && !line.contains(char::is_control);
+    assert!(errors.lines().all(harmless), "{errors}");
+}
+
+#[test]
 fn a_bad_start_is_answered_in_one_line() {
     let home = tempfile::tempdir().unwrap();
     let config = home.path().join("typo.toml");
@@ -201,6 +276,8 @@ fn a_bad_start_is_answered_in_one_line() {
             &["--guestd", "/no/guestd"],
             "/no/guestd is not there; build guestd",
         ),
+        (&["--guestd", "/bin"], "/bin is no program that can be run"),
+        (&["--guestd", "/etc/passwd"], "/etc/passwd is no program"),
         (&["--instances", "999"], "999"),
         (&["--escape", "x"], "no control key"),
         (&["--colour"], "unexpected argument '--colour'"),

@@ -10,7 +10,7 @@ use kmon_protocol::Command;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::monitor::{Instance, PATIENCE, await_file, runs};
+use crate::monitor::{Instance, PATIENCE, SH, await_file, runs};
 
 fn field<'a>(status: &'a str, name: &str) -> &'a str {
     status
@@ -25,7 +25,7 @@ fn a_daemon_leaves_its_parent_terminal_directory_mask_and_descriptors() {
     let directory = tempfile::tempdir().unwrap();
     let pid_file = directory.path().join("pid");
     let mut instance = Instance::empty();
-    let mut program = instance.guestd(["--shell", "/bin/sh", "--pid-file", "pid"]);
+    let mut program = instance.guestd(["--shell", SH, "--pid-file", "pid"]);
     let output = program.current_dir(directory.path()).output().unwrap();
     assert!(
         output.status.success() && output.stderr.is_empty(),
@@ -203,10 +203,13 @@ fn the_log_gets_what_the_daemon_has_to_say() {
     let log = directory.path().join("log");
     let mut instance = Instance::empty();
     let log_name = log.to_str().unwrap().to_owned();
-    let output = instance.guestd(["--log", &log_name]).output().unwrap();
+    let output = instance
+        .guestd(["--shell", SH, "--log", &log_name])
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{output:?}");
-    instance.exec(1, 0, &["sleep", "1"]);
-    instance.exec(1, 0, &["sleep", "1"]);
+    instance.exec(1, 0, &["sleep", "60"]);
+    instance.exec(1, 0, &["sleep", "60"]);
     assert!(await_file(&log).contains("stream 1"));
     instance.send(Command::Halt);
     instance.until("goodbye", |seen| seen.goodbye);
@@ -215,10 +218,11 @@ fn the_log_gets_what_the_daemon_has_to_say() {
 #[test]
 fn statistics_agree_with_proc() {
     let mut instance = Instance::start();
-    let first = instance.stats();
     let before = procfs::net::dev_status().unwrap();
-    instance.listen(Duration::from_millis(400));
-    let stats = instance.stats();
+    let first = instance.stats(|_| true);
+    // The next reading may have been begun before; the one behind it was not.
+    let next = instance.stats(|stats| stats.taken_ns > first.taken_ns);
+    let stats = instance.stats(|stats| stats.taken_ns > next.taken_ns);
     let after = procfs::net::dev_status().unwrap();
     assert!(stats.taken_ns > first.taken_ns && stats.uptime_ms > first.uptime_ms);
     let text = |path: &str| fs::read_to_string(path).unwrap().trim().to_owned();

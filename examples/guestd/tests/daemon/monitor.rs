@@ -16,6 +16,10 @@ use shmem_core::Mapping;
 /// Longer than anything here takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Plain shells: what a person's start-up files do, and how long it takes, is no matter here.
+pub(crate) const SH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/shells/sh");
+pub(crate) const BASH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/shells/bash");
+
 /// What one exec has brought.
 #[derive(Default, Debug)]
 pub(crate) struct Ran {
@@ -108,7 +112,7 @@ impl Instance {
     }
 
     pub(crate) fn start() -> Self {
-        Self::with_shell("/bin/sh")
+        Self::with_shell(SH)
     }
 
     /// The daemon's command line with this region, which it inherits.
@@ -203,6 +207,15 @@ impl Instance {
         self.until(text, |seen| seen.has_printed(text));
     }
 
+    /// Waits, deaf and without a beat of its own, for the daemon's next one.
+    pub(crate) fn await_beat(&self) {
+        let (beat, deadline) = (self.events.peer_beat(), Instant::now() + PATIENCE);
+        while self.events.peer_beat() == beat {
+            assert!(Instant::now() < deadline, "the daemon's heart stands still");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Takes events for so long.
     pub(crate) fn listen(&mut self, time: Duration) {
         let deadline = Instant::now() + time;
@@ -219,13 +232,15 @@ impl Instance {
             .unwrap();
     }
 
-    pub(crate) fn stats(&mut self) -> Stats {
+    /// The statistics, once they are as `wanted` says.
+    pub(crate) fn stats(&mut self, wanted: impl Fn(&Stats) -> bool) -> Stats {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            if let Some(stats) = self.events.stats() {
-                return stats;
+            let stats = self.events.stats();
+            if let Some(stats) = stats.as_ref().filter(|stats| wanted(stats)) {
+                return stats.clone();
             }
-            assert!(Instant::now() < deadline, "no statistics");
+            assert!(Instant::now() < deadline, "no such statistics: {stats:?}");
             self.take();
         }
     }

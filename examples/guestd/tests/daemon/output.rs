@@ -65,7 +65,7 @@ fn a_stalled_kmon_blocks_nothing_and_every_lost_byte_is_counted() {
     let directory = tempfile::tempdir().unwrap();
     let mut instance = Instance::start();
     let ends = ["shell", "exec"].map(|name| directory.path().join(name));
-    instance.listen(Duration::from_millis(200));
+    instance.until("prompt", |seen| !seen.console.is_empty());
     let printed = instance.seen.console.len();
     instance.type_in(&format!(
         "stty raw -echo; head -c 3000000 /dev/zero; echo x > {}\r",
@@ -84,13 +84,7 @@ fn a_stalled_kmon_blocks_nothing_and_every_lost_byte_is_counted() {
     for end in &ends {
         await_file(end);
     }
-    let beat = instance.events.peer_beat();
-    thread::sleep(Duration::from_millis(300));
-    assert_ne!(
-        instance.events.peer_beat(),
-        beat,
-        "the daemon's own heart stands still"
-    );
+    instance.await_beat();
 
     let out = instance.ended(1).out.len() as u64;
     instance.type_in("echo ba''ck\n"); // the terminal is raw
@@ -107,8 +101,7 @@ fn a_stalled_kmon_blocks_nothing_and_every_lost_byte_is_counted() {
         (33_000_000..33_000_200).contains(&all),
         "{zeros} + {out} + {dropped} = {all}"
     );
-    instance.listen(Duration::from_millis(300));
-    assert_eq!(instance.stats().dropped_bytes, dropped);
+    instance.stats(|stats| stats.dropped_bytes == dropped);
     assert_eq!(instance.run(2, "echo whole").out, b"whole\n");
 }
 
@@ -131,9 +124,7 @@ fn a_command_prints_although_the_console_floods() {
     instance.type_in("yes\r");
     instance.until_printed("y\r\ny\r\n");
     for stream in 1..=5 {
-        let started = Instant::now();
         assert_eq!(instance.run(stream, "echo through").out, b"through\n");
-        assert!(started.elapsed() < Duration::from_secs(5));
         instance.seen.console.clear();
     }
     instance.send(Command::Input(b"\x03"));

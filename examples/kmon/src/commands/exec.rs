@@ -18,6 +18,8 @@ use crate::monitor::Instance;
 
 /// How long a killed command may take to be told as ended.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// A heart that stands still for so long ends the wait: a script must not hang.
+const STALLED: Duration = Duration::from_secs(5);
 /// Bytes of each output that `--json` keeps.
 const MAX_JSON: usize = 64 * 1024 * 1024;
 
@@ -186,6 +188,14 @@ impl<'a> Exec<'a> {
         }
         drop(view);
         shared.announce();
+        if let State::Stalled(since) = state
+            && end.is_none()
+            && since.elapsed() > STALLED
+        {
+            self.kill();
+            let n = self.instance.number;
+            bail!("instance {n} is stalled; kmreset {n} starts it again");
+        }
         Ok((chunks, end))
     }
 

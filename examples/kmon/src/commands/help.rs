@@ -6,13 +6,18 @@ use anyhow::anyhow;
 
 use super::line::{self, HelpArgs};
 use super::print;
+use crate::text;
 
 pub(super) fn run(args: &HelpArgs) -> anyhow::Result<()> {
     let Some(name) = &args.command else {
         return print(&overview()?);
     };
-    let text = line::long_help(name)
-        .ok_or_else(|| anyhow!("there is no command `{name}`; help alone lists them"))?;
+    let text = line::long_help(name).ok_or_else(|| {
+        anyhow!(
+            "there is no command `{}`; help alone lists them",
+            text::brief(name)
+        )
+    })?;
     print(&text)
 }
 

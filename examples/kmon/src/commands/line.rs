@@ -7,7 +7,7 @@ use anyhow::{anyhow, bail};
 
 use crate::cli::one_line;
 use crate::config::InstanceName;
-use crate::monitor;
+use crate::{monitor, text};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -43,9 +43,9 @@ pub(super) enum Command {
     Kmhalt(HaltArgs),
     /// Kill what is left of an instance and start it again on a fresh region
     Kmreset(InstanceArgs),
-    /// Print what an instance printed while nobody watched
+    /// Print what an instance printed while nobody watched; it stays unseen
     Kmlog(LogArgs),
-    /// Print the output of several instances as it comes, until ^C
+    /// Print several instances' unseen output, and what comes, until ^C
     Kmwatch(WatchArgs),
     /// End all instances and KMON
     #[command(visible_alias = "exit")]
@@ -78,7 +78,7 @@ pub(super) struct ConsoleArgs {
     #[arg(value_name = "N", value_parser = number)]
     pub(super) instance: u8,
     /// In a script: the longest wait for the end of a line's command, in seconds
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub(super) settle: f64,
 }
 
@@ -208,6 +208,7 @@ fn unknown(name: &str, error: &clap::Error) -> anyhow::Error {
         Some(ContextValue::Strings(all)) => all.last(),
         _ => None,
     };
+    let name = text::brief(name);
     match nearest {
         Some(nearest) => anyhow!("unknown command `{name}`; did you mean {nearest}?"),
         None => anyhow!("unknown command `{name}`; help lists the commands"),

@@ -24,14 +24,14 @@ mod output;
 mod rates;
 mod sysinfo;
 
-use std::io::{BufRead, Write};
+use std::io::Write;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use serde::Serialize;
 
 use crate::console;
-use crate::front::script;
+use crate::front::script::Script;
 use crate::interrupt::Interrupt;
 use crate::monitor::Monitor;
 use crate::terminal::Terminal;
@@ -49,7 +49,7 @@ pub(crate) struct Session {
 /// Where the commands come from.
 pub(crate) enum Front {
     Terminal(Terminal),
-    Script(Box<dyn BufRead>),
+    Script(Script),
 }
 
 /// What comes after a command.
@@ -60,11 +60,11 @@ pub(crate) enum Next {
 }
 
 impl Front {
-    /// The next line of a script; a terminal has none.
-    pub(crate) fn next_line(&mut self) -> Option<String> {
+    /// The next line of a script, if it is text; a terminal has none.
+    pub(crate) fn next_line(&mut self) -> Option<anyhow::Result<String>> {
         match self {
             Self::Terminal(_) => None,
-            Self::Script(script) => script::next_line(script.as_mut()),
+            Self::Script(script) => script.next_line(),
         }
     }
 }

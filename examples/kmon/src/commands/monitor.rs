@@ -25,6 +25,8 @@ struct Report {
     name: String,
     state: &'static str,
     detail: Option<String>,
+    /// Whether this reading is another than the last tick's.
+    new: bool,
     /// Seconds over which the rates are.
     interval_s: Option<f64>,
     uptime_ms: Option<u64>,
@@ -106,6 +108,8 @@ fn report(instance: &Instance, earlier: &mut BTreeMap<u8, Stats>) -> Report {
     let view = instance.shared.lock();
     let now = view.stats.clone().filter(|_| view.state == State::Running);
     let then = earlier.remove(&instance.number);
+    let taken = |stats: &Stats| stats.taken_ns;
+    let new = now.is_some() && now.as_ref().map(taken) != then.as_ref().map(taken);
     // A tick that comes before the next reading has the last two of them.
     let newer = |then: &Stats| {
         now.as_ref()
@@ -117,6 +121,7 @@ fn report(instance: &Instance, earlier: &mut BTreeMap<u8, Stats>) -> Report {
         name: instance.name.clone(),
         state: view.state.word(),
         detail: view.state.detail(),
+        new,
         interval_s: None,
         uptime_ms: None,
         load: None,

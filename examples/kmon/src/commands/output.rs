@@ -1,5 +1,6 @@
 //! `kmlog`, `kmwatch`: what instances printed and print.
 
+use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
@@ -43,9 +44,9 @@ pub(super) fn log(session: &Session, args: &LogArgs) -> anyhow::Result<()> {
 
 pub(super) fn watch(session: &Session, args: &WatchArgs) -> anyhow::Result<()> {
     let mut watched = Vec::new();
-    for &number in &args.instances {
-        let instance = session.monitor.instance(number)?;
-        let position = instance.shared.lock().log.end();
+    for number in BTreeSet::from_iter(&args.instances) {
+        let instance = session.monitor.instance(*number)?;
+        let position = instance.shared.lock().log.seen();
         watched.push(Watched {
             instance,
             position,
@@ -90,6 +91,7 @@ impl Watched<'_> {
             ))?;
         }
         self.position = from + bytes.len() as u64;
+        let shown_to = self.position;
         for byte in bytes {
             if byte == b'\n' || self.line.len() == MAX_LINE {
                 self.show_line()?;
@@ -98,6 +100,7 @@ impl Watched<'_> {
                 self.line.push(byte);
             }
         }
+        self.instance.shared.lock().log.mark_seen(shown_to);
         Ok(())
     }
 

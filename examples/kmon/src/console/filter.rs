@@ -4,17 +4,19 @@
 //!   eaten as a way out, or left over for the prompt. Nothing is reordered.
 //! - **F2** No byte of a caught `kmexitconsole` is ever sent: bytes that may
 //!   become it are held back, from the start of a line, and shown to the
-//!   operator in the instance's stead.
+//!   operator in the instance's stead. One that became it by a correction
+//!   (`kmexitconsolx`, backspace, `e`) was sent, and is rubbed out there.
 //! - **F3** An escape key leaves, unless another follows: two are one that is
 //!   sent. What decides may be in a later read, or a time-out.
 //!
-//! A line starts with the session, behind `CR`, `LF`, `^C`, `^U` and `^D`, and
+//! A line starts with the session, behind `CR`, `LF`, `^C`, `^U` and `^D`, where
+//! backspaces or `^W` have emptied it, and
 //! where the instance has begun a new line by itself (`q` has ended `top`, and
 //! the shell's prompt is back). While the instance's program shows the
 //! alternate screen, keys are not lines and nothing is held back.
 
-/// The word that leaves the console when it is a whole line.
-const WORD: &[u8] = b"kmexitconsole";
+use super::line::{Line, WORD};
+
 /// Takes one shown character back.
 const RUB_OUT: &[u8] = b"\x08 \x08";
 
@@ -39,14 +41,6 @@ pub(crate) struct Filter {
     line: Line,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Line {
-    /// So many bytes of [`WORD`] are typed since the start and held back (F2).
-    Held(usize),
-    /// Something else is on this line.
-    Other,
-}
-
 impl Filter {
     pub(crate) fn new(escape: u8) -> Self {
         Self {
@@ -63,7 +57,7 @@ impl Filter {
 
     /// The instance has begun a new line since the last byte was typed.
     pub(crate) fn new_line(&mut self) {
-        if self.line == Line::Other {
+        if !matches!(self.line, Line::Held(_)) {
             self.line = Line::Held(0);
         }
     }
@@ -139,16 +133,21 @@ impl Filter {
                 _ => {}
             }
         }
+        if matches!(&self.line, Line::Sent(sent) if sent == WORD)
+            && matches!(byte, b'\r' | b'\n')
+            && !alternate
+        {
+            actions.send(&[0x7f; WORD.len()]);
+            actions.0.push(Action::Leave);
+            return true;
+        }
         self.give_up_held(actions);
         actions.send(&[byte]);
-        self.line = match byte {
-            // Behind the alternate screen there is a prompt.
-            _ if alternate => Line::Held(0),
-            b'\r' | b'\n' | 0x03 | 0x04 | 0x15 => Line::Held(0),
-            // Nothing to take back at the start of a line.
-            0x08 | 0x7f if self.line == Line::Held(0) => Line::Held(0),
-            _ => Line::Other,
-        };
+        // Behind the alternate screen there is a prompt.
+        let line = std::mem::replace(&mut self.line, Line::Held(0));
+        if !alternate {
+            self.line = line.with(byte);
+        }
         false
     }
 
@@ -157,7 +156,7 @@ impl Filter {
         if let Line::Held(held @ 1..) = self.line {
             actions.echo(&RUB_OUT.repeat(held));
             actions.send(&WORD[..held]);
-            self.line = Line::Other;
+            self.line = Line::Sent(WORD[..held].to_vec());
         }
     }
 }
@@ -298,6 +297,29 @@ mod tests {
         let outcome = typed(b"\x7fkmexitconsole\r");
         assert!(outcome.left);
         assert_eq!(outcome.sent, b"\x7f");
+    }
+
+    #[test]
+    fn a_line_that_was_emptied_is_a_new_one() {
+        for before in ["ls\x7f\x08", "ls \x17", "kmod -a\x15", "a b\x17\x17"] {
+            let outcome = typed(format!("{before}kmexitconsole\r").as_bytes());
+            assert!(outcome.left, "{before:?}");
+            assert_eq!(outcome.sent, before.as_bytes());
+        }
+        for before in ["ls\x7f", "a-b\x17", "\x1b[A\x7f\x7f\x7f", "ü\x7f"] {
+            let outcome = typed(format!("{before}kmexitconsole\r").as_bytes());
+            assert!(!outcome.left, "{before:?}");
+        }
+    }
+
+    #[test]
+    fn a_corrected_word_leaves_and_is_rubbed_out() {
+        let line = "kmexitconsolx\x7fe";
+        let outcome = typed(format!("{line}\rkmlist\r").as_bytes());
+        assert!(outcome.left);
+        assert_eq!(outcome.rest, b"kmlist\r");
+        let rubbed_out = "\x7f".repeat(WORD.len());
+        assert_eq!(outcome.sent, format!("{line}{rubbed_out}").as_bytes());
     }
 
     #[test]

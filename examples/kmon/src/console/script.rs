@@ -7,10 +7,11 @@ use kmon_protocol::link::CommandSender;
 
 use super::session::greeting;
 use crate::commands::Front;
+use crate::front::script::{Told, say};
 use crate::instance::outbox::Order;
 use crate::interrupt::Interrupt;
 use crate::monitor::Instance;
-use crate::terminal;
+use crate::{terminal, text};
 
 /// No output for so long, and the line has said what it has to say.
 const QUIET: Duration = Duration::from_millis(150);
@@ -39,29 +40,56 @@ fn feed(
     interrupt: &Interrupt,
 ) -> anyhow::Result<()> {
     terminal::write_stdout((greeting(instance.number) + "\n").as_bytes())?;
-    let mut shown_line_end = wait_idle(instance, settle, interrupt)?;
-    while let Some(mut line) = front.next_line() {
+    let mut in_time = settled(instance, None, settle, interrupt)?;
+    while let Some(line) = front.next_line() {
+        let line = line?;
         if line.trim() == "kmexitconsole" {
             break;
         }
-        line.push('\r');
         let max = CommandSender::MAX_BODY;
-        if !instance.outbox.put_input(line.as_bytes(), max, settle) {
+        let typed = format!("{line}\r");
+        if !instance.outbox.put_input(typed.as_bytes(), max, settle) {
             bail!(
                 "instance {} does not take input; the line was not sent",
                 instance.number
             );
         }
-        shown_line_end = wait_idle(instance, settle, interrupt)?;
+        in_time &= settled(instance, Some(&line), settle, interrupt)?;
     }
-    if !shown_line_end {
+    if !instance.shared.lock().log.last_line().is_empty() {
         terminal::write_stdout(b"\n")?;
+    }
+    if !in_time {
+        bail!(Told);
     }
     Ok(())
 }
 
-/// Shows output until the instance waits for input again, or until `settle`
-/// has passed; whether what was shown ends a line.
+/// Shows output until the instance waits for input again; if it does not in
+/// time, that is told, and false.
+fn settled(
+    instance: &Instance,
+    line: Option<&str>,
+    settle: Duration,
+    interrupt: &Interrupt,
+) -> anyhow::Result<bool> {
+    if wait_idle(instance, settle, interrupt)? {
+        return Ok(true);
+    }
+    let what = match line {
+        Some(line) => format!("`{}` has not ended", text::brief(line)),
+        None => "its shell does not wait for a command".into(),
+    };
+    say(&format!(
+        "kmconsole: instance {}: {what} after {} s; --settle SECONDS waits longer",
+        instance.number,
+        settle.as_secs_f64()
+    ));
+    Ok(false)
+}
+
+/// Shows output until the instance waits for input again; false if it did not
+/// before `settle` had passed.
 fn wait_idle(instance: &Instance, settle: Duration, interrupt: &Interrupt) -> anyhow::Result<bool> {
     let deadline = Instant::now() + settle;
     let mut quiet_since = Instant::now();
@@ -75,8 +103,11 @@ fn wait_idle(instance: &Instance, settle: Duration, interrupt: &Interrupt) -> an
         }
         instance.require_running()?;
         let answer = asked.and_then(|stream| answer_to(instance, stream));
-        if answer == Some(true) || Instant::now() > deadline || interrupt.is_set() {
-            return Ok(instance.shared.lock().log.last_line().is_empty());
+        if answer == Some(true) || interrupt.is_set() {
+            return Ok(true);
+        }
+        if Instant::now() > deadline {
+            return Ok(false);
         }
         if answer == Some(false) {
             asked = None;

@@ -1,5 +1,6 @@
 //! The first two processes of an instance; see the picture in the parent module.
 
+use std::env;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -72,7 +73,7 @@ fn outer(args: &InitArgs) -> anyhow::Result<i32> {
     let region = take_stdin()?;
     let (granted, refused) = namespaces::unshare();
     refused.iter().for_each(complain);
-    let mut inner = Command::new(std::env::current_exe().context("own program")?);
+    let mut inner = Command::new(env::current_exe().context("own program")?);
     inner
         .arg("instance-init")
         .args(["--parent", "0"])
@@ -123,7 +124,7 @@ fn inner(args: &InitArgs, region: i32) -> anyhow::Result<i32> {
 }
 
 fn start_guestd(args: &InitArgs, region: i32) -> anyhow::Result<Child> {
-    let inherited = |name: &str, default: &str| std::env::var(name).unwrap_or(default.into());
+    let inherited = |name: &str, default: &str| env::var(name).unwrap_or(default.into());
     let home = inherited("HOME", "/root");
     let mut guestd = Command::new(&args.guestd);
     guestd
@@ -137,9 +138,10 @@ fn start_guestd(args: &InitArgs, region: i32) -> anyhow::Result<Child> {
     if let Some(shell) = &args.shell {
         guestd.arg("--shell").arg(shell);
     }
-    if std::path::Path::new(&home).is_dir() {
-        guestd.current_dir(&home);
-    }
+    // Root of a user namespace often has no right to its home.
+    env::set_current_dir(&home)
+        .or_else(|_| env::set_current_dir("/"))
+        .context("cannot enter /")?;
     let path = args.guestd.display();
     guestd.spawn().with_context(|| format!("cannot run {path}"))
 }

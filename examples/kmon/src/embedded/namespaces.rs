@@ -14,7 +14,7 @@ use nix::libc;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{self, CloneFlags};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
-use nix::unistd::{getegid, geteuid, sethostname};
+use nix::unistd::{Group, getegid, geteuid, sethostname};
 
 /// One kind of namespace, by what it gives the instance for its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -119,6 +119,7 @@ pub(super) fn furnish(granted: &[Own], hostname: &str) -> Vec<Refused> {
     }
     if has(Own::Mounts) {
         note("mounts", make_mounts_private());
+        note("terminals", mount_terminals());
         if has(Own::Processes) {
             note("/proc", mount_proc());
         }
@@ -137,6 +138,23 @@ fn make_mounts_private() -> nix::Result<()> {
 fn mount_proc() -> nix::Result<()> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(Some("proc"), "/proc", Some("proc"), flags, None::<&str>)
+}
+
+/// Terminals of its own: `/dev/ptmx` finds the `pts/ptmx` beside it.
+fn mount_terminals() -> nix::Result<()> {
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
+    let attempt = |options: &str| {
+        let kind = Some("devpts");
+        mount(kind, "/dev/pts", kind, flags, Some(options))
+    };
+    let options = "newinstance,ptmxmode=0666,mode=0620";
+    // A user namespace has no right to a group that is not in it.
+    match Group::from_name("tty") {
+        Ok(Some(tty)) => {
+            attempt(&format!("{options},gid={}", tty.gid)).or_else(|_| attempt(options))
+        }
+        _ => attempt(options),
+    }
 }
 
 nix::ioctl_read_bad!(interface_flags, libc::SIOCGIFFLAGS, libc::ifreq);

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use super::editor::{Edited, Editor};
 use crate::commands::{Front, Next, Session};
 use crate::terminal::{self, Terminal};
+use crate::text;
 
 /// Takes commands until the person quits.
 pub(crate) fn run(
@@ -32,7 +33,11 @@ pub(crate) fn run(
             Ok(Next::GoOn) => {}
             Err(error) => {
                 // A terminal that is gone shows nothing.
-                let _ = writeln!(std::io::stderr(), "{error:#}");
+                let _ = writeln!(
+                    std::io::stderr(),
+                    "{}",
+                    text::escaped(&format!("{error:#}"))
+                );
             }
         }
     }

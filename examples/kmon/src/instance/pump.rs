@@ -22,8 +22,9 @@ use crate::notices::Notices;
 
 /// How long a turn waits for the instance to say something.
 const TURN: Duration = Duration::from_millis(50);
-/// A heartbeat that stands still for longer makes an instance stalled.
-const STALE: Duration = Duration::from_secs(1);
+/// A heartbeat that stands still for longer makes an instance stalled; a busy
+/// machine may leave a healthy one without a processor for over a second.
+const STALE: Duration = Duration::from_secs(3);
 /// How long an instance waits for a terminal that makes no progress.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes a front end may be behind before the instance waits for it.
@@ -48,6 +49,30 @@ pub(super) struct Watch {
     /// The backlog when the front end was last seen to move, and when.
     backlog: Option<(u64, Instant)>,
     goodbye: bool,
+    shells: ShellEnds,
+}
+
+/// How the console's shells ended: one that always ends at once is no shell.
+#[derive(Default)]
+struct ShellEnds {
+    in_a_row: u32,
+    last: Option<Instant>,
+    told: bool,
+}
+
+impl ShellEnds {
+    /// Short lives in a row that are no accident.
+    const TOO_MANY: u32 = 3;
+    /// A life this short, with the daemon's pause before the next, is one.
+    const SHORT: Duration = Duration::from_secs(3);
+
+    /// A shell has ended; true the first time there were too many short lives.
+    fn note(&mut self) -> bool {
+        let short = self.last.is_none_or(|last| last.elapsed() < Self::SHORT);
+        self.in_a_row = if short { self.in_a_row + 1 } else { 1 };
+        self.last = Some(Instant::now());
+        self.in_a_row >= Self::TOO_MANY && !std::mem::replace(&mut self.told, true)
+    }
 }
 
 impl Default for Watch {
@@ -57,6 +82,7 @@ impl Default for Watch {
             beat_changed: Instant::now(),
             backlog: None,
             goodbye: false,
+            shells: ShellEnds::default(),
         }
     }
 }
@@ -84,12 +110,24 @@ impl Pump<'_> {
     fn receive(&mut self, timeout: Duration) -> Result<usize, LinkError> {
         let (shared, watch) = (&self.shared, &mut self.watch);
         let patient = watch.backlog.is_none();
+        let mut hopeless = None;
         let handled = self.receiver.receive(timeout, |event| {
             watch.goodbye |= matches!(event, Event::Goodbye);
+            if let Event::ShellRestarted { status } = event
+                && watch.shells.note()
+            {
+                hopeless = Some(status);
+            }
             take_event(&mut shared.lock(), event, patient);
         })?;
         if handled > 0 {
             self.shared.announce();
+        }
+        if let Some(status) = hopeless {
+            let n = self.number;
+            self.notices.say(format!(
+                "instance {n}'s shell ends at once (status {status}); shell in kmon.toml names another"
+            ));
         }
         Ok(handled)
     }

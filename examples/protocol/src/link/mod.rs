@@ -26,7 +26,7 @@ pub use monitor::{CommandSender, EventReceiver, MonitorLink};
 use crate::settings::Settings;
 use crate::stats::Stats;
 
-/// Version of the messages, said in [`Event::Hello`].
+/// Version of the messages, said in [`crate::Event::Hello`].
 pub const VERSION: u16 = 1;
 
 const COMMAND_RING: usize = 64 << 10;
@@ -41,6 +41,7 @@ const GEOMETRY: Geometry = Geometry {
 const EVENT_BODY: usize = 16 << 10;
 /// Longest body of a command that carries bytes.
 const COMMAND_BODY: usize = 4 << 10;
+
 /// How two ends wait for each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waiting {

@@ -1,0 +1,46 @@
+//! What is on the line that an operator types, as far as that can be told.
+
+/// The word that leaves the console when it is a whole line.
+pub(super) const WORD: &[u8] = b"kmexitconsole";
+
+/// What an operator has typed on the line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    /// So many bytes of [`WORD`] are typed since the start and held back (F2).
+    Held(usize),
+    /// This is on the line, as far as plain characters tell.
+    Sent(Vec<u8>),
+    /// Who knows what is on the line.
+    Unknown,
+}
+
+impl Line {
+    /// A line longer than this is not followed.
+    const MAX: usize = 128;
+
+    /// The line with `byte` typed behind what was sent of it.
+    pub(super) fn with(self, byte: u8) -> Self {
+        let mut sent = match self {
+            _ if matches!(byte, b'\r' | b'\n' | 0x03 | 0x04 | 0x15) => return Self::Held(0),
+            Self::Unknown => return Self::Unknown,
+            Self::Held(held) => WORD[..held].to_vec(),
+            Self::Sent(sent) => sent,
+        };
+        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b' ';
+        match byte {
+            b' '..=b'~' if sent.len() < Self::MAX => sent.push(byte),
+            0x08 | 0x7f => drop(sent.pop()),
+            // What else ends a word is one way or the other to each program.
+            0x17 if sent.iter().all(plain) => {
+                let words = sent.trim_ascii_end();
+                let kept = words.iter().rposition(|byte| *byte == b' ');
+                sent.truncate(kept.map_or(0, |space| space + 1));
+            }
+            _ => return Self::Unknown,
+        }
+        if sent.is_empty() {
+            return Self::Held(0);
+        }
+        Self::Sent(sent)
+    }
+}
