@@ -16,7 +16,7 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "PATH")]
     pub(crate) guestd: Option<PathBuf>,
     /// How many instances to start [default: those of the configuration, or 2]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=254))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=127))]
     pub(crate) instances: Option<u8>,
     /// The configuration [default: kmon.toml, if it is there]
     #[arg(long, value_name = "FILE")]

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
+use kmon_protocol::LAST_PARTITION;
 use nix::unistd::{AccessFlags, access};
 use serde::Deserialize;
 
@@ -173,8 +174,8 @@ impl Config {
 
     fn parse(name: &str, text: &str) -> anyhow::Result<Self> {
         let config: Self = toml::from_str(text).map_err(|error| explain(name, text, &error))?;
-        if config.instances.len() > usize::from(u8::MAX - 1) {
-            bail!("{name}: too many instances; expected at most 254");
+        if config.instances.len() > usize::from(LAST_PARTITION - 1) {
+            bail!("{name}: too many instances; expected at most 127");
         }
         let mut names = HashSet::new();
         let mut given = config.instances.iter().filter_map(|one| one.name.as_ref());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail};
-use kmon_protocol::Settings;
+use kmon_protocol::{LAST_PARTITION, Settings};
 
 use crate::instance::life::{Life, Plan};
 use crate::instance::outbox::{Order, Outbox};
@@ -151,9 +151,10 @@ impl Monitor {
         let last = self.instances.keys().next_back();
         let number = match last {
             None => FIRST,
-            Some(last) => last.checked_add(1).ok_or_else(|| {
-                anyhow!("no partition number is left; kmload N starts a halted instance again")
-            })?,
+            Some(&last) if last < LAST_PARTITION => last + 1,
+            Some(_) => {
+                bail!("no partition number is left; kmload N starts a halted instance again")
+            }
         };
         let name = name.unwrap_or_else(|| format!("part{number}"));
         self.require_free(&name, number)?;

@@ -26,3 +26,6 @@ pub use stats::Stats;
 
 /// Partition number of the monitor; instances count from 2.
 pub const MONITOR: u8 = 1;
+
+/// The highest partition number: a region has a slot for each.
+pub const LAST_PARTITION: u8 = 128;

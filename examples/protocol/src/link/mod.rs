@@ -23,6 +23,7 @@ use shmem_registry::{Geometry, Kind, Request, Segment};
 pub use daemon::{CommandReceiver, DaemonLink, EventSender, StatsWriter};
 pub use monitor::{CommandSender, EventReceiver, MonitorLink};
 
+use crate::LAST_PARTITION;
 use crate::settings::Settings;
 use crate::stats::Stats;
 
@@ -33,7 +34,7 @@ const COMMAND_RING: usize = 64 << 10;
 const RESULT_RING: usize = 1 << 20;
 const GEOMETRY: Geometry = Geometry {
     segments: 16,
-    partitions: 64,
+    partitions: LAST_PARTITION as usize,
     block: 128,
 };
 
@@ -98,4 +99,54 @@ impl<'m> Segments<'m> {
 
 fn ring<'m>(segment: &Segment<'m>) -> Result<Ring<'m>, LinkError> {
     Ring::attach(segment.window()).map_err(|e| LinkError::new(segment.name().as_str(), e))
+}
+
+#[cfg(test)]
+mod tests {
+    use shmem_core::mem::Heap;
+
+    use super::*;
+    use crate::message::{Command, Event};
+
+    #[test]
+    fn every_partition_number_gets_a_region_and_both_ends_of_it() {
+        for partition in [2, LAST_PARTITION] {
+            let heap = Heap::new(MonitorLink::REGION_LEN);
+            let settings = Settings {
+                partition,
+                period_ms: 1000,
+                name: "an instance".into(),
+            };
+            let monitor = MonitorLink::create(heap.window(), &settings, Waiting::Futex).unwrap();
+            let daemon = DaemonLink::attach(heap.window(), Waiting::Futex).unwrap();
+            assert_eq!(daemon.settings(), &settings);
+            let (mut commands, mut events) = monitor.split();
+            let (mut out, mut orders, mut stats) = daemon.split();
+
+            assert_eq!(commands.send(&Command::Input(b"ls\r")), Ok(true));
+            let mut seen = Vec::new();
+            let taken = orders.receive(std::time::Duration::ZERO, |command| {
+                if let Command::Input(bytes) = command {
+                    seen.extend_from_slice(bytes);
+                }
+            });
+            assert_eq!((taken, &seen[..]), (Ok(1), &b"ls\r"[..]));
+            assert_eq!(out.send(&Event::Goodbye), Ok(true));
+            assert_eq!(events.receive(std::time::Duration::ZERO, |_| {}), Ok(1));
+            assert!(events.stats().is_none());
+            stats.publish(&Stats::default());
+            assert_eq!(events.stats(), Some(Stats::default()));
+        }
+    }
+
+    #[test]
+    fn memory_that_is_no_region_is_one_line() {
+        let heap = Heap::new(4096);
+        let error = DaemonLink::attach(heap.window(), Waiting::Poll)
+            .err()
+            .unwrap();
+        let text = error.to_string();
+        assert!(text.starts_with("region: not a region"), "{text}");
+        assert!(!text.contains('\n'));
+    }
 }
