@@ -85,7 +85,7 @@ pub(super) const GROUPS: &[Group] = &[
     Group {
         name: "apps",
         about: "the real monitor and the real guest daemon, through a terminal",
-        packages: &["procps", "tmux", "vim-tiny"],
+        packages: &["procps", "vim-tiny"],
         tools: &[],
         limit: minutes(10),
         steps: apps,

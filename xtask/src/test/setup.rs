@@ -13,7 +13,6 @@ use crate::process::to_stderr;
 pub(super) const REASONS: &[(&str, &str)] = &[
     ("g++", "compiles libFuzzer's runtime"),
     ("procps", "ps and top run inside instances"),
-    ("tmux", "the terminal that KMON is driven through"),
     ("vim-tiny", "a full-screen editor runs inside instances"),
 ];
 
@@ -169,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_removed_package_is_not_installed() {
-        let listing = "installed procps\nconfig-files tmux\nnot-installed vim-tiny\n";
+        let listing = "installed procps\nconfig-files top\nnot-installed vim-tiny\n";
         assert_eq!(parse_installed(listing), ["procps"]);
     }
 
