@@ -36,7 +36,7 @@ pub struct RegionHeader {
 /// The control block in front of a ring's data: a line for each writer.
 #[repr(C)]
 pub struct RingControl {
-    /// Position behind a published record, not more than a line before the last one.
+    /// Position behind the last published record; lags while one is published.
     pub tail: u32,
     /// Number of the partition that produces; 0 is nobody.
     pub producer: u32,

@@ -11,6 +11,9 @@ use crate::primitive::Ordering::{Acquire, Relaxed, Release};
 use crate::wait::Wait;
 
 /// The end that pops. Dropping it gives the claim back.
+///
+/// Aligned so that the two ends of a ring in one program do not share a line.
+#[repr(align(128))]
 pub struct Consumer<'m> {
     ring: Ring<'m>,
     /// Our position: the first record not released. The copy in memory is write-only.

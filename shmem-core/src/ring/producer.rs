@@ -6,7 +6,7 @@ use super::header::{self, stride, Header};
 use super::{unclaim, ClaimError, PushError, Ring};
 use crate::doorbell::{Doorbell, Ringer, Sleeper};
 use crate::error::Corrupt;
-use crate::layout::{RingControl, LINE, RECORD_HEADER};
+use crate::layout::{RingControl, RECORD_HEADER};
 use crate::mem::Window;
 use crate::primitive::Ordering::{Acquire, Relaxed, Release};
 use crate::wait::Wait;
@@ -15,6 +15,9 @@ use crate::wait::Wait;
 const AHEAD: u32 = 1024;
 
 /// The end that pushes. Dropping it gives the claim back.
+///
+/// Aligned so that the two ends of a ring in one program do not share a line.
+#[repr(align(128))]
 pub struct Producer<'m> {
     ring: Ring<'m>,
     /// Our position: behind the last record we published. The copy in memory
@@ -241,15 +244,10 @@ impl<'m> Producer<'m> {
 
     #[inline(always)]
     fn advance(&mut self, end: u32) {
-        let begun = (self.tail ^ end) & !(LINE as u32 - 1);
         self.tail = end;
-        if begun != 0 {
-            // For recovery and inspection, which walk on from here, so once a
-            // line is enough; a store more in each push is what makes the
-            // producer the slower side. Pairs with the load in `resume`: the
-            // header at `end` is zero.
-            self.ring.tail().store(end, Release); // loom: loom_ring
-        }
+        // For recovery and inspection, which walk on from here. Pairs with the
+        // load in `resume`: the header at `end` is zero.
+        self.ring.tail().store(end, Release); // loom: loom_ring
         self.ring.data.prefetch_write(end.wrapping_add(AHEAD));
     }
 }
