@@ -8,7 +8,9 @@
 
 pub mod harness;
 pub mod line;
+pub mod locks;
 pub mod ours;
+pub mod pthread;
 pub mod race;
 pub mod ringbuf;
 pub mod rtrb;

@@ -4,9 +4,10 @@ use std::hint::spin_loop;
 use std::time::Duration;
 
 use bytemuck::{AnyBitPattern, NoUninit};
+use shmem_core::Life;
 use shmem_core::Mapping;
 use shmem_core::ring::{
-    Consumer, PopError, Producer, PushError, Ring, TypedConsumer, TypedProducer,
+    Consumer, PopError, Producer, PushError, Ring, TypedConsumer, TypedProducer, Unread,
 };
 
 use crate::race::race;
@@ -24,8 +25,12 @@ impl Memory {
     /// Both ends of the ring.
     pub fn ends(&self) -> (Producer<'_>, Consumer<'_>) {
         let ring = Ring::attach(self.0.window()).expect("a segment of that length");
-        let producer = ring.producer(1).expect("nobody else has it");
-        (producer, ring.consumer(2).expect("nobody else has it"))
+        let producer = ring.producer(Life::first(1)).expect("nobody else has it");
+        (
+            producer,
+            ring.consumer(Life::first(2), Unread::Keep)
+                .expect("nobody else has it"),
+        )
     }
 }
 

@@ -32,8 +32,13 @@ use memoffset::offset_of;
 
 /// Wakes a peer: a futex, an eventfd, a hypercall, an interrupt.
 pub trait Doorbell {
-    /// Wakes whoever sleeps on `rings`. Spurious calls are harmless.
-    fn ring(&mut self, rings: &AtomicU32);
+    /// Wakes one who sleeps on `rings`. Spurious calls are harmless.
+    fn ring(&self, rings: &AtomicU32);
+
+    /// Wakes all who sleep on `rings`: for locks, on which several may wait.
+    fn ring_all(&self, rings: &AtomicU32) {
+        self.ring(rings);
+    }
 }
 
 /// No doorbell: the peer polls.
@@ -41,7 +46,7 @@ pub trait Doorbell {
 pub struct Silent;
 
 impl Doorbell for Silent {
-    fn ring(&mut self, _: &AtomicU32) {}
+    fn ring(&self, _: &AtomicU32) {}
 }
 
 fn words<'m>(line: &Window<'m>) -> (Word<'m>, Word<'m>) {
@@ -79,7 +84,7 @@ impl<'m> Ringer<'m> {
     /// Rings `doorbell` if the sleeper is armed, after work was published (D3).
     /// Returns whether it was.
     #[inline]
-    pub fn ring<D: Doorbell>(&mut self, doorbell: &mut D) -> bool {
+    pub fn ring<D: Doorbell>(&mut self, doorbell: &D) -> bool {
         // Pairs with the fence in `Sleeper::arm`: the work published before it
         // and `armed` loaded behind it must not pass each other.
         fence(SeqCst); // loom: loom_wait

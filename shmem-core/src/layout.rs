@@ -5,7 +5,7 @@
 //! All words are little-endian; all offsets are bytes.
 
 /// Version of the layout; a partition that does not know it must not attach.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Words of different writers are this far apart: two 64-byte lines, because
 /// processors fetch lines in pairs, and one line of those with 128.
@@ -33,21 +33,29 @@ pub struct RegionHeader {
     pub reserved: [u32; 26],
 }
 
-/// The control block in front of a ring's data: a line for each writer.
+/// The control block in front of a ring's data: a line for each end.
+///
+/// An end's epoch lies in the other end's line, which looks at it with every record.
 #[repr(C)]
 pub struct RingControl {
     /// Position behind the last published record; lags while one is published.
     pub tail: u32,
-    /// Number of the partition that produces; 0 is nobody.
+    /// The life that produces, or that did if bit 31 is set; 0 is nobody yet.
     pub producer: u32,
+    /// Counts the lives that consumed, 1 to 65535; stored by the consumer when it claims its end.
+    pub consumer_epoch: u32,
     /// Zero.
-    pub producer_reserved: [u32; 30],
+    pub producer_reserved: [u32; 29],
     /// Position of the first record not released.
     pub head: u32,
-    /// Number of the partition that consumes; 0 is nobody.
+    /// The life that consumes, or that did if bit 31 is set; 0 is nobody yet.
     pub consumer: u32,
+    /// Counts the lives that produced, 1 to 65535; stored by the producer when it claims its end.
+    pub producer_epoch: u32,
+    /// Counts the records that consumers discarded because they were for another life.
+    pub discarded: u32,
     /// Zero.
-    pub consumer_reserved: [u32; 30],
+    pub consumer_reserved: [u32; 28],
     /// Rung by the producer: there is a record.
     pub records: Bell,
     /// Rung by the consumer: there is space.

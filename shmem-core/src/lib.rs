@@ -14,6 +14,7 @@
 //! | [`snapshot`] | one writer's latest value, for any number of readers       |
 //! | [`doorbell`] | "look again", rung only for a peer that sleeps             |
 //! | [`wait`]     | how a partition waits for its peer                         |
+//! | [`life`]     | who is who, and in which life                              |
 //! | [`mem`]      | bounds-checked windows on shared memory                    |
 //! | [`layout`]   | offsets and constants                                      |
 //! | [`primitive`]| the switch between the machine's memory and loom's         |
@@ -25,20 +26,22 @@
 //!
 //! None is on by default, and the crate is `no_std` without allocation.
 //! `alloc`: the heap stand-in. `std`: [`std::io`] adaptors. `linux`: mappings.
+//! `crash`: death at a chosen store, for tests of recovery.
 //!
 //! # Examples
 //!
 //! ```
 //! # #[cfg(feature = "linux")] {
 //! use shmem_core::region::{Mapping, Region};
-//! use shmem_core::ring::Ring;
+//! use shmem_core::Life;
+//! use shmem_core::ring::{Ring, Unread};
 //!
 //! let memory = Mapping::memfd("demo", 64 * 1024)?;
 //! let region = Region::format(memory.window(), 0)?;
 //! let window = region.body().sub(0, Ring::segment_len(4096))?;
 //!
-//! let mut producer = Ring::attach(window)?.producer(1)?;
-//! let mut consumer = Ring::attach(window)?.consumer(2)?;
+//! let mut producer = Ring::attach(window)?.producer(Life::first(1))?;
+//! let mut consumer = Ring::attach(window)?.consumer(Life::first(2), Unread::Keep)?;
 //! producer.push(b"uname -a")?;
 //!
 //! let mut record = [0; 64];
@@ -55,11 +58,16 @@ extern crate alloc;
 #[cfg(any(feature = "std", loom))]
 extern crate std;
 
+#[cfg(all(feature = "crash", not(loom)))]
+pub mod crash;
+
 pub mod primitive;
 
 pub mod mem;
 
 pub mod layout;
+
+pub mod life;
 
 pub mod wait;
 
@@ -71,6 +79,7 @@ pub mod snapshot;
 mod error;
 
 pub use error::Corrupt;
+pub use life::Life;
 pub use mem::Window;
 #[cfg(all(feature = "linux", target_os = "linux", not(loom)))]
 pub use region::Mapping;

@@ -31,8 +31,9 @@ pub trait Wait {
     fn sleep(&mut self, rings: &AtomicU32, seen: u32);
 }
 
-/// The longest sleep between two checks.
-pub const RECHECK: Duration = Duration::from_millis(100);
+/// The longest sleep between two checks: what a lost wake-up costs, and how soon a
+/// waiter asks again whether the partition it waits for lives.
+pub const RECHECK: Duration = Duration::from_millis(20);
 
 /// Waits on the processor: for bootloaders, and for peers on cores of their own.
 ///

@@ -8,7 +8,8 @@
 use loom::thread;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
-use shmem_core::ring::{Consumer, PopError, Producer, PushError, Ring};
+use shmem_core::ring::{Consumer, PopError, Producer, PushError, Ring, Unread};
+use shmem_core::Life;
 
 /// 64 bytes of data: three records of 16 and the free header.
 fn ring() -> Ring<'static> {
@@ -36,8 +37,8 @@ fn pop(consumer: &mut Consumer<'_>) -> Vec<u8> {
 fn a_record_is_whole_when_it_is_seen() {
     loom::model(|| {
         let ring = ring();
-        let mut producer = ring.producer(1).unwrap();
-        let mut consumer = ring.consumer(2).unwrap();
+        let mut producer = ring.producer(Life::first(1)).unwrap();
+        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
         let peer = thread::spawn(move || {
             push(&mut producer, &[1; 8]);
             push(&mut producer, &[2; 8]);
@@ -53,8 +54,8 @@ fn a_record_is_whole_when_it_is_seen() {
 fn a_record_is_read_before_its_place_is_used_again() {
     loom::model(|| {
         let ring = ring();
-        let mut producer = ring.producer(1).unwrap();
-        let mut consumer = ring.consumer(2).unwrap();
+        let mut producer = ring.producer(Life::first(1)).unwrap();
+        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
         for n in 0..3 {
             producer.push(&[n; 8]).unwrap();
         }
@@ -74,8 +75,8 @@ fn a_record_is_read_before_its_place_is_used_again() {
 fn old_payload_is_never_taken_for_a_header() {
     loom::model(|| {
         let ring = ring();
-        let mut producer = ring.producer(1).unwrap();
-        let mut consumer = ring.consumer(2).unwrap();
+        let mut producer = ring.producer(Life::first(1)).unwrap();
+        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
         // At offset 16, payload that reads as the header of a 1-byte record.
         producer
             .push(&[0, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0])
@@ -97,8 +98,8 @@ fn old_payload_is_never_taken_for_a_header() {
 fn a_batch_is_seen_whole_or_not_at_all() {
     loom::model(|| {
         let ring = ring();
-        let mut producer = ring.producer(1).unwrap();
-        let mut consumer = ring.consumer(2).unwrap();
+        let mut producer = ring.producer(Life::first(1)).unwrap();
+        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
         let peer = thread::spawn(move || {
             let mut batch = producer.batch();
             batch.push(&[1; 8]).unwrap();
@@ -121,17 +122,17 @@ fn a_batch_is_seen_whole_or_not_at_all() {
     });
 }
 
-#[test] // Kills: Release in `unclaim`, Acquire in `check_unclaimed`.
+#[test] // Kills: Release in `give_back`, Acquire in `check`.
 fn an_end_that_is_given_back_is_let_go() {
     loom::model(|| {
         let ring = ring();
-        let mut producer = ring.producer(1).unwrap();
+        let mut producer = ring.producer(Life::first(1)).unwrap();
         let peer = thread::spawn(move || {
             // Ours until it is committed, and then not committed.
             producer.reserve(8).unwrap().write(0, &[1; 8]);
         });
         let mut producer = loop {
-            match ring.producer(3) {
+            match ring.producer(Life::first(3)) {
                 Ok(producer) => break producer,
                 Err(_) => thread::yield_now(),
             }
@@ -146,8 +147,8 @@ fn a_producer_that_resumes_finds_the_zero_header() {
     loom::model(|| {
         let window = Heap::leaked(Ring::segment_len(64)).window();
         let ring = Ring::attach(window).unwrap();
-        let mut producer = ring.producer(1).unwrap();
-        let mut consumer = ring.consumer(2).unwrap();
+        let mut producer = ring.producer(Life::first(1)).unwrap();
+        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
         let peer = thread::spawn(move || {
             // To the position 128, where an old header lies, and `tail` is stored.
             for _ in 0..8 {
@@ -159,7 +160,7 @@ fn a_producer_that_resumes_finds_the_zero_header() {
         while window.word(0).load(Relaxed) != 128 {
             thread::yield_now();
         }
-        let mut producer = ring.take_over_producer(3).unwrap();
+        let mut producer = ring.take_over_producer(Life::first(3)).unwrap();
         producer.push(&[2; 8]).unwrap();
         let header = window.word(512).load(Relaxed);
         assert_eq!(header, 8 << 2 | 1, "it went on behind an old header");
@@ -171,8 +172,8 @@ fn a_producer_that_resumes_finds_the_zero_header() {
 fn a_producer_that_resumes_waits_for_the_place_it_writes() {
     loom::model(|| {
         let ring = ring();
-        let mut producer = ring.producer(1).unwrap();
-        let mut consumer = ring.consumer(2).unwrap();
+        let mut producer = ring.producer(Life::first(1)).unwrap();
+        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
         for n in 0..3 {
             producer.push(&[n; 8]).unwrap();
         }
@@ -184,7 +185,7 @@ fn a_producer_that_resumes_waits_for_the_place_it_writes() {
         });
         // Without a look at `head` but the one in `resume`, where it succeeds.
         loop {
-            let mut producer = ring.take_over_producer(3).unwrap();
+            let mut producer = ring.take_over_producer(Life::first(3)).unwrap();
             // Behind padding, over the first two records.
             if producer.push(&[9; 16]).is_ok() {
                 break;
@@ -192,6 +193,63 @@ fn a_producer_that_resumes_waits_for_the_place_it_writes() {
             core::mem::forget(producer);
             thread::yield_now();
         }
+        peer.join().unwrap();
+    });
+}
+
+#[test] // Kills: Release in `epoch::claim`, Acquire in `resolve`.
+fn what_a_dead_producer_published_is_seen_before_its_restart() {
+    loom::model(|| {
+        let ring = ring();
+        let mut producer = ring.producer(Life::first(1)).unwrap();
+        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        let peer = thread::spawn(move || {
+            push(&mut producer, &[1; 8]);
+            core::mem::forget(producer);
+            // The next life sends nothing.
+            let next = ring.producer(Life::new(1, 2).unwrap()).unwrap();
+            core::mem::forget(next);
+        });
+        let mut seen = Vec::new();
+        loop {
+            match consumer.pop(&mut [0; 8]) {
+                Ok(_) => seen.push("record"),
+                Err(PopError::Restarted) => {
+                    seen.push("restart");
+                    break;
+                }
+                Err(PopError::Empty) => thread::yield_now(),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert_eq!(seen, ["record", "restart"]);
+        peer.join().unwrap();
+    });
+}
+
+#[test]
+fn no_command_for_a_dead_consumer_reaches_its_next_life() {
+    loom::model(|| {
+        let ring = ring();
+        let mut producer = ring.producer(Life::first(1)).unwrap();
+        core::mem::forget(ring.consumer(Life::first(2), Unread::Discard).unwrap());
+        push(&mut producer, &[1; 8]);
+        let peer = thread::spawn(move || {
+            // For whom it is, the producer knows when it has been told.
+            let mut told = false;
+            loop {
+                match producer.push(&[if told { 2 } else { 1 }; 8]) {
+                    Ok(()) if told => break,
+                    Ok(()) => {}
+                    Err(PushError::Restarted) => told = true,
+                    Err(PushError::Full) => thread::yield_now(),
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        });
+        let life = Life::new(2, 2).unwrap();
+        let mut consumer = ring.consumer(life, Unread::Discard).unwrap();
+        assert_eq!(pop(&mut consumer), [2; 8]);
         peer.join().unwrap();
     });
 }

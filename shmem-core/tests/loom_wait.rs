@@ -6,8 +6,9 @@ use loom::thread;
 use shmem_core::doorbell::Doorbell;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::AtomicU32;
-use shmem_core::ring::Ring;
+use shmem_core::ring::{Ring, Unread};
 use shmem_core::wait::{Pause, Wait};
+use shmem_core::Life;
 
 /// The kernel's sleep: it looks at the word and sleeps as one step, and there
 /// is no time-out, so a lost wake-up is a deadlock that loom reports.
@@ -34,7 +35,7 @@ impl Wait for Kernel {
 }
 
 impl Doorbell for Kernel {
-    fn ring(&mut self, _: &AtomicU32) {
+    fn ring(&self, _: &AtomicU32) {
         drop(self.0 .0.lock().unwrap());
         self.0 .1.notify_all();
     }
@@ -44,13 +45,13 @@ impl Doorbell for Kernel {
 fn a_consumer_that_falls_asleep_is_woken_by_the_record_it_missed() {
     loom::model(|| {
         let ring = Ring::attach(Heap::leaked(Ring::segment_len(64)).window()).unwrap();
-        let mut producer = ring.producer(1).unwrap();
-        let mut consumer = ring.consumer(2).unwrap();
+        let mut producer = ring.producer(Life::first(1)).unwrap();
+        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
         let kernel = Kernel::new();
-        let mut bell = kernel.clone();
+        let bell = kernel.clone();
         let peer = thread::spawn(move || {
             producer.push(b"x").unwrap();
-            producer.notify(&mut bell);
+            producer.notify(&bell);
         });
         assert!(consumer.wait(&mut kernel.clone()));
         assert_eq!(consumer.pop(&mut [0; 8]), Ok(1));
@@ -62,16 +63,16 @@ fn a_consumer_that_falls_asleep_is_woken_by_the_record_it_missed() {
 fn a_producer_that_falls_asleep_is_woken_by_the_space_it_missed() {
     loom::model(|| {
         let ring = Ring::attach(Heap::leaked(Ring::segment_len(64)).window()).unwrap();
-        let mut producer = ring.producer(1).unwrap();
-        let mut consumer = ring.consumer(2).unwrap();
+        let mut producer = ring.producer(Life::first(1)).unwrap();
+        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
         for _ in 0..3 {
             producer.push(&[0; 8]).unwrap();
         }
         let kernel = Kernel::new();
-        let mut bell = kernel.clone();
+        let bell = kernel.clone();
         let peer = thread::spawn(move || {
             consumer.pop(&mut [0; 8]).unwrap();
-            consumer.notify(&mut bell);
+            consumer.notify(&bell);
         });
         assert_eq!(producer.wait_for_space(8, &mut kernel.clone()), Ok(true));
         producer.push(&[1; 8]).unwrap();

@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::region::{AttachError, Mapping, Region};
-use shmem_core::ring::{PopError, PushError, Ring};
+use shmem_core::ring::{PopError, PushError, Ring, Unread};
+use shmem_core::Life;
 
 const LEN: usize = 64 << 10;
 
@@ -50,7 +51,7 @@ fn each_way_not_to_be_a_region_is_its_own_error() {
         error
     };
     assert_eq!(broken(0, 7), AttachError::NotARegion { magic: 7 });
-    assert_eq!(broken(4, 2), AttachError::Version { found: 2 });
+    assert_eq!(broken(4, 1), AttachError::Version { found: 1 });
     assert_eq!(broken(8, 4), AttachError::Features { unknown: 4 });
     for (low, length) in [(LEN as u32 + 8, LEN as u64 + 8), (0, 0), (1001, 1001)] {
         let mapped = LEN;
@@ -150,8 +151,14 @@ fn echo(fd: i32) {
             .sub(n * 8192, Ring::segment_len(4096))
             .unwrap()
     };
-    let mut commands = Ring::attach(segment(0)).unwrap().consumer(2).unwrap();
-    let mut results = Ring::attach(segment(1)).unwrap().producer(2).unwrap();
+    let mut commands = Ring::attach(segment(0))
+        .unwrap()
+        .consumer(Life::first(2), Unread::Keep)
+        .unwrap();
+    let mut results = Ring::attach(segment(1))
+        .unwrap()
+        .producer(Life::first(2))
+        .unwrap();
     let mut record = [0; 4096];
     loop {
         let len = match commands.pop(&mut record) {
@@ -183,8 +190,14 @@ fn two_processes_talk_over_one_memfd() {
             .sub(n * 8192, Ring::segment_len(4096))
             .unwrap()
     };
-    let mut commands = Ring::attach(segment(0)).unwrap().producer(1).unwrap();
-    let mut results = Ring::attach(segment(1)).unwrap().consumer(1).unwrap();
+    let mut commands = Ring::attach(segment(0))
+        .unwrap()
+        .producer(Life::first(1))
+        .unwrap();
+    let mut results = Ring::attach(segment(1))
+        .unwrap()
+        .consumer(Life::first(1), Unread::Keep)
+        .unwrap();
 
     // A duplicate, which is inherited; the mapping's own descriptor is not.
     let inherited = rustix::io::dup(memory.as_fd()).unwrap();

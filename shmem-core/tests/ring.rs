@@ -6,7 +6,8 @@ use std::collections::VecDeque;
 use proptest::prelude::*;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
-use shmem_core::ring::{ClaimError, Consumer, PopError, Producer, PushError, Ring};
+use shmem_core::ring::{ClaimError, Consumer, PopError, Producer, PushError, Ring, Unread};
+use shmem_core::Life;
 
 const HEAD: usize = 128;
 const DATA: usize = 512;
@@ -21,8 +22,8 @@ fn ring(heap: &Heap) -> Ring<'_> {
 
 fn ends(heap: &Heap) -> (Producer<'_>, Consumer<'_>) {
     (
-        ring(heap).producer(1).unwrap(),
-        ring(heap).consumer(2).unwrap(),
+        ring(heap).producer(Life::first(1)).unwrap(),
+        ring(heap).consumer(Life::first(2), Unread::Keep).unwrap(),
     )
 }
 
@@ -91,35 +92,34 @@ fn a_full_ring_takes_a_record_again_after_one_was_released() {
 #[test]
 fn a_second_claim_of_an_end_is_an_error_until_the_first_is_dropped() {
     let heap = heap(64);
-    let first = ring(&heap).producer(1).unwrap();
-    let second = ring(&heap).producer(3).err();
-    assert_eq!(second, Some(ClaimError::Claimed { by: 1 }));
-    assert!(ring(&heap).consumer(1).is_ok());
-    assert_eq!(
-        ring(&heap).consumer(0).err(),
-        Some(ClaimError::NotAPartition)
-    );
+    let first = ring(&heap).producer(Life::first(1)).unwrap();
+    let second = ring(&heap).producer(Life::first(3)).err();
+    let by = Life::first(1);
+    assert_eq!(second, Some(ClaimError::Claimed { by }));
+    let again = ring(&heap).producer(by).err();
+    assert_eq!(again, Some(ClaimError::Claimed { by }));
+    assert!(ring(&heap).consumer(by, Unread::Keep).is_ok());
     drop(first);
-    assert!(ring(&heap).producer(3).is_ok());
+    assert!(ring(&heap).producer(Life::first(3)).is_ok());
 }
 
 #[test]
 fn a_claim_that_fails_or_is_taken_over_leaves_the_ring_to_its_owner() {
     let heap = heap(64);
-    let first = ring(&heap).producer(1).unwrap();
-    assert_eq!(
-        ring(&heap).take_over_producer(0).err(),
-        Some(ClaimError::NotAPartition)
+    let first = ring(&heap).producer(Life::first(1)).unwrap();
+    assert!(
+        ring(&heap).producer(Life::first(3)).is_err(),
+        "the claim was erased"
     );
-    assert!(ring(&heap).producer(3).is_err(), "the claim was erased");
-    let second = ring(&heap).take_over_producer(2).unwrap();
+    let second = ring(&heap).take_over_producer(Life::first(2)).unwrap();
     drop(first); // wakes up late, and must not erase its successor's claim
-    let error = ring(&heap).producer(3).err();
-    assert_eq!(error, Some(ClaimError::Claimed { by: 2 }));
+    let error = ring(&heap).producer(Life::first(3)).err();
+    let by = Life::first(2);
+    assert_eq!(error, Some(ClaimError::Claimed { by }));
     drop(second);
     heap.window().word(0).store(4, Relaxed);
     for _ in 0..2 {
-        let error = ring(&heap).producer(1).err();
+        let error = ring(&heap).producer(Life::first(1)).err();
         assert!(matches!(error, Some(ClaimError::Corrupt(corrupt)) if corrupt.word == "tail"));
     }
 }
@@ -130,7 +130,7 @@ fn a_drain_ends_after_a_lap_and_a_stream_passes_empty_records() {
     for at in (DATA..DATA + 256).step_by(8) {
         heap.window().word(at).store(1, Relaxed); // records without bytes, for ever
     }
-    let mut consumer = ring(&heap).consumer(2).unwrap();
+    let mut consumer = ring(&heap).consumer(Life::first(2), Unread::Keep).unwrap();
     assert_eq!(consumer.drain(usize::MAX, |_| true), Ok(32));
     #[cfg(feature = "std")]
     {
@@ -163,7 +163,7 @@ fn a_new_producer_resumes_behind_what_a_dead_one_published() {
     std::mem::forget(producer);
     // Died between the header's store and the tail's.
     heap.window().word(0).store(16, Relaxed);
-    let mut producer = ring(&heap).take_over_producer(1).unwrap();
+    let mut producer = ring(&heap).take_over_producer(Life::first(1)).unwrap();
     producer.push(b"three").unwrap();
     assert_eq!(pop(&mut consumer), b"one");
     assert_eq!(pop(&mut consumer), b"two");
@@ -171,7 +171,7 @@ fn a_new_producer_resumes_behind_what_a_dead_one_published() {
     // The same, after the consumer went past the stored tail.
     std::mem::forget(producer);
     heap.window().word(0).store(32, Relaxed);
-    let mut producer = ring(&heap).take_over_producer(1).unwrap();
+    let mut producer = ring(&heap).take_over_producer(Life::first(1)).unwrap();
     producer.push(b"four").unwrap();
     assert_eq!(pop(&mut consumer), b"four");
 }
@@ -185,7 +185,9 @@ fn a_new_consumer_finds_what_the_dead_one_had_not_released() {
     pop(&mut consumer);
     assert_eq!(consumer.peek().unwrap().len(), 3);
     std::mem::forget(consumer);
-    let mut consumer = ring(&heap).take_over_consumer(2).unwrap();
+    let mut consumer = ring(&heap)
+        .take_over_consumer(Life::first(2), Unread::Keep)
+        .unwrap();
     assert_eq!(pop(&mut consumer), b"two");
 }
 
@@ -414,11 +416,11 @@ proptest! {
                 }
                 Step::RestartProducer => {
                     std::mem::forget(producer);
-                    producer = ring(&heap).take_over_producer(1).unwrap();
+                    producer = ring(&heap).take_over_producer(Life::first(1)).unwrap();
                 }
                 Step::RestartConsumer => {
                     std::mem::forget(consumer);
-                    consumer = ring(&heap).take_over_consumer(2).unwrap();
+                    consumer = ring(&heap).take_over_consumer(Life::first(2), Unread::Keep).unwrap();
                 }
             }
         }

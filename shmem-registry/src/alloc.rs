@@ -4,7 +4,7 @@
 //! to merge: a run of zeroes is free space.
 //!
 //! - **A1** A word is 0 (free) or a row's number + 1.
-//! - **A2** Only who claimed a row changes a word from 0 to that row, by
+//! - **A2** Only a row's owner changes a word from 0 to that row, by
 //!   compare-and-swap, and back, by a store.
 //!
 //! The hint in the registry's header is relaxed and unpaired: it hands nothing over.
@@ -12,14 +12,14 @@
 //! | store                 | paired load             | hands over        |
 //! |-----------------------|-------------------------|-------------------|
 //! | word in `free`        | word in `claim`         | a free block      |
-//! | word in `claim`       | fence in `allocate`     | that a row is being prepared |
+//! | fence in `claim_row`, word in `claim` | word, fence in `allocate` | that a row is owned |
 
 use memoffset::offset_of;
 
 use shmem_core::mem::Word;
 use shmem_core::primitive::{
     fence,
-    Ordering::{AcqRel, Acquire, Relaxed, Release},
+    Ordering::{Acquire, Relaxed, Release},
 };
 use shmem_core::Window;
 
@@ -80,9 +80,9 @@ impl<'m> Blocks<'m> {
             }
             start = 0;
         }
-        // Pairs with the exchange in `claim`: the rows that have what we could
-        // not get are now seen to be prepared, or what became of them.
-        fence(Acquire); // loom: none (needs a third creator that rolls back: too many threads)
+        // Pairs with the fence in `claim_row`: the rows that have what we could not
+        // get are now seen to be owned, or what became of them.
+        fence(Acquire); // loom: none (loom lets no exchange pass another)
         None
     }
 
@@ -109,30 +109,44 @@ impl<'m> Blocks<'m> {
         }
         for block in first..first + count {
             // Acquire pairs with the store in `free`: who had it has let go.
-            // Release pairs with the fence in `allocate`.
             let claimed = self
                 .word(block)
-                .compare_exchange(0, row as u32 + 1, AcqRel, Relaxed); // loom: loom_registry
+                .compare_exchange(0, row as u32 + 1, Acquire, Relaxed); // loom: loom_registry::a_block_that_was_given_back_is_let_go
             if claimed.is_err() {
-                self.free(Run {
+                let taken = Run {
                     first,
                     count: block - first,
-                });
+                };
+                self.free(row, taken);
                 return Err(Taken { block, race: true });
             }
         }
         Ok(())
     }
 
-    /// Gives a run back that its row claimed.
-    pub(crate) fn free(&self, run: Run) {
-        if (run.first as u32) < self.hint().load(Relaxed) {
-            self.hint().store(run.first as u32, Relaxed);
+    /// Gives back whatever of `run` its row has.
+    pub(crate) fn free(&self, row: usize, run: Run) {
+        let first = run.first.min(self.places.blocks);
+        let end = first + run.count.min(self.places.blocks - first);
+        for block in first..end {
+            // A2: nobody else changes it while it is the row's.
+            if self.word(block).load(Relaxed) == row as u32 + 1 {
+                // Release pairs with the exchange in `claim`: we have let go.
+                self.word(block).store(0, Release); // loom: loom_registry::a_block_that_was_given_back_is_let_go
+            }
         }
-        for block in run.first..run.first + run.count {
-            // Release pairs with the exchange in `claim`: we have let go.
-            self.word(block).store(0, Release); // loom: loom_registry
+        if (first as u32) < self.hint().load(Relaxed) {
+            self.hint().store(first as u32, Relaxed);
         }
+    }
+
+    /// Gives back all that a row has, however far its owner came.
+    pub(crate) fn reclaim(&self, row: usize) {
+        let all = Run {
+            first: 0,
+            count: self.places.blocks,
+        };
+        self.free(row, all);
     }
 
     /// Blocks that are free now.

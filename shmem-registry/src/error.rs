@@ -4,6 +4,7 @@ use core::fmt;
 
 use shmem_core::Corrupt;
 
+use crate::chain::Lost;
 use crate::id::{Kind, Name};
 
 /// A request that no registry can serve.
@@ -67,7 +68,7 @@ impl fmt::Display for FormatError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Geometry => f.write_str(
-                "a registry takes 2 to 2^20 segments, 1 to 128 partitions, and blocks of 128 bytes \
+                "a registry takes 2 to 2^16 segments, 1 to 128 partitions, and blocks of 128 bytes \
                  to 1 MiB, all but the partitions a power of two",
             ),
             Self::TooShort { len, tables } => write!(
@@ -108,17 +109,15 @@ pub enum OpenError {
         segments: usize,
     },
     /// Rows or blocks that it would take are held by a partition that is just
-    /// creating a segment: try again. One that died there holds them for good.
+    /// creating or removing a segment: try again. What one that died there holds
+    /// comes back with [`crate::Registry::reap`].
     Contended,
+    /// The caller was taken for dead, and what it was making taken back.
+    Replaced,
     /// No run of free blocks is long enough.
     OutOfSpace {
         /// Bytes asked for.
         len: usize,
-    },
-    /// The caller's partition number has no slot.
-    NoSuchPartition {
-        /// The number.
-        partition: u8,
     },
     /// A partition broke the protocol.
     Corrupt(Corrupt),
@@ -139,15 +138,53 @@ impl fmt::Display for OpenError {
                 "all {segments} rows of the registry are in use: format it with more"
             ),
             Self::Contended => f.write_str(
-                "another partition is just creating a segment and holds what is left: try again",
+                "another partition is just creating or removing a segment and holds what is left: \
+                 try again, and reap if that does not help",
             ),
+            Self::Replaced => f.write_str("the caller was taken for dead: attach anew"),
             Self::OutOfSpace { len } => {
                 write!(f, "the region has no {len} free bytes in one piece")
             }
-            Self::NoSuchPartition { partition } => {
-                write!(f, "the registry has no slot for partition {partition}")
-            }
             Self::Corrupt(corrupt) => corrupt.fmt(f),
+        }
+    }
+}
+
+impl From<Lost> for OpenError {
+    fn from(lost: Lost) -> Self {
+        match lost {
+            Lost::Contended => Self::Contended,
+            Lost::Corrupt(corrupt) => Self::Corrupt(corrupt),
+        }
+    }
+}
+
+/// Why a segment was not removed, or not all that dead partitions left taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RemoveError {
+    /// The segment was removed before.
+    Stale,
+    /// The table changed under every attempt: try again.
+    Contended,
+    /// A partition broke the protocol.
+    Corrupt(Corrupt),
+}
+
+impl fmt::Display for RemoveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stale => f.write_str("the segment was removed before: look it up again"),
+            Self::Contended => f.write_str("the table changed under every attempt: try again"),
+            Self::Corrupt(corrupt) => corrupt.fmt(f),
+        }
+    }
+}
+
+impl From<Lost> for RemoveError {
+    fn from(lost: Lost) -> Self {
+        match lost {
+            Lost::Contended => Self::Contended,
+            Lost::Corrupt(corrupt) => Self::Corrupt(corrupt),
         }
     }
 }
@@ -157,4 +194,5 @@ mod std_error {
     impl std::error::Error for super::RequestError {}
     impl std::error::Error for super::FormatError {}
     impl std::error::Error for super::OpenError {}
+    impl std::error::Error for super::RemoveError {}
 }

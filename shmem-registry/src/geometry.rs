@@ -14,7 +14,7 @@ use crate::layout::{PartitionSlot, Row, PARTITIONS};
 /// The numbers a registry is formatted with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
-    /// Segments it can hold: a power of two from 2 to 2^20.
+    /// Segments it can hold: a power of two from 2 to 2^16.
     pub segments: usize,
     /// Partitions that can attach: 1 to 128. Number 0 is nobody.
     pub partitions: usize,
@@ -39,7 +39,7 @@ const PRESENT: u32 = 1 << 31;
 impl Geometry {
     pub(crate) fn encode(self) -> Result<u32, FormatError> {
         let valid = self.segments.is_power_of_two()
-            && (2..=1 << 20).contains(&self.segments)
+            && (2..=1 << 16).contains(&self.segments)
             && (1..=128).contains(&self.partitions)
             && self.block.is_power_of_two()
             && (LINE..=1 << 20).contains(&self.block);
@@ -100,16 +100,12 @@ impl Places {
         })
     }
 
-    /// Entries of the index: twice the rows, so that a probe ends soon.
-    fn index_len(geometry: Geometry) -> usize {
+    /// Buckets of the index: twice the rows, so that most hold one or none.
+    pub(crate) fn index_len(geometry: Geometry) -> usize {
         geometry.segments * 2
     }
 
-    pub(crate) fn index_mask(&self) -> usize {
-        Self::index_len(self.geometry) - 1
-    }
-
-    /// Bits of a hash that number an index entry.
+    /// Bits of a hash that number a bucket.
     pub(crate) fn index_bits(&self) -> u32 {
         Self::index_len(self.geometry).trailing_zeros()
     }

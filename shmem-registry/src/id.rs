@@ -32,11 +32,6 @@ impl Id {
     pub(crate) fn halves(self) -> (u32, u32) {
         (self.get() as u32, (self.get() >> 32) as u32)
     }
-
-    /// Spreads identifiers that count up over the index.
-    pub(crate) fn hash(self) -> u64 {
-        self.get().wrapping_mul(0x9e37_79b9_7f4a_7c15)
-    }
 }
 
 impl fmt::Display for Id {
@@ -112,6 +107,16 @@ impl Kind {
     pub const RING: Self = Self(1);
     /// [`shmem_core::snapshot`].
     pub const SNAPSHOT: Self = Self(2);
+    /// [`shmem_sync::Mutex`].
+    pub const MUTEX: Self = Self(3);
+    /// [`shmem_sync::BakeryMutex`].
+    pub const BAKERY: Self = Self(4);
+    /// [`shmem_sync::Semaphore`].
+    pub const SEMAPHORE: Self = Self(5);
+    /// [`shmem_sync::RwLock`].
+    pub const RWLOCK: Self = Self(6);
+    /// [`shmem_sync::Barrier`].
+    pub const BARRIER: Self = Self(7);
     /// The first number that applications may give meaning to.
     pub const APPLICATION: Self = Self(0x1_0000);
 }
@@ -122,6 +127,11 @@ impl fmt::Display for Kind {
             Self::RAW => f.write_str("raw"),
             Self::RING => f.write_str("ring"),
             Self::SNAPSHOT => f.write_str("snapshot"),
+            Self::MUTEX => f.write_str("mutex"),
+            Self::BAKERY => f.write_str("bakery mutex"),
+            Self::SEMAPHORE => f.write_str("semaphore"),
+            Self::RWLOCK => f.write_str("reader-writer lock"),
+            Self::BARRIER => f.write_str("barrier"),
             Self(other) => write!(f, "kind {other:#x}"),
         }
     }

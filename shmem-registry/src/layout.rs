@@ -15,28 +15,38 @@ pub struct RegistryHeader {
     pub geometry: u32,
     /// A block below which probably none is free; where a search starts.
     pub hint: u32,
+    /// A row behind the last one taken; where a search for a free one starts.
+    pub row_hint: u32,
     /// Zero.
-    pub reserved: [u32; 30],
+    pub reserved: [u32; 29],
 }
 
 /// One partition's slot; only that partition writes it.
 #[repr(C)]
 pub struct PartitionSlot {
-    /// 0 never attached, 1 attached, 2 left.
-    pub state: u32,
-    /// Counts the lives of the partition.
-    pub incarnation: u32,
+    /// 0 never attached; else its life, with bit 31 set if it left.
+    pub life: u32,
     /// Moves while the partition lives.
     pub heartbeat: u32,
+    /// Which kernel and namespace its process number is of; 0 is unknown.
+    pub process_space: u32,
+    /// Its process number there.
+    pub process: u32,
+    /// When that process started, low 32 bits.
+    pub process_start: u32,
     /// Zero.
-    pub reserved: [u32; 29],
+    pub reserved: [u32; 27],
 }
 
 /// One segment's row.
 #[repr(C)]
 pub struct Row {
-    /// Generation, partition and code; see `docs/layout.md`.
+    /// The life that works on the row, creating or removing; 0 is nobody.
+    pub owner: u32,
+    /// Bit 0: it names a segment. Bits 1 to 31: its generation, one more with every use.
     pub state: u32,
+    /// The next row of the same bucket, as a link; see `docs/layout.md`.
+    pub next: u32,
     /// What the segment holds.
     pub kind: u32,
     /// The identifier, low half.
@@ -45,12 +55,8 @@ pub struct Row {
     pub id_high: u32,
     /// Number of the first block.
     pub first_block: u32,
-    /// How many blocks.
-    pub blocks: u32,
     /// Bytes asked for.
     pub length: u32,
-    /// Zero.
-    pub reserved: u32,
     /// Name, padded with zeroes; empty if it was made without one.
     pub name: [u8; 32],
 }

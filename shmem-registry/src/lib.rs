@@ -3,8 +3,8 @@
 //! The first partition that names an identifier inserts a row and allocates
 //! the segment; every later one gets the same segment, under any number of
 //! racing partitions (the 2012 paper, section 2.3). Lookup is loads only and
-//! O(1). Creation is lock-free: it needs compare-and-swap, and a partition that
-//! dies in the middle of it blocks nobody.
+//! O(1). Creating and removing are lock-free: they need compare-and-swap, and a
+//! partition that dies in the middle blocks nobody; what it leaves is reaped.
 //!
 //! | module        | one purpose                                        |
 //! |---------------|----------------------------------------------------|
@@ -14,8 +14,14 @@
 //! | `alloc`       | which blocks belong to which row                   |
 //! | `segment`     | a segment, once it is found                        |
 //! | [`table`]     | the registry, and looking things up                |
+//! | `chain`       | the rows of one bucket, linked                     |
+//! | `row`         | who works on a row                                 |
 //! | `create`      | how a segment is created                           |
-//! | [`partition`] | who is attached, and whether it lives              |
+//! | `remove`      | how it goes, and how the dead are cleared up after |
+//! | [`partition`] | who is attached, and in which life                 |
+//! | [`liveness`]  | whether a life is over, by its heartbeat           |
+//! | `process`     | the same, on one kernel                            |
+//! | [`inspect`]   | the tables as a third party sees them              |
 //!
 //! # Examples
 //!
@@ -23,15 +29,17 @@
 //! # #[cfg(feature = "std")] {
 //! use shmem_core::region::{Mapping, Region};
 //! use shmem_core::ring::Ring;
-//! use shmem_registry::{Geometry, Kind, Registry, Request};
+//! use shmem_registry::{Geometry, Kind, Process, Registry, Request};
 //!
 //! let memory = Mapping::memfd("demo", 1 << 20)?;
 //! let region = Region::format(memory.window(), 0)?;
 //! let registry = Registry::format(region, Geometry::default())?;
 //!
 //! let request = Request::named("commands", Kind::RING, Ring::segment_len(4096))?;
-//! let mine = registry.open_or_create(1, &request)?;
-//! let peers = registry.open_or_create(2, &request)?;
+//! let monitor = registry.attach_partition(1, Process::UNKNOWN)?;
+//! let instance = registry.attach_partition(2, Process::UNKNOWN)?;
+//! let mine = registry.open_or_create(monitor.life(), &request)?;
+//! let peers = registry.open_or_create(instance.life(), &request)?;
 //! assert_eq!(mine.offset(), peers.offset());
 //! # }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -45,19 +53,30 @@ extern crate std;
 
 pub mod geometry;
 pub mod id;
+pub mod inspect;
 pub mod layout;
+pub mod liveness;
 pub mod partition;
 pub mod table;
 
 mod alloc;
+mod chain;
 mod create;
 mod error;
+#[cfg(all(feature = "linux", target_os = "linux"))]
+mod process;
+mod remove;
+mod row;
 mod segment;
 
-pub use error::{FormatError, OpenError, RequestError};
+pub use error::{FormatError, OpenError, RemoveError, RequestError};
 pub use geometry::Geometry;
 pub use id::{Id, Kind, Name, Request};
-pub use partition::{Partition, Presence};
+pub use liveness::Heartbeats;
+pub use partition::{AttachError, Partition, Presence, Process, Replaced};
+#[cfg(all(feature = "linux", target_os = "linux"))]
+pub use process::Processes;
+pub use remove::Unfinished;
 pub use segment::Segment;
 pub use table::Registry;
 

@@ -1,100 +1,335 @@
-//! Who is attached to a region, and whether it lives.
+//! Who is attached to a region, and in which life.
 //!
 //! - **P1** A partition's slot is written by that partition alone.
-//! - **P2** `incarnation` is stored before `state` says attached.
+//! - **P2** `life` is stored behind the rest of the slot when attaching, so that
+//!   whoever sees a life sees its process.
+//! - **P3** `heartbeat` goes on over the lives.
 //!
-//! | store                       | paired load            | hands over        |
-//! |-----------------------------|------------------------|-------------------|
-//! | `state` in `attach`         | `state` in `look`      | the incarnation   |
+//! Who has which number is agreed beforehand, so attaching needs no
+//! read-modify-write; two that attach with one number at the same moment learn of
+//! each other by the heartbeat, which each finds moved by the other.
+//!
+//! | store               | paired load       | hands over                    |
+//! |---------------------|-------------------|-------------------------------|
+//! | `life` in `attach`  | `life` in `look`  | the process, the first beat   |
+
+use core::fmt;
 
 use memoffset::offset_of;
 
 use shmem_core::layout::LINE;
+use shmem_core::mem::Word;
 use shmem_core::primitive::Ordering::{Acquire, Relaxed, Release};
-use shmem_core::Window;
+use shmem_core::wait::{Pause, Wait};
+use shmem_core::{Corrupt, Life, Window};
+use shmem_sync::Liveness;
 
 use crate::layout::{PartitionSlot, PARTITIONS};
+use crate::table::Registry;
 
-const ATTACHED: u32 = 1;
-const LEFT: u32 = 2;
+/// Set in the life of a partition that left.
+const LEFT: u32 = Life::FLAG;
 
-fn slot<'m>(memory: &Window<'m>, partition: u8) -> Window<'m> {
-    let offset = PARTITIONS + (usize::from(partition) - 1) * LINE;
-    memory
-        .sub(offset, LINE)
-        .expect("a slot's number is checked by the registry")
+/// How the kernel of a partition knows it, for peers on the same kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Process {
+    /// Tells kernels and process namespaces apart; 0 is unknown.
+    pub space: u32,
+    /// The process's number there.
+    pub number: u32,
+    /// When it started, low 32 bits: numbers are used again.
+    pub start: u32,
+}
+
+impl Process {
+    /// No process of a kernel that a peer might run on.
+    pub const UNKNOWN: Self = Self {
+        space: 0,
+        number: 0,
+        start: 0,
+    };
+}
+
+/// Why a partition could not attach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttachError {
+    /// The registry has no slot for this number.
+    NoSuchPartition {
+        /// The number.
+        partition: u8,
+        /// How many slots there are.
+        slots: usize,
+    },
+    /// A life of this number is attached and has not left.
+    Attached {
+        /// That life.
+        life: Life,
+    },
+    /// A partition broke the protocol.
+    Corrupt(Corrupt),
+}
+
+impl fmt::Display for AttachError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSuchPartition { partition, slots } => write!(
+                f,
+                "no slot for partition {partition}: this registry was formatted for {slots}, from 1"
+            ),
+            Self::Attached { life } => write!(
+                f,
+                "{life} is attached: take another number, or its place once that life is over"
+            ),
+            Self::Corrupt(corrupt) => corrupt.fmt(f),
+        }
+    }
+}
+
+/// Another life of the partition has taken this one's place: it was thought
+/// dead, or its number was given twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replaced;
+
+impl fmt::Display for Replaced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "another has attached with this partition's number: what this life held is gone",
+        )
+    }
+}
+
+#[cfg(feature = "std")]
+mod std_error {
+    impl std::error::Error for super::AttachError {}
+    impl std::error::Error for super::Replaced {}
+}
+
+/// A partition's slot.
+#[derive(Clone, Copy)]
+struct Slot<'m>(Window<'m>);
+
+impl<'m> Slot<'m> {
+    fn of(registry: &Registry<'m>, partition: u8) -> Option<Self> {
+        let index = usize::from(partition).checked_sub(1)?;
+        if index >= registry.geometry().partitions {
+            return None;
+        }
+        let line = registry.memory.sub(PARTITIONS + index * LINE, LINE);
+        line.ok().map(Self)
+    }
+
+    fn life(self) -> Word<'m> {
+        self.0.word(offset_of!(PartitionSlot, life))
+    }
+
+    fn heartbeat(self) -> Word<'m> {
+        self.0.word(offset_of!(PartitionSlot, heartbeat))
+    }
+
+    fn process(self) -> [Word<'m>; 3] {
+        [
+            self.0.word(offset_of!(PartitionSlot, process_space)),
+            self.0.word(offset_of!(PartitionSlot, process)),
+            self.0.word(offset_of!(PartitionSlot, process_start)),
+        ]
+    }
+}
+
+impl<'m> Registry<'m> {
+    /// Announces `partition` to the others, as a new life of it.
+    ///
+    /// # Errors
+    ///
+    /// [`AttachError::NoSuchPartition`]; [`AttachError::Attached`] if an earlier
+    /// life has not left: it lives, or it was killed, which
+    /// [`Registry::attach_when_over`] finds out; [`AttachError::Corrupt`].
+    pub fn attach_partition(
+        &self,
+        partition: u8,
+        process: Process,
+    ) -> Result<Presence<'m>, AttachError> {
+        let slot = self.slot(partition)?;
+        let word = slot.life().load(Relaxed);
+        if word == 0 || word & LEFT != 0 {
+            return Presence::attach(slot, partition, word, process);
+        }
+        Err(match Life::from_word(word) {
+            Some(life) if life.partition() == partition => AttachError::Attached { life },
+            _ => corrupt(word),
+        })
+    }
+
+    /// Announces the life that follows `earlier`, which is over.
+    ///
+    /// # Errors
+    ///
+    /// As [`Registry::attach_partition`], if another life than `earlier` is attached.
+    pub fn attach_after(
+        &self,
+        earlier: Life,
+        process: Process,
+    ) -> Result<Presence<'m>, AttachError> {
+        let slot = self.slot(earlier.partition())?;
+        let word = slot.life().load(Relaxed);
+        if word == earlier.word() {
+            return Presence::attach(slot, earlier.partition(), word, process);
+        }
+        self.attach_partition(earlier.partition(), process)
+    }
+
+    /// As [`Registry::attach_partition`], and waits until an earlier life that
+    /// has not left is known to be over.
+    ///
+    /// # Errors
+    ///
+    /// As [`Registry::attach_partition`]; [`AttachError::Attached`] if the earlier
+    /// life still lives when `wait`'s deadline passes.
+    pub fn attach_when_over<W: Wait, L: Liveness>(
+        &self,
+        partition: u8,
+        process: Process,
+        wait: &mut W,
+        liveness: &mut L,
+    ) -> Result<Presence<'m>, AttachError> {
+        let slot = self.slot(partition)?;
+        loop {
+            let error = match self.attach_partition(partition, process) {
+                Err(AttachError::Attached { life }) if liveness.is_over(life) => {
+                    return self.attach_after(life, process)
+                }
+                Err(error @ AttachError::Attached { .. }) => error,
+                done => return done,
+            };
+            match wait.pause() {
+                Pause::Again => {}
+                Pause::TimedOut => return Err(error),
+                Pause::Sleep => {
+                    let word = slot.life().load(Relaxed);
+                    wait.sleep(slot.life().as_atomic(), word.to_le());
+                }
+            }
+        }
+    }
+
+    /// What is known of `partition`.
+    ///
+    /// # Errors
+    ///
+    /// [`AttachError::NoSuchPartition`]; [`AttachError::Corrupt`] if its slot holds
+    /// no life of it.
+    pub fn partition(&self, partition: u8) -> Result<Partition, AttachError> {
+        Partition::look(self.slot(partition)?, partition)
+    }
+
+    fn slot(&self, partition: u8) -> Result<Slot<'m>, AttachError> {
+        Slot::of(self, partition).ok_or(AttachError::NoSuchPartition {
+            partition,
+            slots: self.geometry().partitions,
+        })
+    }
+}
+
+fn corrupt(value: u32) -> AttachError {
+    AttachError::Corrupt(Corrupt {
+        word: "partition life",
+        value,
+    })
 }
 
 /// A partition's own presence in a region; dropped, it has left.
 pub struct Presence<'m> {
-    slot: Window<'m>,
-    incarnation: u32,
+    slot: Slot<'m>,
+    life: Life,
     heartbeat: u32,
 }
 
 impl<'m> Presence<'m> {
-    pub(crate) fn attach(memory: &Window<'m>, partition: u8) -> Self {
-        let slot = slot(memory, partition);
-        let load = |offset| slot.word(offset).load(Relaxed);
-        let incarnation = load(offset_of!(PartitionSlot, incarnation)).wrapping_add(1);
-        let heartbeat = load(offset_of!(PartitionSlot, heartbeat)).wrapping_add(1);
-        slot.word(offset_of!(PartitionSlot, incarnation))
-            .store(incarnation, Relaxed);
-        slot.word(offset_of!(PartitionSlot, heartbeat))
-            .store(heartbeat, Relaxed);
+    fn attach(
+        slot: Slot<'m>,
+        partition: u8,
+        word: u32,
+        process: Process,
+    ) -> Result<Self, AttachError> {
+        let before = (word & !LEFT) >> 8;
+        let life = Life::after(partition, before).ok_or(corrupt(word))?;
+        let heartbeat = slot.heartbeat().load(Relaxed).wrapping_add(1);
+        let [space, number, start] = slot.process();
+        space.store(process.space, Relaxed);
+        number.store(process.number, Relaxed);
+        start.store(process.start, Relaxed);
+        slot.heartbeat().store(heartbeat, Relaxed);
         // Pairs with the load in `Partition::look` (P2).
-        slot.word(offset_of!(PartitionSlot, state))
-            .store(ATTACHED, Release); // loom: loom_registry
-        Self {
+        slot.life().store(life.word(), Release); // loom: loom_partition
+        Ok(Self {
             slot,
-            incarnation,
+            life,
             heartbeat,
+        })
+    }
+
+    /// Which life of which partition this is.
+    pub fn life(&self) -> Life {
+        self.life
+    }
+
+    /// Shows that the partition lives: several times in the time after which
+    /// peers take it for dead.
+    ///
+    /// # Errors
+    ///
+    /// [`Replaced`] if the slot is not this life's any more; nothing is stored.
+    pub fn beat(&mut self) -> Result<(), Replaced> {
+        let ours = self.slot.life().load(Relaxed) == self.life.word()
+            && self.slot.heartbeat().load(Relaxed) == self.heartbeat;
+        if !ours {
+            return Err(Replaced);
         }
-    }
-
-    /// Which life of the partition this is, from 1.
-    pub fn incarnation(&self) -> u32 {
-        self.incarnation
-    }
-
-    /// Shows that the partition lives. Call it more often than peers look.
-    pub fn beat(&mut self) {
         self.heartbeat = self.heartbeat.wrapping_add(1);
-        self.slot
-            .word(offset_of!(PartitionSlot, heartbeat))
-            .store(self.heartbeat, Relaxed);
+        // Relaxed: it orders nothing; it only moves.
+        self.slot.heartbeat().store(self.heartbeat, Relaxed);
+        Ok(())
     }
 }
 
 impl Drop for Presence<'_> {
     fn drop(&mut self) {
-        self.slot
-            .word(offset_of!(PartitionSlot, state))
-            .store(LEFT, Relaxed);
+        if self.slot.life().load(Relaxed) == self.life.word() {
+            self.slot.life().store(self.life.word() | LEFT, Relaxed);
+        }
     }
 }
 
 /// What a partition's slot says of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Partition {
+    /// Its life, or its last one; `None` if it never attached.
+    pub life: Option<Life>,
     /// Whether it is attached and has not left. One that was killed did not leave.
     pub attached: bool,
-    /// Counts its lives; 0 is never attached.
-    pub incarnation: u32,
     /// Moves while it lives; only a difference means anything.
     pub heartbeat: u32,
+    /// How its kernel knows it.
+    pub process: Process,
 }
 
 impl Partition {
-    pub(crate) fn look(memory: &Window<'_>, partition: u8) -> Self {
-        let slot = slot(memory, partition);
+    fn look(slot: Slot<'_>, partition: u8) -> Result<Self, AttachError> {
         // Pairs with the store in `Presence::attach` (P2).
-        let state = slot.word(offset_of!(PartitionSlot, state)).load(Acquire); // loom: loom_registry
-        let load = |offset| slot.word(offset).load(Relaxed);
-        Self {
-            attached: state == ATTACHED,
-            incarnation: load(offset_of!(PartitionSlot, incarnation)),
-            heartbeat: load(offset_of!(PartitionSlot, heartbeat)),
+        let word = slot.life().load(Acquire); // loom: loom_partition
+        let life = Life::from_word(word);
+        if word != 0 && life.map(Life::partition) != Some(partition) {
+            return Err(corrupt(word));
         }
+        let [space, number, start] = slot.process().map(|word| word.load(Relaxed));
+        Ok(Self {
+            life,
+            attached: word != 0 && word & LEFT == 0,
+            heartbeat: slot.heartbeat().load(Relaxed),
+            process: Process {
+                space,
+                number,
+                start,
+            },
+        })
     }
 }

@@ -8,6 +8,7 @@ use crate::id::{Id, Kind, Name};
 #[derive(Clone, Copy)]
 pub struct Segment<'m> {
     pub(crate) window: Window<'m>,
+    pub(crate) row: usize,
     pub(crate) offset: usize,
     pub(crate) len: usize,
     pub(crate) id: Id,

@@ -1,23 +1,22 @@
 //! The registry: who is there, and which segment an identifier names.
 //!
-//! What it stores when a segment is created, and in which order, is in
-//! `create`'s invariants T1 to T4. Looking only loads: everything
-//! loaded is checked against `Places`, which each partition computed for
-//! itself, and every walk is bounded by the tables.
+//! What is stored, and in which order, is in the invariants of `row` and
+//! `chain`. Looking only loads: everything loaded is checked against `Places`,
+//! which each partition computed for itself, and every walk is bounded by the tables.
 
 use memoffset::offset_of;
 
 use shmem_core::mem::Word;
-use shmem_core::primitive::Ordering::{Acquire, Relaxed};
+use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::{Corrupt, Region, Window};
 
 use crate::alloc::Blocks;
-use crate::create::state;
+use crate::chain::{Node, Step};
 use crate::error::{FormatError, OpenError};
 use crate::geometry::{Geometry, Places};
 use crate::id::{Id, Kind, Name, Request};
 use crate::layout::{RegistryHeader, Row, REGISTRY};
-use crate::partition::{Partition, Presence};
+use crate::row::NAMED;
 use crate::segment::Segment;
 
 /// The registry of a region.
@@ -25,14 +24,6 @@ use crate::segment::Segment;
 pub struct Registry<'m> {
     pub(crate) memory: Window<'m>,
     pub(crate) places: Places,
-}
-
-/// Where an identifier belongs in the index.
-pub(crate) enum Entry<'m> {
-    /// It is there.
-    Found(Segment<'m>),
-    /// It is not; this entry is the first empty one.
-    Empty(Word<'m>),
 }
 
 impl<'m> Registry<'m> {
@@ -90,45 +81,19 @@ impl<'m> Registry<'m> {
         self.blocks().free_blocks() * self.places.geometry.block
     }
 
-    /// Announces `partition` to the others, as a new life of it.
-    ///
-    /// # Errors
-    ///
-    /// [`OpenError::NoSuchPartition`] if there is no slot for it.
-    pub fn attach_partition(&self, partition: u8) -> Result<Presence<'m>, OpenError> {
-        self.check_partition(partition)?;
-        Ok(Presence::attach(&self.memory, partition))
-    }
-
-    /// What is known of `partition`.
-    ///
-    /// # Errors
-    ///
-    /// [`OpenError::NoSuchPartition`] if there is no slot for it.
-    pub fn partition(&self, partition: u8) -> Result<Partition, OpenError> {
-        self.check_partition(partition)?;
-        Ok(Partition::look(&self.memory, partition))
-    }
-
-    pub(crate) fn check_partition(&self, partition: u8) -> Result<(), OpenError> {
-        let number = usize::from(partition);
-        if number == 0 || number > self.places.geometry.partitions {
-            return Err(OpenError::NoSuchPartition { partition });
-        }
-        Ok(())
-    }
-
     /// Finds the segment of `id`. Only loads; O(1).
     ///
     /// # Errors
     ///
-    /// [`OpenError::NotFound`], or [`OpenError::Corrupt`].
+    /// [`OpenError::NotFound`], [`OpenError::Contended`] if the table changed
+    /// under every look, or [`OpenError::Corrupt`].
     #[inline]
     pub fn lookup(&self, id: Id) -> Result<Segment<'m>, OpenError> {
-        match self.find(id)? {
-            Entry::Found(segment) => Ok(segment),
-            Entry::Empty(_) => Err(OpenError::NotFound),
-        }
+        let Some(node) = self.find(id)? else {
+            return Err(OpenError::NotFound);
+        };
+        // Removed between the two looks, it is not there.
+        self.segment(&node)?.ok_or(OpenError::NotFound)
     }
 
     /// Finds the segment that `request` names, of its kind and length. Only loads; O(1).
@@ -142,33 +107,38 @@ impl<'m> Registry<'m> {
         check(self.lookup(request.id)?, request)
     }
 
-    /// Every segment there is; one that is created meanwhile may be missing.
-    pub fn segments(&self) -> impl Iterator<Item = Result<Segment<'m>, Corrupt>> {
+    /// Every segment there is; one that is created or removed meanwhile may be missing.
+    pub fn segments(&self) -> impl Iterator<Item = Result<Segment<'m>, OpenError>> {
         let registry = *self;
-        (0..=self.places.index_mask()).filter_map(move |entry| {
-            // Pairs with the exchange in `install`.
-            let value = registry.entry(entry).load(Acquire); // loom: none (the same load as in find)
-            (value != 0).then(|| {
-                let row = registry.row_of(value)?;
-                let load = |field| registry.row(row, field).load(Relaxed);
-                let high = load(offset_of!(Row, id_high));
-                let id = u64::from(high) << 32 | u64::from(load(offset_of!(Row, id_low)));
-                let corrupt = Corrupt {
-                    word: "row identifier",
-                    value: row as u32,
-                };
-                registry.segment(row, Id::new(id).ok_or(corrupt)?)
+        let buckets = 0..Places::index_len(self.places.geometry);
+        buckets.flat_map(move |bucket| {
+            let mut walk = Some(registry.walk(registry.bucket_word(bucket)));
+            core::iter::from_fn(move || loop {
+                match walk.as_mut()?.step(&registry) {
+                    Ok(Step::Node(node)) if node.next.is_marked() => {}
+                    Ok(Step::Node(node)) => match registry.segment(&node) {
+                        Ok(None) => {}
+                        Ok(Some(segment)) => return Some(Ok(segment)),
+                        Err(error) => return Some(Err(error)),
+                    },
+                    Ok(Step::End | Step::Changed | Step::Lapped(_)) => walk = None,
+                    Err(corrupt) => {
+                        walk = None;
+                        return Some(Err(OpenError::Corrupt(corrupt)));
+                    }
+                }
             })
         })
     }
 
-    pub(crate) fn blocks(&self) -> Blocks<'m> {
-        Blocks::new(self.memory, self.places)
+    /// Whether `segment` is still what its identifier names.
+    pub fn is_current(&self, segment: &Segment<'m>) -> bool {
+        let state = self.state(segment.row).load(Relaxed);
+        state == segment.generation << 1 | NAMED && !self.link_of(segment.row).is_marked()
     }
 
-    #[inline]
-    fn entry(&self, entry: usize) -> Word<'m> {
-        self.memory.word(self.places.index + entry * 4)
+    pub(crate) fn blocks(&self) -> Blocks<'m> {
+        Blocks::new(self.memory, self.places)
     }
 
     #[inline]
@@ -181,60 +151,26 @@ impl<'m> Registry<'m> {
         self.places.rows + row * core::mem::size_of::<Row>()
     }
 
-    /// First entry of an identifier's probe sequence, and the tag that its entries carry.
-    #[inline]
-    pub(crate) fn start(&self, id: Id) -> (usize, u32) {
-        let hash = id.hash();
-        let entry = (hash >> (64 - self.places.index_bits())) as usize;
-        (entry, (hash as u32 & 0xff) << 24)
-    }
-
-    #[inline]
-    fn row_of(&self, entry: u32) -> Result<usize, Corrupt> {
-        let row = (entry & 0xff_ffff).wrapping_sub(1) as usize;
-        if row >= self.places.geometry.segments {
-            return Err(Corrupt {
-                word: "index entry",
-                value: entry,
-            });
+    /// Reads the rest of a row; `None` if it is used for something else by now.
+    pub(crate) fn segment(&self, node: &Node) -> Result<Option<Segment<'m>>, OpenError> {
+        let state = self.state(node.row).load(Relaxed);
+        let found = self.read_segment(node.row, node.id, state >> 1);
+        if !self.is_of(node.row, node.version) {
+            return Ok(None);
         }
-        Ok(row)
+        found.map(Some).map_err(OpenError::Corrupt)
     }
 
-    /// Walks the probe sequence of `id` to its row or to the first empty entry.
-    #[inline]
-    pub(crate) fn find(&self, id: Id) -> Result<Entry<'m>, OpenError> {
-        let (start, tag) = self.start(id);
-        let (low, high) = id.halves();
-        let mask = self.places.index_mask();
-        let mut last = 0;
-        for step in 0..=mask {
-            let entry = self.entry((start + step) & mask);
-            // Pairs with the exchange in `install`: row and segment are whole.
-            let value = entry.load(Acquire); // loom: loom_registry
-            if value == 0 {
-                return Ok(Entry::Empty(entry));
-            }
-            last = value;
-            if value & 0xff00_0000 != tag {
-                continue;
-            }
-            let row = self.row_of(value).map_err(OpenError::Corrupt)?;
-            let is = |field, half| self.row(row, field).load(Relaxed) == half;
-            if is(offset_of!(Row, id_low), low) && is(offset_of!(Row, id_high), high) {
-                let segment = self.segment(row, id).map_err(OpenError::Corrupt)?;
-                return Ok(Entry::Found(segment));
-            }
-        }
-        // Honest partitions fill no more than half.
-        Err(OpenError::Corrupt(Corrupt {
-            word: "index entry",
-            value: last,
-        }))
+    /// The segment of a row that we own.
+    pub(crate) fn segment_of(&self, row: usize, generation: u32) -> Result<Segment<'m>, OpenError> {
+        let load = |field| self.row(row, field).load(Relaxed);
+        let high = load(offset_of!(Row, id_high));
+        let id = u64::from(high) << 32 | u64::from(load(offset_of!(Row, id_low)));
+        self.read_segment(row, id, generation)
+            .map_err(OpenError::Corrupt)
     }
 
-    /// Reads the rest of a row that an entry names and that is `id`'s.
-    fn segment(&self, row: usize, id: Id) -> Result<Segment<'m>, Corrupt> {
+    fn read_segment(&self, row: usize, id: u64, generation: u32) -> Result<Segment<'m>, Corrupt> {
         let load = |field| self.row(row, field).load(Relaxed);
         let length = load(offset_of!(Row, length));
         let first = load(offset_of!(Row, first_block));
@@ -243,21 +179,19 @@ impl<'m> Registry<'m> {
         let len = length as usize;
         let whole = len.checked_next_multiple_of(8).filter(|&len| len != 0);
         let window = whole.and_then(|len| self.memory.sub(offset, len).ok());
-        let window = window.ok_or(Corrupt {
-            word: "row length",
-            value: length,
-        })?;
+        let corrupt = |word, value| Corrupt { word, value };
         let mut name = [0; 32];
         let name_at = self.row_at(row) + offset_of!(Row, name);
-        self.memory.read(name_at, &mut name); // T1
+        self.memory.read_shared(name_at, &mut name);
         Ok(Segment {
-            window,
+            window: window.ok_or(corrupt("row length", length))?,
+            row,
             offset,
             len,
-            id,
+            id: Id::new(id).ok_or(corrupt("row identifier", row as u32))?,
             kind: Kind(load(offset_of!(Row, kind))),
             name: Name::from_bytes(name),
-            generation: state::generation(load(offset_of!(Row, state))),
+            generation,
         })
     }
 }

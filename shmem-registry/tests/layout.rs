@@ -4,6 +4,9 @@
 use memoffset::{offset_of, span_of};
 use shmem_core::layout::{Bell, RegionHeader, RingControl, SnapshotControl, MAGIC, VERSION};
 use shmem_registry::layout::{PartitionSlot, RegistryHeader, Row, PARTITIONS, REGISTRY};
+use shmem_sync::layout::{
+    BakeryControl, BarrierControl, MutexControl, RwLockControl, SemaphoreControl,
+};
 
 const DOCUMENT: &str = include_str!("../../docs/layout.md");
 
@@ -41,7 +44,7 @@ macro_rules! coded {
 
 #[test]
 fn the_document_gives_every_field_its_offset_and_width() {
-    let structures: [(&str, Vec<Field>, usize); 7] = [
+    let structures: [(&str, Vec<Field>, usize); 12] = [
         (
             "RegionHeader",
             coded!(RegionHeader: magic, version, features, incarnation, length_low, length_high, reserved),
@@ -49,28 +52,53 @@ fn the_document_gives_every_field_its_offset_and_width() {
         ),
         (
             "RegistryHeader",
-            coded!(RegistryHeader: geometry, hint, reserved),
+            coded!(RegistryHeader: geometry, hint, row_hint, reserved),
             128,
         ),
         (
             "PartitionSlot",
-            coded!(PartitionSlot: state, incarnation, heartbeat, reserved),
+            coded!(PartitionSlot: life, heartbeat, process_space, process, process_start, reserved),
             128,
         ),
         (
             "Row",
-            coded!(Row: state, kind, id_low, id_high, first_block, blocks, length, reserved, name),
+            coded!(Row: owner, state, next, kind, id_low, id_high, first_block, length, name),
             64,
         ),
         (
             "RingControl",
-            coded!(RingControl: tail, producer, producer_reserved, head, consumer, consumer_reserved, records, space),
+            coded!(RingControl: tail, producer, consumer_epoch, producer_reserved, head, consumer, producer_epoch, discarded, consumer_reserved, records, space),
             512,
         ),
         ("Bell", coded!(Bell: armed, rings, reserved), 128),
         (
             "SnapshotControl",
             coded!(SnapshotControl: sequence, reserved),
+            128,
+        ),
+        (
+            "MutexControl",
+            coded!(MutexControl: owner, health, reserved),
+            128,
+        ),
+        (
+            "RwLockControl",
+            coded!(RwLockControl: writer, health, writing, reserved, readers),
+            640,
+        ),
+        (
+            "SemaphoreControl",
+            coded!(SemaphoreControl: rings, reserved),
+            128,
+        ),
+        (
+            "BakeryControl",
+            coded!(BakeryControl: holder, health, colour, reserved, entries),
+            640,
+        ),
+        (
+            "BarrierControl",
+            coded!(BarrierControl: phase, rings, reserved),
             128,
         ),
     ];
@@ -111,7 +139,7 @@ mod peer {
         let geometry = load(memory, 128);
         let (segments, block) = (1 << (geometry >> 16 & 0x7fff), 1 << (geometry >> 8 & 0xff));
         let index = 256 + 128 * (geometry & 0xff);
-        let (entries, rows) = (2 * segments, index + 8 * segments);
+        let (buckets, rows) = (2 * segments, index + 8 * segments);
         let map = rows + 64 * segments;
         let length = load(memory, 16);
         let mut blocks = (length - map) / (block + 4);
@@ -120,20 +148,25 @@ mod peer {
             blocks -= 1;
         }
         let hash = id.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let mut at = (hash >> (64 - entries.trailing_zeros())) as usize;
-        loop {
-            let entry = load(memory, index + 4 * at);
-            if entry == 0 {
-                return None;
+        let bucket = (hash >> (64 - buckets.trailing_zeros())) as usize;
+        let mut link = load(memory, index + 4 * bucket);
+        while link & 0x1_ffff != 0 {
+            let row = rows + 64 * ((link & 0x1_ffff) - 1);
+            let found = (load(memory, row + 20) as u64) << 32 | load(memory, row + 16) as u64;
+            let next = load(memory, row + 8);
+            let generation = load(memory, row + 4) >> 1;
+            assert_eq!(
+                generation & 0x3fff,
+                link >> 17 & 0x3fff,
+                "nobody else is here"
+            );
+            if found == id && next >> 31 == 0 {
+                let offset = data(blocks) + load(memory, row + 24) * block;
+                return Some((offset, load(memory, row + 28)));
             }
-            let row = rows + 64 * ((entry & 0xff_ffff) - 1);
-            let found = (load(memory, row + 12) as u64) << 32 | load(memory, row + 8) as u64;
-            if entry >> 24 == hash as usize & 0xff && found == id {
-                let offset = data(blocks) + load(memory, row + 16) * block;
-                return Some((offset, load(memory, row + 24)));
-            }
-            at = (at + 1) % entries;
+            link = next;
         }
+        None
     }
 
     /// Where the published records end.
@@ -158,6 +191,10 @@ mod peer {
         let left = capacity - tail % capacity;
         let padded = stride > left;
         let at = if padded { tail + left } else { tail };
+        let epochs = load(memory, segment.0 + 136) | load(memory, segment.0 + 8) << 16;
+        memory
+            .word(data + at % capacity + 4)
+            .store(epochs as u32, Release);
         memory.write(data + at % capacity + 8, payload);
         let end = at + stride;
         memory.word(data + end % capacity).store(0, Release);
@@ -194,8 +231,8 @@ mod peer {
 #[test]
 fn a_peer_written_from_the_document_understands_and_is_understood() {
     use shmem_core::mem::Heap;
-    use shmem_core::ring::Ring;
-    use shmem_core::Region;
+    use shmem_core::ring::{Ring, Unread};
+    use shmem_core::{Life, Region};
     use shmem_registry::{Geometry, Kind, Registry, Request};
 
     let heap = Heap::new(100_000);
@@ -203,7 +240,7 @@ fn a_peer_written_from_the_document_understands_and_is_understood() {
     let registry = Registry::format(region, Geometry::default()).unwrap();
     let make = |name: &str, len| {
         let request = Request::named(name, Kind::RING, len).unwrap();
-        registry.open_or_create(1, &request).unwrap()
+        registry.open_or_create(Life::first(1), &request).unwrap()
     };
     for n in 0..40 {
         make(&format!("other {n}"), 100 + n);
@@ -215,7 +252,7 @@ fn a_peer_written_from_the_document_understands_and_is_understood() {
     assert_eq!(theirs, (ours.offset(), ours.len()));
 
     let ring = Ring::attach(ours.window()).unwrap();
-    let mut producer = ring.producer(1).unwrap();
+    let mut producer = ring.producer(Life::first(1)).unwrap();
     for n in 0..100_u8 {
         let record = vec![n; usize::from(n) % 60];
         producer.push(&record).unwrap();
@@ -223,7 +260,7 @@ fn a_peer_written_from_the_document_understands_and_is_understood() {
         assert_eq!(peer::pop(&memory, theirs), None);
     }
     drop(producer);
-    let mut consumer = ring.consumer(1).unwrap();
+    let mut consumer = ring.consumer(Life::first(1), Unread::Keep).unwrap();
     for n in 0..100_u8 {
         let record = vec![n; usize::from(n) % 60];
         peer::push(&memory, theirs, &record);

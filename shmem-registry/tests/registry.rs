@@ -7,8 +7,9 @@ use std::thread;
 use proptest::prelude::*;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
-use shmem_core::Region;
+use shmem_core::{Life, Region};
 use shmem_registry::{FormatError, Geometry, Id, Kind, OpenError, Registry, Request};
+use shmem_sync::Immortal;
 
 fn registry(heap: &Heap, geometry: Geometry) -> Registry<'_> {
     let region = Region::format(heap.window(), 0).unwrap();
@@ -29,9 +30,9 @@ fn the_first_use_inserts_a_row_and_later_uses_return_the_same_segment() {
     let registry = registry(&heap, Geometry::default());
     let request = Request::named("kmon.command", Kind::RING, 1536).unwrap();
     assert_eq!(registry.open(&request).err(), Some(OpenError::NotFound));
-    let first = registry.open_or_create(1, &request).unwrap();
+    let first = registry.open_or_create(Life::first(1), &request).unwrap();
     first.window().write(0, b"written before the second use");
-    let second = registry.open_or_create(2, &request).unwrap();
+    let second = registry.open_or_create(Life::first(2), &request).unwrap();
     assert_eq!(first.offset(), second.offset());
     assert_eq!((second.len(), second.kind()), (1536, Kind::RING));
     assert_eq!(second.name().as_str(), "kmon.command");
@@ -46,9 +47,14 @@ fn another_kind_length_or_name_is_its_own_error() {
     let registry = registry(&heap, Geometry::default());
     let make = |name, kind, len| Request::named(name, kind, len).unwrap();
     registry
-        .open_or_create(1, &make("a", Kind::RING, 576))
+        .open_or_create(Life::first(1), &make("a", Kind::RING, 576))
         .unwrap();
-    let error = |request| registry.open_or_create(1, &request).err().unwrap();
+    let error = |request| {
+        registry
+            .open_or_create(Life::first(1), &request)
+            .err()
+            .unwrap()
+    };
     let kind = error(make("a", Kind::SNAPSHOT, 576));
     assert_eq!(kind, OpenError::Kind { found: Kind::RING });
     let length = error(make("a", Kind::RING, 640));
@@ -77,10 +83,12 @@ fn a_full_table_is_an_error_and_leaves_the_region_as_it_was() {
     };
     let registry = registry(&heap, geometry);
     for n in 1..=8 {
-        registry.open_or_create(1, &raw(n, 100)).unwrap();
+        registry
+            .open_or_create(Life::first(1), &raw(n, 100))
+            .unwrap();
     }
     let free = registry.free_len();
-    let error = registry.open_or_create(1, &raw(9, 100)).err();
+    let error = registry.open_or_create(Life::first(1), &raw(9, 100)).err();
     assert_eq!(error, Some(OpenError::TableFull { segments: 8 }));
     assert_eq!(registry.free_len(), free);
     assert_eq!(registry.segments().count(), 8);
@@ -95,11 +103,15 @@ fn no_space_is_an_error_and_leaves_the_region_as_it_was() {
     let heap = Heap::new(1 << 16);
     let registry = registry(&heap, Geometry::default());
     let free = registry.free_len();
-    let error = registry.open_or_create(1, &raw(1, free + 1)).err();
+    let error = registry
+        .open_or_create(Life::first(1), &raw(1, free + 1))
+        .err();
     assert_eq!(error, Some(OpenError::OutOfSpace { len: free + 1 }));
     assert_eq!(registry.free_len(), free);
     assert_eq!(registry.segments().count(), 0);
-    registry.open_or_create(1, &raw(2, free)).unwrap();
+    registry
+        .open_or_create(Life::first(1), &raw(2, free))
+        .unwrap();
     assert_eq!(registry.free_len(), 0);
 }
 
@@ -114,7 +126,7 @@ fn a_segment_is_zero_and_aligned_as_asked_for() {
     }
     for (n, align) in [(1, 128), (2, 4096), (3, 1), (4, 65_536)] {
         let request = raw(n, 5000).aligned(align).unwrap();
-        let segment = registry.open_or_create(1, &request).unwrap();
+        let segment = registry.open_or_create(Life::first(1), &request).unwrap();
         assert_eq!(segment.offset() % align, 0);
         let mut bytes = vec![1; 5000];
         segment.window().read(0, &mut bytes);
@@ -133,7 +145,9 @@ fn sixty_four_thousand_segments_are_created_found_and_listed() {
     let heap = Heap::new(24 << 20);
     let registry = registry(&heap, geometry);
     for n in 1..=count as u64 {
-        let segment = registry.open_or_create(1, &raw(n * n, 64)).unwrap();
+        let segment = registry
+            .open_or_create(Life::first(1), &raw(n * n, 64))
+            .unwrap();
         segment.window().write(0, &n.to_le_bytes());
     }
     for n in 1..=count as u64 {
@@ -154,7 +168,11 @@ fn racing_partitions_get_one_segment_for_each_identifier() {
     let offsets: Vec<Vec<usize>> = thread::scope(|scope| {
         let racer = |by| {
             move || {
-                let open = |n| registry.open_or_create(by, &raw(n, 1000)).unwrap();
+                let open = |n| {
+                    registry
+                        .open_or_create(Life::first(by), &raw(n, 1000))
+                        .unwrap()
+                };
                 (1..=60).map(|n| open(n).offset()).collect()
             }
         };
@@ -171,26 +189,6 @@ fn racing_partitions_get_one_segment_for_each_identifier() {
     assert_eq!(distinct.len(), 60);
     assert_eq!(registry.free_len(), free - 60 * 1024);
     assert_eq!(registry.segments().count(), 60);
-}
-
-#[test]
-fn a_partition_shows_its_life_in_its_own_slot() {
-    let heap = Heap::new(1 << 16);
-    let registry = registry(&heap, Geometry::default());
-    assert!(!registry.partition(2).unwrap().attached);
-    let mut presence = registry.attach_partition(2).unwrap();
-    let before = registry.partition(2).unwrap();
-    presence.beat();
-    let after = registry.partition(2).unwrap();
-    assert!(before.attached && after.attached);
-    assert_ne!(before.heartbeat, after.heartbeat);
-    drop(presence);
-    assert!(!registry.partition(2).unwrap().attached);
-    assert_eq!(registry.attach_partition(2).unwrap().incarnation(), 2);
-    for partition in [0, 65] {
-        let error = registry.attach_partition(partition).err();
-        assert_eq!(error, Some(OpenError::NoSuchPartition { partition }));
-    }
 }
 
 #[test]
@@ -230,7 +228,9 @@ fn a_scribbled_table_is_corrupt_and_no_panic() {
     let heap = Heap::new(1 << 16);
     let registry = registry(&heap, Geometry::default());
     for n in 1..=30 {
-        registry.open_or_create(1, &raw(n, 256)).unwrap();
+        registry
+            .open_or_create(Life::first(1), &raw(n, 256))
+            .unwrap();
     }
     let window = heap.window();
     let mut state = 1_u32;
@@ -242,9 +242,13 @@ fn a_scribbled_table_is_corrupt_and_no_panic() {
         if let Ok(segment) = registry.lookup(id(n)) {
             segment.window().write(0, &[0; 8]);
         }
-        let _ = registry.open_or_create(1, &raw(n, 256));
+        if let Ok(segment) = registry.open_or_create(Life::first(1), &raw(n, 256)) {
+            let _ = registry.remove(Life::first(1), &segment);
+        }
     }
     let _ = registry.segments().count();
+    let _ = registry.reap(Life::first(2), &mut Immortal);
+    let _ = registry.unfinished().count();
 }
 
 proptest! {
@@ -257,7 +261,7 @@ proptest! {
         let mut known: HashMap<u64, (usize, usize)> = HashMap::new();
         for (value, len, align) in requests {
             let request = raw(value, len).aligned(1 << align).unwrap();
-            match (registry.open_or_create(1, &request), known.get(&value)) {
+            match (registry.open_or_create(Life::first(1), &request), known.get(&value)) {
                 (Ok(segment), Some(&(offset, known_len))) => {
                     prop_assert_eq!((segment.offset(), segment.len()), (offset, known_len));
                 }

@@ -35,6 +35,14 @@ impl Futex {
         }
     }
 
+    /// Gives up at `deadline`; one that has passed leaves time for one look.
+    pub fn until(deadline: Instant) -> Self {
+        Self {
+            deadline: Some(deadline),
+            spins: 0,
+        }
+    }
+
     /// Looks `spins` times before each sleep, for peers that answer at once.
     #[must_use]
     pub fn spin_first(self, spins: u32) -> Self {
@@ -74,8 +82,16 @@ impl Wait for Futex {
 pub struct FutexBell;
 
 impl Doorbell for FutexBell {
-    fn ring(&mut self, rings: &AtomicU32) {
-        // It fails only for an address that is not mapped, which this one is.
-        let _ = futex::wake(rings, futex::Flags::empty(), 1);
+    fn ring(&self, rings: &AtomicU32) {
+        wake(rings, 1);
     }
+
+    fn ring_all(&self, rings: &AtomicU32) {
+        wake(rings, i32::MAX.unsigned_abs());
+    }
+}
+
+fn wake(rings: &AtomicU32, sleepers: u32) {
+    // It fails only for an address that is not mapped, which this one is.
+    let _ = futex::wake(rings, futex::Flags::empty(), sleepers);
 }

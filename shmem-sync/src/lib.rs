@@ -1,4 +1,30 @@
-//! Waiting and synchronisation between partitions.
+//! Waiting and synchronisation between partitions that may die at any time.
+//!
+//! | lock            | lets in                         | after a death                             | needs on its memory |
+//! |-----------------|---------------------------------|-------------------------------------------|------------------|
+//! | [`Mutex`]       | one life                        | the next owner is warned                  | compare-and-swap |
+//! | [`RwLock`]      | many that read, or one          | after a writer's, the next ones are warned | compare-and-swap |
+//! | [`Semaphore`]   | as many as there are permits    | the permits come back                     | compare-and-swap |
+//! | [`BakeryMutex`] | one life                        | the next owner is warned                  | loads and stores |
+//! | [`Barrier`]     | all, when all have come         | those that wait are told whose            | loads and stores |
+//!
+//! **Zeroed memory is ready**: a free lock, a semaphore of no permits, a barrier that
+//! nobody has passed. Whoever attaches stores nothing, so there is no race for who
+//! initialises. Each use is by one [`Life`](shmem_core::Life) of a partition; threads
+//! of a partition share its life. [`inspect`] is for those that only look.
+//!
+//! **Death.** Whoever waits asks a [`Liveness`] whether those in its way still live,
+//! and takes what the dead held. What a dead owner's lock protects may be half-changed:
+//! the next owner gets it with a warning ([`LockError::OwnerDied`]), repairs it and
+//! says so, or the lock is [poisoned](health). A life that was taken for dead while it
+//! lived learns it when it gives back what it no longer has: [`NotHeld`].
+//!
+//! **Fairness.** Only the bakery is fair: first come, first served. With the others,
+//! whoever comes while there is room goes in before those that are still waking
+//! up; a wait has no bound but its deadline. Under a [`RwLock`] writers go before
+//! readers.
+//!
+//! # Waits
 //!
 //! `shmem-core` says what a wait is ([`shmem_core::wait::Wait`]) and has the one
 //! that needs nothing, [`shmem_core::wait::Spin`]. Here are those that need a
@@ -9,9 +35,16 @@
 //! | [`SpinYield`] | `std`                         | looking              |
 //! | [`SleepPoll`] | `std`                         | looking, less and less often |
 //! | [`Futex`]     | `linux`, one kernel           | [`FutexBell`]        |
+//! | [`EventWait`] | `linux`, an eventfd           | [`EventBell`]        |
 //!
 //! Each has a deadline, and each sleep ends by itself after
-//! [`shmem_core::wait::RECHECK`] at the latest.
+//! [`shmem_core::wait::RECHECK`] at the latest, so that nothing but time is lost
+//! with a waker that dies.
+//!
+//! # Features
+//!
+//! None is on by default, and the crate is `no_std` without allocation. `std`:
+//! waits by the scheduler. `linux`: waits in the kernel.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -19,11 +52,37 @@
 #[cfg(feature = "std")]
 extern crate std;
 
+pub mod health;
+pub mod inspect;
+pub mod layout;
+
+mod bakery;
+mod barrier;
+mod error;
+mod liveness;
+mod mutex;
+mod owner;
+mod rwlock;
+mod semaphore;
+mod vigil;
+
+#[cfg(all(feature = "linux", target_os = "linux"))]
+mod event;
 #[cfg(all(feature = "linux", target_os = "linux"))]
 mod futex;
 #[cfg(feature = "std")]
 mod poll;
 
+pub use bakery::{BakeryAttachError, BakeryGuard, BakeryMutex};
+pub use barrier::{Arrival, Barrier, BarrierAttachError, BarrierError};
+pub use error::{LockError, LockResult, NotHeld};
+pub use liveness::{Immortal, Liveness};
+pub use mutex::{Mutex, MutexGuard};
+pub use rwlock::{ReadGuard, RwLock, WriteGuard};
+pub use semaphore::{AcquireError, Overflow, Permit, Semaphore};
+
+#[cfg(all(feature = "linux", target_os = "linux"))]
+pub use event::{EventBell, EventWait};
 #[cfg(all(feature = "linux", target_os = "linux"))]
 pub use futex::{Futex, FutexBell};
 #[cfg(feature = "std")]

@@ -69,7 +69,7 @@ pub struct SleepPoll {
 impl SleepPoll {
     const FIRST: Duration = Duration::from_micros(50);
 
-    /// Waits until `timeout` with delays of up to `limit`, 100 ms at the most.
+    /// Waits until `timeout` with delays of up to `limit`, and of [`RECHECK`] at the most.
     pub fn timeout(timeout: Duration, limit: Duration) -> Self {
         Self {
             deadline: Instant::now().checked_add(timeout),

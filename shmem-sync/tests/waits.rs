@@ -5,8 +5,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use shmem_core::mem::Heap;
-use shmem_core::ring::Ring;
+use shmem_core::ring::{Ring, Unread};
 use shmem_core::wait::{Spin, Wait};
+use shmem_core::Life;
 use shmem_sync::{Futex, FutexBell, SleepPoll, SpinYield};
 
 const TIMEOUT: Duration = Duration::from_millis(60);
@@ -14,14 +15,14 @@ const TIMEOUT: Duration = Duration::from_millis(60);
 fn consumer_wait(wait: &mut impl Wait, rung: bool) -> (bool, Duration) {
     let heap = Heap::new(Ring::segment_len(4096));
     let ring = Ring::attach(heap.window()).unwrap();
-    let mut producer = ring.producer(1).unwrap();
-    let mut consumer = ring.consumer(2).unwrap();
+    let mut producer = ring.producer(Life::first(1)).unwrap();
+    let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
     thread::scope(|scope| {
         if rung {
             scope.spawn(move || {
                 thread::sleep(TIMEOUT / 3);
                 producer.push(b"wake up").unwrap();
-                producer.notify(&mut FutexBell);
+                producer.notify(&FutexBell);
             });
         }
         let started = Instant::now();

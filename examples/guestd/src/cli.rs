@@ -44,6 +44,9 @@ PLACE is one of
   mem:BASE+LENGTH          physical memory through /dev/mem, as in mem:0x100000000+16M
   pci:PATH                 a PCI BAR, as in pci:/sys/bus/pci/devices/0000:00:04.0/resource2
 
+A guestd that is started again takes the place of one that died, at once; while one
+lives, another is refused after 4 s.
+
 Exit status: 0 ended by KMON or a signal (as a daemon: it is attached), 1 failure, 2 wrong usage.";
 
 /// A path that still holds when the daemon has changed its directory.

@@ -48,7 +48,8 @@ use service::Service;
 ///
 /// # Errors
 ///
-/// The region cannot be used, the process cannot become a daemon, or KMON broke the protocol.
+/// The region cannot be used, the process cannot become a daemon, KMON broke the
+/// protocol, or another daemon has this one's place.
 pub fn run(args: &Args) -> Result<()> {
     signals::reset().context("cannot reset the signal actions")?;
     let account = Account::of_this_user(args.shell.as_deref())?;

@@ -5,17 +5,18 @@
 //!   So a slow KMON slows a program down, and a stalled one slows nothing.
 //! - **O2** Events that are not output are never dropped for want of space: they
 //!   queue, up to [`QUEUE_LIMIT`] that KMON itself would have to ask for.
-//! - **O3** The count of dropped bytes goes out before anything that follows the gap.
+//! - **O3** The greeting goes out before anything else, then the count of dropped
+//!   bytes before anything that follows the gap.
 //! - **O4** [`Outlet::post`] and [`Outlet::flush`] never wait: the command loop uses only these.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use kmon_protocol::Event;
-use kmon_protocol::link::{EventSender, LinkError};
+use kmon_protocol::link::{EventSender, LinkError, VERSION};
 
 /// A KMON whose heartbeat has not changed for so long is taken for stalled.
 pub(crate) const STALLED_AFTER: Duration = Duration::from_secs(3);
@@ -29,6 +30,9 @@ const GIVE_WAY: Duration = Duration::from_micros(100);
 /// Sends events for any number of threads.
 pub(crate) struct Outlet {
     link: Mutex<Link>,
+    /// Number of this daemon's life, for the greeting.
+    life: u32,
+    greeting_due: AtomicBool,
     queue: Mutex<VecDeque<Event<'static>>>,
     /// Threads that want `link` now.
     contenders: AtomicUsize,
@@ -60,13 +64,15 @@ enum Attempt {
 }
 
 impl Outlet {
-    pub(crate) fn new(sender: EventSender<'static>, peer_beat: u32) -> Self {
+    pub(crate) fn new(sender: EventSender<'static>, life: u32, peer_beat: u32) -> Self {
         Self {
             link: Mutex::new(Link {
                 sender,
                 broken: false,
                 failure: None,
             }),
+            life,
+            greeting_due: AtomicBool::new(false),
             queue: Mutex::default(),
             contenders: AtomicUsize::new(0),
             dropped: AtomicU64::new(0),
@@ -99,6 +105,17 @@ impl Outlet {
         }
         // Whoever posted while we held the lock could not send.
         self.flush();
+    }
+
+    /// Says who is there, now or when there is space.
+    pub(crate) fn greet(&self) {
+        self.greeting_due.store(true, Ordering::Relaxed);
+        self.flush();
+    }
+
+    /// Sends nothing more: the ring is another's.
+    pub(crate) fn abandon(&self) {
+        self.lock().broken = true;
     }
 
     /// Sends an event that is not output, now or when there is space.
@@ -154,7 +171,9 @@ impl Outlet {
     }
 
     fn owes(&self) -> bool {
-        self.dropped() > self.reported.load(Ordering::Relaxed) || !guard(&self.queue).is_empty()
+        self.greeting_due.load(Ordering::Relaxed)
+            || self.dropped() > self.reported.load(Ordering::Relaxed)
+            || !guard(&self.queue).is_empty()
     }
 
     fn lock(&self) -> MutexGuard<'_, Link> {
@@ -171,8 +190,20 @@ impl Outlet {
         }
     }
 
-    /// The count first (O3), then the queue in its order.
+    /// In the order of O3, and the queue in its own.
     fn send_waiting(&self, link: &mut Link) -> Attempt {
+        // Before it is sent: it may fall due again, for a KMON that comes meanwhile.
+        if self.greeting_due.swap(false, Ordering::Relaxed) {
+            let hello = Event::Hello {
+                version: VERSION,
+                life: self.life,
+            };
+            let attempt = link.send(&hello);
+            if attempt != Attempt::Sent {
+                self.greeting_due.store(true, Ordering::Relaxed);
+                return attempt;
+            }
+        }
         let dropped = self.dropped();
         if dropped > self.reported.load(Ordering::Relaxed) {
             match link.send(&Event::Dropped { bytes: dropped }) {

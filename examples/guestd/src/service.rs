@@ -1,4 +1,10 @@
 //! The command loop: takes KMON's commands, beats, and never waits for anything else.
+//!
+//! - **V1** A KMON that was restarted gets the greeting again, and what its
+//!   earlier life had `exec` run is killed: nobody is left to hear how it ends.
+//!   The console's shell goes on.
+//! - **V2** A daemon whose place another one has taken sends nothing more, not
+//!   even a goodbye.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,8 +13,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use kmon_protocol::link::{CommandReceiver, VERSION};
-use kmon_protocol::{Command, DaemonLink, Event};
+use kmon_protocol::link::CommandReceiver;
+use kmon_protocol::{Command, DaemonLink, Event, LinkError, Received};
 use shmem_core::Window;
 
 use crate::account::Account;
@@ -54,14 +60,15 @@ impl Service {
         let told = Duration::from_millis(link.settings().period_ms.into());
         let period = args.period.unwrap_or(told).max(SHORTEST_PERIOD);
         let pid_file = args.pid_file.as_deref().map(PidFile::write).transpose()?;
+        let life = link.life().incarnation();
         let (sender, commands, mut stats) = link.split();
 
-        let outlet = Arc::new(Outlet::new(sender, commands.peer_beat()));
+        let outlet = Arc::new(Outlet::new(sender, life, commands.peer_beat()));
         let children = Arc::new(Children::default());
         let console = Console::new(account.clone(), children.clone(), outlet.clone());
         let console = Arc::new(console);
         let execs = Arc::new(Execs::new(account, children.clone(), outlet.clone()));
-        outlet.post(Event::Hello { version: VERSION });
+        outlet.greet();
         let for_stats = Arc::clone(&outlet);
         start_thread("statistics", move || {
             readings::publish(&mut stats, period, &for_stats)
@@ -86,33 +93,42 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// KMON broke the protocol; the shell and the commands are ended all the same.
+    /// KMON broke the protocol, or another daemon has this one's place; the
+    /// shell and the commands are ended all the same.
     pub(crate) fn run(mut self) -> Result<()> {
         let served = self.serve();
+        if served == Err(LinkError::Replaced) {
+            self.outlet.abandon();
+        }
         self.execs.kill_all();
         self.console.hang_up();
-        self.say_goodbye();
-        served
+        match served {
+            Err(LinkError::Replaced) => {
+                bail!("another guestd has this instance's number, so this one ends")
+            }
+            Err(error) => bail!("KMON broke the region: {error}"),
+            Ok(()) => self.say_goodbye(),
+        }
+        Ok(())
     }
 
-    fn serve(&mut self) -> Result<()> {
+    fn serve(&mut self) -> Result<(), LinkError> {
         while !self.halted && !self.stop.asked() {
             // A stalled KMON makes no space; looking for it often would only burn time.
             let sent = self.outlet.flush() || self.outlet.peer_stalled();
             let caught_up = sent && !self.typist.is_waiting();
             self.take_commands(if caught_up { BEAT } else { SOON })?;
-            self.commands.beat();
+            self.commands.beat()?;
+            self.tell_discarded();
             self.outlet.saw_peer(self.commands.peer_beat());
             self.typist.flush();
             self.children.bury_orphans();
-            if let Some(error) = self.outlet.take_failure() {
-                bail!("KMON broke the result ring: {error}");
-            }
+            self.outlet.take_failure().map_or(Ok(()), Err)?;
         }
         Ok(())
     }
 
-    fn take_commands(&mut self, timeout: Duration) -> Result<()> {
+    fn take_commands(&mut self, timeout: Duration) -> Result<(), LinkError> {
         let Self {
             commands,
             outlet,
@@ -122,25 +138,41 @@ impl Service {
             halted,
             ..
         } = self;
-        let taken = commands.receive(timeout, |command| match command {
+        let taken = commands.receive(timeout, |received| match received {
             _ if *halted => {}
-            Command::Input(bytes) => typist.enter(bytes),
-            Command::Resize { rows, columns } => console.resize(Size { rows, columns }),
-            Command::Exec {
+            Received::Restarted => {
+                execs.kill_all(); // V1
+                outlet.greet();
+            }
+            Received::Message(Command::Input(bytes)) => typist.enter(bytes),
+            Received::Message(Command::Resize { rows, columns }) => {
+                console.resize(Size { rows, columns });
+            }
+            Received::Message(Command::Exec {
                 stream,
                 timeout_ms,
                 arguments,
-            } => {
+            }) => {
                 execs.start(Request::new(stream, timeout_ms, &arguments));
             }
-            Command::Kill { stream } => execs.kill(stream),
-            Command::QueryIdle { stream } => {
+            Received::Message(Command::Kill { stream }) => execs.kill(stream),
+            Received::Message(Command::QueryIdle { stream }) => {
                 let idle = typist.is_settled() && console.is_idle();
                 outlet.post(Event::Idle { stream, idle });
             }
-            Command::Halt => *halted = true,
+            Received::Message(Command::Halt) => *halted = true,
         });
-        taken.map(drop).context("KMON broke the command ring")
+        taken.map(drop)
+    }
+
+    fn tell_discarded(&mut self) {
+        let commands = self.commands.take_discarded();
+        if commands > 0 {
+            crate::log(format_args!(
+                "{commands} commands from before a restart were discarded"
+            ));
+            self.outlet.post(Event::Discarded { commands });
+        }
     }
 
     /// Gives the last events time to leave, as long as KMON takes any.
@@ -149,7 +181,9 @@ impl Service {
         let deadline = Instant::now() + FAREWELL;
         while !self.outlet.flush() && !self.outlet.peer_stalled() && Instant::now() < deadline {
             thread::sleep(SOON);
-            self.commands.beat();
+            if self.commands.beat().is_err() {
+                return;
+            }
             self.outlet.saw_peer(self.commands.peer_beat());
         }
     }

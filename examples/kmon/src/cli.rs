@@ -9,6 +9,9 @@ use crate::embedded::init::InitArgs;
 use crate::text;
 
 /// Monitors partitions over shared memory.
+///
+/// Instances of a KMON that was killed, or that left by `quit --keep`, go on; the
+/// next one finds them. `quit`, `^D` and the end of a script end them.
 #[derive(Debug, Parser)]
 #[command(name = "kmon", version, args_conflicts_with_subcommands = true)]
 pub(crate) struct Cli {
@@ -24,6 +27,10 @@ pub(crate) struct Cli {
     /// The key that leaves a console [default: ^]]
     #[arg(long, value_name = "KEY", value_parser = parse_escape)]
     pub(crate) escape: Option<Escape>,
+    /// Where the instances and their output are kept for the next KMON; one KMON at
+    /// a time has it [default: $XDG_RUNTIME_DIR/kmon, or /tmp/kmon-UID]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) run_dir: Option<PathBuf>,
     /// What stands in front of a command [default: `KMON# `]
     #[arg(long, value_name = "TEXT")]
     pub(crate) prompt: Option<String>,

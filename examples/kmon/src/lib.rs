@@ -9,6 +9,7 @@
 //! | `cli`         | KMON's own command line                                  |
 //! | `config`      | the configuration file                                   |
 //! | `monitor`     | the instances, and how they start and end                |
+//! | `rundir`      | what a KMON leaves for the next one                      |
 //! | `instance`    | one instance: threads, state, output                     |
 //! | `embedded`    | the processes that are an instance on this machine       |
 //! | `console`     | what the operator types into an instance                 |
@@ -33,6 +34,7 @@ mod instance;
 mod interrupt;
 mod monitor;
 mod notices;
+mod rundir;
 mod setup;
 mod terminal;
 mod text;

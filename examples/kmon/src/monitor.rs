@@ -5,14 +5,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{anyhow, bail};
+use anyhow::{Context, anyhow, bail};
 use kmon_protocol::{LAST_PARTITION, Settings};
 
-use crate::instance::life::{Life, Plan};
+use crate::instance::log::OutputLog;
 use crate::instance::outbox::{Order, Outbox};
+use crate::instance::run::{Plan, Run};
 use crate::instance::shared::Shared;
 use crate::instance::state::State;
 use crate::notices::Notices;
+use crate::rundir::{Kept, Record, RunDir};
 
 /// Instances count from here; 1 is KMON itself.
 pub(crate) const FIRST: u8 = kmon_protocol::MONITOR + 1;
@@ -30,16 +32,18 @@ pub(crate) struct Common {
     /// The shell of instances that name none.
     pub(crate) shell: Option<PathBuf>,
     pub(crate) notices: Arc<Notices>,
+    pub(crate) rundir: Arc<RunDir>,
 }
 
-/// One partition; it keeps its number, name and output over its lives.
+/// One partition; it keeps its number, name and output over its runs, and over
+/// those of KMON.
 pub(crate) struct Instance {
     pub(crate) number: u8,
     pub(crate) name: String,
     pub(crate) shared: Arc<Shared>,
     pub(crate) outbox: Arc<Outbox>,
     shell: Option<PathBuf>,
-    life: Option<Life>,
+    run: Option<Run>,
 }
 
 /// All instances.
@@ -61,13 +65,22 @@ impl Instance {
             State::Running => Ok(()),
             State::Halted => bail!("instance {n} is not running (halted); kmload {n} starts it"),
             State::Starting => bail!("instance {n} is not running yet; kmlist shows when it is"),
+            State::Restarting(_) => {
+                bail!("guestd of instance {n} died and is being restarted; kmlist shows when it is")
+            }
             state => bail!("instance {n} is not running ({state}); kmreset {n} starts it again"),
         }
     }
 
-    fn start(&mut self, common: &Common) -> anyhow::Result<()> {
+    /// Starts it afresh, or goes on with what an earlier KMON left of it.
+    fn start(&mut self, common: &Common, found: Option<Kept>) -> anyhow::Result<()> {
         self.end();
-        let plan = Plan {
+        self.run = Some(Run::start(self.plan(common), found)?);
+        Ok(())
+    }
+
+    fn plan(&self, common: &Common) -> Plan {
+        Plan {
             settings: Settings {
                 partition: self.number,
                 period_ms: u32::try_from(common.period.as_millis()).unwrap_or(u32::MAX),
@@ -79,28 +92,31 @@ impl Instance {
             shared: Arc::clone(&self.shared),
             outbox: Arc::clone(&self.outbox),
             notices: Arc::clone(&common.notices),
-        };
-        self.life = Some(Life::start(plan)?);
-        Ok(())
+            rundir: Arc::clone(&common.rundir),
+        }
     }
 
     fn ask_to_halt(&self) {
-        if let Some(life) = &self.life {
-            life.expect_halt();
+        if let Some(run) = &self.run {
+            run.expect_halt();
         }
         self.outbox.put(Order::Halt);
     }
 
-    /// Kills what there is; a life that was over stays as it ended.
+    /// Kills what there is; a run that was over stays as it ended.
     fn end(&mut self) {
-        self.life = None;
+        if let Some(run) = self.run.take() {
+            run.end();
+        }
     }
 
     /// Waits until it runs and has reported once.
     fn wait_running(&self, deadline: Instant) -> anyhow::Result<()> {
         let left = deadline.saturating_duration_since(Instant::now());
-        self.shared.wait_until(left, |view| {
-            !view.state.is_alive() || (view.state == State::Running && view.stats.is_some())
+        self.shared.wait_until(left, |view| match view.state {
+            State::Running => view.stats.is_some(),
+            State::Starting | State::Restarting(_) => false,
+            _ => true,
         });
         let n = self.number;
         match self.state() {
@@ -142,6 +158,28 @@ impl Monitor {
             .ok_or_else(|| self.no_such(number))
     }
 
+    /// Goes on with the instances that earlier KMONs left; their numbers.
+    pub(crate) fn find_all(&mut self) -> anyhow::Result<Vec<u8>> {
+        let mut numbers = Vec::new();
+        for record in self.common.rundir.records() {
+            let (number, process) = (record.number, record.process.clone());
+            if !(FIRST..=LAST_PARTITION).contains(&number) {
+                continue;
+            }
+            self.insert(record)?;
+            if process.is_some() {
+                self.begin(number, process)?;
+                numbers.push(number);
+            }
+        }
+        Ok(numbers)
+    }
+
+    /// Whether there is an instance `number`, running or not.
+    pub(crate) fn has(&self, number: u8) -> bool {
+        self.instances.contains_key(&number)
+    }
+
     /// Adds an instance with the next number, not started yet.
     pub(crate) fn add(
         &mut self,
@@ -156,18 +194,41 @@ impl Monitor {
                 bail!("no partition number is left; kmload N starts a halted instance again")
             }
         };
+        self.add_as(number, name, shell)?;
+        Ok(number)
+    }
+
+    /// Adds instance `number`, which is not there yet, not started.
+    pub(crate) fn add_as(
+        &mut self,
+        number: u8,
+        name: Option<String>,
+        shell: Option<PathBuf>,
+    ) -> anyhow::Result<()> {
         let name = name.unwrap_or_else(|| format!("part{number}"));
         self.require_free(&name, number)?;
-        let instance = Instance {
+        self.insert(Record {
             number,
             name,
-            shared: Arc::new(Shared::new(self.common.log_bytes)),
-            outbox: Arc::default(),
             shell: shell.or_else(|| self.common.shell.clone()),
-            life: None,
+            process: None,
+        })
+    }
+
+    fn insert(&mut self, record: Record) -> anyhow::Result<()> {
+        let number = record.number;
+        let log = OutputLog::open(&self.common.rundir.log(number), self.common.log_bytes);
+        let log = log.with_context(|| format!("instance {number} has no place for its output"))?;
+        let instance = Instance {
+            number,
+            name: record.name,
+            shared: Arc::new(Shared::new(log)),
+            outbox: Arc::default(),
+            shell: record.shell,
+            run: None,
         };
         self.instances.insert(number, instance);
-        Ok(number)
+        Ok(())
     }
 
     /// Starts `number`, which is not running.
@@ -185,11 +246,15 @@ impl Monitor {
         self.start(number)
     }
 
-    /// Starts `number`, killing what is left of its last life.
+    /// Starts `number`, killing what is left of its last run.
     pub(crate) fn start(&mut self, number: u8) -> anyhow::Result<()> {
+        self.begin(number, None)
+    }
+
+    fn begin(&mut self, number: u8, found: Option<Kept>) -> anyhow::Result<()> {
         let missing = self.no_such(number);
         let instance = self.instances.get_mut(&number).ok_or(missing)?;
-        instance.start(&self.common)
+        instance.start(&self.common, found)
     }
 
     /// Waits until `number` runs.
@@ -198,18 +263,22 @@ impl Monitor {
         self.instance(number)?.wait_running(deadline)
     }
 
-    /// Waits until every instance runs; what went wrong with which.
-    pub(crate) fn wait_all_running(&self) -> Vec<anyhow::Error> {
+    /// Waits until every instance that was started runs; what went wrong with
+    /// which, and how many there are.
+    pub(crate) fn wait_all_running(&self) -> (Vec<anyhow::Error>, usize) {
         let deadline = Instant::now() + START_TIME;
-        let results = self
-            .instances()
-            .map(|instance| instance.wait_running(deadline));
-        results.filter_map(Result::err).collect()
+        let started = self.instances().filter(|instance| instance.run.is_some());
+        let results: Vec<_> = started
+            .map(|instance| instance.wait_running(deadline))
+            .collect();
+        let all = results.len();
+        (results.into_iter().filter_map(Result::err).collect(), all)
     }
 
     /// Ends `number`: asks it to, unless `force`, and kills it if it does not.
     pub(crate) fn halt(&mut self, number: u8, force: bool) -> anyhow::Result<()> {
-        let instance = self.instance_mut(number)?;
+        let missing = self.no_such(number);
+        let instance = self.instances.get_mut(&number).ok_or(missing)?;
         if instance.state() == State::Halted {
             bail!("instance {number} is halted already; kmload {number} starts it again");
         }
@@ -219,7 +288,8 @@ impl Monitor {
         }
         instance.end();
         instance.shared.lock().state = State::Halted;
-        Ok(())
+        let record = instance.plan(&self.common).record(None);
+        self.common.rundir.save(&record)
     }
 
     /// Ends every instance, all at once.
@@ -232,6 +302,20 @@ impl Monitor {
         self.instances()
             .for_each(|instance| wait_gone(instance, deadline));
         self.instances.values_mut().for_each(Instance::end);
+        for &number in self.instances.keys() {
+            self.common.rundir.forget(number);
+        }
+    }
+
+    /// Leaves every instance to the next KMON, as it is.
+    pub(crate) fn leave_all(&mut self) {
+        // Each lets go when it is dropped; all at once.
+        self.instances.values_mut().for_each(|instance| {
+            instance.run.as_ref().inspect(|run| run.leave());
+        });
+        self.instances
+            .values_mut()
+            .for_each(|instance| instance.run = None);
     }
 
     /// An error if another instance than `number` has `name`.
@@ -266,11 +350,15 @@ impl Monitor {
 }
 
 fn wait_gone(instance: &Instance, deadline: Instant) {
+    let hears = |state: &State| {
+        matches!(
+            state,
+            State::Running | State::Starting | State::Restarting(_)
+        )
+    };
     // A stalled instance does not hear the question.
-    if matches!(instance.state(), State::Running | State::Starting) {
+    if hears(&instance.state()) {
         let left = deadline.saturating_duration_since(Instant::now());
-        instance.shared.wait_until(left, |view| {
-            !matches!(view.state, State::Running | State::Starting)
-        });
+        instance.shared.wait_until(left, |view| !hears(&view.state));
     }
 }

@@ -3,9 +3,11 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use kmon_protocol::LAST_PARTITION;
 use nix::unistd::{AccessFlags, access};
 use signal_hook::consts::{SIGHUP, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -16,8 +18,9 @@ use crate::config::{Config, InstanceConfig};
 use crate::front;
 use crate::front::editor::Editor;
 use crate::interrupt::Interrupt;
-use crate::monitor::{Common, Monitor};
+use crate::monitor::{Common, FIRST, Monitor};
 use crate::notices::Notices;
+use crate::rundir::RunDir;
 use crate::terminal::{self, Terminal};
 
 /// Instances that are started when nobody says how many.
@@ -31,6 +34,7 @@ const LOG_BYTES: usize = 1024 * 1024;
 pub(crate) fn monitor(cli: &Cli) -> anyhow::Result<ExitCode> {
     let config = Config::read(cli.config.as_deref())?;
     let guestd = find_guestd(cli.guestd.as_deref())?;
+    let rundir = Arc::new(RunDir::open(cli.run_dir.as_deref())?);
     let terminal = Terminal::on_stdio()?;
     let interrupt = Interrupt::install()?;
     end_well_in_any_case()?;
@@ -49,8 +53,19 @@ pub(crate) fn monitor(cli: &Cli) -> anyhow::Result<ExitCode> {
         log_bytes: config.kmon.log_bytes.map_or(LOG_BYTES, |bytes| bytes.0),
         shell: config.kmon.shell.map(|shell| shell.0),
         notices,
+        rundir,
     };
     let mut monitor = Monitor::new(common);
+    let found = monitor.find_all()?;
+    if !found.is_empty() {
+        let numbers: Vec<_> = found.iter().map(u8::to_string).collect();
+        let numbers = numbers.join(", ");
+        // Without standard error kmlist has to do.
+        let _ = writeln!(
+            std::io::stderr(),
+            "kmon: going on with the instances of an earlier KMON: {numbers}"
+        );
+    }
     let none_runs = !start_instances(&mut monitor, cli, config.instances)?;
     let prompt = cli.prompt.clone().or(config.kmon.prompt);
     let escape = cli.escape.or(config.kmon.escape).unwrap_or_default();
@@ -87,7 +102,8 @@ fn find_guestd(named: Option<&Path>) -> anyhow::Result<PathBuf> {
     Ok(found)
 }
 
-/// False if there are to be instances, but none runs.
+/// Starts those that are not there yet. False if there are to be instances, but
+/// none runs.
 fn start_instances(
     monitor: &mut Monitor,
     cli: &Cli,
@@ -99,17 +115,20 @@ fn start_instances(
         None => configured.len(),
     };
     let unnamed = std::iter::repeat_with(InstanceConfig::default);
-    for instance in configured.into_iter().chain(unnamed).take(wanted) {
-        let name = instance.name.map(|name| name.0);
-        let number = monitor.add(name, instance.shell.map(|shell| shell.0))?;
-        monitor.start(number)?;
+    let all = configured.into_iter().chain(unnamed).take(wanted);
+    for (number, instance) in (FIRST..=LAST_PARTITION).zip(all) {
+        if !monitor.has(number) {
+            let name = instance.name.map(|name| name.0);
+            monitor.add_as(number, name, instance.shell.map(|shell| shell.0))?;
+            monitor.start(number)?;
+        }
     }
-    let problems = monitor.wait_all_running();
+    let (problems, all) = monitor.wait_all_running();
     for problem in &problems {
         // Without standard error the states in kmlist have to do.
         let _ = writeln!(std::io::stderr(), "kmon: {problem:#}");
     }
-    Ok(wanted == 0 || problems.len() < wanted)
+    Ok(all == 0 || problems.len() < all)
 }
 
 /// Puts the terminal back on a panic and on the signals that end programs.
@@ -123,7 +142,7 @@ fn end_well_in_any_case() -> anyhow::Result<()> {
     std::thread::spawn(move || {
         if let Some(signal) = signals.forever().next() {
             terminal::restore();
-            // The instances die with their parent.
+            // The instances go on; the next KMON finds them.
             std::process::exit(128 + signal);
         }
     });

@@ -6,6 +6,7 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context;
@@ -48,27 +49,31 @@ pub(crate) fn remember_undo(undo: Vec<u8>) {
 
 /// What is typed.
 #[derive(Debug)]
-pub(crate) struct Input(OwnedFd);
+pub(crate) struct Input {
+    descriptor: OwnedFd,
+    /// There was nothing more to read.
+    gone: AtomicBool,
+}
 
 impl Input {
-    /// Reads what was typed; empty at the end of input.
+    /// Reads what was typed; empty if the terminal is gone.
     pub(crate) fn read(&self, max: usize) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; max];
-        match read(&self.0, &mut bytes) {
-            Ok(len) => {
-                bytes.truncate(len);
-                Ok(bytes)
-            }
+        let len = match read(&self.descriptor, &mut bytes) {
+            Ok(len) => len,
             // The other side of a pseudo-terminal is gone.
-            Err(nix::errno::Errno::EIO) => Ok(Vec::new()),
-            Err(error) => Err(error.into()),
-        }
+            Err(nix::errno::Errno::EIO) => 0,
+            Err(error) => return Err(error.into()),
+        };
+        bytes.truncate(len);
+        self.gone.fetch_or(len == 0, Ordering::Relaxed);
+        Ok(bytes)
     }
 }
 
 impl AsFd for Input {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.descriptor.as_fd()
     }
 }
 
@@ -106,8 +111,12 @@ impl Terminal {
         // `^\` would end KMON, and every instance with it, out of a command.
         own.control_chars[SpecialCharacterIndices::VQUIT as usize] = libc::_POSIX_VDISABLE;
         tcsetattr(&input, SetArg::TCSADRAIN, &own).context("terminal settings")?;
+        let input = Input {
+            descriptor: input,
+            gone: AtomicBool::new(false),
+        };
         Ok(Some(Self {
-            input: Input(input),
+            input,
             settings: own,
             pending: Vec::new(),
         }))
@@ -115,6 +124,11 @@ impl Terminal {
 
     pub(crate) fn input(&self) -> &Input {
         &self.input
+    }
+
+    /// Whether nothing will ever be typed again.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.input.gone.load(Ordering::Relaxed) || tcgetattr(&self.input).is_err()
     }
 
     /// The terminal's settings while KMON has it and no key is awaited.

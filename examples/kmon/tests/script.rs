@@ -2,10 +2,9 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Output, Stdio};
 
-use common::{becomes_true, guestd, run_script, signal};
+use common::run_script;
 use serde_json::Value;
 
 fn stdout(output: &Output) -> String {
@@ -115,7 +114,7 @@ fn what_nobody_watched_is_in_the_log_with_a_bound() {
          kmlog 2\nkmlog 2\nkmwatch 2 2 3 --for 0.2\nkmlog 2\n",
         home.path().display()
     );
-    let output = succeeded(&common::run_script_in(home.path(), &[], &script));
+    let output = succeeded(&common::run_script_in(&home, &[], &script));
     let shown = output.matches("unseen-2").count();
     assert_eq!(shown, 3, "kmlog does not use it up, kmwatch does: {output}");
 }
@@ -290,32 +289,4 @@ fn a_bad_start_is_answered_in_one_line() {
         assert!(errors.contains(text), "{errors}");
         assert_eq!(errors.lines().count(), 1, "{errors}");
     }
-}
-
-#[test]
-fn nothing_is_left_of_an_instance_when_kmon_is_killed() {
-    let home = common::home();
-    let mut kmon = Command::new(env!("CARGO_BIN_EXE_kmon"));
-    kmon.current_dir(home.path()).arg("--guestd").arg(guestd());
-    let mut kmon = kmon
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    kmon.stdin
-        .as_mut()
-        .unwrap()
-        .write_all(b"kmlist --json\n")
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(kmon.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    let list: Value = serde_json::from_str(&line).unwrap();
-    let pid = list["instances"][0]["pid"].to_string();
-    let lives = || std::path::Path::new("/proc").join(&pid).exists();
-    assert!(lives(), "{line}");
-    signal("-KILL", &kmon.id().to_string());
-    kmon.wait().unwrap();
-    assert!(becomes_true(|| !lives()));
 }

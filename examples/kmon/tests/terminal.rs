@@ -185,16 +185,17 @@ fn full_screen_programs_work_and_survive_a_look_elsewhere() {
 }
 
 #[test]
-fn a_killed_daemon_is_reported_and_reset_brings_it_back() {
-    let mut kmon = Operator::start(&[]);
-    let pid = kmon.daemon_pid(2);
+fn a_killed_instance_is_reported_and_reset_brings_it_back() {
+    const DIED: &str = "instance 2 died: its first process was killed by signal 9";
+    let mut kmon = Operator::start(&["--instances", "1"]);
+    let kill = |kmon: &Operator| signal("-KILL", &kmon.home.running()[0].to_string());
     kmon.press("half a line");
     kmon.see_last_line("half a line");
-    signal("-KILL", &pid);
-    kmon.see("instance 2 died: guestd was killed by signal 9; kmreset 2 starts it again");
+    kill(&kmon);
+    kmon.see(&format!("{DIED}; kmreset 2 starts it again"));
     kmon.see_last_line("KMON# half a line");
     kmon.press("\x15kmconsole 2\r");
-    kmon.see("kmconsole: instance 2 is not running (dead: guestd was killed by signal 9); kmreset");
+    kmon.see("kmconsole: instance 2 is not running (dead: its first process was killed");
     kmon.command("kmreset 2");
     kmon.see("instance 2 runs");
     kmon.console(2);
@@ -202,10 +203,10 @@ fn a_killed_daemon_is_reported_and_reset_brings_it_back() {
     kmon.see("again-2");
     // Once more, with the operator inside.
     kmon.press("\x1d");
-    let pid = kmon.daemon_pid(2);
+    kmon.clear();
     kmon.console(2);
-    signal("-KILL", &pid);
-    kmon.see("instance 2 died: guestd was killed by signal 9; kmreset 2 starts it again");
+    kill(&kmon);
+    kmon.see(&format!("{DIED}; kmreset 2 starts it again"));
     kmon.see_last_line("KMON#");
     assert_eq!(kmon.quit(), 0);
 }

@@ -18,7 +18,7 @@ pub mod settings;
 pub mod stats;
 mod wire;
 
-pub use link::{DaemonLink, LinkError, MonitorLink};
+pub use link::{DaemonLink, LinkError, MonitorLink, Received, Sent};
 pub use message::{Command, Ending, Event};
 pub use place::Place;
 pub use settings::Settings;

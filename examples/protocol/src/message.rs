@@ -1,9 +1,12 @@
 //! The records of the command ring (KMON to instance) and of the result ring (back).
 //!
-//! Every record starts with eight bytes, little-endian: `kind: u16`, a reserved
-//! `u16` of zero, `stream: u32`; the body follows. `stream` names one `exec`
-//! and is zero for the console. A receiver gets [`Malformed`] for a kind or a
-//! body it does not know: both ends skip such a record and count it.
+//! Every record starts with eight bytes, little-endian: `kind: u16`, `life: u16`,
+//! `stream: u32`; the body follows. `life` says for which of the instance's lives
+//! a command is, by the low half of its number, and is zero in an event. `stream`
+//! names one `exec` and is zero for the console. A receiver gets [`Malformed`]
+//! for a kind or a body it does not know: both ends skip such a record.
+
+use std::mem::offset_of;
 
 use zerocopy::byteorder::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -16,9 +19,12 @@ use crate::wire::{Reader, put_text};
 #[repr(C)]
 struct Header {
     kind: U16,
-    reserved: U16,
+    life: U16,
     stream: U32,
 }
+
+/// Longest body of an event that carries bytes.
+pub(crate) const EVENT_BODY: usize = 16 << 10;
 
 /// Bytes of the header in front of a record's body.
 pub const HEADER_LEN: usize = size_of::<Header>();
@@ -27,22 +33,18 @@ fn start(out: &mut Vec<u8>, kind: u16, stream: u32) {
     out.clear();
     let header = Header {
         kind: kind.into(),
-        reserved: 0.into(),
+        life: 0.into(),
         stream: stream.into(),
     };
     out.extend_from_slice(header.as_bytes());
 }
 
-fn split<'a>(what: &'static str, record: &'a [u8]) -> Result<(u16, u32, Reader<'a>), Malformed> {
+fn split<'a>(what: &'static str, record: &'a [u8]) -> Result<(Header, Reader<'a>), Malformed> {
     let (header, body) = Header::read_from_prefix(record).map_err(|_| Malformed {
         what,
         at: record.len(),
     })?;
-    Ok((
-        header.kind.get(),
-        header.stream.get(),
-        Reader::new(what, body),
-    ))
+    Ok((header, Reader::new(what, body)))
 }
 
 /// What KMON asks of an instance.
@@ -75,8 +77,9 @@ impl<'a> Command<'a> {
     const QUERY_IDLE: u16 = 5;
     const HALT: u16 = 6;
 
-    /// Writes the record into `out`, replacing what was there.
-    pub fn encode(&self, out: &mut Vec<u8>) {
+    /// Writes the record for life number `life` of the instance into `out`,
+    /// replacing what was there.
+    pub fn encode(&self, life: u32, out: &mut Vec<u8>) {
         match self {
             Self::Input(bytes) => {
                 start(out, Self::INPUT, 0);
@@ -102,15 +105,22 @@ impl<'a> Command<'a> {
             Self::QueryIdle { stream } => start(out, Self::QUERY_IDLE, *stream),
             Self::Halt => start(out, Self::HALT, 0),
         }
+        let at = offset_of!(Header, life);
+        out[at..at + 2].copy_from_slice(&(life as u16).to_le_bytes());
     }
 
-    /// Reads a record.
+    /// Reads a record, and the low half of the number of the life that it is for.
     ///
     /// # Errors
     ///
     /// [`Malformed`] if the kind is unknown or the body is not the kind's.
-    pub fn decode(record: &'a [u8]) -> Result<Self, Malformed> {
-        let (kind, stream, mut body) = split("command", record)?;
+    pub fn decode(record: &'a [u8]) -> Result<(u16, Self), Malformed> {
+        let (header, body) = split("command", record)?;
+        let command = Self::decode_body(header.kind.get(), header.stream.get(), body)?;
+        Ok((header.life.get(), command))
+    }
+
+    fn decode_body(kind: u16, stream: u32, mut body: Reader<'a>) -> Result<Self, Malformed> {
         match kind {
             Self::INPUT => Ok(Self::Input(body.rest())),
             Self::RESIZE => Ok(Self::Resize {
@@ -160,8 +170,9 @@ pub enum Ending {
 /// What an instance tells KMON.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
-    /// The daemon is there.
-    Hello { version: u16 },
+    /// The daemon is there, in its life number `life`: the first event of each
+    /// life, and said again to each new life of KMON.
+    Hello { version: u16, life: u32 },
     /// Bytes the console's terminal printed.
     Output(&'a [u8]),
     /// Bytes an `Exec` wrote to its standard output.
@@ -174,8 +185,11 @@ pub enum Event<'a> {
     Idle { stream: u32, idle: bool },
     /// The console's shell ended and a new one was started.
     ShellRestarted { status: i32 },
-    /// So many bytes of output were dropped, in all, because nobody took them.
+    /// So many bytes of output were dropped, in all of this life, because nobody took them.
     Dropped { bytes: u64 },
+    /// So many commands, since it was said last, were not for this life of the
+    /// instance or not from this life of KMON, and were not run.
+    Discarded { commands: u32 },
     /// The daemon ends by itself.
     Goodbye,
 }
@@ -190,6 +204,7 @@ impl<'a> Event<'a> {
     const SHELL_RESTARTED: u16 = 7;
     const DROPPED: u16 = 8;
     const GOODBYE: u16 = 9;
+    const DISCARDED: u16 = 10;
 
     const EXITED: u32 = 0;
     const SIGNALLED: u32 = 1;
@@ -199,9 +214,10 @@ impl<'a> Event<'a> {
     /// Writes the record into `out`, replacing what was there.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Hello { version } => {
+            Self::Hello { version, life } => {
                 start(out, Self::HELLO, 0);
                 out.extend_from_slice(&version.to_le_bytes());
+                out.extend_from_slice(&life.to_le_bytes());
             }
             Self::Output(bytes) => {
                 start(out, Self::OUTPUT, 0);
@@ -231,6 +247,10 @@ impl<'a> Event<'a> {
                 start(out, Self::DROPPED, 0);
                 out.extend_from_slice(&bytes.to_le_bytes());
             }
+            Self::Discarded { commands } => {
+                start(out, Self::DISCARDED, 0);
+                out.extend_from_slice(&commands.to_le_bytes());
+            }
             Self::Goodbye => start(out, Self::GOODBYE, 0),
         }
     }
@@ -241,19 +261,22 @@ impl<'a> Event<'a> {
     ///
     /// [`Malformed`] if the kind is unknown or the body is not the kind's.
     pub fn decode(record: &'a [u8]) -> Result<Self, Malformed> {
-        let (kind, stream, mut body) = split("event", record)?;
-        match kind {
+        let (header, mut body) = split("event", record)?;
+        let stream = header.stream.get();
+        match header.kind.get() {
             Self::HELLO => Ok(Self::Hello {
                 version: body.u16()?,
+                // Another version may say less.
+                life: body.u32().unwrap_or(0),
             }),
-            Self::OUTPUT => Ok(Self::Output(body.rest())),
+            Self::OUTPUT => Ok(Self::Output(output(body)?)),
             Self::STDOUT => Ok(Self::Stdout {
                 stream,
-                bytes: body.rest(),
+                bytes: output(body)?,
             }),
             Self::STDERR => Ok(Self::Stderr {
                 stream,
-                bytes: body.rest(),
+                bytes: output(body)?,
             }),
             Self::ENDED => Ok(Self::Ended {
                 stream,
@@ -267,6 +290,9 @@ impl<'a> Event<'a> {
                 status: body.u32()?.cast_signed(),
             }),
             Self::DROPPED => Ok(Self::Dropped { bytes: body.u64()? }),
+            Self::DISCARDED => Ok(Self::Discarded {
+                commands: body.u32()?,
+            }),
             Self::GOODBYE => Ok(Self::Goodbye),
             _ => Err(Malformed {
                 what: "event",
@@ -274,6 +300,15 @@ impl<'a> Event<'a> {
             }),
         }
     }
+}
+
+/// Bytes of output: never more than an honest instance sends at once.
+fn output(mut body: Reader<'_>) -> Result<&[u8], Malformed> {
+    let malformed = body.malformed();
+    let bytes = body.rest();
+    (bytes.len() <= EVENT_BODY)
+        .then_some(bytes)
+        .ok_or(malformed)
 }
 
 fn put_ending(out: &mut Vec<u8>, ending: &Ending) {
@@ -325,15 +360,18 @@ mod tests {
         ];
         let mut record = Vec::new();
         for command in commands {
-            command.encode(&mut record);
-            assert_eq!(Command::decode(&record), Ok(command));
+            command.encode(0x1_0203, &mut record);
+            assert_eq!(Command::decode(&record), Ok((0x0203, command)));
         }
     }
 
     #[test]
     fn every_event_comes_back_as_it_was_sent() {
         let events = [
-            Event::Hello { version: 1 },
+            Event::Hello {
+                version: 2,
+                life: 3,
+            },
             Event::Output(&[0xff; 3]),
             Event::Stdout {
                 stream: 1,
@@ -365,6 +403,7 @@ mod tests {
             },
             Event::ShellRestarted { status: 130 },
             Event::Dropped { bytes: u64::MAX },
+            Event::Discarded { commands: 4 },
             Event::Goodbye,
         ];
         let mut record = Vec::new();
@@ -386,5 +425,14 @@ mod tests {
             assert!(Event::decode(&record[..len]).is_err());
         }
         assert!(Command::decode(&[0xff; 64]).is_err());
+    }
+
+    #[test]
+    fn output_that_no_honest_instance_sends_at_once_is_malformed() {
+        let mut record = Vec::new();
+        for (len, is_event) in [(EVENT_BODY, true), (EVENT_BODY + 1, false)] {
+            Event::Output(&vec![b'x'; len]).encode(&mut record);
+            assert_eq!(Event::decode(&record).is_ok(), is_event);
+        }
     }
 }

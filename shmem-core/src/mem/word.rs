@@ -1,6 +1,6 @@
 //! One little-endian control word.
 
-use crate::primitive::{AtomicU32, Ordering};
+use crate::primitive::{store_happens, AtomicU32, Ordering};
 
 /// A 32-bit control word in shared memory, little-endian there on every machine.
 ///
@@ -22,7 +22,9 @@ impl<'m> Word<'m> {
     /// Writes the word.
     #[inline(always)]
     pub fn store(self, value: u32, order: Ordering) {
-        self.0.store(value.to_le(), order);
+        if store_happens() {
+            self.0.store(value.to_le(), order);
+        }
     }
 
     /// Replaces `current` by `new` if that is what the word holds.
@@ -42,6 +44,9 @@ impl<'m> Word<'m> {
         success: Ordering,
         failure: Ordering,
     ) -> Result<u32, u32> {
+        if !store_happens() {
+            return Err(self.load(failure));
+        }
         self.0
             .compare_exchange(current.to_le(), new.to_le(), success, failure)
             .map(u32::from_le)

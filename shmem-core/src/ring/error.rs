@@ -4,6 +4,7 @@ use core::fmt;
 
 use crate::error::Corrupt;
 use crate::layout::{MAX_CAPACITY, MIN_CAPACITY};
+use crate::life::Life;
 
 /// A segment whose length is not a ring's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,13 +29,11 @@ impl fmt::Display for GeometryError {
 /// Why an end of a ring could not be claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClaimError {
-    /// A partition has it.
+    /// Another life has it, or this one has it already.
     Claimed {
-        /// Its number.
-        by: u32,
+        /// That life.
+        by: Life,
     },
-    /// Partitions count from 1.
-    NotAPartition,
     /// What an earlier life left is not a ring.
     Corrupt(Corrupt),
 }
@@ -44,9 +43,8 @@ impl fmt::Display for ClaimError {
         match self {
             Self::Claimed { by } => write!(
                 f,
-                "partition {by} has this end of the ring: take it over only if that one is dead"
+                "{by} has this end of the ring: take it over only if that life is over"
             ),
-            Self::NotAPartition => f.write_str("0 is no partition: they count from 1"),
             Self::Corrupt(corrupt) => corrupt.fmt(f),
         }
     }
@@ -64,6 +62,9 @@ pub enum PushError {
         /// Bytes of the longest one.
         max: usize,
     },
+    /// The consumer was restarted since the last call: nothing was pushed.
+    /// Said once; the next push is for its new life.
+    Restarted,
     /// The consumer broke the protocol. Terminal.
     Corrupt(Corrupt),
 }
@@ -76,6 +77,7 @@ impl fmt::Display for PushError {
                 f,
                 "a record of {len} bytes is longer than this ring takes ({max})"
             ),
+            Self::Restarted => f.write_str("the consumer was restarted: nothing was pushed"),
             Self::Corrupt(corrupt) => corrupt.fmt(f),
         }
     }
@@ -96,6 +98,9 @@ pub enum PopError {
         /// Bytes of the record.
         len: usize,
     },
+    /// The producer was restarted: what came before is from its earlier life,
+    /// what follows from its new one. Said once, at the seam.
+    Restarted,
     /// The producer broke the protocol. Terminal.
     Corrupt(Corrupt),
 }
@@ -110,6 +115,7 @@ impl fmt::Display for PopError {
             Self::WrongSize { len } => {
                 write!(f, "the next record has {len} bytes, not the type's number")
             }
+            Self::Restarted => f.write_str("the producer was restarted"),
             Self::Corrupt(corrupt) => corrupt.fmt(f),
         }
     }

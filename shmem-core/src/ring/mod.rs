@@ -16,28 +16,33 @@
 //!   bytes always stay free.
 //! - **R5** A record is contiguous; where it would not fit before the end, a
 //!   padding record fills the rest. Hence no record is longer than half.
+//! - **R6** A record carries the epochs of both ends as its producer knew them:
+//!   whose it is, and for whom. `epoch` has what they are for.
 //!
 //! | store                           | paired load              | hands over    |
 //! |---------------------------------|--------------------------|---------------|
 //! | header in `Producer::expose`    | header in `Consumer::header` | a record  |
 //! | `head` in `Consumer::advance`   | `head` in `Producer::refresh` | free bytes |
 //! | `tail` in `Producer::advance`   | `tail` in `Producer::resume` | the zero header there |
-//! | claim in `unclaim`              | claim in `check_unclaimed` | an end of the ring |
+//! | `producer_epoch` in `take_over_producer` | `producer_epoch` in `Consumer::resolve` | what earlier producers published |
+//! | claim in `give_back`            | claim in `check`         | an end of the ring |
 //!
 //! R1, R3, R4 bind honest peers (`tests/loom_ring.rs`). R2 and R5 are checked
 //! on every word a peer stores: a hostile one may garble records, never take us
 //! out of bounds. `tail` in memory is for recovery and inspection alone.
 
 mod consumer;
+mod epoch;
 mod error;
 mod header;
+pub mod inspect;
 mod producer;
 mod record;
 #[cfg(feature = "std")]
 mod stream;
 mod typed;
 
-pub use consumer::Consumer;
+pub use consumer::{Consumer, Unread};
 pub use error::{ClaimError, GeometryError, PopError, PushError};
 pub use producer::{Batch, Producer, Reservation};
 pub use record::Record;
@@ -51,8 +56,8 @@ use memoffset::offset_of;
 
 use crate::doorbell::{Ringer, Sleeper};
 use crate::layout::{RingControl, LINE, MAX_CAPACITY, MIN_CAPACITY, RECORD_HEADER};
+use crate::life::Life;
 use crate::mem::{Circle, Window, Word};
-use crate::primitive::Ordering::{Acquire, Relaxed, Release};
 
 const CONTROL: usize = size_of::<RingControl>();
 
@@ -102,69 +107,100 @@ impl<'m> Ring<'m> {
         self.capacity() / 2 - 2 * RECORD_HEADER
     }
 
-    /// Claims the producing end for `partition`, and resumes where a producer
+    /// Claims the producing end for `life`, and resumes where a producer
     /// before it stopped.
     ///
     /// # Errors
     ///
     /// [`ClaimError::Claimed`] while another holds it: if that one is dead,
-    /// [`Ring::take_over_producer`]. [`ClaimError::Corrupt`] if what was left
-    /// is not a ring.
-    pub fn producer(self, partition: u8) -> Result<Producer<'m>, ClaimError> {
-        check_unclaimed(self.producer_claim())?;
-        self.take_over_producer(partition)
+    /// [`Ring::take_over_producer`]. An earlier life of the same partition is.
+    /// [`ClaimError::Corrupt`] if what was left is not a ring.
+    pub fn producer(self, life: Life) -> Result<Producer<'m>, ClaimError> {
+        epoch::check(self.producer_claim(), life)?;
+        self.take_over_producer(life)
     }
 
-    /// As [`Ring::producer`], in place of a partition that is dead.
+    /// As [`Ring::producer`], in place of a life that is over.
     ///
     /// # Errors
     ///
     /// [`ClaimError::Corrupt`] if what was left is not a ring; the claim stays
     /// as it was.
-    pub fn take_over_producer(self, partition: u8) -> Result<Producer<'m>, ClaimError> {
-        check_number(partition)?;
-        let producer = Producer::resume(self, partition)?;
-        self.producer_claim().store(u32::from(partition), Relaxed);
-        Ok(producer)
+    pub fn take_over_producer(self, life: Life) -> Result<Producer<'m>, ClaimError> {
+        let position = producer::resume(&self)?;
+        let epoch = epoch::claim(self.producer_claim(), self.producer_epoch(), life);
+        Ok(Producer::new(self, life, position, epoch))
     }
 
-    /// Claims the consuming end for `partition`, and resumes where a consumer
-    /// before it stopped: what it had not released is there again.
+    /// Claims the consuming end for `life`, and resumes where a consumer
+    /// before it stopped: what that one had not released is there again, or
+    /// discarded, as `unread` says.
     ///
     /// # Errors
     ///
     /// As [`Ring::producer`].
-    pub fn consumer(self, partition: u8) -> Result<Consumer<'m>, ClaimError> {
-        check_unclaimed(self.consumer_claim())?;
-        self.take_over_consumer(partition)
+    pub fn consumer(self, life: Life, unread: Unread) -> Result<Consumer<'m>, ClaimError> {
+        epoch::check(self.consumer_claim(), life)?;
+        self.take_over_consumer(life, unread)
     }
 
-    /// As [`Ring::consumer`], in place of a partition that is dead.
+    /// As [`Ring::consumer`], in place of a life that is over.
     ///
     /// # Errors
     ///
     /// [`ClaimError::Corrupt`] if what was left is not a ring.
-    pub fn take_over_consumer(self, partition: u8) -> Result<Consumer<'m>, ClaimError> {
-        check_number(partition)?;
-        let consumer = Consumer::resume(self, partition)?;
-        self.consumer_claim().store(u32::from(partition), Relaxed);
-        Ok(consumer)
+    pub fn take_over_consumer(
+        self,
+        life: Life,
+        unread: Unread,
+    ) -> Result<Consumer<'m>, ClaimError> {
+        let head = consumer::resume(&self)?;
+        let epoch = epoch::claim(self.consumer_claim(), self.consumer_epoch(), life);
+        Ok(Consumer::new(self, life, head, epoch, unread))
+    }
+
+    /// Who holds the producing end.
+    pub fn producing(&self) -> Option<Life> {
+        epoch::holder(self.producer_claim())
+    }
+
+    /// Who holds the consuming end.
+    pub fn consuming(&self) -> Option<Life> {
+        epoch::holder(self.consumer_claim())
+    }
+
+    fn control_word(&self, offset: usize) -> Word<'m> {
+        self.control.word(offset)
     }
 
     fn producer_claim(&self) -> Word<'m> {
-        self.control.word(offset_of!(RingControl, producer))
+        self.control_word(offset_of!(RingControl, producer))
     }
 
     fn consumer_claim(&self) -> Word<'m> {
-        self.control.word(offset_of!(RingControl, consumer))
+        self.control_word(offset_of!(RingControl, consumer))
+    }
+
+    #[inline(always)]
+    fn producer_epoch(&self) -> Word<'m> {
+        self.control_word(offset_of!(RingControl, producer_epoch))
+    }
+
+    #[inline(always)]
+    fn consumer_epoch(&self) -> Word<'m> {
+        self.control_word(offset_of!(RingControl, consumer_epoch))
+    }
+
+    fn discarded(&self) -> Word<'m> {
+        self.control_word(offset_of!(RingControl, discarded))
     }
 
     fn tail(&self) -> Word<'m> {
-        self.control.word(offset_of!(RingControl, tail))
+        self.control_word(offset_of!(RingControl, tail))
     }
 
     fn head(&self) -> Word<'m> {
-        self.control.word(offset_of!(RingControl, head))
+        self.control_word(offset_of!(RingControl, head))
     }
 
     /// The ringing side of the bell at `offset` in the control block.
@@ -179,35 +215,15 @@ impl<'m> Ring<'m> {
         line.expect("a control block has its bells")
     }
 
+    /// The word of the epochs in the header of the record at `position`.
+    #[inline(always)]
+    fn stamp(&self, position: u32) -> Word<'m> {
+        self.data.word(position.wrapping_add(4))
+    }
+
     /// Position of the payload of the record at `position`.
     #[inline(always)]
     fn payload(position: u32) -> u32 {
         position.wrapping_add(RECORD_HEADER as u32)
-    }
-}
-
-fn check_number(partition: u8) -> Result<(), ClaimError> {
-    if partition == 0 {
-        return Err(ClaimError::NotAPartition);
-    }
-    Ok(())
-}
-
-/// Claims need no read-modify-write because who claims which end is agreed
-/// beforehand; a claim shows the mistake, it does not arbitrate a race.
-fn check_unclaimed(word: Word<'_>) -> Result<(), ClaimError> {
-    // Pairs with the store in `unclaim`: who had the end has let go.
-    let by = word.load(Acquire); // loom: loom_ring
-    if by != 0 {
-        return Err(ClaimError::Claimed { by });
-    }
-    Ok(())
-}
-
-/// Gives an end back, unless another partition took it over meanwhile.
-fn unclaim(word: Word<'_>, partition: u8) {
-    if word.load(Relaxed) == u32::from(partition) {
-        // Pairs with the load in `check_unclaimed`: we have let go.
-        word.store(0, Release); // loom: loom_ring
     }
 }

@@ -3,11 +3,12 @@
 use memoffset::offset_of;
 
 use super::header::{self, stride, Header};
-use super::{unclaim, ClaimError, PushError, Ring};
+use super::{epoch, ClaimError, PushError, Ring};
 use crate::doorbell::{Doorbell, Ringer, Sleeper};
 use crate::error::Corrupt;
 use crate::layout::{RingControl, RECORD_HEADER};
-use crate::mem::Window;
+use crate::life::Life;
+use crate::mem::{Window, Word};
 use crate::primitive::Ordering::{Acquire, Relaxed, Release};
 use crate::wait::Wait;
 
@@ -25,8 +26,15 @@ pub struct Producer<'m> {
     tail: u32,
     /// The consumer's position as we last read it: at most what it is now.
     head: u32,
+    /// How many lives had our end, with ours.
+    epoch: u32,
+    /// How many had the consumer's, as we last read it from `peer_epoch`.
+    peer: u32,
+    /// Two words that every push touches, their bounds checked once.
+    tail_word: Word<'m>,
+    peer_epoch: Word<'m>,
     corrupt: Option<Corrupt>,
-    partition: u8,
+    life: Life,
     records: Ringer<'m>,
     space: Sleeper<'m>,
 }
@@ -40,46 +48,61 @@ struct Place {
     position: u32,
 }
 
+/// Where a producer goes on.
+pub(super) struct Position {
+    tail: u32,
+    head: u32,
+}
+
+/// Finds the end of what an earlier producer published: `tail` in memory may be
+/// behind the headers.
+pub(super) fn resume(ring: &Ring<'_>) -> Result<Position, ClaimError> {
+    // Pairs with the store in `advance`: the header there is zero or a record's.
+    let mut tail = ring.tail().load(Acquire); // loom: loom_ring
+                                              // Pairs with the store in `Consumer::advance`, as in `refresh`.
+    let head = ring.head().load(Acquire); // loom: loom_ring
+    let corrupt = |word, value| ClaimError::Corrupt(Corrupt { word, value });
+    // Positions differ by much less than half of their range.
+    if head.wrapping_sub(tail) as i32 > 0 {
+        // What was published last is consumed, and `tail` lags behind.
+        tail = head;
+    }
+    if tail.wrapping_sub(head) > ring.data.len() || tail % 8 != 0 {
+        return Err(corrupt("tail", tail));
+    }
+    // Bounded: each step is at least 8 bytes, and R2 ends the walk.
+    while tail.wrapping_sub(head) < ring.data.len() {
+        // Relaxed: the payload behind it is the consumer's, not ours.
+        let word = ring.data.word(tail).load(Relaxed);
+        let step = match Header::decode(word, ring, tail).map_err(ClaimError::Corrupt)? {
+            Header::Nothing => break,
+            Header::Record(len) => stride(len),
+            Header::Padding(len) => len,
+        };
+        tail = tail.wrapping_add(step);
+    }
+    if tail.wrapping_sub(head) > ring.data.len() - RECORD_HEADER as u32 {
+        return Err(corrupt("tail", tail));
+    }
+    Ok(Position { tail, head })
+}
+
 impl<'m> Producer<'m> {
-    /// Finds the end of what an earlier producer published: `tail` in memory
-    /// may be behind the headers.
-    pub(super) fn resume(ring: Ring<'m>, partition: u8) -> Result<Self, ClaimError> {
-        // Pairs with the store in `advance`: the header there is zero or a record's.
-        let mut tail = ring.tail().load(Acquire); // loom: loom_ring
-                                                  // Pairs with the store in `Consumer::advance`, as in `refresh`.
-        let head = ring.head().load(Acquire); // loom: loom_ring
-        let corrupt = |word, value| ClaimError::Corrupt(Corrupt { word, value });
-        // Positions differ by much less than half of their range.
-        if head.wrapping_sub(tail) as i32 > 0 {
-            // What was published last is consumed, and `tail` lags behind.
-            tail = head;
-        }
-        if tail.wrapping_sub(head) > ring.data.len() || tail % 8 != 0 {
-            return Err(corrupt("tail", tail));
-        }
-        // Bounded: each step is at least 8 bytes, and R2 ends the walk.
-        while tail.wrapping_sub(head) < ring.data.len() {
-            // Relaxed: the payload behind it is the consumer's, not ours.
-            let word = ring.data.word(tail).load(Relaxed);
-            let step = match Header::decode(word, &ring, tail).map_err(ClaimError::Corrupt)? {
-                Header::Nothing => break,
-                Header::Record(len) => stride(len),
-                Header::Padding(len) => len,
-            };
-            tail = tail.wrapping_add(step);
-        }
-        if tail.wrapping_sub(head) > ring.data.len() - RECORD_HEADER as u32 {
-            return Err(corrupt("tail", tail));
-        }
-        Ok(Self {
+    pub(super) fn new(ring: Ring<'m>, life: Life, position: Position, epoch: u32) -> Self {
+        Self {
             ring,
-            tail,
-            head,
+            tail: position.tail,
+            head: position.head,
+            epoch,
+            // Relaxed: it only says which consumer we know.
+            peer: ring.consumer_epoch().load(Relaxed),
+            tail_word: ring.tail(),
+            peer_epoch: ring.consumer_epoch(),
             corrupt: None,
-            partition,
+            life,
             records: ring.ringer(offset_of!(RingControl, records)),
             space: ring.sleeper(offset_of!(RingControl, space)),
-        })
+        }
     }
 
     /// The ring.
@@ -92,7 +115,8 @@ impl<'m> Producer<'m> {
     /// # Errors
     ///
     /// [`PushError::Full`] if it does not fit now, [`PushError::TooLong`] if it
-    /// never does, [`PushError::Corrupt`] if the consumer broke the protocol.
+    /// never does, [`PushError::Restarted`] if the consumer was restarted,
+    /// [`PushError::Corrupt`] if it broke the protocol.
     #[inline(always)]
     pub fn push(&mut self, record: &[u8]) -> Result<(), PushError> {
         let place = self.find(record.len(), self.tail)?;
@@ -128,7 +152,7 @@ impl<'m> Producer<'m> {
     /// Rings `doorbell` if the consumer sleeps. Call it after a push, a commit
     /// or a batch. Returns whether it slept.
     #[inline(always)]
-    pub fn notify<D: Doorbell>(&mut self, doorbell: &mut D) -> bool {
+    pub fn notify<D: Doorbell>(&mut self, doorbell: &D) -> bool {
         self.records.ring(doorbell)
     }
 
@@ -136,7 +160,7 @@ impl<'m> Producer<'m> {
     ///
     /// # Errors
     ///
-    /// [`PushError::TooLong`] or [`PushError::Corrupt`], as [`Producer::push`].
+    /// As [`Producer::push`], but for [`PushError::Full`].
     pub fn wait_for_space<W: Wait>(&mut self, len: usize, wait: &mut W) -> Result<bool, PushError> {
         let space = self.space;
         let tail = self.tail;
@@ -154,6 +178,12 @@ impl<'m> Producer<'m> {
         let max = self.ring.max_record();
         if len > max {
             return Err(PushError::TooLong { len, max });
+        }
+        // Relaxed: it orders nothing; a record that a new consumer's claim
+        // overtakes carries the old stamp.
+        let peer = self.peer_epoch.load(Relaxed);
+        if peer != self.peer {
+            self.meet(peer)?;
         }
         let to_end = self.ring.data.len() - self.ring.data.offset(tail) as u32;
         let stride = stride(len);
@@ -175,6 +205,16 @@ impl<'m> Producer<'m> {
             padding: tail,
             position,
         })
+    }
+
+    /// Takes note of another life of the consumer.
+    #[cold]
+    fn meet(&mut self, peer: u32) -> Result<(), PushError> {
+        let known = core::mem::replace(&mut self.peer, peer);
+        if known == 0 {
+            return Ok(()); // E3
+        }
+        Err(PushError::Restarted)
     }
 
     /// Reads the consumer's position.
@@ -206,12 +246,14 @@ impl<'m> Producer<'m> {
         self.ring.data.write(Ring::payload(place.position), record);
     }
 
-    /// Zeroes the header behind a record of `len` bytes at `place`, writes the
-    /// header behind padding, and returns the position behind the record.
+    /// Stamps the record of `len` bytes at `place`, zeroes the header behind it,
+    /// writes the header behind padding, and returns the position behind the record.
     #[inline(always)]
     fn seal(&self, place: Place, len: usize) -> u32 {
         let end = place.position.wrapping_add(stride(len));
-        // R4. Relaxed: ordered by the store of the header in front of it.
+        // R6, R4. Relaxed: ordered by the store of the header in front.
+        let stamp = epoch::stamp(self.epoch, self.peer);
+        self.ring.stamp(place.position).store(stamp, Relaxed);
         self.ring.data.word(end).store(0, Relaxed);
         if place.padding != place.position {
             let word = self.ring.data.word(place.position);
@@ -247,14 +289,14 @@ impl<'m> Producer<'m> {
         self.tail = end;
         // For recovery and inspection, which walk on from here. Pairs with the
         // load in `resume`: the header at `end` is zero.
-        self.ring.tail().store(end, Release); // loom: loom_ring
+        self.tail_word.store(end, Release); // loom: loom_ring
         self.ring.data.prefetch_write(end.wrapping_add(AHEAD));
     }
 }
 
 impl Drop for Producer<'_> {
     fn drop(&mut self) {
-        unclaim(self.ring.producer_claim(), self.partition);
+        epoch::give_back(self.ring.producer_claim(), self.life);
     }
 }
 
@@ -324,7 +366,8 @@ impl Batch<'_, '_> {
     ///
     /// # Errors
     ///
-    /// As [`Producer::push`]; what is in the batch stays.
+    /// As [`Producer::push`]; what is in the batch stays, after
+    /// [`PushError::Restarted`] still for the consumer's earlier life.
     pub fn push(&mut self, record: &[u8]) -> Result<(), PushError> {
         let place = self.producer.find(record.len(), self.end)?;
         self.producer.fill(place, record);

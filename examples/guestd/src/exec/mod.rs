@@ -5,6 +5,8 @@
 //! - **E2** A group's number is in the table only while its leader is not buried,
 //!   so a kill never meets a stranger that got the number later.
 //! - **E3** `Ended` is a stream's last event.
+//! - **E4** A command ends with the daemon, however that one ends: KMON has said
+//!   that it is lost.
 
 mod pipes;
 mod run;

@@ -7,7 +7,9 @@ use std::thread;
 use std::time::Duration;
 
 use kmon_protocol::Ending;
+use nix::sys::prctl;
 use nix::sys::signal::{Signal, killpg};
+use nix::unistd::{getpid, getppid};
 
 use super::pipes::Pipes;
 use super::{Execs, Request};
@@ -41,9 +43,16 @@ fn start(execs: &Execs, request: &Request) -> io::Result<OwnChild> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    execs
-        .account
-        .prepare(&mut command, || Ok(rustix::process::setsid().map(drop)?));
+    let daemon = getpid();
+    execs.account.prepare(&mut command, move || {
+        rustix::process::setsid()?;
+        // E4: the signal comes when the thread that starts it ends, which waits for it.
+        prctl::set_pdeathsig(Signal::SIGKILL)?;
+        if getppid() != daemon {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(())
+    });
     execs.children.start(&mut command)
 }
 

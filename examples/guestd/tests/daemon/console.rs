@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use kmon_protocol::Command;
+use kmon_protocol::{Command, Sent};
 
 use crate::monitor::{BASH, Instance, PATIENCE, SH, runs};
 
@@ -143,11 +143,7 @@ fn a_program_that_reads_nothing_delays_no_command() {
     instance.until_printed("GOGO");
     for _ in 0..400 {
         // 1.6 MB, more than may wait.
-        while !instance
-            .commands
-            .send(&Command::Input(&[b'x'; 4096]))
-            .unwrap()
-        {
+        while instance.try_to_send(&Command::Input(&[b'x'; 4096])) != Sent::Whole {
             instance.take();
         }
     }

@@ -1,6 +1,7 @@
 //! The real daemon, driven through a real region as KMON drives it.
 
 mod console;
+mod deaths;
 mod exec;
 mod life;
 mod monitor;

@@ -9,7 +9,7 @@ use std::process::{Child, Command as Program, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use kmon_protocol::link::{CommandSender, EventReceiver, Waiting};
-use kmon_protocol::{Command, Ending, Event, MonitorLink, Settings, Stats};
+use kmon_protocol::{Command, Ending, Event, MonitorLink, Received, Sent, Settings, Stats};
 use rustix::io::{FdFlags, fcntl_setfd};
 use shmem_core::Mapping;
 
@@ -33,7 +33,12 @@ pub(crate) struct Ran {
 /// What the instance has told.
 #[derive(Default)]
 pub(crate) struct Seen {
-    pub(crate) hello: bool,
+    /// The number of the daemon's life, once it has greeted.
+    pub(crate) life: Option<u32>,
+    /// Seams between two lives of the daemon.
+    pub(crate) seams: usize,
+    /// Commands that it did not run.
+    pub(crate) discarded: u32,
     pub(crate) goodbye: bool,
     pub(crate) console: Vec<u8>,
     pub(crate) runs: HashMap<u32, Ran>,
@@ -43,9 +48,13 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    pub(crate) fn note(&mut self, event: Event<'_>) {
+    pub(crate) fn note(&mut self, received: Received<Event<'_>>) {
+        let Received::Message(event) = received else {
+            self.seams += 1;
+            return;
+        };
         match event {
-            Event::Hello { .. } => self.hello = true,
+            Event::Hello { life, .. } => self.life = Some(life),
             Event::Goodbye => self.goodbye = true,
             Event::Output(bytes) => self.console.extend_from_slice(bytes),
             Event::Stdout { stream, bytes } => self.run(stream).out.extend_from_slice(bytes),
@@ -54,6 +63,7 @@ impl Seen {
             Event::Idle { stream, idle } => self.idle.push((stream, idle)),
             Event::ShellRestarted { status } => self.restarts.push(status),
             Event::Dropped { bytes } => self.dropped = bytes,
+            Event::Discarded { commands } => self.discarded += commands,
         }
     }
 
@@ -85,14 +95,8 @@ impl Instance {
     pub(crate) fn empty() -> Self {
         let memory = Mapping::memfd("instance", MonitorLink::REGION_LEN).unwrap();
         let memory: &'static Mapping = Box::leak(Box::new(memory));
-        let settings = Settings {
-            partition: 2,
-            period_ms: 100,
-            name: "part2".into(),
-        };
-        let (commands, events) = MonitorLink::create(memory.window(), &settings, Waiting::Futex)
-            .unwrap()
-            .split();
+        let link = MonitorLink::create(memory.window(), &settings(), Waiting::Futex);
+        let (commands, events) = link.unwrap().split();
         Self {
             memory,
             commands,
@@ -105,10 +109,30 @@ impl Instance {
     /// The daemon in the foreground with `shell` on its console.
     pub(crate) fn with_shell(shell: &str) -> Self {
         let mut instance = Self::empty();
-        let mut program = instance.guestd(["--foreground", "--shell", shell]);
-        instance.daemon = Some(program.stderr(Stdio::piped()).spawn().unwrap());
-        instance.until("hello", |seen| seen.hello);
+        instance.run_daemon(shell);
+        instance.until("hello", |seen| seen.life.is_some());
         instance
+    }
+
+    /// One more life of the daemon.
+    pub(crate) fn run_daemon(&mut self, shell: &str) {
+        let mut program = self.guestd(["--foreground", "--shell", shell]);
+        self.daemon = Some(program.stderr(Stdio::piped()).spawn().unwrap());
+    }
+
+    /// Ends the daemon as nobody expects it.
+    pub(crate) fn kill_daemon(&mut self) {
+        let mut daemon = self.daemon.take().unwrap();
+        daemon.kill().unwrap();
+        daemon.wait().unwrap();
+    }
+
+    /// KMON dies, and a new life of it attaches.
+    pub(crate) fn restart_kmon(&mut self) {
+        // What a process that is killed lets go of is nothing; its heart stands still.
+        let link = MonitorLink::attach(self.memory.window(), &settings(), Waiting::Futex);
+        (self.commands, self.events) = link.unwrap().split();
+        self.seen.life = None;
     }
 
     pub(crate) fn start() -> Self {
@@ -134,10 +158,16 @@ impl Instance {
     }
 
     pub(crate) fn send(&mut self, command: Command<'_>) {
-        assert!(
-            self.commands.send(&command).unwrap(),
-            "the command ring is full"
-        );
+        assert_eq!(self.try_to_send(&command), Sent::Whole);
+    }
+
+    /// Sends `command` to the life of the daemon that was heard last.
+    pub(crate) fn try_to_send(&mut self, command: &Command<'_>) -> Sent {
+        let life = self.seen.life.unwrap_or(1);
+        match self.commands.send(command, life).unwrap() {
+            Sent::Restarted => self.commands.send(command, life).unwrap(),
+            sent => sent,
+        }
     }
 
     pub(crate) fn type_in(&mut self, text: &str) {
@@ -225,10 +255,10 @@ impl Instance {
     }
 
     pub(crate) fn take(&mut self) {
-        self.events.beat();
+        self.events.beat().unwrap();
         let Self { events, seen, .. } = self;
         events
-            .receive(Duration::from_millis(10), |event| seen.note(event))
+            .receive(Duration::from_millis(10), |_, received| seen.note(received))
             .unwrap();
     }
 
@@ -267,6 +297,14 @@ impl Drop for Instance {
             let _ = daemon.kill();
             let _ = daemon.wait();
         }
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        partition: 2,
+        period_ms: 100,
+        name: "part2".into(),
     }
 }
 

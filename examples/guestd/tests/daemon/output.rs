@@ -5,7 +5,7 @@ use std::process::{Command as Program, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kmon_protocol::{Command, Ending, Event};
+use kmon_protocol::{Command, Ending, Event, Received};
 
 use crate::monitor::{Instance, await_file};
 
@@ -26,17 +26,17 @@ fn a_hundred_megabytes_arrive_whole() {
     instance.exec(1, 0, &["sh", "-c", GENERATE]);
     let started = Instant::now();
     while ending.is_none() {
-        instance.events.beat();
-        let note = |event: Event<'_>| match event {
-            Event::Stdout { stream: 1, bytes } => {
+        instance.events.beat().unwrap();
+        let note = |_, heard: Received<Event<'_>>| match heard {
+            Received::Message(Event::Stdout { stream: 1, bytes }) => {
                 received += bytes.len();
                 sink.write_all(bytes).unwrap();
             }
-            Event::Ended {
+            Received::Message(Event::Ended {
                 stream: 1,
                 ending: how,
-            } => ending = Some(how),
-            Event::Dropped { bytes } => panic!("{bytes} bytes dropped"),
+            }) => ending = Some(how),
+            Received::Message(Event::Dropped { bytes }) => panic!("{bytes} bytes dropped"),
             _ => {}
         };
         instance
@@ -111,7 +111,7 @@ fn a_slow_kmon_loses_nothing() {
     instance.exec(1, 0, &["head", "-c", "3000000", "/dev/zero"]);
     let until = Instant::now() + Duration::from_secs(2);
     while Instant::now() < until {
-        instance.events.beat(); // alive, but takes nothing
+        instance.events.beat().unwrap(); // alive, but takes nothing
         thread::sleep(Duration::from_millis(50));
     }
     assert_eq!(instance.ended(1).out.len(), 3_000_000);

@@ -118,19 +118,26 @@ impl<'a> Exec<'a> {
         if len > max {
             bail!("the command has {len} bytes; at most {max} fit, put it in a file");
         }
+        // Before the entry is made: a guestd that is lost later takes it along.
+        let life = instance.outbox.life();
         let stream = {
             let mut view = instance.shared.lock();
             let stream = view.new_stream();
             view.execs.insert(stream, ExecOutput::default());
             stream
         };
+        let exec = Self { instance, stream };
         let timeout = Duration::from_secs_f64(args.timeout.unwrap_or(0.0));
-        instance.outbox.put(Order::Exec {
+        let order = Order::Exec {
             stream,
             timeout_ms: u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX),
             arguments,
-        });
-        Ok(Self { instance, stream })
+        };
+        if !instance.outbox.put_for(life, order) {
+            let n = instance.number;
+            bail!("guestd of instance {n} is just being restarted; nothing was run");
+        }
+        Ok(exec)
     }
 
     /// Passes the output on until the end; how it ended, and what was dropped.
@@ -177,26 +184,33 @@ impl<'a> Exec<'a> {
         let chunks: Vec<_> = exec.chunks.drain(..).collect();
         exec.waiting = 0;
         let end = exec.ending.take().map(|ending| (ending, exec.dropped));
-        if end.is_none()
-            && chunks.is_empty()
-            && !matches!(state, State::Running | State::Stalled(_))
-        {
-            bail!(
-                "instance {} is gone ({state}), and the command with it",
-                self.instance.number
-            );
-        }
+        let lost = exec.lost;
         drop(view);
         shared.announce();
-        if let State::Stalled(since) = state
-            && end.is_none()
-            && since.elapsed() > STALLED
-        {
-            self.kill();
-            let n = self.instance.number;
-            bail!("instance {n} is stalled; kmreset {n} starts it again");
+        if end.is_none() && chunks.is_empty() {
+            self.require_hope(&state, lost)?;
         }
         Ok((chunks, end))
+    }
+
+    /// An error if nothing more can come, or nothing has for too long.
+    fn require_hope(&self, state: &State, lost: bool) -> anyhow::Result<()> {
+        let n = self.instance.number;
+        match state {
+            _ if lost => {
+                bail!("guestd of instance {n} died, and the command with it");
+            }
+            State::Running => Ok(()),
+            State::Stalled(since) if since.elapsed() > STALLED => {
+                self.kill();
+                bail!("instance {n} is stalled; kmreset {n} starts it again");
+            }
+            State::Restarting(since) if since.elapsed() > STALLED => {
+                bail!("guestd of instance {n} died, and the command with it");
+            }
+            State::Stalled(_) | State::Restarting(_) => Ok(()),
+            state => bail!("instance {n} is gone ({state}), and the command with it"),
+        }
     }
 
     fn kill(&self) {

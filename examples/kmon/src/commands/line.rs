@@ -47,9 +47,9 @@ pub(super) enum Command {
     Kmlog(LogArgs),
     /// Print several instances' unseen output, and what comes, until ^C
     Kmwatch(WatchArgs),
-    /// End all instances and KMON
+    /// End all instances and KMON; with --keep, KMON alone
     #[command(visible_alias = "exit")]
-    Quit,
+    Quit(QuitArgs),
 }
 
 #[derive(Args, Debug)]
@@ -149,6 +149,13 @@ pub(super) struct WatchArgs {
     /// End after so many seconds
     #[arg(long = "for", value_name = "SECONDS", value_parser = seconds)]
     pub(super) time: Option<f64>,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct QuitArgs {
+    /// Leave the instances running; the next KMON finds them
+    #[arg(long)]
+    pub(super) keep: bool,
 }
 
 fn number(text: &str) -> Result<u8, String> {

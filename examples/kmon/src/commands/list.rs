@@ -28,6 +28,9 @@ struct Row {
     memory_total_kb: Option<u64>,
     unseen_bytes: u64,
     dropped_bytes: u64,
+    /// Which of guestd's lives it is, since the region was made.
+    life: Option<u32>,
+    discarded_commands: u64,
     #[serde(skip)]
     shown_state: String,
 }
@@ -78,8 +81,13 @@ fn row(instance: &Instance) -> Row {
         }),
         memory_total_kb: stats.map(|stats| stats.memory_total_kb),
         unseen_bytes: view.log.unseen(),
-        dropped_bytes: view.dropped(),
-        shown_state: view.state.to_string(),
+        dropped_bytes: view.log.dropped(),
+        life: Some(view.log.life()).filter(|&life| alive && life > 0),
+        discarded_commands: view.log.discarded(),
+        shown_state: match view.log.life() {
+            life @ 2.. if alive => format!("{}, life {life}", view.state),
+            _ => view.state.to_string(),
+        },
     }
 }
 

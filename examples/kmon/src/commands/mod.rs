@@ -56,7 +56,10 @@ pub(crate) enum Front {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     GoOn,
+    /// End KMON and every instance.
     Quit,
+    /// End KMON, and leave the instances to the next one.
+    Leave,
 }
 
 impl Front {
@@ -110,7 +113,8 @@ impl Session {
             Command::Kmreset(args) => lives::reset(self, &args)?,
             Command::Kmlog(args) => output::log(self, &args)?,
             Command::Kmwatch(args) => output::watch(self, &args)?,
-            Command::Quit => return Ok(Next::Quit),
+            Command::Quit(args) if args.keep => return Ok(Next::Leave),
+            Command::Quit(_) => return Ok(Next::Quit),
         }
         Ok(Next::GoOn)
     }

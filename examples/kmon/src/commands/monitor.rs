@@ -128,7 +128,7 @@ fn report(instance: &Instance, earlier: &mut BTreeMap<u8, Stats>) -> Report {
         interfaces: Vec::new(),
         memory: None,
         cpu: None,
-        dropped_bytes: view.dropped(),
+        dropped_bytes: view.log.dropped(),
         shown_state: view.state.to_string(),
     };
     drop(view);

@@ -22,7 +22,7 @@ pub(super) fn log(session: &Session, args: &LogArgs) -> anyhow::Result<()> {
         } else {
             view.log.seen()
         };
-        (view.log.read(from, usize::MAX).1, view.dropped())
+        (view.log.read(from, usize::MAX).1, view.log.dropped())
     };
     if std::io::stdout().is_terminal() {
         let text = text::harmless(&bytes);

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
-use kmon_protocol::link::CommandSender;
 
 use super::session::greeting;
 use crate::commands::Front;
@@ -40,15 +39,16 @@ fn feed(
     interrupt: &Interrupt,
 ) -> anyhow::Result<()> {
     terminal::write_stdout((greeting(instance.number) + "\n").as_bytes())?;
+    let life = instance.outbox.life();
     let mut in_time = settled(instance, None, settle, interrupt)?;
     while let Some(line) = front.next_line() {
         let line = line?;
         if line.trim() == "kmexitconsole" {
             break;
         }
-        let max = CommandSender::MAX_BODY;
         let typed = format!("{line}\r");
-        if !instance.outbox.put_input(typed.as_bytes(), max, settle) {
+        if !instance.outbox.put_input(typed.as_bytes(), life, settle) {
+            require_same_shell(instance, life)?;
             bail!(
                 "instance {} does not take input; the line was not sent",
                 instance.number
@@ -61,6 +61,16 @@ fn feed(
     }
     if !in_time {
         bail!(Told);
+    }
+    Ok(())
+}
+
+/// An error if guestd was restarted: the lines were meant for the shell that it had.
+fn require_same_shell(instance: &Instance, life: Option<u32>) -> anyhow::Result<()> {
+    instance.require_running()?;
+    if instance.outbox.life() != life {
+        let n = instance.number;
+        bail!("guestd of instance {n} was restarted; its shell is another one");
     }
     Ok(())
 }
@@ -96,12 +106,13 @@ fn wait_idle(instance: &Instance, settle: Duration, interrupt: &Interrupt) -> an
     // Asked only behind a pause: a shell that has just read its line, but has
     // not started anything yet, would answer that it is idle.
     let mut asked = None;
+    let life = instance.outbox.life();
     loop {
         if show_unseen(instance)? {
             quiet_since = Instant::now();
             asked = None;
         }
-        instance.require_running()?;
+        require_same_shell(instance, life)?;
         let answer = asked.and_then(|stream| answer_to(instance, stream));
         if answer == Some(true) || interrupt.is_set() {
             return Ok(true);

@@ -4,15 +4,16 @@
 //!   that the next console goes on where this one ended.
 //! - **S2** The terminal is back to a prompt's state when the session ends: the
 //!   modes that the instance's program has on are undone, and set again on return.
+//! - **S3** What was typed at a shell that is gone is not typed at the next one,
+//!   nor is the rest of a paste that a restart of guestd cut in two.
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use kmon_protocol::link::CommandSender;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use signal_hook::consts::SIGWINCH;
 
@@ -32,6 +33,8 @@ pub(crate) fn greeting(number: u8) -> String {
 const PAUSE_MS: u16 = 400;
 /// How long typed bytes wait for room before they are refused with a bell.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// What comes without a longer pause than this is one piece, typed at one shell.
+const PIECE: Duration = Duration::from_millis(50);
 /// Bytes written to the terminal at once.
 const CHUNK: usize = 16 * 1024;
 
@@ -45,6 +48,8 @@ pub(crate) fn run(instance: &Instance, terminal: &mut Terminal, escape: u8) -> a
         instance,
         filter: Filter::new(escape),
         typed_at: 0,
+        life: instance.outbox.life(),
+        last: Instant::now(),
     };
     let rest = enter(instance)
         .map_err(Into::into)
@@ -143,7 +148,10 @@ fn show(shared: &Shared, over: &AtomicBool) {
         let mut view = shared.lock();
         while view.log.unseen() == 0 {
             if over.load(Ordering::Relaxed)
-                || !matches!(view.state, State::Starting | State::Running)
+                || !matches!(
+                    view.state,
+                    State::Starting | State::Running | State::Restarting(_)
+                )
             {
                 return;
             }
@@ -176,6 +184,9 @@ struct Typing<'a> {
     filter: Filter,
     /// The end of the output when something was typed last.
     typed_at: u64,
+    /// The life of guestd that it was typed for, and when that was.
+    life: Option<u32>,
+    last: Instant,
 }
 
 impl Typing<'_> {
@@ -248,13 +259,24 @@ impl Typing<'_> {
         Ok(Vec::new())
     }
 
+    /// Sends what was typed; false if it is not for whoever would get it (S3),
+    /// or nobody takes it.
+    fn send(&mut self, bytes: &[u8]) -> bool {
+        let now = self.instance.outbox.life();
+        if self.last.elapsed() > PIECE && self.instance.shared.lock().log.life_seen() {
+            self.life = now;
+        }
+        self.last = Instant::now();
+        let for_it = now == self.life;
+        for_it && self.instance.outbox.put_input(bytes, now, PATIENCE)
+    }
+
     /// Does what the filter says; whether it says to leave.
-    fn act(&self, actions: Vec<Action>) -> anyhow::Result<bool> {
+    fn act(&mut self, actions: Vec<Action>) -> anyhow::Result<bool> {
         for action in actions {
             match action {
                 Action::Send(bytes) => {
-                    let max = CommandSender::MAX_BODY;
-                    if !self.instance.outbox.put_input(&bytes, max, PATIENCE) {
+                    if !self.send(&bytes) {
                         terminal::write_stdout(b"\x07")?;
                     }
                 }

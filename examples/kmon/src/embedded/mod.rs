@@ -1,27 +1,41 @@
 //! An instance on this machine: processes in namespaces of their own.
 //!
 //! ```text
-//! kmon ── kmon instance-init          makes the namespaces; takes the region on fd 0
-//!           └─ kmon instance-init     process 1 inside: host name, /proc, lo; reaps
-//!                └─ guestd            the daemon, with the region's descriptor
+//! kmon instance-init          makes the namespaces; keeps the region on descriptor 0
+//!   └─ kmon instance-init     process 1 inside: host name, /proc, lo; reaps
+//!        └─ guestd            the daemon, with the region's descriptor
 //! ```
 //!
-//! - **N1** Each of the three dies with its parent, so nothing is left of an
-//!   instance, however KMON ends.
-//! - **N2** The fate of guestd is told upwards as an exit status (128 + signal).
-//! - **N3** Of KMON's descriptors the instance gets its region and a pipe for messages.
+//! - **N1** The first outlives the KMON that started it; the others die with the
+//!   one above. So to kill the first is to kill the instance.
+//! - **N2** A guestd that did not end in good order is started again, not more
+//!   often than every second in the long run. The fate of one that did, or that
+//!   never came up, is told upwards as an exit status.
+//! - **N3** Of KMON's descriptors the instance gets its region and a pipe for
+//!   messages. The first process keeps both ends of that one open, so that
+//!   nobody who writes into it needs a KMON to be there.
+//! - **N4** The first process waits for a word before it does anything: that its
+//!   record is written (`rundir`, R3). A KMON that dies before takes it along.
 
 pub(crate) mod init;
 mod namespaces;
+pub(crate) mod process;
 
-use std::io::{BufRead, BufReader};
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, PipeWriter, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{ChildStderr, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use nix::sys::signal::Signal;
-use std::os::unix::process::ExitStatusExt;
+use shmem_core::Mapping;
+
+use crate::rundir::Kept;
+use crate::text;
+use process::Process;
 
 /// What an instance is started from.
 pub(crate) struct Launch<'a> {
@@ -31,22 +45,25 @@ pub(crate) struct Launch<'a> {
     pub(crate) name: &'a str,
 }
 
-/// Starts an instance on `region`; `say` gets each line it has to say.
-pub(crate) fn spawn(
-    launch: &Launch<'_>,
-    region: OwnedFd,
-    say: impl Fn(String) + Send + 'static,
-) -> anyhow::Result<Child> {
+/// An instance's first process, which still waits for the word to begin (N4).
+pub(crate) struct Newborn {
+    process: Process,
+    word: PipeWriter,
+    messages: ChildStderr,
+}
+
+/// Makes the first process of an instance on `region`.
+pub(crate) fn spawn(launch: &Launch<'_>, region: OwnedFd) -> anyhow::Result<Newborn> {
     if !launch.guestd.is_file() {
         bail!(
             "{} is not there; build guestd or name it with --guestd",
             launch.guestd.display()
         );
     }
+    let (awaited, word) = std::io::pipe().context("pipe")?;
     let mut command = Command::new(launch.kmon);
     command
         .arg("instance-init")
-        .args(["--parent", &std::process::id().to_string()])
         .args(["--hostname", launch.name])
         .arg("--guestd")
         .arg(launch.guestd);
@@ -55,43 +72,131 @@ pub(crate) fn spawn(
     }
     let mut child = command
         .stdin(region)
-        .stdout(Stdio::null())
+        .stdout(awaited)
         .stderr(Stdio::piped())
         .spawn()
         .with_context(|| format!("cannot run {}", launch.kmon.display()))?;
-    if let Some(messages) = child.stderr.take() {
-        std::thread::spawn(move || {
-            // What is not text ends the messages, not the instance.
-            for line in BufReader::new(messages).lines().map_while(Result::ok) {
-                say(line);
-            }
-        });
+    let messages = child.stderr.take().context("pipe")?;
+    Ok(Newborn {
+        process: Process::of_child(child)?,
+        word,
+        messages,
+    })
+}
+
+impl Newborn {
+    /// What a later KMON needs to find it again.
+    pub(crate) fn kept(&self) -> Kept {
+        Kept {
+            pid: self.process.pid(),
+            start: self.process.start(),
+            boot: process::boot(),
+            region: init::REGION,
+            messages: init::MESSAGES,
+        }
     }
-    Ok(child)
+
+    /// Lets it begin; `say` gets each line that it has to say.
+    pub(crate) fn begin(mut self, say: impl FnMut(String) + Send + 'static) -> Process {
+        // If it is gone, its end shows.
+        let _ = self.word.write_all(b"!");
+        listen(File::from(OwnedFd::from(self.messages)), say);
+        self.process
+    }
+
+    /// Takes it back.
+    pub(crate) fn give_up(mut self) {
+        self.process.kill();
+        self.process.bury();
+    }
 }
 
-/// The guest daemon's process under `outer`, as this machine numbers it.
-pub(crate) fn daemon_pid(outer: u32) -> Option<i32> {
-    let outer = i32::try_from(outer).ok()?;
-    first_child(first_child(outer)?)
+/// Finds an instance that an earlier KMON started, with its region.
+///
+/// # Errors
+///
+/// Its process is gone, or has not what it should have.
+pub(crate) fn find(kept: &Kept) -> anyhow::Result<(Process, Mapping)> {
+    let process = find_process(kept)?;
+    let region = process.open(kept.region, OpenOptions::new().read(true).write(true))?;
+    let region = Mapping::from_fd(region.into()).context("its region")?;
+    Ok((process, region))
 }
 
-fn first_child(parent: i32) -> Option<i32> {
+/// As [`Newborn::begin`] for one that has begun long ago.
+pub(crate) fn listen_to(process: &Process, kept: &Kept, say: impl FnMut(String) + Send + 'static) {
+    // Without it the instance is as well as before, but silent.
+    if let Ok(messages) = process.open(kept.messages, OpenOptions::new().read(true)) {
+        listen(messages, say);
+    }
+}
+
+/// Kills what is left of an instance that an earlier KMON started.
+pub(crate) fn kill(kept: &Kept) {
+    if let Ok(process) = find_process(kept) {
+        process.kill();
+    }
+}
+
+fn find_process(kept: &Kept) -> anyhow::Result<Process> {
+    if kept.boot != process::boot() {
+        bail!("this machine was started anew since");
+    }
+    Process::find(kept.pid, Some(kept.start))
+}
+
+/// A line that is repeated within this time is passed on once.
+const REPEATED: Duration = Duration::from_secs(3);
+/// Lines that are remembered for that.
+const MANY: usize = 64;
+
+/// Passes each line on, but not the same few again and again.
+fn listen(messages: File, mut say: impl FnMut(String) + Send + 'static) {
+    std::thread::spawn(move || {
+        let mut messages = BufReader::new(messages);
+        let (mut line, mut said) = (Vec::new(), HashMap::<String, Instant>::new());
+        while matches!(messages.read_until(b'\n', &mut line), Ok(1..)) {
+            said.retain(|_, at| at.elapsed() < REPEATED);
+            if said.len() > MANY {
+                said.clear();
+            }
+            let text = text::escaped(&String::from_utf8_lossy(line.trim_ascii_end()));
+            if said.insert(text.clone(), Instant::now()).is_none() {
+                say(text);
+            }
+            line.clear();
+        }
+    });
+}
+
+/// The process of guestd, which is process `inside` in the namespace of the
+/// instance whose first process is `outer`.
+pub(crate) fn guestd_process(outer: &Process, inside: u32) -> Option<Process> {
+    let first = children(outer.pid())?.next()?;
+    // By what the instance says of itself only one of its own is ever found.
+    let mut guestd = children(first.pid)?.filter(|process| {
+        let numbers = process.status().ok().and_then(|status| status.nspid);
+        numbers.and_then(|numbers| numbers.last().copied()) == i32::try_from(inside).ok()
+    });
+    Process::find(guestd.next()?.pid, None).ok()
+}
+
+fn children(parent: i32) -> Option<impl Iterator<Item = procfs::process::Process>> {
     let processes = procfs::process::all_processes().ok()?;
-    processes
-        .filter_map(|process| process.ok()?.stat().ok())
-        .filter(|stat| stat.ppid == parent)
-        .min_by_key(|stat| (stat.starttime, stat.pid))
-        .map(|stat| stat.pid)
+    Some(processes.filter_map(move |process| {
+        let process = process.ok()?;
+        (process.stat().ok()?.ppid == parent).then_some(process)
+    }))
 }
 
-/// How guestd ended, out of what the instance's first process told (N2).
-pub(crate) fn describe_end(status: ExitStatus) -> String {
+/// How an instance ended, out of what its first process told (N2).
+pub(crate) fn describe_end(status: Option<ExitStatus>) -> String {
+    let Some(status) = status else {
+        return "its processes are gone".into();
+    };
     match (status.code(), status.signal()) {
         (Some(init::CANNOT_START), _) => "guestd could not be started".into(),
-        (Some(code), _) if code > 128 && Signal::try_from(code - 128).is_ok() => {
-            format!("guestd was killed by signal {}", code - 128)
-        }
+        (Some(init::KILLED), _) => "its process 1 was killed".into(),
         (Some(code), _) => format!("guestd exited with status {code}"),
         (None, Some(signal)) => format!("its first process was killed by signal {signal}"),
         (None, None) => "nobody knows how".into(),
@@ -104,11 +209,13 @@ mod tests {
 
     #[test]
     fn the_end_of_the_daemon_is_told_in_words() {
-        let exited = |code: i32| describe_end(ExitStatus::from_raw(code << 8));
-        assert_eq!(exited(137), "guestd was killed by signal 9");
+        let exited = |code: i32| describe_end(Some(ExitStatus::from_raw(code << 8)));
         assert_eq!(exited(3), "guestd exited with status 3");
         assert_eq!(exited(255), "guestd exited with status 255");
-        let killed = describe_end(ExitStatus::from_raw(9));
+        assert_eq!(exited(125), "guestd could not be started");
+        assert_eq!(exited(126), "its process 1 was killed");
+        let killed = describe_end(Some(ExitStatus::from_raw(9)));
         assert_eq!(killed, "its first process was killed by signal 9");
+        assert_eq!(describe_end(None), "its processes are gone");
     }
 }

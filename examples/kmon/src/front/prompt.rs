@@ -1,7 +1,12 @@
 //! The loop of a person's commands.
+//!
+//! A person ends the instances by `quit` or `^D`. A terminal that is gone has said
+//! neither: they go on, as when KMON is killed.
 
 use std::io::Write;
 use std::process::ExitCode;
+
+use signal_hook::consts::SIGHUP;
 
 use super::editor::{Edited, Editor};
 use crate::commands::{Front, Next, Session};
@@ -16,11 +21,16 @@ pub(crate) fn run(
     prompt: &str,
 ) -> anyhow::Result<ExitCode> {
     let mut front = Front::Terminal(terminal);
+    let mut keep = false;
     while let Front::Terminal(terminal) = &mut front {
         let numbers = session.monitor.instances().map(|instance| instance.number);
         let line = match editor.edit(terminal, prompt, numbers)? {
             Edited::Line(line) => first_of(line, terminal),
             Edited::Cleared => continue,
+            Edited::End if terminal.is_gone() => {
+                session.monitor.leave_all();
+                return Ok(ExitCode::from(128 + SIGHUP as u8));
+            }
             Edited::End => break,
         };
         if line.trim().is_empty() {
@@ -30,6 +40,10 @@ pub(crate) fn run(
         session.interrupt.clear();
         match session.run_line(&line, &mut front) {
             Ok(Next::Quit) => break,
+            Ok(Next::Leave) => {
+                keep = true;
+                break;
+            }
             Ok(Next::GoOn) => {}
             Err(error) => {
                 // A terminal that is gone shows nothing.
@@ -41,7 +55,11 @@ pub(crate) fn run(
             }
         }
     }
-    session.monitor.halt_all();
+    if keep {
+        session.monitor.leave_all();
+    } else {
+        session.monitor.halt_all();
+    }
     terminal::restore();
     Ok(ExitCode::SUCCESS)
 }

@@ -86,6 +86,10 @@ pub(crate) fn run(mut session: Session, mut failed: bool) -> anyhow::Result<Exit
         };
         match done {
             Ok(Next::Quit) => break,
+            Ok(Next::Leave) => {
+                session.monitor.leave_all();
+                return Ok(ExitCode::from(u8::from(failed)));
+            }
             Ok(Next::GoOn) => {}
             Err(error) => {
                 failed = true;

@@ -3,17 +3,21 @@
 //! | module     | one purpose                                             |
 //! |------------|---------------------------------------------------------|
 //! | [`log`]    | the bounded record of what the instance printed         |
+//! | [`store`]  | the file that it is kept in                             |
 //! | [`modes`]  | the terminal modes that output has switched on          |
 //! | [`outbox`] | the commands that wait for room in the region           |
 //! | [`state`]  | how the instance is                                     |
 //! | [`shared`] | what its threads and the front end both look at         |
-//! | [`life`]   | the threads from start to death, and the process        |
+//! | [`run`]    | the threads and the process, from its start or its discovery |
 //! | [`pump`]   | one turn of the receiving thread                        |
+//! | [`watch`]  | what the receiving thread remembers between its turns   |
 
-pub(crate) mod life;
 pub(crate) mod log;
 pub(crate) mod modes;
 pub(crate) mod outbox;
 mod pump;
+pub(crate) mod run;
 pub(crate) mod shared;
 pub(crate) mod state;
+mod store;
+mod watch;

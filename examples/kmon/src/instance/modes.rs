@@ -51,6 +51,24 @@ impl Modes {
         ALTERNATE.iter().any(|&mode| self.is_changed(mode))
     }
 
+    /// The modes as a word; what is half read of a sequence is not in it.
+    pub(crate) fn word(&self) -> u32 {
+        u32::from(self.keypad) << 16 | u32::from(self.changed)
+    }
+
+    /// The modes of a word, after output that ended in `tail`: as much of it as a
+    /// sequence is long, so that one that is half read is read to its end.
+    pub(crate) fn from_word(word: u32, tail: &[u8]) -> Self {
+        let mut modes = Self {
+            changed: word as u16,
+            keypad: word >> 16 & 1 != 0,
+            ..Self::default()
+        };
+        // What the tail switches, the word has: twice is the same.
+        modes.feed(tail);
+        modes
+    }
+
     /// What puts a terminal in these modes back to what it was.
     pub(crate) fn undo(&self) -> Vec<u8> {
         let mut out = Vec::new();
@@ -169,6 +187,19 @@ mod tests {
             assert!(!modes.alternate());
             modes.feed(&output[cut..]);
             assert!(modes.alternate(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn modes_come_back_from_a_word_wherever_the_output_was_cut() {
+        let output = b"\x1b[?2004h\x1b=\x1b[?25lx\x1b[?25h\x1bc\x1b[?1049hmore\x1b[?1;1006h.";
+        for cut in 0..=output.len() {
+            let mut modes = after(&output[..cut]);
+            let tail = &output[cut.saturating_sub(16)..cut];
+            let mut again = Modes::from_word(modes.word(), tail);
+            modes.feed(&output[cut..]);
+            again.feed(&output[cut..]);
+            assert_eq!(again.word(), modes.word(), "cut at {cut}");
         }
     }
 

@@ -2,12 +2,18 @@
 //!
 //! The front end puts, the instance's sending thread takes. Only console input
 //! has a bound: the rest is a few records that a person or a poll caused.
+//!
+//! - **O1** What is put is for the life of guestd that has greeted last, and of
+//!   which the operator has seen all there was to see; no other life gets it.
+//! - **O2** While there is none, nothing is taken in but the order to halt, which
+//!   is for whichever comes.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use kmon_protocol::Command;
+use kmon_protocol::link::CommandSender;
 
 /// A [`Command`] that owns its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,8 +70,20 @@ impl Order {
 
 #[derive(Debug, Default)]
 struct Queue {
+    /// The life of guestd that the orders are for.
+    life: Option<u32>,
     orders: VecDeque<Order>,
     input_bytes: usize,
+    discarded: Discarded,
+}
+
+/// What was meant for a guestd that is gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Discarded {
+    /// Bytes of console input.
+    pub(crate) input: usize,
+    /// Commands of `kmexec`.
+    pub(crate) commands: usize,
 }
 
 /// A queue of [`Order`]s to one instance.
@@ -79,15 +97,36 @@ impl Outbox {
     /// Bytes of input that may wait; a paste beyond it waits in the terminal.
     const MAX_INPUT: usize = 256 * 1024;
 
-    /// Puts an order that is not console input.
-    pub(crate) fn put(&self, order: Order) {
-        self.lock().orders.push_back(order);
-        self.changed.notify_all();
+    /// The life of guestd that orders are for; none if none is there.
+    pub(crate) fn life(&self) -> Option<u32> {
+        self.lock().life
     }
 
-    /// Puts console input in records of at most `max_record` bytes; waits up to
-    /// `patience` for room. False: there was none, and nothing was put.
-    pub(crate) fn put_input(&self, input: &[u8], max_record: usize, patience: Duration) -> bool {
+    /// Puts an order that is not console input. False: there is nobody to take it.
+    pub(crate) fn put(&self, order: Order) -> bool {
+        self.put_if(order, |_| true)
+    }
+
+    /// As [`Outbox::put`], if it is still `life` that takes it.
+    pub(crate) fn put_for(&self, life: Option<u32>, order: Order) -> bool {
+        self.put_if(order, |now| now == life)
+    }
+
+    fn put_if(&self, order: Order, wanted: impl FnOnce(Option<u32>) -> bool) -> bool {
+        let mut queue = self.lock();
+        let taken = order == Order::Halt || (queue.life.is_some() && wanted(queue.life));
+        if taken {
+            queue.orders.push_back(order);
+        }
+        drop(queue);
+        self.changed.notify_all();
+        taken
+    }
+
+    /// Puts console input for `life` in records of at most [`CommandSender::MAX_BODY`]
+    /// bytes; waits up to `patience` for room. False: there was none, or it is
+    /// not `life` that would take it, and nothing was put.
+    pub(crate) fn put_input(&self, input: &[u8], life: Option<u32>, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
         let mut queue = self.lock();
         while queue.input_bytes + input.len() > Self::MAX_INPUT {
@@ -97,8 +136,11 @@ impl Outbox {
             }
             queue = self.wait(queue, left);
         }
+        if life.is_none() || queue.life != life {
+            return false;
+        }
         queue.input_bytes += input.len();
-        for record in input.chunks(max_record) {
+        for record in input.chunks(CommandSender::MAX_BODY) {
             queue.orders.push_back(Order::Input(record.to_vec()));
         }
         drop(queue);
@@ -106,23 +148,46 @@ impl Outbox {
         true
     }
 
-    /// Takes the oldest order, waiting up to `timeout` for one.
-    pub(crate) fn take(&self, timeout: Duration) -> Option<Order> {
+    /// Takes the oldest order and the life that it is for, waiting up to `timeout`.
+    pub(crate) fn take(&self, timeout: Duration) -> Option<(u32, Order)> {
         let mut queue = self.lock();
-        if queue.orders.is_empty() {
+        if queue.orders.is_empty() || queue.life.is_none() {
             queue = self.wait(queue, timeout);
         }
+        let life = queue.life?;
         let order = queue.orders.pop_front()?;
         queue.input_bytes -= order.input_len();
         drop(queue);
         self.changed.notify_all();
-        Some(order)
+        Some((life, order))
     }
 
-    /// Throws away what waits: it was meant for a life that is over.
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().orders.is_empty()
+    }
+
+    /// Throws away what waits, all of it: the instance is another.
     pub(crate) fn clear(&self) {
         *self.lock() = Queue::default();
         self.changed.notify_all();
+    }
+
+    /// The guestd that there was is gone; what waits was meant for it.
+    pub(crate) fn suspend(&self) {
+        self.lock().become_for(None);
+        self.changed.notify_all();
+    }
+
+    /// Guestd is there in its life number `life`. What was discarded since the
+    /// last one that was told.
+    pub(crate) fn begin(&self, life: u32) -> Discarded {
+        let mut queue = self.lock();
+        queue.become_for(Some(life));
+        let discarded = std::mem::take(&mut queue.discarded);
+        drop(queue);
+        self.changed.notify_all();
+        discarded
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -135,30 +200,93 @@ impl Outbox {
     }
 }
 
+impl Queue {
+    fn become_for(&mut self, life: Option<u32>) {
+        if self.life == life {
+            return;
+        }
+        self.life = life;
+        self.discarded.input += std::mem::take(&mut self.input_bytes);
+        let is_command = |order: &&Order| matches!(order, Order::Exec { .. });
+        self.discarded.commands += self.orders.iter().filter(is_command).count();
+        self.orders.retain(|order| *order == Order::Halt); // O2
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const AT_ONCE: Duration = Duration::ZERO;
+
+    fn outbox() -> Outbox {
+        let outbox = Outbox::default();
+        assert_eq!(outbox.begin(1), Discarded::default());
+        outbox
+    }
+
+    fn input(text: &str) -> Order {
+        Order::Input(text.into())
+    }
+
+    fn exec(stream: u32) -> Order {
+        Order::Exec {
+            stream,
+            timeout_ms: 0,
+            arguments: Vec::new(),
+        }
+    }
+
     #[test]
     fn input_is_cut_into_records_and_keeps_its_order() {
-        let outbox = Outbox::default();
-        assert!(outbox.put_input(b"abcde", 2, Duration::ZERO));
+        let outbox = outbox();
+        let max = CommandSender::MAX_BODY;
+        let text: String = ('a'..='z').cycle().take(2 * max + 1).collect();
+        assert!(outbox.put_input(text.as_bytes(), Some(1), AT_ONCE));
         outbox.put(Order::Halt);
-        let taken: Vec<_> = std::iter::from_fn(|| outbox.take(Duration::ZERO)).collect();
-        let expected: Vec<_> = ["ab", "cd", "e"]
-            .map(|text| Order::Input(text.into()))
-            .into();
-        assert_eq!(taken[..3], expected);
-        assert_eq!(taken[3], Order::Halt);
+        let taken: Vec<_> = std::iter::from_fn(|| outbox.take(AT_ONCE)).collect();
+        let expected = [&text[..max], &text[max..2 * max], &text[2 * max..]];
+        assert_eq!(taken[..3], expected.map(|text| (1, input(text))));
+        assert_eq!(taken[3], (1, Order::Halt));
     }
 
     #[test]
     fn input_to_a_stalled_instance_is_refused_at_the_bound() {
-        let outbox = Outbox::default();
-        assert!(outbox.put_input(&vec![0; Outbox::MAX_INPUT], 4096, Duration::ZERO));
-        assert!(!outbox.put_input(b"x", 4096, Duration::ZERO));
+        let outbox = outbox();
+        assert!(outbox.put_input(&vec![0; Outbox::MAX_INPUT], Some(1), AT_ONCE));
+        assert!(!outbox.put_input(b"x", Some(1), AT_ONCE));
         outbox.put(Order::Halt); // Orders still get through.
-        assert!(outbox.take(Duration::ZERO).is_some());
-        assert!(outbox.put_input(b"x", 4096, Duration::ZERO));
+        assert!(outbox.take(AT_ONCE).is_some());
+        assert!(outbox.put_input(b"x", Some(1), AT_ONCE));
+    }
+
+    #[test]
+    fn nothing_meant_for_one_life_is_given_to_another() {
+        let outbox = outbox();
+        let life = outbox.life();
+        assert!(outbox.put_input(b"old", life, AT_ONCE) && outbox.put(exec(1)));
+        outbox.suspend();
+        assert!(!outbox.put_input(b"nobody", life, AT_ONCE) && !outbox.put(exec(2)));
+        assert_eq!(outbox.take(AT_ONCE), None);
+        let discarded = Discarded {
+            input: 3,
+            commands: 1,
+        };
+        assert_eq!(outbox.begin(2), discarded);
+        assert!(!outbox.put_input(b"late", life, AT_ONCE));
+        assert!(!outbox.put_for(life, exec(3)) && outbox.put_for(Some(2), exec(4)));
+        // A greeting that is said again changes nothing.
+        assert_eq!(outbox.begin(2), Discarded::default());
+        assert_eq!(outbox.take(AT_ONCE), Some((2, exec(4))));
+        assert_eq!(outbox.take(AT_ONCE), None);
+    }
+
+    #[test]
+    fn the_order_to_halt_is_for_whoever_comes() {
+        let outbox = Outbox::default();
+        assert!(outbox.put(Order::Halt));
+        assert_eq!(outbox.take(AT_ONCE), None);
+        outbox.begin(7);
+        assert_eq!(outbox.take(AT_ONCE), Some((7, Order::Halt)));
     }
 }

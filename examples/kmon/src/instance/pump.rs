@@ -6,25 +6,27 @@
 //! - **P2** While a front end that shows the output is behind, the turn takes
 //!   nothing from the ring, so that the instance waits for the terminal; but
 //!   not longer than [`PATIENCE`] without progress.
+//! - **P3** A life of guestd begins, for the front end, with its greeting in the
+//!   ring: all output before is the earlier one's, and what was typed before is for that.
 
-use std::process::Child;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use kmon_protocol::link::EventReceiver;
-use kmon_protocol::{Event, LinkError};
+use kmon_protocol::link::{EventReceiver, VERSION};
+use kmon_protocol::{Event, LinkError, Received};
 
+use super::outbox::{Discarded, Outbox};
+use super::run::Flags;
 use super::shared::{Shared, Stream, View};
 use super::state::State;
+use super::watch::Watch;
 use crate::embedded;
+use crate::embedded::process::Process;
 use crate::notices::Notices;
 
 /// How long a turn waits for the instance to say something.
 const TURN: Duration = Duration::from_millis(50);
-/// A heartbeat that stands still for longer makes an instance stalled; a busy
-/// machine may leave a healthy one without a processor for over a second.
-const STALE: Duration = Duration::from_secs(3);
 /// How long an instance waits for a terminal that makes no progress.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes a front end may be behind before the instance waits for it.
@@ -34,57 +36,23 @@ const HIGH_WATER: u64 = 64 * 1024;
 pub(super) struct Pump<'m> {
     pub(super) number: u8,
     pub(super) receiver: EventReceiver<'m>,
-    pub(super) child: Child,
+    /// The instance's first process.
+    pub(super) process: Process,
     pub(super) shared: Arc<Shared>,
+    pub(super) outbox: Arc<Outbox>,
     pub(super) notices: Arc<Notices>,
-    /// The operator has asked for the end: it is no accident.
-    pub(super) halting: Arc<AtomicBool>,
+    pub(super) flags: Arc<Flags>,
     pub(super) watch: Watch,
+    /// Notices that are due at the end of the turn, when the state is as they say.
+    pub(super) lines: Vec<String>,
 }
 
-/// What a turn remembers for the next one.
-pub(super) struct Watch {
-    beat: u32,
-    beat_changed: Instant,
-    /// The backlog when the front end was last seen to move, and when.
-    backlog: Option<(u64, Instant)>,
-    goodbye: bool,
-    shells: ShellEnds,
-}
-
-/// How the console's shells ended: one that always ends at once is no shell.
+/// What the events of one turn have brought.
 #[derive(Default)]
-struct ShellEnds {
-    in_a_row: u32,
-    last: Option<Instant>,
-    told: bool,
-}
-
-impl ShellEnds {
-    /// Short lives in a row that are no accident.
-    const TOO_MANY: u32 = 3;
-    /// A life this short, with the daemon's pause before the next, is one.
-    const SHORT: Duration = Duration::from_secs(3);
-
-    /// A shell has ended; true the first time there were too many short lives.
-    fn note(&mut self) -> bool {
-        let short = self.last.is_none_or(|last| last.elapsed() < Self::SHORT);
-        self.in_a_row = if short { self.in_a_row + 1 } else { 1 };
-        self.last = Some(Instant::now());
-        self.in_a_row >= Self::TOO_MANY && !std::mem::replace(&mut self.told, true)
-    }
-}
-
-impl Default for Watch {
-    fn default() -> Self {
-        Self {
-            beat: 0,
-            beat_changed: Instant::now(),
-            backlog: None,
-            goodbye: false,
-            shells: ShellEnds::default(),
-        }
-    }
+struct News {
+    lines: Vec<String>,
+    seam: bool,
+    broken: Option<LinkError>,
 }
 
 impl Pump<'_> {
@@ -92,14 +60,25 @@ impl Pump<'_> {
     pub(super) fn turn(&mut self) -> bool {
         if self.is_corrupt() {
             std::thread::sleep(TURN);
-        } else if self.front_end_is_behind() {
-            drop(self.shared.wait(self.shared.lock(), TURN));
-        } else if let Err(error) = self.receive(TURN) {
-            self.become_corrupt(&error);
+            return self.process_lives();
         }
-        self.receiver.beat();
-        self.take_stats();
-        self.follow_heartbeat();
+        let received = if self.front_end_is_behind() {
+            drop(self.shared.wait(self.shared.lock(), TURN));
+            Ok(0)
+        } else {
+            self.receive(TURN)
+        };
+        if let Err(error) = received.and_then(|_| self.receiver.beat()) {
+            self.become_corrupt(&error);
+        } else {
+            self.take_stats();
+            self.follow();
+        }
+        for line in self.lines.drain(..) {
+            if self.watch.may_notice() {
+                self.notices.say(line);
+            }
+        }
         self.process_lives()
     }
 
@@ -108,28 +87,41 @@ impl Pump<'_> {
     }
 
     fn receive(&mut self, timeout: Duration) -> Result<usize, LinkError> {
-        let (shared, watch) = (&self.shared, &mut self.watch);
-        let patient = watch.backlog.is_none();
-        let mut hopeless = None;
-        let handled = self.receiver.receive(timeout, |event| {
-            watch.goodbye |= matches!(event, Event::Goodbye);
-            if let Event::ShellRestarted { status } = event
-                && watch.shells.note()
-            {
-                hopeless = Some(status);
+        let Self {
+            receiver,
+            shared,
+            outbox,
+            watch,
+            ..
+        } = self;
+        let mut news = News::default();
+        let handled = receiver.receive(timeout, |at, received| {
+            let mut view = shared.lock();
+            match received {
+                Received::Message(event) => {
+                    note(&event, &mut view, outbox, watch, &mut news);
+                    take_event(&mut view, event, watch.backlog.is_none());
+                    view.log.commit(at);
+                }
+                Received::Restarted => {
+                    outbox.suspend();
+                    view.lose_guestd();
+                    watch.lose_guestd();
+                    news.seam = true;
+                }
             }
-            take_event(&mut shared.lock(), event, patient);
-        })?;
+        });
+        if news.seam {
+            self.lose_guestd();
+        }
+        let lines = news.lines.into_iter();
+        self.lines
+            .extend(lines.map(|line| format!("instance {}{line}", self.number)));
+        let handled = handled?;
         if handled > 0 {
             self.shared.announce();
         }
-        if let Some(status) = hopeless {
-            let n = self.number;
-            self.notices.say(format!(
-                "instance {n}'s shell ends at once (status {status}); shell in kmon.toml names another"
-            ));
-        }
-        Ok(handled)
+        news.broken.map_or(Ok(handled), Err)
     }
 
     /// Whether to hold the instance back for the front end's sake (P2).
@@ -166,24 +158,32 @@ impl Pump<'_> {
         }
     }
 
-    fn follow_heartbeat(&mut self) {
-        let beat = self.receiver.peer_beat();
-        if beat != self.watch.beat {
-            self.watch.beat = beat;
-            self.watch.beat_changed = Instant::now();
+    /// Looks at the heartbeat, and at guestd's process.
+    fn follow(&mut self) {
+        self.watch.see(self.receiver.peer_beat());
+        if self.watch.misses_guestd() {
+            let inside = self.receiver.peer_process().number;
+            self.watch.guestd = embedded::guestd_process(&self.process, inside);
+            self.shared.lock().pid = self.watch.guestd.as_ref().map(Process::pid);
         }
-        let stale = self.watch.beat_changed.elapsed() > STALE;
+        let ends = self.watch.goodbye || self.flags.halting.load(Ordering::Relaxed);
+        if self.watch.guestd_is_gone() && !ends {
+            // What it has said last may still be in the ring.
+            self.outbox.suspend();
+            self.watch.lose_guestd();
+            self.lose_guestd();
+        }
         let state = self.shared.lock().state.clone();
         match state {
-            State::Starting if beat != 0 => {
-                self.shared.lock().pid = embedded::daemon_pid(self.child.id());
+            State::Starting | State::Restarting(_) if self.watch.is_there() => {
                 self.set_state(State::Running);
             }
-            State::Running if stale => {
-                self.set_state(State::Stalled(self.watch.beat_changed));
+            // One that an earlier KMON left may be stalled from the beginning.
+            State::Running | State::Starting if self.watch.has_stalled() => {
+                self.set_state(State::Stalled(self.watch.since));
                 self.say("is stalled: its heartbeat stands still", "starts it again");
             }
-            State::Stalled(_) if !stale => {
+            State::Stalled(_) if self.watch.is_there() => {
                 self.set_state(State::Running);
                 self.notices
                     .say(format!("instance {} runs again", self.number));
@@ -192,18 +192,28 @@ impl Pump<'_> {
         }
     }
 
+    fn lose_guestd(&self) {
+        let state = self.shared.lock().state.clone();
+        if matches!(state, State::Running | State::Stalled(_)) {
+            self.shared.lock().pid = None;
+            self.set_state(State::Restarting(Instant::now()));
+        }
+    }
+
     fn process_lives(&mut self) -> bool {
-        let Ok(Some(status)) = self.child.try_wait() else {
+        if !self.process.has_ended() {
             return true;
-        };
+        }
         // Its last words are still in the ring.
         for _ in 0..1024 {
             if self.is_corrupt() || !matches!(self.receive(Duration::ZERO), Ok(1..)) {
                 break;
             }
         }
-        let asked = self.halting.load(Ordering::Relaxed);
-        if asked || (self.watch.goodbye && status.success()) {
+        let asked = self.flags.halting.load(Ordering::Relaxed);
+        let status = self.process.bury();
+        let in_order = status.is_none_or(|status| status.success());
+        if asked || (self.watch.goodbye && in_order) {
             self.set_state(State::Halted);
             if !asked {
                 self.notices
@@ -217,9 +227,14 @@ impl Pump<'_> {
         false
     }
 
-    fn become_corrupt(&mut self, error: &LinkError) {
-        self.set_state(State::Corrupt(error.to_string()));
-        self.say(&format!("broke its region: {error}"), "starts it again");
+    fn become_corrupt(&self, error: &LinkError) {
+        if self.shared.become_corrupt(error) {
+            let what = match error {
+                LinkError::Replaced => format!("is lost: {error}"),
+                LinkError::Broken(_) => format!("broke its region: {error}"),
+            };
+            self.say(&what, "starts it again");
+        }
     }
 
     fn set_state(&self, state: State) {
@@ -232,6 +247,60 @@ impl Pump<'_> {
         self.notices
             .say(format!("instance {n} {what}; kmreset {n} {remedy}"));
     }
+}
+
+/// Notes what an event says of guestd and its life, beside what it brings.
+fn note(event: &Event<'_>, view: &mut View, outbox: &Outbox, watch: &mut Watch, news: &mut News) {
+    match *event {
+        Event::Hello { version, .. } if version != VERSION => {
+            let what = format!("guestd speaks version {version} of the protocol, KMON {VERSION}");
+            news.broken = Some(LinkError::Broken(what));
+        }
+        Event::Hello { life, .. } => {
+            watch.greet();
+            if view.log.life() != life {
+                view.lose_guestd();
+                watch.guestd = None;
+            }
+            // Nothing that was typed before what follows is for it (P3).
+            let discarded = outbox.begin(life);
+            view.log.note_discarded(discarded.commands as u64);
+            if view.log.new_life(life) {
+                let what = describe(discarded);
+                news.lines
+                    .push(format!(": guestd was restarted (life {life}){what}"));
+            }
+        }
+        Event::Goodbye => watch.goodbye = true,
+        Event::ShellRestarted { status } if watch.shells.note() => news.lines.push(format!(
+            "'s shell ends at once (status {status}); shell in kmon.toml names another"
+        )),
+        Event::Discarded { commands } => {
+            view.log.note_discarded(commands.into());
+            let were = if commands == 1 { " was" } else { "s were" };
+            news.lines.push(format!(
+                ": {commands} command{were} sent before a restart and not run"
+            ));
+        }
+        _ => {}
+    }
+}
+
+fn describe(discarded: Discarded) -> String {
+    let count = |count: usize, one: &str, more: &str| match count {
+        0 => None,
+        1 => Some(format!("1 {one}")),
+        _ => Some(format!("{count} {more}")),
+    };
+    let parts = [
+        count(discarded.input, "byte of input", "bytes of input"),
+        count(discarded.commands, "command", "commands"),
+    ];
+    let parts: Vec<_> = parts.into_iter().flatten().collect();
+    if parts.is_empty() {
+        return String::new();
+    }
+    format!("; discarded: {}", parts.join(", "))
 }
 
 /// Puts what an instance said where it belongs. `patient`: an operator who
@@ -262,21 +331,23 @@ fn take_event(view: &mut View, event: Event<'_>, patient: bool) {
             }
         }
         Event::Idle { stream, idle } => view.idle = Some((stream, idle)),
-        Event::Dropped { bytes } => {
-            view.dropped_by_instance = view.dropped_by_instance.max(bytes);
-        }
-        Event::Hello { .. } | Event::ShellRestarted { .. } | Event::Goodbye => {}
+        Event::Dropped { bytes } => view.log.note_dropped(bytes),
+        Event::Hello { .. }
+        | Event::ShellRestarted { .. }
+        | Event::Discarded { .. }
+        | Event::Goodbye => {}
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::instance::log::OutputLog;
     use kmon_protocol::Ending;
 
     #[test]
     fn output_of_an_exec_that_nobody_waits_for_is_not_kept() {
-        let shared = Shared::new(64);
+        let shared = Shared::new(OutputLog::in_memory(64));
         let mut view = shared.lock();
         let bytes = b"late";
         take_event(&mut view, Event::Stdout { stream: 7, bytes }, true);
@@ -291,7 +362,7 @@ mod tests {
 
     #[test]
     fn only_a_front_end_that_is_there_counts_as_behind() {
-        let shared = Shared::new(1024);
+        let shared = Shared::new(OutputLog::in_memory(1024));
         let mut view = shared.lock();
         take_event(&mut view, Event::Output(&[b'x'; 100]), true);
         assert_eq!(view.backlog(), 0);

@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use kmon_protocol::{Ending, Stats};
+use kmon_protocol::{Ending, LinkError, Stats};
 
 use super::log::OutputLog;
 use super::state::State;
@@ -29,6 +29,8 @@ pub(crate) struct ExecOutput {
     /// Bytes left out because they were not taken in time.
     pub(crate) dropped: u64,
     pub(crate) ending: Option<Ending>,
+    /// The guestd that ran it is gone: nothing more comes.
+    pub(crate) lost: bool,
 }
 
 impl ExecOutput {
@@ -46,66 +48,62 @@ impl ExecOutput {
 }
 
 /// An instance as of now.
-#[derive(Debug)]
 pub(crate) struct View {
     pub(crate) state: State,
     /// The guest daemon's process, as this machine numbers it.
     pub(crate) pid: Option<i32>,
-    /// When this life began.
+    /// When the instance was started.
     pub(crate) started: Instant,
     pub(crate) log: OutputLog,
     pub(crate) stats: Option<Stats>,
     /// The reading before `stats`.
     pub(crate) earlier_stats: Option<Stats>,
-    /// It has printed something in this life: its shell is there.
+    /// The shell that is there now has printed something: it is there.
     pub(crate) printed: bool,
     /// A console shows the output: let the instance wait for a slow terminal.
     pub(crate) attached: bool,
     pub(crate) execs: HashMap<u32, ExecOutput>,
     /// The newest answer to a `QueryIdle`: its stream, and whether it is idle.
     pub(crate) idle: Option<(u32, bool)>,
-    /// Bytes the instance dropped because KMON did not take them.
-    pub(crate) dropped_by_instance: u64,
     next_stream: u32,
     /// How much of the log's loss an operator was told.
     told_loss: u64,
 }
 
 impl View {
-    fn new(log_bytes: usize) -> Self {
+    /// Bits of a stream's number that count within one life of KMON; those above
+    /// tell its lives apart, so that nothing of an earlier one's is taken for ours.
+    const STREAM_BITS: u32 = 20;
+
+    fn new(log: OutputLog) -> Self {
         Self {
             state: State::Halted,
             pid: None,
             started: Instant::now(),
-            log: OutputLog::new(log_bytes),
+            told_loss: log.lost(),
+            log,
             stats: None,
             earlier_stats: None,
             printed: false,
             attached: false,
             execs: HashMap::new(),
             idle: None,
-            dropped_by_instance: 0,
             next_stream: 1,
-            told_loss: 0,
         }
     }
 
-    /// A number that no exec or query of this run of KMON has had.
+    /// A number that no exec or query of this life of KMON has had lately.
     pub(crate) fn new_stream(&mut self) -> u32 {
         let stream = self.next_stream;
+        let count = (1 << Self::STREAM_BITS) - 1;
         // 0 is the console.
-        self.next_stream = stream.checked_add(1).unwrap_or(1);
+        let next = (stream & count) % count + 1;
+        self.next_stream = stream & !count | next;
         stream
     }
 
-    /// Bytes that were lost since the last call.
-    pub(crate) fn untold_loss(&mut self) -> u64 {
-        let told = std::mem::replace(&mut self.told_loss, self.log.lost());
-        self.log.lost() - told
-    }
-
-    /// A new life begins; the output stays.
-    pub(crate) fn new_life(&mut self) {
+    /// The instance is about to be started or found; the output stays.
+    pub(crate) fn begin(&mut self) {
         self.state = State::Starting;
         self.pid = None;
         self.started = Instant::now();
@@ -114,13 +112,26 @@ impl View {
         self.printed = false;
         self.execs.clear();
         self.idle = None;
-        self.log.new_life();
     }
 
-    /// Bytes of output that nobody got to see, here and in the instance.
-    pub(crate) fn dropped(&self) -> u64 {
-        let reported = self.stats.as_ref().map_or(0, |stats| stats.dropped_bytes);
-        self.log.lost() + self.dropped_by_instance.max(reported)
+    /// KMON has attached to the region, as its life number `life` there.
+    pub(crate) fn attached_as(&mut self, life: u32) {
+        self.next_stream = life << Self::STREAM_BITS | 1;
+    }
+
+    /// The guestd that there was is gone, with all that it was asked.
+    pub(crate) fn lose_guestd(&mut self) {
+        let unfinished = |exec: &&mut ExecOutput| exec.ending.is_none();
+        let execs = self.execs.values_mut();
+        execs.filter(unfinished).for_each(|exec| exec.lost = true);
+        self.idle = None;
+        self.printed = false;
+    }
+
+    /// Bytes that were lost since the last call.
+    pub(crate) fn untold_loss(&mut self) -> u64 {
+        let told = std::mem::replace(&mut self.told_loss, self.log.lost());
+        self.log.lost() - told
     }
 
     /// How much the front end is behind, where it is there to catch up.
@@ -132,16 +143,15 @@ impl View {
 }
 
 /// A [`View`] behind its lock.
-#[derive(Debug)]
 pub(crate) struct Shared {
     view: Mutex<View>,
     changed: Condvar,
 }
 
 impl Shared {
-    pub(crate) fn new(log_bytes: usize) -> Self {
+    pub(crate) fn new(log: OutputLog) -> Self {
         Self {
-            view: Mutex::new(View::new(log_bytes)),
+            view: Mutex::new(View::new(log)),
             changed: Condvar::new(),
         }
     }
@@ -153,6 +163,18 @@ impl Shared {
     /// Wakes who waits for a change.
     pub(crate) fn announce(&self) {
         self.changed.notify_all();
+    }
+
+    /// The region is none any more; false if that was known.
+    pub(crate) fn become_corrupt(&self, error: &LinkError) -> bool {
+        let mut view = self.lock();
+        let known = matches!(view.state, State::Corrupt(_));
+        if !known {
+            view.state = State::Corrupt(error.to_string());
+        }
+        drop(view);
+        self.announce();
+        !known
     }
 
     /// Waits up to `timeout` for [`Shared::announce`].

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! starting -> running <-> stalled        (heartbeat)
+//! running, stalled <-> restarting        (guestd is gone; there is another one)
 //! any of these -> dead | corrupt         (the process ended; the region is broken)
 //! any of these -> halted                 (the operator asked)
 //! dead | corrupt | halted -> starting    (kmload, kmreset)
@@ -13,9 +14,11 @@ use std::time::Instant;
 /// One state of the table above.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// The daemon has not attached to the region yet.
+    /// The daemon has not attached to the region yet, or not greeted this KMON.
     Starting,
     Running,
+    /// The daemon was there and is gone, since then; it is being started again.
+    Restarting(Instant),
     /// The process lives, but its heartbeat stands still since then.
     Stalled(Instant),
     /// The process is gone; how.
@@ -32,6 +35,7 @@ impl State {
         match self {
             Self::Starting => "starting",
             Self::Running => "running",
+            Self::Restarting(_) => "restarting",
             Self::Stalled(_) => "stalled",
             Self::Dead(_) => "dead",
             Self::Halted => "halted",
@@ -45,13 +49,16 @@ impl State {
             Self::Stalled(since) => Some(format!("stale {} s", since.elapsed().as_secs())),
             Self::Dead(how) => Some(how.clone()),
             Self::Corrupt(what) => Some(what.clone()),
-            Self::Starting | Self::Running | Self::Halted => None,
+            Self::Starting | Self::Running | Self::Restarting(_) | Self::Halted => None,
         }
     }
 
     /// Whether a process of the instance is there.
     pub(crate) fn is_alive(&self) -> bool {
-        matches!(self, Self::Starting | Self::Running | Self::Stalled(_))
+        match self {
+            Self::Starting | Self::Running | Self::Restarting(_) | Self::Stalled(_) => true,
+            Self::Dead(_) | Self::Halted | Self::Corrupt(_) => false,
+        }
     }
 }
 

@@ -6,11 +6,12 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use nix::pty::{Winsize, openpty};
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// How long anything may take on a busy machine.
@@ -39,8 +40,57 @@ pub(crate) fn guestd() -> &'static Path {
     })
 }
 
-/// A directory with a configuration whose instances have plain shells.
-pub(crate) fn home() -> TempDir {
+/// A directory with a configuration whose instances have plain shells, and a run
+/// directory of its own. What is recorded there is killed in the end.
+pub(crate) struct Home(TempDir);
+
+impl Home {
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Where KMON keeps what it leaves for the next one.
+    pub(crate) fn run_dir(&self) -> PathBuf {
+        self.path().join("run")
+    }
+
+    /// The first processes of the instances that are recorded, alive or not.
+    pub(crate) fn recorded(&self) -> Vec<i32> {
+        let Ok(files) = std::fs::read_dir(self.run_dir()) else {
+            return Vec::new();
+        };
+        let pid = |file: PathBuf| {
+            let record: Value = serde_json::from_slice(&std::fs::read(file).ok()?).ok()?;
+            i32::try_from(record["process"]["pid"].as_i64()?).ok()
+        };
+        files.filter_map(|file| pid(file.ok()?.path())).collect()
+    }
+
+    /// Those of them that run.
+    pub(crate) fn running(&self) -> Vec<i32> {
+        let recorded = self.recorded().into_iter();
+        recorded.filter(|&pid| is_instance(pid)).collect()
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        for pid in self.running() {
+            let pid = pid.to_string();
+            let _ = Command::new("kill").args(["-KILL", &pid]).status();
+        }
+    }
+}
+
+/// Whether `pid` is the first process of an instance, and runs.
+fn is_instance(pid: i32) -> bool {
+    let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let word = b"\0instance-init\0";
+    command.windows(word.len()).any(|part| part == word)
+}
+
+/// Makes such a directory.
+pub(crate) fn home() -> Home {
     let home = tempfile::tempdir().unwrap();
     // What a person's start-up files do, and how long it takes, is no matter here.
     let shell = home.path().join("shell");
@@ -48,12 +98,14 @@ pub(crate) fn home() -> TempDir {
     std::os::unix::fs::symlink(plain, &shell).unwrap();
     let config = format!("[kmon]\nperiod = 0.3\nshell = '{}'\n", shell.display());
     std::fs::write(home.path().join("kmon.toml"), config).unwrap();
-    home
+    Home(home)
 }
 
-fn kmon_in(home: &Path) -> Command {
+/// KMON with the run directory of `home`.
+pub(crate) fn kmon_in(home: &Home) -> Command {
     let mut kmon = Command::new(env!("CARGO_BIN_EXE_kmon"));
-    prepare(&mut kmon, home);
+    prepare(&mut kmon, home.path());
+    kmon.arg("--run-dir").arg(home.run_dir());
     kmon
 }
 
@@ -67,11 +119,11 @@ fn prepare(command: &mut Command, home: &Path) {
 
 /// Runs KMON with `script` on standard input.
 pub(crate) fn run_script(arguments: &[&str], script: &str) -> Output {
-    run_script_in(home().path(), arguments, script)
+    run_script_in(&home(), arguments, script)
 }
 
 /// The same in a directory that is there already.
-pub(crate) fn run_script_in(home: &Path, arguments: &[&str], script: &str) -> Output {
+pub(crate) fn run_script_in(home: &Home, arguments: &[&str], script: &str) -> Output {
     let mut kmon = kmon_in(home);
     if !arguments.contains(&"--guestd") {
         kmon.arg("--guestd").arg(guestd());
@@ -108,6 +160,161 @@ pub(crate) fn signal(signal: &str, pid: &str) {
     assert!(sent.success(), "kill {signal} {pid}");
 }
 
+/// KMON fed with one command after the other.
+pub(crate) struct Fed {
+    child: Child,
+    commands: Option<ChildStdin>,
+    printed: Arc<Mutex<Vec<u8>>>,
+    errors: Arc<Mutex<Vec<u8>>>,
+    /// Bytes of `printed` that were taken.
+    taken: usize,
+}
+
+impl Fed {
+    /// Starts KMON.
+    pub(crate) fn start_in(home: &Home, arguments: &[&str]) -> Self {
+        let mut child = kmon_in(home)
+            .arg("--guestd")
+            .arg(guestd())
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (printed, errors) = (Arc::default(), Arc::default());
+        collect(child.stdout.take().unwrap(), &printed);
+        collect(child.stderr.take().unwrap(), &errors);
+        Self {
+            commands: child.stdin.take(),
+            child,
+            printed,
+            errors,
+            taken: 0,
+        }
+    }
+
+    /// Gives a command and does not wait.
+    pub(crate) fn tell(&mut self, line: &str) {
+        let commands = self.commands.as_mut().unwrap();
+        commands.write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+
+    /// Gives a command, any but `kmlist --json`; what it printed.
+    pub(crate) fn ask(&mut self, line: &str) -> Vec<u8> {
+        const MARK: &[u8] = b"{\"instances\":[";
+        const LIST: usize = 64 * 1024;
+        self.tell(line);
+        self.tell("kmlist --json");
+        let mut answer = Vec::new();
+        let answered = becomes_true(|| {
+            let printed = self.printed.lock().unwrap();
+            let new = &printed[self.taken..];
+            if !new.ends_with(b"\n") {
+                return false;
+            }
+            // The list is short; an answer may have many megabytes.
+            let from = new.len().saturating_sub(LIST);
+            let mark = new[from..]
+                .windows(MARK.len())
+                .rposition(|part| part == MARK);
+            answer = mark.map_or(Vec::new(), |mark| new[..from + mark].to_vec());
+            mark.is_some()
+        });
+        assert!(answered, "{line}: no answer; {}", self.errors());
+        self.taken = self.printed.lock().unwrap().len();
+        answer
+    }
+
+    /// What `kmlist` says of instance `number`.
+    pub(crate) fn list(&mut self, number: u8) -> Value {
+        self.ask("# nothing");
+        let printed = self.printed.lock().unwrap();
+        let list = printed
+            .trim_ascii_end()
+            .rsplit(|byte| *byte == b'\n')
+            .next();
+        let list: Value = serde_json::from_slice(list.unwrap()).unwrap();
+        let instances = list["instances"].as_array().unwrap().clone();
+        let wanted = instances.into_iter().find(|one| one["number"] == number);
+        wanted.unwrap()
+    }
+
+    /// Waits until instance `number` is as `wanted` says.
+    pub(crate) fn list_until(&mut self, number: u8, wanted: impl Fn(&Value) -> bool) -> Value {
+        let mut last = Value::Null;
+        let found = becomes_true(|| {
+            last = self.list(number);
+            wanted(&last)
+        });
+        assert!(found, "{last}; {}", self.errors());
+        last
+    }
+
+    /// The process of instance `number`'s guestd, once that runs.
+    pub(crate) fn daemon_pid(&mut self, number: u8) -> String {
+        let ready = |one: &Value| one["state"] == "running" && one["pid"].is_number();
+        self.list_until(number, ready)["pid"].to_string()
+    }
+
+    /// All that was said on standard error.
+    pub(crate) fn errors(&self) -> String {
+        String::from_utf8_lossy(&self.errors.lock().unwrap()).into_owned()
+    }
+
+    /// Waits until standard error has `text`.
+    pub(crate) fn see_error(&self, text: &str) {
+        let seen = becomes_true(|| self.errors().contains(text));
+        assert!(seen, "no {text:?} in {:?}", self.errors());
+    }
+
+    /// Kills KMON as nobody expects it.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Gives the command that ends KMON, and returns the exit status.
+    pub(crate) fn leave(mut self, command: &str) -> Option<i32> {
+        self.tell(command);
+        self.wait()
+    }
+
+    /// Ends the script, and waits for KMON's end.
+    pub(crate) fn wait(mut self) -> Option<i32> {
+        drop(self.commands.take());
+        let mut status = None;
+        let ended = becomes_true(|| {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        assert!(ended, "KMON does not end; {}", self.errors());
+        status.unwrap().code()
+    }
+}
+
+impl Drop for Fed {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn collect(mut from: impl Read + Send + 'static, to: &Arc<Mutex<Vec<u8>>>) {
+    let to = Arc::clone(to);
+    std::thread::spawn(move || {
+        let mut bytes = vec![0; 64 * 1024];
+        while let Ok(len @ 1..) = from.read(&mut bytes) {
+            to.lock().unwrap().extend_from_slice(&bytes[..len]);
+        }
+    });
+}
+
 /// KMON on a terminal of its own.
 pub(crate) struct Operator {
     keys: File,
@@ -115,12 +322,17 @@ pub(crate) struct Operator {
     screen: Arc<Mutex<vt100::Parser>>,
     printed: Arc<Mutex<Vec<u8>>>,
     child: Child,
-    pub(crate) home: TempDir,
+    pub(crate) home: Arc<Home>,
 }
 
 impl Operator {
     /// Starts KMON and waits for its prompt.
     pub(crate) fn start(arguments: &[&str]) -> Self {
+        Self::start_in(Arc::new(home()), arguments)
+    }
+
+    /// The same in a directory that is there already.
+    pub(crate) fn start_in(home: Arc<Home>, arguments: &[&str]) -> Self {
         let size = Winsize {
             ws_row: 40,
             ws_col: 150,
@@ -128,7 +340,6 @@ impl Operator {
             ws_ypixel: 0,
         };
         let pair = openpty(Some(&size), None).unwrap();
-        let home = home();
         // `setsid --ctty` makes the terminal the one of KMON's session.
         let mut kmon = Command::new("setsid");
         prepare(&mut kmon, home.path());
@@ -136,6 +347,8 @@ impl Operator {
         let child = kmon
             .args(["--ctty", env!("CARGO_BIN_EXE_kmon"), "--guestd"])
             .arg(guestd())
+            .arg("--run-dir")
+            .arg(home.run_dir())
             .args(arguments)
             .stdin(end())
             .stdout(end())
@@ -258,16 +471,37 @@ impl Operator {
         words.nth(1).unwrap().to_owned()
     }
 
-    /// Quits and returns the exit status.
-    pub(crate) fn quit(mut self) -> i32 {
-        self.command("quit");
+    /// Kills KMON as nobody expects it.
+    pub(crate) fn kill(mut self) -> Arc<Home> {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        Arc::clone(&self.home)
+    }
+
+    pub(crate) fn pid(&self) -> String {
+        self.child.id().to_string()
+    }
+
+    /// Waits for KMON's end, and returns the exit status.
+    pub(crate) fn wait(mut self) -> Option<i32> {
         let mut status = None;
         let ended = becomes_true(|| {
             status = self.child.try_wait().unwrap();
             status.is_some()
         });
-        assert!(ended, "KMON does not quit:\n{}", self.screen());
-        status.unwrap().code().unwrap()
+        assert!(ended, "KMON does not end:\n{}", self.screen());
+        status.unwrap().code()
+    }
+
+    /// Quits and returns the exit status.
+    pub(crate) fn quit(self) -> i32 {
+        self.leave("quit")
+    }
+
+    /// Gives the command that ends KMON, and returns the exit status.
+    pub(crate) fn leave(mut self, command: &str) -> i32 {
+        self.command(command);
+        self.wait().unwrap()
     }
 }
 

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
+use shmem_core::ring::Unread;
 use shmem_core::snapshot::{Reader, Writer};
-use shmem_core::{Region, Window};
-use shmem_registry::Registry;
+use shmem_core::{Life, Window};
+use shmem_registry::Segment;
 
-use super::ends::{Life, Receiver, Sender};
-use super::{EVENT_BODY, LinkError, Segments, Waiting, ring};
+use super::ends::{Pulse, Receiver, Release, Sender, registry};
+use super::{LinkError, Received, Segments, Sent, Waiting, ring};
 use crate::MONITOR;
-use crate::message::{Command, Event};
+use crate::message::{Command, EVENT_BODY, Event};
 use crate::settings::Settings;
 use crate::stats::Stats;
 
@@ -22,40 +23,31 @@ pub struct DaemonLink<'m> {
 }
 
 impl<'m> DaemonLink<'m> {
-    /// Attaches to the region that KMON formatted in `memory`.
+    /// Attaches to the region that KMON formatted in `memory`, as the instance's
+    /// next life: at once where the earlier one left or its process is gone, and
+    /// where only its heartbeat tells, when that has stood still for 3 s.
     ///
     /// # Errors
     ///
-    /// [`LinkError`] if it is no such region, or an end of it is taken.
+    /// [`LinkError`] if it is no such region, or the earlier life still lives after 4 s.
     pub fn attach(memory: Window<'m>, waiting: Waiting) -> Result<Self, LinkError> {
-        let region = Region::attach(memory).map_err(|e| LinkError::new("region", e))?;
-        let registry = Registry::attach(region).map_err(|e| LinkError::new("registry", e))?;
+        let registry = registry(memory)?;
         let segments = Segments::find(|request| registry.open(request))?;
+        let settings = settings(&segments.settings)?;
+        let pulse = Pulse::attach(registry, settings.partition, MONITOR)?;
+        let life = pulse.life();
 
-        let mut bytes = [0; Settings::MAX_LEN];
-        let len = Reader::attach(segments.settings.window())
-            .map_err(|e| LinkError::new("kmon.settings", e))?
-            .read(&mut bytes)
-            .map_err(|e| LinkError::new("kmon.settings", e))?;
-        let settings =
-            Settings::decode(&bytes[..len]).map_err(|e| LinkError::new("kmon.settings", e))?;
-
-        let consumer = ring(&segments.command)?.consumer(settings.partition);
-        let producer = ring(&segments.result)?.producer(settings.partition);
+        let consumer = ring(&segments.command)?.consumer(life, Unread::Discard);
+        let producer = ring(&segments.result)?.producer(life);
+        let consumer = consumer.map_err(|e| LinkError::new("kmon.command", e))?;
+        let producer = producer.map_err(|e| LinkError::new("kmon.result", e))?;
         Ok(Self {
-            sender: EventSender(Sender {
-                producer: producer.map_err(|e| LinkError::new("kmon.result", e))?,
-                record: Vec::new(),
-                waiting,
-            }),
+            sender: EventSender(Sender::new(producer, life, waiting)),
             receiver: CommandReceiver {
-                end: Receiver {
-                    consumer: consumer.map_err(|e| LinkError::new("kmon.command", e))?,
-                    record: Vec::new(),
-                    waiting,
-                    delay: Duration::ZERO,
-                },
-                life: Life::new(registry, settings.partition, MONITOR)?,
+                told: consumer.discarded(),
+                end: Receiver::new(consumer, life, waiting),
+                strays: 0,
+                pulse,
             },
             stats: StatsWriter {
                 writer: Writer::attach(segments.stats.window())
@@ -71,10 +63,24 @@ impl<'m> DaemonLink<'m> {
         &self.settings
     }
 
+    /// Which of the instance's lives it is.
+    pub fn life(&self) -> Life {
+        self.receiver.pulse.life()
+    }
+
     /// The three parts, for a thread each.
     pub fn split(self) -> (EventSender<'m>, CommandReceiver<'m>, StatsWriter<'m>) {
         (self.sender, self.receiver, self.stats)
     }
+}
+
+fn settings(segment: &Segment<'_>) -> Result<Settings, LinkError> {
+    let mut bytes = [0; Settings::MAX_LEN];
+    let len = Reader::attach(segment.window())
+        .map_err(|e| LinkError::new("kmon.settings", e))?
+        .read(&mut bytes)
+        .map_err(|e| LinkError::new("kmon.settings", e))?;
+    Settings::decode(&bytes[..len]).map_err(|e| LinkError::new("kmon.settings", e))
 }
 
 /// An instance's half that sends.
@@ -84,14 +90,21 @@ impl EventSender<'_> {
     /// Bytes one event can carry.
     pub const MAX_BODY: usize = EVENT_BODY;
 
-    /// Sends `event` and wakes KMON; `false` if there is no room now.
+    /// Sends `event`, to whichever life of KMON, and wakes it; `false` if there
+    /// is no room now.
     ///
     /// # Errors
     ///
-    /// [`LinkError`] if KMON broke the ring.
+    /// [`LinkError`] if KMON broke the ring, or another process has this instance's number.
     pub fn send(&mut self, event: &Event<'_>) -> Result<bool, LinkError> {
         event.encode(&mut self.0.record);
-        self.0.send()
+        // Events are true whoever reads them. A KMON that restarts twice
+        // meanwhile gets this one with the next attempt.
+        match self.0.send()? {
+            Sent::Whole => Ok(true),
+            Sent::Full => Ok(false),
+            Sent::Restarted => Ok(self.0.send()? == Sent::Whole),
+        }
     }
 
     /// Waits until the longest event fits, at most `timeout`.
@@ -103,37 +116,60 @@ impl EventSender<'_> {
 /// An instance's half that receives.
 pub struct CommandReceiver<'m> {
     end: Receiver<'m>,
-    life: Life<'m>,
+    pulse: Pulse<'m>,
+    /// Commands for another life that the ring could not tell from ours.
+    strays: u32,
+    /// Discarded commands that were told.
+    told: u32,
 }
 
 impl CommandReceiver<'_> {
     /// Waits up to `timeout` for a command, then hands what is there to
-    /// `handle`, a bounded number. Returns how many records there were; those
-    /// that are no command are skipped.
+    /// `handle`, a bounded number, each released before. Returns how many
+    /// records there were; those that are no command are skipped, those that
+    /// are not for this life are discarded.
     ///
     /// # Errors
     ///
-    /// [`LinkError`] if KMON broke the ring.
+    /// [`LinkError`] if KMON broke the ring, or another process has this instance's number.
     pub fn receive(
         &mut self,
         timeout: Duration,
-        mut handle: impl FnMut(Command<'_>),
+        mut handle: impl FnMut(Received<Command<'_>>),
     ) -> Result<usize, LinkError> {
-        self.end.receive(timeout, |record| {
-            if let Ok(command) = Command::decode(record) {
-                handle(command);
+        let (before, strays) = (Release::Before, &mut self.strays);
+        let life = self.pulse.life().incarnation();
+        self.end.receive(timeout, before, |_, received| {
+            match received.map(Command::decode) {
+                Received::Message(Ok((meant_for, _))) if meant_for != life as u16 => {
+                    *strays = strays.wrapping_add(1);
+                }
+                Received::Message(Ok((_, command))) => handle(Received::Message(command)),
+                Received::Message(Err(_)) => {}
+                Received::Restarted => handle(Received::Restarted),
             }
         })
     }
 
+    /// Commands discarded since the last call.
+    pub fn take_discarded(&mut self) -> u32 {
+        let now = self.end.consumer.discarded().wrapping_add(self.strays);
+        now.wrapping_sub(std::mem::replace(&mut self.told, now))
+    }
+
     /// Shows KMON that the instance lives; at least every 100 ms.
-    pub fn beat(&mut self) {
-        self.life.presence.beat();
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError::Replaced`]: another process has this instance's number;
+    /// nothing of the region is to be used any more.
+    pub fn beat(&mut self) -> Result<(), LinkError> {
+        self.pulse.beat()
     }
 
     /// KMON's heartbeat.
     pub fn peer_beat(&self) -> u32 {
-        self.life.peer_beat()
+        self.pulse.peer_beat()
     }
 }
 

@@ -8,7 +8,17 @@
 //! | `kmon.stats`    | snapshot | [`Stats::MAX_LEN`] | instance     |
 //!
 //! KMON formats the region and creates the segments before an instance sees
-//! it; the instance attaches and formats nothing.
+//! it; the instance attaches and formats nothing. Either end may die and come
+//! back as a new life:
+//!
+//! - **A1** Of two lives of one end only the later one uses the rings: it attaches
+//!   when the earlier one is over, and one that was wrongly thought so ends with
+//!   [`LinkError::Replaced`].
+//! - **A2** No command is run but by the life of the instance that it was meant
+//!   for, and none of an earlier life of KMON: unread ones are discarded, and counted.
+//! - **A3** Events are kept whoever dies. Each is released behind its handling,
+//!   so that KMON, which notes the position of the last one it handled, handles
+//!   each once over all its lives.
 
 mod daemon;
 mod ends;
@@ -28,7 +38,7 @@ use crate::settings::Settings;
 use crate::stats::Stats;
 
 /// Version of the messages, said in [`crate::Event::Hello`].
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 const COMMAND_RING: usize = 64 << 10;
 const RESULT_RING: usize = 1 << 20;
@@ -38,8 +48,6 @@ const GEOMETRY: Geometry = Geometry {
     block: 128,
 };
 
-/// Longest body of an event that carries bytes.
-const EVENT_BODY: usize = 16 << 10;
 /// Longest body of a command that carries bytes.
 const COMMAND_BODY: usize = 4 << 10;
 
@@ -52,19 +60,56 @@ pub enum Waiting {
     Poll,
 }
 
+/// What comes out of a ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received<T> {
+    /// What the peer sent.
+    Message(T),
+    /// The peer was restarted: what follows is from its new life. Said once.
+    Restarted,
+}
+
+impl<T> Received<T> {
+    fn map<U>(self, map: impl FnOnce(T) -> U) -> Received<U> {
+        match self {
+            Self::Message(message) => Received::Message(map(message)),
+            Self::Restarted => Received::Restarted,
+        }
+    }
+}
+
+/// What became of an attempt to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// It is on its way.
+    Whole,
+    /// There is no room now.
+    Full,
+    /// The peer was restarted, and nothing was sent. Said once.
+    Restarted,
+}
+
 /// Why a link cannot be made or used any more: one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LinkError(String);
+pub enum LinkError {
+    /// Another process has attached in this one's place: the rings are its.
+    Replaced,
+    /// Whatever else, in words.
+    Broken(String),
+}
 
 impl LinkError {
     fn new(what: &str, why: impl fmt::Display) -> Self {
-        Self(format!("{what}: {why}"))
+        Self::Broken(format!("{what}: {why}"))
     }
 }
 
 impl fmt::Display for LinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        match self {
+            Self::Replaced => f.write_str("another process has attached in this one's place"),
+            Self::Broken(why) => f.write_str(why),
+        }
     }
 }
 
@@ -103,40 +148,158 @@ fn ring<'m>(segment: &Segment<'m>) -> Result<Ring<'m>, LinkError> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use shmem_core::mem::Heap;
 
     use super::*;
     use crate::message::{Command, Event};
 
+    const AT_ONCE: Duration = Duration::ZERO;
+
+    fn settings(partition: u8) -> Settings {
+        Settings {
+            partition,
+            period_ms: 1000,
+            name: "an instance".into(),
+        }
+    }
+
+    fn input(bytes: &[u8]) -> Command<'_> {
+        Command::Input(bytes)
+    }
+
+    /// What the instance is told now.
+    fn told(orders: &mut CommandReceiver<'_>) -> Vec<Received<Vec<u8>>> {
+        let mut told = Vec::new();
+        let taken = orders.receive(AT_ONCE, |received| {
+            told.push(received.map(|command| match command {
+                Command::Input(bytes) => bytes.to_vec(),
+                other => panic!("{other:?}"),
+            }));
+        });
+        taken.unwrap();
+        told
+    }
+
+    fn message(text: &str) -> Received<Vec<u8>> {
+        Received::Message(text.into())
+    }
+
     #[test]
     fn every_partition_number_gets_a_region_and_both_ends_of_it() {
         for partition in [2, LAST_PARTITION] {
             let heap = Heap::new(MonitorLink::REGION_LEN);
-            let settings = Settings {
-                partition,
-                period_ms: 1000,
-                name: "an instance".into(),
-            };
+            let settings = settings(partition);
             let monitor = MonitorLink::create(heap.window(), &settings, Waiting::Futex).unwrap();
             let daemon = DaemonLink::attach(heap.window(), Waiting::Futex).unwrap();
             assert_eq!(daemon.settings(), &settings);
             let (mut commands, mut events) = monitor.split();
             let (mut out, mut orders, mut stats) = daemon.split();
 
-            assert_eq!(commands.send(&Command::Input(b"ls\r")), Ok(true));
-            let mut seen = Vec::new();
-            let taken = orders.receive(std::time::Duration::ZERO, |command| {
-                if let Command::Input(bytes) = command {
-                    seen.extend_from_slice(bytes);
-                }
-            });
-            assert_eq!((taken, &seen[..]), (Ok(1), &b"ls\r"[..]));
+            assert_eq!(commands.send(&input(b"ls\r"), 1), Ok(Sent::Whole));
+            assert_eq!(told(&mut orders), [message("ls\r")]);
             assert_eq!(out.send(&Event::Goodbye), Ok(true));
-            assert_eq!(events.receive(std::time::Duration::ZERO, |_| {}), Ok(1));
+            assert_eq!(events.receive(AT_ONCE, |_, _| {}), Ok(1));
             assert!(events.stats().is_none());
             stats.publish(&Stats::default());
             assert_eq!(events.stats(), Some(Stats::default()));
         }
+    }
+
+    #[test]
+    fn a_new_life_of_the_instance_runs_no_old_command_and_what_it_said_is_kept() {
+        let heap = Heap::new(MonitorLink::REGION_LEN);
+        let monitor = MonitorLink::create(heap.window(), &settings(2), Waiting::Poll).unwrap();
+        let (mut commands, mut events) = monitor.split();
+        let first = DaemonLink::attach(heap.window(), Waiting::Poll).unwrap();
+        assert_eq!(commands.send(&input(b"old"), 1), Ok(Sent::Whole));
+        let (mut out, ..) = first.split();
+        assert_eq!(out.send(&Event::Output(b"last words")), Ok(true));
+        drop(out);
+
+        let second = DaemonLink::attach(heap.window(), Waiting::Poll).unwrap();
+        assert_eq!(second.life().incarnation(), 2);
+        let (mut out, mut orders, _stats) = second.split();
+        assert_eq!(out.send(&Event::Output(b"first words")), Ok(true));
+        // Told once that the instance is another, and not obeyed for who was meant.
+        assert_eq!(commands.send(&input(b"late"), 1), Ok(Sent::Restarted));
+        assert_eq!(commands.send(&input(b"late"), 1), Ok(Sent::Whole));
+        assert_eq!(commands.send(&input(b"new"), 2), Ok(Sent::Whole));
+        assert_eq!(told(&mut orders), [message("new")]);
+        assert_eq!((orders.take_discarded(), orders.take_discarded()), (2, 0));
+
+        let mut heard = Vec::new();
+        let taken = events.receive(AT_ONCE, |_, received| {
+            heard.push(received.map(|event| match event {
+                Event::Output(bytes) => bytes.to_vec(),
+                other => panic!("{other:?}"),
+            }));
+        });
+        let expected = [
+            message("last words"),
+            Received::Restarted,
+            message("first words"),
+        ];
+        assert_eq!((taken, &heard[..]), (Ok(3), &expected[..]));
+    }
+
+    #[test]
+    fn a_new_life_of_kmon_hears_what_the_old_one_had_not_handled_and_nothing_twice() {
+        let heap = Heap::new(MonitorLink::REGION_LEN);
+        let first = MonitorLink::create(heap.window(), &settings(2), Waiting::Poll).unwrap();
+        let daemon = DaemonLink::attach(heap.window(), Waiting::Poll).unwrap();
+        let (mut out, mut orders, _stats) = daemon.split();
+        let (mut commands, mut events) = first.split();
+        for bytes in [b"one", b"two", b"six"] {
+            assert_eq!(out.send(&Event::Output(bytes)), Ok(true));
+        }
+        assert_eq!(commands.send(&input(b"old"), 1), Ok(Sent::Whole));
+        // It handles one, notes its position, and dies before it releases it.
+        let mut noted = None;
+        let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            events.receive(AT_ONCE, |at, _| {
+                noted = Some(at);
+                std::panic::resume_unwind(Box::new("killed"));
+            })
+        }));
+        assert!(died.is_err());
+        drop((commands, events));
+
+        let second = MonitorLink::attach(heap.window(), &settings(2), Waiting::Poll).unwrap();
+        assert_eq!(second.life().incarnation(), 2);
+        let (mut commands, mut events) = second.split();
+        events.skip(noted.unwrap());
+        events.skip(noted.unwrap());
+        let mut heard = Vec::new();
+        let taken = events.receive(AT_ONCE, |_, received| match received {
+            Received::Message(Event::Output(bytes)) => heard.push(bytes.to_vec()),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(
+            (taken, heard),
+            (Ok(2), vec![b"two".to_vec(), b"six".to_vec()])
+        );
+        assert_eq!(commands.send(&input(b"new"), 1), Ok(Sent::Whole));
+        assert_eq!(told(&mut orders), [Received::Restarted, message("new")]);
+        assert_eq!(orders.take_discarded(), 1);
+        assert_eq!(out.send(&Event::Goodbye), Ok(true));
+        assert_eq!(events.receive(AT_ONCE, |_, _| {}), Ok(1));
+    }
+
+    #[test]
+    fn a_life_that_was_replaced_uses_its_rings_no_more() {
+        let heap = Heap::new(MonitorLink::REGION_LEN);
+        let _monitor = MonitorLink::create(heap.window(), &settings(2), Waiting::Poll).unwrap();
+        let asleep = DaemonLink::attach(heap.window(), Waiting::Poll).unwrap();
+        // Its process lives, but its heart stands still.
+        let second = DaemonLink::attach(heap.window(), Waiting::Poll).unwrap();
+        assert_eq!(second.life().incarnation(), 2);
+        let (mut out, mut orders, _stats) = asleep.split();
+        assert_eq!(out.send(&Event::Goodbye), Err(LinkError::Replaced));
+        let heard = orders.receive(AT_ONCE, |_| {});
+        assert_eq!(heard, Err(LinkError::Replaced));
+        assert_eq!(orders.beat(), Err(LinkError::Replaced));
     }
 
     #[test]

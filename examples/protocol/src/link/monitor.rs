@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use shmem_core::ring::Unread;
 use shmem_core::snapshot::{Reader, Writer};
-use shmem_core::{Region, Window};
-use shmem_registry::Registry;
+use shmem_core::{Life, Region, Window};
+use shmem_registry::{Process, Registry, Segment};
 
-use super::ends::{Life, Receiver, Sender};
-use super::{COMMAND_BODY, GEOMETRY, LinkError, Segments, Waiting, ring};
+use super::ends::{Pulse, Receiver, Release, Sender, registry};
+use super::{COMMAND_BODY, GEOMETRY, LinkError, Received, Segments, Sent, Waiting, ring};
 use crate::MONITOR;
 use crate::message::{Command, Event};
 use crate::settings::Settings;
@@ -36,41 +37,72 @@ impl<'m> MonitorLink<'m> {
         let region = Region::format(memory, 0).map_err(|e| LinkError::new("region", e))?;
         let registry =
             Registry::format(region, GEOMETRY).map_err(|e| LinkError::new("registry", e))?;
-        let segments = Segments::find(|request| registry.open_or_create(MONITOR, request))?;
+        let pulse = Pulse::attach(registry, MONITOR, settings.partition)?;
+        let life = pulse.life();
+        let segments = Segments::find(|request| registry.open_or_create(life, request))?;
+        tell(&segments.settings, settings)?;
+        Self::over(&segments, pulse, waiting)
+    }
 
-        let mut bytes = Vec::new();
-        settings.encode(&mut bytes);
-        let mut writer = Writer::attach(segments.settings.window())
-            .map_err(|e| LinkError::new("kmon.settings", e))?;
-        let written = writer.write(&bytes);
-        written.map_err(|e| LinkError::new("kmon.settings", e))?;
+    /// Attaches as KMON's next life to a region that an earlier one formatted.
+    /// What was not released in the result ring is there again; what was not
+    /// taken from the command ring never runs. `settings` hold from the
+    /// instance's next life on.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError`] if it is no such region, or KMON's earlier life still lives.
+    pub fn attach(
+        memory: Window<'m>,
+        settings: &Settings,
+        waiting: Waiting,
+    ) -> Result<Self, LinkError> {
+        let registry = registry(memory)?;
+        let segments = Segments::find(|request| registry.open(request))?;
+        let pulse = Pulse::attach(registry, MONITOR, settings.partition)?;
+        tell(&segments.settings, settings)?;
+        Self::over(&segments, pulse, waiting)
+    }
 
-        let producer = ring(&segments.command)?.producer(MONITOR);
-        let consumer = ring(&segments.result)?.consumer(MONITOR);
+    fn over(
+        segments: &Segments<'m>,
+        pulse: Pulse<'m>,
+        waiting: Waiting,
+    ) -> Result<Self, LinkError> {
+        let life = pulse.life();
+        let producer = ring(&segments.command)?.producer(life);
+        let consumer = ring(&segments.result)?.consumer(life, Unread::Keep);
+        let producer = producer.map_err(|e| LinkError::new("kmon.command", e))?;
+        let consumer = consumer.map_err(|e| LinkError::new("kmon.result", e))?;
         Ok(Self {
-            sender: CommandSender(Sender {
-                producer: producer.map_err(|e| LinkError::new("kmon.command", e))?,
-                record: Vec::new(),
-                waiting,
-            }),
+            sender: CommandSender(Sender::new(producer, life, waiting)),
             receiver: EventReceiver {
-                end: Receiver {
-                    consumer: consumer.map_err(|e| LinkError::new("kmon.result", e))?,
-                    record: Vec::new(),
-                    waiting,
-                    delay: Duration::ZERO,
-                },
-                life: Life::new(registry, MONITOR, settings.partition)?,
+                end: Receiver::new(consumer, life, waiting),
+                pulse,
                 stats: Reader::attach(segments.stats.window())
                     .map_err(|e| LinkError::new("kmon.stats", e))?,
             },
         })
     }
 
+    /// Which of KMON's lives in this region it is.
+    pub fn life(&self) -> Life {
+        self.receiver.pulse.life()
+    }
+
     /// The two halves, for a thread each.
     pub fn split(self) -> (CommandSender<'m>, EventReceiver<'m>) {
         (self.sender, self.receiver)
     }
+}
+
+fn tell(segment: &Segment<'_>, settings: &Settings) -> Result<(), LinkError> {
+    let mut bytes = Vec::new();
+    settings.encode(&mut bytes);
+    let mut writer =
+        Writer::attach(segment.window()).map_err(|e| LinkError::new("kmon.settings", e))?;
+    let written = writer.write(&bytes);
+    written.map_err(|e| LinkError::new("kmon.settings", e))
 }
 
 /// KMON's half that sends.
@@ -80,13 +112,14 @@ impl CommandSender<'_> {
     /// Bytes one [`Command::Input`] can carry.
     pub const MAX_BODY: usize = COMMAND_BODY;
 
-    /// Sends `command` and wakes the instance; `false` if there is no room now.
+    /// Sends `command`, which is for life number `life` of the instance and
+    /// discarded by any other, and wakes the instance.
     ///
     /// # Errors
     ///
-    /// [`LinkError`] if the instance broke the ring.
-    pub fn send(&mut self, command: &Command<'_>) -> Result<bool, LinkError> {
-        command.encode(&mut self.0.record);
+    /// [`LinkError`] if the instance broke the ring, or another KMON has it.
+    pub fn send(&mut self, command: &Command<'_>, life: u32) -> Result<Sent, LinkError> {
+        command.encode(life, &mut self.0.record);
         self.0.send()
     }
 
@@ -99,28 +132,40 @@ impl CommandSender<'_> {
 /// KMON's half that receives.
 pub struct EventReceiver<'m> {
     end: Receiver<'m>,
-    life: Life<'m>,
+    pulse: Pulse<'m>,
     stats: Reader<'m>,
 }
 
 impl EventReceiver<'_> {
     /// Waits up to `timeout` for an event, then hands what is there to
-    /// `handle`, a bounded number. Returns how many records there were; those
-    /// that are no event are skipped.
+    /// `handle`, a bounded number, each with its position and released behind
+    /// it. Returns how many records there were; those that are no event are skipped.
     ///
     /// # Errors
     ///
-    /// [`LinkError`] if the instance broke the ring.
+    /// [`LinkError`] if the instance broke the ring, or another KMON has it.
     pub fn receive(
         &mut self,
         timeout: Duration,
-        mut handle: impl FnMut(Event<'_>),
+        mut handle: impl FnMut(u32, Received<Event<'_>>),
     ) -> Result<usize, LinkError> {
-        self.end.receive(timeout, |record| {
-            if let Ok(event) = Event::decode(record) {
-                handle(event);
+        let behind = Release::Behind;
+        self.end.receive(timeout, behind, |at, received| {
+            match received.map(Event::decode) {
+                Received::Message(Ok(event)) => handle(at, Received::Message(event)),
+                Received::Message(Err(_)) => {}
+                Received::Restarted => handle(at, Received::Restarted),
             }
         })
+    }
+
+    /// Passes over the next record if it is the one at `position`: an earlier
+    /// life has handled it, and died before it released it.
+    pub fn skip(&mut self, position: u32) {
+        let next = &mut self.end.consumer;
+        if next.position() == position && next.peek().is_ok() {
+            next.release();
+        }
     }
 
     /// The latest statistics; `None` if there are none, or none that can be read.
@@ -131,12 +176,23 @@ impl EventReceiver<'_> {
     }
 
     /// Shows the instance that KMON lives; at least every 100 ms.
-    pub fn beat(&mut self) {
-        self.life.presence.beat();
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError::Replaced`]: another KMON has the region; nothing of it is to be used any more.
+    pub fn beat(&mut self) -> Result<(), LinkError> {
+        self.pulse.beat()
     }
 
     /// The instance's heartbeat; 0 before it attached.
     pub fn peer_beat(&self) -> u32 {
-        self.life.peer_beat()
+        self.pulse.peer_beat()
+    }
+
+    /// The instance's process, as its kernel knows it.
+    pub fn peer_process(&self) -> Process {
+        self.pulse
+            .peer()
+            .map_or(Process::UNKNOWN, |peer| peer.process)
     }
 }

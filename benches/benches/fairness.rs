@@ -1,0 +1,260 @@
+//! How fairly locks serve those that wait: how long on the average, how long at
+//! the worst, and whether all get their share.
+//!
+//! Each lock waits as it is meant to: ours that ring with the futex after a short
+//! spin, the bakery by yielding. The peer is `std::sync::Mutex`. All run for the same
+//! time, which is long for a scheduler: so often as the slowest is had, the fastest
+//! would be before the second party wakes up. It reports and never fails.
+
+use std::sync::{Barrier, Mutex as StdMutex, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use shmem_core::{Life, Mapping, Window};
+use shmem_sync::{BakeryMutex, Futex, FutexBell, Immortal, Mutex, RwLock, Semaphore, SpinYield};
+
+/// Bytes that a lock protects, all of which its owner reads and writes.
+const DATA: usize = 64;
+
+/// Looks before the first sleep.
+const SPINS: u32 = 100;
+
+/// What one party had to wait for its acquisitions.
+#[derive(Clone, Copy, Default)]
+struct Tally {
+    acquisitions: u64,
+    waited: Duration,
+    longest: Duration,
+}
+
+/// A lock, used by so many parties for so long.
+type Contender = fn(u8, Duration) -> Vec<Tally>;
+
+const LOCKS: [(&str, Contender); 5] = [
+    ("std::sync::Mutex", std_mutex),
+    ("Mutex", mutex),
+    ("RwLock, writers", rwlock),
+    ("Semaphore of 1", semaphore),
+    ("BakeryMutex", bakery),
+];
+
+const PARTIES: [u8; 3] = [2, 4, 8];
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
+    // A filter for criterion's benches, or their list, asks for something else.
+    if has("--list") || arguments.iter().any(|a| !a.starts_with('-')) {
+        return;
+    }
+    let (rounds, time) = if has("--test") {
+        (1, Duration::from_millis(1))
+    } else {
+        (5, Duration::from_millis(200))
+    };
+    let mut rows = Vec::new();
+    rows.resize_with(PARTIES.len() * LOCKS.len(), Vec::new);
+    for _ in 0..rounds {
+        let mut cells = rows.iter_mut();
+        for parties in PARTIES {
+            for (_, contender) in LOCKS {
+                let cell = cells.next().expect("one for each");
+                cell.push(Row::of(&contender(parties, time), time));
+            }
+        }
+    }
+    print(&rows);
+}
+
+/// What is reported of a run; times in nanoseconds.
+struct Row {
+    /// From one acquisition to the next, whoever's.
+    each: f64,
+    mean: f64,
+    longest: f64,
+    /// Acquisitions of the party that had fewest, to those of the one that had most.
+    share: f64,
+}
+
+impl Row {
+    fn of(tallies: &[Tally], time: Duration) -> Self {
+        let acquisitions = || tallies.iter().map(|tally| tally.acquisitions);
+        let waited: Duration = tallies.iter().map(|tally| tally.waited).sum();
+        let longest = tallies.iter().map(|tally| tally.longest).max();
+        let fewest = acquisitions().min().unwrap_or_default();
+        let most = acquisitions().max().unwrap_or_default();
+        let all = acquisitions().sum::<u64>() as f64;
+        Self {
+            each: nanoseconds(time) / all,
+            mean: nanoseconds(waited) / all,
+            longest: nanoseconds(longest.unwrap_or_default()),
+            share: fewest as f64 / most as f64,
+        }
+    }
+}
+
+fn nanoseconds(time: Duration) -> f64 {
+    time.as_nanos() as f64
+}
+
+fn print(rows: &[Vec<Row>]) {
+    println!("\nmedians of {} rounds; waits in µs\n", rows[0].len());
+    println!(
+        "{:<17} {:>7} {:>9} {:>9} {:>9} {:>9} {:>9}",
+        "lock", "parties", "ns each", "mean", "longest", "l. / mean", "min / max"
+    );
+    let mut cells = rows.iter();
+    for parties in PARTIES {
+        for (name, _) in LOCKS {
+            let runs = cells.next().expect("one for each");
+            let median = |value: fn(&Row) -> f64| median(runs.iter().map(value));
+            println!(
+                "{name:<17} {parties:>7} {:>9.0} {:>9.2} {:>9.0} {:>9.0} {:>9.2}",
+                median(|row| row.each),
+                median(|row| row.mean / 1_000.0),
+                median(|row| row.longest / 1_000.0),
+                median(|row| row.longest / row.mean),
+                median(|row| row.share),
+            );
+        }
+        println!();
+    }
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut sorted: Vec<f64> = values.collect();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
+}
+
+fn memory(len: usize) -> Mapping {
+    Mapping::memfd("fairness", len).expect("a memfd")
+}
+
+/// What is done with the protected bytes.
+type Inside<'a> = dyn FnMut(Window<'_>) + 'a;
+
+/// Makes each party take its turns for `time`.
+///
+/// `party` makes, for a life, what takes the lock, calls what it is given with the
+/// protected bytes, and gives the lock back.
+fn contend<P>(parties: u8, time: Duration, party: impl Fn(Life) -> P + Sync) -> Vec<Tally>
+where
+    P: FnMut(&mut Inside<'_>),
+{
+    let start = Barrier::new(parties.into());
+    // The same for all: one that is late or goes on alone has the lock for nothing.
+    let begin = OnceLock::new();
+    let (party, start, begin) = (&party, &start, &begin);
+    thread::scope(|scope| {
+        let run = |number| {
+            let mut turn = party(Life::first(number));
+            let mut tally = Tally::default();
+            start.wait();
+            let begin = *begin.get_or_init(|| Instant::now() + time / 10);
+            loop {
+                let had = take_turn(&mut turn, &mut tally);
+                if had < begin {
+                    tally = Tally::default();
+                } else if had - begin > time {
+                    return tally;
+                }
+            }
+        };
+        let threads: Vec<_> = (1..=parties)
+            .map(|number| scope.spawn(move || run(number)))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("no party panics"))
+            .collect()
+    })
+}
+
+/// Takes the lock once. When that was.
+fn take_turn(turn: &mut impl FnMut(&mut Inside<'_>), tally: &mut Tally) -> Instant {
+    let asked = Instant::now();
+    let mut had = asked;
+    turn(&mut |data: Window<'_>| {
+        had = Instant::now();
+        let mut line = [0; DATA];
+        data.read(0, &mut line);
+        line[0] = line[0].wrapping_add(1);
+        data.write(0, &line);
+    });
+    let waited = had - asked;
+    tally.acquisitions += 1;
+    tally.waited += waited;
+    tally.longest = tally.longest.max(waited);
+    had
+}
+
+fn futex() -> Futex {
+    Futex::forever().spin_first(SPINS)
+}
+
+fn std_mutex(parties: u8, time: Duration) -> Vec<Tally> {
+    let memory = memory(DATA);
+    let lock = &StdMutex::new(memory.window());
+    contend(parties, time, |_| {
+        move |inside: &mut Inside<'_>| {
+            inside(*lock.lock().expect("no party panics"));
+        }
+    })
+}
+
+fn mutex(parties: u8, time: Duration) -> Vec<Tally> {
+    let memory = memory(Mutex::<FutexBell>::segment_len(DATA));
+    contend(parties, time, |life| {
+        let lock = Mutex::attach(memory.window(), life, FutexBell).expect("long enough");
+        move |inside: &mut Inside<'_>| {
+            let guard = lock.lock(&mut futex(), &mut Immortal).expect("nobody dies");
+            inside(guard.data());
+        }
+    })
+}
+
+fn rwlock(parties: u8, time: Duration) -> Vec<Tally> {
+    let memory = memory(RwLock::<FutexBell>::segment_len(DATA));
+    contend(parties, time, |life| {
+        let lock = RwLock::attach(memory.window(), life, FutexBell).expect("long enough");
+        move |inside: &mut Inside<'_>| {
+            let guard = lock
+                .write(&mut futex(), &mut Immortal)
+                .expect("nobody dies");
+            inside(guard.data());
+        }
+    })
+}
+
+fn semaphore(parties: u8, time: Duration) -> Vec<Tally> {
+    let len = Semaphore::<FutexBell>::segment_len(2);
+    let memory = memory(len + DATA);
+    let part = |offset, len| memory.window().sub(offset, len).expect("long enough");
+    let (segment, data) = (part(0, len), part(len, DATA));
+    let attach = |life| Semaphore::attach(segment, life, FutexBell).expect("room for two permits");
+    attach(Life::first(1)).add(1).expect("room for one");
+    contend(parties, time, |life| {
+        let lock = attach(life);
+        move |inside: &mut Inside<'_>| {
+            let permit = lock
+                .acquire(&mut futex(), &mut Immortal)
+                .expect("nobody dies");
+            inside(data);
+            drop(permit);
+        }
+    })
+}
+
+fn bakery(parties: u8, time: Duration) -> Vec<Tally> {
+    let memory = memory(BakeryMutex::segment_len(DATA));
+    contend(parties, time, |life| {
+        let mut lock = BakeryMutex::attach_among(memory.window(), life, parties)
+            .expect("room for all parties");
+        move |inside: &mut Inside<'_>| {
+            let mut wait = SpinYield::forever();
+            let guard = lock.lock(&mut wait, &mut Immortal).expect("nobody dies");
+            inside(guard.data());
+        }
+    })
+}

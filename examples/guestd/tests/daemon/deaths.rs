@@ -1,0 +1,179 @@
+//! The daemon or KMON dies and comes back: nothing old is run, nothing said is lost.
+
+use std::fs;
+use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use kmon_protocol::{Command, Ending};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::monitor::{Instance, PATIENCE, SH, await_file, runs};
+
+fn pid(instance: &Instance) -> Pid {
+    Pid::from_raw(instance.daemon.as_ref().unwrap().id().cast_signed())
+}
+
+#[test]
+fn a_daemon_that_was_killed_comes_back_at_once_and_runs_nothing_old() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("ran");
+    let append = |word: &str| format!("echo {word} >> {}", file.display());
+    let mut instance = Instance::start();
+    instance.type_in("echo be''fore\r");
+    instance.until_printed("before");
+    // It takes nothing any more, and then it is gone.
+    kill(pid(&instance), Signal::SIGSTOP).unwrap();
+    instance.type_in(&format!("{}\r", append("typed")));
+    instance.exec(1, 0, &["sh", "-c", &append("executed")]);
+    instance.kill_daemon();
+    let killed = Instant::now();
+    instance.run_daemon(SH);
+    instance.until("second life", |seen| seen.life == Some(2));
+    println!("attached again after {:?}", killed.elapsed());
+    instance.until("its refusals", |seen| seen.discarded == 2);
+    assert_eq!(instance.seen.seams, 1);
+    instance.type_in(&format!("{}\r", append("fresh")));
+    assert_eq!(await_file(&file), "fresh\n");
+    instance.listen(Duration::from_millis(300));
+    assert_eq!(fs::read_to_string(&file).unwrap(), "fresh\n");
+}
+
+#[test]
+fn a_command_that_a_daemons_earlier_life_is_sent_is_not_run_by_the_next() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("ran");
+    let mut instance = Instance::start();
+    instance.kill_daemon();
+    instance.run_daemon(SH);
+    let (beat, deadline) = (instance.events.peer_beat(), Instant::now() + PATIENCE);
+    while instance.events.peer_beat() == beat {
+        assert!(Instant::now() < deadline, "no second life");
+        thread::sleep(Duration::from_millis(5));
+    }
+    // The second life is there, but nobody here has heard of it: it is meant for the first.
+    assert_eq!(instance.seen.life, Some(1));
+    instance.exec(1, 0, &["sh", "-c", &format!("echo x > {}", file.display())]);
+    instance.until("its refusal", |seen| seen.discarded == 1);
+    assert_eq!(instance.seen.life, Some(2));
+    instance.run(2, "true");
+    assert!(!file.exists());
+}
+
+#[test]
+fn what_was_said_before_a_death_is_heard_behind_it() {
+    let mut instance = Instance::start();
+    let before = instance.seen.console.len();
+    instance.type_in("seq 1 20000; echo e''nd\r");
+    // Nobody takes it meanwhile, and the ring has room for all of it.
+    thread::sleep(Duration::from_millis(500));
+    instance.kill_daemon();
+    instance.run_daemon(SH);
+    instance.until("second life", |seen| seen.life == Some(2));
+    let console = String::from_utf8_lossy(&instance.seen.console[before..]).into_owned();
+    let numbers = console.lines().filter_map(|line| line.trim().parse().ok());
+    let numbers: Vec<u32> = numbers.collect();
+    // As far as it came, and none twice or out of its place.
+    assert!(!numbers.is_empty() && (1..).zip(&numbers).all(|(n, &m)| n == m));
+}
+
+#[test]
+fn a_command_ends_with_the_daemon_that_ran_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("pid");
+    let mut instance = Instance::start();
+    let line = format!("echo $$ > {}; exec sleep 100", file.display());
+    instance.exec(1, 0, &["sh", "-c", &line]);
+    let command: i32 = await_file(&file).trim().parse().unwrap();
+    assert!(runs(command));
+    instance.kill_daemon();
+    let deadline = Instant::now() + PATIENCE;
+    while runs(command) {
+        assert!(Instant::now() < deadline, "the command runs on");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_second_daemon_is_refused_while_the_first_lives() {
+    let mut instance = Instance::start();
+    let mut second = instance.guestd(["--foreground", "--shell", SH]);
+    let mut second = second.stderr(Stdio::piped()).spawn().unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while second.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < deadline, "it does not give up");
+        instance.take();
+    }
+    let output = second.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text.contains("partition 2 in its life 1 is attached") && text.lines().count() == 1,
+        "{text}"
+    );
+    assert_eq!(instance.run(1, "echo unharmed").out, b"unharmed\n");
+}
+
+#[test]
+fn a_daemon_whose_place_another_has_taken_ends_without_a_word_in_the_region() {
+    let mut instance = Instance::start();
+    instance.until("prompt", |seen| !seen.console.is_empty());
+    let first = instance.daemon.take().unwrap();
+    let first_pid = Pid::from_raw(first.id().cast_signed());
+    kill(first_pid, Signal::SIGSTOP).unwrap();
+    // It takes over from a heart that stands still.
+    instance.run_daemon(SH);
+    instance.until("second life", |seen| seen.life == Some(2));
+    instance.until("second prompt", |seen| seen.seams == 1);
+    kill(first_pid, Signal::SIGCONT).unwrap();
+    let output = first.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text.contains("another guestd has this instance's number"),
+        "{text}"
+    );
+    assert_eq!(instance.run(1, "echo unharmed").out, b"unharmed\n");
+    assert!(!instance.seen.goodbye && instance.seen.seams == 1);
+}
+
+#[test]
+fn a_new_kmon_finds_the_shell_as_it_was_and_no_command_of_the_old_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let (file, endless) = (
+        directory.path().join("ran"),
+        directory.path().join("endless"),
+    );
+    let mut instance = Instance::start();
+    instance.type_in("kept=yes; echo se''t\r");
+    instance.until_printed("set");
+    let line = format!("echo $$ > {}; exec sleep 100", endless.display());
+    instance.exec(1, 0, &["sh", "-c", &line]);
+    let command: i32 = await_file(&endless).trim().parse().unwrap();
+    // What it has not taken when KMON dies.
+    kill(pid(&instance), Signal::SIGSTOP).unwrap();
+    instance.type_in(&format!("echo typed >> {}\r", file.display()));
+    instance.exec(
+        2,
+        0,
+        &["sh", "-c", &format!("echo executed >> {}", file.display())],
+    );
+    instance.restart_kmon();
+    kill(pid(&instance), Signal::SIGCONT).unwrap();
+    let back = Instant::now();
+    instance.until("greeting", |seen| seen.life == Some(1));
+    println!("greeted again after {:?}", back.elapsed());
+    instance.until("refusal", |seen| seen.discarded == 2);
+    // Nobody is left to hear how the old KMON's command ends.
+    assert_eq!(
+        instance.ended(1).ending,
+        Some(Ending::Signalled(Signal::SIGKILL as i32))
+    );
+    assert!(!runs(command));
+    instance.type_in("echo kept-$kept\r");
+    instance.until_printed("kept-yes");
+    assert!(!file.exists() && instance.seen.seams == 0);
+    instance.send(Command::Halt);
+    instance.until("goodbye", |seen| seen.goodbye);
+}

@@ -1,0 +1,521 @@
+//! Guestd dies, KMON dies, both die: what was there before is there again, and
+//! nothing else is.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use common::{Fed, Home, Operator, SHELL_PROMPT, becomes_true, guestd, home, kmon_in, signal};
+
+/// How long it may take until one that died is back. On a machine with nothing
+/// else to do it is a tenth of that.
+const BACK: Duration = Duration::from_secs(2);
+/// What a busy machine may make of it.
+const BUSY: u32 = 5;
+
+fn assert_back(what: &str, took: Duration) {
+    println!("{what}: back after {took:?}");
+    assert!(took < BACK * BUSY, "{what} took {took:?}");
+}
+
+/// The content of a file, once that has one.
+fn content(file: &Path) -> String {
+    let mut text = String::new();
+    let written = becomes_true(|| {
+        text = fs::read_to_string(file).unwrap_or_default();
+        text.ends_with('\n')
+    });
+    assert!(written, "nothing in {}", file.display());
+    text
+}
+
+#[test]
+fn a_console_goes_on_with_a_new_shell_when_guestd_was_killed() {
+    let mut kmon = Operator::start(&["--instances", "1"]);
+    let pid = kmon.daemon_pid(2);
+    kmon.console(2);
+    kmon.shell("life=first; echo before-$((1+1))");
+    kmon.see("before-2");
+    kmon.see_last_line(SHELL_PROMPT);
+    let killed = Instant::now();
+    signal("-KILL", &pid);
+    kmon.see("[kmon: guestd was restarted (life 2): a new shell]");
+    assert_back("guestd", killed.elapsed());
+    kmon.shell("echo after-$life-$((1+1))");
+    kmon.see("after--2");
+    kmon.see_last_line(SHELL_PROMPT);
+    kmon.press("\x1d");
+    kmon.see("instance 2: guestd was killed by signal 9; it is started again");
+    kmon.see("instance 2: guestd was restarted (life 2)");
+    kmon.see_last_line("KMON#");
+    kmon.clear();
+    kmon.command("kmlist");
+    kmon.see("running, life 2");
+    // What both shells printed is there.
+    kmon.clear();
+    kmon.command("kmlog 2 --all");
+    kmon.see("before-2");
+    kmon.see("after--2");
+    assert_eq!(kmon.quit(), 0);
+}
+
+#[test]
+fn a_full_screen_program_that_dies_with_guestd_leaves_the_terminal_usable() {
+    let mut kmon = Operator::start(&["--instances", "1"]);
+    let pid = kmon.daemon_pid(2);
+    kmon.console(2);
+    kmon.shell("vi note");
+    kmon.see_alternate(true);
+    signal("-KILL", &pid);
+    kmon.see_alternate(false);
+    kmon.shell("echo after-$((1+1))");
+    kmon.see("after-2");
+}
+
+#[test]
+fn nothing_typed_or_executed_for_a_guestd_that_died_is_run_by_the_next() {
+    let mut kmon = Operator::start(&["--instances", "1"]);
+    let file = kmon.home.path().join("ran");
+    let ran = file.display();
+    let pid = kmon.daemon_pid(2);
+    kmon.console(2);
+    signal("-STOP", &pid);
+    kmon.press("echo typed >> ran\r");
+    std::thread::sleep(Duration::from_millis(300));
+    signal("-KILL", &pid);
+    kmon.see("guestd was restarted (life 2)");
+    kmon.shell("echo fresh >> ran");
+    assert_eq!(content(&file), "fresh\n");
+    kmon.press("\x1d");
+    kmon.see("sent before a restart and not run");
+
+    let pid = kmon.daemon_pid(2);
+    signal("-STOP", &pid);
+    kmon.command(&format!("kmexec 2 -- sh -c 'echo executed >> {ran}'"));
+    std::thread::sleep(Duration::from_millis(300));
+    signal("-KILL", &pid);
+    kmon.see("kmexec: guestd of instance 2 died, and the command with it");
+    kmon.see("guestd was restarted (life 3)");
+    // One that has begun is told as lost, too.
+    let pid = kmon.daemon_pid(2);
+    kmon.command(&format!(
+        "kmexec 2 -- sh -c 'echo begun-$((1+1)); sleep 100; echo slept >> {ran}'"
+    ));
+    kmon.see("begun-2");
+    signal("-KILL", &pid);
+    kmon.see("kmexec: guestd of instance 2 died, and the command with it");
+    kmon.see("guestd was restarted (life 4)");
+    kmon.command(&format!("kmexec 2 -- sh -c 'echo last >> {ran}'"));
+    let expected = "fresh\nlast\n";
+    let last = becomes_true(|| content(&file).contains("last"));
+    assert!(last && content(&file) == expected, "{}", content(&file));
+    assert_eq!(kmon.quit(), 0);
+}
+
+#[test]
+fn a_new_kmon_goes_on_where_the_killed_one_was() {
+    let mut kmon = Operator::start(&[]);
+    kmon.console(2);
+    kmon.shell("kept=yes; echo $$ > pid; (sleep 1; echo later-$((2+2))) &");
+    let shell = content(&kmon.home.path().join("pid"));
+    let killed = Instant::now();
+    let home = kmon.kill();
+    let mut kmon = Operator::start_in(home, &[]);
+    assert_back("KMON", killed.elapsed());
+    kmon.see("going on with the instances of an earlier KMON: 2, 3");
+    kmon.console(2);
+    // What was printed meanwhile is shown now, and nothing twice.
+    kmon.see("later-4");
+    assert!(!kmon.printed().contains("kept=yes"));
+    kmon.press("\r");
+    kmon.shell("echo $kept-$$");
+    kmon.see(&format!("yes-{}", shell.trim()));
+    kmon.press("\x1d");
+    kmon.command("kmexec 3 -- uname -n");
+    kmon.see("part3");
+    // And it can be killed as often as one likes.
+    let mut kmon = Operator::start_in(kmon.kill(), &[]);
+    kmon.console(2);
+    kmon.shell("echo still-$kept");
+    kmon.see("still-yes");
+    kmon.press("\x1d");
+    let home = Arc::clone(&kmon.home);
+    let instances = home.running();
+    assert_eq!((instances.len(), kmon.quit()), (2, 0));
+    assert!(becomes_true(|| !instances.iter().any(|&pid| is_there(pid))));
+    assert!(home.recorded().is_empty());
+}
+
+fn is_there(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    !stat.is_empty() && !stat.contains(") Z ")
+}
+
+#[test]
+fn what_was_seen_and_what_was_not_outlive_kmon() {
+    let home = home();
+    let mut kmon = Fed::start_in(&home, &["--instances", "1"]);
+    kmon.ask("kmconsole 2\necho seen-$((1+1))\n(until [ -e go ]; do sleep 0.1; done; echo unseen-$((1+1)); : > done) &\nkmexitconsole");
+    fs::write(home.path().join("go"), "").unwrap();
+    assert!(becomes_true(|| home.path().join("done").exists()));
+    let unseen = |one: &serde_json::Value| one["unseen_bytes"].as_u64() > Some(0);
+    let before = kmon.list_until(2, unseen);
+    kmon.kill();
+    let mut kmon = Fed::start_in(&home, &["--instances", "1"]);
+    let after = kmon.list(2);
+    for what in [
+        "number",
+        "name",
+        "pid",
+        "unseen_bytes",
+        "dropped_bytes",
+        "life",
+    ] {
+        assert_eq!(after[what], before[what], "{what}");
+    }
+    let unseen = String::from_utf8(kmon.ask("kmlog 2")).unwrap();
+    assert!(
+        unseen.contains("unseen-2") && !unseen.contains("seen-2\r\nseen"),
+        "{unseen:?}"
+    );
+    let all = String::from_utf8(kmon.ask("kmlog 2 --all")).unwrap();
+    assert!(
+        all.contains("\nseen-2\r\n") && all.ends_with(&unseen),
+        "{all:?}"
+    );
+    kmon.ask("kmwatch 2 --for 0.2");
+    assert_eq!(kmon.list(2)["unseen_bytes"], 0);
+    // A reset gives it a fresh region; the output stays.
+    kmon.ask("kmreset 2");
+    let all = String::from_utf8(kmon.ask("kmlog 2 --all")).unwrap();
+    assert!(all.contains("\nseen-2\r\n"), "{all:?}");
+    assert_eq!(kmon.leave("quit"), Some(0));
+}
+
+#[test]
+fn commands_that_wait_when_kmon_is_killed_never_run() {
+    let mut kmon = Operator::start(&["--instances", "1"]);
+    let file = kmon.home.path().join("ran");
+    let ran = file.display();
+    let pid = kmon.daemon_pid(2);
+    kmon.console(2);
+    signal("-STOP", &pid);
+    kmon.press("echo typed >> ran\r\x1d");
+    kmon.see_last_line("KMON#");
+    kmon.command(&format!("kmexec 2 -- sh -c 'echo executed >> {ran}'"));
+    std::thread::sleep(Duration::from_millis(300));
+    let mut kmon = Operator::start_in(kmon.kill(), &["--instances", "1"]);
+    signal("-CONT", &pid);
+    kmon.see("sent before a restart and not run");
+    kmon.console(2);
+    kmon.shell("echo fresh >> ran");
+    assert_eq!(content(&file), "fresh\n");
+    kmon.press("\x1d");
+    assert_eq!(kmon.daemon_pid(2), pid);
+    assert_eq!(content(&file), "fresh\n");
+    assert_eq!(kmon.quit(), 0);
+}
+
+#[test]
+fn both_may_die_in_either_order() {
+    let home = Arc::new(home());
+    let mut life = 1;
+    for guestd_first in [true, false] {
+        let mut kmon = Operator::start_in(Arc::clone(&home), &["--instances", "1"]);
+        let pid = kmon.daemon_pid(2);
+        let killed = Instant::now();
+        if guestd_first {
+            signal("-KILL", &pid);
+            kmon.kill();
+        } else {
+            kmon.kill();
+            signal("-KILL", &pid);
+        }
+        let mut kmon = Operator::start_in(Arc::clone(&home), &["--instances", "1"]);
+        life += 1;
+        kmon.command("kmlist");
+        kmon.see(&format!("running, life {life}"));
+        assert_back("both", killed.elapsed());
+        kmon.console(2);
+        kmon.shell("echo works-$((1+1))");
+        kmon.see("works-2");
+        kmon.press("\x1d");
+        kmon.command("kmlog 2 --all");
+        kmon.see(&format!("guestd was restarted (life {life})"));
+        kmon.kill();
+    }
+}
+
+#[test]
+fn a_second_kmon_is_refused_and_told_what_to_do() {
+    let home = home();
+    let mut kmon = Fed::start_in(&home, &["--instances", "1"]);
+    kmon.list(2);
+    let mut second = kmon_in(&home);
+    second.arg("--guestd").arg(guestd()).stdin(Stdio::null());
+    let output = second.output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    let first = format!("another KMON (process {})", kmon.pid());
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        error.contains(&first) && error.contains("--run-dir"),
+        "{error}"
+    );
+    assert_eq!(error.lines().count(), 1, "{error}");
+    assert_eq!(kmon.ask("kmexec 2 -- echo unharmed"), b"unharmed\n");
+    assert_eq!(kmon.leave("quit"), Some(0));
+}
+
+#[test]
+fn quit_with_keep_leaves_the_instances_and_quit_does_not() {
+    let home = home();
+    let mut kmon = Fed::start_in(&home, &[]);
+    kmon.ask("kmconsole 2\nkept=yes\nkmexitconsole\nkmhalt 3");
+    assert_eq!(kmon.leave("quit --keep"), Some(0));
+    assert_eq!(home.running().len(), 1);
+    let mut kmon = Fed::start_in(&home, &[]);
+    // What was halted stays so.
+    assert_eq!(kmon.list(3)["state"], "halted");
+    let said = kmon.ask("kmconsole 2\necho $kept-$((1+1))\nkmexitconsole");
+    assert!(String::from_utf8_lossy(&said).contains("yes-2"));
+    assert_eq!(kmon.list(2)["life"], 1);
+    let instances = home.running();
+    // The end of a script is the end of its instances.
+    assert_eq!(kmon.leave("# the end"), Some(0));
+    assert!(!instances.iter().any(|&pid| is_there(pid)));
+    assert!(home.recorded().is_empty());
+}
+
+#[test]
+fn a_signal_that_ends_kmon_leaves_the_instances() {
+    let home = Arc::new(home());
+    for (name, status) in [("-HUP", 129), ("-TERM", 143)] {
+        let kmon = Operator::start_in(Arc::clone(&home), &["--instances", "1"]);
+        signal(name, &kmon.pid());
+        assert_eq!(kmon.wait(), Some(status));
+        assert_eq!(home.running().len(), 1, "{name}");
+    }
+    assert_eq!(Operator::start_in(Arc::clone(&home), &[]).quit(), 0);
+    assert!(home.running().is_empty());
+}
+
+#[test]
+fn an_instance_that_is_gone_is_told_and_started_afresh() {
+    let home = home();
+    let mut kmon = Fed::start_in(&home, &[]);
+    kmon.ask("kmexec 2 -- true");
+    let instances = home.running();
+    kmon.kill();
+    for &pid in &instances {
+        signal("-KILL", &pid.to_string());
+    }
+    assert!(becomes_true(|| !instances.iter().any(|&pid| is_there(pid))));
+    let mut kmon = Fed::start_in(&home, &[]);
+    assert_eq!(kmon.ask("kmexec 2 -- uname -n"), b"part2\n");
+    kmon.see_error("instance 2 of an earlier KMON is lost (process");
+    assert_eq!(kmon.leave("quit"), Some(0));
+}
+
+#[test]
+fn an_instance_whose_region_is_none_any_more_is_killed_and_started_afresh() {
+    let home = home();
+    let mut kmon = Fed::start_in(&home, &["--instances", "1"]);
+    kmon.ask("kmexec 2 -- true");
+    let instance = home.running()[0];
+    kmon.kill();
+    let mut options = fs::OpenOptions::new();
+    let region = options.write(true).open(format!("/proc/{instance}/fd/0"));
+    let region = region.unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&region, &[0; 64], 0).unwrap();
+    let mut kmon = Fed::start_in(&home, &["--instances", "1"]);
+    assert_eq!(kmon.ask("kmexec 2 -- uname -n"), b"part2\n");
+    kmon.see_error("instance 2 of an earlier KMON is lost (region: not a region");
+    assert!(becomes_true(|| !is_there(instance)));
+    assert_eq!(kmon.leave("quit"), Some(0));
+}
+
+#[test]
+fn a_kmon_that_is_killed_while_it_starts_leaves_nothing_that_the_next_does_not_find() {
+    let home = home();
+    for pause in (0..150).step_by(10) {
+        let kmon = Fed::start_in(&home, &[]);
+        std::thread::sleep(Duration::from_millis(pause));
+        kmon.kill();
+    }
+    let mut kmon = Fed::start_in(&home, &[]);
+    for number in [2, 3] {
+        let name = format!("part{number}\n");
+        assert_eq!(
+            kmon.ask(&format!("kmexec {number} -- uname -n")),
+            name.as_bytes()
+        );
+    }
+    assert_eq!(kmon.leave("quit"), Some(0));
+    // Every process of an instance has the shell's path on its command line.
+    let path = home.path().to_str().unwrap();
+    let ours = || {
+        let processes = procfs::process::all_processes().unwrap();
+        let lines = processes.filter_map(|process| process.ok()?.cmdline().ok());
+        lines
+            .filter(|line| line.iter().any(|word| word.contains(path)))
+            .count()
+    };
+    assert!(
+        becomes_true(|| ours() == 0),
+        "{} processes are left",
+        ours()
+    );
+}
+
+/// A few numbers that look random.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().expect(name))
+}
+
+/// Instance 3 prints a stream that is known while instance 2's guestd and KMON
+/// are killed at random: `KMON_STORM` times, `KMON_STORM_SEED` says how.
+#[test]
+fn in_a_storm_of_deaths_no_byte_is_lost_and_no_command_runs_twice() {
+    let home = home();
+    let config = fs::read_to_string(home.path().join("kmon.toml")).unwrap();
+    fs::write(
+        home.path().join("kmon.toml"),
+        config + "log_bytes = 33554432\n",
+    )
+    .unwrap();
+    let mut storm = Storm::begin(&home);
+    let seed = number("KMON_STORM_SEED", 0x5eed);
+    let mut dice = Dice(seed.max(1));
+    for round in 0..number("KMON_STORM", 30) {
+        std::thread::sleep(Duration::from_millis(dice.below(700)));
+        storm.strike(round, &mut dice);
+    }
+    storm.end();
+}
+
+struct Storm<'h> {
+    home: &'h Home,
+    kmon: Option<Fed>,
+    back: Vec<Duration>,
+    deaths: u64,
+}
+
+impl<'h> Storm<'h> {
+    const STREAM: &'static str = "(until [ -e go ]; do sleep 0.1; done; i=0; echo BEGIN-$((1+1)); \
+        until [ -e stop ]; do n=0; while [ $n -lt 50 ]; do i=$((i+1)); n=$((n+1)); \
+        echo \"line $i of a stream that is known\"; done; sleep 0.02; done; \
+        echo END-$i-$((1+1)); : > done) &";
+
+    fn begin(home: &'h Home) -> Self {
+        let mut kmon = Fed::start_in(home, &[]);
+        kmon.ask(&format!("kmconsole 3\n{}\nkmexitconsole", Self::STREAM));
+        fs::write(home.path().join("go"), "").unwrap();
+        Self {
+            home,
+            kmon: Some(kmon),
+            back: Vec::new(),
+            deaths: 0,
+        }
+    }
+
+    /// Kills one or both, with a command on its way, and waits until both are back.
+    fn strike(&mut self, round: u64, dice: &mut Dice) {
+        let mut kmon = self.kmon.take().unwrap();
+        let pid = kmon.daemon_pid(2);
+        let tokens = self.home.path().join("tokens");
+        let tokens = tokens.display();
+        kmon.tell(&format!("kmexec 2 -- sh -c 'echo {round} >> {tokens}'"));
+        std::thread::sleep(Duration::from_millis(dice.below(20)));
+        let killed = Instant::now();
+        let what = dice.below(4);
+        let (guestd, kmon_too) = (what != 1, what != 0);
+        if guestd && what != 3 {
+            signal("-KILL", &pid);
+        }
+        if kmon_too {
+            kmon.kill();
+            if what == 3 {
+                signal("-KILL", &pid);
+            }
+            // Some die before they have found what the one before has left.
+            for _ in 0..dice.below(3) {
+                let stillborn = Fed::start_in(self.home, &[]);
+                std::thread::sleep(Duration::from_millis(dice.below(60)));
+                stillborn.kill();
+                self.deaths += 1;
+            }
+            kmon = Fed::start_in(self.home, &[]);
+        }
+        self.deaths += u64::from(guestd) + u64::from(kmon_too);
+        let old = pid.parse::<u64>().unwrap();
+        kmon.list_until(2, |one| {
+            let other = one["pid"].as_u64().is_some_and(|pid| pid != old);
+            one["state"] == "running" && (other || !guestd)
+        });
+        self.back.push(killed.elapsed());
+        self.kmon = Some(kmon);
+    }
+
+    fn end(mut self) {
+        let mut kmon = self.kmon.take().unwrap();
+        fs::write(self.home.path().join("stop"), "").unwrap();
+        assert!(becomes_true(|| self.home.path().join("done").exists()));
+        let mut log = Vec::new();
+        let ended = becomes_true(|| {
+            log = kmon.ask("kmlog 3 --all");
+            String::from_utf8_lossy(&log).contains("\nEND-")
+        });
+        let log = String::from_utf8_lossy(&log);
+        assert!(
+            ended,
+            "the stream does not end: {}",
+            &log[log.len() - 200..]
+        );
+        let stream = log.split("BEGIN-2\r\n").nth(1).unwrap();
+        let (stream, end) = stream.split_once("END-").unwrap();
+        let count: u64 = end.split('-').next().unwrap().parse().unwrap();
+        let line = |n| format!("line {n} of a stream that is known\r\n");
+        let undisturbed: String = (1..=count).map(line).collect();
+        if stream != undisturbed {
+            let both = stream.bytes().zip(undisturbed.bytes());
+            let at = both.take_while(|(a, b)| a == b).count();
+            panic!(
+                "another stream from byte {at} on: {:?}",
+                &stream[at..][..200]
+            );
+        }
+        assert_eq!(kmon.list(3)["dropped_bytes"], 0);
+        let tokens = fs::read_to_string(self.home.path().join("tokens")).unwrap_or_default();
+        let tokens: Vec<u64> = tokens.lines().map(|line| line.parse().unwrap()).collect();
+        assert!(tokens.is_sorted_by(|a, b| a < b), "{tokens:?}");
+        self.back.sort();
+        println!(
+            "{} deaths; {} bytes of the stream are the same; {} of {} commands ran, none late; \
+             back after {:?} in the middle, {:?} at the most",
+            self.deaths,
+            stream.len(),
+            tokens.len(),
+            self.back.len(),
+            self.back[self.back.len() / 2],
+            self.back[self.back.len() - 1],
+        );
+        assert_back("the slowest", self.back[self.back.len() - 1]);
+        assert_eq!(kmon.leave("quit"), Some(0));
+        assert!(self.home.running().is_empty());
+    }
+}

@@ -1,0 +1,287 @@
+//! A ring as a third party sees it: by loads alone, whatever is in it.
+//!
+//! Nothing here claims an end or stores a word, so the memory may be mapped
+//! read-only. A ring in use moves meanwhile; what looks broken at one look and not
+//! at the next was in motion.
+
+use memoffset::offset_of;
+
+use super::header::{stride, Header};
+use super::{epoch, Record, Ring};
+use crate::error::Corrupt;
+use crate::layout::{Bell, RingControl, RECORD_HEADER};
+use crate::life::Life;
+use crate::mem::Word;
+use crate::primitive::{
+    fence,
+    Ordering::{Acquire, Relaxed},
+};
+
+/// Looks at the records before a ring in use is said to be [`End::Moving`].
+const ATTEMPTS: usize = 16;
+
+/// What a ring's words say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inspection {
+    /// Position behind the last record, as its producer stored it; it may be
+    /// behind the records, never before them.
+    pub tail: u32,
+    /// Position of the first record not released.
+    pub head: u32,
+    /// What lies between the two ends.
+    pub backlog: Backlog,
+    /// The producing end.
+    pub producer: Claim,
+    /// The consuming end.
+    pub consumer: Claim,
+    /// Records that consumers discarded, modulo 2^32.
+    pub discarded: u32,
+    /// The bell that the consumer sleeps on.
+    pub records: BellWords,
+    /// The bell that the producer sleeps on.
+    pub space: BellWords,
+}
+
+/// Records that were published and not released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backlog {
+    /// How many.
+    pub records: usize,
+    /// How many of them an earlier life of the producer published, or any
+    /// producer for an earlier life of the consumer.
+    pub earlier: usize,
+    /// Bytes from `head` to behind the last of them, with headers and padding.
+    pub bytes: u32,
+    /// Where the count ended.
+    pub end: End,
+}
+
+/// Where a walk along the records ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Where nothing is published.
+    Nothing,
+    /// At as many records as were asked for.
+    Limit,
+    /// Nowhere: records were released under every look.
+    Moving,
+    /// At something that no honest partition leaves.
+    Corrupt(Corrupt),
+}
+
+/// Who has an end of a ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The word: a life, with [`Life::FLAG`] if it gave the end back; 0 is nobody yet.
+    pub word: u32,
+    /// Counts the lives that had the end; more than 16 bits are not honest.
+    pub epoch: u32,
+}
+
+impl Claim {
+    /// Who has the end, or had it last; `None` if nobody, or the word is no life's.
+    pub fn life(&self) -> Option<Life> {
+        Life::from_word(self.word)
+    }
+
+    /// Whether the end was not given back.
+    pub fn is_held(&self) -> bool {
+        self.word != 0 && self.word & Life::FLAG == 0
+    }
+}
+
+/// The words of a bell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BellWords {
+    /// 1 while the sleeper wants to be rung.
+    pub armed: u32,
+    /// Counts the rings.
+    pub rings: u32,
+}
+
+/// A record that was not released.
+#[derive(Clone, Copy, Debug)]
+pub struct Pending<'m> {
+    /// Where it stands.
+    pub position: u32,
+    /// The epoch of its producer.
+    pub producer_epoch: u32,
+    /// The epoch of the consumer it is for; 0 is whoever comes first.
+    pub consumer_epoch: u32,
+    /// Its bytes.
+    pub record: Record<'m>,
+}
+
+/// A walk along the records from `head`; see [`Ring::unread`].
+pub struct Walk<'m> {
+    ring: Ring<'m>,
+    start: u32,
+    position: u32,
+    ended: bool,
+}
+
+impl<'m> Ring<'m> {
+    /// Looks at all words of the ring, and at up to `limit` records. Only loads.
+    pub fn inspect(&self, limit: usize) -> Inspection {
+        let mut attempt = 1;
+        loop {
+            let inspection = self.glance(limit);
+            if inspection.backlog.end != End::Moving || attempt == ATTEMPTS {
+                return inspection;
+            }
+            attempt += 1;
+        }
+    }
+
+    /// The records from `head` on, as far as they are sound, a lap at the most. Only
+    /// loads; those of a ring in use may be gone, and others in their place.
+    pub fn unread(&self) -> Walk<'m> {
+        let head = self.head().load(Relaxed);
+        Walk::from(*self, head)
+    }
+
+    fn glance(&self, limit: usize) -> Inspection {
+        // Before all else. Pairs with the store in `Producer::advance`: the headers
+        // in front of it are seen.
+        let tail = self.tail().load(Acquire); // loom: loom_inspect
+        let head = self.head().load(Relaxed);
+        let load = |word: Word<'_>| word.load(Relaxed);
+        let claim = |word, epoch| Claim { word, epoch };
+        let producer = claim(load(self.producer_claim()), load(self.producer_epoch()));
+        let consumer = claim(load(self.consumer_claim()), load(self.consumer_epoch()));
+        let mut backlog = self.count(head, limit, epoch::stamp(producer.epoch, consumer.epoch));
+        // Behind the headers that were read, so that one which was overwritten is
+        // noticed by `head`, which made room for that.
+        fence(Acquire); // loom: none (payload is no release, so a model raises the false alarm with it, too)
+        if load(self.head()) != head {
+            backlog.end = End::Moving;
+        }
+        Inspection {
+            tail,
+            head,
+            backlog,
+            producer,
+            consumer,
+            discarded: load(self.discarded()),
+            records: self.bell(offset_of!(RingControl, records)),
+            space: self.bell(offset_of!(RingControl, space)),
+        }
+    }
+
+    /// Counts the records from `head`, for ends that stamp them with `stamp`.
+    fn count(&self, head: u32, limit: usize, stamp: u32) -> Backlog {
+        let mut walk = Walk::from(*self, head);
+        let (mut records, mut earlier) = (0, 0);
+        let end = loop {
+            if records == limit {
+                break End::Limit;
+            }
+            match walk.step() {
+                Ok(Some(pending)) => {
+                    records += 1;
+                    earlier += usize::from(!pending.is_between(stamp));
+                }
+                Ok(None) => break End::Nothing,
+                Err(corrupt) => break End::Corrupt(corrupt),
+            }
+        };
+        Backlog {
+            records,
+            earlier,
+            bytes: walk.position.wrapping_sub(head),
+            end,
+        }
+    }
+
+    fn bell(&self, at: usize) -> BellWords {
+        let load = |offset| self.control_word(at + offset).load(Relaxed);
+        BellWords {
+            armed: load(offset_of!(Bell, armed)),
+            rings: load(offset_of!(Bell, rings)),
+        }
+    }
+}
+
+impl Pending<'_> {
+    /// Whether the ends that stamp with `stamp` take it for their own (E3).
+    fn is_between(&self, stamp: u32) -> bool {
+        let (producer, consumer) = (epoch::of_producer(stamp), epoch::of_consumer(stamp));
+        let first = self.consumer_epoch == 0 && consumer <= 1;
+        self.producer_epoch == producer && (self.consumer_epoch == consumer || first)
+    }
+}
+
+impl<'m> Walk<'m> {
+    fn from(ring: Ring<'m>, head: u32) -> Self {
+        Self {
+            ring,
+            start: head,
+            position: head,
+            ended: false,
+        }
+    }
+
+    /// The next record; `None` where nothing is published.
+    fn step(&mut self) -> Result<Option<Pending<'m>>, Corrupt> {
+        if self.start % 8 != 0 {
+            return Err(corrupt("head", self.start));
+        }
+        let mut padded = false;
+        loop {
+            // R2, R4: bounded whatever the headers say; each step is 8 bytes at least.
+            if self.walked() > self.ring.data.len() - RECORD_HEADER as u32 {
+                return Err(corrupt("tail", self.position));
+            }
+            let position = self.position;
+            // Pairs with the store in `Producer::expose`: behind padding there is a record.
+            let word = self.ring.data.word(position).load(Acquire); // loom: loom_inspect
+            match Header::decode(word, &self.ring, position)? {
+                // R5: padding comes with the record behind it.
+                Header::Nothing if padded => return Err(corrupt("record header", word)),
+                Header::Nothing => return Ok(None),
+                Header::Padding(len) => {
+                    padded = true;
+                    self.position = position.wrapping_add(len);
+                }
+                Header::Record(len) => {
+                    self.position = position.wrapping_add(stride(len));
+                    return Ok(Some(self.pending(position, len)));
+                }
+            }
+        }
+    }
+
+    fn walked(&self) -> u32 {
+        self.position.wrapping_sub(self.start)
+    }
+
+    fn pending(&self, position: u32, len: usize) -> Pending<'m> {
+        let stamp = self.ring.stamp(position).load(Relaxed);
+        Pending {
+            position,
+            producer_epoch: epoch::of_producer(stamp),
+            consumer_epoch: epoch::of_consumer(stamp),
+            record: Record {
+                payload: self.ring.data.window(Ring::payload(position), len),
+                len,
+            },
+        }
+    }
+}
+
+impl<'m> Iterator for Walk<'m> {
+    type Item = Pending<'m>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let pending = self.step().ok().flatten();
+        self.ended = pending.is_none();
+        pending
+    }
+}
+
+fn corrupt(word: &'static str, value: u32) -> Corrupt {
+    Corrupt { word, value }
+}

@@ -1,0 +1,153 @@
+//! A ring as a third party sees it.
+#![cfg(all(feature = "alloc", not(loom)))]
+
+use proptest::prelude::*;
+use shmem_core::mem::Heap;
+use shmem_core::primitive::Ordering::Relaxed;
+use shmem_core::ring::inspect::{Backlog, End};
+use shmem_core::ring::{Ring, Unread};
+use shmem_core::{Corrupt, Life, Window};
+
+const CAPACITY: usize = 256;
+/// Offset of `head`, as `docs/layout.md` gives it.
+const HEAD: usize = 128;
+/// Offset of the first record's header.
+const DATA: usize = 512;
+
+fn heap() -> Heap {
+    Heap::new(Ring::segment_len(CAPACITY))
+}
+
+fn ring(heap: &Heap) -> Ring<'_> {
+    Ring::attach(heap.window()).unwrap()
+}
+
+#[test]
+fn zeroed_memory_is_an_empty_ring_that_nobody_has() {
+    let heap = heap();
+    let seen = ring(&heap).inspect(100);
+    let empty = Backlog {
+        records: 0,
+        earlier: 0,
+        bytes: 0,
+        end: End::Nothing,
+    };
+    assert_eq!(seen.backlog, empty);
+    assert_eq!(
+        (seen.producer.life(), seen.consumer.is_held()),
+        (None, false)
+    );
+}
+
+#[test]
+fn unread_records_are_counted_and_shown() {
+    let heap = heap();
+    let ring = ring(&heap);
+    let mut producer = ring.producer(Life::first(1)).unwrap();
+    let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+    for record in [&b"released"[..], b"one", b"two and more"] {
+        producer.push(record).unwrap();
+    }
+    consumer.pop(&mut [0; 8]).unwrap();
+
+    let seen = ring.inspect(100);
+    assert_eq!((seen.head, seen.tail), (16, 16 + 16 + 24));
+    assert_eq!((seen.backlog.records, seen.backlog.bytes), (2, 16 + 24));
+    assert_eq!(seen.producer.life(), Some(Life::first(1)));
+    assert!(seen.producer.is_held());
+    assert_eq!(ring.inspect(1).backlog.end, End::Limit);
+
+    let lens: Vec<usize> = ring.unread().map(|pending| pending.record.len()).collect();
+    assert_eq!(lens, [3, 12]);
+}
+
+#[test]
+fn an_end_that_was_given_back_still_says_who_had_it() {
+    let heap = heap();
+    let ring = ring(&heap);
+    drop(ring.producer(Life::first(1)).unwrap());
+    let seen = ring.inspect(0);
+    assert_eq!(seen.producer.life(), Some(Life::first(1)));
+    assert!(!seen.producer.is_held());
+}
+
+#[test]
+fn records_between_earlier_lives_are_told_apart() {
+    let heap = heap();
+    let ring = ring(&heap);
+    // For whoever comes first, and somebody does.
+    ring.producer(Life::first(1)).unwrap().push(b"a").unwrap();
+    drop(ring.consumer(Life::first(2), Unread::Keep).unwrap());
+    assert_eq!(ring.inspect(100).backlog.earlier, 0);
+
+    let next = Life::new(1, 2).unwrap();
+    ring.producer(next).unwrap().push(b"b").unwrap();
+    let backlog = ring.inspect(100).backlog;
+    assert_eq!((backlog.records, backlog.earlier), (2, 1));
+    let epochs: Vec<_> = ring
+        .unread()
+        .map(|pending| pending.producer_epoch)
+        .collect();
+    assert_eq!(epochs, [1, 2]);
+}
+
+#[test]
+fn damage_is_named_where_it_is() {
+    let heap = heap();
+    let (ring, window) = (ring(&heap), heap.window());
+    let end_with = |at: usize, value| {
+        let before = window.word(at).load(Relaxed);
+        window.word(at).store(value, Relaxed);
+        let end = ring.inspect(1000).backlog.end;
+        window.word(at).store(before, Relaxed);
+        end
+    };
+    let corrupt = |word, value| End::Corrupt(Corrupt { word, value });
+    assert_eq!(end_with(HEAD, 12), corrupt("head", 12));
+    assert_eq!(end_with(DATA, 2), corrupt("record header", 2));
+    // A record of no bytes in each place: one more than there is room for.
+    for at in (0..CAPACITY).step_by(8) {
+        window.word(DATA + at).store(1, Relaxed);
+    }
+    let full = ring.inspect(1000).backlog;
+    assert_eq!(full.end, corrupt("tail", CAPACITY as u32));
+    assert_eq!(full.records, CAPACITY / 8);
+}
+
+#[test]
+fn padding_without_a_record_is_damage() {
+    let heap = heap();
+    let (ring, window) = (ring(&heap), heap.window());
+    window.word(HEAD).store(CAPACITY as u32 - 16, Relaxed);
+    let padding = (16 - 8) << 2 | 3;
+    window.word(DATA + CAPACITY - 16).store(padding, Relaxed);
+    let nothing = End::Corrupt(Corrupt {
+        word: "record header",
+        value: 0,
+    });
+    assert_eq!(ring.inspect(1000).backlog.end, nothing);
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_are_too_strange_to_look_at(
+        words in prop::collection::vec((0..(DATA + CAPACITY) / 4, any::<u32>()), 0..40),
+        plausible in prop::collection::vec((0..CAPACITY / 8, 0_u32..40), 0..40),
+    ) {
+        let heap = heap();
+        let window: Window<'_> = heap.window();
+        for (at, len) in plausible {
+            window.word(DATA + at * 8).store(len << 2 | 1, Relaxed);
+        }
+        for (at, value) in words {
+            window.word(at * 4).store(value, Relaxed);
+        }
+        let ring = ring(&heap);
+        let seen = ring.inspect(usize::MAX);
+        prop_assert!(seen.backlog.records <= CAPACITY / 8);
+        let shown = ring.unread().inspect(|pending| {
+            pending.record.read(0, &mut [0; CAPACITY]);
+        });
+        prop_assert_eq!(shown.count(), seen.backlog.records);
+    }
+}

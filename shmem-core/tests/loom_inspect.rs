@@ -1,0 +1,52 @@
+//! Models of a look at a ring in use: what is in motion is not taken for damage.
+#![cfg(loom)]
+
+use loom::thread;
+use shmem_core::mem::Heap;
+use shmem_core::ring::inspect::{End, Inspection};
+use shmem_core::ring::{Ring, Unread};
+use shmem_core::Life;
+
+fn ring() -> Ring<'static> {
+    Ring::attach(Heap::leaked(Ring::segment_len(64)).window()).unwrap()
+}
+
+/// What holds of every sound ring.
+fn is_sound(seen: &Inspection) -> bool {
+    let end = seen.head.wrapping_add(seen.backlog.bytes);
+    seen.backlog.end == End::Nothing && seen.tail.wrapping_sub(end) as i32 <= 0
+}
+
+#[test] // Kills: Acquire of `tail` in `glance`.
+fn a_tail_is_never_seen_ahead_of_its_records() {
+    loom::model(|| {
+        let ring = ring();
+        let mut producer = ring.producer(Life::first(1)).unwrap();
+        let peer = thread::spawn(move || {
+            producer.push(&[1; 8]).unwrap();
+            producer.push(&[2; 8]).unwrap();
+        });
+        let seen = ring.inspect(8);
+        assert!(is_sound(&seen), "{seen:?}");
+        peer.join().unwrap();
+        assert_eq!(ring.inspect(8).backlog.records, 2);
+    });
+}
+
+#[test] // Kills: Acquire of the header in `step`.
+fn padding_is_never_seen_without_the_record_behind_it() {
+    loom::model(|| {
+        let ring = ring();
+        let mut producer = ring.producer(Life::first(1)).unwrap();
+        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        for _ in 0..2 {
+            producer.push(&[1; 16]).unwrap();
+            consumer.pop(&mut [0; 16]).unwrap();
+        }
+        let peer = thread::spawn(move || producer.push(&[2; 16]).unwrap());
+        let seen = ring.inspect(8);
+        assert!(is_sound(&seen), "{seen:?}");
+        peer.join().unwrap();
+        assert_eq!(ring.inspect(8).backlog.bytes, 16 + 24);
+    });
+}

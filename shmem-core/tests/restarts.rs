@@ -1,0 +1,283 @@
+//! What a ring's ends learn of each other's restarts.
+#![cfg(not(loom))]
+
+use proptest::prelude::*;
+use shmem_core::mem::Heap;
+use shmem_core::primitive::Ordering::Relaxed;
+use shmem_core::ring::{ClaimError, Consumer, PopError, Producer, PushError, Ring, Unread};
+use shmem_core::Life;
+
+fn ring(heap: &Heap) -> Ring<'_> {
+    Ring::attach(heap.window()).unwrap()
+}
+
+fn heap() -> Heap {
+    Heap::new(Ring::segment_len(256))
+}
+
+fn life(partition: u8, incarnation: u32) -> Life {
+    Life::new(partition, incarnation).unwrap()
+}
+
+/// A life of the monitor that produces; the one before it was killed.
+fn producer(heap: &Heap, incarnation: u32) -> Producer<'_> {
+    ring(heap).producer(life(1, incarnation)).unwrap()
+}
+
+/// A life of the instance that consumes; the one before it was killed.
+fn consumer(heap: &Heap, incarnation: u32, unread: Unread) -> Consumer<'_> {
+    ring(heap).consumer(life(2, incarnation), unread).unwrap()
+}
+
+fn kill<T>(end: T) {
+    core::mem::forget(end);
+}
+
+fn pop(consumer: &mut Consumer<'_>) -> Result<u8, PopError> {
+    let mut record = [0; 8];
+    consumer.pop(&mut record).map(|_| record[0])
+}
+
+#[test]
+fn results_are_kept_and_the_seam_is_told_once_between_two_lives() {
+    let heap = heap();
+    let mut results = consumer(&heap, 1, Unread::Keep);
+    let mut first = producer(&heap, 1);
+    first.push(&[1]).unwrap();
+    first.push(&[2]).unwrap();
+    kill(first);
+    let mut second = producer(&heap, 2);
+    second.push(&[3]).unwrap();
+    assert_eq!(pop(&mut results), Ok(1));
+    assert_eq!(pop(&mut results), Ok(2));
+    assert_eq!(pop(&mut results), Err(PopError::Restarted));
+    assert_eq!(pop(&mut results), Ok(3));
+    assert_eq!(pop(&mut results), Err(PopError::Empty));
+    assert_eq!(results.ring().producing(), Some(life(1, 2)));
+}
+
+#[test]
+fn a_restart_is_told_although_the_new_life_has_sent_nothing() {
+    for unread in [Unread::Keep, Unread::Discard] {
+        let heap = heap();
+        let mut end = consumer(&heap, 1, unread);
+        kill(producer(&heap, 1));
+        assert_eq!(
+            pop(&mut end),
+            Err(PopError::Empty),
+            "the first is no restart"
+        );
+        let mut first = producer(&heap, 2);
+        first.push(&[1]).unwrap();
+        assert_eq!(pop(&mut end), Ok(1), "nor is one before the first record");
+        kill(first);
+        kill(producer(&heap, 3));
+        assert!(!end.is_empty());
+        assert_eq!(pop(&mut end), Err(PopError::Restarted));
+        assert_eq!(pop(&mut end), Err(PopError::Empty));
+    }
+}
+
+#[test]
+fn commands_to_an_earlier_life_are_discarded_and_counted() {
+    let heap = heap();
+    let mut commands = producer(&heap, 1);
+    kill(consumer(&heap, 1, Unread::Discard));
+    commands.push(&[1]).unwrap();
+    commands.push(&[2]).unwrap();
+    let mut new = consumer(&heap, 2, Unread::Discard);
+    // Meant for the life before: the monitor has not heard of this one yet.
+    assert_eq!(commands.push(&[3]), Err(PushError::Restarted));
+    assert_eq!(commands.push(&[4]), Ok(()));
+    assert_eq!(pop(&mut new), Ok(4));
+    assert_eq!(new.discarded(), 2);
+    kill(new);
+    assert_eq!(consumer(&heap, 3, Unread::Discard).discarded(), 2);
+}
+
+#[test]
+fn commands_of_an_earlier_life_are_discarded_and_counted() {
+    let heap = heap();
+    let mut end = consumer(&heap, 1, Unread::Discard);
+    let mut first = producer(&heap, 1);
+    first.push(&[1]).unwrap();
+    first.push(&[2]).unwrap();
+    assert_eq!(pop(&mut end), Ok(1));
+    kill(first);
+    let mut second = producer(&heap, 2);
+    second.push(&[3]).unwrap();
+    assert_eq!(pop(&mut end), Err(PopError::Restarted));
+    assert_eq!(pop(&mut end), Ok(3));
+    assert_eq!(end.discarded(), 1);
+}
+
+#[test]
+fn what_was_sent_before_the_first_consumer_came_is_for_it_and_for_no_second() {
+    for (lives, expected) in [(1, Ok(1)), (2, Err(PopError::Empty))] {
+        let heap = heap();
+        producer(&heap, 1).push(&[1]).unwrap();
+        let mut end = consumer(&heap, 1, Unread::Discard);
+        if lives == 2 {
+            kill(end);
+            end = consumer(&heap, 2, Unread::Discard);
+        }
+        assert_eq!(pop(&mut end), expected, "life {lives}");
+    }
+}
+
+#[test]
+fn both_ends_restarting_at_once_run_no_old_command() {
+    let heap = heap();
+    let mut old = producer(&heap, 1);
+    kill(consumer(&heap, 1, Unread::Discard));
+    old.push(&[1]).unwrap();
+    kill(old);
+    let mut new = consumer(&heap, 2, Unread::Discard);
+    let mut commands = producer(&heap, 2);
+    commands.push(&[2]).unwrap();
+    assert_eq!(pop(&mut new), Err(PopError::Restarted));
+    assert_eq!(pop(&mut new), Ok(2));
+    assert_eq!(pop(&mut new), Err(PopError::Empty));
+    assert_eq!(new.discarded(), 1);
+}
+
+#[test]
+fn an_end_given_back_and_claimed_again_by_one_life_is_no_restart() {
+    let heap = heap();
+    let mut commands = producer(&heap, 1);
+    let mut end = consumer(&heap, 1, Unread::Discard);
+    commands.push(&[1]).unwrap();
+    assert_eq!(pop(&mut end), Ok(1));
+    drop(end);
+    commands.push(&[2]).unwrap();
+    drop(commands);
+    producer(&heap, 1).push(&[3]).unwrap();
+    let mut end = consumer(&heap, 1, Unread::Discard);
+    assert_eq!((pop(&mut end), pop(&mut end)), (Ok(2), Ok(3)));
+}
+
+#[test]
+fn a_dead_partitions_end_is_another_ones_only_when_it_is_taken_over() {
+    let heap = heap();
+    kill(producer(&heap, 1));
+    let other = Life::first(3);
+    let by = life(1, 1);
+    let error = ring(&heap).producer(other).err();
+    assert_eq!(error, Some(ClaimError::Claimed { by }));
+    let mut end = consumer(&heap, 1, Unread::Keep);
+    let mut taken = ring(&heap).take_over_producer(other).unwrap();
+    taken.push(&[1]).unwrap();
+    assert_eq!(pop(&mut end), Err(PopError::Restarted));
+    assert_eq!(pop(&mut end), Ok(1));
+    assert_eq!(end.ring().producing(), Some(other));
+}
+
+#[test]
+fn a_claim_that_is_no_life_is_corrupt() {
+    let heap = heap();
+    heap.window().word(4).store(7, Relaxed);
+    let error = ring(&heap).producer(Life::first(1)).err();
+    assert!(matches!(error, Some(ClaimError::Corrupt(corrupt)) if corrupt.value == 7));
+}
+
+#[test]
+fn a_drain_stops_at_the_seam_and_the_next_one_tells_it() {
+    let heap = heap();
+    let mut end = consumer(&heap, 1, Unread::Keep);
+    let mut first = producer(&heap, 1);
+    first.push(&[1]).unwrap();
+    kill(first);
+    producer(&heap, 2).push(&[2]).unwrap();
+    assert_eq!(end.drain(9, |_| true), Ok(1));
+    assert_eq!(end.drain(9, |_| true), Err(PopError::Restarted));
+    assert_eq!(end.drain(9, |_| true), Ok(1));
+}
+
+#[test]
+fn a_producer_that_keeps_the_consumer_discarding_does_not_keep_it_for_ever() {
+    let heap = heap();
+    let window = heap.window();
+    // A ring full of records for another life, without end.
+    for at in (512..512 + 256).step_by(8) {
+        window.word(at).store(1, Relaxed);
+        window.word(at + 4).store(77, Relaxed);
+    }
+    let mut end = consumer(&heap, 1, Unread::Discard);
+    assert_eq!(pop(&mut end), Err(PopError::Empty));
+    assert_eq!(end.discarded(), 32);
+    assert!(end.is_empty());
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Push,
+    Pop,
+    RestartProducer,
+    RestartConsumer,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        5 => Just(Step::Push),
+        5 => Just(Step::Pop),
+        1 => Just(Step::RestartProducer),
+        1 => Just(Step::RestartConsumer),
+    ]
+}
+
+proptest! {
+    /// A command is run if and only if both lives it was between still are, and
+    /// each that was pushed is run, discarded, or still there.
+    #[test]
+    fn no_command_outlives_a_restart(steps in proptest::collection::vec(step(), 1..200)) {
+        let heap = heap();
+        let (mut from, mut to) = (1, 1);
+        let mut commands = producer(&heap, from);
+        let mut end = consumer(&heap, to, Unread::Discard);
+        // What the producer has been told of the consumer's lives.
+        let mut told = 0;
+        let (mut pushed, mut popped) = (0, 0);
+        for step in steps {
+            match step {
+                Step::Push => {
+                    let restarted = told != 0 && told != to;
+                    match commands.push(&[from as u8, to as u8]) {
+                        Ok(()) => pushed += 1,
+                        Err(PushError::Restarted) => prop_assert!(restarted),
+                        Err(error) => prop_assert_eq!(error, PushError::Full),
+                    }
+                    told = to;
+                }
+                Step::Pop => {
+                    let mut record = [0; 8];
+                    match end.pop(&mut record) {
+                        Ok(_) => {
+                            prop_assert_eq!(record[..2].to_vec(), vec![from as u8, to as u8]);
+                            popped += 1;
+                        }
+                        Err(error) => prop_assert!(
+                            matches!(error, PopError::Empty | PopError::Restarted)
+                        ),
+                    }
+                }
+                Step::RestartProducer => {
+                    from += 1;
+                    kill(std::mem::replace(&mut commands, producer(&heap, from)));
+                    told = to;
+                }
+                Step::RestartConsumer => {
+                    to += 1;
+                    kill(std::mem::replace(&mut end, consumer(&heap, to, Unread::Discard)));
+                }
+            }
+        }
+        loop {
+            match pop(&mut end) {
+                Ok(_) => popped += 1,
+                Err(PopError::Restarted) => {}
+                Err(_) => break,
+            }
+        }
+        prop_assert_eq!(pushed, popped + end.discarded());
+    }
+}

@@ -1,0 +1,245 @@
+//! The tables as a third party sees them: by loads alone, whatever they hold.
+//!
+//! [`Registry::segments`] lists what is in the table; this shows the table itself,
+//! for tools that say what is wrong with it. Words are loaded one after another
+//! while others change them: what looks wrong at one look and not at the next was
+//! in motion.
+
+use memoffset::offset_of;
+
+use shmem_core::mem::Word;
+use shmem_core::primitive::Ordering::Relaxed;
+use shmem_core::{Corrupt, Life};
+
+use crate::chain::{Link, Step, Walk};
+use crate::error::OpenError;
+use crate::geometry::Places;
+use crate::id::{Kind, Name};
+use crate::layout::{Row, PARTITIONS};
+use crate::row::NAMED;
+use crate::segment::Segment;
+use crate::table::Registry;
+
+/// Looks at a row before one in use is said to be in motion.
+const ATTEMPTS: usize = 16;
+
+/// Where the parts of a registry lie, bytes from the region's start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tables {
+    /// The partitions' slots.
+    pub partitions: usize,
+    /// The buckets of the index.
+    pub index: usize,
+    /// How many buckets.
+    pub buckets: usize,
+    /// The rows.
+    pub rows: usize,
+    /// The map of blocks.
+    pub map: usize,
+    /// The first block.
+    pub data: usize,
+    /// How many blocks.
+    pub blocks: usize,
+}
+
+/// The words of a row, none of them checked, and the segment that they describe.
+#[derive(Clone, Copy)]
+pub struct RowWords<'m> {
+    /// The row's number.
+    pub row: usize,
+    /// The life that works on it; 0 is nobody.
+    pub owner: u32,
+    /// Bit 0: it names a segment; bits 1 to 31: its generation.
+    pub state: u32,
+    /// Its link, bit 31 if it was removed.
+    pub next: u32,
+    /// What the segment holds.
+    pub kind: Kind,
+    /// The identifier; 0 is none.
+    pub id: u64,
+    /// Number of the first block.
+    pub first_block: u32,
+    /// Bytes asked for.
+    pub length: u32,
+    /// The name; empty if it was made without one.
+    pub name: Name,
+    /// What a lookup makes of these words.
+    pub segment: Result<Segment<'m>, OpenError>,
+    /// Whether the row was used anew under every look: the words do not belong together.
+    pub moving: bool,
+}
+
+impl RowWords<'_> {
+    /// Who works on it; `None` if nobody does, or the word is no life's.
+    pub fn owner(&self) -> Option<Life> {
+        Life::from_word(self.owner)
+    }
+
+    /// Whether it names a segment.
+    pub fn is_named(&self) -> bool {
+        self.state & NAMED != 0
+    }
+
+    /// How often the row was used before.
+    pub fn generation(&self) -> u32 {
+        self.state >> 1
+    }
+
+    /// Whether `linked` leads to this use of the row.
+    pub fn is_linked_by(&self, linked: &Linked) -> bool {
+        let ours = Link::to(self.row, self.generation());
+        self.row == linked.row && ours == Link::to(self.row, linked.generation)
+    }
+
+    /// Whether the segment it names was removed, and the row not yet taken down.
+    pub fn is_removed(&self) -> bool {
+        self.is_named() && Link(self.next).is_marked()
+    }
+}
+
+/// A row as its chain leads to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Linked {
+    /// The row's number.
+    pub row: usize,
+    /// The generation that the link names, 14 bits.
+    pub generation: u32,
+    /// Its identifier; 0 is none.
+    pub id: u64,
+    /// Whether it was removed, and not yet taken out of the chain.
+    pub removed: bool,
+}
+
+/// Why a chain ends before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChainFault {
+    /// It leads to a row that is used for something else by now.
+    Changed,
+    /// It leads nowhere, or in a circle.
+    Corrupt(Corrupt),
+}
+
+/// The rows of a bucket; see [`Registry::chain`].
+pub struct Chain<'m> {
+    registry: Registry<'m>,
+    walk: Option<Walk>,
+}
+
+impl<'m> Registry<'m> {
+    /// Where its parts lie.
+    pub fn tables(&self) -> Tables {
+        let Places {
+            geometry,
+            index,
+            rows,
+            map,
+            data,
+            blocks,
+        } = self.places;
+        Tables {
+            partitions: PARTITIONS,
+            index,
+            buckets: Places::index_len(geometry),
+            rows,
+            map,
+            data,
+            blocks,
+        }
+    }
+
+    /// Every row, used or not.
+    pub fn rows(&self) -> impl Iterator<Item = RowWords<'m>> {
+        let registry = *self;
+        (0..self.places.geometry.segments).map_while(move |row| registry.row_words(row))
+    }
+
+    /// The words of a row; `None` if there is no such row.
+    pub fn row_words(&self, row: usize) -> Option<RowWords<'m>> {
+        if row >= self.places.geometry.segments {
+            return None;
+        }
+        let mut attempt = 1;
+        loop {
+            let words = self.glance(row);
+            if !words.moving || attempt == ATTEMPTS {
+                return Some(words);
+            }
+            attempt += 1;
+        }
+    }
+
+    /// The rows that are linked in `bucket`, removed ones too; at most as many as
+    /// there are rows. None if there is no such bucket.
+    pub fn chain(&self, bucket: usize) -> Chain<'m> {
+        let exists = bucket < Places::index_len(self.places.geometry);
+        Chain {
+            registry: *self,
+            walk: exists.then(|| self.walk(self.bucket_word(bucket))),
+        }
+    }
+
+    /// The bucket that the lookup of an identifier starts from.
+    pub fn bucket_of(&self, id: u64) -> usize {
+        let hash = id.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (hash >> (64 - self.places.index_bits())) as usize
+    }
+
+    /// The row that has a block, plus 1; 0 is nobody. `None` if there is no such block.
+    pub fn block_owner(&self, block: usize) -> Option<u32> {
+        let exists = block < self.places.blocks;
+        let word = |block| self.memory.word(self.places.map + block * 4);
+        exists.then(|| word(block).load(Relaxed))
+    }
+
+    fn glance(&self, row: usize) -> RowWords<'m> {
+        let load = |word: Word<'_>| word.load(Relaxed);
+        let field = |field| load(self.row(row, field));
+        let state = load(self.state(row));
+        let high = field(offset_of!(Row, id_high));
+        let mut name = [0; 32];
+        let name_at = self.row_at(row) + offset_of!(Row, name);
+        self.memory.read_shared(name_at, &mut name);
+        let words = RowWords {
+            row,
+            owner: load(self.owner(row)),
+            state,
+            next: self.link_of(row).0,
+            kind: Kind(field(offset_of!(Row, kind))),
+            id: u64::from(high) << 32 | u64::from(field(offset_of!(Row, id_low))),
+            first_block: field(offset_of!(Row, first_block)),
+            length: field(offset_of!(Row, length)),
+            name: Name::from_bytes(name),
+            segment: self.segment_of(row, state >> 1),
+            moving: false,
+        };
+        // If anything above is of another use of the row, so is its state now (T2).
+        let version = Link::to(row, state >> 1).0 >> 17;
+        let same = self.is_of(row, version) && load(self.state(row)) == state;
+        RowWords {
+            moving: !same,
+            ..words
+        }
+    }
+}
+
+impl Iterator for Chain<'_> {
+    type Item = Result<Linked, ChainFault>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let fault = match self.walk.as_mut()?.step(&self.registry) {
+            Ok(Step::Node(node)) => {
+                return Some(Ok(Linked {
+                    row: node.row,
+                    generation: node.version,
+                    id: node.id,
+                    removed: node.next.is_marked(),
+                }))
+            }
+            Ok(Step::End) => None,
+            Ok(Step::Changed) => Some(Err(ChainFault::Changed)),
+            Ok(Step::Lapped(corrupt)) | Err(corrupt) => Some(Err(ChainFault::Corrupt(corrupt))),
+        };
+        self.walk = None;
+        fault
+    }
+}

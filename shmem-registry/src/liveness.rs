@@ -1,0 +1,99 @@
+//! Liveness across kernels: a heartbeat that stands still.
+
+use core::time::Duration;
+
+use shmem_core::Life;
+use shmem_sync::Liveness;
+
+use crate::table::Registry;
+
+/// How long a heartbeat stands still before its life is over. With looks as
+/// often as [`shmem_core::wait::RECHECK`], a death is noticed within 100 ms.
+pub const LIMIT: Duration = Duration::from_millis(60);
+
+/// Partitions beat at least this often to be safe with [`LIMIT`].
+pub const BEAT: Duration = Duration::from_millis(10);
+
+/// The most partitions that a registry has slots for.
+const SLOTS: usize = 128;
+
+/// Takes a life for over that another has followed, that has left, or whose
+/// heartbeat stands still for longer than a limit.
+///
+/// Needs nothing but the region and a clock `C`, which gives the time since some
+/// fixed moment. The limit starts to run when a life is first asked about.
+pub struct Heartbeats<'m, C> {
+    registry: Registry<'m>,
+    limit: Duration,
+    clock: C,
+    seen: [Option<Seen>; SLOTS],
+}
+
+/// A heartbeat when it was last seen to move.
+#[derive(Clone, Copy)]
+struct Seen {
+    life: Life,
+    heartbeat: u32,
+    at: Duration,
+}
+
+impl<'m, C: FnMut() -> Duration> Heartbeats<'m, C> {
+    /// Watches the slots of `registry` by `clock`.
+    pub fn by_clock(registry: Registry<'m>, limit: Duration, clock: C) -> Self {
+        Self {
+            registry,
+            limit,
+            clock,
+            seen: [None; SLOTS],
+        }
+    }
+}
+
+#[cfg(feature = "std")]
+impl<'m> Heartbeats<'m, fn() -> Duration> {
+    /// Watches the slots of `registry` by this system's clock, with [`LIMIT`].
+    pub fn new(registry: Registry<'m>) -> Self {
+        Self::with_limit(registry, LIMIT)
+    }
+
+    /// As [`Heartbeats::new`] with another limit: longer than any pause of a
+    /// partition that lives.
+    pub fn with_limit(registry: Registry<'m>, limit: Duration) -> Self {
+        Self::by_clock(registry, limit, uptime)
+    }
+}
+
+/// The time since this was first called.
+#[cfg(feature = "std")]
+fn uptime() -> Duration {
+    static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    START.get_or_init(std::time::Instant::now).elapsed()
+}
+
+impl<C: FnMut() -> Duration> Liveness for Heartbeats<'_, C> {
+    fn is_over(&mut self, life: Life) -> bool {
+        // A life without a slot, or in a slot that holds none, is nobody's.
+        let Ok(slot) = self.registry.partition(life.partition()) else {
+            return true;
+        };
+        if slot.life != Some(life) || !slot.attached {
+            return true;
+        }
+        let now = (self.clock)();
+        let fresh = Seen {
+            life,
+            heartbeat: slot.heartbeat,
+            at: now,
+        };
+        let seen = &mut self.seen[usize::from(life.partition() - 1) % SLOTS];
+        match *seen {
+            Some(last) if last.life == life && last.heartbeat == slot.heartbeat => {
+                now.saturating_sub(last.at) > self.limit
+            }
+            _ => {
+                *seen = Some(fresh);
+                false
+            }
+        }
+    }
+}

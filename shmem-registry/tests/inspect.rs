@@ -1,0 +1,117 @@
+//! The tables as a third party sees them.
+#![cfg(not(loom))]
+
+use proptest::prelude::*;
+use shmem_core::mem::Heap;
+use shmem_core::primitive::Ordering::Relaxed;
+use shmem_core::{Life, Region};
+use shmem_registry::inspect::ChainFault;
+use shmem_registry::{Geometry, Id, Kind, Registry, Request};
+
+const ME: Life = Life::first(1);
+
+/// 16 rows, so that some share a bucket.
+fn registry(heap: &Heap) -> Registry<'_> {
+    let region = Region::format(heap.window(), 0).unwrap();
+    let geometry = Geometry {
+        segments: 16,
+        ..Geometry::default()
+    };
+    Registry::format(region, geometry).unwrap()
+}
+
+fn create(registry: &Registry<'_>, ids: impl IntoIterator<Item = u64>) {
+    for id in ids {
+        let request = Request::new(Id::new(id).unwrap(), Kind::RAW, 300).unwrap();
+        registry.open_or_create(ME, &request).unwrap();
+    }
+}
+
+#[test]
+fn every_segment_is_in_the_chain_of_the_bucket_that_its_lookup_starts_from() {
+    let heap = Heap::new(1 << 16);
+    let registry = registry(&heap);
+    create(&registry, 1..=16);
+    let mut found = Vec::new();
+    for bucket in 0..registry.tables().buckets {
+        for linked in registry.chain(bucket) {
+            let linked = linked.unwrap();
+            assert_eq!(registry.bucket_of(linked.id), bucket);
+            let segment = registry.lookup(Id::new(linked.id).unwrap()).unwrap();
+            assert_eq!(segment.id().get(), linked.id);
+            found.push(linked.id);
+        }
+    }
+    found.sort_unstable();
+    assert_eq!(found, Vec::from_iter(1..=16));
+    assert!(registry.chain(registry.tables().buckets).next().is_none());
+}
+
+#[test]
+fn a_row_shows_the_segment_and_its_blocks_belong_to_it() {
+    let heap = Heap::new(1 << 16);
+    let registry = registry(&heap);
+    let request = Request::named("commands", Kind::RING, 300).unwrap();
+    let segment = registry.open_or_create(ME, &request).unwrap();
+
+    let used: Vec<_> = registry.rows().filter(|row| row.is_named()).collect();
+    let [row] = &used[..] else {
+        panic!("{} rows are used", used.len());
+    };
+    assert_eq!((row.owner, row.is_removed(), row.moving), (0, false, false));
+    assert_eq!((row.name.as_str(), row.length), ("commands", 300));
+    let shown = row.segment.unwrap();
+    assert_eq!(shown.offset(), segment.offset());
+
+    let tables = registry.tables();
+    let owner = |block| registry.block_owner(block).unwrap();
+    let owners: Vec<u32> = (0..tables.blocks).map(owner).collect();
+    assert_eq!(registry.block_owner(tables.blocks), None);
+    let first = row.first_block as usize;
+    assert_eq!(tables.data + first * 128, segment.offset());
+    let of_row = |&&owner: &&u32| owner == row.row as u32 + 1;
+    assert_eq!(owners[first..first + 3].iter().filter(of_row).count(), 3);
+    assert_eq!(owners.iter().filter(|&&owner| owner != 0).count(), 3);
+}
+
+#[test]
+fn a_chain_that_leads_astray_says_how() {
+    let heap = Heap::new(1 << 16);
+    let registry = registry(&heap);
+    create(&registry, [1]);
+    let tables = registry.tables();
+    let bucket = registry.bucket_of(1);
+    let word = heap.window().word(tables.index + bucket * 4);
+    let link = word.load(Relaxed);
+    let fault = |value| {
+        word.store(value, Relaxed);
+        registry.chain(bucket).find_map(Result::err)
+    };
+    assert_eq!(fault(link + (1 << 17)), Some(ChainFault::Changed));
+    assert!(matches!(fault(999), Some(ChainFault::Corrupt(_))));
+    assert_eq!(fault(link), None);
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_are_too_strange_to_look_at(
+        words in prop::collection::vec((64_usize..8192, any::<u32>(), 0_u32..40), 0..60),
+    ) {
+        let heap = Heap::new(1 << 15);
+        let registry = registry(&heap);
+        create(&registry, 1..=8);
+        for (at, value, small) in words {
+            let value = if value % 2 == 0 { value } else { small };
+            heap.window().word(at * 4 % (1 << 15)).store(value, Relaxed);
+        }
+        for row in registry.rows() {
+            if let Ok(segment) = row.segment {
+                prop_assert!(segment.offset() + segment.window().len() <= 1 << 15);
+            }
+        }
+        for bucket in 0..registry.tables().buckets {
+            prop_assert!(registry.chain(bucket).count() <= 17);
+        }
+        prop_assert!(registry.block_owner(registry.tables().blocks - 1).is_some());
+    }
+}

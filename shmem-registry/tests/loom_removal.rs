@@ -1,0 +1,214 @@
+//! Models of removal: against creation, against readers, and twice at once.
+#![cfg(loom)]
+
+use loom::thread;
+use shmem_core::mem::Heap;
+use shmem_core::primitive::Ordering::Relaxed;
+use shmem_core::{Life, Region, Window};
+use shmem_registry::layout::PARTITIONS;
+use shmem_registry::{Geometry, Id, Kind, OpenError, Registry, RemoveError, Request};
+use shmem_sync::Liveness;
+
+const BLOCKS: usize = 2;
+
+/// A registry of two rows, four buckets and two blocks.
+fn registry() -> Registry<'static> {
+    memory_and_registry(2, BLOCKS).1
+}
+
+fn memory_and_registry(segments: usize, blocks: usize) -> (Window<'static>, Registry<'static>) {
+    let tables = PARTITIONS + 2 * 128 + segments * (2 * 4 + 64);
+    let len = (tables + blocks * 4).next_multiple_of(128) + blocks * 128;
+    let memory = Heap::leaked(len).window();
+    let region = Region::format(memory, 0).unwrap();
+    let geometry = Geometry {
+        segments,
+        partitions: 2,
+        block: 128,
+    };
+    (memory, Registry::format(region, geometry).unwrap())
+}
+
+fn request(id: u64, len: usize) -> Request {
+    Request::new(Id::new(id).unwrap(), Kind::RAW, len).unwrap()
+}
+
+fn life(partition: u8) -> Life {
+    Life::first(partition)
+}
+
+/// Identifiers of one bucket, of up to eight.
+fn neighbours() -> [u64; 3] {
+    let bucket = |id: u64| id.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 61;
+    let mut ids = (1..).filter(|&id| bucket(id) == bucket(1));
+    [(); 3].map(|()| ids.next().unwrap())
+}
+
+/// An identifier of another bucket.
+const STRANGER: u64 = 2;
+
+/// Everything is as it was before anybody came.
+fn assert_empty(registry: &Registry<'_>) {
+    assert_eq!(registry.unfinished().count(), 0);
+    assert_eq!(registry.segments().count(), 0);
+    assert_eq!(registry.free_len(), BLOCKS * 128);
+}
+
+#[test] // Kills: either fence(SeqCst).
+fn a_segment_that_is_removed_while_its_creator_lets_go_is_taken_down() {
+    loom::model(|| {
+        let registry = registry();
+        let peer = thread::spawn(move || {
+            registry.open_or_create(life(1), &request(7, 8)).unwrap();
+        });
+        let segment = loop {
+            match registry.lookup(Id::new(7).unwrap()) {
+                Ok(segment) => break segment,
+                Err(OpenError::NotFound) => thread::yield_now(),
+                Err(error) => panic!("{error}"),
+            }
+        };
+        registry.remove(life(2), &segment).unwrap();
+        peer.join().unwrap();
+        assert_empty(&registry);
+    });
+}
+
+/// A model of which old values a reader may still see, rather than of when it
+/// looks: it starts first, and runs when the writer is done.
+fn old_values() -> loom::model::Builder {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(0);
+    model
+}
+
+/// A row is used again while somebody looks for what it named before; what it
+/// names then has another length.
+fn a_row_is_used_again_under_a_reader(in_front: bool) {
+    old_values().check(move || {
+        let registry = registry();
+        let [front, first, second] = neighbours();
+        let other = if in_front { front } else { STRANGER };
+        let make = move |id, len| {
+            let request = request(id, len);
+            registry.open_or_create(life(1), &request).unwrap()
+        };
+        make(other, 8);
+        let segment = make(first, 8);
+        let reader = thread::spawn(move || registry.lookup(Id::new(first).unwrap()));
+        registry.remove(life(1), &segment).unwrap();
+        make(second, 128);
+        match reader.join().unwrap() {
+            Ok(found) => assert_eq!((found.len(), found.generation()), (8, 0)),
+            Err(OpenError::NotFound | OpenError::Contended) => {}
+            Err(error) => panic!("{error}"),
+        }
+    });
+}
+
+#[test] // Kills: the fence in `claim_row`, the fence in `is_of`, Acquire in `walk`.
+fn a_reader_never_takes_the_rows_next_segment_for_its_own() {
+    a_row_is_used_again_under_a_reader(false);
+}
+
+#[test] // Kills: the fence in `is_of`, behind `next`.
+fn nor_does_one_that_comes_from_the_row_in_front() {
+    a_row_is_used_again_under_a_reader(true);
+}
+
+#[test] // Kills: Release in `unlink`.
+fn a_row_behind_one_that_is_taken_out_is_whole() {
+    const MARK: u32 = 1 << 31;
+    let mut model = old_values();
+    model.preemption_bound = Some(1); // Between the look and the walk of the other.
+    model.check(|| {
+        let (memory, registry) = memory_and_registry(4, 4);
+        let [first, second, third] = neighbours();
+        let make = move |id, len| {
+            let request = request(id, len);
+            registry.open_or_create(life(1), &request).unwrap();
+        };
+        make(first, 8);
+        let next = memory.word(PARTITIONS + 2 * 128 + 8 * 4 + 8);
+        let reader = thread::spawn(move || registry.lookup(Id::new(second).unwrap()));
+        // One creates what is behind, and removes what is in front, and dies of it.
+        let dying = thread::spawn(move || {
+            make(second, 16);
+            let link = next.load(Relaxed);
+            next.compare_exchange(link, link | MARK, Relaxed, Relaxed)
+                .unwrap();
+        });
+        // Another takes out what is in front, on its way: what is behind came after
+        // everything else that it has looked at.
+        make(third, 8);
+        dying.join().unwrap();
+        match reader.join().unwrap() {
+            Ok(found) => assert_eq!(found.len(), 16),
+            Err(OpenError::NotFound | OpenError::Contended) => {}
+            Err(error) => panic!("{error}"),
+        }
+    });
+}
+
+#[test]
+fn of_two_that_remove_one_segment_one_does() {
+    loom::model(|| {
+        let registry = registry();
+        let segment = registry.open_or_create(life(1), &request(7, 8)).unwrap();
+        let peer = thread::spawn(move || registry.remove(life(1), &segment));
+        let mut outcomes = [registry.remove(life(2), &segment), Ok(())];
+        outcomes[1] = peer.join().unwrap();
+        outcomes.sort_by_key(Result::is_ok);
+        assert_eq!(outcomes, [Err(RemoveError::Stale), Ok(())]);
+        assert_empty(&registry);
+    });
+}
+
+#[test]
+fn neighbours_that_are_removed_at_once_both_leave_their_chain() {
+    let mut model = loom::model::Builder::new();
+    model.max_branches = 20_000; // A walk may start again many times.
+    model.check(|| {
+        let registry = registry();
+        let [first, second, _] = neighbours();
+        let make = |id| registry.open_or_create(life(1), &request(id, 8)).unwrap();
+        let (front, back) = (make(first), make(second));
+        let peer = thread::spawn(move || registry.remove(life(1), &front).unwrap());
+        registry.remove(life(2), &back).unwrap();
+        peer.join().unwrap();
+        assert_empty(&registry);
+    });
+}
+
+/// Partition 9 is dead.
+struct NineIsDead;
+
+impl Liveness for NineIsDead {
+    fn is_over(&mut self, life: Life) -> bool {
+        life == Life::first(9)
+    }
+}
+
+#[test] // Take-over of a dead owner.
+fn what_a_dead_creator_held_is_taken_back_once_while_others_create() {
+    loom::model(|| {
+        let (memory, registry) = memory_and_registry(2, BLOCKS);
+        // It died with a row and a block of it.
+        let rows = PARTITIONS + 2 * 128 + 2 * 2 * 4;
+        let map = rows + 2 * 64;
+        let dead = life(9).word();
+        memory.word(rows).store(dead, Relaxed);
+        memory.word(map).store(1, Relaxed);
+        let reap = move |by| loop {
+            match registry.reap(life(by), &mut NineIsDead) {
+                Ok(count) => break count,
+                Err(_) => thread::yield_now(),
+            }
+        };
+        let peer = thread::spawn(move || reap(1));
+        let ours = reap(2);
+        let theirs = peer.join().unwrap();
+        assert_eq!(ours + theirs, 1);
+        assert_empty(&registry);
+    });
+}

@@ -1,0 +1,333 @@
+//! What becomes of segments that are removed, and of what the dead leave.
+#![cfg(not(loom))]
+
+use std::collections::HashMap;
+use std::thread;
+
+use shmem_core::mem::Heap;
+use shmem_core::{Life, Region};
+use shmem_registry::{Geometry, Id, Kind, OpenError, Registry, RemoveError, Request};
+use shmem_sync::{Immortal, Liveness};
+
+const ME: Life = Life::first(1);
+
+fn registry(heap: &Heap, geometry: Geometry) -> Registry<'_> {
+    let region = Region::format(heap.window(), 0).unwrap();
+    Registry::format(region, geometry).unwrap()
+}
+
+fn raw(id: u64, len: usize) -> Request {
+    Request::new(Id::new(id).unwrap(), Kind::RAW, len).unwrap()
+}
+
+/// Everybody but `0` is dead.
+struct OnlyLives(Life);
+
+impl Liveness for OnlyLives {
+    fn is_over(&mut self, life: Life) -> bool {
+        life != self.0
+    }
+}
+
+#[test]
+fn a_removed_segment_is_gone_and_its_handle_is_stale() {
+    let heap = Heap::new(1 << 16);
+    let registry = registry(&heap, Geometry::default());
+    let free = registry.free_len();
+    let segment = registry.open_or_create(ME, &raw(7, 1000)).unwrap();
+    assert!(registry.is_current(&segment));
+    registry.remove(ME, &segment).unwrap();
+    assert!(!registry.is_current(&segment));
+    assert_eq!(registry.remove(ME, &segment), Err(RemoveError::Stale));
+    assert_eq!(
+        registry.lookup(segment.id()).err(),
+        Some(OpenError::NotFound)
+    );
+    assert_eq!(
+        (registry.free_len(), registry.segments().count()),
+        (free, 0)
+    );
+    // The same identifier again is another segment, and zero.
+    segment.window().write(0, &[1; 8]);
+    let again = registry.open_or_create(ME, &raw(7, 2000)).unwrap();
+    assert_eq!(registry.remove(ME, &segment), Err(RemoveError::Stale));
+    let mut bytes = [1; 8];
+    again.window().read(0, &mut bytes);
+    assert_eq!((bytes, again.len()), ([0; 8], 2000));
+    assert!(registry.is_current(&again));
+}
+
+#[test]
+fn a_row_that_is_used_again_does_not_bring_a_stale_handle_back() {
+    let heap = Heap::new(1 << 16);
+    let geometry = Geometry {
+        segments: 2,
+        ..Geometry::default()
+    };
+    let registry = registry(&heap, geometry);
+    let first = registry.open_or_create(ME, &raw(1, 100)).unwrap();
+    registry.remove(ME, &first).unwrap();
+    for n in 2..100 {
+        let other = registry.open_or_create(ME, &raw(n, 100)).unwrap();
+        assert_eq!(registry.remove(ME, &first), Err(RemoveError::Stale));
+        assert!(!registry.is_current(&first) && registry.is_current(&other));
+        registry.remove(ME, &other).unwrap();
+    }
+}
+
+#[test]
+fn chains_lose_their_first_middle_and_last_rows_and_keep_the_others() {
+    let heap = Heap::new(1 << 16);
+    let geometry = Geometry {
+        segments: 64,
+        ..Geometry::default()
+    };
+    for gone in 0..6_u64 {
+        let registry = registry(&heap, geometry);
+        // Of one bucket of 128: the top 7 bits of the hash are equal.
+        let bucket = |id: u64| id.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 57;
+        let ids: Vec<u64> = (1..).filter(|&id| bucket(id) == 5).take(6).collect();
+        let made: Vec<_> = ids
+            .iter()
+            .map(|&id| registry.open_or_create(ME, &raw(id, 64)).unwrap())
+            .collect();
+        registry.remove(ME, &made[gone as usize]).unwrap();
+        for (n, &id) in ids.iter().enumerate() {
+            let found = registry.lookup(Id::new(id).unwrap());
+            assert_eq!(found.is_ok(), n as u64 != gone);
+        }
+        let back = registry.open_or_create(ME, &raw(ids[gone as usize], 64));
+        assert!(registry.is_current(&back.unwrap()));
+        assert_eq!(registry.segments().count(), 6);
+    }
+}
+
+#[test]
+fn freed_space_is_merged_and_used_again() {
+    let heap = Heap::new(1 << 16);
+    let registry = registry(&heap, Geometry::default());
+    let free = registry.free_len();
+    let small: Vec<_> = (1..=40)
+        .map(|n| registry.open_or_create(ME, &raw(n, 1000)).unwrap())
+        .collect();
+    // Every other one first, so that the rest has to be merged with it.
+    for (n, segment) in small.iter().enumerate() {
+        if n % 2 == 0 {
+            registry.remove(ME, segment).unwrap();
+        }
+    }
+    for (n, segment) in small.iter().enumerate() {
+        if n % 2 == 1 {
+            registry.remove(ME, segment).unwrap();
+        }
+    }
+    assert_eq!(registry.free_len(), free);
+    registry.open_or_create(ME, &raw(99, free)).unwrap();
+}
+
+/// A create or a remove every 0.3 s for 24 hours.
+#[test]
+fn a_day_of_creating_and_removing_at_random_sizes_does_not_fragment_to_death() {
+    let heap = Heap::new(1 << 20);
+    let registry = registry(
+        &heap,
+        Geometry {
+            segments: 256,
+            ..Geometry::default()
+        },
+    );
+    let (total, mut used) = (registry.free_len(), 0);
+    let mut held = HashMap::new();
+    let mut state = 1_u64;
+    let mut random = |below: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % below
+    };
+    for _ in 0..288_000 {
+        let id = 1 + random(200);
+        if let Some(segment) = held.remove(&id) {
+            used -= cost(&segment);
+            registry.remove(ME, &segment).unwrap();
+            continue;
+        }
+        // From 1 byte to 16 KiB, small ones more often.
+        let most = 1 << random(15);
+        let len = 1 + random(most) as usize;
+        // Half of the space is in use at the most, and no request is for more
+        // than a thirtieth of what is free: it must always be served.
+        if used + len > total / 2 {
+            continue;
+        }
+        let segment = registry.open_or_create(ME, &raw(id, len)).unwrap();
+        used += cost(&segment);
+        held.insert(id, segment);
+    }
+    assert_eq!(registry.free_len(), total - used);
+    for segment in held.values() {
+        registry.remove(ME, segment).unwrap();
+    }
+    assert_eq!(registry.free_len(), total);
+    registry.open_or_create(ME, &raw(999, total)).unwrap();
+}
+
+fn cost(segment: &shmem_registry::Segment<'_>) -> usize {
+    segment.len().next_multiple_of(128)
+}
+
+#[test]
+fn partitions_that_create_and_remove_the_same_identifiers_leave_nothing_behind() {
+    let heap = Heap::new(1 << 16);
+    let registry = registry(
+        &heap,
+        Geometry {
+            segments: 8,
+            ..Geometry::default()
+        },
+    );
+    let free = registry.free_len();
+    thread::scope(|scope| {
+        for by in 1..=4_u8 {
+            scope.spawn(move || {
+                let life = Life::first(by);
+                for n in 0..20_000_u64 {
+                    let request = raw(1 + (n + u64::from(by)) % 5, 300);
+                    match registry.open_or_create(life, &request) {
+                        Ok(segment) if n % 2 == 0 => match registry.remove(life, &segment) {
+                            Ok(()) | Err(RemoveError::Stale) => {}
+                            Err(error) => panic!("{error}"),
+                        },
+                        Ok(_) | Err(OpenError::Contended) => {}
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            });
+        }
+    });
+    let left: Vec<_> = registry.segments().map(Result::unwrap).collect();
+    assert_eq!(registry.unfinished().count(), 0);
+    assert_eq!(registry.free_len(), free - left.len() * 384);
+    for segment in &left {
+        registry.remove(ME, segment).unwrap();
+    }
+    assert_eq!(registry.free_len(), free);
+}
+
+#[cfg(feature = "crash")]
+mod deaths {
+    use super::*;
+    use shmem_core::crash::{self, Ended};
+
+    /// Lets `work` of partition 2 die at each of its stores, in a registry that
+    /// `setup` prepared, and then lets partition 1 go on.
+    fn at_each_store(
+        setup: impl Fn(&Registry<'_>),
+        work: impl Fn(&Registry<'_>, Life),
+        check: impl Fn(&Registry<'_>, &str),
+    ) {
+        let victim = Life::first(2);
+        for at in 0.. {
+            let heap = Heap::new(1 << 15);
+            let registry = registry(
+                &heap,
+                Geometry {
+                    segments: 4,
+                    ..Geometry::default()
+                },
+            );
+            setup(&registry);
+            let ended = crash::run(Some(at), || work(&registry, victim));
+            check(&registry, &format!("death at store {at}"));
+            let taken = registry.reap(ME, &mut OnlyLives(ME)).unwrap();
+            assert_eq!(registry.unfinished().count(), 0);
+            assert_eq!(
+                registry.reap(ME, &mut OnlyLives(ME)),
+                Ok(0),
+                "{taken} before"
+            );
+            let segments: Vec<_> = registry.segments().map(Result::unwrap).collect();
+            for segment in segments {
+                registry.remove(ME, &segment).unwrap();
+            }
+            registry
+                .open_or_create(ME, &raw(500, registry.free_len()))
+                .unwrap();
+            if let Ended::Alive { stores } = ended {
+                assert!(stores == at && at > 5, "{stores} stores");
+                return;
+            }
+        }
+    }
+
+    #[test]
+    fn a_creator_that_dies_at_any_store_holds_nobody_up_and_leaves_nothing() {
+        at_each_store(
+            |registry| {
+                registry.open_or_create(ME, &raw(1, 500)).unwrap();
+            },
+            |registry, life| {
+                let _ = registry.open_or_create(life, &raw(2, 500));
+            },
+            |registry, _| {
+                // At once, before anything is reaped.
+                let segment = registry.open_or_create(ME, &raw(2, 500)).unwrap();
+                assert!(registry.is_current(&segment));
+                assert_eq!(registry.segments().count(), 2);
+            },
+        );
+    }
+
+    #[test]
+    fn a_remover_that_dies_at_any_store_holds_nobody_up_and_leaves_nothing() {
+        at_each_store(
+            |registry| {
+                registry.open_or_create(ME, &raw(2, 500)).unwrap();
+            },
+            |registry, life| {
+                let segment = registry.lookup(Id::new(2).unwrap()).unwrap();
+                registry.remove(life, &segment).unwrap();
+            },
+            |registry, _| {
+                let segment = registry.open_or_create(ME, &raw(2, 500)).unwrap();
+                registry.remove(ME, &segment).unwrap();
+                registry.open_or_create(ME, &raw(2, 700)).unwrap();
+                assert_eq!(registry.segments().count(), 1);
+            },
+        );
+    }
+
+    #[test]
+    fn a_reaper_that_dies_at_any_store_leaves_what_the_next_one_reaps() {
+        at_each_store(
+            |registry| {
+                let third = Life::first(3);
+                registry.open_or_create(third, &raw(1, 500)).unwrap();
+                let work = || {
+                    let _ = registry.open_or_create(third, &raw(2, 500));
+                };
+                assert_eq!(crash::run(Some(9), work), Ended::Died);
+                assert_eq!(registry.unfinished().count(), 1);
+            },
+            |registry, life| {
+                let _ = registry.reap(life, &mut OnlyLives(life));
+            },
+            |registry, _| {
+                registry.open_or_create(ME, &raw(3, 500)).unwrap();
+            },
+        );
+    }
+}
+
+#[test]
+fn reaping_takes_nothing_from_the_living() {
+    let heap = Heap::new(1 << 16);
+    let registry = registry(&heap, Geometry::default());
+    let segment = registry.open_or_create(ME, &raw(1, 100)).unwrap();
+    assert_eq!(registry.reap(ME, &mut Immortal), Ok(0));
+    assert_eq!(
+        registry.reap(Life::first(2), &mut OnlyLives(Life::first(2))),
+        Ok(0)
+    );
+    assert!(registry.is_current(&segment), "who made it is of no matter");
+}

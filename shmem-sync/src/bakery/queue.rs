@@ -1,0 +1,307 @@
+//! The queue of a bakery: who comes first, by loads, stores and fences alone.
+//!
+//! The Black-White Bakery (Taubenfeld, *The Black-White Bakery Algorithm and related
+//! bounded-space, adaptive, local-spinning and FIFO algorithms*, DISC 2004): a
+//! customer draws a ticket of the shop's present colour, numbered one more than
+//! the largest of that colour, and goes in before those with larger numbers.
+//! Between the colours, that which the shop has no longer goes first. Whoever
+//! leaves gives the shop the other colour than its ticket's.
+//!
+//! - **Q1** A partition's entry is stored by that partition alone; `colour` by
+//!   whoever is inside.
+//! - **Q2** A ticket shows as *being drawn* before its owner looks at the colour
+//!   and the others' tickets, and has its number before its owner looks who is
+//!   before it.
+//! - **Q3** Whoever finds a ticket being drawn waits until it is not. Whoever finds
+//!   one that goes before its own waits until it is gone. Of two tickets, one goes
+//!   before the other; who still finds an old colour waits for longer.
+//! - **Q4** A ticket whose life is over is passed over: nobody will go in with it.
+//! - **Q5** A ticket is given back by storing 0: by who leaves, after it changed
+//!   the colour, and by who gives up, without.
+//!
+//! Q2 is two fences, and both are the one in [`Queue::show`]:
+//!
+//! ```text
+//!   one who draws                  one who has drawn
+//!   ticket = being drawn           ticket = number
+//!   fence(SeqCst)                  fence(SeqCst)
+//!   the other's ticket?            the other's ticket?
+//! ```
+//!
+//! The fences are ordered one before the other. If the left one comes first, the
+//! right side finds a ticket being drawn and waits for its number; if the right
+//! one does, the left side finds a number and draws a larger one. Without either
+//! fence both may find nothing.
+//!
+//! | store                          | paired load            | hands over                        |
+//! |--------------------------------|------------------------|-----------------------------------|
+//! | `ticket` in `withdraw`, `show` | `ticket` in `obstacle` | what the lock protects            |
+//! | `life` in `attach`             | `life` in `life_of`    | whose the ticket is, by the fence |
+//!
+//! A ticket is read before its `life`. Who still finds the earlier life there, which
+//! is over, passes over a ticket that was drawn behind its own (Q2).
+//!
+//! The next ticket hands over what was done with the last one, as 0 does: who waits
+//! for a ticket may never see the 0 behind it.
+//!
+//! **Giving up** is safe (Q5): whoever passed the ticket over goes on as if it had
+//! never been drawn, and the colour has not changed, so the order of the others
+//! has not.
+//!
+//! **Numbers are bounded.** While the shop has one colour, nobody leaves with a
+//! ticket of that colour, because that would change it; so each partition draws
+//! one such ticket at the most, and none stands from before, because those went
+//! first. A number is one more than one that stands: none exceeds the number of
+//! partitions that take part. Whoever gives up and draws again can raise the
+//! largest number by one while the colour stays, and so can one that dies and comes
+//! back; the ticket of a dead one stands until its partition attaches again. Behind
+//! [`LAST`] nobody draws: who would waits without a ticket until it is gone, or its
+//! life is over. `tests/bakery/states.rs` goes through every order of the steps of
+//! three partitions, with giving up and with deaths.
+//!
+//! **A hostile partition** can starve the others and let them in together: the
+//! bytes are its own to write, too. Its numbers are compared and nothing else, and
+//! every look at them is counted against the deadline ([`crate::vigil`]).
+
+use memoffset::offset_of;
+
+use shmem_core::mem::Word;
+use shmem_core::primitive::{
+    fence,
+    Ordering::{Acquire, Relaxed, Release, SeqCst},
+};
+use shmem_core::{Corrupt, Life, Window};
+
+use super::ticket::{Colour, Ticket, LAST};
+use crate::error::{LockError, Refusal};
+use crate::layout::{BakeryControl, BakeryEntry};
+use crate::vigil::{Turn, Vigil};
+
+/// A partition's place in the queue.
+pub(super) struct Queue<'m> {
+    /// A [`BakeryControl`].
+    control: Window<'m>,
+    life: Life,
+    /// Numbers 1 to this take part.
+    partitions: u8,
+    /// What our entry shows; it is never read back.
+    ticket: Ticket,
+}
+
+impl<'m> Queue<'m> {
+    /// The place of `life`, one of so many partitions, without a ticket.
+    pub(super) fn attach(control: Window<'m>, life: Life, partitions: u8) -> Self {
+        let mut queue = Self {
+            control,
+            life,
+            partitions,
+            ticket: Ticket::NONE,
+        };
+        // The ticket first: an earlier life may have left one, and it is not ours.
+        queue.withdraw();
+        // Relaxed: seen by whoever sees a ticket of this life, through the fence in
+        // `show`.
+        queue
+            .life_word(life.partition())
+            .store(life.word(), Relaxed);
+        queue
+    }
+
+    /// Whose place it is.
+    pub(super) fn life(&self) -> Life {
+        self.life
+    }
+
+    /// Whether we have a ticket: between the calls of the mutex, whether we are inside.
+    pub(super) fn is_inside(&self) -> bool {
+        self.ticket != Ticket::NONE
+    }
+
+    /// Draws a ticket and waits for its turn; or gives up, and the ticket back.
+    pub(super) fn enter(&mut self, vigil: &mut Vigil<'_>) -> Result<(), Refusal> {
+        while self.is_inside() {
+            self.idle(vigil)?; // For ourselves, until the deadline.
+        }
+        let entered = self.draw(vigil).and_then(|()| self.wait(vigil));
+        if entered.is_err() {
+            self.withdraw();
+        }
+        entered
+    }
+
+    /// Gives the ticket back from inside.
+    pub(super) fn leave(&mut self) {
+        // Relaxed: goes to whoever is inside next with the ticket (Q1), and to
+        // those that draw at some time.
+        let next = self.ticket.colour().other();
+        self.colour().store(next.word(), Relaxed);
+        self.withdraw();
+    }
+
+    /// Gives the ticket back, if there is one.
+    pub(super) fn withdraw(&mut self) {
+        self.ticket = Ticket::NONE;
+        // Release: pairs with the Acquire in `obstacle`; what this partition did
+        // inside, now or at any time before, is seen by those that pass.
+        // loom: loom_bakery::what_one_did_inside_is_seen_by_the_next
+        self.ticket_word(self.life.partition()).store(0, Release);
+    }
+
+    /// Draws a ticket behind all of the present colour.
+    fn draw(&mut self, vigil: &mut Vigil<'_>) -> Result<(), Refusal> {
+        loop {
+            self.show(Ticket::DRAWING);
+            // Relaxed: should it change just now, either will do (Q3).
+            let colour = Colour::of(self.colour().load(Relaxed));
+            let last = self.last(colour, vigil)?;
+            if let Some(ticket) = Ticket::behind(last, colour) {
+                self.show(ticket);
+                return Ok(());
+            }
+            self.withdraw();
+            self.idle(vigil)?;
+        }
+    }
+
+    /// Shows `ticket` to the others before we look at theirs (Q2).
+    fn show(&mut self, ticket: Ticket) {
+        self.ticket = ticket;
+        let word = self.ticket_word(self.life.partition());
+        // Release: pairs with the Acquire in `obstacle`; one that waited for our last
+        // ticket, and finds this one in its place, sees what we did with the last.
+        // loom: loom_bakery::the_colour_changes_whenever_somebody_leaves
+        word.store(ticket.word(), Release);
+        // Pairs with itself in another partition: each shows its ticket, then looks
+        // at the other's, and one at least sees the other.
+        fence(SeqCst); // loom: loom_bakery::two_partitions_are_never_inside_together
+    }
+
+    /// The largest number of the tickets of `colour`.
+    fn last(&self, colour: Colour, vigil: &mut Vigil<'_>) -> Result<u32, Refusal> {
+        let mut last = 0;
+        for partition in self.others() {
+            // Relaxed: behind the fence in `show`, and only the number counts.
+            let ticket = Ticket::of(self.ticket_word(partition).load(Relaxed));
+            let number = ticket.number();
+            if ticket.colour() != colour || number <= last {
+                continue;
+            }
+            // A dead one's is passed over only where it would keep all others out:
+            // the question is dear, and a number too large costs nothing.
+            let dead = match number {
+                LAST => self.life_of(partition)?.filter(|&life| vigil.is_over(life)),
+                _ => None,
+            };
+            if dead.is_none() {
+                last = number;
+            }
+        }
+        Ok(last)
+    }
+
+    /// Waits until nobody is before us.
+    fn wait(&self, vigil: &mut Vigil<'_>) -> Result<(), Refusal> {
+        for partition in self.others() {
+            let mut drawn = false;
+            while let Some(ticket) = self.obstacle(partition, &mut drawn) {
+                let life = self.life_of(partition)?;
+                if self.turn(vigil, life, partition, ticket)? {
+                    break; // Q4
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The ticket of `partition`, if we have to wait for it (Q3). It is `drawn` once
+    /// it was seen not being drawn: one that is drawn after that is behind ours.
+    fn obstacle(&self, partition: u8, drawn: &mut bool) -> Option<Ticket> {
+        // Acquire: pairs with the Release in `leave`.
+        // loom: loom_bakery::what_one_did_inside_is_seen_by_the_next
+        let ticket = Ticket::of(self.ticket_word(partition).load(Acquire));
+        if ticket.is_being_drawn() {
+            return (!*drawn).then_some(ticket);
+        }
+        *drawn = true;
+        (ticket.number() != 0 && self.is_behind(ticket, partition)).then_some(ticket)
+    }
+
+    /// Whether we are behind `ticket`, which is `partition`'s.
+    fn is_behind(&self, ticket: Ticket, partition: u8) -> bool {
+        let ours = self.ticket;
+        if ticket.colour() == ours.colour() {
+            return ticket.is_before(partition, ours, self.life.partition());
+        }
+        // Relaxed: an old value is our own colour, which it had when we drew, and we
+        // look again.
+        Colour::of(self.colour().load(Relaxed)) == ours.colour()
+    }
+
+    /// Spends a turn on waiting for nobody who could be dead.
+    fn idle(&self, vigil: &mut Vigil<'_>) -> Result<(), Refusal> {
+        let us = self.life.partition();
+        self.turn(vigil, None, us, self.ticket).map(|_| ())
+    }
+
+    /// Spends a turn on waiting for `life` to change `ticket`, which is `partition`'s.
+    /// Whether the life is over.
+    fn turn(
+        &self,
+        vigil: &mut Vigil<'_>,
+        life: Option<Life>,
+        partition: u8,
+        ticket: Ticket,
+    ) -> Result<bool, Refusal> {
+        match vigil.turn(life) {
+            Turn::Again => {}
+            Turn::Over => return Ok(true),
+            Turn::Sleep => vigil.sleep(self.ticket_word(partition), ticket.word()),
+            Turn::GiveUp(refusal) => return Err(refusal),
+        }
+        Ok(false)
+    }
+
+    /// Whose tickets are in the entry of `partition`; `None` while it looks as if it
+    /// had never attached, although there is a ticket.
+    fn life_of(&self, partition: u8) -> Result<Option<Life>, Refusal> {
+        // Relaxed: as new as the ticket that was read before it, by the fence in
+        // `show`, or it does not matter.
+        let value = self.life_word(partition).load(Relaxed);
+        match Life::from_word(value) {
+            Some(life) if life.partition() == partition => Ok(Some(life)),
+            None if value == 0 => Ok(None),
+            _ => Err(LockError::Corrupt(Corrupt {
+                word: "bakery life",
+                value,
+            })),
+        }
+    }
+
+    fn others(&self) -> impl Iterator<Item = u8> {
+        let us = self.life.partition();
+        (1..=self.partitions).filter(move |&partition| partition != us)
+    }
+
+    #[inline]
+    fn colour(&self) -> Word<'m> {
+        self.control.word(offset_of!(BakeryControl, colour))
+    }
+
+    #[inline]
+    fn ticket_word(&self, partition: u8) -> Word<'m> {
+        self.control
+            .word(entry(partition) + offset_of!(BakeryEntry, ticket))
+    }
+
+    #[inline]
+    fn life_word(&self, partition: u8) -> Word<'m> {
+        self.control
+            .word(entry(partition) + offset_of!(BakeryEntry, life))
+    }
+}
+
+/// Offset of the entry of `partition`.
+fn entry(partition: u8) -> usize {
+    let index = usize::from(partition) - 1;
+    offset_of!(BakeryControl, entries) + index * core::mem::size_of::<BakeryEntry>()
+}

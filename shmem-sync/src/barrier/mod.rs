@@ -1,0 +1,364 @@
+//! Barrier: partitions that go on when all of them have arrived.
+//!
+//! Each partition has an entry, in which it says at which phase it has arrived;
+//! everybody counts the entries. Loads, stores and fences only.
+//!
+//! - **B1** Only a partition's own life stores its entry: first `life`, then `arrived`.
+//! - **B2** A partition arrives at the phase after the one it has passed. One that
+//!   has just come, perhaps after a restart, arrives at the newest phase that
+//!   anybody has arrived at, or at the one after it if that one is complete.
+//! - **B3** A phase is complete when as many entries as there are parties have arrived at
+//!   it or at the next one, where nobody is who has not passed it.
+//! - **B4** Phases count from 1, and from 2^32 - 1 on to 1 again; 0 is before the first.
+//! - **B5** Who sees on arrival that the phase is complete looks for flags in `life`, and
+//!   if there are any stores in `rings` what nobody has stored there before, and rings.
+//!   Who sleeps has set its flag before it counted for the last time.
+//! - **B6** `phase` is for inspection alone.
+//!
+//! ```text
+//!   sleeper                       last to arrive
+//!   seen = rings                  arrived = p
+//!   life = l + flag               fence(SeqCst)
+//!   fence(SeqCst)                 all arrived? a flag?
+//!   all arrived? -> go on         -> rings = its number and p
+//!   rings == seen? -> sleep          ring
+//! ```
+//!
+//! The fences of all arrivals and of the sleepers have one order. Whoever's arrival
+//! comes last in it counts them all. A sleeper's fence comes before that one, and
+//! its flag is seen; or behind it, and the sleeper counts them all.
+//!
+//! | store                 | paired load            | hands over              |
+//! |-----------------------|------------------------|-------------------------|
+//! | `arrived` in `arrive` | `arrived` in `arrived` | what a party did before |
+//!
+//! One that dies between arriving and ringing costs those that sleep at most one
+//! [`RECHECK`](shmem_core::wait::RECHECK). B1 binds honest partitions: a hostile one
+//! that may write the segment can let others pass early, or hold them until their
+//! deadline. `tests/loom_barrier.rs` has the models.
+
+mod error;
+
+pub use error::{BarrierAttachError, BarrierError};
+
+use core::mem::size_of;
+
+use memoffset::offset_of;
+use shmem_core::doorbell::Doorbell;
+use shmem_core::mem::Word;
+use shmem_core::primitive::{
+    fence,
+    Ordering::{Acquire, Relaxed, Release, SeqCst},
+};
+use shmem_core::wait::{Pause, Wait};
+use shmem_core::{Corrupt, Life, Window};
+
+use crate::layout::{BarrierControl, BarrierEntry};
+use crate::Liveness;
+
+const CONTROL: usize = size_of::<BarrierControl>();
+const ENTRY: usize = size_of::<BarrierEntry>();
+
+/// A barrier, as one life of a partition meets the others at it.
+///
+/// It is for a fixed set of partitions, as many as `parties`, one handle each. One
+/// that dies is missed until its next life arrives in its stead; see
+/// [`Barrier::wait`]. It needs no read-modify-write.
+///
+/// # Examples
+///
+/// ```
+/// use shmem_core::doorbell::Silent;
+/// use shmem_core::{mem::Heap, wait::Spin, Life};
+/// use shmem_sync::{Barrier, Immortal};
+///
+/// let heap = Heap::new(Barrier::<Silent>::segment_len(2));
+/// let party = |partition| {
+///     let mut barrier = Barrier::attach(heap.window(), Life::first(partition), 2, Silent)?;
+///     barrier.wait(&mut Spin::forever(), &mut Immortal).map_err(Box::<dyn std::error::Error>::from)
+/// };
+/// std::thread::scope(|scope| {
+///     let other = scope.spawn(move || party(2).unwrap());
+///     assert!(party(1).unwrap().leader != other.join().unwrap().leader);
+/// });
+/// ```
+pub struct Barrier<'m, D> {
+    segment: Window<'m>,
+    entries: usize,
+    parties: usize,
+    life: Life,
+    bell: D,
+    /// The phase we arrived at last: our own entry is never read back.
+    phase: u32,
+    /// Whether we have yet to pass it.
+    pending: bool,
+}
+
+/// That a phase is complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// The phase.
+    pub phase: u32,
+    /// Whether our partition has the lowest number of all that arrived: so for one of them.
+    pub leader: bool,
+}
+
+impl<'m, D: Doorbell> Barrier<'m, D> {
+    /// Bytes of a segment whose barrier has room for partitions with numbers up to
+    /// `partitions`.
+    pub const fn segment_len(partitions: u8) -> usize {
+        CONTROL + partitions as usize * ENTRY
+    }
+
+    /// The barrier of `parties` partitions in `segment`, used by `life`, which rings
+    /// `bell` for those that wait. A zeroed segment is a barrier that nobody has
+    /// passed.
+    ///
+    /// # Errors
+    ///
+    /// [`BarrierAttachError`] if the segment has no entry for the partition, or not so
+    /// many entries, or there are no parties.
+    pub fn attach(
+        segment: Window<'m>,
+        life: Life,
+        parties: usize,
+        bell: D,
+    ) -> Result<Self, BarrierAttachError> {
+        let entries = segment.len().saturating_sub(CONTROL) / ENTRY;
+        let entries = entries.min(u8::MAX.into());
+        let partition = life.partition();
+        if usize::from(partition) > entries {
+            return Err(BarrierAttachError::NoEntry { partition, entries });
+        }
+        if parties == 0 || parties > entries {
+            return Err(BarrierAttachError::Parties { parties, entries });
+        }
+        Ok(Self {
+            segment,
+            entries,
+            parties,
+            life,
+            bell,
+            phase: 0,
+            pending: false,
+        })
+    }
+
+    /// Arrives, and waits for the others until the deadline of `wait`; one that has
+    /// passed leaves time for one look.
+    ///
+    /// After an error we have arrived nevertheless: the next call waits on, and says
+    /// so if the phase has become complete meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`BarrierError::PartyDied`] if a party that was at the phase before is over and has not
+    /// arrived at this one: wait again if it restarts, with [`crate::Immortal`] so
+    /// as not to be told again. Nobody knows of a party that never
+    /// arrived anywhere: for that there is the deadline.
+    /// [`BarrierError::TimedOut`] at the deadline; [`BarrierError::Corrupt`] if a
+    /// partition broke the protocol.
+    pub fn wait<W: Wait, L: Liveness>(
+        &mut self,
+        wait: &mut W,
+        liveness: &mut L,
+    ) -> Result<Arrival, BarrierError> {
+        let mut late = false;
+        loop {
+            match self.try_wait(liveness)? {
+                Some(arrival) => return Ok(arrival),
+                None if late => return Err(BarrierError::TimedOut),
+                None => {}
+            }
+            match wait.pause() {
+                Pause::Again => {}
+                Pause::TimedOut => late = true,
+                Pause::Sleep => {
+                    let seen = self.arm();
+                    if self.look()?.is_none() {
+                        wait.sleep(self.rings().as_atomic(), seen.to_le());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Arrives if that is still to be done, and says whether all others have; `None`
+    /// if not. Call it again, or [`Barrier::wait`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Barrier::wait`], but for the deadline.
+    pub fn try_wait<L: Liveness>(
+        &mut self,
+        liveness: &mut L,
+    ) -> Result<Option<Arrival>, BarrierError> {
+        let arriving = !self.pending;
+        if arriving {
+            self.arrive();
+        }
+        if let Some(leader) = self.look()? {
+            if arriving {
+                self.wake();
+            }
+            self.pending = false;
+            return Ok(Some(Arrival {
+                phase: self.phase,
+                leader,
+            }));
+        }
+        match self.dead(liveness)? {
+            Some(life) => Err(BarrierError::PartyDied(life)),
+            None => Ok(None),
+        }
+    }
+
+    fn arrive(&mut self) {
+        self.phase = match self.phase {
+            0 => self.join(),
+            passed => after(passed),
+        };
+        self.pending = true;
+        // Without the flag: awake.
+        self.life_of(self.own()).store(self.life.word(), Relaxed);
+        // Release: pairs with the load in `arrived`; hands over what we did, and `life`.
+        // loom: loom_barrier::what_was_done_before_a_phase_is_seen_after_it_and_not_touched_before
+        self.arrival_of(self.own()).store(self.phase, Release);
+        // Pairs with itself in the others, and with the fence in `arm`: `arrived`
+        // stored before it and the count behind it must not pass each other.
+        // loom: loom_barrier::a_sleeper_is_woken_by_the_arrival_it_missed
+        fence(SeqCst);
+    }
+
+    /// The phase to arrive at without having passed one (B2). All relaxed: an old
+    /// value is as good as having come a little earlier.
+    fn join(&self) -> u32 {
+        let (mut newest, mut count) = (0, 0);
+        for at in 0..self.entries {
+            let found = self.arrival_of(at).load(Relaxed);
+            if found != 0 && (newest == 0 || is_behind(newest, found)) {
+                (newest, count) = (found, 0);
+            }
+            count += usize::from(found == newest);
+        }
+        match newest != 0 && count < self.parties {
+            true => newest,
+            false => after(newest),
+        }
+    }
+
+    /// Whether the phase is complete (B3): then, whether we lead.
+    fn look(&self) -> Result<Option<bool>, Corrupt> {
+        let (mut count, mut leader) = (0, None);
+        for at in 0..self.entries {
+            if self.has_arrived(at)? {
+                leader = leader.or(Some(at));
+                count += 1;
+                if count == self.parties {
+                    return Ok(Some(leader == Some(self.own())));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn has_arrived(&self, at: usize) -> Result<bool, Corrupt> {
+        let value = self.arrived(at);
+        if value == self.phase || value == after(self.phase) {
+            return Ok(true);
+        }
+        if value != 0 && is_behind(self.phase, value) {
+            let word = "barrier arrived";
+            return Err(Corrupt { word, value });
+        }
+        Ok(false)
+    }
+
+    fn arrived(&self, at: usize) -> u32 {
+        if at == self.own() {
+            return self.phase;
+        }
+        // Acquire: pairs with the store in `arrive`; what that party did is seen.
+        // loom: loom_barrier::what_was_done_before_a_phase_is_seen_after_it_and_not_touched_before
+        self.arrival_of(at).load(Acquire)
+    }
+
+    /// A party that we wait for in vain.
+    fn dead<L: Liveness>(&self, liveness: &mut L) -> Result<Option<Life>, Corrupt> {
+        let missing = |at| {
+            let last = self.arrived(at);
+            last != 0 && after(last) == self.phase
+        };
+        for at in (0..self.entries).filter(|&at| at != self.own()) {
+            if !missing(at) {
+                continue;
+            }
+            let value = self.life_of(at).load(Relaxed);
+            let life =
+                Life::from_word(value).filter(|life| usize::from(life.partition()) == at + 1);
+            let life = life.ok_or(Corrupt {
+                word: "barrier life",
+                value,
+            })?;
+            // It may have arrived before it died.
+            if liveness.is_over(life) && missing(at) {
+                return Ok(Some(life));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Asks to be rung when the phase is complete. What to sleep on.
+    fn arm(&self) -> u32 {
+        // Relaxed: who answers the flag stores what was not there before.
+        let seen = self.rings().load(Relaxed);
+        let sleepy = self.life.word() | Life::FLAG;
+        self.life_of(self.own()).store(sleepy, Relaxed);
+        // Pairs with the fence in `arrive`: the flag stored before it and the count
+        // behind it must not pass each other.
+        // loom: loom_barrier::a_sleeper_is_woken_by_the_arrival_it_missed
+        fence(SeqCst);
+        seen
+    }
+
+    /// Wakes who sleeps for the phase, which was complete when we had arrived (B5).
+    fn wake(&self) {
+        let phase = self.segment.word(offset_of!(BarrierControl, phase));
+        phase.store(self.phase, Relaxed);
+        let sleepy = |at| self.life_of(at).load(Relaxed) & Life::FLAG != 0;
+        if (0..self.entries).any(sleepy) {
+            let rings = u32::from(self.life.partition()) << 24 | self.phase & 0xff_ffff;
+            self.rings().store(rings, Relaxed);
+            self.bell.ring_all(self.rings().as_atomic());
+        }
+    }
+
+    /// The place of our entry.
+    fn own(&self) -> usize {
+        usize::from(self.life.partition()) - 1
+    }
+
+    fn life_of(&self, at: usize) -> Word<'m> {
+        let field = offset_of!(BarrierEntry, life);
+        self.segment.word(CONTROL + at * ENTRY + field)
+    }
+
+    fn arrival_of(&self, at: usize) -> Word<'m> {
+        let field = offset_of!(BarrierEntry, arrived);
+        self.segment.word(CONTROL + at * ENTRY + field)
+    }
+
+    fn rings(&self) -> Word<'m> {
+        self.segment.word(offset_of!(BarrierControl, rings))
+    }
+}
+
+/// The phase after `phase` (B4).
+fn after(phase: u32) -> u32 {
+    phase.checked_add(1).unwrap_or(1)
+}
+
+/// Whether `phase` lies before `other`, by the shorter way round.
+fn is_behind(phase: u32, other: u32) -> bool {
+    other.wrapping_sub(phase) as i32 > 0
+}

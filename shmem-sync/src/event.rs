@@ -1,0 +1,134 @@
+//! Sleeping and waking by an eventfd: what a program sees of an interrupt.
+//!
+//! The `ring` of a peer on the same kernel is a write to it; that of another guest
+//! comes through it as an interrupt of ivshmem (vfio) or an ioeventfd of KVM.
+
+use core::time::Duration;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
+
+use rustix::event::{eventfd, poll, EventfdFlags, PollFd, PollFlags, Timespec};
+use rustix::io::{ioctl_fionbio, read, write};
+use shmem_core::doorbell::Doorbell;
+use shmem_core::primitive::{AtomicU32, Ordering::Relaxed};
+use shmem_core::wait::{Pause, Wait, RECHECK};
+
+/// An eventfd that is written by who rings and read by who sleeps.
+///
+/// It is one sleeper's: of several, one would find the event and the others sleep
+/// on until their re-check.
+#[derive(Debug)]
+pub struct EventBell(OwnedFd);
+
+impl EventBell {
+    /// A new one; peers get it by its descriptor.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's reason.
+    pub fn new() -> io::Result<Self> {
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        Ok(Self(eventfd(0, flags)?))
+    }
+
+    /// The eventfd behind a descriptor that a peer, or the device, gave; from now on it
+    /// does not block, for none of those that share it.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's reason.
+    pub fn from_fd(fd: OwnedFd) -> io::Result<Self> {
+        ioctl_fionbio(&fd, true)?;
+        Ok(Self(fd))
+    }
+}
+
+impl AsFd for EventBell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Doorbell for EventBell {
+    fn ring(&self, _: &AtomicU32) {
+        // It fails only where nobody has read 2^64 - 2 rings: it is readable.
+        let _ = write(&self.0, &1_u64.to_ne_bytes());
+    }
+}
+
+/// Sleeps in the kernel until an [`EventBell`] rings, after a short spin.
+#[derive(Debug)]
+pub struct EventWait<'e> {
+    bell: &'e EventBell,
+    deadline: Option<Instant>,
+    spins: u32,
+}
+
+impl<'e> EventWait<'e> {
+    /// Waits for ever.
+    pub fn forever(bell: &'e EventBell) -> Self {
+        Self {
+            bell,
+            deadline: None,
+            spins: 0,
+        }
+    }
+
+    /// Gives up after `timeout`.
+    pub fn timeout(bell: &'e EventBell, timeout: Duration) -> Self {
+        Self {
+            deadline: Instant::now().checked_add(timeout),
+            ..Self::forever(bell)
+        }
+    }
+
+    /// Gives up at `deadline`; one that has passed leaves time for one look.
+    pub fn until(bell: &'e EventBell, deadline: Instant) -> Self {
+        Self {
+            deadline: Some(deadline),
+            ..Self::forever(bell)
+        }
+    }
+
+    /// Looks `spins` times before each sleep, for peers that answer at once.
+    #[must_use]
+    pub fn spin_first(self, spins: u32) -> Self {
+        Self { spins, ..self }
+    }
+}
+
+impl Wait for EventWait<'_> {
+    fn pause(&mut self) -> Pause {
+        if self.spins != 0 {
+            self.spins -= 1;
+            core::hint::spin_loop();
+            return Pause::Again;
+        }
+        match self.deadline {
+            Some(deadline) if Instant::now() >= deadline => Pause::TimedOut,
+            _ => Pause::Sleep,
+        }
+    }
+
+    fn sleep(&mut self, rings: &AtomicU32, seen: u32) {
+        // Relaxed: a ring that is not seen here has left its event.
+        if rings.load(Relaxed) != seen {
+            return;
+        }
+        let left = self
+            .deadline
+            .map_or(RECHECK, |at| at.saturating_duration_since(Instant::now()))
+            .min(RECHECK);
+        let timeout = Timespec {
+            tv_sec: 0,
+            tv_nsec: left.subsec_nanos().into(),
+        };
+        let mut event = [PollFd::new(self.bell, PollFlags::IN)];
+        // Every outcome is a reason to look again: rung, already rung, time, a signal.
+        if poll(&mut event, Some(&timeout)) == Ok(1) {
+            // So that the next sleep is one.
+            let _ = read(self.bell, &mut [0; 8]);
+        }
+    }
+}

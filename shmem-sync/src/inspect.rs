@@ -1,0 +1,347 @@
+//! Locks as a third party sees them: by loads alone, whatever is in them.
+//!
+//! Nothing here takes part, so no life is needed and the memory may be mapped
+//! read-only. Each call loads its words once, one after another while others
+//! change them: they need not be of one moment.
+
+use memoffset::offset_of;
+
+use shmem_core::mem::{OutOfWindow, Word};
+use shmem_core::primitive::Ordering::Relaxed;
+use shmem_core::{Life, Window};
+
+use crate::health::{POISONED, SUSPECT, WHOLE};
+use crate::layout::{
+    BakeryControl, BakeryEntry, BarrierControl, BarrierEntry, MutexControl, RwLockControl,
+    SemaphoreControl, BAKERY_PARTITIONS, PERMITS, PERMIT_FREE, READERS,
+};
+
+/// Whose something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// Nobody's.
+    Nobody,
+    /// This life's.
+    Life(Life),
+    /// No honest partition leaves this word.
+    Corrupt(u32),
+}
+
+impl Holder {
+    /// Of a word that has no flag.
+    fn plain(word: u32) -> Self {
+        match Life::from_word(word) {
+            Some(life) if life.word() == word => Self::Life(life),
+            None if word == 0 => Self::Nobody,
+            _ => Self::Corrupt(word),
+        }
+    }
+
+    /// The same of an entry that only lives of `partition` use.
+    fn among(self, partition: u8) -> Self {
+        match self {
+            Self::Life(life) if life.partition() != partition => Self::Corrupt(life.word()),
+            holder => holder,
+        }
+    }
+}
+
+/// A word that says whose a lock is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Whose.
+    pub holder: Holder,
+    /// Whether somebody may sleep for it.
+    pub contended: bool,
+}
+
+impl Owner {
+    fn of(word: u32) -> Self {
+        let holder = match word {
+            Life::FLAG => Holder::Corrupt(word), // Nobody's needs no flag.
+            _ => match Holder::plain(word & !Life::FLAG) {
+                Holder::Corrupt(_) => Holder::Corrupt(word),
+                holder => holder,
+            },
+        };
+        Self {
+            holder,
+            contended: word & Life::FLAG != 0,
+        }
+    }
+
+    /// The same of an entry that only lives of `partition` use.
+    fn among(self, partition: u8) -> Self {
+        Self {
+            holder: self.holder.among(partition),
+            ..self
+        }
+    }
+}
+
+/// State of the bytes that a lock protects; see [`crate::health`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// No owner died inside, or what it left was repaired.
+    Whole,
+    /// An owner died inside.
+    Suspect,
+    /// Nobody repaired what a dead owner left; for good.
+    Poisoned,
+    /// No honest partition leaves this word.
+    Corrupt(u32),
+}
+
+impl Health {
+    fn of(word: u32) -> Self {
+        match word {
+            WHOLE => Self::Whole,
+            SUSPECT => Self::Suspect,
+            POISONED => Self::Poisoned,
+            _ => Self::Corrupt(word),
+        }
+    }
+}
+
+/// The words of a [`crate::Mutex`].
+#[derive(Clone, Copy)]
+pub struct MutexWords<'m>(Window<'m>);
+
+impl<'m> MutexWords<'m> {
+    /// Of the mutex in `segment`.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfWindow`] if the segment is shorter than a control line.
+    pub fn attach(segment: Window<'m>) -> Result<Self, OutOfWindow> {
+        control::<MutexControl>(segment).map(Self)
+    }
+
+    /// Whose it is.
+    pub fn owner(&self) -> Owner {
+        Owner::of(load(self.0.word(offset_of!(MutexControl, owner))))
+    }
+
+    /// State of the bytes.
+    pub fn health(&self) -> Health {
+        Health::of(load(self.0.word(offset_of!(MutexControl, health))))
+    }
+}
+
+/// The words of a [`crate::BakeryMutex`].
+#[derive(Clone, Copy)]
+pub struct BakeryWords<'m>(Window<'m>);
+
+/// A partition's place in a bakery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BakeryPlace {
+    /// Whose place it is.
+    pub partition: u8,
+    /// Its life that attached last.
+    pub life: Holder,
+    /// What it has drawn; `None` if it waits for nothing.
+    pub ticket: Option<Ticket>,
+}
+
+/// A ticket of a bakery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    /// Whether it is being drawn; then it has no number yet.
+    pub is_being_drawn: bool,
+    /// Its colour, 0 or 1.
+    pub colour: u32,
+    /// Its number.
+    pub number: u32,
+}
+
+impl<'m> BakeryWords<'m> {
+    /// Of the bakery mutex in `segment`.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfWindow`] if the segment is shorter than the control block.
+    pub fn attach(segment: Window<'m>) -> Result<Self, OutOfWindow> {
+        control::<BakeryControl>(segment).map(Self)
+    }
+
+    /// Who is inside, or died there.
+    pub fn holder(&self) -> Holder {
+        Holder::plain(load(self.0.word(offset_of!(BakeryControl, holder))))
+    }
+
+    /// State of the bytes.
+    pub fn health(&self) -> Health {
+        Health::of(load(self.0.word(offset_of!(BakeryControl, health))))
+    }
+
+    /// Colour of the tickets that are drawn now; more than 0 and 1 is not honest.
+    pub fn colour(&self) -> u32 {
+        load(self.0.word(offset_of!(BakeryControl, colour)))
+    }
+
+    /// Every partition's place.
+    pub fn places(&self) -> impl Iterator<Item = BakeryPlace> + 'm {
+        let control = self.0;
+        (0..BAKERY_PARTITIONS).map(move |index| {
+            let at =
+                offset_of!(BakeryControl, entries) + index * core::mem::size_of::<BakeryEntry>();
+            let partition = index as u8 + 1;
+            let ticket = load(control.word(at + offset_of!(BakeryEntry, ticket)));
+            let life = load(control.word(at + offset_of!(BakeryEntry, life)));
+            BakeryPlace {
+                partition,
+                life: Holder::plain(life).among(partition),
+                ticket: (ticket != 0).then_some(Ticket {
+                    is_being_drawn: ticket & 1 != 0,
+                    colour: ticket >> 1 & 1,
+                    number: ticket >> 2,
+                }),
+            }
+        })
+    }
+}
+
+/// The words of a [`crate::Semaphore`].
+#[derive(Clone, Copy)]
+pub struct SemaphoreWords<'m>(Window<'m>);
+
+/// What a semaphore's word says of one permit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Permit {
+    /// There is none in this place.
+    None,
+    /// Nobody holds it.
+    Free,
+    /// This life holds it, or is adding it.
+    Held(Life),
+    /// No honest partition leaves this word.
+    Corrupt(u32),
+}
+
+impl<'m> SemaphoreWords<'m> {
+    /// Of the semaphore in `segment`.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfWindow`] if the segment has no room for a permit.
+    pub fn attach(segment: Window<'m>) -> Result<Self, OutOfWindow> {
+        segment.sub(0, core::mem::size_of::<SemaphoreControl>() + 8)?;
+        Ok(Self(segment))
+    }
+
+    /// Every place for a permit, and whether somebody may sleep for that permit.
+    pub fn permits(&self) -> impl Iterator<Item = (Permit, bool)> + 'm {
+        let (segment, start) = (self.0, core::mem::size_of::<SemaphoreControl>());
+        let capacity = ((segment.len() - start) / 4).min(PERMITS);
+        (0..capacity).map(move |at| {
+            let word = load(segment.word(start + at * 4));
+            let permit = match (word, Owner::of(word).holder) {
+                (0 | Life::FLAG, _) => Permit::None,
+                (PERMIT_FREE, _) => Permit::Free,
+                (_, Holder::Life(life)) => Permit::Held(life),
+                _ => Permit::Corrupt(word),
+            };
+            (permit, word & Life::FLAG != 0)
+        })
+    }
+}
+
+/// The words of a [`crate::RwLock`].
+#[derive(Clone, Copy)]
+pub struct RwLockWords<'m>(Window<'m>);
+
+impl<'m> RwLockWords<'m> {
+    /// Of the reader-writer lock in `segment`.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfWindow`] if the segment is shorter than the control block.
+    pub fn attach(segment: Window<'m>) -> Result<Self, OutOfWindow> {
+        control::<RwLockControl>(segment).map(Self)
+    }
+
+    /// Who writes, or waits for the readers to leave.
+    pub fn writer(&self) -> Owner {
+        Owner::of(load(self.0.word(offset_of!(RwLockControl, writer))))
+    }
+
+    /// Whether the writer is inside.
+    pub fn is_writing(&self) -> bool {
+        load(self.0.word(offset_of!(RwLockControl, writing))) != 0
+    }
+
+    /// State of the bytes.
+    pub fn health(&self) -> Health {
+        Health::of(load(self.0.word(offset_of!(RwLockControl, health))))
+    }
+
+    /// Who reads; a place that nobody has is left out.
+    pub fn readers(&self) -> impl Iterator<Item = Holder> + 'm {
+        let control = self.0;
+        let word = move |place| load(control.word(offset_of!(RwLockControl, readers) + place * 4));
+        let holder = move |place| Holder::plain(word(place));
+        (0..READERS)
+            .map(holder)
+            .filter(|holder| *holder != Holder::Nobody)
+    }
+}
+
+/// The words of a [`crate::Barrier`].
+#[derive(Clone, Copy)]
+pub struct BarrierWords<'m>(Window<'m>);
+
+/// A partition at a barrier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Party {
+    /// Whose entry it is.
+    pub partition: u8,
+    /// Its life that arrived last, and whether it may sleep.
+    pub life: Owner,
+    /// The last phase it arrived at.
+    pub arrived: u32,
+}
+
+impl<'m> BarrierWords<'m> {
+    /// Of the barrier in `segment`.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfWindow`] if the segment has no room for an entry.
+    pub fn attach(segment: Window<'m>) -> Result<Self, OutOfWindow> {
+        let least = core::mem::size_of::<BarrierControl>() + core::mem::size_of::<BarrierEntry>();
+        segment.sub(0, least)?;
+        Ok(Self(segment))
+    }
+
+    /// The last phase that was complete, as far as somebody stored it.
+    pub fn phase(&self) -> u32 {
+        load(self.0.word(offset_of!(BarrierControl, phase)))
+    }
+
+    /// Every partition that has ever arrived.
+    pub fn parties(&self) -> impl Iterator<Item = Party> + 'm {
+        let (segment, start) = (self.0, core::mem::size_of::<BarrierControl>());
+        let size = core::mem::size_of::<BarrierEntry>();
+        let entries = ((segment.len() - start) / size).min(u8::MAX.into());
+        let party = move |index: usize| {
+            let field = |field| load(segment.word(start + index * size + field));
+            let partition = index as u8 + 1;
+            let word = field(offset_of!(BarrierEntry, life));
+            Party {
+                partition,
+                life: Owner::of(word).among(partition),
+                arrived: field(offset_of!(BarrierEntry, arrived)),
+            }
+        };
+        let has_come = |party: &Party| party.arrived != 0 || party.life.holder != Holder::Nobody;
+        (0..entries).map(party).filter(has_come)
+    }
+}
+
+fn control<T>(segment: Window<'_>) -> Result<Window<'_>, OutOfWindow> {
+    segment.sub(0, core::mem::size_of::<T>())
+}
+
+fn load(word: Word<'_>) -> u32 {
+    word.load(Relaxed)
+}

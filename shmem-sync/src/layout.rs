@@ -1,0 +1,112 @@
+//! Offsets of the locks in their segments; `docs/layout.md` is the specification.
+//!
+//! Zeroed memory is an unlocked lock, a semaphore of no permits, and a barrier
+//! that nobody has passed.
+
+use shmem_core::layout::LINE;
+
+/// What stands in front of the bytes that a mutex protects.
+#[repr(C)]
+pub struct MutexControl {
+    /// 0, or the life that holds the mutex; bit 31 if somebody may sleep for it.
+    pub owner: u32,
+    /// State of the bytes: see [`crate::health`].
+    pub health: u32,
+    /// Zero.
+    pub reserved: [u32; 30],
+}
+
+/// Partitions that can share a bakery mutex: numbers 1 to this.
+pub const BAKERY_PARTITIONS: usize = 64;
+
+/// What stands in front of the bytes that a bakery mutex protects.
+#[repr(C)]
+pub struct BakeryControl {
+    /// 0, or the life that is inside; only who is inside writes it.
+    pub holder: u32,
+    /// State of the bytes: see [`crate::health`].
+    pub health: u32,
+    /// Colour of the tickets that are drawn now, 0 or 1; only who is inside writes it.
+    pub colour: u32,
+    /// Zero.
+    pub reserved: [u32; 29],
+    /// One for each partition; entry *n* - 1 is partition *n*'s, and only it writes it.
+    pub entries: [BakeryEntry; BAKERY_PARTITIONS],
+}
+
+/// A partition's place in a bakery.
+#[repr(C)]
+pub struct BakeryEntry {
+    /// The life that drew the ticket.
+    pub life: u32,
+    /// 0 none; bit 0 it is being drawn; bit 1 its colour; bits 2 to 31 its number.
+    pub ticket: u32,
+}
+
+/// Permits of a semaphore, at most.
+pub const PERMITS: usize = 1024;
+
+/// The word of a permit that nobody holds: no life is 1.
+pub const PERMIT_FREE: u32 = 1;
+
+/// The control line in front of a semaphore's permits, one word each: 0 is no
+/// permit, or [`PERMIT_FREE`], or the life that holds it; bit 31 of the first and
+/// last if somebody may sleep for it.
+#[repr(C)]
+pub struct SemaphoreControl {
+    /// Changed by who gives a permit back while somebody may sleep.
+    pub rings: u32,
+    /// Zero.
+    pub reserved: [u32; 31],
+}
+
+/// Partitions that can read under one lock at a time.
+pub const READERS: usize = 128;
+
+/// What stands in front of the bytes that a reader-writer lock protects.
+#[repr(C)]
+pub struct RwLockControl {
+    /// 0, or the life that writes or waits for the readers to leave; bit 31 if
+    /// somebody may sleep for it.
+    pub writer: u32,
+    /// State of the bytes: see [`crate::health`].
+    pub health: u32,
+    /// Not 0 while the writer is inside; only the writer writes it.
+    pub writing: u32,
+    /// Zero.
+    pub reserved: [u32; 29],
+    /// 0, or a life that reads.
+    pub readers: [u32; READERS],
+}
+
+/// The control line in front of a barrier's entries; entry *n* - 1 is partition
+/// *n*'s, and only it writes it.
+#[repr(C)]
+pub struct BarrierControl {
+    /// The last phase that was complete; who sees that on arrival stores it.
+    pub phase: u32,
+    /// Changed by who sees a phase complete while somebody may sleep: the low 24 bits
+    /// of the phase, and above them the number of the partition.
+    pub rings: u32,
+    /// Zero.
+    pub reserved: [u32; 30],
+}
+
+/// A partition's arrival at a barrier.
+#[repr(C)]
+pub struct BarrierEntry {
+    /// The life that arrived; bit 31 if it may sleep.
+    pub life: u32,
+    /// The last phase it arrived at, from 1; 0 is none yet.
+    pub arrived: u32,
+}
+
+const _: () = {
+    use core::mem::size_of;
+    assert!(size_of::<MutexControl>() == LINE);
+    assert!(size_of::<BakeryControl>() == LINE + 512);
+    assert!(size_of::<SemaphoreControl>() == LINE);
+    assert!(size_of::<RwLockControl>() == LINE + 512);
+    assert!(size_of::<BarrierControl>() == LINE);
+    assert!(size_of::<BarrierEntry>() == 8);
+};

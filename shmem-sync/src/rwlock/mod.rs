@@ -1,0 +1,188 @@
+//! Many readers or one writer, partitions that may die inside.
+//!
+//! | `writer` | `writing` | reader words | meaning                                         |
+//! |----------|-----------|--------------|-------------------------------------------------|
+//! | 0        | 0         | any          | free, or read                                   |
+//! | *l*      | 0         | some         | *l* waits for the readers; no new one gets in   |
+//! | *l*      | 1         | none         | *l* writes                                      |
+//! | *l*, over | 0        | any          | *l* died waiting: nothing is suspect            |
+//! | *l*, over | 1        | none         | *l* died writing: whoever takes over makes `health` *suspect* |
+//!
+//! What becomes of `writer`, who sleeps on it and who is woken: `owner.rs`; here
+//! all sleepers are woken, because readers are among them. Of `health`: [`crate::health`].
+//!
+//! - **L1** Who has `writer` alone stores `health` and `writing`; a writer that waits
+//!   stores neither.
+//! - **L2** A reader is inside if it claimed a reader word and `writer` was 0 behind
+//!   that; a writer, if it took `writer` and every reader word was 0 behind that.
+//! - **L3** `writing` is not 0 while a writer touches the bytes.
+//! - **L4** A reader word goes from 0 to the life that claims it, and back by that
+//!   life, or by anybody once it is over; always by an exchange of the exact word.
+//!
+//! ```text
+//!   reader                       writer
+//!   reader word = life           writer = life
+//!   fence(SeqCst)                fence(SeqCst)
+//!   writer 0? -> inside          reader words 0? -> inside
+//!
+//!   reader that leaves           writer
+//!   reader word = 0              writer = life
+//!   fence(SeqCst)                fence(SeqCst)
+//!   writer there? -> ring        reader word not 0? -> sleep on it
+//! ```
+//!
+//! The two fences are ordered one before the other, so that at most one of the two
+//! gets in, and at least one of ring and no sleep happens.
+//!
+//! | store                       | paired load             | hands over                 |
+//! |-----------------------------|-------------------------|----------------------------|
+//! | `writer` in `Owner::free`   | `writer` in `Owner::exchange`, `look` | the bytes and `health`, to writers and readers |
+//! | reader word in `release_read` | reader word in `drain` | the bytes, to a writer; exchanges between continue it |
+//! | `writing` in `done`         | `writing` in `inherit`  | the bytes and `health`, where the writer died right behind it |
+//! | fence in `begin`            | whoever saw the bytes change | that `writing` is 1   |
+
+mod read;
+mod write;
+
+use memoffset::offset_of;
+
+use shmem_core::doorbell::Doorbell;
+use shmem_core::mem::{OutOfWindow, Word};
+use shmem_core::primitive::Ordering::{Acquire, Relaxed, Release};
+use shmem_core::{Corrupt, Life, Window};
+
+use crate::error::NotHeld;
+use crate::health;
+use crate::layout::{RwLockControl, READERS};
+use crate::owner::Owner;
+
+pub use read::ReadGuard;
+pub use write::WriteGuard;
+
+/// Bytes in front of what the lock protects.
+const CONTROL: usize = core::mem::size_of::<RwLockControl>();
+
+/// Reader words in use. A model has two, because each that a writer looks at is a
+/// place where it could be interrupted.
+const PLACES: usize = if cfg!(loom) { 2 } else { READERS };
+
+/// A robust reader-writer lock, and the bytes in shared memory that it protects.
+///
+/// Writers go first: one that waits keeps new readers out, so readers starve
+/// where writers follow one another closely. Among writers, and among readers
+/// that wait, it is not fair. A reader that reads again while it reads, or writes,
+/// waits for itself once a writer comes between.
+///
+/// At most 128 read at a time; the next one waits, and looks again every
+/// [`RECHECK`](shmem_core::wait::RECHECK).
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(feature = "linux")] {
+/// use shmem_core::{Life, Mapping};
+/// use shmem_sync::{Futex, FutexBell, Immortal, RwLock};
+///
+/// let memory = Mapping::memfd("demo", RwLock::<FutexBell>::segment_len(8))?;
+/// let lock = RwLock::attach(memory.window(), Life::first(1), FutexBell)?;
+///
+/// let guard = lock.write(&mut Futex::forever(), &mut Immortal).map_err(|e| e.to_string())?;
+/// guard.data().write(0, b"together");
+/// guard.unlock()?;
+///
+/// let guard = lock.read(&mut Futex::forever(), &mut Immortal).map_err(|e| e.to_string())?;
+/// let mut bytes = [0; 8];
+/// guard.data().read(0, &mut bytes);
+/// assert_eq!(&bytes, b"together");
+/// # drop(guard);
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct RwLock<'m, D> {
+    life: Life,
+    writer: Owner<'m>,
+    health: Word<'m>,
+    writing: Word<'m>,
+    control: Window<'m>,
+    data: Window<'m>,
+    bell: D,
+}
+
+impl<'m, D: Doorbell> RwLock<'m, D> {
+    /// Bytes of a segment whose lock protects `data` bytes.
+    pub const fn segment_len(data: usize) -> usize {
+        CONTROL + data.div_ceil(8) * 8
+    }
+
+    /// The lock in `segment`, used by `life`, which rings `bell` for those that wait.
+    /// A zeroed segment is a free lock.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfWindow`] if the segment is shorter than the control block.
+    pub fn attach(segment: Window<'m>, life: Life, bell: D) -> Result<Self, OutOfWindow> {
+        let control = segment.sub(0, CONTROL)?;
+        let writer = control.word(offset_of!(RwLockControl, writer));
+        Ok(Self {
+            life,
+            writer: Owner::new(writer, life, "rwlock writer"),
+            health: control.word(offset_of!(RwLockControl, health)),
+            writing: control.word(offset_of!(RwLockControl, writing)),
+            control,
+            data: segment.sub(CONTROL, segment.len() - CONTROL)?,
+            bell,
+        })
+    }
+
+    /// Which life writes, or waits to: for inspection, it may have changed since.
+    ///
+    /// # Errors
+    ///
+    /// [`Corrupt`] if no honest partition puts there what is there.
+    pub fn writer(&self) -> Result<Option<Life>, Corrupt> {
+        self.writer.holder()
+    }
+
+    /// Which lives read, or are about to find that they may not: for inspection. One
+    /// that reads several times is there as often.
+    pub fn readers(&self) -> impl Iterator<Item = Life> + '_ {
+        let found = |place| Life::from_word(self.reader(place).load(Relaxed));
+        (0..PLACES).filter_map(found)
+    }
+
+    fn reader(&self, place: usize) -> Word<'m> {
+        let offset = offset_of!(RwLockControl, readers) + place * 4;
+        self.control.word(offset)
+    }
+
+    /// Puts what a dead writer left in order, for one who has its word now (L1).
+    fn inherit(&self) {
+        // Acquire: pairs with the store in `done`; one that put the lock in order
+        // and died has left `health` as it is to be.
+        // loom: loom_rwlock
+        if self.writing.load(Acquire) != 0 {
+            // What it says is said again to whoever gets in.
+            let _ = health::examine(self.health, HEALTH, true);
+            self.done();
+        }
+    }
+
+    /// Says that nobody is writing any more.
+    fn done(&self) {
+        // Release: pairs with the load in `inherit`; what we wrote, and that it is
+        // suspect, is seen by one who takes over from us now.
+        // loom: loom_rwlock
+        self.writing.store(0, Release);
+    }
+
+    /// Gives the writer's word back, and wakes all who sleep on it.
+    fn give_writer(&self) -> Result<(), NotHeld> {
+        if self.writer.give()? {
+            self.bell.ring_all(self.writer.word().as_atomic());
+        }
+        Ok(())
+    }
+}
+
+/// As `docs/layout.md` names the word.
+const HEALTH: &str = "rwlock health";

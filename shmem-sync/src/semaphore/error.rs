@@ -1,0 +1,63 @@
+//! What the calls on a semaphore can say.
+
+use core::fmt;
+
+use shmem_core::Corrupt;
+
+/// Why there is no permit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AcquireError {
+    /// All are held, and this call does not wait.
+    Busy,
+    /// The deadline passed first.
+    TimedOut,
+    /// A partition broke the protocol.
+    Corrupt(Corrupt),
+}
+
+impl From<Corrupt> for AcquireError {
+    fn from(corrupt: Corrupt) -> Self {
+        Self::Corrupt(corrupt)
+    }
+}
+
+impl fmt::Display for AcquireError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Busy => f.write_str("no permit is available"),
+            Self::TimedOut => f.write_str("the deadline passed before a permit was available"),
+            Self::Corrupt(corrupt) => corrupt.fmt(f),
+        }
+    }
+}
+
+/// More permits than there is room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overflow {
+    /// Permits that were to be added.
+    pub asked: usize,
+    /// Permits that could have been.
+    pub room: usize,
+    /// Permits the segment has words for.
+    pub capacity: usize,
+}
+
+impl fmt::Display for Overflow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            asked,
+            room,
+            capacity,
+        } = self;
+        write!(
+            f,
+            "{asked} permits do not fit where {room} of {capacity} are missing"
+        )
+    }
+}
+
+#[cfg(feature = "std")]
+mod std_error {
+    impl std::error::Error for super::AcquireError {}
+    impl std::error::Error for super::Overflow {}
+}

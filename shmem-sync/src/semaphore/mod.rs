@@ -1,0 +1,363 @@
+//! Counting semaphore: the permits of a partition that died come back.
+//!
+//! Each permit has a word of its own, which says who holds it.
+//!
+//! | word        | meaning                              | becomes                              |
+//! |-------------|--------------------------------------|--------------------------------------|
+//! | 0           | no permit                            | *l*, by life *l* that adds one       |
+//! | 1           | a permit that nobody holds           | *l*, by life *l* that acquires it    |
+//! | *l*         | life *l* holds or adds the permit    | 1 when given back, 0 when consumed   |
+//! | *l*         | and *l* is over                      | *m*, by life *m* that acquires it    |
+//! | 0, *l* + flag | as without, and somebody may sleep | as without, and see P2               |
+//!
+//! - **P1** A life's word is changed by that life alone, and by another only when
+//!   the first is over. All changes are exchanges of the exact word.
+//! - **P2** The flag, once set, stays until the permit is nobody's; who makes it
+//!   nobody's changes `rings` and rings.
+//! - **P3** Who sleeps has set the flag on every word, found none that is nobody's,
+//!   and sleeps only while `rings` is what it was before.
+//! - **P4** Who has slept takes a permit of nobody's with the flag; who has slept
+//!   and goes without one of those rings: one ring wakes one sleeper, and there may be others.
+//!
+//! ```text
+//!   sleeper                       giver
+//!   seen = rings                  l + flag -> 1
+//!   every word: set the flag      rings += 1
+//!   rings == seen? -> sleep       ring
+//! ```
+//!
+//! The exchanges of one word have an order. If the giver's comes first, the
+//! sleeper finds the permit; if the sleeper's comes first, the giver sees the
+//! flag, and what it stores in `rings` is news to the sleeper. So no fence is
+//! needed, and giving back costs one exchange while nobody sleeps. The sleeper
+//! exchanges even a word that has the flag: a load could give it an old one.
+//!
+//! | store               | paired load            | hands over                      |
+//! |---------------------|------------------------|---------------------------------|
+//! | word in `vacate`    | word in `take`         | what the giver did before       |
+//! | flag in `arm`       | word in `vacate`       | that the sleeper read `rings`   |
+//!
+//! An exchange that takes over, sets the flag, or adds continues what the one
+//! before it began. What the dead did is seen as far as their death is known
+//! ([`crate::Liveness`]). Who dies between waking up and taking a permit, or between
+//! giving one back and ringing, costs the others at most one
+//! [`RECHECK`](shmem_core::wait::RECHECK). `tests/loom_semaphore.rs` has the models.
+
+mod add;
+mod error;
+mod permit;
+
+pub use error::{AcquireError, Overflow};
+pub use permit::Permit;
+
+use core::mem::size_of;
+use core::sync::atomic::AtomicUsize;
+
+use memoffset::offset_of;
+use shmem_core::doorbell::Doorbell;
+use shmem_core::mem::{OutOfWindow, Word};
+use shmem_core::primitive::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use shmem_core::wait::{Pause, Wait};
+use shmem_core::{Corrupt, Life, Window};
+
+use crate::error::NotHeld;
+use crate::layout::{SemaphoreControl, PERMITS, PERMIT_FREE as FREE};
+use crate::Liveness;
+
+const CONTROL: usize = size_of::<SemaphoreControl>();
+const WORD: usize = size_of::<u32>();
+
+/// The flag: somebody may sleep until the word's permit is nobody's.
+const SLEEPERS: u32 = Life::FLAG;
+
+/// A counting semaphore, as one life of a partition uses it.
+///
+/// All threads of the partition may use one handle. `D` wakes the partitions that
+/// sleep for a permit. It needs compare-and-swap ([`Word::compare_exchange`]).
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(feature = "linux")] {
+/// use shmem_core::{Life, Mapping};
+/// use shmem_sync::{Futex, FutexBell, Immortal, Semaphore};
+///
+/// let memory = Mapping::memfd("semaphore", Semaphore::<FutexBell>::segment_len(4))?;
+/// let semaphore = Semaphore::attach(memory.window(), Life::first(1), FutexBell)?;
+/// semaphore.add(2)?;
+///
+/// let permit = semaphore.acquire(&mut Futex::forever(), &mut Immortal)?;
+/// assert_eq!(semaphore.available(), 1);
+/// permit.release()?;
+/// assert_eq!(semaphore.available(), 2);
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Semaphore<'m, D> {
+    segment: Window<'m>,
+    capacity: usize,
+    life: Life,
+    bell: D,
+    /// Where the last permit was had: where the next search begins. A private
+    /// word of this handle's, and any value will do.
+    hint: AtomicUsize,
+}
+
+impl<'m, D: Doorbell> Semaphore<'m, D> {
+    /// Bytes of a segment with room for `capacity` permits, at most [`PERMITS`].
+    pub const fn segment_len(capacity: usize) -> usize {
+        CONTROL + (capacity * WORD).div_ceil(8) * 8
+    }
+
+    /// The semaphore in `segment`, used by `life`, which rings `bell` for those that
+    /// wait. A zeroed segment is a semaphore without permits; its length alone
+    /// gives the capacity.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfWindow`] if the segment has no room for a permit.
+    pub fn attach(segment: Window<'m>, life: Life, bell: D) -> Result<Self, OutOfWindow> {
+        segment.sub(0, Self::segment_len(1))?;
+        Ok(Self {
+            segment,
+            capacity: ((segment.len() - CONTROL) / WORD).min(PERMITS),
+            life,
+            bell,
+            hint: AtomicUsize::new(0),
+        })
+    }
+
+    /// Permits there is room for.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Permits there are, held or not: an indication, as they may change meanwhile.
+    pub fn permits(&self) -> usize {
+        self.count(|found| found & !SLEEPERS != 0)
+    }
+
+    /// Permits that nobody holds: an indication, as they may change meanwhile.
+    pub fn available(&self) -> usize {
+        self.count(|found| found == FREE)
+    }
+
+    fn count(&self, which: impl Fn(u32) -> bool) -> usize {
+        let words = (0..self.capacity).map(|at| self.word(at).load(Relaxed));
+        words.filter(|&found| which(found)).count()
+    }
+
+    /// Takes a permit that nobody holds, or that a dead life held.
+    ///
+    /// # Errors
+    ///
+    /// [`AcquireError::Busy`] if there is none; [`AcquireError::Corrupt`] if there
+    /// is none and a word is not one.
+    #[inline]
+    pub fn try_acquire<L: Liveness>(
+        &self,
+        liveness: &mut L,
+    ) -> Result<Permit<'_, 'm, D>, AcquireError> {
+        if let Some(at) = self.take_again() {
+            return Ok(Permit::new(self, at));
+        }
+        let found = match self.search(0) {
+            None => self.inherit(0, liveness)?,
+            found => found,
+        };
+        found
+            .map(|at| Permit::new(self, at))
+            .ok_or(AcquireError::Busy)
+    }
+
+    /// Takes a permit, and waits for one until the deadline of `wait`; one that has
+    /// passed leaves time for one look.
+    ///
+    /// # Errors
+    ///
+    /// [`AcquireError::TimedOut`] at the deadline;
+    /// [`AcquireError::Corrupt`] if there is none and a word is not one.
+    #[inline]
+    pub fn acquire<W: Wait, L: Liveness>(
+        &self,
+        wait: &mut W,
+        liveness: &mut L,
+    ) -> Result<Permit<'_, 'm, D>, AcquireError> {
+        let at = match self.take_again() {
+            Some(at) => at,
+            None => self.wait_for_one(wait, liveness)?,
+        };
+        Ok(Permit::new(self, at))
+    }
+
+    #[cold]
+    fn wait_for_one(
+        &self,
+        wait: &mut dyn Wait,
+        liveness: &mut dyn Liveness,
+    ) -> Result<usize, AcquireError> {
+        let (mut slept, mut late) = (0, false);
+        let outcome = loop {
+            if let Some(at) = self.search(slept) {
+                return Ok(at);
+            }
+            match self.inherit(slept, liveness) {
+                Ok(None) if late => break Err(AcquireError::TimedOut),
+                Ok(None) => {}
+                Ok(Some(at)) => break Ok(at),
+                Err(corrupt) => break Err(corrupt.into()),
+            }
+            match wait.pause() {
+                Pause::Again => {}
+                Pause::TimedOut => late = true,
+                Pause::Sleep => {
+                    slept = SLEEPERS;
+                    if let Some(seen) = self.arm() {
+                        wait.sleep(self.rings().as_atomic(), seen.to_le());
+                    }
+                }
+            }
+        };
+        if slept != 0 {
+            self.ring(D::ring); // P4
+        }
+        outcome
+    }
+
+    /// Takes the permit of the last time: the uncontended way.
+    #[inline]
+    fn take_again(&self) -> Option<usize> {
+        let at = self.hint.load(Relaxed);
+        self.take(at, FREE, 0).then_some(at)
+    }
+
+    /// Takes a permit that nobody holds.
+    fn search(&self, flag: u32) -> Option<usize> {
+        let free = |&at: &usize| self.word(at).load(Relaxed) == FREE;
+        let at = self
+            .places()
+            .filter(free)
+            .find(|&at| self.take(at, FREE, flag))?;
+        self.hint.store(at, Relaxed);
+        Some(at)
+    }
+
+    /// Takes a permit that a dead life holds.
+    fn inherit(&self, flag: u32, liveness: &mut dyn Liveness) -> Result<Option<usize>, Corrupt> {
+        for at in self.places() {
+            let found = self.word(at).load(Relaxed);
+            if found & !SLEEPERS == 0 || found == FREE {
+                continue;
+            }
+            let holder = Life::from_word(found).ok_or(Corrupt {
+                word: "permit",
+                value: found,
+            })?;
+            // We live, whatever is said of us: another thread of ours has it.
+            let over = holder != self.life && liveness.is_over(holder);
+            if over && self.take(at, found, found & SLEEPERS | flag) {
+                return Ok(Some(at));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes word `at` ours if it is `found`, which is nobody's or a dead life's.
+    #[inline]
+    fn take(&self, at: usize, found: u32, flag: u32) -> bool {
+        let ours = self.life.word() | flag;
+        // Acquire: pairs with the exchanges in `vacate`; who had the permit is done.
+        // loom: loom_semaphore::who_has_the_permit_sees_what_the_last_one_did
+        let taken = self
+            .word(at)
+            .compare_exchange(found, ours, Acquire, Relaxed);
+        taken.is_ok()
+    }
+
+    /// Gives the permit of word `at` back.
+    #[inline]
+    fn give(&self, at: usize) -> Result<(), NotHeld> {
+        if self.vacate(at)? {
+            self.ring(D::ring);
+        }
+        Ok(())
+    }
+
+    /// Makes word `at`, which is ours, nobody's. Whether somebody may sleep for it.
+    #[inline]
+    fn vacate(&self, at: usize) -> Result<bool, NotHeld> {
+        let (word, ours) = (self.word(at), self.life.word());
+        // Release: pairs with the exchange in `take`; we are done.
+        // loom: loom_semaphore::who_has_the_permit_sees_what_the_last_one_did
+        let given = word.compare_exchange(ours, FREE, Release, Relaxed);
+        match given {
+            Ok(_) => Ok(false),
+            Err(found) if found == ours | SLEEPERS => {
+                // Acquire: pairs with the exchange in `arm`; the sleeper has read `rings`,
+                // and we come after it. Release as above.
+                // loom: loom_semaphore::a_giver_changes_the_rings_that_the_sleeper_saw
+                let given = word.compare_exchange(found, FREE, AcqRel, Relaxed);
+                given.map(|_| true).map_err(not_held)
+            }
+            Err(found) => Err(not_held(found)),
+        }
+    }
+
+    /// Makes word `at`, which is ours, no permit. Relaxed: nothing is handed over.
+    fn discard(&self, at: usize) -> Result<(), NotHeld> {
+        let (word, ours) = (self.word(at), self.life.word());
+        let discard = |flag| word.compare_exchange(ours | flag, flag, Relaxed, Relaxed);
+        let done = discard(0).or_else(|_| discard(SLEEPERS)); // P2
+        done.map(drop).map_err(not_held)
+    }
+
+    /// Sets the flag on every word (P3). What `rings` was before; `None` if it is
+    /// better to look again, because a permit is nobody's or a word changed.
+    fn arm(&self) -> Option<u32> {
+        let seen = self.rings().load(Relaxed);
+        for at in self.places() {
+            let found = self.word(at).load(Relaxed);
+            if found == FREE {
+                return None;
+            }
+            // Release: pairs with the exchange in `vacate`; we have read `rings`.
+            // loom: loom_semaphore::a_giver_changes_the_rings_that_the_sleeper_saw
+            self.word(at)
+                .compare_exchange(found, found | SLEEPERS, Release, Relaxed)
+                .ok()?;
+        }
+        Some(seen)
+    }
+
+    /// Wakes who sleeps, with `ring` of our doorbell.
+    #[cold]
+    fn ring(&self, ring: impl Fn(&D, &shmem_core::primitive::AtomicU32)) {
+        let rings = self.rings();
+        // Relaxed: `vacate` comes after the sleeper's look at it.
+        let count = rings.load(Relaxed);
+        // One attempt: if it fails, another has changed the word since.
+        let _ = rings.compare_exchange(count, count.wrapping_add(1), Relaxed, Relaxed);
+        ring(&self.bell, rings.as_atomic());
+    }
+
+    /// Every word's place once, the last permit's first.
+    fn places(&self) -> impl Iterator<Item = usize> {
+        let first = self.hint.load(Relaxed);
+        (first..self.capacity).chain(0..first)
+    }
+
+    #[inline]
+    fn word(&self, at: usize) -> Word<'m> {
+        self.segment.word(CONTROL + at * WORD)
+    }
+
+    fn rings(&self) -> Word<'m> {
+        self.segment.word(offset_of!(SemaphoreControl, rings))
+    }
+}
+
+fn not_held(found: u32) -> NotHeld {
+    NotHeld {
+        holder: Life::from_word(found),
+    }
+}

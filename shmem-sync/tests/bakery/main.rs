@@ -1,0 +1,292 @@
+//! What a bakery mutex promises to owners and to those that wait.
+#![cfg(all(feature = "linux", target_os = "linux"))]
+
+use std::mem::forget;
+
+use shmem_core::mem::{Heap, OutOfWindow};
+use shmem_core::primitive::AtomicU32;
+use shmem_core::primitive::Ordering::Relaxed;
+use shmem_core::wait::{Pause, Spin, Wait};
+use shmem_core::{Corrupt, Life};
+use shmem_sync::{BakeryAttachError, BakeryMutex, Immortal, Liveness, LockError, NotHeld};
+
+mod deaths;
+mod states;
+#[path = "../support/mod.rs"]
+mod support;
+mod threads;
+
+use support::Dead;
+
+const FIRST: Life = Life::first(1);
+const SECOND: Life = Life::first(2);
+const THIRD: Life = Life::first(3);
+
+/// The control words' offsets.
+const HOLDER: usize = 0;
+const HEALTH: usize = 4;
+const COLOUR: usize = 8;
+/// The largest number of a ticket.
+const LAST: u32 = (1 << 30) - 1;
+const DRAWING: u32 = 1;
+
+fn heap() -> Heap {
+    Heap::new(BakeryMutex::segment_len(8))
+}
+
+fn mutex(heap: &Heap, life: Life) -> BakeryMutex<'_> {
+    BakeryMutex::attach_among(heap.window(), life, 4).unwrap()
+}
+
+fn word(heap: &Heap, offset: usize) -> u32 {
+    heap.window().word(offset).load(Relaxed)
+}
+
+fn put(heap: &Heap, offset: usize, value: u32) {
+    heap.window().word(offset).store(value, Relaxed);
+}
+
+/// Offset of a partition's ticket; its life is in front of it.
+fn ticket_at(partition: u8) -> usize {
+    128 + 8 * (usize::from(partition) - 1) + 4
+}
+
+/// A white ticket, or a black one.
+fn ticket(number: u32, colour: u32) -> u32 {
+    number << 2 | colour << 1
+}
+
+/// `life` draws `ticket` and does nothing more.
+fn die_with(heap: &Heap, life: Life, ticket: u32) {
+    put(heap, ticket_at(life.partition()) - 4, life.word());
+    put(heap, ticket_at(life.partition()), ticket);
+}
+
+/// Does something on each turn, and gives up when that has no more to do.
+struct Meanwhile<F>(F);
+
+impl<F: FnMut() -> bool> Wait for Meanwhile<F> {
+    fn pause(&mut self) -> Pause {
+        match (self.0)() {
+            true => Pause::Again,
+            false => Pause::TimedOut,
+        }
+    }
+
+    fn sleep(&mut self, _: &AtomicU32, _: u32) {}
+}
+
+fn is_busy(mutex: &mut BakeryMutex<'_>, liveness: &mut impl Liveness) -> bool {
+    matches!(mutex.try_lock(liveness), Err(LockError::Busy))
+}
+
+fn times_out(mutex: &mut BakeryMutex<'_>, wait: &mut impl Wait) -> bool {
+    matches!(mutex.lock(wait, &mut Immortal), Err(LockError::TimedOut))
+}
+
+#[test]
+fn a_zeroed_segment_is_a_free_mutex() {
+    let heap = heap();
+    let mut mutex = BakeryMutex::attach(heap.window(), FIRST).unwrap();
+    assert_eq!(mutex.owner(), Ok(None));
+    let guard = mutex.try_lock(&mut Immortal).unwrap();
+    assert_eq!(word(&heap, HOLDER), FIRST.word());
+    assert_eq!(guard.data().len(), 8);
+    guard.data().write(0, &[7; 8]);
+    guard.unlock().unwrap();
+    assert_eq!(mutex.owner(), Ok(None));
+}
+
+#[test]
+fn a_partition_that_there_is_no_room_for_cannot_attach() {
+    let heap = heap();
+    let attach = |partition, partitions| {
+        let life = Life::first(partition);
+        BakeryMutex::attach_among(heap.window(), life, partitions).map(|_| ())
+    };
+    let no_room = |partition, limit| Err(BakeryAttachError::Partition { partition, limit });
+    assert_eq!(attach(64, 64), Ok(()));
+    assert_eq!(attach(65, 64), no_room(65, 64));
+    assert_eq!(attach(65, 255), no_room(65, 64));
+    assert_eq!(attach(3, 2), no_room(3, 2));
+    assert!(BakeryMutex::attach(heap.window(), Life::first(64)).is_ok());
+
+    let short = heap.window().sub(0, 632).unwrap();
+    let error = OutOfWindow {
+        offset: 0,
+        len: 640,
+        window: 632,
+    };
+    let refused = BakeryMutex::attach(short, FIRST).map(|_| ());
+    assert_eq!(refused, Err(BakeryAttachError::Segment(error)));
+}
+
+#[test]
+fn a_mutex_is_busy_until_its_guard_is_dropped() {
+    let heap = heap();
+    let (mut ours, mut theirs) = (mutex(&heap, FIRST), mutex(&heap, SECOND));
+    let guard = ours.try_lock(&mut Immortal).unwrap();
+    for _ in 0..2 {
+        assert!(is_busy(&mut theirs, &mut Immortal));
+        assert_eq!(word(&heap, ticket_at(2)), 0);
+    }
+    drop(guard);
+    assert!(theirs.try_lock(&mut Immortal).is_ok());
+}
+
+#[test]
+fn a_deadline_that_has_passed_gets_a_free_mutex_but_not_a_held_one() {
+    let heap = heap();
+    let (mut ours, mut theirs) = (mutex(&heap, FIRST), mutex(&heap, SECOND));
+    let past = || Meanwhile(|| false);
+    let guard = ours.lock(&mut past(), &mut Immortal).unwrap();
+    assert!(times_out(&mut theirs, &mut past()));
+    assert!(times_out(&mut theirs, &mut Spin::checks(100)));
+    assert_eq!(word(&heap, ticket_at(2)), 0);
+    guard.unlock().unwrap();
+}
+
+#[test]
+fn who_comes_first_is_served_first() {
+    let heap = heap();
+    let [mut first, mut second, mut third] = [FIRST, SECOND, THIRD].map(|life| mutex(&heap, life));
+    forget(first.try_lock(&mut Immortal).unwrap());
+    let mut turns = 0;
+    let mut meanwhile = Meanwhile(|| {
+        turns += 1;
+        assert!(times_out(&mut third, &mut Spin::checks(10)));
+        match turns {
+            // Whoever was inside is behind those that waited.
+            2 => {
+                first.release().unwrap();
+                assert!(times_out(&mut first, &mut Spin::checks(10)));
+                assert!(is_busy(&mut first, &mut Immortal));
+            }
+            3 => panic!("not served although it is free"),
+            _ => {}
+        }
+        true
+    });
+    assert!(second.lock(&mut meanwhile, &mut Immortal).is_ok());
+    assert!(third.try_lock(&mut Immortal).is_ok());
+}
+
+#[test]
+fn one_that_forgot_its_guard_waits_for_itself_and_gives_back_without() {
+    let heap = heap();
+    let mut mutex = mutex(&heap, FIRST);
+    forget(mutex.try_lock(&mut Immortal).unwrap());
+    // It lives, whatever is said of it.
+    assert!(is_busy(&mut mutex, &mut Dead(&[FIRST])));
+    assert!(times_out(&mut mutex, &mut Spin::checks(100)));
+    assert_eq!(mutex.owner(), Ok(Some(FIRST)));
+    mutex.release().unwrap();
+    assert_eq!(mutex.release(), Err(NotHeld { holder: None }));
+    assert!(mutex.try_lock(&mut Immortal).is_ok());
+}
+
+#[test]
+fn one_who_does_not_have_it_cannot_give_it_back() {
+    let heap = heap();
+    let (mut ours, mut theirs) = (mutex(&heap, FIRST), mutex(&heap, SECOND));
+    assert_eq!(theirs.release(), Err(NotHeld { holder: None }));
+    let guard = ours.try_lock(&mut Immortal).unwrap();
+    let not_held = NotHeld {
+        holder: Some(FIRST),
+    };
+    assert_eq!(theirs.release(), Err(not_held));
+    assert_eq!(theirs.make_consistent(), Err(not_held));
+    assert_eq!(word(&heap, HOLDER), FIRST.word());
+    guard.unlock().unwrap();
+}
+
+#[test]
+fn one_that_lives_is_waited_for_while_it_draws_or_is_in_front() {
+    for (left, colour, waits) in [
+        (DRAWING, 0, true),
+        (ticket(1, 0), 0, true),
+        // Of the colour that the shop has no longer, and of the one it has.
+        (ticket(1, 1), 0, true),
+        (ticket(1, 0), 1, true),
+        (0, 1, false),
+    ] {
+        let heap = heap();
+        put(&heap, COLOUR, colour);
+        die_with(&heap, FIRST, left);
+        let mut second = mutex(&heap, SECOND);
+        let taken = second.lock(&mut Spin::checks(20), &mut Immortal);
+        assert_eq!(taken.is_err(), waits, "ticket {left:#x}");
+    }
+}
+
+#[test]
+fn behind_the_last_number_nobody_draws_until_it_is_gone_or_its_life_is_over() {
+    let heap = heap();
+    die_with(&heap, FIRST, ticket(LAST, 0));
+    let mut second = mutex(&heap, SECOND);
+    assert!(is_busy(&mut second, &mut Immortal));
+    let mut turns = 0;
+    let mut meanwhile = Meanwhile(|| {
+        assert_eq!(word(&heap, ticket_at(2)), 0);
+        turns += 1;
+        turns < 5
+    });
+    assert!(times_out(&mut second, &mut meanwhile));
+    assert!(second.try_lock(&mut Dead(&[FIRST])).is_ok());
+    // Black now, so the white one is in front.
+    assert!(is_busy(&mut second, &mut Immortal));
+    put(&heap, ticket_at(1), 0);
+    assert!(second.try_lock(&mut Immortal).is_ok());
+}
+
+#[test]
+fn what_no_honest_partition_writes_is_corrupt() {
+    let not_theirs = Life::first(9).word();
+    for (offset, value, word_is) in [
+        (HEALTH, 3, "bakery health"),
+        (ticket_at(2) - 4, not_theirs, "bakery life"),
+        (ticket_at(2) - 4, 2, "bakery life"),
+    ] {
+        let heap = heap();
+        let mut mutex = mutex(&heap, FIRST);
+        put(&heap, ticket_at(2), DRAWING * u32::from(offset != HEALTH));
+        put(&heap, offset, value);
+        let taken = mutex.lock(&mut Spin::forever(), &mut Immortal);
+        let Err(LockError::Corrupt(corrupt)) = taken else {
+            panic!("{word_is} of {value} passes");
+        };
+        let word = word_is;
+        assert_eq!(corrupt, Corrupt { word, value });
+        assert_eq!(heap.window().word(ticket_at(1)).load(Relaxed), 0);
+    }
+}
+
+#[test]
+fn whatever_stands_in_the_words_a_call_with_a_deadline_ends() {
+    let heap = heap();
+    let mut mutex = mutex(&heap, FIRST);
+    let values = [
+        0,
+        1,
+        2,
+        3,
+        4,
+        7,
+        u32::MAX,
+        u32::MAX - 1,
+        u32::MAX - 3,
+        SECOND.word(),
+    ];
+    for value in values {
+        for other in values {
+            for offset in [HOLDER, HEALTH, COLOUR, ticket_at(2) - 4, ticket_at(2)] {
+                put(&heap, ticket_at(2), other);
+                put(&heap, offset, value);
+                let _ = mutex.owner();
+                drop(mutex.try_lock(&mut Immortal));
+                drop(mutex.lock(&mut Spin::checks(20), &mut Dead(&[SECOND])));
+                let _ = mutex.release();
+            }
+        }
+    }
+}

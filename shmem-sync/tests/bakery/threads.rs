@@ -1,0 +1,161 @@
+//! Many partitions at once.
+
+use std::mem::forget;
+use std::sync::atomic::AtomicU32 as Incarnation;
+use std::thread;
+
+use shmem_core::primitive::Ordering::{Acquire, Relaxed, Release};
+use shmem_core::wait::Spin;
+use shmem_core::{Life, Mapping, Window};
+use shmem_sync::{BakeryMutex, Immortal, Liveness, LockError, SpinYield};
+
+use crate::{ticket_at, DRAWING};
+
+/// In two steps, so that two at once lose one.
+fn add_one(data: Window<'_>) {
+    let mut sum = [0; 8];
+    data.read(0, &mut sum);
+    let next = u64::from_le_bytes(sum) + 1;
+    data.write(0, &next.to_le_bytes());
+}
+
+fn sum(segment: Window<'_>) -> u64 {
+    let mut sum = [0; 8];
+    segment.read(segment.len() - 8, &mut sum);
+    u64::from_le_bytes(sum)
+}
+
+/// The largest number of a ticket that stands now.
+fn largest(segment: Window<'_>, partitions: u8) -> u32 {
+    let number = |partition| segment.word(ticket_at(partition)).load(Relaxed) >> 2;
+    (1..=partitions).map(number).max().unwrap_or(0)
+}
+
+#[test]
+fn owners_exclude_each_other_and_their_tickets_stay_small() {
+    for partitions in [2, 3, 8] {
+        let turns = 4_000 / u32::from(partitions);
+        let memory = Mapping::memfd("bakery", BakeryMutex::segment_len(8)).unwrap();
+        let window = memory.window();
+        thread::scope(|scope| {
+            for partition in 1..=partitions {
+                let life = Life::first(partition);
+                scope.spawn(move || {
+                    let mut mutex = BakeryMutex::attach_among(window, life, partitions).unwrap();
+                    for _ in 0..turns {
+                        let guard = mutex
+                            .lock(&mut SpinYield::forever(), &mut Immortal)
+                            .unwrap();
+                        add_one(guard.data());
+                        let largest = largest(window, partitions);
+                        assert!(largest <= partitions.into(), "number {largest}");
+                        guard.unlock().unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(sum(window), u64::from(turns) * u64::from(partitions));
+    }
+}
+
+#[test]
+fn owners_exclude_each_other_while_some_give_up() {
+    const TURNS: u32 = 3_000;
+    let memory = Mapping::memfd("bakery", BakeryMutex::segment_len(8)).unwrap();
+    let window = memory.window();
+    let pass = |partition: u8| {
+        let mut mutex = BakeryMutex::attach(window, Life::first(partition * 16)).unwrap();
+        let mut passed = 0;
+        for turn in 0..TURNS {
+            let taken = match turn % 3 {
+                0 => mutex.try_lock(&mut Immortal),
+                1 => mutex.lock(&mut Spin::checks(turn % 7), &mut Immortal),
+                _ => mutex.lock(&mut SpinYield::forever(), &mut Immortal),
+            };
+            match taken {
+                Ok(guard) => add_one(guard.data()),
+                Err(LockError::Busy | LockError::TimedOut) => continue,
+                Err(error) => panic!("{error}"),
+            }
+            passed += 1;
+        }
+        passed
+    };
+    let passed: u64 = thread::scope(|scope| {
+        let threads = [1, 2, 3, 4].map(|partition| scope.spawn(move || pass(partition)));
+        threads.map(|thread| thread.join().unwrap()).iter().sum()
+    });
+    assert_eq!(sum(window), passed);
+}
+
+/// Which life each partition is in: an earlier one is over.
+struct Lives([Incarnation; 3]);
+
+impl Lives {
+    fn end(&self, life: Life) -> Life {
+        let next = Life::after(life.partition(), life.incarnation()).unwrap();
+        // Release: pairs with the Acquire below; what the dead one did is seen.
+        self.0[usize::from(life.partition()) - 1].store(next.incarnation(), Release);
+        next
+    }
+}
+
+impl Liveness for &Lives {
+    fn is_over(&mut self, life: Life) -> bool {
+        let now = self.0[usize::from(life.partition()) - 1].load(Acquire);
+        life.incarnation() < now
+    }
+}
+
+/// Attaches and passes once, dying on the way or not, as `turn` has it. Whether it
+/// was inside, and whether it was warned.
+fn live(window: Window<'_>, life: Life, turn: u32, mut lives: &Lives) -> (bool, bool) {
+    let mut mutex = BakeryMutex::attach_among(window, life, 3).unwrap();
+    let ticket = window.word(ticket_at(life.partition()));
+    if turn % 5 == 1 {
+        ticket.store(DRAWING, Release);
+        return (false, false);
+    }
+    let (guard, warned) = match mutex.lock(&mut SpinYield::forever(), &mut lives) {
+        Ok(guard) => (guard, false),
+        Err(LockError::OwnerDied(mut guard)) => {
+            guard.make_consistent();
+            (guard, true)
+        }
+        Err(error) => panic!("{error}"),
+    };
+    add_one(guard.data());
+    if turn % 5 == 2 {
+        forget(guard);
+    }
+    (true, warned)
+}
+
+#[test]
+fn lives_exclude_each_other_and_every_death_inside_is_told_once() {
+    const TURNS: u32 = 2_000;
+    let memory = Mapping::memfd("bakery", BakeryMutex::segment_len(8)).unwrap();
+    let window = memory.window();
+    let lives = Lives([1, 1, 1].map(Incarnation::new));
+    let run = |partition: u8| {
+        let mut life = Life::first(partition);
+        let (mut inside, mut warned) = (0, 0);
+        for turn in 0..TURNS {
+            let told = live(window, life, turn, &lives);
+            inside += u64::from(told.0);
+            warned += u32::from(told.1);
+            life = lives.end(life);
+        }
+        (inside, warned)
+    };
+    let told = thread::scope(|scope| {
+        let run = &run;
+        let threads = [1, 2, 3].map(|partition| scope.spawn(move || run(partition)));
+        threads.map(|thread| thread.join().unwrap())
+    });
+    let inside: u64 = told.iter().map(|told| told.0).sum();
+    let warned: u32 = told.iter().map(|told| told.1).sum();
+    assert_eq!(sum(window), inside);
+    // The last to go in does not die there.
+    assert_eq!(warned, 3 * TURNS / 5);
+}

@@ -1,0 +1,153 @@
+//! Death at each store that a lock makes: the others find whole bytes, or are warned.
+#![cfg(all(feature = "linux", target_os = "linux"))]
+
+use shmem_core::crash::{self, Ended};
+use shmem_core::doorbell::Silent;
+use shmem_core::mem::Heap;
+use shmem_core::{Life, Window};
+use shmem_sync::{Immortal, LockError, LockResult, Mutex, ReadGuard, RwLock};
+
+mod support;
+use support::{whole, write_halves, Dead};
+
+const FIRST: Life = Life::first(1);
+const SECOND: Life = Life::first(2);
+const THIRD: Life = Life::first(3);
+
+/// Lets `work` die at each of its stores to memory that `prepare` has made, and
+/// sees what `check` says of each.
+fn die_everywhere(prepare: impl Fn() -> Heap, work: impl Fn(&Heap), check: impl Fn(&Heap)) {
+    let attempt = |at| {
+        let heap = prepare();
+        let ended = crash::run(at, || work(&heap));
+        check(&heap);
+        ended
+    };
+    let Ended::Alive { stores } = attempt(None) else {
+        panic!("it died of nothing");
+    };
+    assert!(stores > 1);
+    for store in 0..stores {
+        assert_eq!(attempt(Some(store)), Ended::Died);
+    }
+}
+
+fn tear(data: Window<'_>) {
+    data.write(0, &[1]);
+}
+
+fn mutex(heap: &Heap, life: Life) -> Mutex<'_, Silent> {
+    Mutex::attach(heap.window(), life, Silent).unwrap()
+}
+
+fn mutex_heap() -> Heap {
+    Heap::new(Mutex::<Silent>::segment_len(16))
+}
+
+/// Takes the mutex, finds whole bytes or is warned, and leaves them whole.
+fn own(heap: &Heap, life: Life, dead: &[Life]) {
+    let mutex = mutex(heap, life);
+    let (warned, mut guard) = match mutex.try_lock(&mut Dead(dead)) {
+        Ok(guard) => (false, guard),
+        Err(LockError::OwnerDied(guard)) => (true, guard),
+        Err(error) => panic!("{error}"),
+    };
+    assert!(warned || whole(guard.data()).is_some());
+    write_halves(guard.data(), 7);
+    guard.make_consistent();
+    guard.unlock().unwrap();
+}
+
+fn the_mutex_goes_on(heap: &Heap) {
+    own(heap, THIRD, &[FIRST, SECOND]);
+    let mutex = mutex(heap, FIRST);
+    assert!(whole(mutex.try_lock(&mut Immortal).unwrap().data()).is_some());
+}
+
+#[test]
+fn whenever_an_owner_dies_the_next_one_finds_whole_bytes_or_is_warned() {
+    die_everywhere(mutex_heap, |heap| own(heap, SECOND, &[]), the_mutex_goes_on);
+}
+
+#[test]
+fn whenever_one_dies_that_repairs_the_next_one_does() {
+    let torn = || {
+        let heap = mutex_heap();
+        let mutex = mutex(&heap, FIRST);
+        let guard = mutex.try_lock(&mut Immortal).unwrap();
+        tear(guard.data());
+        std::mem::forget(guard);
+        heap
+    };
+    die_everywhere(torn, |heap| own(heap, SECOND, &[FIRST]), the_mutex_goes_on);
+}
+
+fn lock(heap: &Heap, life: Life) -> RwLock<'_, Silent> {
+    RwLock::attach(heap.window(), life, Silent).unwrap()
+}
+
+fn lock_heap() -> Heap {
+    Heap::new(RwLock::<Silent>::segment_len(16))
+}
+
+fn read(heap: &Heap, life: Life, dead: &[Life]) {
+    let check = |taken: LockResult<ReadGuard<'_, '_, Silent>>| match taken {
+        Ok(guard) => assert!(whole(guard.data()).is_some()),
+        Err(LockError::OwnerDied(_)) => {}
+        Err(error) => panic!("{error}"),
+    };
+    check(lock(heap, life).try_read(&mut Dead(dead)));
+}
+
+/// Takes the lock to write, finds whole bytes or is warned, and leaves them whole.
+fn write(heap: &Heap, life: Life, dead: &[Life]) {
+    let lock = lock(heap, life);
+    let (warned, mut guard) = match lock.try_write(&mut Dead(dead)) {
+        Ok(guard) => (false, guard),
+        Err(LockError::OwnerDied(guard)) => (true, guard),
+        Err(error) => panic!("{error}"),
+    };
+    assert!(warned || whole(guard.data()).is_some());
+    write_halves(guard.data(), 7);
+    guard.make_consistent();
+    guard.unlock().unwrap();
+}
+
+fn the_lock_goes_on(heap: &Heap) {
+    read(heap, THIRD, &[FIRST, SECOND]);
+    write(heap, THIRD, &[FIRST, SECOND]);
+    let lock = lock(heap, FIRST);
+    assert!(whole(lock.try_read(&mut Immortal).unwrap().data()).is_some());
+}
+
+#[test]
+fn whenever_a_writer_dies_the_others_find_whole_bytes_or_are_warned() {
+    die_everywhere(lock_heap, |heap| write(heap, SECOND, &[]), the_lock_goes_on);
+}
+
+#[test]
+fn whenever_a_reader_dies_the_others_go_on() {
+    die_everywhere(lock_heap, |heap| read(heap, SECOND, &[]), the_lock_goes_on);
+}
+
+/// A lock whose writer died inside.
+fn torn_lock() -> Heap {
+    let heap = lock_heap();
+    let lock = lock(&heap, FIRST);
+    let guard = lock.try_write(&mut Immortal).unwrap();
+    tear(guard.data());
+    std::mem::forget(guard);
+    heap
+}
+
+#[test]
+fn whenever_a_reader_dies_that_puts_a_lock_in_order_the_next_one_does() {
+    let tidy = |heap: &Heap| read(heap, SECOND, &[FIRST]);
+    die_everywhere(torn_lock, tidy, the_lock_goes_on);
+}
+
+#[test]
+fn whenever_a_writer_dies_that_repairs_the_next_one_does() {
+    let repair = |heap: &Heap| write(heap, SECOND, &[FIRST]);
+    die_everywhere(torn_lock, repair, the_lock_goes_on);
+}

@@ -1,0 +1,95 @@
+//! What an event bell promises: it wakes the one who sleeps on it, once for each time.
+#![cfg(all(feature = "linux", target_os = "linux", not(loom)))]
+
+use std::os::fd::AsFd;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use shmem_core::doorbell::Doorbell;
+use shmem_core::primitive::AtomicU32;
+use shmem_core::ring::{Ring, Unread};
+use shmem_core::wait::{Pause, Wait};
+use shmem_core::{Life, Mapping, Region};
+use shmem_sync::{EventBell, EventWait};
+
+/// The ring in a region of memory that was mapped just now.
+fn ring(memory: &Mapping) -> Ring<'_> {
+    let region = Region::attach(memory.window()).unwrap();
+    let segment = region.body().sub(0, Ring::segment_len(4096)).unwrap();
+    Ring::attach(segment).unwrap()
+}
+
+/// A second mapping of the same memory, as a peer has it.
+fn mapped_again(memory: &Mapping) -> Mapping {
+    let fd = memory.as_fd().try_clone_to_owned().unwrap();
+    Mapping::from_fd(fd).unwrap()
+}
+
+#[test]
+fn a_consumer_that_sleeps_on_an_eventfd_is_woken_by_the_record() {
+    const RECORDS: u32 = 200;
+    let ours = Mapping::memfd("event", 64 * 1024).unwrap();
+    Region::format(ours.window(), 0).unwrap();
+    let theirs = mapped_again(&ours);
+    let bell = EventBell::new().unwrap();
+    let peers = EventBell::from_fd(bell.as_fd().try_clone_to_owned().unwrap()).unwrap();
+    let back = EventBell::new().unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut producer = ring(&theirs).producer(Life::first(1)).unwrap();
+            for n in 0..RECORDS {
+                producer.push(&n.to_le_bytes()).unwrap();
+                producer.notify(&peers);
+                let mut wait = EventWait::forever(&back);
+                assert!(producer.wait_for_space(2000, &mut wait).unwrap());
+            }
+        });
+        let mut consumer = ring(&ours).consumer(Life::first(2), Unread::Keep).unwrap();
+        for n in 0..RECORDS {
+            assert!(consumer.wait(&mut EventWait::forever(&bell)));
+            let mut record = [0; 4];
+            assert_eq!(consumer.pop(&mut record), Ok(4));
+            assert_eq!(u32::from_le_bytes(record), n);
+            consumer.notify(&back);
+        }
+    });
+}
+
+/// Whether the bell has not rung since the last sleep.
+fn is_silent(bell: &EventBell) -> bool {
+    rustix::io::read(bell, &mut [0; 8]).is_err()
+}
+
+#[test]
+fn rings_end_one_sleep_and_not_the_next() {
+    let bell = EventBell::new().unwrap();
+    let rings = AtomicU32::new(7);
+    bell.ring(&rings);
+    bell.ring(&rings);
+    EventWait::forever(&bell).sleep(&rings, 7);
+    assert!(is_silent(&bell));
+}
+
+#[test]
+fn a_word_that_has_changed_is_not_slept_on() {
+    let bell = EventBell::new().unwrap();
+    let rings = AtomicU32::new(8);
+    bell.ring(&rings);
+    EventWait::forever(&bell).sleep(&rings, 7);
+    assert!(!is_silent(&bell));
+}
+
+#[test]
+fn a_wait_ends_at_its_deadline() {
+    let bell = EventBell::new().unwrap();
+    let past = Instant::now();
+    assert_eq!(EventWait::until(&bell, past).pause(), Pause::TimedOut);
+    let timeout = Duration::from_millis(60);
+    let mut wait = EventWait::timeout(&bell, timeout).spin_first(3);
+    let started = Instant::now();
+    while wait.pause() != Pause::TimedOut {
+        wait.sleep(&AtomicU32::new(0), 0);
+    }
+    // The time began a little before `started`.
+    assert!(started.elapsed() >= timeout * 9 / 10);
+}

@@ -1,0 +1,153 @@
+//! Locks as a third party sees them.
+#![cfg(all(feature = "std", not(loom)))]
+
+use shmem_core::doorbell::Silent;
+use shmem_core::mem::Heap;
+use shmem_core::primitive::Ordering::Relaxed;
+use shmem_core::wait::Spin;
+use shmem_core::Life;
+use shmem_sync::inspect::{
+    BakeryWords, BarrierWords, Health, Holder, MutexWords, Owner, Permit, RwLockWords,
+    SemaphoreWords,
+};
+use shmem_sync::{BakeryMutex, Barrier, Immortal, LockError, Mutex, RwLock, Semaphore};
+
+const ONE: Life = Life::first(1);
+const TWO: Life = Life::first(2);
+
+/// Everybody is dead.
+struct Nobody;
+
+impl shmem_sync::Liveness for Nobody {
+    fn is_over(&mut self, _: Life) -> bool {
+        true
+    }
+}
+
+fn held(by: Life) -> Owner {
+    Owner {
+        holder: Holder::Life(by),
+        contended: false,
+    }
+}
+
+#[test]
+fn a_mutex_shows_its_owner_and_its_health() {
+    let heap = Heap::new(Mutex::<Silent>::segment_len(8));
+    let words = MutexWords::attach(heap.window()).unwrap();
+    assert_eq!(words.owner().holder, Holder::Nobody);
+    let mutex = |life| Mutex::attach(heap.window(), life, Silent).unwrap();
+    let (one, two) = (mutex(ONE), mutex(TWO));
+    std::mem::forget(one.try_lock(&mut Immortal).unwrap());
+    assert_eq!((words.owner(), words.health()), (held(ONE), Health::Whole));
+    let Err(LockError::OwnerDied(guard)) = two.try_lock(&mut Nobody) else {
+        panic!("the owner is dead");
+    };
+    assert_eq!(words.owner().holder, Holder::Life(TWO));
+    assert_eq!(words.health(), Health::Suspect);
+    drop(guard);
+    assert_eq!(words.health(), Health::Poisoned);
+}
+
+#[test]
+fn a_bakery_shows_who_is_inside_and_who_waits() {
+    let heap = Heap::new(BakeryMutex::segment_len(8));
+    let words = BakeryWords::attach(heap.window()).unwrap();
+    let mut one = BakeryMutex::attach(heap.window(), ONE).unwrap();
+    let guard = one.try_lock(&mut Immortal).unwrap();
+    assert_eq!(words.holder(), Holder::Life(ONE));
+    let place = words.places().next().unwrap();
+    assert_eq!((place.partition, place.life), (1, Holder::Life(ONE)));
+    let ticket = place.ticket.unwrap();
+    assert_eq!((ticket.number, ticket.colour), (1, words.colour()));
+    drop(guard);
+    assert_eq!(words.holder(), Holder::Nobody);
+    assert!(words.places().all(|place| place.ticket.is_none()));
+}
+
+#[test]
+fn a_semaphore_shows_every_permit() {
+    let heap = Heap::new(Semaphore::<Silent>::segment_len(4));
+    let words = SemaphoreWords::attach(heap.window()).unwrap();
+    let semaphore = Semaphore::attach(heap.window(), ONE, Silent).unwrap();
+    semaphore.add(3).unwrap();
+    let permit = semaphore.try_acquire(&mut Immortal).unwrap();
+    let permits: Vec<_> = words.permits().map(|(permit, _)| permit).collect();
+    let expected = [Permit::Held(ONE), Permit::Free, Permit::Free, Permit::None];
+    assert_eq!(permits, expected);
+    drop(permit);
+}
+
+#[test]
+fn a_reader_writer_lock_shows_its_readers_and_its_writer() {
+    let heap = Heap::new(RwLock::<Silent>::segment_len(8));
+    let words = RwLockWords::attach(heap.window()).unwrap();
+    let lock = |life| RwLock::attach(heap.window(), life, Silent).unwrap();
+    let (one, two) = (lock(ONE), lock(TWO));
+    let reading = one.try_read(&mut Immortal).unwrap();
+    let readers: Vec<_> = words.readers().collect();
+    assert_eq!(readers, [Holder::Life(ONE)]);
+    assert_eq!(words.writer().holder, Holder::Nobody);
+    drop(reading);
+    let writing = two.try_write(&mut Immortal).unwrap();
+    assert_eq!((words.writer(), words.is_writing()), (held(TWO), true));
+    assert_eq!(words.health(), Health::Whole);
+    drop(writing);
+}
+
+#[test]
+fn a_barrier_shows_who_has_arrived() {
+    let heap = Heap::new(Barrier::<Silent>::segment_len(4));
+    let words = BarrierWords::attach(heap.window()).unwrap();
+    assert_eq!((words.parties().count(), words.phase()), (0, 0));
+    let party = |life| Barrier::attach(heap.window(), life, 2, Silent).unwrap();
+    let (mut one, mut two) = (party(ONE), party(TWO));
+    assert_eq!(one.try_wait(&mut Immortal), Ok(None));
+    two.wait(&mut Spin::checks(1), &mut Immortal).unwrap();
+    let parties: Vec<_> = words.parties().collect();
+    let arrived: Vec<_> = parties.iter().map(|p| (p.partition, p.arrived)).collect();
+    assert_eq!((arrived, words.phase()), (vec![(1, 1), (2, 1)], 1));
+    assert_eq!(parties[0].life, held(ONE));
+}
+
+#[test]
+fn what_no_honest_partition_leaves_is_shown_as_such() {
+    let heap = Heap::new(2048);
+    let window = heap.window();
+    // Of no number; of life 0; a flag on nobody's.
+    for word in [0x100, 1 << 31 | 0x07, 1 << 31] {
+        window.word(0).store(word, Relaxed);
+        window.word(128).store(word, Relaxed);
+        let mutex = MutexWords::attach(window).unwrap();
+        assert_eq!(mutex.owner().holder, Holder::Corrupt(word));
+        let barrier = BarrierWords::attach(window).unwrap();
+        let party = barrier.parties().next().unwrap();
+        assert_eq!(party.life.holder, Holder::Corrupt(word));
+        let bakery = BakeryWords::attach(window).unwrap();
+        assert_eq!(bakery.holder(), Holder::Corrupt(word));
+        assert_eq!(bakery.places().next().unwrap().life, Holder::Corrupt(word));
+        let rwlock = RwLockWords::attach(window).unwrap();
+        assert_eq!(rwlock.readers().next(), Some(Holder::Corrupt(word)));
+    }
+    // Another partition's life in the first one's entry.
+    window.word(128).store(TWO.word(), Relaxed);
+    let barrier = BarrierWords::attach(window).unwrap();
+    let party = barrier.parties().next().unwrap();
+    assert_eq!(party.life.holder, Holder::Corrupt(TWO.word()));
+    // A free permit for which nobody needs to wait.
+    window.word(128).store(1 << 31 | 1, Relaxed);
+    let semaphore = SemaphoreWords::attach(window).unwrap();
+    let first = semaphore.permits().next().unwrap();
+    assert_eq!(first, (Permit::Corrupt(1 << 31 | 1), true));
+}
+
+#[test]
+fn a_segment_too_short_is_an_error() {
+    let heap = Heap::new(64);
+    let window = heap.window();
+    assert!(MutexWords::attach(window).is_err());
+    assert!(BakeryWords::attach(window).is_err());
+    assert!(SemaphoreWords::attach(window).is_err());
+    assert!(RwLockWords::attach(window).is_err());
+    assert!(BarrierWords::attach(window).is_err());
+}

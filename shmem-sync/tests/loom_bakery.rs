@@ -1,0 +1,223 @@
+//! Models of the bakery mutex: nobody is inside with another, whoever dies or gives up.
+#![cfg(loom)]
+
+use loom::thread;
+use shmem_core::primitive::AtomicU32;
+use shmem_core::primitive::Ordering::Release;
+use shmem_core::wait::{Pause, Wait};
+use shmem_core::{Life, Window};
+use shmem_sync::{BakeryGuard, BakeryMutex, Immortal, Liveness, LockError};
+
+mod support;
+use support::{heap, Obituary, Yield};
+
+const FIRST: Life = Life::first(1);
+const SECOND: Life = Life::first(2);
+
+const THIRD: Life = Life::first(3);
+
+/// A free mutex that protects eight bytes.
+fn segment() -> Window<'static> {
+    heap(BakeryMutex::segment_len(8))
+}
+
+fn mutex_among(partitions: u8, segment: Window<'static>, life: Life) -> BakeryMutex<'static> {
+    BakeryMutex::attach_among(segment, life, partitions).unwrap()
+}
+
+fn mutex(segment: Window<'static>, life: Life) -> BakeryMutex<'static> {
+    mutex_among(2, segment, life)
+}
+
+/// Goes to sleep at once, so that it asks who lives; nobody wakes it.
+struct Doze;
+
+impl Wait for Doze {
+    fn pause(&mut self) -> Pause {
+        Pause::Sleep
+    }
+
+    fn sleep(&mut self, _: &AtomicU32, _: u32) {
+        thread::yield_now();
+    }
+}
+
+/// Gives up after so many turns: two that wait for a third could let each other go
+/// on for ever.
+struct Turns(u32);
+
+impl Wait for Turns {
+    fn pause(&mut self) -> Pause {
+        if self.0 == 0 {
+            return Pause::TimedOut;
+        }
+        self.0 -= 1;
+        thread::yield_now();
+        Pause::Again
+    }
+
+    fn sleep(&mut self, _: &AtomicU32, _: u32) {}
+}
+
+/// How many were inside before.
+fn count(guard: &BakeryGuard<'_, '_>) -> u8 {
+    let mut count = [0];
+    guard.data().read(0, &mut count);
+    guard.data().write(0, &[count[0] + 1]);
+    count[0]
+}
+
+/// Goes in and comes out. How many were inside before.
+fn pass(mutex: &mut BakeryMutex<'_>) -> u8 {
+    let guard = mutex.lock(&mut Yield, &mut Immortal).unwrap();
+    let before = count(&guard);
+    guard.unlock().unwrap();
+    before
+}
+
+/// As [`pass`], and whether it was warned of a death.
+fn pass_the_dead(mutex: &mut BakeryMutex<'_>, liveness: &mut impl Liveness) -> (u8, bool) {
+    match mutex.lock(&mut Doze, liveness) {
+        Ok(guard) => (count(&guard), false),
+        Err(LockError::OwnerDied(mut guard)) => {
+            guard.make_consistent();
+            (count(&guard), true)
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// A ticket of the second partition's, which will not use it.
+fn show(segment: Window<'_>, ticket: u32) {
+    segment.word(128 + 8 + 4).store(ticket, Release);
+}
+
+#[test] // Kills: the fence.
+fn two_partitions_are_never_inside_together() {
+    loom::model(|| {
+        let segment = segment();
+        let peer = thread::spawn(move || pass(&mut mutex(segment, SECOND)));
+        let ours = pass(&mut mutex(segment, FIRST));
+        assert_eq!(ours + peer.join().unwrap(), 1);
+    });
+}
+
+#[test] // Kills: Release in `withdraw`, Acquire in `obstacle`.
+fn what_one_did_inside_is_seen_by_the_next() {
+    loom::model(|| {
+        let segment = segment();
+        let mut first = mutex(segment, FIRST);
+        let guard = first.lock(&mut Yield, &mut Immortal).unwrap();
+        let peer = thread::spawn(move || pass(&mut mutex(segment, SECOND)));
+        assert_eq!(count(&guard), 0);
+        guard.unlock().unwrap();
+        assert_eq!(peer.join().unwrap(), 1);
+    });
+}
+
+#[test] // Kills: Release in `show`.
+fn the_colour_changes_whenever_somebody_leaves() {
+    loom::model(|| {
+        let segment = segment();
+        let peer = thread::spawn(move || {
+            let mut second = mutex(segment, SECOND);
+            pass(&mut second) + pass(&mut second)
+        });
+        let mut first = mutex(segment, FIRST);
+        let ours = pass(&mut first) + pass(&mut first);
+        assert_eq!(ours + peer.join().unwrap(), 1 + 2 + 3);
+    });
+}
+
+#[test]
+fn three_partitions_are_never_inside_together() {
+    let mut model = loom::model::Builder::new();
+    // A third takes many times as long.
+    model.preemption_bound = Some(model.preemption_bound.unwrap_or(2).min(2));
+    model.check(|| {
+        let segment = segment();
+        let pass = move |life| {
+            let mut mutex = mutex_among(3, segment, life);
+            let taken = mutex.lock(&mut Turns(2), &mut Immortal);
+            let passed = taken.map(|guard| count(&guard)).is_ok();
+            u8::from(passed)
+        };
+        let peers = [SECOND, THIRD].map(|life| thread::spawn(move || pass(life)));
+        let ours = pass(FIRST);
+        let theirs = peers.map(|peer| peer.join().unwrap());
+        let mut inside = [0];
+        segment.read(segment.len() - 8, &mut inside);
+        assert_eq!(inside[0], ours + theirs[0] + theirs[1]);
+    });
+}
+
+#[test]
+fn one_that_gives_up_lets_the_others_go_on_one_at_a_time() {
+    loom::model(|| {
+        let segment = segment();
+        let peer = thread::spawn(move || {
+            let mut second = mutex(segment, SECOND);
+            let tried = second.try_lock(&mut Immortal);
+            let tried = tried.map(|guard| count(&guard)).ok();
+            (tried, pass(&mut second))
+        });
+        let ours = pass(&mut mutex(segment, FIRST));
+        let (tried, passed) = peer.join().unwrap();
+        match tried {
+            Some(tried) => assert_eq!(ours + tried + passed, 1 + 2),
+            None => assert_eq!(ours + passed, 1),
+        }
+    });
+}
+
+#[test]
+fn one_that_waits_learns_that_the_holder_died_and_sees_what_it_did() {
+    loom::model(|| {
+        let segment = segment();
+        let death = Obituary::new();
+        let mut told = death.clone();
+        let mut second = mutex(segment, SECOND);
+        let guard = second.lock(&mut Yield, &mut Immortal).unwrap();
+        let peer = thread::spawn(move || pass_the_dead(&mut mutex(segment, FIRST), &mut told));
+        count(&guard);
+        core::mem::forget(guard);
+        death.announce(SECOND);
+        assert_eq!(peer.join().unwrap(), (1, true));
+    });
+}
+
+#[test]
+fn one_that_dies_while_it_draws_is_passed_over() {
+    loom::model(|| {
+        let segment = segment();
+        let death = Obituary::new();
+        let mut told = death.clone();
+        let peer = thread::spawn(move || {
+            pass(&mut mutex(segment, SECOND));
+            show(segment, 1); // Being drawn.
+            death.announce(SECOND);
+        });
+        let (_, warned) = pass_the_dead(&mut mutex(segment, FIRST), &mut told);
+        assert!(!warned);
+        peer.join().unwrap();
+    });
+}
+
+#[test]
+fn a_later_life_and_one_that_waits_for_the_earlier_are_not_inside_together() {
+    loom::model(|| {
+        let segment = segment();
+        let death = Obituary::new();
+        let mut told = death.clone();
+        let peer = thread::spawn(move || {
+            let mut second = mutex(segment, SECOND);
+            let earlier = pass(&mut second);
+            show(segment, 1 << 2); // White, before any other that is.
+            death.announce(SECOND);
+            let mut later = mutex(segment, Life::new(2, 2).unwrap());
+            earlier + pass_the_dead(&mut later, &mut death.clone()).0
+        });
+        let (ours, _) = pass_the_dead(&mut mutex(segment, FIRST), &mut told);
+        assert_eq!(ours + peer.join().unwrap(), 1 + 2);
+    });
+}

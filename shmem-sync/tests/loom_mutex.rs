@@ -1,0 +1,166 @@
+//! Models of the mutex: one inside at a time, nobody asleep for ever, and what the
+//! dead leave.
+//!
+//! The protected bytes are loom's plain cells: two inside at once, or an owner that
+//! does not see what the last one did, are reported as a race.
+#![cfg(loom)]
+
+use loom::thread;
+use shmem_core::doorbell::{Doorbell, Silent};
+use shmem_core::wait::Wait;
+use shmem_core::{Life, Window};
+use shmem_sync::{Immortal, LockError, Mutex};
+
+mod support;
+use support::{heap, yields, Dead, Kernel, Obituary, Yield};
+
+const FIRST: Life = Life::first(1);
+const SECOND: Life = Life::first(2);
+const THIRD: Life = Life::first(3);
+
+fn memory() -> Window<'static> {
+    heap(Mutex::<Silent>::segment_len(8))
+}
+
+fn mutex<D: Doorbell>(memory: Window<'static>, life: Life, bell: D) -> Mutex<'static, D> {
+    Mutex::attach(memory, life, bell).unwrap()
+}
+
+/// Adds one to what is inside, in two steps.
+fn add_one(data: Window<'_>) {
+    let mut count = [0];
+    data.read(0, &mut count);
+    data.write(0, &[count[0] + 1]);
+}
+
+fn count(data: Window<'_>) -> u8 {
+    let mut count = [0];
+    data.read(0, &mut count);
+    count[0]
+}
+
+fn enter<D: Doorbell>(mutex: &Mutex<'_, D>, wait: &mut impl Wait) {
+    let guard = mutex.lock(wait, &mut Immortal).unwrap();
+    add_one(guard.data());
+    guard.unlock().unwrap();
+}
+
+#[test] // Kills: Acquire in `exchange`, Release in `free`.
+fn an_owner_sees_what_the_last_one_did() {
+    loom::model(|| {
+        let memory = memory();
+        let peer = thread::spawn(move || enter(&mutex(memory, SECOND, Silent), &mut Yield));
+        let mutex = mutex(memory, FIRST, Silent);
+        enter(&mutex, &mut Yield);
+        peer.join().unwrap();
+        assert_eq!(count(mutex.try_lock(&mut Immortal).unwrap().data()), 2);
+    });
+}
+
+/// Every one of `lives` enters, and sleeps as long as it takes.
+fn all_enter(lives: &'static [Life]) {
+    loom::model(move || {
+        let (memory, kernel) = (memory(), Kernel::new());
+        let turn = move |life, kernel: Kernel| {
+            enter(&mutex(memory, life, kernel.clone()), &mut kernel.clone());
+        };
+        let threads: Vec<_> = lives[1..]
+            .iter()
+            .map(|&life| {
+                let kernel = kernel.clone();
+                thread::spawn(move || turn(life, kernel))
+            })
+            .collect();
+        turn(lives[0], kernel);
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        let mutex = mutex(memory, FIRST, Silent);
+        let inside = mutex.try_lock(&mut Immortal).unwrap();
+        assert_eq!(usize::from(count(inside.data())), lives.len());
+    });
+}
+
+#[test] // Kills: the flag not set before a sleep, or a ring left out.
+fn one_who_sleeps_for_the_mutex_is_woken() {
+    all_enter(&[FIRST, SECOND]);
+}
+
+#[test]
+fn threads_of_one_partition_wake_each_other() {
+    all_enter(&[FIRST, FIRST]);
+}
+
+#[test] // Kills: the flag not kept by one who has slept.
+fn all_who_sleep_for_the_mutex_are_woken() {
+    all_enter(&[FIRST, SECOND, THIRD]);
+}
+
+#[test]
+fn who_takes_over_sees_what_the_dead_did_and_says_so() {
+    loom::model(|| {
+        let (memory, obituary) = (memory(), Obituary::new());
+        let announced = obituary.clone();
+        let peer = thread::spawn(move || {
+            let mutex = mutex(memory, SECOND, Silent);
+            let guard = mutex.lock(&mut Yield, &mut Immortal).unwrap();
+            add_one(guard.data());
+            core::mem::forget(guard);
+            announced.announce(SECOND);
+        });
+        let mutex = mutex(memory, FIRST, Silent);
+        let (repaired, mut guard) = match mutex.lock(&mut Yield, &mut obituary.clone()) {
+            Ok(guard) => (false, guard),
+            Err(LockError::OwnerDied(guard)) => (true, guard),
+            Err(error) => panic!("{error}"),
+        };
+        assert_eq!(count(guard.data()), u8::from(repaired));
+        guard.make_consistent();
+        guard.unlock().unwrap();
+        peer.join().unwrap();
+    });
+}
+
+#[test] // Kills: Acquire in `exchange`, where it takes over.
+fn who_takes_over_sees_what_was_done_before_the_dead() {
+    loom::model(|| {
+        let memory = memory();
+        let peer = thread::spawn(move || {
+            enter(&mutex(memory, THIRD, Silent), &mut Yield);
+            // It dies without a trace but this one: its death is known by the clock.
+            core::mem::forget(mutex(memory, SECOND, Silent).try_lock(&mut Immortal));
+        });
+        let mutex = mutex(memory, FIRST, Silent);
+        yields(|| mutex.owner() == Ok(Some(SECOND)));
+        let Err(LockError::OwnerDied(guard)) = mutex.try_lock(&mut Dead(&[SECOND])) else {
+            panic!("no word of the death");
+        };
+        assert_eq!(count(guard.data()), 1);
+        drop(guard);
+        peer.join().unwrap();
+    });
+}
+
+#[test]
+fn one_of_two_takes_over_and_the_other_waits_for_it() {
+    loom::model(|| {
+        let memory = memory();
+        core::mem::forget(mutex(memory, THIRD, Silent).try_lock(&mut Immortal));
+        let repair = move |life| {
+            let mutex = mutex(memory, life, Silent);
+            let (told, mut guard) = match mutex.lock(&mut Yield, &mut Dead(&[THIRD])) {
+                Ok(guard) => (false, guard),
+                Err(LockError::OwnerDied(guard)) => (true, guard),
+                Err(error) => panic!("{error}"),
+            };
+            add_one(guard.data());
+            guard.make_consistent();
+            told
+        };
+        let peer = thread::spawn(move || repair(SECOND));
+        let ours = repair(FIRST);
+        assert_ne!(ours, peer.join().unwrap(), "both, or neither, were told");
+        let mutex = mutex(memory, FIRST, Silent);
+        assert_eq!(count(mutex.try_lock(&mut Immortal).unwrap().data()), 2);
+    });
+}

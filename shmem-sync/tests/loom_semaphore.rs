@@ -1,0 +1,261 @@
+//! Models of the semaphore: never more inside than permits, nobody asleep for ever.
+//!
+//! What a permit guards is loom's plain cells, so one inside too many is a
+//! reported race.
+#![cfg(loom)]
+
+use loom::thread;
+use shmem_core::doorbell::{Doorbell, Silent};
+use shmem_core::primitive::AtomicU32;
+use shmem_core::wait::{Pause, Wait};
+use shmem_core::{Life, Window};
+use shmem_sync::{AcquireError, Immortal, Semaphore};
+
+mod support;
+use support::{heap, Dead, Kernel, Obituary, Yield};
+
+const FIRST: Life = Life::first(1);
+const SECOND: Life = Life::first(2);
+const THIRD: Life = Life::first(3);
+
+/// A semaphore of so many permits, and as many words or one more.
+fn memory(permits: usize) -> Window<'static> {
+    let memory = heap(Semaphore::<Silent>::segment_len(permits));
+    semaphore(memory, FIRST, Silent).add(permits).unwrap();
+    memory
+}
+
+fn semaphore<D: Doorbell>(memory: Window<'static>, life: Life, bell: D) -> Semaphore<'static, D> {
+    Semaphore::attach(memory, life, bell).unwrap()
+}
+
+/// Adds one to what the permit guards, in two steps.
+fn add_one(data: Window<'_>) {
+    let mut count = [0];
+    data.read(0, &mut count);
+    data.write(0, &[count[0] + 1]);
+}
+
+fn enter<D: Doorbell>(semaphore: &Semaphore<'_, D>, wait: &mut impl Wait, data: Window<'_>) {
+    let permit = semaphore.acquire(wait, &mut Immortal).unwrap();
+    add_one(data);
+    permit.release().unwrap();
+}
+
+fn assert_count(data: Window<'_>, expected: u8) {
+    let mut count = [0];
+    data.read(0, &mut count);
+    assert_eq!(count[0], expected);
+}
+
+#[test] // Kills: Acquire in `take`, Release in `vacate` of a word without the flag.
+fn who_has_the_permit_sees_what_the_last_one_did() {
+    loom::model(|| {
+        let (memory, data) = (memory(1), heap(8));
+        let turn = move |life| enter(&semaphore(memory, life, Silent), &mut Yield, data);
+        let peer = thread::spawn(move || turn(SECOND));
+        turn(FIRST);
+        peer.join().unwrap();
+        assert_count(data, 2);
+    });
+}
+
+/// A model in which at most so many times one thread goes on before another has to wait.
+fn bounded(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.check(model);
+}
+
+/// Every one of `lives` enters, and sleeps as long as it takes.
+fn all_enter(preemptions: usize, lives: &'static [Life]) {
+    bounded(preemptions, move || {
+        let (memory, data, kernel) = (memory(1), heap(8), Kernel::new());
+        let turn = move |life, kernel: Kernel| {
+            let semaphore = semaphore(memory, life, kernel.clone());
+            enter(&semaphore, &mut kernel.clone(), data);
+        };
+        let turns = lives[1..].iter().map(|&life| {
+            let kernel = kernel.clone();
+            thread::spawn(move || turn(life, kernel))
+        });
+        let threads: Vec<_> = turns.collect();
+        turn(lives[0], kernel);
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert_count(data, lives.len() as u8);
+    });
+}
+
+#[test]
+fn a_sleeper_is_woken_by_the_permit_it_missed() {
+    all_enter(3, &[FIRST, SECOND]);
+}
+
+#[test] // Kills: a permit taken after a sleep without the flag.
+fn two_sleepers_are_woken_one_after_the_other() {
+    // Enough for it to fail; more takes minutes.
+    all_enter(2, &[FIRST, SECOND, THIRD]);
+}
+
+/// Says once that it is time to sleep, and then that it is too late.
+struct Hasty(u32);
+
+impl Wait for Hasty {
+    fn pause(&mut self) -> Pause {
+        self.0 += 1;
+        match self.0 {
+            1 => Pause::Sleep,
+            _ => Pause::TimedOut,
+        }
+    }
+
+    fn sleep(&mut self, _: &AtomicU32, _: u32) {}
+}
+
+#[test] // Kills: Release in `arm`, AcqRel in `vacate` of a word with the flag.
+fn a_giver_changes_the_rings_that_the_sleeper_saw() {
+    loom::model(|| {
+        let (memory, data, kernel) = (memory(2), heap(8), Kernel::new());
+        let ours = semaphore(memory, FIRST, kernel.clone());
+        let theirs = semaphore(memory, SECOND, kernel.clone());
+        let permit = ours.acquire(&mut Hasty(0), &mut Immortal).unwrap();
+        core::mem::forget(theirs.acquire(&mut Hasty(0), &mut Immortal).unwrap());
+        // Both words have the flag.
+        let late = ours.acquire(&mut Hasty(0), &mut Immortal).err();
+        assert_eq!(late, Some(AcquireError::TimedOut));
+        let peer = thread::spawn(move || {
+            add_one(data);
+            theirs.release().unwrap();
+        });
+        // `rings` is changed here, too, and the sleeper is the only one who knows.
+        permit.release().unwrap();
+        let first = ours.acquire(&mut kernel.clone(), &mut Immortal).unwrap();
+        let second = ours.acquire(&mut kernel.clone(), &mut Immortal).unwrap();
+        assert_count(data, 1);
+        drop((first, second));
+        peer.join().unwrap();
+    });
+}
+
+#[test] // Kills: the flag lost when a permit is consumed, or when one is added.
+fn a_sleeper_is_woken_by_a_permit_that_is_added() {
+    loom::model(|| {
+        let (memory, data, kernel) = (memory(1), heap(8), Kernel::new());
+        let theirs = semaphore(memory, SECOND, kernel.clone());
+        core::mem::forget(theirs.try_acquire(&mut Immortal).unwrap());
+        let peer = thread::spawn(move || {
+            theirs.consume().unwrap();
+            data.write(0, &[1]);
+            theirs.add(1).unwrap();
+        });
+        let semaphore = semaphore(memory, FIRST, kernel.clone());
+        let permit = semaphore
+            .acquire(&mut kernel.clone(), &mut Immortal)
+            .unwrap();
+        assert_count(data, 1);
+        permit.consume().unwrap();
+        peer.join().unwrap();
+        assert_eq!(semaphore.permits(), 0);
+    });
+}
+
+#[test] // Kills: a ring not passed on by one that goes without a permit.
+fn who_gives_up_passes_the_ring_on() {
+    // Enough for it to fail; more takes minutes.
+    bounded(1, || {
+        let (memory, kernel) = (memory(1), Kernel::new());
+        let holder = semaphore(memory, FIRST, kernel.clone());
+        let permit = holder.acquire(&mut Hasty(0), &mut Immortal).unwrap();
+        let sleeper = |life, mut wait: Patience| {
+            let kernel = kernel.clone();
+            thread::spawn(move || {
+                let semaphore = semaphore(memory, life, kernel);
+                drop(semaphore.acquire(&mut wait, &mut Immortal));
+            })
+        };
+        let patient = sleeper(SECOND, Patience(kernel.clone(), u32::MAX));
+        let hasty = sleeper(THIRD, Patience(kernel.clone(), 1));
+        thread::yield_now();
+        permit.release().unwrap();
+        // Perhaps before whoever was woken, and without the flag.
+        drop(holder.try_acquire(&mut Immortal));
+        patient.join().unwrap();
+        hasty.join().unwrap();
+    });
+}
+
+/// Gives up after so many sleeps.
+struct Patience(Kernel, u32);
+
+impl Wait for Patience {
+    fn pause(&mut self) -> Pause {
+        match self.1 {
+            0 => Pause::TimedOut,
+            _ => Pause::Sleep,
+        }
+    }
+
+    fn sleep(&mut self, rings: &AtomicU32, seen: u32) {
+        self.1 -= 1;
+        self.0.sleep(rings, seen);
+    }
+}
+
+#[test] // Kills: Acquire in `take`, from a dead life.
+fn who_inherits_a_permit_sees_what_the_dead_one_was_given() {
+    loom::model(|| {
+        let (memory, data) = (memory(1), heap(8));
+        let peer = thread::spawn(move || {
+            enter(&semaphore(memory, SECOND, Silent), &mut Yield, data);
+            let dead = semaphore(memory, THIRD, Silent);
+            let _ = dead.try_acquire(&mut Immortal).map(core::mem::forget);
+        });
+        let heir = semaphore(memory, FIRST, Silent);
+        let permit = heir.acquire(&mut Yield, &mut Dead(&[THIRD])).unwrap();
+        add_one(data);
+        drop(permit);
+        peer.join().unwrap();
+        assert_count(data, 2);
+    });
+}
+
+#[test]
+fn one_heir_gets_the_permit_of_the_dead() {
+    loom::model(|| {
+        let (memory, data) = (memory(1), heap(8));
+        let dead = semaphore(memory, THIRD, Silent);
+        core::mem::forget(dead.try_acquire(&mut Immortal).unwrap());
+        add_one(data);
+        let obituary = Obituary::new();
+        let heir = move |life, mut obituary: Obituary| {
+            let semaphore = semaphore(memory, life, Silent);
+            let permit = semaphore.acquire(&mut Yield, &mut obituary).unwrap();
+            add_one(data);
+            permit.release().unwrap();
+        };
+        let theirs = obituary.clone();
+        let peer = thread::spawn(move || heir(SECOND, theirs));
+        obituary.announce(THIRD);
+        heir(FIRST, obituary);
+        peer.join().unwrap();
+        assert_count(data, 3);
+    });
+}
+
+#[test]
+fn two_that_add_at_once_add_all_or_nothing() {
+    loom::model(|| {
+        let memory = heap(Semaphore::<Silent>::segment_len(2));
+        let add = move |life| semaphore(memory, life, Silent).add(2).is_ok();
+        let peer = thread::spawn(move || add(SECOND));
+        let ours = add(FIRST);
+        let theirs = peer.join().unwrap();
+        assert!(!(ours && theirs));
+        let semaphore = semaphore(memory, FIRST, Silent);
+        let permits = semaphore.permits();
+        assert_eq!(permits, semaphore.available());
+        assert_eq!(permits, if ours || theirs { 2 } else { 0 });
+    });
+}

@@ -1,0 +1,307 @@
+//! What a mutex promises to owners, to those that wait, and about the dead.
+#![cfg(all(feature = "linux", target_os = "linux"))]
+
+use std::thread;
+use std::time::Instant;
+
+use shmem_core::doorbell::Silent;
+use shmem_core::mem::Heap;
+use shmem_core::primitive::AtomicU32;
+use shmem_core::primitive::Ordering::Relaxed;
+use shmem_core::wait::{Pause, Spin, Wait};
+use shmem_core::{Corrupt, Life, Mapping, Window};
+use shmem_sync::{
+    health, Futex, FutexBell, Immortal, Liveness, LockError, LockResult, Mutex, MutexGuard, NotHeld,
+};
+
+mod support;
+use support::Dead;
+
+const FIRST: Life = Life::first(1);
+const SECOND: Life = Life::first(2);
+const THIRD: Life = Life::first(3);
+
+fn heap() -> Heap {
+    Heap::new(Mutex::<Silent>::segment_len(8))
+}
+
+fn mutex(heap: &Heap, life: Life) -> Mutex<'_, Silent> {
+    Mutex::attach(heap.window(), life, Silent).unwrap()
+}
+
+fn health(heap: &Heap) -> u32 {
+    heap.window().word(4).load(Relaxed)
+}
+
+/// `life` takes the mutex and dies inside.
+fn die_inside(heap: &Heap, life: Life) {
+    std::mem::forget(mutex(heap, life).try_lock(&mut Immortal).unwrap());
+}
+
+/// The guard that comes with the news of a death.
+fn warned<'l, 'm>(taken: LockResult<MutexGuard<'l, 'm, Silent>>) -> MutexGuard<'l, 'm, Silent> {
+    match taken {
+        Ok(_) => panic!("no word of the death"),
+        Err(LockError::OwnerDied(guard)) => guard,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Is not to be asked.
+struct Unasked;
+
+impl Liveness for Unasked {
+    fn is_over(&mut self, life: Life) -> bool {
+        panic!("asked about {life}");
+    }
+}
+
+#[test]
+fn a_zeroed_segment_is_a_free_mutex() {
+    let heap = heap();
+    let mutex = mutex(&heap, FIRST);
+    assert_eq!(mutex.owner(), Ok(None));
+    let guard = mutex.try_lock(&mut Unasked).unwrap();
+    assert_eq!(mutex.owner(), Ok(Some(FIRST)));
+    assert_eq!(guard.data().len(), 8);
+    guard.data().write(0, &[7; 8]);
+    guard.unlock().unwrap();
+    assert_eq!(mutex.owner(), Ok(None));
+    assert!(Mutex::attach(heap.window().sub(0, 120).unwrap(), FIRST, Silent).is_err());
+}
+
+#[test]
+fn a_mutex_is_busy_until_its_guard_is_dropped() {
+    let heap = heap();
+    let (ours, theirs) = (mutex(&heap, FIRST), mutex(&heap, SECOND));
+    let guard = ours.try_lock(&mut Immortal);
+    assert!(matches!(
+        theirs.try_lock(&mut Immortal),
+        Err(LockError::Busy)
+    ));
+    drop(guard);
+    assert!(theirs.try_lock(&mut Immortal).is_ok());
+}
+
+#[test]
+fn a_deadline_that_has_passed_gets_a_free_mutex_but_not_a_held_one() {
+    let heap = heap();
+    let (ours, theirs) = (mutex(&heap, FIRST), mutex(&heap, SECOND));
+    let past = || Futex::until(Instant::now());
+    let guard = ours.lock(&mut past(), &mut Immortal).unwrap();
+    let late = theirs.lock(&mut past(), &mut Immortal);
+    assert!(matches!(late, Err(LockError::TimedOut)));
+    let late = theirs.lock(&mut Spin::checks(100), &mut Immortal);
+    assert!(matches!(late, Err(LockError::TimedOut)));
+    drop(guard);
+}
+
+#[test]
+fn one_who_does_not_have_it_cannot_give_it_back() {
+    let heap = heap();
+    let (ours, theirs) = (mutex(&heap, FIRST), mutex(&heap, SECOND));
+    assert_eq!(theirs.release(), Err(NotHeld { holder: None }));
+    let guard = ours.try_lock(&mut Immortal).unwrap();
+    let not_held = NotHeld {
+        holder: Some(FIRST),
+    };
+    assert_eq!(theirs.release(), Err(not_held));
+    assert_eq!(theirs.make_consistent(), Err(not_held));
+    assert_eq!(ours.owner(), Ok(Some(FIRST)));
+    guard.unlock().unwrap();
+}
+
+#[test]
+fn the_next_owner_learns_that_the_last_one_died_and_makes_it_good() {
+    let heap = heap();
+    die_inside(&heap, FIRST);
+    let mutex = mutex(&heap, SECOND);
+    assert!(matches!(
+        mutex.try_lock(&mut Immortal),
+        Err(LockError::Busy)
+    ));
+    let mut guard = warned(mutex.try_lock(&mut Dead(&[FIRST])));
+    assert_eq!(health(&heap), health::SUSPECT);
+    guard.make_consistent();
+    guard.unlock().unwrap();
+    assert!(mutex.try_lock(&mut Unasked).is_ok());
+}
+
+#[test]
+fn one_who_waits_learns_of_the_death_as_well() {
+    let heap = heap();
+    die_inside(&heap, FIRST);
+    let mutex = mutex(&heap, SECOND);
+    warned(mutex.lock(&mut Futex::forever(), &mut Dead(&[FIRST]))).make_consistent();
+    die_inside(&heap, FIRST);
+    warned(mutex.lock(&mut Spin::forever(), &mut Dead(&[FIRST]))).make_consistent();
+    die_inside(&heap, FIRST);
+    let mut past = Futex::until(Instant::now());
+    warned(mutex.lock(&mut past, &mut Dead(&[FIRST]))).make_consistent();
+}
+
+#[test]
+fn an_earlier_life_of_our_own_is_as_dead_as_any() {
+    let heap = heap();
+    die_inside(&heap, FIRST);
+    let mutex = mutex(&heap, Life::new(1, 2).unwrap());
+    let taken = mutex.try_lock(&mut Dead(&[FIRST]));
+    assert!(matches!(taken, Err(LockError::OwnerDied(_))));
+}
+
+#[test]
+fn a_mutex_that_is_given_back_unrepaired_is_poisoned_for_good() {
+    let heap = heap();
+    die_inside(&heap, FIRST);
+    let mutex = mutex(&heap, SECOND);
+    drop(mutex.try_lock(&mut Dead(&[FIRST])));
+    assert_eq!(health(&heap), health::POISONED);
+    for _ in 0..2 {
+        let taken = mutex.try_lock(&mut Immortal);
+        assert!(matches!(taken, Err(LockError::Poisoned)));
+        assert_eq!(mutex.owner(), Ok(None));
+    }
+    // Nor does one more death change it.
+    heap.window().word(0).store(FIRST.word(), Relaxed);
+    let taken = mutex.try_lock(&mut Dead(&[FIRST]));
+    assert!(matches!(taken, Err(LockError::Poisoned)));
+}
+
+#[test]
+fn one_who_dies_while_it_repairs_leaves_the_repair_to_the_next() {
+    let heap = heap();
+    die_inside(&heap, FIRST);
+    let second = mutex(&heap, SECOND);
+    let guard = warned(second.try_lock(&mut Dead(&[FIRST])));
+    std::mem::forget(guard);
+    let third = mutex(&heap, THIRD);
+    let mut guard = warned(third.try_lock(&mut Dead(&[FIRST, SECOND])));
+    guard.make_consistent();
+    guard.unlock().unwrap();
+    assert_eq!(health(&heap), health::WHOLE);
+}
+
+#[test]
+fn one_who_was_taken_for_dead_learns_it_and_changes_nothing() {
+    let heap = heap();
+    let (ours, theirs) = (mutex(&heap, FIRST), mutex(&heap, SECOND));
+    let mut robbed = ours.try_lock(&mut Immortal).unwrap();
+    let guard = warned(theirs.try_lock(&mut Dead(&[FIRST])));
+    robbed.make_consistent();
+    assert_eq!(health(&heap), health::SUSPECT);
+    let not_held = NotHeld {
+        holder: Some(SECOND),
+    };
+    assert_eq!(robbed.unlock(), Err(not_held));
+    assert_eq!(health(&heap), health::SUSPECT);
+    assert_eq!(theirs.owner(), Ok(Some(SECOND)));
+    drop(guard);
+}
+
+#[test]
+fn a_mutex_is_given_back_without_its_guard() {
+    let heap = heap();
+    let mutex = mutex(&heap, SECOND);
+    std::mem::forget(mutex.try_lock(&mut Immortal).unwrap());
+    mutex.release().unwrap();
+    for (repair, left) in [(true, health::WHOLE), (false, health::POISONED)] {
+        die_inside(&heap, FIRST);
+        let guard = warned(mutex.try_lock(&mut Dead(&[FIRST])));
+        std::mem::forget(guard);
+        if repair {
+            mutex.make_consistent().unwrap();
+        }
+        mutex.release().unwrap();
+        assert_eq!((mutex.owner(), health(&heap)), (Ok(None), left));
+    }
+}
+
+#[test]
+fn what_no_honest_partition_writes_is_corrupt() {
+    for (offset, value, word) in [
+        (0, 1, "mutex owner"),
+        (0, Life::FLAG, "mutex owner"),
+        (4, 3, "mutex health"),
+    ] {
+        let heap = heap();
+        heap.window().word(offset).store(value, Relaxed);
+        let mutex = mutex(&heap, FIRST);
+        let taken = mutex.lock(&mut Futex::forever(), &mut Immortal);
+        let Err(LockError::Corrupt(corrupt)) = taken else {
+            panic!("{word} of {value} passes");
+        };
+        assert_eq!(corrupt, Corrupt { word, value });
+        assert_eq!(heap.window().word(offset).load(Relaxed), value);
+    }
+}
+
+#[test]
+fn a_life_never_takes_itself_for_dead() {
+    let heap = heap();
+    let mutex = mutex(&heap, FIRST);
+    let _guard = mutex.try_lock(&mut Immortal).unwrap();
+    assert!(matches!(mutex.try_lock(&mut Unasked), Err(LockError::Busy)));
+    let late = mutex.lock(&mut Futex::until(Instant::now()), &mut Unasked);
+    assert!(matches!(late, Err(LockError::TimedOut)));
+}
+
+/// Sleeps once, while the mutex changes hands, and then has no more time.
+struct Overtaken<'m>(Option<Window<'m>>);
+
+impl Wait for Overtaken<'_> {
+    fn pause(&mut self) -> Pause {
+        match self.0 {
+            Some(_) => Pause::Sleep,
+            None => Pause::TimedOut,
+        }
+    }
+
+    fn sleep(&mut self, rings: &AtomicU32, seen: u32) {
+        assert_eq!(seen, (FIRST.word() | Life::FLAG).to_le());
+        assert_eq!(rings.load(Relaxed), seen);
+        let memory = self.0.take().expect("one sleep");
+        memory.word(0).store(THIRD.word(), Relaxed);
+    }
+}
+
+#[test]
+fn one_who_gives_up_leaves_the_owner_to_wake_the_others() {
+    let heap = heap();
+    die_inside(&heap, FIRST);
+    let mutex = mutex(&heap, SECOND);
+    let late = mutex.lock(&mut Overtaken(Some(heap.window())), &mut Immortal);
+    assert!(matches!(late, Err(LockError::TimedOut)));
+    let owner = heap.window().word(0).load(Relaxed);
+    assert_eq!(owner, THIRD.word() | Life::FLAG);
+}
+
+#[test]
+fn owners_exclude_each_other_whichever_partition_they_are_of() {
+    const TURNS: u64 = 20_000;
+    let memory = Mapping::memfd("mutex", Mutex::<FutexBell>::segment_len(8)).unwrap();
+    let window = memory.window();
+    thread::scope(|scope| {
+        for life in [FIRST, SECOND, SECOND] {
+            scope.spawn(move || {
+                let mutex = Mutex::attach(window, life, FutexBell).unwrap();
+                for turn in 0..TURNS {
+                    let mut wait = Futex::forever().spin_first(turn as u32 % 2 * 100);
+                    let guard = mutex.lock(&mut wait, &mut Immortal).unwrap();
+                    add_one(guard.data());
+                    guard.unlock().unwrap();
+                }
+            });
+        }
+    });
+    let mut sum = [0; 8];
+    window.read(128, &mut sum);
+    assert_eq!(u64::from_le_bytes(sum), 3 * TURNS);
+}
+
+/// In two steps, so that two at once lose one.
+fn add_one(data: Window<'_>) {
+    let mut sum = [0; 8];
+    data.read(0, &mut sum);
+    let next = u64::from_le_bytes(sum) + 1;
+    data.write(0, &next.to_le_bytes());
+}

@@ -1,0 +1,367 @@
+//! What a reader-writer lock promises to readers, to writers, and about the dead.
+#![cfg(all(feature = "linux", target_os = "linux"))]
+
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::thread;
+use std::time::Instant;
+
+use shmem_core::doorbell::Silent;
+use shmem_core::mem::Heap;
+use shmem_core::primitive::Ordering::Relaxed;
+use shmem_core::wait::Spin;
+use shmem_core::{Corrupt, Life, Mapping};
+use shmem_sync::{health, Futex, FutexBell, Immortal, LockError, LockResult, NotHeld, RwLock};
+
+mod support;
+use support::{whole, write_halves, Dead};
+
+const FIRST: Life = Life::first(1);
+const SECOND: Life = Life::first(2);
+const THIRD: Life = Life::first(3);
+
+/// Bytes in front of the protected ones.
+const CONTROL: usize = 128 + 512;
+
+fn heap() -> Heap {
+    Heap::new(RwLock::<Silent>::segment_len(16))
+}
+
+fn lock(heap: &Heap, life: Life) -> RwLock<'_, Silent> {
+    RwLock::attach(heap.window(), life, Silent).unwrap()
+}
+
+fn word(heap: &Heap, offset: usize) -> u32 {
+    heap.window().word(offset).load(Relaxed)
+}
+
+fn health(heap: &Heap) -> u32 {
+    word(heap, 4)
+}
+
+/// `life` writes and dies inside.
+fn die_writing(heap: &Heap, life: Life) {
+    std::mem::forget(lock(heap, life).try_write(&mut Immortal).unwrap());
+}
+
+/// The guard that comes with the news of a death.
+fn warned<G>(taken: LockResult<G>) -> G {
+    match taken {
+        Ok(_) => panic!("no word of the death"),
+        Err(LockError::OwnerDied(guard)) => guard,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn is_busy<G>(taken: LockResult<G>) -> bool {
+    matches!(taken, Err(LockError::Busy))
+}
+
+fn is_late<G>(taken: LockResult<G>) -> bool {
+    matches!(taken, Err(LockError::TimedOut))
+}
+
+fn past() -> Futex {
+    Futex::until(Instant::now())
+}
+
+#[test]
+fn a_zeroed_segment_is_a_free_lock() {
+    let heap = heap();
+    let lock = lock(&heap, FIRST);
+    assert_eq!((lock.writer(), lock.readers().count()), (Ok(None), 0));
+    let guard = lock.try_write(&mut Immortal).unwrap();
+    assert_eq!((lock.writer(), guard.data().len()), (Ok(Some(FIRST)), 16));
+    guard.unlock().unwrap();
+    let guard = lock.try_read(&mut Immortal).unwrap();
+    assert_eq!(lock.readers().collect::<Vec<_>>(), [FIRST]);
+    guard.unlock().unwrap();
+    let short = heap.window().sub(0, CONTROL - 8).unwrap();
+    assert!(RwLock::attach(short, FIRST, Silent).is_err());
+}
+
+#[test]
+fn readers_are_inside_together_and_writers_alone() {
+    let heap = heap();
+    let (first, second) = (lock(&heap, FIRST), lock(&heap, SECOND));
+    let readers = [
+        first.try_read(&mut Immortal).unwrap(),
+        first.try_read(&mut Immortal).unwrap(),
+        second.try_read(&mut Immortal).unwrap(),
+    ];
+    assert_eq!(first.readers().count(), 3);
+    assert!(is_busy(second.try_write(&mut Immortal)));
+    drop(readers);
+    let writer = second.try_write(&mut Immortal).unwrap();
+    assert!(is_busy(first.try_write(&mut Immortal)));
+    assert!(is_busy(first.try_read(&mut Immortal)));
+    drop(writer);
+    assert!(first.try_read(&mut Immortal).is_ok());
+}
+
+#[test]
+fn a_deadline_that_has_passed_gets_a_free_lock_but_not_a_held_one() {
+    let heap = heap();
+    let (first, second) = (lock(&heap, FIRST), lock(&heap, SECOND));
+    let reader = first.read(&mut past(), &mut Immortal).unwrap();
+    assert!(is_late(second.write(&mut past(), &mut Immortal)));
+    assert!(is_late(second.write(&mut Spin::checks(100), &mut Immortal)));
+    // What gave up is no obstacle.
+    assert_eq!(second.writer(), Ok(None));
+    drop(reader);
+    let writer = first.write(&mut past(), &mut Immortal).unwrap();
+    assert!(is_late(second.write(&mut past(), &mut Immortal)));
+    assert!(is_late(second.read(&mut past(), &mut Immortal)));
+    assert_eq!(second.readers().count(), 0);
+    drop(writer);
+}
+
+#[test]
+fn a_writer_that_waits_keeps_new_readers_out() {
+    let heap = heap();
+    let (first, second) = (lock(&heap, FIRST), lock(&heap, SECOND));
+    let reader = first.try_read(&mut Immortal).unwrap();
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| second.write(&mut Spin::forever(), &mut Immortal).is_ok());
+        while first.writer() == Ok(None) {
+            thread::yield_now();
+        }
+        assert!(is_busy(first.try_read(&mut Immortal)));
+        assert!(is_late(first.read(&mut Spin::checks(100), &mut Immortal)));
+        reader.unlock().unwrap();
+        assert!(writer.join().unwrap());
+    });
+}
+
+#[test]
+fn the_129th_reader_waits_until_one_of_128_leaves_or_dies() {
+    let heap = heap();
+    let (first, second) = (lock(&heap, FIRST), lock(&heap, SECOND));
+    let mut readers = Vec::from_iter((0..128).map(|_| first.try_read(&mut Immortal).unwrap()));
+    assert!(is_busy(second.try_read(&mut Immortal)));
+    assert!(is_late(second.read(&mut past(), &mut Immortal)));
+    let place = readers.pop().unwrap().place();
+    let guard = second.try_read(&mut Immortal).unwrap();
+    assert_eq!(guard.place(), place);
+    readers.into_iter().for_each(std::mem::forget);
+    assert!(is_busy(second.try_read(&mut Immortal)));
+    assert!(second.try_read(&mut Dead(&[FIRST])).is_ok());
+    drop(guard);
+    assert!(second.try_write(&mut Dead(&[FIRST])).is_ok());
+    assert_eq!(second.readers().count(), 0);
+}
+
+#[test]
+fn one_who_does_not_have_it_cannot_give_it_back() {
+    let heap = heap();
+    let (first, second) = (lock(&heap, FIRST), lock(&heap, SECOND));
+    let nobody = Err(NotHeld { holder: None });
+    let by_first = Err(NotHeld {
+        holder: Some(FIRST),
+    });
+    assert_eq!(
+        (second.release_write(), second.release_read(0)),
+        (nobody, nobody)
+    );
+    assert_eq!(second.release_read(128), nobody);
+    let reader = first.try_read(&mut Immortal).unwrap();
+    assert_eq!(second.release_read(reader.place()), by_first);
+    assert_eq!(first.readers().count(), 1);
+    drop(reader);
+    let writer = first.try_write(&mut Immortal).unwrap();
+    assert_eq!(second.release_write(), by_first);
+    assert_eq!(second.make_consistent(), by_first);
+    writer.unlock().unwrap();
+}
+
+#[test]
+fn a_lock_is_given_back_without_its_guard() {
+    let heap = heap();
+    let lock = lock(&heap, SECOND);
+    let reader = lock.try_read(&mut Immortal).unwrap();
+    let place = reader.place();
+    std::mem::forget(reader);
+    lock.release_read(place).unwrap();
+    std::mem::forget(lock.try_write(&mut Immortal).unwrap());
+    lock.release_write().unwrap();
+    for (repair, left) in [(true, health::WHOLE), (false, health::POISONED)] {
+        die_writing(&heap, FIRST);
+        std::mem::forget(warned(lock.try_write(&mut Dead(&[FIRST]))));
+        if repair {
+            lock.make_consistent().unwrap();
+        }
+        lock.release_write().unwrap();
+        assert_eq!((lock.writer(), health(&heap)), (Ok(None), left));
+    }
+}
+
+#[test]
+fn a_writer_does_not_wait_for_dead_readers_nor_warn_of_them() {
+    let heap = heap();
+    let (first, second) = (lock(&heap, FIRST), lock(&heap, SECOND));
+    for _ in 0..2 {
+        std::mem::forget(first.try_read(&mut Immortal).unwrap());
+    }
+    assert!(is_busy(second.try_write(&mut Immortal)));
+    let mut wait = Futex::forever();
+    assert!(second.write(&mut wait, &mut Dead(&[FIRST])).is_ok());
+    assert_eq!(second.readers().count(), 0);
+}
+
+#[test]
+fn a_writer_that_died_while_it_waited_leaves_nothing_suspect() {
+    let heap = heap();
+    let (first, second) = (lock(&heap, FIRST), lock(&heap, SECOND));
+    let reader = second.try_read(&mut Immortal).unwrap();
+    heap.window().word(0).store(FIRST.word(), Relaxed);
+    assert!(is_busy(second.try_read(&mut Immortal)));
+    assert!(second.try_read(&mut Dead(&[FIRST])).is_ok());
+    assert_eq!(second.writer(), Ok(None));
+    heap.window().word(0).store(FIRST.word(), Relaxed);
+    drop(reader);
+    assert!(second.try_write(&mut Dead(&[FIRST])).is_ok());
+    assert!(first.try_write(&mut Immortal).is_ok());
+}
+
+#[test]
+fn readers_are_warned_until_a_writer_has_repaired() {
+    let heap = heap();
+    die_writing(&heap, FIRST);
+    let (second, third) = (lock(&heap, SECOND), lock(&heap, THIRD));
+    let reader = warned(second.read(&mut Futex::forever(), &mut Dead(&[FIRST])));
+    drop(warned(third.try_read(&mut Immortal)));
+    reader.unlock().unwrap();
+    assert_eq!(health(&heap), health::SUSPECT);
+    let mut writer = warned(third.try_write(&mut Immortal));
+    writer.make_consistent();
+    writer.unlock().unwrap();
+    assert!(second.try_read(&mut Immortal).is_ok());
+}
+
+#[test]
+fn a_lock_that_is_given_back_unrepaired_is_poisoned_for_good() {
+    let heap = heap();
+    die_writing(&heap, FIRST);
+    let lock = lock(&heap, SECOND);
+    drop(warned(
+        lock.write(&mut Futex::forever(), &mut Dead(&[FIRST])),
+    ));
+    for _ in 0..2 {
+        let read = lock.try_read(&mut Immortal);
+        assert!(matches!(read, Err(LockError::Poisoned)));
+        let written = lock.try_write(&mut Immortal);
+        assert!(matches!(written, Err(LockError::Poisoned)));
+    }
+    assert_eq!((lock.writer(), lock.readers().count()), (Ok(None), 0));
+}
+
+#[test]
+fn one_who_gives_up_waiting_to_repair_leaves_the_repair_to_the_next() {
+    let heap = heap();
+    die_writing(&heap, FIRST);
+    let lock = lock(&heap, SECOND);
+    let reader = warned(lock.try_read(&mut Dead(&[FIRST])));
+    assert!(is_late(lock.write(&mut past(), &mut Immortal)));
+    assert_eq!(health(&heap), health::SUSPECT);
+    drop(reader);
+    warned(lock.try_write(&mut Immortal)).make_consistent();
+}
+
+#[test]
+fn those_who_were_taken_for_dead_learn_it_and_change_nothing() {
+    let heap = heap();
+    let (first, second) = (lock(&heap, FIRST), lock(&heap, SECOND));
+    let robbed = first.try_read(&mut Immortal).unwrap();
+    let writer = second.try_write(&mut Dead(&[FIRST])).unwrap();
+    assert_eq!(robbed.unlock(), Err(NotHeld { holder: None }));
+    drop(writer);
+
+    let mut robbed = first.try_write(&mut Immortal).unwrap();
+    let writer = warned(second.try_write(&mut Dead(&[FIRST])));
+    robbed.make_consistent();
+    let not_held = NotHeld {
+        holder: Some(SECOND),
+    };
+    assert_eq!(robbed.unlock(), Err(not_held));
+    assert_eq!((health(&heap), word(&heap, 8)), (health::SUSPECT, 1));
+    drop(writer);
+}
+
+#[test]
+fn what_no_honest_partition_writes_is_corrupt() {
+    for (offset, value, word) in [
+        (0, 1, "rwlock writer"),
+        (0, Life::FLAG, "rwlock writer"),
+        (4, 3, "rwlock health"),
+        (128, 1, "rwlock reader"),
+        (636, FIRST.word() | Life::FLAG, "rwlock reader"),
+    ] {
+        let heap = heap();
+        heap.window().word(offset).store(value, Relaxed);
+        let lock = lock(&heap, FIRST);
+        let corrupt = Corrupt { word, value };
+        let written = lock.write(&mut Futex::forever(), &mut Immortal);
+        assert!(matches!(written, Err(LockError::Corrupt(found)) if found == corrupt));
+        let read = lock.read(&mut Futex::forever(), &mut Immortal);
+        let harmless = offset >= 128; // A reader only looks for a free word.
+        match read {
+            Err(LockError::Corrupt(found)) if !harmless => assert_eq!(found, corrupt),
+            Ok(_) if harmless => {}
+            other => panic!("{word} of {value}: {:?}", other.err()),
+        }
+    }
+}
+
+#[test]
+fn writers_lose_no_count_and_readers_see_no_half_of_one() {
+    const TURNS: u64 = 5_000;
+    let memory = Mapping::memfd("rwlock", RwLock::<FutexBell>::segment_len(16)).unwrap();
+    let attach = |life| RwLock::attach(memory.window(), life, FutexBell).unwrap();
+    thread::scope(|scope| {
+        for life in [FIRST, SECOND] {
+            scope.spawn(move || {
+                let lock = attach(life);
+                for _ in 0..TURNS {
+                    let guard = lock.write(&mut Futex::forever(), &mut Immortal).unwrap();
+                    write_halves(guard.data(), whole(guard.data()).unwrap() + 1);
+                    guard.unlock().unwrap();
+                }
+            });
+        }
+        for life in [SECOND, THIRD] {
+            scope.spawn(move || {
+                let lock = attach(life);
+                for _ in 0..TURNS {
+                    let guard = lock.read(&mut Futex::forever(), &mut Immortal).unwrap();
+                    assert!(whole(guard.data()).is_some());
+                    guard.unlock().unwrap();
+                }
+            });
+        }
+    });
+    let lock = attach(FIRST);
+    let guard = lock.try_read(&mut Immortal).unwrap();
+    assert_eq!(whole(guard.data()), Some(2 * TURNS));
+}
+
+#[test]
+fn two_readers_wait_for_each_other_inside() {
+    let memory = Mapping::memfd("rwlock", RwLock::<FutexBell>::segment_len(16)).unwrap();
+    let inside = AtomicUsize::new(0);
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for life in [FIRST, SECOND] {
+            let (memory, inside, done) = (&memory, &inside, &done);
+            scope.spawn(move || {
+                let lock = RwLock::attach(memory.window(), life, FutexBell).unwrap();
+                let guard = lock.read(&mut Futex::forever(), &mut Immortal).unwrap();
+                if inside.fetch_add(1, Relaxed) == 1 {
+                    done.store(true, Relaxed);
+                }
+                while !done.load(Relaxed) {
+                    thread::yield_now();
+                }
+                guard.unlock().unwrap();
+            });
+        }
+    });
+}

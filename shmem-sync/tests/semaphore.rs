@@ -1,0 +1,335 @@
+//! What the semaphore promises, and what becomes of the permits of the dead.
+#![cfg(all(feature = "linux", target_os = "linux", not(loom)))]
+
+use std::mem;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use shmem_core::crash::{self, Ended};
+use shmem_core::doorbell::Silent;
+use shmem_core::mem::Heap;
+use shmem_core::primitive::Ordering::Relaxed;
+use shmem_core::wait::Spin;
+use shmem_core::{Corrupt, Life, Window};
+use shmem_sync::layout::{PERMITS, PERMIT_FREE};
+use shmem_sync::{AcquireError, Futex, FutexBell, Immortal, NotHeld, Overflow, Semaphore};
+
+mod support;
+use support::Dead;
+
+const FIRST: Life = Life::first(1);
+const SECOND: Life = Life::first(2);
+const THIRD: Life = Life::first(3);
+
+fn heap(capacity: usize) -> Heap {
+    Heap::new(Semaphore::<Silent>::segment_len(capacity))
+}
+
+fn semaphore(heap: &Heap, life: Life) -> Semaphore<'_, FutexBell> {
+    Semaphore::attach(heap.window(), life, FutexBell).unwrap()
+}
+
+/// Takes permits until there are none.
+fn take_all(semaphore: &Semaphore<'_, FutexBell>, dead: &[Life]) -> usize {
+    let take = || semaphore.try_acquire(&mut Dead(dead)).map(mem::forget);
+    std::iter::repeat_with(take)
+        .take_while(Result::is_ok)
+        .count()
+}
+
+#[test]
+fn zeroed_memory_is_a_semaphore_without_permits() {
+    let heap = heap(4);
+    let semaphore = semaphore(&heap, FIRST);
+    assert_eq!((semaphore.capacity(), semaphore.permits()), (4, 0));
+    let refused = semaphore.try_acquire(&mut Immortal).err();
+    assert_eq!(refused, Some(AcquireError::Busy));
+}
+
+#[test]
+fn the_segment_gives_the_capacity_up_to_a_limit() {
+    let heap = heap(PERMITS + 8);
+    assert_eq!(semaphore(&heap, FIRST).capacity(), PERMITS);
+    semaphore(&heap, FIRST).add(PERMITS).unwrap();
+    assert_eq!(semaphore(&heap, SECOND).available(), PERMITS);
+    let short = heap.window().sub(0, 128).unwrap();
+    assert!(Semaphore::attach(short, FIRST, Silent).is_err());
+}
+
+#[test]
+fn there_are_never_more_holders_than_permits() {
+    let heap = heap(8);
+    semaphore(&heap, FIRST).add(2).unwrap();
+    let inside = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for partition in 1..=4 {
+            let (heap, inside) = (&heap, &inside);
+            scope.spawn(move || {
+                let semaphore = semaphore(heap, Life::first(partition));
+                for _ in 0..2000 {
+                    let permit = semaphore.acquire(&mut Futex::forever(), &mut Immortal);
+                    let permit = permit.unwrap();
+                    assert!(inside.fetch_add(1, SeqCst) < 2);
+                    inside.fetch_sub(1, SeqCst);
+                    permit.release().unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(semaphore(&heap, FIRST).available(), 2);
+}
+
+#[test]
+fn threads_of_one_partition_share_a_handle() {
+    let heap = heap(2);
+    let semaphore = semaphore(&heap, FIRST);
+    semaphore.add(1).unwrap();
+    let inside = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                for _ in 0..1000 {
+                    let mut wait = Futex::forever().spin_first(10);
+                    let _permit = semaphore.acquire(&mut wait, &mut Immortal).unwrap();
+                    assert_eq!(inside.fetch_add(1, SeqCst), 0);
+                    inside.fetch_sub(1, SeqCst);
+                }
+            });
+        }
+    });
+    assert_eq!(semaphore.available(), 1);
+}
+
+#[test]
+fn several_sleepers_are_woken_by_permits_that_are_added() {
+    let heap = heap(4);
+    thread::scope(|scope| {
+        for partition in 2..=4 {
+            let heap = &heap;
+            scope.spawn(move || {
+                let semaphore = semaphore(heap, Life::first(partition));
+                let permit = semaphore.acquire(&mut Futex::forever(), &mut Immortal);
+                permit.unwrap().consume().unwrap();
+            });
+        }
+        let semaphore = semaphore(&heap, FIRST);
+        semaphore.add(1).unwrap();
+        semaphore.add(2).unwrap();
+    });
+    assert_eq!(semaphore(&heap, FIRST).permits(), 0);
+}
+
+#[test]
+fn a_permit_that_is_dropped_is_given_back_and_one_consumed_is_gone() {
+    let heap = heap(4);
+    let semaphore = semaphore(&heap, FIRST);
+    semaphore.add(2).unwrap();
+    drop(semaphore.try_acquire(&mut Immortal).unwrap());
+    assert_eq!((semaphore.available(), semaphore.permits()), (2, 2));
+    let permit = semaphore.try_acquire(&mut Immortal).unwrap();
+    assert_eq!((semaphore.available(), semaphore.permits()), (1, 2));
+    permit.consume().unwrap();
+    assert_eq!((semaphore.available(), semaphore.permits()), (1, 1));
+}
+
+#[test]
+fn permits_without_a_guard_are_given_back_and_consumed_by_number() {
+    let heap = heap(4);
+    let ours = semaphore(&heap, FIRST);
+    ours.add(3).unwrap();
+    mem::forget(semaphore(&heap, SECOND).try_acquire(&mut Immortal).unwrap());
+    assert_eq!(take_all(&ours, &[]), 2);
+    ours.release().unwrap();
+    assert_eq!((ours.available(), ours.permits()), (1, 3));
+    ours.consume().unwrap();
+    assert_eq!((ours.available(), ours.permits()), (1, 2));
+    assert_eq!(ours.release(), Err(NotHeld { holder: None }));
+    assert_eq!(ours.consume(), Err(NotHeld { holder: None }));
+}
+
+#[test]
+fn more_permits_than_there_is_room_for_leave_all_as_it_was() {
+    let heap = heap(4);
+    let ours = semaphore(&heap, FIRST);
+    ours.add(2).unwrap();
+    let held = ours.try_acquire(&mut Immortal).unwrap();
+    // One that has slept asks every word to be woken.
+    let theirs = semaphore(&heap, SECOND);
+    mem::forget(theirs.try_acquire(&mut Immortal).unwrap());
+    let late = theirs.acquire(&mut Futex::timeout(Duration::from_millis(1)), &mut Immortal);
+    assert_eq!(late.err(), Some(AcquireError::TimedOut));
+    let before = words(heap.window());
+    let overflow = Overflow {
+        asked: 3,
+        room: 2,
+        capacity: 4,
+    };
+    assert_eq!(ours.add(3), Err(overflow));
+    assert_eq!(words(heap.window()), before);
+    held.release().unwrap();
+    ours.add(2).unwrap();
+    assert_eq!((ours.available(), ours.permits()), (3, 4));
+    assert!(overflow.to_string().starts_with("3 permits do not fit"));
+}
+
+fn words(window: Window<'_>) -> Vec<u32> {
+    let words = (128..window.len()).step_by(4);
+    words.map(|at| window.word(at).load(Relaxed)).collect()
+}
+
+#[test]
+fn the_permits_of_a_dead_life_come_back() {
+    let heap = heap(4);
+    let dead = semaphore(&heap, SECOND);
+    dead.add(3).unwrap();
+    let first = dead.try_acquire(&mut Immortal).unwrap();
+    mem::forget(dead.try_acquire(&mut Immortal).unwrap());
+    let heir = semaphore(&heap, FIRST);
+    assert_eq!(take_all(&heir, &[]), 1);
+    assert_eq!(take_all(&heir, &[THIRD]), 0);
+    assert_eq!(take_all(&heir, &[SECOND]), 2);
+    // It was not dead, and learns what it was taken for.
+    assert_eq!(
+        first.release(),
+        Err(NotHeld {
+            holder: Some(FIRST)
+        })
+    );
+    assert_eq!(heir.available(), 0);
+}
+
+#[test]
+fn our_own_permits_are_never_taken_for_those_of_the_dead() {
+    let heap = heap(2);
+    let ours = semaphore(&heap, FIRST);
+    ours.add(1).unwrap();
+    let _held = ours.try_acquire(&mut Immortal).unwrap();
+    assert_eq!(take_all(&ours, &[FIRST]), 0);
+}
+
+#[test]
+fn whoever_waits_inherits_while_it_waits() {
+    let heap = heap(2);
+    let dead = semaphore(&heap, SECOND);
+    dead.add(1).unwrap();
+    mem::forget(dead.try_acquire(&mut Immortal).unwrap());
+    /// Knows of the death when it is asked the second time.
+    struct Late(u32);
+    impl shmem_sync::Liveness for Late {
+        fn is_over(&mut self, life: Life) -> bool {
+            self.0 += 1;
+            self.0 > 1 && life == SECOND
+        }
+    }
+    let heir = semaphore(&heap, FIRST);
+    let permit = heir.acquire(&mut Futex::forever(), &mut Late(0)).unwrap();
+    permit.release().unwrap();
+    assert_eq!(heir.available(), 1);
+}
+
+#[test]
+fn a_wait_ends_at_its_deadline_and_one_that_has_passed_leaves_time_for_a_look() {
+    let heap = heap(2);
+    let semaphore = semaphore(&heap, FIRST);
+    let past = Instant::now();
+    let late = semaphore.acquire(&mut Futex::until(past), &mut Immortal);
+    assert_eq!(late.err(), Some(AcquireError::TimedOut));
+    let late = semaphore.acquire(&mut Spin::checks(10), &mut Immortal);
+    assert_eq!(late.err(), Some(AcquireError::TimedOut));
+    semaphore.add(1).unwrap();
+    let permit = semaphore.acquire(&mut Futex::until(past), &mut Immortal);
+    assert!(permit.is_ok());
+}
+
+#[test]
+fn a_word_that_is_no_permit_is_reported_where_no_permit_is_free() {
+    for mad in [2, 0xff, 0x1_00, Life::FLAG | PERMIT_FREE] {
+        let heap = heap(4);
+        let semaphore = semaphore(&heap, FIRST);
+        semaphore.add(2).unwrap();
+        heap.window().word(128).store(mad, Relaxed);
+        let permit = semaphore.try_acquire(&mut Immortal).unwrap();
+        let corrupt = AcquireError::Corrupt(Corrupt {
+            word: "permit",
+            value: mad,
+        });
+        assert_eq!(semaphore.try_acquire(&mut Immortal).err(), Some(corrupt));
+        let waited = semaphore.acquire(&mut Futex::forever(), &mut Immortal);
+        assert_eq!(waited.err(), Some(corrupt));
+        permit.release().unwrap();
+    }
+}
+
+#[test]
+fn whatever_the_words_hold_every_call_ends() {
+    let mut seed = 1_u32;
+    let mut noise = || {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let words = [0, PERMIT_FREE, SECOND.word(), FIRST.word(), seed];
+        words[seed as usize / 256 % words.len()] ^ (seed & Life::FLAG)
+    };
+    for _ in 0..500 {
+        let heap = heap(6);
+        let semaphore = semaphore(&heap, FIRST);
+        for at in (0..heap.window().len()).step_by(4) {
+            heap.window().word(at).store(noise(), Relaxed);
+        }
+        let _ = semaphore.try_acquire(&mut Dead(&[SECOND]));
+        let timeout = &mut Futex::until(Instant::now());
+        let _ = semaphore.acquire(timeout, &mut Immortal);
+        let _ = semaphore.add(3);
+        let _ = (semaphore.release(), semaphore.consume());
+    }
+}
+
+/// Lets `work` die at each of its stores on a semaphore of four words with two
+/// permits, and gives `check` how many the others can have.
+fn die_everywhere(work: impl Fn(&Semaphore<'_, FutexBell>), check: impl Fn(usize)) {
+    let attempt = |at| {
+        let heap = heap(4);
+        let mortal = semaphore(&heap, FIRST);
+        mortal.add(2).unwrap();
+        let ended = crash::run(at, || work(&mortal));
+        let heir = semaphore(&heap, SECOND);
+        let taken = take_all(&heir, &[FIRST]);
+        assert_eq!(heir.permits(), taken);
+        check(taken);
+        ended
+    };
+    let Ended::Alive { stores } = attempt(None) else {
+        panic!("it died of nothing");
+    };
+    assert!(stores > 0);
+    for store in 0..stores {
+        assert_eq!(attempt(Some(store)), Ended::Died);
+    }
+}
+
+#[test]
+fn who_dies_with_a_permit_at_any_store_leaves_it_to_the_others() {
+    let hold = |semaphore: &Semaphore<'_, FutexBell>| {
+        let permit = semaphore.acquire(&mut Futex::forever(), &mut Immortal);
+        permit.unwrap().release().unwrap();
+    };
+    die_everywhere(hold, |taken| assert_eq!(taken, 2));
+}
+
+#[test]
+fn who_dies_at_any_store_of_an_addition_leaves_at_most_what_it_would_have_added() {
+    let add = |semaphore: &Semaphore<'_, FutexBell>| semaphore.add(2).unwrap();
+    die_everywhere(add, |taken| assert!((2..=4).contains(&taken)));
+    let fail = |semaphore: &Semaphore<'_, FutexBell>| assert!(semaphore.add(3).is_err());
+    die_everywhere(fail, |taken| assert!((2..=4).contains(&taken)));
+}
+
+#[test]
+fn who_dies_asleep_leaves_no_trace_that_matters() {
+    let sleep = |semaphore: &Semaphore<'_, FutexBell>| {
+        let permits = [(); 2].map(|()| semaphore.try_acquire(&mut Immortal).unwrap());
+        let mut wait = Futex::timeout(Duration::from_millis(1));
+        assert!(semaphore.acquire(&mut wait, &mut Immortal).is_err());
+        drop(permits);
+    };
+    die_everywhere(sleep, |taken| assert_eq!(taken, 2));
+}

@@ -1,0 +1,120 @@
+//! Waiting, waking and dying inside a loom model.
+
+use loom::sync::atomic::AtomicU32 as Flag;
+use loom::sync::{Arc, Condvar, Mutex};
+use loom::thread;
+use shmem_core::doorbell::Doorbell;
+use shmem_core::mem::Heap;
+use shmem_core::primitive::AtomicU32;
+use shmem_core::primitive::Ordering::{Acquire, Relaxed, Release};
+use shmem_core::wait::{Pause, Wait};
+use shmem_core::{Life, Window};
+use shmem_sync::Liveness;
+
+/// Zeroed memory for the rest of the model's execution.
+pub(crate) fn heap(len: usize) -> Window<'static> {
+    Heap::leaked(len).window()
+}
+
+/// The kernel's sleep: it looks at the word and sleeps as one step, and only a
+/// ring of that word ends it. There is no time-out, so a lost wake-up is a deadlock
+/// that loom reports.
+#[derive(Clone)]
+pub(crate) struct Kernel(Arc<(Mutex<Vec<Sleeper>>, Condvar)>);
+
+struct Sleeper {
+    thread: thread::ThreadId,
+    /// The word's address; `None` once it is rung.
+    word: Option<usize>,
+}
+
+impl Kernel {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new((Mutex::new(Vec::new()), Condvar::new())))
+    }
+
+    /// Wakes so many of those that sleep on `word`, first come, first woken.
+    fn wake(&self, word: &AtomicU32, count: usize) {
+        let word = Some(address(word));
+        let mut sleepers = self.0 .0.lock().unwrap();
+        let asleep = sleepers.iter_mut().filter(|sleeper| sleeper.word == word);
+        asleep.take(count).for_each(|sleeper| sleeper.word = None);
+        drop(sleepers);
+        self.0 .1.notify_all();
+    }
+}
+
+fn address(word: &AtomicU32) -> usize {
+    word as *const AtomicU32 as usize
+}
+
+impl Wait for Kernel {
+    fn pause(&mut self) -> Pause {
+        Pause::Sleep
+    }
+
+    fn sleep(&mut self, rings: &AtomicU32, seen: u32) {
+        let mut sleepers = self.0 .0.lock().unwrap();
+        if rings.load(Relaxed) != seen {
+            return;
+        }
+        let thread = thread::current().id();
+        let word = Some(address(rings));
+        sleepers.push(Sleeper { thread, word });
+        let asleep = |sleeper: &Sleeper| sleeper.thread == thread && sleeper.word.is_some();
+        while sleepers.iter().any(asleep) {
+            sleepers = self.0 .1.wait(sleepers).unwrap();
+        }
+        sleepers.retain(|sleeper| sleeper.thread != thread);
+    }
+}
+
+impl Doorbell for Kernel {
+    fn ring(&self, rings: &AtomicU32) {
+        self.wake(rings, 1);
+    }
+
+    fn ring_all(&self, rings: &AtomicU32) {
+        self.wake(rings, usize::MAX);
+    }
+}
+
+/// Waits without sleeping: the others go on, then it looks again.
+pub(crate) struct Yield;
+
+impl Wait for Yield {
+    fn pause(&mut self) -> Pause {
+        thread::yield_now();
+        Pause::Again
+    }
+
+    fn sleep(&mut self, _: &AtomicU32, _: u32) {}
+}
+
+/// Lets the others go on until `done`.
+pub(crate) fn yields(mut done: impl FnMut() -> bool) {
+    while !done() {
+        thread::yield_now();
+    }
+}
+
+/// Announces one death to whoever asks: what the dead did before is seen by who
+/// learns of it.
+#[derive(Clone)]
+pub(crate) struct Obituary(Arc<Flag>);
+
+impl Obituary {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Flag::new(0)))
+    }
+
+    pub(crate) fn announce(&self, life: Life) {
+        self.0.store(life.word(), Release);
+    }
+}
+
+impl Liveness for Obituary {
+    fn is_over(&mut self, life: Life) -> bool {
+        self.0.load(Acquire) == life.word()
+    }
+}
