@@ -1,0 +1,156 @@
+//! What is in each segment, by its kind.
+
+use shmem_core::snapshot::{ReadError, Reader};
+use shmem_core::{Life, Window};
+use shmem_registry::Kind;
+
+use super::Scene;
+use super::rows::{Entry, Rows};
+use crate::finding::Findings;
+use crate::report::{self, Contents, LifeView, Segment};
+
+/// Looks at every segment in the table.
+pub(super) fn look(scene: &Scene<'_>, rows: &Rows<'_>, findings: &mut Findings) -> Vec<Segment> {
+    // Segments do not overlap: together they have no more bytes than this.
+    let mut budget = scene.there;
+    let listed = rows.iter().filter(|entry| entry.is_listed());
+    listed
+        .map(|entry| segment(scene, entry, &mut budget, findings))
+        .collect()
+}
+
+fn segment(
+    scene: &Scene<'_>,
+    entry: &Entry<'_>,
+    budget: &mut usize,
+    findings: &mut Findings,
+) -> Segment {
+    let words = &entry.words;
+    let mut found = findings.apart();
+    let mut inside = Inside {
+        scene,
+        at: &entry.at,
+        findings: &mut found,
+    };
+    let contents = match &words.segment {
+        Ok(segment) if !words.moving => inside.open(segment, budget),
+        _ => None,
+    };
+    // Removed meanwhile, its bytes may have become another's.
+    let contents = contents.filter(|_| found.is_empty() || entry.holds(scene));
+    if contents.is_some() || entry.holds(scene) {
+        findings.append(found);
+    }
+    let (first, _) = entry.run(scene.registry.geometry().block);
+    let tables = scene.registry.tables();
+    Segment {
+        row: words.row,
+        generation: words.generation(),
+        id: format!("{:#018x}", words.id),
+        name: entry.name(),
+        kind: kind_name(words.kind),
+        kind_number: words.kind.0,
+        offset: tables.data + first.min(tables.blocks) * scene.registry.geometry().block,
+        length: words.length,
+        contents,
+    }
+}
+
+/// One word for each kind.
+fn kind_name(kind: Kind) -> String {
+    match kind {
+        Kind::BAKERY => "bakery".to_owned(),
+        Kind::RWLOCK => "rwlock".to_owned(),
+        // An application's, or nobody's.
+        Kind(number) if number > Kind::BARRIER.0 => format!("{number:#x}"),
+        named => named.to_string(),
+    }
+}
+
+/// A segment that is looked at.
+pub(super) struct Inside<'s, 'm> {
+    pub(super) scene: &'s Scene<'m>,
+    pub(super) at: &'s str,
+    findings: &'s mut Findings,
+}
+
+impl Inside<'_, '_> {
+    /// Looks, if all of the segment is there; at no more bytes than `budget`.
+    fn open(
+        &mut self,
+        segment: &shmem_registry::Segment<'_>,
+        budget: &mut usize,
+    ) -> Option<Contents> {
+        let len = segment.window().len();
+        if segment.offset() + len > self.scene.there {
+            self.damaged("row.cut", "cut off: some of its bytes are not there");
+            return None;
+        }
+        let Some(left) = budget.checked_sub(len) else {
+            self.damaged(
+                "row.overlap",
+                "not looked at: the segments are longer than the region",
+            );
+            return None;
+        };
+        *budget = left;
+        self.look(segment.kind(), segment.window())
+    }
+
+    fn look(&mut self, kind: Kind, window: Window<'_>) -> Option<Contents> {
+        match kind {
+            Kind::RING => self.ring(window).map(Contents::Ring),
+            Kind::SNAPSHOT => self.snapshot(window).map(Contents::Snapshot),
+            Kind::MUTEX => self.mutex(window).map(Contents::Mutex),
+            Kind::BAKERY => self.bakery(window).map(Contents::Bakery),
+            Kind::SEMAPHORE => self.semaphore(window).map(Contents::Semaphore),
+            Kind::RWLOCK => self.rwlock(window).map(Contents::RwLock),
+            Kind::BARRIER => self.barrier(window).map(Contents::Barrier),
+            _ => None,
+        }
+    }
+
+    pub(super) fn damaged(&mut self, code: &'static str, what: impl std::fmt::Display) {
+        self.findings.damaged(code, self.at, what);
+    }
+
+    pub(super) fn left(&mut self, code: &'static str, what: impl std::fmt::Display) {
+        self.findings.left(code, self.at, what);
+    }
+
+    /// `life`, which has `what`: a finding if it is over.
+    pub(super) fn holder(
+        &mut self,
+        life: Life,
+        code: &'static str,
+        what: impl std::fmt::Display,
+    ) -> LifeView {
+        let view = self.scene.lives.view(life);
+        if view.over == Some(true) {
+            self.left(code, format_args!("{what} {life}, which is over"));
+        }
+        view
+    }
+
+    /// A control structure that was attached; a finding if it was not.
+    pub(super) fn attached<T, E: std::fmt::Display>(&mut self, result: Result<T, E>) -> Option<T> {
+        result
+            .map_err(|error| self.damaged("segment.length", error))
+            .ok()
+    }
+
+    fn snapshot(&mut self, window: Window<'_>) -> Option<report::Snapshot> {
+        let reader = self.attached(Reader::attach(window))?;
+        let sequence = reader.sequence();
+        let bytes = match reader.read(&mut []) {
+            Ok(len) | Err(ReadError::TooLong { len }) => Some(len),
+            Err(ReadError::Corrupt(corrupt)) => {
+                let what = format!("its value has {:#x} bytes, more than fit", corrupt.value);
+                self.damaged("snapshot.length", what);
+                None
+            }
+            Err(_) => None,
+        };
+        Some(report::Snapshot { sequence, bytes })
+    }
+}

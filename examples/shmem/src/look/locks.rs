@@ -1,0 +1,211 @@
+//! Locks: who has them, and whether that one lives.
+
+use shmem_core::Window;
+use shmem_sync::inspect::{
+    BakeryWords, BarrierWords, Health, Holder, MutexWords, Party, Permit, RwLockWords,
+    SemaphoreWords, Ticket,
+};
+
+use super::contents::Inside;
+use crate::report::{self, LifeView};
+
+impl Inside<'_, '_> {
+    pub(super) fn mutex(&mut self, window: Window<'_>) -> Option<report::Mutex> {
+        let words = self.attached(MutexWords::attach(window))?;
+        let owner = words.owner();
+        Some(report::Mutex {
+            owner: self.owner(owner.holder, "held by"),
+            contended: owner.contended,
+            health: self.health(words.health()),
+        })
+    }
+
+    pub(super) fn bakery(&mut self, window: Window<'_>) -> Option<report::Bakery> {
+        let words = self.attached(BakeryWords::attach(window))?;
+        let owner = self.owner(words.holder(), "held by");
+        let shop = words.colour();
+        if shop > 1 {
+            self.damaged("lock.colour", format_args!("its colour is {shop:#x}"));
+        }
+        let mut tickets = Vec::new();
+        for place in words.places() {
+            let life = match place.life {
+                Holder::Life(life) => Some(self.scene.lives.view(life)),
+                Holder::Nobody => None,
+                Holder::Corrupt(word) => {
+                    let partition = place.partition;
+                    let what = format!("partition {partition}'s place holds {word:#010x}");
+                    self.damaged("lock.life", what);
+                    None
+                }
+            };
+            tickets.extend(place.ticket.map(|ticket| report::Ticket {
+                partition: place.partition,
+                life,
+                number: (!ticket.is_being_drawn).then_some(ticket.number),
+                colour: colour(ticket.colour),
+            }));
+            if let (Some(ticket), Some(view)) = (place.ticket, life) {
+                self.check_ticket(&ticket, view, owner);
+            }
+        }
+        Some(report::Bakery {
+            owner,
+            health: self.health(words.health()),
+            colour: colour(shop),
+            tickets,
+        })
+    }
+
+    /// A ticket of the dead, unless that of the owner, which was told already.
+    fn check_ticket(&mut self, ticket: &Ticket, view: LifeView, owner: Option<LifeView>) {
+        if view.over == Some(true) && owner != Some(view) {
+            let (partition, life) = (view.partition, view.incarnation);
+            let state = if ticket.is_being_drawn {
+                "was drawing a ticket"
+            } else {
+                "waited"
+            };
+            let what = format!("partition {partition} {state} when its life {life} ended");
+            self.left("lock.ticket", what);
+        }
+    }
+
+    pub(super) fn semaphore(&mut self, window: Window<'_>) -> Option<report::Semaphore> {
+        let words = self.attached(SemaphoreWords::attach(window))?;
+        let mut holders = Vec::new();
+        let (mut capacity, mut permits, mut free, mut contended) = (0, 0, 0, false);
+        for (permit, sleepers) in words.permits() {
+            capacity += 1;
+            contended |= sleepers;
+            permits += usize::from(permit != Permit::None);
+            match permit {
+                Permit::None => {}
+                Permit::Free => free += 1,
+                Permit::Held(life) => holders.push(life),
+                Permit::Corrupt(word) => {
+                    let what = format_args!("permit {} is {word:#010x}", capacity - 1);
+                    self.damaged("lock.permit", what);
+                }
+            }
+        }
+        holders.sort_unstable_by_key(|life| life.word());
+        let held = holders.chunk_by(|one, other| one == other).map(|lives| {
+            let permits = lives.len();
+            let plural = if permits == 1 { "" } else { "s" };
+            let what = format_args!("{permits} permit{plural} held by");
+            let life = self.holder(lives[0], "lock.owner", what);
+            report::Held { life, permits }
+        });
+        let held = held.collect();
+        Some(report::Semaphore {
+            capacity,
+            permits,
+            free,
+            contended,
+            held,
+        })
+    }
+
+    pub(super) fn rwlock(&mut self, window: Window<'_>) -> Option<report::RwLock> {
+        let words = self.attached(RwLockWords::attach(window))?;
+        let writer = words.writer();
+        let readers: Vec<_> = words.readers().collect();
+        Some(report::RwLock {
+            writer: self.owner(writer.holder, "held for writing by"),
+            writing: words.is_writing(),
+            contended: writer.contended,
+            health: self.health(words.health()),
+            readers: readers
+                .into_iter()
+                .filter_map(|holder| self.owner(holder, "read by"))
+                .collect(),
+        })
+    }
+
+    pub(super) fn barrier(&mut self, window: Window<'_>) -> Option<report::Barrier> {
+        let words = self.attached(BarrierWords::attach(window))?;
+        let found: Vec<Party> = words.parties().collect();
+        let newest = found.iter().map(|party| party.arrived).reduce(later);
+        let mut parties = Vec::new();
+        for party in found {
+            let what = "the others wait for";
+            let life = match party.life.holder {
+                Holder::Life(life) if Some(party.arrived) != newest => {
+                    Some(self.holder(life, "lock.party", what))
+                }
+                Holder::Life(life) => Some(self.scene.lives.view(life)),
+                Holder::Nobody => {
+                    let what = format!("partition {} has arrived without a life", party.partition);
+                    self.damaged("lock.life", what);
+                    None
+                }
+                Holder::Corrupt(word) => {
+                    let what = format!("partition {}'s entry holds {word:#010x}", party.partition);
+                    self.damaged("lock.life", what);
+                    None
+                }
+            };
+            parties.push(report::Party {
+                partition: party.partition,
+                life,
+                arrived: party.arrived,
+                sleeps: party.life.contended,
+            });
+        }
+        Some(report::Barrier {
+            phase: words.phase(),
+            parties,
+        })
+    }
+
+    fn owner(&mut self, holder: Holder, what: &str) -> Option<LifeView> {
+        match holder {
+            Holder::Nobody => None,
+            Holder::Life(life) => Some(self.holder(life, "lock.owner", what)),
+            Holder::Corrupt(word) => {
+                self.damaged("lock.owner", format_args!("{what} {word:#010x}, no life"));
+                None
+            }
+        }
+    }
+
+    fn health(&mut self, health: Health) -> &'static str {
+        match health {
+            Health::Whole => "whole",
+            Health::Suspect => {
+                self.left(
+                    "lock.suspect",
+                    "an owner died inside, and nobody has repaired it yet",
+                );
+                "suspect"
+            }
+            Health::Poisoned => {
+                self.left(
+                    "lock.poisoned",
+                    "an owner died inside, and nobody repaired it: for good",
+                );
+                "poisoned"
+            }
+            Health::Corrupt(word) => {
+                self.damaged("lock.health", format_args!("its health is {word:#x}"));
+                "corrupt"
+            }
+        }
+    }
+}
+
+fn colour(colour: u32) -> &'static str {
+    match colour & 1 {
+        0 => "white",
+        _ => "black",
+    }
+}
+
+/// Which of two phases is the later one, by the shorter way round.
+fn later(one: u32, other: u32) -> u32 {
+    match other.wrapping_sub(one).cast_signed() > 0 {
+        true => other,
+        false => one,
+    }
+}

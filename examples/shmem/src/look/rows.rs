@@ -1,0 +1,233 @@
+//! The rows: which segment each names, and whether that can be.
+
+use shmem_registry::inspect::RowWords;
+use shmem_registry::layout::Row;
+use shmem_registry::{Id, Kind, Name};
+
+use super::{Scene, chains};
+use crate::finding::Findings;
+use crate::report::{LifeView, Unfinished};
+use crate::text::printable;
+
+/// How far a row has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    Free,
+    /// Somebody prepares it: nobody can see it yet.
+    Creating,
+    /// In the table; who put it there has yet to let go of it.
+    Linked,
+    /// In the table.
+    Listed,
+    /// Somebody takes it down.
+    Removing,
+    /// Out of the table, and nobody takes it down.
+    Removed,
+}
+
+/// One row and what it means.
+pub(super) struct Entry<'m> {
+    pub(super) words: RowWords<'m>,
+    pub(super) state: State,
+    /// Whether a chain has it.
+    linked: bool,
+    /// As findings call it.
+    pub(super) at: String,
+}
+
+/// Every row that was read.
+pub(super) struct Rows<'m> {
+    entries: Vec<Entry<'m>>,
+}
+
+impl<'m> Rows<'m> {
+    /// Reads all rows that are there, and says what is wrong with each.
+    pub(super) fn read(scene: &Scene<'m>, findings: &mut Findings) -> Self {
+        let start = scene.registry.tables().rows;
+        let there = scene.there.saturating_sub(start) / size_of::<Row>();
+        // Before the chains: one that is in the table before and after was in a chain.
+        let words: Vec<_> = scene.registry.rows().take(there).collect();
+        let chains = chains::walk(&scene.registry, scene.has_rows(), findings);
+        let entry = |words: RowWords<'m>| {
+            let linked = chains.to(words.row).filter(|to| words.is_linked_by(to));
+            Entry::new(words, linked.is_some())
+        };
+        let entries: Vec<_> = words.into_iter().map(entry).collect();
+        for entry in &entries {
+            entry.check(scene, findings);
+        }
+        Self { entries }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Entry<'m>> {
+        self.entries.iter()
+    }
+
+    pub(super) fn get(&self, row: usize) -> Option<&Entry<'m>> {
+        self.entries.get(row)
+    }
+
+    /// Rows that are not free.
+    pub(super) fn used(&self) -> usize {
+        self.iter()
+            .filter(|entry| entry.state != State::Free)
+            .count()
+    }
+
+    /// Rows that somebody works on, or did until it died.
+    pub(super) fn unfinished(&self, scene: &Scene<'_>, findings: &mut Findings) -> Vec<Unfinished> {
+        let unfinished = self.iter().filter_map(|entry| entry.unfinished(scene));
+        let unfinished: Vec<_> = unfinished.collect();
+        for row in &unfinished {
+            let at = &self.entries[row.row].at;
+            match row.owner {
+                Some(owner) if owner.over == Some(true) => {
+                    let LifeView {
+                        partition,
+                        incarnation,
+                        ..
+                    } = owner;
+                    let what = format!(
+                        "{} by partition {partition} in its life {incarnation}, which is over: \
+                         reap settles it",
+                        row.state
+                    );
+                    findings.left("row.unfinished", at, what);
+                }
+                None if self.entries[row.row].words.owner == 0 => {
+                    let what = "removed, and not taken down: reap settles it";
+                    findings.left("row.unfinished", at, what);
+                }
+                _ => {}
+            }
+        }
+        unfinished
+    }
+}
+
+impl<'m> Entry<'m> {
+    fn new(words: RowWords<'m>, linked: bool) -> Self {
+        let named = words.is_named();
+        let state = match words.owner {
+            0 if !named => State::Free,
+            0 if words.is_removed() => State::Removed,
+            0 => State::Listed,
+            _ if words.is_removed() => State::Removing,
+            _ if named && linked => State::Linked,
+            _ => State::Creating,
+        };
+        let name = words.name.as_str();
+        let at = match state {
+            State::Free | State::Creating => format!("row {}", words.row),
+            _ if name.is_empty() => format!("row {}", words.row),
+            _ => format!("row {} ({})", words.row, printable(name)),
+        };
+        Self {
+            words,
+            state,
+            linked,
+            at,
+        }
+    }
+
+    /// Whether the row is still what it was when it was read: if not, it is no
+    /// wonder that the rest of the table contradicts it.
+    pub(super) fn holds(&self, scene: &Scene<'_>) -> bool {
+        let then = &self.words;
+        let now = scene.registry.row_words(then.row);
+        now.is_some_and(|now| {
+            let owned = |words: &RowWords<'_>| words.owner != 0;
+            !then.moving
+                && now.state == then.state
+                && now.is_removed() == then.is_removed()
+                && owned(&now) == owned(then)
+        })
+    }
+
+    /// Whether a lookup can find it.
+    pub(super) fn is_listed(&self) -> bool {
+        matches!(self.state, State::Listed | State::Linked)
+    }
+
+    /// The blocks that it needs: the first and how many.
+    pub(super) fn run(&self, block: usize) -> (usize, usize) {
+        let count = (self.words.length as usize).div_ceil(block);
+        (self.words.first_block as usize, count)
+    }
+
+    fn unfinished(&self, scene: &Scene<'_>) -> Option<Unfinished> {
+        let state = match self.state {
+            State::Free | State::Listed => return None,
+            State::Creating => "being created",
+            State::Linked => "created, not let go of",
+            State::Removing => "being removed",
+            State::Removed => "removed, not taken down",
+        };
+        Some(Unfinished {
+            row: self.words.row,
+            generation: self.words.generation(),
+            name: self.name(),
+            owner: self.words.owner().map(|life| scene.lives.view(life)),
+            state,
+        })
+    }
+
+    /// Its name for a terminal; that of a row being created may be its last use's.
+    pub(super) fn name(&self) -> String {
+        match self.state {
+            State::Free | State::Creating => String::new(),
+            _ => printable(self.words.name.as_str()),
+        }
+    }
+
+    fn check(&self, scene: &Scene<'_>, findings: &mut Findings) {
+        let words = &self.words;
+        let mut damaged = |code, what: String| findings.damaged(code, &self.at, what);
+        if words.owner != 0 && words.owner().is_none() {
+            let what = format!("its owner is {:#010x}, no life", words.owner);
+            damaged("row.owner", what);
+        }
+        if self.state == State::Free && self.linked && self.holds(scene) {
+            damaged("row.free", "is in a chain, but names no segment".to_owned());
+        }
+        let lost = self.state == State::Listed && !self.linked && scene.has_rows();
+        if lost && self.holds(scene) {
+            let what = "no chain has it: lookups do not find it".to_owned();
+            damaged("row.unlinked", what);
+        }
+        if self.is_listed() && !words.moving {
+            self.check_segment(scene, &mut damaged);
+        }
+    }
+
+    fn check_segment(&self, scene: &Scene<'_>, damaged: &mut impl FnMut(&'static str, String)) {
+        let words = &self.words;
+        let Kind(kind) = words.kind;
+        if kind > Kind::BARRIER.0 && kind < Kind::APPLICATION.0 {
+            damaged("row.kind", format!("kind {kind:#x} is unknown"));
+        }
+        let named = words.name != Name::NONE;
+        if words.id == 0 {
+            damaged("row.identifier", "its identifier is 0".to_owned());
+        } else if named && Id::from_name(words.name.as_str()).get() != words.id {
+            let what = format!("its identifier {:#018x} is not its name's", words.id);
+            damaged("row.identifier", what);
+        }
+        let (first, count) = self.run(scene.registry.geometry().block);
+        let blocks = scene.registry.tables().blocks;
+        if words.segment.is_err() || first.saturating_add(count) > blocks {
+            let what = format!(
+                "{} bytes from block {first} are not inside the region's {blocks} blocks",
+                words.length
+            );
+            damaged("row.extent", what);
+        }
+    }
+}
+
+impl Scene<'_> {
+    /// Whether all rows are there.
+    pub(super) fn has_rows(&self) -> bool {
+        self.there >= self.registry.tables().map
+    }
+}

@@ -1,0 +1,187 @@
+//! A region as partitions leave it, and the real program to look at it.
+
+// Each test file uses some of it.
+#![allow(dead_code)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use shmem_core::doorbell::Silent;
+use shmem_core::primitive::Ordering::Relaxed;
+use shmem_core::ring::{Ring, Unread};
+use shmem_core::snapshot::{self, Writer};
+use shmem_core::{Life, Mapping, Region, Window};
+use shmem_registry::{Geometry, Kind, Presence, Process, Registry, Request};
+use shmem_sync::{BakeryMutex, Barrier, Immortal, Mutex, RwLock, Semaphore};
+use tempfile::TempDir;
+
+/// Bytes of the sample region.
+pub(crate) const LEN: usize = 64 << 10;
+
+/// A region in a file, with everything in it that a region can have: a monitor,
+/// partition 1, and its instance, partition 2, use it.
+pub(crate) struct Sample {
+    directory: TempDir,
+    memory: Mapping,
+}
+
+impl Sample {
+    pub(crate) fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let memory = Mapping::file(&directory.path().join("region"), Some(LEN)).unwrap();
+        let region = Region::format(memory.window(), 0).unwrap();
+        let geometry = Geometry {
+            segments: 16,
+            partitions: 8,
+            block: 128,
+        };
+        Registry::format(region, geometry).unwrap();
+        let sample = Self { directory, memory };
+        sample.fill();
+        sample
+    }
+
+    fn fill(&self) {
+        let registry = self.registry();
+        let monitor = registry.attach_partition(1, Process::UNKNOWN).unwrap();
+        let instance = registry.attach_partition(2, Process::UNKNOWN).unwrap();
+        let (one, two) = (monitor.life(), instance.life());
+        self.fill_rings(one, two);
+        self.fill_locks(one, two);
+        // Both stay attached.
+        std::mem::forget((monitor, instance));
+    }
+
+    fn fill_rings(&self, one: Life, two: Life) {
+        let command = self.segment("kmon.command", Kind::RING, Ring::segment_len(1024));
+        let command = Ring::attach(command).unwrap();
+        let mut producer = command.producer(one).unwrap();
+        let mut consumer = command.consumer(two, Unread::Discard).unwrap();
+        for line in ["cd /tmp", "uname -a\n", "ls"] {
+            producer.push(line.as_bytes()).unwrap();
+        }
+        consumer.pop(&mut [0; 16]).unwrap();
+        let result = self.segment("kmon.result", Kind::RING, Ring::segment_len(4096));
+        let result = Ring::attach(result).unwrap();
+        let results = result.producer(two).unwrap();
+        // Given back, unlike the other ends.
+        drop(result.consumer(one, Unread::Keep).unwrap());
+        std::mem::forget((producer, consumer, results));
+
+        let stats = self.segment("kmon.stats", Kind::SNAPSHOT, snapshot::segment_len(500));
+        let mut writer = Writer::attach(stats).unwrap();
+        writer.write(&[7; 300]).unwrap();
+    }
+
+    fn fill_locks(&self, one: Life, two: Life) {
+        let window = self.segment("jobs", Kind::MUTEX, Mutex::<Silent>::segment_len(64));
+        let jobs = Mutex::attach(window, one, Silent).unwrap();
+        std::mem::forget(jobs.try_lock(&mut Immortal).unwrap());
+
+        let window = self.segment("bus", Kind::BAKERY, BakeryMutex::segment_len(64));
+        let mut bus = BakeryMutex::attach(window, two).unwrap();
+        std::mem::forget(bus.try_lock(&mut Immortal).unwrap());
+
+        let window = self.segment("pool", Kind::SEMAPHORE, Semaphore::<Silent>::segment_len(8));
+        let pool = Semaphore::attach(window, one, Silent).unwrap();
+        pool.add(3).unwrap();
+        std::mem::forget(pool.try_acquire(&mut Immortal).unwrap());
+
+        let window = self.segment("map", Kind::RWLOCK, RwLock::<Silent>::segment_len(64));
+        let map = RwLock::attach(window, two, Silent).unwrap();
+        std::mem::forget(map.try_read(&mut Immortal).unwrap());
+
+        let window = self.segment("start", Kind::BARRIER, Barrier::<Silent>::segment_len(4));
+        let mut start = Barrier::attach(window, one, 2, Silent).unwrap();
+        start.try_wait(&mut Immortal).unwrap();
+    }
+
+    pub(crate) fn registry(&self) -> Registry<'_> {
+        let region = Region::attach(self.window()).unwrap();
+        Registry::attach(region).unwrap()
+    }
+
+    /// The segment of this name, made if it is not there.
+    pub(crate) fn segment(&self, name: &str, kind: Kind, len: usize) -> Window<'_> {
+        let request = Request::named(name, kind, len).unwrap();
+        let segment = self.registry().open_or_create(Life::first(1), &request);
+        segment.unwrap().window()
+    }
+
+    pub(crate) fn window(&self) -> Window<'_> {
+        self.memory.window()
+    }
+
+    /// Stores a word at an offset from the region's start.
+    pub(crate) fn store(&self, at: usize, value: u32) {
+        self.window().word(at).store(value, Relaxed);
+    }
+
+    pub(crate) fn load(&self, at: usize) -> u32 {
+        self.window().word(at).load(Relaxed)
+    }
+
+    /// Where the segment of this name starts.
+    pub(crate) fn offset(&self, name: &str) -> usize {
+        let id = shmem_registry::Id::from_name(name);
+        self.registry().lookup(id).unwrap().offset()
+    }
+
+    /// Offset of a row's word: 0 `owner`, 4 `state`, 8 `next`, and so on.
+    pub(crate) fn row(&self, name: &str, word: usize) -> usize {
+        let tables = self.registry().tables();
+        let rows: Vec<_> = self.registry().rows().collect();
+        let row = rows.iter().position(|row| row.name.as_str() == name);
+        tables.rows + row.unwrap() * 64 + word
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The file that is the region.
+    pub(crate) fn file(&self) -> PathBuf {
+        self.directory().join("region")
+    }
+
+    /// The file as a live place.
+    pub(crate) fn live(&self) -> String {
+        format!("file:{}", self.file().display())
+    }
+
+    /// The bytes as they are now, in a file of another name.
+    pub(crate) fn dump(&self) -> PathBuf {
+        let path = self.directory().join("dump");
+        std::fs::copy(self.file(), &path).unwrap();
+        path
+    }
+
+    pub(crate) fn presence(&self, partition: u8) -> Presence<'_> {
+        let process = Process::this();
+        self.registry()
+            .attach_partition(partition, process)
+            .unwrap()
+    }
+}
+
+/// Runs `shmem` with these arguments.
+pub(crate) fn shmem<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_shmem"));
+    command.args(arguments).output().unwrap()
+}
+
+/// Standard output of `shmem inspect` of a place, and its exit status.
+pub(crate) fn inspect(place: impl AsRef<std::ffi::OsStr>) -> (String, i32) {
+    let output = shmem(["inspect".as_ref(), place.as_ref()]);
+    (text(&output.stdout), output.status.code().unwrap())
+}
+
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// The lines that say what was found.
+pub(crate) fn findings(text: &str) -> Vec<&str> {
+    let found = |line: &&str| line.starts_with("damaged: ") || line.starts_with("left: ");
+    text.lines().filter(found).collect()
+}

@@ -1,0 +1,200 @@
+//! What partitions leave that died is told apart from damage: `left`, and the
+//! exit status 1.
+
+mod common;
+
+use std::process::{Child, Command};
+
+use common::{Sample, findings, inspect, shmem, text};
+use shmem_core::Life;
+use shmem_registry::{Kind, Process, Request};
+
+/// A process that does nothing, and is ended at last.
+struct Sleeper(Child);
+
+impl Sleeper {
+    fn new() -> Self {
+        Self(Command::new("sleep").arg("1000").spawn().unwrap())
+    }
+
+    /// How its kernel knows it, which a partition says of itself with `Process::this`.
+    fn process(&self) -> Process {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id())).unwrap();
+        let fields = stat.rsplit_once(')').unwrap().1;
+        let start: u64 = fields.split_whitespace().nth(19).unwrap().parse().unwrap();
+        Process {
+            number: self.0.id(),
+            start: start as u32,
+            ..Process::this()
+        }
+    }
+
+    fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// What is found in a dump of the sample after its words were changed.
+fn left(change: impl FnOnce(&Sample)) -> Vec<String> {
+    let sample = Sample::new();
+    change(&sample);
+    let (text, status) = inspect(sample.dump());
+    assert_eq!(status, 1, "{text}");
+    findings(&text).into_iter().map(str::to_owned).collect()
+}
+
+fn inside(name: &str, at: usize, value: u32) -> Vec<String> {
+    left(|sample| sample.store(sample.offset(name) + at, value))
+}
+
+/// An earlier life of partition 2.
+fn earlier() -> u32 {
+    Life::new(2, 77).unwrap().word()
+}
+
+#[test]
+fn a_process_that_ended_without_leaving_is_told_by_its_number() {
+    let sample = Sample::new();
+    let mut sleeper = Sleeper::new();
+    let process = sleeper.process();
+    let presence = sample.registry().attach_partition(3, process).unwrap();
+    let ring = sample.segment("echo", Kind::RING, 1024);
+    let ring = shmem_core::ring::Ring::attach(ring).unwrap();
+    std::mem::forget(ring.producer(presence.life()).unwrap());
+
+    let (text, status) = inspect(sample.live());
+    let row = format!(
+        "\n3          3.1   attached    1 still  {} alive\n",
+        process.number
+    );
+    assert!(text.contains(&row), "{text}");
+    assert_eq!(status, 0, "{text}");
+
+    sleeper.kill();
+    let (text, status) = inspect(sample.live());
+    let gone = format!(
+        "left: partition 3: process {} ended and did not leave",
+        process.number
+    );
+    let held = "left: row 8 (echo): its producing end is held by partition 3 in its life 1, \
+                which is over";
+    assert_eq!(findings(&text), [&gone, held]);
+    assert!(text.contains("3.1!"), "{text}");
+    assert_eq!(status, 1);
+
+    // Nobody asks for the process of a dump: it may be of another machine.
+    let (text, status) = inspect(sample.dump());
+    assert_eq!(status, 0, "{text}");
+
+    drop(presence);
+    let (text, _) = inspect(sample.live());
+    assert!(text.contains("\n3          3.1!  left "), "{text}");
+}
+
+#[test]
+fn what_an_earlier_life_holds_is_left() {
+    let over = "partition 2 in its life 77, which is over";
+    let line = |row: &str, what: &str| vec![format!("left: row {row}: {what} {over}")];
+    assert_eq!(
+        inside("kmon.result", 4, earlier()),
+        line("1 (kmon.result)", "its producing end is held by")
+    );
+    assert_eq!(inside("jobs", 0, earlier()), line("3 (jobs)", "held by"));
+    assert_eq!(
+        inside("pool", 132, earlier()),
+        line("5 (pool)", "1 permit held by")
+    );
+    assert_eq!(
+        inside("map", 0, earlier()),
+        line("6 (map)", "held for writing by")
+    );
+    assert_eq!(inside("map", 132, earlier()), line("6 (map)", "read by"));
+    assert_eq!(
+        left(|sample| {
+            let start = sample.offset("start");
+            sample.store(start + 132, 2); // Partition 1 is at phase 2,
+            sample.store(start + 136, earlier()); // this one at 1.
+            sample.store(start + 140, 1);
+        }),
+        line("7 (start)", "the others wait for")
+    );
+    assert_eq!(
+        left(|sample| {
+            let bus = sample.offset("bus");
+            sample.store(bus + 128, Life::new(1, 5).unwrap().word());
+            sample.store(bus + 132, 3 << 2);
+        }),
+        ["left: row 4 (bus): partition 1 waited when its life 5 ended"]
+    );
+}
+
+#[test]
+fn what_partitions_hold_that_never_attached_is_not_called_left() {
+    let sample = Sample::new();
+    let elsewhere = Life::new(7, 3).unwrap().word();
+    sample.store(sample.offset("jobs"), elsewhere);
+    let (text, status) = inspect(sample.dump());
+    assert_eq!((findings(&text), status), (vec![], 0));
+    assert!(text.contains("held by 7.3\n"), "{text}");
+}
+
+#[test]
+fn a_lock_whose_owner_died_inside_says_whether_that_is_repaired() {
+    assert_eq!(
+        inside("jobs", 4, 1),
+        ["left: row 3 (jobs): an owner died inside, and nobody has repaired it yet"]
+    );
+    assert_eq!(
+        inside("jobs", 4, 2),
+        ["left: row 3 (jobs): an owner died inside, and nobody repaired it: for good"]
+    );
+}
+
+#[test]
+fn rows_that_nobody_finishes_are_shown_with_their_owner() {
+    let (owner, next) = (0, 8);
+    assert_eq!(
+        left(|sample| sample.store(sample.row("jobs", owner), earlier())),
+        [
+            "left: row 3 (jobs): created, not let go of by partition 2 in its life 77, \
+             which is over: reap settles it"
+        ]
+    );
+    let sample = Sample::new();
+    sample.store(sample.row("jobs", next), 1 << 31);
+    let (text, _) = inspect(sample.dump());
+    assert_eq!(
+        findings(&text),
+        ["left: row 3 (jobs): removed, and not taken down: reap settles it"]
+    );
+    assert!(
+        text.contains("\n             3    0  -      jobs     removed, not taken down\n"),
+        "{text}"
+    );
+    assert!(!text.contains("jobs          mutex"), "{text}");
+}
+
+#[test]
+fn a_row_that_a_living_partition_works_on_is_shown_and_sound() {
+    let sample = Sample::new();
+    let registry = sample.registry();
+    let request = Request::named("new", Kind::RAW, 100).unwrap();
+    registry.open_or_create(Life::first(2), &request).unwrap();
+    sample.store(sample.row("new", 0), Life::first(2).word());
+    let (shown, status) = inspect(sample.live());
+    assert_eq!(status, 0, "{shown}");
+    assert!(
+        shown.contains("8    0  2.1    new      created, not let go of\n"),
+        "{shown}"
+    );
+    let json = shmem(["inspect", "--json", &sample.live()]);
+    let json: serde_json::Value = serde_json::from_str(&text(&json.stdout)).unwrap();
+    assert_eq!(json["unfinished"][0]["owner"]["partition"], 2);
+}
