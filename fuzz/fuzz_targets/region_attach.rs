@@ -6,40 +6,69 @@
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use shmem_core::layout::{MAGIC, VERSION};
-use shmem_core::ring::Ring;
+use shmem_core::mem::Heap;
+use shmem_core::ring::{Ring, Unread};
 use shmem_core::snapshot::{Reader, Writer};
-use shmem_core::{Region, Window};
-use shmem_fuzz::{Scribble, memory};
+use shmem_core::{Life, Region, Window};
+use shmem_fuzz::{Many, Rarely, Scribble, expand, memory};
 
 #[derive(Arbitrary, Debug)]
 struct Input {
     len: u16,
+    /// Whether the memory is zeroed; else somebody's.
+    fresh: bool,
     /// Makes the first words plausible, so that the later checks are reached.
-    header: Option<(u32, u16)>,
-    scribbles: Vec<Scribble>,
-    segments: Vec<(u16, u16)>,
+    header: Option<Header>,
+    scribbles: Many<Scribble>,
+    parts: Many<Part>,
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+struct Header {
+    /// Words that are missing at the region's end.
+    missing: u8,
+    /// Other features and another length, once in a while.
+    strange: (Rarely, u32, u16),
+}
+
+/// A part of the region in which something is attached.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+struct Part {
+    offset: u16,
+    len: u16,
+    /// It has a ring's length: 512 and 64 << this, up to 4 KiB.
+    ring: Option<u8>,
 }
 
 fuzz_target!(|data: &[u8]| {
-    let mut bytes = Unstructured::new(data);
+    let data = expand(data);
+    let mut bytes = Unstructured::new(&data);
     let Ok(input) = Input::arbitrary(&mut bytes) else {
         return;
     };
-    let heap = memory(usize::from(input.len) + 8, 0, &mut bytes);
+    let len = usize::from(input.len % 16384) + 8;
+    let heap = match input.fresh {
+        true => Heap::new(len),
+        false => memory(len, 0, &mut bytes),
+    };
     let window = heap.window();
-    if let Some((features, len)) = input.header.filter(|_| window.len() >= 24) {
-        let words = [MAGIC, VERSION, features & 1, 1, u32::from(len), 0];
+    if let Some(header) = input.header.filter(|_| window.len() >= 24) {
+        let (features, length) = match *header.strange.0 {
+            true => (header.strange.1, u32::from(header.strange.2)),
+            false => (0, window.len() as u32 - u32::from(header.missing % 3) * 8),
+        };
+        let words = [MAGIC, VERSION, features, 1, length, 0];
         let header: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         window.write(0, &header);
     }
-    look(window, &input.segments);
-    for scribble in input.scribbles {
+    look(window, &input.parts);
+    for scribble in input.scribbles.iter() {
         scribble.apply(window);
-        look(window, &input.segments);
+        look(window, &input.parts);
     }
 });
 
-fn look(window: Window<'_>, segments: &[(u16, u16)]) {
+fn look(window: Window<'_>, parts: &[Part]) {
     let region = match Region::attach(window) {
         Ok(region) => region,
         Err(error) => {
@@ -57,8 +86,13 @@ fn look(window: Window<'_>, segments: &[(u16, u16)]) {
     );
     let _ = body.word(0).load(std::sync::atomic::Ordering::Relaxed);
     assert!(!region.is_stale(), "what was just attached is current");
-    for (offset, len) in segments {
-        if let Ok(segment) = body.sub(usize::from(*offset), usize::from(*len)) {
+    for part in parts {
+        let len = match part.ring {
+            Some(shift) => Ring::segment_len(64 << (shift % 7)),
+            None => usize::from(part.len % 1024),
+        };
+        let offset = usize::from(part.offset) % body.len() / 8 * 8;
+        if let Ok(segment) = body.sub(offset, len) {
             attach_inside(segment);
         }
     }
@@ -77,10 +111,10 @@ fn attach_inside(segment: Window<'_>) {
     }
     if let Ok(ring) = Ring::attach(segment) {
         let mut record = vec![0; ring.max_record()];
-        if let Ok(mut consumer) = ring.take_over_consumer(2) {
+        if let Ok(mut consumer) = ring.take_over_consumer(Life::first(2), Unread::Discard) {
             let _ = consumer.pop(&mut record);
         }
-        if let Ok(mut producer) = ring.take_over_producer(1) {
+        if let Ok(mut producer) = ring.take_over_producer(Life::first(1)) {
             let _ = producer.push(&record);
         }
     }

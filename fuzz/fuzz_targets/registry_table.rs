@@ -6,111 +6,205 @@ use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use shmem_core::mem::Heap;
 use shmem_core::{Region, Window};
-use shmem_fuzz::{Scribble, while_scribbling};
-use shmem_registry::{Geometry, Id, Kind, Registry, Request, Segment};
-
-const LEN: usize = 8 << 10;
-/// Where the registry's tables start: behind the headers, which a handle has read once.
-const TABLES: usize = 256;
+use shmem_fuzz::spot::{LEN, Stroke, registry};
+use shmem_fuzz::{Many, Oracle, Rarely, Who, expand, while_playing};
+use shmem_registry::{Id, Kind, OpenError, Registry, Request, Segment};
 
 #[derive(Arbitrary, Debug)]
 struct Input {
-    /// Segments are 2 to the power of this, up to 32.
     segments: u8,
+    /// Segments that are there before anything is wrong.
+    created: u8,
     /// What stands in the tables before the first call.
-    table: Vec<Scribble>,
-    /// Whether to play all scribbles from another thread too.
-    threaded: bool,
-    steps: Vec<(Step, Option<Scribble>)>,
+    table: Many<Stroke>,
+    /// Whether to play all strokes from another thread too.
+    threaded: Rarely,
+    /// Which lives are over.
+    over: u32,
+    steps: Many<(Step, Option<Stroke>)>,
 }
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
 enum Step {
     Lookup(u8),
-    Create { id: u8, len: u16, align: u8 },
+    Create {
+        by: Who,
+        id: u8,
+        len: u16,
+        align: u8,
+    },
+    Named {
+        by: Who,
+        name: u8,
+    },
+    /// A segment that an earlier step has found, or one by its identifier.
+    Remove {
+        by: Who,
+        id: u8,
+        stale: bool,
+    },
+    Reap(Who),
     List,
-    Partition(u8),
+    Inspect,
     Attach,
 }
 
 fuzz_target!(|data: &[u8]| {
-    let mut bytes = Unstructured::new(data);
+    let data = expand(data);
+    let mut bytes = Unstructured::new(&data);
     let Ok(input) = Input::arbitrary(&mut bytes) else {
         return;
     };
     let heap = Heap::new(LEN);
-    let region = Region::format(heap.window(), 0).expect("memory of a region's length");
-    let geometry = Geometry {
-        segments: 2 << (input.segments % 5),
-        partitions: 4,
-        block: 128,
+    let region = heap.window();
+    let registry = registry(&heap, input.segments);
+    let tables = registry.tables();
+    let mut user = User {
+        registry,
+        oracle: Oracle::new(input.over),
+        found: None,
     };
-    let registry = Registry::format(region, geometry).expect("room for the tables");
-    let tables = heap.window().sub(TABLES, LEN - TABLES).expect("inside");
-    input.table.iter().for_each(|word| word.apply(tables));
-
-    run(region, registry, &input.steps, tables);
-    if input.threaded {
-        let scribbles: Vec<Scribble> = input.steps.iter().filter_map(|step| step.1).collect();
-        while_scribbling(tables, &scribbles, || {
-            run(region, registry, &input.steps, tables);
-        });
+    for id in 0..input.created % 8 {
+        user.create(Who::default(), &request(id, 100, 0));
+    }
+    for stroke in input.table.iter() {
+        stroke.apply(region, &tables);
+    }
+    user.run(region, &input.steps);
+    if *input.threaded {
+        let strokes: Vec<Stroke> = input.steps.iter().filter_map(|step| step.1).collect();
+        let play = || {
+            for stroke in &strokes {
+                stroke.apply(region, &tables);
+            }
+        };
+        while_playing(play, || user.run(region, &input.steps));
     }
 });
 
-fn run(
-    region: Region<'_>,
-    registry: Registry<'_>,
-    steps: &[(Step, Option<Scribble>)],
-    tables: Window<'_>,
-) {
-    for (step, scribble) in steps {
-        take(region, registry, *step);
-        if let Some(scribble) = scribble {
-            scribble.apply(tables);
-        }
-    }
+/// Few identifiers, so that they meet in chains.
+fn id(id: u8) -> Id {
+    Id::new(u64::from(id % 16) + 1).expect("not 0")
 }
 
-fn take(region: Region<'_>, registry: Registry<'_>, step: Step) {
-    match step {
-        Step::Lookup(id) => {
-            let id = Id::new(u64::from(id) + 1).expect("not 0");
-            if let Ok(segment) = registry.lookup(id) {
-                assert_eq!(segment.id(), id);
-                touch(&segment);
-            }
-        }
-        Step::Create { id, len, align } => {
-            let id = Id::new(u64::from(id) + 1).expect("not 0");
-            let request = Request::new(id, Kind::RAW, usize::from(len % 2048) + 1)
-                .and_then(|request| request.aligned(1 << (align % 14)))
-                .expect("a request that can be served");
-            if let Ok(segment) = registry.open_or_create(1, &request) {
-                assert_eq!(segment.len(), usize::from(len % 2048) + 1);
-                touch(&segment);
-            }
-        }
-        Step::List => {
-            let listed = registry.segments().flatten();
-            let count = listed.inspect(touch).count();
-            assert!(count <= 2 * registry.geometry().segments);
-        }
-        Step::Partition(number) => {
-            let _ = registry.partition(number);
-            let _ = registry.attach_partition(number);
-        }
-        Step::Attach => {
-            let again = Registry::attach(region).expect("the header was left alone");
-            assert_eq!(again.geometry(), registry.geometry());
-        }
-    }
+fn request(number: u8, len: u16, align: u8) -> Request {
+    Request::new(id(number), Kind::RAW, usize::from(len % 2048) + 1)
+        .and_then(|request| request.aligned(1 << (align % 14)))
+        .expect("a request that can be served")
 }
 
-/// Reads and writes all of a segment: a row must not lead outside the region.
-fn touch(segment: &Segment<'_>) {
-    assert!(segment.offset() + segment.len() <= LEN);
-    let mut bytes = vec![0; segment.window().len()];
-    segment.window().read(0, &mut bytes);
-    let _ = segment.name().to_string();
+/// A partition at work.
+struct User<'m> {
+    registry: Registry<'m>,
+    oracle: Oracle,
+    /// The segment that was found last; it may be gone.
+    found: Option<Segment<'m>>,
+}
+
+impl<'m> User<'m> {
+    fn run(&mut self, region: Window<'m>, steps: &[(Step, Option<Stroke>)]) {
+        let tables = self.registry.tables();
+        for (step, stroke) in steps {
+            self.take(region, *step);
+            if let Some(stroke) = stroke {
+                stroke.apply(region, &tables);
+            }
+        }
+    }
+
+    fn take(&mut self, region: Window<'m>, step: Step) {
+        match step {
+            Step::Lookup(number) => {
+                if let Ok(segment) = self.registry.lookup(id(number)) {
+                    assert_eq!(segment.id(), id(number));
+                    self.touch(segment);
+                }
+            }
+            Step::Create { by, id, len, align } => self.create(by, &request(id, len, align)),
+            Step::Named { by, name } => {
+                let names = [
+                    "a",
+                    "commands",
+                    "results",
+                    "a name of thirty-two bytes, all.",
+                ];
+                let name = names[usize::from(name) % names.len()];
+                let request = Request::named(name, Kind::RING, 640).expect("a name");
+                self.create(by, &request);
+            }
+            Step::Remove {
+                by,
+                id: number,
+                stale,
+            } => {
+                let found = match stale {
+                    true => self.found,
+                    false => self.registry.lookup(id(number)).ok(),
+                };
+                if let Some(segment) = found {
+                    let _ = self.registry.remove(by.life(), &segment);
+                }
+            }
+            Step::Reap(by) => {
+                if let Ok(count) = self.registry.reap(by.life(), &mut self.oracle) {
+                    assert!(count <= self.registry.geometry().segments);
+                }
+            }
+            Step::List => self.list(),
+            Step::Inspect => self.inspect(),
+            Step::Attach => {
+                let region = Region::attach(region).expect("the header was left alone");
+                let again = Registry::attach(region).expect("so was the registry's");
+                assert_eq!(again.geometry(), self.registry.geometry());
+            }
+        }
+    }
+
+    fn create(&mut self, by: Who, request: &Request) {
+        match self.registry.open_or_create(by.life(), request) {
+            Ok(segment) => self.touch(segment),
+            Err(OpenError::NotFound) => panic!("what is not there is created"),
+            Err(error) => assert!(!error.to_string().is_empty()),
+        }
+    }
+
+    fn list(&mut self) {
+        let mut count = 0;
+        for segment in self.registry.segments() {
+            count += 1;
+            if let Ok(segment) = segment {
+                self.touch(segment);
+            }
+        }
+        let rows = self.registry.geometry().segments;
+        assert!(count <= self.registry.tables().buckets * (rows + 1));
+        let unfinished = self.registry.unfinished().count();
+        assert!(unfinished <= rows);
+    }
+
+    fn inspect(&self) {
+        for row in self.registry.rows() {
+            let _ = (row.is_named(), row.is_removed(), row.owner());
+            if let Ok(segment) = row.segment {
+                assert!(segment.offset() + segment.window().len() <= LEN);
+            }
+        }
+        for bucket in 0..self.registry.tables().buckets {
+            let most = self.registry.geometry().segments + 1;
+            assert!(self.registry.chain(bucket).count() <= most);
+        }
+        let blocks = self.registry.tables().blocks;
+        assert!((0..blocks).all(|block| self.registry.block_owner(block).is_some()));
+        assert_eq!(self.registry.block_owner(blocks), None);
+    }
+
+    /// Reads all of a segment: a row must not lead outside the region.
+    fn touch(&mut self, segment: Segment<'m>) {
+        assert!(segment.offset() + segment.len() <= LEN);
+        let mut bytes = vec![0; segment.window().len()];
+        segment.window().read(0, &mut bytes);
+        let _ = segment.name().to_string();
+        let _ = self.registry.is_current(&segment);
+        self.found = Some(segment);
+    }
 }

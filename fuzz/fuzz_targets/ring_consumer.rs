@@ -7,10 +7,9 @@ use std::io::Read;
 
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use shmem_core::Corrupt;
-use shmem_core::Window;
-use shmem_core::ring::{ByteReader, Consumer, PopError, Record, Ring, TypedConsumer};
-use shmem_fuzz::{Scribble, memory, while_scribbling};
+use shmem_core::ring::{ByteReader, Consumer, PopError, Record, Ring, TypedConsumer, Unread};
+use shmem_core::{Corrupt, Life, Window};
+use shmem_fuzz::{Many, Rarely, Scribble, expand, memory, while_scribbling};
 
 #[derive(Arbitrary, Debug)]
 struct Input {
@@ -18,9 +17,13 @@ struct Input {
     capacity: u8,
     /// Whether the control block is zeroed, as in a new ring.
     fresh: bool,
+    /// Whether records for earlier lives are discarded.
+    discard: bool,
+    /// Records that an honest producer left, so many in each of its lives.
+    honest: [u8; 2],
     /// Whether to play all scribbles from another thread too.
-    threaded: bool,
-    steps: Vec<(Step, Option<Scribble>)>,
+    threaded: Rarely,
+    steps: Many<(Step, Option<Scribble>)>,
 }
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
@@ -29,16 +32,23 @@ enum Step {
     PopLarge,
     Peek,
     Release,
-    Drain { limit: u8, accept: u8 },
+    Drain {
+        limit: u8,
+        accept: u8,
+    },
     IsEmpty,
     Typed,
     TypedSlice,
     Stream(u8),
+    /// A next life takes the end over.
     Again,
+    /// A next life of an honest producer pushes so many bytes.
+    Restart(u8),
 }
 
 fuzz_target!(|data: &[u8]| {
-    let mut bytes = Unstructured::new(data);
+    let data = expand(data);
+    let mut bytes = Unstructured::new(&data);
     let Ok(input) = Input::arbitrary(&mut bytes) else {
         return;
     };
@@ -46,26 +56,45 @@ fuzz_target!(|data: &[u8]| {
     let control = if input.fresh { Ring::segment_len(0) } else { 0 };
     let heap = memory(len, control, &mut bytes);
     let window = heap.window();
-    run(window, &input.steps);
-    if input.threaded {
+    let ring = Ring::attach(window).expect("a segment of a ring's length");
+    for (life, records) in (1..).zip(input.honest) {
+        for len in 0..records % 16 {
+            push(ring, life, len);
+        }
+    }
+    run(ring, window, &input);
+    if *input.threaded {
         let scribbles: Vec<Scribble> = input.steps.iter().filter_map(|step| step.1).collect();
-        while_scribbling(window, &scribbles, || run(window, &input.steps));
+        while_scribbling(window, &scribbles, || run(ring, window, &input));
     }
 });
 
-fn run(window: Window<'_>, steps: &[(Step, Option<Scribble>)]) {
-    let ring = Ring::attach(window).expect("a segment of a ring's length");
-    let Ok(mut consumer) = ring.take_over_consumer(2) else {
+/// An honest producer pushes a record in one of its lives, if the ring lets it.
+fn push(ring: Ring<'_>, life: u32, len: u8) {
+    let life = Life::new(1, life).expect("lives count from 1");
+    if let Ok(mut producer) = ring.take_over_producer(life) {
+        let _ = producer.push(&vec![9; usize::from(len)]);
+    }
+}
+
+fn run(ring: Ring<'_>, window: Window<'_>, input: &Input) {
+    let unread = match input.discard {
+        true => Unread::Discard,
+        false => Unread::Keep,
+    };
+    let life = |life| Life::new(2, life).expect("lives count from 1");
+    let Ok(mut consumer) = ring.take_over_consumer(life(1), unread) else {
         return;
     };
     let mut broken = None;
-    for (step, scribble) in steps {
+    for (number, (step, scribble)) in (2..).zip(input.steps.iter()) {
         match step {
-            Step::Typed | Step::TypedSlice | Step::Stream(_) => wrapped(ring, *step),
-            Step::Again => match ring.take_over_consumer(2) {
+            Step::Typed | Step::TypedSlice | Step::Stream(_) => wrapped(ring, *step, unread),
+            Step::Again => match ring.take_over_consumer(life(number), unread) {
                 Ok(again) => (consumer, broken) = (again, None),
                 Err(_) => return,
             },
+            Step::Restart(len) => push(ring, number + 1, *len),
             _ => broken = take(&mut consumer, *step, broken),
         }
         if let Some(scribble) = scribble {
@@ -134,8 +163,8 @@ fn drain(consumer: &mut Consumer<'_>, limit: u8, accept: u8, max: usize) -> Opti
 }
 
 /// The typed end and the byte stream own a consumer: a new one for one call.
-fn wrapped(ring: Ring<'_>, step: Step) {
-    let Ok(consumer) = ring.take_over_consumer(2) else {
+fn wrapped(ring: Ring<'_>, step: Step, unread: Unread) {
+    let Ok(consumer) = ring.take_over_consumer(Life::first(2), unread) else {
         return;
     };
     match step {

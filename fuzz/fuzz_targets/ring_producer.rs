@@ -7,9 +7,9 @@ use std::io::Write;
 
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use shmem_core::ring::{ByteWriter, Producer, PushError, Ring, TypedProducer};
-use shmem_core::{Corrupt, Window};
-use shmem_fuzz::{Scribble, memory, while_scribbling};
+use shmem_core::ring::{ByteWriter, Producer, PushError, Ring, TypedProducer, Unread};
+use shmem_core::{Corrupt, Life, Window};
+use shmem_fuzz::{Many, Rarely, Scribble, expand, memory, while_scribbling};
 
 #[derive(Arbitrary, Debug)]
 struct Input {
@@ -18,23 +18,34 @@ struct Input {
     /// Whether the control block is zeroed, as in a new ring.
     fresh: bool,
     /// Whether to play all scribbles from another thread too.
-    threaded: bool,
-    steps: Vec<(Step, Option<Scribble>)>,
+    threaded: Rarely,
+    steps: Many<(Step, Option<Scribble>)>,
 }
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
 enum Step {
     Push(u16),
-    Reserve { len: u8, commit: u8 },
+    Reserve {
+        len: u8,
+        commit: u8,
+    },
     Forget(u8),
-    Batch { records: u8, len: u8, publish: bool },
+    Batch {
+        records: u8,
+        len: u8,
+        publish: bool,
+    },
     Typed,
     Stream(u16),
+    /// A next life takes the end over.
     Again,
+    /// A next life of an honest consumer pops so many records.
+    Restart(u8),
 }
 
 fuzz_target!(|data: &[u8]| {
-    let mut bytes = Unstructured::new(data);
+    let data = expand(data);
+    let mut bytes = Unstructured::new(&data);
     let Ok(input) = Input::arbitrary(&mut bytes) else {
         return;
     };
@@ -43,7 +54,7 @@ fuzz_target!(|data: &[u8]| {
     let heap = memory(len, control, &mut bytes);
     let window = heap.window();
     run(window, &input.steps);
-    if input.threaded {
+    if *input.threaded {
         let scribbles: Vec<Scribble> = input.steps.iter().filter_map(|step| step.1).collect();
         while_scribbling(window, &scribbles, || run(window, &input.steps));
     }
@@ -51,17 +62,19 @@ fuzz_target!(|data: &[u8]| {
 
 fn run(window: Window<'_>, steps: &[(Step, Option<Scribble>)]) {
     let ring = Ring::attach(window).expect("a segment of a ring's length");
-    let Ok(mut producer) = ring.take_over_producer(1) else {
+    let life = |life| Life::new(1, life).expect("lives count from 1");
+    let Ok(mut producer) = ring.take_over_producer(life(1)) else {
         return;
     };
     let mut broken = None;
-    for (step, scribble) in steps {
+    for (number, (step, scribble)) in (2..).zip(steps) {
         match step {
             Step::Typed | Step::Stream(_) => wrapped(ring, *step),
-            Step::Again => match ring.take_over_producer(1) {
+            Step::Again => match ring.take_over_producer(life(number)) {
                 Ok(again) => (producer, broken) = (again, None),
                 Err(_) => return,
             },
+            Step::Restart(records) => pop(ring, number, *records),
             _ => {
                 let result = take(&mut producer, *step);
                 broken = judge(result, *step, broken);
@@ -73,12 +86,23 @@ fn run(window: Window<'_>, steps: &[(Step, Option<Scribble>)]) {
     }
 }
 
+/// An honest consumer pops in one of its lives, if the ring lets it.
+fn pop(ring: Ring<'_>, life: u32, records: u8) {
+    let life = Life::new(2, life).expect("lives count from 1");
+    if let Ok(mut consumer) = ring.take_over_consumer(life, Unread::Discard) {
+        for _ in 0..records {
+            let _ = consumer.pop(&mut vec![0; ring.max_record()]);
+        }
+    }
+}
+
 /// Once a ring is broken, every call that looks says the same.
 fn judge(result: Result<(), PushError>, step: Step, broken: Option<Corrupt>) -> Option<Corrupt> {
     match (broken, result) {
         (None, Err(PushError::Corrupt(found))) => Some(found),
-        // A record that never fits is the caller's mistake, broken ring or not.
-        (Some(_), Err(PushError::TooLong { .. })) | (None, _) => broken,
+        // A record that never fits is the caller's mistake, broken ring or not; and
+        // a restart is said all the same.
+        (Some(_), Err(PushError::TooLong { .. } | PushError::Restarted)) | (None, _) => broken,
         (Some(before), result) => {
             let sticky = result == Err(PushError::Corrupt(before));
             assert!(sticky, "{step:?} forgot {before:?}: {result:?}");
@@ -129,7 +153,7 @@ fn take(producer: &mut Producer<'_>, step: Step) -> Result<(), PushError> {
 
 /// The typed end and the byte stream own a producer: a new one for one call.
 fn wrapped(ring: Ring<'_>, step: Step) {
-    let Ok(producer) = ring.take_over_producer(1) else {
+    let Ok(producer) = ring.take_over_producer(Life::first(1)) else {
         return;
     };
     match step {

@@ -7,14 +7,14 @@ use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use shmem_core::Window;
 use shmem_core::snapshot::{ReadError, Reader, Writer};
-use shmem_fuzz::{Scribble, memory, while_scribbling};
+use shmem_fuzz::{Many, Rarely, Scribble, expand, memory, while_scribbling};
 
 #[derive(Arbitrary, Debug)]
 struct Input {
     len: u16,
     /// Whether to play all scribbles from another thread too.
-    threaded: bool,
-    steps: Vec<(Step, Option<Scribble>)>,
+    threaded: Rarely,
+    steps: Many<(Step, Option<Scribble>)>,
 }
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
@@ -26,14 +26,15 @@ enum Step {
 }
 
 fuzz_target!(|data: &[u8]| {
-    let mut bytes = Unstructured::new(data);
+    let data = expand(data);
+    let mut bytes = Unstructured::new(&data);
     let Ok(input) = Input::arbitrary(&mut bytes) else {
         return;
     };
     let heap = memory(usize::from(input.len % 2048) + 8, 0, &mut bytes);
     let window = heap.window();
     run(window, &input.steps, true);
-    if input.threaded {
+    if *input.threaded {
         let scribbles: Vec<Scribble> = input.steps.iter().filter_map(|step| step.1).collect();
         while_scribbling(window, &scribbles, || run(window, &input.steps, false));
     }

@@ -4,14 +4,78 @@
 //! it; a panic is a finding; so is a call that never returns.
 
 use std::sync::atomic::{
-    AtomicBool,
+    AtomicBool, AtomicU32,
     Ordering::{Relaxed, Release},
 };
 use std::thread;
 
 use arbitrary::{Arbitrary, Unstructured};
-use shmem_core::Window;
 use shmem_core::mem::Heap;
+use shmem_core::wait::{Pause, Wait};
+use shmem_core::{Life, Window};
+use shmem_sync::Liveness;
+
+pub mod spot;
+
+/// The input, and behind it bytes that follow from it, 1 KiB in all: a short input,
+/// which a fuzzer starts from, plays as much as a long one.
+pub fn expand(data: &[u8]) -> Vec<u8> {
+    const LEN: usize = 1024;
+    // FNV-1a of the input, then xorshift.
+    let mut state = data.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let mut bytes = data.to_vec();
+    while bytes.len() < LEN {
+        state = state.max(1);
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend(state.to_le_bytes());
+    }
+    bytes
+}
+
+/// Up to 23 of something: the lengths that `arbitrary` gives to a `Vec` halve with
+/// each element.
+#[derive(Clone, Debug)]
+pub struct Many<T>(Vec<T>);
+
+impl<'a, T: Arbitrary<'a>> Arbitrary<'a> for Many<T> {
+    fn arbitrary(bytes: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
+        let count = bytes.arbitrary::<u8>()? % 24;
+        (0..count)
+            .map(|_| bytes.arbitrary())
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+}
+
+impl<T> std::ops::Deref for Many<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.0
+    }
+}
+
+/// Something that takes long: one time in eight.
+#[derive(Clone, Copy, Debug)]
+pub struct Rarely(bool);
+
+impl<'a> Arbitrary<'a> for Rarely {
+    fn arbitrary(bytes: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
+        Ok(Self(bytes.arbitrary::<u8>()? % 8 == 1))
+    }
+}
+
+impl std::ops::Deref for Rarely {
+    type Target = bool;
+
+    fn deref(&self) -> &bool {
+        &self.0
+    }
+}
 
 /// A word that the peer stores at some moment.
 #[derive(Arbitrary, Clone, Copy, Debug)]
@@ -29,10 +93,37 @@ pub enum Word {
     Any(u32),
     /// Small: a position or a length that may well be plausible.
     Small(u8),
+    /// Smaller: a count, a state, a flag.
+    Tiny(u8),
     /// The header of a record of so many bytes.
     Record(u8),
     /// The header of padding of so many bytes.
     Padding(u16),
+    /// A record's epochs, or two other numbers.
+    Halves(u8, u8),
+    /// A life, with its flag or without.
+    Life(Who, bool),
+    /// A link to a row, marked or not.
+    Link {
+        row: u8,
+        generation: u8,
+        marked: bool,
+    },
+}
+
+/// One of a few lives, so that they meet.
+#[derive(Arbitrary, Clone, Copy, Debug, Default)]
+pub struct Who {
+    partition: u8,
+    incarnation: u8,
+}
+
+impl Who {
+    /// The life: partitions 1 to 4, lives 1 to 4.
+    pub fn life(self) -> Life {
+        let (partition, incarnation) = (self.partition % 4 + 1, self.incarnation % 4 + 1);
+        Life::new(partition, incarnation.into()).expect("neither is 0")
+    }
 }
 
 impl Word {
@@ -41,8 +132,16 @@ impl Word {
         match self {
             Self::Any(value) => value,
             Self::Small(value) => u32::from(value) * 8,
+            Self::Tiny(value) => u32::from(value),
             Self::Record(len) => u32::from(len) << 2 | 1,
             Self::Padding(len) => u32::from(len) << 2 | 3,
+            Self::Halves(low, high) => u32::from(high) << 16 | u32::from(low),
+            Self::Life(who, flag) => who.life().word() | u32::from(flag) << 31,
+            Self::Link {
+                row,
+                generation,
+                marked,
+            } => u32::from(marked) << 31 | u32::from(generation) << 17 | u32::from(row),
         }
     }
 }
@@ -73,13 +172,18 @@ pub fn memory(len: usize, kept: usize, bytes: &mut Unstructured<'_>) -> Heap {
 
 /// Runs `work` while another thread plays `scribbles` over and over.
 pub fn while_scribbling(window: Window<'_>, scribbles: &[Scribble], work: impl FnOnce()) {
+    let play = || scribbles.iter().for_each(|scribble| scribble.apply(window));
+    while_playing(play, work);
+}
+
+/// Runs `work` while another thread does `play` over and over.
+pub fn while_playing(play: impl Fn() + Send, work: impl FnOnce()) {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
-        let peer = scope.spawn(|| {
+        let stop = &stop;
+        let peer = scope.spawn(move || {
             while !stop.load(Relaxed) {
-                for scribble in scribbles {
-                    scribble.apply(window);
-                }
+                play();
             }
         });
         work();
@@ -87,4 +191,55 @@ pub fn while_scribbling(window: Window<'_>, scribbles: &[Scribble], work: impl F
         // The scope alone waits for the closure; the leak check wants the thread gone.
         peer.join().expect("scribbling does not panic");
     });
+}
+
+/// Says of each life what the input says next, again from the start at its end.
+#[derive(Clone, Debug)]
+pub struct Oracle {
+    answers: u32,
+    asked: u32,
+}
+
+impl Oracle {
+    /// With 32 answers.
+    pub fn new(answers: u32) -> Self {
+        Self { answers, asked: 0 }
+    }
+}
+
+impl Liveness for Oracle {
+    fn is_over(&mut self, _: Life) -> bool {
+        self.asked = self.asked.wrapping_add(1);
+        self.answers >> (self.asked % 32) & 1 != 0
+    }
+}
+
+/// A wait that ends after a number of pauses, asleep or awake, and sleeps no time.
+#[derive(Debug)]
+pub struct Limited {
+    left: u8,
+    sleepy: bool,
+}
+
+impl Limited {
+    /// So many pauses, up to 15; `sleepy` ones would rather sleep.
+    pub fn new(pauses: u8, sleepy: bool) -> Self {
+        let left = pauses % 16;
+        Self { left, sleepy }
+    }
+}
+
+impl Wait for Limited {
+    fn pause(&mut self) -> Pause {
+        let Some(left) = self.left.checked_sub(1) else {
+            return Pause::TimedOut;
+        };
+        self.left = left;
+        match self.sleepy {
+            true => Pause::Sleep,
+            false => Pause::Again,
+        }
+    }
+
+    fn sleep(&mut self, _: &AtomicU32, _: u32) {}
 }

@@ -1,0 +1,167 @@
+//! Partition slots in which a peer stores whatever it likes, between our calls
+//! and during them.
+
+#![no_main]
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use arbitrary::{Arbitrary, Unstructured};
+use libfuzzer_sys::fuzz_target;
+use shmem_core::mem::Heap;
+use shmem_core::{Life, Window};
+use shmem_fuzz::spot::{LEN, PARTITIONS, Spot, Stroke, registry};
+use shmem_fuzz::{Limited, Many, Oracle, Rarely, Who, Word, expand, while_playing};
+use shmem_registry::{AttachError, Heartbeats, Presence, Process, Processes, Registry};
+use shmem_sync::Liveness;
+
+#[derive(Arbitrary, Debug)]
+struct Input {
+    /// What stands in the slots before the first call.
+    slots: Many<Slot>,
+    /// Whether to play all strokes from another thread too.
+    threaded: Rarely,
+    /// Which lives are over.
+    over: u32,
+    steps: Many<(Step, Option<Slot>)>,
+}
+
+/// A word that a peer stores in a slot.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+struct Slot {
+    partition: u8,
+    field: u8,
+    word: Word,
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Step {
+    Attach(u8),
+    AttachAfter(Who),
+    AttachWhenOver {
+        partition: u8,
+        pauses: u8,
+        sleepy: bool,
+    },
+    Beat,
+    Leave,
+    Look(u8),
+    /// Lets so many milliseconds pass, and asks the heartbeats.
+    Heartbeat {
+        who: Who,
+        later: u8,
+    },
+    Process(Who),
+}
+
+fuzz_target!(|data: &[u8]| {
+    let data = expand(data);
+    let mut bytes = Unstructured::new(&data);
+    let Ok(input) = Input::arbitrary(&mut bytes) else {
+        return;
+    };
+    let heap = Heap::new(LEN);
+    let registry = registry(&heap, 0);
+    let region = heap.window();
+    let apply = |slot: &Slot| slot.apply(region, &registry);
+    input.slots.iter().for_each(apply);
+    run(&input, registry, region);
+    if *input.threaded {
+        let strokes: Vec<Slot> = input.steps.iter().filter_map(|step| step.1).collect();
+        while_playing(
+            || strokes.iter().for_each(apply),
+            || run(&input, registry, region),
+        );
+    }
+});
+
+impl Slot {
+    fn apply(&self, region: Window<'_>, registry: &Registry<'_>) {
+        let spot = Spot::Slot {
+            partition: self.partition,
+            word: self.field,
+        };
+        let stroke = Stroke {
+            spot,
+            word: self.word,
+        };
+        stroke.apply(region, &registry.tables());
+    }
+}
+
+fn run(input: &Input, registry: Registry<'_>, region: Window<'_>) {
+    let now = Cell::new(Duration::ZERO);
+    let mut heartbeats = Heartbeats::by_clock(registry, Duration::from_millis(60), || now.get());
+    let mut processes = Processes::new(registry);
+    let mut oracle = Oracle::new(input.over);
+    let mut presence: Option<Presence<'_>> = None;
+    for (step, stroke) in input.steps.iter() {
+        match *step {
+            Step::Attach(partition) => {
+                let attached = registry.attach_partition(partition % 6, Process::this());
+                keep(attached, partition % 6, &mut presence);
+            }
+            Step::AttachAfter(who) => {
+                let attached = registry.attach_after(who.life(), Process::UNKNOWN);
+                keep(attached, who.life().partition(), &mut presence);
+            }
+            Step::AttachWhenOver {
+                partition,
+                pauses,
+                sleepy,
+            } => {
+                let (number, mut wait) = (partition % 6, Limited::new(pauses, sleepy));
+                let attached =
+                    registry.attach_when_over(number, Process::UNKNOWN, &mut wait, &mut oracle);
+                keep(attached, number, &mut presence);
+            }
+            Step::Beat => {
+                if let Some(presence) = &mut presence {
+                    let _ = presence.beat();
+                }
+            }
+            Step::Leave => presence = None,
+            Step::Look(partition) => look(&registry, partition),
+            Step::Heartbeat { who, later } => {
+                now.set(now.get() + Duration::from_millis(later.into()));
+                heartbeats.is_over(who.life());
+            }
+            Step::Process(who) => {
+                processes.is_over(who.life());
+            }
+        }
+        if let Some(stroke) = stroke {
+            stroke.apply(region, &registry);
+        }
+    }
+}
+
+/// Keeps the presence that was had, and lets go of the last one.
+fn keep<'m>(
+    attached: Result<Presence<'m>, AttachError>,
+    partition: u8,
+    presence: &mut Option<Presence<'m>>,
+) {
+    match attached {
+        Ok(attached) => {
+            assert_eq!(attached.life().partition(), partition);
+            *presence = Some(attached);
+        }
+        Err(AttachError::NoSuchPartition { slots, .. }) => assert_eq!(slots, PARTITIONS),
+        Err(AttachError::Attached { life }) => assert_eq!(life.partition(), partition),
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+fn look(registry: &Registry<'_>, partition: u8) {
+    match registry.partition(partition) {
+        Ok(slot) => {
+            assert_eq!(slot.life.map_or(partition, Life::partition), partition);
+            assert!(slot.life.is_some() || !slot.attached);
+        }
+        Err(AttachError::NoSuchPartition { .. }) => {
+            assert!(partition == 0 || usize::from(partition) > PARTITIONS);
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}

@@ -1,0 +1,169 @@
+//! A registry to break, and the places in it where a peer would.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use arbitrary::Arbitrary;
+use shmem_core::doorbell::Silent;
+use shmem_core::mem::Heap;
+use shmem_core::ring::{Ring, Unread};
+use shmem_core::snapshot::{self, Writer};
+use shmem_core::{Life, Region, Window};
+use shmem_registry::inspect::Tables;
+use shmem_registry::layout::{REGISTRY, Row};
+use shmem_registry::{Geometry, Kind, Process, Registry, Request};
+use shmem_sync::{BakeryMutex, Barrier, Immortal, Mutex, RwLock, Semaphore};
+
+use crate::Word;
+
+/// Bytes of the region.
+pub const LEN: usize = 16 << 10;
+/// Partition slots of the registry.
+pub const PARTITIONS: usize = 4;
+
+/// An empty registry in a fresh region; its rows are 2 to the power of 1 to 5.
+pub fn registry(heap: &Heap, segments: u8) -> Registry<'_> {
+    let region = Region::format(heap.window(), 0).expect("memory of a region's length");
+    let geometry = Geometry {
+        segments: 2 << (segments % 5),
+        partitions: PARTITIONS,
+        block: 128,
+    };
+    Registry::format(region, geometry).expect("room for the tables")
+}
+
+/// A word of a region with a registry.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub enum Spot {
+    /// Any word behind the headers.
+    Any(u16),
+    /// A hint of the registry.
+    Hint(bool),
+    /// A word of a partition's slot.
+    Slot { partition: u8, word: u8 },
+    /// The head of a chain.
+    Bucket(u8),
+    /// A word of a row.
+    Row { row: u8, word: u8 },
+    /// A word of the map.
+    Map(u8),
+    /// One of the first words of a block.
+    Block { block: u8, word: u8 },
+}
+
+/// A word that a peer stores at a spot.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub struct Stroke {
+    /// Where.
+    pub spot: Spot,
+    /// What.
+    pub word: Word,
+}
+
+impl Stroke {
+    /// Stores the word in a region whose registry lies as `tables` says.
+    pub fn apply(self, region: Window<'_>, tables: &Tables) {
+        let at = self.spot.offset(region.len(), tables);
+        region.word(at).store(self.word.value(), Relaxed);
+    }
+}
+
+impl Spot {
+    fn offset(self, len: usize, tables: &Tables) -> usize {
+        let row = size_of::<Row>();
+        match self {
+            Self::Any(at) => {
+                let room = (len - tables.partitions) / 4;
+                tables.partitions + usize::from(at) % room * 4
+            }
+            Self::Hint(row) => REGISTRY + 4 + usize::from(row) * 4,
+            Self::Slot { partition, word } => {
+                tables.partitions + usize::from(partition) % PARTITIONS * 128 + words(word, 5)
+            }
+            Self::Bucket(bucket) => tables.index + usize::from(bucket) % tables.buckets * 4,
+            Self::Row { row: number, word } => {
+                let rows = (tables.map - tables.rows) / row;
+                tables.rows + usize::from(number) % rows * row + words(word, row / 4)
+            }
+            Self::Map(block) => tables.map + usize::from(block) % tables.blocks * 4,
+            Self::Block { block, word } => {
+                tables.data + usize::from(block) % tables.blocks * 128 + words(word, 32)
+            }
+        }
+    }
+}
+
+fn words(word: u8, of: usize) -> usize {
+    usize::from(word) % of * 4
+}
+
+/// Fills a registry with a segment of each kind, in use, as far as its rows reach.
+pub fn fill(registry: Registry<'_>) {
+    let attach = |partition, process| {
+        let presence = registry.attach_partition(partition, process);
+        let presence = presence.expect("a slot that nobody had");
+        let life = presence.life();
+        std::mem::forget(presence);
+        life
+    };
+    let (one, two) = (attach(1, Process::this()), attach(2, Process::UNKNOWN));
+    drop(registry.attach_partition(3, Process::UNKNOWN));
+    let segment = |name: &str, kind, len| {
+        let request = Request::named(name, kind, len).expect("a request");
+        let segment = registry.open_or_create(one, &request);
+        segment.ok().map(|segment| segment.window())
+    };
+    if let Some(window) = segment("ring", Kind::RING, Ring::segment_len(256)) {
+        fill_ring(Ring::attach(window).expect("a ring's length"), one, two);
+    }
+    if let Some(window) = segment("snapshot", Kind::SNAPSHOT, snapshot::segment_len(64)) {
+        let mut writer = Writer::attach(window).expect("a snapshot's length");
+        writer.write(b"the latest").expect("room for it");
+    }
+    fill_locks(segment, one, two);
+    // One that nobody knows the inside of, and one that is gone.
+    segment("raw", Kind::RAW, 100);
+    let request = Request::named("gone", Kind::RAW, 100).expect("a request");
+    if let Ok(segment) = registry.open_or_create(two, &request) {
+        registry.remove(two, &segment).expect("it is there");
+    }
+}
+
+fn fill_ring(ring: Ring<'_>, one: Life, two: Life) {
+    let mut producer = ring.producer(one).expect("a new ring");
+    let mut consumer = ring.consumer(two, Unread::Keep).expect("a new ring");
+    for len in [100, 60, 40, 0, 80] {
+        producer.push(&vec![b'x'; len]).expect("room for it");
+        if len >= 60 {
+            consumer.pop(&mut [0; 100]).expect("it is there");
+        }
+    }
+    std::mem::forget((producer, consumer));
+}
+
+fn fill_locks<'m>(segment: impl Fn(&str, Kind, usize) -> Option<Window<'m>>, one: Life, two: Life) {
+    if let Some(window) = segment("mutex", Kind::MUTEX, Mutex::<Silent>::segment_len(8)) {
+        let mutex = Mutex::attach(window, one, Silent).expect("a mutex's length");
+        std::mem::forget(mutex.try_lock(&mut Immortal));
+    }
+    if let Some(window) = segment("bakery", Kind::BAKERY, BakeryMutex::segment_len(8)) {
+        let mut mutex = BakeryMutex::attach(window, two).expect("a mutex's length");
+        std::mem::forget(mutex.try_lock(&mut Immortal));
+    }
+    if let Some(window) = segment(
+        "semaphore",
+        Kind::SEMAPHORE,
+        Semaphore::<Silent>::segment_len(6),
+    ) {
+        let semaphore = Semaphore::attach(window, one, Silent).expect("a semaphore's length");
+        semaphore.add(3).expect("room for three");
+        std::mem::forget(semaphore.try_acquire(&mut Immortal));
+    }
+    if let Some(window) = segment("rwlock", Kind::RWLOCK, RwLock::<Silent>::segment_len(8)) {
+        let lock = RwLock::attach(window, two, Silent).expect("a lock's length");
+        std::mem::forget(lock.try_read(&mut Immortal));
+    }
+    if let Some(window) = segment("barrier", Kind::BARRIER, Barrier::<Silent>::segment_len(4)) {
+        let mut barrier = Barrier::attach(window, one, 2, Silent).expect("a barrier's length");
+        let _ = barrier.try_wait(&mut Immortal);
+    }
+}
