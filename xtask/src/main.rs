@@ -4,6 +4,7 @@ mod bench;
 mod console;
 mod demo;
 mod invocation;
+mod kill;
 mod process;
 mod test;
 mod weaken;
@@ -27,6 +28,9 @@ enum Command {
     Test(test::Arguments),
     Weaken(weaken::Arguments),
     Bench(bench::Arguments),
+    Kill(kill::Arguments),
+    #[command(hide = true)]
+    KillVictim(kill::VictimArguments),
 }
 
 fn main() -> ExitCode {
@@ -35,6 +39,8 @@ fn main() -> ExitCode {
         Command::Test(arguments) => test::run(&arguments),
         Command::Weaken(arguments) => weaken::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Kill(arguments) => kill::run(&arguments),
+        Command::KillVictim(arguments) => kill::run_victim(&arguments),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -91,6 +91,14 @@ pub(super) const GROUPS: &[Group] = &[
         steps: apps,
     },
     Group {
+        name: "kill",
+        about: "partitions die at every store, and processes at any moment",
+        packages: &[],
+        tools: &[],
+        limit: minutes(10),
+        steps: kill,
+    },
+    Group {
         name: "fuzz",
         about: "each fuzz target for ten seconds, under AddressSanitizer",
         packages: &["g++"],
@@ -170,7 +178,7 @@ fn doc(_: &Workspace) -> Result<Vec<Step>> {
 
 fn loom(workspace: &Workspace) -> Result<Vec<Step>> {
     let models = Invocation::parse(
-        "cargo test --no-fail-fast --release -p shmem-core -p shmem-registry \
+        "cargo test --no-fail-fast --release -p shmem-core -p shmem-registry -p shmem-sync \
          --features shmem-core/alloc --test loom_* --target-dir",
     );
     Ok(vec![Step::Tests(
@@ -185,13 +193,24 @@ fn apps(workspace: &Workspace) -> Result<Vec<Step>> {
     let build = Invocation::parse("cargo build --release -p guestd -p kmon");
     let tests = Invocation::parse(
         "cargo test --no-fail-fast --release -p kmon-protocol -p guestd -p kmon \
-         --lib --bins --tests",
+         -p shmem --lib --bins --tests",
     );
     let guestd = workspace.target.join("release").join("guestd");
     Ok(vec![
         Step::Check(build),
         Step::Tests(tests.set("GUESTD", guestd.display().to_string())),
     ])
+}
+
+fn kill(_: &Workspace) -> Result<Vec<Step>> {
+    // First that it can fail.
+    let lines = [
+        "cargo xtask kill --self-test",
+        "cargo xtask kill --points 600",
+    ];
+    Ok(lines
+        .map(|line| Step::Check(Invocation::parse(line)))
+        .into())
 }
 
 fn fuzz(workspace: &Workspace) -> Result<Vec<Step>> {

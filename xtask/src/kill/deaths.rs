@@ -1,0 +1,226 @@
+//! Who is known to be dead, and how long one waits for the others.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use shmem_core::Life;
+use shmem_core::primitive::AtomicU32;
+use shmem_core::wait::{Pause, RECHECK, Wait};
+use shmem_registry::liveness::{self as heartbeat, Heartbeats};
+use shmem_registry::{Processes, Registry};
+use shmem_sync::{Futex, Liveness, SpinYield};
+
+use super::scenario::Outcome;
+
+/// Looks at a word that nobody changes any more: enough to be told whose it is.
+const CHECKS: u32 = 12;
+/// Those of them that are a sleep.
+const SLEEPS: u32 = 3;
+
+/// How long something may take that is possible.
+pub(super) const LIMIT: Duration = Duration::from_secs(2);
+
+/// How deaths become known.
+pub(super) enum Deaths<'m> {
+    /// By a list: where lives are not processes.
+    Listed(Rc<RefCell<Vec<Life>>>),
+    /// By the kernel.
+    Processes(Box<Kernel<'m>>),
+    /// By a heartbeat that stands still.
+    Heartbeats(Box<Silence<'m>>),
+}
+
+impl<'m> Deaths<'m> {
+    pub(super) fn listed() -> Self {
+        Self::Listed(Rc::default())
+    }
+
+    pub(super) fn of_processes(registry: Registry<'m>) -> Self {
+        Self::Processes(Box::new(Kernel {
+            registry,
+            processes: Processes::new(registry),
+        }))
+    }
+
+    pub(super) fn by_heartbeat(registry: Registry<'m>, doubts: &'m AtomicU32) -> Self {
+        Self::Heartbeats(Box::new(Silence {
+            registry,
+            heartbeats: Heartbeats::new(registry),
+            processes: Processes::new(registry),
+            doubts,
+            doubted: None,
+        }))
+    }
+
+    /// Puts a life on the list.
+    pub(super) fn bury(&self, life: Life) {
+        if let Self::Listed(list) = self {
+            list.borrow_mut().push(life);
+        }
+    }
+
+    /// The same, for another life.
+    pub(super) fn share(&self) -> Self {
+        match self {
+            Self::Listed(list) => Self::Listed(Rc::clone(list)),
+            Self::Processes(kernel) => Self::of_processes(kernel.registry),
+            Self::Heartbeats(silence) => Self::by_heartbeat(silence.registry, silence.doubts),
+        }
+    }
+
+    /// Repeats what a death prevents, until it is known and that is done; or once, where
+    /// deaths are known at once. Whether it is done.
+    pub(super) fn until_known(
+        &mut self,
+        mut done: impl FnMut(&mut Self) -> Outcome<bool>,
+    ) -> Outcome<bool> {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let late = !matches!(self, Self::Heartbeats(_)) || Instant::now() > deadline;
+            if done(self)? {
+                return Ok(true);
+            }
+            if late {
+                return Ok(false);
+            }
+            thread::sleep(RECHECK / 4);
+        }
+    }
+
+    /// Begins to watch whoever is attached.
+    pub(super) fn watch_all(&mut self, registry: &Registry<'_>) {
+        for partition in 1..=registry.geometry().partitions as u8 {
+            let found = registry.partition(partition).ok();
+            if let Some(life) = found.and_then(|found| found.life) {
+                self.is_over(life);
+            }
+        }
+    }
+
+    /// Whether `life` is over, whoever knows.
+    pub(super) fn is_truly_over(&mut self, life: Life) -> bool {
+        match self {
+            Self::Heartbeats(silence) => silence.processes.is_over(life),
+            deaths => deaths.is_over(life),
+        }
+    }
+
+    /// A wait for something that happens at once, unless a life is over that nobody misses.
+    pub(super) fn patience(&self, limit: Duration) -> Patience {
+        match self {
+            Self::Listed(_) => Patience::Checks(Checks(CHECKS)),
+            _ => Patience::Futex(Futex::timeout(limit).spin_first(100)),
+        }
+    }
+
+    /// The same by looking, for those whom nobody wakes.
+    pub(super) fn watch(&self, limit: Duration) -> Patience {
+        match self {
+            Self::Listed(_) => Patience::Checks(Checks(CHECKS)),
+            _ => Patience::Looks(SpinYield::timeout(limit)),
+        }
+    }
+}
+
+impl Liveness for Deaths<'_> {
+    fn is_over(&mut self, life: Life) -> bool {
+        match self {
+            // Earlier lives of a partition are over since a later one began.
+            Self::Listed(list) => list.borrow().iter().any(|dead| {
+                dead.partition() == life.partition() && life.incarnation() <= dead.incarnation()
+            }),
+            Self::Processes(kernel) => kernel.processes.is_over(life),
+            Self::Heartbeats(silence) => silence.is_over(life),
+        }
+    }
+}
+
+/// What the kernel knows.
+pub(super) struct Kernel<'m> {
+    registry: Registry<'m>,
+    processes: Processes<'m>,
+}
+
+/// A heartbeat, mistrusted: on a busy machine a process may be silent for longer
+/// than the limit and come back, and what it did then would be no violation.
+pub(super) struct Silence<'m> {
+    registry: Registry<'m>,
+    heartbeats: Heartbeats<'m, fn() -> Duration>,
+    processes: Processes<'m>,
+    /// Counts the times that a life was silent and not over.
+    doubts: &'m AtomicU32,
+    /// The last such time.
+    doubted: Option<(Life, Instant)>,
+}
+
+impl Silence<'_> {
+    fn doubt(&mut self, life: Life) {
+        let now = Instant::now();
+        let known = self
+            .doubted
+            .is_some_and(|(last, at)| last == life && now - at < heartbeat::LIMIT);
+        if !known {
+            self.doubts.fetch_add(1, Relaxed);
+            self.doubted = Some((life, now));
+        }
+    }
+}
+
+impl Liveness for Silence<'_> {
+    fn is_over(&mut self, life: Life) -> bool {
+        let silent = self.heartbeats.is_over(life);
+        let over = silent && self.processes.is_over(life);
+        if silent && !over {
+            self.doubt(life);
+        }
+        over
+    }
+}
+
+/// A wait with a deadline.
+pub(super) enum Patience {
+    Checks(Checks),
+    Futex(Futex),
+    Looks(SpinYield),
+}
+
+impl Patience {
+    fn inner(&mut self) -> &mut dyn Wait {
+        match self {
+            Self::Checks(wait) => wait,
+            Self::Futex(wait) => wait,
+            Self::Looks(wait) => wait,
+        }
+    }
+}
+
+impl Wait for Patience {
+    fn pause(&mut self) -> Pause {
+        self.inner().pause()
+    }
+
+    fn sleep(&mut self, rings: &AtomicU32, seen: u32) {
+        self.inner().sleep(rings, seen);
+    }
+}
+
+/// So many looks, the last ones with a sleep between them that ends at once.
+pub(super) struct Checks(u32);
+
+impl Wait for Checks {
+    fn pause(&mut self) -> Pause {
+        let Some(left) = self.0.checked_sub(1) else {
+            return Pause::TimedOut;
+        };
+        self.0 = left;
+        match left {
+            0..SLEEPS => Pause::Sleep,
+            _ => Pause::Again,
+        }
+    }
+
+    fn sleep(&mut self, _: &AtomicU32, _: u32) {}
+}

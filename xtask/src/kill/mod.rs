@@ -1,0 +1,186 @@
+//! `cargo xtask kill`: a partition can die between any two instructions.
+//!
+//! Two ways to show it, and both are always gone: at every store of every
+//! operation, on a stand-in for shared memory; and at any moment at all, in real
+//! processes that are killed.
+
+mod deaths;
+mod every_store;
+mod processes;
+mod report;
+mod sabotage;
+mod scenario;
+mod scenarios;
+mod stage;
+mod watchdog;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, ensure};
+use fastrand::Rng;
+
+use crate::console::Console;
+use crate::process;
+use every_store::EveryStore;
+pub(crate) use processes::Arguments as VictimArguments;
+use processes::{Liveness, Processes};
+use report::{Found, Tally};
+use scenario::{Scenario, Violation};
+use watchdog::Watchdog;
+
+/// Kill partitions in the middle of what they do, and look at what they leave.
+///
+/// The last line says `N kill points, V violations, slowest recovery X ms`. The
+/// time of a recovery is from a process's death to the end of the next operation
+/// of its role.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// How many processes to kill [default: 600; 60 by heartbeat]
+    #[arg(long, value_name = "N")]
+    points: Option<u64>,
+    /// Only these scenarios; may be given several times
+    #[arg(long, value_name = "SCENARIO", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Where the choice of victims and moments begins [default: another each time]
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
+    /// How the living learn of a death
+    #[arg(long, value_enum, default_value_t = Liveness::Pidfd)]
+    liveness: Liveness,
+    /// Recover wrongly on purpose, and fail unless that is noticed
+    #[arg(long)]
+    self_test: bool,
+    /// List the scenarios and run nothing
+    #[arg(long)]
+    list: bool,
+    /// Print one JSON document to standard output, everything else to standard
+    /// error
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let scenarios = select(scenarios::all(), &arguments.only)?;
+    if arguments.list {
+        report::list(&scenarios, arguments.json);
+        return Ok(ExitCode::SUCCESS);
+    }
+    process::catch_interrupts()?;
+    let console = Console {
+        to_stderr: arguments.json,
+    };
+    let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..));
+    let tally = Tally::new(Some(console));
+    tally.line(&format!("seed {seed}"));
+    let watchdog = Watchdog::default();
+    watch(&watchdog, &tally, arguments.json);
+    let passed = if arguments.self_test {
+        self_test(&tally, &watchdog, seed)
+    } else {
+        kill(arguments, &scenarios, &tally, &watchdog, seed);
+        tally.close(arguments.json);
+        tally.counts().violations.is_empty()
+    };
+    Ok(if process::interrupted() {
+        ExitCode::from(130)
+    } else if passed {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Runs the victim of another such command.
+pub(crate) fn run_victim(arguments: &VictimArguments) -> Result<ExitCode> {
+    processes::run_victim(arguments)
+}
+
+/// Ends the program when nothing moves: a call that does not return cannot be left
+/// in any other way.
+fn watch(watchdog: &Watchdog, tally: &Tally, json: bool) {
+    let tally = tally.clone();
+    watchdog.start(watchdog::LIMIT, move |doing| {
+        tally.violation(Found {
+            scenario: "a call that does not return",
+            seed: None,
+            point: doing,
+            violation: Violation(format!("nothing moved for {:?}", watchdog::LIMIT)),
+        });
+        tally.close(json);
+        std::process::exit(1);
+    });
+}
+
+fn kill(
+    arguments: &Arguments,
+    scenarios: &[&'static dyn Scenario],
+    tally: &Tally,
+    watchdog: &Watchdog,
+    seed: u64,
+) {
+    let points = arguments.points.unwrap_or(match arguments.liveness {
+        Liveness::Pidfd => 600,
+        Liveness::Heartbeat => 60,
+    });
+    let mut seeds = Rng::with_seed(seed);
+    for (at, &scenario) in scenarios.iter().enumerate() {
+        let before = tally.counts().clone();
+        let left = points.saturating_sub(before.points);
+        let share = left.div_ceil((scenarios.len() - at) as u64);
+        let stop = &process::interrupted;
+        let every_store = EveryStore {
+            scenario,
+            tally,
+            watchdog,
+            stop,
+        };
+        every_store.run();
+        let processes = Processes {
+            scenario,
+            liveness: arguments.liveness,
+            tally,
+            watchdog,
+            stop,
+        };
+        processes.run(share, &mut seeds);
+        tally.progress(scenario.name(), &before);
+        if process::interrupted() {
+            return;
+        }
+    }
+}
+
+/// Whether every wrong recovery is noticed, in both ways.
+fn self_test(tally: &Tally, watchdog: &Watchdog, seed: u64) -> bool {
+    let mut seeds = Rng::with_seed(seed);
+    let stop = &process::interrupted;
+    let mut passed = true;
+    for scenario in sabotage::all() {
+        watchdog.alive();
+        let at_stores = sabotage::at_stores(scenario, stop);
+        let in_processes = sabotage::in_processes(scenario, watchdog, &mut seeds, stop);
+        for noticed in [at_stores, in_processes] {
+            let what = noticed.what.as_deref().unwrap_or("NOT NOTICED");
+            let (name, about, way) = (noticed.name, noticed.about, noticed.way);
+            tally.line(&format!("{name} ({about}), {way}:\n  {what}"));
+            passed &= noticed.what.is_some();
+        }
+    }
+    passed
+}
+
+/// Those of `all` with these names; all if none is named.
+fn select(all: Vec<&'static dyn Scenario>, names: &[String]) -> Result<Vec<&'static dyn Scenario>> {
+    for name in names {
+        let known: Vec<_> = all.iter().map(|scenario| scenario.name()).collect();
+        ensure!(
+            known.contains(&name.as_str()),
+            "no scenario `{name}`; the scenarios are {}",
+            known.join(", ")
+        );
+    }
+    let wanted = |scenario: &&dyn Scenario| {
+        names.is_empty() || names.iter().any(|name| name == scenario.name())
+    };
+    Ok(all.into_iter().filter(wanted).collect())
+}

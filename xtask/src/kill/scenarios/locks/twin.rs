@@ -1,0 +1,208 @@
+//! What a lock protects here: two numbers that are the same whenever nobody
+//! changes them, and count the changes.
+
+use shmem_core::Life;
+use shmem_core::mem::Window;
+use shmem_sync::{
+    BakeryGuard, FutexBell, LockError, LockResult, MutexGuard, ReadGuard, WriteGuard,
+};
+
+use crate::kill::deaths::Deaths;
+use crate::kill::scenario::{Outcome, Violation, ensure};
+use crate::kill::stage::{Cell, PARTITIONS, Stage};
+
+/// Bytes of the two numbers, each in a word of its own.
+pub(super) const LEN: usize = 16;
+
+/// Words of the account.
+pub(super) const ACCOUNT: usize = 8 + 4 * PARTITIONS;
+
+/// What one life knows of the two numbers.
+#[derive(Clone, Copy)]
+pub(super) struct Twin<'m> {
+    stage: Stage<'m>,
+    life: Life,
+}
+
+impl<'m> Twin<'m> {
+    pub(super) fn new(stage: Stage<'m>, life: Life) -> Self {
+        let twin = Self { stage, life };
+        twin.reading(life.partition()).set(0);
+        twin
+    }
+
+    /// The life that changes the numbers.
+    fn inside(&self) -> Cell<'m> {
+        self.stage.ledger.account(0)
+    }
+
+    fn cell(&self, partition: usize, word: usize) -> Cell<'m> {
+        let at = 8 + partition % PARTITIONS * 4 + word;
+        self.stage.ledger.account(at)
+    }
+
+    /// Changes that a partition may have made, over all its lives.
+    fn attempted(&self, partition: usize) -> Cell<'m> {
+        self.cell(partition, 0)
+    }
+
+    /// Changes that a partition made and had unlocked behind.
+    fn acknowledged(&self, partition: usize) -> Cell<'m> {
+        self.cell(partition, 1)
+    }
+
+    /// The life of a partition that reads the numbers.
+    fn reading(&self, partition: u8) -> Cell<'m> {
+        self.cell(partition.into(), 2)
+    }
+
+    fn own(&self) -> usize {
+        self.life.partition().into()
+    }
+
+    /// Changes the numbers under a lock that is had, and repairs them if its last
+    /// owner died; none if it is busy.
+    pub(super) fn change<G: Inside>(&self, lock: LockResult<G>) -> Outcome<Option<G>> {
+        let Some((mut guard, died)) = admitted(&self.stage, lock)? else {
+            return Ok(None);
+        };
+        let before = Life::from_word(self.inside().swap(self.life.word()));
+        self.is_warned(died)?;
+        let (first, second) = numbers(guard.bytes());
+        ensure(died || before.is_none() && first == second, || {
+            format!("inside after {before:?}, unwarned, with {first} and {second}")
+        })?;
+        if died {
+            store(guard.bytes(), 8, first);
+            guard.repaired();
+        }
+        self.counts(first)?;
+        self.attempted(self.own()).add(1);
+        store(guard.bytes(), 0, first + 1);
+        store(guard.bytes(), 8, first + 1);
+        let inside = Life::from_word(self.inside().swap(0));
+        ensure(inside == Some(self.life), || {
+            format!("{inside:?} came inside while we were")
+        })?;
+        Ok(Some(guard))
+    }
+
+    /// Says that a change is made and the lock given back.
+    pub(super) fn acknowledge(&self) {
+        self.acknowledged(self.own()).add(1);
+    }
+
+    /// Looks at the numbers among other readers; none if the lock is busy.
+    pub(super) fn read<'l, 'm2: 'l>(
+        &self,
+        lock: LockResult<ReadGuard<'l, 'm2, FutexBell>>,
+    ) -> Outcome<Option<ReadGuard<'l, 'm2, FutexBell>>> {
+        let Some((guard, died)) = admitted(&self.stage, lock)? else {
+            return Ok(None);
+        };
+        let data = guard.data();
+        self.reading(self.life.partition()).set(self.life.word());
+        self.is_warned(died)?;
+        for _ in 0..2 {
+            let inside = Life::from_word(self.inside().get());
+            let (first, second) = numbers(data);
+            ensure(died || inside.is_none() && first == second, || {
+                format!("reading beside {inside:?}, unwarned, {first} and {second}")
+            })?;
+        }
+        self.reading(self.life.partition()).set(0);
+        Ok(Some(guard))
+    }
+
+    /// No living life reads.
+    pub(super) fn is_unread(&self, deaths: &mut Deaths<'_>) -> Outcome {
+        for partition in 0..PARTITIONS {
+            let Some(reader) = Life::from_word(self.cell(partition, 2).get()) else {
+                continue;
+            };
+            ensure(deaths.is_truly_over(reader), || {
+                format!("inside alone while {reader} reads")
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Nobody is said to have died where nobody was killed.
+    fn is_warned(&self, died: bool) -> Outcome {
+        ensure(!died || self.stage.killed().get() != 0, || {
+            "warned of a death that never was".to_owned()
+        })
+    }
+
+    /// Every acknowledged change is there, and none that nobody attempted.
+    fn counts(&self, number: u64) -> Outcome {
+        let sum = |cell: fn(&Self, usize) -> Cell<'m>| -> u64 {
+            let parts = (0..PARTITIONS).map(|at| cell(self, at).get());
+            parts.map(u64::from).sum()
+        };
+        // In this order: the first grow while we look, the second do not.
+        let least = sum(Self::acknowledged);
+        let most = sum(Self::attempted);
+        ensure((least..=most).contains(&number), || {
+            format!("{number} changes are there, not {least} to {most}")
+        })
+    }
+}
+
+fn numbers(data: Window<'_>) -> (u64, u64) {
+    let mut bytes = [[0; 8]; 2];
+    data.read(0, &mut bytes[0]);
+    data.read(8, &mut bytes[1]);
+    (u64::from_le_bytes(bytes[0]), u64::from_le_bytes(bytes[1]))
+}
+
+fn store(data: Window<'_>, offset: usize, number: u64) {
+    data.write(offset, &number.to_le_bytes());
+}
+
+/// Being alone inside.
+pub(super) trait Inside {
+    fn bytes(&self) -> Window<'_>;
+    fn repaired(&mut self);
+}
+
+impl Inside for MutexGuard<'_, '_, FutexBell> {
+    fn bytes(&self) -> Window<'_> {
+        self.data()
+    }
+
+    fn repaired(&mut self) {
+        self.make_consistent();
+    }
+}
+
+impl Inside for BakeryGuard<'_, '_> {
+    fn bytes(&self) -> Window<'_> {
+        self.data()
+    }
+
+    fn repaired(&mut self) {
+        self.make_consistent();
+    }
+}
+
+impl Inside for WriteGuard<'_, '_, FutexBell> {
+    fn bytes(&self) -> Window<'_> {
+        self.data()
+    }
+
+    fn repaired(&mut self) {
+        self.make_consistent();
+    }
+}
+
+/// The guard, and whether the last owner died inside; none if the lock is busy.
+fn admitted<G>(stage: &Stage<'_>, lock: LockResult<G>) -> Outcome<Option<(G, bool)>> {
+    match lock {
+        Ok(guard) => Ok(Some((guard, false))),
+        Err(LockError::OwnerDied(guard)) => Ok(Some((guard, true))),
+        Err(LockError::Busy) => Ok(None),
+        Err(LockError::TimedOut) if stage.held().get() != 0 => Ok(None),
+        Err(error) => Err(Violation(format!("locking: {error}"))),
+    }
+}

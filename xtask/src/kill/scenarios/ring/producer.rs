@@ -1,0 +1,191 @@
+//! A life that pushes.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+use shmem_core::Life;
+use shmem_core::ring::{ClaimError, Producer, PushError, Ring};
+use shmem_sync::{FutexBell, Liveness};
+
+use super::super::record::{MIN, Tag};
+use super::book::Book;
+use crate::kill::deaths::Deaths;
+use crate::kill::scenario::{Actor, Outcome, Step, Violation, unexpected};
+
+pub(super) const OPS: &[&str] = &["push", "reserve, commit", "batch", "wait for space"];
+
+pub(super) struct Feeder<'m> {
+    producer: Producer<'m>,
+    book: Book<'m>,
+    deaths: Deaths<'m>,
+    /// Number of this life.
+    life: u32,
+    /// Records that were pushed.
+    count: u32,
+    /// The consumer's life that is pushed for, as far as is known.
+    reader: u32,
+}
+
+impl<'m> Feeder<'m> {
+    pub(super) fn join(
+        ring: Ring<'m>,
+        book: Book<'m>,
+        life: Life,
+        mut deaths: Deaths<'m>,
+    ) -> Outcome<Self> {
+        let number = book.begin_producer();
+        if let Some(before) = ring.producing() {
+            deaths.until_known(|deaths| Ok(deaths.is_over(before)))?;
+        }
+        let producer = match ring.producer(life) {
+            Err(ClaimError::Claimed { by }) if deaths.is_over(by) => ring.take_over_producer(life),
+            claimed => claimed,
+        };
+        let producer = producer.map_err(unexpected("claiming the producing end"))?;
+        book.producing().set(number);
+        // Behind the claim: at least as new as what the producer knows.
+        let reader = match book.consuming().get() {
+            0 => 0,
+            _ => book.consumers().get(),
+        };
+        book.set_since(number, reader, 0);
+        Ok(Self {
+            producer,
+            book,
+            deaths,
+            life: number,
+            count: 0,
+            reader,
+        })
+    }
+
+    /// The next record but `ahead`.
+    fn record(&self, ahead: u32, rng: &mut Rng) -> Vec<u8> {
+        let longest = self.producer.ring().max_record().min(MIN + 200);
+        let tag = Tag {
+            life: self.life,
+            number: self.count + ahead,
+            reader: self.reader,
+        };
+        tag.record(rng.usize(MIN..=longest))
+    }
+
+    /// Before a push: a consumer that is there is met by it, if none was known.
+    fn look_for_first_reader(&mut self) {
+        if self.reader == 0 && self.book.consuming().get() != 0 {
+            self.set_reader();
+        }
+    }
+
+    fn set_reader(&mut self) {
+        self.reader = self.book.consumers().get();
+        self.book.set_since(self.life, self.reader, self.count);
+    }
+
+    fn attempt(&self, count: u32) {
+        self.book.attempted(self.life).set(self.count + count);
+    }
+
+    fn acknowledge(&mut self, count: u32) {
+        self.count += count;
+        self.book.acknowledged(self.life).set(self.count);
+        self.producer.notify(&FutexBell);
+    }
+
+    /// What an error of a push comes to; it pushed nothing.
+    fn refused(&mut self, error: PushError) -> Outcome<Step> {
+        self.attempt(0);
+        match error {
+            PushError::Full => Ok(Step::Idle),
+            PushError::Restarted => {
+                self.set_reader();
+                Ok(Step::Idle)
+            }
+            error => Err(Violation(format!("push: {error}"))),
+        }
+    }
+
+    fn push(&mut self, rng: &mut Rng) -> Outcome<Step> {
+        let record = self.record(0, rng);
+        self.attempt(1);
+        match self.producer.push(&record) {
+            Ok(()) => {
+                self.acknowledge(1);
+                Ok(Step::Done)
+            }
+            Err(error) => self.refused(error),
+        }
+    }
+
+    fn reserve(&mut self, rng: &mut Rng) -> Outcome<Step> {
+        let record = self.record(0, rng);
+        let longest = self.producer.ring().max_record();
+        let len = rng.usize(record.len()..=longest.min(record.len() + 40));
+        self.attempt(1);
+        let mut reservation = match self.producer.reserve(len) {
+            Ok(reservation) => reservation,
+            Err(error) => return self.refused(error),
+        };
+        if rng.u8(..) < 32 {
+            // Given up: it was never there.
+            reservation.write(0, &record);
+            drop(reservation);
+            self.attempt(0);
+            return Ok(Step::Done);
+        }
+        let (front, back) = record.split_at(record.len() / 16 * 8);
+        reservation.write(front.len(), back);
+        reservation.write(0, front);
+        reservation.commit(record.len());
+        self.acknowledge(1);
+        Ok(Step::Done)
+    }
+
+    fn batch(&mut self, rng: &mut Rng) -> Outcome<Step> {
+        let records: Vec<_> = (0..rng.u32(1..=4)).map(|n| self.record(n, rng)).collect();
+        let mut batch = self.producer.batch();
+        let mut count = 0;
+        let mut refused = None;
+        for record in &records {
+            match batch.push(record) {
+                Ok(()) => count += 1,
+                Err(error) => {
+                    refused = Some(error);
+                    break;
+                }
+            }
+        }
+        if count != 0 {
+            self.book.attempted(self.life).set(self.count + count);
+            batch.publish();
+            self.acknowledge(count);
+        }
+        match refused {
+            Some(error) if count == 0 => self.refused(error),
+            Some(error) => self.refused(error).map(|_| Step::Done),
+            None => Ok(Step::Done),
+        }
+    }
+
+    fn wait_for_space(&mut self, rng: &mut Rng) -> Outcome<Step> {
+        let mut wait = self.deaths.patience(Duration::from_micros(300));
+        let len = self.producer.ring().max_record();
+        match self.producer.wait_for_space(len, &mut wait) {
+            Ok(true) => self.push(rng),
+            Ok(false) => Ok(Step::Idle),
+            Err(error) => self.refused(error),
+        }
+    }
+}
+
+impl Actor for Feeder<'_> {
+    fn act(&mut self, op: usize, rng: &mut Rng) -> Outcome<Step> {
+        self.look_for_first_reader();
+        match op {
+            0 => self.push(rng),
+            1 => self.reserve(rng),
+            2 => self.batch(rng),
+            _ => self.wait_for_space(rng),
+        }
+    }
+}
