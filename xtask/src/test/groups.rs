@@ -79,7 +79,7 @@ pub(super) const GROUPS: &[Group] = &[
         about: "each memory ordering, weakened, makes its model fail",
         packages: &[],
         tools: &[],
-        limit: minutes(10),
+        limit: minutes(20),
         steps: |_| Ok(vec![Step::Orderings]),
     },
     Group {
