@@ -11,7 +11,7 @@ use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::{Corrupt, Region, Window};
 
 use crate::alloc::Blocks;
-use crate::chain::{Node, Step};
+use crate::chain::Node;
 use crate::error::{FormatError, OpenError};
 use crate::geometry::{Geometry, Places};
 use crate::id::{Id, Kind, Name, Request};
@@ -110,25 +110,23 @@ impl<'m> Registry<'m> {
     /// Every segment there is; one that is created or removed meanwhile may be missing.
     pub fn segments(&self) -> impl Iterator<Item = Result<Segment<'m>, OpenError>> {
         let registry = *self;
-        let buckets = 0..Places::index_len(self.places.geometry);
-        buckets.flat_map(move |bucket| {
-            let mut walk = Some(registry.walk(registry.bucket_word(bucket)));
-            core::iter::from_fn(move || loop {
-                match walk.as_mut()?.step(&registry) {
-                    Ok(Step::Node(node)) if node.next.is_marked() => {}
-                    Ok(Step::Node(node)) => match registry.segment(&node) {
-                        Ok(None) => {}
-                        Ok(Some(segment)) => return Some(Ok(segment)),
-                        Err(error) => return Some(Err(error)),
-                    },
-                    Ok(Step::End | Step::Changed | Step::Lapped(_)) => walk = None,
-                    Err(corrupt) => {
-                        walk = None;
-                        return Some(Err(OpenError::Corrupt(corrupt)));
-                    }
-                }
-            })
+        (0..self.places.geometry.segments).filter_map(move |row| {
+            let named = registry.state(row).load(Relaxed) & NAMED != 0;
+            // By its identifier, because not every row that names one is linked.
+            let id = Id::new(registry.id_in(row)).filter(|_| named)?;
+            match registry.find(id) {
+                Ok(Some(node)) if node.row == row => registry.segment(&node).transpose(),
+                Ok(_) => None,
+                Err(lost) => Some(Err(lost.into())),
+            }
         })
+    }
+
+    /// The identifier in a row, whatever the row is used for.
+    pub(crate) fn id_in(&self, row: usize) -> u64 {
+        let load = |field| self.row(row, field).load(Relaxed);
+        let high = load(offset_of!(Row, id_high));
+        u64::from(high) << 32 | u64::from(load(offset_of!(Row, id_low)))
     }
 
     /// Whether `segment` is still what its identifier names.
@@ -163,10 +161,7 @@ impl<'m> Registry<'m> {
 
     /// The segment of a row that we own.
     pub(crate) fn segment_of(&self, row: usize, generation: u32) -> Result<Segment<'m>, OpenError> {
-        let load = |field| self.row(row, field).load(Relaxed);
-        let high = load(offset_of!(Row, id_high));
-        let id = u64::from(high) << 32 | u64::from(load(offset_of!(Row, id_low)));
-        self.read_segment(row, id, generation)
+        self.read_segment(row, self.id_in(row), generation)
             .map_err(OpenError::Corrupt)
     }
 
