@@ -14,6 +14,9 @@ pub const LIMIT: Duration = Duration::from_millis(60);
 /// Partitions beat at least this often to be safe with [`LIMIT`].
 pub const BEAT: Duration = Duration::from_millis(10);
 
+/// How often everybody is looked at in the time of one limit.
+const SWEEPS: u32 = 4;
+
 /// The most partitions that a registry has slots for.
 const SLOTS: usize = 128;
 
@@ -21,12 +24,15 @@ const SLOTS: usize = 128;
 /// heartbeat stands still for longer than a limit.
 ///
 /// Needs nothing but the region and a clock `C`, which gives the time since some
-/// fixed moment. The limit starts to run when a life is first asked about.
+/// fixed moment. The limit starts to run when anybody is first asked about: whoever
+/// waits for one asks about nobody else meanwhile, and several may have died at once.
 pub struct Heartbeats<'m, C> {
     registry: Registry<'m>,
     limit: Duration,
     clock: C,
     seen: [Option<Seen>; SLOTS],
+    /// When all slots were last looked at.
+    swept: Option<Duration>,
 }
 
 /// A heartbeat when it was last seen to move.
@@ -45,6 +51,39 @@ impl<'m, C: FnMut() -> Duration> Heartbeats<'m, C> {
             limit,
             clock,
             seen: [None; SLOTS],
+            swept: None,
+        }
+    }
+
+    /// Looks at everybody, a few times in each limit.
+    fn sweep(&mut self, now: Duration) {
+        let is_recent = |swept| now.saturating_sub(swept) < self.limit / SWEEPS;
+        if self.swept.is_some_and(is_recent) {
+            return;
+        }
+        self.swept = Some(now);
+        for partition in 1..=self.registry.geometry().partitions as u8 {
+            if let Ok(slot) = self.registry.partition(partition) {
+                if let (Some(life), true) = (slot.life, slot.attached) {
+                    self.stands_since(life, slot.heartbeat, now);
+                }
+            }
+        }
+    }
+
+    /// Since when this heartbeat of `life` has not been seen to move.
+    fn stands_since(&mut self, life: Life, heartbeat: u32, now: Duration) -> Duration {
+        let seen = &mut self.seen[usize::from(life.partition() - 1) % SLOTS];
+        match seen {
+            Some(last) if last.life == life && last.heartbeat == heartbeat => last.at,
+            _ => {
+                *seen = Some(Seen {
+                    life,
+                    heartbeat,
+                    at: now,
+                });
+                now
+            }
         }
     }
 }
@@ -72,6 +111,8 @@ fn uptime() -> Duration {
 
 impl<C: FnMut() -> Duration> Liveness for Heartbeats<'_, C> {
     fn is_over(&mut self, life: Life) -> bool {
+        let now = (self.clock)();
+        self.sweep(now);
         // A life without a slot, or in a slot that holds none, is nobody's.
         let Ok(slot) = self.registry.partition(life.partition()) else {
             return true;
@@ -79,21 +120,6 @@ impl<C: FnMut() -> Duration> Liveness for Heartbeats<'_, C> {
         if slot.life != Some(life) || !slot.attached {
             return true;
         }
-        let now = (self.clock)();
-        let fresh = Seen {
-            life,
-            heartbeat: slot.heartbeat,
-            at: now,
-        };
-        let seen = &mut self.seen[usize::from(life.partition() - 1) % SLOTS];
-        match *seen {
-            Some(last) if last.life == life && last.heartbeat == slot.heartbeat => {
-                now.saturating_sub(last.at) > self.limit
-            }
-            _ => {
-                *seen = Some(fresh);
-                false
-            }
-        }
+        now.saturating_sub(self.stands_since(life, slot.heartbeat, now)) > self.limit
     }
 }

@@ -149,6 +149,27 @@ fn a_heartbeat_that_stands_still_for_longer_than_the_limit_is_a_death() {
 }
 
 #[test]
+fn those_that_died_together_are_known_together() {
+    let heap = Heap::new(1 << 16);
+    let registry = registry(&heap);
+    let clock = Cell::new(Duration::ZERO);
+    let limit = Duration::from_millis(100);
+    let mut liveness = Heartbeats::by_clock(registry, limit, || clock.get());
+    let [second, third] = [2, 3].map(|partition| {
+        let presence = registry
+            .attach_partition(partition, Process::UNKNOWN)
+            .unwrap();
+        let life = presence.life();
+        core::mem::forget(presence);
+        life
+    });
+    assert!(!liveness.is_over(second));
+    clock.set(limit + Duration::from_millis(1));
+    assert!(liveness.is_over(second));
+    assert!(liveness.is_over(third), "first asked about now");
+}
+
+#[test]
 fn a_new_life_attaches_as_soon_as_the_old_one_is_known_to_be_over() {
     let heap = Heap::new(1 << 16);
     let registry = registry(&heap);

@@ -1,7 +1,7 @@
 //! `cargo xtask kill`: a partition can die between any two instructions.
 //!
-//! Two ways to show it, and both are always gone: at every store of every
-//! operation, on a stand-in for shared memory; and at any moment at all, in real
+//! It is shown in two ways, and a run goes both: a death at every store of every
+//! operation, on a stand-in for shared memory; and at any moment at all, of real
 //! processes that are killed.
 
 mod deaths;

@@ -1,6 +1,6 @@
 //! A barrier whose parties die.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use shmem_core::Life;
@@ -44,6 +44,9 @@ const CASTS: &[Cast] = &[
         survivors: &[],
     },
 ];
+
+/// For how long a life that is over may look alive while the next one attaches.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// Phases whose leaders are remembered.
 const LEADERS: usize = 32;
@@ -131,9 +134,14 @@ impl Actor for Party<'_> {
             Ok(Some(arrival)) => self.pass(arrival),
             Ok(None) | Err(BarrierError::TimedOut) => Ok(Step::Idle),
             Err(BarrierError::PartyDied(life)) => {
-                ensure(self.liveness.is_over(life), || {
-                    format!("{life} is said to have died, and lives")
-                })?;
+                // While its next life attaches, it looks alive for a moment.
+                let told = Instant::now();
+                while !self.liveness.is_over(life) {
+                    ensure(told.elapsed() < MOMENT, || {
+                        format!("{life} is said to have died, and lives")
+                    })?;
+                    std::thread::yield_now();
+                }
                 Ok(Step::Idle)
             }
             Err(error) => Err(Violation(format!("waiting: {error}"))),
