@@ -72,7 +72,7 @@ mod segment;
 pub use error::{FormatError, OpenError, RemoveError, RequestError};
 pub use geometry::Geometry;
 pub use id::{Id, Kind, Name, Request};
-pub use liveness::Heartbeats;
+pub use liveness::{Clock, Heartbeats};
 pub use partition::{AttachError, Partition, Presence, Process, Replaced};
 #[cfg(all(feature = "linux", target_os = "linux"))]
 pub use process::Processes;

@@ -20,11 +20,22 @@ const SWEEPS: u32 = 4;
 /// The most partitions that a registry has slots for.
 const SLOTS: usize = 128;
 
+/// The time since some fixed moment.
+pub trait Clock {
+    /// Now.
+    fn now(&mut self) -> Duration;
+}
+
+impl<F: FnMut() -> Duration> Clock for F {
+    fn now(&mut self) -> Duration {
+        self()
+    }
+}
+
 /// Takes a life for over that another has followed, that has left, or whose
 /// heartbeat stands still for longer than a limit.
 ///
-/// Needs nothing but the region and a clock `C`, which gives the time since some
-/// fixed moment. The limit starts to run when anybody is first asked about: whoever
+/// Needs nothing but the region and a clock. The limit starts to run when anybody is first asked about: whoever
 /// waits for one asks about nobody else meanwhile, and several may have died at once.
 pub struct Heartbeats<'m, C> {
     registry: Registry<'m>,
@@ -43,7 +54,7 @@ struct Seen {
     at: Duration,
 }
 
-impl<'m, C: FnMut() -> Duration> Heartbeats<'m, C> {
+impl<'m, C: Clock> Heartbeats<'m, C> {
     /// Watches the slots of `registry` by `clock`.
     pub fn by_clock(registry: Registry<'m>, limit: Duration, clock: C) -> Self {
         Self {
@@ -109,9 +120,9 @@ fn uptime() -> Duration {
     START.get_or_init(std::time::Instant::now).elapsed()
 }
 
-impl<C: FnMut() -> Duration> Liveness for Heartbeats<'_, C> {
+impl<C: Clock> Liveness for Heartbeats<'_, C> {
     fn is_over(&mut self, life: Life) -> bool {
-        let now = (self.clock)();
+        let now = self.clock.now();
         self.sweep(now);
         // A life without a slot, or in a slot that holds none, is nobody's.
         let Ok(slot) = self.registry.partition(life.partition()) else {

@@ -49,6 +49,11 @@ impl<'m> Segment<'m> {
         self.name
     }
 
+    /// Its row in the registry.
+    pub fn row(&self) -> usize {
+        self.row
+    }
+
     /// How often its row was used before.
     pub fn generation(&self) -> u32 {
         self.generation

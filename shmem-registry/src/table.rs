@@ -109,8 +109,16 @@ impl<'m> Registry<'m> {
 
     /// Every segment there is; one that is created or removed meanwhile may be missing.
     pub fn segments(&self) -> impl Iterator<Item = Result<Segment<'m>, OpenError>> {
+        self.segments_from(0)
+    }
+
+    /// The same from row `first` on, to go on behind [`Segment::row`].
+    pub fn segments_from(
+        &self,
+        first: usize,
+    ) -> impl Iterator<Item = Result<Segment<'m>, OpenError>> {
         let registry = *self;
-        (0..self.places.geometry.segments).filter_map(move |row| {
+        (first..self.places.geometry.segments).filter_map(move |row| {
             let named = registry.state(row).load(Relaxed) & NAMED != 0;
             // By its identifier, because not every row that names one is linked.
             let id = Id::new(registry.id_in(row)).filter(|_| named)?;

@@ -23,9 +23,15 @@ pub struct MapError {
     what: String,
     why: String,
     hint: &'static str,
+    errno: i32,
 }
 
 impl MapError {
+    /// The kernel's number of the error.
+    pub fn raw_os_error(&self) -> i32 {
+        self.errno
+    }
+
     fn new(what: impl Into<String>, errno: Errno) -> Self {
         let why = std::io::Error::from(errno).to_string();
         Self {
@@ -42,6 +48,7 @@ impl MapError {
                 Errno::NOMEM => "; ask for less",
                 _ => "",
             },
+            errno: errno.raw_os_error(),
         }
     }
 }
@@ -234,6 +241,7 @@ impl Mapping {
                 what,
                 why: "it is empty".to_owned(),
                 hint: "; give it the region's length first",
+                errno: Errno::NODATA.raw_os_error(),
             });
         }
         let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);

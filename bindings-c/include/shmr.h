@@ -1,0 +1,2019 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * shmr.h - lock-free IPC over shared memory between partitions
+ *
+ * Generated from bindings-c/src by `cargo xtask header`: do not edit. docs/c-api.md has a
+ * complete program; docs/layout.md what is in the memory.
+ *
+ * A handle (struct shmr_region and so on) is memory of the caller's, static if it likes, in
+ * place for as long as it is open, used by one thread at a time. What is in it is nobody's
+ * business but `error`, which says why the last call on it failed. Memory that holds a region
+ * stays mapped until the last handle over it is closed, or used for the last time if it needs no
+ * closing. A call that is given a NULL, a misaligned pointer or a handle that is not open says
+ * SHMR_EINVAL and does nothing.
+ */
+
+#ifndef SHMR_H
+#define SHMR_H
+
+
+#if defined(SHMR_TYPES_HEADER)
+#include SHMR_TYPES_HEADER
+#elif defined(__UBOOT__)
+#include <linux/types.h>
+#else
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#endif
+
+/* Mapping, futexes and processes: not for bootloaders, whose library has none of it. */
+#if defined(__linux__) && !defined(__UBOOT__) && !defined(SHMR_BARE)
+#define SHMR_LINUX
+#endif
+
+#define SHMR_ALIGNED(bytes) __attribute__((aligned(bytes)))
+
+
+/**
+ * Records from before a restart of either end are kept: results.
+ */
+#define SHMR_KEEP 0
+
+/**
+ * They are discarded, and counted: commands, which no new life is to obey.
+ */
+#define SHMR_DISCARD 1
+
+/**
+ * No owner died inside, or what it left was repaired.
+ */
+#define SHMR_WHOLE 0
+
+/**
+ * An owner died inside.
+ */
+#define SHMR_SUSPECT 1
+
+/**
+ * Nobody repaired what a dead owner left: the lock is poisoned.
+ */
+#define SHMR_SPOILT 2
+
+/**
+ * The limit that notices a death within 100 ms, of partitions that beat every 10 ms.
+ */
+#define SHMR_HEARTBEAT_LIMIT_MS 60
+
+/**
+ * How often partitions beat to be safe with that limit.
+ */
+#define SHMR_BEAT_MS 10
+
+/**
+ * Bytes of the application's own making.
+ */
+#define SHMR_KIND_RAW 0
+
+/**
+ * A ring.
+ */
+#define SHMR_KIND_RING 1
+
+/**
+ * A snapshot.
+ */
+#define SHMR_KIND_SNAPSHOT 2
+
+/**
+ * A mutex.
+ */
+#define SHMR_KIND_MUTEX 3
+
+/**
+ * A mutex that needs no read-modify-write.
+ */
+#define SHMR_KIND_BAKERY 4
+
+/**
+ * A semaphore.
+ */
+#define SHMR_KIND_SEMAPHORE 5
+
+/**
+ * A reader-writer lock.
+ */
+#define SHMR_KIND_RWLOCK 6
+
+/**
+ * A barrier.
+ */
+#define SHMR_KIND_BARRIER 7
+
+/**
+ * The first number that applications may give meaning to.
+ */
+#define SHMR_KIND_APPLICATION 65536
+
+/**
+ * Changes whenever a program that was compiled against an earlier header could
+ * not use this library.
+ */
+#define SHMR_ABI_VERSION 1
+
+/**
+ * From `pause`: it spent a moment awake; check again.
+ */
+#define SHMR_AGAIN 0
+
+/**
+ * From `pause`: it would rather sleep; `sleep` is called after one more check.
+ */
+#define SHMR_SLEEP 1
+
+/**
+ * From `pause`: give up; the call says SHMR_TIMED_OUT after one more check.
+ */
+#define SHMR_GIVE_UP 2
+
+/**
+ * No deadline.
+ */
+#define SHMR_FOREVER 4294967295
+
+/**
+ * enum shmr_status - what a call says
+ *
+ * 0 is success, what is above it is no failure, what is below it is one.
+ * `struct shmr_error` says what `value` is with each.
+ */
+enum shmr_status {
+        /**
+         * Done.
+         */
+        SHMR_OK = 0,
+        /**
+         * Nothing is there now.
+         */
+        SHMR_EMPTY = 1,
+        /**
+         * No room now.
+         */
+        SHMR_FULL = 2,
+        /**
+         * Somebody else has it, and this call does not wait.
+         */
+        SHMR_BUSY = 3,
+        /**
+         * The wait gave up first.
+         */
+        SHMR_TIMED_OUT = 4,
+        /**
+         * The other end of the ring was restarted. Said once; nothing was moved.
+         */
+        SHMR_RESTARTED = 5,
+        /**
+         * The lock is had, but its last owner died inside: repair, then make consistent.
+         */
+        SHMR_OWNER_DIED = 6,
+        /**
+         * A party of the barrier is over; `value` is its life.
+         */
+        SHMR_PARTY_DIED = 7,
+        /**
+         * Others changed the table under every attempt: try again, reap if that does not help.
+         */
+        SHMR_CONTENDED = 8,
+        /**
+         * A pointer is null or misaligned, a handle is not open, a number out of range;
+         * `word` says which argument.
+         */
+        SHMR_EINVAL = -1,
+        /**
+         * The peer broke the protocol: `word` is the word, `value` what it held.
+         */
+        SHMR_CORRUPT = -2,
+        /**
+         * Longer than there is room for, ever; `value` is the length.
+         */
+        SHMR_TOO_LONG = -3,
+        /**
+         * The memory is too short; `value` is its length.
+         */
+        SHMR_TOO_SHORT = -4,
+        /**
+         * The memory is no region; `value` is its first word.
+         */
+        SHMR_NOT_A_REGION = -5,
+        /**
+         * Another layout version; `value` is the region's.
+         */
+        SHMR_VERSION = -6,
+        /**
+         * Features that this library does not know; `value` is their bits.
+         */
+        SHMR_FEATURES = -7,
+        /**
+         * Another length than expected; `value` is the one found.
+         */
+        SHMR_LENGTH = -8,
+        /**
+         * The region has no registry.
+         */
+        SHMR_NOT_FORMATTED = -9,
+        /**
+         * The region has a registry already.
+         */
+        SHMR_EXISTS = -10,
+        /**
+         * No segment has the identifier.
+         */
+        SHMR_NOT_FOUND = -11,
+        /**
+         * The segment holds something else; `value` is what.
+         */
+        SHMR_KIND = -12,
+        /**
+         * Another name has the same identifier.
+         */
+        SHMR_COLLISION = -13,
+        /**
+         * Every row of the registry is in use; `value` is how many there are.
+         */
+        SHMR_TABLE_FULL = -14,
+        /**
+         * No run of free blocks is long enough; `value` is the length asked for.
+         */
+        SHMR_OUT_OF_SPACE = -15,
+        /**
+         * The segment was removed before.
+         */
+        SHMR_STALE = -16,
+        /**
+         * There is no place for a partition of this number; `value` is how many there are.
+         */
+        SHMR_NO_SUCH_PARTITION = -17,
+        /**
+         * A life of this number is attached and has not left; `value` is that life.
+         */
+        SHMR_ATTACHED = -18,
+        /**
+         * This life was taken for dead, and another has its place.
+         */
+        SHMR_REPLACED = -19,
+        /**
+         * Another life has this end of the ring; `value` is that life.
+         */
+        SHMR_CLAIMED = -20,
+        /**
+         * Nobody repaired what a dead owner left. For good.
+         */
+        SHMR_POISONED = -21,
+        /**
+         * Given back by one who does not hold it; `value` is the life that does, or 0.
+         */
+        SHMR_NOT_HELD = -22,
+        /**
+         * More permits than there is room for; `value` is the room.
+         */
+        SHMR_OVERFLOW = -23,
+        /**
+         * The system refused; `value` is its errno.
+         */
+        SHMR_SYSTEM = -24,
+};
+
+/**
+ * struct shmr_error - why the last call on a handle failed
+ * @status: what that call said
+ * @value:  the value, length or life that goes with the status; else 0
+ * @word:   the word that a corrupt peer wrote, as docs/layout.md names it, or the
+ *          argument that is invalid; else empty
+ *
+ * Every handle begins with one. It is written by calls that fail, also by those that
+ * were to open the handle, and by nothing else.
+ */
+struct shmr_error {
+        enum shmr_status status;
+        uint64_t value;
+        char word[32];
+};
+
+/**
+ * struct shmr_bakery - a mutex that needs only loads, stores and fences
+ * @error: why the last call on it failed
+ *
+ * It is held by a life, not by a thread: threads of one partition exclude each other by
+ * other means. Up to 64 partitions; survives its owner. Needs no closing.
+ */
+struct shmr_bakery {
+        struct shmr_error error;
+        uint64_t opaque[16];
+};
+
+/**
+ * struct shmr_segment - a segment that was found or created
+ * @base:   its first byte
+ * @len:    bytes
+ * @offset: where it starts, from the region's start
+ * @id:     its identifier; 0 if it is in no registry
+ * @kind:   what it holds
+ * @name:   its name, whatever its creator stored; empty if it has none
+ *
+ * A copy, not a handle. The bytes are there as long as nobody removes the segment.
+ */
+struct shmr_segment {
+        void *base;
+        size_t len;
+        uint64_t offset;
+        uint64_t id;
+        uint32_t kind;
+        char name[36];
+        uint64_t opaque[20];
+};
+
+/**
+ * struct shmr_liveness - knows which lives are over
+ * @is_over: not 0 if @life is over for certain: what it held may be taken
+ * @context: passed to it
+ *
+ * A NULL in its place knows of no death. shmr_heartbeats_liveness() and
+ * shmr_processes_liveness() make one.
+ */
+struct shmr_liveness {
+        int (*is_over)(void *context, uint32_t life);
+        void *context;
+};
+
+/**
+ * struct shmr_wait - how a call waits, and for how long
+ * @pause:   called between two checks; returns SHMR_AGAIN, SHMR_SLEEP or SHMR_GIVE_UP
+ *           (anything else gives up). This is where a bootloader looks for Ctrl-C
+ * @sleep:   sleeps until *@rings, as the memory has it, is no longer @seen, until rung in
+ *           some other way, or for a while; may return at any time. May be NULL if @pause
+ *           never says SHMR_SLEEP
+ * @context: the caller's
+ *
+ * Fill it in, or let shmr_wait_checks(), shmr_wait_futex() or shmr_wait_poll() do it. One
+ * value serves one wait. A NULL in its place is one check.
+ */
+struct shmr_wait {
+        int (*pause)(struct shmr_wait *wait);
+        void (*sleep)(struct shmr_wait *wait, const uint32_t *rings, uint32_t seen);
+        void *context;
+        uint64_t opaque[10];
+};
+
+/**
+ * struct shmr_barrier - where partitions wait for each other
+ * @error: why the last call on it failed
+ *
+ * Needs no closing.
+ */
+struct shmr_barrier {
+        struct shmr_error error;
+        uint64_t opaque[12];
+};
+
+/**
+ * struct shmr_doorbell - wakes a peer: a futex, an eventfd, a hypercall, an interrupt
+ * @ring:    wakes one who sleeps on @rings, or all if @all is not 0; too often is harmless
+ * @context: passed to it
+ *
+ * A NULL in its place, or a NULL @ring, is no doorbell: the peer polls.
+ */
+struct shmr_doorbell {
+        void (*ring)(void *context, const uint32_t *rings, int all);
+        void *context;
+};
+
+/**
+ * struct shmr_arrival - that all parties have arrived
+ * @phase:  how often that was, modulo 2^32
+ * @leader: so for one of them
+ */
+struct shmr_arrival {
+        uint32_t phase;
+        bool leader;
+};
+
+/**
+ * struct shmr_consumer - the end of a ring that pops
+ * @error: why the last call on it failed
+ *
+ * Used by one thread at a time. Aligned, so that the two ends of a ring in one program do
+ * not share a cache line.
+ */
+struct SHMR_ALIGNED(128) shmr_consumer {
+        struct shmr_error error;
+        uint64_t opaque[58];
+};
+
+/**
+ * struct shmr_ring_view - what a ring's words say
+ * @error:     the first thing wrong with it; SHMR_OK if nothing is
+ * @capacity:  bytes of its data
+ * @records:   records that are not released, counted up to the limit
+ * @bytes:     bytes that they take
+ * @producer:  the life that has the producing end, or had it last; 0 is nobody yet
+ * @producing: whether it did not give it back
+ * @consumer:  the same of the consuming end
+ * @consuming: the same of the consuming end
+ * @discarded: records that consumers discarded, modulo 2^32
+ */
+struct shmr_ring_view {
+        struct shmr_error error;
+        size_t capacity;
+        size_t records;
+        uint32_t bytes;
+        uint32_t producer;
+        bool producing;
+        uint32_t consumer;
+        bool consuming;
+        uint32_t discarded;
+};
+
+/**
+ * struct shmr_lock_view - what a lock's words say
+ * @error:   the first thing wrong with it; SHMR_OK if nothing is
+ * @owner:   the life that has it (of a reader-writer lock, the writer's); 0 is nobody
+ * @health:  SHMR_WHOLE, SHMR_SUSPECT or SHMR_SPOILT
+ * @waiting: whether somebody may sleep for it
+ */
+struct shmr_lock_view {
+        struct shmr_error error;
+        uint32_t owner;
+        uint32_t health;
+        bool waiting;
+};
+
+/**
+ * struct shmr_heartbeats - takes a life for over whose heartbeat stands still
+ * @error: why the last call on it failed
+ *
+ * For partitions on different kernels. Needs no closing.
+ */
+struct shmr_heartbeats {
+        struct shmr_error error;
+        uint64_t opaque[540];
+};
+
+/**
+ * struct shmr_registry - the table from identifier to segment in a region
+ * @error: why the last call on it failed
+ *
+ * Needs no closing. Several handles on one registry may be open.
+ */
+struct shmr_registry {
+        struct shmr_error error;
+        uint64_t opaque[14];
+};
+
+/**
+ * struct shmr_clock - the time
+ * @now_us:  microseconds since some fixed moment
+ * @context: passed to it
+ */
+struct shmr_clock {
+        uint64_t (*now_us)(void *context);
+        void *context;
+};
+
+#if defined(SHMR_LINUX)
+/**
+ * struct shmr_processes - takes a life for over whose process has ended
+ * @error: why the last call on it failed
+ *
+ * For partitions that are processes of one kernel and attached with shmr_process_this().
+ */
+struct shmr_processes {
+        struct shmr_error error;
+        uint64_t opaque[160];
+};
+#endif
+
+#if defined(SHMR_LINUX)
+/**
+ * struct shmr_mapping - shared memory that this process has mapped
+ * @error: why the last call on it failed
+ */
+struct shmr_mapping {
+        struct shmr_error error;
+        uint64_t opaque[6];
+};
+#endif
+
+/**
+ * struct shmr_mutex - a mutex that survives its owner
+ * @error: why the last call on it failed
+ *
+ * It is held by a life, not by a thread: threads of one partition exclude each other by
+ * other means. Needs compare-and-swap on this memory, and no closing.
+ */
+struct shmr_mutex {
+        struct shmr_error error;
+        uint64_t opaque[12];
+};
+
+/**
+ * struct shmr_presence - a partition's own presence in a region
+ * @error: why the last call on it failed
+ */
+struct shmr_presence {
+        struct shmr_error error;
+        uint64_t opaque[6];
+};
+
+/**
+ * struct shmr_process - how the kernel of a partition knows it
+ * @space:  tells kernels and process namespaces apart; 0 is unknown
+ * @number: the process's number there
+ * @start:  when it started, low 32 bits
+ */
+struct shmr_process {
+        uint32_t space;
+        uint32_t number;
+        uint32_t start;
+};
+
+/**
+ * struct shmr_partition - what a partition's slot says of it
+ * @life:      its life, or its last one; 0 if it never attached
+ * @attached:  whether it has not left. One that was killed did not leave
+ * @heartbeat: moves while it lives; only a difference means anything
+ * @process:   how its kernel knows it
+ */
+struct shmr_partition {
+        uint32_t life;
+        bool attached;
+        uint32_t heartbeat;
+        struct shmr_process process;
+};
+
+/**
+ * struct shmr_producer - the end of a ring that pushes
+ * @error: why the last call on it failed
+ *
+ * Used by one thread at a time. Aligned, so that the two ends of a ring in one program do
+ * not share a cache line.
+ */
+struct SHMR_ALIGNED(128) shmr_producer {
+        struct shmr_error error;
+        uint64_t opaque[58];
+};
+
+/**
+ * struct shmr_slice - bytes to read
+ * @base: the first one, outside the region
+ * @len:  how many
+ */
+struct shmr_slice {
+        const void *base;
+        size_t len;
+};
+
+/**
+ * struct shmr_region - memory with a header that says what it is
+ * @error: why the last call on it failed
+ *
+ * Needs no closing; the memory stays mapped for as long as anything in it is used.
+ */
+struct shmr_region {
+        struct shmr_error error;
+        uint64_t opaque[8];
+};
+
+/**
+ * struct shmr_geometry - the sizes of a registry
+ * @segments:   rows, a power of two from 2 to 2^16
+ * @partitions: slots, 1 to 128: the numbers that partitions may have
+ * @block:      bytes of the unit of allocation, a power of two from 128 to 2^20
+ */
+struct shmr_geometry {
+        size_t segments;
+        size_t partitions;
+        size_t block;
+};
+
+/**
+ * struct shmr_request - what is asked of a registry
+ * @name:  1 to 32 bytes, or NULL; its identifier is shmr_id_from_name()
+ * @id:    the identifier if there is no name, not 0
+ * @kind:  SHMR_KIND_RING and so on
+ * @len:   bytes, as shmr_ring_len() and the like say
+ * @align: a power of two, or 0 for the least there is, which is 128
+ */
+struct shmr_request {
+        const char *name;
+        uint64_t id;
+        uint32_t kind;
+        size_t len;
+        size_t align;
+};
+
+/**
+ * struct shmr_rwlock - a reader-writer lock that survives its holders
+ * @error: why the last call on it failed
+ *
+ * Writers go first. Needs compare-and-swap on this memory, and no closing.
+ */
+struct shmr_rwlock {
+        struct shmr_error error;
+        uint64_t opaque[18];
+};
+
+/**
+ * struct shmr_semaphore - a counting semaphore whose permits come back from the dead
+ * @error: why the last call on it failed
+ *
+ * Needs compare-and-swap on this memory, and no closing.
+ */
+struct shmr_semaphore {
+        struct shmr_error error;
+        uint64_t opaque[10];
+};
+
+/**
+ * struct shmr_snapshot_writer - the side of a snapshot that writes
+ * @error: why the last call on it failed
+ *
+ * There is one. Needs no closing.
+ */
+struct shmr_snapshot_writer {
+        struct shmr_error error;
+        uint64_t opaque[7];
+};
+
+/**
+ * struct shmr_snapshot_reader - a side of a snapshot that reads
+ * @error: why the last call on it failed
+ *
+ * There may be any number. Needs no closing.
+ */
+struct shmr_snapshot_reader {
+        struct shmr_error error;
+        uint64_t opaque[7];
+};
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * shmr_bakery_len() - bytes of a segment for a mutex
+ * @data: bytes that it protects
+ *
+ * Return: the number for struct shmr_request.
+ */
+size_t shmr_bakery_len(size_t data);
+
+/**
+ * shmr_bakery_open() - a mutex in a segment
+ * @bakery:   to be opened
+ * @segment:  its segment; zeroed, it is free
+ * @life:     the caller's
+ * @limit:    partitions 1 to @limit take part, 64 at the most. All must say the same; the
+ *            fewer, the sooner it is had
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT; SHMR_NO_SUCH_PARTITION, this one's number
+ *         is larger than @limit.
+ */
+enum shmr_status shmr_bakery_open(struct shmr_bakery *bakery,
+                                  const struct shmr_segment *segment,
+                                  uint32_t life,
+                                  uint8_t limit);
+
+/**
+ * shmr_bakery_data() - the protected bytes
+ * @segment: a mutex's segment
+ *
+ * Return: the caller's alone while it has the mutex; NULL if @segment is too short.
+ */
+void *shmr_bakery_data(const struct shmr_segment *segment);
+
+/**
+ * shmr_bakery_try_lock() - take the mutex if nobody alive is inside, or its owner is dead
+ * @bakery:   a mutex
+ * @liveness: who knows which lives are over, or NULL
+ *
+ * Return: as shmr_bakery_lock(), but SHMR_BUSY instead of waiting.
+ */
+enum shmr_status shmr_bakery_try_lock(struct shmr_bakery *bakery,
+                                      const struct shmr_liveness *liveness);
+
+/**
+ * shmr_bakery_lock() - take the mutex, and wait for it
+ * @bakery:   a mutex
+ * @wait:     how to wait, and for how long
+ * @liveness: who knows which lives are over, or NULL
+ *
+ * Return: SHMR_OK; SHMR_OWNER_DIED, it is had, but what it protects may be half-changed:
+ *         repair it, then shmr_bakery_make_consistent(), or unlocking poisons it for
+ *         good; SHMR_TIMED_OUT; SHMR_EINVAL; SHMR_POISONED; SHMR_CORRUPT.
+ */
+enum shmr_status shmr_bakery_lock(struct shmr_bakery *bakery,
+                                  struct shmr_wait *wait,
+                                  const struct shmr_liveness *liveness);
+
+/**
+ * shmr_bakery_make_consistent() - say that what a dead owner left is repaired
+ * @bakery: a mutex that the caller has
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD.
+ */
+enum shmr_status shmr_bakery_make_consistent(struct shmr_bakery *bakery);
+
+/**
+ * shmr_bakery_unlock() - give the mutex back
+ * @bakery: a mutex that the caller has
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD, this life was taken for dead, or never had
+ *         it.
+ */
+enum shmr_status shmr_bakery_unlock(struct shmr_bakery *bakery);
+
+/**
+ * shmr_bakery_owner() - which life has the mutex now
+ * @bakery: a mutex
+ *
+ * Return: for inspection, as it may have changed since; 0 is nobody, or not known.
+ */
+uint32_t shmr_bakery_owner(const struct shmr_bakery *bakery);
+
+/**
+ * shmr_barrier_len() - bytes of a segment for a barrier
+ * @partitions: the largest number of a party
+ *
+ * Return: the number for struct shmr_request.
+ */
+size_t shmr_barrier_len(uint8_t partitions);
+
+/**
+ * shmr_barrier_open() - a barrier in a segment
+ * @barrier:  to be opened
+ * @segment:  its segment; zeroed, nobody has passed it
+ * @life:     the caller's
+ * @parties:  how many meet
+ * @doorbell: what wakes those that wait, copied; or NULL
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_NO_SUCH_PARTITION, the segment has no entry for this
+ *         one's number.
+ */
+enum shmr_status shmr_barrier_open(struct shmr_barrier *barrier,
+                                   const struct shmr_segment *segment,
+                                   uint32_t life,
+                                   size_t parties,
+                                   const struct shmr_doorbell *doorbell);
+
+/**
+ * shmr_barrier_try_wait() - arrive, if that is still to be done, and see who is there
+ * @barrier:  a barrier
+ * @liveness: who knows which lives are over, or NULL
+ * @arrival:  what became of it
+ *
+ * Return: as shmr_barrier_wait(), but SHMR_BUSY instead of waiting: call again.
+ */
+enum shmr_status shmr_barrier_try_wait(struct shmr_barrier *barrier,
+                                       const struct shmr_liveness *liveness,
+                                       struct shmr_arrival *arrival);
+
+/**
+ * shmr_barrier_wait() - arrive, and wait for the others
+ * @barrier:  a barrier
+ * @wait:     how to wait, and for how long
+ * @liveness: who knows which lives are over, or NULL
+ * @arrival:  what became of it
+ *
+ * Whatever it says, the caller has arrived: the next call waits on.
+ *
+ * Return: SHMR_OK; SHMR_PARTY_DIED, and the error's value is its life: wait again if it
+ *         restarts, without @liveness; SHMR_TIMED_OUT; SHMR_EINVAL; SHMR_CORRUPT.
+ */
+enum shmr_status shmr_barrier_wait(struct shmr_barrier *barrier,
+                                   struct shmr_wait *wait,
+                                   const struct shmr_liveness *liveness,
+                                   struct shmr_arrival *arrival);
+
+/**
+ * shmr_consumer_open() - claim the consuming end of a ring
+ * @consumer: to be opened
+ * @ring:     the ring's segment; zeroed, it is an empty ring
+ * @life:     the caller's
+ * @unread:   SHMR_KEEP or SHMR_DISCARD
+ *
+ * Goes on where a consumer before it stopped.
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_LENGTH, the segment is no ring; SHMR_CLAIMED, another
+ *         has this end: if that life is over, shmr_consumer_take_over(); SHMR_CORRUPT.
+ */
+enum shmr_status shmr_consumer_open(struct shmr_consumer *consumer,
+                                    const struct shmr_segment *ring,
+                                    uint32_t life,
+                                    uint32_t unread);
+
+/**
+ * shmr_consumer_take_over() - claim the consuming end in place of a life that is over
+ * @consumer: to be opened
+ * @ring:     the ring's segment
+ * @life:     the caller's
+ * @unread:   SHMR_KEEP or SHMR_DISCARD
+ *
+ * Return: as shmr_consumer_open(), without SHMR_CLAIMED.
+ */
+enum shmr_status shmr_consumer_take_over(struct shmr_consumer *consumer,
+                                         const struct shmr_segment *ring,
+                                         uint32_t life,
+                                         uint32_t unread);
+
+/**
+ * shmr_consumer_pop() - copy the next record and release it
+ * @consumer: a consumer
+ * @record:   where its bytes go
+ * @size:     room there
+ * @len:      bytes of the record
+ *
+ * Never waits, rings no bell (shmr_consumer_notify()).
+ *
+ * Return: SHMR_OK; SHMR_EMPTY; SHMR_RESTARTED, what follows is from a new life of the
+ *         producer: said once; SHMR_EINVAL; SHMR_TOO_LONG, it does not fit and stays,
+ *         and the error's value is its length; SHMR_CORRUPT, the producer broke the
+ *         protocol: for good.
+ */
+enum shmr_status shmr_consumer_pop(struct shmr_consumer *consumer,
+                                   void *record,
+                                   size_t size,
+                                   size_t *len);
+
+/**
+ * shmr_consumer_peek() - find the next record in place
+ * @consumer: a consumer
+ * @at:       its first byte, in the region, a multiple of 8
+ * @len:      its bytes
+ *
+ * It stays the next until shmr_consumer_release(). A hostile producer may change it while
+ * it is read: copy, then check the copy.
+ *
+ * Return: as shmr_consumer_pop(), without SHMR_TOO_LONG.
+ */
+enum shmr_status shmr_consumer_peek(struct shmr_consumer *consumer,
+                                    const void **at,
+                                    size_t *len);
+
+/**
+ * shmr_consumer_release() - give the record that was peeked last back to the producer
+ * @consumer: a consumer
+ *
+ * Does nothing if none was.
+ *
+ * Return: SHMR_OK; SHMR_EINVAL.
+ */
+enum shmr_status shmr_consumer_release(struct shmr_consumer *consumer);
+
+/**
+ * shmr_consumer_drain() - hand records to a function and release them by one store
+ * @consumer: a consumer
+ * @limit:    the most records
+ * @handle:   gets each, in place; one for which it returns 0 stays the next and ends it.
+ *            Calls nothing on @consumer
+ * @context:  passed to it
+ * @count:    how many were released, or NULL
+ *
+ * Return: SHMR_OK, also for none; SHMR_EINVAL; SHMR_RESTARTED or SHMR_CORRUPT, by a call
+ *         that finds no record before it.
+ */
+enum shmr_status shmr_consumer_drain(struct shmr_consumer *consumer,
+                                     size_t limit,
+                                     int (*handle)(void *context, const void *at, size_t len),
+                                     void *context,
+                                     size_t *count);
+
+/**
+ * shmr_consumer_wait() - wait until there is a record, or something to say
+ * @consumer: a consumer
+ * @wait:     how to wait, and for how long
+ *
+ * Return: SHMR_OK, look; SHMR_TIMED_OUT; SHMR_EINVAL.
+ */
+enum shmr_status shmr_consumer_wait(struct shmr_consumer *consumer, struct shmr_wait *wait);
+
+/**
+ * shmr_consumer_notify() - ring the producer if it sleeps for space
+ * @consumer: a consumer
+ * @doorbell: what wakes it, or NULL
+ *
+ * After releasing records.
+ *
+ * Return: SHMR_OK; SHMR_EINVAL.
+ */
+enum shmr_status shmr_consumer_notify(struct shmr_consumer *consumer,
+                                      const struct shmr_doorbell *doorbell);
+
+/**
+ * shmr_consumer_position() - where the next record is, or will be
+ * @consumer: a consumer
+ *
+ * Return: a position that counts on modulo 2^32, and the one at which a later life
+ *         goes on; 0 if @consumer is not open.
+ */
+uint32_t shmr_consumer_position(const struct shmr_consumer *consumer);
+
+/**
+ * shmr_consumer_discarded() - records that consumers of this ring discarded
+ * @consumer: a consumer
+ *
+ * Return: of this one and those before it; counts on modulo 2^32.
+ */
+uint32_t shmr_consumer_discarded(const struct shmr_consumer *consumer);
+
+/**
+ * shmr_consumer_close() - give the consuming end back
+ * @consumer: closed by this
+ *
+ * Return: SHMR_OK; SHMR_EINVAL.
+ */
+enum shmr_status shmr_consumer_close(struct shmr_consumer *consumer);
+
+#if defined(SHMR_LINUX)
+/**
+ * shmr_doorbell_futex() - the doorbell of peers that wait by shmr_wait_futex()
+ */
+struct shmr_doorbell shmr_doorbell_futex(void);
+#endif
+
+/**
+ * shmr_ring_inspect() - look at a ring, whatever is in it
+ * @segment: the ring's segment
+ * @limit:   the most records to count
+ * @view:    where it goes
+ *
+ * Only loads. A ring in use moves meanwhile.
+ *
+ * Return: SHMR_OK, also for a damaged one, of which @view says what is wrong;
+ *         SHMR_EINVAL; SHMR_LENGTH.
+ */
+enum shmr_status shmr_ring_inspect(const struct shmr_segment *segment,
+                                   size_t limit,
+                                   struct shmr_ring_view *view);
+
+/**
+ * shmr_lock_inspect() - look at a mutex, a bakery mutex or a reader-writer lock
+ * @segment: its segment, from a registry: its kind says which it is
+ * @view:    where it goes
+ *
+ * Only loads.
+ *
+ * Return: SHMR_OK, also for a damaged one, of which @view says what is wrong;
+ *         SHMR_EINVAL; SHMR_KIND, the segment is none of these; SHMR_TOO_SHORT.
+ */
+enum shmr_status shmr_lock_inspect(const struct shmr_segment *segment,
+                                   struct shmr_lock_view *view);
+
+/**
+ * shmr_heartbeats_watch() - watch the heartbeats of a registry's partitions
+ * @heartbeats: to be opened
+ * @registry:   the registry
+ * @limit_ms:   how long a heartbeat stands still before its life is over: longer than
+ *              any pause of a partition that lives; 0 is SHMR_HEARTBEAT_LIMIT_MS
+ * @clock:      the caller's clock, copied
+ *
+ * Return: SHMR_OK; SHMR_EINVAL.
+ */
+enum shmr_status shmr_heartbeats_watch(struct shmr_heartbeats *heartbeats,
+                                       const struct shmr_registry *registry,
+                                       uint32_t limit_ms,
+                                       const struct shmr_clock *clock);
+
+/**
+ * shmr_heartbeats_liveness() - what heartbeats know, for calls that ask
+ * @heartbeats: used by one thread at a time, and in place for as long as this is used
+ */
+struct shmr_liveness shmr_heartbeats_liveness(struct shmr_heartbeats *heartbeats);
+
+#if defined(SHMR_LINUX)
+/**
+ * shmr_processes_watch() - watch the processes that attached to a registry
+ * @processes: to be opened
+ * @registry:  the registry
+ *
+ * Return: SHMR_OK; SHMR_EINVAL.
+ */
+enum shmr_status shmr_processes_watch(struct shmr_processes *processes,
+                                      const struct shmr_registry *registry);
+#endif
+
+#if defined(SHMR_LINUX)
+/**
+ * shmr_processes_liveness() - what the kernel knows, for calls that ask
+ * @processes: used by one thread at a time, and in place for as long as this is used
+ */
+struct shmr_liveness shmr_processes_liveness(struct shmr_processes *processes);
+#endif
+
+#if defined(SHMR_LINUX)
+/**
+ * shmr_processes_close() - give back what watching takes
+ * @processes: nothing asks it any more
+ *
+ * Return: SHMR_OK; SHMR_EINVAL.
+ */
+enum shmr_status shmr_processes_close(struct shmr_processes *processes);
+#endif
+
+#if defined(SHMR_LINUX)
+/**
+ * shmr_map_memfd() - map new zeroed memory without a name
+ * @mapping: to be opened
+ * @name:    for /proc alone
+ * @len:     bytes
+ *
+ * Peers get it by its descriptor, shmr_mapping_fd(). Nobody can shrink it.
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_SYSTEM.
+ */
+enum shmr_status shmr_map_memfd(struct shmr_mapping *mapping, const char *name, size_t len);
+#endif
+
+#if defined(SHMR_LINUX)
+/**
+ * shmr_map_fd() - map all of the memory behind a descriptor
+ * @mapping: to be opened
+ * @fd:      stays the caller's
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_SYSTEM.
+ */
+enum shmr_status shmr_map_fd(struct shmr_mapping *mapping, int fd);
+#endif
+
+#if defined(SHMR_LINUX)
+/**
+ * shmr_map_shm() - map POSIX shared memory
+ * @mapping: to be opened
+ * @name:    as in "/name"
+ * @len:     bytes to make it with if it does not exist; 0 is not to make it
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_SYSTEM.
+ */
+enum shmr_status shmr_map_shm(struct shmr_mapping *mapping, const char *name, size_t len);
+#endif
+
+#if defined(SHMR_LINUX)
+/**
+ * shmr_unlink_shm() - remove the name of POSIX shared memory
+ * @name: as in "/name"; mappings stay
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_SYSTEM.
+ */
+enum shmr_status shmr_unlink_shm(const char *name);
+#endif
+
+#if defined(SHMR_LINUX)
+/**
+ * shmr_map_file() - map a file
+ * @mapping: to be opened
+ * @path:    of QEMU's memory-backend-file, for example
+ * @len:     bytes to make it with if it does not exist; 0 is not to make it
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_SYSTEM.
+ */
+enum shmr_status shmr_map_file(struct shmr_mapping *mapping, const char *path, size_t len);
+#endif
+
+#if defined(SHMR_LINUX)
+/**
+ * shmr_map_physical() - map reserved physical memory through /dev/mem
+ * @mapping: to be opened
+ * @base:    physical address, a multiple of the page size
+ * @len:     bytes
+ *
+ * As root; the kernel must have /dev/mem and leave that memory alone (memmap=, mem=,
+ * or reserved-memory in the device tree).
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_SYSTEM.
+ */
+enum shmr_status shmr_map_physical(struct shmr_mapping *mapping, uint64_t base, size_t len);
+#endif
+
+#if defined(SHMR_LINUX)
+/**
+ * shmr_map_pci() - map a PCI device's memory
+ * @mapping: to be opened
+ * @path:    its resource file, as in /sys/bus/pci/devices/0000:00:04.0/resource2
+ *
+ * The device must be enabled.
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_SYSTEM.
+ */
+enum shmr_status shmr_map_pci(struct shmr_mapping *mapping, const char *path);
+#endif
+
+#if defined(SHMR_LINUX)
+/**
+ * shmr_map_fixed() - map the same memory once more, at a fixed address
+ * @mapping: to be opened
+ * @of:      a mapping
+ * @address: where; nothing may be mapped there
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_SYSTEM.
+ */
+enum shmr_status shmr_map_fixed(struct shmr_mapping *mapping,
+                                const struct shmr_mapping *of,
+                                size_t address);
+#endif
+
+#if defined(SHMR_LINUX)
+/**
+ * shmr_mapping_base() - the first byte
+ * @mapping: a mapping
+ *
+ * Return: page-aligned; NULL if @mapping is not open.
+ */
+void *shmr_mapping_base(const struct shmr_mapping *mapping);
+#endif
+
+#if defined(SHMR_LINUX)
+/**
+ * shmr_mapping_len() - bytes that are mapped
+ * @mapping: a mapping
+ *
+ * Return: their number, rounded down to a multiple of 8; 0 if @mapping is not open.
+ */
+size_t shmr_mapping_len(const struct shmr_mapping *mapping);
+#endif
+
+#if defined(SHMR_LINUX)
+/**
+ * shmr_mapping_fd() - the descriptor behind a mapping
+ * @mapping: a mapping
+ *
+ * Return: the mapping's own, not to be closed; -1 if @mapping is not open.
+ */
+int shmr_mapping_fd(const struct shmr_mapping *mapping);
+#endif
+
+#if defined(SHMR_LINUX)
+/**
+ * shmr_unmap() - end a mapping
+ * @mapping: nothing in its memory is used any more, and no handle over it is open
+ *
+ * Return: SHMR_OK; SHMR_EINVAL.
+ */
+enum shmr_status shmr_unmap(struct shmr_mapping *mapping);
+#endif
+
+/**
+ * shmr_mutex_len() - bytes of a segment for a mutex
+ * @data: bytes that it protects
+ *
+ * Return: the number for struct shmr_request.
+ */
+size_t shmr_mutex_len(size_t data);
+
+/**
+ * shmr_mutex_open() - a mutex in a segment
+ * @mutex:    to be opened
+ * @segment:  its segment; zeroed, it is free
+ * @life:     the caller's
+ * @doorbell: what wakes those that wait, copied; or NULL
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT.
+ */
+enum shmr_status shmr_mutex_open(struct shmr_mutex *mutex,
+                                 const struct shmr_segment *segment,
+                                 uint32_t life,
+                                 const struct shmr_doorbell *doorbell);
+
+/**
+ * shmr_mutex_data() - the protected bytes
+ * @segment: a mutex's segment
+ *
+ * Return: the caller's alone while it has the mutex; NULL if @segment is too short.
+ */
+void *shmr_mutex_data(const struct shmr_segment *segment);
+
+/**
+ * shmr_mutex_try_lock() - take the mutex if it is free, or its owner is dead
+ * @mutex:    a mutex
+ * @liveness: who knows which lives are over, or NULL
+ *
+ * Return: as shmr_mutex_lock(), but SHMR_BUSY instead of waiting.
+ */
+enum shmr_status shmr_mutex_try_lock(struct shmr_mutex *mutex,
+                                     const struct shmr_liveness *liveness);
+
+/**
+ * shmr_mutex_lock() - take the mutex, and wait for it
+ * @mutex:    a mutex
+ * @wait:     how to wait, and for how long
+ * @liveness: who knows which lives are over, or NULL
+ *
+ * Return: SHMR_OK; SHMR_OWNER_DIED, it is had, but what it protects may be half-changed:
+ *         repair it, then shmr_mutex_make_consistent(), or unlocking poisons it for
+ *         good; SHMR_TIMED_OUT; SHMR_EINVAL; SHMR_POISONED; SHMR_CORRUPT.
+ */
+enum shmr_status shmr_mutex_lock(struct shmr_mutex *mutex,
+                                 struct shmr_wait *wait,
+                                 const struct shmr_liveness *liveness);
+
+/**
+ * shmr_mutex_make_consistent() - say that what a dead owner left is repaired
+ * @mutex: a mutex that the caller has
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD.
+ */
+enum shmr_status shmr_mutex_make_consistent(struct shmr_mutex *mutex);
+
+/**
+ * shmr_mutex_unlock() - give the mutex back
+ * @mutex: a mutex that the caller has
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD, this life was taken for dead, or never had
+ *         it.
+ */
+enum shmr_status shmr_mutex_unlock(struct shmr_mutex *mutex);
+
+/**
+ * shmr_mutex_owner() - which life has the mutex now
+ * @mutex: a mutex
+ *
+ * Return: for inspection, as it may have changed since; 0 is nobody, or not known.
+ */
+uint32_t shmr_mutex_owner(const struct shmr_mutex *mutex);
+
+/**
+ * shmr_partition_attach() - announce a partition to the others, as a new life of it
+ * @presence: to be opened
+ * @registry: the registry
+ * @number:   the partition's, from 1
+ * @process:  shmr_process_this(), or NULL
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_NO_SUCH_PARTITION; SHMR_ATTACHED, an earlier life has
+ *         not left: it lives, or it was killed, which
+ *         shmr_partition_attach_when_over() finds out; SHMR_CORRUPT.
+ */
+enum shmr_status shmr_partition_attach(struct shmr_presence *presence,
+                                       const struct shmr_registry *registry,
+                                       uint8_t number,
+                                       const struct shmr_process *process);
+
+/**
+ * shmr_partition_attach_after() - announce the life that follows one which is over
+ * @presence: to be opened
+ * @registry: the registry
+ * @earlier:  that life
+ * @process:  shmr_process_this(), or NULL
+ *
+ * Return: as shmr_partition_attach(), if another life than @earlier is attached.
+ */
+enum shmr_status shmr_partition_attach_after(struct shmr_presence *presence,
+                                             const struct shmr_registry *registry,
+                                             uint32_t earlier,
+                                             const struct shmr_process *process);
+
+/**
+ * shmr_partition_attach_when_over() - announce a partition, and wait until an earlier
+ *                                     life of it that has not left is known to be over
+ * @presence: to be opened
+ * @registry: the registry
+ * @number:   the partition's, from 1
+ * @process:  shmr_process_this(), or NULL
+ * @wait:     how to wait, and for how long
+ * @liveness: who knows which lives are over
+ *
+ * Return: as shmr_partition_attach(); SHMR_ATTACHED if the earlier life still lives when
+ *         @wait gives up.
+ */
+enum shmr_status shmr_partition_attach_when_over(struct shmr_presence *presence,
+                                                 const struct shmr_registry *registry,
+                                                 uint8_t number,
+                                                 const struct shmr_process *process,
+                                                 struct shmr_wait *wait,
+                                                 const struct shmr_liveness *liveness);
+
+/**
+ * shmr_presence_life() - which life of which partition this is
+ * @presence: a presence
+ *
+ * Return: one word, as all calls have lives: bits 0 to 7 the partition's number, bits 8 to
+ *         30 its incarnation; 0 if @presence is not open.
+ */
+uint32_t shmr_presence_life(const struct shmr_presence *presence);
+
+/**
+ * shmr_presence_beat() - show that the partition lives
+ * @presence: a presence
+ *
+ * Several times in the time after which peers take it for dead.
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_REPLACED, another has attached with this number:
+ *         what this life held is gone, and nothing was stored.
+ */
+enum shmr_status shmr_presence_beat(struct shmr_presence *presence);
+
+/**
+ * shmr_presence_leave() - leave the region
+ * @presence: closed by this
+ *
+ * Return: SHMR_OK; SHMR_EINVAL.
+ */
+enum shmr_status shmr_presence_leave(struct shmr_presence *presence);
+
+/**
+ * shmr_partition_look() - see what is known of a partition
+ * @registry:  the registry
+ * @number:    the partition's
+ * @partition: where it goes
+ *
+ * Only loads.
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_NO_SUCH_PARTITION; SHMR_CORRUPT, its slot holds no life
+ *         of it.
+ */
+enum shmr_status shmr_partition_look(struct shmr_registry *registry,
+                                     uint8_t number,
+                                     struct shmr_partition *partition);
+
+#if defined(SHMR_LINUX)
+/**
+ * shmr_process_this() - this process, as peers on the same kernel know it
+ *
+ * Return: all 0 where /proc is not there.
+ */
+struct shmr_process shmr_process_this(void);
+#endif
+
+/**
+ * shmr_ring_len() - bytes of a segment for a ring
+ * @capacity: bytes of its data, a power of two from 64 to 2^30
+ *
+ * Return: the number for struct shmr_request.
+ */
+size_t shmr_ring_len(size_t capacity);
+
+/**
+ * shmr_producer_open() - claim the producing end of a ring
+ * @producer: to be opened
+ * @ring:     the ring's segment; zeroed, it is an empty ring
+ * @life:     the caller's
+ *
+ * Goes on where a producer before it stopped.
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_LENGTH, the segment is no ring; SHMR_CLAIMED, another
+ *         has this end: if that life is over, shmr_producer_take_over(); SHMR_CORRUPT.
+ */
+enum shmr_status shmr_producer_open(struct shmr_producer *producer,
+                                    const struct shmr_segment *ring,
+                                    uint32_t life);
+
+/**
+ * shmr_producer_take_over() - claim the producing end in place of a life that is over
+ * @producer: to be opened
+ * @ring:     the ring's segment
+ * @life:     the caller's
+ *
+ * Return: as shmr_producer_open(), without SHMR_CLAIMED.
+ */
+enum shmr_status shmr_producer_take_over(struct shmr_producer *producer,
+                                         const struct shmr_segment *ring,
+                                         uint32_t life);
+
+/**
+ * shmr_producer_max_record() - bytes of the longest record
+ * @producer: a producer
+ *
+ * Return: 0 if @producer is not open.
+ */
+size_t shmr_producer_max_record(const struct shmr_producer *producer);
+
+/**
+ * shmr_producer_push() - copy one record into the ring and publish it
+ * @producer: a producer
+ * @record:   bytes to copy, outside the region
+ * @len:      how many, at most shmr_producer_max_record(); may be 0
+ *
+ * Never waits, rings no bell (shmr_producer_notify()).
+ *
+ * Return: SHMR_OK; SHMR_FULL, again later; SHMR_RESTARTED, the consumer was restarted and
+ *         nothing was pushed: said once, the next push is for its new life; SHMR_EINVAL;
+ *         SHMR_TOO_LONG; SHMR_CORRUPT, the consumer broke the protocol: for good.
+ */
+enum shmr_status shmr_producer_push(struct shmr_producer *producer,
+                                    const void *record,
+                                    size_t len);
+
+/**
+ * shmr_producer_push_all() - copy records into the ring and publish them by one store
+ * @producer: a producer
+ * @records:  the records
+ * @count:    how many there are
+ * @pushed:   how many of them, from the first on, were pushed; or NULL
+ *
+ * Return: as shmr_producer_push(), of the first one that was not pushed.
+ */
+enum shmr_status shmr_producer_push_all(struct shmr_producer *producer,
+                                        const struct shmr_slice *records,
+                                        size_t count,
+                                        size_t *pushed);
+
+/**
+ * shmr_producer_reserve() - make room for a record that is written in place
+ * @producer: a producer
+ * @len:      the most bytes that it will have
+ * @at:       where its first byte goes, in the region, a multiple of 8
+ *
+ * The bytes are the caller's until shmr_producer_commit(), if the consumer is honest. A
+ * second call before that forgets the first.
+ *
+ * Return: as shmr_producer_push().
+ */
+enum shmr_status shmr_producer_reserve(struct shmr_producer *producer, size_t len, void **at);
+
+/**
+ * shmr_producer_commit() - publish the record that was written in place
+ * @producer: a producer
+ * @len:      its bytes, at most what was reserved
+ *
+ * Return: as shmr_producer_push(); SHMR_EINVAL also if nothing is reserved, or less.
+ *         SHMR_RESTARTED ends the reservation.
+ */
+enum shmr_status shmr_producer_commit(struct shmr_producer *producer, size_t len);
+
+/**
+ * shmr_producer_wait_for_space() - wait until a record fits
+ * @producer: a producer
+ * @len:      its bytes
+ * @wait:     how to wait, and for how long
+ *
+ * Return: SHMR_OK; SHMR_TIMED_OUT; otherwise as shmr_producer_push().
+ */
+enum shmr_status shmr_producer_wait_for_space(struct shmr_producer *producer,
+                                              size_t len,
+                                              struct shmr_wait *wait);
+
+/**
+ * shmr_producer_notify() - ring the consumer if it sleeps
+ * @producer: a producer
+ * @doorbell: what wakes it, or NULL
+ *
+ * After a push, a commit or a batch.
+ *
+ * Return: SHMR_OK; SHMR_EINVAL.
+ */
+enum shmr_status shmr_producer_notify(struct shmr_producer *producer,
+                                      const struct shmr_doorbell *doorbell);
+
+/**
+ * shmr_producer_close() - give the producing end back
+ * @producer: closed by this
+ *
+ * Return: SHMR_OK; SHMR_EINVAL.
+ */
+enum shmr_status shmr_producer_close(struct shmr_producer *producer);
+
+/**
+ * shmr_region_format() - make memory a region
+ * @region: to be opened
+ * @base:   first byte, a multiple of 8
+ * @len:    bytes
+ *
+ * Zeroes the memory, then writes its header. Nobody may be using it as the region
+ * that it was before.
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT.
+ */
+enum shmr_status shmr_region_format(struct shmr_region *region, void *base, size_t len);
+
+/**
+ * shmr_region_attach() - attach to a region that another partition formatted
+ * @region: to be opened
+ * @base:   first byte of the whole of it, a multiple of 8
+ * @len:    bytes that are mapped; the region may be shorter
+ *
+ * Stores nothing in the memory.
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT; SHMR_NOT_A_REGION, nobody formatted it
+ *         yet, or it is another address; SHMR_VERSION; SHMR_FEATURES; SHMR_LENGTH, not
+ *         all of it is mapped.
+ */
+enum shmr_status shmr_region_attach(struct shmr_region *region, void *base, size_t len);
+
+/**
+ * shmr_region_incarnation() - how often this memory was formatted
+ * @region: a region
+ *
+ * Return: from 1; 0 if @region is not open.
+ */
+uint32_t shmr_region_incarnation(const struct shmr_region *region);
+
+/**
+ * shmr_registry_format() - make an empty registry in a region that was just formatted
+ * @registry: to be opened
+ * @region:   the region
+ * @geometry: sizes, or NULL for 64 segments, 64 partitions and blocks of 128 bytes
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT; SHMR_EXISTS.
+ */
+enum shmr_status shmr_registry_format(struct shmr_registry *registry,
+                                      const struct shmr_region *region,
+                                      const struct shmr_geometry *geometry);
+
+/**
+ * shmr_registry_attach() - attach to the registry of a region
+ * @registry: to be opened
+ * @region:   the region
+ *
+ * Stores nothing in the region.
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_FORMATTED; SHMR_TOO_SHORT; SHMR_CORRUPT.
+ */
+enum shmr_status shmr_registry_attach(struct shmr_registry *registry,
+                                      const struct shmr_region *region);
+
+/**
+ * shmr_registry_open_or_create() - find a segment, or create it, zeroed
+ * @registry: the registry
+ * @life:     the caller's, from shmr_presence_life()
+ * @request:  what is wanted
+ * @segment:  where it goes
+ *
+ * All partitions that ask for one identifier get one segment. Needs compare-and-swap
+ * on this memory.
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_KIND, SHMR_LENGTH or SHMR_COLLISION, there is
+ *         another; SHMR_TABLE_FULL; SHMR_OUT_OF_SPACE; SHMR_CONTENDED; SHMR_REPLACED;
+ *         SHMR_CORRUPT. The region is as it was unless it is SHMR_OK.
+ */
+enum shmr_status shmr_registry_open_or_create(struct shmr_registry *registry,
+                                              uint32_t life,
+                                              const struct shmr_request *request,
+                                              struct shmr_segment *segment);
+
+/**
+ * shmr_registry_open() - find a segment of its kind and length
+ * @registry: the registry
+ * @request:  what is wanted
+ * @segment:  where it goes
+ *
+ * Only loads.
+ *
+ * Return: as shmr_registry_open_or_create(), and SHMR_NOT_FOUND.
+ */
+enum shmr_status shmr_registry_open(struct shmr_registry *registry,
+                                    const struct shmr_request *request,
+                                    struct shmr_segment *segment);
+
+/**
+ * shmr_registry_lookup() - find a segment, whatever it holds
+ * @registry: the registry
+ * @id:       its identifier
+ * @segment:  where it goes
+ *
+ * Only loads.
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_FOUND; SHMR_CONTENDED; SHMR_CORRUPT.
+ */
+enum shmr_status shmr_registry_lookup(struct shmr_registry *registry,
+                                      uint64_t id,
+                                      struct shmr_segment *segment);
+
+/**
+ * shmr_registry_next() - list the segments
+ * @registry: the registry
+ * @cursor:   0 for the first; moved on by each call
+ * @segment:  where it goes
+ *
+ * Only loads. Segments that are created or removed meanwhile may be missing.
+ *
+ * Return: SHMR_OK; SHMR_EMPTY, that was all; SHMR_EINVAL; SHMR_CONTENDED or
+ *         SHMR_CORRUPT, of this one: the next call goes on behind it.
+ */
+enum shmr_status shmr_registry_next(struct shmr_registry *registry,
+                                    size_t *cursor,
+                                    struct shmr_segment *segment);
+
+/**
+ * shmr_registry_remove() - remove a segment
+ * @registry: the registry
+ * @life:     the caller's
+ * @segment:  what is removed
+ *
+ * Whoever still uses it must have let go, as its bytes go to others. Needs
+ * compare-and-swap on this memory.
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_STALE; SHMR_CONTENDED; SHMR_CORRUPT.
+ */
+enum shmr_status shmr_registry_remove(struct shmr_registry *registry,
+                                      uint32_t life,
+                                      const struct shmr_segment *segment);
+
+/**
+ * shmr_registry_is_current() - whether a segment is still what its identifier names
+ * @registry: the registry
+ * @segment:  the segment
+ *
+ * Return: also false for arguments that cannot be used.
+ */
+bool shmr_registry_is_current(const struct shmr_registry *registry,
+                              const struct shmr_segment *segment);
+
+/**
+ * shmr_registry_reap() - take back what partitions that died left half-made
+ * @registry: the registry
+ * @life:     the caller's
+ * @liveness: who knows which lives are over
+ * @rows:     how many rows that were, or NULL
+ *
+ * Nobody needs to wait for it: it gives back space. Needs compare-and-swap on this memory.
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_CONTENDED or SHMR_CORRUPT, the rest is left for
+ *         the next time.
+ */
+enum shmr_status shmr_registry_reap(struct shmr_registry *registry,
+                                    uint32_t life,
+                                    const struct shmr_liveness *liveness,
+                                    size_t *rows);
+
+/**
+ * shmr_registry_geometry() - the sizes that a registry was formatted with
+ * @registry: the registry
+ * @geometry: where they go
+ *
+ * Return: SHMR_OK; SHMR_EINVAL.
+ */
+enum shmr_status shmr_registry_geometry(const struct shmr_registry *registry,
+                                        struct shmr_geometry *geometry);
+
+/**
+ * shmr_registry_free_len() - bytes that are free
+ * @registry: the registry
+ *
+ * Return: in whole blocks, not necessarily in one piece; 0 if @registry is not open.
+ */
+size_t shmr_registry_free_len(const struct shmr_registry *registry);
+
+/**
+ * shmr_segment_at() - take memory for a segment, where there is no registry
+ * @segment: where it goes
+ * @base:    first byte, a multiple of 128; zeroed before its first use
+ * @len:     bytes, as shmr_ring_len() and the like say
+ *
+ * Return: SHMR_OK; SHMR_EINVAL.
+ */
+enum shmr_status shmr_segment_at(struct shmr_segment *segment, void *base, size_t len);
+
+/**
+ * shmr_id_from_name() - the identifier of a name
+ * @name: a string
+ *
+ * Return: its 64-bit FNV-1a hash (1 for the name whose hash is 0); 0 if @name is NULL or
+ *         not UTF-8.
+ */
+uint64_t shmr_id_from_name(const char *name);
+
+/**
+ * shmr_rwlock_len() - bytes of a segment for a reader-writer lock
+ * @data: bytes that it protects
+ *
+ * Return: the number for struct shmr_request.
+ */
+size_t shmr_rwlock_len(size_t data);
+
+/**
+ * shmr_rwlock_open() - a reader-writer lock in a segment
+ * @rwlock:   to be opened
+ * @segment:  its segment; zeroed, it is free
+ * @life:     the caller's
+ * @doorbell: what wakes those that wait, copied; or NULL
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT.
+ */
+enum shmr_status shmr_rwlock_open(struct shmr_rwlock *rwlock,
+                                  const struct shmr_segment *segment,
+                                  uint32_t life,
+                                  const struct shmr_doorbell *doorbell);
+
+/**
+ * shmr_rwlock_data() - the protected bytes
+ * @segment: a reader-writer lock's segment
+ *
+ * Return: nobody changes them while the caller reads, they are its alone while it writes;
+ *         NULL if @segment is too short.
+ */
+void *shmr_rwlock_data(const struct shmr_segment *segment);
+
+/**
+ * shmr_rwlock_try_read() - read if no writer is alive
+ * @rwlock:   a reader-writer lock
+ * @place:    for shmr_rwlock_end_read()
+ * @liveness: who knows which lives are over, or NULL
+ *
+ * Return: as shmr_rwlock_read(), but SHMR_BUSY instead of waiting.
+ */
+enum shmr_status shmr_rwlock_try_read(struct shmr_rwlock *rwlock,
+                                      uint32_t *place,
+                                      const struct shmr_liveness *liveness);
+
+/**
+ * shmr_rwlock_read() - read, and wait for writers to leave
+ * @rwlock:   a reader-writer lock
+ * @place:    for shmr_rwlock_end_read()
+ * @wait:     how to wait, and for how long
+ * @liveness: who knows which lives are over, or NULL
+ *
+ * Return: SHMR_OK; SHMR_OWNER_DIED, the caller reads, but a writer died inside and nobody
+ *         has repaired it yet; SHMR_TIMED_OUT; SHMR_EINVAL; SHMR_POISONED; SHMR_CORRUPT.
+ */
+enum shmr_status shmr_rwlock_read(struct shmr_rwlock *rwlock,
+                                  uint32_t *place,
+                                  struct shmr_wait *wait,
+                                  const struct shmr_liveness *liveness);
+
+/**
+ * shmr_rwlock_end_read() - end a reading
+ * @rwlock: a reader-writer lock that the caller reads
+ * @place:  what the call that began it said
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD.
+ */
+enum shmr_status shmr_rwlock_end_read(struct shmr_rwlock *rwlock, uint32_t place);
+
+/**
+ * shmr_rwlock_try_write() - write if nobody else alive reads or writes
+ * @rwlock:   a reader-writer lock
+ * @liveness: who knows which lives are over, or NULL
+ *
+ * Return: as shmr_rwlock_write(), but SHMR_BUSY instead of waiting.
+ */
+enum shmr_status shmr_rwlock_try_write(struct shmr_rwlock *rwlock,
+                                       const struct shmr_liveness *liveness);
+
+/**
+ * shmr_rwlock_write() - write, and wait for all others to leave
+ * @rwlock:   a reader-writer lock
+ * @wait:     how to wait, and for how long
+ * @liveness: who knows which lives are over, or NULL
+ *
+ * Return: SHMR_OK; SHMR_OWNER_DIED, the caller writes, but what is protected may be
+ *         half-changed: repair it, then shmr_rwlock_make_consistent(), or ending poisons it
+ *         for good; SHMR_TIMED_OUT; SHMR_EINVAL; SHMR_POISONED; SHMR_CORRUPT.
+ */
+enum shmr_status shmr_rwlock_write(struct shmr_rwlock *rwlock,
+                                   struct shmr_wait *wait,
+                                   const struct shmr_liveness *liveness);
+
+/**
+ * shmr_rwlock_make_consistent() - say that what a dead writer left is repaired
+ * @rwlock: a reader-writer lock that the caller writes
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD.
+ */
+enum shmr_status shmr_rwlock_make_consistent(struct shmr_rwlock *rwlock);
+
+/**
+ * shmr_rwlock_end_write() - end a writing
+ * @rwlock: a reader-writer lock that the caller writes
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD, this life was taken for dead, or never
+ *         wrote.
+ */
+enum shmr_status shmr_rwlock_end_write(struct shmr_rwlock *rwlock);
+
+/**
+ * shmr_rwlock_writer() - which life writes now, or waits to
+ * @rwlock: a reader-writer lock
+ *
+ * Return: for inspection, as it may have changed since; 0 is nobody, or not known.
+ */
+uint32_t shmr_rwlock_writer(const struct shmr_rwlock *rwlock);
+
+/**
+ * shmr_semaphore_len() - bytes of a segment for a semaphore
+ * @capacity: permits that there is room for, at most 1024
+ *
+ * Return: the number for struct shmr_request.
+ */
+size_t shmr_semaphore_len(size_t capacity);
+
+/**
+ * shmr_semaphore_open() - a semaphore in a segment
+ * @semaphore: to be opened
+ * @segment:   its segment; zeroed, it has no permits
+ * @life:      the caller's
+ * @doorbell:  what wakes those that wait, copied; or NULL
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT.
+ */
+enum shmr_status shmr_semaphore_open(struct shmr_semaphore *semaphore,
+                                     const struct shmr_segment *segment,
+                                     uint32_t life,
+                                     const struct shmr_doorbell *doorbell);
+
+/**
+ * shmr_semaphore_add() - add permits that nobody holds yet
+ * @semaphore: a semaphore
+ * @permits:   how many: all of them, or none
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_OVERFLOW.
+ */
+enum shmr_status shmr_semaphore_add(struct shmr_semaphore *semaphore, size_t permits);
+
+/**
+ * shmr_semaphore_try_acquire() - take a permit that nobody alive holds
+ * @semaphore: a semaphore
+ * @liveness:  who knows which lives are over, or NULL
+ *
+ * Return: SHMR_OK; SHMR_BUSY; SHMR_EINVAL; SHMR_CORRUPT.
+ */
+enum shmr_status shmr_semaphore_try_acquire(struct shmr_semaphore *semaphore,
+                                            const struct shmr_liveness *liveness);
+
+/**
+ * shmr_semaphore_acquire() - take a permit, and wait for one
+ * @semaphore: a semaphore
+ * @wait:      how to wait, and for how long
+ * @liveness:  who knows which lives are over, or NULL
+ *
+ * Return: SHMR_OK; SHMR_TIMED_OUT; SHMR_EINVAL; SHMR_CORRUPT.
+ */
+enum shmr_status shmr_semaphore_acquire(struct shmr_semaphore *semaphore,
+                                        struct shmr_wait *wait,
+                                        const struct shmr_liveness *liveness);
+
+/**
+ * shmr_semaphore_release() - give back a permit that the caller's life holds
+ * @semaphore: a semaphore
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD.
+ */
+enum shmr_status shmr_semaphore_release(struct shmr_semaphore *semaphore);
+
+/**
+ * shmr_semaphore_consume() - end a permit that the caller's life holds: there is one less
+ * @semaphore: a semaphore
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD.
+ */
+enum shmr_status shmr_semaphore_consume(struct shmr_semaphore *semaphore);
+
+/**
+ * shmr_semaphore_available() - permits that nobody holds
+ * @semaphore: a semaphore
+ *
+ * Return: an indication, as they may change meanwhile; 0 if @semaphore is not open.
+ */
+size_t shmr_semaphore_available(const struct shmr_semaphore *semaphore);
+
+/**
+ * shmr_snapshot_len() - bytes of a segment for a snapshot
+ * @max: bytes of the longest value
+ *
+ * Return: the number for struct shmr_request.
+ */
+size_t shmr_snapshot_len(size_t max);
+
+/**
+ * shmr_snapshot_writer_open() - the writing side of a snapshot, which nobody else writes
+ * @writer:   to be opened
+ * @snapshot: the snapshot's segment; zeroed, it was never written
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT.
+ */
+enum shmr_status shmr_snapshot_writer_open(struct shmr_snapshot_writer *writer,
+                                           const struct shmr_segment *snapshot);
+
+/**
+ * shmr_snapshot_write() - make a value the latest
+ * @writer: a writer
+ * @value:  its bytes, outside the region
+ * @len:    how many
+ *
+ * Never waits.
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_LONG.
+ */
+enum shmr_status shmr_snapshot_write(struct shmr_snapshot_writer *writer,
+                                     const void *value,
+                                     size_t len);
+
+/**
+ * shmr_snapshot_reader_open() - a reading side of a snapshot
+ * @reader:   to be opened
+ * @snapshot: the snapshot's segment
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT.
+ */
+enum shmr_status shmr_snapshot_reader_open(struct shmr_snapshot_reader *reader,
+                                           const struct shmr_segment *snapshot);
+
+/**
+ * shmr_snapshot_read() - copy the latest value
+ * @reader: a reader
+ * @value:  where its bytes go
+ * @size:   room there
+ * @len:    bytes of the value
+ *
+ * Only loads; never waits.
+ *
+ * Return: SHMR_OK; SHMR_EMPTY, never written; SHMR_BUSY, the writer overtook every
+ *         attempt; SHMR_EINVAL; SHMR_TOO_LONG, and the error's value is its length;
+ *         SHMR_CORRUPT.
+ */
+enum shmr_status shmr_snapshot_read(struct shmr_snapshot_reader *reader,
+                                    void *value,
+                                    size_t size,
+                                    size_t *len);
+
+/**
+ * shmr_snapshot_sequence() - a number that changes with each value
+ * @reader: a reader
+ *
+ * Return: 0 if nothing was written yet, or @reader is not open.
+ */
+uint32_t shmr_snapshot_sequence(const struct shmr_snapshot_reader *reader);
+
+/**
+ * shmr_abi_version() - the version of the interface that this library has
+ *
+ * Compare it with SHMR_ABI_VERSION, the header's; shmr_header_matches() does.
+ */
+uint32_t shmr_abi_version(void);
+
+/**
+ * shmr_layout_version() - the version of docs/layout.md that this library speaks
+ */
+uint32_t shmr_layout_version(void);
+
+/**
+ * shmr_strerror() - a status in words
+ * @status: any number, whether it is a status or not
+ *
+ * Return: a sentence without its full stop; never NULL, valid for ever.
+ */
+const char *shmr_strerror(int32_t status);
+
+/**
+ * shmr_wait_checks() - wait on the processor, for a number of checks
+ * @wait:   to be filled in
+ * @checks: how many; SHMR_FOREVER is no limit
+ *
+ * Needs neither a clock nor an operating system.
+ *
+ * Return: SHMR_OK; SHMR_EINVAL.
+ */
+enum shmr_status shmr_wait_checks(struct shmr_wait *wait, uint32_t checks);
+
+#if defined(SHMR_LINUX)
+/**
+ * shmr_wait_futex() - wait asleep, for peers on the same kernel
+ * @wait:       to be filled in
+ * @timeout_ms: milliseconds from now; SHMR_FOREVER is no limit
+ *
+ * The peer rings shmr_doorbell_futex(). One that does not is noticed within 20 ms.
+ *
+ * Return: SHMR_OK; SHMR_EINVAL.
+ */
+enum shmr_status shmr_wait_futex(struct shmr_wait *wait, uint32_t timeout_ms);
+#endif
+
+#if defined(SHMR_LINUX)
+/**
+ * shmr_wait_spin() - wait awake, and let others run between two checks
+ * @wait:       to be filled in
+ * @timeout_ms: milliseconds from now; SHMR_FOREVER is no limit
+ *
+ * Return: SHMR_OK; SHMR_EINVAL.
+ */
+enum shmr_status shmr_wait_spin(struct shmr_wait *wait, uint32_t timeout_ms);
+#endif
+
+#if defined(SHMR_LINUX)
+/**
+ * shmr_wait_poll() - look again and again, less and less often, for peers that cannot ring
+ * @wait:       to be filled in
+ * @timeout_ms: milliseconds from now
+ * @limit_ms:   the longest sleep between two checks
+ *
+ * Return: SHMR_OK; SHMR_EINVAL.
+ */
+enum shmr_status shmr_wait_poll(struct shmr_wait *wait, uint32_t timeout_ms, uint32_t limit_ms);
+#endif
+
+#if !defined(SHMR_LINUX)
+/**
+ * The program's: says so and resets; does not return.
+ */
+extern void shmr_panic(void);
+#endif
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* SHMR_H */
+
+/**
+ * shmr_header_matches() - whether the library is of this header's interface
+ */
+static inline bool shmr_header_matches(void)
+{
+	return shmr_abi_version() == SHMR_ABI_VERSION;
+}

@@ -1,0 +1,247 @@
+//! Rust values in memory of a C program.
+
+use core::ffi::c_char;
+use core::mem::MaybeUninit;
+use core::slice;
+
+use crate::status::{shmr_error, shmr_status, Fault, Outcome};
+
+/// A struct of C's that holds a Rust value.
+///
+/// # Safety
+///
+/// It is `repr(C)` and large and aligned enough for `Storage<Self::Inner>`, which
+/// [`fits`] says; its first field is a [`shmr_error`].
+pub(crate) unsafe trait Handle {
+    type Inner;
+    /// Tells open handles of this type from all else.
+    const TAG: u32;
+}
+
+/// What is in a handle.
+#[repr(C)]
+pub(crate) struct Storage<T> {
+    /// In a handle that was never opened, whatever was there.
+    error: MaybeUninit<shmr_error>,
+    tag: u32,
+    inner: MaybeUninit<T>,
+}
+
+/// Whether a handle has room for what it holds.
+pub(crate) const fn fits<H: Handle>() -> bool {
+    core::mem::size_of::<Storage<H::Inner>>() <= core::mem::size_of::<H>()
+        && core::mem::align_of::<Storage<H::Inner>>() <= core::mem::align_of::<H>()
+}
+
+/// Says what a struct of C's holds.
+macro_rules! handle {
+    ($name:ty, $tag:literal, $inner:ty) => {
+        // SAFETY: `repr(C)`, begins with an error; the rest is checked below.
+        unsafe impl crate::handle::Handle for $name {
+            type Inner = $inner;
+            const TAG: u32 = u32::from_le_bytes(*$tag);
+        }
+        const _: () = assert!(crate::handle::fits::<$name>());
+    };
+}
+pub(crate) use handle;
+
+/// # Safety
+///
+/// Null, or memory of an `H` that nobody else uses now (C2, C3).
+unsafe fn storage<'h, H: Handle>(handle: *mut H) -> Option<&'h mut Storage<H::Inner>> {
+    let storage = handle.cast::<Storage<H::Inner>>();
+    if !is_sound(handle) {
+        return None;
+    }
+    // SAFETY: not null, aligned, large enough by `Handle`; the caller answers for
+    // the rest. Uninitialised bytes are read as numbers only.
+    Some(unsafe { &mut *storage })
+}
+
+/// Whether a pointer can be followed: `is_aligned` came with Rust 1.79.
+fn is_sound<T>(pointer: *const T) -> bool {
+    !pointer.is_null() && pointer as usize % core::mem::align_of::<T>() == 0
+}
+
+/// Opens a handle by what `make` makes; says in the handle why it could not.
+///
+/// # Safety
+///
+/// As [`storage`].
+pub(crate) unsafe fn open<H: Handle>(
+    handle: *mut H,
+    make: impl FnOnce() -> Outcome<H::Inner>,
+) -> shmr_status {
+    // SAFETY: the caller's.
+    let Some(storage) = (unsafe { storage(handle) }) else {
+        return shmr_status::SHMR_EINVAL;
+    };
+    storage.tag = 0;
+    match make() {
+        Ok(inner) => {
+            let error = Fault::new(shmr_status::SHMR_OK).into();
+            storage.error.write(error);
+            storage.inner.write(inner);
+            storage.tag = H::TAG;
+            shmr_status::SHMR_OK
+        }
+        Err(fault) => fail(&mut storage.error, fault),
+    }
+}
+
+/// Works on what is in an open handle; says in the handle why it could not.
+///
+/// # Safety
+///
+/// As [`storage`].
+#[inline(always)]
+pub(crate) unsafe fn with<H: Handle>(
+    handle: *mut H,
+    work: impl FnOnce(&mut H::Inner) -> Outcome,
+) -> shmr_status {
+    // SAFETY: the caller's.
+    let storage = unsafe { storage(handle) }.filter(|storage| storage.tag == H::TAG);
+    let Some(storage) = storage else {
+        return shmr_status::SHMR_EINVAL;
+    };
+    // SAFETY: a handle with the tag is open, hence initialised (C1).
+    let inner = unsafe { storage.inner.assume_init_mut() };
+    match work(inner) {
+        Ok(()) => shmr_status::SHMR_OK,
+        Err(fault) => fail(&mut storage.error, fault),
+    }
+}
+
+#[cold]
+fn fail(error: &mut MaybeUninit<shmr_error>, fault: Fault) -> shmr_status {
+    error.write(fault.into());
+    fault.status
+}
+
+/// What is in an open handle, for calls that say nothing in it.
+///
+/// # Safety
+///
+/// As [`storage`], and nobody changes it during `'h`.
+pub(crate) unsafe fn get<'h, H: Handle>(
+    handle: *const H,
+    argument: &'static str,
+) -> Outcome<&'h H::Inner> {
+    // SAFETY: the caller's; nothing is stored through it.
+    let storage = unsafe { storage(handle.cast_mut()) }.filter(|storage| storage.tag == H::TAG);
+    let storage = storage.ok_or(Fault::invalid(argument))?;
+    // SAFETY: as in `with`.
+    Ok(unsafe { storage.inner.assume_init_ref() })
+}
+
+/// Closes a handle, which drops what is in it.
+///
+/// # Safety
+///
+/// As [`storage`].
+pub(crate) unsafe fn close<H: Handle>(handle: *mut H) -> shmr_status {
+    // SAFETY: the caller's.
+    let storage = unsafe { storage(handle) }.filter(|storage| storage.tag == H::TAG);
+    let Some(storage) = storage else {
+        return shmr_status::SHMR_EINVAL;
+    };
+    storage.tag = 0;
+    // SAFETY: it was open; without its tag it is not dropped again.
+    unsafe { storage.inner.assume_init_drop() };
+    shmr_status::SHMR_OK
+}
+
+/// A plain value behind a pointer.
+///
+/// # Safety
+///
+/// Null, or a `T` that lives for `'a` and nobody changes.
+pub(crate) unsafe fn value<'a, T>(pointer: *const T, argument: &'static str) -> Outcome<&'a T> {
+    if !is_sound(pointer) {
+        return Err(Fault::invalid(argument));
+    }
+    // SAFETY: neither null nor misaligned; the caller answers for the rest.
+    Ok(unsafe { &*pointer })
+}
+
+/// A place for a result.
+///
+/// # Safety
+///
+/// Null, or room for a `T` that is the caller's alone for `'a`.
+pub(crate) unsafe fn place<'a, T>(
+    pointer: *mut T,
+    argument: &'static str,
+) -> Outcome<&'a mut MaybeUninit<T>> {
+    if !is_sound(pointer) {
+        return Err(Fault::invalid(argument));
+    }
+    // SAFETY: neither null nor misaligned; the caller answers for the rest.
+    Ok(unsafe { &mut *pointer.cast() })
+}
+
+/// Bytes to read; null is good for none.
+///
+/// # Safety
+///
+/// `len` readable bytes outside the region that nobody changes during `'a`.
+pub(crate) unsafe fn bytes<'a>(
+    pointer: *const core::ffi::c_void,
+    len: usize,
+    argument: &'static str,
+) -> Outcome<&'a [u8]> {
+    if len == 0 {
+        return Ok(&[]);
+    }
+    if pointer.is_null() || len > isize::MAX as usize {
+        return Err(Fault::invalid(argument));
+    }
+    // SAFETY: not null; the caller answers for the rest.
+    Ok(unsafe { slice::from_raw_parts(pointer.cast(), len) })
+}
+
+/// Bytes to write; null is good for none.
+///
+/// # Safety
+///
+/// `len` writable initialised bytes outside the region, the caller's alone during `'a`.
+pub(crate) unsafe fn bytes_mut<'a>(
+    pointer: *mut core::ffi::c_void,
+    len: usize,
+    argument: &'static str,
+) -> Outcome<&'a mut [u8]> {
+    if len == 0 {
+        return Ok(&mut []);
+    }
+    if pointer.is_null() || len > isize::MAX as usize {
+        return Err(Fault::invalid(argument));
+    }
+    // SAFETY: not null; the caller answers for the rest.
+    Ok(unsafe { slice::from_raw_parts_mut(pointer.cast(), len) })
+}
+
+/// The longest string that is read: no path or name is longer.
+const LONGEST: usize = 4096;
+
+/// A C string of UTF-8.
+///
+/// # Safety
+///
+/// Null, or a string that ends and nobody changes during `'a`.
+pub(crate) unsafe fn string<'a>(
+    pointer: *const c_char,
+    argument: &'static str,
+) -> Outcome<&'a str> {
+    let invalid = Fault::invalid(argument);
+    if pointer.is_null() {
+        return Err(invalid);
+    }
+    // Not by `CStr`, which needs C's `strlen`.
+    // SAFETY: no byte behind the string's end is looked at.
+    let ends = |&len: &usize| unsafe { *pointer.wrapping_add(len) } == 0;
+    let len = (0..LONGEST).find(ends).ok_or(invalid)?;
+    // SAFETY: these bytes were just looked at; the caller answers for the rest.
+    let text = unsafe { slice::from_raw_parts(pointer.cast(), len) };
+    core::str::from_utf8(text).map_err(|_| invalid)
+}

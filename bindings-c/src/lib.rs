@@ -1,0 +1,85 @@
+//! The C interface of shmem-core, shmem-registry and shmem-sync.
+//!
+//! `include/shmr.h` is generated from this crate and committed, its comments
+//! are the ones here: they are written for C, and `docs/c-api.md` has the rest.
+//!
+//! - **C1** A handle is the caller's memory: an error, a tag, and the Rust value,
+//!   in a C struct that is at least as large and as aligned (`handle`).
+//! - **C2** A pointer is checked for null and alignment, a handle for its tag;
+//!   what cannot be checked, that the memory behind it is there for as long as the
+//!   header says, is the caller's to answer for.
+//! - **C3** A handle is used by one thread at a time.
+//! - **C4** What is mapped stays mapped until every handle over it is closed:
+//!   hence `'static` for everything in a region.
+//!
+//! | module                                       | one purpose                              |
+//! |----------------------------------------------|------------------------------------------|
+//! | `status`                                     | what a call says                         |
+//! | `handle`                                     | Rust values in memory of a C program     |
+//! | `region`, `mapping`                          | memory                                   |
+//! | `registry`, `partition`                      | who is there, what is where              |
+//! | `producer`, `consumer`, `snapshot`           | data                                     |
+//! | `mutex`, `bakery`, `rwlock`, `semaphore`, `barrier` | synchronisation                   |
+//! | `wait`, `doorbell`, `liveness`               | the caller's functions, and ours for Linux |
+//! | `inspect`                                    | looking                                  |
+
+#![cfg_attr(not(feature = "linux"), no_std)]
+// Names are C's, and so are the comments: a struct's says what its fields are, the
+// header's first one what a caller answers for.
+#![allow(non_camel_case_types, clippy::missing_safety_doc)]
+// A function is one promise of its caller's, which all its unsafe calls rest on.
+#![allow(clippy::multiple_unsafe_ops_per_block)]
+
+mod bakery;
+mod barrier;
+mod consumer;
+mod doorbell;
+mod handle;
+mod inspect;
+mod liveness;
+#[cfg(feature = "linux")]
+mod mapping;
+mod mutex;
+mod partition;
+mod producer;
+mod region;
+mod registry;
+mod rwlock;
+mod semaphore;
+mod snapshot;
+mod status;
+mod wait;
+
+pub use bakery::*;
+pub use barrier::*;
+pub use consumer::*;
+pub use doorbell::*;
+pub use inspect::*;
+pub use liveness::*;
+#[cfg(feature = "linux")]
+pub use mapping::*;
+pub use mutex::*;
+pub use partition::*;
+pub use producer::*;
+pub use region::*;
+pub use registry::*;
+pub use rwlock::*;
+pub use semaphore::*;
+pub use snapshot::*;
+pub use status::*;
+pub use wait::*;
+
+/// Where there is no operating system the program says what becomes of it.
+#[cfg(all(not(feature = "linux"), panic = "abort", not(test)))]
+mod panic {
+    extern "C" {
+        /// The program's: says so and resets; does not return.
+        fn shmr_panic() -> !;
+    }
+
+    #[panic_handler]
+    fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+        // SAFETY: the program's function takes nothing and does not return.
+        unsafe { shmr_panic() }
+    }
+}

@@ -1,0 +1,184 @@
+//! A mutex that survives its owner.
+
+use core::ffi::c_void;
+use core::mem::forget;
+
+use shmem_core::Life;
+use shmem_sync::{LockError, LockResult, Mutex, MutexGuard};
+
+use crate::doorbell::{shmr_doorbell, Bell};
+use crate::handle::{get, handle, open, with};
+use crate::liveness::{shmr_liveness, Told};
+use crate::registry::{life, segment_window, shmr_segment};
+use crate::status::shmr_status::{SHMR_BUSY, SHMR_OWNER_DIED, SHMR_POISONED, SHMR_TIMED_OUT};
+use crate::status::{shmr_error, shmr_status, Fault, Outcome};
+use crate::wait::{shmr_wait, Waiting};
+
+/// struct shmr_mutex - a mutex that survives its owner
+/// @error: why the last call on it failed
+///
+/// It is held by a life, not by a thread: threads of one partition exclude each other by
+/// other means. Needs compare-and-swap on this memory, and no closing.
+#[repr(C)]
+pub struct shmr_mutex {
+    pub error: shmr_error,
+    opaque: [u64; 12],
+}
+
+handle!(shmr_mutex, b"mutx", Mutex<'static, Bell>);
+
+/// What a lock said, its guard dealt with by `keep`.
+pub(crate) fn had<G>(result: LockResult<G>, keep: impl FnOnce(G)) -> Outcome {
+    Err(match result {
+        Ok(guard) => {
+            keep(guard);
+            return Ok(());
+        }
+        Err(LockError::OwnerDied(guard)) => {
+            keep(guard);
+            Fault::new(SHMR_OWNER_DIED)
+        }
+        Err(LockError::Poisoned) => Fault::new(SHMR_POISONED),
+        Err(LockError::Busy) => Fault::new(SHMR_BUSY),
+        Err(LockError::TimedOut) => Fault::new(SHMR_TIMED_OUT),
+        Err(LockError::Corrupt(corrupt)) => corrupt.into(),
+    })
+}
+
+/// A life or none, as C has it.
+pub(crate) fn word(life: Option<Life>) -> u32 {
+    life.map_or(0, Life::word)
+}
+
+fn keep(guard: MutexGuard<'_, '_, Bell>) {
+    forget(guard); // C gives it back.
+}
+
+/// shmr_mutex_len() - bytes of a segment for a mutex
+/// @data: bytes that it protects
+///
+/// Return: the number for struct shmr_request.
+#[no_mangle]
+pub extern "C" fn shmr_mutex_len(data: usize) -> usize {
+    Mutex::<Bell>::segment_len(data)
+}
+
+/// shmr_mutex_open() - a mutex in a segment
+/// @mutex:    to be opened
+/// @segment:  its segment; zeroed, it is free
+/// @life:     the caller's
+/// @doorbell: what wakes those that wait, copied; or NULL
+///
+/// Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT.
+#[no_mangle]
+pub unsafe extern "C" fn shmr_mutex_open(
+    mutex: *mut shmr_mutex,
+    segment: *const shmr_segment,
+    life: u32,
+    doorbell: *const shmr_doorbell,
+) -> shmr_status {
+    // SAFETY: the caller's, here and below.
+    unsafe {
+        open(mutex, || {
+            let (life, bell) = (self::life(life)?, Bell::by(doorbell)?);
+            Ok(Mutex::attach(segment_window(segment)?, life, bell)?)
+        })
+    }
+}
+
+/// shmr_mutex_data() - the protected bytes
+/// @segment: a mutex's segment
+///
+/// Return: the caller's alone while it has the mutex; NULL if @segment is too short.
+#[no_mangle]
+pub unsafe extern "C" fn shmr_mutex_data(segment: *const shmr_segment) -> *mut c_void {
+    // SAFETY: the caller's.
+    unsafe { data(segment, shmr_mutex_len(0)) }
+}
+
+/// What is behind the control block of a lock.
+///
+/// # Safety
+///
+/// As [`segment_window`].
+pub(crate) unsafe fn data(segment: *const shmr_segment, control: usize) -> *mut c_void {
+    // SAFETY: the caller's.
+    let window = unsafe { segment_window(segment) }.ok();
+    let inside = window.filter(|window| window.len() >= control);
+    inside.map_or(core::ptr::null_mut(), |window| {
+        window.address().as_ptr().wrapping_add(control).cast()
+    })
+}
+
+/// shmr_mutex_try_lock() - take the mutex if it is free, or its owner is dead
+/// @mutex:    a mutex
+/// @liveness: who knows which lives are over, or NULL
+///
+/// Return: as shmr_mutex_lock(), but SHMR_BUSY instead of waiting.
+#[no_mangle]
+pub unsafe extern "C" fn shmr_mutex_try_lock(
+    mutex: *mut shmr_mutex,
+    liveness: *const shmr_liveness,
+) -> shmr_status {
+    // SAFETY: the caller's, here and below.
+    unsafe {
+        with(mutex, |own| {
+            had(own.try_lock(&mut Told::by(liveness)?), keep)
+        })
+    }
+}
+
+/// shmr_mutex_lock() - take the mutex, and wait for it
+/// @mutex:    a mutex
+/// @wait:     how to wait, and for how long
+/// @liveness: who knows which lives are over, or NULL
+///
+/// Return: SHMR_OK; SHMR_OWNER_DIED, it is had, but what it protects may be half-changed:
+///         repair it, then shmr_mutex_make_consistent(), or unlocking poisons it for
+///         good; SHMR_TIMED_OUT; SHMR_EINVAL; SHMR_POISONED; SHMR_CORRUPT.
+#[no_mangle]
+pub unsafe extern "C" fn shmr_mutex_lock(
+    mutex: *mut shmr_mutex,
+    wait: *mut shmr_wait,
+    liveness: *const shmr_liveness,
+) -> shmr_status {
+    // SAFETY: the caller's, here and below.
+    unsafe {
+        with(mutex, |own| {
+            let (mut wait, mut told) = (Waiting::by(wait), Told::by(liveness)?);
+            had(own.lock(&mut wait, &mut told), keep)
+        })
+    }
+}
+
+/// shmr_mutex_make_consistent() - say that what a dead owner left is repaired
+/// @mutex: a mutex that the caller has
+///
+/// Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD.
+#[no_mangle]
+pub unsafe extern "C" fn shmr_mutex_make_consistent(mutex: *mut shmr_mutex) -> shmr_status {
+    // SAFETY: the caller's.
+    unsafe { with(mutex, |own| Ok(own.make_consistent()?)) }
+}
+
+/// shmr_mutex_unlock() - give the mutex back
+/// @mutex: a mutex that the caller has
+///
+/// Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD, this life was taken for dead, or never had
+///         it.
+#[no_mangle]
+pub unsafe extern "C" fn shmr_mutex_unlock(mutex: *mut shmr_mutex) -> shmr_status {
+    // SAFETY: the caller's.
+    unsafe { with(mutex, |own| Ok(own.release()?)) }
+}
+
+/// shmr_mutex_owner() - which life has the mutex now
+/// @mutex: a mutex
+///
+/// Return: for inspection, as it may have changed since; 0 is nobody, or not known.
+#[no_mangle]
+pub unsafe extern "C" fn shmr_mutex_owner(mutex: *const shmr_mutex) -> u32 {
+    // SAFETY: the caller's.
+    let own: Outcome<&Mutex<'_, Bell>> = unsafe { get(mutex, "mutex") };
+    own.map_or(0, |own| word(own.owner().ok().flatten()))
+}

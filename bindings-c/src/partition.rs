@@ -1,0 +1,229 @@
+//! Who is attached to a region, and in which life.
+
+use core::mem::MaybeUninit;
+
+use shmem_registry::{Presence, Process};
+
+use crate::handle::{close, get, handle, open, place, value, with};
+use crate::liveness::{shmr_liveness, Told};
+use crate::registry::{life, shmr_registry};
+use crate::status::{shmr_error, shmr_status, Fault, Outcome};
+use crate::wait::{shmr_wait, Waiting};
+
+/// struct shmr_presence - a partition's own presence in a region
+/// @error: why the last call on it failed
+#[repr(C)]
+pub struct shmr_presence {
+    pub error: shmr_error,
+    opaque: [u64; 6],
+}
+
+handle!(shmr_presence, b"pres", Presence<'static>);
+
+/// struct shmr_process - how the kernel of a partition knows it
+/// @space:  tells kernels and process namespaces apart; 0 is unknown
+/// @number: the process's number there
+/// @start:  when it started, low 32 bits
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct shmr_process {
+    pub space: u32,
+    pub number: u32,
+    pub start: u32,
+}
+
+impl From<Process> for shmr_process {
+    fn from(process: Process) -> Self {
+        Self {
+            space: process.space,
+            number: process.number,
+            start: process.start,
+        }
+    }
+}
+
+/// struct shmr_partition - what a partition's slot says of it
+/// @life:      its life, or its last one; 0 if it never attached
+/// @attached:  whether it has not left. One that was killed did not leave
+/// @heartbeat: moves while it lives; only a difference means anything
+/// @process:   how its kernel knows it
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct shmr_partition {
+    pub life: u32,
+    pub attached: bool,
+    pub heartbeat: u32,
+    pub process: shmr_process,
+}
+
+/// A process that the caller named; null is none that a peer might know.
+///
+/// # Safety
+///
+/// Null, or a process.
+unsafe fn process(process: *const shmr_process) -> Outcome<Process> {
+    if process.is_null() {
+        return Ok(Process::UNKNOWN);
+    }
+    // SAFETY: the caller's.
+    let process = unsafe { value(process, "process") }?;
+    Ok(Process {
+        space: process.space,
+        number: process.number,
+        start: process.start,
+    })
+}
+
+/// shmr_partition_attach() - announce a partition to the others, as a new life of it
+/// @presence: to be opened
+/// @registry: the registry
+/// @number:   the partition's, from 1
+/// @process:  shmr_process_this(), or NULL
+///
+/// Return: SHMR_OK; SHMR_EINVAL; SHMR_NO_SUCH_PARTITION; SHMR_ATTACHED, an earlier life has
+///         not left: it lives, or it was killed, which
+///         shmr_partition_attach_when_over() finds out; SHMR_CORRUPT.
+#[no_mangle]
+pub unsafe extern "C" fn shmr_partition_attach(
+    presence: *mut shmr_presence,
+    registry: *const shmr_registry,
+    number: u8,
+    process: *const shmr_process,
+) -> shmr_status {
+    // SAFETY: the caller's, here and below.
+    unsafe {
+        open(presence, || {
+            let registry = get(registry, "registry")?;
+            Ok(registry.attach_partition(number, self::process(process)?)?)
+        })
+    }
+}
+
+/// shmr_partition_attach_after() - announce the life that follows one which is over
+/// @presence: to be opened
+/// @registry: the registry
+/// @earlier:  that life
+/// @process:  shmr_process_this(), or NULL
+///
+/// Return: as shmr_partition_attach(), if another life than @earlier is attached.
+#[no_mangle]
+pub unsafe extern "C" fn shmr_partition_attach_after(
+    presence: *mut shmr_presence,
+    registry: *const shmr_registry,
+    earlier: u32,
+    process: *const shmr_process,
+) -> shmr_status {
+    // SAFETY: the caller's, here and below.
+    unsafe {
+        open(presence, || {
+            let registry = get(registry, "registry")?;
+            Ok(registry.attach_after(life(earlier)?, self::process(process)?)?)
+        })
+    }
+}
+
+/// shmr_partition_attach_when_over() - announce a partition, and wait until an earlier
+///                                     life of it that has not left is known to be over
+/// @presence: to be opened
+/// @registry: the registry
+/// @number:   the partition's, from 1
+/// @process:  shmr_process_this(), or NULL
+/// @wait:     how to wait, and for how long
+/// @liveness: who knows which lives are over
+///
+/// Return: as shmr_partition_attach(); SHMR_ATTACHED if the earlier life still lives when
+///         @wait gives up.
+#[no_mangle]
+pub unsafe extern "C" fn shmr_partition_attach_when_over(
+    presence: *mut shmr_presence,
+    registry: *const shmr_registry,
+    number: u8,
+    process: *const shmr_process,
+    wait: *mut shmr_wait,
+    liveness: *const shmr_liveness,
+) -> shmr_status {
+    // SAFETY: the caller's, here and below.
+    unsafe {
+        open(presence, || {
+            let registry = get(registry, "registry")?;
+            let process = self::process(process)?;
+            let (mut wait, mut told) = (Waiting::by(wait), Told::by(liveness)?);
+            Ok(registry.attach_when_over(number, process, &mut wait, &mut told)?)
+        })
+    }
+}
+
+/// shmr_presence_life() - which life of which partition this is
+/// @presence: a presence
+///
+/// Return: one word, as all calls have lives: bits 0 to 7 the partition's number, bits 8 to
+///         30 its incarnation; 0 if @presence is not open.
+#[no_mangle]
+pub unsafe extern "C" fn shmr_presence_life(presence: *const shmr_presence) -> u32 {
+    // SAFETY: the caller's.
+    let presence: Outcome<&Presence<'_>> = unsafe { get(presence, "presence") };
+    presence.map_or(0, |presence| presence.life().word())
+}
+
+/// shmr_presence_beat() - show that the partition lives
+/// @presence: a presence
+///
+/// Several times in the time after which peers take it for dead.
+///
+/// Return: SHMR_OK; SHMR_EINVAL; SHMR_REPLACED, another has attached with this number:
+///         what this life held is gone, and nothing was stored.
+#[no_mangle]
+pub unsafe extern "C" fn shmr_presence_beat(presence: *mut shmr_presence) -> shmr_status {
+    // SAFETY: the caller's.
+    unsafe { with(presence, |presence| Ok(presence.beat()?)) }
+}
+
+/// shmr_presence_leave() - leave the region
+/// @presence: closed by this
+///
+/// Return: SHMR_OK; SHMR_EINVAL.
+#[no_mangle]
+pub unsafe extern "C" fn shmr_presence_leave(presence: *mut shmr_presence) -> shmr_status {
+    // SAFETY: the caller's.
+    unsafe { close(presence) }
+}
+
+/// shmr_partition_look() - see what is known of a partition
+/// @registry:  the registry
+/// @number:    the partition's
+/// @partition: where it goes
+///
+/// Only loads.
+///
+/// Return: SHMR_OK; SHMR_EINVAL; SHMR_NO_SUCH_PARTITION; SHMR_CORRUPT, its slot holds no life
+///         of it.
+#[no_mangle]
+pub unsafe extern "C" fn shmr_partition_look(
+    registry: *mut shmr_registry,
+    number: u8,
+    partition: *mut shmr_partition,
+) -> shmr_status {
+    let look = |registry: &mut shmem_registry::Registry<'static>| {
+        // SAFETY: the caller's.
+        let out: &mut MaybeUninit<_> = unsafe { place(partition, "partition") }?;
+        let found = registry.partition(number)?;
+        out.write(shmr_partition {
+            life: found.life.map_or(0, |life| life.word()),
+            attached: found.attached,
+            heartbeat: found.heartbeat,
+            process: found.process.into(),
+        });
+        Ok::<_, Fault>(())
+    };
+    // SAFETY: the caller's.
+    unsafe { with(registry, look) }
+}
+
+/// shmr_process_this() - this process, as peers on the same kernel know it
+///
+/// Return: all 0 where /proc is not there.
+#[cfg(feature = "linux")]
+#[no_mangle]
+pub extern "C" fn shmr_process_this() -> shmr_process {
+    Process::this().into()
+}

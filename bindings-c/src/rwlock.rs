@@ -1,0 +1,211 @@
+//! A reader-writer lock that survives its holders.
+
+use core::ffi::c_void;
+use core::mem::forget;
+
+use shmem_sync::{ReadGuard, RwLock, WriteGuard};
+
+use crate::doorbell::{shmr_doorbell, Bell};
+use crate::handle::{get, handle, open, place, with};
+use crate::liveness::{shmr_liveness, Told};
+use crate::mutex::{data, had, word};
+use crate::registry::{life, segment_window, shmr_segment};
+use crate::status::{shmr_error, shmr_status, Outcome};
+use crate::wait::{shmr_wait, Waiting};
+
+/// struct shmr_rwlock - a reader-writer lock that survives its holders
+/// @error: why the last call on it failed
+///
+/// Writers go first. Needs compare-and-swap on this memory, and no closing.
+#[repr(C)]
+pub struct shmr_rwlock {
+    pub error: shmr_error,
+    opaque: [u64; 18],
+}
+
+handle!(shmr_rwlock, b"rwlk", RwLock<'static, Bell>);
+
+fn keep(guard: WriteGuard<'_, '_, Bell>) {
+    forget(guard); // C gives it back.
+}
+
+/// shmr_rwlock_len() - bytes of a segment for a reader-writer lock
+/// @data: bytes that it protects
+///
+/// Return: the number for struct shmr_request.
+#[no_mangle]
+pub extern "C" fn shmr_rwlock_len(data: usize) -> usize {
+    RwLock::<Bell>::segment_len(data)
+}
+
+/// shmr_rwlock_open() - a reader-writer lock in a segment
+/// @rwlock:   to be opened
+/// @segment:  its segment; zeroed, it is free
+/// @life:     the caller's
+/// @doorbell: what wakes those that wait, copied; or NULL
+///
+/// Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT.
+#[no_mangle]
+pub unsafe extern "C" fn shmr_rwlock_open(
+    rwlock: *mut shmr_rwlock,
+    segment: *const shmr_segment,
+    life: u32,
+    doorbell: *const shmr_doorbell,
+) -> shmr_status {
+    // SAFETY: the caller's, here and below.
+    unsafe {
+        open(rwlock, || {
+            let (life, bell) = (self::life(life)?, Bell::by(doorbell)?);
+            Ok(RwLock::attach(segment_window(segment)?, life, bell)?)
+        })
+    }
+}
+
+/// shmr_rwlock_data() - the protected bytes
+/// @segment: a reader-writer lock's segment
+///
+/// Return: nobody changes them while the caller reads, they are its alone while it writes;
+///         NULL if @segment is too short.
+#[no_mangle]
+pub unsafe extern "C" fn shmr_rwlock_data(segment: *const shmr_segment) -> *mut c_void {
+    // SAFETY: the caller's.
+    unsafe { data(segment, shmr_rwlock_len(0)) }
+}
+
+/// Keeps a reader's place for C.
+fn keep_place(guard: ReadGuard<'_, '_, Bell>, place: &mut core::mem::MaybeUninit<u32>) {
+    place.write(guard.place() as u32);
+    forget(guard); // C gives it back.
+}
+
+/// shmr_rwlock_try_read() - read if no writer is alive
+/// @rwlock:   a reader-writer lock
+/// @place:    for shmr_rwlock_end_read()
+/// @liveness: who knows which lives are over, or NULL
+///
+/// Return: as shmr_rwlock_read(), but SHMR_BUSY instead of waiting.
+#[no_mangle]
+pub unsafe extern "C" fn shmr_rwlock_try_read(
+    rwlock: *mut shmr_rwlock,
+    place: *mut u32,
+    liveness: *const shmr_liveness,
+) -> shmr_status {
+    // SAFETY: the caller's, here and below.
+    unsafe {
+        with(rwlock, |own| {
+            let place = self::place(place, "place")?;
+            let result = own.try_read(&mut Told::by(liveness)?);
+            had(result, |guard| keep_place(guard, place))
+        })
+    }
+}
+
+/// shmr_rwlock_read() - read, and wait for writers to leave
+/// @rwlock:   a reader-writer lock
+/// @place:    for shmr_rwlock_end_read()
+/// @wait:     how to wait, and for how long
+/// @liveness: who knows which lives are over, or NULL
+///
+/// Return: SHMR_OK; SHMR_OWNER_DIED, the caller reads, but a writer died inside and nobody
+///         has repaired it yet; SHMR_TIMED_OUT; SHMR_EINVAL; SHMR_POISONED; SHMR_CORRUPT.
+#[no_mangle]
+pub unsafe extern "C" fn shmr_rwlock_read(
+    rwlock: *mut shmr_rwlock,
+    place: *mut u32,
+    wait: *mut shmr_wait,
+    liveness: *const shmr_liveness,
+) -> shmr_status {
+    // SAFETY: the caller's, here and below.
+    unsafe {
+        with(rwlock, |own| {
+            let place = self::place(place, "place")?;
+            let (mut wait, mut told) = (Waiting::by(wait), Told::by(liveness)?);
+            let result = own.read(&mut wait, &mut told);
+            had(result, |guard| keep_place(guard, place))
+        })
+    }
+}
+
+/// shmr_rwlock_end_read() - end a reading
+/// @rwlock: a reader-writer lock that the caller reads
+/// @place:  what the call that began it said
+///
+/// Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD.
+#[no_mangle]
+pub unsafe extern "C" fn shmr_rwlock_end_read(rwlock: *mut shmr_rwlock, place: u32) -> shmr_status {
+    // SAFETY: the caller's.
+    unsafe { with(rwlock, |own| Ok(own.release_read(place as usize)?)) }
+}
+
+/// shmr_rwlock_try_write() - write if nobody else alive reads or writes
+/// @rwlock:   a reader-writer lock
+/// @liveness: who knows which lives are over, or NULL
+///
+/// Return: as shmr_rwlock_write(), but SHMR_BUSY instead of waiting.
+#[no_mangle]
+pub unsafe extern "C" fn shmr_rwlock_try_write(
+    rwlock: *mut shmr_rwlock,
+    liveness: *const shmr_liveness,
+) -> shmr_status {
+    // SAFETY: the caller's, here and below.
+    unsafe {
+        with(rwlock, |own| {
+            had(own.try_write(&mut Told::by(liveness)?), keep)
+        })
+    }
+}
+
+/// shmr_rwlock_write() - write, and wait for all others to leave
+/// @rwlock:   a reader-writer lock
+/// @wait:     how to wait, and for how long
+/// @liveness: who knows which lives are over, or NULL
+///
+/// Return: SHMR_OK; SHMR_OWNER_DIED, the caller writes, but what is protected may be
+///         half-changed: repair it, then shmr_rwlock_make_consistent(), or ending poisons it
+///         for good; SHMR_TIMED_OUT; SHMR_EINVAL; SHMR_POISONED; SHMR_CORRUPT.
+#[no_mangle]
+pub unsafe extern "C" fn shmr_rwlock_write(
+    rwlock: *mut shmr_rwlock,
+    wait: *mut shmr_wait,
+    liveness: *const shmr_liveness,
+) -> shmr_status {
+    // SAFETY: the caller's, here and below.
+    unsafe {
+        with(rwlock, |own| {
+            let (mut wait, mut told) = (Waiting::by(wait), Told::by(liveness)?);
+            had(own.write(&mut wait, &mut told), keep)
+        })
+    }
+}
+
+/// shmr_rwlock_make_consistent() - say that what a dead writer left is repaired
+/// @rwlock: a reader-writer lock that the caller writes
+///
+/// Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD.
+#[no_mangle]
+pub unsafe extern "C" fn shmr_rwlock_make_consistent(rwlock: *mut shmr_rwlock) -> shmr_status {
+    // SAFETY: the caller's.
+    unsafe { with(rwlock, |own| Ok(own.make_consistent()?)) }
+}
+
+/// shmr_rwlock_end_write() - end a writing
+/// @rwlock: a reader-writer lock that the caller writes
+///
+/// Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD, this life was taken for dead, or never
+///         wrote.
+#[no_mangle]
+pub unsafe extern "C" fn shmr_rwlock_end_write(rwlock: *mut shmr_rwlock) -> shmr_status {
+    // SAFETY: the caller's.
+    unsafe { with(rwlock, |own| Ok(own.release_write()?)) }
+}
+
+/// shmr_rwlock_writer() - which life writes now, or waits to
+/// @rwlock: a reader-writer lock
+///
+/// Return: for inspection, as it may have changed since; 0 is nobody, or not known.
+#[no_mangle]
+pub unsafe extern "C" fn shmr_rwlock_writer(rwlock: *const shmr_rwlock) -> u32 {
+    // SAFETY: the caller's.
+    let own: Outcome<&RwLock<'_, Bell>> = unsafe { get(rwlock, "rwlock") };
+    own.map_or(0, |own| word(own.writer().ok().flatten()))
+}

@@ -1,0 +1,147 @@
+//! A counting semaphore whose permits come back from the dead.
+
+use core::mem::forget;
+
+use shmem_sync::{Permit, Semaphore};
+
+use crate::doorbell::{shmr_doorbell, Bell};
+use crate::handle::{get, handle, open, with};
+use crate::liveness::{shmr_liveness, Told};
+use crate::registry::{life, segment_window, shmr_segment};
+use crate::status::{shmr_error, shmr_status, Outcome};
+use crate::wait::{shmr_wait, Waiting};
+
+/// struct shmr_semaphore - a counting semaphore whose permits come back from the dead
+/// @error: why the last call on it failed
+///
+/// Needs compare-and-swap on this memory, and no closing.
+#[repr(C)]
+pub struct shmr_semaphore {
+    pub error: shmr_error,
+    opaque: [u64; 10],
+}
+
+handle!(shmr_semaphore, b"sema", Semaphore<'static, Bell>);
+
+fn keep(permit: Permit<'_, '_, Bell>) {
+    forget(permit); // C gives it back.
+}
+
+/// shmr_semaphore_len() - bytes of a segment for a semaphore
+/// @capacity: permits that there is room for, at most 1024
+///
+/// Return: the number for struct shmr_request.
+#[no_mangle]
+pub extern "C" fn shmr_semaphore_len(capacity: usize) -> usize {
+    // More would say the same as the most, and overflow.
+    Semaphore::<Bell>::segment_len(capacity.min(shmem_sync::layout::PERMITS))
+}
+
+/// shmr_semaphore_open() - a semaphore in a segment
+/// @semaphore: to be opened
+/// @segment:   its segment; zeroed, it has no permits
+/// @life:      the caller's
+/// @doorbell:  what wakes those that wait, copied; or NULL
+///
+/// Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT.
+#[no_mangle]
+pub unsafe extern "C" fn shmr_semaphore_open(
+    semaphore: *mut shmr_semaphore,
+    segment: *const shmr_segment,
+    life: u32,
+    doorbell: *const shmr_doorbell,
+) -> shmr_status {
+    // SAFETY: the caller's, here and below.
+    unsafe {
+        open(semaphore, || {
+            let (life, bell) = (self::life(life)?, Bell::by(doorbell)?);
+            Ok(Semaphore::attach(segment_window(segment)?, life, bell)?)
+        })
+    }
+}
+
+/// shmr_semaphore_add() - add permits that nobody holds yet
+/// @semaphore: a semaphore
+/// @permits:   how many: all of them, or none
+///
+/// Return: SHMR_OK; SHMR_EINVAL; SHMR_OVERFLOW.
+#[no_mangle]
+pub unsafe extern "C" fn shmr_semaphore_add(
+    semaphore: *mut shmr_semaphore,
+    permits: usize,
+) -> shmr_status {
+    // SAFETY: the caller's.
+    unsafe { with(semaphore, |own| Ok(own.add(permits)?)) }
+}
+
+/// shmr_semaphore_try_acquire() - take a permit that nobody alive holds
+/// @semaphore: a semaphore
+/// @liveness:  who knows which lives are over, or NULL
+///
+/// Return: SHMR_OK; SHMR_BUSY; SHMR_EINVAL; SHMR_CORRUPT.
+#[no_mangle]
+pub unsafe extern "C" fn shmr_semaphore_try_acquire(
+    semaphore: *mut shmr_semaphore,
+    liveness: *const shmr_liveness,
+) -> shmr_status {
+    // SAFETY: the caller's, here and below.
+    unsafe {
+        with(semaphore, |own| {
+            own.try_acquire(&mut Told::by(liveness)?).map(keep)?;
+            Ok(())
+        })
+    }
+}
+
+/// shmr_semaphore_acquire() - take a permit, and wait for one
+/// @semaphore: a semaphore
+/// @wait:      how to wait, and for how long
+/// @liveness:  who knows which lives are over, or NULL
+///
+/// Return: SHMR_OK; SHMR_TIMED_OUT; SHMR_EINVAL; SHMR_CORRUPT.
+#[no_mangle]
+pub unsafe extern "C" fn shmr_semaphore_acquire(
+    semaphore: *mut shmr_semaphore,
+    wait: *mut shmr_wait,
+    liveness: *const shmr_liveness,
+) -> shmr_status {
+    // SAFETY: the caller's, here and below.
+    unsafe {
+        with(semaphore, |own| {
+            let (mut wait, mut told) = (Waiting::by(wait), Told::by(liveness)?);
+            own.acquire(&mut wait, &mut told).map(keep)?;
+            Ok(())
+        })
+    }
+}
+
+/// shmr_semaphore_release() - give back a permit that the caller's life holds
+/// @semaphore: a semaphore
+///
+/// Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD.
+#[no_mangle]
+pub unsafe extern "C" fn shmr_semaphore_release(semaphore: *mut shmr_semaphore) -> shmr_status {
+    // SAFETY: the caller's.
+    unsafe { with(semaphore, |own| Ok(own.release()?)) }
+}
+
+/// shmr_semaphore_consume() - end a permit that the caller's life holds: there is one less
+/// @semaphore: a semaphore
+///
+/// Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD.
+#[no_mangle]
+pub unsafe extern "C" fn shmr_semaphore_consume(semaphore: *mut shmr_semaphore) -> shmr_status {
+    // SAFETY: the caller's.
+    unsafe { with(semaphore, |own| Ok(own.consume()?)) }
+}
+
+/// shmr_semaphore_available() - permits that nobody holds
+/// @semaphore: a semaphore
+///
+/// Return: an indication, as they may change meanwhile; 0 if @semaphore is not open.
+#[no_mangle]
+pub unsafe extern "C" fn shmr_semaphore_available(semaphore: *const shmr_semaphore) -> usize {
+    // SAFETY: the caller's.
+    let own: Outcome<&Semaphore<'_, Bell>> = unsafe { get(semaphore, "semaphore") };
+    own.map_or(0, Semaphore::available)
+}

@@ -1,0 +1,489 @@
+//! What a call says.
+
+use core::ffi::{c_char, CStr};
+
+use shmem_core::mem::OutOfWindow;
+use shmem_core::region::AttachError as RegionError;
+use shmem_core::ring::{ClaimError, GeometryError, PopError, PushError};
+use shmem_core::snapshot::{ReadError, TooLong};
+use shmem_core::Corrupt;
+use shmem_registry::{AttachError, FormatError, OpenError, RemoveError, Replaced, RequestError};
+use shmem_sync::{
+    AcquireError, BakeryAttachError, BarrierAttachError, BarrierError, NotHeld, Overflow,
+};
+
+/// Changes whenever a program that was compiled against an earlier header could
+/// not use this library.
+pub const SHMR_ABI_VERSION: u32 = 1;
+
+/// enum shmr_status - what a call says
+///
+/// 0 is success, what is above it is no failure, what is below it is one.
+/// `struct shmr_error` says what `value` is with each.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum shmr_status {
+    /// Done.
+    SHMR_OK = 0,
+    /// Nothing is there now.
+    SHMR_EMPTY = 1,
+    /// No room now.
+    SHMR_FULL = 2,
+    /// Somebody else has it, and this call does not wait.
+    SHMR_BUSY = 3,
+    /// The wait gave up first.
+    SHMR_TIMED_OUT = 4,
+    /// The other end of the ring was restarted. Said once; nothing was moved.
+    SHMR_RESTARTED = 5,
+    /// The lock is had, but its last owner died inside: repair, then make consistent.
+    SHMR_OWNER_DIED = 6,
+    /// A party of the barrier is over; `value` is its life.
+    SHMR_PARTY_DIED = 7,
+    /// Others changed the table under every attempt: try again, reap if that does not help.
+    SHMR_CONTENDED = 8,
+    /// A pointer is null or misaligned, a handle is not open, a number out of range;
+    /// `word` says which argument.
+    SHMR_EINVAL = -1,
+    /// The peer broke the protocol: `word` is the word, `value` what it held.
+    SHMR_CORRUPT = -2,
+    /// Longer than there is room for, ever; `value` is the length.
+    SHMR_TOO_LONG = -3,
+    /// The memory is too short; `value` is its length.
+    SHMR_TOO_SHORT = -4,
+    /// The memory is no region; `value` is its first word.
+    SHMR_NOT_A_REGION = -5,
+    /// Another layout version; `value` is the region's.
+    SHMR_VERSION = -6,
+    /// Features that this library does not know; `value` is their bits.
+    SHMR_FEATURES = -7,
+    /// Another length than expected; `value` is the one found.
+    SHMR_LENGTH = -8,
+    /// The region has no registry.
+    SHMR_NOT_FORMATTED = -9,
+    /// The region has a registry already.
+    SHMR_EXISTS = -10,
+    /// No segment has the identifier.
+    SHMR_NOT_FOUND = -11,
+    /// The segment holds something else; `value` is what.
+    SHMR_KIND = -12,
+    /// Another name has the same identifier.
+    SHMR_COLLISION = -13,
+    /// Every row of the registry is in use; `value` is how many there are.
+    SHMR_TABLE_FULL = -14,
+    /// No run of free blocks is long enough; `value` is the length asked for.
+    SHMR_OUT_OF_SPACE = -15,
+    /// The segment was removed before.
+    SHMR_STALE = -16,
+    /// There is no place for a partition of this number; `value` is how many there are.
+    SHMR_NO_SUCH_PARTITION = -17,
+    /// A life of this number is attached and has not left; `value` is that life.
+    SHMR_ATTACHED = -18,
+    /// This life was taken for dead, and another has its place.
+    SHMR_REPLACED = -19,
+    /// Another life has this end of the ring; `value` is that life.
+    SHMR_CLAIMED = -20,
+    /// Nobody repaired what a dead owner left. For good.
+    SHMR_POISONED = -21,
+    /// Given back by one who does not hold it; `value` is the life that does, or 0.
+    SHMR_NOT_HELD = -22,
+    /// More permits than there is room for; `value` is the room.
+    SHMR_OVERFLOW = -23,
+    /// The system refused; `value` is its errno.
+    SHMR_SYSTEM = -24,
+}
+
+use shmr_status::*;
+
+/// struct shmr_error - why the last call on a handle failed
+/// @status: what that call said
+/// @value:  the value, length or life that goes with the status; else 0
+/// @word:   the word that a corrupt peer wrote, as docs/layout.md names it, or the
+///          argument that is invalid; else empty
+///
+/// Every handle begins with one. It is written by calls that fail, also by those that
+/// were to open the handle, and by nothing else.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct shmr_error {
+    pub status: shmr_status,
+    pub value: u64,
+    pub word: [c_char; 32],
+}
+
+/// Why a call did not succeed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fault {
+    pub(crate) status: shmr_status,
+    pub(crate) value: u64,
+    pub(crate) word: &'static str,
+}
+
+pub(crate) type Outcome<T = ()> = Result<T, Fault>;
+
+impl Fault {
+    pub(crate) fn new(status: shmr_status) -> Self {
+        Self::with(status, 0)
+    }
+
+    pub(crate) fn with(status: shmr_status, value: u64) -> Self {
+        Self {
+            status,
+            value,
+            word: "",
+        }
+    }
+
+    /// An argument that cannot be used.
+    pub(crate) fn invalid(argument: &'static str) -> Self {
+        Self {
+            word: argument,
+            ..Self::new(SHMR_EINVAL)
+        }
+    }
+}
+
+impl From<Fault> for shmr_error {
+    fn from(fault: Fault) -> Self {
+        let mut word: [c_char; 32] = [0; 32];
+        // One byte stays for the end.
+        for (to, from) in word[..31].iter_mut().zip(fault.word.bytes()) {
+            *to = from as c_char;
+        }
+        Self {
+            status: fault.status,
+            value: fault.value,
+            word,
+        }
+    }
+}
+
+/// The status of an outcome without a handle to keep the rest in.
+pub(crate) fn status(outcome: Outcome) -> shmr_status {
+    outcome.map_or_else(|fault| fault.status, |()| SHMR_OK)
+}
+
+/// The next larger size that this machine and a peer's number both have.
+pub(crate) fn wide(len: usize) -> u64 {
+    len as u64
+}
+
+impl From<Corrupt> for Fault {
+    fn from(corrupt: Corrupt) -> Self {
+        Self {
+            status: SHMR_CORRUPT,
+            value: corrupt.value.into(),
+            word: corrupt.word,
+        }
+    }
+}
+
+impl From<OutOfWindow> for Fault {
+    fn from(error: OutOfWindow) -> Self {
+        Self::with(SHMR_TOO_SHORT, wide(error.window))
+    }
+}
+
+impl From<RegionError> for Fault {
+    fn from(error: RegionError) -> Self {
+        match error {
+            RegionError::TooShort { len } => Self::with(SHMR_TOO_SHORT, wide(len)),
+            RegionError::NotARegion { magic } => Self::with(SHMR_NOT_A_REGION, magic.into()),
+            RegionError::Version { found } => Self::with(SHMR_VERSION, found.into()),
+            RegionError::Features { unknown } => Self::with(SHMR_FEATURES, unknown.into()),
+            RegionError::Length { length, .. } => Self::with(SHMR_LENGTH, length),
+        }
+    }
+}
+
+impl From<FormatError> for Fault {
+    fn from(error: FormatError) -> Self {
+        match error {
+            FormatError::Geometry => Self::invalid("geometry"),
+            FormatError::TooShort { len, .. } => Self::with(SHMR_TOO_SHORT, wide(len)),
+            FormatError::NotFormatted => Self::new(SHMR_NOT_FORMATTED),
+            FormatError::Exists => Self::new(SHMR_EXISTS),
+            FormatError::Corrupt(corrupt) => corrupt.into(),
+        }
+    }
+}
+
+impl From<RequestError> for Fault {
+    fn from(error: RequestError) -> Self {
+        Self::invalid(match error {
+            RequestError::Name { .. } => "request name",
+            RequestError::Length { .. } => "request len",
+            RequestError::Align { .. } => "request align",
+        })
+    }
+}
+
+impl From<OpenError> for Fault {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::NotFound => Self::new(SHMR_NOT_FOUND),
+            OpenError::Kind { found } => Self::with(SHMR_KIND, found.0.into()),
+            OpenError::Length { found } => Self::with(SHMR_LENGTH, wide(found)),
+            OpenError::Collision { .. } => Self::new(SHMR_COLLISION),
+            OpenError::TableFull { segments } => Self::with(SHMR_TABLE_FULL, wide(segments)),
+            OpenError::Contended => Self::new(SHMR_CONTENDED),
+            OpenError::Replaced => Self::new(SHMR_REPLACED),
+            OpenError::OutOfSpace { len } => Self::with(SHMR_OUT_OF_SPACE, wide(len)),
+            OpenError::Corrupt(corrupt) => corrupt.into(),
+        }
+    }
+}
+
+impl From<RemoveError> for Fault {
+    fn from(error: RemoveError) -> Self {
+        match error {
+            RemoveError::Stale => Self::new(SHMR_STALE),
+            RemoveError::Contended => Self::new(SHMR_CONTENDED),
+            RemoveError::Corrupt(corrupt) => corrupt.into(),
+        }
+    }
+}
+
+impl From<AttachError> for Fault {
+    fn from(error: AttachError) -> Self {
+        match error {
+            AttachError::NoSuchPartition { slots, .. } => {
+                Self::with(SHMR_NO_SUCH_PARTITION, wide(slots))
+            }
+            AttachError::Attached { life } => Self::with(SHMR_ATTACHED, life.word().into()),
+            AttachError::Corrupt(corrupt) => corrupt.into(),
+        }
+    }
+}
+
+impl From<Replaced> for Fault {
+    fn from(_: Replaced) -> Self {
+        Self::new(SHMR_REPLACED)
+    }
+}
+
+impl From<GeometryError> for Fault {
+    fn from(error: GeometryError) -> Self {
+        Self::with(SHMR_LENGTH, wide(error.len))
+    }
+}
+
+impl From<ClaimError> for Fault {
+    fn from(error: ClaimError) -> Self {
+        match error {
+            ClaimError::Claimed { by } => Self::with(SHMR_CLAIMED, by.word().into()),
+            ClaimError::Corrupt(corrupt) => corrupt.into(),
+        }
+    }
+}
+
+impl From<PushError> for Fault {
+    fn from(error: PushError) -> Self {
+        match error {
+            PushError::Full => Self::new(SHMR_FULL),
+            PushError::TooLong { len, .. } => Self::with(SHMR_TOO_LONG, wide(len)),
+            PushError::Restarted => Self::new(SHMR_RESTARTED),
+            PushError::Corrupt(corrupt) => corrupt.into(),
+        }
+    }
+}
+
+impl From<PopError> for Fault {
+    fn from(error: PopError) -> Self {
+        match error {
+            PopError::Empty => Self::new(SHMR_EMPTY),
+            PopError::TooLong { len } | PopError::WrongSize { len } => {
+                Self::with(SHMR_TOO_LONG, wide(len))
+            }
+            PopError::Restarted => Self::new(SHMR_RESTARTED),
+            PopError::Corrupt(corrupt) => corrupt.into(),
+        }
+    }
+}
+
+impl From<ReadError> for Fault {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Empty => Self::new(SHMR_EMPTY),
+            ReadError::Busy => Self::new(SHMR_BUSY),
+            ReadError::TooLong { len } | ReadError::WrongSize { len } => {
+                Self::with(SHMR_TOO_LONG, wide(len))
+            }
+            ReadError::Corrupt(corrupt) => corrupt.into(),
+        }
+    }
+}
+
+impl From<TooLong> for Fault {
+    fn from(error: TooLong) -> Self {
+        Self::with(SHMR_TOO_LONG, wide(error.len))
+    }
+}
+
+impl From<NotHeld> for Fault {
+    fn from(error: NotHeld) -> Self {
+        Self::with(
+            SHMR_NOT_HELD,
+            error.holder.map_or(0, |life| life.word().into()),
+        )
+    }
+}
+
+impl From<AcquireError> for Fault {
+    fn from(error: AcquireError) -> Self {
+        match error {
+            AcquireError::Busy => Self::new(SHMR_BUSY),
+            AcquireError::TimedOut => Self::new(SHMR_TIMED_OUT),
+            AcquireError::Corrupt(corrupt) => corrupt.into(),
+        }
+    }
+}
+
+impl From<Overflow> for Fault {
+    fn from(error: Overflow) -> Self {
+        Self::with(SHMR_OVERFLOW, wide(error.room))
+    }
+}
+
+impl From<BakeryAttachError> for Fault {
+    fn from(error: BakeryAttachError) -> Self {
+        match error {
+            BakeryAttachError::Segment(error) => error.into(),
+            BakeryAttachError::Partition { limit, .. } => {
+                Self::with(SHMR_NO_SUCH_PARTITION, limit.into())
+            }
+        }
+    }
+}
+
+impl From<BarrierAttachError> for Fault {
+    fn from(error: BarrierAttachError) -> Self {
+        match error {
+            BarrierAttachError::NoEntry { entries, .. } => {
+                Self::with(SHMR_NO_SUCH_PARTITION, wide(entries))
+            }
+            BarrierAttachError::Parties { .. } => Self::invalid("parties"),
+        }
+    }
+}
+
+impl From<BarrierError> for Fault {
+    fn from(error: BarrierError) -> Self {
+        match error {
+            BarrierError::TimedOut => Self::new(SHMR_TIMED_OUT),
+            BarrierError::PartyDied(life) => Self::with(SHMR_PARTY_DIED, life.word().into()),
+            BarrierError::Corrupt(corrupt) => corrupt.into(),
+        }
+    }
+}
+
+/// shmr_abi_version() - the version of the interface that this library has
+///
+/// Compare it with SHMR_ABI_VERSION, the header's; shmr_header_matches() does.
+#[no_mangle]
+pub extern "C" fn shmr_abi_version() -> u32 {
+    SHMR_ABI_VERSION
+}
+
+/// shmr_layout_version() - the version of docs/layout.md that this library speaks
+#[no_mangle]
+pub extern "C" fn shmr_layout_version() -> u32 {
+    shmem_core::layout::VERSION
+}
+
+/// shmr_strerror() - a status in words
+/// @status: any number, whether it is a status or not
+///
+/// Return: a sentence without its full stop; never NULL, valid for ever.
+#[no_mangle]
+pub extern "C" fn shmr_strerror(status: i32) -> *const c_char {
+    text(status).as_ptr()
+}
+
+fn text(status: i32) -> &'static CStr {
+    let found = TEXTS.iter().find(|(known, _)| *known as i32 == status);
+    let bytes = found.map_or(&b"not a status of this library\0"[..], |(_, text)| text);
+    CStr::from_bytes_with_nul(bytes).unwrap_or_default()
+}
+
+static TEXTS: &[(shmr_status, &[u8])] = &[
+    (SHMR_OK, b"done\0"),
+    (SHMR_EMPTY, b"nothing is there now\0"),
+    (SHMR_FULL, b"no room now\0"),
+    (SHMR_BUSY, b"somebody else has it\0"),
+    (SHMR_TIMED_OUT, b"the wait gave up first\0"),
+    (SHMR_RESTARTED, b"the other end of the ring was restarted\0"),
+    (SHMR_OWNER_DIED, b"the lock's last owner died inside\0"),
+    (
+        SHMR_PARTY_DIED,
+        b"a party of the barrier died before it arrived\0",
+    ),
+    (
+        SHMR_CONTENDED,
+        b"others changed the table under every attempt: try again\0",
+    ),
+    (SHMR_EINVAL, b"an argument that cannot be used\0"),
+    (SHMR_CORRUPT, b"the peer broke the protocol\0"),
+    (SHMR_TOO_LONG, b"longer than there is room for\0"),
+    (SHMR_TOO_SHORT, b"the memory is too short\0"),
+    (
+        SHMR_NOT_A_REGION,
+        b"not a region: format it first, or check the address\0",
+    ),
+    (SHMR_VERSION, b"the region has another layout version\0"),
+    (
+        SHMR_FEATURES,
+        b"the region needs features that this library does not know\0",
+    ),
+    (SHMR_LENGTH, b"another length than expected\0"),
+    (
+        SHMR_NOT_FORMATTED,
+        b"the region has no registry: format one first\0",
+    ),
+    (SHMR_EXISTS, b"the region has a registry already\0"),
+    (SHMR_NOT_FOUND, b"no segment has this identifier\0"),
+    (SHMR_KIND, b"the segment holds something else\0"),
+    (SHMR_COLLISION, b"another name has the same identifier\0"),
+    (SHMR_TABLE_FULL, b"every row of the registry is in use\0"),
+    (
+        SHMR_OUT_OF_SPACE,
+        b"the region has no free bytes left in one piece\0",
+    ),
+    (SHMR_STALE, b"the segment was removed before\0"),
+    (
+        SHMR_NO_SUCH_PARTITION,
+        b"there is no place for a partition of this number\0",
+    ),
+    (SHMR_ATTACHED, b"a partition of this number is attached\0"),
+    (
+        SHMR_REPLACED,
+        b"taken for dead: another life has this one's place\0",
+    ),
+    (SHMR_CLAIMED, b"another life has this end of the ring\0"),
+    (SHMR_POISONED, b"nobody repaired what a dead owner left\0"),
+    (SHMR_NOT_HELD, b"given back by one who does not hold it\0"),
+    (SHMR_OVERFLOW, b"more permits than there is room for\0"),
+    (SHMR_SYSTEM, b"the system refused\0"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_status_has_a_text_of_its_own_and_no_other_number_has_one() {
+        let unknown = text(i32::MAX);
+        for (at, (status, _)) in TEXTS.iter().enumerate() {
+            assert_ne!(text(*status as i32), unknown);
+            assert!(TEXTS[..at].iter().all(|(_, other)| *other != TEXTS[at].1));
+        }
+        let known = |status: &i32| text(*status) != unknown;
+        assert_eq!((-100..100).filter(known).count(), TEXTS.len());
+    }
+
+    #[test]
+    fn a_word_that_is_too_long_is_cut_and_ends() {
+        let error = shmr_error::from(Fault::invalid("a name of more than thirty-one bytes"));
+        assert_eq!(error.word[31], 0);
+        assert_eq!(error.word[30], b'e' as c_char);
+    }
+}
