@@ -58,6 +58,8 @@ extern crate alloc;
 #[cfg(any(feature = "std", loom))]
 extern crate std;
 
+#[cfg(all(feature = "noncoherent", not(loom)))]
+pub mod cache;
 #[cfg(all(feature = "crash", not(loom)))]
 pub mod crash;
 

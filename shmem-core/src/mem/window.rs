@@ -4,7 +4,7 @@ use core::fmt;
 use core::ptr::NonNull;
 
 use super::Word;
-use crate::primitive::{is_watched, store_happens, Memory};
+use crate::primitive::{clean, invalidate, is_watched, store_happens, Memory};
 
 /// A range of shared memory that this program may read and write for `'m`.
 ///
@@ -213,6 +213,18 @@ impl<'m> Window<'m> {
             write_front(&bytes[..8]);
         }
         store_happens().then_some(bytes)
+    }
+
+    /// Behind stores that were not made through the window.
+    #[inline(always)]
+    pub(crate) fn clean(&self) {
+        clean(self.address().as_ptr(), self.len);
+    }
+
+    /// Before loads that are not made through the window.
+    #[inline(always)]
+    pub(crate) fn invalidate(&self) {
+        invalidate(self.address().as_ptr(), self.len);
     }
 
     pub(crate) fn memory(self) -> Memory<'m> {

@@ -1,6 +1,6 @@
 //! One little-endian control word.
 
-use crate::primitive::{store_happens, AtomicU32, Ordering};
+use crate::primitive::{clean, invalidate, store_happens, AtomicU32, Ordering};
 
 /// A 32-bit control word in shared memory, little-endian there on every machine.
 ///
@@ -16,6 +16,7 @@ impl<'m> Word<'m> {
     /// Reads the word.
     #[inline(always)]
     pub fn load(self, order: Ordering) -> u32 {
+        invalidate(self.at(), 4);
         u32::from_le(self.0.load(order))
     }
 
@@ -23,7 +24,10 @@ impl<'m> Word<'m> {
     #[inline(always)]
     pub fn store(self, value: u32, order: Ordering) {
         if store_happens() {
+            // A peer's words in the line are to be what the clean writes back.
+            invalidate(self.at(), 4);
             self.0.store(value.to_le(), order);
+            clean(self.at(), 4);
         }
     }
 
@@ -51,6 +55,10 @@ impl<'m> Word<'m> {
             .compare_exchange(current.to_le(), new.to_le(), success, failure)
             .map(u32::from_le)
             .map_err(u32::from_le)
+    }
+
+    fn at(self) -> *const AtomicU32 {
+        self.0
     }
 
     /// The word as the machine has it, for a kernel's wait on its address.

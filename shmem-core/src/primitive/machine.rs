@@ -4,7 +4,7 @@ use core::marker::PhantomData;
 use core::ptr::NonNull;
 use core::sync::atomic::AtomicU32;
 
-use super::copy;
+use super::{clean, copy, invalidate};
 
 /// Unchecked accessor of mapped bytes.
 ///
@@ -69,6 +69,7 @@ impl<'m> Memory<'m> {
     pub(crate) unsafe fn write(self, skip: usize, bytes: &[u8]) {
         // SAFETY: the caller's contract is the callee's.
         unsafe { copy::write(self.base.as_ptr(), skip, bytes) };
+        clean(self.base.as_ptr(), skip + bytes.len());
     }
 
     /// Copies out of memory that is ours alone by protocol.
@@ -78,6 +79,7 @@ impl<'m> Memory<'m> {
     /// As for [`Memory::write`].
     #[inline(always)]
     pub(crate) unsafe fn read(self, skip: usize, bytes: &mut [u8]) {
+        invalidate(self.base.as_ptr(), skip + bytes.len());
         // SAFETY: the caller's contract is the callee's.
         unsafe { copy::read(self.base.as_ptr(), skip, bytes) };
     }
@@ -89,7 +91,7 @@ impl<'m> Memory<'m> {
     /// As for [`Memory::write`].
     pub(crate) unsafe fn write_shared(self, bytes: &[u8]) {
         // SAFETY: the caller's contract is the callee's; the copy is atomic by words anyway.
-        unsafe { copy::write(self.base.as_ptr(), 0, bytes) };
+        unsafe { self.write(0, bytes) };
     }
 
     /// Copies out of memory that a writer may be writing.
@@ -99,7 +101,7 @@ impl<'m> Memory<'m> {
     /// As for [`Memory::write`].
     pub(crate) unsafe fn read_shared(self, bytes: &mut [u8]) {
         // SAFETY: as for `write_shared`.
-        unsafe { copy::read(self.base.as_ptr(), 0, bytes) };
+        unsafe { self.read(0, bytes) };
     }
 
     /// Asks for the line at the base to be made ours, because we will write it soon.

@@ -30,6 +30,19 @@ pub use model::Heap;
 #[cfg(loom)]
 pub(crate) use model::Memory;
 
+#[cfg(all(feature = "noncoherent", not(loom)))]
+pub(crate) use crate::cache::{clean, invalidate};
+
+/// Behind a store: nothing to do where caches are coherent.
+#[cfg(any(not(feature = "noncoherent"), loom))]
+#[inline(always)]
+pub(crate) fn clean<T>(_: *const T, _: usize) {}
+
+/// Before a load: nothing to do where caches are coherent.
+#[cfg(any(not(feature = "noncoherent"), loom))]
+#[inline(always)]
+pub(crate) fn invalidate<T>(_: *const T, _: usize) {}
+
 #[cfg(all(feature = "crash", not(loom)))]
 pub(crate) use crate::crash::{is_watched, store_happens};
 

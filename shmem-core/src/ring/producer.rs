@@ -347,6 +347,7 @@ impl Reservation<'_, '_> {
     /// If `len` is more than was reserved.
     pub fn commit(self, len: usize) {
         assert!(len <= self.len, "a commit longer than the reservation");
+        self.payload().clean();
         self.producer.publish(self.place, len);
     }
 }
