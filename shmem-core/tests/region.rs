@@ -104,6 +104,30 @@ fn a_file_and_posix_memory_are_the_same_memory_for_all_who_map_them() {
 }
 
 #[test]
+fn a_part_of_a_file_is_the_same_memory_as_in_the_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("memory");
+    let whole = Mapping::file(&path, Some(4 * LEN)).unwrap();
+    let part = Mapping::file_part(&path, 2 * LEN as u64, LEN).unwrap();
+    assert_eq!(part.window().len(), LEN);
+    whole.window().write(2 * LEN, b"same");
+    let mut same = [0; 4];
+    part.window().read(0, &mut same);
+    assert_eq!(&same, b"same");
+    for (offset, len, says) in [
+        (1, LEN, "multiple of the page size"),
+        (4 * LEN as u64, LEN, "the file ends at"),
+        (0, 4 * LEN + 1, "the file ends at"),
+        (u64::MAX, LEN, "the file ends at"),
+        (0, 0, "it is empty"),
+    ] {
+        let error = Mapping::file_part(&path, offset, len).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains(says) && !text.contains('\n'), "{text}");
+    }
+}
+
+#[test]
 fn a_mapping_can_stand_at_a_fixed_address_and_never_replaces_another() {
     const ADDRESS: usize = 0x5000_0000_0000;
     let memory = Mapping::memfd("test", LEN).unwrap();

@@ -16,9 +16,9 @@ impl Id {
     }
 
     /// The identifier of a name: its 64-bit FNV-1a hash, and 1 for the name whose hash is 0.
-    pub fn from_name(name: &str) -> Self {
+    pub fn from_name(name: impl AsRef<[u8]>) -> Self {
         let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
-        for byte in name.bytes() {
+        for &byte in name.as_ref() {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
         Self(NonZeroU64::new(hash).unwrap_or(NonZeroU64::MIN))
@@ -48,16 +48,19 @@ impl Name {
     /// No name.
     pub const NONE: Self = Self([0; 32]);
 
+    /// The name of these bytes: text, if people are to read it.
+    ///
     /// # Errors
     ///
     /// [`RequestError::Name`] if it is empty, longer than 32 bytes, or has a zero byte.
-    pub fn new(name: &str) -> Result<Self, RequestError> {
+    pub fn new(name: impl AsRef<[u8]>) -> Result<Self, RequestError> {
+        let name = name.as_ref();
         let mut bytes = [0; 32];
-        let fits = !name.is_empty() && name.len() <= bytes.len() && !name.contains('\0');
-        if !fits {
-            return Err(RequestError::Name { len: name.len() });
+        let room = bytes.get_mut(..name.len()).filter(|room| !room.is_empty());
+        match room {
+            Some(room) if name.iter().all(|&byte| byte != 0) => room.copy_from_slice(name),
+            _ => return Err(RequestError::Name { len: name.len() }),
         }
-        bytes[..name.len()].copy_from_slice(name.as_bytes());
         Ok(Self(bytes))
     }
 
@@ -65,7 +68,8 @@ impl Name {
         Self(bytes)
     }
 
-    pub(crate) fn bytes(&self) -> &[u8; 32] {
+    /// Its bytes, filled up with zeroes.
+    pub fn bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
@@ -169,7 +173,8 @@ impl Request {
     /// # Errors
     ///
     /// As [`Request::new`], and [`RequestError::Name`].
-    pub fn named(name: &str, kind: Kind, len: usize) -> Result<Self, RequestError> {
+    pub fn named(name: impl AsRef<[u8]>, kind: Kind, len: usize) -> Result<Self, RequestError> {
+        let name = name.as_ref();
         Ok(Self {
             name: Name::new(name)?,
             ..Self::new(Id::from_name(name), kind, len)?

@@ -40,6 +40,8 @@ impl<F: FnMut() -> Duration> Clock for F {
 pub struct Heartbeats<'m, C> {
     registry: Registry<'m>,
     limit: Duration,
+    /// How long until everybody is looked at again.
+    sweep: Duration,
     clock: C,
     seen: [Option<Seen>; SLOTS],
     /// When all slots were last looked at.
@@ -60,6 +62,7 @@ impl<'m, C: Clock> Heartbeats<'m, C> {
         Self {
             registry,
             limit,
+            sweep: limit / SWEEPS,
             clock,
             seen: [None; SLOTS],
             swept: None,
@@ -68,7 +71,7 @@ impl<'m, C: Clock> Heartbeats<'m, C> {
 
     /// Looks at everybody, a few times in each limit.
     fn sweep(&mut self, now: Duration) {
-        let is_recent = |swept| now.saturating_sub(swept) < self.limit / SWEEPS;
+        let is_recent = |swept| now.saturating_sub(swept) < self.sweep;
         if self.swept.is_some_and(is_recent) {
             return;
         }

@@ -148,6 +148,36 @@ impl Mapping {
         Self::map_sized(what, fd, len)
     }
 
+    /// `len` bytes of a file from `offset` on, a multiple of the page size: one of
+    /// the regions in a virtual machine's main memory.
+    ///
+    /// # Errors
+    ///
+    /// [`MapError`] if the file has not all of them, or the kernel's reason.
+    pub fn file_part(path: &Path, offset: u64, len: usize) -> Result<Self, MapError> {
+        let what = format!("{len} bytes of {} at {offset:#x}", path.display());
+        let error = |errno| MapError::new(&*what, errno);
+        let flags = OFlags::RDWR | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(error)?;
+        let size = length(&fd).map_err(error)? as u64;
+        // Pages behind the end would fault at the first access.
+        let end = offset.checked_add(len as u64);
+        if end.map_or(true, |end| end > size) {
+            return Err(MapError {
+                why: format!("the file ends at {size:#x}"),
+                hint: "; give an offset and a length within it",
+                ..error(Errno::INVAL)
+            });
+        }
+        if offset % rustix::param::page_size() as u64 != 0 {
+            return Err(MapError {
+                hint: "; give an offset that is a multiple of the page size",
+                ..error(Errno::INVAL)
+            });
+        }
+        Self::map(what.clone(), fd, offset, len, None)
+    }
+
     /// `len` bytes of reserved physical memory at `base`, through `/dev/mem`.
     ///
     /// # Errors

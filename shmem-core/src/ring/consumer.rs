@@ -200,13 +200,13 @@ impl<'m> Consumer<'m> {
     /// a broken ring, so that a waiter comes back and learns of it.
     pub fn is_empty(&mut self) -> bool {
         let start = self.head;
-        while let Err(Miss::Stale(found)) = self.find(self.head) {
-            if self.is_lapped(start) {
-                return true;
+        loop {
+            match self.look() {
+                Err(Miss::Stale(_)) if self.is_lapped(start) => return true,
+                Err(Miss::Stale(found)) => self.discard(found),
+                found => return matches!(found, Err(Miss::Empty)),
             }
-            self.discard(found);
         }
-        matches!(self.find(self.head), Err(Miss::Empty))
     }
 
     /// Where the next record is, or will be: a position that counts on modulo
@@ -264,7 +264,7 @@ impl<'m> Consumer<'m> {
                     // Pairs with the store in `epoch::claim`: behind it, all that
                     // earlier lives published is seen.
                     let peer = self.ring.producer_epoch().load(Acquire); // loom: loom_ring
-                    matches!(self.find(self.head), Err(Miss::Moved)).then_some(peer)
+                    matches!(self.look(), Err(Miss::Moved)).then_some(peer)
                 }
             };
             if let Some(peer) = seam {
@@ -274,11 +274,18 @@ impl<'m> Consumer<'m> {
                     return Err(PopError::Restarted);
                 }
             }
-            match self.find(self.head) {
+            match self.look() {
                 Ok(found) => return Ok(found),
                 Err(again) => miss = again,
             }
         }
+    }
+
+    /// As [`Consumer::find`] at `head`, where its time does not count: code that many
+    /// callers share.
+    #[inline(never)]
+    fn look(&mut self) -> Result<Found, Miss> {
+        self.find(self.head)
     }
 
     /// Passes over a record at `head`, and counts it.
