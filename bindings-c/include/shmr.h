@@ -32,6 +32,8 @@
 #define SHMR_LINUX
 #endif
 
+/* Define SHMR_NONCOHERENT for a library that was built with that feature. */
+
 #define SHMR_ALIGNED(bytes) __attribute__((aligned(bytes)))
 
 
@@ -663,7 +665,7 @@ extern "C" {
  * shmr_bakery_len() - bytes of a segment for a mutex
  * @data: bytes that it protects
  *
- * Return: the number for struct shmr_request.
+ * Return: the number for struct shmr_request; 0 if that is more than 1 GiB.
  */
 size_t shmr_bakery_len(size_t data);
 
@@ -793,6 +795,24 @@ enum shmr_status shmr_barrier_wait(struct shmr_barrier *barrier,
                                    struct shmr_wait *wait,
                                    const struct shmr_liveness *liveness,
                                    struct shmr_arrival *arrival);
+
+#if defined(SHMR_NONCOHERENT)
+/**
+ * shmr_cache_maintain() - make every access to shared memory maintain the data cache
+ * @clean:      writes lines that hold any of these bytes back to memory, and returns when
+ *              they are there
+ * @invalidate: forgets lines that hold any of these bytes, none of them dirty
+ *
+ * For memory that nothing keeps coherent and that cannot be mapped uncached, in a library
+ * that was built for it (feature `noncoherent`). Once, before the first region is attached.
+ * Serves rings, snapshots, partitions and lookup, with waits that poll; docs/u-boot.md says
+ * under which conditions. Locks do not work on such memory.
+ *
+ * Return: SHMR_OK; SHMR_EINVAL.
+ */
+enum shmr_status shmr_cache_maintain(void (*clean)(const void *at, size_t len),
+                                     void (*invalidate)(const void *at, size_t len));
+#endif
 
 /**
  * shmr_consumer_open() - claim the consuming end of a ring
@@ -1164,7 +1184,7 @@ enum shmr_status shmr_unmap(struct shmr_mapping *mapping);
  * shmr_mutex_len() - bytes of a segment for a mutex
  * @data: bytes that it protects
  *
- * Return: the number for struct shmr_request.
+ * Return: the number for struct shmr_request; 0 if that is more than 1 GiB.
  */
 size_t shmr_mutex_len(size_t data);
 
@@ -1345,7 +1365,7 @@ struct shmr_process shmr_process_this(void);
  * shmr_ring_len() - bytes of a segment for a ring
  * @capacity: bytes of its data, a power of two from 64 to 2^30
  *
- * Return: the number for struct shmr_request.
+ * Return: the number for struct shmr_request; 0 if no ring has that capacity.
  */
 size_t shmr_ring_len(size_t capacity);
 
@@ -1421,7 +1441,7 @@ enum shmr_status shmr_producer_push_all(struct shmr_producer *producer,
  * @at:       where its first byte goes, in the region, a multiple of 8
  *
  * The bytes are the caller's until shmr_producer_commit(), if the consumer is honest. A
- * second call before that forgets the first.
+ * second call before that, or a push, forgets the first.
  *
  * Return: as shmr_producer_push().
  */
@@ -1664,8 +1684,7 @@ enum shmr_status shmr_segment_at(struct shmr_segment *segment, void *base, size_
  * shmr_id_from_name() - the identifier of a name
  * @name: a string
  *
- * Return: its 64-bit FNV-1a hash (1 for the name whose hash is 0); 0 if @name is NULL or
- *         not UTF-8.
+ * Return: its 64-bit FNV-1a hash (1 for the name whose hash is 0); 0 if @name is NULL.
  */
 uint64_t shmr_id_from_name(const char *name);
 
@@ -1673,7 +1692,7 @@ uint64_t shmr_id_from_name(const char *name);
  * shmr_rwlock_len() - bytes of a segment for a reader-writer lock
  * @data: bytes that it protects
  *
- * Return: the number for struct shmr_request.
+ * Return: the number for struct shmr_request; 0 if that is more than 1 GiB.
  */
 size_t shmr_rwlock_len(size_t data);
 
@@ -1866,7 +1885,7 @@ size_t shmr_semaphore_available(const struct shmr_semaphore *semaphore);
  * shmr_snapshot_len() - bytes of a segment for a snapshot
  * @max: bytes of the longest value
  *
- * Return: the number for struct shmr_request.
+ * Return: the number for struct shmr_request; 0 if that is more than 1 GiB.
  */
 size_t shmr_snapshot_len(size_t max);
 
@@ -2008,8 +2027,6 @@ extern void shmr_panic(void);
 }  // extern "C"
 #endif  // __cplusplus
 
-#endif  /* SHMR_H */
-
 /**
  * shmr_header_matches() - whether the library is of this header's interface
  */
@@ -2017,3 +2034,5 @@ static inline bool shmr_header_matches(void)
 {
 	return shmr_abi_version() == SHMR_ABI_VERSION;
 }
+
+#endif /* SHMR_H */

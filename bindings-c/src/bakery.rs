@@ -8,7 +8,7 @@ use shmem_sync::{BakeryGuard, BakeryMutex};
 use crate::handle::{get, handle, open, with};
 use crate::liveness::{shmr_liveness, Told};
 use crate::mutex::{data, had, word};
-use crate::registry::{life, segment_window, shmr_segment};
+use crate::registry::{life, segment_window, shmr_segment, sized};
 use crate::status::{shmr_error, shmr_status, Fault, Outcome};
 use crate::wait::{shmr_wait, Waiting};
 
@@ -32,10 +32,10 @@ fn keep(guard: BakeryGuard<'_, '_>) {
 /// shmr_bakery_len() - bytes of a segment for a mutex
 /// @data: bytes that it protects
 ///
-/// Return: the number for struct shmr_request.
+/// Return: the number for struct shmr_request; 0 if that is more than 1 GiB.
 #[no_mangle]
 pub extern "C" fn shmr_bakery_len(data: usize) -> usize {
-    BakeryMutex::segment_len(data)
+    sized(data, BakeryMutex::segment_len)
 }
 
 /// shmr_bakery_open() - a mutex in a segment
@@ -111,7 +111,7 @@ pub unsafe extern "C" fn shmr_bakery_lock(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(bakery, |own| {
-            let (mut wait, mut told) = (Waiting::by(wait), Told::by(liveness)?);
+            let (mut wait, mut told) = (Waiting::by(wait)?, Told::by(liveness)?);
             had(own.lock(&mut wait, &mut told), keep)
         })
     }

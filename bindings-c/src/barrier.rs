@@ -121,7 +121,7 @@ pub unsafe extern "C" fn shmr_barrier_wait(
     unsafe {
         with(barrier, |own| {
             let (out, mut told) = (place(arrival, "arrival")?, Told::by(liveness)?);
-            out.write(own.wait(&mut Waiting::by(wait), &mut told)?.into());
+            out.write(own.wait(&mut Waiting::by(wait)?, &mut told)?.into());
             Ok(())
         })
     }

@@ -6,7 +6,7 @@ use core::ptr;
 use shmem_core::ring::{Consumer, Unread};
 
 use crate::doorbell::{shmr_doorbell, Bell};
-use crate::handle::{bytes_mut, close, get, handle, open, place, with};
+use crate::handle::{bytes_mut, close, get, handle, open, place, place_if_any, with};
 use crate::producer::ring;
 use crate::registry::{life, shmr_segment};
 use crate::status::shmr_status::SHMR_TIMED_OUT;
@@ -187,12 +187,13 @@ pub unsafe extern "C" fn shmr_consumer_drain(
     unsafe {
         with(consumer, |own| {
             let handle = handle.ok_or(Fault::invalid("handle"))?;
+            let count = place_if_any(count, "count")?;
             let call = |record: shmem_core::ring::Record<'_>| {
                 handle(context, record.as_ptr().cast(), record.len()) != 0
             };
             let drained = own.drain(limit, call)?;
-            if !count.is_null() {
-                place(count, "count")?.write(drained);
+            if let Some(count) = count {
+                count.write(drained);
             }
             Ok(())
         })
@@ -211,7 +212,7 @@ pub unsafe extern "C" fn shmr_consumer_wait(
 ) -> shmr_status {
     // SAFETY: the caller's, here and below.
     unsafe {
-        with(consumer, |own| match own.wait(&mut Waiting::by(wait)) {
+        with(consumer, |own| match own.wait(&mut Waiting::by(wait)?) {
             true => Ok(()),
             false => Err(Fault::new(SHMR_TIMED_OUT)),
         })

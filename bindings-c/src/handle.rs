@@ -46,22 +46,39 @@ macro_rules! handle {
 }
 pub(crate) use handle;
 
+/// What is in an open handle.
+///
 /// # Safety
 ///
 /// Null, or memory of an `H` that nobody else uses now (C2, C3).
+#[inline(always)]
 unsafe fn storage<'h, H: Handle>(handle: *mut H) -> Option<&'h mut Storage<H::Inner>> {
-    let storage = handle.cast::<Storage<H::Inner>>();
-    if !is_sound(handle) {
-        return None;
-    }
-    // SAFETY: not null, aligned, large enough by `Handle`; the caller answers for
-    // the rest. Uninitialised bytes are read as numbers only.
-    Some(unsafe { &mut *storage })
+    // SAFETY: the caller's.
+    let open = unsafe { is_open(handle.cast(), core::mem::align_of::<H>(), H::TAG) };
+    // SAFETY: neither null nor misaligned, large enough by `Handle`; the caller
+    // answers for the rest. Uninitialised bytes are read as numbers only.
+    open.then(|| unsafe { &mut *handle.cast::<Storage<H::Inner>>() })
+}
+
+/// Whether there is a handle, aligned, with this tag.
+///
+/// # Safety
+///
+/// Null, or memory of a handle.
+// One for all where code is to be small.
+#[cfg_attr(not(feature = "linux"), inline(never))]
+unsafe fn is_open(handle: *const Storage<()>, align: usize, tag: u32) -> bool {
+    // SAFETY: neither null nor misaligned; the tag lies where it lies in all handles.
+    is_aligned(handle, align) && unsafe { (*handle).tag } == tag
+}
+
+fn is_aligned<T>(pointer: *const T, align: usize) -> bool {
+    !pointer.is_null() && pointer as usize % align == 0
 }
 
 /// Whether a pointer can be followed: `is_aligned` came with Rust 1.79.
 fn is_sound<T>(pointer: *const T) -> bool {
-    !pointer.is_null() && pointer as usize % core::mem::align_of::<T>() == 0
+    is_aligned(pointer, core::mem::align_of::<T>())
 }
 
 /// Opens a handle by what `make` makes; says in the handle why it could not.
@@ -73,15 +90,15 @@ pub(crate) unsafe fn open<H: Handle>(
     handle: *mut H,
     make: impl FnOnce() -> Outcome<H::Inner>,
 ) -> shmr_status {
-    // SAFETY: the caller's.
-    let Some(storage) = (unsafe { storage(handle) }) else {
+    if !is_sound(handle) {
         return shmr_status::SHMR_EINVAL;
-    };
+    }
+    // SAFETY: as in `storage`; what is there is overwritten, not dropped.
+    let storage = unsafe { &mut *handle.cast::<Storage<H::Inner>>() };
     storage.tag = 0;
     match make() {
         Ok(inner) => {
-            let error = Fault::new(shmr_status::SHMR_OK).into();
-            storage.error.write(error);
+            storage.error.write(shmr_error::NONE);
             storage.inner.write(inner);
             storage.tag = H::TAG;
             shmr_status::SHMR_OK
@@ -101,7 +118,7 @@ pub(crate) unsafe fn with<H: Handle>(
     work: impl FnOnce(&mut H::Inner) -> Outcome,
 ) -> shmr_status {
     // SAFETY: the caller's.
-    let storage = unsafe { storage(handle) }.filter(|storage| storage.tag == H::TAG);
+    let storage = unsafe { storage(handle) };
     let Some(storage) = storage else {
         return shmr_status::SHMR_EINVAL;
     };
@@ -114,6 +131,7 @@ pub(crate) unsafe fn with<H: Handle>(
 }
 
 #[cold]
+#[inline(never)]
 fn fail(error: &mut MaybeUninit<shmr_error>, fault: Fault) -> shmr_status {
     error.write(fault.into());
     fault.status
@@ -129,7 +147,7 @@ pub(crate) unsafe fn get<'h, H: Handle>(
     argument: &'static str,
 ) -> Outcome<&'h H::Inner> {
     // SAFETY: the caller's; nothing is stored through it.
-    let storage = unsafe { storage(handle.cast_mut()) }.filter(|storage| storage.tag == H::TAG);
+    let storage = unsafe { storage(handle.cast_mut()) };
     let storage = storage.ok_or(Fault::invalid(argument))?;
     // SAFETY: as in `with`.
     Ok(unsafe { storage.inner.assume_init_ref() })
@@ -142,7 +160,7 @@ pub(crate) unsafe fn get<'h, H: Handle>(
 /// As [`storage`].
 pub(crate) unsafe fn close<H: Handle>(handle: *mut H) -> shmr_status {
     // SAFETY: the caller's.
-    let storage = unsafe { storage(handle) }.filter(|storage| storage.tag == H::TAG);
+    let storage = unsafe { storage(handle) };
     let Some(storage) = storage else {
         return shmr_status::SHMR_EINVAL;
     };
@@ -179,6 +197,22 @@ pub(crate) unsafe fn place<'a, T>(
     }
     // SAFETY: neither null nor misaligned; the caller answers for the rest.
     Ok(unsafe { &mut *pointer.cast() })
+}
+
+/// A place for a result that the caller need not want.
+///
+/// # Safety
+///
+/// As [`place`].
+pub(crate) unsafe fn place_if_any<'a, T>(
+    pointer: *mut T,
+    argument: &'static str,
+) -> Outcome<Option<&'a mut MaybeUninit<T>>> {
+    if pointer.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: the caller's.
+    unsafe { place(pointer, argument) }.map(Some)
 }
 
 /// Bytes to read; null is good for none.
@@ -224,15 +258,15 @@ pub(crate) unsafe fn bytes_mut<'a>(
 /// The longest string that is read: no path or name is longer.
 const LONGEST: usize = 4096;
 
-/// A C string of UTF-8.
+/// The bytes of a C string.
 ///
 /// # Safety
 ///
 /// Null, or a string that ends and nobody changes during `'a`.
-pub(crate) unsafe fn string<'a>(
+pub(crate) unsafe fn c_string<'a>(
     pointer: *const c_char,
     argument: &'static str,
-) -> Outcome<&'a str> {
+) -> Outcome<&'a [u8]> {
     let invalid = Fault::invalid(argument);
     if pointer.is_null() {
         return Err(invalid);
@@ -242,6 +276,20 @@ pub(crate) unsafe fn string<'a>(
     let ends = |&len: &usize| unsafe { *pointer.wrapping_add(len) } == 0;
     let len = (0..LONGEST).find(ends).ok_or(invalid)?;
     // SAFETY: these bytes were just looked at; the caller answers for the rest.
-    let text = unsafe { slice::from_raw_parts(pointer.cast(), len) };
-    core::str::from_utf8(text).map_err(|_| invalid)
+    Ok(unsafe { slice::from_raw_parts(pointer.cast(), len) })
+}
+
+/// A C string of UTF-8.
+///
+/// # Safety
+///
+/// As [`c_string`].
+#[cfg(feature = "linux")]
+pub(crate) unsafe fn string<'a>(
+    pointer: *const c_char,
+    argument: &'static str,
+) -> Outcome<&'a str> {
+    // SAFETY: the caller's.
+    let bytes = unsafe { c_string(pointer, argument) }?;
+    core::str::from_utf8(bytes).map_err(|_| Fault::invalid(argument))
 }

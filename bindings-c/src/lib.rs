@@ -22,6 +22,7 @@
 //! | `mutex`, `bakery`, `rwlock`, `semaphore`, `barrier` | synchronisation                   |
 //! | `wait`, `doorbell`, `liveness`               | the caller's functions, and ours for Linux |
 //! | `inspect`                                    | looking                                  |
+//! | `cache`                                      | memory that nothing keeps coherent       |
 
 #![cfg_attr(not(feature = "linux"), no_std)]
 // Names are C's, and so are the comments: a struct's says what its fields are, the
@@ -32,6 +33,8 @@
 
 mod bakery;
 mod barrier;
+#[cfg(feature = "noncoherent")]
+mod cache;
 mod consumer;
 mod doorbell;
 mod handle;
@@ -52,6 +55,8 @@ mod wait;
 
 pub use bakery::*;
 pub use barrier::*;
+#[cfg(feature = "noncoherent")]
+pub use cache::*;
 pub use consumer::*;
 pub use doorbell::*;
 pub use inspect::*;

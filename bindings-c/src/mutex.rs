@@ -9,7 +9,7 @@ use shmem_sync::{LockError, LockResult, Mutex, MutexGuard};
 use crate::doorbell::{shmr_doorbell, Bell};
 use crate::handle::{get, handle, open, with};
 use crate::liveness::{shmr_liveness, Told};
-use crate::registry::{life, segment_window, shmr_segment};
+use crate::registry::{life, segment_window, shmr_segment, sized};
 use crate::status::shmr_status::{SHMR_BUSY, SHMR_OWNER_DIED, SHMR_POISONED, SHMR_TIMED_OUT};
 use crate::status::{shmr_error, shmr_status, Fault, Outcome};
 use crate::wait::{shmr_wait, Waiting};
@@ -57,10 +57,10 @@ fn keep(guard: MutexGuard<'_, '_, Bell>) {
 /// shmr_mutex_len() - bytes of a segment for a mutex
 /// @data: bytes that it protects
 ///
-/// Return: the number for struct shmr_request.
+/// Return: the number for struct shmr_request; 0 if that is more than 1 GiB.
 #[no_mangle]
 pub extern "C" fn shmr_mutex_len(data: usize) -> usize {
-    Mutex::<Bell>::segment_len(data)
+    sized(data, Mutex::<Bell>::segment_len)
 }
 
 /// shmr_mutex_open() - a mutex in a segment
@@ -145,7 +145,7 @@ pub unsafe extern "C" fn shmr_mutex_lock(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(mutex, |own| {
-            let (mut wait, mut told) = (Waiting::by(wait), Told::by(liveness)?);
+            let (mut wait, mut told) = (Waiting::by(wait)?, Told::by(liveness)?);
             had(own.lock(&mut wait, &mut told), keep)
         })
     }

@@ -147,7 +147,7 @@ pub unsafe extern "C" fn shmr_partition_attach_when_over(
         open(presence, || {
             let registry = get(registry, "registry")?;
             let process = self::process(process)?;
-            let (mut wait, mut told) = (Waiting::by(wait), Told::by(liveness)?);
+            let (mut wait, mut told) = (Waiting::by(wait)?, Told::by(liveness)?);
             Ok(registry.attach_when_over(number, process, &mut wait, &mut told)?)
         })
     }

@@ -3,10 +3,11 @@
 use core::ffi::c_void;
 use core::ptr;
 
+use shmem_core::layout::{MAX_CAPACITY, MIN_CAPACITY};
 use shmem_core::ring::{Producer, PushError, Ring};
 
 use crate::doorbell::{shmr_doorbell, Bell};
-use crate::handle::{bytes, close, get, handle, open, place, value, with};
+use crate::handle::{bytes, close, get, handle, open, place, place_if_any, value, with};
 use crate::registry::{life, segment_window, shmr_segment};
 use crate::status::shmr_status::{SHMR_FULL, SHMR_TIMED_OUT};
 use crate::status::{shmr_error, shmr_status, Fault, Outcome};
@@ -65,10 +66,15 @@ pub(crate) unsafe fn ring(segment: *const shmr_segment) -> Outcome<Ring<'static>
 /// shmr_ring_len() - bytes of a segment for a ring
 /// @capacity: bytes of its data, a power of two from 64 to 2^30
 ///
-/// Return: the number for struct shmr_request.
+/// Return: the number for struct shmr_request; 0 if no ring has that capacity.
 #[no_mangle]
 pub extern "C" fn shmr_ring_len(capacity: usize) -> usize {
-    Ring::segment_len(capacity)
+    let is_one = capacity.is_power_of_two() && (MIN_CAPACITY..=MAX_CAPACITY).contains(&capacity);
+    if is_one {
+        Ring::segment_len(capacity)
+    } else {
+        0
+    }
 }
 
 /// shmr_producer_open() - claim the producing end of a ring
@@ -146,6 +152,7 @@ pub unsafe extern "C" fn shmr_producer_push(
     unsafe {
         with(producer, |own| {
             let record = bytes(record, len, "record")?;
+            own.reserved = None;
             Ok(own.producer.push(record)?)
         })
     }
@@ -168,6 +175,8 @@ pub unsafe extern "C" fn shmr_producer_push_all(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(producer, |own| {
+            let pushed = place_if_any(pushed, "pushed")?;
+            own.reserved = None;
             let mut batch = own.producer.batch();
             let mut done = 0;
             let mut outcome = Ok(());
@@ -178,8 +187,8 @@ pub unsafe extern "C" fn shmr_producer_push_all(
                 done += usize::from(outcome.is_ok());
             }
             batch.publish();
-            if !pushed.is_null() {
-                place(pushed, "pushed")?.write(done);
+            if let Some(pushed) = pushed {
+                pushed.write(done);
             }
             outcome
         })
@@ -192,7 +201,7 @@ pub unsafe extern "C" fn shmr_producer_push_all(
 /// @at:       where its first byte goes, in the region, a multiple of 8
 ///
 /// The bytes are the caller's until shmr_producer_commit(), if the consumer is honest. A
-/// second call before that forgets the first.
+/// second call before that, or a push, forgets the first.
 ///
 /// Return: as shmr_producer_push().
 #[no_mangle]
@@ -256,7 +265,7 @@ pub unsafe extern "C" fn shmr_producer_wait_for_space(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(producer, |own| {
-            let mut wait = Waiting::by(wait);
+            let mut wait = Waiting::by(wait)?;
             match own.producer.wait_for_space(len, &mut wait) {
                 Ok(true) => Ok(()),
                 Ok(false) => Err(Fault::new(SHMR_TIMED_OUT)),

@@ -6,7 +6,7 @@ use core::mem::{align_of, size_of, MaybeUninit};
 use shmem_core::{Life, Window};
 use shmem_registry::{Geometry, Id, Kind, Registry, Request, Segment};
 
-use crate::handle::{get, handle, open, place, string, value, with};
+use crate::handle::{c_string, get, handle, open, place, place_if_any, value, with};
 use crate::liveness::{shmr_liveness, Told};
 use crate::region::{shmr_region, window};
 use crate::status::shmr_status::SHMR_EMPTY;
@@ -104,15 +104,19 @@ const _: () = assert!(
         && SHMR_KIND_APPLICATION == Kind::APPLICATION.0
 );
 
-/// What is behind `opaque` of a segment.
+/// What is behind the first word of `opaque`.
 #[derive(Clone, Copy)]
 struct Found {
     window: Window<'static>,
     segment: Option<Segment<'static>>,
 }
 
+/// Words of `opaque`, whose first one is [`SEGMENT`].
+const WORDS: usize = 20;
+const SEGMENT: u64 = u64::from_le_bytes(*b"segment\0");
+
 const _: () = assert!(
-    size_of::<Found>() <= size_of::<[u64; 20]>() && align_of::<Found>() <= align_of::<u64>()
+    size_of::<Found>() <= size_of::<[u64; WORDS - 1]>() && align_of::<Found>() <= align_of::<u64>()
 );
 
 impl shmr_segment {
@@ -124,23 +128,26 @@ impl shmr_segment {
             id: segment.map_or(0, |segment| segment.id().get()),
             kind: segment.map_or(SHMR_KIND_RAW, |segment| segment.kind().0),
             name: [0; 36],
-            opaque: [0; 20],
+            opaque: [0; WORDS],
         };
-        let name = segment.map(|segment| segment.name());
-        let text = name.as_ref().map_or("", |name| name.as_str());
-        for (to, from) in own.name.iter_mut().zip(text.bytes()) {
-            *to = from as c_char;
+        if let Some(segment) = segment {
+            for (to, &from) in own.name.iter_mut().zip(segment.name().bytes()) {
+                *to = from as c_char;
+            }
         }
         let found = Found { window, segment };
+        own.opaque[0] = SEGMENT;
         // SAFETY: room for it, as asserted above.
-        unsafe { own.opaque.as_mut_ptr().cast::<Found>().write(found) };
+        unsafe { own.opaque[1..].as_mut_ptr().cast::<Found>().write(found) };
         own
     }
 
-    fn found(&self) -> Found {
-        // SAFETY: written by `of`, and by nothing else: a struct of the caller's own
-        // making is no segment, as the header says.
-        unsafe { *self.opaque.as_ptr().cast::<Found>() }
+    fn found(&self) -> Outcome<Found> {
+        if self.opaque[0] != SEGMENT {
+            return Err(Fault::invalid("segment"));
+        }
+        // SAFETY: written by `of`, which alone writes the first word.
+        Ok(unsafe { *self.opaque[1..].as_ptr().cast::<Found>() })
     }
 }
 
@@ -151,7 +158,18 @@ impl shmr_segment {
 /// Null, or a segment that a call made.
 pub(crate) unsafe fn segment_window(segment: *const shmr_segment) -> Outcome<Window<'static>> {
     // SAFETY: the caller's.
-    unsafe { value(segment, "segment") }.map(|segment| segment.found().window)
+    Ok(unsafe { value(segment, "segment") }?.found()?.window)
+}
+
+/// The length of a segment that has `len` bytes of something, if those are few enough
+/// to be counted.
+pub(crate) fn sized(len: usize, of: impl FnOnce(usize) -> usize) -> usize {
+    const MOST: usize = 1 << 30;
+    if len <= MOST {
+        of(len)
+    } else {
+        0
+    }
 }
 
 /// A life that the caller named.
@@ -173,7 +191,7 @@ unsafe fn request(request: *const shmr_request) -> Outcome<Request> {
         Request::new(id, kind, asked.len)?
     } else {
         // SAFETY: the caller's.
-        let name = unsafe { string(asked.name, "request name") }?;
+        let name = unsafe { c_string(asked.name, "request name") }?;
         Request::named(name, kind, asked.len)?
     };
     match asked.align {
@@ -285,6 +303,7 @@ pub unsafe extern "C" fn shmr_registry_open(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(registry, |registry| {
+            place(segment, "segment")?;
             give(segment, registry.open(&self::request(request)?)?)
         })
     }
@@ -307,6 +326,7 @@ pub unsafe extern "C" fn shmr_registry_lookup(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(registry, |registry| {
+            place(segment, "segment")?;
             let id = Id::new(id).ok_or(Fault::invalid("id"))?;
             give(segment, registry.lookup(id)?)
         })
@@ -332,6 +352,7 @@ pub unsafe extern "C" fn shmr_registry_next(
     unsafe {
         with(registry, |registry| {
             let first = *value(cursor, "cursor")?;
+            place(segment, "segment")?;
             let found = registry.segments_from(first).next();
             let next = match &found {
                 Some(Ok(found)) => found.row() + 1,
@@ -366,7 +387,7 @@ pub unsafe extern "C" fn shmr_registry_remove(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(registry, |registry| {
-            let found = value(segment, "segment")?.found().segment;
+            let found = value(segment, "segment")?.found()?.segment;
             let segment = found.ok_or(Fault::invalid("segment"))?;
             Ok(registry.remove(self::life(life)?, &segment)?)
         })
@@ -385,9 +406,14 @@ pub unsafe extern "C" fn shmr_registry_is_current(
 ) -> bool {
     // SAFETY: the caller's, here and below.
     let (registry, segment) = unsafe { (get(registry, "registry"), value(segment, "segment")) };
-    let segment = segment.ok().and_then(|segment| segment.found().segment);
-    match (registry, segment) {
-        (Ok(registry), Some(segment)) => registry.is_current(&segment),
+    match (registry, segment.and_then(shmr_segment::found)) {
+        (
+            Ok(registry),
+            Ok(Found {
+                segment: Some(segment),
+                ..
+            }),
+        ) => registry.is_current(&segment),
         _ => false,
     }
 }
@@ -412,10 +438,10 @@ pub unsafe extern "C" fn shmr_registry_reap(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(registry, |registry| {
-            let mut told = Told::by(liveness)?;
+            let (mut told, rows) = (Told::by(liveness)?, place_if_any(rows, "rows")?);
             let count = registry.reap(self::life(life)?, &mut told)?;
-            if !rows.is_null() {
-                place(rows, "rows")?.write(count);
+            if let Some(rows) = rows {
+                rows.write(count);
             }
             Ok(())
         })
@@ -483,10 +509,9 @@ pub unsafe extern "C" fn shmr_segment_at(
 /// shmr_id_from_name() - the identifier of a name
 /// @name: a string
 ///
-/// Return: its 64-bit FNV-1a hash (1 for the name whose hash is 0); 0 if @name is NULL or
-///         not UTF-8.
+/// Return: its 64-bit FNV-1a hash (1 for the name whose hash is 0); 0 if @name is NULL.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_id_from_name(name: *const c_char) -> u64 {
     // SAFETY: the caller's.
-    unsafe { string(name, "name") }.map_or(0, |name| Id::from_name(name).get())
+    unsafe { c_string(name, "name") }.map_or(0, |name| Id::from_name(name).get())
 }

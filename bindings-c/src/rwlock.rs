@@ -9,7 +9,7 @@ use crate::doorbell::{shmr_doorbell, Bell};
 use crate::handle::{get, handle, open, place, with};
 use crate::liveness::{shmr_liveness, Told};
 use crate::mutex::{data, had, word};
-use crate::registry::{life, segment_window, shmr_segment};
+use crate::registry::{life, segment_window, shmr_segment, sized};
 use crate::status::{shmr_error, shmr_status, Outcome};
 use crate::wait::{shmr_wait, Waiting};
 
@@ -32,10 +32,10 @@ fn keep(guard: WriteGuard<'_, '_, Bell>) {
 /// shmr_rwlock_len() - bytes of a segment for a reader-writer lock
 /// @data: bytes that it protects
 ///
-/// Return: the number for struct shmr_request.
+/// Return: the number for struct shmr_request; 0 if that is more than 1 GiB.
 #[no_mangle]
 pub extern "C" fn shmr_rwlock_len(data: usize) -> usize {
-    RwLock::<Bell>::segment_len(data)
+    sized(data, RwLock::<Bell>::segment_len)
 }
 
 /// shmr_rwlock_open() - a reader-writer lock in a segment
@@ -119,7 +119,7 @@ pub unsafe extern "C" fn shmr_rwlock_read(
     unsafe {
         with(rwlock, |own| {
             let place = self::place(place, "place")?;
-            let (mut wait, mut told) = (Waiting::by(wait), Told::by(liveness)?);
+            let (mut wait, mut told) = (Waiting::by(wait)?, Told::by(liveness)?);
             let result = own.read(&mut wait, &mut told);
             had(result, |guard| keep_place(guard, place))
         })
@@ -172,7 +172,7 @@ pub unsafe extern "C" fn shmr_rwlock_write(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(rwlock, |own| {
-            let (mut wait, mut told) = (Waiting::by(wait), Told::by(liveness)?);
+            let (mut wait, mut told) = (Waiting::by(wait)?, Told::by(liveness)?);
             had(own.write(&mut wait, &mut told), keep)
         })
     }

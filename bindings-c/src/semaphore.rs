@@ -108,7 +108,7 @@ pub unsafe extern "C" fn shmr_semaphore_acquire(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(semaphore, |own| {
-            let (mut wait, mut told) = (Waiting::by(wait), Told::by(liveness)?);
+            let (mut wait, mut told) = (Waiting::by(wait)?, Told::by(liveness)?);
             own.acquire(&mut wait, &mut told).map(keep)?;
             Ok(())
         })

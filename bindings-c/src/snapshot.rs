@@ -5,7 +5,7 @@ use core::ffi::c_void;
 use shmem_core::snapshot::{segment_len, Reader, Writer};
 
 use crate::handle::{bytes, bytes_mut, get, handle, open, place, with};
-use crate::registry::{segment_window, shmr_segment};
+use crate::registry::{segment_window, shmr_segment, sized};
 use crate::status::{shmr_error, shmr_status, Outcome};
 
 /// struct shmr_snapshot_writer - the side of a snapshot that writes
@@ -35,10 +35,10 @@ handle!(shmr_snapshot_reader, b"snpr", Reader<'static>);
 /// shmr_snapshot_len() - bytes of a segment for a snapshot
 /// @max: bytes of the longest value
 ///
-/// Return: the number for struct shmr_request.
+/// Return: the number for struct shmr_request; 0 if that is more than 1 GiB.
 #[no_mangle]
 pub extern "C" fn shmr_snapshot_len(max: usize) -> usize {
-    segment_len(max)
+    sized(max, segment_len)
 }
 
 /// shmr_snapshot_writer_open() - the writing side of a snapshot, which nobody else writes

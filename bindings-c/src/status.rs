@@ -1,6 +1,6 @@
 //! What a call says.
 
-use core::ffi::{c_char, CStr};
+use core::ffi::c_char;
 
 use shmem_core::mem::OutOfWindow;
 use shmem_core::region::AttachError as RegionError;
@@ -110,6 +110,15 @@ pub struct shmr_error {
     pub word: [c_char; 32],
 }
 
+impl shmr_error {
+    /// Nothing has failed yet.
+    pub(crate) const NONE: Self = Self {
+        status: SHMR_OK,
+        value: 0,
+        word: [0; 32],
+    };
+}
+
 /// Why a call did not succeed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fault {
@@ -144,16 +153,16 @@ impl Fault {
 
 impl From<Fault> for shmr_error {
     fn from(fault: Fault) -> Self {
-        let mut word: [c_char; 32] = [0; 32];
-        // One byte stays for the end.
-        for (to, from) in word[..31].iter_mut().zip(fault.word.bytes()) {
-            *to = from as c_char;
-        }
-        Self {
+        let mut error = Self {
             status: fault.status,
             value: fault.value,
-            word,
+            ..Self::NONE
+        };
+        // One byte stays for the end.
+        for (to, from) in error.word[..31].iter_mut().zip(fault.word.bytes()) {
+            *to = from as c_char;
         }
+        error
     }
 }
 
@@ -396,94 +405,161 @@ pub extern "C" fn shmr_layout_version() -> u32 {
 /// Return: a sentence without its full stop; never NULL, valid for ever.
 #[no_mangle]
 pub extern "C" fn shmr_strerror(status: i32) -> *const c_char {
-    text(status).as_ptr()
+    text(status).as_ptr().cast()
 }
 
-fn text(status: i32) -> &'static CStr {
-    let found = TEXTS.iter().find(|(known, _)| *known as i32 == status);
-    let bytes = found.map_or(&b"not a status of this library\0"[..], |(_, text)| text);
-    CStr::from_bytes_with_nul(bytes).unwrap_or_default()
+/// A status in words, with what follows in memory.
+fn text(status: i32) -> &'static [u8] {
+    // From 0 up to the highest number, then from -1 down; behind them all, the unknown.
+    let place = match status {
+        0..=LAST_GOOD => status,
+        LAST_BAD..=-1 => LAST_GOOD - status,
+        _ => TEXTS.len() as i32 - 1,
+    };
+    let mut texts = ALL.iter();
+    for _ in 0..place {
+        while texts.next().is_some_and(|&byte| byte != 0) {}
+    }
+    texts.as_slice()
 }
 
-static TEXTS: &[(shmr_status, &[u8])] = &[
-    (SHMR_OK, b"done\0"),
-    (SHMR_EMPTY, b"nothing is there now\0"),
-    (SHMR_FULL, b"no room now\0"),
-    (SHMR_BUSY, b"somebody else has it\0"),
-    (SHMR_TIMED_OUT, b"the wait gave up first\0"),
-    (SHMR_RESTARTED, b"the other end of the ring was restarted\0"),
-    (SHMR_OWNER_DIED, b"the lock's last owner died inside\0"),
+/// The largest status that is no failure.
+const LAST_GOOD: i32 = SHMR_CONTENDED as i32;
+/// The failure with the lowest number.
+const LAST_BAD: i32 = SHMR_SYSTEM as i32;
+
+/// Every status, in the order that `text` counts them in, and what no status is.
+const TEXTS: [(i32, &str); 34] = [
+    (SHMR_OK as i32, "done"),
+    (SHMR_EMPTY as i32, "nothing is there now"),
+    (SHMR_FULL as i32, "no room now"),
+    (SHMR_BUSY as i32, "somebody else has it"),
+    (SHMR_TIMED_OUT as i32, "the wait gave up first"),
     (
-        SHMR_PARTY_DIED,
-        b"a party of the barrier died before it arrived\0",
+        SHMR_RESTARTED as i32,
+        "the other end of the ring was restarted",
+    ),
+    (SHMR_OWNER_DIED as i32, "the lock's last owner died inside"),
+    (
+        SHMR_PARTY_DIED as i32,
+        "a party of the barrier died before it arrived",
     ),
     (
-        SHMR_CONTENDED,
-        b"others changed the table under every attempt: try again\0",
+        SHMR_CONTENDED as i32,
+        "others changed the table under every attempt: try again",
     ),
-    (SHMR_EINVAL, b"an argument that cannot be used\0"),
-    (SHMR_CORRUPT, b"the peer broke the protocol\0"),
-    (SHMR_TOO_LONG, b"longer than there is room for\0"),
-    (SHMR_TOO_SHORT, b"the memory is too short\0"),
+    (SHMR_EINVAL as i32, "an argument that cannot be used"),
+    (SHMR_CORRUPT as i32, "the peer broke the protocol"),
+    (SHMR_TOO_LONG as i32, "longer than there is room for"),
+    (SHMR_TOO_SHORT as i32, "the memory is too short"),
     (
-        SHMR_NOT_A_REGION,
-        b"not a region: format it first, or check the address\0",
+        SHMR_NOT_A_REGION as i32,
+        "not a region: format it first, or check the address",
     ),
-    (SHMR_VERSION, b"the region has another layout version\0"),
+    (SHMR_VERSION as i32, "the region has another layout version"),
     (
-        SHMR_FEATURES,
-        b"the region needs features that this library does not know\0",
+        SHMR_FEATURES as i32,
+        "the region needs features that this library does not know",
     ),
-    (SHMR_LENGTH, b"another length than expected\0"),
+    (SHMR_LENGTH as i32, "another length than expected"),
     (
-        SHMR_NOT_FORMATTED,
-        b"the region has no registry: format one first\0",
+        SHMR_NOT_FORMATTED as i32,
+        "the region has no registry: format one first",
     ),
-    (SHMR_EXISTS, b"the region has a registry already\0"),
-    (SHMR_NOT_FOUND, b"no segment has this identifier\0"),
-    (SHMR_KIND, b"the segment holds something else\0"),
-    (SHMR_COLLISION, b"another name has the same identifier\0"),
-    (SHMR_TABLE_FULL, b"every row of the registry is in use\0"),
+    (SHMR_EXISTS as i32, "the region has a registry already"),
+    (SHMR_NOT_FOUND as i32, "no segment has this identifier"),
+    (SHMR_KIND as i32, "the segment holds something else"),
     (
-        SHMR_OUT_OF_SPACE,
-        b"the region has no free bytes left in one piece\0",
+        SHMR_COLLISION as i32,
+        "another name has the same identifier",
     ),
-    (SHMR_STALE, b"the segment was removed before\0"),
     (
-        SHMR_NO_SUCH_PARTITION,
-        b"there is no place for a partition of this number\0",
+        SHMR_TABLE_FULL as i32,
+        "every row of the registry is in use",
     ),
-    (SHMR_ATTACHED, b"a partition of this number is attached\0"),
     (
-        SHMR_REPLACED,
-        b"taken for dead: another life has this one's place\0",
+        SHMR_OUT_OF_SPACE as i32,
+        "the region has no free bytes left in one piece",
     ),
-    (SHMR_CLAIMED, b"another life has this end of the ring\0"),
-    (SHMR_POISONED, b"nobody repaired what a dead owner left\0"),
-    (SHMR_NOT_HELD, b"given back by one who does not hold it\0"),
-    (SHMR_OVERFLOW, b"more permits than there is room for\0"),
-    (SHMR_SYSTEM, b"the system refused\0"),
+    (SHMR_STALE as i32, "the segment was removed before"),
+    (
+        SHMR_NO_SUCH_PARTITION as i32,
+        "there is no place for a partition of this number",
+    ),
+    (
+        SHMR_ATTACHED as i32,
+        "a partition of this number is attached",
+    ),
+    (
+        SHMR_REPLACED as i32,
+        "taken for dead: another life has this one's place",
+    ),
+    (SHMR_CLAIMED as i32, "another life has this end of the ring"),
+    (
+        SHMR_POISONED as i32,
+        "nobody repaired what a dead owner left",
+    ),
+    (
+        SHMR_NOT_HELD as i32,
+        "given back by one who does not hold it",
+    ),
+    (SHMR_OVERFLOW as i32, "more permits than there is room for"),
+    (SHMR_SYSTEM as i32, "the system refused"),
+    (i32::MAX, "not a status of this library"),
 ];
+
+/// One string for all, with the ends between them: a table of pointers takes more than
+/// the texts where it has to be relocated.
+static ALL: [u8; LEN] = {
+    let mut all = [0; LEN];
+    let (mut at, mut status) = (0, 0);
+    while status < TEXTS.len() {
+        let text = TEXTS[status].1.as_bytes();
+        let mut byte = 0;
+        while byte < text.len() {
+            all[at] = text[byte];
+            at += 1;
+            byte += 1;
+        }
+        at += 1;
+        status += 1;
+    }
+    all
+};
+
+const LEN: usize = {
+    let (mut len, mut status) = (0, 0);
+    while status < TEXTS.len() {
+        len += TEXTS[status].1.len() + 1;
+        status += 1;
+    }
+    len
+};
 
 #[cfg(test)]
 mod tests {
+    use core::ffi::CStr;
+
     use super::*;
 
     #[test]
     fn every_status_has_a_text_of_its_own_and_no_other_number_has_one() {
-        let unknown = text(i32::MAX);
-        for (at, (status, _)) in TEXTS.iter().enumerate() {
-            assert_ne!(text(*status as i32), unknown);
-            assert!(TEXTS[..at].iter().all(|(_, other)| *other != TEXTS[at].1));
+        let text = |status| CStr::from_bytes_until_nul(text(status)).unwrap().to_str();
+        for (status, written) in TEXTS {
+            assert_eq!(text(status), Ok(written), "{status}");
+            let same = |other: &&(i32, &str)| other.1 == written;
+            assert_eq!(TEXTS.iter().filter(same).count(), 1);
         }
+        let unknown = text(i32::MAX);
         let known = |status: &i32| text(*status) != unknown;
-        assert_eq!((-100..100).filter(known).count(), TEXTS.len());
+        assert_eq!((-100..100).filter(known).count(), TEXTS.len() - 1);
+        assert_eq!(text(i32::MIN), unknown);
     }
 
     #[test]
     fn a_word_that_is_too_long_is_cut_and_ends() {
         let error = shmr_error::from(Fault::invalid("a name of more than thirty-one bytes"));
         assert_eq!(error.word[31], 0);
-        assert_eq!(error.word[30], b'e' as c_char);
+        assert_eq!(error.word[30], b' ' as c_char);
     }
 }

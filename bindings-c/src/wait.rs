@@ -10,7 +10,7 @@ use shmem_core::wait::{Pause, Spin, Wait};
 #[cfg(feature = "linux")]
 use shmem_sync::{Futex, SleepPoll, SpinYield};
 
-use crate::handle::place;
+use crate::handle::{place, place_if_any};
 use crate::status::{shmr_status, status, Outcome};
 
 /// From `pause`: it spent a moment awake; check again.
@@ -48,8 +48,10 @@ impl Waiting {
     /// # Safety
     ///
     /// Null, or a wait that nobody else uses meanwhile, whose functions can be called.
-    pub(crate) unsafe fn by(wait: *mut shmr_wait) -> Self {
-        Self(wait)
+    pub(crate) unsafe fn by(wait: *mut shmr_wait) -> Outcome<Self> {
+        // SAFETY: the caller's.
+        unsafe { place_if_any(wait, "wait") }?;
+        Ok(Self(wait))
     }
 }
 

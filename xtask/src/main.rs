@@ -3,6 +3,8 @@
 mod bench;
 mod console;
 mod demo;
+mod header;
+mod install;
 mod invocation;
 mod kill;
 mod process;
@@ -28,6 +30,8 @@ enum Command {
     Test(test::Arguments),
     Weaken(weaken::Arguments),
     Bench(bench::Arguments),
+    Header(header::Arguments),
+    Install(install::Arguments),
     Kill(kill::Arguments),
     #[command(hide = true)]
     KillVictim(kill::VictimArguments),
@@ -39,6 +43,8 @@ fn main() -> ExitCode {
         Command::Test(arguments) => test::run(&arguments),
         Command::Weaken(arguments) => weaken::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Header(arguments) => header::run(&arguments),
+        Command::Install(arguments) => install::run(&arguments),
         Command::Kill(arguments) => kill::run(&arguments),
         Command::KillVictim(arguments) => kill::run_victim(&arguments),
     };

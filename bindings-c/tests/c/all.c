@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "all.h"
+
+#include <string.h>
+
+struct all all;
+static struct place place;
+
+static uint64_t no_time(void *context)
+{
+	(void)context;
+	return 0;
+}
+
+int take_all(void *context, const void *at, size_t len)
+{
+	(void)context;
+	(void)at;
+	(void)len;
+	return 1;
+}
+
+static void open_locks(void)
+{
+	OK(shmr_bakery_open(&all.shmr_bakery, &all.shmr_segment, all.life, 8));
+	OK(shmr_barrier_open(&all.shmr_barrier, &all.shmr_segment, all.life, 2,
+			     NULL));
+	OK(shmr_mutex_open(&all.shmr_mutex, &all.shmr_segment, all.life,
+			   NULL));
+	OK(shmr_rwlock_open(&all.shmr_rwlock, &all.shmr_segment, all.life,
+			    NULL));
+	OK(shmr_semaphore_open(&all.shmr_semaphore, &all.shmr_segment,
+			       all.life, NULL));
+}
+
+static void open_data(void)
+{
+	OK(shmr_producer_open(&all.shmr_producer, &all.ring, all.life));
+	OK(shmr_consumer_open(&all.shmr_consumer, &all.ring, all.life,
+			      SHMR_KEEP));
+	OK(shmr_producer_push(&all.shmr_producer, "record", 6));
+	OK(shmr_snapshot_reader_open(&all.shmr_snapshot_reader,
+				     &all.shmr_segment));
+	OK(shmr_snapshot_writer_open(&all.shmr_snapshot_writer,
+				     &all.shmr_segment));
+}
+
+void make_all(void)
+{
+	memset(&all, 0, sizeof(all));
+	place_make(&place);
+	all.shmr_region = place.region;
+	all.shmr_registry = place.registry;
+	OK(shmr_map_memfd(&all.shmr_mapping, "all", 4096));
+	OK(shmr_partition_attach(&all.shmr_presence, &place.registry, 4,
+				 NULL));
+	all.life = shmr_presence_life(&all.shmr_presence);
+	all.shmr_clock.now_us = no_time;
+	OK(shmr_heartbeats_watch(&all.shmr_heartbeats, &place.registry, 0,
+				 &all.shmr_clock));
+	OK(shmr_processes_watch(&all.shmr_processes, &place.registry));
+	all.shmr_segment = place_segment(&place, "locks", SHMR_KIND_MUTEX,
+					 8192);
+	all.ring = place_segment(&place, "ring", SHMR_KIND_RING,
+				 shmr_ring_len(1024));
+	open_locks();
+	open_data();
+	all.shmr_request.name = "request";
+	all.shmr_request.len = 8;
+	all.shmr_geometry.segments = 2;
+	all.shmr_geometry.partitions = 2;
+	all.shmr_geometry.block = 128;
+	all.shmr_slice.base = "slice";
+	all.shmr_slice.len = 5;
+	OK(shmr_wait_checks(&all.shmr_wait, 2));
+}
+
+/* What a test closed is closed already. */
+void end_all(void)
+{
+	(void)shmr_processes_close(&all.shmr_processes);
+	(void)shmr_unmap(&all.shmr_mapping);
+	place_end(&place);
+}
+
+void *not_open(int which)
+{
+	/* As long as the longest handle and as aligned as any. */
+	static struct {
+		struct shmr_heartbeats longest;
+	} memory __attribute__((aligned(128)));
+
+	memset(&memory, which == REMAINS ? 0xa5 : 0, sizeof(memory));
+	if (which == OTHERS)
+		OK(shmr_segment_at((struct shmr_segment *)(void *)&memory,
+				   all.shmr_segment.base, 8192));
+	return &memory;
+}
+
+void *misaligned(void)
+{
+	return (char *)not_open(ZEROES) + 1;
+}

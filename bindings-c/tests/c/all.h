@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* all.h - something good for every parameter of the interface, for calls with one that is not */
+
+#ifndef ALL_H
+#define ALL_H
+
+#include "place.h"
+
+struct all {
+	struct shmr_bakery shmr_bakery;
+	struct shmr_barrier shmr_barrier;
+	struct shmr_consumer shmr_consumer;
+	struct shmr_heartbeats shmr_heartbeats;
+	struct shmr_mapping shmr_mapping;
+	struct shmr_mutex shmr_mutex;
+	struct shmr_presence shmr_presence;
+	struct shmr_processes shmr_processes;
+	struct shmr_producer shmr_producer;
+	struct shmr_region shmr_region;
+	struct shmr_registry shmr_registry;
+	struct shmr_rwlock shmr_rwlock;
+	struct shmr_semaphore shmr_semaphore;
+	struct shmr_snapshot_reader shmr_snapshot_reader;
+	struct shmr_snapshot_writer shmr_snapshot_writer;
+
+	struct shmr_arrival shmr_arrival;
+	struct shmr_clock shmr_clock;
+	struct shmr_doorbell shmr_doorbell;
+	struct shmr_geometry shmr_geometry;
+	struct shmr_liveness shmr_liveness;
+	struct shmr_lock_view shmr_lock_view;
+	struct shmr_partition shmr_partition;
+	struct shmr_process shmr_process;
+	struct shmr_request shmr_request;
+	struct shmr_ring_view shmr_ring_view;
+	struct shmr_slice shmr_slice;
+	struct shmr_wait shmr_wait;
+
+	/* Of a mutex, and long enough for every lock. */
+	struct shmr_segment shmr_segment;
+	struct shmr_segment ring;
+
+	uint32_t life;
+	uint32_t word;
+	size_t size;
+	void *at;
+	const void *const_at;
+	char bytes[64];
+};
+
+extern struct all all;
+
+/* Begins anew with a region of its own. */
+void make_all(void);
+void end_all(void);
+
+int take_all(void *context, const void *at, size_t len);
+
+/*
+ * A handle that is not open: zeroes, whatever was there, and another one's that is open.
+ */
+#define ZEROES 0
+#define REMAINS 1
+#define OTHERS 2
+void *not_open(int which);
+
+/* A pointer that is good for nothing that has to be aligned. */
+void *misaligned(void);
+
+#endif /* ALL_H */

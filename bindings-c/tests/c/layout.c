@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * What calls leave in the memory, at the places that docs/layout.md names.
+ *
+ * layout.h is made of the tables in that page, Table_field for each of their fields. The
+ * driver looks that no field but the reserved ones is missing here.
+ */
+#include <string.h>
+#include <unistd.h>
+
+#include "layout.h"
+#include "place.h"
+
+static struct place place;
+
+static void *region(void)
+{
+	return shmr_mapping_base(&place.mapping);
+}
+
+static void *registry(void)
+{
+	return (char *)region() + RegistryHeader;
+}
+
+static void *slot(uint32_t number)
+{
+	return (char *)region() + 256 + 128 * (number - 1);
+}
+
+/* The one row that is in use. */
+static void *row_in_use(void)
+{
+	char *rows = (char *)slot(PLACE_PARTITIONS + 1) +
+		     4 * 2 * PLACE_SEGMENTS;
+	size_t number;
+
+	for (number = 0; number < PLACE_SEGMENTS; number++)
+		if (word_at(rows + 64 * number, Row_state) & 1)
+			return rows + 64 * number;
+	CHECK(number < PLACE_SEGMENTS);
+	return NULL;
+}
+
+TEST(a_region_begins_with_its_header)
+{
+	place_make(&place);
+	SAME(memcmp((char *)region() + RegionHeader_magic, "SHMR", 4), 0);
+	SAME(word_at(region(), RegionHeader_version), LAYOUT_VERSION);
+	SAME(shmr_layout_version(), LAYOUT_VERSION);
+	SAME(word_at(region(), RegionHeader_features), 0);
+	SAME(word_at(region(), RegionHeader_incarnation), 1);
+	SAME(word_at(region(), RegionHeader_length_low), PLACE_LEN);
+	SAME(word_at(region(), RegionHeader_length_high), 0);
+}
+
+TEST(a_region_that_is_formatted_again_has_the_next_incarnation)
+{
+	place_make(&place);
+	OK(shmr_region_format(&place.region, region(), PLACE_LEN));
+	SAME(word_at(region(), RegionHeader_incarnation), 2);
+	SAME(shmr_region_incarnation(&place.region), 2);
+}
+
+TEST(a_registry_says_its_sizes_in_one_word)
+{
+	place_make(&place);
+	SAME(word_at(registry(), RegistryHeader_geometry),
+	     1u << 31 | 4 << 16 | 7 << 8 | PLACE_PARTITIONS);
+}
+
+TEST(a_registry_is_found_again_whatever_its_hints_say)
+{
+	struct shmr_segment segment;
+	uint32_t hint;
+
+	place_make(&place);
+	for (hint = 0; hint < 3; hint++) {
+		const char *const names[] = { "a", "b", "c" };
+
+		set_word(registry(), RegistryHeader_hint, hint * 0x7fffffff);
+		set_word(registry(), RegistryHeader_row_hint,
+			 hint * 0x7fffffff);
+		segment = place_segment(&place, names[hint], SHMR_KIND_RAW, 1);
+		CHECK(shmr_registry_is_current(&place.registry, &segment));
+	}
+}
+
+TEST(a_partition_says_its_life_heartbeat_and_process_in_its_slot)
+{
+	struct shmr_process own = shmr_process_this();
+	uint32_t beat;
+
+	place_make(&place);
+	SAME(word_at(slot(2), PartitionSlot_life), place.two);
+	SAME(word_at(slot(2), PartitionSlot_process_space), own.space);
+	SAME(word_at(slot(2), PartitionSlot_process), getpid());
+	SAME(word_at(slot(2), PartitionSlot_process_start), own.start);
+	beat = word_at(slot(2), PartitionSlot_heartbeat);
+	OK(shmr_presence_beat(&place.second));
+	CHECK(word_at(slot(2), PartitionSlot_heartbeat) != beat);
+	SAME(word_at(slot(3), PartitionSlot_life), 0);
+}
+
+TEST(a_partition_that_left_has_bit_31_set_in_its_life)
+{
+	place_make(&place);
+	OK(shmr_presence_leave(&place.second));
+	SAME(word_at(slot(2), PartitionSlot_life), place.two | 1u << 31);
+}
+
+TEST(a_row_names_its_segment)
+{
+	struct shmr_segment segment;
+	void *row;
+	size_t blocks;
+
+	place_make(&place);
+	segment = place_segment(&place, "segment", SHMR_KIND_SNAPSHOT, 1000);
+	row = row_in_use();
+	SAME(word_at(row, Row_owner), 0);
+	SAME(word_at(row, Row_state) & 1, 1);
+	SAME(word_at(row, Row_next) & 0x1ffff, 0);
+	SAME(word_at(row, Row_kind), SHMR_KIND_SNAPSHOT);
+	SAME(word_at(row, Row_id_low), segment.id & 0xffffffff);
+	SAME(word_at(row, Row_id_high), segment.id >> 32);
+	SAME(word_at(row, Row_length), 1000);
+	SAME(memcmp((char *)row + Row_name, "segment\0", 8), 0);
+	/* The blocks end with the region, or less than a block and its word before. */
+	blocks = (size_t)segment.offset -
+		 128 * (size_t)word_at(row, Row_first_block);
+	SAME(blocks % 128, 0);
+	SAME((char *)segment.base - (char *)region(), segment.offset);
+}
+
+TEST(an_identifier_is_the_hash_of_its_name)
+{
+	uint64_t hash = 0xcbf29ce484222325;
+	const char *at;
+
+	for (at = "kmon.command"; *at; at++)
+		hash = (hash ^ (unsigned char)*at) * 0x100000001b3;
+	SAME(shmr_id_from_name("kmon.command"), hash);
+	SAME(shmr_id_from_name("\xff"),
+	     (0xcbf29ce484222325 ^ 0xff) * 0x100000001b3);
+	SAME(shmr_id_from_name(NULL), 0);
+}
+
+static struct shmr_segment segment;
+static struct shmr_producer producer;
+static struct shmr_consumer consumer;
+
+static void make_ring(void)
+{
+	place_make(&place);
+	segment = place_segment(&place, "ring", SHMR_KIND_RING,
+				shmr_ring_len(256));
+	SAME(segment.len, 512 + 256);
+	OK(shmr_producer_open(&producer, &segment, place.one));
+	OK(shmr_consumer_open(&consumer, &segment, place.two, SHMR_DISCARD));
+}
+
+TEST(a_ring_says_who_claimed_its_ends_and_how_many_did)
+{
+	make_ring();
+	SAME(word_at(segment.base, RingControl_producer), place.one);
+	SAME(word_at(segment.base, RingControl_consumer), place.two);
+	SAME(word_at(segment.base, RingControl_producer_epoch), 1);
+	SAME(word_at(segment.base, RingControl_consumer_epoch), 1);
+	OK(shmr_producer_close(&producer));
+	OK(shmr_consumer_close(&consumer));
+	SAME(word_at(segment.base, RingControl_producer),
+	     place.one | 1u << 31);
+	SAME(word_at(segment.base, RingControl_consumer),
+	     place.two | 1u << 31);
+	OK(shmr_producer_open(&producer, &segment, NEXT(place.one)));
+	SAME(word_at(segment.base, RingControl_producer_epoch), 2);
+}
+
+TEST(a_record_is_its_header_its_stamp_and_its_payload)
+{
+	char *record;
+	char copy[8];
+	size_t len;
+
+	make_ring();
+	record = (char *)segment.base + RING_DATA;
+	OK(shmr_producer_push(&producer, "hello", 5));
+	SAME(word_at(record, Record_header), 5 << 2 | 1);
+	SAME(word_at(record, Record_stamp), 1 << 16 | 1);
+	SAME(memcmp(record + Record_payload, "hello", 5), 0);
+	SAME(word_at(record, 16), 0);
+	SAME(word_at(segment.base, RingControl_tail), 16);
+	SAME(word_at(segment.base, RingControl_head), 0);
+	OK(shmr_consumer_pop(&consumer, copy, 8, &len));
+	SAME(word_at(segment.base, RingControl_head), 16);
+	SAME(shmr_consumer_position(&consumer), 16);
+}
+
+TEST(padding_fills_the_rest_where_a_record_would_not_fit)
+{
+	static const char longest[112];
+	char *data, copy[112];
+	size_t len;
+
+	make_ring();
+	data = (char *)segment.base + RING_DATA;
+	for (int times = 0; times < 2; times++) {
+		OK(shmr_producer_push(&producer, longest, 112));
+		OK(shmr_consumer_pop(&consumer, copy, 112, &len));
+	}
+	/* 16 bytes are left: 8 of header, 8 of padding. */
+	OK(shmr_producer_push(&producer, longest, 100));
+	SAME(word_at(data, 240), 8 << 2 | 2 | 1);
+	SAME(word_at(data, Record_header), 100 << 2 | 1);
+}
+
+TEST(a_ring_counts_what_its_consumers_discarded)
+{
+	char copy[8];
+	size_t len;
+
+	make_ring();
+	OK(shmr_producer_push(&producer, "old", 3));
+	OK(shmr_producer_close(&producer));
+	OK(shmr_producer_open(&producer, &segment, NEXT(place.one)));
+	SAYS(shmr_consumer_pop(&consumer, copy, 8, &len), SHMR_RESTARTED);
+	SAYS(shmr_consumer_pop(&consumer, copy, 8, &len), SHMR_EMPTY);
+	SAME(word_at(segment.base, RingControl_discarded), 1);
+	SAME(shmr_consumer_discarded(&consumer), 1);
+}
+
+/* What a bell says while its sleeper sleeps, and that the ringer changed it. */
+static const uint32_t *asleep_on;
+static uint32_t armed, rings;
+
+static int sleep_once(struct shmr_wait *wait)
+{
+	return asleep_on ? SHMR_GIVE_UP : ((void)wait, SHMR_SLEEP);
+}
+
+static void look_at_bell(struct shmr_wait *wait, const uint32_t *word,
+			 uint32_t seen)
+{
+	const char *bell = (const char *)word - Bell_rings;
+
+	(void)wait;
+	asleep_on = word;
+	armed = word_at(bell, Bell_armed);
+	rings = seen;
+	OK(shmr_producer_push(&producer, "a", 1));
+	OK(shmr_producer_notify(&producer, NULL));
+}
+
+TEST(a_bell_is_armed_while_its_sleeper_sleeps_and_counts_its_rings)
+{
+	struct shmr_wait wait = {
+		.pause = sleep_once, .sleep = look_at_bell,
+	};
+	const char *bell;
+
+	make_ring();
+	asleep_on = NULL;
+	bell = (const char *)segment.base + RingControl_records;
+	OK(shmr_consumer_wait(&consumer, &wait));
+	CHECK((const char *)asleep_on == bell + Bell_rings);
+	SAME(armed, 1);
+	SAME(rings, 0);
+	SAME(word_at(bell, Bell_rings), 1);
+	SAME(word_at(bell, Bell_armed), 0);
+}
+
+static void look_at_space_bell(struct shmr_wait *wait, const uint32_t *word,
+			       uint32_t seen)
+{
+	(void)wait;
+	(void)seen;
+	asleep_on = word;
+}
+
+TEST(a_producer_sleeps_on_the_bell_of_space)
+{
+	static const char longest[112];
+	struct shmr_wait wait = {
+		.pause = sleep_once, .sleep = look_at_space_bell,
+	};
+
+	make_ring();
+	asleep_on = NULL;
+	OK(shmr_producer_push(&producer, longest, 112));
+	OK(shmr_producer_push(&producer, longest, 100));
+	FAILS(producer, shmr_producer_wait_for_space(&producer, 112, &wait),
+	      SHMR_TIMED_OUT, 0, "");
+	CHECK((const char *)asleep_on ==
+	      (char *)segment.base + RingControl_space + Bell_rings);
+}
+
+TEST(a_snapshot_counts_its_values_and_keeps_the_last_two)
+{
+	struct shmr_snapshot_writer writer;
+	size_t stride;
+
+	place_make(&place);
+	segment = place_segment(&place, "snapshot", SHMR_KIND_SNAPSHOT,
+				shmr_snapshot_len(100));
+	stride = (segment.len - 128) / 2 / 128 * 128;
+	OK(shmr_snapshot_writer_open(&writer, &segment));
+	OK(shmr_snapshot_write(&writer, "one", 3));
+	OK(shmr_snapshot_write(&writer, "value two", 9));
+	SAME(word_at(segment.base, SnapshotControl_sequence), 2);
+	SAME(word_at(segment.base, 128), 9);
+	SAME(memcmp((char *)segment.base + 136, "value two", 9), 0);
+	SAME(word_at(segment.base, 128 + stride), 3);
+}
+
+TEST(a_mutex_says_who_has_it_and_whether_it_is_whole)
+{
+	struct shmr_mutex mutex;
+
+	place_make(&place);
+	segment = place_segment(&place, "mutex", SHMR_KIND_MUTEX,
+				shmr_mutex_len(8));
+	OK(shmr_mutex_open(&mutex, &segment, place.two, NULL));
+	OK(shmr_mutex_try_lock(&mutex, NULL));
+	SAME(word_at(segment.base, MutexControl_owner), place.two);
+	SAME(word_at(segment.base, MutexControl_health), 0);
+	OK(shmr_mutex_unlock(&mutex));
+	SAME(word_at(segment.base, MutexControl_owner), 0);
+	SAME((char *)shmr_mutex_data(&segment) - (char *)segment.base, 128);
+}
+
+TEST(a_reader_writer_lock_says_who_reads_and_who_writes)
+{
+	struct shmr_rwlock rwlock;
+	uint32_t at;
+
+	place_make(&place);
+	segment = place_segment(&place, "rwlock", SHMR_KIND_RWLOCK,
+				shmr_rwlock_len(8));
+	OK(shmr_rwlock_open(&rwlock, &segment, place.two, NULL));
+	OK(shmr_rwlock_try_read(&rwlock, &at, NULL));
+	CHECK(at < 128);
+	SAME(word_at(segment.base, RwLockControl_readers + 4 * at), place.two);
+	OK(shmr_rwlock_end_read(&rwlock, at));
+	SAME(word_at(segment.base, RwLockControl_readers + 4 * at), 0);
+	OK(shmr_rwlock_try_write(&rwlock, NULL));
+	SAME(word_at(segment.base, RwLockControl_writer), place.two);
+	SAME(word_at(segment.base, RwLockControl_writing), 1);
+	SAME(word_at(segment.base, RwLockControl_health), 0);
+	OK(shmr_rwlock_end_write(&rwlock));
+	SAME(word_at(segment.base, RwLockControl_writing), 0);
+	SAME((char *)shmr_rwlock_data(&segment) - (char *)segment.base, 640);
+}
+
+TEST(a_semaphore_has_a_word_for_each_permit)
+{
+	struct shmr_semaphore semaphore;
+
+	place_make(&place);
+	segment = place_segment(&place, "permits", SHMR_KIND_SEMAPHORE,
+				shmr_semaphore_len(2));
+	OK(shmr_semaphore_open(&semaphore, &segment, place.two, NULL));
+	OK(shmr_semaphore_add(&semaphore, 2));
+	OK(shmr_semaphore_try_acquire(&semaphore, NULL));
+	SAME(word_at(segment.base, 128) + word_at(segment.base, 132),
+	     1 + place.two);
+	SAME(word_at(segment.base, SemaphoreControl_rings), 0);
+}
+
+TEST(a_bakery_has_an_entry_for_each_partition)
+{
+	struct shmr_bakery bakery;
+	const char *entry;
+
+	place_make(&place);
+	segment = place_segment(&place, "bakery", SHMR_KIND_BAKERY,
+				shmr_bakery_len(8));
+	entry = (char *)segment.base + BakeryControl_entries + 8;
+	OK(shmr_bakery_open(&bakery, &segment, place.two, PLACE_PARTITIONS));
+	OK(shmr_bakery_try_lock(&bakery, NULL));
+	SAME(word_at(segment.base, BakeryControl_holder), place.two);
+	SAME(word_at(segment.base, BakeryControl_health), 0);
+	SAME(word_at(segment.base, BakeryControl_colour), 0);
+	SAME(word_at(entry, 0), place.two);
+	SAME(word_at(entry, 4) & 3, 0);
+	CHECK(word_at(entry, 4) >> 2 != 0);
+	OK(shmr_bakery_unlock(&bakery));
+	SAME(word_at(segment.base, BakeryControl_holder), 0);
+	SAME(word_at(segment.base, BakeryControl_colour), 1);
+	SAME(word_at(entry, 4), 0);
+	SAME((char *)shmr_bakery_data(&segment) - (char *)segment.base, 640);
+}
+
+TEST(a_barrier_counts_its_phases)
+{
+	struct shmr_barrier first, second;
+	struct shmr_arrival arrival;
+
+	place_make(&place);
+	segment = place_segment(&place, "barrier", SHMR_KIND_BARRIER,
+				shmr_barrier_len(PLACE_PARTITIONS));
+	OK(shmr_barrier_open(&first, &segment, place.one, 2, NULL));
+	OK(shmr_barrier_open(&second, &segment, place.two, 2, NULL));
+	SAYS(shmr_barrier_try_wait(&first, NULL, &arrival), SHMR_BUSY);
+	SAME(word_at(segment.base, 128), place.one);
+	SAME(word_at(segment.base, 132), 1);
+	OK(shmr_barrier_try_wait(&second, NULL, &arrival));
+	SAME(word_at(segment.base, BarrierControl_phase), 1);
+	SAME(word_at(segment.base, BarrierControl_rings), 0);
+	SAME(word_at(segment.base, 136), place.two);
+	SAME(arrival.phase, 1);
+}

@@ -1,0 +1,454 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* Locks whose holders die: really, as processes, and by a heartbeat that stands still. */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "place.h"
+
+static struct place place;
+static struct shmr_processes processes;
+static struct shmr_liveness alive;
+
+/* A liveness of the program's own: whether a signal could be sent. */
+static int has_no_process(void *context, uint32_t life)
+{
+	struct shmr_partition partition;
+
+	OK(shmr_partition_look(context, (uint8_t)life, &partition));
+	return partition.life != life || !partition.attached ||
+	       kill((pid_t)partition.process.number, 0) != 0;
+}
+
+static void make(void)
+{
+	static struct shmr_registry looked_at;
+
+	place_make(&place);
+	OK(shmr_processes_watch(&processes, &place.registry));
+	alive = shmr_processes_liveness(&processes);
+	/* Valgrind does not know pidfd_open(). */
+	if (getenv("SHMR_TEST_OWN_LIVENESS")) {
+		OK(shmr_registry_attach(&looked_at, &place.region));
+		alive.is_over = has_no_process;
+		alive.context = &looked_at;
+	}
+}
+
+/* Ends that which would otherwise be lost memory under a checker. */
+static void end(void)
+{
+	OK(shmr_processes_close(&processes));
+	place_end(&place);
+}
+
+static void die_in_mutex(struct place *where, uint32_t life,
+			 const struct shmr_segment *segment)
+{
+	struct shmr_mutex mutex;
+
+	(void)where;
+	OK(shmr_mutex_open(&mutex, segment, life, NULL));
+	OK(shmr_mutex_try_lock(&mutex, NULL));
+	strcpy(shmr_mutex_data(segment), "half");
+}
+
+static struct shmr_mutex mutex;
+
+static uint32_t mutex_after_a_death(struct shmr_segment *segment)
+{
+	uint32_t dead;
+
+	make();
+	*segment = place_segment(&place, "mutex", SHMR_KIND_MUTEX,
+				 shmr_mutex_len(16));
+	dead = place_death(&place, 3, die_in_mutex, segment);
+	OK(shmr_mutex_open(&mutex, segment, place.one, NULL));
+	SAME(shmr_mutex_owner(&mutex), dead);
+	return dead;
+}
+
+TEST(a_mutex_of_a_killed_process_is_had_repaired_and_whole_again)
+{
+	struct shmr_lock_view view;
+	struct shmr_segment segment;
+	struct shmr_wait wait;
+
+	mutex_after_a_death(&segment);
+	OK(shmr_wait_futex(&wait, 10000));
+	SAYS(shmr_mutex_lock(&mutex, &wait, &alive), SHMR_OWNER_DIED);
+	SAME(shmr_mutex_owner(&mutex), place.one);
+	OK(shmr_lock_inspect(&segment, &view));
+	SAME(view.health, SHMR_SUSPECT);
+	SAME(view.owner, place.one);
+	SAME(strcmp(shmr_mutex_data(&segment), "half"), 0);
+	strcpy(shmr_mutex_data(&segment), "whole");
+	OK(shmr_mutex_make_consistent(&mutex));
+	OK(shmr_mutex_unlock(&mutex));
+	OK(shmr_lock_inspect(&segment, &view));
+	SAME(view.health, SHMR_WHOLE);
+	OK(shmr_mutex_try_lock(&mutex, &alive));
+	OK(shmr_mutex_unlock(&mutex));
+	end();
+}
+
+TEST(a_mutex_that_nobody_repaired_is_poisoned_for_all)
+{
+	struct shmr_lock_view view;
+	struct shmr_segment segment;
+	struct shmr_mutex other;
+	struct shmr_wait wait;
+
+	mutex_after_a_death(&segment);
+	SAYS(shmr_mutex_try_lock(&mutex, &alive), SHMR_OWNER_DIED);
+	OK(shmr_mutex_unlock(&mutex));
+	OK(shmr_lock_inspect(&segment, &view));
+	SAME(view.health, SHMR_SPOILT);
+	SAME(view.error.status, SHMR_OK);
+	OK(shmr_mutex_open(&other, &segment, place.two, NULL));
+	SAYS(shmr_mutex_try_lock(&other, NULL), SHMR_POISONED);
+	OK(shmr_wait_checks(&wait, 3));
+	SAYS(shmr_mutex_lock(&other, &wait, &alive), SHMR_POISONED);
+	end();
+}
+
+TEST(a_mutex_of_a_living_process_is_not_taken)
+{
+	struct shmr_segment segment;
+	struct shmr_mutex other;
+
+	make();
+	segment = place_segment(&place, "mutex", SHMR_KIND_MUTEX,
+				shmr_mutex_len(0));
+	OK(shmr_mutex_open(&mutex, &segment, place.one, NULL));
+	OK(shmr_mutex_open(&other, &segment, place.two, NULL));
+	OK(shmr_mutex_try_lock(&mutex, &alive));
+	SAYS(shmr_mutex_try_lock(&other, &alive), SHMR_BUSY);
+	end();
+}
+
+TEST(without_liveness_nobody_dies)
+{
+	struct shmr_segment segment;
+
+	mutex_after_a_death(&segment);
+	SAYS(shmr_mutex_try_lock(&mutex, NULL), SHMR_BUSY);
+	end();
+}
+
+static void die_in_bakery(struct place *where, uint32_t life,
+			  const struct shmr_segment *segment)
+{
+	struct shmr_bakery bakery;
+
+	(void)where;
+	OK(shmr_bakery_open(&bakery, segment, life, PLACE_PARTITIONS));
+	OK(shmr_bakery_try_lock(&bakery, NULL));
+}
+
+TEST(a_bakery_of_a_killed_process_is_had_and_repaired)
+{
+	struct shmr_bakery bakery, other;
+	struct shmr_segment segment;
+	struct shmr_lock_view view;
+	struct shmr_wait wait;
+	uint32_t dead;
+
+	make();
+	segment = place_segment(&place, "bakery", SHMR_KIND_BAKERY,
+				shmr_bakery_len(8));
+	dead = place_death(&place, 3, die_in_bakery, &segment);
+	OK(shmr_bakery_open(&bakery, &segment, place.one, PLACE_PARTITIONS));
+	OK(shmr_bakery_open(&other, &segment, place.two, PLACE_PARTITIONS));
+	SAME(shmr_bakery_owner(&bakery), dead);
+	SAYS(shmr_bakery_try_lock(&bakery, NULL), SHMR_BUSY);
+	OK(shmr_wait_spin(&wait, 10000));
+	SAYS(shmr_bakery_lock(&bakery, &wait, &alive), SHMR_OWNER_DIED);
+	SAYS(shmr_bakery_try_lock(&other, &alive), SHMR_BUSY);
+	FAILS(other, shmr_bakery_unlock(&other), SHMR_NOT_HELD, place.one, "");
+	OK(shmr_bakery_make_consistent(&bakery));
+	OK(shmr_bakery_unlock(&bakery));
+	OK(shmr_bakery_try_lock(&other, &alive));
+	SAYS(shmr_bakery_make_consistent(&bakery), SHMR_NOT_HELD);
+	OK(shmr_bakery_unlock(&other));
+	OK(shmr_lock_inspect(&segment, &view));
+	SAME(view.health, SHMR_WHOLE);
+	end();
+}
+
+TEST(a_bakery_that_nobody_repaired_is_poisoned)
+{
+	struct shmr_segment segment;
+	struct shmr_bakery bakery;
+
+	make();
+	segment = place_segment(&place, "bakery", SHMR_KIND_BAKERY,
+				shmr_bakery_len(8));
+	place_death(&place, 3, die_in_bakery, &segment);
+	OK(shmr_bakery_open(&bakery, &segment, place.one, PLACE_PARTITIONS));
+	SAYS(shmr_bakery_try_lock(&bakery, &alive), SHMR_OWNER_DIED);
+	OK(shmr_bakery_unlock(&bakery));
+	SAYS(shmr_bakery_try_lock(&bakery, &alive), SHMR_POISONED);
+	end();
+}
+
+static void die_writing(struct place *where, uint32_t life,
+			const struct shmr_segment *segment)
+{
+	struct shmr_rwlock rwlock;
+
+	(void)where;
+	OK(shmr_rwlock_open(&rwlock, segment, life, NULL));
+	OK(shmr_rwlock_try_write(&rwlock, NULL));
+}
+
+static void die_reading(struct place *where, uint32_t life,
+			const struct shmr_segment *segment)
+{
+	struct shmr_rwlock rwlock;
+	uint32_t at;
+
+	(void)where;
+	OK(shmr_rwlock_open(&rwlock, segment, life, NULL));
+	OK(shmr_rwlock_try_read(&rwlock, &at, NULL));
+}
+
+static struct shmr_segment make_rwlock(struct shmr_rwlock *first,
+				       struct shmr_rwlock *second)
+{
+	struct shmr_segment segment;
+
+	make();
+	segment = place_segment(&place, "rwlock", SHMR_KIND_RWLOCK,
+				shmr_rwlock_len(8));
+	OK(shmr_rwlock_open(first, &segment, place.one, NULL));
+	OK(shmr_rwlock_open(second, &segment, place.two, NULL));
+	return segment;
+}
+
+TEST(readers_read_together_and_a_writer_waits_for_them)
+{
+	struct shmr_rwlock first, second;
+	uint32_t at_first, at_second;
+	struct shmr_wait wait;
+
+	make_rwlock(&first, &second);
+	OK(shmr_rwlock_try_read(&first, &at_first, &alive));
+	OK(shmr_wait_checks(&wait, 3));
+	OK(shmr_rwlock_read(&second, &at_second, &wait, &alive));
+	SAYS(shmr_rwlock_try_write(&second, &alive), SHMR_BUSY);
+	OK(shmr_wait_checks(&wait, 3));
+	SAYS(shmr_rwlock_write(&second, &wait, &alive), SHMR_TIMED_OUT);
+	OK(shmr_rwlock_end_read(&first, at_first));
+	SAYS(shmr_rwlock_end_read(&first, at_first), SHMR_NOT_HELD);
+	OK(shmr_rwlock_end_read(&second, at_second));
+	OK(shmr_rwlock_try_write(&second, &alive));
+	SAME(shmr_rwlock_writer(&first), place.two);
+	SAYS(shmr_rwlock_try_read(&first, &at_first, &alive), SHMR_BUSY);
+	OK(shmr_rwlock_end_write(&second));
+	FAILS(second, shmr_rwlock_end_write(&second), SHMR_NOT_HELD, 0, "");
+	end();
+}
+
+TEST(a_killed_reader_holds_up_no_writer)
+{
+	struct shmr_rwlock first, second;
+	struct shmr_segment segment = make_rwlock(&first, &second);
+
+	place_death(&place, 3, die_reading, &segment);
+	SAYS(shmr_rwlock_try_write(&first, NULL), SHMR_BUSY);
+	OK(shmr_rwlock_try_write(&first, &alive));
+	OK(shmr_rwlock_end_write(&first));
+	end();
+}
+
+TEST(after_a_killed_writer_readers_know_until_a_writer_repaired)
+{
+	struct shmr_rwlock first, second;
+	struct shmr_segment segment = make_rwlock(&first, &second);
+	uint32_t at;
+
+	place_death(&place, 3, die_writing, &segment);
+	SAYS(shmr_rwlock_try_read(&first, &at, NULL), SHMR_BUSY);
+	SAYS(shmr_rwlock_try_read(&first, &at, &alive), SHMR_OWNER_DIED);
+	OK(shmr_rwlock_end_read(&first, at));
+	SAYS(shmr_rwlock_try_write(&second, &alive), SHMR_OWNER_DIED);
+	OK(shmr_rwlock_make_consistent(&second));
+	OK(shmr_rwlock_end_write(&second));
+	OK(shmr_rwlock_try_read(&first, &at, &alive));
+	OK(shmr_rwlock_end_read(&first, at));
+	end();
+}
+
+TEST(a_reader_writer_lock_that_nobody_repaired_is_poisoned)
+{
+	struct shmr_rwlock first, second;
+	struct shmr_segment segment = make_rwlock(&first, &second);
+	uint32_t at;
+
+	place_death(&place, 3, die_writing, &segment);
+	SAYS(shmr_rwlock_try_write(&second, &alive), SHMR_OWNER_DIED);
+	OK(shmr_rwlock_end_write(&second));
+	SAYS(shmr_rwlock_try_write(&second, &alive), SHMR_POISONED);
+	SAYS(shmr_rwlock_try_read(&first, &at, &alive), SHMR_POISONED);
+	end();
+}
+
+static void die_with_permits(struct place *where, uint32_t life,
+			     const struct shmr_segment *segment)
+{
+	struct shmr_semaphore semaphore;
+
+	(void)where;
+	OK(shmr_semaphore_open(&semaphore, segment, life, NULL));
+	OK(shmr_semaphore_try_acquire(&semaphore, NULL));
+	OK(shmr_semaphore_try_acquire(&semaphore, NULL));
+}
+
+TEST(permits_of_a_killed_process_come_back)
+{
+	struct shmr_semaphore semaphore;
+	struct shmr_segment segment;
+	struct shmr_wait wait;
+
+	make();
+	segment = place_segment(&place, "permits", SHMR_KIND_SEMAPHORE,
+				shmr_semaphore_len(4));
+	OK(shmr_semaphore_open(&semaphore, &segment, place.one, NULL));
+	OK(shmr_semaphore_add(&semaphore, 2));
+	place_death(&place, 3, die_with_permits, &segment);
+	SAME(shmr_semaphore_available(&semaphore), 0);
+	SAYS(shmr_semaphore_try_acquire(&semaphore, NULL), SHMR_BUSY);
+	OK(shmr_wait_checks(&wait, 3));
+	SAYS(shmr_semaphore_acquire(&semaphore, &wait, NULL), SHMR_TIMED_OUT);
+	OK(shmr_semaphore_try_acquire(&semaphore, &alive));
+	OK(shmr_wait_poll(&wait, 10000, 10));
+	OK(shmr_semaphore_acquire(&semaphore, &wait, &alive));
+	SAYS(shmr_semaphore_try_acquire(&semaphore, &alive), SHMR_BUSY);
+	OK(shmr_semaphore_release(&semaphore));
+	OK(shmr_semaphore_consume(&semaphore));
+	SAYS(shmr_semaphore_release(&semaphore), SHMR_NOT_HELD);
+	SAME(shmr_semaphore_available(&semaphore), 1);
+	end();
+}
+
+static void die_after_arriving(struct place *where, uint32_t life,
+			       const struct shmr_segment *segment)
+{
+	struct shmr_barrier barrier;
+	struct shmr_arrival arrival;
+
+	(void)where;
+	OK(shmr_barrier_open(&barrier, segment, life, 2, NULL));
+	/* With partition 1, which came first; it does not come again. */
+	OK(shmr_barrier_try_wait(&barrier, NULL, &arrival));
+}
+
+TEST(a_barrier_names_the_party_that_died_before_it)
+{
+	struct shmr_barrier barrier;
+	struct shmr_arrival arrival;
+	struct shmr_segment segment;
+	struct shmr_wait wait;
+	uint32_t dead;
+
+	make();
+	segment = place_segment(&place, "barrier", SHMR_KIND_BARRIER,
+				shmr_barrier_len(PLACE_PARTITIONS));
+	OK(shmr_barrier_open(&barrier, &segment, place.one, 2, NULL));
+	SAYS(shmr_barrier_try_wait(&barrier, &alive, &arrival), SHMR_BUSY);
+	dead = place_death(&place, 3, die_after_arriving, &segment);
+	OK(shmr_wait_futex(&wait, 10000));
+	OK(shmr_barrier_wait(&barrier, &wait, &alive, &arrival));
+	SAME(arrival.phase, 1);
+	OK(shmr_wait_futex(&wait, 10000));
+	FAILS(barrier, shmr_barrier_wait(&barrier, &wait, &alive, &arrival),
+	      SHMR_PARTY_DIED, dead, "");
+	end();
+}
+
+/* A clock that stands still unless it is set. */
+static uint64_t now_us(void *context)
+{
+	return *(uint64_t *)context;
+}
+
+TEST(a_life_is_over_when_its_heartbeat_stands_still_on_the_programs_clock)
+{
+	static struct shmr_heartbeats heartbeats;
+	struct shmr_liveness by_heart;
+	struct shmr_segment segment;
+	struct shmr_mutex other;
+	uint64_t now = 1000000;
+	const struct shmr_clock clock = { now_us, &now };
+
+	place_make(&place);
+	segment = place_segment(&place, "mutex", SHMR_KIND_MUTEX,
+				shmr_mutex_len(0));
+	OK(shmr_mutex_open(&mutex, &segment, place.one, NULL));
+	OK(shmr_mutex_open(&other, &segment, place.two, NULL));
+	OK(shmr_mutex_try_lock(&mutex, NULL));
+	OK(shmr_heartbeats_watch(&heartbeats, &place.registry, 50, &clock));
+	by_heart = shmr_heartbeats_liveness(&heartbeats);
+	SAYS(shmr_mutex_try_lock(&other, &by_heart), SHMR_BUSY);
+	now += 49000;
+	SAYS(shmr_mutex_try_lock(&other, &by_heart), SHMR_BUSY);
+	OK(shmr_presence_beat(&place.first));
+	now += 49000;
+	SAYS(shmr_mutex_try_lock(&other, &by_heart), SHMR_BUSY);
+	now += 49000;
+	SAYS(shmr_mutex_try_lock(&other, &by_heart), SHMR_BUSY);
+	now += 3000;
+	SAYS(shmr_mutex_try_lock(&other, &by_heart), SHMR_OWNER_DIED);
+	OK(shmr_mutex_make_consistent(&other));
+	OK(shmr_mutex_unlock(&other));
+	FAILS(mutex, shmr_mutex_unlock(&mutex), SHMR_NOT_HELD, 0, "");
+	place_end(&place);
+}
+
+static void die_attached(struct place *where, uint32_t life,
+			 const struct shmr_segment *segment)
+{
+	(void)where;
+	(void)life;
+	(void)segment;
+}
+
+TEST(a_partition_attaches_again_when_its_earlier_life_is_over)
+{
+	struct shmr_process own = shmr_process_this();
+	struct shmr_presence presence;
+	struct shmr_wait wait;
+	uint32_t dead;
+
+	make();
+	OK(shmr_wait_checks(&wait, 2));
+	FAILS(presence,
+	      shmr_partition_attach_when_over(&presence, &place.registry, 2,
+					      &own, &wait, &alive),
+	      SHMR_ATTACHED, place.two, "");
+	dead = place_death(&place, 3, die_attached, NULL);
+	OK(shmr_wait_poll(&wait, 10000, 10));
+	OK(shmr_partition_attach_when_over(&presence, &place.registry, 3, &own,
+					   &wait, &alive));
+	SAME(shmr_presence_life(&presence), NEXT(dead));
+	OK(shmr_presence_leave(&presence));
+	end();
+}
+
+TEST(what_a_killed_process_left_half_made_is_reaped_and_what_it_made_stays)
+{
+	struct shmr_segment segment, found;
+	size_t rows, before;
+
+	make();
+	segment = place_segment(&place, "whole", SHMR_KIND_RAW, 1000);
+	before = shmr_registry_free_len(&place.registry);
+	place_death(&place, 3, die_attached, NULL);
+	OK(shmr_registry_reap(&place.registry, place.one, &alive, &rows));
+	SAME(rows, 0);
+	OK(shmr_registry_lookup(&place.registry, segment.id, &found));
+	SAME(shmr_registry_free_len(&place.registry), before);
+	end();
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* place.h - a region with a registry and two partitions in it */
+
+#ifndef PLACE_H
+#define PLACE_H
+
+#include "check.h"
+
+#define PLACE_LEN ((size_t)256 * 1024)
+#define PLACE_SEGMENTS 16
+#define PLACE_PARTITIONS 8
+
+/**
+ * struct place - what most tests begin with
+ * @one: a life of partition 1
+ * @two: a life of partition 2
+ *
+ * The memory is shared with children, so that they can die in it.
+ */
+struct place {
+	struct shmr_mapping mapping;
+	struct shmr_region region;
+	struct shmr_registry registry;
+	struct shmr_presence first;
+	struct shmr_presence second;
+	uint32_t one;
+	uint32_t two;
+};
+
+/* The next life of a partition. */
+#define NEXT(life) ((life) + 0x100)
+
+void place_make(struct place *place);
+void place_end(struct place *place);
+
+/* A new segment. */
+struct shmr_segment place_segment(struct place *place, const char *name,
+				  uint32_t kind, size_t len);
+
+/* The word at an offset from @base, little-endian as the region has it. */
+uint32_t word_at(const void *base, size_t offset);
+void set_word(void *base, size_t offset, uint32_t value);
+
+/*
+ * Runs @die as a life of partition @number in a child process, which is killed
+ * while it still holds what @die took. Return: that life.
+ */
+uint32_t place_death(struct place *place, uint8_t number,
+		     void (*die)(struct place *place, uint32_t life,
+				 const struct shmr_segment *segment),
+		     const struct shmr_segment *segment);
+
+#endif /* PLACE_H */

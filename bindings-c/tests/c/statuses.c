@@ -1,0 +1,571 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * Every status in a situation that it is for, with the value and the word that
+ * struct shmr_error promises. A test's name begins with its status: the driver looks
+ * that none is missing.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "place.h"
+
+#define CAPACITY ((size_t)256)
+
+static struct place place;
+static struct shmr_segment ring;
+static struct shmr_producer producer;
+static struct shmr_consumer consumer;
+
+/* A ring with both ends open; 1 produces, 2 consumes. */
+static void make_ring(void)
+{
+	place_make(&place);
+	ring = place_segment(&place, "ring", SHMR_KIND_RING,
+			     shmr_ring_len(CAPACITY));
+	OK(shmr_producer_open(&producer, &ring, place.one));
+	OK(shmr_consumer_open(&consumer, &ring, place.two, SHMR_KEEP));
+}
+
+TEST(SHMR_OK_is_written_when_a_handle_opens)
+{
+	memset(&producer, 0xa5, sizeof(producer));
+	make_ring();
+	SAME(producer.error.status, SHMR_OK);
+	SAME(producer.error.value, 0);
+	SAME(producer.error.word[0], 0);
+}
+
+TEST(SHMR_EMPTY_is_a_ring_without_records)
+{
+	char record[8];
+	size_t len;
+
+	make_ring();
+	FAILS(consumer, shmr_consumer_pop(&consumer, record, 8, &len),
+	      SHMR_EMPTY, 0, "");
+}
+
+TEST(SHMR_EMPTY_is_a_snapshot_that_was_never_written)
+{
+	struct shmr_snapshot_reader reader;
+	struct shmr_segment snapshot;
+	size_t len;
+
+	place_make(&place);
+	snapshot = place_segment(&place, "snapshot", SHMR_KIND_SNAPSHOT,
+				 shmr_snapshot_len(100));
+	OK(shmr_snapshot_reader_open(&reader, &snapshot));
+	FAILS(reader, shmr_snapshot_read(&reader, NULL, 0, &len),
+	      SHMR_EMPTY, 0, "");
+}
+
+TEST(SHMR_FULL_is_a_ring_whose_consumer_does_not_come)
+{
+	const char record[100] = { 0 };
+
+	make_ring();
+	OK(shmr_producer_push(&producer, record, sizeof(record)));
+	OK(shmr_producer_push(&producer, record, sizeof(record)));
+	FAILS(producer, shmr_producer_push(&producer, record, sizeof(record)),
+	      SHMR_FULL, 0, "");
+}
+
+/* A mutex that partition 1 has, and the handle of 2. */
+static struct shmr_mutex one, two;
+
+static struct shmr_segment make_mutex(void)
+{
+	struct shmr_segment mutex;
+
+	place_make(&place);
+	mutex = place_segment(&place, "mutex", SHMR_KIND_MUTEX,
+			      shmr_mutex_len(8));
+	OK(shmr_mutex_open(&one, &mutex, place.one, NULL));
+	OK(shmr_mutex_open(&two, &mutex, place.two, NULL));
+	OK(shmr_mutex_try_lock(&one, NULL));
+	return mutex;
+}
+
+TEST(SHMR_BUSY_is_a_mutex_that_another_has)
+{
+	make_mutex();
+	FAILS(two, shmr_mutex_try_lock(&two, NULL), SHMR_BUSY, 0, "");
+}
+
+TEST(SHMR_TIMED_OUT_is_a_wait_that_gave_up)
+{
+	struct shmr_wait wait;
+
+	make_mutex();
+	OK(shmr_wait_checks(&wait, 10));
+	FAILS(two, shmr_mutex_lock(&two, &wait, NULL), SHMR_TIMED_OUT, 0, "");
+}
+
+TEST(SHMR_RESTARTED_is_said_once_of_a_consumer)
+{
+	make_ring();
+	/* Before its first push a producer knows of no consumer. */
+	OK(shmr_producer_push(&producer, "a", 1));
+	OK(shmr_consumer_close(&consumer));
+	OK(shmr_consumer_open(&consumer, &ring, NEXT(place.two), SHMR_KEEP));
+	FAILS(producer, shmr_producer_push(&producer, "a", 1),
+	      SHMR_RESTARTED, 0, "");
+	OK(shmr_producer_push(&producer, "a", 1));
+}
+
+TEST(SHMR_RESTARTED_is_said_once_of_a_producer)
+{
+	char record[8];
+	size_t len;
+
+	make_ring();
+	OK(shmr_producer_push(&producer, "a", 1));
+	OK(shmr_producer_close(&producer));
+	OK(shmr_producer_open(&producer, &ring, NEXT(place.one)));
+	OK(shmr_producer_push(&producer, "b", 1));
+	OK(shmr_consumer_pop(&consumer, record, 8, &len));
+	SAME(record[0], 'a');
+	FAILS(consumer, shmr_consumer_pop(&consumer, record, 8, &len),
+	      SHMR_RESTARTED, 0, "");
+	OK(shmr_consumer_pop(&consumer, record, 8, &len));
+	SAME(record[0], 'b');
+}
+
+/* Knows that partition 1 is over. */
+static int is_one(void *context, uint32_t life)
+{
+	(void)context;
+	return life == place.one;
+}
+
+static const struct shmr_liveness one_is_over = { is_one, NULL };
+
+TEST(SHMR_OWNER_DIED_is_a_mutex_had_after_a_death)
+{
+	make_mutex();
+	FAILS(two, shmr_mutex_try_lock(&two, &one_is_over),
+	      SHMR_OWNER_DIED, 0, "");
+	SAME(shmr_mutex_owner(&two), place.two);
+}
+
+TEST(SHMR_PARTY_DIED_is_a_party_that_will_not_come)
+{
+	struct shmr_barrier first, second;
+	struct shmr_arrival arrival;
+	struct shmr_segment barrier;
+
+	place_make(&place);
+	barrier = place_segment(&place, "barrier", SHMR_KIND_BARRIER,
+				shmr_barrier_len(PLACE_PARTITIONS));
+	OK(shmr_barrier_open(&first, &barrier, place.one, 2, NULL));
+	OK(shmr_barrier_open(&second, &barrier, place.two, 2, NULL));
+	SAYS(shmr_barrier_try_wait(&first, NULL, &arrival), SHMR_BUSY);
+	OK(shmr_barrier_try_wait(&second, NULL, &arrival));
+	FAILS(second, shmr_barrier_wait(&second, NULL, &one_is_over, &arrival),
+	      SHMR_PARTY_DIED, place.one, "");
+}
+
+/* Where the index is: behind the headers and the slots, a word a bucket. */
+static void *index_of(void)
+{
+	return (char *)shmr_mapping_base(&place.mapping) + 256 +
+	       128 * PLACE_PARTITIONS;
+}
+
+TEST(SHMR_CONTENDED_is_a_table_that_changes_under_every_attempt)
+{
+	struct shmr_segment segment, found;
+	size_t bucket;
+
+	place_make(&place);
+	segment = place_segment(&place, "moving", SHMR_KIND_RAW, 128);
+	/* Links with another generation than their row's: a chain that moved. */
+	for (bucket = 0; bucket < 2 * PLACE_SEGMENTS; bucket++) {
+		uint32_t link = word_at(index_of(), 4 * bucket);
+
+		if (link & 0x1ffff)
+			set_word(index_of(), 4 * bucket, link + (1 << 17));
+	}
+	FAILS(place.registry,
+	      shmr_registry_lookup(&place.registry, segment.id, &found),
+	      SHMR_CONTENDED, 0, "");
+}
+
+TEST(SHMR_EINVAL_names_the_argument)
+{
+	char record[8];
+	size_t len;
+
+	make_ring();
+	FAILS(consumer, shmr_consumer_pop(&consumer, NULL, 8, &len),
+	      SHMR_EINVAL, 0, "record");
+	FAILS(consumer, shmr_consumer_pop(&consumer, record, 8, NULL),
+	      SHMR_EINVAL, 0, "len");
+	FAILS(producer, shmr_producer_commit(&producer, 1),
+	      SHMR_EINVAL, 0, "reservation");
+	FAILS(producer, shmr_producer_open(&producer, &ring, 0),
+	      SHMR_EINVAL, 0, "life");
+	FAILS(consumer, shmr_consumer_open(&consumer, &ring, place.two, 2),
+	      SHMR_EINVAL, 0, "unread");
+}
+
+TEST(SHMR_CORRUPT_is_a_record_that_no_producer_writes_and_lasts)
+{
+	char record[8];
+	size_t len;
+	int again;
+
+	make_ring();
+	set_word(ring.base, 512, 0xfffffffd);
+	for (again = 0; again < 2; again++)
+		FAILS(consumer, shmr_consumer_pop(&consumer, record, 8, &len),
+		      SHMR_CORRUPT, 0xfffffffd, "record header");
+}
+
+TEST(SHMR_CORRUPT_is_an_index_that_no_consumer_writes_and_lasts)
+{
+	const char record[100] = { 0 };
+	int again;
+
+	make_ring();
+	OK(shmr_producer_push(&producer, record, sizeof(record)));
+	OK(shmr_producer_push(&producer, record, sizeof(record)));
+	set_word(ring.base, 128, 0x80000000);
+	for (again = 0; again < 2; again++)
+		FAILS(producer, shmr_producer_push(&producer, record, 100),
+		      SHMR_CORRUPT, 0x80000000, "head");
+}
+
+TEST(SHMR_TOO_LONG_is_a_record_longer_than_the_ring_takes)
+{
+	const char record[113] = { 0 };
+
+	make_ring();
+	SAME(shmr_producer_max_record(&producer), CAPACITY / 2 - 16);
+	FAILS(producer, shmr_producer_push(&producer, record, 113),
+	      SHMR_TOO_LONG, 113, "");
+}
+
+TEST(SHMR_TOO_LONG_is_a_record_longer_than_its_room_and_it_stays)
+{
+	char record[8];
+	size_t len;
+
+	make_ring();
+	OK(shmr_producer_push(&producer, "12345678", 8));
+	FAILS(consumer, shmr_consumer_pop(&consumer, record, 7, &len),
+	      SHMR_TOO_LONG, 8, "");
+	OK(shmr_consumer_pop(&consumer, record, 8, &len));
+	SAME(len, 8);
+}
+
+TEST(SHMR_TOO_SHORT_is_memory_that_holds_no_region)
+{
+	static uint64_t memory[16];
+	struct shmr_region region;
+
+	FAILS(region, shmr_region_format(&region, memory, sizeof(memory)),
+	      SHMR_TOO_SHORT, sizeof(memory), "");
+}
+
+TEST(SHMR_TOO_SHORT_is_a_segment_that_holds_no_mutex)
+{
+	struct shmr_segment segment;
+	struct shmr_mutex mutex;
+
+	place_make(&place);
+	segment = place_segment(&place, "short", SHMR_KIND_MUTEX, 64);
+	FAILS(mutex, shmr_mutex_open(&mutex, &segment, place.one, NULL),
+	      SHMR_TOO_SHORT, 64, "");
+}
+
+/* The region's memory, with one word of its header changed. */
+static void *with_header_word(size_t offset, uint32_t value)
+{
+	void *base;
+
+	place_make(&place);
+	base = shmr_mapping_base(&place.mapping);
+	set_word(base, offset, value);
+	return base;
+}
+
+TEST(SHMR_NOT_A_REGION_is_memory_with_another_first_word)
+{
+	void *base = with_header_word(0, 0x12345678);
+	struct shmr_region region;
+
+	FAILS(region, shmr_region_attach(&region, base, PLACE_LEN),
+	      SHMR_NOT_A_REGION, 0x12345678, "");
+}
+
+TEST(SHMR_VERSION_is_a_region_of_another_layout)
+{
+	uint32_t version = shmr_layout_version() + 1;
+	void *base = with_header_word(4, version);
+	struct shmr_region region;
+
+	FAILS(region, shmr_region_attach(&region, base, PLACE_LEN),
+	      SHMR_VERSION, version, "");
+}
+
+TEST(SHMR_FEATURES_are_bits_that_one_must_know)
+{
+	void *base = with_header_word(8, 0x10);
+	struct shmr_region region;
+
+	FAILS(region, shmr_region_attach(&region, base, PLACE_LEN),
+	      SHMR_FEATURES, 0x10, "");
+}
+
+TEST(SHMR_LENGTH_is_a_region_of_which_not_all_is_mapped)
+{
+	struct shmr_region region;
+
+	place_make(&place);
+	FAILS(region,
+	      shmr_region_attach(&region, shmr_mapping_base(&place.mapping),
+				 PLACE_LEN / 2),
+	      SHMR_LENGTH, PLACE_LEN, "");
+}
+
+TEST(SHMR_LENGTH_is_a_segment_of_another_length_than_asked_for)
+{
+	struct shmr_segment segment;
+	struct shmr_request request = {
+		.name = "segment", .kind = SHMR_KIND_RAW, .len = 200,
+	};
+
+	place_make(&place);
+	place_segment(&place, "segment", SHMR_KIND_RAW, 100);
+	FAILS(place.registry,
+	      shmr_registry_open(&place.registry, &request, &segment),
+	      SHMR_LENGTH, 100, "");
+}
+
+TEST(SHMR_LENGTH_is_a_segment_that_holds_no_ring)
+{
+	struct shmr_segment segment;
+
+	place_make(&place);
+	segment = place_segment(&place, "segment", SHMR_KIND_RING, 1000);
+	FAILS(producer, shmr_producer_open(&producer, &segment, place.one),
+	      SHMR_LENGTH, 1000, "");
+}
+
+TEST(SHMR_NOT_FORMATTED_is_a_region_without_a_registry)
+{
+	static uint64_t memory[2048];
+	struct shmr_registry registry;
+	struct shmr_region region;
+
+	OK(shmr_region_format(&region, memory, sizeof(memory)));
+	FAILS(registry, shmr_registry_attach(&registry, &region),
+	      SHMR_NOT_FORMATTED, 0, "");
+}
+
+TEST(SHMR_EXISTS_is_a_region_with_a_registry)
+{
+	struct shmr_registry registry;
+
+	place_make(&place);
+	FAILS(registry, shmr_registry_format(&registry, &place.region, NULL),
+	      SHMR_EXISTS, 0, "");
+}
+
+TEST(SHMR_NOT_FOUND_is_an_identifier_that_nobody_created)
+{
+	struct shmr_segment segment;
+
+	place_make(&place);
+	FAILS(place.registry,
+	      shmr_registry_lookup(&place.registry, 4711, &segment),
+	      SHMR_NOT_FOUND, 0, "");
+}
+
+TEST(SHMR_KIND_is_a_segment_that_holds_something_else)
+{
+	struct shmr_segment segment;
+	struct shmr_lock_view view;
+	struct shmr_request request = {
+		.name = "segment", .kind = SHMR_KIND_RING, .len = 100,
+	};
+
+	place_make(&place);
+	segment = place_segment(&place, "segment", SHMR_KIND_BARRIER, 100);
+	SAYS(shmr_lock_inspect(&segment, &view), SHMR_KIND);
+	FAILS(place.registry,
+	      shmr_registry_open(&place.registry, &request, &segment),
+	      SHMR_KIND, SHMR_KIND_BARRIER, "");
+}
+
+TEST(SHMR_COLLISION_is_two_names_with_one_hash)
+{
+	/* A known pair of 64-bit FNV-1a. */
+	static const char name[] = "8yn0iYCKYHlIj4-BwPqk";
+	static const char other[] = "GReLUrM4wMqfg9yzV3KQ";
+	struct shmr_segment segment;
+	struct shmr_request request = {
+		.name = other, .kind = SHMR_KIND_RAW, .len = 100,
+	};
+
+	SAME(shmr_id_from_name(name), shmr_id_from_name(other));
+	place_make(&place);
+	place_segment(&place, name, SHMR_KIND_RAW, 100);
+	FAILS(place.registry,
+	      shmr_registry_open_or_create(&place.registry, place.one,
+					   &request, &segment),
+	      SHMR_COLLISION, 0, "");
+}
+
+TEST(SHMR_TABLE_FULL_is_a_registry_without_a_free_row)
+{
+	struct shmr_request request = { .kind = SHMR_KIND_RAW, .len = 128 };
+	struct shmr_segment segment;
+
+	place_make(&place);
+	for (request.id = 1; request.id <= PLACE_SEGMENTS; request.id++)
+		OK(shmr_registry_open_or_create(&place.registry, place.one,
+						&request, &segment));
+	FAILS(place.registry,
+	      shmr_registry_open_or_create(&place.registry, place.one,
+					   &request, &segment),
+	      SHMR_TABLE_FULL, PLACE_SEGMENTS, "");
+}
+
+TEST(SHMR_OUT_OF_SPACE_is_a_segment_longer_than_what_is_free)
+{
+	struct shmr_segment segment;
+	struct shmr_request request = {
+		.id = 1, .kind = SHMR_KIND_RAW, .len = PLACE_LEN,
+	};
+
+	place_make(&place);
+	FAILS(place.registry,
+	      shmr_registry_open_or_create(&place.registry, place.one,
+					   &request, &segment),
+	      SHMR_OUT_OF_SPACE, PLACE_LEN, "");
+}
+
+TEST(SHMR_STALE_is_a_segment_that_was_removed_before)
+{
+	struct shmr_segment segment;
+
+	place_make(&place);
+	segment = place_segment(&place, "segment", SHMR_KIND_RAW, 100);
+	OK(shmr_registry_remove(&place.registry, place.one, &segment));
+	FAILS(place.registry,
+	      shmr_registry_remove(&place.registry, place.one, &segment),
+	      SHMR_STALE, 0, "");
+	CHECK(!shmr_registry_is_current(&place.registry, &segment));
+}
+
+TEST(SHMR_NO_SUCH_PARTITION_is_a_number_without_a_slot)
+{
+	struct shmr_presence presence;
+
+	place_make(&place);
+	FAILS(presence,
+	      shmr_partition_attach(&presence, &place.registry, 9, NULL),
+	      SHMR_NO_SUCH_PARTITION, PLACE_PARTITIONS, "");
+}
+
+TEST(SHMR_NO_SUCH_PARTITION_is_a_number_beyond_the_limit_of_a_bakery)
+{
+	struct shmr_bakery bakery;
+	struct shmr_segment segment;
+
+	place_make(&place);
+	segment = place_segment(&place, "bakery", SHMR_KIND_BAKERY,
+				shmr_bakery_len(0));
+	FAILS(bakery, shmr_bakery_open(&bakery, &segment, 0x105, 4),
+	      SHMR_NO_SUCH_PARTITION, 4, "");
+}
+
+TEST(SHMR_ATTACHED_is_a_number_whose_life_has_not_left)
+{
+	struct shmr_presence presence;
+
+	place_make(&place);
+	FAILS(presence,
+	      shmr_partition_attach(&presence, &place.registry, 1, NULL),
+	      SHMR_ATTACHED, place.one, "");
+}
+
+TEST(SHMR_REPLACED_is_a_life_that_was_taken_for_dead)
+{
+	struct shmr_presence presence;
+
+	place_make(&place);
+	OK(shmr_partition_attach_after(&presence, &place.registry, place.one,
+				       NULL));
+	SAME(shmr_presence_life(&presence), NEXT(place.one));
+	FAILS(place.first, shmr_presence_beat(&place.first),
+	      SHMR_REPLACED, 0, "");
+}
+
+TEST(SHMR_CLAIMED_is_an_end_that_another_partition_has)
+{
+	struct shmr_producer intruder;
+
+	make_ring();
+	FAILS(intruder, shmr_producer_open(&intruder, &ring, place.two),
+	      SHMR_CLAIMED, place.one, "");
+	OK(shmr_producer_take_over(&intruder, &ring, place.two));
+}
+
+TEST(SHMR_POISONED_is_a_mutex_that_was_given_back_without_a_repair)
+{
+	make_mutex();
+	SAYS(shmr_mutex_try_lock(&two, &one_is_over), SHMR_OWNER_DIED);
+	OK(shmr_mutex_unlock(&two));
+	FAILS(two, shmr_mutex_try_lock(&two, NULL), SHMR_POISONED, 0, "");
+}
+
+TEST(SHMR_NOT_HELD_names_who_has_it)
+{
+	make_mutex();
+	FAILS(two, shmr_mutex_unlock(&two), SHMR_NOT_HELD, place.one, "");
+	OK(shmr_mutex_unlock(&one));
+	FAILS(two, shmr_mutex_unlock(&two), SHMR_NOT_HELD, 0, "");
+}
+
+TEST(SHMR_OVERFLOW_is_more_permits_than_there_is_room_for)
+{
+	struct shmr_semaphore semaphore;
+	struct shmr_segment segment;
+
+	place_make(&place);
+	segment = place_segment(&place, "permits", SHMR_KIND_SEMAPHORE,
+				shmr_semaphore_len(4));
+	OK(shmr_semaphore_open(&semaphore, &segment, place.one, NULL));
+	OK(shmr_semaphore_add(&semaphore, 1));
+	FAILS(semaphore, shmr_semaphore_add(&semaphore, 4),
+	      SHMR_OVERFLOW, 3, "");
+	SAME(shmr_semaphore_available(&semaphore), 1);
+}
+
+TEST(SHMR_SYSTEM_is_what_the_kernel_said)
+{
+	struct shmr_mapping mapping;
+
+	FAILS(mapping, shmr_map_file(&mapping, "/nonexistent/region", 0),
+	      SHMR_SYSTEM, ENOENT, "");
+	FAILS(mapping, shmr_map_fd(&mapping, 1 << 20), SHMR_SYSTEM, EBADF, "");
+	SAYS(shmr_unlink_shm("/shmr-that-nobody-made"), SHMR_SYSTEM);
+}
+
+TEST(SHMR_OK_and_every_other_status_has_words_of_its_own)
+{
+	const char *unknown = shmr_strerror(1000);
+	int status, other;
+
+	for (status = SHMR_SYSTEM; status <= SHMR_CONTENDED; status++) {
+		CHECK(strcmp(shmr_strerror(status), unknown) != 0);
+		for (other = SHMR_SYSTEM; other < status; other++)
+			CHECK(strcmp(shmr_strerror(status),
+				     shmr_strerror(other)) != 0);
+	}
+	SAME(strcmp(shmr_strerror(SHMR_SYSTEM - 1), unknown), 0);
+	SAME(strcmp(shmr_strerror(SHMR_CONTENDED + 1), unknown), 0);
+}

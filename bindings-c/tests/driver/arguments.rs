@@ -1,0 +1,161 @@
+//! A C program that calls every function with what cannot be used, made of the header.
+//!
+//! Each pointer in turn is NULL, misaligned or not open, while everything else is
+//! good (`tests/c/all.h`). The header's comments say where NULL is good, too.
+
+use std::fmt::Write;
+
+use crate::header::{functions, Function, Parameter};
+
+/// The program: one test for each function.
+pub(crate) fn as_c() -> String {
+    let mut text =
+        String::from("/* Made of include/shmr.h. */\n#include <limits.h>\n#include \"all.h\"\n");
+    // The library under test is for coherent memory.
+    let there = |function: &Function| function.condition.as_deref() != Some("SHMR_NONCOHERENT");
+    for function in functions().into_iter().filter(there) {
+        let calls = calls(&function);
+        assert!(!calls.is_empty(), "{} is called", function.name);
+        let _ = write!(
+            text,
+            "\nTEST({}_survives_what_it_cannot_use)\n{{\n{}}}\n",
+            function.name,
+            calls.concat()
+        );
+    }
+    text
+}
+
+/// The calls of one function, each with a region of its own.
+fn calls(function: &Function) -> Vec<String> {
+    let mut calls = Vec::new();
+    for (at, parameter) in function.parameters.iter().enumerate() {
+        for (bad, refused) in bad(parameter) {
+            let arguments = arguments(function, Some((at, &bad)));
+            calls.push(call(function, &arguments, refused));
+        }
+    }
+    if calls.is_empty() {
+        // No pointers: whatever the numbers are, it comes back.
+        for number in ["0", "1", "-1", "INT_MAX"] {
+            let numbers = vec![number; function.parameters.len()];
+            let casts = function.parameters.iter().zip(numbers);
+            let numbers: Vec<_> = casts
+                .map(|(parameter, number)| format!("({}){number}", parameter.kind))
+                .collect();
+            calls.push(format!(
+                "\t(void){}({});\n",
+                function.name,
+                numbers.join(", ")
+            ));
+        }
+    }
+    calls
+}
+
+fn call(function: &Function, arguments: &str, refused: bool) -> String {
+    let call = format!("{}({arguments})", function.name);
+    let check = match (refused, function.returns.as_str()) {
+        (true, "enum shmr_status") => format!("SAYS({call}, SHMR_EINVAL);"),
+        (false, "enum shmr_status") => format!("CHECK({call} != SHMR_EINVAL);"),
+        (true, "int") => format!("SAME({call}, -1);"),
+        (_, "struct shmr_liveness") => {
+            format!("struct shmr_liveness told = {call};\n\t\tSAME(told.is_over(told.context, all.life), 0);")
+        }
+        (true, _) => format!("SAME((uintptr_t){call}, 0);"),
+        (false, _) => format!("(void){call};"),
+    };
+    format!("\t{{\n\t\tmake_all();\n\t\t{check}\n\t\tend_all();\n\t}}\n")
+}
+
+/// All arguments, one of them replaced.
+fn arguments(function: &Function, replaced: Option<(usize, &str)>) -> String {
+    let parameters = function.parameters.iter().enumerate();
+    let all: Vec<_> = parameters
+        .map(|(at, parameter)| match replaced {
+            Some((which, bad)) if which == at => format!("({}){bad}", cast(parameter)),
+            _ => good(function, parameter),
+        })
+        .collect();
+    all.join(", ")
+}
+
+fn cast(parameter: &Parameter) -> &str {
+    match parameter.kind.as_str() {
+        "(*)" => "int (*)(void *, const void *, size_t)",
+        kind => kind,
+    }
+}
+
+/// An argument that can be used.
+fn good(function: &Function, parameter: &Parameter) -> String {
+    let of_ring = ["shmr_producer", "shmr_consumer", "shmr_ring"]
+        .iter()
+        .any(|prefix| function.name.starts_with(prefix));
+    let good = match parameter.kind.trim_start_matches("const ") {
+        "struct shmr_segment *" if of_ring => "&all.ring",
+        "void *" | "char *" if parameter.name == "base" => "all.shmr_segment.base",
+        "void *" | "char *" => "all.bytes",
+        "size_t *" => "&all.size",
+        "uint32_t *" => "&all.word",
+        "void **" if parameter.kind.starts_with("const") => "&all.const_at",
+        "void **" => "&all.at",
+        "(*)" => "take_all",
+        "uint32_t" if ["life", "earlier"].contains(&&*parameter.name) => "all.life",
+        "size_t" if parameter.name == "len" && parameter.text.contains("mapped") => "PLACE_LEN",
+        "uint8_t" => "4",
+        "uint32_t" if parameter.name == "unread" => "SHMR_KEEP",
+        "uint32_t" | "size_t" | "uint64_t" | "int" => "8",
+        kind => match kind.strip_prefix("struct ") {
+            Some(name) => return format!("&all.{}", name.trim_end_matches(" *")),
+            None => panic!("{}: no argument for a {kind}", function.name),
+        },
+    };
+    good.to_owned()
+}
+
+/// What cannot be used in a parameter's place, and whether it is to be refused.
+fn bad(parameter: &Parameter) -> Vec<(String, bool)> {
+    let kind = parameter.kind.trim_start_matches("const ");
+    if !kind.ends_with('*') && kind != "(*)" || parameter.text == "passed to it" {
+        return Vec::new();
+    }
+    let mut all = vec![("NULL".to_owned(), !may_be_null(parameter))];
+    let Some(name) = kind.strip_suffix('*').map(str::trim) else {
+        return all;
+    };
+    if !["void", "char"].contains(&name) {
+        all.push(("misaligned()".to_owned(), true));
+    }
+    let handle = name.strip_prefix("struct ").is_some_and(is_handle);
+    if handle && !parameter.text.contains("to be ") {
+        for which in ["ZEROES", "REMAINS", "OTHERS"] {
+            all.push((format!("not_open({which})"), true));
+        }
+    }
+    all
+}
+
+/// As the comments of the parameter, or of the struct it points to, say.
+fn may_be_null(parameter: &Parameter) -> bool {
+    let header = crate::read("include/shmr.h");
+    let name = parameter
+        .kind
+        .trim_start_matches("const ")
+        .trim_end_matches([' ', '*']);
+    let of_struct = header
+        .split("/**")
+        .find(|part| part.contains(&format!(" * {name} - ")))
+        .is_some_and(|part| part.contains("A NULL in its place"));
+    let is_result = parameter.text.contains("to be ");
+    parameter.text.contains("or NULL") || of_struct && !is_result
+}
+
+/// Whether a struct of the header is a handle: an error, and what is nobody's business.
+fn is_handle(name: &str) -> bool {
+    let header = crate::read("include/shmr.h");
+    let body = header
+        .split_once(&format!(" {name} {{"))
+        .and_then(|(_, rest)| rest.split_once('}'));
+    body.is_some_and(|(body, _)| body.contains("error;") && body.contains("opaque["))
+}
