@@ -9,6 +9,7 @@ mod invocation;
 mod kill;
 mod process;
 mod test;
+mod u_boot;
 mod weaken;
 mod workspace;
 
@@ -33,6 +34,7 @@ enum Command {
     Header(header::Arguments),
     Install(install::Arguments),
     Kill(kill::Arguments),
+    UBoot(u_boot::Arguments),
     #[command(hide = true)]
     KillVictim(kill::VictimArguments),
 }
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         Command::Header(arguments) => header::run(&arguments),
         Command::Install(arguments) => install::run(&arguments),
         Command::Kill(arguments) => kill::run(&arguments),
+        Command::UBoot(arguments) => u_boot::run(&arguments),
         Command::KillVictim(arguments) => kill::run_victim(&arguments),
     };
     outcome.unwrap_or_else(|error| {

@@ -4,7 +4,7 @@ mod counts;
 mod groups;
 mod report;
 mod runner;
-mod setup;
+pub(crate) mod setup;
 
 use std::process::ExitCode;
 

@@ -11,8 +11,21 @@ use crate::process::to_stderr;
 
 /// Every Debian package that a group may name, with what it is for.
 pub(super) const REASONS: &[(&str, &str)] = &[
-    ("g++", "compiles libFuzzer's runtime"),
+    ("clang", "compiles the header and the C tests"),
+    ("cmake", "builds the C examples as a user would"),
+    ("g++", "compiles libFuzzer's runtime, and the header as C++"),
+    ("gcc", "compiles the header and the C tests"),
+    (
+        "libclang-rt-dev",
+        "sanitizes the C tests that clang compiles",
+    ),
+    ("make", "builds what CMake configured"),
+    ("pkg-config", "builds the C examples as a user would"),
     ("procps", "ps and top run inside instances"),
+    ("qemu-system-arm", "runs U-Boot for qemu_arm64"),
+    ("qemu-system-mips", "runs U-Boot for malta64"),
+    ("qemu-system-x86", "its ivshmem device meets our server"),
+    ("valgrind", "runs the C tests"),
     ("vim-tiny", "a full-screen editor runs inside instances"),
 ];
 
@@ -79,7 +92,13 @@ pub(super) fn packages(groups: &[&Group], may_install: bool) -> Result<()> {
     let wanted: Vec<_> = REASONS
         .iter()
         .filter(|(name, _)| groups.iter().any(|group| group.packages.contains(name)))
+        .copied()
         .collect();
+    require(&wanted, may_install)
+}
+
+/// Makes sure that these Debian packages, each with its reason, are there.
+pub(crate) fn require(wanted: &[(&str, &str)], may_install: bool) -> Result<()> {
     if wanted.is_empty() {
         return Ok(());
     }
@@ -92,7 +111,7 @@ pub(super) fn packages(groups: &[&Group], may_install: bool) -> Result<()> {
         return Ok(());
     };
     let missing: Vec<_> = wanted
-        .into_iter()
+        .iter()
         .filter(|(name, _)| !installed.iter().any(|present| present == name))
         .collect();
     if missing.is_empty() {
@@ -139,18 +158,12 @@ fn install(missing: &[&(&str, &str)], may_install: bool) -> Result<()> {
     for (name, reason) in missing {
         eprintln!("  {name}: {reason}");
     }
-    let sudo = if rustix::process::geteuid().is_root() {
-        ""
-    } else if runs("sudo -n true") {
-        "sudo -n "
-    } else {
-        bail!("installing packages needs root; run as root: {command}");
-    };
     // A stale index names files that the archive no longer has.
-    for line in [format!("{sudo}apt-get update"), format!("{sudo}{command}")] {
-        let status = Invocation::parse(&line)
-            .set("DEBIAN_FRONTEND", "noninteractive")
+    for line in ["apt-get update", &command] {
+        let line = as_root(line)?;
+        let status = line
             .command()
+            .env("DEBIAN_FRONTEND", "noninteractive")
             .stdin(Stdio::null())
             .stdout(to_stderr()?)
             .status();
@@ -160,6 +173,17 @@ fn install(missing: &[&(&str, &str)], may_install: bool) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// `line`, run as root: by us, or through sudo where that asks nothing.
+pub(crate) fn as_root(line: &str) -> Result<Invocation> {
+    if rustix::process::geteuid().is_root() {
+        Ok(Invocation::parse(line))
+    } else if runs("sudo -n true") {
+        Ok(Invocation::parse(&format!("sudo -n {line}")))
+    } else {
+        bail!("root is needed; run as root: {line}")
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/*
+ * Finds the escape key and kmexitconsole in what an operator types
+ *
+ * - F1 Every byte typed comes out once: sent to the instance, or eaten as a
+ *   way out. Nothing is reordered.
+ * - F2 No byte of a caught kmexitconsole is ever sent: bytes that may become
+ *   it are held back, from the start of a line, and shown to the operator in
+ *   the instance's stead. One that became it by a correction (kmexitconsolx,
+ *   backspace, e) was sent, and is rubbed out there.
+ * - F3 An escape key leaves, unless another follows within KM_ESCAPE_MS: two
+ *   are one that is sent.
+ *
+ * A line starts with the session, behind CR, LF, ^C, ^U and ^D, where
+ * backspaces or ^W have emptied it, and where the instance has begun a new
+ * line by itself. While its program shows the alternate screen, keys are not
+ * lines and nothing is held back.
+ */
+
+#include <common.h>
+#include <linux/ctype.h>
+#include "kmon.h"
+
+static const char word[] = "kmexitconsole";
+
+#define WORD	((int)sizeof(word) - 1)
+#define SENT	-1
+#define UNKNOWN	-2
+
+#define ETX	0x03	/* ^C */
+#define EOT	0x04	/* ^D */
+#define BS	0x08
+#define NAK	0x15	/* ^U */
+#define ETB	0x17	/* ^W */
+#define DEL	0x7f
+
+void km_filter_begin(struct km_filter *filter)
+{
+	memset(filter, 0, sizeof(*filter));
+}
+
+/** km_filter_new_line() - the instance has begun a line since the last byte */
+void km_filter_new_line(struct km_filter *filter)
+{
+	if (filter->held < 0)
+		filter->held = 0;
+}
+
+static void send(struct km_typed *typed, u8 byte)
+{
+	typed->bytes[typed->send++] = byte;
+}
+
+static bool ends_line(u8 byte)
+{
+	return byte == '\r' || byte == '\n';
+}
+
+/* It was no kmexitconsole: the instance gets, and shows, what was held. */
+static void give_up_held(struct km_filter *filter, struct km_typed *typed)
+{
+	int i;
+
+	if (filter->held <= 0)
+		return;
+	typed->erase = filter->held;
+	for (i = 0; i < filter->held; i++)
+		send(typed, word[i]);
+	memcpy(filter->sent, word, filter->held);
+	filter->len = filter->held;
+	filter->held = SENT;
+}
+
+/* Rubs out the last word of the line, as far as plain characters tell. */
+static bool erase_word(struct km_filter *filter)
+{
+	int i;
+
+	for (i = 0; i < filter->len; i++) {
+		if (!isalnum(filter->sent[i]) && filter->sent[i] != ' ')
+			return false;
+	}
+	while (filter->len && filter->sent[filter->len - 1] == ' ')
+		filter->len--;
+	while (filter->len && filter->sent[filter->len - 1] != ' ')
+		filter->len--;
+
+	return true;
+}
+
+/* Follows the line with a byte behind it that was sent. */
+static void follow(struct km_filter *filter, u8 byte)
+{
+	if (ends_line(byte) || byte == ETX || byte == EOT || byte == NAK) {
+		filter->held = 0;
+		return;
+	}
+	if (filter->held == UNKNOWN)
+		return;
+	if (filter->held == 0)
+		filter->len = 0;
+	filter->held = SENT;
+	if (byte >= ' ' && byte <= '~' && filter->len < KM_LINE)
+		filter->sent[filter->len++] = byte;
+	else if (byte == BS || byte == DEL)
+		filter->len -= filter->len > 0;
+	else if (byte != ETB || !erase_word(filter))
+		filter->held = UNKNOWN;
+	if (filter->held == SENT && !filter->len)
+		filter->held = 0;
+}
+
+/* A byte at a place where kmexitconsole may be held; false: it is not held. */
+static bool hold(struct km_filter *filter, u8 byte, struct km_typed *typed)
+{
+	if (filter->held == WORD && ends_line(byte)) {
+		typed->echo = 1;
+		typed->shown[0] = '\n';
+		typed->leave = true;
+		return true;
+	}
+	if (filter->held > 0 && (byte == BS || byte == DEL)) {
+		typed->erase = 1;
+		filter->held--;
+		return true;
+	}
+	if (filter->held < WORD && byte == word[filter->held]) {
+		typed->echo = 1;
+		typed->shown[0] = byte;
+		filter->held++;
+		return true;
+	}
+
+	return false;
+}
+
+static void plain_byte(struct km_filter *filter, u8 byte, bool alternate,
+		       struct km_typed *typed)
+{
+	int i;
+
+	if (alternate) {
+		give_up_held(filter, typed);
+		send(typed, byte);
+		/* Behind the alternate screen there is a prompt. */
+		filter->held = 0;
+		return;
+	}
+	if (filter->held >= 0 && hold(filter, byte, typed))
+		return;
+	if (filter->held == SENT && ends_line(byte) && filter->len == WORD &&
+	    !memcmp(filter->sent, word, WORD)) {
+		for (i = 0; i < WORD; i++)
+			send(typed, DEL);
+		typed->leave = true;
+		return;
+	}
+	give_up_held(filter, typed);
+	send(typed, byte);
+	follow(filter, byte);
+}
+
+static void leave(struct km_filter *filter, struct km_typed *typed)
+{
+	filter->escaping = false;
+	give_up_held(filter, typed);
+	typed->leave = true;
+}
+
+/**
+ * km_filter_byte() - take a typed byte
+ * @filter:    the state
+ * @byte:      the byte
+ * @alternate: the instance's program shows the alternate screen
+ * @typed:     gets what to do with it
+ *
+ * A byte behind a single escape key is lost: the prompt cannot have it.
+ */
+void km_filter_byte(struct km_filter *filter, u8 byte, bool alternate,
+		    struct km_typed *typed)
+{
+	memset(typed, 0, sizeof(*typed));
+	if (filter->escaping) {
+		if (byte != KM_ESCAPE) {
+			leave(filter, typed);
+			return;
+		}
+		filter->escaping = false;
+	} else if (byte == KM_ESCAPE) {
+		filter->escaping = true;
+		return;
+	}
+	plain_byte(filter, byte, alternate, typed);
+}
+
+/**
+ * km_filter_pause() - nothing was typed for KM_ESCAPE_MS
+ * @filter: the state
+ * @typed:  gets what to do
+ */
+void km_filter_pause(struct km_filter *filter, struct km_typed *typed)
+{
+	memset(typed, 0, sizeof(*typed));
+	if (filter->escaping)
+		leave(filter, typed);
+}

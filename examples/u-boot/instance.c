@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/*
+ * The instances, how each is, and KMON's heartbeat
+ *
+ * Where U-Boot has CYCLIC, KMON's heart beats whenever U-Boot waits for
+ * something, so at its prompt too; else only during KMON's own commands.
+ */
+
+#include <common.h>
+#include <console.h>
+#include <cyclic.h>
+#include <time.h>
+#include <vsprintf.h>
+#include <linux/kconfig.h>
+#include <linux/delay.h>
+#include "kmon.h"
+
+/* How often to beat, and to look at heartbeats; at least four times a limit. */
+#define PERIOD_MS	(KMON_BEAT_MS / 4)
+/* How long an instance that lives may take to show that. */
+#define SIGN_OF_LIFE_MS	400
+
+static struct km_instance instances[KM_INSTANCES];
+static struct cyclic_info *cyclic;
+
+struct km_instance *km_free_place(void)
+{
+	int i;
+
+	for (i = 0; i < KM_INSTANCES; i++) {
+		if (!instances[i].number) {
+			memset(&instances[i], 0, sizeof(instances[i]));
+			return &instances[i];
+		}
+	}
+
+	return NULL;
+}
+
+struct km_instance *km_find(unsigned int number)
+{
+	int i;
+
+	for (i = 0; number && i < KM_INSTANCES; i++) {
+		if (instances[i].ready && instances[i].number == number)
+			return &instances[i];
+	}
+
+	return NULL;
+}
+
+/**
+ * km_next() - go through the instances by their numbers
+ * @after: the last one, or NULL
+ *
+ * Return: the next one; NULL, that was all
+ */
+struct km_instance *km_next(struct km_instance *after)
+{
+	struct km_instance *k, *next = NULL;
+
+	for (k = instances; k < instances + KM_INSTANCES; k++) {
+		if (k->ready && k->number > (after ? after->number : 0) &&
+		    (!next || k->number < next->number))
+			next = k;
+	}
+
+	return next;
+}
+
+/**
+ * km_argument() - find the instance that an argument names
+ * @command: the command, for its message
+ * @text:    the argument
+ *
+ * Return: the instance; NULL, and the message is printed
+ */
+struct km_instance *km_argument(const char *command, const char *text)
+{
+	struct km_instance *k;
+	char *end;
+	ulong number = dectoul(text, &end);
+
+	if (!*text || *end) {
+		printf("%s: '%s' is no number of an instance; kmlist shows them\n",
+		       command, text);
+		return NULL;
+	}
+	k = number <= KMON_LAST_PARTITION ? km_find(number) : NULL;
+	if (!k)
+		printf("%s: there is no instance %lu; kmlist shows those that are attached\n",
+		       command, number);
+
+	return k;
+}
+
+/**
+ * km_look() - see how an instance is
+ * @k:    the instance
+ * @life: gets the number of its daemon's life, 0 if there never was one; or
+ *        NULL
+ *
+ * Return: its state as of now
+ */
+enum km_state km_look(struct km_instance *k, u32 *life)
+{
+	struct shmr_partition slot;
+
+	if (life)
+		*life = 0;
+	if (k->replaced)
+		return KM_REPLACED;
+	if (k->corrupt)
+		return KM_CORRUPT;
+	if (shmr_partition_look(&k->registry, k->number, &slot)) {
+		km_say_trouble(k, "its place", &k->registry.error);
+		return KM_CORRUPT;
+	}
+	if (slot.heartbeat != k->beat) {
+		k->beat = slot.heartbeat;
+		k->beat_at = get_timer(0);
+		k->moved = true;
+	}
+	/* Bits 8 to 30. */
+	if (life)
+		*life = slot.life >> 8 & 0x7fffff;
+	if (!slot.life)
+		return KM_WAITING;
+	if (!slot.attached)
+		return KM_GONE;
+
+	return k->moved && km_stale_ms(k) <= KMON_STANDSTILL_MS ?
+		KM_RUNNING : KM_STALE;
+}
+
+/** km_stale_ms() - for how long an instance's heartbeat stands still */
+ulong km_stale_ms(const struct km_instance *k)
+{
+	return get_timer(k->beat_at);
+}
+
+/**
+ * km_answers() - whether an instance runs; waits for a sign of life
+ * @k: the instance
+ *
+ * Return: true if it does. One whose heart was not seen to beat yet has a
+ *         moment to show it
+ */
+bool km_answers(struct km_instance *k)
+{
+	enum km_state state = km_look(k, NULL);
+	ulong start = get_timer(0);
+
+	while (state == KM_STALE && get_timer(start) < SIGN_OF_LIFE_MS) {
+		if (ctrlc())
+			break;
+		km_breathe();
+		udelay(1000);
+		state = km_look(k, NULL);
+	}
+
+	return state == KM_RUNNING;
+}
+
+/**
+ * km_print_state() - print how an instance is, in a few words
+ * @k: the instance
+ */
+void km_print_state(struct km_instance *k)
+{
+	switch (km_look(k, NULL)) {
+	case KM_WAITING:
+		puts("waiting for guestd");
+		break;
+	case KM_RUNNING:
+		puts("running");
+		break;
+	case KM_STALE:
+		printf("stale %lu s", km_stale_ms(k) / 1000);
+		break;
+	case KM_GONE:
+		puts("gone");
+		break;
+	case KM_CORRUPT:
+		printf("corrupt: %s", k->trouble);
+		break;
+	case KM_REPLACED:
+		puts("another KMON has it");
+		break;
+	}
+}
+
+/**
+ * km_require_running() - say why an instance cannot be used, unless it can
+ * @command: the command, for its message
+ * @k:       the instance
+ *
+ * Return: 0; else -ve, and the message is printed
+ */
+int km_require_running(const char *command, struct km_instance *k)
+{
+	if (km_answers(k))
+		return 0;
+	printf("%s: instance %u is not running (", command, k->number);
+	km_print_state(k);
+	switch (km_look(k, NULL)) {
+	case KM_CORRUPT:
+		puts("); kmattach -f formats its region anew\n");
+		break;
+	case KM_REPLACED:
+		printf("); kmdetach %u lets go of it\n", k->number);
+		break;
+	default:
+		puts("); start guestd in it\n");
+	}
+
+	return -ENODEV;
+}
+
+/* Another life has KMON's place, or garbage is there: which of the two? */
+static void lose(struct km_instance *k)
+{
+	struct shmr_partition own;
+
+	if (shmr_partition_look(&k->registry, KMON_MONITOR, &own)) {
+		k->corrupt = true;
+		km_say_trouble(k, "KMON's place", &k->registry.error);
+		return;
+	}
+	k->replaced = true;
+	strcpy(k->trouble, "another KMON has attached to its region");
+}
+
+/**
+ * km_beat() - show an instance that KMON lives
+ * @k: the instance
+ *
+ * Return: false if KMON has lost its region, and is to write nothing more
+ */
+bool km_beat(struct km_instance *k)
+{
+	if (!k->replaced && !k->corrupt &&
+	    shmr_presence_beat(&k->presence) != SHMR_OK)
+		lose(k);
+
+	return !k->replaced && !k->corrupt;
+}
+
+/** km_beat_all() - show all instances that KMON lives, and see that they do */
+void km_beat_all(void)
+{
+	int i;
+
+	for (i = 0; i < KM_INSTANCES; i++) {
+		if (instances[i].ready && km_beat(&instances[i]))
+			km_look(&instances[i], NULL);
+	}
+}
+
+static void beat_cyclic(void *context)
+{
+	km_beat_all();
+}
+
+/** km_start_beating() - let KMON's heart beat from now on */
+void km_start_beating(void)
+{
+	if (!cyclic)
+		cyclic = cyclic_register(beat_cyclic, PERIOD_MS * 1000, "kmon",
+					 NULL);
+}
+
+/** km_stop_beating() - let it stop if no instance is left */
+void km_stop_beating(void)
+{
+	if (cyclic && !km_next(NULL)) {
+		cyclic_unregister(cyclic);
+		cyclic = NULL;
+	}
+}
+
+/** km_breathe() - let what is to go on go on while a command waits */
+void km_breathe(void)
+{
+	static ulong last;
+
+	schedule();
+	if (!cyclic && get_timer(last) >= PERIOD_MS) {
+		last = get_timer(0);
+		km_beat_all();
+	}
+}

@@ -1,0 +1,185 @@
+//! `cargo xtask u-boot`: Debian's U-Boot with KMON's commands in it.
+
+mod apt;
+mod build;
+mod job;
+mod library;
+mod overlay;
+mod report;
+mod size;
+mod source;
+mod target;
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use crate::console::Console;
+use crate::process;
+use crate::test::setup;
+use crate::workspace::Workspace;
+use build::Build;
+use job::Reporter;
+use report::{Built, Outcome};
+use target::{COMMON_PACKAGES, Target};
+
+/// Build U-Boot with KMON's commands, and say what they cost.
+///
+/// Installs the compilers, fetches Debian's source of U-Boot once, puts
+/// `examples/u-boot` into it as `cmd/kmon`, and builds it with the library for
+/// each target. Logs are kept in `target/u-boot`.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Build only this target; may be given several times
+    #[arg(long = "target", value_name = "NAME", value_delimiter = ',')]
+    targets: Vec<String>,
+    /// Forget what earlier runs have built, except for what they fetched
+    #[arg(long)]
+    clean: bool,
+    /// Fail if the commands, or the library in them, have become too large
+    #[arg(long)]
+    check: bool,
+    /// List the targets and build nothing
+    #[arg(long)]
+    list: bool,
+    /// Fail, naming the command, where something would have to be installed
+    #[arg(long)]
+    no_install: bool,
+    /// Print one JSON document to standard output, everything else to standard
+    /// error
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let targets = target::select(&arguments.targets)?;
+    if arguments.list {
+        report::list(&targets, arguments.json);
+        return Ok(ExitCode::SUCCESS);
+    }
+    process::catch_interrupts()?;
+    let outcomes = build_all(arguments, &targets);
+    if process::interrupted() {
+        eprintln!("interrupted");
+        return Ok(ExitCode::from(130));
+    }
+    let outcomes = outcomes?;
+    report::summary(&outcomes, arguments.json);
+    let mut failures = Vec::new();
+    for outcome in &outcomes {
+        match (&outcome.built, outcome.target.limits) {
+            (Err(error), _) => failures.push((outcome.target.name, error.clone())),
+            (Ok(built), Some(limits)) if arguments.check => {
+                let excess = built.excess(limits).into_iter();
+                failures.extend(excess.map(|text| (outcome.target.name, text)));
+            }
+            _ => {}
+        }
+    }
+    for (name, failure) in &failures {
+        eprintln!("FAILED {name}: {failure}");
+    }
+    Ok(if failures.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// What every target's build uses.
+struct Common {
+    workspace: PathBuf,
+    /// Where everything fetched and built is.
+    home: PathBuf,
+    source: PathBuf,
+    console: Console,
+    may_install: bool,
+}
+
+/// Prepares what is common, then builds one target after the other: one alone
+/// keeps every processor busy.
+fn build_all(arguments: &Arguments, targets: &[&'static Target]) -> Result<Vec<Outcome>> {
+    let workspace = Workspace::find()?;
+    let home = workspace.target.join("u-boot");
+    if arguments.clean {
+        clean(&home, targets, arguments.targets.is_empty())?;
+    }
+    fs::create_dir_all(&home).with_context(|| format!("cannot make {}", home.display()))?;
+    let console = Console {
+        to_stderr: arguments.json,
+    };
+    let may_install = !arguments.no_install;
+    let mut packages = COMMON_PACKAGES.to_vec();
+    for target in targets {
+        packages.extend(target.packages);
+    }
+    setup::require(&packages, may_install)?;
+    let reporter = Reporter::new(console, "source", home.join("source.log"))?;
+    let source = source::unpacked(&home, may_install, &reporter)?;
+    overlay::apply(&workspace.root, &source)?;
+    let common = Common {
+        workspace: workspace.root,
+        home,
+        source,
+        console,
+        may_install,
+    };
+    let mut outcomes = Vec::new();
+    for target in targets {
+        let start = Instant::now();
+        let built = build_one(&common, target);
+        if process::interrupted() {
+            break;
+        }
+        outcomes.push(Outcome {
+            target,
+            time: start.elapsed(),
+            built: built.map_err(|error| format!("{error:#}")),
+        });
+    }
+    Ok(outcomes)
+}
+
+fn build_one(common: &Common, target: &'static Target) -> Result<Built> {
+    let directory = common.home.join(target.name);
+    let output = directory.join("build");
+    fs::create_dir_all(&output).with_context(|| format!("cannot make {}", output.display()))?;
+    let reporter = Reporter::new(common.console, target.name, directory.join("build.log"))?;
+    library::prepare(target.library, common.may_install)?;
+    let library = library::build(target, &common.home.join("cargo"), &reporter)?;
+    let core = size::of_core(target.cross, &library, &directory, &reporter)?;
+    let build = Build {
+        target,
+        workspace: &common.workspace,
+        source: &common.source,
+        library: &library,
+        directory: &output,
+        reporter: &reporter,
+    };
+    Ok(Built {
+        without: build.without_kmon()?,
+        with: build.with_kmon()?,
+        image: build.image()?,
+        library,
+        core,
+    })
+}
+
+/// Removes what these targets' builds left, and with `all` what they share.
+fn clean(home: &Path, targets: &[&Target], all: bool) -> Result<()> {
+    let shared = ["source", "cargo"].into_iter().filter(|_| all);
+    for name in shared.chain(targets.iter().map(|target| target.name)) {
+        let path = home.join(name);
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("cannot remove {}", path.display()));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,180 @@
+//! What code costs.
+//!
+//! A board pays with its flash: for code, constants, initial values and, where it
+//! moves to another address, relocations. Code alone is what limits are for: it is
+//! what a program has of the library, whatever it prints.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use super::job::Reporter;
+use crate::invocation::Invocation;
+
+/// What a linked program takes, bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Size {
+    pub(super) code: u64,
+    /// All of it that lies in flash.
+    pub(super) flash: u64,
+}
+
+/// The size of the program at `path`.
+pub(super) fn of(cross: &str, path: &Path) -> Result<Size> {
+    let sections = run(cross, "size", &["-A"], path)?;
+    let totals = run(cross, "size", &[], path)?;
+    parse(&sections, &totals)
+        .with_context(|| format!("cannot read what {cross}size says: {sections}{totals}"))
+}
+
+fn run(cross: &str, tool: &str, options: &[&str], path: &Path) -> Result<String> {
+    let tool = format!("{cross}{tool}");
+    let output = Command::new(&tool)
+        .args(options)
+        .arg(path)
+        .output()
+        .with_context(|| format!("cannot run {tool}"))?;
+    ensure!(
+        output.status.success(),
+        "{tool} cannot read {}",
+        path.display()
+    );
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Reads the sizes of sections, and those of text and data.
+fn parse(sections: &str, totals: &str) -> Option<Size> {
+    let code = sections.lines().filter(|line| line.starts_with(".text"));
+    let code = code.map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+    let row = totals.lines().nth(1)?;
+    let mut columns = row
+        .split_whitespace()
+        .map(|column| column.parse::<u64>().ok());
+    Some(Size {
+        code: code.sum::<Option<u64>>().filter(|&code| code != 0)?,
+        flash: columns.next()?? + columns.next()??,
+    })
+}
+
+/// What a program calls that finds segments and passes records...
+const CORE_PREFIXES: [&str; 3] = ["shmr_region_", "shmr_producer_", "shmr_consumer_"];
+const CORE_FUNCTIONS: [&str; 4] = [
+    "shmr_registry_attach",
+    "shmr_registry_lookup",
+    "shmr_ring_len",
+    "shmr_segment_at",
+];
+/// ... less what it can do without, and is not linked then: several records at
+/// once, blocking, and going on where another life of its own died.
+const NOT_CORE: [&str; 6] = [
+    "shmr_consumer_drain",
+    "shmr_consumer_take_over",
+    "shmr_consumer_wait",
+    "shmr_producer_push_all",
+    "shmr_producer_take_over",
+    "shmr_producer_wait_for_space",
+];
+
+/// Every bootloader has these, so that they are not a cost of the library.
+const OF_THE_BOOTLOADER: [&str; 5] = ["bcmp", "memcmp", "memcpy", "memmove", "memset"];
+
+/// Everything that lies in a board's memory, as U-Boot's own scripts have it:
+/// what describes stack frames does not.
+const SCRIPT: &str = "\
+SECTIONS {
+	.text 0x10000 : { *(.text .text.*) }
+	.rodata : { *(.rodata .rodata.* .data.rel.ro .data.rel.ro.*) }
+	.data : { *(.data .data.* .sdata .sdata.* .got .got.*) }
+	.bss : { *(.bss .bss.* .sbss .sbss.* COMMON) }
+	/DISCARD/ : { *(*) }
+}
+";
+
+/// The size of region, lookup and ring in the archive `library`: of a program
+/// that has these functions, what they call, and nothing else.
+pub(super) fn of_core(
+    cross: &str,
+    library: &Path,
+    directory: &Path,
+    reporter: &Reporter,
+) -> Result<Size> {
+    let functions = core_functions(&run(cross, "nm", &[], library)?);
+    ensure!(
+        CORE_PREFIXES
+            .iter()
+            .chain(&CORE_FUNCTIONS)
+            .all(|wanted| functions.iter().any(|name| name.starts_with(wanted))),
+        "{} lacks functions of region, lookup or ring; it has {}",
+        library.display(),
+        functions.join(", ")
+    );
+    let script = directory.join("probe.lds");
+    std::fs::write(&script, SCRIPT)?;
+    let probe = directory.join("probe");
+    let mut link = Invocation::parse(&format!(
+        "{cross}ld -static --gc-sections --unresolved-symbols=ignore-all -e"
+    ))
+    .arg(&functions[0])
+    .arg("-T")
+    .path(&script)
+    .arg("-o")
+    .path(&probe);
+    for name in &functions {
+        link = link.arg("-u").arg(name);
+    }
+    for name in OF_THE_BOOTLOADER {
+        link = link.arg(format!("--defsym={name}=0"));
+    }
+    reporter.run(
+        "measuring region, lookup and ring alone",
+        &link.path(library),
+        None,
+    )?;
+    of(cross, &probe)
+}
+
+/// The functions of region, lookup and ring that this listing by `nm` defines.
+fn core_functions(listing: &str) -> Vec<String> {
+    let is_core = |name: &&str| {
+        let named = CORE_PREFIXES.iter().any(|part| name.starts_with(part));
+        (named || CORE_FUNCTIONS.contains(name)) && !NOT_CORE.contains(name)
+    };
+    let defined = listing.lines().filter_map(|line| {
+        let (_, name) = line.split_once(" T ")?;
+        Some(name)
+    });
+    defined.filter(is_core).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_columns_of_size_are_read() {
+        let sections = "u-boot  :\nsection   size  addr\n.text  376  0\n\
+                        .text_rest  607296  4096\n.rodata  209795  611392\nTotal  817467\n";
+        let totals = "   text\t   data\t    bss\t    dec\t    hex\tfilename\n \
+                      921700\t  51600\t  48384\t1021684\t  f96f4\t/o/u-boot\n";
+        let expected = Size {
+            code: 607_672,
+            flash: 973_300,
+        };
+        assert_eq!(parse(sections, totals), Some(expected));
+        assert_eq!(parse("size: no such file\n", totals), None);
+        assert_eq!(parse(sections, "size: no such file\n"), None);
+    }
+
+    #[test]
+    fn only_functions_of_the_core_are_measured() {
+        let listing = "\nshmr.o:\n                 U shmr_region_size\n\
+                       0000000000000000 T shmr_region_attach\n\
+                       0000000000000010 t shmr_region_check\n\
+                       0000000000000018 T shmr_consumer_drain\n\
+                       0000000000000020 T shmr_mutex_lock\n\
+                       0000000000000030 T shmr_registry_lookup\n";
+        let expected = ["shmr_region_attach", "shmr_registry_lookup"];
+        assert_eq!(core_functions(listing), expected);
+    }
+}

@@ -1,0 +1,55 @@
+//! Debian's source of U-Boot, fetched and unpacked once.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::apt;
+use super::job::Reporter;
+use crate::invocation::Invocation;
+
+const PACKAGE: &str = "u-boot";
+
+/// The unpacked source below `home`, which is fetched if it is not there.
+///
+/// apt verifies what it fetches, and what an earlier run has left, against the
+/// archive's signed lists.
+pub(super) fn unpacked(home: &Path, may_install: bool, reporter: &Reporter) -> Result<PathBuf> {
+    let source = home.join("source");
+    if source.exists() {
+        return Ok(source);
+    }
+    apt::know_source(PACKAGE, may_install, reporter)?;
+    let downloads = home.join("download");
+    fs::create_dir_all(&downloads)?;
+    let fetch = Invocation::parse("apt-get source --only-source --download-only").arg(PACKAGE);
+    reporter.run("fetching U-Boot's source", &fetch, Some(&downloads))?;
+    let description = description(&downloads)?;
+    // Whole or not at all: an interrupted run leaves it under another name.
+    let partial = home.join("source.partial");
+    if partial.exists() {
+        fs::remove_dir_all(&partial)?;
+    }
+    let unpack = Invocation::parse("dpkg-source --extract")
+        .path(&description)
+        .path(&partial);
+    reporter.run("unpacking it", &unpack, None)?;
+    fs::rename(&partial, &source)?;
+    Ok(source)
+}
+
+/// The file that describes the source package: the newest, if a security
+/// update has come in between.
+fn description(downloads: &Path) -> Result<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(downloads)? {
+        let entry = entry?;
+        if entry.path().extension().is_some_and(|end| end == "dsc") {
+            found.push((entry.metadata()?.modified()?, entry.path()));
+        }
+    }
+    let newest = found.into_iter().max();
+    let (_, path) = newest.with_context(|| format!("no .dsc file in {}", downloads.display()))?;
+    Ok(path)
+}

@@ -1,0 +1,162 @@
+//! The boards that U-Boot is built for, and what each needs.
+
+use anyhow::{Result, bail};
+
+/// One board.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) name: &'static str,
+    pub(super) about: &'static str,
+    /// What the names of its compiler and binutils begin with.
+    pub(super) cross: &'static str,
+    pub(super) library: Library,
+    /// Registers that are U-Boot's, which the library must not touch.
+    pub(super) reserved: &'static [&'static str],
+    /// Debian packages beside [`COMMON_PACKAGES`], each with its reason.
+    pub(super) packages: &'static [(&'static str, &'static str)],
+    /// Variables for U-Boot's `make`.
+    pub(super) variables: &'static [&'static str],
+    /// What `make` is asked for.
+    pub(super) goals: &'static [&'static str],
+    /// What is run in the end, in the build directory.
+    pub(super) image: &'static str,
+    /// The image is padded to a flash memory of this size, for QEMU.
+    pub(super) flash_len: Option<u64>,
+    /// What KMON may cost, where that is promised.
+    pub(super) limits: Option<Limits>,
+}
+
+/// For whom the static library is compiled.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Library {
+    /// This machine.
+    Host,
+    /// A triple whose `core` is compiled first, from Debian's source of it: rustup has
+    /// none for it, or one without these flags.
+    FromSource {
+        triple: &'static str,
+        flags: &'static str,
+    },
+}
+
+/// The most bytes of code that something may have.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Region, lookup and ring.
+    pub(super) library: u64,
+    /// All that KMON adds.
+    pub(super) kmon: u64,
+}
+
+pub(super) const COMMON_PACKAGES: &[(&str, &str)] = &[
+    ("bc", "computes constants in U-Boot's build"),
+    ("bison", "generates U-Boot's configuration parser"),
+    ("dpkg-dev", "verifies and unpacks U-Boot's source package"),
+    ("flex", "generates U-Boot's configuration lexer"),
+    ("gcc", "compiles U-Boot's own tools"),
+    ("libgnutls28-dev", "U-Boot's tools sign capsules with it"),
+    ("libssl-dev", "U-Boot's tools sign images with it"),
+    ("make", "runs U-Boot's build"),
+    ("python3-dev", "U-Boot's tools read device trees in Python"),
+    ("python3-setuptools", "builds that Python module"),
+    ("swig", "generates that Python module"),
+    ("uuid-dev", "U-Boot's tools name partitions with it"),
+];
+
+/// What compiling `core` takes where rustup has none.
+pub(super) const CORE_PACKAGES: &[(&str, &str)] = &[
+    ("rust-web-src", "the source of Rust's core library"),
+    ("rustc-web", "the compiler which that source belongs to"),
+];
+
+pub(crate) const TARGETS: &[Target] = &[
+    Target {
+        name: "sandbox",
+        about: "U-Boot as a process of this machine",
+        cross: "",
+        library: Library::Host,
+        reserved: &[],
+        packages: &[],
+        // No window, and no minutes of optimisation at link time.
+        variables: &["NO_SDL=1", "NO_LTO=1"],
+        goals: &["u-boot", "u-boot.dtb"],
+        image: "u-boot",
+        flash_len: None,
+        limits: None,
+    },
+    Target {
+        name: "qemu_arm64",
+        about: "64-bit ARM, little-endian, PCI",
+        cross: "aarch64-linux-gnu-",
+        // Soft-float: U-Boot enables no floating-point registers for C. x18 has U-Boot's
+        // global data, whatever it calls.
+        library: Library::FromSource {
+            triple: "aarch64-unknown-none-softfloat",
+            flags: "-Zfixed-x18",
+        },
+        reserved: &["x18", "w18"],
+        packages: &[(
+            "gcc-aarch64-linux-gnu",
+            "compiles U-Boot for the target qemu_arm64",
+        )],
+        variables: &[],
+        goals: &["u-boot.bin"],
+        image: "u-boot.bin",
+        flash_len: None,
+        limits: Some(Limits {
+            library: 16 * 1024,
+            kmon: 40 * 1024,
+        }),
+    },
+    Target {
+        name: "malta64",
+        about: "64-bit MIPS, big-endian, no PCI",
+        cross: "mips64-linux-gnuabi64-",
+        library: Library::FromSource {
+            triple: "mips64-unknown-linux-gnuabi64",
+            flags: "-Crelocation-model=static -Ctarget-feature=+noabicalls,+soft-float",
+        },
+        reserved: &[],
+        packages: &[(
+            "gcc-mips64-linux-gnuabi64",
+            "compiles U-Boot for the target malta64",
+        )],
+        variables: &[],
+        goals: &["u-boot.bin"],
+        image: "flash.bin",
+        flash_len: Some(4 * 1024 * 1024),
+        limits: None,
+    },
+];
+
+/// The targets of these names, in their own order; all if none is named.
+pub(super) fn select(names: &[String]) -> Result<Vec<&'static Target>> {
+    let known = |name: &str| TARGETS.iter().any(|target| target.name == name);
+    if let Some(unknown) = names.iter().find(|name| !known(name)) {
+        let known: Vec<_> = TARGETS.iter().map(|target| target.name).collect();
+        bail!(
+            "no target `{unknown}`; the targets are {}",
+            known.join(", ")
+        );
+    }
+    let wanted = |target: &&Target| names.is_empty() || names.iter().any(|n| n == target.name);
+    Ok(TARGETS.iter().filter(wanted).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_target_is_answered_with_the_known_ones() {
+        let error = select(&["malta".into()]).unwrap_err().to_string();
+        assert!(error.contains("`malta`") && error.contains("sandbox, qemu_arm64, malta64"));
+    }
+
+    #[test]
+    fn targets_are_built_in_their_own_order() {
+        let chosen = select(&["malta64".into(), "sandbox".into()]).unwrap();
+        let names: Vec<_> = chosen.iter().map(|target| target.name).collect();
+        assert_eq!(names, ["sandbox", "malta64"]);
+    }
+}
