@@ -84,6 +84,8 @@
 #define KMON_STANDSTILL_MS		3000
 /* How long attaching waits for that. */
 #define KMON_TAKE_OVER_MS		4000
+/* How long an instance may take to see that its region is one no more. */
+#define KMON_LET_GO_MS			300
 /* Both ends beat at least so often. */
 #define KMON_BEAT_MS			100
 

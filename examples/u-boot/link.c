@@ -8,6 +8,8 @@
  * - L2 A record of the result ring is released behind its handling: a KMON
  *   that is reset at it finds it again.
  * - L3 A life of KMON that another one has replaced writes nothing more.
+ * - L4 A region is formatted anew only when whoever lives in it has had time
+ *   to see that it is one no more.
  */
 
 #include <common.h>
@@ -247,6 +249,21 @@ static int finish(struct km_instance *k, int ret)
 	return 0;
 }
 
+/* Ends a region for all who are attached to it (L4). */
+static void end_region(struct km_instance *k)
+{
+	ulong start = get_timer(0);
+
+	if (shmr_region_attach(&k->region, k->memory.base, k->memory.len))
+		return;
+	/* Its first word is the magic. */
+	*(volatile u32 *)k->memory.base = 0;
+	while (get_timer(start) < KMON_LET_GO_MS) {
+		km_breathe();
+		udelay(1000);
+	}
+}
+
 /**
  * km_format() - make the memory of an instance its region, and attach to it
  * @k: its memory, its number and its name are there
@@ -262,6 +279,7 @@ int km_format(struct km_instance *k)
 	};
 	int ret;
 
+	end_region(k);
 	if (shmr_region_format(&k->region, k->memory.base, k->memory.len))
 		return fail(k, "region", &k->region.error);
 	if (shmr_registry_format(&k->registry, &k->region, &geometry))

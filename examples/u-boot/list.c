@@ -18,7 +18,7 @@ static void print_instance(struct km_instance *k)
 		printf("%-24s", "file");
 	else
 		printf("0x%-10llx+0x%-9llx", k->memory.address, k->memory.len);
-	printf("%-24s", k->memory.name[0] ? k->memory.name : "address");
+	printf("%-23s ", k->memory.name[0] ? k->memory.name : "address");
 	km_print_state(k);
 	putc('\n');
 }

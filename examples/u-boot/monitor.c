@@ -20,12 +20,10 @@
 
 /**
  * struct history - the last two readings of an instance
- * @number: the instance's
  * @newest: which of them is the newer one
  * @len:    bytes of each; 0 if it is none
  */
 struct history {
-	u8 number;
 	u8 newest;
 	size_t len[2];
 	u8 bytes[2][KMON_STATS_MAX_LEN];
@@ -174,31 +172,12 @@ static void print_reading(const struct history *history)
 	print_processors(now, then);
 }
 
-/* The history of an instance: its own, or one that is free. */
-static struct history *history_of(struct history *histories, u8 number)
+/* One history for each instance, in their order. */
+static void print_all(struct history *history)
 {
-	struct history *history, *unused = NULL;
-
-	for (history = histories; history < histories + KM_INSTANCES;
-	     history++) {
-		if (history->number == number)
-			return history;
-		if (!history->number && !unused)
-			unused = history;
-	}
-	if (unused)
-		unused->number = number;
-
-	return unused;
-}
-
-static void print_all(struct history *histories)
-{
-	struct history *history;
 	struct km_instance *k;
 
-	for (k = km_next(NULL); k; k = km_next(k)) {
-		history = history_of(histories, k->number);
+	for (k = km_next(NULL); k; k = km_next(k), history++) {
 		printf("*****part_id:%u*****\n", k->number);
 		if (km_answers(k)) {
 			note_reading(k, history);
@@ -235,8 +214,8 @@ static bool wait_for_rates(struct history *histories)
 
 	do {
 		all = true;
-		for (k = km_next(NULL); k; k = km_next(k)) {
-			history = history_of(histories, k->number);
+		history = histories;
+		for (k = km_next(NULL); k; k = km_next(k), history++) {
 			note_reading(k, history);
 			if (km_look(k, NULL) == KM_RUNNING &&
 			    !history->len[!history->newest])
@@ -280,19 +259,23 @@ static int do_kmmonitorall(struct cmd_tbl *cmdtp, int flag, int argc,
 {
 	ulong seconds = DEFAULT_SECONDS, count = 0;
 	struct history *histories;
+	struct km_instance *k;
+	size_t instances = 0;
 
 	if (argc > 1 && take_count(argv[1], MAX_SECONDS, &seconds))
 		return CMD_RET_FAILURE;
 	if (argc > 2 && take_count(argv[2], INT_MAX, &count))
 		return CMD_RET_FAILURE;
-	if (!km_next(NULL)) {
+	for (k = km_next(NULL); k; k = km_next(k))
+		instances++;
+	if (!instances) {
 		puts("kmmonitorall: no instances; kmattach finds some\n");
 		return CMD_RET_FAILURE;
 	}
-	histories = calloc(KM_INSTANCES, sizeof(*histories));
+	histories = calloc(instances, sizeof(*histories));
 	if (!histories) {
 		printf("kmmonitorall: no memory for 0x%zx bytes of readings\n",
-		       KM_INSTANCES * sizeof(*histories));
+		       instances * sizeof(*histories));
 		return CMD_RET_FAILURE;
 	}
 	monitor(histories, seconds, count);

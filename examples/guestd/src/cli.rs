@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use kmon_protocol::Place;
+use kmon_protocol::link::Waiting;
 
 /// KMON's daemon inside an instance: runs a login shell and commands for the
 /// monitor and publishes statistics, all through a region of shared memory.
@@ -14,6 +15,16 @@ pub struct Args {
     /// Where the region is that this instance shares with KMON
     #[arg(long, value_name = "PLACE")]
     pub region: Place,
+
+    /// How long to wait for a KMON that has not formatted the region yet: a number, or
+    /// `forever` [default: as a daemon for ever, in the foreground not at all]
+    #[arg(long, value_name = "SECONDS", value_parser = wait)]
+    pub wait: Option<Wait>,
+
+    /// Look for news instead of sleeping until the kernel wakes us: for a KMON in a
+    /// virtual machine whose memory is a file here
+    #[arg(long)]
+    pub poll: bool,
 
     /// Stay in the foreground instead of becoming a daemon
     #[arg(long)]
@@ -41,17 +52,68 @@ PLACE is one of
   fd:N                     a descriptor that the parent left open
   shm:/NAME                POSIX shared memory
   file:PATH                a file, mapped shared
+  file:PATH@OFFSET+LENGTH  a part of one, as in file:/dev/shm/memory@64M+2M
   mem:BASE+LENGTH          physical memory through /dev/mem, as in mem:0x100000000+16M
   pci:PATH                 a PCI BAR, as in pci:/sys/bus/pci/devices/0000:00:04.0/resource2
+
+News of shm:, file: and fd: come through futexes unless --poll is given; mem: and pci:
+are always polled.
+
+A daemon that waits has started: the process that called it ends with 0. When KMON formats
+the region anew while guestd lives, guestd attaches to it anew, with the same patience; the
+shell goes on, and commands that run apart from it are killed.
 
 A guestd that is started again takes the place of one that died, at once; while one
 lives, another is refused after 4 s.
 
-Exit status: 0 ended by KMON or a signal (as a daemon: it is attached), 1 failure, 2 wrong usage.";
+Exit status: 0 ended by KMON or a signal (as a daemon: it is attached or waits),
+1 failure, 2 wrong usage.";
+
+/// How long to wait for KMON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// For so long.
+    For(Duration),
+    /// Until a signal.
+    Forever,
+}
+
+impl Args {
+    /// How long to wait for KMON's region, whether it was said or not.
+    pub fn wait(&self) -> Wait {
+        let unsaid = if self.foreground {
+            Wait::For(Duration::ZERO)
+        } else {
+            Wait::Forever
+        };
+        self.wait.unwrap_or(unsaid)
+    }
+
+    /// How the two ends wait for each other.
+    pub fn waiting(&self) -> Waiting {
+        if self.poll {
+            Waiting::Poll
+        } else {
+            self.region.waiting()
+        }
+    }
+}
 
 /// A path that still holds when the daemon has changed its directory.
 fn absolute(text: &str) -> Result<PathBuf, String> {
     std::path::absolute(text).map_err(|error| error.to_string())
+}
+
+fn wait(text: &str) -> Result<Wait, String> {
+    if text == "forever" {
+        return Ok(Wait::Forever);
+    }
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.0..=1e9).contains(&seconds) => {
+            Ok(Wait::For(Duration::from_secs_f64(seconds)))
+        }
+        _ => Err("give a number of seconds, or forever".to_owned()),
+    }
 }
 
 fn period(text: &str) -> Result<Duration, String> {
@@ -64,6 +126,24 @@ fn period(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_daemon_waits_for_ever_and_in_the_foreground_nothing_waits_unless_told() {
+        let wait = |line: &str| {
+            let words = line.split(' ').chain(["--region=fd:9"]);
+            Args::try_parse_from(words).map(|args| args.wait()).ok()
+        };
+        let seconds = |seconds| Some(Wait::For(Duration::from_secs(seconds)));
+        assert_eq!(wait("guestd"), Some(Wait::Forever));
+        assert_eq!(wait("guestd --foreground"), seconds(0));
+        let forever = "guestd --foreground --wait forever";
+        assert_eq!(wait(forever), Some(Wait::Forever));
+        assert_eq!(wait("guestd --wait 20 --foreground"), seconds(20));
+        assert_eq!(wait("guestd --wait 0"), seconds(0));
+        for wrong in ["--wait=", "--wait=-1", "--wait=nan", "--wait=1e99"] {
+            assert_eq!(wait(&format!("guestd {wrong}")), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn a_period_is_a_number_of_seconds_within_bounds() {

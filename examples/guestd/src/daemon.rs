@@ -19,8 +19,8 @@ use rustix::pipe::{PipeFlags, pipe_with};
 const FIRST_OTHER: RawFd = 3;
 /// Descriptors looked at where `/proc` does not list them.
 const WITHOUT_PROC: RawFd = 1024;
-/// The one byte that says the daemon is attached.
-const ATTACHED: u8 = 0;
+/// The one byte that says the daemon has started.
+const STARTED: u8 = 0;
 
 /// Makes this process a daemon; the one that called exits as soon as the
 /// [`Readiness`] is told, with its status and with its one-line error if there is one.
@@ -116,9 +116,9 @@ fn wait_for_news(news: OwnedFd) -> i32 {
     let mut said = Vec::new();
     let heard = File::from(news).read_to_end(&mut said);
     match (heard, said.as_slice()) {
-        (Ok(_), [ATTACHED]) => 0,
+        (Ok(_), [STARTED]) => 0,
         (Ok(_), []) => {
-            crate::log("the daemon ended before it was attached; --log FILE keeps what it says");
+            crate::log("the daemon ended before it had started; --log FILE keeps what it says");
             1
         }
         _ => {
@@ -137,9 +137,9 @@ impl Readiness {
         Self(None)
     }
 
-    /// The daemon is attached.
+    /// The daemon is attached, or waits for KMON.
     pub(crate) fn ready(&mut self) {
-        self.tell(&[ATTACHED]);
+        self.tell(&[STARTED]);
     }
 
     /// The daemon cannot start.

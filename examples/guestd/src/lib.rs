@@ -7,6 +7,7 @@
 //! | module     | one purpose                                                     |
 //! |------------|-----------------------------------------------------------------|
 //! | [`cli`]    | the command line                                                |
+//! | `attach`   | getting at the region, which KMON may still have to format      |
 //! | `daemon`   | leaving the terminal and the parent behind                      |
 //! | `service`  | the command loop                                                |
 //! | `outlet`   | the result ring, shared: who waits, who drops                   |
@@ -20,6 +21,7 @@
 //! | `signals`  | being asked to stop                                             |
 
 mod account;
+mod attach;
 mod children;
 pub mod cli;
 mod console;
@@ -44,12 +46,12 @@ use service::Service;
 
 /// Runs the daemon until KMON or a signal ends it. Without `--foreground` the
 /// process that called does not come back from here: it exits as soon as the
-/// daemon it forked is attached.
+/// daemon it forked is attached, or waits for KMON.
 ///
 /// # Errors
 ///
-/// The region cannot be used, the process cannot become a daemon, KMON broke the
-/// protocol, or another daemon has this one's place.
+/// The region cannot be used, or KMON has not formatted it in time; the process
+/// cannot become a daemon; KMON broke the protocol; another daemon has this one's place.
 pub fn run(args: &Args) -> Result<()> {
     signals::reset().context("cannot reset the signal actions")?;
     let account = Account::of_this_user(args.shell.as_deref())?;
@@ -62,11 +64,12 @@ pub fn run(args: &Args) -> Result<()> {
     } else {
         daemon::init_daemon(args.log.as_deref())?
     };
-    match Service::start(args, mapping.window(), account) {
-        Ok(service) => {
+    match Service::start(args, mapping.window(), account, &mut readiness) {
+        Ok(Some((service, commands))) => {
             readiness.ready();
-            service.run()
+            service.run(commands)
         }
+        Ok(None) => Ok(()),
         Err(error) => {
             readiness.failed(&error);
             Err(error)

@@ -8,6 +8,7 @@
 //! - **O3** The greeting goes out before anything else, then the count of dropped
 //!   bytes before anything that follows the gap.
 //! - **O4** [`Outlet::post`] and [`Outlet::flush`] never wait: the command loop uses only these.
+//! - **O5** While KMON formats the region anew there is no ring: it counts as full.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -30,8 +31,6 @@ const GIVE_WAY: Duration = Duration::from_micros(100);
 /// Sends events for any number of threads.
 pub(crate) struct Outlet {
     link: Mutex<Link>,
-    /// Number of this daemon's life, for the greeting.
-    life: u32,
     greeting_due: AtomicBool,
     queue: Mutex<VecDeque<Event<'static>>>,
     /// Threads that want `link` now.
@@ -43,7 +42,10 @@ pub(crate) struct Outlet {
 }
 
 struct Link {
-    sender: EventSender<'static>,
+    /// Nothing while KMON formats the region anew (O5).
+    sender: Option<EventSender<'static>>,
+    /// Number of this daemon's life, for the greeting.
+    life: u32,
     /// Nothing is sent any more.
     broken: bool,
     /// Why, until someone asks.
@@ -67,11 +69,11 @@ impl Outlet {
     pub(crate) fn new(sender: EventSender<'static>, life: u32, peer_beat: u32) -> Self {
         Self {
             link: Mutex::new(Link {
-                sender,
+                sender: Some(sender),
+                life,
                 broken: false,
                 failure: None,
             }),
-            life,
             greeting_due: AtomicBool::new(false),
             queue: Mutex::default(),
             contenders: AtomicUsize::new(0),
@@ -93,7 +95,7 @@ impl Outlet {
                     self.dropped.fetch_add(len as u64, Ordering::Relaxed);
                     break;
                 }
-                Attempt::Full => link.sender.wait_for_space(TURN),
+                Attempt::Full => link.wait_for_space(),
                 Attempt::Sent | Attempt::Broken => break,
             }
             drop(link);
@@ -116,6 +118,24 @@ impl Outlet {
     /// Sends nothing more: the ring is another's.
     pub(crate) fn abandon(&self) {
         self.lock().broken = true;
+    }
+
+    /// Lets go of a region that is one no more, and of what only its KMON would
+    /// have understood (O5).
+    pub(crate) fn detach(&self) {
+        let mut link = self.lock();
+        (link.sender, link.failure) = (None, None);
+        guard(&self.queue).clear();
+    }
+
+    /// Goes on in a region that was formatted anew, and greets there.
+    pub(crate) fn attach(&self, sender: EventSender<'static>, life: u32, peer_beat: u32) {
+        let mut link = self.lock();
+        (link.sender, link.life) = (Some(sender), life);
+        self.reported.store(0, Ordering::Relaxed);
+        drop(link);
+        self.saw_peer(peer_beat);
+        self.greet();
     }
 
     /// Sends an event that is not output, now or when there is space.
@@ -196,7 +216,7 @@ impl Outlet {
         if self.greeting_due.swap(false, Ordering::Relaxed) {
             let hello = Event::Hello {
                 version: VERSION,
-                life: self.life,
+                life: link.life,
             };
             let attempt = link.send(&hello);
             if attempt != Attempt::Sent {
@@ -227,14 +247,29 @@ impl Link {
         if self.broken {
             return Attempt::Broken;
         }
-        match self.sender.send(event) {
+        let Some(sender) = &mut self.sender else {
+            return Attempt::Full;
+        };
+        match sender.send(event) {
             Ok(true) => Attempt::Sent,
             Ok(false) => Attempt::Full,
+            Err(LinkError::Formatted) => {
+                self.sender = None;
+                self.failure = Some(LinkError::Formatted);
+                Attempt::Full
+            }
             Err(error) => {
                 self.broken = true;
                 self.failure = Some(error);
                 Attempt::Broken
             }
+        }
+    }
+
+    fn wait_for_space(&mut self) {
+        match &mut self.sender {
+            Some(sender) => sender.wait_for_space(TURN),
+            None => thread::sleep(TURN),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Statistics from `/proc`, published at a steady pace.
 
-use std::thread;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use kmon_protocol::Stats;
@@ -12,15 +12,56 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::outlet::Outlet;
 
-/// Publishes a reading now and then every `period`, for as long as the process lives.
-pub(crate) fn publish(writer: &mut StatsWriter<'_>, period: Duration, outlet: &Outlet) {
-    let mut next = Instant::now();
-    loop {
-        writer.publish(&read(outlet.dropped()));
-        // By the clock and not by a pause, so that readings do not drift; after a
-        // long sleep of the machine, no burst to catch up.
-        next = (next + period).max(Instant::now());
-        thread::sleep(next.saturating_duration_since(Instant::now()));
+/// Publishes readings to the region that there is.
+#[derive(Default)]
+pub(crate) struct Publisher {
+    /// Nothing while there is none.
+    board: Mutex<Option<Board>>,
+    changed: Condvar,
+}
+
+struct Board {
+    writer: StatsWriter<'static>,
+    period: Duration,
+}
+
+impl Publisher {
+    /// From now on a reading goes to `writer` every `period`, the first at once.
+    pub(crate) fn publish_to(&self, writer: StatsWriter<'static>, period: Duration) {
+        *self.board() = Some(Board { writer, period });
+        self.changed.notify_one();
+    }
+
+    /// Publishes nothing more until there is another region.
+    pub(crate) fn stop(&self) {
+        *self.board() = None;
+    }
+
+    /// Publishes for as long as the process lives.
+    pub(crate) fn run(&self, outlet: &Outlet) {
+        let mut next = Instant::now();
+        loop {
+            let stats = read(outlet.dropped());
+            let mut board = self.board();
+            let Some(Board { writer, period }) = board.as_mut() else {
+                drop(self.changed.wait(board));
+                next = Instant::now();
+                continue;
+            };
+            writer.publish(&stats);
+            // By the clock and not by a pause, so that readings do not drift; after a
+            // long sleep of the machine, no burst to catch up.
+            let now = Instant::now();
+            next = (next + *period).max(now);
+            let waited = self.changed.wait_timeout(board, next - now);
+            if !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out() {
+                next = Instant::now();
+            }
+        }
+    }
+
+    fn board(&self) -> MutexGuard<'_, Option<Board>> {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -5,6 +5,8 @@
 //!   The console's shell goes on.
 //! - **V2** A daemon whose place another one has taken sends nothing more, not
 //!   even a goodbye.
+//! - **V3** A region that KMON formatted anew is attached to anew, with the shell as
+//!   it is; nothing of the old one's is dropped behind that, for its words may be the new one's.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,18 +15,20 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use kmon_protocol::link::CommandReceiver;
+use kmon_protocol::link::{CommandReceiver, StatsWriter};
 use kmon_protocol::{Command, DaemonLink, Event, LinkError, Received};
 use shmem_core::Window;
 
 use crate::account::Account;
+use crate::attach::Attacher;
 use crate::children::Children;
 use crate::cli::Args;
 use crate::console::Console;
+use crate::daemon::Readiness;
 use crate::exec::{Execs, Request};
 use crate::outlet::Outlet;
 use crate::pty::Size;
-use crate::readings;
+use crate::readings::Publisher;
 use crate::signals::StopSignals;
 use crate::typist::Typist;
 
@@ -37,56 +41,79 @@ const FAREWELL: Duration = Duration::from_millis(500);
 /// Statistics are not read more often than this, whatever KMON says.
 const SHORTEST_PERIOD: Duration = Duration::from_millis(100);
 
-/// The daemon, attached and with all its threads.
+/// The daemon with all its threads.
 pub(crate) struct Service {
-    commands: CommandReceiver<'static>,
+    attacher: Attacher,
     stop: StopSignals,
     outlet: Arc<Outlet>,
     children: Arc<Children>,
     console: Arc<Console>,
     typist: Typist,
     execs: Arc<Execs>,
+    publisher: Arc<Publisher>,
+    /// What was asked for, whatever KMON says.
+    period: Option<Duration>,
     halted: bool,
     _pid_file: Option<PidFile>,
 }
 
 impl Service {
-    /// Attaches to KMON and starts the shell and the statistics.
-    pub(crate) fn start(args: &Args, memory: Window<'static>, account: Account) -> Result<Self> {
+    /// Attaches to KMON and starts the shell and the statistics; nothing if a signal
+    /// comes before KMON. A daemon that waits is ready, and has its pid file.
+    pub(crate) fn start(
+        args: &Args,
+        memory: Window<'static>,
+        account: Account,
+        readiness: &mut Readiness,
+    ) -> Result<Option<(Self, CommandReceiver<'static>)>> {
         // Before the first thread: all of them are to inherit the mask.
         let stop = StopSignals::take().context("cannot take the stop signals over")?;
-        let link = DaemonLink::attach(memory, args.region.waiting());
-        let link = link.with_context(|| format!("cannot attach to region {}", args.region))?;
-        let told = Duration::from_millis(link.settings().period_ms.into());
-        let period = args.period.unwrap_or(told).max(SHORTEST_PERIOD);
-        let pid_file = args.pid_file.as_deref().map(PidFile::write).transpose()?;
+        let attacher = Attacher::new(args, memory);
+        let mut pid_file = None;
+        let write = || args.pid_file.as_deref().map(PidFile::write).transpose();
+        let link = attacher.attach(&stop, || {
+            pid_file = write()?;
+            readiness.ready();
+            Ok(())
+        })?;
+        let Some(link) = link else {
+            return Ok(None);
+        };
+        if pid_file.is_none() {
+            pid_file = write()?;
+        }
+        let period = args.period.unwrap_or_else(|| told_period(&link));
         let life = link.life().incarnation();
-        let (sender, commands, mut stats) = link.split();
+        let (sender, commands, stats) = link.split();
 
         let outlet = Arc::new(Outlet::new(sender, life, commands.peer_beat()));
         let children = Arc::new(Children::default());
         let console = Console::new(account.clone(), children.clone(), outlet.clone());
         let console = Arc::new(console);
-        let execs = Arc::new(Execs::new(account, children.clone(), outlet.clone()));
-        outlet.greet();
-        let for_stats = Arc::clone(&outlet);
-        start_thread("statistics", move || {
-            readings::publish(&mut stats, period, &for_stats)
-        })?;
-        let for_shell = Arc::clone(&console);
-        start_thread("console", move || for_shell.run())?;
-        let typist = Typist::new(Arc::clone(&console));
-        Ok(Self {
-            commands,
+        let service = Self {
+            attacher,
             stop,
+            execs: Arc::new(Execs::new(account, children.clone(), outlet.clone())),
             outlet,
             children,
+            typist: Typist::new(Arc::clone(&console)),
             console,
-            typist,
-            execs,
+            publisher: Arc::default(),
+            period: args.period,
             halted: false,
             _pid_file: pid_file,
-        })
+        };
+        service.start_threads(stats, period)?;
+        Ok(Some((service, commands)))
+    }
+
+    fn start_threads(&self, stats: StatsWriter<'static>, period: Duration) -> Result<()> {
+        self.outlet.greet();
+        self.publisher.publish_to(stats, period);
+        let (publisher, outlet) = (Arc::clone(&self.publisher), Arc::clone(&self.outlet));
+        start_thread("statistics", move || publisher.run(&outlet))?;
+        let console = Arc::clone(&self.console);
+        start_thread("console", move || console.run())
     }
 
     /// Serves KMON until it halts the instance or a signal comes.
@@ -95,32 +122,66 @@ impl Service {
     ///
     /// KMON broke the protocol, or another daemon has this one's place; the
     /// shell and the commands are ended all the same.
-    pub(crate) fn run(mut self) -> Result<()> {
-        let served = self.serve();
+    pub(crate) fn run(mut self, mut commands: CommandReceiver<'static>) -> Result<()> {
+        let served = loop {
+            match self.serve(&mut commands) {
+                Err(LinkError::Formatted) => {}
+                served => break served,
+            }
+            drop(commands); // V3
+            match self.attach_anew() {
+                Ok(Some(again)) => commands = again,
+                done => {
+                    self.end();
+                    return done.map(drop);
+                }
+            }
+        };
         if served == Err(LinkError::Replaced) {
             self.outlet.abandon();
         }
-        self.execs.kill_all();
-        self.console.hang_up();
+        self.end();
         match served {
             Err(LinkError::Replaced) => {
                 bail!("another guestd has this instance's number, so this one ends")
             }
             Err(error) => bail!("KMON broke the region: {error}"),
-            Ok(()) => self.say_goodbye(),
+            Ok(()) => self.say_goodbye(&mut commands),
         }
         Ok(())
     }
 
-    fn serve(&mut self) -> Result<(), LinkError> {
+    /// Attaches to what KMON makes of the region (V3); nothing if a signal comes first.
+    fn attach_anew(&mut self) -> Result<Option<CommandReceiver<'static>>> {
+        crate::log("KMON formats the region anew: attaching anew");
+        self.publisher.stop();
+        self.outlet.detach();
+        self.execs.kill_all();
+        let Some(link) = self.attacher.attach(&self.stop, || Ok(()))? else {
+            return Ok(None);
+        };
+        let period = self.period.unwrap_or_else(|| told_period(&link));
+        let life = link.life().incarnation();
+        let (sender, commands, stats) = link.split();
+        self.publisher.publish_to(stats, period);
+        self.outlet.attach(sender, life, commands.peer_beat());
+        Ok(Some(commands))
+    }
+
+    fn end(&self) {
+        self.execs.kill_all();
+        self.console.hang_up();
+    }
+
+    fn serve(&mut self, commands: &mut CommandReceiver<'static>) -> Result<(), LinkError> {
         while !self.halted && !self.stop.asked() {
             // A stalled KMON makes no space; looking for it often would only burn time.
             let sent = self.outlet.flush() || self.outlet.peer_stalled();
             let caught_up = sent && !self.typist.is_waiting();
-            self.take_commands(if caught_up { BEAT } else { SOON })?;
-            self.commands.beat()?;
-            self.tell_discarded();
-            self.outlet.saw_peer(self.commands.peer_beat());
+            self.take_commands(commands, if caught_up { BEAT } else { SOON })?;
+            commands.beat()?;
+            self.tell_discarded(commands);
+            self.outlet.saw_peer(commands.peer_beat());
             self.typist.flush();
             self.children.bury_orphans();
             self.outlet.take_failure().map_or(Ok(()), Err)?;
@@ -128,9 +189,12 @@ impl Service {
         Ok(())
     }
 
-    fn take_commands(&mut self, timeout: Duration) -> Result<(), LinkError> {
+    fn take_commands(
+        &mut self,
+        commands: &mut CommandReceiver<'static>,
+        timeout: Duration,
+    ) -> Result<(), LinkError> {
         let Self {
-            commands,
             outlet,
             console,
             typist,
@@ -165,8 +229,8 @@ impl Service {
         taken.map(drop)
     }
 
-    fn tell_discarded(&mut self) {
-        let commands = self.commands.take_discarded();
+    fn tell_discarded(&self, commands: &mut CommandReceiver<'static>) {
+        let commands = commands.take_discarded();
         if commands > 0 {
             crate::log(format_args!(
                 "{commands} commands from before a restart were discarded"
@@ -176,17 +240,21 @@ impl Service {
     }
 
     /// Gives the last events time to leave, as long as KMON takes any.
-    fn say_goodbye(&mut self) {
+    fn say_goodbye(&self, commands: &mut CommandReceiver<'static>) {
         self.outlet.post(Event::Goodbye);
         let deadline = Instant::now() + FAREWELL;
         while !self.outlet.flush() && !self.outlet.peer_stalled() && Instant::now() < deadline {
             thread::sleep(SOON);
-            if self.commands.beat().is_err() {
+            if commands.beat().is_err() {
                 return;
             }
-            self.outlet.saw_peer(self.commands.peer_beat());
+            self.outlet.saw_peer(commands.peer_beat());
         }
     }
+}
+
+fn told_period(link: &DaemonLink<'_>) -> Duration {
+    Duration::from_millis(link.settings().period_ms.into()).max(SHORTEST_PERIOD)
 }
 
 fn start_thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
@@ -196,7 +264,8 @@ fn start_thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> 
         .with_context(|| format!("cannot start the thread {name}"))
 }
 
-/// A file with our process number in it, removed when the daemon ends.
+/// A file with our process number in it, removed when the daemon ends, unless
+/// another has written its own there.
 struct PidFile(PathBuf);
 
 impl PidFile {
@@ -210,6 +279,9 @@ impl PidFile {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
+        let is_ours = |number: String| number.trim() == std::process::id().to_string();
+        if fs::read_to_string(&self.0).is_ok_and(is_ours) {
+            let _ = fs::remove_file(&self.0);
+        }
     }
 }

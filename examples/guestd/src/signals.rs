@@ -4,8 +4,13 @@
 //! a signal handler. A new program would inherit that; `Account::prepare` gives
 //! it all signals back.
 
+use std::os::fd::AsFd;
+use std::time::Duration;
+
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use crate::children::is_readable;
 
 /// Gives every signal that a parent may have left ignored its default action again.
 ///
@@ -47,5 +52,10 @@ impl StopSignals {
     /// Whether one has come. Never waits.
     pub(crate) fn asked(&self) -> bool {
         matches!(self.0.read_signal(), Ok(Some(_)))
+    }
+
+    /// The same, waiting for one up to `timeout`.
+    pub(crate) fn asked_within(&self, timeout: Duration) -> bool {
+        is_readable(self.0.as_fd(), Some(timeout)) && self.asked()
     }
 }

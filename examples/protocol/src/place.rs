@@ -18,6 +18,12 @@ pub enum Place {
     Shm(String),
     /// `file:/path`: a file.
     File(PathBuf),
+    /// `file:/path@64M+2M`: a part of a file, of a virtual machine's memory say.
+    FilePart {
+        path: PathBuf,
+        offset: u64,
+        len: u64,
+    },
     /// `mem:0x100000000+16M`: reserved physical memory.
     Physical { base: u64, len: u64 },
     /// `pci:/sys/bus/pci/devices/.../resource2`: a PCI device's memory.
@@ -43,7 +49,7 @@ impl FromStr for Place {
         let unknown = || {
             PlaceError(format!(
                 "{text:?} is no place of a region: give fd:N, shm:/NAME, file:PATH, \
-                 mem:ADDRESS+LENGTH or pci:PATH"
+                 file:PATH@OFFSET+LENGTH, mem:ADDRESS+LENGTH or pci:PATH"
             ))
         };
         let (kind, rest) = text.split_once(':').ok_or_else(unknown)?;
@@ -51,14 +57,10 @@ impl FromStr for Place {
             _ if rest.is_empty() => Err(unknown()),
             "fd" => rest.parse().map(Self::Fd).map_err(|_| unknown()),
             "shm" => Ok(Self::Shm(rest.to_owned())),
-            "file" => Ok(Self::File(rest.into())),
+            "file" => Ok(file_part(rest).unwrap_or_else(|| Self::File(rest.into()))),
             "pci" => Ok(Self::Pci(rest.into())),
             "mem" => {
-                let (base, len) = rest.split_once('+').ok_or_else(unknown)?;
-                let (base, len) = (number(base), number(len));
-                let (Some(base), Some(len)) = (base, len) else {
-                    return Err(unknown());
-                };
+                let (base, len) = range(rest).ok_or_else(unknown)?;
                 Ok(Self::Physical { base, len })
             }
             _ => Err(unknown()),
@@ -72,10 +74,28 @@ impl fmt::Display for Place {
             Self::Fd(fd) => write!(f, "fd:{fd}"),
             Self::Shm(name) => write!(f, "shm:{name}"),
             Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::FilePart { path, offset, len } => {
+                write!(f, "file:{}@{offset:#x}+{len:#x}", path.display())
+            }
             Self::Physical { base, len } => write!(f, "mem:{base:#x}+{len:#x}"),
             Self::Pci(path) => write!(f, "pci:{}", path.display()),
         }
     }
+}
+
+/// `PATH@OFFSET+LENGTH`; none if what is behind the last `@` is no range, for then
+/// it belongs to the path.
+fn file_part(text: &str) -> Option<Place> {
+    let (path, part) = text.rsplit_once('@')?;
+    let (offset, len) = range(part)?;
+    let path = PathBuf::from(path);
+    Some(Place::FilePart { path, offset, len })
+}
+
+/// `START+LENGTH`.
+fn range(text: &str) -> Option<(u64, u64)> {
+    let (start, len) = text.split_once('+')?;
+    Some((number(start)?, number(len)?))
 }
 
 /// A decimal or `0x` number, with `K`, `M` or `G` for powers of 1024.
@@ -100,15 +120,18 @@ impl Place {
     ///
     /// [`PlaceError`]: what could not be mapped, why, and what to do.
     pub fn open(&self) -> Result<Mapping, PlaceError> {
+        let length = |len: u64| {
+            usize::try_from(len)
+                .map_err(|_| PlaceError(format!("{self}: longer than the address space")))
+        };
         let mapping = match self {
             Self::Fd(fd) => return open_fd(*fd),
             Self::Shm(name) => Mapping::posix_shm(name, None),
             Self::File(path) => Mapping::file(path, None),
-            Self::Physical { base, len } => {
-                let len = usize::try_from(*len)
-                    .map_err(|_| PlaceError(format!("{self}: longer than the address space")))?;
-                Mapping::physical(*base, len)
+            Self::FilePart { path, offset, len } => {
+                Mapping::file_part(path, *offset, length(*len)?)
             }
+            Self::Physical { base, len } => Mapping::physical(*base, length(*len)?),
             Self::Pci(path) => Mapping::pci(path),
         };
         mapping.map_err(|error| PlaceError(error.to_string()))
@@ -117,7 +140,7 @@ impl Place {
     /// How the two ends wait for each other over this memory.
     pub fn waiting(&self) -> Waiting {
         match self {
-            Self::Fd(_) | Self::Shm(_) | Self::File(_) => Waiting::Futex,
+            Self::Fd(_) | Self::Shm(_) | Self::File(_) | Self::FilePart { .. } => Waiting::Futex,
             Self::Physical { .. } | Self::Pci(_) => Waiting::Poll,
         }
     }
@@ -147,6 +170,8 @@ mod tests {
             "fd:3",
             "shm:/kmon2",
             "file:/dev/shm/region",
+            "file:/dev/shm/name@home+garden",
+            "file:/dev/shm/memory@0x4000000+0x200000",
             "mem:0x100000000+0x1000000",
             "pci:/sys/bus/pci/devices/0000:00:04.0/resource2",
         ] {
@@ -155,6 +180,9 @@ mod tests {
         let place = "mem:0x100000000+16M".parse();
         let (base, len) = (1 << 32, 16 << 20);
         assert_eq!(place, Ok(Place::Physical { base, len }));
+        let place = "file:a@b@64M+2M".parse();
+        let (path, offset, len) = ("a@b".into(), 64 << 20, 2 << 20);
+        assert_eq!(place, Ok(Place::FilePart { path, offset, len }));
     }
 
     #[test]
@@ -172,6 +200,16 @@ mod tests {
             let error = text.parse::<Place>().unwrap_err().to_string();
             assert!(error.contains("no place of a region") && !error.contains('\n'));
         }
+    }
+
+    #[test]
+    fn a_part_that_a_file_does_not_have_is_one_line() {
+        let place: Place = "file:/dev/null@64M+2M".parse().unwrap();
+        let error = place.open().unwrap_err().to_string();
+        assert!(
+            error.contains("2097152 bytes of /dev/null at 0x4000000: the file ends at 0x0"),
+            "{error}"
+        );
     }
 
     #[test]

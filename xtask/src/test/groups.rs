@@ -85,10 +85,35 @@ pub(super) const GROUPS: &[Group] = &[
     Group {
         name: "apps",
         about: "the real monitor and the real guest daemon, through a terminal",
-        packages: &["procps", "vim-tiny"],
+        packages: &["procps", "qemu-system-x86", "vim-tiny"],
         tools: &[],
         limit: minutes(10),
         steps: apps,
+    },
+    Group {
+        name: "c",
+        about: "the C interface: its header, its library, and C programs that use them",
+        packages: &[
+            "gcc",
+            "g++",
+            "clang",
+            "libclang-rt-dev",
+            "valgrind",
+            "pkg-config",
+            "cmake",
+            "make",
+        ],
+        tools: &[],
+        limit: minutes(10),
+        steps: c,
+    },
+    Group {
+        name: "u-boot",
+        about: "U-Boot as KMON at its serial console, on three boards, with real guest daemons",
+        packages: &["qemu-system-arm", "qemu-system-mips"],
+        tools: &[],
+        limit: minutes(10),
+        steps: u_boot,
     },
     Group {
         name: "kill",
@@ -193,12 +218,32 @@ fn apps(workspace: &Workspace) -> Result<Vec<Step>> {
     let build = Invocation::parse("cargo build --release -p guestd -p kmon");
     let tests = Invocation::parse(
         "cargo test --no-fail-fast --release -p kmon-protocol -p guestd -p kmon \
-         -p shmem --lib --bins --tests",
+         -p shmem -p ivshmem-server --lib --bins --tests",
     );
     let guestd = workspace.target.join("release").join("guestd");
     Ok(vec![
         Step::Check(build),
         Step::Tests(tests.set("GUESTD", guestd.display().to_string())),
+    ])
+}
+
+fn c(_: &Workspace) -> Result<Vec<Step>> {
+    let bare = Invocation::parse("cargo clippy -p shmr --no-default-features -- -D warnings");
+    // Its unit tests, the generated header, and all that is written in C.
+    let tests = Invocation::parse("cargo test --no-fail-fast -p shmr");
+    Ok(vec![Step::Check(bare), Step::Tests(tests)])
+}
+
+fn u_boot(workspace: &Workspace) -> Result<Vec<Step>> {
+    // Installs what compiles it.
+    let u_boot = Invocation::parse("cargo xtask u-boot --check");
+    let guestd = Invocation::parse("cargo build --release -p guestd");
+    let tests = Invocation::parse("cargo test --no-fail-fast --release -p u-boot-system-test");
+    let path = workspace.target.join("release").join("guestd");
+    Ok(vec![
+        Step::Check(u_boot),
+        Step::Check(guestd),
+        Step::Tests(tests.set("GUESTD", path.display().to_string())),
     ])
 }
 

@@ -84,7 +84,7 @@ fn a_daemon_that_cannot_attach_says_so_through_the_process_that_started_it() {
     let file = directory.path().join("region");
     fs::write(&file, vec![0xa5; 1 << 20]).unwrap();
     let region = format!("file:{}", file.display());
-    assert_one_line(&guestd(&["--region", &region]), 1, "region");
+    assert_one_line(&guestd(&["--region", &region, "--wait", "0"]), 1, "region");
 }
 
 #[test]
@@ -137,6 +137,7 @@ fn wrong_options_are_refused_before_anything_is_touched() {
     let region = format!("fd:{}", 0);
     for (options, status, says) in [
         (vec!["--period", "0"], 2, "0.1 to 3600"),
+        (vec!["--wait", "soon"], 2, "a number of seconds, or forever"),
         (vec!["--shell", "/etc/passwd"], 1, "/etc/passwd"),
         (vec!["--log", "/no/such/dir/log"], 1, "/no/such/dir/log"),
     ] {
@@ -165,7 +166,7 @@ fn guestd(arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-fn assert_one_line(output: &Output, status: i32, says: &str) {
+pub(crate) fn assert_one_line(output: &Output, status: i32, says: &str) {
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(status), "{text}");
     assert!(

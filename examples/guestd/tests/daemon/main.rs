@@ -6,3 +6,4 @@ mod exec;
 mod life;
 mod monitor;
 mod output;
+mod waiting;

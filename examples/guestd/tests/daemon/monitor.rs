@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command as Program, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use kmon_protocol::link::{CommandSender, EventReceiver, Waiting};
+use kmon_protocol::link::{CommandSender, EventReceiver, LET_GO, Waiting};
 use kmon_protocol::{Command, Ending, Event, MonitorLink, Received, Sent, Settings, Stats};
 use rustix::io::{FdFlags, fcntl_setfd};
 use shmem_core::Mapping;
@@ -93,8 +93,11 @@ pub(crate) struct Instance {
 impl Instance {
     /// A region without a daemon.
     pub(crate) fn empty() -> Self {
-        let memory = Mapping::memfd("instance", MonitorLink::REGION_LEN).unwrap();
-        let memory: &'static Mapping = Box::leak(Box::new(memory));
+        Self::over(memory())
+    }
+
+    /// The same in memory that is there already.
+    pub(crate) fn over(memory: &'static Mapping) -> Self {
         let link = MonitorLink::create(memory.window(), &settings(), Waiting::Futex);
         let (commands, events) = link.unwrap().split();
         Self {
@@ -144,17 +147,19 @@ impl Instance {
         &self,
         arguments: impl IntoIterator<Item = A>,
     ) -> Program {
-        let region = self.memory.as_fd().as_raw_fd();
-        let mut program = Program::new(env!("CARGO_BIN_EXE_guestd"));
-        program
-            .arg("--region")
-            .arg(format!("fd:{region}"))
-            .args(arguments)
-            .stdin(Stdio::null());
-        let memory = self.memory;
-        // SAFETY: the closure makes one system call and allocates nothing.
-        unsafe { program.pre_exec(move || Ok(fcntl_setfd(memory.as_fd(), FdFlags::empty())?)) };
-        program
+        guestd(self.memory, arguments)
+    }
+
+    /// KMON formats the region anew as it does while the daemon lives.
+    pub(crate) fn format_anew(mut self) -> Self {
+        let (memory, daemon) = (self.memory, self.daemon.take());
+        // What it holds of the old region must not outlive that.
+        drop(self);
+        memory.window().write(0, &[0; 4]);
+        std::thread::sleep(LET_GO);
+        let mut instance = Self::over(memory);
+        instance.daemon = daemon;
+        instance
     }
 
     pub(crate) fn send(&mut self, command: Command<'_>) {
@@ -298,6 +303,29 @@ impl Drop for Instance {
             let _ = daemon.wait();
         }
     }
+}
+
+/// Memory for a region.
+pub(crate) fn memory() -> &'static Mapping {
+    let memory = Mapping::memfd("instance", MonitorLink::REGION_LEN).unwrap();
+    Box::leak(Box::new(memory))
+}
+
+/// The daemon's command line with `memory`, which it inherits.
+pub(crate) fn guestd<A: AsRef<OsStr>>(
+    memory: &'static Mapping,
+    arguments: impl IntoIterator<Item = A>,
+) -> Program {
+    let region = memory.as_fd().as_raw_fd();
+    let mut program = Program::new(env!("CARGO_BIN_EXE_guestd"));
+    program
+        .arg("--region")
+        .arg(format!("fd:{region}"))
+        .args(arguments)
+        .stdin(Stdio::null());
+    // SAFETY: the closure makes one system call and allocates nothing.
+    unsafe { program.pre_exec(move || Ok(fcntl_setfd(memory.as_fd(), FdFlags::empty())?)) };
+    program
 }
 
 fn settings() -> Settings {

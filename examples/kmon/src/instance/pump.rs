@@ -231,7 +231,7 @@ impl Pump<'_> {
         if self.shared.become_corrupt(error) {
             let what = match error {
                 LinkError::Replaced => format!("is lost: {error}"),
-                LinkError::Broken(_) => format!("broke its region: {error}"),
+                _ => format!("broke its region: {error}"),
             };
             self.say(&what, "starts it again");
         }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use shmem_core::ring::Unread;
-use shmem_core::snapshot::{Reader, Writer};
+use shmem_core::snapshot::{ReadError, Reader, Writer};
 use shmem_core::{Life, Window};
 use shmem_registry::Segment;
 
-use super::ends::{Pulse, Receiver, Release, Sender, registry};
+use super::ends::{Ground, Pulse, Receiver, Release, Sender};
 use super::{LinkError, Received, Segments, Sent, Waiting, ring};
 use crate::MONITOR;
 use crate::message::{Command, EVENT_BODY, Event};
@@ -29,12 +29,22 @@ impl<'m> DaemonLink<'m> {
     ///
     /// # Errors
     ///
-    /// [`LinkError`] if it is no such region, or the earlier life still lives after 4 s.
+    /// [`LinkError::Unformatted`] if KMON has still to format it; another if it is
+    /// no such region, or the earlier life still lives after 4 s.
     pub fn attach(memory: Window<'m>, waiting: Waiting) -> Result<Self, LinkError> {
-        let registry = registry(memory)?;
-        let segments = Segments::find(|request| registry.open(request))?;
+        let ground = Ground::attach(memory)?;
+        let attached = Self::over(ground, waiting);
+        // A region that KMON began to format meanwhile is whatever it is.
+        match (&attached, ground.check()) {
+            (Err(_), Err(e @ LinkError::Formatted)) => Err(LinkError::due(true, "region", e)),
+            _ => attached,
+        }
+    }
+
+    fn over(ground: Ground<'m>, waiting: Waiting) -> Result<Self, LinkError> {
+        let segments = Segments::find(|request| ground.registry.open(request))?;
         let settings = settings(&segments.settings)?;
-        let pulse = Pulse::attach(registry, settings.partition, MONITOR)?;
+        let pulse = Pulse::attach(ground, settings.partition, MONITOR)?;
         let life = pulse.life();
 
         let consumer = ring(&segments.command)?.consumer(life, Unread::Discard);
@@ -42,14 +52,15 @@ impl<'m> DaemonLink<'m> {
         let consumer = consumer.map_err(|e| LinkError::new("kmon.command", e))?;
         let producer = producer.map_err(|e| LinkError::new("kmon.result", e))?;
         Ok(Self {
-            sender: EventSender(Sender::new(producer, life, waiting)),
+            sender: EventSender(Sender::new(producer, &pulse, waiting)),
             receiver: CommandReceiver {
                 told: consumer.discarded(),
-                end: Receiver::new(consumer, life, waiting),
+                end: Receiver::new(consumer, &pulse, waiting),
                 strays: 0,
                 pulse,
             },
             stats: StatsWriter {
+                ground,
                 writer: Writer::attach(segments.stats.window())
                     .map_err(|e| LinkError::new("kmon.stats", e))?,
                 bytes: Vec::new(),
@@ -79,7 +90,7 @@ fn settings(segment: &Segment<'_>) -> Result<Settings, LinkError> {
     let len = Reader::attach(segment.window())
         .map_err(|e| LinkError::new("kmon.settings", e))?
         .read(&mut bytes)
-        .map_err(|e| LinkError::new("kmon.settings", e))?;
+        .map_err(|e| LinkError::due(e == ReadError::Empty, "kmon.settings", e))?;
     Settings::decode(&bytes[..len]).map_err(|e| LinkError::new("kmon.settings", e))
 }
 
@@ -175,13 +186,17 @@ impl CommandReceiver<'_> {
 
 /// An instance's half that reports.
 pub struct StatsWriter<'m> {
+    ground: Ground<'m>,
     writer: Writer<'m>,
     bytes: Vec<u8>,
 }
 
 impl StatsWriter<'_> {
-    /// Makes `stats` the latest.
+    /// Makes `stats` the latest; nothing if the region is another by now (A4).
     pub fn publish(&mut self, stats: &Stats) {
+        if self.ground.check().is_err() {
+            return;
+        }
         stats.encode(&mut self.bytes);
         let written = self.writer.write(&self.bytes);
         written.expect("the segment has room for the longest statistics");

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use shmem_core::ring::{Consumer, PopError, Producer, PushError};
-use shmem_core::{Life, Window};
-use shmem_registry::{Heartbeats, Partition, Presence, Process, Processes, Registry};
+use shmem_core::{Life, Region, Window, region};
+use shmem_registry::{FormatError, Heartbeats, Partition, Presence, Process, Processes, Registry};
 use shmem_sync::{Futex, FutexBell, SleepPoll};
 
 use super::{LinkError, Received, Sent, Waiting};
@@ -21,9 +21,64 @@ const STANDSTILL: Duration = Duration::from_secs(3);
 /// How long attaching waits for the end of an earlier life.
 const TAKE_OVER: Duration = Duration::from_secs(4);
 
+/// The region that this end attached to, as it was then.
+#[derive(Clone, Copy)]
+pub(super) struct Ground<'m> {
+    region: Region<'m>,
+    pub(super) registry: Registry<'m>,
+}
+
+impl<'m> Ground<'m> {
+    /// A region that was formatted just now.
+    pub(super) fn new(region: Region<'m>, registry: Registry<'m>) -> Self {
+        Self { region, registry }
+    }
+
+    /// A region that is there already.
+    pub(super) fn attach(memory: Window<'m>) -> Result<Self, LinkError> {
+        let region = Region::attach(memory).map_err(|e| {
+            let is_due = matches!(e, region::AttachError::NotARegion { .. });
+            LinkError::due(is_due, "region", e)
+        })?;
+        let registry = Registry::attach(region)
+            .map_err(|e| LinkError::due(e == FormatError::NotFormatted, "registry", e))?;
+        Ok(Self { region, registry })
+    }
+
+    /// An error if it is not that region any more (A4).
+    pub(super) fn check(&self) -> Result<(), LinkError> {
+        if !self.region.is_stale() {
+            return Ok(());
+        }
+        match Region::attach(self.region.memory()) {
+            Ok(_) | Err(region::AttachError::NotARegion { magic: 0 }) => Err(LinkError::Formatted),
+            Err(error) => Err(LinkError::new("region", error)),
+        }
+    }
+
+    /// An error unless `own` still has an end that `holder` has: a life that was
+    /// thought dead while it only slept touches nothing more.
+    fn check_claim(&self, holder: Option<Life>, own: Life) -> Result<(), LinkError> {
+        self.check()?;
+        match holder {
+            Some(life) if life == own => Ok(()),
+            Some(life) if life.partition() == own.partition() => Err(LinkError::Replaced),
+            _ if self.knows_none(own) => Err(LinkError::Formatted),
+            _ => Err(LinkError::new("claim", "this end of the ring was ours")),
+        }
+    }
+
+    /// Whether no life of `own`'s partition was ever here: memory that was wiped
+    /// counts its incarnations from the beginning.
+    fn knows_none(&self, own: Life) -> bool {
+        let partition = self.registry.partition(own.partition());
+        partition.is_ok_and(|partition| partition.life.is_none())
+    }
+}
+
 /// This end's heartbeat and the peer's.
 pub(super) struct Pulse<'m> {
-    registry: Registry<'m>,
+    ground: Ground<'m>,
     presence: Presence<'m>,
     peer: u8,
 }
@@ -31,7 +86,8 @@ pub(super) struct Pulse<'m> {
 impl<'m> Pulse<'m> {
     /// Attaches as a new life of `own`, at once if its earlier one left or its
     /// process is gone.
-    pub(super) fn attach(registry: Registry<'m>, own: u8, peer: u8) -> Result<Self, LinkError> {
+    pub(super) fn attach(ground: Ground<'m>, own: u8, peer: u8) -> Result<Self, LinkError> {
+        let registry = ground.registry;
         let processes = Processes::new(registry);
         let heartbeats = Heartbeats::with_limit(registry, STANDSTILL);
         let mut wait = SleepPoll::timeout(TAKE_OVER, POLL_LIMIT);
@@ -42,7 +98,7 @@ impl<'m> Pulse<'m> {
             &mut (processes, heartbeats),
         );
         Ok(Self {
-            registry,
+            ground,
             presence: presence.map_err(|e| LinkError::new("partition", e))?,
             peer,
         })
@@ -53,17 +109,21 @@ impl<'m> Pulse<'m> {
     }
 
     pub(super) fn beat(&mut self) -> Result<(), LinkError> {
+        self.ground.check()?;
         if self.presence.beat().is_ok() {
             return Ok(());
         }
-        let own = self.registry.partition(self.life().partition());
+        if self.ground.knows_none(self.life()) {
+            return Err(LinkError::Formatted);
+        }
+        let own = self.ground.registry.partition(self.life().partition());
         own.map_err(|e| LinkError::new("partition", e))?;
         Err(LinkError::Replaced)
     }
 
     /// What is known of the peer; nothing if its slot is no slot any more.
     pub(super) fn peer(&self) -> Option<Partition> {
-        self.registry.partition(self.peer).ok()
+        self.ground.registry.partition(self.peer).ok()
     }
 
     pub(super) fn peer_beat(&self) -> u32 {
@@ -71,24 +131,9 @@ impl<'m> Pulse<'m> {
     }
 }
 
-/// The registry in a region that is there already.
-pub(super) fn registry(memory: Window<'_>) -> Result<Registry<'_>, LinkError> {
-    let region = shmem_core::Region::attach(memory).map_err(|e| LinkError::new("region", e))?;
-    Registry::attach(region).map_err(|e| LinkError::new("registry", e))
-}
-
-/// An error unless `own` still has an end that `holder` has: a life that was
-/// thought dead while it only slept touches nothing more.
-fn check_claim(holder: Option<Life>, own: Life) -> Result<(), LinkError> {
-    match holder {
-        Some(life) if life == own => Ok(()),
-        Some(life) if life.partition() == own.partition() => Err(LinkError::Replaced),
-        _ => Err(LinkError::new("claim", "this end of the ring was ours")),
-    }
-}
-
 /// The producing end of either ring.
 pub(super) struct Sender<'m> {
+    ground: Ground<'m>,
     producer: Producer<'m>,
     life: Life,
     waiting: Waiting,
@@ -99,10 +144,11 @@ pub(super) struct Sender<'m> {
 }
 
 impl<'m> Sender<'m> {
-    pub(super) fn new(producer: Producer<'m>, life: Life, waiting: Waiting) -> Self {
+    pub(super) fn new(producer: Producer<'m>, pulse: &Pulse<'m>, waiting: Waiting) -> Self {
         Self {
+            ground: pulse.ground,
             producer,
-            life,
+            life: pulse.life(),
             waiting,
             restarted: false,
             record: Vec::new(),
@@ -110,7 +156,8 @@ impl<'m> Sender<'m> {
     }
 
     pub(super) fn send(&mut self) -> Result<Sent, LinkError> {
-        check_claim(self.producer.ring().producing(), self.life)?;
+        let holder = self.producer.ring().producing();
+        self.ground.check_claim(holder, self.life)?;
         if std::mem::take(&mut self.restarted) {
             return Ok(Sent::Restarted);
         }
@@ -152,6 +199,7 @@ pub(super) enum Release {
 
 /// The consuming end of either ring.
 pub(super) struct Receiver<'m> {
+    ground: Ground<'m>,
     pub(super) consumer: Consumer<'m>,
     life: Life,
     waiting: Waiting,
@@ -161,10 +209,11 @@ pub(super) struct Receiver<'m> {
 }
 
 impl<'m> Receiver<'m> {
-    pub(super) fn new(consumer: Consumer<'m>, life: Life, waiting: Waiting) -> Self {
+    pub(super) fn new(consumer: Consumer<'m>, pulse: &Pulse<'m>, waiting: Waiting) -> Self {
         Self {
+            ground: pulse.ground,
             consumer,
-            life,
+            life: pulse.life(),
             waiting,
             record: Vec::new(),
             delay: Duration::ZERO,
@@ -182,7 +231,8 @@ impl<'m> Receiver<'m> {
         self.wait(timeout);
         let (mut count, mut bytes) = (0, 0);
         while count < BATCH && bytes < BATCH_BYTES {
-            check_claim(self.consumer.ring().consuming(), self.life)?;
+            let holder = self.consumer.ring().consuming();
+            self.ground.check_claim(holder, self.life)?;
             let found = match self.consumer.peek() {
                 Ok(found) => {
                     found.read_into(&mut self.record);

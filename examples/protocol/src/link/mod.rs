@@ -19,16 +19,21 @@
 //! - **A3** Events are kept whoever dies. Each is released behind its handling,
 //!   so that KMON, which notes the position of the last one it handled, handles
 //!   each once over all its lives.
+//! - **A4** An end uses nothing of a region that was formatted anew under it: it
+//!   looks before each record and each beat, and ends with [`LinkError::Formatted`].
+//!   KMON, before it formats a region with a living instance, removes the magic
+//!   and gives the instance [`LET_GO`] to look.
 
 mod daemon;
 mod ends;
 mod monitor;
 
 use std::fmt;
+use std::time::Duration;
 
 use shmem_core::ring::Ring;
 use shmem_core::snapshot;
-use shmem_registry::{Geometry, Kind, Request, Segment};
+use shmem_registry::{Geometry, Kind, OpenError, Request, Segment};
 
 pub use daemon::{CommandReceiver, DaemonLink, EventSender, StatsWriter};
 pub use monitor::{CommandSender, EventReceiver, MonitorLink};
@@ -50,6 +55,10 @@ const GEOMETRY: Geometry = Geometry {
 
 /// Longest body of a command that carries bytes.
 const COMMAND_BODY: usize = 4 << 10;
+
+/// How long an instance may take to see that its region is one no more: it
+/// looks with each beat.
+pub const LET_GO: Duration = Duration::from_millis(300);
 
 /// How two ends wait for each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +103,10 @@ pub enum Sent {
 pub enum LinkError {
     /// Another process has attached in this one's place: the rings are its.
     Replaced,
+    /// The region was formatted anew, or is about to be: what was attached to is gone.
+    Formatted,
+    /// KMON has not formatted the region yet, or not all of it, in words.
+    Unformatted(String),
     /// Whatever else, in words.
     Broken(String),
 }
@@ -102,13 +115,22 @@ impl LinkError {
     fn new(what: &str, why: impl fmt::Display) -> Self {
         Self::Broken(format!("{what}: {why}"))
     }
+
+    /// What KMON has still to make, if `is_due`.
+    fn due(is_due: bool, what: &str, why: impl fmt::Display) -> Self {
+        match Self::new(what, why) {
+            Self::Broken(why) if is_due => Self::Unformatted(why),
+            other => other,
+        }
+    }
 }
 
 impl fmt::Display for LinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Replaced => f.write_str("another process has attached in this one's place"),
-            Self::Broken(why) => f.write_str(why),
+            Self::Formatted => f.write_str("the region was formatted anew"),
+            Self::Unformatted(why) | Self::Broken(why) => f.write_str(why),
         }
     }
 }
@@ -129,7 +151,7 @@ impl<'m> Segments<'m> {
     ) -> Result<Self, LinkError> {
         let mut segment = |name, kind, len| {
             let request = Request::named(name, kind, len).map_err(|e| LinkError::new(name, e))?;
-            open(&request).map_err(|e| LinkError::new(name, e))
+            open(&request).map_err(|e| LinkError::due(e == OpenError::NotFound, name, e))
         };
         let settings = snapshot::segment_len(Settings::MAX_LEN);
         let stats = snapshot::segment_len(Stats::MAX_LEN);
@@ -150,7 +172,10 @@ fn ring<'m>(segment: &Segment<'m>) -> Result<Ring<'m>, LinkError> {
 mod tests {
     use std::time::Duration;
 
+    use shmem_core::Region;
     use shmem_core::mem::Heap;
+    use shmem_core::primitive::Ordering::Relaxed;
+    use shmem_registry::Registry;
 
     use super::*;
     use crate::message::{Command, Event};
@@ -300,6 +325,39 @@ mod tests {
         let heard = orders.receive(AT_ONCE, |_| {});
         assert_eq!(heard, Err(LinkError::Replaced));
         assert_eq!(orders.beat(), Err(LinkError::Replaced));
+    }
+
+    #[test]
+    fn a_region_is_due_until_kmon_has_made_all_of_it() {
+        let heap = Heap::new(MonitorLink::REGION_LEN);
+        let attach = || DaemonLink::attach(heap.window(), Waiting::Poll).err();
+        let is_due = || matches!(attach(), Some(LinkError::Unformatted(_)));
+        assert!(is_due());
+        let region = Region::format(heap.window(), 0).unwrap();
+        assert!(is_due());
+        Registry::format(region, GEOMETRY).unwrap();
+        assert!(is_due());
+        let _monitor = MonitorLink::create(heap.window(), &settings(2), Waiting::Poll).unwrap();
+        assert_eq!(attach(), None);
+        heap.window().word(4).store(99, Relaxed);
+        assert!(matches!(attach(), Some(LinkError::Broken(_))));
+    }
+
+    #[test]
+    fn an_end_uses_nothing_of_a_region_that_was_formatted_anew() {
+        let heap = Heap::new(MonitorLink::REGION_LEN);
+        let create = || MonitorLink::create(heap.window(), &settings(2), Waiting::Poll).unwrap();
+        let (_commands, _events) = create().split();
+        let daemon = DaemonLink::attach(heap.window(), Waiting::Poll).unwrap();
+        let (mut out, mut orders, mut stats) = daemon.split();
+        let monitor = create();
+        assert_eq!(out.send(&Event::Goodbye), Err(LinkError::Formatted));
+        assert_eq!(orders.receive(AT_ONCE, |_| {}), Err(LinkError::Formatted));
+        assert_eq!(orders.beat(), Err(LinkError::Formatted));
+        stats.publish(&Stats::default());
+        let (_, mut events) = monitor.split();
+        assert_eq!(events.receive(AT_ONCE, |_, _| {}), Ok(0));
+        assert!(events.stats().is_none() && events.peer_beat() == 0);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use shmem_core::snapshot::{Reader, Writer};
 use shmem_core::{Life, Region, Window};
 use shmem_registry::{Process, Registry, Segment};
 
-use super::ends::{Pulse, Receiver, Release, Sender, registry};
+use super::ends::{Ground, Pulse, Receiver, Release, Sender};
 use super::{COMMAND_BODY, GEOMETRY, LinkError, Received, Segments, Sent, Waiting, ring};
 use crate::MONITOR;
 use crate::message::{Command, Event};
@@ -37,7 +37,8 @@ impl<'m> MonitorLink<'m> {
         let region = Region::format(memory, 0).map_err(|e| LinkError::new("region", e))?;
         let registry =
             Registry::format(region, GEOMETRY).map_err(|e| LinkError::new("registry", e))?;
-        let pulse = Pulse::attach(registry, MONITOR, settings.partition)?;
+        let ground = Ground::new(region, registry);
+        let pulse = Pulse::attach(ground, MONITOR, settings.partition)?;
         let life = pulse.life();
         let segments = Segments::find(|request| registry.open_or_create(life, request))?;
         tell(&segments.settings, settings)?;
@@ -57,9 +58,9 @@ impl<'m> MonitorLink<'m> {
         settings: &Settings,
         waiting: Waiting,
     ) -> Result<Self, LinkError> {
-        let registry = registry(memory)?;
-        let segments = Segments::find(|request| registry.open(request))?;
-        let pulse = Pulse::attach(registry, MONITOR, settings.partition)?;
+        let ground = Ground::attach(memory)?;
+        let segments = Segments::find(|request| ground.registry.open(request))?;
+        let pulse = Pulse::attach(ground, MONITOR, settings.partition)?;
         tell(&segments.settings, settings)?;
         Self::over(&segments, pulse, waiting)
     }
@@ -75,9 +76,9 @@ impl<'m> MonitorLink<'m> {
         let producer = producer.map_err(|e| LinkError::new("kmon.command", e))?;
         let consumer = consumer.map_err(|e| LinkError::new("kmon.result", e))?;
         Ok(Self {
-            sender: CommandSender(Sender::new(producer, life, waiting)),
+            sender: CommandSender(Sender::new(producer, &pulse, waiting)),
             receiver: EventReceiver {
-                end: Receiver::new(consumer, life, waiting),
+                end: Receiver::new(consumer, &pulse, waiting),
                 pulse,
                 stats: Reader::attach(segments.stats.window())
                     .map_err(|e| LinkError::new("kmon.stats", e))?,

@@ -1,0 +1,178 @@
+//! The daemon starts before KMON does, or lives on when KMON starts anew.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use kmon_protocol::{Command, Ending};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use shmem_core::Region;
+
+use crate::life::assert_one_line;
+use crate::monitor::{Instance, PATIENCE, SH, await_file, guestd, memory, runs};
+
+#[test]
+fn a_daemon_that_starts_before_kmon_is_ready_and_attaches_to_the_region_when_it_is_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let (log, pid_file) = (directory.path().join("log"), directory.path().join("pid"));
+    let memory = memory();
+    let names = [&log, &pid_file].map(|path| path.to_str().unwrap());
+    let arguments = ["--shell", SH, "--log", names[0], "--pid-file", names[1]];
+    let output = guestd(memory, arguments).output().unwrap();
+    // The parent came back, and the daemon has no region yet.
+    assert!(
+        output.status.success() && output.stderr.is_empty(),
+        "{output:?}"
+    );
+    let pid = await_file(&pid_file).trim().parse().unwrap();
+    assert!(runs(pid));
+    let mut instance = Instance::over(memory);
+    instance.until("hello", |seen| seen.life == Some(1));
+    assert_eq!(instance.run(1, "echo here").out, b"here\n");
+    let said = fs::read_to_string(&log).unwrap();
+    assert_eq!(said.matches("waiting for KMON to format fd:").count(), 1);
+    instance.send(Command::Halt);
+    instance.until("goodbye", |seen| seen.goodbye);
+}
+
+#[test]
+fn a_region_without_all_that_kmon_puts_there_is_waited_for_too() {
+    let memory = memory();
+    Region::format(memory.window(), 0).unwrap();
+    let output = guestd(memory, ["--foreground"]).output().unwrap();
+    assert_one_line(&output, 1, "registry");
+    let mut waiting = guestd(memory, ["--foreground", "--shell", SH, "--wait", "forever"]);
+    let waiting = waiting.stderr(Stdio::piped()).spawn().unwrap();
+    let mut instance = Instance::over(memory);
+    instance.daemon = Some(waiting);
+    instance.until("hello", |seen| seen.life == Some(1));
+}
+
+#[test]
+fn in_the_foreground_nothing_waits_unless_it_is_told_to() {
+    let output = guestd(memory(), ["--foreground"]).output().unwrap();
+    assert_one_line(&output, 1, "not a region");
+}
+
+#[test]
+fn waiting_ends_when_its_time_is_up() {
+    let start = Instant::now();
+    let output = guestd(memory(), ["--foreground", "--wait", "0.3"]).output();
+    let output = output.unwrap();
+    assert!(start.elapsed() >= Duration::from_millis(300));
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let lines: Vec<_> = text.lines().collect();
+    assert!(
+        lines.len() == 2
+            && lines[0].starts_with("guestd: waiting for KMON to format fd:")
+            && lines[1].contains("not a region"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_region_of_another_version_is_not_waited_for() {
+    let memory = memory();
+    Region::format(memory.window(), 0).unwrap();
+    memory.window().write(4, &99_u32.to_le_bytes());
+    let output = guestd(memory, ["--foreground", "--wait", "forever"]).output();
+    assert_one_line(&output.unwrap(), 1, "layout version 99");
+}
+
+#[test]
+fn a_signal_ends_the_waiting_in_good_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let pid_file = directory.path().join("pid");
+    let name = pid_file.to_str().unwrap();
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let arguments = ["--foreground", "--wait", "forever", "--pid-file", name];
+        let mut waiting = guestd(memory(), arguments);
+        let waiting = waiting.stderr(Stdio::null()).spawn().unwrap();
+        await_file(&pid_file);
+        kill(Pid::from_raw(waiting.id().cast_signed()), signal).unwrap();
+        let output = waiting.wait_with_output().unwrap();
+        assert!(output.status.success(), "{:?}", output.status.signal());
+        assert!(!pid_file.exists());
+    }
+}
+
+#[test]
+fn a_region_that_is_formatted_anew_is_attached_to_anew_and_the_shell_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let endless = directory.path().join("endless");
+    let mut instance = Instance::empty();
+    let mut program = instance.guestd(["--foreground", "--shell", SH, "--wait", "forever"]);
+    instance.daemon = Some(program.stderr(Stdio::piped()).spawn().unwrap());
+    instance.until("hello", |seen| seen.life == Some(1));
+    instance.type_in("kept=yes; echo se''t\r");
+    instance.until_printed("set");
+    let line = format!("echo $$ > {}; exec sleep 100", endless.display());
+    instance.exec(1, 0, &["sh", "-c", &line]);
+    let command: i32 = await_file(&endless).trim().parse().unwrap();
+    let mut instance = instance.format_anew();
+    instance.until("the second hello", |seen| seen.life == Some(1));
+    instance.until("the command's end", |_| !runs(command));
+    instance.type_in("echo kept-$kept\r");
+    instance.until_printed("kept-yes");
+    assert_eq!(instance.run(7, "exit 7").ending, Some(Ending::Exited(7)));
+    let first = instance.stats(|stats| stats.taken_ns > 0);
+    instance.stats(|stats| stats.taken_ns > first.taken_ns);
+    // Nothing of the old region was taken for the new one's.
+    assert_eq!((instance.seen.discarded, instance.seen.seams), (0, 0));
+    instance.send(Command::Halt);
+    let (output, seen) = instance.output();
+    assert!(output.status.success() && seen.goodbye, "{output:?}");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("formats the region anew"), "{text}");
+}
+
+#[test]
+fn a_region_that_is_formatted_anew_under_a_flood_of_output_is_whole() {
+    let mut instance = Instance::empty();
+    let mut program = instance.guestd(["--foreground", "--shell", SH, "--wait", "forever"]);
+    instance.daemon = Some(program.stderr(Stdio::null()).spawn().unwrap());
+    instance.until("hello", |seen| seen.life == Some(1));
+    instance.type_in("yes flood\r");
+    for _ in 0..5 {
+        instance.until("flood", |seen| seen.has_printed("flood\r\nflood\r\n"));
+        instance = instance.format_anew();
+        instance.until("the next hello", |seen| seen.life == Some(1));
+    }
+    instance.type_in("\x03");
+    instance.type_in("echo af''ter\r");
+    instance.until_printed("after");
+    assert_eq!(instance.run(1, "echo whole").out, b"whole\n");
+}
+
+#[test]
+fn memory_that_was_wiped_is_no_other_daemons() {
+    let mut instance = Instance::empty();
+    let mut program = instance.guestd(["--foreground", "--shell", SH, "--wait", "forever"]);
+    instance.daemon = Some(program.stderr(Stdio::piped()).spawn().unwrap());
+    instance.until("hello", |seen| seen.life == Some(1));
+    let window = instance.memory.window();
+    window.write(0, &vec![0; window.len()]);
+    // The incarnation is the same as before.
+    let mut instance = instance.format_anew();
+    instance.until("the second hello", |seen| seen.life == Some(1));
+    assert_eq!(instance.run(1, "echo here").out, b"here\n");
+}
+
+#[test]
+fn a_daemon_that_polls_sleeps_by_the_clock_and_needs_nobody_to_wake_it() {
+    let mut instance = Instance::empty();
+    let mut program = instance.guestd(["--foreground", "--shell", SH, "--poll"]);
+    let daemon = program.stderr(Stdio::piped()).spawn().unwrap();
+    let place = format!("/proc/{}/wchan", daemon.id());
+    instance.daemon = Some(daemon);
+    instance.until("hello", |seen| seen.life == Some(1));
+    let deadline = Instant::now() + PATIENCE;
+    while !fs::read_to_string(&place).unwrap().contains("nanosleep") {
+        assert!(Instant::now() < deadline, "it never sleeps by the clock");
+        instance.take();
+    }
+    assert_eq!(instance.run(1, "echo here").out, b"here\n");
+}

@@ -1,0 +1,162 @@
+//! What U-Boot runs on, and where the regions' memory is there.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use kmon_protocol::MonitorLink;
+
+use crate::process::built;
+
+/// Bytes of an instance's region.
+pub const REGION_LEN: u64 = MonitorLink::REGION_LEN as u64;
+
+/// What U-Boot runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Board {
+    /// U-Boot is a process of this machine; regions are files that it maps.
+    Sandbox,
+    /// QEMU's `virt`: 64-bit ARM; each region is the memory of an ivshmem device.
+    QemuArm64,
+    /// QEMU's `malta`: 64-bit MIPS, big-endian; regions are in its main memory.
+    Malta64,
+}
+
+/// Malta's main memory, which is one file.
+const MALTA_MEMORY: u64 = 256 << 20;
+/// Its region of instance `number`: behind all that U-Boot uses at its start, and below
+/// where it moves itself to.
+fn malta_address(number: u8) -> u64 {
+    (64 << 20) + u64::from(number - 2) * (16 << 20)
+}
+
+impl Board {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Sandbox => "sandbox",
+            Self::QemuArm64 => "qemu_arm64",
+            Self::Malta64 => "malta64",
+        }
+    }
+
+    /// What `cargo xtask u-boot` has built for it.
+    fn file(self, name: &str) -> PathBuf {
+        let path = format!("u-boot/{}/build/{name}", self.name());
+        built(&path).unwrap_or_else(|| {
+            let board = self.name();
+            panic!("no {path} in the target directory: run `cargo xtask u-boot --target {board}`")
+        })
+    }
+
+    /// Makes the memory of instances 2 to `last` in `directory`.
+    pub(crate) fn make_memory(self, directory: &Path, last: u8) {
+        let make = |path: &Path, len| File::create(path).unwrap().set_len(len).unwrap();
+        match self {
+            Self::Malta64 => make(&directory.join("memory"), MALTA_MEMORY),
+            _ => (2..=last).for_each(|number| make(&file_of(directory, number), REGION_LEN)),
+        }
+    }
+
+    /// How to power it on, with the memory in `directory`.
+    pub(crate) fn power_on(self, directory: &Path, last: u8) -> Command {
+        let mut command = match self {
+            Self::Sandbox => return self.sandbox(),
+            Self::QemuArm64 => self.qemu_arm64(directory, last),
+            Self::Malta64 => self.malta64(directory),
+        };
+        // `^C` is a character for U-Boot, not a signal for QEMU, wherever that runs.
+        command
+            .args(["-display", "none", "-monitor", "none", "-nic", "none"])
+            .args(["-chardev", "stdio,id=console,signal=off"])
+            .args(["-serial", "chardev:console"]);
+        command
+    }
+
+    fn sandbox(self) -> Command {
+        let mut command = Command::new(self.file("u-boot"));
+        // Raw: its terminal is to make no signals of keys either.
+        command.args(["-t", "raw"]);
+        command
+    }
+
+    fn qemu_arm64(self, directory: &Path, last: u8) -> Command {
+        let mut command = Command::new("qemu-system-aarch64");
+        command
+            .args(["-M", "virt", "-cpu", "cortex-a57", "-m", "128"])
+            // With one possible processor QEMU makes no fences and no atomic changes.
+            .args(["-smp", "1,maxcpus=2", "-accel", "tcg,thread=multi"])
+            .arg("-bios")
+            .arg(self.file("u-boot.bin"));
+        for number in 2..=last {
+            let path = file_of(directory, number);
+            command
+                .arg("-object")
+                .arg(backend(&format!("region{number}"), &path, REGION_LEN))
+                .arg("-device")
+                .arg(format!("ivshmem-plain,memdev=region{number}"));
+        }
+        command
+    }
+
+    fn malta64(self, directory: &Path) -> Command {
+        let mut command = Command::new("qemu-system-mips64");
+        let flash = self.file("flash.bin");
+        command
+            .args(["-M", "malta,memory-backend=memory"])
+            .args(["-cpu", "MIPS64R2-generic", "-m", "256"])
+            .arg("-drive")
+            .arg(format!(
+                "if=pflash,format=raw,snapshot=on,file={}",
+                flash.display()
+            ))
+            .arg("-object")
+            .arg(backend("memory", &directory.join("memory"), MALTA_MEMORY));
+        command
+    }
+
+    /// What is typed to make instances of all the memory there is.
+    pub(crate) fn attach_all(self, directory: &Path, last: u8, options: &str) -> Vec<String> {
+        match self {
+            Self::QemuArm64 => vec![format!("kmattach{options}")],
+            _ => (2..=last)
+                .map(|number| self.attach(directory, number, options))
+                .collect(),
+        }
+    }
+
+    /// What is typed to make an instance of the memory for `number`.
+    fn attach(self, directory: &Path, number: u8, options: &str) -> String {
+        match self {
+            Self::Sandbox => {
+                let path = file_of(directory, number);
+                format!("kmattach{options} file {}", path.display())
+            }
+            Self::QemuArm64 => format!("kmattach{options}"),
+            Self::Malta64 => {
+                let address = malta_address(number);
+                format!("kmattach{options} {address:x} {REGION_LEN:x}")
+            }
+        }
+    }
+
+    /// Where the daemon of instance `number` finds its region.
+    pub(crate) fn place(self, directory: &Path, number: u8) -> String {
+        match self {
+            Self::Malta64 => {
+                let (path, offset) = (directory.join("memory"), malta_address(number));
+                format!("file:{}@{offset:#x}+{REGION_LEN:#x}", path.display())
+            }
+            _ => format!("file:{}", file_of(directory, number).display()),
+        }
+    }
+}
+
+fn file_of(directory: &Path, number: u8) -> PathBuf {
+    directory.join(format!("region{number}"))
+}
+
+/// Memory that the virtual machine shares with whoever maps the file.
+fn backend(id: &str, path: &Path, len: u64) -> String {
+    let path = path.display();
+    format!("memory-backend-file,id={id},share=on,mem-path={path},size={len}")
+}

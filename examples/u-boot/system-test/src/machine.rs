@@ -1,0 +1,141 @@
+//! One U-Boot with its instances, from power-on to power-off.
+
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use kmon_protocol::Place;
+use shmem_core::Mapping;
+use tempfile::TempDir;
+
+use crate::PATIENCE;
+use crate::board::Board;
+use crate::console::Console;
+use crate::guest::{Guest, prompt};
+
+/// The highest instance: there are 2 and 3.
+const LAST: u8 = 3;
+
+/// One U-Boot with memory for two instances.
+pub struct Machine {
+    pub board: Board,
+    pub console: Console,
+    directory: TempDir,
+}
+
+impl Machine {
+    /// Powers it on, with memory that is zero, and waits for the prompt.
+    pub fn start(board: Board) -> Self {
+        // In memory: the guests and U-Boot write there all the time.
+        let shared = Path::new("/dev/shm");
+        let directory = if shared.is_dir() {
+            tempfile::tempdir_in(shared)
+        } else {
+            tempfile::tempdir()
+        };
+        let directory = directory.unwrap();
+        board.make_memory(directory.path(), LAST);
+        let mut console = Console::start(board.power_on(directory.path(), LAST));
+        console.boot();
+        Self {
+            board,
+            console,
+            directory,
+        }
+    }
+
+    /// The same with both instances attached, and their daemons started.
+    pub fn with_guests(board: Board) -> (Self, [Guest; 2]) {
+        let mut machine = Self::start(board);
+        machine.attach_all("");
+        let guests = [2, 3].map(|number| machine.guest(number));
+        for number in [2, 3] {
+            machine.see_running(number);
+        }
+        (machine, guests)
+    }
+
+    /// Makes instances of all the memory there is; what was printed.
+    pub fn attach_all(&mut self, options: &str) -> String {
+        let lines = self.board.attach_all(self.path(), LAST, options);
+        lines
+            .iter()
+            .map(|line| self.console.command(line))
+            .collect()
+    }
+
+    /// Starts a life of the daemon of instance `number`.
+    pub fn guest(&self, number: u8) -> Guest {
+        Guest::start(&self.home(number), number, &self.place(number))
+    }
+
+    /// Where the shell of instance `number` starts.
+    pub fn home(&self, number: u8) -> PathBuf {
+        self.path().join(format!("home{number}"))
+    }
+
+    /// Where its daemon finds its region.
+    pub fn place(&self, number: u8) -> String {
+        self.board.place(self.path(), number)
+    }
+
+    /// Cuts the power of U-Boot alone, and gives it back: its memory for instances
+    /// keeps what it has.
+    pub fn cycle_power(&mut self) {
+        let command = self.board.power_on(self.path(), LAST);
+        self.console.kill();
+        self.console = Console::start(command);
+        self.console.boot();
+    }
+
+    /// Waits until `kmlist` says that instance `number` is as `state` says; its line.
+    pub fn see_state(&mut self, number: u8, state: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let list = self.console.command("kmlist");
+            let mut lines = list.lines();
+            let own = number.to_string();
+            let line = lines.find(|line| line.split_whitespace().next() == Some(&own));
+            if let Some(line) = line.filter(|line| line.contains(state)) {
+                return line.to_owned();
+            }
+            let in_time = Instant::now() < deadline;
+            let wish = format!("instance {number} is {state}");
+            self.console.check(in_time, &wish);
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    pub fn see_running(&mut self, number: u8) -> String {
+        self.see_state(number, "running")
+    }
+
+    /// Enters the console of instance `number`, and waits for its shell.
+    pub fn enter(&mut self, number: u8) {
+        self.console.begin(&format!("kmconsole {number}"));
+        self.console.see(&format!("cmd_redirection={number}"));
+        self.console.see(&prompt(number));
+    }
+
+    /// Types a line at the shell of instance `number`, in its console; what it printed.
+    pub fn shell(&mut self, number: u8, line: &str) -> String {
+        self.console.press(&format!("{line}\r"));
+        self.console.see("\n");
+        self.console.see(&prompt(number))
+    }
+
+    /// Comes back from a console with the escape key.
+    pub fn escape(&mut self) {
+        self.console.press("\x1d");
+        self.console.prompt();
+    }
+
+    /// The region of instance `number`, as its daemon maps it.
+    pub fn region(&self, number: u8) -> Mapping {
+        self.place(number).parse::<Place>().unwrap().open().unwrap()
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+}

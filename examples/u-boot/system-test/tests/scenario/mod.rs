@@ -1,0 +1,8 @@
+//! What has to hold on whichever board.
+
+mod attach;
+mod console;
+mod deaths;
+mod exec;
+mod garbage;
+mod monitor;
