@@ -5,7 +5,7 @@
 
 #include <common.h>
 #include <linux/compiler.h>
-#include "kmon.h"
+#include "shmr.h"
 
 void shmr_panic(void)
 {
