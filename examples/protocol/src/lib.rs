@@ -11,6 +11,8 @@
 //! | [`link`]    | the two ends of an instance's region                     |
 //! | [`place`]   | where a region's memory comes from, as a word on a command line |
 
+#[cfg(test)]
+mod c_header;
 pub mod link;
 pub mod message;
 pub mod place;

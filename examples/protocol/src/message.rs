@@ -70,12 +70,12 @@ pub enum Command<'a> {
 }
 
 impl<'a> Command<'a> {
-    const INPUT: u16 = 1;
-    const RESIZE: u16 = 2;
-    const EXEC: u16 = 3;
-    const KILL: u16 = 4;
-    const QUERY_IDLE: u16 = 5;
-    const HALT: u16 = 6;
+    pub(crate) const INPUT: u16 = 1;
+    pub(crate) const RESIZE: u16 = 2;
+    pub(crate) const EXEC: u16 = 3;
+    pub(crate) const KILL: u16 = 4;
+    pub(crate) const QUERY_IDLE: u16 = 5;
+    pub(crate) const HALT: u16 = 6;
 
     /// Writes the record for life number `life` of the instance into `out`,
     /// replacing what was there.
@@ -195,21 +195,21 @@ pub enum Event<'a> {
 }
 
 impl<'a> Event<'a> {
-    const HELLO: u16 = 1;
-    const OUTPUT: u16 = 2;
-    const STDOUT: u16 = 3;
-    const STDERR: u16 = 4;
-    const ENDED: u16 = 5;
-    const IDLE: u16 = 6;
-    const SHELL_RESTARTED: u16 = 7;
-    const DROPPED: u16 = 8;
-    const GOODBYE: u16 = 9;
-    const DISCARDED: u16 = 10;
+    pub(crate) const HELLO: u16 = 1;
+    pub(crate) const OUTPUT: u16 = 2;
+    pub(crate) const STDOUT: u16 = 3;
+    pub(crate) const STDERR: u16 = 4;
+    pub(crate) const ENDED: u16 = 5;
+    pub(crate) const IDLE: u16 = 6;
+    pub(crate) const SHELL_RESTARTED: u16 = 7;
+    pub(crate) const DROPPED: u16 = 8;
+    pub(crate) const GOODBYE: u16 = 9;
+    pub(crate) const DISCARDED: u16 = 10;
 
-    const EXITED: u32 = 0;
-    const SIGNALLED: u32 = 1;
-    const TIMED_OUT: u32 = 2;
-    const NOT_STARTED: u32 = 3;
+    pub(crate) const EXITED: u32 = 0;
+    pub(crate) const SIGNALLED: u32 = 1;
+    pub(crate) const TIMED_OUT: u32 = 2;
+    pub(crate) const NOT_STARTED: u32 = 3;
 
     /// Writes the record into `out`, replacing what was there.
     pub fn encode(&self, out: &mut Vec<u8>) {

@@ -17,9 +17,9 @@ const BATCH_BYTES: usize = 64 << 10;
 const POLL_LIMIT: Duration = Duration::from_millis(10);
 /// An earlier life whose heartbeat stands still for so long is over, where
 /// nothing else tells: longer than a busy machine leaves one without a processor.
-const STANDSTILL: Duration = Duration::from_secs(3);
+pub(crate) const STANDSTILL: Duration = Duration::from_secs(3);
 /// How long attaching waits for the end of an earlier life.
-const TAKE_OVER: Duration = Duration::from_secs(4);
+pub(crate) const TAKE_OVER: Duration = Duration::from_secs(4);
 
 /// The region that this end attached to, as it was then.
 #[derive(Clone, Copy)]

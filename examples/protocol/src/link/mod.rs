@@ -25,7 +25,7 @@
 //!   and gives the instance [`LET_GO`] to look.
 
 mod daemon;
-mod ends;
+pub(crate) mod ends;
 mod monitor;
 
 use std::fmt;
@@ -45,16 +45,16 @@ use crate::stats::Stats;
 /// Version of the messages, said in [`crate::Event::Hello`].
 pub const VERSION: u16 = 2;
 
-const COMMAND_RING: usize = 64 << 10;
-const RESULT_RING: usize = 1 << 20;
-const GEOMETRY: Geometry = Geometry {
+pub(crate) const COMMAND_RING: usize = 64 << 10;
+pub(crate) const RESULT_RING: usize = 1 << 20;
+pub(crate) const GEOMETRY: Geometry = Geometry {
     segments: 16,
     partitions: LAST_PARTITION as usize,
     block: 128,
 };
 
 /// Longest body of a command that carries bytes.
-const COMMAND_BODY: usize = 4 << 10;
+pub(crate) const COMMAND_BODY: usize = 4 << 10;
 
 /// How long an instance may take to see that its region is one no more: it
 /// looks with each beat.
