@@ -46,7 +46,8 @@ fn base(heap: &Heap) -> usize {
 /// to the memory.
 fn copy(at: *const c_void, len: usize, up: bool) {
     let at = at as usize;
-    let bases = machine().caches.each_ref().map(base);
+    let [first, second] = &machine().caches;
+    let bases = [base(first), base(second)];
     let Some(&cache) = bases.iter().find(|&&base| (base..base + LEN).contains(&at)) else {
         return;
     };
