@@ -1671,24 +1671,6 @@ enum shmr_status shmr_registry_geometry(const struct shmr_registry *registry,
 size_t shmr_registry_free_len(const struct shmr_registry *registry);
 
 /**
- * shmr_segment_at() - take memory for a segment, where there is no registry
- * @segment: where it goes
- * @base:    first byte, a multiple of 128; zeroed before its first use
- * @len:     bytes, as shmr_ring_len() and the like say
- *
- * Return: SHMR_OK; SHMR_EINVAL.
- */
-enum shmr_status shmr_segment_at(struct shmr_segment *segment, void *base, size_t len);
-
-/**
- * shmr_id_from_name() - the identifier of a name
- * @name: a string
- *
- * Return: its 64-bit FNV-1a hash (1 for the name whose hash is 0); 0 if @name is NULL.
- */
-uint64_t shmr_id_from_name(const char *name);
-
-/**
  * shmr_rwlock_len() - bytes of a segment for a reader-writer lock
  * @data: bytes that it protects
  *
@@ -1803,6 +1785,24 @@ enum shmr_status shmr_rwlock_end_write(struct shmr_rwlock *rwlock);
  * Return: for inspection, as it may have changed since; 0 is nobody, or not known.
  */
 uint32_t shmr_rwlock_writer(const struct shmr_rwlock *rwlock);
+
+/**
+ * shmr_segment_at() - take memory for a segment, where there is no registry
+ * @segment: where it goes
+ * @base:    first byte, a multiple of 128; zeroed before its first use
+ * @len:     bytes, as shmr_ring_len() and the like say
+ *
+ * Return: SHMR_OK; SHMR_EINVAL.
+ */
+enum shmr_status shmr_segment_at(struct shmr_segment *segment, void *base, size_t len);
+
+/**
+ * shmr_id_from_name() - the identifier of a name
+ * @name: a string
+ *
+ * Return: its 64-bit FNV-1a hash (1 for the name whose hash is 0); 0 if @name is NULL.
+ */
+uint64_t shmr_id_from_name(const char *name);
 
 /**
  * shmr_semaphore_len() - bytes of a segment for a semaphore

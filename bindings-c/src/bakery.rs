@@ -8,7 +8,8 @@ use shmem_sync::{BakeryGuard, BakeryMutex};
 use crate::handle::{get, handle, open, with};
 use crate::liveness::{shmr_liveness, Told};
 use crate::mutex::{data, had, word};
-use crate::registry::{life, segment_window, shmr_segment, sized};
+use crate::partition::life;
+use crate::segment::{segment_window, shmr_segment, sized};
 use crate::status::{shmr_error, shmr_status, Fault, Outcome};
 use crate::wait::{shmr_wait, Waiting};
 

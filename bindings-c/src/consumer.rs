@@ -7,8 +7,9 @@ use shmem_core::ring::{Consumer, Unread};
 
 use crate::doorbell::{shmr_doorbell, Bell};
 use crate::handle::{bytes_mut, close, get, handle, open, place, place_if_any, with};
+use crate::partition::life;
 use crate::producer::ring;
-use crate::registry::{life, shmr_segment};
+use crate::segment::shmr_segment;
 use crate::status::shmr_status::SHMR_TIMED_OUT;
 use crate::status::{shmr_error, shmr_status, Fault, Outcome};
 use crate::wait::{shmr_wait, Waiting};

@@ -7,7 +7,7 @@ use shmem_sync::inspect::{BakeryWords, Health, Holder, MutexWords, RwLockWords};
 
 use crate::handle::{place, value};
 use crate::producer::ring;
-use crate::registry::{
+use crate::segment::{
     segment_window, shmr_segment, SHMR_KIND_BAKERY, SHMR_KIND_MUTEX, SHMR_KIND_RWLOCK,
 };
 use crate::status::shmr_status::{SHMR_CORRUPT, SHMR_KIND, SHMR_OK};

@@ -14,10 +14,10 @@
 //!
 //! | module                                       | one purpose                              |
 //! |----------------------------------------------|------------------------------------------|
-//! | `status`                                     | what a call says                         |
+//! | `status`, `text`                             | what a call says, and in words           |
 //! | `handle`                                     | Rust values in memory of a C program     |
 //! | `region`, `mapping`                          | memory                                   |
-//! | `registry`, `partition`                      | who is there, what is where              |
+//! | `registry`, `segment`, `partition`           | who is there, what is where              |
 //! | `producer`, `consumer`, `snapshot`           | data                                     |
 //! | `mutex`, `bakery`, `rwlock`, `semaphore`, `barrier` | synchronisation                   |
 //! | `wait`, `doorbell`, `liveness`               | the caller's functions, and ours for Linux |
@@ -48,9 +48,11 @@ mod producer;
 mod region;
 mod registry;
 mod rwlock;
+mod segment;
 mod semaphore;
 mod snapshot;
 mod status;
+mod text;
 mod wait;
 
 pub use bakery::*;
@@ -69,9 +71,11 @@ pub use producer::*;
 pub use region::*;
 pub use registry::*;
 pub use rwlock::*;
+pub use segment::*;
 pub use semaphore::*;
 pub use snapshot::*;
 pub use status::*;
+pub use text::*;
 pub use wait::*;
 
 /// Where there is no operating system the program says what becomes of it.

@@ -2,11 +2,12 @@
 
 use core::mem::MaybeUninit;
 
+use shmem_core::Life;
 use shmem_registry::{Presence, Process};
 
 use crate::handle::{close, get, handle, open, place, value, with};
 use crate::liveness::{shmr_liveness, Told};
-use crate::registry::{life, shmr_registry};
+use crate::registry::shmr_registry;
 use crate::status::{shmr_error, shmr_status, Fault, Outcome};
 use crate::wait::{shmr_wait, Waiting};
 
@@ -54,6 +55,11 @@ pub struct shmr_partition {
     pub attached: bool,
     pub heartbeat: u32,
     pub process: shmr_process,
+}
+
+/// A life that the caller named.
+pub(crate) fn life(word: u32) -> Outcome<Life> {
+    Life::from_word(word).ok_or(Fault::invalid("life"))
 }
 
 /// A process that the caller named; null is none that a peer might know.

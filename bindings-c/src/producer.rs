@@ -8,7 +8,8 @@ use shmem_core::ring::{Producer, PushError, Ring};
 
 use crate::doorbell::{shmr_doorbell, Bell};
 use crate::handle::{bytes, close, get, handle, open, place, place_if_any, value, with};
-use crate::registry::{life, segment_window, shmr_segment};
+use crate::partition::life;
+use crate::segment::{segment_window, shmr_segment};
 use crate::status::shmr_status::{SHMR_FULL, SHMR_TIMED_OUT};
 use crate::status::{shmr_error, shmr_status, Fault, Outcome};
 use crate::wait::{shmr_wait, Waiting};

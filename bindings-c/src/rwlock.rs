@@ -9,7 +9,8 @@ use crate::doorbell::{shmr_doorbell, Bell};
 use crate::handle::{get, handle, open, place, with};
 use crate::liveness::{shmr_liveness, Told};
 use crate::mutex::{data, had, word};
-use crate::registry::{life, segment_window, shmr_segment, sized};
+use crate::partition::life;
+use crate::segment::{segment_window, shmr_segment, sized};
 use crate::status::{shmr_error, shmr_status, Outcome};
 use crate::wait::{shmr_wait, Waiting};
 

@@ -7,7 +7,8 @@ use shmem_sync::{Permit, Semaphore};
 use crate::doorbell::{shmr_doorbell, Bell};
 use crate::handle::{get, handle, open, with};
 use crate::liveness::{shmr_liveness, Told};
-use crate::registry::{life, segment_window, shmr_segment};
+use crate::partition::life;
+use crate::segment::{segment_window, shmr_segment};
 use crate::status::{shmr_error, shmr_status, Outcome};
 use crate::wait::{shmr_wait, Waiting};
 

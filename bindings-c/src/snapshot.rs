@@ -5,7 +5,7 @@ use core::ffi::c_void;
 use shmem_core::snapshot::{segment_len, Reader, Writer};
 
 use crate::handle::{bytes, bytes_mut, get, handle, open, place, with};
-use crate::registry::{segment_window, shmr_segment, sized};
+use crate::segment::{segment_window, shmr_segment, sized};
 use crate::status::{shmr_error, shmr_status, Outcome};
 
 /// struct shmr_snapshot_writer - the side of a snapshot that writes

@@ -27,7 +27,7 @@ pub(super) struct Build<'a> {
     pub(super) workspace: &'a Path,
     pub(super) source: &'a Path,
     /// The archive for this board.
-    pub(super) library: &'a Path,
+    pub(super) archive: &'a Path,
     pub(super) directory: &'a Path,
     pub(super) reporter: &'a Reporter,
 }
@@ -114,7 +114,7 @@ impl Build<'_> {
             .arg(format!("-j{jobs}"))
             .arg(format!("O={}", self.directory.display()))
             .arg(format!("CROSS_COMPILE={}", self.target.cross))
-            .arg(format!("SHMR_LIB={}", self.library.display()))
+            .arg(format!("SHMR_LIB={}", self.archive.display()))
             // Without it each build has another date, and is linked anew.
             .set("SOURCE_DATE_EPOCH", self.source_date()?);
         for word in self.target.variables.iter().chain(goals) {

@@ -31,7 +31,7 @@ pub(super) fn build(target: &Target, directory: &Path, reporter: &Reporter) -> R
     .arg(PROFILE)
     .arg("--target-dir")
     .path(directory);
-    let (build, flags) = match target.library {
+    let (build, flags) = match target.built_for {
         Library::Host => (build, ""),
         Library::FromSource { triple, flags } => {
             let build = build.arg("-Zbuild-std=core").arg("--target").arg(triple);
@@ -42,7 +42,7 @@ pub(super) fn build(target: &Target, directory: &Path, reporter: &Reporter) -> R
     };
     // The caller's flags are for the caller's machine.
     reporter.run("building libshmr.a", &build.set("RUSTFLAGS", flags), None)?;
-    let output = match target.library {
+    let output = match target.built_for {
         Library::Host => directory.to_owned(),
         Library::FromSource { triple, .. } => directory.join(triple),
     };

@@ -149,14 +149,14 @@ fn build_one(common: &Common, target: &'static Target) -> Result<Built> {
     let output = directory.join("build");
     fs::create_dir_all(&output).with_context(|| format!("cannot make {}", output.display()))?;
     let reporter = Reporter::new(common.console, target.name, directory.join("build.log"))?;
-    library::prepare(target.library, common.may_install)?;
+    library::prepare(target.built_for, common.may_install)?;
     let library = library::build(target, &common.home.join("cargo"), &reporter)?;
     let core = size::of_core(target.cross, &library, &directory, &reporter)?;
     let build = Build {
         target,
         workspace: &common.workspace,
         source: &common.source,
-        library: &library,
+        archive: &library,
         directory: &output,
         reporter: &reporter,
     };
@@ -164,7 +164,7 @@ fn build_one(common: &Common, target: &'static Target) -> Result<Built> {
         without: build.without_kmon()?,
         with: build.with_kmon()?,
         image: build.image()?,
-        library,
+        archive: library,
         core,
     })
 }

@@ -18,7 +18,7 @@ pub(super) struct Outcome {
 
 pub(super) struct Built {
     pub(super) image: PathBuf,
-    pub(super) library: PathBuf,
+    pub(super) archive: PathBuf,
     pub(super) without: Size,
     pub(super) with: Size,
     /// Region, lookup and ring alone.
@@ -37,7 +37,7 @@ impl Built {
     /// The limits that are exceeded, in words.
     pub(super) fn excess(&self, limits: Limits) -> Vec<String> {
         let costs = [
-            ("region, lookup and ring", self.core.code, limits.library),
+            ("region, lookup and ring", self.core.code, limits.core),
             ("KMON", self.kmon().code, limits.kmon),
         ];
         let over = costs.iter().filter(|(_, cost, limit)| cost > limit);
@@ -110,7 +110,7 @@ fn document(outcomes: &[Outcome]) -> Value {
             match &outcome.built {
                 Ok(built) => {
                     row["image"] = built.image.display().to_string().into();
-                    row["library"] = built.library.display().to_string().into();
+                    row["library"] = built.archive.display().to_string().into();
                     row["without_kmon"] = bytes(built.without);
                     row["with_kmon"] = bytes(built.with);
                     row["kmon"] = bytes(built.kmon());
@@ -141,7 +141,7 @@ mod tests {
     fn built() -> Built {
         Built {
             image: "/o/u-boot.bin".into(),
-            library: "/o/libshmr.a".into(),
+            archive: "/o/libshmr.a".into(),
             without: size(1000),
             with: size(1500),
             core: size(200),
@@ -150,10 +150,10 @@ mod tests {
 
     #[test]
     fn limits_are_for_code() {
-        let (library, kmon) = (200, 500);
-        assert!(built().excess(Limits { library, kmon }).is_empty());
-        let (library, kmon) = (199, 499);
-        let excess = built().excess(Limits { library, kmon });
+        let (core, kmon) = (200, 500);
+        assert!(built().excess(Limits { core, kmon }).is_empty());
+        let (core, kmon) = (199, 499);
+        let excess = built().excess(Limits { core, kmon });
         let expected = [
             "region, lookup and ring: 200 B of code, more than 199",
             "KMON: 500 B of code, more than 499",

@@ -9,7 +9,7 @@ pub(crate) struct Target {
     pub(super) about: &'static str,
     /// What the names of its compiler and binutils begin with.
     pub(super) cross: &'static str,
-    pub(super) library: Library,
+    pub(super) built_for: Library,
     /// Registers that are U-Boot's, which the library must not touch.
     pub(super) reserved: &'static [&'static str],
     /// Debian packages beside [`COMMON_PACKAGES`], each with its reason.
@@ -43,7 +43,7 @@ pub(super) enum Library {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     /// Region, lookup and ring.
-    pub(super) library: u64,
+    pub(super) core: u64,
     /// All that KMON adds.
     pub(super) kmon: u64,
 }
@@ -74,7 +74,7 @@ pub(crate) const TARGETS: &[Target] = &[
         name: "sandbox",
         about: "U-Boot as a process of this machine",
         cross: "",
-        library: Library::Host,
+        built_for: Library::Host,
         reserved: &[],
         packages: &[],
         // No window, and no minutes of optimisation at link time.
@@ -90,7 +90,7 @@ pub(crate) const TARGETS: &[Target] = &[
         cross: "aarch64-linux-gnu-",
         // Soft-float: U-Boot enables no floating-point registers for C. x18 has U-Boot's
         // global data, whatever it calls.
-        library: Library::FromSource {
+        built_for: Library::FromSource {
             triple: "aarch64-unknown-none-softfloat",
             flags: "-Zfixed-x18",
         },
@@ -104,7 +104,7 @@ pub(crate) const TARGETS: &[Target] = &[
         image: "u-boot.bin",
         flash_len: None,
         limits: Some(Limits {
-            library: 16 * 1024,
+            core: 16 * 1024,
             kmon: 40 * 1024,
         }),
     },
@@ -112,7 +112,7 @@ pub(crate) const TARGETS: &[Target] = &[
         name: "malta64",
         about: "64-bit MIPS, big-endian, no PCI",
         cross: "mips64-linux-gnuabi64-",
-        library: Library::FromSource {
+        built_for: Library::FromSource {
             triple: "mips64-unknown-linux-gnuabi64",
             flags: "-Crelocation-model=static -Ctarget-feature=+noabicalls,+soft-float",
         },
