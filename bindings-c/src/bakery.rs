@@ -12,6 +12,7 @@ use crate::partition::life;
 use crate::segment::{segment_window, shmr_segment, sized};
 use crate::status::{shmr_error, shmr_status, Fault, Outcome};
 use crate::wait::{shmr_wait, Waiting};
+use crate::word::Argument;
 
 /// struct shmr_bakery - a mutex that needs only loads, stores and fences
 /// @error: why the last call on it failed
@@ -59,7 +60,7 @@ pub unsafe extern "C" fn shmr_bakery_open(
     unsafe {
         open(bakery, || {
             if limit == 0 {
-                return Err(Fault::invalid("limit"));
+                return Err(Fault::invalid(Argument::Limit));
             }
             let window = segment_window(segment)?;
             Ok(BakeryMutex::attach_among(window, self::life(life)?, limit)?)
@@ -146,6 +147,6 @@ pub unsafe extern "C" fn shmr_bakery_unlock(bakery: *mut shmr_bakery) -> shmr_st
 #[no_mangle]
 pub unsafe extern "C" fn shmr_bakery_owner(bakery: *const shmr_bakery) -> u32 {
     // SAFETY: the caller's.
-    let own: Outcome<&BakeryMutex<'_>> = unsafe { get(bakery, "bakery") };
+    let own: Outcome<&BakeryMutex<'_>> = unsafe { get(bakery, Argument::Bakery) };
     own.map_or(0, |own| word(own.owner().ok().flatten()))
 }

@@ -10,6 +10,7 @@ use crate::segment::{segment_window, shmr_segment};
 use crate::status::shmr_status::SHMR_BUSY;
 use crate::status::{shmr_error, shmr_status, Fault};
 use crate::wait::{shmr_wait, Waiting};
+use crate::word::Argument;
 
 /// struct shmr_barrier - where partitions wait for each other
 /// @error: why the last call on it failed
@@ -93,7 +94,7 @@ pub unsafe extern "C" fn shmr_barrier_try_wait(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(barrier, |own| {
-            let (out, mut told) = (place(arrival, "arrival")?, Told::by(liveness)?);
+            let (out, mut told) = (place(arrival, Argument::Arrival)?, Told::by(liveness)?);
             let arrival = own.try_wait(&mut told)?;
             out.write(arrival.ok_or(Fault::new(SHMR_BUSY))?.into());
             Ok(())
@@ -121,7 +122,7 @@ pub unsafe extern "C" fn shmr_barrier_wait(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(barrier, |own| {
-            let (out, mut told) = (place(arrival, "arrival")?, Told::by(liveness)?);
+            let (out, mut told) = (place(arrival, Argument::Arrival)?, Told::by(liveness)?);
             out.write(own.wait(&mut Waiting::by(wait)?, &mut told)?.into());
             Ok(())
         })

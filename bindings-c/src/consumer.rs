@@ -13,6 +13,7 @@ use crate::segment::shmr_segment;
 use crate::status::shmr_status::SHMR_TIMED_OUT;
 use crate::status::{shmr_error, shmr_status, Fault, Outcome};
 use crate::wait::{shmr_wait, Waiting};
+use crate::word::Argument;
 
 /// struct shmr_consumer - the end of a ring that pops
 /// @error: why the last call on it failed
@@ -36,7 +37,7 @@ fn unread(number: u32) -> Outcome<Unread> {
     match number {
         SHMR_KEEP => Ok(Unread::Keep),
         SHMR_DISCARD => Ok(Unread::Discard),
-        _ => Err(Fault::invalid("unread")),
+        _ => Err(Fault::invalid(Argument::Unread)),
     }
 }
 
@@ -111,8 +112,8 @@ pub unsafe extern "C" fn shmr_consumer_pop(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(consumer, |own| {
-            let len = place(len, "len")?;
-            len.write(own.pop(bytes_mut(record, size, "record")?)?);
+            let len = place(len, Argument::Len)?;
+            len.write(own.pop(bytes_mut(record, size, Argument::Record)?)?);
             Ok(())
         })
     }
@@ -136,7 +137,7 @@ pub unsafe extern "C" fn shmr_consumer_peek(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(consumer, |own| {
-            let (at, len) = (place(at, "at")?, place(len, "len")?);
+            let (at, len) = (place(at, Argument::At)?, place(len, Argument::Len)?);
             at.write(ptr::null());
             len.write(0);
             let record = own.peek()?;
@@ -187,8 +188,8 @@ pub unsafe extern "C" fn shmr_consumer_drain(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(consumer, |own| {
-            let handle = handle.ok_or(Fault::invalid("handle"))?;
-            let count = place_if_any(count, "count")?;
+            let handle = handle.ok_or(Fault::invalid(Argument::Handle))?;
+            let count = place_if_any(count, Argument::Count)?;
             let call = |record: shmem_core::ring::Record<'_>| {
                 handle(context, record.as_ptr().cast(), record.len()) != 0
             };
@@ -249,7 +250,7 @@ pub unsafe extern "C" fn shmr_consumer_notify(
 #[no_mangle]
 pub unsafe extern "C" fn shmr_consumer_position(consumer: *const shmr_consumer) -> u32 {
     // SAFETY: the caller's.
-    let consumer: Outcome<&Consumer<'_>> = unsafe { get(consumer, "consumer") };
+    let consumer: Outcome<&Consumer<'_>> = unsafe { get(consumer, Argument::Consumer) };
     consumer.map_or(0, Consumer::position)
 }
 
@@ -260,7 +261,7 @@ pub unsafe extern "C" fn shmr_consumer_position(consumer: *const shmr_consumer) 
 #[no_mangle]
 pub unsafe extern "C" fn shmr_consumer_discarded(consumer: *const shmr_consumer) -> u32 {
     // SAFETY: the caller's.
-    let consumer: Outcome<&Consumer<'_>> = unsafe { get(consumer, "consumer") };
+    let consumer: Outcome<&Consumer<'_>> = unsafe { get(consumer, Argument::Consumer) };
     consumer.map_or(0, Consumer::discarded)
 }
 

@@ -9,6 +9,7 @@ use shmem_sync::FutexBell;
 
 use crate::handle::value;
 use crate::status::Outcome;
+use crate::word::Argument;
 
 /// struct shmr_doorbell - wakes a peer: a futex, an eventfd, a hypercall, an interrupt
 /// @ring:    wakes one who sleeps on @rings, or all if @all is not 0; too often is harmless
@@ -39,7 +40,7 @@ impl Bell {
             return Ok(Self(SILENT));
         }
         // SAFETY: the caller's.
-        unsafe { value(doorbell, "doorbell") }.map(|doorbell| Self(*doorbell))
+        unsafe { value(doorbell, Argument::Doorbell) }.map(|doorbell| Self(*doorbell))
     }
 
     fn call(&self, rings: &AtomicU32, all: bool) {

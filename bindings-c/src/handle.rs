@@ -5,6 +5,7 @@ use core::mem::MaybeUninit;
 use core::slice;
 
 use crate::status::{shmr_error, shmr_status, Fault, Outcome};
+use crate::word::Argument;
 
 /// A struct of C's that holds a Rust value.
 ///
@@ -144,7 +145,7 @@ fn fail(error: &mut MaybeUninit<shmr_error>, fault: Fault) -> shmr_status {
 /// As [`storage`], and nobody changes it during `'h`.
 pub(crate) unsafe fn get<'h, H: Handle>(
     handle: *const H,
-    argument: &'static str,
+    argument: Argument,
 ) -> Outcome<&'h H::Inner> {
     // SAFETY: the caller's; nothing is stored through it.
     let storage = unsafe { storage(handle.cast_mut()) };
@@ -175,7 +176,7 @@ pub(crate) unsafe fn close<H: Handle>(handle: *mut H) -> shmr_status {
 /// # Safety
 ///
 /// Null, or a `T` that lives for `'a` and nobody changes.
-pub(crate) unsafe fn value<'a, T>(pointer: *const T, argument: &'static str) -> Outcome<&'a T> {
+pub(crate) unsafe fn value<'a, T>(pointer: *const T, argument: Argument) -> Outcome<&'a T> {
     if !is_sound(pointer) {
         return Err(Fault::invalid(argument));
     }
@@ -190,7 +191,7 @@ pub(crate) unsafe fn value<'a, T>(pointer: *const T, argument: &'static str) -> 
 /// Null, or room for a `T` that is the caller's alone for `'a`.
 pub(crate) unsafe fn place<'a, T>(
     pointer: *mut T,
-    argument: &'static str,
+    argument: Argument,
 ) -> Outcome<&'a mut MaybeUninit<T>> {
     if !is_sound(pointer) {
         return Err(Fault::invalid(argument));
@@ -206,7 +207,7 @@ pub(crate) unsafe fn place<'a, T>(
 /// As [`place`].
 pub(crate) unsafe fn place_if_any<'a, T>(
     pointer: *mut T,
-    argument: &'static str,
+    argument: Argument,
 ) -> Outcome<Option<&'a mut MaybeUninit<T>>> {
     if pointer.is_null() {
         return Ok(None);
@@ -223,7 +224,7 @@ pub(crate) unsafe fn place_if_any<'a, T>(
 pub(crate) unsafe fn bytes<'a>(
     pointer: *const core::ffi::c_void,
     len: usize,
-    argument: &'static str,
+    argument: Argument,
 ) -> Outcome<&'a [u8]> {
     if len == 0 {
         return Ok(&[]);
@@ -243,7 +244,7 @@ pub(crate) unsafe fn bytes<'a>(
 pub(crate) unsafe fn bytes_mut<'a>(
     pointer: *mut core::ffi::c_void,
     len: usize,
-    argument: &'static str,
+    argument: Argument,
 ) -> Outcome<&'a mut [u8]> {
     if len == 0 {
         return Ok(&mut []);
@@ -263,10 +264,7 @@ const LONGEST: usize = 4096;
 /// # Safety
 ///
 /// Null, or a string that ends and nobody changes during `'a`.
-pub(crate) unsafe fn c_string<'a>(
-    pointer: *const c_char,
-    argument: &'static str,
-) -> Outcome<&'a [u8]> {
+pub(crate) unsafe fn c_string<'a>(pointer: *const c_char, argument: Argument) -> Outcome<&'a [u8]> {
     let invalid = Fault::invalid(argument);
     if pointer.is_null() {
         return Err(invalid);
@@ -285,10 +283,7 @@ pub(crate) unsafe fn c_string<'a>(
 ///
 /// As [`c_string`].
 #[cfg(feature = "linux")]
-pub(crate) unsafe fn string<'a>(
-    pointer: *const c_char,
-    argument: &'static str,
-) -> Outcome<&'a str> {
+pub(crate) unsafe fn string<'a>(pointer: *const c_char, argument: Argument) -> Outcome<&'a str> {
     // SAFETY: the caller's.
     let bytes = unsafe { c_string(pointer, argument) }?;
     core::str::from_utf8(bytes).map_err(|_| Fault::invalid(argument))

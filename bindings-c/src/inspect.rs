@@ -3,6 +3,7 @@
 use core::mem::MaybeUninit;
 
 use shmem_core::ring::inspect::{Claim, End};
+use shmem_core::{ControlWord, Corrupt};
 use shmem_sync::inspect::{BakeryWords, Health, Holder, MutexWords, RwLockWords};
 
 use crate::handle::{place, value};
@@ -10,8 +11,9 @@ use crate::producer::ring;
 use crate::segment::{
     segment_window, shmr_segment, SHMR_KIND_BAKERY, SHMR_KIND_MUTEX, SHMR_KIND_RWLOCK,
 };
-use crate::status::shmr_status::{SHMR_CORRUPT, SHMR_KIND, SHMR_OK};
+use crate::status::shmr_status::{SHMR_KIND, SHMR_OK};
 use crate::status::{shmr_error, shmr_status, Fault, Outcome};
+use crate::word::Argument;
 
 /// struct shmr_ring_view - what a ring's words say
 /// @error:     the first thing wrong with it; SHMR_OK if nothing is
@@ -65,7 +67,7 @@ pub const SHMR_SPOILT: u32 = 2;
 /// `out` is null, or room for a `T`.
 unsafe fn show<T>(out: *mut T, view: impl FnOnce() -> Outcome<T>) -> shmr_status {
     // SAFETY: the caller's.
-    let place: Outcome<&mut MaybeUninit<T>> = unsafe { place(out, "view") };
+    let place: Outcome<&mut MaybeUninit<T>> = unsafe { place(out, Argument::View) };
     match place.and_then(|place| view().map(|view| place.write(view))) {
         Ok(_) => SHMR_OK,
         Err(fault) => fault.status,
@@ -130,43 +132,54 @@ pub unsafe extern "C" fn shmr_lock_inspect(
 ) -> shmr_status {
     let look = || {
         // SAFETY: the caller's.
-        let (kind, window) = unsafe { (value(segment, "segment")?.kind, segment_window(segment)?) };
-        let (holder, health, waiting) = match kind {
+        let (kind, window) = unsafe {
+            (
+                value(segment, Argument::Segment)?.kind,
+                segment_window(segment)?,
+            )
+        };
+        let (names, holder, health, waiting) = match kind {
             SHMR_KIND_MUTEX => {
                 let words = MutexWords::attach(window)?;
                 let owner = words.owner();
-                (owner.holder, words.health(), owner.contended)
+                (MUTEX, owner.holder, words.health(), owner.contended)
             }
             SHMR_KIND_RWLOCK => {
                 let words = RwLockWords::attach(window)?;
                 let writer = words.writer();
-                (writer.holder, words.health(), writer.contended)
+                (RWLOCK, writer.holder, words.health(), writer.contended)
             }
             SHMR_KIND_BAKERY => {
                 let words = BakeryWords::attach(window)?;
-                (words.holder(), words.health(), false)
+                (BAKERY, words.holder(), words.health(), false)
             }
             _ => return Err(Fault::new(SHMR_KIND)),
         };
-        Ok(view_of(holder, health, waiting))
+        Ok(view_of(names, holder, health, waiting))
     };
     // SAFETY: the caller's.
     unsafe { show(view, look) }
 }
 
-fn view_of(holder: Holder, health: Health, waiting: bool) -> shmr_lock_view {
-    let broken = |word, value: u32| Fault {
-        status: SHMR_CORRUPT,
-        value: value.into(),
-        word,
-    };
+/// The words of each lock: who has it, and its health.
+const MUTEX: [ControlWord; 2] = [ControlWord::MutexOwner, ControlWord::MutexHealth];
+const RWLOCK: [ControlWord; 2] = [ControlWord::RwlockWriter, ControlWord::RwlockHealth];
+const BAKERY: [ControlWord; 2] = [ControlWord::BakeryHolder, ControlWord::BakeryHealth];
+
+fn view_of(
+    names: [ControlWord; 2],
+    holder: Holder,
+    health: Health,
+    waiting: bool,
+) -> shmr_lock_view {
+    let broken = |word, value| Fault::from(Corrupt { word, value });
     let mut fault = Fault::new(SHMR_OK);
     let health = match health {
         Health::Whole => SHMR_WHOLE,
         Health::Suspect => SHMR_SUSPECT,
         Health::Poisoned => SHMR_SPOILT,
         Health::Corrupt(value) => {
-            fault = broken("lock health", value);
+            fault = broken(names[1], value);
             SHMR_SPOILT
         }
     };
@@ -174,7 +187,7 @@ fn view_of(holder: Holder, health: Health, waiting: bool) -> shmr_lock_view {
         Holder::Nobody => 0,
         Holder::Life(life) => life.word(),
         Holder::Corrupt(value) => {
-            fault = broken("lock owner", value);
+            fault = broken(names[0], value);
             0
         }
     };

@@ -52,8 +52,10 @@ mod segment;
 mod semaphore;
 mod snapshot;
 mod status;
+mod strings;
 mod text;
 mod wait;
+mod word;
 
 pub use bakery::*;
 pub use barrier::*;

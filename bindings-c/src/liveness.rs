@@ -14,6 +14,7 @@ use crate::handle::close;
 use crate::handle::{get, handle, open, value, with};
 use crate::registry::shmr_registry;
 use crate::status::{shmr_error, shmr_status, Fault, Outcome};
+use crate::word::Argument;
 
 /// struct shmr_liveness - knows which lives are over
 /// @is_over: not 0 if @life is over for certain: what it held may be taken
@@ -40,7 +41,7 @@ impl Told {
             return Ok(Self(None));
         }
         // SAFETY: the caller's.
-        unsafe { value(liveness, "liveness") }.map(|liveness| Self(Some(*liveness)))
+        unsafe { value(liveness, Argument::Liveness) }.map(|liveness| Self(Some(*liveness)))
     }
 }
 
@@ -112,10 +113,10 @@ pub unsafe extern "C" fn shmr_heartbeats_watch(
 ) -> shmr_status {
     let watch = || {
         // SAFETY: the caller's.
-        let registry = unsafe { get(registry, "registry") }?;
+        let registry = unsafe { get(registry, Argument::Registry) }?;
         // SAFETY: the caller's.
-        let clock = unsafe { value(clock, "clock") }?;
-        clock.now_us.ok_or(Fault::invalid("clock"))?;
+        let clock = unsafe { value(clock, Argument::Clock) }?;
+        clock.now_us.ok_or(Fault::invalid(Argument::Clock))?;
         let limit = match limit_ms {
             0 => liveness::LIMIT,
             limit_ms => Duration::from_millis(limit_ms.into()),
@@ -190,7 +191,7 @@ pub unsafe extern "C" fn shmr_processes_watch(
     // SAFETY: the caller's, here and below.
     unsafe {
         open(processes, || {
-            Ok(Processes::new(*get(registry, "registry")?))
+            Ok(Processes::new(*get(registry, Argument::Registry)?))
         })
     }
 }

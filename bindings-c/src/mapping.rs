@@ -10,6 +10,7 @@ use shmem_core::Mapping;
 
 use crate::handle::{close, get, handle, open, string};
 use crate::status::{shmr_error, shmr_status, status, Fault, Outcome};
+use crate::word::Argument;
 
 /// struct shmr_mapping - shared memory that this process has mapped
 /// @error: why the last call on it failed
@@ -50,7 +51,11 @@ pub unsafe extern "C" fn shmr_map_memfd(
     len: usize,
 ) -> shmr_status {
     // SAFETY: the caller's, here and below.
-    unsafe { open(mapping, || Ok(Mapping::memfd(string(name, "name")?, len)?)) }
+    unsafe {
+        open(mapping, || {
+            Ok(Mapping::memfd(string(name, Argument::Name)?, len)?)
+        })
+    }
 }
 
 /// shmr_map_fd() - map all of the memory behind a descriptor
@@ -62,7 +67,7 @@ pub unsafe extern "C" fn shmr_map_memfd(
 pub unsafe extern "C" fn shmr_map_fd(mapping: *mut shmr_mapping, fd: c_int) -> shmr_status {
     let map = || {
         if fd < 0 {
-            return Err(Fault::invalid("fd"));
+            return Err(Fault::invalid(Argument::Fd));
         }
         // SAFETY: borrowed only to be duplicated; a closed one is the kernel's to refuse.
         let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
@@ -91,7 +96,10 @@ pub unsafe extern "C" fn shmr_map_shm(
     // SAFETY: the caller's, here and below.
     unsafe {
         open(mapping, || {
-            Ok(Mapping::posix_shm(string(name, "name")?, wanted(len))?)
+            Ok(Mapping::posix_shm(
+                string(name, Argument::Name)?,
+                wanted(len),
+            )?)
         })
     }
 }
@@ -103,7 +111,7 @@ pub unsafe extern "C" fn shmr_map_shm(
 #[no_mangle]
 pub unsafe extern "C" fn shmr_unlink_shm(name: *const c_char) -> shmr_status {
     // SAFETY: the caller's.
-    let name = unsafe { string(name, "name") };
+    let name = unsafe { string(name, Argument::Name) };
     status(name.and_then(|name| Ok(Mapping::unlink_posix_shm(name)?)))
 }
 
@@ -123,7 +131,7 @@ pub unsafe extern "C" fn shmr_map_file(
     unsafe {
         open(mapping, || {
             Ok(Mapping::file(
-                Path::new(string(path, "path")?),
+                Path::new(string(path, Argument::Path)?),
                 wanted(len),
             )?)
         })
@@ -164,7 +172,7 @@ pub unsafe extern "C" fn shmr_map_pci(
     // SAFETY: the caller's, here and below.
     unsafe {
         open(mapping, || {
-            Ok(Mapping::pci(Path::new(string(path, "path")?))?)
+            Ok(Mapping::pci(Path::new(string(path, Argument::Path)?))?)
         })
     }
 }
@@ -182,7 +190,7 @@ pub unsafe extern "C" fn shmr_map_fixed(
     address: usize,
 ) -> shmr_status {
     // SAFETY: the caller's, here and below.
-    unsafe { open(mapping, || Ok(get(of, "of")?.fixed(address)?)) }
+    unsafe { open(mapping, || Ok(get(of, Argument::Of)?.fixed(address)?)) }
 }
 
 /// shmr_mapping_base() - the first byte
@@ -192,7 +200,7 @@ pub unsafe extern "C" fn shmr_map_fixed(
 #[no_mangle]
 pub unsafe extern "C" fn shmr_mapping_base(mapping: *const shmr_mapping) -> *mut c_void {
     // SAFETY: the caller's.
-    let mapping: Outcome<&Mapping> = unsafe { get(mapping, "mapping") };
+    let mapping: Outcome<&Mapping> = unsafe { get(mapping, Argument::Mapping) };
     mapping.map_or(ptr::null_mut(), |mapping| {
         mapping.window().address().as_ptr().cast()
     })
@@ -205,7 +213,7 @@ pub unsafe extern "C" fn shmr_mapping_base(mapping: *const shmr_mapping) -> *mut
 #[no_mangle]
 pub unsafe extern "C" fn shmr_mapping_len(mapping: *const shmr_mapping) -> usize {
     // SAFETY: the caller's.
-    let mapping: Outcome<&Mapping> = unsafe { get(mapping, "mapping") };
+    let mapping: Outcome<&Mapping> = unsafe { get(mapping, Argument::Mapping) };
     mapping.map_or(0, |mapping| mapping.window().len())
 }
 
@@ -216,7 +224,7 @@ pub unsafe extern "C" fn shmr_mapping_len(mapping: *const shmr_mapping) -> usize
 #[no_mangle]
 pub unsafe extern "C" fn shmr_mapping_fd(mapping: *const shmr_mapping) -> c_int {
     // SAFETY: the caller's.
-    let mapping: Outcome<&Mapping> = unsafe { get(mapping, "mapping") };
+    let mapping: Outcome<&Mapping> = unsafe { get(mapping, Argument::Mapping) };
     mapping.map_or(-1, |mapping| mapping.as_fd().as_raw_fd())
 }
 

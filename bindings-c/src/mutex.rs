@@ -14,6 +14,7 @@ use crate::segment::{segment_window, shmr_segment, sized};
 use crate::status::shmr_status::{SHMR_BUSY, SHMR_OWNER_DIED, SHMR_POISONED, SHMR_TIMED_OUT};
 use crate::status::{shmr_error, shmr_status, Fault, Outcome};
 use crate::wait::{shmr_wait, Waiting};
+use crate::word::Argument;
 
 /// struct shmr_mutex - a mutex that survives its owner
 /// @error: why the last call on it failed
@@ -180,6 +181,6 @@ pub unsafe extern "C" fn shmr_mutex_unlock(mutex: *mut shmr_mutex) -> shmr_statu
 #[no_mangle]
 pub unsafe extern "C" fn shmr_mutex_owner(mutex: *const shmr_mutex) -> u32 {
     // SAFETY: the caller's.
-    let own: Outcome<&Mutex<'_, Bell>> = unsafe { get(mutex, "mutex") };
+    let own: Outcome<&Mutex<'_, Bell>> = unsafe { get(mutex, Argument::Mutex) };
     own.map_or(0, |own| word(own.owner().ok().flatten()))
 }

@@ -10,6 +10,7 @@ use crate::liveness::{shmr_liveness, Told};
 use crate::registry::shmr_registry;
 use crate::status::{shmr_error, shmr_status, Fault, Outcome};
 use crate::wait::{shmr_wait, Waiting};
+use crate::word::Argument;
 
 /// struct shmr_presence - a partition's own presence in a region
 /// @error: why the last call on it failed
@@ -59,7 +60,7 @@ pub struct shmr_partition {
 
 /// A life that the caller named.
 pub(crate) fn life(word: u32) -> Outcome<Life> {
-    Life::from_word(word).ok_or(Fault::invalid("life"))
+    Life::from_word(word).ok_or(Fault::invalid(Argument::Life))
 }
 
 /// A process that the caller named; null is none that a peer might know.
@@ -72,7 +73,7 @@ unsafe fn process(process: *const shmr_process) -> Outcome<Process> {
         return Ok(Process::UNKNOWN);
     }
     // SAFETY: the caller's.
-    let process = unsafe { value(process, "process") }?;
+    let process = unsafe { value(process, Argument::Process) }?;
     Ok(Process {
         space: process.space,
         number: process.number,
@@ -99,7 +100,7 @@ pub unsafe extern "C" fn shmr_partition_attach(
     // SAFETY: the caller's, here and below.
     unsafe {
         open(presence, || {
-            let registry = get(registry, "registry")?;
+            let registry = get(registry, Argument::Registry)?;
             Ok(registry.attach_partition(number, self::process(process)?)?)
         })
     }
@@ -122,7 +123,7 @@ pub unsafe extern "C" fn shmr_partition_attach_after(
     // SAFETY: the caller's, here and below.
     unsafe {
         open(presence, || {
-            let registry = get(registry, "registry")?;
+            let registry = get(registry, Argument::Registry)?;
             Ok(registry.attach_after(life(earlier)?, self::process(process)?)?)
         })
     }
@@ -151,7 +152,7 @@ pub unsafe extern "C" fn shmr_partition_attach_when_over(
     // SAFETY: the caller's, here and below.
     unsafe {
         open(presence, || {
-            let registry = get(registry, "registry")?;
+            let registry = get(registry, Argument::Registry)?;
             let process = self::process(process)?;
             let (mut wait, mut told) = (Waiting::by(wait)?, Told::by(liveness)?);
             Ok(registry.attach_when_over(number, process, &mut wait, &mut told)?)
@@ -167,7 +168,7 @@ pub unsafe extern "C" fn shmr_partition_attach_when_over(
 #[no_mangle]
 pub unsafe extern "C" fn shmr_presence_life(presence: *const shmr_presence) -> u32 {
     // SAFETY: the caller's.
-    let presence: Outcome<&Presence<'_>> = unsafe { get(presence, "presence") };
+    let presence: Outcome<&Presence<'_>> = unsafe { get(presence, Argument::Presence) };
     presence.map_or(0, |presence| presence.life().word())
 }
 
@@ -211,7 +212,7 @@ pub unsafe extern "C" fn shmr_partition_look(
 ) -> shmr_status {
     let look = |registry: &mut shmem_registry::Registry<'static>| {
         // SAFETY: the caller's.
-        let out: &mut MaybeUninit<_> = unsafe { place(partition, "partition") }?;
+        let out: &mut MaybeUninit<_> = unsafe { place(partition, Argument::Partition) }?;
         let found = registry.partition(number)?;
         out.write(shmr_partition {
             life: found.life.map_or(0, |life| life.word()),

@@ -13,6 +13,7 @@ use crate::segment::{segment_window, shmr_segment};
 use crate::status::shmr_status::{SHMR_FULL, SHMR_TIMED_OUT};
 use crate::status::{shmr_error, shmr_status, Fault, Outcome};
 use crate::wait::{shmr_wait, Waiting};
+use crate::word::Argument;
 
 /// struct shmr_producer - the end of a ring that pushes
 /// @error: why the last call on it failed
@@ -130,7 +131,7 @@ pub unsafe extern "C" fn shmr_producer_take_over(
 #[no_mangle]
 pub unsafe extern "C" fn shmr_producer_max_record(producer: *const shmr_producer) -> usize {
     // SAFETY: the caller's.
-    unsafe { get(producer, "producer") }.map_or(0, |own| own.producer.ring().max_record())
+    unsafe { get(producer, Argument::Producer) }.map_or(0, |own| own.producer.ring().max_record())
 }
 
 /// shmr_producer_push() - copy one record into the ring and publish it
@@ -152,7 +153,7 @@ pub unsafe extern "C" fn shmr_producer_push(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(producer, |own| {
-            let record = bytes(record, len, "record")?;
+            let record = bytes(record, len, Argument::Record)?;
             own.reserved = None;
             Ok(own.producer.push(record)?)
         })
@@ -176,14 +177,14 @@ pub unsafe extern "C" fn shmr_producer_push_all(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(producer, |own| {
-            let pushed = place_if_any(pushed, "pushed")?;
+            let pushed = place_if_any(pushed, Argument::Pushed)?;
             own.reserved = None;
             let mut batch = own.producer.batch();
             let mut done = 0;
             let mut outcome = Ok(());
             while outcome.is_ok() && done < count {
-                outcome = value(records.wrapping_add(done), "records")
-                    .and_then(|record| bytes(record.base, record.len, "records"))
+                outcome = value(records.wrapping_add(done), Argument::Records)
+                    .and_then(|record| bytes(record.base, record.len, Argument::Records))
                     .and_then(|record| Ok(batch.push(record)?));
                 done += usize::from(outcome.is_ok());
             }
@@ -215,7 +216,7 @@ pub unsafe extern "C" fn shmr_producer_reserve(
     unsafe {
         with(producer, |own| {
             own.reserved = None;
-            let at = place(at, "at")?;
+            let at = place(at, Argument::At)?;
             at.write(ptr::null_mut());
             let mut reservation = own.producer.reserve(len)?;
             at.write(reservation.as_mut_ptr().cast());
@@ -239,9 +240,9 @@ pub unsafe extern "C" fn shmr_producer_commit(
     // SAFETY: the caller's.
     unsafe {
         with(producer, |own| {
-            let reserved = own.reserved.ok_or(Fault::invalid("reservation"))?;
+            let reserved = own.reserved.ok_or(Fault::invalid(Argument::Reservation))?;
             if len > reserved {
-                return Err(Fault::invalid("len"));
+                return Err(Fault::invalid(Argument::Len));
             }
             own.reserved = None;
             // The same place again: where it is depends on our own position alone.

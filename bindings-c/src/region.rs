@@ -7,6 +7,7 @@ use shmem_core::{Region, Window};
 
 use crate::handle::{get, handle, open};
 use crate::status::{shmr_error, shmr_status, Fault, Outcome};
+use crate::word::Argument;
 
 /// struct shmr_region - memory with a header that says what it is
 /// @error: why the last call on it failed
@@ -26,11 +27,11 @@ handle!(shmr_region, b"regn", Region<'static>);
 ///
 /// `len` mapped bytes, for as long as anything in them is used (C4).
 pub(crate) unsafe fn window(base: *mut c_void, len: usize) -> Outcome<Window<'static>> {
-    let invalid = Fault::invalid("base");
+    let invalid = Fault::invalid(Argument::Base);
     let base = NonNull::new(base.cast()).ok_or(invalid)?;
     let end = (base.as_ptr() as usize).checked_add(len);
     if end.is_none() || len > isize::MAX as usize {
-        return Err(Fault::invalid("len"));
+        return Err(Fault::invalid(Argument::Len));
     }
     // SAFETY: the caller's.
     unsafe { Window::from_raw(base, len) }.map_err(|_| invalid)
@@ -82,5 +83,5 @@ pub unsafe extern "C" fn shmr_region_attach(
 #[no_mangle]
 pub unsafe extern "C" fn shmr_region_incarnation(region: *const shmr_region) -> u32 {
     // SAFETY: the caller's.
-    unsafe { get(region, "region") }.map_or(0, Region::incarnation)
+    unsafe { get(region, Argument::Region) }.map_or(0, Region::incarnation)
 }

@@ -10,6 +10,7 @@ use crate::region::shmr_region;
 use crate::segment::{give, shmr_request, shmr_segment};
 use crate::status::shmr_status::SHMR_EMPTY;
 use crate::status::{shmr_error, shmr_status, status, Fault};
+use crate::word::Argument;
 
 /// struct shmr_registry - the table from identifier to segment in a region
 /// @error: why the last call on it failed
@@ -51,13 +52,13 @@ pub unsafe extern "C" fn shmr_registry_format(
         let mut sizes = Geometry::default();
         if !geometry.is_null() {
             // SAFETY: the caller's.
-            let asked = unsafe { value(geometry, "geometry") }?;
+            let asked = unsafe { value(geometry, Argument::Geometry) }?;
             sizes.segments = asked.segments;
             sizes.partitions = asked.partitions;
             sizes.block = asked.block;
         }
         // SAFETY: the caller's.
-        let region = unsafe { get(region, "region") }?;
+        let region = unsafe { get(region, Argument::Region) }?;
         Ok(Registry::format(*region, sizes)?)
     };
     // SAFETY: the caller's.
@@ -77,7 +78,11 @@ pub unsafe extern "C" fn shmr_registry_attach(
     region: *const shmr_region,
 ) -> shmr_status {
     // SAFETY: the caller's, here and below.
-    unsafe { open(registry, || Ok(Registry::attach(*get(region, "region")?)?)) }
+    unsafe {
+        open(registry, || {
+            Ok(Registry::attach(*get(region, Argument::Region)?)?)
+        })
+    }
 }
 
 /// shmr_registry_open_or_create() - find a segment, or create it, zeroed
@@ -102,7 +107,7 @@ pub unsafe extern "C" fn shmr_registry_open_or_create(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(registry, |registry| {
-            place(segment, "segment")?;
+            place(segment, Argument::Segment)?;
             let found = registry.open_or_create(
                 crate::partition::life(life)?,
                 &crate::segment::request(request)?,
@@ -129,7 +134,7 @@ pub unsafe extern "C" fn shmr_registry_open(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(registry, |registry| {
-            place(segment, "segment")?;
+            place(segment, Argument::Segment)?;
             give(segment, registry.open(&crate::segment::request(request)?)?)
         })
     }
@@ -152,8 +157,8 @@ pub unsafe extern "C" fn shmr_registry_lookup(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(registry, |registry| {
-            place(segment, "segment")?;
-            let id = Id::new(id).ok_or(Fault::invalid("id"))?;
+            place(segment, Argument::Segment)?;
+            let id = Id::new(id).ok_or(Fault::invalid(Argument::Id))?;
             give(segment, registry.lookup(id)?)
         })
     }
@@ -177,8 +182,8 @@ pub unsafe extern "C" fn shmr_registry_next(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(registry, |registry| {
-            let first = *value(cursor, "cursor")?;
-            place(segment, "segment")?;
+            let first = *value(cursor, Argument::Cursor)?;
+            place(segment, Argument::Segment)?;
             let found = registry.segments_from(first).next();
             let next = match &found {
                 Some(Ok(found)) => found.row() + 1,
@@ -186,7 +191,7 @@ pub unsafe extern "C" fn shmr_registry_next(
                 Some(Err(_)) => first + 1,
                 None => registry.geometry().segments,
             };
-            place(cursor, "cursor")?.write(next);
+            place(cursor, Argument::Cursor)?.write(next);
             match found {
                 Some(found) => give(segment, found?),
                 None => Err(Fault::new(SHMR_EMPTY)),
@@ -213,8 +218,8 @@ pub unsafe extern "C" fn shmr_registry_remove(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(registry, |registry| {
-            let found = value(segment, "segment")?.found()?;
-            let segment = found.ok_or(Fault::invalid("segment"))?;
+            let found = value(segment, Argument::Segment)?.found()?;
+            let segment = found.ok_or(Fault::invalid(Argument::Segment))?;
             Ok(registry.remove(crate::partition::life(life)?, &segment)?)
         })
     }
@@ -231,7 +236,12 @@ pub unsafe extern "C" fn shmr_registry_is_current(
     segment: *const shmr_segment,
 ) -> bool {
     // SAFETY: the caller's, here and below.
-    let (registry, segment) = unsafe { (get(registry, "registry"), value(segment, "segment")) };
+    let (registry, segment) = unsafe {
+        (
+            get(registry, Argument::Registry),
+            value(segment, Argument::Segment),
+        )
+    };
     match (registry, segment.and_then(shmr_segment::found)) {
         (Ok(registry), Ok(Some(segment))) => registry.is_current(&segment),
         _ => false,
@@ -258,7 +268,7 @@ pub unsafe extern "C" fn shmr_registry_reap(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(registry, |registry| {
-            let (mut told, rows) = (Told::by(liveness)?, place_if_any(rows, "rows")?);
+            let (mut told, rows) = (Told::by(liveness)?, place_if_any(rows, Argument::Rows)?);
             let count = registry.reap(crate::partition::life(life)?, &mut told)?;
             if let Some(rows) = rows {
                 rows.write(count);
@@ -280,9 +290,9 @@ pub unsafe extern "C" fn shmr_registry_geometry(
 ) -> shmr_status {
     let look = || {
         // SAFETY: the caller's.
-        let sizes = unsafe { get(registry, "registry") }?.geometry();
+        let sizes = unsafe { get(registry, Argument::Registry) }?.geometry();
         // SAFETY: the caller's.
-        let out: &mut MaybeUninit<shmr_geometry> = unsafe { place(geometry, "geometry") }?;
+        let out: &mut MaybeUninit<shmr_geometry> = unsafe { place(geometry, Argument::Geometry) }?;
         out.write(shmr_geometry {
             segments: sizes.segments,
             partitions: sizes.partitions,
@@ -300,5 +310,5 @@ pub unsafe extern "C" fn shmr_registry_geometry(
 #[no_mangle]
 pub unsafe extern "C" fn shmr_registry_free_len(registry: *const shmr_registry) -> usize {
     // SAFETY: the caller's.
-    unsafe { get(registry, "registry") }.map_or(0, Registry::free_len)
+    unsafe { get(registry, Argument::Registry) }.map_or(0, Registry::free_len)
 }

@@ -13,6 +13,7 @@ use crate::partition::life;
 use crate::segment::{segment_window, shmr_segment, sized};
 use crate::status::{shmr_error, shmr_status, Outcome};
 use crate::wait::{shmr_wait, Waiting};
+use crate::word::Argument;
 
 /// struct shmr_rwlock - a reader-writer lock that survives its holders
 /// @error: why the last call on it failed
@@ -94,7 +95,7 @@ pub unsafe extern "C" fn shmr_rwlock_try_read(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(rwlock, |own| {
-            let place = self::place(place, "place")?;
+            let place = self::place(place, Argument::Place)?;
             let result = own.try_read(&mut Told::by(liveness)?);
             had(result, |guard| keep_place(guard, place))
         })
@@ -119,7 +120,7 @@ pub unsafe extern "C" fn shmr_rwlock_read(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(rwlock, |own| {
-            let place = self::place(place, "place")?;
+            let place = self::place(place, Argument::Place)?;
             let (mut wait, mut told) = (Waiting::by(wait)?, Told::by(liveness)?);
             let result = own.read(&mut wait, &mut told);
             had(result, |guard| keep_place(guard, place))
@@ -207,6 +208,6 @@ pub unsafe extern "C" fn shmr_rwlock_end_write(rwlock: *mut shmr_rwlock) -> shmr
 #[no_mangle]
 pub unsafe extern "C" fn shmr_rwlock_writer(rwlock: *const shmr_rwlock) -> u32 {
     // SAFETY: the caller's.
-    let own: Outcome<&RwLock<'_, Bell>> = unsafe { get(rwlock, "rwlock") };
+    let own: Outcome<&RwLock<'_, Bell>> = unsafe { get(rwlock, Argument::Rwlock) };
     own.map_or(0, |own| word(own.writer().ok().flatten()))
 }

@@ -9,6 +9,7 @@ use shmem_registry::{Id, Kind, Request, Segment};
 use crate::handle::{c_string, place, value};
 use crate::region::window;
 use crate::status::{shmr_status, status, Fault, Outcome};
+use crate::word::Argument;
 
 /// struct shmr_request - what is asked of a registry
 /// @name:  1 to 32 bytes, or NULL; its identifier is shmr_id_from_name()
@@ -123,7 +124,7 @@ impl shmr_segment {
 
     fn inside(&self) -> Outcome<Found> {
         if self.opaque[0] != SEGMENT {
-            return Err(Fault::invalid("segment"));
+            return Err(Fault::invalid(Argument::Segment));
         }
         // SAFETY: written by `of`, which alone writes the first word.
         Ok(unsafe { *self.opaque[1..].as_ptr().cast::<Found>() })
@@ -137,7 +138,9 @@ impl shmr_segment {
 /// Null, or a segment that a call made.
 pub(crate) unsafe fn segment_window(segment: *const shmr_segment) -> Outcome<Window<'static>> {
     // SAFETY: the caller's.
-    Ok(unsafe { value(segment, "segment") }?.inside()?.window)
+    Ok(unsafe { value(segment, Argument::Segment) }?
+        .inside()?
+        .window)
 }
 
 /// The length of a segment that has `len` bytes of something, if those are few enough
@@ -158,14 +161,14 @@ pub(crate) fn sized(len: usize, of: impl FnOnce(usize) -> usize) -> usize {
 /// Null, or a request whose name is null or a string.
 pub(crate) unsafe fn request(request: *const shmr_request) -> Outcome<Request> {
     // SAFETY: the caller's.
-    let asked = unsafe { value(request, "request") }?;
+    let asked = unsafe { value(request, Argument::Request) }?;
     let kind = Kind(asked.kind);
     let request = if asked.name.is_null() {
-        let id = Id::new(asked.id).ok_or(Fault::invalid("request id"))?;
+        let id = Id::new(asked.id).ok_or(Fault::invalid(Argument::RequestId))?;
         Request::new(id, kind, asked.len)?
     } else {
         // SAFETY: the caller's.
-        let name = unsafe { c_string(asked.name, "request name") }?;
+        let name = unsafe { c_string(asked.name, Argument::RequestName) }?;
         Request::named(name, kind, asked.len)?
     };
     match asked.align {
@@ -181,7 +184,7 @@ pub(crate) unsafe fn request(request: *const shmr_request) -> Outcome<Request> {
 /// Null, or room for a segment.
 pub(crate) unsafe fn give(out: *mut shmr_segment, segment: Segment<'static>) -> Outcome {
     // SAFETY: the caller's.
-    let out = unsafe { place(out, "segment") }?;
+    let out = unsafe { place(out, Argument::Segment) }?;
     out.write(shmr_segment::of(segment.window(), Some(segment)));
     Ok(())
 }
@@ -202,7 +205,7 @@ pub unsafe extern "C" fn shmr_segment_at(
         // SAFETY: the caller's.
         let window = unsafe { window(base, len) }?;
         // SAFETY: the caller's.
-        let out: &mut MaybeUninit<shmr_segment> = unsafe { place(segment, "segment") }?;
+        let out: &mut MaybeUninit<shmr_segment> = unsafe { place(segment, Argument::Segment) }?;
         out.write(shmr_segment::of(window, None));
         Ok(())
     };
@@ -216,5 +219,5 @@ pub unsafe extern "C" fn shmr_segment_at(
 #[no_mangle]
 pub unsafe extern "C" fn shmr_id_from_name(name: *const c_char) -> u64 {
     // SAFETY: the caller's.
-    unsafe { c_string(name, "name") }.map_or(0, |name| Id::from_name(name).get())
+    unsafe { c_string(name, Argument::Name) }.map_or(0, |name| Id::from_name(name).get())
 }

@@ -11,6 +11,7 @@ use crate::partition::life;
 use crate::segment::{segment_window, shmr_segment};
 use crate::status::{shmr_error, shmr_status, Outcome};
 use crate::wait::{shmr_wait, Waiting};
+use crate::word::Argument;
 
 /// struct shmr_semaphore - a counting semaphore whose permits come back from the dead
 /// @error: why the last call on it failed
@@ -143,6 +144,6 @@ pub unsafe extern "C" fn shmr_semaphore_consume(semaphore: *mut shmr_semaphore) 
 #[no_mangle]
 pub unsafe extern "C" fn shmr_semaphore_available(semaphore: *const shmr_semaphore) -> usize {
     // SAFETY: the caller's.
-    let own: Outcome<&Semaphore<'_, Bell>> = unsafe { get(semaphore, "semaphore") };
+    let own: Outcome<&Semaphore<'_, Bell>> = unsafe { get(semaphore, Argument::Semaphore) };
     own.map_or(0, Semaphore::available)
 }

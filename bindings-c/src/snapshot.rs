@@ -7,6 +7,7 @@ use shmem_core::snapshot::{segment_len, Reader, Writer};
 use crate::handle::{bytes, bytes_mut, get, handle, open, place, with};
 use crate::segment::{segment_window, shmr_segment, sized};
 use crate::status::{shmr_error, shmr_status, Outcome};
+use crate::word::Argument;
 
 /// struct shmr_snapshot_writer - the side of a snapshot that writes
 /// @error: why the last call on it failed
@@ -70,7 +71,11 @@ pub unsafe extern "C" fn shmr_snapshot_write(
     len: usize,
 ) -> shmr_status {
     // SAFETY: the caller's, here and below.
-    unsafe { with(writer, |own| Ok(own.write(bytes(value, len, "value")?)?)) }
+    unsafe {
+        with(writer, |own| {
+            Ok(own.write(bytes(value, len, Argument::Value)?)?)
+        })
+    }
 }
 
 /// shmr_snapshot_reader_open() - a reading side of a snapshot
@@ -108,8 +113,8 @@ pub unsafe extern "C" fn shmr_snapshot_read(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(reader, |own| {
-            let len = place(len, "len")?;
-            len.write(own.read(bytes_mut(value, size, "value")?)?);
+            let len = place(len, Argument::Len)?;
+            len.write(own.read(bytes_mut(value, size, Argument::Value)?)?);
             Ok(())
         })
     }
@@ -122,6 +127,6 @@ pub unsafe extern "C" fn shmr_snapshot_read(
 #[no_mangle]
 pub unsafe extern "C" fn shmr_snapshot_sequence(reader: *const shmr_snapshot_reader) -> u32 {
     // SAFETY: the caller's.
-    let reader: Outcome<&Reader<'_>> = unsafe { get(reader, "reader") };
+    let reader: Outcome<&Reader<'_>> = unsafe { get(reader, Argument::Reader) };
     reader.map_or(0, Reader::sequence)
 }

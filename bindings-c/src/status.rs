@@ -12,6 +12,8 @@ use shmem_sync::{
     AcquireError, BakeryAttachError, BarrierAttachError, BarrierError, NotHeld, Overflow,
 };
 
+use crate::word::{Argument, Word};
+
 /// Changes whenever a program that was compiled against an earlier header could
 /// not use this library.
 pub const SHMR_ABI_VERSION: u32 = 1;
@@ -124,7 +126,7 @@ impl shmr_error {
 pub(crate) struct Fault {
     pub(crate) status: shmr_status,
     pub(crate) value: u64,
-    pub(crate) word: &'static str,
+    pub(crate) word: Word,
 }
 
 pub(crate) type Outcome<T = ()> = Result<T, Fault>;
@@ -138,14 +140,14 @@ impl Fault {
         Self {
             status,
             value,
-            word: "",
+            word: Word::NONE,
         }
     }
 
     /// An argument that cannot be used.
-    pub(crate) fn invalid(argument: &'static str) -> Self {
+    pub(crate) fn invalid(argument: Argument) -> Self {
         Self {
-            word: argument,
+            word: argument.into(),
             ..Self::new(SHMR_EINVAL)
         }
     }
@@ -158,9 +160,10 @@ impl From<Fault> for shmr_error {
             value: fault.value,
             ..Self::NONE
         };
+        let name = fault.word.name().iter().take_while(|&&byte| byte != 0);
         // One byte stays for the end.
-        for (to, from) in error.word[..31].iter_mut().zip(fault.word.bytes()) {
-            *to = from as c_char;
+        for (to, from) in error.word[..31].iter_mut().zip(name) {
+            *to = *from as c_char;
         }
         error
     }
@@ -181,7 +184,7 @@ impl From<Corrupt> for Fault {
         Self {
             status: SHMR_CORRUPT,
             value: corrupt.value.into(),
-            word: corrupt.word,
+            word: corrupt.word.into(),
         }
     }
 }
@@ -207,7 +210,7 @@ impl From<RegionError> for Fault {
 impl From<FormatError> for Fault {
     fn from(error: FormatError) -> Self {
         match error {
-            FormatError::Geometry => Self::invalid("geometry"),
+            FormatError::Geometry => Self::invalid(Argument::Geometry),
             FormatError::TooShort { len, .. } => Self::with(SHMR_TOO_SHORT, wide(len)),
             FormatError::NotFormatted => Self::new(SHMR_NOT_FORMATTED),
             FormatError::Exists => Self::new(SHMR_EXISTS),
@@ -219,9 +222,9 @@ impl From<FormatError> for Fault {
 impl From<RequestError> for Fault {
     fn from(error: RequestError) -> Self {
         Self::invalid(match error {
-            RequestError::Name { .. } => "request name",
-            RequestError::Length { .. } => "request len",
-            RequestError::Align { .. } => "request align",
+            RequestError::Name { .. } => Argument::RequestName,
+            RequestError::Length { .. } => Argument::RequestLen,
+            RequestError::Align { .. } => Argument::RequestAlign,
         })
     }
 }
@@ -370,7 +373,7 @@ impl From<BarrierAttachError> for Fault {
             BarrierAttachError::NoEntry { entries, .. } => {
                 Self::with(SHMR_NO_SUCH_PARTITION, wide(entries))
             }
-            BarrierAttachError::Parties { .. } => Self::invalid("parties"),
+            BarrierAttachError::Parties { .. } => Self::invalid(Argument::Parties),
         }
     }
 }
@@ -397,16 +400,4 @@ pub extern "C" fn shmr_abi_version() -> u32 {
 #[no_mangle]
 pub extern "C" fn shmr_layout_version() -> u32 {
     shmem_core::layout::VERSION
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_word_that_is_too_long_is_cut_and_ends() {
-        let error = shmr_error::from(Fault::invalid("a name of more than thirty-one bytes"));
-        assert_eq!(error.word[31], 0);
-        assert_eq!(error.word[30], b' ' as c_char);
-    }
 }

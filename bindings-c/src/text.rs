@@ -3,6 +3,7 @@
 use core::ffi::c_char;
 
 use crate::status::shmr_status::*;
+use crate::strings;
 
 /// shmr_strerror() - a status in words
 /// @status: any number, whether it is a status or not
@@ -21,11 +22,7 @@ fn text(status: i32) -> &'static [u8] {
         LAST_BAD..=-1 => LAST_GOOD - status,
         _ => TEXTS.len() as i32 - 1,
     };
-    let mut texts = ALL.iter();
-    for _ in 0..place {
-        while texts.next().is_some_and(|&byte| byte != 0) {}
-    }
-    texts.as_slice()
+    strings::nth(&ALL, place as usize)
 }
 
 /// The largest status that is no failure.
@@ -113,33 +110,17 @@ const TEXTS: [(i32, &str); 34] = [
     (i32::MAX, "not a status of this library"),
 ];
 
-/// One string for all, with the ends between them: a table of pointers takes more than
-/// the texts where it has to be relocated.
-static ALL: [u8; LEN] = {
-    let mut all = [0; LEN];
-    let (mut at, mut status) = (0, 0);
-    while status < TEXTS.len() {
-        let text = TEXTS[status].1.as_bytes();
-        let mut byte = 0;
-        while byte < text.len() {
-            all[at] = text[byte];
-            at += 1;
-            byte += 1;
-        }
+const WORDS: [&str; TEXTS.len()] = {
+    let mut words = [""; TEXTS.len()];
+    let mut at = 0;
+    while at < TEXTS.len() {
+        words[at] = TEXTS[at].1;
         at += 1;
-        status += 1;
     }
-    all
+    words
 };
 
-const LEN: usize = {
-    let (mut len, mut status) = (0, 0);
-    while status < TEXTS.len() {
-        len += TEXTS[status].1.len() + 1;
-        status += 1;
-    }
-    len
-};
+static ALL: [u8; strings::len(&WORDS)] = strings::joined(&WORDS);
 
 #[cfg(test)]
 mod tests {

@@ -12,6 +12,7 @@ use shmem_sync::{Futex, SleepPoll, SpinYield};
 
 use crate::handle::{place, place_if_any};
 use crate::status::{shmr_status, status, Outcome};
+use crate::word::Argument;
 
 /// From `pause`: it spent a moment awake; check again.
 pub const SHMR_AGAIN: c_int = 0;
@@ -50,7 +51,7 @@ impl Waiting {
     /// Null, or a wait that nobody else uses meanwhile, whose functions can be called.
     pub(crate) unsafe fn by(wait: *mut shmr_wait) -> Outcome<Self> {
         // SAFETY: the caller's.
-        unsafe { place_if_any(wait, "wait") }?;
+        unsafe { place_if_any(wait, Argument::Wait) }?;
         Ok(Self(wait))
     }
 }
@@ -91,7 +92,7 @@ unsafe fn fill<W: Wait>(wait: *mut shmr_wait, own: W) -> shmr_status {
     }
     let fill = || {
         // SAFETY: the caller's.
-        let wait = unsafe { place(wait, "wait") }?;
+        let wait = unsafe { place(wait, Argument::Wait) }?;
         let wait = wait.write(shmr_wait {
             pause: Some(pause::<W>),
             sleep: Some(sleep::<W>),

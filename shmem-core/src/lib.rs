@@ -80,7 +80,7 @@ pub mod snapshot;
 
 mod error;
 
-pub use error::Corrupt;
+pub use error::{ControlWord, Corrupt};
 pub use life::Life;
 pub use mem::Window;
 #[cfg(all(feature = "linux", target_os = "linux", not(loom)))]

@@ -22,7 +22,7 @@ use core::fmt;
 use bytemuck::{AnyBitPattern, NoUninit};
 use memoffset::offset_of;
 
-use crate::error::Corrupt;
+use crate::error::{ControlWord, Corrupt};
 use crate::layout::{SnapshotControl, LINE, RECORD_HEADER};
 use crate::mem::{OutOfWindow, Window};
 use crate::primitive::{
@@ -245,7 +245,7 @@ impl<'m> Reader<'m> {
             }
             if len > self.at.max() {
                 return Err(ReadError::Corrupt(Corrupt {
-                    word: "snapshot slot length",
+                    word: ControlWord::SnapshotSlotLength,
                     value: length,
                 }));
             }
@@ -334,7 +334,7 @@ mod tests {
         assert_eq!(
             reader.read(&mut [0; 16]),
             Err(ReadError::Corrupt(Corrupt {
-                word: "snapshot slot length",
+                word: ControlWord::SnapshotSlotLength,
                 value: 0xffff_fff0
             }))
         );

@@ -6,7 +6,7 @@ use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::ring::inspect::{Backlog, End};
 use shmem_core::ring::{Ring, Unread};
-use shmem_core::{Corrupt, Life, Window};
+use shmem_core::{ControlWord, Corrupt, Life, Window};
 
 const CAPACITY: usize = 256;
 /// Offset of `head`, as `docs/layout.md` gives it.
@@ -103,14 +103,14 @@ fn damage_is_named_where_it_is() {
         end
     };
     let corrupt = |word, value| End::Corrupt(Corrupt { word, value });
-    assert_eq!(end_with(HEAD, 12), corrupt("head", 12));
-    assert_eq!(end_with(DATA, 2), corrupt("record header", 2));
+    assert_eq!(end_with(HEAD, 12), corrupt(ControlWord::Head, 12));
+    assert_eq!(end_with(DATA, 2), corrupt(ControlWord::RecordHeader, 2));
     // A record of no bytes in each place: one more than there is room for.
     for at in (0..CAPACITY).step_by(8) {
         window.word(DATA + at).store(1, Relaxed);
     }
     let full = ring.inspect(1000).backlog;
-    assert_eq!(full.end, corrupt("tail", CAPACITY as u32));
+    assert_eq!(full.end, corrupt(ControlWord::Tail, CAPACITY as u32));
     assert_eq!(full.records, CAPACITY / 8);
 }
 
@@ -122,7 +122,7 @@ fn padding_without_a_record_is_damage() {
     let padding = (16 - 8) << 2 | 3;
     window.word(DATA + CAPACITY - 16).store(padding, Relaxed);
     let nothing = End::Corrupt(Corrupt {
-        word: "record header",
+        word: ControlWord::RecordHeader,
         value: 0,
     });
     assert_eq!(ring.inspect(1000).backlog.end, nothing);

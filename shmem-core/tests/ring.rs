@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::ring::{ClaimError, Consumer, PopError, Producer, PushError, Ring, Unread};
+use shmem_core::ControlWord;
 use shmem_core::Life;
 
 const HEAD: usize = 128;
@@ -120,7 +121,9 @@ fn a_claim_that_fails_or_is_taken_over_leaves_the_ring_to_its_owner() {
     heap.window().word(0).store(4, Relaxed);
     for _ in 0..2 {
         let error = ring(&heap).producer(Life::first(1)).err();
-        assert!(matches!(error, Some(ClaimError::Corrupt(corrupt)) if corrupt.word == "tail"));
+        assert!(
+            matches!(error, Some(ClaimError::Corrupt(corrupt)) if corrupt.word == ControlWord::Tail)
+        );
     }
 }
 
@@ -253,7 +256,10 @@ fn a_mad_header_is_corrupt_for_good_and_names_its_value() {
         let Err(PopError::Corrupt(corrupt)) = consumer.pop(&mut [0; 64]) else {
             panic!("{word:#x} was taken for a header");
         };
-        assert_eq!((corrupt.word, corrupt.value), ("record header", word));
+        assert_eq!(
+            (corrupt.word, corrupt.value),
+            (ControlWord::RecordHeader, word)
+        );
         heap.window().word(DATA).store(0, Relaxed);
         assert_eq!(consumer.pop(&mut [0; 64]), Err(PopError::Corrupt(corrupt)));
     }
@@ -269,7 +275,7 @@ fn a_mad_head_is_corrupt_for_good_and_names_its_value() {
         let Err(PushError::Corrupt(corrupt)) = producer.push(&[0; 8]) else {
             panic!("{head:#x} was taken for a head");
         };
-        assert_eq!((corrupt.word, corrupt.value), ("head", head));
+        assert_eq!((corrupt.word, corrupt.value), (ControlWord::Head, head));
         heap.window().word(HEAD).store(48, Relaxed);
         assert_eq!(producer.push(b""), Err(PushError::Corrupt(corrupt)));
     }

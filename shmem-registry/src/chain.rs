@@ -29,7 +29,7 @@ use shmem_core::primitive::{
     fence, spin_loop,
     Ordering::{Acquire, Relaxed, Release},
 };
-use shmem_core::Corrupt;
+use shmem_core::{ControlWord, Corrupt};
 
 use crate::id::Id;
 use crate::layout::Row;
@@ -127,7 +127,7 @@ impl<'m> Registry<'m> {
         let row = (link.0 & Link::NUMBER).wrapping_sub(1) as usize;
         if row >= self.places.geometry.segments {
             return Err(Corrupt {
-                word: "link",
+                word: ControlWord::Link,
                 value: link.0,
             });
         }
@@ -272,7 +272,7 @@ impl Walk {
         }
         if self.left == 0 {
             return Ok(Step::Lapped(Corrupt {
-                word: "link",
+                word: ControlWord::Link,
                 value: self.link.0,
             }));
         }

@@ -3,6 +3,8 @@
 use core::fmt;
 use core::num::NonZeroU64;
 
+use shmem_core::Window;
+
 use crate::error::RequestError;
 
 /// An identifier: any 64-bit number but 0.
@@ -41,12 +43,13 @@ impl fmt::Display for Id {
 }
 
 /// A segment's name, up to 32 bytes; empty if it has none.
+// Bytes, kept by eight: copied and compared so where the processor has no unaligned access.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Name([u8; 32]);
+pub struct Name([u64; 4]);
 
 impl Name {
     /// No name.
-    pub const NONE: Self = Self([0; 32]);
+    pub const NONE: Self = Self([0; 4]);
 
     /// The name of these bytes: text, if people are to read it.
     ///
@@ -55,29 +58,34 @@ impl Name {
     /// [`RequestError::Name`] if it is empty, longer than 32 bytes, or has a zero byte.
     pub fn new(name: impl AsRef<[u8]>) -> Result<Self, RequestError> {
         let name = name.as_ref();
-        let mut bytes = [0; 32];
-        let room = bytes.get_mut(..name.len()).filter(|room| !room.is_empty());
+        let mut own = Self::NONE;
+        let room = bytemuck::bytes_of_mut(&mut own.0)
+            .get_mut(..name.len())
+            .filter(|room| !room.is_empty());
         match room {
             Some(room) if name.iter().all(|&byte| byte != 0) => room.copy_from_slice(name),
             _ => return Err(RequestError::Name { len: name.len() }),
         }
-        Ok(Self(bytes))
+        Ok(own)
     }
 
-    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
+    /// The name at `offset` of a registry's memory, whatever its creator stored.
+    pub(crate) fn read(memory: Window<'_>, offset: usize) -> Self {
+        let mut own = Self::NONE;
+        memory.read_shared(offset, bytemuck::bytes_of_mut(&mut own.0));
+        own
     }
 
     /// Its bytes, filled up with zeroes.
     pub fn bytes(&self) -> &[u8; 32] {
-        &self.0
+        bytemuck::cast_ref(&self.0)
     }
 
     /// The name as text. A row's name is whatever its creator stored: what is
     /// not UTF-8 ends it.
     pub fn as_str(&self) -> &str {
-        let len = self.0.iter().position(|&b| b == 0).unwrap_or(32);
-        let bytes = &self.0[..len];
+        let len = self.bytes().iter().position(|&b| b == 0).unwrap_or(32);
+        let bytes = &self.bytes()[..len];
         core::str::from_utf8(bytes).unwrap_or_else(|error| {
             core::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default()
         })

@@ -196,9 +196,7 @@ impl<'m> Registry<'m> {
         let field = |field| load(self.row(row, field));
         let state = load(self.state(row));
         let high = field(offset_of!(Row, id_high));
-        let mut name = [0; 32];
         let name_at = self.row_at(row) + offset_of!(Row, name);
-        self.memory.read_shared(name_at, &mut name);
         let words = RowWords {
             row,
             owner: load(self.owner(row)),
@@ -208,7 +206,7 @@ impl<'m> Registry<'m> {
             id: u64::from(high) << 32 | u64::from(field(offset_of!(Row, id_low))),
             first_block: field(offset_of!(Row, first_block)),
             length: field(offset_of!(Row, length)),
-            name: Name::from_bytes(name),
+            name: Name::read(self.memory, name_at),
             segment: self.segment_of(row, state >> 1),
             moving: false,
         };

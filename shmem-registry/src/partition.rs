@@ -21,7 +21,7 @@ use shmem_core::layout::LINE;
 use shmem_core::mem::Word;
 use shmem_core::primitive::Ordering::{Acquire, Relaxed, Release};
 use shmem_core::wait::{Pause, Wait};
-use shmem_core::{Corrupt, Life, Window};
+use shmem_core::{ControlWord, Corrupt, Life, Window};
 use shmem_sync::Liveness;
 
 use crate::layout::{PartitionSlot, PARTITIONS};
@@ -231,7 +231,7 @@ impl<'m> Registry<'m> {
 
 fn corrupt(value: u32) -> AttachError {
     AttachError::Corrupt(Corrupt {
-        word: "partition life",
+        word: ControlWord::PartitionLife,
         value,
     })
 }

@@ -8,7 +8,7 @@ use memoffset::offset_of;
 
 use shmem_core::mem::Word;
 use shmem_core::primitive::Ordering::Relaxed;
-use shmem_core::{Corrupt, Region, Window};
+use shmem_core::{ControlWord, Corrupt, Region, Window};
 
 use crate::alloc::Blocks;
 use crate::chain::Node;
@@ -60,7 +60,7 @@ impl<'m> Registry<'m> {
             return Err(FormatError::NotFormatted);
         }
         let geometry = Geometry::decode(value).ok_or(FormatError::Corrupt(Corrupt {
-            word: "registry geometry",
+            word: ControlWord::RegistryGeometry,
             value,
         }))?;
         let places = Places::of(geometry, memory.len())?;
@@ -183,17 +183,15 @@ impl<'m> Registry<'m> {
         let whole = len.checked_next_multiple_of(8).filter(|&len| len != 0);
         let window = whole.and_then(|len| self.memory.sub(offset, len).ok());
         let corrupt = |word, value| Corrupt { word, value };
-        let mut name = [0; 32];
         let name_at = self.row_at(row) + offset_of!(Row, name);
-        self.memory.read_shared(name_at, &mut name);
         Ok(Segment {
-            window: window.ok_or(corrupt("row length", length))?,
+            window: window.ok_or(corrupt(ControlWord::RowLength, length))?,
             row,
             offset,
             len,
-            id: Id::new(id).ok_or(corrupt("row identifier", row as u32))?,
+            id: Id::new(id).ok_or(corrupt(ControlWord::RowIdentifier, row as u32))?,
             kind: Kind(load(offset_of!(Row, kind))),
-            name: Name::from_bytes(name),
+            name: Name::read(self.memory, name_at),
             generation,
         })
     }

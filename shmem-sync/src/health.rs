@@ -8,7 +8,7 @@
 
 use shmem_core::mem::Word;
 use shmem_core::primitive::Ordering::Relaxed;
-use shmem_core::Corrupt;
+use shmem_core::{ControlWord, Corrupt};
 
 use crate::error::{LockError, Refusal};
 
@@ -22,7 +22,7 @@ pub const POISONED: u32 = 2;
 /// What `word`, the `name`d health of a lock, says to one who has the lock now;
 /// `died` if it was had of an owner that died inside. Whether the bytes are suspect.
 #[inline]
-pub(crate) fn examine(word: Word<'_>, name: &'static str, died: bool) -> Result<bool, Refusal> {
+pub(crate) fn examine(word: Word<'_>, name: ControlWord, died: bool) -> Result<bool, Refusal> {
     // Relaxed here and below: the word goes from owner to owner with the lock.
     match word.load(Relaxed) {
         WHOLE if !died => Ok(false),

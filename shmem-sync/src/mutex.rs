@@ -29,7 +29,7 @@ use shmem_core::layout::LINE;
 use shmem_core::mem::{OutOfWindow, Word};
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::Wait;
-use shmem_core::{Corrupt, Life, Window};
+use shmem_core::{ControlWord, Corrupt, Life, Window};
 
 use crate::error::{LockError, LockResult, NotHeld};
 use crate::health::{self, POISONED, SUSPECT, WHOLE};
@@ -94,7 +94,7 @@ impl<'m, D: Doorbell> Mutex<'m, D> {
         let control = segment.sub(0, LINE)?;
         let owner = control.word(offset_of!(MutexControl, owner));
         Ok(Self {
-            owner: Owner::new(owner, life, "mutex owner"),
+            owner: Owner::new(owner, life, ControlWord::MutexOwner),
             health: control.word(offset_of!(MutexControl, health)),
             data: segment.sub(LINE, segment.len() - LINE)?,
             bell,
@@ -181,7 +181,7 @@ impl<'m, D: Doorbell> Mutex<'m, D> {
             mutex: self,
             suspect,
         };
-        match health::examine(self.health, "mutex health", died) {
+        match health::examine(self.health, ControlWord::MutexHealth, died) {
             Ok(false) => Ok(guard(false)),
             Ok(true) => Err(LockError::OwnerDied(guard(true))),
             Err(refusal) => {

@@ -31,7 +31,7 @@
 
 use shmem_core::mem::Word;
 use shmem_core::primitive::Ordering::{Acquire, Relaxed, Release};
-use shmem_core::{Corrupt, Life};
+use shmem_core::{ControlWord, Corrupt, Life};
 
 use crate::error::{LockError, NotHeld, Refusal};
 use crate::vigil::{Turn, Vigil};
@@ -43,12 +43,12 @@ const SLEEPERS: u32 = Life::FLAG;
 pub(crate) struct Owner<'m> {
     word: Word<'m>,
     life: Life,
-    /// As `docs/layout.md` names the word.
-    name: &'static str,
+    /// Which one it is.
+    name: ControlWord,
 }
 
 impl<'m> Owner<'m> {
-    pub(crate) fn new(word: Word<'m>, life: Life, name: &'static str) -> Self {
+    pub(crate) fn new(word: Word<'m>, life: Life, name: ControlWord) -> Self {
         Self { word, life, name }
     }
 

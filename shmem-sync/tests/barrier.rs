@@ -10,7 +10,7 @@ use shmem_core::doorbell::Silent;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::{Spin, Wait};
-use shmem_core::{Corrupt, Life};
+use shmem_core::{ControlWord, Corrupt, Life};
 use shmem_sync::{
     Arrival, Barrier, BarrierAttachError, BarrierError, Futex, FutexBell, Immortal, Liveness,
     SpinYield,
@@ -239,7 +239,7 @@ fn a_phase_that_nobody_can_have_reached_is_reported() {
     assert_eq!(ours.try_wait(&mut Immortal), Ok(None));
     write_entry(&heap, 2, SECOND.word(), 3);
     let corrupt = Corrupt {
-        word: "barrier arrived",
+        word: ControlWord::BarrierArrived,
         value: 3,
     };
     let refused = ours.wait(&mut Futex::forever(), &mut Immortal);
@@ -254,7 +254,7 @@ fn a_life_that_is_not_the_entrys_is_reported_when_it_is_asked_for() {
         write_entry(&heap, 2, mad, 1);
         let mut ours = barrier(&heap, FIRST, 2);
         let corrupt = Corrupt {
-            word: "barrier life",
+            word: ControlWord::BarrierLife,
             value: mad,
         };
         let refused = ours.try_wait(&mut Immortal);

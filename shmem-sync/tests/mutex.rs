@@ -9,7 +9,7 @@ use shmem_core::mem::Heap;
 use shmem_core::primitive::AtomicU32;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::{Pause, Spin, Wait};
-use shmem_core::{Corrupt, Life, Mapping, Window};
+use shmem_core::{ControlWord, Corrupt, Life, Mapping, Window};
 use shmem_sync::{
     health, Futex, FutexBell, Immortal, Liveness, LockError, LockResult, Mutex, MutexGuard, NotHeld,
 };
@@ -219,9 +219,9 @@ fn a_mutex_is_given_back_without_its_guard() {
 #[test]
 fn what_no_honest_partition_writes_is_corrupt() {
     for (offset, value, word) in [
-        (0, 1, "mutex owner"),
-        (0, Life::FLAG, "mutex owner"),
-        (4, 3, "mutex health"),
+        (0, 1, ControlWord::MutexOwner),
+        (0, Life::FLAG, ControlWord::MutexOwner),
+        (4, 3, ControlWord::MutexHealth),
     ] {
         let heap = heap();
         heap.window().word(offset).store(value, Relaxed);

@@ -9,7 +9,7 @@ use shmem_core::doorbell::Silent;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::Spin;
-use shmem_core::{Corrupt, Life, Mapping};
+use shmem_core::{ControlWord, Corrupt, Life, Mapping};
 use shmem_sync::{health, Futex, FutexBell, Immortal, LockError, LockResult, NotHeld, RwLock};
 
 mod support;
@@ -289,11 +289,11 @@ fn those_who_were_taken_for_dead_learn_it_and_change_nothing() {
 #[test]
 fn what_no_honest_partition_writes_is_corrupt() {
     for (offset, value, word) in [
-        (0, 1, "rwlock writer"),
-        (0, Life::FLAG, "rwlock writer"),
-        (4, 3, "rwlock health"),
-        (128, 1, "rwlock reader"),
-        (636, FIRST.word() | Life::FLAG, "rwlock reader"),
+        (0, 1, ControlWord::RwlockWriter),
+        (0, Life::FLAG, ControlWord::RwlockWriter),
+        (4, 3, ControlWord::RwlockHealth),
+        (128, 1, ControlWord::RwlockReader),
+        (636, FIRST.word() | Life::FLAG, ControlWord::RwlockReader),
     ] {
         let heap = heap();
         heap.window().word(offset).store(value, Relaxed);

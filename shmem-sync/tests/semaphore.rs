@@ -11,7 +11,7 @@ use shmem_core::doorbell::Silent;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::Spin;
-use shmem_core::{Corrupt, Life, Window};
+use shmem_core::{ControlWord, Corrupt, Life, Window};
 use shmem_sync::layout::{PERMITS, PERMIT_FREE};
 use shmem_sync::{AcquireError, Futex, FutexBell, Immortal, NotHeld, Overflow, Semaphore};
 
@@ -251,7 +251,7 @@ fn a_word_that_is_no_permit_is_reported_where_no_permit_is_free() {
         heap.window().word(128).store(mad, Relaxed);
         let permit = semaphore.try_acquire(&mut Immortal).unwrap();
         let corrupt = AcquireError::Corrupt(Corrupt {
-            word: "permit",
+            word: ControlWord::Permit,
             value: mad,
         });
         assert_eq!(semaphore.try_acquire(&mut Immortal).err(), Some(corrupt));

@@ -22,7 +22,15 @@ pub(crate) fn hosted() -> Outcome<&'static Library> {
 /// The library for bootloaders.
 pub(crate) fn bare() -> Outcome<&'static Library> {
     static BUILT: OnceLock<Result<Library, String>> = OnceLock::new();
-    get(BUILT.get_or_init(|| build(&["--no-default-features", "--profile", "bare"])))
+    get(BUILT.get_or_init(|| {
+        build(&[
+            "--no-default-features",
+            "--features",
+            "small",
+            "--profile",
+            "bare",
+        ])
+    }))
 }
 
 fn get(built: &'static Result<Library, String>) -> Outcome<&'static Library> {

@@ -198,7 +198,7 @@ impl<'m> Window<'m> {
     ///
     /// If the range is not inside the window.
     pub fn zero(&self, offset: usize, len: usize) {
-        const ZEROES: [u8; 512] = [0; 512];
+        const ZEROES: [u8; 64] = [0; 64];
         self.check(offset, len, 1);
         let mut at = offset;
         while at < offset + len {

@@ -5,7 +5,7 @@ use memoffset::offset_of;
 use super::header::{stride, Header};
 use super::{epoch, ClaimError, PopError, Record, Ring};
 use crate::doorbell::{Doorbell, Ringer, Sleeper};
-use crate::error::Corrupt;
+use crate::error::{ControlWord, Corrupt};
 use crate::layout::RingControl;
 use crate::life::Life;
 use crate::mem::Word;
@@ -72,7 +72,7 @@ pub(super) fn resume(ring: &Ring<'_>) -> Result<u32, ClaimError> {
     let head = ring.head().load(Relaxed);
     if head % 8 != 0 {
         return Err(ClaimError::Corrupt(Corrupt {
-            word: "head",
+            word: ControlWord::Head,
             value: head,
         }));
     }
@@ -303,7 +303,8 @@ impl<'m> Consumer<'m> {
     }
 
     /// Looks for a record at or behind `head`.
-    #[inline(always)]
+    #[cfg_attr(not(feature = "small"), inline(always))]
+    #[cfg_attr(feature = "small", inline(never))]
     fn find(&mut self, head: u32) -> Result<Found, Miss> {
         if let Some(corrupt) = self.corrupt {
             return Err(Miss::Corrupt(corrupt));

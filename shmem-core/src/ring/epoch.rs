@@ -15,7 +15,7 @@
 //! beforehand; a claim shows the mistake, it does not arbitrate a race.
 
 use super::ClaimError;
-use crate::error::Corrupt;
+use crate::error::{ControlWord, Corrupt};
 use crate::life::Life;
 use crate::mem::Word;
 use crate::primitive::Ordering::{Acquire, Relaxed, Release};
@@ -53,7 +53,7 @@ pub(super) fn check(claim: Word<'_>, life: Life) -> Result<(), ClaimError> {
         return Ok(());
     }
     let by = Life::from_word(value).ok_or(ClaimError::Corrupt(Corrupt {
-        word: "claim",
+        word: ControlWord::Claim,
         value,
     }))?;
     // Another life of our own partition is over since ours began.

@@ -1,7 +1,7 @@
 //! The word that publishes a record.
 
 use super::Ring;
-use crate::error::Corrupt;
+use crate::error::{ControlWord, Corrupt};
 use crate::layout::RECORD_HEADER;
 
 /// Bit 0: there is a record. A header of zero is none yet (R4).
@@ -57,7 +57,7 @@ impl Header {
         };
         if !honest || word & PUBLISHED == 0 {
             return Err(Corrupt {
-                word: "record header",
+                word: ControlWord::RecordHeader,
                 value: word,
             });
         }

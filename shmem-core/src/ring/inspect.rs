@@ -8,7 +8,7 @@ use memoffset::offset_of;
 
 use super::header::{stride, Header};
 use super::{epoch, Record, Ring};
-use crate::error::Corrupt;
+use crate::error::{ControlWord, Corrupt};
 use crate::layout::{Bell, RingControl, RECORD_HEADER};
 use crate::life::Life;
 use crate::mem::Word;
@@ -224,20 +224,20 @@ impl<'m> Walk<'m> {
     /// The next record; `None` where nothing is published.
     fn step(&mut self) -> Result<Option<Pending<'m>>, Corrupt> {
         if self.start % 8 != 0 {
-            return Err(corrupt("head", self.start));
+            return Err(corrupt(ControlWord::Head, self.start));
         }
         let mut padded = false;
         loop {
             // R2, R4: bounded whatever the headers say; each step is 8 bytes at least.
             if self.walked() > self.ring.data.len() - RECORD_HEADER as u32 {
-                return Err(corrupt("tail", self.position));
+                return Err(corrupt(ControlWord::Tail, self.position));
             }
             let position = self.position;
             // Pairs with the store in `Producer::expose`: behind padding there is a record.
             let word = self.ring.data.word(position).load(Acquire); // loom: loom_inspect
             match Header::decode(word, &self.ring, position)? {
                 // R5: padding comes with the record behind it.
-                Header::Nothing if padded => return Err(corrupt("record header", word)),
+                Header::Nothing if padded => return Err(corrupt(ControlWord::RecordHeader, word)),
                 Header::Nothing => return Ok(None),
                 Header::Padding(len) => {
                     padded = true;
@@ -282,6 +282,6 @@ impl<'m> Iterator for Walk<'m> {
     }
 }
 
-fn corrupt(word: &'static str, value: u32) -> Corrupt {
+fn corrupt(word: ControlWord, value: u32) -> Corrupt {
     Corrupt { word, value }
 }

@@ -5,7 +5,7 @@ use memoffset::offset_of;
 use super::header::{self, stride, Header};
 use super::{epoch, ClaimError, PushError, Ring};
 use crate::doorbell::{Doorbell, Ringer, Sleeper};
-use crate::error::Corrupt;
+use crate::error::{ControlWord, Corrupt};
 use crate::layout::{RingControl, RECORD_HEADER};
 use crate::life::Life;
 use crate::mem::{Window, Word};
@@ -68,7 +68,7 @@ pub(super) fn resume(ring: &Ring<'_>) -> Result<Position, ClaimError> {
         tail = head;
     }
     if tail.wrapping_sub(head) > ring.data.len() || tail % 8 != 0 {
-        return Err(corrupt("tail", tail));
+        return Err(corrupt(ControlWord::Tail, tail));
     }
     // Bounded: each step is at least 8 bytes, and R2 ends the walk.
     while tail.wrapping_sub(head) < ring.data.len() {
@@ -82,7 +82,7 @@ pub(super) fn resume(ring: &Ring<'_>) -> Result<Position, ClaimError> {
         tail = tail.wrapping_add(step);
     }
     if tail.wrapping_sub(head) > ring.data.len() - RECORD_HEADER as u32 {
-        return Err(corrupt("tail", tail));
+        return Err(corrupt(ControlWord::Tail, tail));
     }
     Ok(Position { tail, head })
 }
@@ -173,7 +173,8 @@ impl<'m> Producer<'m> {
     }
 
     /// Finds room behind `tail`.
-    #[inline(always)]
+    #[cfg_attr(not(feature = "small"), inline(always))]
+    #[cfg_attr(feature = "small", inline(never))]
     fn find(&mut self, len: usize, tail: u32) -> Result<Place, PushError> {
         let max = self.ring.max_record();
         if len > max {
@@ -229,7 +230,7 @@ impl<'m> Producer<'m> {
         let moved = head.wrapping_sub(self.head);
         if moved > self.tail.wrapping_sub(self.head) || head % 8 != 0 {
             let corrupt = Corrupt {
-                word: "head",
+                word: ControlWord::Head,
                 value: head,
             };
             self.corrupt = Some(corrupt);

@@ -40,7 +40,7 @@ use memoffset::offset_of;
 use shmem_core::mem::Word;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::Wait;
-use shmem_core::{Corrupt, Life, Window};
+use shmem_core::{ControlWord, Corrupt, Life, Window};
 
 use crate::error::{LockError, LockResult, NotHeld};
 use crate::health::{self, POISONED, WHOLE};
@@ -243,7 +243,7 @@ impl<'m> BakeryMutex<'m> {
         let value = self.holder.load(Relaxed);
         match Life::from_word(value) {
             None if value != 0 => Err(Corrupt {
-                word: "bakery holder",
+                word: ControlWord::BakeryHolder,
                 value,
             }),
             holder => Ok(holder),
@@ -255,7 +255,7 @@ impl<'m> BakeryMutex<'m> {
         // Relaxed here and in `leave`: the word goes from one inside to the next
         // with the ticket (B1).
         let died = self.holder.load(Relaxed) != 0;
-        match health::examine(self.health, "bakery health", died) {
+        match health::examine(self.health, ControlWord::BakeryHealth, died) {
             Ok(suspect) => {
                 self.holder.store(self.queue.life().word(), Relaxed);
                 self.suspect = suspect;

@@ -70,7 +70,7 @@ use shmem_core::primitive::{
     fence,
     Ordering::{Acquire, Relaxed, Release, SeqCst},
 };
-use shmem_core::{Corrupt, Life, Window};
+use shmem_core::{ControlWord, Corrupt, Life, Window};
 
 use super::ticket::{Colour, Ticket, LAST};
 use crate::error::{LockError, Refusal};
@@ -271,7 +271,7 @@ impl<'m> Queue<'m> {
             Some(life) if life.partition() == partition => Ok(Some(life)),
             None if value == 0 => Ok(None),
             _ => Err(LockError::Corrupt(Corrupt {
-                word: "bakery life",
+                word: ControlWord::BakeryLife,
                 value,
             })),
         }

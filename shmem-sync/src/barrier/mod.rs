@@ -51,7 +51,7 @@ use shmem_core::primitive::{
     Ordering::{Acquire, Relaxed, Release, SeqCst},
 };
 use shmem_core::wait::{Pause, Wait};
-use shmem_core::{Corrupt, Life, Window};
+use shmem_core::{ControlWord, Corrupt, Life, Window};
 
 use crate::layout::{BarrierControl, BarrierEntry};
 use crate::Liveness;
@@ -268,7 +268,7 @@ impl<'m, D: Doorbell> Barrier<'m, D> {
             return Ok(true);
         }
         if value != 0 && is_behind(self.phase, value) {
-            let word = "barrier arrived";
+            let word = ControlWord::BarrierArrived;
             return Err(Corrupt { word, value });
         }
         Ok(false)
@@ -297,7 +297,7 @@ impl<'m, D: Doorbell> Barrier<'m, D> {
             let life =
                 Life::from_word(value).filter(|life| usize::from(life.partition()) == at + 1);
             let life = life.ok_or(Corrupt {
-                word: "barrier life",
+                word: ControlWord::BarrierLife,
                 value,
             })?;
             // It may have arrived before it died.

@@ -49,7 +49,7 @@ use memoffset::offset_of;
 use shmem_core::doorbell::Doorbell;
 use shmem_core::mem::{OutOfWindow, Word};
 use shmem_core::primitive::Ordering::{Acquire, Relaxed, Release};
-use shmem_core::{Corrupt, Life, Window};
+use shmem_core::{ControlWord, Corrupt, Life, Window};
 
 use crate::error::NotHeld;
 use crate::health;
@@ -125,7 +125,7 @@ impl<'m, D: Doorbell> RwLock<'m, D> {
         let writer = control.word(offset_of!(RwLockControl, writer));
         Ok(Self {
             life,
-            writer: Owner::new(writer, life, "rwlock writer"),
+            writer: Owner::new(writer, life, ControlWord::RwlockWriter),
             health: control.word(offset_of!(RwLockControl, health)),
             writing: control.word(offset_of!(RwLockControl, writing)),
             control,
@@ -185,4 +185,4 @@ impl<'m, D: Doorbell> RwLock<'m, D> {
 }
 
 /// As `docs/layout.md` names the word.
-const HEALTH: &str = "rwlock health";
+const HEALTH: ControlWord = ControlWord::RwlockHealth;

@@ -7,7 +7,7 @@ use shmem_core::primitive::{
     Ordering::{Acquire, Relaxed, Release, SeqCst},
 };
 use shmem_core::wait::Wait;
-use shmem_core::{Corrupt, Life, Window};
+use shmem_core::{ControlWord, Corrupt, Life, Window};
 
 use super::{RwLock, HEALTH, PLACES};
 use crate::error::{LockError, LockResult, NotHeld, Refusal};
@@ -130,7 +130,7 @@ impl<'m, D: Doorbell> RwLock<'m, D> {
     ) -> Result<(), Refusal> {
         let holder = Life::from_word(found).filter(|life| life.word() == found);
         let holder = holder.ok_or(LockError::Corrupt(Corrupt {
-            word: "rwlock reader",
+            word: ControlWord::RwlockReader,
             value: found,
         }))?;
         // We live, whatever is said of us: another thread of ours reads.

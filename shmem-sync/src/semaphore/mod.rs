@@ -58,7 +58,7 @@ use shmem_core::doorbell::Doorbell;
 use shmem_core::mem::{OutOfWindow, Word};
 use shmem_core::primitive::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use shmem_core::wait::{Pause, Wait};
-use shmem_core::{Corrupt, Life, Window};
+use shmem_core::{ControlWord, Corrupt, Life, Window};
 
 use crate::error::NotHeld;
 use crate::layout::{SemaphoreControl, PERMITS, PERMIT_FREE as FREE};
@@ -250,7 +250,7 @@ impl<'m, D: Doorbell> Semaphore<'m, D> {
                 continue;
             }
             let holder = Life::from_word(found).ok_or(Corrupt {
-                word: "permit",
+                word: ControlWord::Permit,
                 value: found,
             })?;
             // We live, whatever is said of us: another thread of ours has it.

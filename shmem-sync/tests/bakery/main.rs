@@ -7,7 +7,7 @@ use shmem_core::mem::{Heap, OutOfWindow};
 use shmem_core::primitive::AtomicU32;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::{Pause, Spin, Wait};
-use shmem_core::{Corrupt, Life};
+use shmem_core::{ControlWord, Corrupt, Life};
 use shmem_sync::{BakeryAttachError, BakeryMutex, Immortal, Liveness, LockError, NotHeld};
 
 mod deaths;
@@ -243,9 +243,9 @@ fn behind_the_last_number_nobody_draws_until_it_is_gone_or_its_life_is_over() {
 fn what_no_honest_partition_writes_is_corrupt() {
     let not_theirs = Life::first(9).word();
     for (offset, value, word_is) in [
-        (HEALTH, 3, "bakery health"),
-        (ticket_at(2) - 4, not_theirs, "bakery life"),
-        (ticket_at(2) - 4, 2, "bakery life"),
+        (HEALTH, 3, ControlWord::BakeryHealth),
+        (ticket_at(2) - 4, not_theirs, ControlWord::BakeryLife),
+        (ticket_at(2) - 4, 2, ControlWord::BakeryLife),
     ] {
         let heap = heap();
         let mut mutex = mutex(&heap, FIRST);

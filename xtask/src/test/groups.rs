@@ -229,7 +229,7 @@ fn apps(workspace: &Workspace) -> Result<Vec<Step>> {
 
 fn c(_: &Workspace) -> Result<Vec<Step>> {
     let bare = Invocation::parse(
-        "cargo clippy -p shmr --no-default-features --profile bare -- -D warnings",
+        "cargo clippy -p shmr --no-default-features --features small --profile bare -- -D warnings",
     );
     // Its unit tests, the generated header, and all that is written in C.
     let tests = Invocation::parse("cargo test --no-fail-fast -p shmr");

@@ -25,7 +25,8 @@ pub(super) fn prepare(library: Library, may_install: bool) -> Result<()> {
 /// Builds the archive below `directory`; gives its path.
 pub(super) fn build(target: &Target, directory: &Path, reporter: &Reporter) -> Result<PathBuf> {
     let build = Invocation::parse(
-        "cargo rustc --package shmr --lib --crate-type staticlib --no-default-features",
+        "cargo rustc --package shmr --lib --crate-type staticlib --no-default-features \
+         --features small",
     )
     .arg("--profile")
     .arg(PROFILE)

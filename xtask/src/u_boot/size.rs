@@ -65,17 +65,6 @@ const CORE_FUNCTIONS: [&str; 4] = [
     "shmr_ring_len",
     "shmr_segment_at",
 ];
-/// ... less what it can do without, and is not linked then: several records at
-/// once, blocking, and going on where another life of its own died.
-const NOT_CORE: [&str; 6] = [
-    "shmr_consumer_drain",
-    "shmr_consumer_take_over",
-    "shmr_consumer_wait",
-    "shmr_producer_push_all",
-    "shmr_producer_take_over",
-    "shmr_producer_wait_for_space",
-];
-
 /// Every bootloader has these, so that they are not a cost of the library.
 const OF_THE_BOOTLOADER: [&str; 5] = ["bcmp", "memcmp", "memcpy", "memmove", "memset"];
 
@@ -138,7 +127,7 @@ pub(super) fn of_core(
 fn core_functions(listing: &str) -> Vec<String> {
     let is_core = |name: &&str| {
         let named = CORE_PREFIXES.iter().any(|part| name.starts_with(part));
-        (named || CORE_FUNCTIONS.contains(name)) && !NOT_CORE.contains(name)
+        named || CORE_FUNCTIONS.contains(name)
     };
     let defined = listing.lines().filter_map(|line| {
         let (_, name) = line.split_once(" T ")?;
@@ -174,7 +163,11 @@ mod tests {
                        0000000000000018 T shmr_consumer_drain\n\
                        0000000000000020 T shmr_mutex_lock\n\
                        0000000000000030 T shmr_registry_lookup\n";
-        let expected = ["shmr_region_attach", "shmr_registry_lookup"];
+        let expected = [
+            "shmr_region_attach",
+            "shmr_consumer_drain",
+            "shmr_registry_lookup",
+        ];
         assert_eq!(core_functions(listing), expected);
     }
 }

@@ -1,0 +1,39 @@
+//! Strings behind each other, a 0 between them: a table of pointers takes more than the
+//! strings where it has to be relocated.
+
+/// The bytes of `strings` and the ends between them.
+pub(crate) const fn len(strings: &[&str]) -> usize {
+    let (mut len, mut at) = (0, 0);
+    while at < strings.len() {
+        len += strings[at].len() + 1;
+        at += 1;
+    }
+    len
+}
+
+/// `strings` behind each other; `LEN` is their [`len`].
+pub(crate) const fn joined<const LEN: usize>(strings: &[&str]) -> [u8; LEN] {
+    let mut all = [0; LEN];
+    let (mut to, mut at) = (0, 0);
+    while at < strings.len() {
+        let text = strings[at].as_bytes();
+        let mut byte = 0;
+        while byte < text.len() {
+            all[to] = text[byte];
+            to += 1;
+            byte += 1;
+        }
+        to += 1;
+        at += 1;
+    }
+    all
+}
+
+/// String `n` of those joined, with what follows in memory; none if there are fewer.
+pub(crate) fn nth(all: &'static [u8], n: usize) -> &'static [u8] {
+    let mut texts = all.iter();
+    for _ in 0..n {
+        while texts.next().is_some_and(|&byte| byte != 0) {}
+    }
+    texts.as_slice()
+}

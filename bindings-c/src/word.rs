@@ -1,0 +1,145 @@
+//! What a fault is about, as a number.
+//!
+//! A fault with a string in it would take four registers; with a number it takes two.
+
+use shmem_core::ControlWord;
+
+use crate::strings;
+
+/// What a fault is about: nothing, a word that a peer wrote, or an argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Word(u32);
+
+/// Declares the arguments that can be invalid, each with its name.
+macro_rules! arguments {
+    ($($argument:ident $name:literal,)*) => {
+        /// An argument that cannot be used.
+        #[derive(Clone, Copy, Debug)]
+        #[cfg_attr(not(feature = "linux"), allow(dead_code))]
+        pub(crate) enum Argument {
+            $($argument,)*
+        }
+        const ARGUMENTS: &[&str] = &[$($name,)*];
+    };
+}
+
+arguments! {
+    Arrival "arrival",
+    At "at",
+    Bakery "bakery",
+    Base "base",
+    Clock "clock",
+    Consumer "consumer",
+    Count "count",
+    Cursor "cursor",
+    Doorbell "doorbell",
+    Fd "fd",
+    Geometry "geometry",
+    Handle "handle",
+    Id "id",
+    Len "len",
+    Life "life",
+    Limit "limit",
+    Liveness "liveness",
+    Mapping "mapping",
+    Mutex "mutex",
+    Name "name",
+    Of "of",
+    Parties "parties",
+    Partition "partition",
+    Path "path",
+    Place "place",
+    Presence "presence",
+    Process "process",
+    Producer "producer",
+    Pushed "pushed",
+    Reader "reader",
+    Record "record",
+    Records "records",
+    Region "region",
+    Registry "registry",
+    Request "request",
+    RequestAlign "request align",
+    RequestId "request id",
+    RequestLen "request len",
+    RequestName "request name",
+    Reservation "reservation",
+    Rows "rows",
+    Rwlock "rwlock",
+    Segment "segment",
+    Semaphore "semaphore",
+    Unread "unread",
+    Value "value",
+    View "view",
+    Wait "wait",
+}
+
+/// How many words there are before the arguments.
+const BEFORE: usize = 1 + ControlWord::ALL.len();
+const COUNT: usize = BEFORE + ARGUMENTS.len();
+
+/// The names, in the order of [`Word`]'s numbers.
+const NAMES: [&str; COUNT] = {
+    let mut names = [""; COUNT];
+    let mut at = 1;
+    while at < COUNT {
+        names[at] = if at < BEFORE {
+            ControlWord::ALL[at - 1].name()
+        } else {
+            ARGUMENTS[at - BEFORE]
+        };
+        at += 1;
+    }
+    names
+};
+
+static ALL: [u8; strings::len(&NAMES)] = strings::joined(&NAMES);
+
+impl Word {
+    pub(crate) const NONE: Self = Self(0);
+
+    /// Its name, with what follows in memory: it ends before a 0.
+    pub(crate) fn name(self) -> &'static [u8] {
+        strings::nth(&ALL, self.0 as usize)
+    }
+}
+
+impl From<ControlWord> for Word {
+    fn from(word: ControlWord) -> Self {
+        Self(1 + word as u32)
+    }
+}
+
+impl From<Argument> for Word {
+    fn from(argument: Argument) -> Self {
+        Self(BEFORE as u32 + argument as u32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::ffi::CStr;
+
+    use super::*;
+
+    fn name(word: impl Into<Word>) -> &'static str {
+        let name = CStr::from_bytes_until_nul(word.into().name()).unwrap();
+        name.to_str().unwrap()
+    }
+
+    #[test]
+    fn every_word_has_its_own_name() {
+        for word in ControlWord::ALL {
+            assert_eq!(name(word), word.name());
+        }
+        assert_eq!(name(Argument::Arrival), "arrival");
+        assert_eq!(name(Argument::RequestLen), "request len");
+        assert_eq!(name(Argument::Wait), "wait");
+        assert_eq!(name(Word::NONE), "");
+    }
+
+    #[test]
+    fn every_name_fits_an_error() {
+        assert!(NAMES.iter().all(|name| name.len() < 32));
+    }
+}
