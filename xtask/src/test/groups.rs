@@ -110,7 +110,7 @@ pub(super) const GROUPS: &[Group] = &[
     Group {
         name: "u-boot",
         about: "U-Boot as KMON at its serial console, on three boards, with real guest daemons",
-        packages: &["qemu-system-arm", "qemu-system-mips"],
+        packages: &["device-tree-compiler", "qemu-system-arm", "qemu-system-mips"],
         tools: &[],
         limit: minutes(10),
         steps: u_boot,

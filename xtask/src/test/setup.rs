@@ -13,6 +13,10 @@ use crate::process::to_stderr;
 pub(super) const REASONS: &[(&str, &str)] = &[
     ("clang", "compiles the header and the C tests"),
     ("cmake", "builds the C examples as a user would"),
+    (
+        "device-tree-compiler",
+        "reserves memory in the device tree of qemu_arm64",
+    ),
     ("g++", "compiles libFuzzer's runtime, and the header as C++"),
     ("gcc", "compiles the header and the C tests"),
     (

@@ -57,8 +57,8 @@ const REGION_LEN: usize = 64 * 1024;
 
 /// Records that each party is to get, at the least.
 const ENOUGH: usize = 4000;
-/// For all of it; the parties are faster by far.
-const DEADLINE: Duration = Duration::from_secs(60);
+/// For all of it: some seconds, and a minute on a machine that does much else.
+const DEADLINE: Duration = Duration::from_secs(300);
 
 pub(crate) fn trials() -> Vec<Trial> {
     let talk = |name: &str, build, kills| trial(name, move || talk(build, kills));

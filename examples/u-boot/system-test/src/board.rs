@@ -18,15 +18,21 @@ pub enum Board {
     Sandbox,
     /// QEMU's `virt`: 64-bit ARM; each region is the memory of an ivshmem device.
     QemuArm64,
+    /// The same with regions in its main memory, which its device tree says.
+    QemuArm64Tree,
     /// QEMU's `malta`: 64-bit MIPS, big-endian; regions are in its main memory.
     Malta64,
 }
 
-/// Malta's main memory, which is one file.
+/// Main memory that is one file.
 const MALTA_MEMORY: u64 = 256 << 20;
-/// Its region of instance `number`: behind all that U-Boot uses at its start, and below
-/// where it moves itself to.
-fn malta_address(number: u8) -> u64 {
+const ARM64_MEMORY: u64 = 128 << 20;
+/// Where that of `virt` starts.
+const ARM64_START: u64 = 1 << 30;
+
+/// Where in such a file the region of instance `number` is: behind all that U-Boot uses
+/// at its start, and below where it moves itself to.
+fn offset_of(number: u8) -> u64 {
     (64 << 20) + u64::from(number - 2) * (16 << 20)
 }
 
@@ -34,7 +40,7 @@ impl Board {
     fn name(self) -> &'static str {
         match self {
             Self::Sandbox => "sandbox",
-            Self::QemuArm64 => "qemu_arm64",
+            Self::QemuArm64 | Self::QemuArm64Tree => "qemu_arm64",
             Self::Malta64 => "malta64",
         }
     }
@@ -53,6 +59,7 @@ impl Board {
         let make = |path: &Path, len| File::create(path).unwrap().set_len(len).unwrap();
         match self {
             Self::Malta64 => make(&directory.join("memory"), MALTA_MEMORY),
+            Self::QemuArm64Tree => make(&directory.join("memory"), ARM64_MEMORY),
             _ => (2..=last).for_each(|number| make(&file_of(directory, number), REGION_LEN)),
         }
     }
@@ -62,6 +69,7 @@ impl Board {
         let mut command = match self {
             Self::Sandbox => return self.sandbox(),
             Self::QemuArm64 => self.qemu_arm64(directory, last),
+            Self::QemuArm64Tree => self.qemu_arm64_tree(directory, last),
             Self::Malta64 => self.malta64(directory),
         };
         // `^C` is a character for U-Boot, not a signal for QEMU, wherever that runs.
@@ -80,13 +88,8 @@ impl Board {
     }
 
     fn qemu_arm64(self, directory: &Path, last: u8) -> Command {
-        let mut command = Command::new("qemu-system-aarch64");
-        command
-            .args(["-M", "virt", "-cpu", "cortex-a57", "-m", "128"])
-            // With one possible processor QEMU makes no fences and no atomic changes.
-            .args(["-smp", "1,maxcpus=2", "-accel", "tcg,thread=multi"])
-            .arg("-bios")
-            .arg(self.file("u-boot.bin"));
+        let mut command = virt("virt");
+        command.arg("-bios").arg(self.file("u-boot.bin"));
         for number in 2..=last {
             let path = file_of(directory, number);
             command
@@ -95,6 +98,18 @@ impl Board {
                 .arg("-device")
                 .arg(format!("ivshmem-plain,memdev=region{number}"));
         }
+        command
+    }
+
+    fn qemu_arm64_tree(self, directory: &Path, last: u8) -> Command {
+        let memory = backend("memory", &directory.join("memory"), ARM64_MEMORY);
+        let tree = directory.join("tree.dtb");
+        let dump = format!("virt,memory-backend=memory,dumpdtb={}", tree.display());
+        run(virt(&dump).arg("-object").arg(&memory));
+        add_nodes(&tree, last);
+        let mut command = virt("virt,memory-backend=memory");
+        command.arg("-bios").arg(self.file("u-boot.bin"));
+        command.arg("-object").arg(memory).arg("-dtb").arg(tree);
         command
     }
 
@@ -117,7 +132,7 @@ impl Board {
     /// What is typed to make instances of all the memory there is.
     pub(crate) fn attach_all(self, directory: &Path, last: u8, options: &str) -> Vec<String> {
         match self {
-            Self::QemuArm64 => vec![format!("kmattach{options}")],
+            Self::QemuArm64 | Self::QemuArm64Tree => vec![format!("kmattach{options}")],
             _ => (2..=last)
                 .map(|number| self.attach(directory, number, options))
                 .collect(),
@@ -131,9 +146,9 @@ impl Board {
                 let path = file_of(directory, number);
                 format!("kmattach{options} file {}", path.display())
             }
-            Self::QemuArm64 => format!("kmattach{options}"),
+            Self::QemuArm64 | Self::QemuArm64Tree => format!("kmattach{options}"),
             Self::Malta64 => {
-                let address = malta_address(number);
+                let address = offset_of(number);
                 format!("kmattach{options} {address:x} {REGION_LEN:x}")
             }
         }
@@ -142,8 +157,8 @@ impl Board {
     /// Where the daemon of instance `number` finds its region.
     pub(crate) fn place(self, directory: &Path, number: u8) -> String {
         match self {
-            Self::Malta64 => {
-                let (path, offset) = (directory.join("memory"), malta_address(number));
+            Self::Malta64 | Self::QemuArm64Tree => {
+                let (path, offset) = (directory.join("memory"), offset_of(number));
                 format!("file:{}@{offset:#x}+{REGION_LEN:#x}", path.display())
             }
             _ => format!("file:{}", file_of(directory, number).display()),
@@ -153,6 +168,49 @@ impl Board {
 
 fn file_of(directory: &Path, number: u8) -> PathBuf {
     directory.join(format!("region{number}"))
+}
+
+/// QEMU's 64-bit ARM machine.
+fn virt(machine: &str) -> Command {
+    let mut command = Command::new("qemu-system-aarch64");
+    command
+        .args(["-M", machine, "-cpu", "cortex-a57", "-m", "128"])
+        // With one possible processor QEMU makes no fences and no atomic changes.
+        .args(["-smp", "1,maxcpus=2", "-accel", "tcg,thread=multi"]);
+    command
+}
+
+/// Adds the regions of instances 2 to `last` to a device tree.
+fn add_nodes(tree: &Path, last: u8) {
+    const PARENT: &str = "/reserved-memory";
+    let fdtput = |options: &[&str], node: &str, words: &[&str]| {
+        let mut command = Command::new("fdtput");
+        run(command.args(options).arg(tree).arg(node).args(words));
+    };
+    fdtput(&["-c"], PARENT, &[]);
+    fdtput(&[], PARENT, &["#address-cells", "2"]);
+    fdtput(&[], PARENT, &["#size-cells", "2"]);
+    fdtput(&[], PARENT, &["ranges"]);
+    // A new node goes in front of the others.
+    for number in (2..=last).rev() {
+        let address = ARM64_START + offset_of(number);
+        let node = format!("{PARENT}/kmon-{number}@{address:x}");
+        let range = [0, address, 0, REGION_LEN].map(|cell| cell.to_string());
+        let range: Vec<_> = ["reg"]
+            .into_iter()
+            .chain(range.iter().map(|cell| &**cell))
+            .collect();
+        fdtput(&["-c"], &node, &[]);
+        fdtput(&["-t", "s"], &node, &["compatible", "shmr,region"]);
+        fdtput(&[], &node, &range);
+        fdtput(&[], &node, &["no-map"]);
+    }
+}
+
+fn run(command: &mut Command) {
+    let output = command.output();
+    let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {output:?}");
 }
 
 /// Memory that the virtual machine shares with whoever maps the file.

@@ -103,7 +103,7 @@ fn memory_that_cannot_be_a_region_is_one_line_and_the_prompt() {
     ];
     let (memory, low) = match BOARD {
         Board::Sandbox => ("1000000", "kmattach 1000004 200000"),
-        Board::QemuArm64 => ("42000000", "kmattach 42000004 200000"),
+        Board::QemuArm64 | Board::QemuArm64Tree => ("42000000", "kmattach 42000004 200000"),
         Board::Malta64 => ("6000000", "kmattach 6000004 200000"),
     };
     let few = format!("kmattach {memory} 1000");
