@@ -128,6 +128,29 @@ fn a_part_of_a_file_is_the_same_memory_as_in_the_whole() {
 }
 
 #[test]
+fn a_part_of_a_device_is_what_its_descriptor_maps_there() {
+    let whole = Mapping::memfd("device", 4 * LEN).unwrap();
+    let fd = || whole.as_fd().try_clone_to_owned().unwrap();
+    let part = Mapping::device(fd(), 2 * LEN as u64, LEN).unwrap();
+    assert_eq!(part.window().len(), LEN);
+    whole.window().write(2 * LEN, b"same");
+    let mut same = [0; 4];
+    part.fixed(0x5100_0000_0000)
+        .unwrap()
+        .window()
+        .read(0, &mut same);
+    assert_eq!(&same, b"same");
+    for (offset, len) in [(1, LEN), (0, 0)] {
+        let error = Mapping::device(fd(), offset, len).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains("of a device") && !text.contains('\n'),
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn a_mapping_can_stand_at_a_fixed_address_and_never_replaces_another() {
     const ADDRESS: usize = 0x5000_0000_0000;
     let memory = Mapping::memfd("test", LEN).unwrap();

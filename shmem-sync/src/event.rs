@@ -14,6 +14,9 @@ use shmem_core::doorbell::Doorbell;
 use shmem_core::primitive::{AtomicU32, Ordering::Relaxed};
 use shmem_core::wait::{Pause, Wait, RECHECK};
 
+/// A sleep that the kernel takes for one, whatever was asked for.
+const LONGEST: Duration = Duration::from_secs(1 << 20);
+
 /// An eventfd that is written by who rings and read by who sleeps.
 ///
 /// It is one sleeper's: of several, one would find the event and the others sleep
@@ -62,6 +65,7 @@ impl Doorbell for EventBell {
 pub struct EventWait<'e> {
     bell: &'e EventBell,
     deadline: Option<Instant>,
+    recheck: Duration,
     spins: u32,
 }
 
@@ -71,6 +75,7 @@ impl<'e> EventWait<'e> {
         Self {
             bell,
             deadline: None,
+            recheck: RECHECK,
             spins: 0,
         }
     }
@@ -88,6 +93,16 @@ impl<'e> EventWait<'e> {
         Self {
             deadline: Some(deadline),
             ..Self::forever(bell)
+        }
+    }
+
+    /// Sleeps up to `longest` between two checks instead of [`RECHECK`]: for a processor
+    /// that is to be left asleep. A lost ring, and a peer that died, costs as much.
+    #[must_use]
+    pub fn recheck(self, longest: Duration) -> Self {
+        Self {
+            recheck: longest,
+            ..self
         }
     }
 
@@ -118,10 +133,12 @@ impl Wait for EventWait<'_> {
         }
         let left = self
             .deadline
-            .map_or(RECHECK, |at| at.saturating_duration_since(Instant::now()))
-            .min(RECHECK);
+            .map_or(self.recheck, |at| {
+                at.saturating_duration_since(Instant::now())
+            })
+            .min(self.recheck.min(LONGEST));
         let timeout = Timespec {
-            tv_sec: 0,
+            tv_sec: left.as_secs() as i64,
             tv_nsec: left.subsec_nanos().into(),
         };
         let mut event = [PollFd::new(self.bell, PollFlags::IN)];

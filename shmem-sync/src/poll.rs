@@ -88,6 +88,16 @@ impl SleepPoll {
         }
     }
 
+    /// Sleeps up to `longest` between two looks instead of [`RECHECK`]: for a peer that
+    /// has said nothing for long.
+    #[must_use]
+    pub fn recheck(self, longest: Duration) -> Self {
+        Self {
+            limit: longest,
+            ..self
+        }
+    }
+
     /// The delay it has come to.
     pub fn delay(&self) -> Duration {
         self.delay

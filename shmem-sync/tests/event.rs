@@ -80,6 +80,24 @@ fn a_word_that_has_changed_is_not_slept_on() {
 }
 
 #[test]
+fn a_sleep_lasts_until_the_recheck_that_was_asked_for() {
+    let bell = EventBell::new().unwrap();
+    let longest = Duration::from_millis(90);
+    for wait in [EventWait::forever, |bell| {
+        EventWait::timeout(bell, Duration::MAX)
+    }] {
+        let started = Instant::now();
+        wait(&bell).recheck(longest).sleep(&AtomicU32::new(0), 0);
+        assert!(started.elapsed() >= longest);
+    }
+    // Longer than the kernel would take.
+    bell.ring(&AtomicU32::new(0));
+    let mut wait = EventWait::forever(&bell).recheck(Duration::MAX);
+    wait.sleep(&AtomicU32::new(0), 0);
+    assert!(is_silent(&bell));
+}
+
+#[test]
 fn a_wait_ends_at_its_deadline() {
     let bell = EventBell::new().unwrap();
     let past = Instant::now();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use shmem_core::mem::Heap;
 use shmem_core::ring::{Ring, Unread};
-use shmem_core::wait::{Spin, Wait};
+use shmem_core::wait::{Spin, Wait, RECHECK};
 use shmem_core::Life;
 use shmem_sync::{Futex, FutexBell, SleepPoll, SpinYield};
 
@@ -83,4 +83,12 @@ fn a_poll_goes_on_with_the_delay_it_had_come_to() {
     assert_eq!(poll.delay(), Duration::from_millis(8));
     let next = SleepPoll::timeout(TIMEOUT, Duration::from_millis(20)).starting_at(poll.delay());
     assert_eq!(next.delay(), Duration::from_millis(8));
+}
+
+#[test]
+fn a_poll_sleeps_longer_than_a_recheck_only_where_it_is_told_to() {
+    let long = RECHECK * 2;
+    let poll = || SleepPoll::timeout(long, long);
+    assert_eq!(poll().starting_at(long).delay(), RECHECK);
+    assert_eq!(poll().recheck(long).starting_at(long).delay(), long);
 }

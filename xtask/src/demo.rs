@@ -1,6 +1,7 @@
 //! `cargo xtask demo`: from a fresh clone to the KMON prompt.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -8,7 +9,10 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use crate::console::Console;
+use crate::guest;
 use crate::invocation::{Invocation, forget_own_cargo};
+use crate::workspace::Workspace;
 
 /// Build the monitor and the guest daemon, then start the monitor.
 ///
@@ -21,12 +25,27 @@ pub(crate) struct Arguments {
     /// How many instances to start
     #[arg(long, default_value_t = 2, value_name = "N")]
     instances: u32,
+    /// What the instances are
+    #[arg(long, value_enum, default_value_t = Guests::Process)]
+    guests: Guests,
     /// Further arguments for kmon
     #[arg(last = true, value_name = "ARGS")]
     kmon: Vec<String>,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Guests {
+    /// Processes in namespaces of their own
+    Process,
+    /// Linux guests under QEMU
+    Qemu,
+}
+
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let config = match arguments.guests {
+        Guests::Process => None,
+        Guests::Qemu => Some(configure_guests(arguments.instances)?),
+    };
     let programs = build()?;
     let program = |name: &str| -> Result<&Path> {
         let path = programs.get(name).map(PathBuf::as_path);
@@ -35,13 +54,26 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let kmon = program("kmon")?;
     let mut command = Command::new(kmon);
     forget_own_cargo(&mut command);
-    command
-        .arg("--guestd")
-        .arg(program("guestd")?)
-        .arg("--instances")
-        .arg(arguments.instances.to_string())
-        .args(&arguments.kmon);
+    command.arg("--guestd").arg(program("guestd")?);
+    match config {
+        Some(config) => command.arg("--config").arg(config),
+        None => command
+            .arg("--instances")
+            .arg(arguments.instances.to_string()),
+    };
+    command.args(&arguments.kmon);
     Err(command.exec()).with_context(|| format!("cannot run {}", kmon.display()))
+}
+
+/// Builds the guests' image, and a configuration with this many of them.
+fn configure_guests(count: u32) -> Result<PathBuf> {
+    let workspace = Workspace::find()?;
+    let console = Console { to_stderr: true };
+    let image = guest::build(&workspace, false, true, console)?;
+    let path = workspace.target.join("guest/kmon.toml");
+    fs::write(&path, guest::config::config(&image, count))
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(path)
 }
 
 /// Builds both programs; gives the path of each by its name.

@@ -3,9 +3,11 @@
 mod bench;
 mod console;
 mod demo;
+mod guest;
 mod header;
 mod install;
 mod invocation;
+mod job;
 mod kill;
 mod process;
 mod test;
@@ -28,6 +30,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Demo(demo::Arguments),
+    GuestImage(guest::Arguments),
     Test(test::Arguments),
     Weaken(weaken::Arguments),
     Bench(bench::Arguments),
@@ -42,6 +45,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::GuestImage(arguments) => guest::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Weaken(arguments) => weaken::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),

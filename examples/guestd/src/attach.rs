@@ -1,13 +1,15 @@
-//! Getting at the region, which KMON may still have to format.
+//! Getting at the region, which may have to be found, and KMON may still have to format.
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
-use kmon_protocol::link::Waiting;
+use anyhow::{Context, Error, Result};
+use kmon_protocol::link::{Bells, Waiting};
 use kmon_protocol::{DaemonLink, LinkError, Place};
-use shmem_core::Window;
+use shmem_core::Mapping;
 
-use crate::cli::{Args, Wait};
+use crate::cli::{Args, Region, Wait};
+use crate::doorbell;
+use crate::search::{self, Search};
 use crate::signals::StopSignals;
 
 /// First pause between two looks at memory that is no region.
@@ -17,42 +19,75 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// Attaches to the region, as often as KMON formats it.
 pub(crate) struct Attacher {
-    memory: Window<'static>,
+    args: Args,
+    search: Search,
+    /// Nothing while it is not found.
+    memory: Option<Memory>,
+}
+
+/// The region's memory.
+struct Memory {
     place: Place,
-    waiting: Waiting,
-    wait: Wait,
+    /// The daemon's threads use the region until the process ends.
+    mapping: &'static Mapping,
+    /// Interrupts that KMON and this instance have of each other.
+    bells: Option<Bells>,
+}
+
+/// How one attempt went.
+enum Attempt {
+    Attached(Box<DaemonLink<'static>>),
+    /// What is waited for, and what to say when that was too long.
+    NotYet {
+        wants: String,
+        why: Error,
+    },
 }
 
 impl Attacher {
-    pub(crate) fn new(args: &Args, memory: Window<'static>) -> Self {
-        Self {
+    /// Maps the region's memory if its place is known. A device is opened later: it has
+    /// descriptors that stay in use.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be mapped.
+    pub(crate) fn new(args: &Args) -> Result<Self> {
+        let memory = match &args.region {
+            Region::Auto | Region::At(Place::Pci(_)) => None,
+            Region::At(place) => Some(Memory::open(place, args.poll)?),
+        };
+        Ok(Self {
+            args: args.clone(),
+            search: Search::this_machine(),
             memory,
-            place: args.region.clone(),
-            waiting: args.waiting(),
-            wait: args.wait(),
-        }
+        })
     }
 
-    /// Attaches, as soon as the memory is a region; nothing if a signal asks to
-    /// stop first. `begins_to_wait` is called before it waits.
+    /// Attaches, as soon as the memory is there and a region; nothing if a signal
+    /// asks to stop first. `begins_to_wait` is called before it waits.
     ///
     /// # Errors
     ///
     /// The region cannot be attached to, or it took KMON too long to format it.
     pub(crate) fn attach(
-        &self,
+        &mut self,
         stop: &StopSignals,
         mut begins_to_wait: impl FnMut() -> Result<()>,
     ) -> Result<Option<DaemonLink<'static>>> {
         let started = Instant::now();
         let mut pause = None;
+        let mut said = String::new();
         loop {
-            match DaemonLink::attach(self.memory, self.waiting) {
-                Err(LinkError::Unformatted(_)) if !self.is_over(started) => {}
-                done => return self.end(done, started).map(Some),
+            let wants = match self.attempt(started)? {
+                Attempt::Attached(link) => return Ok(Some(*link)),
+                Attempt::NotYet { why, .. } if self.left(started).is_zero() => return Err(why),
+                Attempt::NotYet { wants, .. } => wants,
+            };
+            if said != wants {
+                crate::log(format_args!("waiting for {wants}"));
+                said = wants;
             }
             if pause.is_none() {
-                crate::log(format_args!("waiting for KMON to format {}", self.place));
                 begins_to_wait()?;
             }
             let next = pause.map_or(SHORTEST_PAUSE, |pause| LONGEST_PAUSE.min(pause * 2));
@@ -63,28 +98,100 @@ impl Attacher {
         }
     }
 
+    /// Whether KMON is told this kernel's log.
+    pub(crate) fn tells_kernel_log(&self) -> bool {
+        let memory = self.memory.as_ref();
+        memory.is_some_and(|memory| self.args.tells_kernel_log(&memory.place))
+    }
+
+    /// Whether KMON wakes this instance: otherwise it has to look.
+    pub(crate) fn is_rung(&self) -> bool {
+        let memory = self.memory.as_ref();
+        memory.is_some_and(|memory| memory.bells.is_some())
+    }
+
+    fn find(&self) -> Result<Option<Place>> {
+        let Region::Auto = &self.args.region else {
+            return Ok(self.args.region.place().cloned());
+        };
+        let found = self.search.find()?;
+        if let Some(place) = &found {
+            crate::log(format_args!("the region is {place}"));
+        }
+        Ok(found)
+    }
+
+    fn attempt(&mut self, started: Instant) -> Result<Attempt> {
+        if self.memory.is_none() {
+            let Some(place) = self.find()? else {
+                return Ok(Attempt::not_found());
+            };
+            self.memory = Some(Memory::open(&place, self.args.poll)?);
+        }
+        let Some(memory) = &self.memory else {
+            return Ok(Attempt::not_found());
+        };
+        let Memory { place, mapping, .. } = memory;
+        let bells = memory.bells.clone().map(Waiting::Bells);
+        let waiting = bells.unwrap_or_else(|| self.args.waiting(place));
+        let attached = DaemonLink::attach(mapping.window(), waiting);
+        let is_due = matches!(attached, Err(LinkError::Unformatted(_)));
+        let attached = attached.with_context(|| match self.args.wait() {
+            Wait::For(limit) if !limit.is_zero() && self.left(started).is_zero() => {
+                let waited = started.elapsed().as_secs();
+                format!("cannot attach to region {place} after {waited} s")
+            }
+            _ => format!("cannot attach to region {place}"),
+        });
+        match attached {
+            Ok(link) => Ok(Attempt::Attached(Box::new(link))),
+            Err(why) if is_due => Ok(Attempt::NotYet {
+                wants: format!("KMON to format {place}"),
+                why,
+            }),
+            Err(why) => Err(why),
+        }
+    }
+
     fn left(&self, started: Instant) -> Duration {
-        match self.wait {
+        match self.args.wait() {
             Wait::For(limit) => limit.saturating_sub(started.elapsed()),
             Wait::Forever => Duration::MAX,
         }
     }
+}
 
-    fn is_over(&self, started: Instant) -> bool {
-        self.left(started).is_zero()
+impl Attempt {
+    fn not_found() -> Self {
+        Self::NotYet {
+            wants: format!("a region: {}", search::NOTHING),
+            why: Error::msg(format!(
+                "no region: {}; say with --region where it is",
+                search::NOTHING
+            )),
+        }
     }
+}
 
-    fn end(
-        &self,
-        done: Result<DaemonLink<'static>, LinkError>,
-        started: Instant,
-    ) -> Result<DaemonLink<'static>> {
-        let waited = started.elapsed().as_secs();
-        done.with_context(|| match self.wait {
-            Wait::For(limit) if !limit.is_zero() && self.is_over(started) => {
-                format!("cannot attach to region {} after {waited} s", self.place)
+impl Memory {
+    /// Maps it, and takes its device's interrupts unless it is to `poll`.
+    fn open(place: &Place, poll: bool) -> Result<Self> {
+        if let Place::Pci(resource) = place {
+            let taken = if poll { None } else { doorbell::take(resource) };
+            if let Some((mapping, bells)) = taken {
+                return Ok(Self {
+                    place: place.clone(),
+                    mapping,
+                    bells: Some(bells),
+                });
             }
-            _ => format!("cannot attach to region {}", self.place),
+            search::enable(resource)?;
+        }
+        let mapping = place.open().context("cannot use the region")?;
+        Ok(Self {
+            place: place.clone(),
+            mapping: Box::leak(Box::new(mapping)),
+            bells: None,
         })
     }
 }

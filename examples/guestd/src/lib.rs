@@ -8,6 +8,8 @@
 //! |------------|-----------------------------------------------------------------|
 //! | [`cli`]    | the command line                                                |
 //! | `attach`   | getting at the region, which KMON may still have to format      |
+//! | `search`   | finding the region that was prepared for this machine           |
+//! | `doorbell` | interrupts of the device that the region is in                  |
 //! | `daemon`   | leaving the terminal and the parent behind                      |
 //! | `service`  | the command loop                                                |
 //! | `outlet`   | the result ring, shared: who waits, who drops                   |
@@ -18,6 +20,8 @@
 //! | `account`  | whose shell it is, and what its programs find around them       |
 //! | `children` | starting processes and burying them, orphans too                |
 //! | `readings` | statistics from `/proc`                                         |
+//! | `feeder`   | the kernel's log, into the log ring                             |
+//! | `kmsg`     | the kernel's log, a line at a time                              |
 //! | `signals`  | being asked to stop                                             |
 
 mod account;
@@ -26,25 +30,34 @@ mod children;
 pub mod cli;
 mod console;
 mod daemon;
+mod doorbell;
 mod exec;
+mod feeder;
+mod kmsg;
 mod outlet;
 mod pty;
 mod readings;
+mod search;
 mod service;
 mod signals;
 mod typist;
 
+use std::ffi::OsStr;
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use anyhow::{Context, Result};
 
 use account::Account;
+use attach::Attacher;
 pub use cli::Args;
 use daemon::Readiness;
 use service::Service;
 
-/// Runs the daemon until KMON or a signal ends it. Without `--foreground` the
+/// Runs the daemon until KMON or a signal ends it; then, if it was KMON and
+/// `--on-halt` says so, a shell in its place. Without `--foreground` the
 /// process that called does not come back from here: it exits as soon as the
 /// daemon it forked is attached, or waits for KMON.
 ///
@@ -55,29 +68,43 @@ use service::Service;
 pub fn run(args: &Args) -> Result<()> {
     signals::reset().context("cannot reset the signal actions")?;
     let account = Account::of_this_user(args.shell.as_deref())?;
-    let mapping = args.region.open().context("cannot use the region")?;
-    // The daemon's threads use the region until the process ends.
-    let mapping = Box::leak(Box::new(mapping));
+    // Before the process changes its directory and closes its descriptors.
+    let attacher = Attacher::new(args)?;
     let mut readiness = if args.foreground {
         daemon::stay(args.log.as_deref())?;
         Readiness::unneeded()
     } else {
         daemon::init_daemon(args.log.as_deref())?
     };
-    match Service::start(args, mapping.window(), account, &mut readiness) {
+    let halted = match Service::start(args, attacher, account.clone(), &mut readiness) {
         Ok(Some((service, commands))) => {
             readiness.ready();
-            service.run(commands)
+            service.run(commands)?
         }
-        Ok(None) => Ok(()),
+        Ok(None) => false,
         Err(error) => {
             readiness.failed(&error);
-            Err(error)
+            return Err(error);
         }
+    };
+    match &args.on_halt {
+        Some(command) if halted => Err(become_shell(&account, command)),
+        _ => Ok(()),
     }
+}
+
+/// Lets a shell run `command` in this process's place; comes back if it cannot.
+fn become_shell(account: &Account, command: &OsStr) -> anyhow::Error {
+    let mut shell = Command::new("/bin/sh");
+    shell.arg("-c").arg(command);
+    account.prepare(&mut shell, || Ok(()));
+    let error = anyhow::Error::new(shell.exec());
+    error.context(format!("cannot run {}", command.display()))
 }
 
 /// Writes one line to standard error. A log that cannot be written stops nothing.
 pub fn log(line: impl Display) {
-    let _ = writeln!(io::stderr(), "guestd: {line}");
+    // At once: `/dev/kmsg` makes a record of each write.
+    let line = format!("guestd: {line}\n");
+    let _ = io::stderr().write_all(line.as_bytes());
 }

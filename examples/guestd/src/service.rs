@@ -15,9 +15,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use kmon_protocol::link::{CommandReceiver, StatsWriter};
+use kmon_protocol::link::{CommandReceiver, KernelSender, StatsWriter};
 use kmon_protocol::{Command, DaemonLink, Event, LinkError, Received};
-use shmem_core::Window;
 
 use crate::account::Account;
 use crate::attach::Attacher;
@@ -26,6 +25,8 @@ use crate::cli::Args;
 use crate::console::Console;
 use crate::daemon::Readiness;
 use crate::exec::{Execs, Request};
+use crate::feeder::Feeder;
+use crate::kmsg::Kmsg;
 use crate::outlet::Outlet;
 use crate::pty::Size;
 use crate::readings::Publisher;
@@ -34,6 +35,9 @@ use crate::typist::Typist;
 
 /// Time between two heartbeats at most.
 const BEAT: Duration = Duration::from_millis(100);
+/// The same where KMON wakes us: as rare as KMON's patience (3 s) allows, so that an idle
+/// machine sleeps. A signal is seen as late.
+const RARE_BEAT: Duration = Duration::from_secs(1);
 /// The same while input or events wait for space somewhere.
 const SOON: Duration = Duration::from_millis(5);
 /// Time that KMON has to take the last events.
@@ -51,6 +55,7 @@ pub(crate) struct Service {
     typist: Typist,
     execs: Arc<Execs>,
     publisher: Arc<Publisher>,
+    feeder: Arc<Feeder>,
     /// What was asked for, whatever KMON says.
     period: Option<Duration>,
     halted: bool,
@@ -62,13 +67,12 @@ impl Service {
     /// comes before KMON. A daemon that waits is ready, and has its pid file.
     pub(crate) fn start(
         args: &Args,
-        memory: Window<'static>,
+        mut attacher: Attacher,
         account: Account,
         readiness: &mut Readiness,
     ) -> Result<Option<(Self, CommandReceiver<'static>)>> {
         // Before the first thread: all of them are to inherit the mask.
         let stop = StopSignals::take().context("cannot take the stop signals over")?;
-        let attacher = Attacher::new(args, memory);
         let mut pid_file = None;
         let write = || args.pid_file.as_deref().map(PidFile::write).transpose();
         let link = attacher.attach(&stop, || {
@@ -84,7 +88,7 @@ impl Service {
         }
         let period = args.period.unwrap_or_else(|| told_period(&link));
         let life = link.life().incarnation();
-        let (sender, commands, stats) = link.split();
+        let (sender, commands, stats, kernel) = link.split();
 
         let outlet = Arc::new(Outlet::new(sender, life, commands.peer_beat()));
         let children = Arc::new(Children::default());
@@ -99,11 +103,13 @@ impl Service {
             typist: Typist::new(Arc::clone(&console)),
             console,
             publisher: Arc::default(),
+            feeder: Arc::new(Feeder::new().context("cannot make an event descriptor")?),
             period: args.period,
             halted: false,
             _pid_file: pid_file,
         };
         service.start_threads(stats, period)?;
+        service.feed(kernel);
         Ok(Some((service, commands)))
     }
 
@@ -113,16 +119,31 @@ impl Service {
         let (publisher, outlet) = (Arc::clone(&self.publisher), Arc::clone(&self.outlet));
         start_thread("statistics", move || publisher.run(&outlet))?;
         let console = Arc::clone(&self.console);
-        start_thread("console", move || console.run())
+        start_thread("console", move || console.run())?;
+        if !self.attacher.tells_kernel_log() {
+            return Ok(());
+        }
+        let feeder = Arc::clone(&self.feeder);
+        start_thread("kernel-log", move || {
+            if let Err(why) = feeder.run(Kmsg::open) {
+                crate::log(why);
+            }
+        })
     }
 
-    /// Serves KMON until it halts the instance or a signal comes.
+    /// Lets the kernel's log go to `kernel`, if KMON is to have it.
+    fn feed(&self, kernel: Option<KernelSender<'static>>) {
+        self.feeder
+            .feed(kernel.filter(|_| self.attacher.tells_kernel_log()));
+    }
+
+    /// Serves KMON until it halts the instance or a signal comes; true if KMON did.
     ///
     /// # Errors
     ///
     /// KMON broke the protocol, or another daemon has this one's place; the
     /// shell and the commands are ended all the same.
-    pub(crate) fn run(mut self, mut commands: CommandReceiver<'static>) -> Result<()> {
+    pub(crate) fn run(mut self, mut commands: CommandReceiver<'static>) -> Result<bool> {
         let served = loop {
             match self.serve(&mut commands) {
                 Err(LinkError::Formatted) => {}
@@ -133,7 +154,7 @@ impl Service {
                 Ok(Some(again)) => commands = again,
                 done => {
                     self.end();
-                    return done.map(drop);
+                    return done.map(|_| false);
                 }
             }
         };
@@ -148,13 +169,14 @@ impl Service {
             Err(error) => bail!("KMON broke the region: {error}"),
             Ok(()) => self.say_goodbye(&mut commands),
         }
-        Ok(())
+        Ok(self.halted)
     }
 
     /// Attaches to what KMON makes of the region (V3); nothing if a signal comes first.
     fn attach_anew(&mut self) -> Result<Option<CommandReceiver<'static>>> {
         crate::log("KMON formats the region anew: attaching anew");
         self.publisher.stop();
+        self.feeder.stop();
         self.outlet.detach();
         self.execs.kill_all();
         let Some(link) = self.attacher.attach(&self.stop, || Ok(()))? else {
@@ -162,8 +184,9 @@ impl Service {
         };
         let period = self.period.unwrap_or_else(|| told_period(&link));
         let life = link.life().incarnation();
-        let (sender, commands, stats) = link.split();
+        let (sender, commands, stats, kernel) = link.split();
         self.publisher.publish_to(stats, period);
+        self.feed(kernel);
         self.outlet.attach(sender, life, commands.peer_beat());
         Ok(Some(commands))
     }
@@ -178,7 +201,12 @@ impl Service {
             // A stalled KMON makes no space; looking for it often would only burn time.
             let sent = self.outlet.flush() || self.outlet.peer_stalled();
             let caught_up = sent && !self.typist.is_waiting();
-            self.take_commands(commands, if caught_up { BEAT } else { SOON })?;
+            let pause = match (caught_up, self.attacher.is_rung()) {
+                (false, _) => SOON,
+                (true, false) => BEAT,
+                (true, true) => RARE_BEAT,
+            };
+            self.take_commands(commands, pause)?;
             commands.beat()?;
             self.tell_discarded(commands);
             self.outlet.saw_peer(commands.peer_beat());

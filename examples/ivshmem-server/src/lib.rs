@@ -24,8 +24,8 @@
 //! | `socket`   | the name that peers connect to                    |
 //! | `wire`     | one message                                       |
 //! | `memory`   | where the memory comes from, as a word            |
+//! | [`peer`]   | a peer to look and to try with: `ivshmem-peer`    |
 //! | `cli`, `program`, `daemon` | the program `ivshmem-server`      |
-//! | `peer`     | the program `ivshmem-peer`                        |
 //!
 //! Every peer is trusted with all of the memory, and to ring every other: the socket is
 //! for its owner alone (mode 0600). None is trusted to read, to be quiet, or to live.
@@ -37,7 +37,7 @@ mod cli;
 pub mod client;
 mod daemon;
 mod memory;
-mod peer;
+pub mod peer;
 mod program;
 pub mod server;
 mod socket;

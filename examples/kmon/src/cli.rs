@@ -18,6 +18,9 @@ pub(crate) struct Cli {
     /// The guest daemon [default: beside kmon]
     #[arg(long, value_name = "PATH")]
     pub(crate) guestd: Option<PathBuf>,
+    /// The server of machines with doorbells [default: beside kmon]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) ivshmem_server: Option<PathBuf>,
     /// How many instances to start [default: those of the configuration, or 2]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=127))]
     pub(crate) instances: Option<u8>,

@@ -11,7 +11,10 @@
 //! | `monitor`     | the instances, and how they start and end                |
 //! | `rundir`      | what a KMON leaves for the next one                      |
 //! | `instance`    | one instance: threads, state, output                     |
+//! | `kind`        | what an instance is made of                              |
+//! | `body`        | what an instance consists of: started, watched, ended    |
 //! | `embedded`    | the processes that are an instance on this machine       |
+//! | `process`     | a process that may be another KMON's child               |
 //! | `console`     | what the operator types into an instance                 |
 //! | `commands`    | the commands at the prompt                               |
 //! | `front`       | where commands come from: a terminal or a script         |
@@ -24,6 +27,7 @@
 //! A thread per instance talks to it; the front end never waits for one that
 //! does not answer, and no instance waits for another.
 
+mod body;
 mod cli;
 mod commands;
 mod config;
@@ -32,8 +36,10 @@ mod embedded;
 mod front;
 mod instance;
 mod interrupt;
+mod kind;
 mod monitor;
 mod notices;
+mod process;
 mod rundir;
 mod setup;
 mod terminal;

@@ -1,16 +1,22 @@
 //! What a KMON leaves for the next one: a directory of its user's.
 //!
-//! | file     | what it has                                               |
-//! |----------|-----------------------------------------------------------|
-//! | `lock`   | the number of the KMON that has the directory locked      |
-//! | `N.json` | instance N, and the process that keeps it ([`Record`])    |
-//! | `N.log`  | what instance N printed (`instance::log`)                 |
+//! | file         | what it has                                              |
+//! |--------------|----------------------------------------------------------|
+//! | `lock`       | the number of the KMON that has the directory locked     |
+//! | `N.json`     | instance N, and what it consists of ([`Record`])         |
+//! | `N.log`      | what instance N printed (`instance::log`)                |
+//! | `N.kernel`   | what its kernel said, likewise                           |
+//! | `N.qmp`      | a machine's: the socket of QEMU's monitor                |
+//! | `N.pid`      | the number of QEMU's process                             |
+//! | `N.door`     | the socket of the server of its doorbells                |
+//! | `N.door.log` | what that server says                                    |
 //!
 //! - **R1** One KMON at a time has the lock, and only that one touches the rest.
 //!   The kernel takes it back from a KMON that ends, however it ends.
 //! - **R2** A record is replaced as a whole: there is the old one or the new one.
 //! - **R3** An instance's process does nothing before its record is written, so
-//!   none is ever left behind without one.
+//!   none is ever left behind without one. A machine's, which begin before, are
+//!   announced in the record, and known by the paths of their files here.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -23,6 +29,9 @@ use nix::unistd::geteuid;
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
+use crate::body::Kept;
+use crate::kind::Kind;
+
 /// A KMON that was just killed may need a moment to let go of its lock.
 const LETTING_GO: Duration = Duration::from_millis(500);
 
@@ -31,23 +40,18 @@ const LETTING_GO: Duration = Duration::from_millis(500);
 pub(crate) struct Record {
     pub(crate) number: u8,
     pub(crate) name: String,
-    pub(crate) shell: Option<PathBuf>,
+    pub(crate) kind: Kind,
     /// Nothing if it is halted.
-    pub(crate) process: Option<Kept>,
+    pub(crate) body: Option<Kept>,
 }
 
-/// The process that keeps an instance, and how to find its region again.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
-pub(crate) struct Kept {
-    pub(crate) pid: i32,
-    /// When it started, in the kernel's ticks: numbers are used again.
-    pub(crate) start: u64,
-    /// Which start of the machine the ticks count from.
-    pub(crate) boot: String,
-    /// Its descriptor of the region.
-    pub(crate) region: i32,
-    /// Its descriptor for messages to KMON.
-    pub(crate) messages: i32,
+/// The files of a machine, beside its record and its logs.
+#[derive(Debug)]
+pub(crate) struct Files {
+    pub(crate) qmp: PathBuf,
+    pub(crate) pid: PathBuf,
+    pub(crate) door: PathBuf,
+    pub(crate) door_log: PathBuf,
 }
 
 /// The directory, locked.
@@ -110,10 +114,17 @@ impl RunDir {
 
     /// Forgets instance `number`, its output with it.
     pub(crate) fn forget(&self, number: u8) {
-        let (record, log) = (self.record(number), self.log(number));
+        let (record, log, kernel) = (self.record(number), self.log(number), self.kernel(number));
         // A KMON that was killed may have left one half-made.
         let half = [record.with_extension("new"), log.with_extension("fresh")];
-        for file in [record, log].iter().chain(&half) {
+        let Files {
+            qmp,
+            pid,
+            door,
+            door_log,
+        } = self.files(number);
+        let all = [record, log, kernel, qmp, pid, door, door_log];
+        for file in all.iter().chain(&half) {
             // What is not there is forgotten.
             let _ = fs::remove_file(file);
         }
@@ -122,6 +133,22 @@ impl RunDir {
     /// Where the output of instance `number` is.
     pub(crate) fn log(&self, number: u8) -> PathBuf {
         self.path.join(format!("{number}.log"))
+    }
+
+    /// Where the log of its kernel is.
+    pub(crate) fn kernel(&self, number: u8) -> PathBuf {
+        self.path.join(format!("{number}.kernel"))
+    }
+
+    /// Where a machine's files are.
+    pub(crate) fn files(&self, number: u8) -> Files {
+        let file = |end: &str| self.path.join(format!("{number}.{end}"));
+        Files {
+            qmp: file("qmp"),
+            pid: file("pid"),
+            door: file("door"),
+            door_log: file("door.log"),
+        }
     }
 
     fn record(&self, number: u8) -> PathBuf {
@@ -192,14 +219,14 @@ mod tests {
         Record {
             number,
             name: format!("part{number}"),
-            shell: None,
-            process: Some(Kept {
+            kind: Kind::Process { shell: None },
+            body: Some(Kept::Process(crate::embedded::Kept {
                 pid,
                 start: 77,
                 boot: "b".into(),
                 region: 0,
                 messages: 2,
-            }),
+            })),
         }
     }
 

@@ -12,13 +12,15 @@ use nix::unistd::{AccessFlags, access};
 use signal_hook::consts::{SIGHUP, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::body::Programs;
 use crate::cli::Cli;
 use crate::commands::Session;
 use crate::config::{Config, InstanceConfig};
 use crate::front;
 use crate::front::editor::Editor;
 use crate::interrupt::Interrupt;
-use crate::monitor::{Common, FIRST, Monitor};
+use crate::kind::Kind;
+use crate::monitor::{Common, FIRST, LogBytes, Monitor, Wanted};
 use crate::notices::Notices;
 use crate::rundir::RunDir;
 use crate::terminal::{self, Terminal};
@@ -27,13 +29,14 @@ use crate::terminal::{self, Terminal};
 const INSTANCES: usize = 2;
 /// Seconds between two statistics of an instance.
 const PERIOD: f64 = 1.0;
-/// Bytes of output kept per instance.
+/// Bytes of output kept per instance, and of what its kernel says.
 const LOG_BYTES: usize = 1024 * 1024;
+const KERNEL_LOG_BYTES: usize = 256 * 1024;
 
 /// Runs KMON until its operator quits.
 pub(crate) fn monitor(cli: &Cli) -> anyhow::Result<ExitCode> {
     let config = Config::read(cli.config.as_deref())?;
-    let guestd = find_guestd(cli.guestd.as_deref())?;
+    let programs = programs(cli, &config)?;
     let rundir = Arc::new(RunDir::open(cli.run_dir.as_deref())?);
     let terminal = Terminal::on_stdio()?;
     let interrupt = Interrupt::install()?;
@@ -46,12 +49,15 @@ pub(crate) fn monitor(cli: &Cli) -> anyhow::Result<ExitCode> {
         Some(editor) => editor.notices(),
         None => Notices::to_stderr(),
     };
+    let logs = LogBytes {
+        output: config.log_bytes.unwrap_or(LOG_BYTES),
+        kernel: config.kernel_log_bytes.unwrap_or(KERNEL_LOG_BYTES),
+    };
     let common = Common {
-        kmon: std::env::current_exe().context("own program")?,
-        guestd,
-        period: Duration::from_secs_f64(config.kmon.period.map_or(PERIOD, |period| period.0)),
-        log_bytes: config.kmon.log_bytes.map_or(LOG_BYTES, |bytes| bytes.0),
-        shell: config.kmon.shell.map(|shell| shell.0),
+        programs,
+        period: Duration::from_secs_f64(config.period.unwrap_or(PERIOD)),
+        logs,
+        shell: config.shell.clone(),
         notices,
         rundir,
     };
@@ -66,9 +72,13 @@ pub(crate) fn monitor(cli: &Cli) -> anyhow::Result<ExitCode> {
             "kmon: going on with the instances of an earlier KMON: {numbers}"
         );
     }
-    let none_runs = !start_instances(&mut monitor, cli, config.instances)?;
-    let prompt = cli.prompt.clone().or(config.kmon.prompt);
-    let escape = cli.escape.or(config.kmon.escape).unwrap_or_default();
+    let none_runs = !start_instances(
+        &mut monitor,
+        wanted(cli, config.instances, logs),
+        &interrupt,
+    )?;
+    let prompt = cli.prompt.clone().or(config.prompt);
+    let escape = cli.escape.or(config.escape).unwrap_or_default();
     let session = Session::new(monitor, interrupt, escape.0);
     match (terminal, editor) {
         (Some(terminal), Some(editor)) => {
@@ -79,13 +89,33 @@ pub(crate) fn monitor(cli: &Cli) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn find_guestd(named: Option<&Path>) -> anyhow::Result<PathBuf> {
-    let path = match named {
-        Some(path) => path.to_owned(),
-        None => std::env::current_exe()
-            .context("own program")?
-            .with_file_name("guestd"),
+/// The programs that instances are made with; guestd must be there if one is of processes.
+fn programs(cli: &Cli, config: &Config) -> anyhow::Result<Programs> {
+    let kmon = std::env::current_exe().context("own program")?;
+    let guestd = cli.guestd.clone();
+    let guestd = guestd.unwrap_or_else(|| kmon.with_file_name("guestd"));
+    let is_process = |one: &InstanceConfig| matches!(one.kind, Kind::Process { .. });
+    let is_needed = cli.guestd.is_some()
+        || cli
+            .instances
+            .is_some_and(|many| usize::from(many) > config.instances.len())
+        || config.instances.is_empty()
+        || config.instances.iter().any(is_process);
+    let guestd = if is_needed {
+        find_guestd(&guestd)?
+    } else {
+        guestd
     };
+    let server = cli.ivshmem_server.as_deref().map(std::path::absolute);
+    let server = server.transpose().context("--ivshmem-server")?;
+    Ok(Programs {
+        guestd,
+        ivshmem_server: server.unwrap_or_else(|| kmon.with_file_name("ivshmem-server")),
+        kmon,
+    })
+}
+
+fn find_guestd(path: &Path) -> anyhow::Result<PathBuf> {
     // An instance starts in another directory.
     let found = path.canonicalize().with_context(|| {
         format!(
@@ -102,28 +132,43 @@ fn find_guestd(named: Option<&Path>) -> anyhow::Result<PathBuf> {
     Ok(found)
 }
 
+/// The instances that are to be: those that are configured, then unnamed ones.
+fn wanted(cli: &Cli, configured: Vec<InstanceConfig>, logs: LogBytes) -> Vec<Wanted> {
+    let count = match cli.instances {
+        Some(count) => usize::from(count),
+        None if configured.is_empty() => INSTANCES,
+        None => configured.len(),
+    };
+    let configured = configured.into_iter().map(|one| Wanted {
+        name: one.name,
+        kind: Some(one.kind),
+        logs: Some(LogBytes {
+            output: one.log_bytes.unwrap_or(logs.output),
+            kernel: one.kernel_log_bytes.unwrap_or(logs.kernel),
+        }),
+    });
+    let unnamed = std::iter::repeat_with(Wanted::default);
+    configured.chain(unnamed).take(count).collect()
+}
+
 /// Starts those that are not there yet. False if there are to be instances, but
 /// none runs.
 fn start_instances(
     monitor: &mut Monitor,
-    cli: &Cli,
-    configured: Vec<InstanceConfig>,
+    wanted: Vec<Wanted>,
+    interrupt: &Interrupt,
 ) -> anyhow::Result<bool> {
-    let wanted = match cli.instances {
-        Some(wanted) => usize::from(wanted),
-        None if configured.is_empty() => INSTANCES,
-        None => configured.len(),
-    };
-    let unnamed = std::iter::repeat_with(InstanceConfig::default);
-    let all = configured.into_iter().chain(unnamed).take(wanted);
-    for (number, instance) in (FIRST..=LAST_PARTITION).zip(all) {
-        if !monitor.has(number) {
-            let name = instance.name.map(|name| name.0);
-            monitor.add_as(number, name, instance.shell.map(|shell| shell.0))?;
-            monitor.start(number)?;
+    for (number, wanted) in (FIRST..=LAST_PARTITION).zip(wanted) {
+        match wanted.kind {
+            Some(kind) if monitor.has(number) => monitor.redefine(number, kind)?,
+            _ if monitor.has(number) => {}
+            _ => {
+                monitor.add_as(number, wanted)?;
+                monitor.start(number)?;
+            }
         }
     }
-    let (problems, all) = monitor.wait_all_running();
+    let (problems, all) = monitor.wait_all_running(interrupt);
     for problem in &problems {
         // Without standard error the states in kmlist have to do.
         let _ = writeln!(std::io::stderr(), "kmon: {problem:#}");

@@ -6,6 +6,7 @@
 //! | module      | one purpose                                              |
 //! |-------------|----------------------------------------------------------|
 //! | [`message`] | the records of the command and the result ring           |
+//! | [`kernel`]  | the records of the log ring                              |
 //! | [`stats`]   | the statistics an instance publishes                     |
 //! | [`settings`]| what KMON tells an instance about itself                 |
 //! | [`link`]    | the two ends of an instance's region                     |
@@ -13,6 +14,7 @@
 
 #[cfg(test)]
 mod c_header;
+pub mod kernel;
 pub mod link;
 pub mod message;
 pub mod place;
@@ -20,6 +22,7 @@ pub mod settings;
 pub mod stats;
 mod wire;
 
+pub use kernel::KernelLine;
 pub use link::{DaemonLink, LinkError, MonitorLink, Received, Sent};
 pub use message::{Command, Ending, Event};
 pub use place::Place;

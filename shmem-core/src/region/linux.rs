@@ -222,6 +222,18 @@ impl Mapping {
         mapping
     }
 
+    /// `len` bytes that a device's descriptor maps at `offset`, a multiple of the page
+    /// size: a PCI device's memory through vfio. What the device has is known to the
+    /// driver alone, which refuses the rest.
+    ///
+    /// # Errors
+    ///
+    /// [`MapError`] with the driver's reason.
+    pub fn device(fd: OwnedFd, offset: u64, len: usize) -> Result<Self, MapError> {
+        let what = format!("{len} bytes of a device at {offset:#x}");
+        Self::map(what, fd, offset, len, None)
+    }
+
     /// The same memory once more, at a fixed address, so that one identifier
     /// gives one virtual address everywhere, as the 2012 paper has it.
     ///

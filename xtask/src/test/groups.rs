@@ -110,10 +110,23 @@ pub(super) const GROUPS: &[Group] = &[
     Group {
         name: "u-boot",
         about: "U-Boot as KMON at its serial console, on three boards, with real guest daemons",
-        packages: &["device-tree-compiler", "qemu-system-arm", "qemu-system-mips"],
+        packages: &[
+            "device-tree-compiler",
+            "qemu-system-arm",
+            "qemu-system-mips",
+        ],
         tools: &[],
         limit: minutes(10),
         steps: u_boot,
+    },
+    Group {
+        name: "guests",
+        about: "Linux guests under QEMU, from power-on to power-off",
+        // `cargo xtask guest-image` installs what it needs.
+        packages: &[],
+        tools: &[],
+        limit: minutes(10),
+        steps: guests,
     },
     Group {
         name: "kill",
@@ -246,6 +259,20 @@ fn u_boot(workspace: &Workspace) -> Result<Vec<Step>> {
         Step::Check(u_boot),
         Step::Check(guestd),
         Step::Tests(tests.set("GUESTD", path.display().to_string())),
+    ])
+}
+
+fn guests(_: &Workspace) -> Result<Vec<Step>> {
+    let image = Invocation::parse("cargo xtask guest-image");
+    let build = Invocation::parse("cargo build --release -p kmon -p guestd -p ivshmem-server");
+    // Few at a time: each guest keeps a processor busy while it boots.
+    let tests = Invocation::parse(
+        "cargo test --no-fail-fast --release -p ivshmem-vfio -p kmon-qemu -- --test-threads 2",
+    );
+    Ok(vec![
+        Step::Check(image),
+        Step::Check(build),
+        Step::Tests(tests),
     ])
 }
 

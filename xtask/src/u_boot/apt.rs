@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::job::Reporter;
+use crate::job::Reporter;
 use crate::test::setup;
 
 const SOURCES: &str = "/etc/apt/sources.list.d";

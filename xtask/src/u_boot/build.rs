@@ -8,11 +8,11 @@ use std::thread;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use super::job::Reporter;
 use super::overlay::write_changed;
 use super::size::{self, Size};
 use super::target::Target;
 use crate::invocation::Invocation;
+use crate::job::Reporter;
 
 /// What a vendor adds to a board's configuration.
 const FRAGMENT: &str = "examples/u-boot/kmon.config";

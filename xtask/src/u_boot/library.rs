@@ -5,9 +5,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::job::Reporter;
 use super::target::{CORE_PACKAGES, Library, Target};
 use crate::invocation::Invocation;
+use crate::job::Reporter;
 use crate::test::setup;
 
 const FILE: &str = "libshmr.a";

@@ -2,7 +2,6 @@
 
 mod apt;
 mod build;
-mod job;
 mod library;
 mod overlay;
 mod report;
@@ -19,11 +18,11 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::console::Console;
+use crate::job::Reporter;
 use crate::process;
 use crate::test::setup;
 use crate::workspace::Workspace;
 use build::Build;
-use job::Reporter;
 use report::{Built, Outcome};
 use target::{COMMON_PACKAGES, Target};
 

@@ -9,8 +9,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::job::Reporter;
 use crate::invocation::Invocation;
+use crate::job::Reporter;
 
 /// What a linked program takes, bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::apt;
-use super::job::Reporter;
 use crate::invocation::Invocation;
+use crate::job::Reporter;
 
 const PACKAGE: &str = "u-boot";
 

@@ -63,11 +63,14 @@ fn a_command_that_a_daemons_earlier_life_is_sent_is_not_run_by_the_next() {
 
 #[test]
 fn what_was_said_before_a_death_is_heard_behind_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("said");
     let mut instance = Instance::start();
     let before = instance.seen.console.len();
-    instance.type_in("seq 1 20000; echo e''nd\r");
+    let line = format!("seq 1 20000; echo all > {}\r", file.display());
+    instance.type_in(&line);
     // Nobody takes it meanwhile, and the ring has room for all of it.
-    thread::sleep(Duration::from_millis(500));
+    await_file(&file);
     instance.kill_daemon();
     instance.run_daemon(SH);
     instance.until("second life", |seen| seen.life == Some(2));

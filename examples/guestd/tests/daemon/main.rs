@@ -3,6 +3,7 @@
 mod console;
 mod deaths;
 mod exec;
+mod kernel;
 mod life;
 mod monitor;
 mod output;

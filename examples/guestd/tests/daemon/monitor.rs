@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command as Program, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use kmon_protocol::link::{CommandSender, EventReceiver, LET_GO, Waiting};
+use kmon_protocol::link::{CommandSender, EventReceiver, KernelReceiver, LET_GO, Waiting};
 use kmon_protocol::{Command, Ending, Event, MonitorLink, Received, Sent, Settings, Stats};
 use rustix::io::{FdFlags, fcntl_setfd};
 use shmem_core::Mapping;
@@ -86,6 +86,7 @@ pub(crate) struct Instance {
     pub(crate) memory: &'static Mapping,
     pub(crate) commands: CommandSender<'static>,
     pub(crate) events: EventReceiver<'static>,
+    pub(crate) kernel: Option<KernelReceiver<'static>>,
     pub(crate) seen: Seen,
     pub(crate) daemon: Option<Child>,
 }
@@ -99,11 +100,12 @@ impl Instance {
     /// The same in memory that is there already.
     pub(crate) fn over(memory: &'static Mapping) -> Self {
         let link = MonitorLink::create(memory.window(), &settings(), Waiting::Futex);
-        let (commands, events) = link.unwrap().split();
+        let (commands, events, kernel) = link.unwrap().split();
         Self {
             memory,
             commands,
             events,
+            kernel,
             seen: Seen::default(),
             daemon: None,
         }
@@ -134,7 +136,7 @@ impl Instance {
     pub(crate) fn restart_kmon(&mut self) {
         // What a process that is killed lets go of is nothing; its heart stands still.
         let link = MonitorLink::attach(self.memory.window(), &settings(), Waiting::Futex);
-        (self.commands, self.events) = link.unwrap().split();
+        (self.commands, self.events, self.kernel) = link.unwrap().split();
         self.seen.life = None;
     }
 

@@ -1,9 +1,11 @@
-//! The program `ivshmem-peer`: a peer on the host, to look and to try with.
+//! A peer to look and to try with: the program `ivshmem-peer`, and what a guest's does too.
 
+mod party;
 mod ping;
 mod watch;
 
 use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -12,6 +14,7 @@ use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
 
 use crate::client::Client;
+pub use party::Party;
 
 /// How long a server may take to say all that a new peer is told.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -32,8 +35,9 @@ struct Args {
     verb: Verb,
 }
 
+/// What a peer does.
 #[derive(Subcommand, Clone, Debug)]
-enum Verb {
+pub enum Verb {
     /// Say who is there, who comes and goes, and who rings, until standard input ends or
     /// the server is gone
     Watch,
@@ -72,15 +76,26 @@ pub fn run() -> ExitCode {
 fn act(args: &Args) -> Result<()> {
     let client = Client::connect(&args.socket, args.vectors, PATIENCE);
     let client = client.with_context(|| format!("cannot join {}", args.socket.display()))?;
-    match args.verb {
-        Verb::Watch => watch::run(client, args.vectors),
-        Verb::Ring { peer, vector } => {
-            let rung = client.ring(peer, vector);
-            ensure!(rung, "peer {peer} with a vector {vector} is not there");
-            Ok(())
+    args.verb.run(client, io::stdin().as_fd())
+}
+
+impl Verb {
+    /// Does it as `party`; what goes on until an input ends has `input` for it.
+    ///
+    /// # Errors
+    ///
+    /// What `party` was to ring is not there, or does not answer; the server is gone.
+    pub fn run(&self, party: impl Party, input: BorrowedFd<'_>) -> Result<()> {
+        match *self {
+            Self::Watch => watch::run(party, input),
+            Self::Ring { peer, vector } => {
+                let rung = party.ring(peer, vector);
+                ensure!(rung, "peer {peer} with a vector {vector} is not there");
+                Ok(())
+            }
+            Self::Answer => ping::answer(party, input),
+            Self::Ping { peer, count } => ping::ping(&party, peer, count),
         }
-        Verb::Answer => ping::answer(client),
-        Verb::Ping { peer, count } => ping::ping(&client, peer, count),
     }
 }
 

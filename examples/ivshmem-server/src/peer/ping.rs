@@ -4,18 +4,21 @@
 //! it rings the other, which attaches. A record is a count and who pings; it comes back.
 //! The last one says goodbye, upon which the other lets go of the memory.
 
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use shmem_core::doorbell::Doorbell;
+use shmem_core::primitive::AtomicU32;
 use shmem_core::ring::{Consumer, Producer, Ring, Unread};
 use shmem_core::{Life, Region};
 use shmem_sync::{EventBell, EventWait};
 
-use super::say;
-use crate::client::{Change, Client};
+use super::{Party, say};
+use crate::client::Change;
 
 /// Bytes of each ring.
 const CAPACITY: usize = 4096;
@@ -28,6 +31,15 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(200);
 /// The count of the last record.
 const GOODBYE: u32 = u32::MAX;
+
+/// The doorbell of a peer, as one party rings it.
+struct Bell<'p, P>(&'p P, u16);
+
+impl<P: Party> Doorbell for Bell<'_, P> {
+    fn ring(&self, _: &AtomicU32) {
+        self.0.ring(self.1, VECTOR);
+    }
+}
 
 /// A record: a count, and who pings.
 type Ball = [u8; 8];
@@ -47,22 +59,22 @@ fn ring<'m>(region: &Region<'m>, which: usize) -> Result<Ring<'m>> {
 }
 
 /// Formats the memory, pings `peer`, and says how long it took.
-pub(super) fn ping(client: &Client, peer: u16, count: u32) -> Result<()> {
-    let bell = client.bell(peer, VECTOR);
-    let bell = bell.with_context(|| format!("peer {peer} is not there"))?;
-    let own = client.own(VECTOR).context("no vector")?;
-    let region = Region::format(client.memory().window(), 0).map_err(|e| anyhow!("{e}"))?;
+pub(super) fn ping(party: &impl Party, peer: u16, count: u32) -> Result<()> {
+    ensure!(party.may_know(peer), "peer {peer} is not there");
+    let bell = Bell(party, peer);
+    let own = party.own(VECTOR).context("no vector")?;
+    let region = Region::format(party.memory().window(), 0).map_err(|e| anyhow!("{e}"))?;
     let us = Life::first(1);
     let there = ring(&region, 0)?.producer(us);
     let back = ring(&region, 1)?.consumer(us, Unread::Keep);
     let mut there = there.map_err(|error| anyhow!("{error}"))?;
     let mut back = back.map_err(|error| anyhow!("{error}"))?;
-    client.ring(peer, VECTOR);
+    party.ring(peer, VECTOR);
     let mut times = Vec::with_capacity(count as usize);
     for n in (0..count).chain([GOODBYE]) {
-        let (sent, started) = (ball(client.id(), n), Instant::now());
+        let (sent, started) = (ball(party.id(), n), Instant::now());
         there.push(&sent).map_err(|error| anyhow!("{error}"))?;
-        there.notify(bell.as_ref());
+        there.notify(&bell);
         let came = back.wait(&mut EventWait::timeout(own, PATIENCE));
         ensure!(came, "peer {peer} does not answer: run `answer` there");
         let mut got = Ball::default();
@@ -88,15 +100,15 @@ fn wait_until_let_go(region: &Region<'_>, peer: u16) -> Result<()> {
     Ok(())
 }
 
-/// Answers those who ping, until standard input ends.
-pub(super) fn answer(mut client: Client) -> Result<()> {
-    say(format_args!("peer {} answers", client.id()))?;
-    let own = Arc::clone(client.own(VECTOR).context("no vector")?);
-    let memory = Arc::clone(client.memory());
-    let mut rung = false;
+/// Answers those who ping, until `input` ends.
+pub(super) fn answer(mut party: impl Party, input: BorrowedFd<'_>) -> Result<()> {
+    say(format_args!("peer {} answers", party.id()))?;
+    let own = Arc::clone(party.own(VECTOR).context("no vector")?);
+    let memory = Arc::clone(party.memory());
+    let (mut rung, mut played) = (false, None);
     loop {
         let patience = if rung { Duration::ZERO } else { LOOK };
-        if is_over(&mut client, &own, patience)? {
+        if is_over(&mut party, &own, input, patience)? {
             return Ok(());
         }
         rung |= rustix::io::read(own.as_ref(), &mut [0; 8]).is_ok();
@@ -108,32 +120,36 @@ pub(super) fn answer(mut client: Client) -> Result<()> {
         };
         let us = Life::first(2);
         let there = ring(&region, 0)?.consumer(us, Unread::Keep);
-        // A ring that is late finds the ends of a game that is over.
+        // A ring that is late, of a game that is over.
+        if played.replace(region.incarnation()) == Some(region.incarnation()) {
+            continue;
+        }
         if let (Ok(there), Ok(back)) = (there, ring(&region, 1)?.producer(us)) {
-            rung = play(&mut client, &own, &region, there, back)?;
+            rung = play(&mut party, input, &region, there, back)?;
         }
     }
 }
 
 /// Answers one who pings until it says goodbye, or has left; whether another has begun.
 fn play(
-    client: &mut Client,
-    own: &EventBell,
+    party: &mut impl Party,
+    input: BorrowedFd<'_>,
     region: &Region<'_>,
     mut there: Consumer<'_>,
     mut back: Producer<'_>,
 ) -> Result<bool> {
+    let own = Arc::clone(party.own(VECTOR).context("no vector")?);
     let mut got = Ball::default();
     let mut who = None;
     loop {
-        let came = there.wait(&mut EventWait::timeout(own, LOOK));
+        let came = there.wait(&mut EventWait::timeout(&own, LOOK));
         // The ring that says so may have ended this wait.
         if region.is_stale() {
             return Ok(true);
         }
         if !came {
-            let over = is_over(client, own, Duration::ZERO)?;
-            if over || who.is_some_and(|who| client.bell(who, VECTOR).is_none()) {
+            let over = is_over(party, &own, input, Duration::ZERO)?;
+            if over || who.is_some_and(|who| !party.may_know(who)) {
                 return Ok(false);
             }
             continue;
@@ -145,39 +161,44 @@ fn play(
         let [a, b, c, d, e, f, _, _] = got;
         let id = u16::from_le_bytes([e, f]);
         if who.replace(id) != Some(id) {
-            client.update();
+            party.update();
         }
-        match client.bell(id, VECTOR) {
-            Some(bell) => back.notify(bell.as_ref()),
-            None => return Ok(false),
-        };
+        if !party.may_know(id) {
+            return Ok(false);
+        }
+        back.notify(&Bell(party, id));
         if u32::from_le_bytes([a, b, c, d]) == GOODBYE {
             return Ok(false);
         }
     }
 }
 
-/// Waits a little for a ring or news; whether standard input has ended.
-fn is_over(client: &mut Client, own: &EventBell, patience: Duration) -> Result<bool> {
-    let input = std::io::stdin();
+/// Waits a little for a ring or news; whether `input` has ended.
+fn is_over(
+    party: &mut impl Party,
+    own: &EventBell,
+    input: BorrowedFd<'_>,
+    patience: Duration,
+) -> Result<bool> {
     let timeout = Timespec {
         tv_sec: 0,
         tv_nsec: patience.subsec_nanos().into(),
     };
     let ended = {
-        let mut events = [
+        let mut events = vec![
             PollFd::new(&input, PollFlags::IN),
-            PollFd::new(&*client, PollFlags::IN),
             PollFd::new(own, PollFlags::IN),
         ];
+        let news = party.news();
+        events.extend(news.iter().map(|news| PollFd::new(news, PollFlags::IN)));
         // A signal is a reason to look, too.
         let polled = poll(&mut events, Some(&timeout));
         polled.is_ok() && !events[0].revents().is_empty()
     };
-    for change in client.update() {
+    for change in party.update() {
         if let Change::Lost(error) = change {
             bail!(error);
         }
     }
-    Ok(ended && rustix::io::read(&input, &mut [0; 64]).unwrap_or(0) == 0)
+    Ok(ended && rustix::io::read(input, &mut [0; 64]).unwrap_or(0) == 0)
 }

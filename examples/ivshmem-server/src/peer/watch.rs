@@ -1,30 +1,30 @@
 //! Saying who is there, who comes and goes, and who rings.
 
-use std::io;
+use std::os::fd::BorrowedFd;
 
 use anyhow::{Result, bail};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-use super::say;
-use crate::client::{Change, Client};
+use super::{Party, say};
+use crate::client::Change;
 
-/// Watches until standard input ends.
-pub(super) fn run(mut client: Client, vectors: u16) -> Result<()> {
-    let len = client.memory().window().len();
+/// Watches until `input` ends.
+pub(super) fn run(mut party: impl Party, input: BorrowedFd<'_>) -> Result<()> {
+    let len = party.memory().window().len();
     say(format_args!(
         "we are peer {}; memory {len} bytes",
-        client.id()
+        party.id()
     ))?;
-    for peer in client.peers() {
+    for peer in party.peers() {
         say(format_args!("peer {peer} is there"))?;
     }
     loop {
-        let (ended, rung) = wait(&client, vectors)?;
+        let (ended, rung) = wait(&party, input)?;
         for vector in rung {
             say(format_args!("vector {vector} was rung"))?;
         }
-        for change in client.update() {
+        for change in party.update() {
             match change {
                 Change::Joined(peer) => say(format_args!("peer {peer} joined"))?,
                 Change::Left(peer) => say(format_args!("peer {peer} left"))?,
@@ -37,25 +37,23 @@ pub(super) fn run(mut client: Client, vectors: u16) -> Result<()> {
     }
 }
 
-/// Waits for news; whether standard input has ended, and which vectors were rung.
-fn wait(client: &Client, vectors: u16) -> Result<(bool, Vec<u16>)> {
-    let input = io::stdin();
-    let bells = || (0..vectors).filter_map(|vector| client.own(vector));
-    let mut events = vec![
-        PollFd::new(&input, PollFlags::IN),
-        PollFd::new(client, PollFlags::IN),
-    ];
+/// Waits for news; whether `input` has ended, and which vectors were rung.
+fn wait(party: &impl Party, input: BorrowedFd<'_>) -> Result<(bool, Vec<u16>)> {
+    let bells = || (0..=u16::MAX).map_while(|vector| party.own(vector));
+    let mut events = vec![PollFd::new(&input, PollFlags::IN)];
     events.extend(bells().map(|bell| PollFd::new(bell, PollFlags::IN)));
+    let news = party.news();
+    events.extend(news.iter().map(|news| PollFd::new(news, PollFlags::IN)));
     while let Err(error) = poll(&mut events, None) {
         if error != Errno::INTR {
             return Err(error.into());
         }
     }
     let ready: Vec<_> = events.iter().map(|e| !e.revents().is_empty()).collect();
-    let ended = ready[0] && rustix::io::read(&input, &mut [0; 64]).unwrap_or(0) == 0;
+    let ended = ready[0] && rustix::io::read(input, &mut [0; 64]).unwrap_or(0) == 0;
     let mut rung = Vec::new();
     for (vector, bell) in bells().enumerate() {
-        if ready[2 + vector] && rustix::io::read(bell, &mut [0; 8]).is_ok() {
+        if ready[1 + vector] && rustix::io::read(bell, &mut [0; 8]).is_ok() {
             rung.push(u16::try_from(vector)?);
         }
     }

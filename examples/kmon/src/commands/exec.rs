@@ -209,6 +209,11 @@ impl<'a> Exec<'a> {
                 bail!("guestd of instance {n} died, and the command with it");
             }
             State::Stalled(_) | State::Restarting(_) => Ok(()),
+            State::Paused => {
+                bail!(
+                    "instance {n} is paused, and the command with it; kmresume {n} lets them go on"
+                )
+            }
             state => bail!("instance {n} is gone ({state}), and the command with it"),
         }
     }

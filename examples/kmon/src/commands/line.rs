@@ -42,7 +42,11 @@ pub(super) enum Command {
     /// End an instance
     Kmhalt(HaltArgs),
     /// Kill what is left of an instance and start it again on a fresh region
-    Kmreset(InstanceArgs),
+    Kmreset(ResetArgs),
+    /// Let an instance's machine stand still
+    Kmpause(InstanceArgs),
+    /// Let a paused instance go on
+    Kmresume(InstanceArgs),
     /// Print what an instance printed while nobody watched; it stays unseen
     Kmlog(LogArgs),
     /// Print several instances' unseen output, and what comes, until ^C
@@ -119,6 +123,19 @@ pub(super) struct LoadArgs {
     /// The instance's name
     #[arg(long, value_name = "NAME", value_parser = name)]
     pub(super) name: Option<String>,
+    /// Show what its kernel says until it runs, however long that takes
+    #[arg(long)]
+    pub(super) watch: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ResetArgs {
+    /// The instance's number
+    #[arg(value_name = "N", value_parser = number)]
+    pub(super) instance: u8,
+    /// Show what its kernel says until it runs, however long that takes
+    #[arg(long)]
+    pub(super) watch: bool,
 }
 
 #[derive(Args, Debug)]
@@ -139,6 +156,9 @@ pub(super) struct LogArgs {
     /// Print all that is kept, not only what nobody has seen
     #[arg(long)]
     pub(super) all: bool,
+    /// Print what its kernel said, as dmesg shows it
+    #[arg(long)]
+    pub(super) kernel: bool,
 }
 
 #[derive(Args, Debug)]

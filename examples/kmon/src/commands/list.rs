@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::line::JsonArgs;
 use super::rates::{cpu_percent, two_digits};
 use super::{Session, print, print_json};
+use crate::kind::Transport;
 use crate::monitor::Instance;
 use crate::text;
 
@@ -19,6 +20,11 @@ struct List {
 struct Row {
     number: u8,
     name: String,
+    kind: &'static str,
+    /// Of a machine.
+    transport: Option<Transport>,
+    /// Where the region of an external instance is.
+    region: Option<String>,
     state: &'static str,
     detail: Option<String>,
     pid: Option<i32>,
@@ -27,6 +33,8 @@ struct Row {
     memory_used_kb: Option<u64>,
     memory_total_kb: Option<u64>,
     unseen_bytes: u64,
+    /// What its kernel said, and nobody has seen.
+    kernel_unseen_bytes: u64,
     dropped_bytes: u64,
     /// Which of guestd's lives it is, since the region was made.
     life: Option<u32>,
@@ -47,7 +55,7 @@ pub(super) fn run(session: &Session, args: &JsonArgs) -> anyhow::Result<()> {
     table.set_content_arrangement(comfy_table::ContentArrangement::Disabled);
     table.load_preset(comfy_table::presets::NOTHING);
     table.set_header([
-        "N", "NAME", "PID", "UPTIME", "CPU", "MEMORY", "UNSEEN", "DROPPED", "STATE",
+        "N", "NAME", "PID", "UPTIME", "CPU", "MEMORY", "UNSEEN", "DROPPED", "KIND", "STATE",
     ]);
     for row in instances {
         table.add_row(cells(row));
@@ -69,6 +77,9 @@ fn row(instance: &Instance) -> Row {
     Row {
         number: instance.number,
         name: instance.name.clone(),
+        kind: instance.kind.word(),
+        transport: instance.kind.transport(),
+        region: instance.kind.region().map(ToString::to_string),
         state: view.state.word(),
         detail: view.state.detail(),
         pid: view.pid.filter(|_| alive),
@@ -81,6 +92,7 @@ fn row(instance: &Instance) -> Row {
         }),
         memory_total_kb: stats.map(|stats| stats.memory_total_kb),
         unseen_bytes: view.log.unseen(),
+        kernel_unseen_bytes: view.kernel_log.unseen(),
         dropped_bytes: view.log.dropped(),
         life: Some(view.log.life()).filter(|&life| alive && life > 0),
         discarded_commands: view.log.discarded(),
@@ -110,6 +122,10 @@ fn cells(row: Row) -> Vec<String> {
         or_dash(memory),
         text::bytes(row.unseen_bytes),
         text::bytes(row.dropped_bytes),
+        match row.transport {
+            Some(transport) => format!("{} ({transport})", row.kind),
+            None => row.kind.to_owned(),
+        },
         // The last column: how an instance died may be long.
         row.shown_state,
     ]

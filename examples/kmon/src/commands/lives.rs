@@ -1,7 +1,12 @@
-//! `kmload`, `kmhalt`, `kmreset`: how instances begin and end.
+//! `kmload`, `kmhalt`, `kmreset`, `kmpause`, `kmresume`: how instances begin, end
+//! and stand still.
 
-use super::line::{HaltArgs, InstanceArgs, LoadArgs};
+use std::time::Instant;
+
+use super::line::{HaltArgs, InstanceArgs, LoadArgs, ResetArgs};
+use super::output::show_kernel;
 use super::{Session, print};
+use crate::monitor::Halted;
 
 pub(super) fn load(session: &mut Session, args: LoadArgs) -> anyhow::Result<()> {
     let monitor = &mut session.monitor;
@@ -11,22 +16,52 @@ pub(super) fn load(session: &mut Session, args: LoadArgs) -> anyhow::Result<()> 
             number
         }
         None => {
-            let number = monitor.add(args.name, None)?;
+            let number = monitor.add(args.name)?;
             monitor.start(number)?;
             number
         }
     };
-    monitor.wait_running(number)?;
+    await_start(session, number, args.watch)
+}
+
+pub(super) fn reset(session: &mut Session, args: &ResetArgs) -> anyhow::Result<()> {
+    session.monitor.start(args.instance)?;
+    await_start(session, args.instance, args.watch)
+}
+
+/// Waits until instance `number` runs; if `watch`, shows its boot.
+fn await_start(session: &Session, number: u8, watch: bool) -> anyhow::Result<()> {
+    let instance = session.monitor.instance(number)?;
+    if !watch && !instance.is_awaited() {
+        return print(&format!("instance {number} waits for its guestd"));
+    }
+    instance.wait_running(Instant::now(), watch, &session.interrupt, || {
+        if watch { show_kernel(instance) } else { Ok(()) }
+    })?;
     print(&format!("instance {number} runs"))
 }
 
 pub(super) fn halt(session: &mut Session, args: &HaltArgs) -> anyhow::Result<()> {
-    session.monitor.halt(args.instance, args.force)?;
-    print(&format!("instance {} is halted", args.instance))
+    let n = args.instance;
+    print(&match session.monitor.halt(n, args.force)? {
+        Halted::Killed if args.force => format!("instance {n} is halted"),
+        Halted::Clean => format!("instance {n} is halted"),
+        Halted::PoweredDown => {
+            format!("instance {n} is halted: its guestd did not do it, its power button did")
+        }
+        Halted::Killed => format!("instance {n} is halted: it did not end in time, and was killed"),
+        Halted::LetGo => {
+            format!("instance {n} is halted: KMON has let go of it, what is there goes on")
+        }
+    })
 }
 
-pub(super) fn reset(session: &mut Session, args: &InstanceArgs) -> anyhow::Result<()> {
-    session.monitor.start(args.instance)?;
-    session.monitor.wait_running(args.instance)?;
-    print(&format!("instance {} runs", args.instance))
+pub(super) fn pause(session: &Session, args: &InstanceArgs) -> anyhow::Result<()> {
+    session.monitor.pause(args.instance)?;
+    print(&format!("instance {} is paused", args.instance))
+}
+
+pub(super) fn resume(session: &Session, args: &InstanceArgs) -> anyhow::Result<()> {
+    session.monitor.resume(args.instance)?;
+    print(&format!("instance {} goes on", args.instance))
 }

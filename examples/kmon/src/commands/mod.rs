@@ -8,7 +8,7 @@
 //! | [`sysinfo`]  | `kmsysinfo`                                  |
 //! | [`monitor`]  | `kmmonitorall`                               |
 //! | [`exec`]     | `kmexec`                                     |
-//! | [`lives`]    | `kmload`, `kmhalt`, `kmreset`                |
+//! | [`lives`]    | `kmload`, `kmhalt`, `kmreset`, `kmpause`, `kmresume` |
 //! | [`output`]   | `kmlog`, `kmwatch`                           |
 //!
 //! A command prints its result on standard output. What it could not do is its
@@ -111,6 +111,8 @@ impl Session {
             Command::Kmload(args) => lives::load(self, args)?,
             Command::Kmhalt(args) => lives::halt(self, &args)?,
             Command::Kmreset(args) => lives::reset(self, &args)?,
+            Command::Kmpause(args) => lives::pause(self, &args)?,
+            Command::Kmresume(args) => lives::resume(self, &args)?,
             Command::Kmlog(args) => output::log(self, &args)?,
             Command::Kmwatch(args) => output::watch(self, &args)?,
             Command::Quit(args) if args.keep => return Ok(Next::Leave),

@@ -17,12 +17,13 @@ pub(super) fn log(session: &Session, args: &LogArgs) -> anyhow::Result<()> {
     let instance = session.monitor.instance(args.instance)?;
     let (bytes, dropped) = {
         let view = instance.shared.lock();
-        let from = if args.all {
-            view.log.start()
+        let log = if args.kernel {
+            &view.kernel_log
         } else {
-            view.log.seen()
+            &view.log
         };
-        (view.log.read(from, usize::MAX).1, view.log.dropped())
+        let from = if args.all { log.start() } else { log.seen() };
+        (log.read(from, usize::MAX).1, log.dropped())
     };
     if std::io::stdout().is_terminal() {
         let text = text::harmless(&bytes);
@@ -66,6 +67,23 @@ pub(super) fn watch(session: &Session, args: &WatchArgs) -> anyhow::Result<()> {
         one.show_new()?;
         one.end_line()?;
     }
+    Ok(())
+}
+
+/// Prints what the kernel of `instance` has said since that was last shown.
+pub(super) fn show_kernel(instance: &Instance) -> anyhow::Result<()> {
+    let (from, bytes) = {
+        let view = instance.shared.lock();
+        let log = &view.kernel_log;
+        log.read(log.seen(), usize::MAX)
+    };
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    // Whole lines, without control characters.
+    terminal::write_stdout(&bytes)?;
+    let mut view = instance.shared.lock();
+    view.kernel_log.mark_seen(from + bytes.len() as u64);
     Ok(())
 }
 

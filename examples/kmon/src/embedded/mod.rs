@@ -19,7 +19,6 @@
 
 pub(crate) mod init;
 mod namespaces;
-pub(crate) mod process;
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -31,11 +30,11 @@ use std::process::{ChildStderr, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
 use shmem_core::Mapping;
 
-use crate::rundir::Kept;
+use crate::process::{self, Process};
 use crate::text;
-use process::Process;
 
 /// What an instance is started from.
 pub(crate) struct Launch<'a> {
@@ -43,6 +42,20 @@ pub(crate) struct Launch<'a> {
     pub(crate) guestd: &'a Path,
     pub(crate) shell: Option<&'a Path>,
     pub(crate) name: &'a str,
+}
+
+/// The process that keeps an instance, and how to find its region again.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub(crate) struct Kept {
+    pub(crate) pid: i32,
+    /// When it started, in the kernel's ticks: numbers are used again.
+    pub(crate) start: u64,
+    /// Which start of the machine the ticks count from.
+    pub(crate) boot: String,
+    /// Its descriptor of the region.
+    pub(crate) region: i32,
+    /// Its descriptor for messages to KMON.
+    pub(crate) messages: i32,
 }
 
 /// An instance's first process, which still waits for the word to begin (N4).
@@ -105,7 +118,7 @@ impl Newborn {
     }
 
     /// Takes it back.
-    pub(crate) fn give_up(mut self) {
+    pub(crate) fn give_up(self) {
         self.process.kill();
         self.process.bury();
     }

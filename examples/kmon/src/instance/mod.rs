@@ -8,15 +8,21 @@
 //! | [`outbox`] | the commands that wait for room in the region           |
 //! | [`state`]  | how the instance is                                     |
 //! | [`shared`] | what its threads and the front end both look at         |
-//! | [`run`]    | the threads and the process, from its start or its discovery |
+//! | [`run`]    | the threads and the body, from its start or its discovery |
 //! | [`pump`]   | one turn of the receiving thread                        |
+//! | [`events`] | what the events of a turn bring                         |
+//! | [`kernel`] | the lines of the instance's kernel                      |
+//! | [`sending`] | the sending thread                                     |
 //! | [`watch`]  | what the receiving thread remembers between its turns   |
 
+mod events;
+mod kernel;
 pub(crate) mod log;
 pub(crate) mod modes;
 pub(crate) mod outbox;
 mod pump;
 pub(crate) mod run;
+mod sending;
 pub(crate) mod shared;
 pub(crate) mod state;
 mod store;

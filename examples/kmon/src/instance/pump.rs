@@ -1,5 +1,5 @@
-//! One turn of an instance's receiving thread: take what it said, keep the
-//! heartbeat, see how it is.
+//! One turn of an instance's receiving thread: take what it and its kernel said,
+//! keep the heartbeat, see how it is.
 //!
 //! - **P1** A turn ends within about 50 ms, whatever the instance does: the
 //!   heartbeat goes on, and no other instance has to wait.
@@ -10,19 +10,19 @@
 //!   ring: all output before is the earlier one's, and what was typed before is for that.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use kmon_protocol::link::{EventReceiver, VERSION};
-use kmon_protocol::{Event, LinkError, Received};
+use kmon_protocol::link::EventReceiver;
+use kmon_protocol::{LinkError, Received};
 
-use super::outbox::{Discarded, Outbox};
+use super::events::{News, note, take_event};
+use super::kernel::KernelFeed;
+use super::outbox::Outbox;
 use super::run::Flags;
-use super::shared::{Shared, Stream, View};
+use super::shared::Shared;
 use super::state::State;
 use super::watch::Watch;
-use crate::embedded;
-use crate::embedded::process::Process;
+use crate::body::{Body, Condition, End, LastWords};
 use crate::notices::Notices;
 
 /// How long a turn waits for the instance to say something.
@@ -36,8 +36,8 @@ const HIGH_WATER: u64 = 64 * 1024;
 pub(super) struct Pump<'m> {
     pub(super) number: u8,
     pub(super) receiver: EventReceiver<'m>,
-    /// The instance's first process.
-    pub(super) process: Process,
+    pub(super) kernel: KernelFeed<'m>,
+    pub(super) body: Arc<dyn Body>,
     pub(super) shared: Arc<Shared>,
     pub(super) outbox: Arc<Outbox>,
     pub(super) notices: Arc<Notices>,
@@ -47,20 +47,12 @@ pub(super) struct Pump<'m> {
     pub(super) lines: Vec<String>,
 }
 
-/// What the events of one turn have brought.
-#[derive(Default)]
-struct News {
-    lines: Vec<String>,
-    seam: bool,
-    broken: Option<LinkError>,
-}
-
 impl Pump<'_> {
-    /// One turn; false when the instance's process is gone.
+    /// One turn; false when the instance's body has ended.
     pub(super) fn turn(&mut self) -> bool {
         if self.is_corrupt() {
             std::thread::sleep(TURN);
-            return self.process_lives();
+            return self.look_at_body();
         }
         let received = if self.front_end_is_behind() {
             drop(self.shared.wait(self.shared.lock(), TURN));
@@ -68,18 +60,22 @@ impl Pump<'_> {
         } else {
             self.receive(TURN)
         };
-        if let Err(error) = received.and_then(|_| self.receiver.beat()) {
+        let received = received.and_then(|_| self.kernel.take());
+        if let Err(error) = received.and_then(|()| self.receiver.beat()) {
             self.become_corrupt(&error);
         } else {
             self.take_stats();
             self.follow();
+        }
+        if let Some(line) = self.body.tend() {
+            self.lines.push(format!("instance {}: {line}", self.number));
         }
         for line in self.lines.drain(..) {
             if self.watch.may_notice() {
                 self.notices.say(line);
             }
         }
-        self.process_lives()
+        self.look_at_body()
     }
 
     fn is_corrupt(&self) -> bool {
@@ -113,6 +109,9 @@ impl Pump<'_> {
         });
         if news.seam {
             self.lose_guestd();
+        }
+        if news.greeted {
+            self.body.greeted();
         }
         let lines = news.lines.into_iter();
         self.lines
@@ -163,11 +162,16 @@ impl Pump<'_> {
         self.watch.see(self.receiver.peer_beat());
         if self.watch.misses_guestd() {
             let inside = self.receiver.peer_process().number;
-            self.watch.guestd = embedded::guestd_process(&self.process, inside);
-            self.shared.lock().pid = self.watch.guestd.as_ref().map(Process::pid);
+            self.watch.guestd = self.body.guestd(inside);
+            if let Some(guestd) = &self.watch.guestd {
+                self.shared.lock().pid = Some(guestd.pid());
+            }
         }
-        let ends = self.watch.goodbye || self.flags.halting.load(Ordering::Relaxed);
-        if self.watch.guestd_is_gone() && !ends {
+        let said = self.said();
+        // Where the body stays when guestd has taken its leave, another one comes.
+        let left = said.goodbye && !self.body.ends_with_guestd();
+        let died = self.watch.guestd_is_gone() && !said.goodbye;
+        if (left || died || self.body.has_booted_anew()) && !said.asked {
             // What it has said last may still be in the ring.
             self.outbox.suspend();
             self.watch.lose_guestd();
@@ -179,7 +183,8 @@ impl Pump<'_> {
                 self.set_state(State::Running);
             }
             // One that an earlier KMON left may be stalled from the beginning.
-            State::Running | State::Starting if self.watch.has_stalled() => {
+            // One that takes its leave need not beat.
+            State::Running | State::Starting if self.watch.has_stalled() && !said.goodbye => {
                 self.set_state(State::Stalled(self.watch.since));
                 self.say("is stalled: its heartbeat stands still", "starts it again");
             }
@@ -192,39 +197,85 @@ impl Pump<'_> {
         }
     }
 
+    fn said(&self) -> LastWords {
+        LastWords {
+            goodbye: self.watch.goodbye,
+            asked: self.flags.is_asked(),
+        }
+    }
+
     fn lose_guestd(&self) {
         let state = self.shared.lock().state.clone();
         if matches!(state, State::Running | State::Stalled(_)) {
-            self.shared.lock().pid = None;
+            self.shared.lock().pid = self.body.pid();
             self.set_state(State::Restarting(Instant::now()));
         }
     }
 
-    fn process_lives(&mut self) -> bool {
-        if !self.process.has_ended() {
-            return true;
+    /// Follows the body's condition; false when it has ended.
+    fn look_at_body(&mut self) -> bool {
+        let state = self.shared.lock().state.clone();
+        match self.body.condition(self.said()) {
+            Condition::Lives if matches!(state, State::Paused | State::Panicked) => {
+                // Its heart has not beaten meanwhile.
+                let greeted = self.watch.wake();
+                self.set_state(if greeted {
+                    State::Running
+                } else {
+                    State::Starting
+                });
+                true
+            }
+            Condition::Lives => true,
+            Condition::Paused => {
+                if !matches!(state, State::Paused | State::Corrupt(_)) {
+                    self.set_state(State::Paused);
+                }
+                true
+            }
+            Condition::Panicked => {
+                if !matches!(state, State::Panicked | State::Corrupt(_)) {
+                    self.set_state(State::Panicked);
+                    let n = self.number;
+                    self.notices.say(format!(
+                        "instance {n}'s kernel panicked; kmlog {n} --kernel has its last lines, \
+                         kmreset {n} starts it again"
+                    ));
+                }
+                true
+            }
+            Condition::Ended(end) => {
+                self.finish(&end);
+                false
+            }
         }
-        // Its last words are still in the ring.
+    }
+
+    /// The body has ended.
+    fn finish(&mut self, end: &End) {
+        // Its last words are still in the rings.
         for _ in 0..1024 {
-            if self.is_corrupt() || !matches!(self.receive(Duration::ZERO), Ok(1..)) {
+            let taken = !self.is_corrupt() && matches!(self.receive(Duration::ZERO), Ok(1..));
+            if self.kernel.take().is_err() || !taken {
                 break;
             }
         }
-        let asked = self.flags.halting.load(Ordering::Relaxed);
-        let status = self.process.bury();
-        let in_order = status.is_none_or(|status| status.success());
-        if asked || (self.watch.goodbye && in_order) {
+        let asked = self.said().asked;
+        // The last words may have been a goodbye.
+        let end = match self.body.condition(self.said()) {
+            Condition::Ended(end) => end,
+            _ => end.clone(),
+        };
+        if asked || end.in_order {
             self.set_state(State::Halted);
             if !asked {
                 self.notices
                     .say(format!("instance {} has ended by itself", self.number));
             }
         } else {
-            let how = embedded::describe_end(status);
-            self.set_state(State::Dead(how.clone()));
-            self.say(&format!("died: {how}"), "starts it again");
+            self.set_state(State::Dead(end.how.clone()));
+            self.say(&format!("died: {}", end.how), "starts it again");
         }
-        false
     }
 
     fn become_corrupt(&self, error: &LinkError) {
@@ -246,127 +297,5 @@ impl Pump<'_> {
         let n = self.number;
         self.notices
             .say(format!("instance {n} {what}; kmreset {n} {remedy}"));
-    }
-}
-
-/// Notes what an event says of guestd and its life, beside what it brings.
-fn note(event: &Event<'_>, view: &mut View, outbox: &Outbox, watch: &mut Watch, news: &mut News) {
-    match *event {
-        Event::Hello { version, .. } if version != VERSION => {
-            let what = format!("guestd speaks version {version} of the protocol, KMON {VERSION}");
-            news.broken = Some(LinkError::Broken(what));
-        }
-        Event::Hello { life, .. } => {
-            watch.greet();
-            if view.log.life() != life {
-                view.lose_guestd();
-                watch.guestd = None;
-            }
-            // Nothing that was typed before what follows is for it (P3).
-            let discarded = outbox.begin(life);
-            view.log.note_discarded(discarded.commands as u64);
-            if view.log.new_life(life) {
-                let what = describe(discarded);
-                news.lines
-                    .push(format!(": guestd was restarted (life {life}){what}"));
-            }
-        }
-        Event::Goodbye => watch.goodbye = true,
-        Event::ShellRestarted { status } if watch.shells.note() => news.lines.push(format!(
-            "'s shell ends at once (status {status}); shell in kmon.toml names another"
-        )),
-        Event::Discarded { commands } => {
-            view.log.note_discarded(commands.into());
-            let were = if commands == 1 { " was" } else { "s were" };
-            news.lines.push(format!(
-                ": {commands} command{were} sent before a restart and not run"
-            ));
-        }
-        _ => {}
-    }
-}
-
-fn describe(discarded: Discarded) -> String {
-    let count = |count: usize, one: &str, more: &str| match count {
-        0 => None,
-        1 => Some(format!("1 {one}")),
-        _ => Some(format!("{count} {more}")),
-    };
-    let parts = [
-        count(discarded.input, "byte of input", "bytes of input"),
-        count(discarded.commands, "command", "commands"),
-    ];
-    let parts: Vec<_> = parts.into_iter().flatten().collect();
-    if parts.is_empty() {
-        return String::new();
-    }
-    format!("; discarded: {}", parts.join(", "))
-}
-
-/// Puts what an instance said where it belongs. `patient`: an operator who
-/// watches is to see all of it.
-fn take_event(view: &mut View, event: Event<'_>, patient: bool) {
-    match event {
-        Event::Output(bytes) => {
-            view.printed = true;
-            if patient && view.attached {
-                view.log.append_patiently(bytes);
-            } else {
-                view.log.append(bytes);
-            }
-        }
-        Event::Stdout { stream, bytes } => {
-            if let Some(exec) = view.execs.get_mut(&stream) {
-                exec.push(Stream::Out, bytes);
-            }
-        }
-        Event::Stderr { stream, bytes } => {
-            if let Some(exec) = view.execs.get_mut(&stream) {
-                exec.push(Stream::Err, bytes);
-            }
-        }
-        Event::Ended { stream, ending } => {
-            if let Some(exec) = view.execs.get_mut(&stream) {
-                exec.ending = Some(ending);
-            }
-        }
-        Event::Idle { stream, idle } => view.idle = Some((stream, idle)),
-        Event::Dropped { bytes } => view.log.note_dropped(bytes),
-        Event::Hello { .. }
-        | Event::ShellRestarted { .. }
-        | Event::Discarded { .. }
-        | Event::Goodbye => {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::instance::log::OutputLog;
-    use kmon_protocol::Ending;
-
-    #[test]
-    fn output_of_an_exec_that_nobody_waits_for_is_not_kept() {
-        let shared = Shared::new(OutputLog::in_memory(64));
-        let mut view = shared.lock();
-        let bytes = b"late";
-        take_event(&mut view, Event::Stdout { stream: 7, bytes }, true);
-        assert!(view.execs.is_empty());
-        view.execs.insert(7, Default::default());
-        take_event(&mut view, Event::Stderr { stream: 7, bytes }, true);
-        let ending = Ending::Exited(3);
-        take_event(&mut view, Event::Ended { stream: 7, ending }, true);
-        assert_eq!(view.execs[&7].chunks[0], (Stream::Err, bytes.to_vec()));
-        assert_eq!(view.execs[&7].ending, Some(Ending::Exited(3)));
-    }
-
-    #[test]
-    fn only_a_front_end_that_is_there_counts_as_behind() {
-        let shared = Shared::new(OutputLog::in_memory(1024));
-        let mut view = shared.lock();
-        take_event(&mut view, Event::Output(&[b'x'; 100]), true);
-        assert_eq!(view.backlog(), 0);
-        view.attached = true;
-        assert_eq!(view.backlog(), 100);
     }
 }

@@ -1,50 +1,42 @@
-//! One run of an instance: a region, its processes, and the two threads that
-//! talk to it. A run begins with a fresh region or with one that an earlier
-//! KMON left; guestd may have any number of lives in it.
+//! One run of an instance: a region, its body, and the two threads that talk to
+//! it. A run begins with a fresh region or with one that an earlier KMON left;
+//! guestd may have any number of lives in it.
 //!
-//! - **E1** The thread of a run has the mapping and the instance's first process.
-//!   When it ends, the process has ended, or is left for the next KMON with all
-//!   that a later one needs.
-//! - **E2** Only the instance's own processes get the region's descriptor.
+//! - **E1** The thread of a run has the mapping and the body. When it ends, the
+//!   body has ended, or is left for the next KMON with all that a later one needs.
+//! - **E2** Only the body's own processes get the region's descriptor.
 //! - **E3** Nothing is sent before guestd has greeted this KMON: it would throw
 //!   away, as another life's, what it finds in the ring.
-//! - **E4** The record of the first process is written before that does anything
-//!   (`rundir`, R3), and says halted only after its end.
+//! - **E4** The record of a body is written before that does anything, or says
+//!   that it is being made (`rundir`, R3); and it says halted only after its end.
 
-use std::os::fd::OwnedFd;
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context;
-use kmon_protocol::link::{CommandSender, MonitorLink, Sent, Waiting};
-use kmon_protocol::{LinkError, Settings};
-use shmem_core::region::Mapping;
+use kmon_protocol::Settings;
+use kmon_protocol::link::MonitorLink;
 
+use super::kernel::KernelFeed;
 use super::outbox::Outbox;
 use super::pump::Pump;
+use super::sending::send_orders;
 use super::shared::Shared;
 use super::state::State;
 use super::watch::Watch;
-use crate::embedded::process::Process;
-use crate::embedded::{self, Launch, Newborn};
+use crate::body::{self, Body, Found, Ground, Kept, Launch, Programs, Say};
+use crate::kind::Kind;
 use crate::notices::Notices;
-use crate::rundir::{Kept, Record, RunDir};
-
-/// How often a thread that waits looks whether its run is over.
-const GLANCE: Duration = Duration::from_millis(100);
-/// Time for what was typed last to leave, when KMON leaves.
-const LAST_ORDERS: Duration = Duration::from_millis(500);
+use crate::rundir::{Record, RunDir};
 
 /// What a run is made from.
 #[derive(Clone)]
 pub(crate) struct Plan {
     pub(crate) settings: Settings,
-    pub(crate) kmon: PathBuf,
-    pub(crate) guestd: PathBuf,
-    pub(crate) shell: Option<PathBuf>,
+    pub(crate) kind: Kind,
+    pub(crate) programs: Programs,
     pub(crate) shared: Arc<Shared>,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) notices: Arc<Notices>,
@@ -52,14 +44,16 @@ pub(crate) struct Plan {
 }
 
 /// What the front end tells the threads of a run.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Flags {
     /// Kill the instance.
     kill: AtomicBool,
     /// Let go of it.
     leave: AtomicBool,
-    /// The end of the process is what the operator asked for.
-    pub(super) halting: AtomicBool,
+    /// The end of the body is what the operator asked for.
+    halting: AtomicBool,
+    /// What the threads have made or found; the front end may use it, too.
+    body: OnceLock<Arc<dyn Body>>,
 }
 
 /// A handle on a run; dropping it leaves the instance to the next KMON.
@@ -86,7 +80,12 @@ impl Run {
         })
     }
 
-    /// From here on the end of the process is what the operator asked for.
+    /// What the instance consists of, once that is there.
+    pub(crate) fn body(&self) -> Option<&Arc<dyn Body>> {
+        self.flags.body.get()
+    }
+
+    /// From here on the end of the body is what the operator asked for.
     pub(crate) fn expect_halt(&self) {
         self.flags.halting.store(true, Ordering::Relaxed);
     }
@@ -119,8 +118,21 @@ impl Drop for Run {
 }
 
 impl Flags {
-    fn is_over(&self) -> bool {
-        self.kill.load(Ordering::Relaxed) || self.leave.load(Ordering::Relaxed)
+    pub(super) fn is_over(&self) -> bool {
+        self.is_killed() || self.is_left()
+    }
+
+    pub(super) fn is_killed(&self) -> bool {
+        self.kill.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_left(&self) -> bool {
+        self.leave.load(Ordering::Relaxed)
+    }
+
+    /// Whether the operator has asked for the end.
+    pub(super) fn is_asked(&self) -> bool {
+        self.halting.load(Ordering::Relaxed)
     }
 }
 
@@ -134,7 +146,7 @@ fn live(plan: &Plan, found: Option<Kept>, flags: &Arc<Flags>) {
         plan.notices.say(format!(
             "instance {number} of an earlier KMON is lost ({error:#}); it is started afresh"
         ));
-        embedded::kill(&kept);
+        body::kill(&plan.launch(), &kept);
     }
     if let Err(error) = start(plan, flags) {
         plan.shared.lock().state = State::Dead(format!("{error:#}"));
@@ -150,84 +162,97 @@ fn live(plan: &Plan, found: Option<Kept>, flags: &Arc<Flags>) {
 ///
 /// It is not there any more, or its region is none; nothing was done.
 fn go_on(plan: &Plan, kept: &Kept, flags: &Arc<Flags>) -> anyhow::Result<()> {
-    let (process, memory) = embedded::find(kept)?;
-    let link = MonitorLink::attach(memory.window(), &plan.settings, Waiting::Futex)?;
-    embedded::listen_to(&process, kept, messages(plan));
+    let Found {
+        body,
+        memory,
+        waiting,
+    } = body::find(&plan.launch(), kept, messages(plan))?;
+    let link = MonitorLink::attach(memory.window(), &plan.settings, waiting)?;
     {
         let mut view = plan.shared.lock();
         let now = Instant::now();
-        view.started = now.checked_sub(process.age()).unwrap_or(now);
+        view.started = now.checked_sub(body.age()).unwrap_or(now);
         view.attached_as(link.life().incarnation());
         // Its shell may wait for a command, and print nothing for a long time.
         view.printed = true;
     }
-    serve(plan, link, process, flags);
+    serve(plan, link, body, flags);
     Ok(())
 }
 
 /// Starts the instance on a fresh region, to the end of the run.
 fn start(plan: &Plan, flags: &Arc<Flags>) -> anyhow::Result<()> {
-    let number = plan.settings.partition;
-    let memory = Mapping::memfd(&format!("kmon-{number}"), MonitorLink::REGION_LEN)
-        .context("no memory for its region")?;
-    let link = MonitorLink::create(memory.window(), &plan.settings, Waiting::Futex)
+    let launch = plan.launch();
+    if let Some(begun) = body::begun(&plan.kind) {
+        plan.rundir.save(&plan.record(Some(begun)))?; // E4
+    }
+    let Ground {
+        memory,
+        waiting,
+        beside,
+    } = body::prepare(&launch)?;
+    let link = MonitorLink::create(memory.window(), &plan.settings, waiting)
         .context("its region cannot be formatted")?;
     {
         let mut view = plan.shared.lock();
         view.log.new_region();
+        view.kernel_log.new_region();
         view.attached_as(link.life().incarnation());
     }
-    let newborn = spawn(plan, memory.as_fd().try_clone_to_owned()?)?;
+    let newborn = body::start(&launch, &memory, beside)?;
     let recorded = plan.rundir.save(&plan.record(Some(newborn.kept()))); // E4
     if let Err(error) = recorded {
         newborn.give_up();
         return Err(error);
     }
-    let process = newborn.begin(messages(plan));
-    serve(plan, link, process, flags);
+    serve(plan, link, newborn.begin(messages(plan)), flags);
     Ok(())
 }
 
-fn spawn(plan: &Plan, region: OwnedFd) -> anyhow::Result<Newborn> {
-    let launch = Launch {
-        kmon: &plan.kmon,
-        guestd: &plan.guestd,
-        shell: plan.shell.as_deref(),
-        name: &plan.settings.name,
-    };
-    embedded::spawn(&launch, region)
-}
-
 /// Where the instance's messages go.
-fn messages(plan: &Plan) -> impl FnMut(String) + Send + 'static {
+fn messages(plan: &Plan) -> Say {
     let number = plan.settings.partition;
     let notices = Arc::clone(&plan.notices);
-    move |line| notices.say(format!("instance {number}: {line}"))
+    Box::new(move |line| notices.say(format!("instance {number}: {line}")))
 }
 
 impl Plan {
     /// The instance as the next KMON is to find it.
-    pub(crate) fn record(&self, process: Option<Kept>) -> Record {
+    pub(crate) fn record(&self, body: Option<Kept>) -> Record {
         Record {
             number: self.settings.partition,
             name: self.settings.name.clone(),
-            shell: self.shell.clone(),
-            process,
+            kind: self.kind.clone(),
+            body,
+        }
+    }
+
+    fn launch(&self) -> Launch<'_> {
+        Launch {
+            number: self.settings.partition,
+            name: &self.settings.name,
+            kind: &self.kind,
+            programs: &self.programs,
+            rundir: &self.rundir,
         }
     }
 }
 
-/// Talks to the instance until its process has ended, or KMON leaves.
-fn serve(plan: &Plan, link: MonitorLink<'_>, process: Process, flags: &Arc<Flags>) {
-    let (sender, mut receiver) = link.split();
+/// Talks to the instance until its body has ended, or KMON leaves.
+fn serve(plan: &Plan, link: MonitorLink<'_>, body: Arc<dyn Body>, flags: &Arc<Flags>) {
+    let (sender, mut receiver, kernel) = link.split();
     if let Some(handled) = plan.shared.lock().log.handled() {
         receiver.skip(handled);
     }
+    plan.shared.lock().pid = body.pid();
+    // A run has one body: a new run has new flags.
+    let _ = flags.body.set(Arc::clone(&body));
     let mut pump = Pump {
         number: plan.settings.partition,
         watch: Watch::new(receiver.peer_beat()),
         receiver,
-        process,
+        kernel: KernelFeed::new(kernel, &plan.shared),
+        body,
         shared: Arc::clone(&plan.shared),
         outbox: Arc::clone(&plan.outbox),
         notices: Arc::clone(&plan.notices),
@@ -238,10 +263,10 @@ fn serve(plan: &Plan, link: MonitorLink<'_>, process: Process, flags: &Arc<Flags
     std::thread::scope(|scope| {
         scope.spawn(|| send_orders(sender, plan, flags, &over));
         while pump.turn() {
-            if flags.kill.load(Ordering::Relaxed) {
+            if flags.is_killed() {
                 // Its end shows in one of the next turns.
-                pump.process.kill();
-            } else if flags.leave.load(Ordering::Relaxed) {
+                pump.body.kill();
+            } else if flags.is_left() {
                 return;
             }
         }
@@ -250,46 +275,5 @@ fn serve(plan: &Plan, link: MonitorLink<'_>, process: Process, flags: &Arc<Flags
     let halted = plan.shared.lock().state == State::Halted;
     if halted && let Err(error) = plan.rundir.save(&plan.record(None)) {
         plan.notices.say(format!("{error:#}"));
-    }
-}
-
-/// The sending thread: from the outbox into the region, waiting for room.
-fn send_orders(mut sender: CommandSender<'_>, plan: &Plan, flags: &Flags, over: &AtomicBool) {
-    let mut last_call = None;
-    loop {
-        if flags.leave.load(Ordering::Relaxed) {
-            let until = *last_call.get_or_insert_with(|| Instant::now() + LAST_ORDERS);
-            if plan.outbox.is_empty() || Instant::now() > until {
-                return;
-            }
-        }
-        let is_corrupt = matches!(plan.shared.lock().state, State::Corrupt(_));
-        if is_corrupt || over.load(Ordering::Relaxed) || flags.kill.load(Ordering::Relaxed) {
-            return;
-        }
-        let Some((life, order)) = plan.outbox.take(GLANCE) else {
-            continue;
-        };
-        let command = order.as_command();
-        loop {
-            match sender.send(&command, life) {
-                Ok(Sent::Whole) => break,
-                // Another life of guestd, if it is not the one that it is for,
-                // discards it; so the next attempt is as good.
-                Ok(Sent::Restarted) => {}
-                Ok(Sent::Full) if flags.is_over() || over.load(Ordering::Relaxed) => return,
-                Ok(Sent::Full) => sender.wait_for_space(GLANCE),
-                Err(error) => return give_up(plan, &error),
-            }
-        }
-    }
-}
-
-fn give_up(plan: &Plan, error: &LinkError) {
-    let number = plan.settings.partition;
-    if plan.shared.become_corrupt(error) {
-        plan.notices.say(format!(
-            "instance {number}'s region is broken: {error}; kmreset {number} starts it again"
-        ));
     }
 }

@@ -50,11 +50,13 @@ impl ExecOutput {
 /// An instance as of now.
 pub(crate) struct View {
     pub(crate) state: State,
-    /// The guest daemon's process, as this machine numbers it.
+    /// The guest daemon's process, as this machine numbers it; of a machine, QEMU's.
     pub(crate) pid: Option<i32>,
     /// When the instance was started.
     pub(crate) started: Instant,
     pub(crate) log: OutputLog,
+    /// The lines of its kernel.
+    pub(crate) kernel_log: OutputLog,
     pub(crate) stats: Option<Stats>,
     /// The reading before `stats`.
     pub(crate) earlier_stats: Option<Stats>,
@@ -75,13 +77,14 @@ impl View {
     /// tell its lives apart, so that nothing of an earlier one's is taken for ours.
     const STREAM_BITS: u32 = 20;
 
-    fn new(log: OutputLog) -> Self {
+    fn new(log: OutputLog, kernel_log: OutputLog) -> Self {
         Self {
             state: State::Halted,
             pid: None,
             started: Instant::now(),
             told_loss: log.lost(),
             log,
+            kernel_log,
             stats: None,
             earlier_stats: None,
             printed: false,
@@ -149,9 +152,9 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(log: OutputLog) -> Self {
+    pub(crate) fn new(log: OutputLog, kernel_log: OutputLog) -> Self {
         Self {
-            view: Mutex::new(View::new(log)),
+            view: Mutex::new(View::new(log, kernel_log)),
             changed: Condvar::new(),
         }
     }

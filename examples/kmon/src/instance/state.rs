@@ -3,9 +3,11 @@
 //! ```text
 //! starting -> running <-> stalled        (heartbeat)
 //! running, stalled <-> restarting        (guestd is gone; there is another one)
-//! any of these -> dead | corrupt         (the process ended; the region is broken)
+//! any of these <-> paused                (its machine stands still)
+//! any of these -> panicked               (its kernel gave up)
+//! any of these -> dead | corrupt         (its body ended; the region is broken)
 //! any of these -> halted                 (the operator asked)
-//! dead | corrupt | halted -> starting    (kmload, kmreset)
+//! panicked | dead | corrupt | halted -> starting    (kmload, kmreset)
 //! ```
 
 use std::fmt;
@@ -21,6 +23,10 @@ pub(crate) enum State {
     Restarting(Instant),
     /// The process lives, but its heartbeat stands still since then.
     Stalled(Instant),
+    /// Its machine stands still, because somebody asked for that.
+    Paused,
+    /// Its kernel gave up; its machine stands still.
+    Panicked,
     /// The process is gone; how.
     Dead(String),
     /// The operator ended it.
@@ -37,6 +43,8 @@ impl State {
             Self::Running => "running",
             Self::Restarting(_) => "restarting",
             Self::Stalled(_) => "stalled",
+            Self::Paused => "paused",
+            Self::Panicked => "panicked",
             Self::Dead(_) => "dead",
             Self::Halted => "halted",
             Self::Corrupt(_) => "corrupt",
@@ -49,14 +57,24 @@ impl State {
             Self::Stalled(since) => Some(format!("stale {} s", since.elapsed().as_secs())),
             Self::Dead(how) => Some(how.clone()),
             Self::Corrupt(what) => Some(what.clone()),
-            Self::Starting | Self::Running | Self::Restarting(_) | Self::Halted => None,
+            Self::Starting
+            | Self::Running
+            | Self::Restarting(_)
+            | Self::Paused
+            | Self::Panicked
+            | Self::Halted => None,
         }
     }
 
     /// Whether a process of the instance is there.
     pub(crate) fn is_alive(&self) -> bool {
         match self {
-            Self::Starting | Self::Running | Self::Restarting(_) | Self::Stalled(_) => true,
+            Self::Starting
+            | Self::Running
+            | Self::Restarting(_)
+            | Self::Stalled(_)
+            | Self::Paused
+            | Self::Panicked => true,
             Self::Dead(_) | Self::Halted | Self::Corrupt(_) => false,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::embedded::process::Process;
+use crate::process::Process;
 
 /// A heartbeat that stands still for longer makes an instance stalled; a busy
 /// machine may leave a healthy one without a processor for over a second.
@@ -70,6 +70,12 @@ impl Watch {
     /// Whether it does so although there was one.
     pub(super) fn has_stalled(&self) -> bool {
         self.is_stale() && self.beat != 0
+    }
+
+    /// The instance goes on after a standstill; whether guestd is there.
+    pub(super) fn wake(&mut self) -> bool {
+        self.since = Instant::now();
+        self.greeted
     }
 
     /// Guestd has greeted: that is as good as a heartbeat.

@@ -61,7 +61,7 @@ impl Home {
         };
         let pid = |file: PathBuf| {
             let record: Value = serde_json::from_slice(&std::fs::read(file).ok()?).ok()?;
-            i32::try_from(record["process"]["pid"].as_i64()?).ok()
+            i32::try_from(record["body"]["process"]["pid"].as_i64()?).ok()
         };
         files.filter_map(|file| pid(file.ok()?.path())).collect()
     }

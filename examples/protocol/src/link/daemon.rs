@@ -7,10 +7,12 @@ use shmem_core::snapshot::{ReadError, Reader, Writer};
 use shmem_core::{Life, Window};
 use shmem_registry::Segment;
 
+use super::bells::Way;
 use super::ends::{Ground, Pulse, Receiver, Release, Sender};
+use super::kernel::{KernelSegments, KernelSender};
 use super::{LinkError, Received, Segments, Sent, Waiting, ring};
 use crate::MONITOR;
-use crate::message::{Command, EVENT_BODY, Event};
+use crate::message::{Command, EVENT_BODY, Event, HEADER_LEN};
 use crate::settings::Settings;
 use crate::stats::Stats;
 
@@ -20,6 +22,7 @@ pub struct DaemonLink<'m> {
     sender: EventSender<'m>,
     receiver: CommandReceiver<'m>,
     stats: StatsWriter<'m>,
+    kernel: Option<KernelSender<'m>>,
 }
 
 impl<'m> DaemonLink<'m> {
@@ -44,6 +47,9 @@ impl<'m> DaemonLink<'m> {
     fn over(ground: Ground<'m>, waiting: Waiting) -> Result<Self, LinkError> {
         let segments = Segments::find(|request| ground.registry.open(request))?;
         let settings = settings(&segments.settings)?;
+        // Behind the settings, which KMON tells last: what is missing now was never made.
+        let kernel = KernelSegments::find(|request| ground.registry.open(request))?;
+        let way = Way::new(waiting, |request| ground.registry.open(request))?;
         let pulse = Pulse::attach(ground, settings.partition, MONITOR)?;
         let life = pulse.life();
 
@@ -51,11 +57,13 @@ impl<'m> DaemonLink<'m> {
         let producer = ring(&segments.result)?.producer(life);
         let consumer = consumer.map_err(|e| LinkError::new("kmon.command", e))?;
         let producer = producer.map_err(|e| LinkError::new("kmon.result", e))?;
+        let kernel = kernel.map(|segments| segments.sender(&pulse, &way));
         Ok(Self {
-            sender: EventSender(Sender::new(producer, &pulse, waiting)),
+            kernel: kernel.transpose()?,
+            sender: EventSender(Sender::new(producer, &pulse, &way)),
             receiver: CommandReceiver {
                 told: consumer.discarded(),
-                end: Receiver::new(consumer, &pulse, waiting),
+                end: Receiver::new(consumer, &pulse, &way),
                 strays: 0,
                 pulse,
             },
@@ -79,9 +87,16 @@ impl<'m> DaemonLink<'m> {
         self.receiver.pulse.life()
     }
 
-    /// The three parts, for a thread each.
-    pub fn split(self) -> (EventSender<'m>, CommandReceiver<'m>, StatsWriter<'m>) {
-        (self.sender, self.receiver, self.stats)
+    /// The parts, for a thread each; the last is missing where KMON made no log ring.
+    pub fn split(
+        self,
+    ) -> (
+        EventSender<'m>,
+        CommandReceiver<'m>,
+        StatsWriter<'m>,
+        Option<KernelSender<'m>>,
+    ) {
+        (self.sender, self.receiver, self.stats, self.kernel)
     }
 }
 
@@ -120,7 +135,7 @@ impl EventSender<'_> {
 
     /// Waits until the longest event fits, at most `timeout`.
     pub fn wait_for_space(&mut self, timeout: Duration) {
-        self.0.wait_for_space(Self::MAX_BODY, timeout);
+        self.0.wait_for_space(HEADER_LEN + Self::MAX_BODY, timeout);
     }
 }
 
@@ -168,7 +183,7 @@ impl CommandReceiver<'_> {
         now.wrapping_sub(std::mem::replace(&mut self.told, now))
     }
 
-    /// Shows KMON that the instance lives; at least every 100 ms.
+    /// Shows KMON that the instance lives; at least every second.
     ///
     /// # Errors
     ///

@@ -1,12 +1,13 @@
 //! What both ends of a link are made of: one that sends, one that receives, a pulse.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use shmem_core::ring::{Consumer, PopError, Producer, PushError};
 use shmem_core::{Life, Region, Window, region};
 use shmem_registry::{FormatError, Heartbeats, Partition, Presence, Process, Processes, Registry};
-use shmem_sync::{Futex, FutexBell, SleepPoll};
+use shmem_sync::{Futex, SleepPoll};
 
+use super::bells::{Nap, RECORDS, ROOM, Way};
 use super::{LinkError, Received, Sent, Waiting};
 
 /// Records and bytes handled by one call of `receive`, so that a flood leaves its caller time.
@@ -15,6 +16,10 @@ const BATCH_BYTES: usize = 64 << 10;
 /// Longest delay between two looks where there is no doorbell: the latency of
 /// a key typed after a pause, against the processor time of an idle instance.
 const POLL_LIMIT: Duration = Duration::from_millis(10);
+/// The same when nothing has come for [`QUIET`]: nobody types then, and an idle virtual
+/// machine pays for each look with a wake-up of its host.
+const QUIET_LIMIT: Duration = Duration::from_millis(100);
+const QUIET: Duration = Duration::from_secs(5);
 /// An earlier life whose heartbeat stands still for so long is over, where
 /// nothing else tells: longer than a busy machine leaves one without a processor.
 pub(crate) const STANDSTILL: Duration = Duration::from_secs(3);
@@ -136,7 +141,7 @@ pub(super) struct Sender<'m> {
     ground: Ground<'m>,
     producer: Producer<'m>,
     life: Life,
-    waiting: Waiting,
+    way: Way<'m>,
     /// Learnt while waiting for space, and not said yet.
     restarted: bool,
     /// The record to send.
@@ -144,12 +149,12 @@ pub(super) struct Sender<'m> {
 }
 
 impl<'m> Sender<'m> {
-    pub(super) fn new(producer: Producer<'m>, pulse: &Pulse<'m>, waiting: Waiting) -> Self {
+    pub(super) fn new(producer: Producer<'m>, pulse: &Pulse<'m>, way: &Way<'m>) -> Self {
         Self {
             ground: pulse.ground,
             producer,
             life: pulse.life(),
-            waiting,
+            way: way.clone(),
             restarted: false,
             record: Vec::new(),
         }
@@ -167,21 +172,24 @@ impl<'m> Sender<'m> {
             Err(PushError::Restarted) => return Ok(Sent::Restarted),
             Err(error) => return Err(LinkError::new("cannot send", error)),
         }
-        if self.waiting == Waiting::Futex {
-            self.producer.notify(&FutexBell);
+        if let Some(bell) = self.way.doorbell(RECORDS) {
+            self.producer.notify(&bell);
         }
         Ok(Sent::Whole)
     }
 
-    pub(super) fn wait_for_space(&mut self, body: usize, timeout: Duration) {
-        let len = crate::message::HEADER_LEN + body;
-        let waited = match self.waiting {
+    /// Waits for room for a record of `len` bytes.
+    pub(super) fn wait_for_space(&mut self, len: usize, timeout: Duration) {
+        let waited = match self.way.waiting() {
             Waiting::Futex => self
                 .producer
                 .wait_for_space(len, &mut Futex::timeout(timeout)),
             Waiting::Poll => self
                 .producer
                 .wait_for_space(len, &mut SleepPoll::timeout(timeout, POLL_LIMIT)),
+            Waiting::Bells(bells) => self
+                .producer
+                .wait_for_space(len, &mut Nap::new(bells, ROOM, timeout)),
         };
         // A broken ring has "space": the next `send` says what is wrong.
         self.restarted |= waited == Err(PushError::Restarted);
@@ -202,21 +210,24 @@ pub(super) struct Receiver<'m> {
     ground: Ground<'m>,
     pub(super) consumer: Consumer<'m>,
     life: Life,
-    waiting: Waiting,
+    way: Way<'m>,
     record: Vec<u8>,
     /// How long the last poll slept between two looks: zero after a record.
     delay: Duration,
+    /// When the last record came.
+    heard: Instant,
 }
 
 impl<'m> Receiver<'m> {
-    pub(super) fn new(consumer: Consumer<'m>, pulse: &Pulse<'m>, waiting: Waiting) -> Self {
+    pub(super) fn new(consumer: Consumer<'m>, pulse: &Pulse<'m>, way: &Way<'m>) -> Self {
         Self {
             ground: pulse.ground,
             consumer,
             life: pulse.life(),
-            waiting,
+            way: way.clone(),
             record: Vec::new(),
             delay: Duration::ZERO,
+            heard: Instant::now(),
         }
     }
 
@@ -252,22 +263,40 @@ impl<'m> Receiver<'m> {
             self.consumer.release();
             count += 1;
         }
-        if count != 0 && self.waiting == Waiting::Futex {
-            self.consumer.notify(&FutexBell);
+        if count != 0
+            && let Some(bell) = self.way.doorbell(ROOM)
+        {
+            self.consumer.notify(&bell);
         }
         Ok(count)
     }
 
+    /// Passes over the next record if it is the one at `position`.
+    pub(super) fn skip(&mut self, position: u32) {
+        let next = &mut self.consumer;
+        if next.position() == position && next.peek().is_ok() {
+            next.release();
+        }
+    }
+
     fn wait(&mut self, timeout: Duration) {
-        match self.waiting {
+        match self.way.waiting() {
+            Waiting::Bells(bells) => {
+                self.consumer.wait(&mut Nap::new(bells, RECORDS, timeout));
+            }
             Waiting::Futex => {
                 self.consumer.wait(&mut Futex::timeout(timeout));
             }
             Waiting::Poll => {
-                let poll = SleepPoll::timeout(timeout, POLL_LIMIT);
+                let is_quiet = self.heard.elapsed() >= QUIET;
+                let limit = if is_quiet { QUIET_LIMIT } else { POLL_LIMIT };
+                let poll = SleepPoll::timeout(timeout, limit).recheck(limit);
                 let mut poll = poll.starting_at(self.delay);
-                let found = self.consumer.wait(&mut poll);
-                self.delay = if found { Duration::ZERO } else { poll.delay() };
+                if self.consumer.wait(&mut poll) {
+                    (self.delay, self.heard) = (Duration::ZERO, Instant::now());
+                } else {
+                    self.delay = poll.delay();
+                }
             }
         }
     }

@@ -7,10 +7,12 @@ use shmem_core::snapshot::{Reader, Writer};
 use shmem_core::{Life, Region, Window};
 use shmem_registry::{Process, Registry, Segment};
 
+use super::bells::Way;
 use super::ends::{Ground, Pulse, Receiver, Release, Sender};
+use super::kernel::{KernelReceiver, KernelSegments};
 use super::{COMMAND_BODY, GEOMETRY, LinkError, Received, Segments, Sent, Waiting, ring};
 use crate::MONITOR;
-use crate::message::{Command, Event};
+use crate::message::{Command, Event, HEADER_LEN};
 use crate::settings::Settings;
 use crate::stats::Stats;
 
@@ -18,6 +20,7 @@ use crate::stats::Stats;
 pub struct MonitorLink<'m> {
     sender: CommandSender<'m>,
     receiver: EventReceiver<'m>,
+    kernel: Option<KernelReceiver<'m>>,
 }
 
 impl<'m> MonitorLink<'m> {
@@ -41,8 +44,11 @@ impl<'m> MonitorLink<'m> {
         let pulse = Pulse::attach(ground, MONITOR, settings.partition)?;
         let life = pulse.life();
         let segments = Segments::find(|request| registry.open_or_create(life, request))?;
+        let kernel = KernelSegments::find(|request| registry.open_or_create(life, request))?;
+        let way = Way::new(waiting, |request| registry.open_or_create(life, request))?;
+        // Last: an instance that sees them finds all else.
         tell(&segments.settings, settings)?;
-        Self::over(&segments, pulse, waiting)
+        Self::over(&segments, kernel, pulse, &way)
     }
 
     /// Attaches as KMON's next life to a region that an earlier one formatted.
@@ -60,25 +66,33 @@ impl<'m> MonitorLink<'m> {
     ) -> Result<Self, LinkError> {
         let ground = Ground::attach(memory)?;
         let segments = Segments::find(|request| ground.registry.open(request))?;
+        let kernel = KernelSegments::find(|request| ground.registry.open(request))?;
         let pulse = Pulse::attach(ground, MONITOR, settings.partition)?;
+        let way = Way::new(waiting, |request| ground.registry.open(request))?;
         tell(&segments.settings, settings)?;
-        Self::over(&segments, pulse, waiting)
+        Self::over(&segments, kernel, pulse, &way)
     }
 
     fn over(
         segments: &Segments<'m>,
+        kernel: Option<KernelSegments<'m>>,
         pulse: Pulse<'m>,
-        waiting: Waiting,
+        way: &Way<'m>,
     ) -> Result<Self, LinkError> {
         let life = pulse.life();
         let producer = ring(&segments.command)?.producer(life);
         let consumer = ring(&segments.result)?.consumer(life, Unread::Keep);
         let producer = producer.map_err(|e| LinkError::new("kmon.command", e))?;
         let consumer = consumer.map_err(|e| LinkError::new("kmon.result", e))?;
+        let kernel = kernel.map(|segments| segments.receiver(life, &pulse, way));
+        way.say_number();
+        // So that an instance that sleeps greets this life now.
+        way.waiting().disturb();
         Ok(Self {
-            sender: CommandSender(Sender::new(producer, &pulse, waiting)),
+            kernel: kernel.transpose()?,
+            sender: CommandSender(Sender::new(producer, &pulse, way)),
             receiver: EventReceiver {
-                end: Receiver::new(consumer, &pulse, waiting),
+                end: Receiver::new(consumer, &pulse, way),
                 pulse,
                 stats: Reader::attach(segments.stats.window())
                     .map_err(|e| LinkError::new("kmon.stats", e))?,
@@ -91,9 +105,16 @@ impl<'m> MonitorLink<'m> {
         self.receiver.pulse.life()
     }
 
-    /// The two halves, for a thread each.
-    pub fn split(self) -> (CommandSender<'m>, EventReceiver<'m>) {
-        (self.sender, self.receiver)
+    /// The parts, for a thread each; the last is missing where the KMON that
+    /// formatted the region made no log ring.
+    pub fn split(
+        self,
+    ) -> (
+        CommandSender<'m>,
+        EventReceiver<'m>,
+        Option<KernelReceiver<'m>>,
+    ) {
+        (self.sender, self.receiver, self.kernel)
     }
 }
 
@@ -126,7 +147,7 @@ impl CommandSender<'_> {
 
     /// Waits until the longest input fits, at most `timeout`.
     pub fn wait_for_space(&mut self, timeout: Duration) {
-        self.0.wait_for_space(Self::MAX_BODY, timeout);
+        self.0.wait_for_space(HEADER_LEN + Self::MAX_BODY, timeout);
     }
 }
 
@@ -163,10 +184,7 @@ impl EventReceiver<'_> {
     /// Passes over the next record if it is the one at `position`: an earlier
     /// life has handled it, and died before it released it.
     pub fn skip(&mut self, position: u32) {
-        let next = &mut self.end.consumer;
-        if next.position() == position && next.peek().is_ok() {
-            next.release();
-        }
+        self.end.skip(position);
     }
 
     /// The latest statistics; `None` if there are none, or none that can be read.
@@ -176,7 +194,7 @@ impl EventReceiver<'_> {
         Stats::decode(&bytes[..len]).ok()
     }
 
-    /// Shows the instance that KMON lives; at least every 100 ms.
+    /// Shows the instance that KMON lives; at least every second.
     ///
     /// # Errors
     ///

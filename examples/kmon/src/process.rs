@@ -4,6 +4,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, ExitStatus};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -17,7 +18,7 @@ pub(crate) struct Process {
     start: u64,
     descriptor: OwnedFd,
     /// Ours to bury, if it is.
-    child: Option<Child>,
+    child: Option<Mutex<Child>>,
 }
 
 impl Process {
@@ -32,7 +33,7 @@ impl Process {
                 pid,
                 start,
                 descriptor,
-                child: Some(child),
+                child: Some(Mutex::new(child)),
             }),
             Err(error) => {
                 // Not buried yet, so it is still that one.
@@ -106,8 +107,9 @@ impl Process {
     }
 
     /// Buries it, once it has ended. Its status, if it was our child.
-    pub(crate) fn bury(&mut self) -> Option<ExitStatus> {
-        self.child.as_mut()?.wait().ok()
+    pub(crate) fn bury(&self) -> Option<ExitStatus> {
+        let child = self.child.as_ref()?.lock();
+        child.unwrap_or_else(PoisonError::into_inner).wait().ok()
     }
 
     /// Kills it; one that has ended is killed already.
@@ -159,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_child_has_a_status() {
-        let mut process = Process::of_child(sleeper()).unwrap();
+        let process = Process::of_child(sleeper()).unwrap();
         process.kill();
         assert!(process.ends_within(Duration::from_secs(30)));
         assert!(!process.bury().unwrap().success());

@@ -24,7 +24,7 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 const LIMIT: Duration = Duration::from_secs(15 * 60);
 
 /// Where the steps of one target, or of the common part, report.
-pub(super) struct Reporter {
+pub(crate) struct Reporter {
     console: Console,
     /// What progress lines begin with.
     name: String,
@@ -33,7 +33,7 @@ pub(super) struct Reporter {
 
 impl Reporter {
     /// Empties the log.
-    pub(super) fn new(console: Console, name: &str, log: PathBuf) -> Result<Self> {
+    pub(crate) fn new(console: Console, name: &str, log: PathBuf) -> Result<Self> {
         File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
         Ok(Self {
             console,
@@ -42,12 +42,12 @@ impl Reporter {
         })
     }
 
-    pub(super) fn say(&self, text: &str) {
+    pub(crate) fn say(&self, text: &str) {
         self.console.line(&format!("{:<10}  {text}", self.name));
     }
 
     /// Runs one step, in `directory` if there is one.
-    pub(super) fn run(
+    pub(crate) fn run(
         &self,
         what: &str,
         step: &Invocation,

@@ -1,133 +1,63 @@
 //! The instances KMON has, by partition number, and how they start and end.
 
+mod instance;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
-use kmon_protocol::{LAST_PARTITION, Settings};
+use kmon_protocol::LAST_PARTITION;
 
+use crate::body::{Body, Kept, Programs};
 use crate::instance::log::OutputLog;
-use crate::instance::outbox::{Order, Outbox};
-use crate::instance::run::{Plan, Run};
 use crate::instance::shared::Shared;
 use crate::instance::state::State;
+use crate::interrupt::Interrupt;
+use crate::kind::Kind;
 use crate::notices::Notices;
-use crate::rundir::{Kept, Record, RunDir};
+use crate::rundir::{Record, RunDir};
+
+pub(crate) use instance::{Halted, Instance};
 
 /// Instances count from here; 1 is KMON itself.
 pub(crate) const FIRST: u8 = kmon_protocol::MONITOR + 1;
-/// How long an instance may take to attach.
-pub(crate) const START_TIME: Duration = Duration::from_secs(20);
-/// How long an instance may take to halt before it is killed.
-const HALT_TIME: Duration = Duration::from_secs(3);
+
+/// How long it may take until a pause, or its end, shows.
+const CHANGE_TIME: Duration = Duration::from_secs(2);
 
 /// What all instances are made with.
 pub(crate) struct Common {
-    pub(crate) kmon: PathBuf,
-    pub(crate) guestd: PathBuf,
+    pub(crate) programs: Programs,
     pub(crate) period: Duration,
-    pub(crate) log_bytes: usize,
+    pub(crate) logs: LogBytes,
     /// The shell of instances that name none.
     pub(crate) shell: Option<PathBuf>,
     pub(crate) notices: Arc<Notices>,
     pub(crate) rundir: Arc<RunDir>,
 }
 
-/// One partition; it keeps its number, name and output over its runs, and over
-/// those of KMON.
-pub(crate) struct Instance {
-    pub(crate) number: u8,
-    pub(crate) name: String,
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) outbox: Arc<Outbox>,
-    shell: Option<PathBuf>,
-    run: Option<Run>,
+/// How much is kept of what an instance prints, and of what its kernel says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LogBytes {
+    pub(crate) output: usize,
+    pub(crate) kernel: usize,
+}
+
+/// An instance that is to be.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted {
+    pub(crate) name: Option<String>,
+    /// Processes, if nothing is said.
+    pub(crate) kind: Option<Kind>,
+    pub(crate) logs: Option<LogBytes>,
 }
 
 /// All instances.
 pub(crate) struct Monitor {
     common: Common,
     instances: BTreeMap<u8, Instance>,
-}
-
-impl Instance {
-    /// The instance's state as of now.
-    pub(crate) fn state(&self) -> State {
-        self.shared.lock().state.clone()
-    }
-
-    /// An error unless the instance can take commands.
-    pub(crate) fn require_running(&self) -> anyhow::Result<()> {
-        let n = self.number;
-        match self.state() {
-            State::Running => Ok(()),
-            State::Halted => bail!("instance {n} is not running (halted); kmload {n} starts it"),
-            State::Starting => bail!("instance {n} is not running yet; kmlist shows when it is"),
-            State::Restarting(_) => {
-                bail!("guestd of instance {n} died and is being restarted; kmlist shows when it is")
-            }
-            state => bail!("instance {n} is not running ({state}); kmreset {n} starts it again"),
-        }
-    }
-
-    /// Starts it afresh, or goes on with what an earlier KMON left of it.
-    fn start(&mut self, common: &Common, found: Option<Kept>) -> anyhow::Result<()> {
-        self.end();
-        self.run = Some(Run::start(self.plan(common), found)?);
-        Ok(())
-    }
-
-    fn plan(&self, common: &Common) -> Plan {
-        Plan {
-            settings: Settings {
-                partition: self.number,
-                period_ms: u32::try_from(common.period.as_millis()).unwrap_or(u32::MAX),
-                name: self.name.clone(),
-            },
-            kmon: common.kmon.clone(),
-            guestd: common.guestd.clone(),
-            shell: self.shell.clone(),
-            shared: Arc::clone(&self.shared),
-            outbox: Arc::clone(&self.outbox),
-            notices: Arc::clone(&common.notices),
-            rundir: Arc::clone(&common.rundir),
-        }
-    }
-
-    fn ask_to_halt(&self) {
-        if let Some(run) = &self.run {
-            run.expect_halt();
-        }
-        self.outbox.put(Order::Halt);
-    }
-
-    /// Kills what there is; a run that was over stays as it ended.
-    fn end(&mut self) {
-        if let Some(run) = self.run.take() {
-            run.end();
-        }
-    }
-
-    /// Waits until it runs and has reported once.
-    fn wait_running(&self, deadline: Instant) -> anyhow::Result<()> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        self.shared.wait_until(left, |view| match view.state {
-            State::Running => view.stats.is_some(),
-            State::Starting | State::Restarting(_) => false,
-            _ => true,
-        });
-        let n = self.number;
-        match self.state() {
-            State::Running => Ok(()),
-            State::Starting => bail!(
-                "instance {n}: guestd did not attach within {} s; kmreset {n} tries again",
-                START_TIME.as_secs()
-            ),
-            state => bail!("instance {n} does not run ({state}); kmreset {n} tries again"),
-        }
-    }
 }
 
 impl Monitor {
@@ -162,13 +92,13 @@ impl Monitor {
     pub(crate) fn find_all(&mut self) -> anyhow::Result<Vec<u8>> {
         let mut numbers = Vec::new();
         for record in self.common.rundir.records() {
-            let (number, process) = (record.number, record.process.clone());
+            let (number, body) = (record.number, record.body.clone());
             if !(FIRST..=LAST_PARTITION).contains(&number) {
                 continue;
             }
-            self.insert(record)?;
-            if process.is_some() {
-                self.begin(number, process)?;
+            self.insert(record, None)?;
+            if body.is_some() {
+                self.begin(number, body)?;
                 numbers.push(number);
             }
         }
@@ -180,12 +110,8 @@ impl Monitor {
         self.instances.contains_key(&number)
     }
 
-    /// Adds an instance with the next number, not started yet.
-    pub(crate) fn add(
-        &mut self,
-        name: Option<String>,
-        shell: Option<PathBuf>,
-    ) -> anyhow::Result<u8> {
+    /// Adds an instance of processes with the next number, not started yet.
+    pub(crate) fn add(&mut self, name: Option<String>) -> anyhow::Result<u8> {
         let last = self.instances.keys().next_back();
         let number = match last {
             None => FIRST,
@@ -194,37 +120,51 @@ impl Monitor {
                 bail!("no partition number is left; kmload N starts a halted instance again")
             }
         };
-        self.add_as(number, name, shell)?;
+        let wanted = Wanted {
+            name,
+            ..Wanted::default()
+        };
+        self.add_as(number, wanted)?;
         Ok(number)
     }
 
     /// Adds instance `number`, which is not there yet, not started.
-    pub(crate) fn add_as(
-        &mut self,
-        number: u8,
-        name: Option<String>,
-        shell: Option<PathBuf>,
-    ) -> anyhow::Result<()> {
-        let name = name.unwrap_or_else(|| format!("part{number}"));
+    pub(crate) fn add_as(&mut self, number: u8, wanted: Wanted) -> anyhow::Result<()> {
+        let name = wanted.name.unwrap_or_else(|| format!("part{number}"));
         self.require_free(&name, number)?;
-        self.insert(Record {
+        let shell = self.common.shell.clone();
+        let record = Record {
             number,
             name,
-            shell: shell.or_else(|| self.common.shell.clone()),
-            process: None,
-        })
+            kind: wanted.kind.unwrap_or(Kind::Process { shell }),
+            body: None,
+        };
+        self.insert(record, wanted.logs)
     }
 
-    fn insert(&mut self, record: Record) -> anyhow::Result<()> {
+    /// What a halted instance is made of when it starts again; another one stays as it is.
+    pub(crate) fn redefine(&mut self, number: u8, kind: Kind) -> anyhow::Result<()> {
+        let instance = self.instance_mut(number)?;
+        if instance.run.is_none() {
+            instance.kind = kind;
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, record: Record, logs: Option<LogBytes>) -> anyhow::Result<()> {
         let number = record.number;
-        let log = OutputLog::open(&self.common.rundir.log(number), self.common.log_bytes);
-        let log = log.with_context(|| format!("instance {number} has no place for its output"))?;
+        let (rundir, logs) = (&self.common.rundir, logs.unwrap_or(self.common.logs));
+        let log = OutputLog::open(&rundir.log(number), logs.output);
+        let no_place = || format!("instance {number} has no place for its output");
+        let log = log.with_context(no_place)?;
+        let kernel = OutputLog::open(&rundir.kernel(number), logs.kernel);
+        let kernel = kernel.with_context(no_place)?;
         let instance = Instance {
             number,
             name: record.name,
-            shared: Arc::new(Shared::new(log)),
+            kind: record.kind,
+            shared: Arc::new(Shared::new(log, kernel)),
             outbox: Arc::default(),
-            shell: record.shell,
             run: None,
         };
         self.instances.insert(number, instance);
@@ -257,54 +197,115 @@ impl Monitor {
         instance.start(&self.common, found)
     }
 
-    /// Waits until `number` runs.
-    pub(crate) fn wait_running(&self, number: u8) -> anyhow::Result<()> {
-        let deadline = Instant::now() + START_TIME;
-        self.instance(number)?.wait_running(deadline)
-    }
-
     /// Waits until every instance that was started runs; what went wrong with
     /// which, and how many there are.
-    pub(crate) fn wait_all_running(&self) -> (Vec<anyhow::Error>, usize) {
-        let deadline = Instant::now() + START_TIME;
-        let started = self.instances().filter(|instance| instance.run.is_some());
-        let results: Vec<_> = started
-            .map(|instance| instance.wait_running(deadline))
+    pub(crate) fn wait_all_running(&self, interrupt: &Interrupt) -> (Vec<anyhow::Error>, usize) {
+        let since = Instant::now();
+        let started = |instance: &&Instance| instance.run.is_some() && instance.is_awaited();
+        let results: Vec<_> = self
+            .instances()
+            .filter(started)
+            .map(|instance| instance.wait_running(since, false, interrupt, || Ok(())))
             .collect();
         let all = results.len();
         (results.into_iter().filter_map(Result::err).collect(), all)
     }
 
-    /// Ends `number`: asks it to, unless `force`, and kills it if it does not.
-    pub(crate) fn halt(&mut self, number: u8, force: bool) -> anyhow::Result<()> {
+    /// Ends `number`: asks guestd to, then its system, unless `force`, and kills it if
+    /// neither does.
+    pub(crate) fn halt(&mut self, number: u8, force: bool) -> anyhow::Result<Halted> {
         let missing = self.no_such(number);
         let instance = self.instances.get_mut(&number).ok_or(missing)?;
         if instance.state() == State::Halted {
             bail!("instance {number} is halted already; kmload {number} starts it again");
         }
-        if !force {
-            instance.ask_to_halt();
-            wait_gone(instance, Instant::now() + HALT_TIME);
-        }
+        let how = match instance.state().is_alive() {
+            false => Halted::Clean,
+            true if force => instance.halted_by_force(),
+            true => instance.halt(),
+        };
         instance.end();
         instance.shared.lock().state = State::Halted;
         let record = instance.plan(&self.common).record(None);
-        self.common.rundir.save(&record)
+        self.common.rundir.save(&record)?;
+        Ok(how)
     }
 
-    /// Ends every instance, all at once.
+    /// Ends every instance, all at once; external ones go on without KMON.
     pub(crate) fn halt_all(&mut self) {
-        let deadline = Instant::now() + HALT_TIME;
-        let alive = |instance: &&Instance| instance.state().is_alive();
+        let alive = |instance: &&Instance| instance.state().is_alive() && instance.is_awaited();
         self.instances()
             .filter(alive)
             .for_each(Instance::ask_to_halt);
+        let since = Instant::now();
+        self.instances().filter(alive).for_each(|instance| {
+            instance.wait_halted(since + instance.halt_time());
+        });
         self.instances()
-            .for_each(|instance| wait_gone(instance, deadline));
+            .filter(alive)
+            .filter(|instance| instance.press_power())
+            .for_each(|instance| {
+                instance.wait_ended(since + 2 * instance.halt_time());
+            });
         self.instances.values_mut().for_each(Instance::end);
         for &number in self.instances.keys() {
             self.common.rundir.forget(number);
         }
+    }
+
+    /// Lets the machine of `number` stand still.
+    pub(crate) fn pause(&self, number: u8) -> anyhow::Result<()> {
+        let instance = self.instance(number)?;
+        match instance.state() {
+            State::Paused => bail!("instance {number} is paused already"),
+            state if !state.is_alive() || state == State::Panicked => {
+                bail!("instance {number} does not run ({state})")
+            }
+            _ => {}
+        }
+        self.change(
+            instance,
+            |body| body.pause(),
+            |state| *state == State::Paused,
+        )
+    }
+
+    /// Lets the machine of `number` go on.
+    pub(crate) fn resume(&self, number: u8) -> anyhow::Result<()> {
+        let instance = self.instance(number)?;
+        if instance.state() != State::Paused {
+            let state = instance.state();
+            bail!("instance {number} is not paused ({state})");
+        }
+        self.change(
+            instance,
+            |body| body.resume(),
+            |state| *state != State::Paused,
+        )
+    }
+
+    /// Does something to the body of `instance`, and waits until that shows.
+    fn change(
+        &self,
+        instance: &Instance,
+        what: impl FnOnce(&dyn Body) -> anyhow::Result<()>,
+        shows: impl Fn(&State) -> bool,
+    ) -> anyhow::Result<()> {
+        let number = instance.number;
+        let Some(body) = instance.body() else {
+            bail!("instance {number} is just being started; try again");
+        };
+        what(body.as_ref()).with_context(|| format!("instance {number}"))?;
+        let shown = instance
+            .shared
+            .wait_until(CHANGE_TIME, |view| shows(&view.state));
+        if !shown {
+            bail!(
+                "instance {number} was told, and is still {}",
+                instance.state()
+            );
+        }
+        Ok(())
     }
 
     /// Leaves every instance to the next KMON, as it is.
@@ -346,19 +347,5 @@ impl Monitor {
             (Some(only), _) => anyhow!("there is no instance {number}; the only one is {only}"),
             _ => anyhow!("there is no instance {number}; kmload starts one"),
         }
-    }
-}
-
-fn wait_gone(instance: &Instance, deadline: Instant) {
-    let hears = |state: &State| {
-        matches!(
-            state,
-            State::Running | State::Starting | State::Restarting(_)
-        )
-    };
-    // A stalled instance does not hear the question.
-    if hears(&instance.state()) {
-        let left = deadline.saturating_duration_since(Instant::now());
-        instance.shared.wait_until(left, |view| !hears(&view.state));
     }
 }

@@ -1,0 +1,61 @@
+//! KMON as a peer of one machine, over the server of its doorbells.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context;
+use ivshmem_server::{Change, Client};
+use kmon_protocol::link::bells::{RECORDS, ROOM, VECTORS};
+use kmon_protocol::link::{Bells, RingPeers, Waiting};
+
+/// How long the server may take to let KMON in.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The connection; there are only the machine and KMON on its server.
+pub(super) struct Door(Mutex<Client>);
+
+impl Door {
+    /// Joins the server at `socket`; how KMON and the machine wait for each other then.
+    ///
+    /// # Errors
+    ///
+    /// There is no server, or it does not let KMON in.
+    pub(super) fn open(socket: &Path) -> anyhow::Result<(Arc<Self>, Waiting)> {
+        let client = Client::connect(socket, VECTORS, PATIENCE);
+        let client = client.context("the server of its doorbells")?;
+        let own = |vector| {
+            let bell = client.own(vector).map(Arc::clone);
+            bell.context("the server of its doorbells gave too few")
+        };
+        let own = [own(RECORDS)?, own(ROOM)?];
+        let number = client.id();
+        let door = Arc::new(Self(Mutex::new(client)));
+        let peers: Arc<Self> = Arc::clone(&door);
+        Ok((door, Waiting::Bells(Bells::of_monitor(number, own, peers))))
+    }
+
+    /// Learns of a machine that came or went, without waiting; why nothing more will be learnt
+    /// of, when that begins.
+    pub(super) fn update(&self) -> Option<String> {
+        let changes = self.client().update().into_iter();
+        let lost = changes.filter_map(|change| match change {
+            Change::Lost(error) => Some(error.to_string()),
+            Change::Joined(_) | Change::Left(_) => None,
+        });
+        lost.last()
+    }
+
+    fn client(&self) -> MutexGuard<'_, Client> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl RingPeers for Door {
+    fn ring(&self, _: Option<u16>, vector: u16) {
+        let client = self.client();
+        for peer in client.peers() {
+            client.ring(peer, vector);
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! `kmon.toml`: what a person would otherwise say on the command line.
+//!
+//! | module       | one purpose                                  |
+//! |--------------|----------------------------------------------|
+//! | [`instance`] | one `[[instance]]`, by its kind              |
+//! | [`values`]   | what a key's value may be                    |
+//! | [`source`]   | the file's text, for errors and paths        |
+
+mod instance;
+mod source;
+mod values;
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use kmon_protocol::LAST_PARTITION;
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::kind::Kind;
+use instance::RawInstance;
+use source::Source;
+use values::{LogBytes, Period};
+
+pub(crate) use values::{Escape, InstanceName};
+
+/// The whole file, understood.
+#[derive(Debug, Default)]
+pub(crate) struct Config {
+    pub(crate) prompt: Option<String>,
+    /// The key that leaves a console.
+    pub(crate) escape: Option<Escape>,
+    /// Seconds between two statistics of an instance.
+    pub(crate) period: Option<f64>,
+    /// Bytes of output kept per instance.
+    pub(crate) log_bytes: Option<usize>,
+    /// Bytes of its kernel's log.
+    pub(crate) kernel_log_bytes: Option<usize>,
+    /// The shell of instances that name none.
+    pub(crate) shell: Option<PathBuf>,
+    pub(crate) instances: Vec<InstanceConfig>,
+}
+
+/// `[[instance]]`: one more of them.
+#[derive(Debug)]
+pub(crate) struct InstanceConfig {
+    pub(crate) name: Option<String>,
+    pub(crate) kind: Kind,
+    pub(crate) log_bytes: Option<usize>,
+    pub(crate) kernel_log_bytes: Option<usize>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawConfig {
+    #[serde(default)]
+    kmon: RawKmon,
+    #[serde(default, rename = "instance")]
+    instances: Vec<RawInstance>,
+}
+
+/// `[kmon]`: the monitor itself.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawKmon {
+    prompt: Option<String>,
+    escape: Option<Escape>,
+    period: Option<Period>,
+    log_bytes: Option<LogBytes>,
+    kernel_log_bytes: Option<LogBytes>,
+    shell: Option<Spanned<PathBuf>>,
+}
+
+impl Config {
+    /// Reads `path`; without one, `kmon.toml` here if it is there.
+    ///
+    /// # Errors
+    ///
+    /// One line that names the file, the line and the key.
+    pub(crate) fn read(path: Option<&Path>) -> anyhow::Result<Self> {
+        let default = Path::new("kmon.toml");
+        if path.is_none() && !default.exists() {
+            return Ok(Self::default());
+        }
+        Self::understand(&Source::read(path.unwrap_or(default))?)
+    }
+
+    fn understand(source: &Source) -> anyhow::Result<Self> {
+        let raw: RawConfig = source.parse()?;
+        let mut names = HashSet::new();
+        for name in raw.instances.iter().filter_map(|one| one.name.as_ref()) {
+            let InstanceName(given) = name.get_ref();
+            if !names.insert(given) {
+                let what = format!("two instances are named `{given}`; give each its own");
+                return Err(source.error(name.span(), &what));
+            }
+        }
+        if raw.instances.len() > usize::from(LAST_PARTITION - 1) {
+            return Err(source.whole("too many instances; expected at most 127"));
+        }
+        let shell = raw.kmon.shell.map(|shell| source.program(&shell));
+        let shell = shell.transpose()?;
+        let instances = raw.instances.into_iter();
+        let instances = instances.map(|one| one.understand(source, shell.as_deref()));
+        Ok(Self {
+            prompt: raw.kmon.prompt,
+            escape: raw.kmon.escape,
+            period: raw.kmon.period.map(|period| period.0),
+            log_bytes: raw.kmon.log_bytes.map(|bytes| bytes.0),
+            kernel_log_bytes: raw.kmon.kernel_log_bytes.map(|bytes| bytes.0),
+            instances: instances.collect::<Result<_, _>>()?,
+            shell,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,201 @@
+use super::*;
+use crate::kind::{Accelerator, Boot, Transport};
+
+fn understood(text: &str) -> anyhow::Result<Config> {
+    let base = Path::new(env!("CARGO_MANIFEST_DIR"));
+    Config::understand(&Source::of(text, base))
+}
+
+fn error(text: &str) -> String {
+    let error = understood(text).unwrap_err().to_string();
+    assert!(!error.contains('\n'), "{error}");
+    error
+}
+
+#[test]
+fn a_whole_file_is_understood() {
+    let text = "[kmon]\nprompt = 'K> '\nescape = '^A'\nperiod = 0.5\nlog_bytes = 100000\n\
+                [[instance]]\nname = 'web'\nshell = '/bin/sh'\n[[instance]]\n";
+    let config = understood(text).unwrap();
+    assert_eq!(config.escape, Some(Escape(1)));
+    assert_eq!(config.instances.len(), 2);
+    assert_eq!(config.instances[0].name.as_deref().unwrap(), "web");
+}
+
+#[test]
+fn the_examples_in_the_manual_are_understood() {
+    let manual = include_str!("../../../../docs/kmon.md");
+    let example = manual.split("```toml").nth(1).unwrap();
+    let example = example.split("```").next().unwrap();
+    let config = understood(example).unwrap();
+    assert_eq!(config.instances.len(), 2);
+    assert_eq!(config.escape, Some(Escape::default()));
+    // The other kinds; the kernel and its initrd are not there.
+    let example = manual.split("```toml").nth(2).unwrap();
+    let example = example.split("```").next().unwrap();
+    let example = example.replace("\"vmlinuz\"", "'/bin/sh'");
+    let example = example.replace("\"initramfs.cpio\"", "'/bin/sh'");
+    let config = understood(&example).unwrap();
+    let kinds = config.instances.iter().map(|one| one.kind.word());
+    assert_eq!(kinds.collect::<Vec<_>>(), ["qemu", "external"]);
+}
+
+#[test]
+fn a_typo_is_answered_with_its_line_and_what_was_expected() {
+    let typo = error("[kmon]\n\npromt = 'x'\n");
+    assert!(
+        typo.starts_with("kmon.toml:3: key promt: unknown field `promt`; expected"),
+        "{typo}"
+    );
+    let wrong = error("[kmon]\nperiod = 'soon'\n");
+    assert!(
+        wrong.starts_with("kmon.toml:2: key period: invalid type"),
+        "{wrong}"
+    );
+    assert!(wrong.contains("; expected"), "{wrong}");
+    let range = error("[kmon]\nlog_bytes = 3\n");
+    assert!(
+        range.starts_with("kmon.toml:2: key log_bytes: 3 is out of range; expected"),
+        "{range}"
+    );
+    let name = error("[[instance]]\nname = 'a b'\n");
+    assert!(
+        name.starts_with("kmon.toml:2: key name: `a b` is no host name; expected"),
+        "{name}"
+    );
+    for shell in ["", "/etc/passwd", "/bin", "/no/such/shell"] {
+        let shell = error(&format!("[[instance]]\nshell = '{shell}'\n"));
+        assert!(shell.starts_with("kmon.toml:2: key shell: `"), "{shell}");
+        assert!(shell.contains("is no program that can be run"), "{shell}");
+    }
+    let twice = error(&"[[instance]]\nname = 'web'\n".repeat(2));
+    assert!(twice.contains("two instances are named `web`"), "{twice}");
+    assert!(error("[kmon\n").starts_with("kmon.toml:1: "));
+    for text in [
+        "[kmon]\nx = 'é",
+        "\u{feff}[",
+        "=",
+        "a=b=c",
+        "[[instance]]\n[instance]",
+    ] {
+        assert!(!error(text).contains('\n'));
+    }
+}
+
+/// An instance of kind `kind` with these lines behind that.
+fn instance(kind: &str, lines: &str) -> String {
+    format!("[[instance]]\nkind = '{kind}'\n{lines}\n")
+}
+
+#[test]
+fn a_machine_is_understood_and_its_paths_are_relative_to_the_file() {
+    let text = instance(
+        "qemu",
+        "memory = '96M'\nvcpus = 2\nkernel = 'src/lib.rs'\ninitrd = '/bin/sh'\n\
+         transport = 'reserved'\nappend = 'quiet'\nextra = ['-snapshot']",
+    );
+    let Kind::Qemu(qemu) = &understood(&text).unwrap().instances[0].kind else {
+        panic!("no machine");
+    };
+    assert_eq!((qemu.memory_mib, qemu.vcpus), (96, 2));
+    let kernel = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs");
+    let initrd = Some("/bin/sh".into());
+    assert_eq!(qemu.boot, Boot::Kernel { kernel, initrd });
+    assert_eq!(qemu.transport, Transport::Reserved);
+    assert_eq!(qemu.accelerator, Accelerator::Tcg);
+    assert_eq!(qemu.program, Path::new("qemu-system-x86_64"));
+}
+
+#[test]
+fn an_external_instance_says_where_its_memory_is() {
+    let text = instance("external", "region = 'file:ram@64M+2M'\npoll = true");
+    let Kind::External(external) = &understood(&text).unwrap().instances[0].kind else {
+        panic!("not external");
+    };
+    let base = env!("CARGO_MANIFEST_DIR");
+    let expected = format!("file:{base}/ram@0x4000000+0x200000");
+    assert_eq!(external.region.to_string(), expected);
+    assert!(external.poll);
+}
+
+#[track_caller]
+fn wrong(text: &str, expected: &str) {
+    let said = error(text);
+    assert!(said.starts_with(expected), "{said}");
+}
+
+#[test]
+fn a_key_of_another_kind_is_refused_at_its_line() {
+    wrong(
+        "[[instance]]\nname = 'a'\nvcpus = 1\nmemory = '96M'\n",
+        "kmon.toml:3: key vcpus: is for kind = \"qemu\"; this instance's is \"process\"",
+    );
+    wrong(
+        &instance("qemu", "kernel = '/bin/sh'\nshell = '/bin/sh'"),
+        "kmon.toml:4: key shell: is for kind = \"process\"; this instance's is \"qemu\"",
+    );
+    wrong(
+        &instance("external", "region = 'shm:/a'\nkernel = '/bin/sh'"),
+        "kmon.toml:4: key kernel: is for kind = \"qemu\"",
+    );
+}
+
+#[test]
+fn what_only_a_look_at_the_machine_shows_has_its_line_too() {
+    wrong(
+        &instance("qemu", "vcpus = 1"),
+        "kmon.toml:2: key kind: this machine has nothing to start from; expected",
+    );
+    wrong(
+        &instance("qemu", "vcpus = 1\nkernel = '/no/such/kernel'"),
+        "kmon.toml:4: key kernel: `/no/such/kernel` cannot be read: No such file",
+    );
+    wrong(
+        &instance("qemu", "disk = '/tmp'"),
+        "kmon.toml:3: key disk: `/tmp` cannot be read: it is a directory",
+    );
+    wrong(
+        &instance("qemu", "disk = '/bin/sh'\nappend = 'quiet'"),
+        "kmon.toml:4: key append: goes with kernel; a disk",
+    );
+    wrong(
+        &instance("qemu", "kernel = '/bin/sh'\ndisk = '/bin/sh'"),
+        "kmon.toml:4: key disk: a machine starts from a kernel or from a disk",
+    );
+    wrong(
+        &instance("qemu", "kernel = '/bin/sh'\nqemu = './no-qemu'"),
+        "kmon.toml:4: key qemu: `./no-qemu` is no program that can be run",
+    );
+    wrong(
+        &instance("external", ""),
+        "kmon.toml:2: key kind: nobody says where its memory is; expected",
+    );
+    wrong(
+        &instance("external", "region = 'usb:1'"),
+        "kmon.toml:3: key region: \"usb:1\" is no place of a region",
+    );
+    wrong(
+        &instance("external", "region = 'fd:7'"),
+        "kmon.toml:3: key region: the next KMON has no such descriptor",
+    );
+}
+
+#[test]
+fn values_that_no_machine_has_are_refused() {
+    wrong(
+        &instance("qemu", "memory = '96'"),
+        "kmon.toml:3: key memory: `96` is no size of a memory; expected",
+    );
+    wrong(
+        &instance("qemu", "vcpus = 0"),
+        "kmon.toml:3: key vcpus: 0 is out of range; expected",
+    );
+    wrong(
+        &instance("qemu", "transport = 'serial'"),
+        "kmon.toml:3: key transport: unknown variant `serial`; expected",
+    );
+    wrong(
+        &instance("cell", ""),
+        "kmon.toml:2: key kind: unknown variant `cell`; expected",
+    );
+}

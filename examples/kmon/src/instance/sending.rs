@@ -1,0 +1,62 @@
+//! The sending thread of an instance: from the outbox into the region, waiting
+//! for room.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use kmon_protocol::LinkError;
+use kmon_protocol::link::{CommandSender, Sent};
+
+use super::run::{Flags, Plan};
+use super::state::State;
+
+/// How often a thread that waits looks whether its run is over.
+const GLANCE: Duration = Duration::from_millis(100);
+/// Time for what was typed last to leave, when KMON leaves.
+const LAST_ORDERS: Duration = Duration::from_millis(500);
+
+/// Sends until the run is `over`, or KMON leaves.
+pub(super) fn send_orders(
+    mut sender: CommandSender<'_>,
+    plan: &Plan,
+    flags: &Flags,
+    over: &AtomicBool,
+) {
+    let mut last_call = None;
+    loop {
+        if flags.is_left() {
+            let until = *last_call.get_or_insert_with(|| Instant::now() + LAST_ORDERS);
+            if plan.outbox.is_empty() || Instant::now() > until {
+                return;
+            }
+        }
+        let is_corrupt = matches!(plan.shared.lock().state, State::Corrupt(_));
+        if is_corrupt || over.load(Ordering::Relaxed) || flags.is_killed() {
+            return;
+        }
+        let Some((life, order)) = plan.outbox.take(GLANCE) else {
+            continue;
+        };
+        let command = order.as_command();
+        loop {
+            match sender.send(&command, life) {
+                Ok(Sent::Whole) => break,
+                // Another life of guestd, if it is not the one that it is for,
+                // discards it; so the next attempt is as good.
+                Ok(Sent::Restarted) => {}
+                Ok(Sent::Full) if flags.is_over() || over.load(Ordering::Relaxed) => return,
+                Ok(Sent::Full) => sender.wait_for_space(GLANCE),
+                Err(error) => return give_up(plan, &error),
+            }
+        }
+    }
+}
+
+fn give_up(plan: &Plan, error: &LinkError) {
+    let number = plan.settings.partition;
+    if plan.shared.become_corrupt(error) {
+        plan.notices.say(format!(
+            "instance {number}'s region is broken: {error}; kmreset {number} starts it again"
+        ));
+    }
+}

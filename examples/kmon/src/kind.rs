@@ -1,0 +1,178 @@
+//! What an instance is made of, as its configuration says and its record keeps.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use kmon_protocol::Place;
+use kmon_protocol::link::Waiting;
+use serde::{Deserialize, Serialize};
+
+/// What an instance is made of.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Kind {
+    /// Processes of this machine, in namespaces.
+    Process { shell: Option<PathBuf> },
+    /// A machine that QEMU makes.
+    Qemu(Box<Qemu>),
+    /// Whatever attaches to this memory.
+    External(External),
+}
+
+/// A machine that QEMU makes.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub(crate) struct Qemu {
+    pub(crate) memory_mib: u32,
+    pub(crate) vcpus: u32,
+    pub(crate) boot: Boot,
+    pub(crate) transport: Transport,
+    pub(crate) accelerator: Accelerator,
+    /// A path, or a name to be found.
+    pub(crate) program: PathBuf,
+    /// Parameters for the kernel.
+    pub(crate) append: String,
+    /// More arguments for QEMU.
+    pub(crate) extra: Vec<String>,
+}
+
+/// What a machine starts from.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Boot {
+    Kernel {
+        kernel: PathBuf,
+        initrd: Option<PathBuf>,
+    },
+    Disk(PathBuf),
+}
+
+/// How a machine sees its region.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Transport {
+    #[default]
+    Ivshmem,
+    Reserved,
+    Doorbell,
+}
+
+/// What runs a machine's code. The translator is the default: it works everywhere, and `kvm`
+/// is where the processor, the kernel and the user's rights all allow it.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Accelerator {
+    #[default]
+    Tcg,
+    Kvm,
+}
+
+/// Memory to which somebody attaches whom KMON does not start.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub(crate) struct External {
+    #[serde(with = "place")]
+    pub(crate) region: Place,
+    /// The other end is another kernel's, although the place does not look so.
+    pub(crate) poll: bool,
+}
+
+impl Kind {
+    /// The word for it in a configuration.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Process { .. } => "process",
+            Self::Qemu(_) => "qemu",
+            Self::External(_) => "external",
+        }
+    }
+
+    /// How KMON and the instance wait for each other, where no doorbell is.
+    pub(crate) fn waiting(&self) -> Waiting {
+        match self {
+            Self::Process { .. } => Waiting::Futex,
+            Self::Qemu(_) => Waiting::Poll,
+            Self::External(external) if external.poll => Waiting::Poll,
+            Self::External(external) => external.region.waiting(),
+        }
+    }
+
+    /// The transport, of a machine.
+    pub(crate) fn transport(&self) -> Option<Transport> {
+        match self {
+            Self::Qemu(qemu) => Some(qemu.transport),
+            _ => None,
+        }
+    }
+
+    /// Where the region is, of an external instance.
+    pub(crate) fn region(&self) -> Option<&Place> {
+        match self {
+            Self::External(external) => Some(&external.region),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ivshmem => "ivshmem",
+            Self::Reserved => "reserved",
+            Self::Doorbell => "doorbell",
+        })
+    }
+}
+
+/// A place as the word that it is on a command line.
+mod place {
+    use kmon_protocol::Place;
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(place: &Place, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(place)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Place, D::Error> {
+        let text = String::deserialize(from)?;
+        text.parse().map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_comes_back_from_its_record() {
+        let qemu = Qemu {
+            memory_mib: 96,
+            vcpus: 1,
+            boot: Boot::Kernel {
+                kernel: "/k".into(),
+                initrd: None,
+            },
+            transport: Transport::Doorbell,
+            accelerator: Accelerator::Tcg,
+            program: "qemu-system-x86_64".into(),
+            append: "quiet".into(),
+            extra: vec!["-snapshot".into()],
+        };
+        let disk = Qemu {
+            boot: Boot::Disk("/d.qcow2".into()),
+            ..qemu.clone()
+        };
+        let external = External {
+            region: "file:/dev/shm/ram@0x4000000+0x200000".parse().unwrap(),
+            poll: true,
+        };
+        for kind in [
+            Kind::Process { shell: None },
+            Kind::Qemu(Box::new(qemu)),
+            Kind::Qemu(Box::new(disk)),
+            Kind::External(external),
+        ] {
+            let text = serde_json::to_string(&kind).unwrap();
+            assert_eq!(serde_json::from_str::<Kind>(&text).unwrap(), kind, "{text}");
+        }
+    }
+}

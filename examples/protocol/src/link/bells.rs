@@ -1,0 +1,222 @@
+//! How an end waits for the other, and wakes it.
+//!
+//! Two ends on different kernels may interrupt each other, as peers of a device like
+//! QEMU's `ivshmem-doorbell` whose server gives each a number.
+//!
+//! - **B1** A ring is a hint. Whoever waits looks again when its time is up, so a ring that
+//!   is lost costs that long, and one for nothing costs a look.
+//! - **B2** Each life of KMON has a number of its own, and says it in the region before it
+//!   waits. The instance loads it for each ring: one that is stale or mad rings nobody, or
+//!   one who looks in vain.
+//!   One that says none polls: so does its instance, as long as it is so.
+//! - **B3** KMON rings all peers that it knows: it shares the region with its instance alone.
+//!
+//! | segment      | kind | bytes | word 0                                            |
+//! |--------------|------|-------|---------------------------------------------------|
+//! | `kmon.bells` | raw  | 128   | KMON's number + 1, stored by KMON; 0 says nothing |
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use shmem_core::doorbell::Doorbell;
+use shmem_core::mem::Word;
+use shmem_core::primitive::{AtomicU32, Ordering::Relaxed};
+use shmem_core::wait::{Pause, Wait};
+use shmem_registry::{Kind, OpenError, Request, Segment};
+use shmem_sync::{EventBell, EventWait, FutexBell};
+
+use super::{LinkError, segment};
+
+/// Interrupts that each end has.
+pub const VECTORS: u16 = 2;
+/// The one that says that records are there.
+pub const RECORDS: u16 = 0;
+/// The one that says that there is room.
+pub const ROOM: u16 = 1;
+
+const LEN: usize = 128;
+
+/// How two ends wait for each other.
+#[derive(Clone, Debug)]
+pub enum Waiting {
+    /// They are processes of one kernel.
+    Futex,
+    /// They share nothing but the memory.
+    Poll,
+    /// They interrupt each other.
+    Bells(Bells),
+}
+
+impl Waiting {
+    /// Ends the other end's wait for records although there are none, where it can be rung:
+    /// so it sees at once what else is new, that its region is one no more for example.
+    pub fn disturb(&self) {
+        if let Self::Bells(bells) = self {
+            bells.peers.ring(None, RECORDS);
+        }
+    }
+}
+
+/// Interrupts the other end.
+pub trait RingPeers: Send + Sync {
+    /// Interrupts peer number `peer` with `vector`; without a number, whoever is there (B3).
+    fn ring(&self, peer: Option<u16>, vector: u16);
+}
+
+/// The interrupts of one end.
+#[derive(Clone)]
+pub struct Bells {
+    number: Option<u16>,
+    own: [Arc<EventBell>; VECTORS as usize],
+    peers: Arc<dyn RingPeers>,
+}
+
+impl Bells {
+    /// KMON's, which is peer `number`; `own` ring for [`RECORDS`] and for [`ROOM`].
+    pub fn of_monitor(
+        number: u16,
+        own: [Arc<EventBell>; VECTORS as usize],
+        peers: Arc<dyn RingPeers>,
+    ) -> Self {
+        Self {
+            number: Some(number),
+            own,
+            peers,
+        }
+    }
+
+    /// An instance's.
+    pub fn of_instance(own: [Arc<EventBell>; VECTORS as usize], peers: Arc<dyn RingPeers>) -> Self {
+        Self {
+            number: None,
+            own,
+            peers,
+        }
+    }
+}
+
+impl fmt::Debug for Bells {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut bells = f.debug_struct("Bells");
+        bells.field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+/// [`Waiting`] in a region.
+#[derive(Clone)]
+pub(super) struct Way<'m> {
+    waiting: Waiting,
+    /// KMON's number; nothing in a region of a KMON that has none.
+    number: Option<Word<'m>>,
+}
+
+impl<'m> Way<'m> {
+    /// The way of one end; KMON says its number.
+    pub(super) fn new(
+        waiting: Waiting,
+        mut open: impl FnMut(&Request) -> Result<Segment<'m>, OpenError>,
+    ) -> Result<Self, LinkError> {
+        let number = match segment(&mut open, "kmon.bells", Kind::RAW, LEN) {
+            Ok(segment) => Some(segment.window().word(0)),
+            Err(LinkError::Unformatted(_)) => None,
+            Err(error) => return Err(error),
+        };
+        Ok(Self { waiting, number })
+    }
+
+    /// Says KMON's number in the region, or that it has none.
+    pub(super) fn say_number(&self) {
+        let own = match &self.waiting {
+            Waiting::Bells(bells) => bells.number,
+            Waiting::Futex | Waiting::Poll => None,
+        };
+        if let Some(word) = self.number {
+            // Relaxed: whoever rings the earlier life meanwhile costs a look (B1).
+            word.store(own.map_or(0, |own| u32::from(own) + 1), Relaxed);
+        }
+    }
+
+    /// KMON's number, as the region has it now.
+    fn peer(&self) -> Option<u16> {
+        // Relaxed: of a stale number see B2.
+        let word = self.number?.load(Relaxed);
+        u16::try_from(word.checked_sub(1)?).ok()
+    }
+
+    /// How this end waits now.
+    pub(super) fn waiting(&self) -> &Waiting {
+        match &self.waiting {
+            // Whom nobody would ring looks for itself (B2).
+            Waiting::Bells(bells) if bells.number.is_none() && self.peer().is_none() => {
+                &Waiting::Poll
+            }
+            waiting => waiting,
+        }
+    }
+
+    /// What wakes the other end for `vector`; nothing where it polls.
+    pub(super) fn doorbell(&self, vector: u16) -> Option<Knock<'_, 'm>> {
+        match &self.waiting {
+            Waiting::Futex => Some(Knock::Futex),
+            Waiting::Poll => None,
+            Waiting::Bells(bells) => Some(Knock::Bells(bells, self, vector)),
+        }
+    }
+}
+
+/// Wakes the other end.
+pub(super) enum Knock<'w, 'm> {
+    Futex,
+    Bells(&'w Bells, &'w Way<'m>, u16),
+}
+
+impl Doorbell for Knock<'_, '_> {
+    fn ring(&self, rings: &AtomicU32) {
+        match self {
+            Self::Futex => FutexBell.ring(rings),
+            // B3.
+            Self::Bells(bells, _, vector) if bells.number.is_some() => {
+                bells.peers.ring(None, *vector);
+            }
+            Self::Bells(bells, way, vector) => {
+                if let Some(peer) = way.peer() {
+                    bells.peers.ring(Some(peer), *vector);
+                }
+            }
+        }
+    }
+}
+
+/// One sleep, which a ring ends whatever it is for.
+pub(super) struct Nap<'b> {
+    wait: EventWait<'b>,
+    is_over: bool,
+}
+
+impl<'b> Nap<'b> {
+    pub(super) fn new(bells: &'b Bells, vector: u16, timeout: Duration) -> Self {
+        let wait = EventWait::timeout(&bells.own[usize::from(vector)], timeout);
+        Self {
+            wait: wait.recheck(timeout),
+            is_over: false,
+        }
+    }
+}
+
+impl Wait for Nap<'_> {
+    fn pause(&mut self) -> Pause {
+        if self.is_over {
+            return Pause::TimedOut;
+        }
+        self.wait.pause()
+    }
+
+    fn sleep(&mut self, rings: &AtomicU32, seen: u32) {
+        self.is_over = true;
+        self.wait.sleep(rings, seen);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+//! The log ring: the lines of an instance's kernel, from the first.
+//!
+//! A region that U-Boot's KMON formatted has none: then both ends go without.
+//! Beside the ring lies the mark, which says how far the log was told, so that
+//! the next life of a daemon that died tells no line twice.
+
+use std::time::Duration;
+
+use shmem_core::Life;
+use shmem_core::ring::{Ring, Unread};
+use shmem_core::snapshot::{self, Reader, Writer};
+use shmem_registry::{Kind, OpenError, Request, Segment};
+use zerocopy::{FromBytes, IntoBytes};
+
+use super::bells::Way;
+use super::ends::{Pulse, Receiver, Release, Sender};
+use super::{LinkError, Received, Sent, ring, segment};
+use crate::kernel::{KernelLine, Mark};
+
+const KERNEL_RING: usize = 256 << 10;
+
+/// The two segments that a region may have for the kernel's log.
+pub(super) struct KernelSegments<'m> {
+    log: Segment<'m>,
+    mark: Segment<'m>,
+}
+
+impl<'m> KernelSegments<'m> {
+    /// Finds or makes the segments; nothing if `open` finds none.
+    pub(super) fn find(
+        mut open: impl FnMut(&Request) -> Result<Segment<'m>, OpenError>,
+    ) -> Result<Option<Self>, LinkError> {
+        let log = segment(
+            &mut open,
+            "kmon.kernel",
+            Kind::RING,
+            Ring::segment_len(KERNEL_RING),
+        );
+        let mark_len = snapshot::segment_len(Mark::LEN);
+        let mark = segment(&mut open, "kmon.kernel-mark", Kind::SNAPSHOT, mark_len);
+        match (log, mark) {
+            (Ok(log), Ok(mark)) => Ok(Some(Self { log, mark })),
+            (Err(LinkError::Unformatted(_)), _) | (_, Err(LinkError::Unformatted(_))) => Ok(None),
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        }
+    }
+
+    pub(super) fn sender(
+        &self,
+        pulse: &Pulse<'m>,
+        way: &Way<'m>,
+    ) -> Result<KernelSender<'m>, LinkError> {
+        let producer = ring(&self.log)?.producer(pulse.life());
+        let producer = producer.map_err(|e| LinkError::new("kmon.kernel", e))?;
+        let error = |e| LinkError::new("kmon.kernel-mark", e);
+        Ok(KernelSender {
+            end: Sender::new(producer, pulse, way),
+            told: told(&self.mark),
+            mark: Writer::attach(self.mark.window()).map_err(error)?,
+            boot: [0; 16],
+        })
+    }
+
+    pub(super) fn receiver(
+        &self,
+        life: Life,
+        pulse: &Pulse<'m>,
+        way: &Way<'m>,
+    ) -> Result<KernelReceiver<'m>, LinkError> {
+        let consumer = ring(&self.log)?.consumer(life, Unread::Keep);
+        let consumer = consumer.map_err(|e| LinkError::new("kmon.kernel", e))?;
+        Ok(KernelReceiver(Receiver::new(consumer, pulse, way)))
+    }
+}
+
+/// The mark of an earlier life; none if it cannot be read: then the log is told anew.
+fn told(segment: &Segment<'_>) -> Option<Mark> {
+    let mut bytes = [0; Mark::LEN];
+    let len = Reader::attach(segment.window())
+        .ok()?
+        .read(&mut bytes)
+        .ok()?;
+    Mark::read_from_bytes(&bytes[..len]).ok()
+}
+
+/// An instance's half that tells its kernel's log.
+pub struct KernelSender<'m> {
+    end: Sender<'m>,
+    mark: Writer<'m>,
+    told: Option<Mark>,
+    boot: [u8; 16],
+}
+
+impl KernelSender<'_> {
+    /// Says which boot of the kernel the lines are from, and returns the number
+    /// of the first that no life has told KMON in this region.
+    pub fn resume(&mut self, boot: [u8; 16]) -> u64 {
+        self.boot = boot;
+        let same_boot = self.told.filter(|mark| mark.boot == boot);
+        same_boot.map_or(0, |mark| mark.next())
+    }
+
+    /// Sends `line`, to whichever life of KMON, and wakes it; `false` if there
+    /// is no room now.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError`] if KMON broke the ring, or another process has this instance's number.
+    pub fn send(&mut self, line: &KernelLine<'_>) -> Result<bool, LinkError> {
+        line.encode(&mut self.end.record);
+        let sent = match self.end.send()? {
+            Sent::Restarted => self.end.send()?,
+            sent => sent,
+        };
+        if sent != Sent::Whole {
+            return Ok(false);
+        }
+        let mark = Mark::new(self.boot, line.sequence.saturating_add(1));
+        let written = self.mark.write(mark.as_bytes());
+        written.expect("the segment has room for a mark");
+        self.told = Some(mark);
+        Ok(true)
+    }
+}
+
+/// KMON's half that hears an instance's kernel.
+pub struct KernelReceiver<'m>(Receiver<'m>);
+
+impl KernelReceiver<'_> {
+    /// Waits up to `timeout` for a line, then hands what is there to `handle`, a
+    /// bounded number, each with its position and released behind it. Returns
+    /// how many records there were; those that are no line are skipped.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError`] if the instance broke the ring, or another KMON has it.
+    pub fn receive(
+        &mut self,
+        timeout: Duration,
+        mut handle: impl FnMut(u32, Received<KernelLine<'_>>),
+    ) -> Result<usize, LinkError> {
+        self.0.receive(timeout, Release::Behind, |at, received| {
+            match received.map(KernelLine::decode) {
+                Received::Message(Ok(line)) => handle(at, Received::Message(line)),
+                Received::Message(Err(_)) => {}
+                Received::Restarted => handle(at, Received::Restarted),
+            }
+        })
+    }
+
+    /// Passes over the next record if it is the one at `position`: an earlier
+    /// life has handled it, and died before it released it.
+    pub fn skip(&mut self, position: u32) {
+        self.0.skip(position);
+    }
+}

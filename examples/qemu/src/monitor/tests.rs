@@ -1,0 +1,166 @@
+//! The connection with a QEMU that is played here.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixListener;
+use std::process::Command;
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::*;
+
+/// Longer than anything here takes.
+const LONG: Duration = Duration::from_secs(30);
+
+struct Stage {
+    monitor: Monitor,
+    listener: UnixListener,
+    process: Arc<Process>,
+    _directory: TempDir,
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.process.kill();
+        self.process.end();
+    }
+}
+
+fn stage() -> Stage {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("qmp");
+    let listener = UnixListener::bind(&path).unwrap();
+    let child = Command::new("sleep").arg("100").spawn().unwrap();
+    let process = Arc::new(Process::of_child(child).unwrap());
+    Stage {
+        monitor: Monitor::of(&path, Arc::clone(&process)).unwrap(),
+        listener,
+        process,
+        _directory: directory,
+    }
+}
+
+/// QEMU's end of one connection.
+struct Qemu(BufReader<UnixStream>);
+
+impl Qemu {
+    /// Takes the next connection, and says that its machine is as `status` says.
+    fn greet(stage: &Stage, status: &str) -> Self {
+        let mut qemu = Self(BufReader::new(stage.listener.accept().unwrap().0));
+        qemu.say(&json!({ "QMP": {} }));
+        qemu.answer("qmp_capabilities", "return", &json!({}));
+        qemu.answer("query-status", "return", &json!({ "status": status }));
+        qemu
+    }
+
+    fn say(&mut self, line: &Value) {
+        writeln!(self.0.get_ref(), "{line}").unwrap();
+    }
+
+    fn hear(&mut self, command: &str) -> Value {
+        let mut line = String::new();
+        self.0.read_line(&mut line).unwrap();
+        let line: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(line["execute"], command);
+        line["id"].clone()
+    }
+
+    fn answer(&mut self, command: &str, how: &str, value: &Value) {
+        let id = self.hear(command);
+        self.say(&json!({ how: value, "id": id }));
+    }
+}
+
+fn await_event(monitor: &Monitor) -> Event {
+    let deadline = Instant::now() + LONG;
+    while Instant::now() < deadline {
+        if let Some(event) = monitor.next_event() {
+            return event;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    panic!("no event");
+}
+
+#[test]
+fn who_has_an_answer_sees_the_state_behind_it() {
+    let stage = stage();
+    assert_eq!(stage.monitor.status(), Status::Starting);
+    let error = stage.monitor.execute("stop", Value::Null).unwrap_err();
+    assert_eq!(error.to_string(), "there is no connection to QEMU");
+    let mut qemu = Qemu::greet(&stage, "running");
+    stage.monitor.wait_for_start(LONG);
+    assert_eq!(stage.monitor.status(), Status::Running);
+    let player = thread::spawn(move || {
+        let id = qemu.hear("stop");
+        qemu.say(&json!({ "event": "STOP" }));
+        qemu.say(&json!({ "return": {}, "id": id }));
+        qemu.answer("cont", "error", &json!({ "desc": "not now" }));
+        qemu
+    });
+    stage.monitor.execute("stop", Value::Null).unwrap();
+    assert_eq!(stage.monitor.status(), Status::Paused);
+    let error = stage.monitor.execute("cont", Value::Null).unwrap_err();
+    assert_eq!(error.to_string(), "QEMU refuses `cont`: not now");
+    player.join().unwrap();
+}
+
+#[test]
+fn a_panic_is_not_taken_for_a_pause() {
+    let stage = stage();
+    let mut qemu = Qemu::greet(&stage, "running");
+    stage.monitor.wait_for_start(LONG);
+    qemu.say(&json!({ "event": "GUEST_PANICKED", "data": { "action": "pause" } }));
+    qemu.say(&json!({ "event": "STOP" }));
+    assert_eq!(await_event(&stage.monitor), Event::Panicked);
+    assert_eq!(await_event(&stage.monitor), Event::Stopped);
+    assert_eq!(stage.monitor.status(), Status::Panicked);
+}
+
+#[test]
+fn a_command_that_is_not_answered_is_an_error_and_the_next_one_works() {
+    let stage = stage();
+    let mut qemu = Qemu::greet(&stage, "running");
+    stage.monitor.wait_for_start(LONG);
+    let error = stage.monitor.execute("stop", Value::Null).unwrap_err();
+    assert_eq!(error.to_string(), "QEMU does not answer `stop`");
+    let player = thread::spawn(move || {
+        qemu.answer("stop", "error", &json!({ "desc": "late" }));
+        qemu.answer("cont", "return", &json!({}));
+        qemu
+    });
+    stage.monitor.execute("cont", Value::Null).unwrap();
+    player.join().unwrap();
+}
+
+#[test]
+fn a_connection_that_breaks_is_made_again() {
+    let stage = stage();
+    drop(Qemu::greet(&stage, "running"));
+    let _qemu = Qemu::greet(&stage, "guest-panicked");
+    assert_eq!(await_event(&stage.monitor), Event::Lost);
+    let deadline = Instant::now() + LONG;
+    while stage.monitor.status() != Status::Panicked {
+        assert!(Instant::now() < deadline);
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn events_that_nobody_asks_for_do_not_pile_up() {
+    let stage = stage();
+    let mut qemu = Qemu::greet(&stage, "running");
+    let reset = json!({ "event": "RESET", "data": { "guest": true } });
+    for _ in 0..=EVENTS {
+        qemu.say(&reset);
+    }
+    qemu.say(&json!({ "event": "STOP" }));
+    let deadline = Instant::now() + LONG;
+    while stage.monitor.status() != Status::Paused {
+        assert!(Instant::now() < deadline);
+        thread::sleep(Duration::from_millis(1));
+    }
+    let events: Vec<_> = std::iter::from_fn(|| stage.monitor.next_event()).collect();
+    assert_eq!(events.len(), EVENTS);
+    assert_eq!(events.last(), Some(&Event::Stopped));
+}
