@@ -63,6 +63,21 @@
 #define SHMR_SPOILT 2
 
 /**
+ * The other party did not answer, or the two hardly ran at the same time: ask again.
+ */
+#define SHMR_UNKNOWN 0
+
+/**
+ * Both parties did it at the same time, often, and nothing went wrong.
+ */
+#define SHMR_WORKS 1
+
+/**
+ * It went wrong: do without, or change the machine (docs/memory-model.md).
+ */
+#define SHMR_BROKEN 2
+
+/**
  * The limit that notices a death within 100 ms, of partitions that beat every 10 ms.
  */
 #define SHMR_HEARTBEAT_LIMIT_MS 60
@@ -111,6 +126,11 @@
  * A barrier.
  */
 #define SHMR_KIND_BARRIER 7
+
+/**
+ * Where two partitions find out what works across the memory.
+ */
+#define SHMR_KIND_LITMUS 8
 
 /**
  * The first number that applications may give meaning to.
@@ -283,6 +303,10 @@ enum shmr_status {
          * The system refused; `value` is its errno.
          */
         SHMR_SYSTEM = -24,
+        /**
+         * It needs compare-and-swap, which the handle is to do without.
+         */
+        SHMR_NO_RMW = -25,
 };
 
 /**
@@ -447,6 +471,29 @@ struct shmr_lock_view {
         uint32_t owner;
         uint32_t health;
         bool waiting;
+};
+
+/**
+ * struct shmr_finding - whether something works across the memory
+ * @state: SHMR_UNKNOWN, SHMR_WORKS or SHMR_BROKEN
+ * @wrong: how often it went wrong, if it is broken; else 0
+ * @of:    of how many; else 0
+ */
+struct shmr_finding {
+        uint32_t state;
+        uint32_t wrong;
+        uint32_t of;
+};
+
+/**
+ * struct shmr_verdict - what two parties have found out about their memory
+ * @read_modify_write: creating and removing segments, mutexes, semaphores and
+ *                     reader-writer locks need it
+ * @fences:            locks, barriers, and sleeping until rung need them
+ */
+struct shmr_verdict {
+        struct shmr_finding read_modify_write;
+        struct shmr_finding fences;
 };
 
 /**
@@ -987,6 +1034,44 @@ enum shmr_status shmr_ring_inspect(const struct shmr_segment *segment,
  */
 enum shmr_status shmr_lock_inspect(const struct shmr_segment *segment,
                                    struct shmr_lock_view *view);
+
+/**
+ * shmr_litmus_len() - bytes of a segment for a litmus
+ *
+ * Return: the number for struct shmr_request.
+ */
+size_t shmr_litmus_len(void);
+
+/**
+ * shmr_litmus_ask() - find out with another partition what works across the memory
+ * @segment: where; zeroed is ready, and what earlier sessions left is no obstacle
+ * @wait:    how long the other one has, to answer and to come to the end; better one that
+ *           looks than one that sleeps
+ * @verdict: what came of it
+ *
+ * One partition asks, one answers. It takes some milliseconds if both run. A hostile other
+ * one can make it say anything.
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT.
+ */
+enum shmr_status shmr_litmus_ask(const struct shmr_segment *segment,
+                                 struct shmr_wait *wait,
+                                 struct shmr_verdict *verdict);
+
+/**
+ * shmr_litmus_answer() - answer one that asks, if there is one
+ * @segment: where
+ * @wait:    how long the other one has to come to the end
+ * @verdict: what came of it
+ *
+ * Call it now and then, more often than the other one's wait takes. Each asking is
+ * answered once.
+ *
+ * Return: SHMR_OK; SHMR_EMPTY, nobody asks; SHMR_EINVAL; SHMR_TOO_SHORT.
+ */
+enum shmr_status shmr_litmus_answer(const struct shmr_segment *segment,
+                                    struct shmr_wait *wait,
+                                    struct shmr_verdict *verdict);
 
 /**
  * shmr_heartbeats_watch() - watch the heartbeats of a registry's partitions
@@ -1549,6 +1634,17 @@ enum shmr_status shmr_registry_attach(struct shmr_registry *registry,
                                       const struct shmr_region *region);
 
 /**
+ * shmr_registry_without_rmw() - create, remove and reap nothing by this handle
+ * @registry: the registry
+ *
+ * For memory on which compare-and-swap does not work, which shmr_litmus_ask() finds out.
+ * Calls that need it say SHMR_NO_RMW from now on.
+ *
+ * Return: SHMR_OK; SHMR_EINVAL.
+ */
+enum shmr_status shmr_registry_without_rmw(struct shmr_registry *registry);
+
+/**
  * shmr_registry_open_or_create() - find a segment, or create it, zeroed
  * @registry: the registry
  * @life:     the caller's, from shmr_presence_life()
@@ -1560,7 +1656,7 @@ enum shmr_status shmr_registry_attach(struct shmr_registry *registry,
  *
  * Return: SHMR_OK; SHMR_EINVAL; SHMR_KIND, SHMR_LENGTH or SHMR_COLLISION, there is
  *         another; SHMR_TABLE_FULL; SHMR_OUT_OF_SPACE; SHMR_CONTENDED; SHMR_REPLACED;
- *         SHMR_CORRUPT. The region is as it was unless it is SHMR_OK.
+ *         SHMR_NO_RMW; SHMR_CORRUPT. The region is as it was unless it is SHMR_OK.
  */
 enum shmr_status shmr_registry_open_or_create(struct shmr_registry *registry,
                                               uint32_t life,
@@ -1619,7 +1715,7 @@ enum shmr_status shmr_registry_next(struct shmr_registry *registry,
  * Whoever still uses it must have let go, as its bytes go to others. Needs
  * compare-and-swap on this memory.
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_STALE; SHMR_CONTENDED; SHMR_CORRUPT.
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_STALE; SHMR_CONTENDED; SHMR_NO_RMW; SHMR_CORRUPT.
  */
 enum shmr_status shmr_registry_remove(struct shmr_registry *registry,
                                       uint32_t life,
@@ -1645,7 +1741,7 @@ bool shmr_registry_is_current(const struct shmr_registry *registry,
  * Nobody needs to wait for it: it gives back space. Needs compare-and-swap on this memory.
  *
  * Return: SHMR_OK; SHMR_EINVAL; SHMR_CONTENDED or SHMR_CORRUPT, the rest is left for
- *         the next time.
+ *         the next time; SHMR_NO_RMW.
  */
 enum shmr_status shmr_registry_reap(struct shmr_registry *registry,
                                     uint32_t life,

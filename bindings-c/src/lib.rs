@@ -21,6 +21,7 @@
 //! | `producer`, `consumer`, `snapshot`           | data                                     |
 //! | `mutex`, `bakery`, `rwlock`, `semaphore`, `barrier` | synchronisation                   |
 //! | `wait`, `doorbell`, `liveness`               | the caller's functions, and ours for Linux |
+//! | `litmus`                                     | what works across the memory             |
 //! | `inspect`                                    | looking                                  |
 //! | `cache`                                      | memory that nothing keeps coherent       |
 
@@ -39,6 +40,7 @@ mod consumer;
 mod doorbell;
 mod handle;
 mod inspect;
+mod litmus;
 mod liveness;
 #[cfg(feature = "linux")]
 mod mapping;
@@ -64,6 +66,7 @@ pub use cache::*;
 pub use consumer::*;
 pub use doorbell::*;
 pub use inspect::*;
+pub use litmus::*;
 pub use liveness::*;
 #[cfg(feature = "linux")]
 pub use mapping::*;

@@ -85,6 +85,24 @@ pub unsafe extern "C" fn shmr_registry_attach(
     }
 }
 
+/// shmr_registry_without_rmw() - create, remove and reap nothing by this handle
+/// @registry: the registry
+///
+/// For memory on which compare-and-swap does not work, which shmr_litmus_ask() finds out.
+/// Calls that need it say SHMR_NO_RMW from now on.
+///
+/// Return: SHMR_OK; SHMR_EINVAL.
+#[no_mangle]
+pub unsafe extern "C" fn shmr_registry_without_rmw(registry: *mut shmr_registry) -> shmr_status {
+    // SAFETY: the caller's, here and below.
+    unsafe {
+        with(registry, |registry| {
+            *registry = registry.without_read_modify_write();
+            Ok(())
+        })
+    }
+}
+
 /// shmr_registry_open_or_create() - find a segment, or create it, zeroed
 /// @registry: the registry
 /// @life:     the caller's, from shmr_presence_life()
@@ -96,7 +114,7 @@ pub unsafe extern "C" fn shmr_registry_attach(
 ///
 /// Return: SHMR_OK; SHMR_EINVAL; SHMR_KIND, SHMR_LENGTH or SHMR_COLLISION, there is
 ///         another; SHMR_TABLE_FULL; SHMR_OUT_OF_SPACE; SHMR_CONTENDED; SHMR_REPLACED;
-///         SHMR_CORRUPT. The region is as it was unless it is SHMR_OK.
+///         SHMR_NO_RMW; SHMR_CORRUPT. The region is as it was unless it is SHMR_OK.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_registry_open_or_create(
     registry: *mut shmr_registry,
@@ -208,7 +226,7 @@ pub unsafe extern "C" fn shmr_registry_next(
 /// Whoever still uses it must have let go, as its bytes go to others. Needs
 /// compare-and-swap on this memory.
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_STALE; SHMR_CONTENDED; SHMR_CORRUPT.
+/// Return: SHMR_OK; SHMR_EINVAL; SHMR_STALE; SHMR_CONTENDED; SHMR_NO_RMW; SHMR_CORRUPT.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_registry_remove(
     registry: *mut shmr_registry,
@@ -257,7 +275,7 @@ pub unsafe extern "C" fn shmr_registry_is_current(
 /// Nobody needs to wait for it: it gives back space. Needs compare-and-swap on this memory.
 ///
 /// Return: SHMR_OK; SHMR_EINVAL; SHMR_CONTENDED or SHMR_CORRUPT, the rest is left for
-///         the next time.
+///         the next time; SHMR_NO_RMW.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_registry_reap(
     registry: *mut shmr_registry,

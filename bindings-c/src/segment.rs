@@ -64,6 +64,8 @@ pub const SHMR_KIND_SEMAPHORE: u32 = 5;
 pub const SHMR_KIND_RWLOCK: u32 = 6;
 /// A barrier.
 pub const SHMR_KIND_BARRIER: u32 = 7;
+/// Where two partitions find out what works across the memory.
+pub const SHMR_KIND_LITMUS: u32 = 8;
 /// The first number that applications may give meaning to.
 pub const SHMR_KIND_APPLICATION: u32 = 0x1_0000;
 
@@ -76,6 +78,7 @@ const _: () = assert!(
         && SHMR_KIND_SEMAPHORE == Kind::SEMAPHORE.0
         && SHMR_KIND_RWLOCK == Kind::RWLOCK.0
         && SHMR_KIND_BARRIER == Kind::BARRIER.0
+        && SHMR_KIND_LITMUS == Kind::LITMUS.0
         && SHMR_KIND_APPLICATION == Kind::APPLICATION.0
 );
 

@@ -92,6 +92,8 @@ pub enum shmr_status {
     SHMR_OVERFLOW = -23,
     /// The system refused; `value` is its errno.
     SHMR_SYSTEM = -24,
+    /// It needs compare-and-swap, which the handle is to do without.
+    SHMR_NO_RMW = -25,
 }
 
 use shmr_status::*;
@@ -239,6 +241,7 @@ impl From<OpenError> for Fault {
             OpenError::TableFull { segments } => Self::with(SHMR_TABLE_FULL, wide(segments)),
             OpenError::Contended => Self::new(SHMR_CONTENDED),
             OpenError::Replaced => Self::new(SHMR_REPLACED),
+            OpenError::NoReadModifyWrite => Self::new(SHMR_NO_RMW),
             OpenError::OutOfSpace { len } => Self::with(SHMR_OUT_OF_SPACE, wide(len)),
             OpenError::Corrupt(corrupt) => corrupt.into(),
         }
@@ -250,6 +253,7 @@ impl From<RemoveError> for Fault {
         match error {
             RemoveError::Stale => Self::new(SHMR_STALE),
             RemoveError::Contended => Self::new(SHMR_CONTENDED),
+            RemoveError::NoReadModifyWrite => Self::new(SHMR_NO_RMW),
             RemoveError::Corrupt(corrupt) => corrupt.into(),
         }
     }

@@ -28,10 +28,10 @@ fn text(status: i32) -> &'static [u8] {
 /// The largest status that is no failure.
 const LAST_GOOD: i32 = SHMR_CONTENDED as i32;
 /// The failure with the lowest number.
-const LAST_BAD: i32 = SHMR_SYSTEM as i32;
+const LAST_BAD: i32 = SHMR_NO_RMW as i32;
 
 /// Every status, in the order that `text` counts them in, and what no status is.
-const TEXTS: [(i32, &str); 34] = [
+const TEXTS: [(i32, &str); 35] = [
     (SHMR_OK as i32, "done"),
     (SHMR_EMPTY as i32, "nothing is there now"),
     (SHMR_FULL as i32, "no room now"),
@@ -107,6 +107,10 @@ const TEXTS: [(i32, &str); 34] = [
     ),
     (SHMR_OVERFLOW as i32, "more permits than there is room for"),
     (SHMR_SYSTEM as i32, "the system refused"),
+    (
+        SHMR_NO_RMW as i32,
+        "it needs compare-and-swap, which this memory does not have",
+    ),
     (i32::MAX, "not a status of this library"),
 ];
 

@@ -70,6 +70,7 @@ arguments! {
     Semaphore "semaphore",
     Unread "unread",
     Value "value",
+    Verdict "verdict",
     View "view",
     Wait "wait",
 }

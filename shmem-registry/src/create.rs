@@ -37,10 +37,12 @@ impl<'m> Registry<'m> {
     /// As [`Registry::open`] if it exists; [`OpenError::TableFull`] or
     /// [`OpenError::OutOfSpace`] if it cannot be created, [`OpenError::Contended`]
     /// if it might be in a moment, [`OpenError::Replaced`] if `life` was taken for
-    /// dead meanwhile: the region is as it was.
+    /// dead meanwhile, [`OpenError::NoReadModifyWrite`] if this handle is not to create
+    /// any: the region is as it was.
     pub fn open_or_create(&self, life: Life, request: &Request) -> Result<Segment<'m>, OpenError> {
         match self.open(request) {
-            Err(OpenError::NotFound) => {}
+            Err(OpenError::NotFound) if self.may_change => {}
+            Err(OpenError::NotFound) => return Err(OpenError::NoReadModifyWrite),
             found => return found,
         }
         // Full, or only while others create: it is known when nothing moved

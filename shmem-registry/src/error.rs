@@ -114,6 +114,9 @@ pub enum OpenError {
     Contended,
     /// The caller was taken for dead, and what it was making taken back.
     Replaced,
+    /// It would have to be created, which the handle is not to do:
+    /// [`crate::Registry::without_read_modify_write`].
+    NoReadModifyWrite,
     /// No run of free blocks is long enough.
     OutOfSpace {
         /// Bytes asked for.
@@ -142,6 +145,10 @@ impl fmt::Display for OpenError {
                  try again, and reap if that does not help",
             ),
             Self::Replaced => f.write_str("the caller was taken for dead: attach anew"),
+            Self::NoReadModifyWrite => f.write_str(
+                "there is no such segment, and none can be created without compare-and-swap: \
+                 create it from where compare-and-swap works, before the others attach",
+            ),
             Self::OutOfSpace { len } => {
                 write!(f, "the region has no {len} free bytes in one piece")
             }
@@ -166,6 +173,9 @@ pub enum RemoveError {
     Stale,
     /// The table changed under every attempt: try again.
     Contended,
+    /// The handle is not to change the table:
+    /// [`crate::Registry::without_read_modify_write`].
+    NoReadModifyWrite,
     /// A partition broke the protocol.
     Corrupt(Corrupt),
 }
@@ -175,6 +185,10 @@ impl fmt::Display for RemoveError {
         match self {
             Self::Stale => f.write_str("the segment was removed before: look it up again"),
             Self::Contended => f.write_str("the table changed under every attempt: try again"),
+            Self::NoReadModifyWrite => f.write_str(
+                "segments cannot be removed without compare-and-swap: do it from where \
+                 compare-and-swap works, while the others are detached",
+            ),
             Self::Corrupt(corrupt) => corrupt.fmt(f),
         }
     }

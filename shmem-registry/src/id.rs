@@ -129,6 +129,8 @@ impl Kind {
     pub const RWLOCK: Self = Self(6);
     /// [`shmem_sync::Barrier`].
     pub const BARRIER: Self = Self(7);
+    /// [`shmem_sync::litmus`].
+    pub const LITMUS: Self = Self(8);
     /// The first number that applications may give meaning to.
     pub const APPLICATION: Self = Self(0x1_0000);
 }
@@ -144,6 +146,7 @@ impl fmt::Display for Kind {
             Self::SEMAPHORE => f.write_str("semaphore"),
             Self::RWLOCK => f.write_str("reader-writer lock"),
             Self::BARRIER => f.write_str("barrier"),
+            Self::LITMUS => f.write_str("litmus"),
             Self(other) => write!(f, "kind {other:#x}"),
         }
     }

@@ -30,8 +30,10 @@ impl<'m> Registry<'m> {
     /// # Errors
     ///
     /// [`RemoveError::Stale`] if it was removed before, even if its identifier
-    /// names another segment by now; [`RemoveError::Corrupt`].
+    /// names another segment by now; [`RemoveError::NoReadModifyWrite`] if this handle is
+    /// not to remove any; [`RemoveError::Corrupt`].
     pub fn remove(&self, life: Life, segment: &Segment<'m>) -> Result<(), RemoveError> {
+        self.check_may_change()?;
         let row = segment.row;
         let next = self.row(row, offset_of!(Row, next));
         // A successor may be linked meanwhile, once for each row; a hostile
@@ -69,8 +71,10 @@ impl<'m> Registry<'m> {
     /// # Errors
     ///
     /// [`RemoveError::Contended`] or [`RemoveError::Corrupt`]; rows that could
-    /// not be dealt with are left for the next time.
+    /// not be dealt with are left for the next time. [`RemoveError::NoReadModifyWrite`] as
+    /// in [`Registry::remove`].
     pub fn reap<L: Liveness>(&self, life: Life, liveness: &mut L) -> Result<usize, RemoveError> {
+        self.check_may_change()?;
         let mut count = 0;
         let mut outcome = Ok(());
         for row in 0..self.places.geometry.segments {
@@ -88,6 +92,13 @@ impl<'m> Registry<'m> {
             }
         }
         outcome.map(|()| count).map_err(RemoveError::from)
+    }
+
+    fn check_may_change(&self) -> Result<(), RemoveError> {
+        match self.may_change {
+            true => Ok(()),
+            false => Err(RemoveError::NoReadModifyWrite),
+        }
     }
 
     /// Finishes what an earlier owner of a row, which is ours now, had begun; if

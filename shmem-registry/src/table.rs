@@ -24,6 +24,8 @@ use crate::segment::Segment;
 pub struct Registry<'m> {
     pub(crate) memory: Window<'m>,
     pub(crate) places: Places,
+    /// Whether this handle may compare and swap.
+    pub(crate) may_change: bool,
 }
 
 impl<'m> Registry<'m> {
@@ -43,7 +45,7 @@ impl<'m> Registry<'m> {
         // The tables are zero since the region was formatted, and zero is empty.
         // Relaxed: the word says all by itself, and the zeroes came with the region.
         Self::geometry_word(&memory).store(word, Relaxed);
-        Ok(Self { memory, places })
+        Ok(Self::of(memory, places))
     }
 
     /// Attaches to the registry of a region.
@@ -64,7 +66,26 @@ impl<'m> Registry<'m> {
             value,
         }))?;
         let places = Places::of(geometry, memory.len())?;
-        Ok(Self { memory, places })
+        Ok(Self::of(memory, places))
+    }
+
+    fn of(memory: Window<'m>, places: Places) -> Self {
+        Self {
+            memory,
+            places,
+            may_change: true,
+        }
+    }
+
+    /// The same registry for memory on which compare-and-swap does not work, or not
+    /// together with a partition there: it opens segments, and does not
+    /// create, remove or reap any. [`shmem_sync::litmus`] finds out.
+    #[must_use]
+    pub fn without_read_modify_write(self) -> Self {
+        Self {
+            may_change: false,
+            ..self
+        }
     }
 
     fn geometry_word(memory: &Window<'m>) -> Word<'m> {

@@ -5,7 +5,7 @@ use memoffset::{offset_of, span_of};
 use shmem_core::layout::{Bell, RegionHeader, RingControl, SnapshotControl, MAGIC, VERSION};
 use shmem_registry::layout::{PartitionSlot, RegistryHeader, Row, PARTITIONS, REGISTRY};
 use shmem_sync::layout::{
-    BakeryControl, BarrierControl, MutexControl, RwLockControl, SemaphoreControl,
+    BakeryControl, BarrierControl, LitmusControl, MutexControl, RwLockControl, SemaphoreControl,
 };
 
 const DOCUMENT: &str = include_str!("../../docs/layout.md");
@@ -44,7 +44,7 @@ macro_rules! coded {
 
 #[test]
 fn the_document_gives_every_field_its_offset_and_width() {
-    let structures: [(&str, Vec<Field>, usize); 12] = [
+    let structures: [(&str, Vec<Field>, usize); 13] = [
         (
             "RegionHeader",
             coded!(RegionHeader: magic, version, features, incarnation, length_low, length_high, reserved),
@@ -100,6 +100,11 @@ fn the_document_gives_every_field_its_offset_and_width() {
             "BarrierControl",
             coded!(BarrierControl: phase, rings, reserved),
             128,
+        ),
+        (
+            "LitmusControl",
+            coded!(LitmusControl: asked, asker_step, rounds, lost, violations, enough, asker_reserved, answerer_step, answerer_reserved, count, count_reserved, asker_flag, asker_flag_reserved, answerer_flag, answerer_flag_reserved, asker_saw, answerer_saw),
+            2688,
         ),
     ];
     for (name, fields, size) in structures {

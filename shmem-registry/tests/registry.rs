@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::{Life, Region};
-use shmem_registry::{FormatError, Geometry, Id, Kind, OpenError, Registry, Request};
+use shmem_registry::{FormatError, Geometry, Id, Kind, OpenError, Registry, RemoveError, Request};
 use shmem_sync::Immortal;
 
 fn registry(heap: &Heap, geometry: Geometry) -> Registry<'_> {
@@ -284,4 +284,30 @@ proptest! {
         }
         prop_assert_eq!(registry.segments().count(), known.len());
     }
+}
+
+#[test]
+fn a_handle_without_read_modify_write_opens_what_there_is_and_changes_nothing() {
+    let heap = Heap::new(1 << 16);
+    let registry = registry(&heap, Geometry::default());
+    let segment = registry
+        .open_or_create(Life::first(1), &raw(1, 100))
+        .unwrap();
+    let handle = registry.without_read_modify_write();
+    let free = handle.free_len();
+    let found = handle.open_or_create(Life::first(2), &raw(1, 100)).unwrap();
+    assert_eq!(found.offset(), segment.offset());
+    let created = handle.open_or_create(Life::first(2), &raw(2, 100));
+    assert_eq!(created.err(), Some(OpenError::NoReadModifyWrite));
+    let removed = handle.remove(Life::first(2), &segment);
+    assert_eq!(removed, Err(RemoveError::NoReadModifyWrite));
+    let reaped = handle.reap(Life::first(2), &mut Immortal);
+    assert_eq!(reaped, Err(RemoveError::NoReadModifyWrite));
+    assert_eq!(handle.free_len(), free);
+    assert_eq!(
+        handle.lookup(id(1)).map(|found| found.row()),
+        Ok(segment.row())
+    );
+    // Another handle is as it was.
+    assert_eq!(registry.remove(Life::first(1), &segment), Ok(()));
 }

@@ -1,7 +1,8 @@
-//! Offsets of the locks in their segments; `docs/layout.md` is the specification.
+//! Offsets of the locks and of the litmus in their segments; `docs/layout.md` is the
+//! specification.
 //!
-//! Zeroed memory is an unlocked lock, a semaphore of no permits, and a barrier
-//! that nobody has passed.
+//! Zeroed memory is an unlocked lock, a semaphore of no permits, a barrier that nobody
+//! has passed, and a litmus that nobody has asked for.
 
 use shmem_core::layout::LINE;
 
@@ -101,6 +102,48 @@ pub struct BarrierEntry {
     pub arrived: u32,
 }
 
+/// Rounds of a batch of a litmus, at most.
+pub const LITMUS_ROUNDS: usize = 256;
+
+/// A litmus. The upper half of every word is the number of its session.
+#[repr(C)]
+pub struct LitmusControl {
+    /// How many rounds a batch has; its session is the one that is asked for.
+    pub asked: u32,
+    /// How far the asker has come; `0xffff` if it has ended.
+    pub asker_step: u32,
+    /// What the asker has found: rounds of each party,
+    pub rounds: u32,
+    /// additions that were lost,
+    pub lost: u32,
+    /// rounds in which neither party saw the other,
+    pub violations: u32,
+    /// and 1 if both ran at the same time often enough.
+    pub enough: u32,
+    /// Zero.
+    pub asker_reserved: [u32; 26],
+    /// How far the answerer has come; `0xffff` if it has ended.
+    pub answerer_step: u32,
+    /// Zero.
+    pub answerer_reserved: [u32; 31],
+    /// To this both add.
+    pub count: u32,
+    /// Zero.
+    pub count_reserved: [u32; 31],
+    /// The asker's round.
+    pub asker_flag: u32,
+    /// Zero.
+    pub asker_flag_reserved: [u32; 31],
+    /// The answerer's round.
+    pub answerer_flag: u32,
+    /// Zero.
+    pub answerer_flag_reserved: [u32; 31],
+    /// Which of the answerer's rounds the asker saw, in each round of a batch.
+    pub asker_saw: [u32; LITMUS_ROUNDS],
+    /// Which of the asker's rounds the answerer saw.
+    pub answerer_saw: [u32; LITMUS_ROUNDS],
+}
+
 const _: () = {
     use core::mem::size_of;
     assert!(size_of::<MutexControl>() == LINE);
@@ -109,4 +152,5 @@ const _: () = {
     assert!(size_of::<RwLockControl>() == LINE + 512);
     assert!(size_of::<BarrierControl>() == LINE);
     assert!(size_of::<BarrierEntry>() == 8);
+    assert!(size_of::<LitmusControl>() == 5 * LINE + 2048);
 };

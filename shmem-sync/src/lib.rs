@@ -24,6 +24,9 @@
 //! up; a wait has no bound but its deadline. Under a [`RwLock`] writers go before
 //! readers.
 //!
+//! Not every memory has compare-and-swap, or fences that work together with the other
+//! partition's: two partitions find out by a [`litmus`], before they attach to a lock.
+//!
 //! # Waits
 //!
 //! `shmem-core` says what a wait is ([`shmem_core::wait::Wait`]) and has the one
@@ -55,6 +58,7 @@ extern crate std;
 pub mod health;
 pub mod inspect;
 pub mod layout;
+pub mod litmus;
 
 mod bakery;
 mod barrier;

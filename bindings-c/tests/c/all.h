@@ -35,6 +35,7 @@ struct all {
 	struct shmr_ring_view shmr_ring_view;
 	struct shmr_slice shmr_slice;
 	struct shmr_wait shmr_wait;
+	struct shmr_verdict shmr_verdict;
 
 	/* Of a mutex, and long enough for every lock. */
 	struct shmr_segment shmr_segment;

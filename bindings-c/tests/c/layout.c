@@ -410,3 +410,55 @@ TEST(a_barrier_counts_its_phases)
 	SAME(word_at(segment.base, 136), place.two);
 	SAME(arrival.phase, 1);
 }
+
+/* An answerer by hand, which comes after the asker in everything that it does. */
+static int answer_by_hand(struct shmr_wait *wait)
+{
+	const uint32_t session = 1 << 16;
+	void *base = segment.base;
+	uint32_t step = word_at(base, LitmusControl_asker_step);
+	size_t at;
+
+	(void)wait;
+	SAME(word_at(base, LitmusControl_asked), session | 256);
+	if (step == 0) {
+		set_word(base, LitmusControl_answerer_step, session | 1);
+		return SHMR_AGAIN;
+	}
+	SAME(step, session | 2);
+	if (word_at(base, LitmusControl_answerer_step) == step)
+		return SHMR_GIVE_UP;
+	SAME(word_at(base, LitmusControl_count), session | 256);
+	SAME(word_at(base, LitmusControl_asker_flag), session | 256);
+	SAME(word_at(base, LitmusControl_asker_saw), 0);
+	set_word(base, LitmusControl_answerer_flag, session | 256);
+	for (at = 0; at < 256; at++)
+		set_word(base, LitmusControl_answerer_saw + 4 * at,
+			 session | (at < 2 ? 0 : 256));
+	set_word(base, LitmusControl_count, session | 509);
+	set_word(base, LitmusControl_answerer_step, step);
+	return SHMR_AGAIN;
+}
+
+TEST(a_litmus_is_answered_step_by_step)
+{
+	struct shmr_wait wait = { .pause = answer_by_hand };
+	struct shmr_verdict verdict;
+	const uint32_t session = 1 << 16;
+
+	place_make(&place);
+	segment = place_segment(&place, "litmus", SHMR_KIND_LITMUS,
+				shmr_litmus_len());
+	OK(shmr_litmus_ask(&segment, &wait, &verdict));
+	SAME(word_at(segment.base, LitmusControl_asker_step), session | 0xffff);
+	SAME(word_at(segment.base, LitmusControl_rounds), session | 256);
+	SAME(word_at(segment.base, LitmusControl_lost), session | 3);
+	SAME(word_at(segment.base, LitmusControl_violations), session | 256);
+	SAME(word_at(segment.base, LitmusControl_enough), session | 0);
+	SAME(verdict.read_modify_write.state, SHMR_BROKEN);
+	SAME(verdict.read_modify_write.wrong, 3);
+	SAME(verdict.read_modify_write.of, 512);
+	SAME(verdict.fences.state, SHMR_BROKEN);
+	SAME(verdict.fences.wrong, 256);
+	SAME(verdict.fences.of, 256);
+}

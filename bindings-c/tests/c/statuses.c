@@ -555,17 +555,42 @@ TEST(SHMR_SYSTEM_is_what_the_kernel_said)
 	SAYS(shmr_unlink_shm("/shmr-that-nobody-made"), SHMR_SYSTEM);
 }
 
+TEST(SHMR_NO_RMW_is_a_handle_that_is_to_create_and_remove_nothing)
+{
+	struct shmr_request request = {
+		.name = "segment", .kind = SHMR_KIND_RAW, .len = 100,
+	};
+	struct shmr_segment segment;
+
+	place_make(&place);
+	segment = place_segment(&place, "segment", SHMR_KIND_RAW, 100);
+	OK(shmr_registry_without_rmw(&place.registry));
+	FAILS(place.registry,
+	      shmr_registry_remove(&place.registry, place.one, &segment),
+	      SHMR_NO_RMW, 0, "");
+	FAILS(place.registry,
+	      shmr_registry_reap(&place.registry, place.one, &one_is_over, NULL),
+	      SHMR_NO_RMW, 0, "");
+	OK(shmr_registry_open_or_create(&place.registry, place.one, &request,
+					&segment));
+	request.name = "another";
+	FAILS(place.registry,
+	      shmr_registry_open_or_create(&place.registry, place.one,
+					   &request, &segment),
+	      SHMR_NO_RMW, 0, "");
+}
+
 TEST(SHMR_OK_and_every_other_status_has_words_of_its_own)
 {
 	const char *unknown = shmr_strerror(1000);
 	int status, other;
 
-	for (status = SHMR_SYSTEM; status <= SHMR_CONTENDED; status++) {
+	for (status = SHMR_NO_RMW; status <= SHMR_CONTENDED; status++) {
 		CHECK(strcmp(shmr_strerror(status), unknown) != 0);
-		for (other = SHMR_SYSTEM; other < status; other++)
+		for (other = SHMR_NO_RMW; other < status; other++)
 			CHECK(strcmp(shmr_strerror(status),
 				     shmr_strerror(other)) != 0);
 	}
-	SAME(strcmp(shmr_strerror(SHMR_SYSTEM - 1), unknown), 0);
+	SAME(strcmp(shmr_strerror(SHMR_NO_RMW - 1), unknown), 0);
 	SAME(strcmp(shmr_strerror(SHMR_CONTENDED + 1), unknown), 0);
 }

@@ -56,7 +56,7 @@ const BUILDS: [Build; 4] = [
 ];
 
 /// The programs; the second one's source is made.
-const PROGRAMS: [&str; 7] = [
+const PROGRAMS: [&str; 8] = [
     "layout",
     "arguments",
     "statuses",
@@ -64,6 +64,7 @@ const PROGRAMS: [&str; 7] = [
     "regions",
     "waits",
     "locks",
+    "litmus",
 ];
 
 /// What every program is linked with.

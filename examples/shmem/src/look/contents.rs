@@ -62,7 +62,7 @@ fn kind_name(kind: Kind) -> String {
         Kind::BAKERY => "bakery".to_owned(),
         Kind::RWLOCK => "rwlock".to_owned(),
         // An application's, or nobody's.
-        Kind(number) if number > Kind::BARRIER.0 => format!("{number:#x}"),
+        Kind(number) if number > Kind::LITMUS.0 => format!("{number:#x}"),
         named => named.to_string(),
     }
 }
