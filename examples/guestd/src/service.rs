@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use kmon_protocol::link::{CommandReceiver, KernelSender, StatsWriter};
+use kmon_protocol::link::{CommandReceiver, KernelSender, StatsWriter, memory};
 use kmon_protocol::{Command, DaemonLink, Event, LinkError, Received};
 
 use crate::account::Account;
@@ -40,6 +40,8 @@ const BEAT: Duration = Duration::from_millis(100);
 const RARE_BEAT: Duration = Duration::from_secs(1);
 /// The same while input or events wait for space somewhere.
 const SOON: Duration = Duration::from_millis(5);
+/// How long after each greeting KMON may ask what works across the memory.
+const TRIAL_TIME: Duration = Duration::from_secs(10);
 /// Time that KMON has to take the last events.
 const FAREWELL: Duration = Duration::from_millis(500);
 /// Statistics are not read more often than this, whatever KMON says.
@@ -59,6 +61,8 @@ pub(crate) struct Service {
     /// What was asked for, whatever KMON says.
     period: Option<Duration>,
     halted: bool,
+    /// Until then KMON may ask what works across the memory: it does not wait long for us.
+    trial_until: Instant,
     _pid_file: Option<PidFile>,
 }
 
@@ -106,6 +110,7 @@ impl Service {
             feeder: Arc::new(Feeder::new().context("cannot make an event descriptor")?),
             period: args.period,
             halted: false,
+            trial_until: Instant::now() + TRIAL_TIME,
             _pid_file: pid_file,
         };
         service.start_threads(stats, period)?;
@@ -186,6 +191,7 @@ impl Service {
         let life = link.life().incarnation();
         let (sender, commands, stats, kernel) = link.split();
         self.publisher.publish_to(stats, period);
+        self.trial_until = Instant::now() + TRIAL_TIME;
         self.feed(kernel);
         self.outlet.attach(sender, life, commands.peer_beat());
         Ok(Some(commands))
@@ -201,12 +207,14 @@ impl Service {
             // A stalled KMON makes no space; looking for it often would only burn time.
             let sent = self.outlet.flush() || self.outlet.peer_stalled();
             let caught_up = sent && !self.typist.is_waiting();
-            let pause = match (caught_up, self.attacher.is_rung()) {
+            let tries = commands.may_try_memory() && Instant::now() < self.trial_until;
+            let pause = match (caught_up && !tries, self.attacher.is_rung()) {
                 (false, _) => SOON,
                 (true, false) => BEAT,
                 (true, true) => RARE_BEAT,
             };
             self.take_commands(commands, pause)?;
+            self.try_memory(commands);
             commands.beat()?;
             self.tell_discarded(commands);
             self.outlet.saw_peer(commands.peer_beat());
@@ -228,12 +236,14 @@ impl Service {
             typist,
             execs,
             halted,
+            trial_until,
             ..
         } = self;
         let taken = commands.receive(timeout, |received| match received {
             _ if *halted => {}
             Received::Restarted => {
                 execs.kill_all(); // V1
+                *trial_until = Instant::now() + TRIAL_TIME;
                 outlet.greet();
             }
             Received::Message(Command::Input(bytes)) => typist.enter(bytes),
@@ -255,6 +265,17 @@ impl Service {
             Received::Message(Command::Halt) => *halted = true,
         });
         taken.map(drop)
+    }
+
+    /// Finds out with KMON what works across the memory, if it asks.
+    fn try_memory(&mut self, commands: &mut CommandReceiver<'static>) {
+        let Some(verdict) = commands.try_memory() else {
+            return;
+        };
+        memory::faults(&verdict).for_each(crate::log);
+        if !memory::is_open(&verdict) {
+            self.trial_until = Instant::now();
+        }
     }
 
     fn tell_discarded(&self, commands: &mut CommandReceiver<'static>) {

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use kmon_protocol::link::{Finding, Verdict};
 use serde::Serialize;
 
 use super::line::JsonArgs;
 use super::rates::{cpu_percent, two_digits};
 use super::{Session, print, print_json};
+use crate::instance::shared::View;
 use crate::kind::Transport;
 use crate::monitor::Instance;
 use crate::text;
@@ -25,6 +27,8 @@ struct Row {
     transport: Option<Transport>,
     /// Where the region of an external instance is.
     region: Option<String>,
+    /// Whether compare-and-swap and full fences work across its memory.
+    memory: Option<Memory>,
     state: &'static str,
     detail: Option<String>,
     pid: Option<i32>,
@@ -41,6 +45,26 @@ struct Row {
     discarded_commands: u64,
     #[serde(skip)]
     shown_state: String,
+}
+
+#[derive(Serialize)]
+struct Memory {
+    read_modify_write: &'static str,
+    fences: &'static str,
+}
+
+impl Memory {
+    fn of(verdict: &Verdict) -> Self {
+        let word = |finding| match finding {
+            Finding::Works => "works",
+            Finding::Broken { .. } => "broken",
+            Finding::Unknown => "unknown",
+        };
+        Self {
+            read_modify_write: word(verdict.read_modify_write),
+            fences: word(verdict.fences),
+        }
+    }
 }
 
 pub(super) fn run(session: &Session, args: &JsonArgs) -> anyhow::Result<()> {
@@ -80,6 +104,7 @@ fn row(instance: &Instance) -> Row {
         kind: instance.kind.word(),
         transport: instance.kind.transport(),
         region: instance.kind.region().map(ToString::to_string),
+        memory: view.memory.as_ref().filter(|_| alive).map(Memory::of),
         state: view.state.word(),
         detail: view.state.detail(),
         pid: view.pid.filter(|_| alive),
@@ -96,11 +121,27 @@ fn row(instance: &Instance) -> Row {
         dropped_bytes: view.log.dropped(),
         life: Some(view.log.life()).filter(|&life| alive && life > 0),
         discarded_commands: view.log.discarded(),
-        shown_state: match view.log.life() {
-            life @ 2.. if alive => format!("{}, life {life}", view.state),
-            _ => view.state.to_string(),
-        },
+        shown_state: shown_state(&view),
     }
+}
+
+fn shown_state(view: &View) -> String {
+    let mut state = view.state.to_string();
+    if !view.state.is_alive() {
+        return state;
+    }
+    if let life @ 2.. = view.log.life() {
+        state.push_str(&format!(", life {life}"));
+    }
+    if let Some(verdict) = &view.memory {
+        if verdict.read_modify_write.is_broken() {
+            state.push_str(", no compare-and-swap");
+        }
+        if verdict.fences.is_broken() {
+            state.push_str(", no fences");
+        }
+    }
+    state
 }
 
 fn cells(row: Row) -> Vec<String> {

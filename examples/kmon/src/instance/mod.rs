@@ -13,6 +13,7 @@
 //! | [`events`] | what the events of a turn bring                         |
 //! | [`kernel`] | the lines of the instance's kernel                      |
 //! | [`sending`] | the sending thread                                     |
+//! | [`trial`]  | when it is tried what works across the memory           |
 //! | [`watch`]  | what the receiving thread remembers between its turns   |
 
 mod events;
@@ -26,4 +27,5 @@ mod sending;
 pub(crate) mod shared;
 pub(crate) mod state;
 mod store;
+mod trial;
 mod watch;

@@ -1,7 +1,7 @@
 //! One turn of an instance's receiving thread: take what it and its kernel said,
 //! keep the heartbeat, see how it is.
 //!
-//! - **P1** A turn ends within about 50 ms, whatever the instance does: the
+//! - **P1** A turn ends within about 100 ms, whatever the instance does: the
 //!   heartbeat goes on, and no other instance has to wait.
 //! - **P2** While a front end that shows the output is behind, the turn takes
 //!   nothing from the ring, so that the instance waits for the terminal; but
@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kmon_protocol::link::EventReceiver;
+use kmon_protocol::link::memory::faults;
 use kmon_protocol::{LinkError, Received};
 
 use super::events::{News, note, take_event};
@@ -21,6 +22,7 @@ use super::outbox::Outbox;
 use super::run::Flags;
 use super::shared::Shared;
 use super::state::State;
+use super::trial::Trials;
 use super::watch::Watch;
 use crate::body::{Body, Condition, End, LastWords};
 use crate::notices::Notices;
@@ -43,6 +45,7 @@ pub(super) struct Pump<'m> {
     pub(super) notices: Arc<Notices>,
     pub(super) flags: Arc<Flags>,
     pub(super) watch: Watch,
+    pub(super) trials: Trials,
     /// Notices that are due at the end of the turn, when the state is as they say.
     pub(super) lines: Vec<String>,
 }
@@ -66,6 +69,7 @@ impl Pump<'_> {
         } else {
             self.take_stats();
             self.follow();
+            self.try_memory();
         }
         if let Some(line) = self.body.tend() {
             self.lines.push(format!("instance {}: {line}", self.number));
@@ -112,6 +116,7 @@ impl Pump<'_> {
         }
         if news.greeted {
             self.body.greeted();
+            self.trials.begin();
         }
         let lines = news.lines.into_iter();
         self.lines
@@ -155,6 +160,20 @@ impl Pump<'_> {
             drop(view);
             self.shared.announce();
         }
+    }
+
+    /// Finds out what works across the memory; what does not is said.
+    fn try_memory(&mut self) {
+        if self.shared.lock().state != State::Running {
+            return;
+        }
+        let Some(verdict) = self.trials.turn(&mut self.receiver) else {
+            return;
+        };
+        let n = self.number;
+        let lines = faults(&verdict).map(|fault| format!("instance {n}: {fault}"));
+        self.lines.extend(lines);
+        self.shared.lock().memory = Some(verdict);
     }
 
     /// Looks at the heartbeat, and at guestd's process.

@@ -25,6 +25,7 @@ use super::pump::Pump;
 use super::sending::send_orders;
 use super::shared::Shared;
 use super::state::State;
+use super::trial::Trials;
 use super::watch::Watch;
 use crate::body::{self, Body, Found, Ground, Kept, Launch, Programs, Say};
 use crate::kind::Kind;
@@ -250,6 +251,7 @@ fn serve(plan: &Plan, link: MonitorLink<'_>, body: Arc<dyn Body>, flags: &Arc<Fl
     let mut pump = Pump {
         number: plan.settings.partition,
         watch: Watch::new(receiver.peer_beat()),
+        trials: Trials::default(),
         receiver,
         kernel: KernelFeed::new(kernel, &plan.shared),
         body,

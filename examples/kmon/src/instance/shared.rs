@@ -8,6 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use kmon_protocol::link::Verdict;
 use kmon_protocol::{Ending, LinkError, Stats};
 
 use super::log::OutputLog;
@@ -62,6 +63,8 @@ pub(crate) struct View {
     pub(crate) earlier_stats: Option<Stats>,
     /// The shell that is there now has printed something: it is there.
     pub(crate) printed: bool,
+    /// What works across its memory, if that was found out.
+    pub(crate) memory: Option<Verdict>,
     /// A console shows the output: let the instance wait for a slow terminal.
     pub(crate) attached: bool,
     pub(crate) execs: HashMap<u32, ExecOutput>,
@@ -88,6 +91,7 @@ impl View {
             stats: None,
             earlier_stats: None,
             printed: false,
+            memory: None,
             attached: false,
             execs: HashMap::new(),
             idle: None,
@@ -113,6 +117,7 @@ impl View {
         self.stats = None;
         self.earlier_stats = None;
         self.printed = false;
+        self.memory = None;
         self.execs.clear();
         self.idle = None;
     }
@@ -129,6 +134,7 @@ impl View {
         execs.filter(unfinished).for_each(|exec| exec.lost = true);
         self.idle = None;
         self.printed = false;
+        self.memory = None;
     }
 
     /// Bytes that were lost since the last call.

@@ -6,10 +6,12 @@ use shmem_core::ring::Unread;
 use shmem_core::snapshot::{ReadError, Reader, Writer};
 use shmem_core::{Life, Window};
 use shmem_registry::Segment;
+use shmem_sync::litmus::Verdict;
 
 use super::bells::Way;
 use super::ends::{Ground, Pulse, Receiver, Release, Sender};
 use super::kernel::{KernelSegments, KernelSender};
+use super::memory::Trial;
 use super::{LinkError, Received, Segments, Sent, Waiting, ring};
 use crate::MONITOR;
 use crate::message::{Command, EVENT_BODY, Event, HEADER_LEN};
@@ -50,6 +52,7 @@ impl<'m> DaemonLink<'m> {
         // Behind the settings, which KMON tells last: what is missing now was never made.
         let kernel = KernelSegments::find(|request| ground.registry.open(request))?;
         let way = Way::new(waiting, |request| ground.registry.open(request))?;
+        let trial = Trial::new(&way, |request| ground.registry.open(request))?;
         let pulse = Pulse::attach(ground, settings.partition, MONITOR)?;
         let life = pulse.life();
 
@@ -66,6 +69,7 @@ impl<'m> DaemonLink<'m> {
                 end: Receiver::new(consumer, &pulse, &way),
                 strays: 0,
                 pulse,
+                trial,
             },
             stats: StatsWriter {
                 ground,
@@ -143,6 +147,7 @@ impl EventSender<'_> {
 pub struct CommandReceiver<'m> {
     end: Receiver<'m>,
     pulse: Pulse<'m>,
+    trial: Trial<'m>,
     /// Commands for another life that the ring could not tell from ours.
     strays: u32,
     /// Discarded commands that were told.
@@ -181,6 +186,17 @@ impl CommandReceiver<'_> {
     pub fn take_discarded(&mut self) -> u32 {
         let now = self.end.consumer.discarded().wrapping_add(self.strays);
         now.wrapping_sub(std::mem::replace(&mut self.told, now))
+    }
+
+    /// Whether KMON may ask what works across the region's memory.
+    pub fn may_try_memory(&self) -> bool {
+        self.trial.is_due()
+    }
+
+    /// Finds out with KMON what works across the region's memory, in 50 ms at most, if it
+    /// asks for that. To be called whenever [`CommandReceiver::receive`] has returned.
+    pub fn try_memory(&mut self) -> Option<Verdict> {
+        self.trial.answer()
     }
 
     /// Shows KMON that the instance lives; at least every second.

@@ -9,8 +9,10 @@
 //! | `kmon.kernel`      | ring     | 256 KiB            | instance           |
 //! | `kmon.kernel-mark` | snapshot | 24                 | instance           |
 //! | `kmon.bells`       | raw      | 128                | KMON               |
+//! | `kmon.litmus`      | litmus   | [`Litmus::segment_len`](shmem_sync::litmus::Litmus::segment_len) | both |
 //!
-//! The last three may be missing: then the kernel's log is not told, and KMON not rung.
+//! The last four may be missing: then the kernel's log is not told, KMON not rung, and the
+//! memory not tried.
 //!
 //! KMON formats the region and creates the segments before an instance sees
 //! it; the instance attaches and formats nothing. Either end may die and come
@@ -33,6 +35,7 @@ pub mod bells;
 mod daemon;
 pub(crate) mod ends;
 mod kernel;
+pub mod memory;
 mod monitor;
 
 use std::fmt;
@@ -46,6 +49,7 @@ pub use bells::{Bells, RingPeers, Waiting};
 pub use daemon::{CommandReceiver, DaemonLink, EventSender, StatsWriter};
 pub use kernel::{KernelReceiver, KernelSender};
 pub use monitor::{CommandSender, EventReceiver, MonitorLink};
+pub use shmem_sync::litmus::{Finding, Verdict};
 
 use crate::LAST_PARTITION;
 use crate::settings::Settings;

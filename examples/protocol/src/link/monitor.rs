@@ -6,10 +6,12 @@ use shmem_core::ring::Unread;
 use shmem_core::snapshot::{Reader, Writer};
 use shmem_core::{Life, Region, Window};
 use shmem_registry::{Process, Registry, Segment};
+use shmem_sync::litmus::Verdict;
 
 use super::bells::Way;
 use super::ends::{Ground, Pulse, Receiver, Release, Sender};
 use super::kernel::{KernelReceiver, KernelSegments};
+use super::memory::Trial;
 use super::{COMMAND_BODY, GEOMETRY, LinkError, Received, Segments, Sent, Waiting, ring};
 use crate::MONITOR;
 use crate::message::{Command, Event, HEADER_LEN};
@@ -46,9 +48,10 @@ impl<'m> MonitorLink<'m> {
         let segments = Segments::find(|request| registry.open_or_create(life, request))?;
         let kernel = KernelSegments::find(|request| registry.open_or_create(life, request))?;
         let way = Way::new(waiting, |request| registry.open_or_create(life, request))?;
+        let trial = Trial::new(&way, |request| registry.open_or_create(life, request))?;
         // Last: an instance that sees them finds all else.
         tell(&segments.settings, settings)?;
-        Self::over(&segments, kernel, pulse, &way)
+        Self::over(&segments, kernel, pulse, &way, trial)
     }
 
     /// Attaches as KMON's next life to a region that an earlier one formatted.
@@ -69,8 +72,9 @@ impl<'m> MonitorLink<'m> {
         let kernel = KernelSegments::find(|request| ground.registry.open(request))?;
         let pulse = Pulse::attach(ground, MONITOR, settings.partition)?;
         let way = Way::new(waiting, |request| ground.registry.open(request))?;
+        let trial = Trial::new(&way, |request| ground.registry.open(request))?;
         tell(&segments.settings, settings)?;
-        Self::over(&segments, kernel, pulse, &way)
+        Self::over(&segments, kernel, pulse, &way, trial)
     }
 
     fn over(
@@ -78,6 +82,7 @@ impl<'m> MonitorLink<'m> {
         kernel: Option<KernelSegments<'m>>,
         pulse: Pulse<'m>,
         way: &Way<'m>,
+        trial: Trial<'m>,
     ) -> Result<Self, LinkError> {
         let life = pulse.life();
         let producer = ring(&segments.command)?.producer(life);
@@ -94,6 +99,7 @@ impl<'m> MonitorLink<'m> {
             receiver: EventReceiver {
                 end: Receiver::new(consumer, &pulse, way),
                 pulse,
+                trial,
                 stats: Reader::attach(segments.stats.window())
                     .map_err(|e| LinkError::new("kmon.stats", e))?,
             },
@@ -155,6 +161,7 @@ impl CommandSender<'_> {
 pub struct EventReceiver<'m> {
     end: Receiver<'m>,
     pulse: Pulse<'m>,
+    trial: Trial<'m>,
     stats: Reader<'m>,
 }
 
@@ -192,6 +199,12 @@ impl EventReceiver<'_> {
         let mut bytes = vec![0; Stats::MAX_LEN];
         let len = self.stats.read(&mut bytes).ok()?;
         Stats::decode(&bytes[..len]).ok()
+    }
+
+    /// Finds out with the instance what works across the region's memory, in 50 ms at
+    /// most; `None` where both are of one kernel, or the region is an earlier KMON's.
+    pub fn try_memory(&mut self) -> Option<Verdict> {
+        self.trial.ask()
     }
 
     /// Shows the instance that KMON lives; at least every second.
