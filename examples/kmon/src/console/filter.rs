@@ -12,7 +12,8 @@
 //! A line starts with the session, behind `CR`, `LF`, `^C`, `^U` and `^D`, where
 //! backspaces or `^W` have emptied it, and
 //! where the instance has begun a new line by itself (`q` has ended `top`, and
-//! the shell's prompt is back). While the instance's program shows the
+//! the shell's prompt is back). What the terminal answers to the instance's questions
+//! (busybox asks with each prompt where the cursor is) is on no line. While the instance's program shows the
 //! alternate screen, keys are not lines and nothing is held back.
 
 use super::line::{Line, WORD};
@@ -57,9 +58,7 @@ impl Filter {
 
     /// The instance has begun a new line since the last byte was typed.
     pub(crate) fn new_line(&mut self) {
-        if !matches!(self.line, Line::Held(_)) {
-            self.line = Line::Held(0);
-        }
+        self.line = std::mem::replace(&mut self.line, Line::Unknown).anew();
     }
 
     /// Takes typed bytes: what to do, and how many bytes were used. Fewer than
@@ -400,6 +399,28 @@ mod tests {
         let (more, _) = filter.type_bytes(b"console\r", false);
         assert_eq!(actions, [Action::Echo(b"kmexit".to_vec())]);
         assert_eq!(more.last(), Some(&Action::Leave));
+    }
+
+    #[test]
+    fn an_answer_of_the_terminal_is_not_on_the_line() {
+        for answer in ["\x1b[12;34R", "\x1b[?6c", "\x1b[0n", "\x1b[1;1R\x1b[2;1R"] {
+            let outcome = typed(format!("{answer}kmexitconsole\r").as_bytes());
+            assert!(outcome.left, "{answer:?}");
+            assert_eq!(outcome.sent, answer.as_bytes());
+            let outcome = typed(format!("ls{answer}\x7f\x7fkmexitconsole\r").as_bytes());
+            assert!(outcome.left, "{answer:?}");
+            let outcome = typed(format!("ls {answer}kmexitconsole\r").as_bytes());
+            assert!(!outcome.left, "{answer:?}");
+        }
+        for key in ["\x1b[A", "\x1bOR", "\x1b", "\x1b[3~", "\x1b[A\x1b[1;1R"] {
+            let outcome = typed(format!("{key}kmexitconsole\r").as_bytes());
+            assert!(!outcome.left, "{key:?}");
+        }
+        let mut filter = Filter::new(ESCAPE);
+        filter.type_bytes(b"q\x1b[1;", false);
+        filter.new_line();
+        let (actions, _) = filter.type_bytes(b"1Rkmexitconsole\r", false);
+        assert_eq!(actions.last(), Some(&Action::Leave));
     }
 
     #[test]
