@@ -13,7 +13,8 @@
  *
  * A line starts with the session, behind CR, LF, ^C, ^U and ^D, where
  * backspaces or ^W have emptied it, and where the instance has begun a new
- * line by itself. While its program shows the alternate screen, keys are not
+ * line by itself. What the terminal answers to the instance's questions (where
+ * the cursor is, for busybox) is on no line. While its program shows the alternate screen, keys are not
  * lines and nothing is held back.
  */
 
@@ -32,6 +33,7 @@ static const char word[] = "kmexitconsole";
 #define BS	0x08
 #define NAK	0x15	/* ^U */
 #define ETB	0x17	/* ^W */
+#define ESC	0x1b
 #define DEL	0x7f
 
 void km_filter_begin(struct km_filter *filter)
@@ -44,6 +46,7 @@ void km_filter_new_line(struct km_filter *filter)
 {
 	if (filter->held < 0)
 		filter->held = 0;
+	filter->before = 0;
 }
 
 static void send(struct km_typed *typed, u8 byte)
@@ -88,14 +91,42 @@ static bool erase_word(struct km_filter *filter)
 	return true;
 }
 
+/*
+ * Follows an escape sequence. One that is an answer of the terminal's leaves
+ * the line as it was.
+ */
+static bool follow_sequence(struct km_filter *filter, u8 byte)
+{
+	u8 so_far = filter->sequence;
+
+	filter->sequence = 0;
+	if (byte == ESC && !so_far) {
+		filter->before = filter->held;
+		filter->sequence = 1;
+	} else if (so_far == 1 && byte == '[') {
+		filter->sequence = 2;
+	} else if (so_far == 2 && (isdigit(byte) || byte == ';' || byte == '?')) {
+		filter->sequence = 2;
+	} else if (so_far == 2 && byte && strchr("Rcnt", byte)) {
+		filter->held = filter->before;
+		return true;
+	} else if (!so_far) {
+		return false;
+	}
+	filter->held = UNKNOWN;
+
+	return true;
+}
+
 /* Follows the line with a byte behind it that was sent. */
 static void follow(struct km_filter *filter, u8 byte)
 {
 	if (ends_line(byte) || byte == ETX || byte == EOT || byte == NAK) {
 		filter->held = 0;
+		filter->sequence = 0;
 		return;
 	}
-	if (filter->held == UNKNOWN)
+	if (follow_sequence(filter, byte) || filter->held == UNKNOWN)
 		return;
 	if (filter->held == 0)
 		filter->len = 0;

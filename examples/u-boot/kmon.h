@@ -287,12 +287,16 @@ void km_put_modes(u32 changed, bool undo);
  * @held:     bytes of kmexitconsole that are typed and held back; -1: what is
  *            in @sent is on the line; -2: who knows what is on the line
  * @len:      bytes of @sent
+ * @sequence: how much of an escape sequence was typed: 0, 1 byte, 2 or more
+ * @before:   @held in front of it
  * @sent:     what is on the line, as far as plain characters tell
  */
 struct km_filter {
 	bool escaping;
 	int held;
+	int before;
 	u8 len;
+	u8 sequence;
 	u8 sent[KM_LINE];
 };
 

@@ -108,18 +108,6 @@ pub(super) const GROUPS: &[Group] = &[
         steps: c,
     },
     Group {
-        name: "u-boot",
-        about: "U-Boot as KMON at its serial console, on three boards, with real guest daemons",
-        packages: &[
-            "device-tree-compiler",
-            "qemu-system-arm",
-            "qemu-system-mips",
-        ],
-        tools: &[],
-        limit: minutes(10),
-        steps: u_boot,
-    },
-    Group {
         name: "guests",
         about: "Linux guests under QEMU, from power-on to power-off",
         // `cargo xtask guest-image` installs what it needs.
@@ -127,6 +115,18 @@ pub(super) const GROUPS: &[Group] = &[
         tools: &[],
         limit: minutes(10),
         steps: guests,
+    },
+    Group {
+        name: "u-boot",
+        about: "U-Boot as KMON at its serial console, on three boards, with real daemons and guests",
+        packages: &[
+            "device-tree-compiler",
+            "qemu-system-arm",
+            "qemu-system-mips",
+        ],
+        tools: &[],
+        limit: minutes(15),
+        steps: u_boot,
     },
     Group {
         name: "kill",
@@ -250,13 +250,15 @@ fn c(_: &Workspace) -> Result<Vec<Step>> {
 }
 
 fn u_boot(workspace: &Workspace) -> Result<Vec<Step>> {
-    // Installs what compiles it.
+    // Each installs what it needs.
     let u_boot = Invocation::parse("cargo xtask u-boot --check");
+    let image = Invocation::parse("cargo xtask guest-image");
     let guestd = Invocation::parse("cargo build --release -p guestd");
     let tests = Invocation::parse("cargo test --no-fail-fast --release -p u-boot-system-test");
     let path = workspace.target.join("release").join("guestd");
     Ok(vec![
         Step::Check(u_boot),
+        Step::Check(image),
         Step::Check(guestd),
         Step::Tests(tests.set("GUESTD", path.display().to_string())),
     ])
@@ -320,7 +322,8 @@ fn bench(_: &Workspace) -> Result<Vec<Step>> {
     // link-time optimisation of the bench profile is not needed.
     let once =
         Invocation::parse("cargo bench -p shmem-benches --profile release --bench * -- --test");
-    Ok(vec![Step::Check(once)])
+    let guest = Invocation::parse("cargo xtask bench --only guest -- --quick");
+    Ok(vec![Step::Check(once), Step::Check(guest)])
 }
 
 #[cfg(test)]

@@ -7,13 +7,16 @@
 //! | [`machine`] | one U-Boot with its instances, from power-on to power-off         |
 //! | [`console`] | what a person types and sees at a serial console                  |
 //! | [`guest`]   | one instance's daemon, as a process here                          |
+//! | [`linux`]   | one instance that is a Linux machine of its own, under QEMU       |
 //! | `process`   | processes that do not outlive the test                            |
 //!
-//! `tests/scenario` says what has to hold, on whichever board.
+//! `tests/scenario` says what has to hold, on whichever board; `tests/linux_guests.rs`
+//! what holds where U-Boot and its instances are machines of two architectures.
 
 pub mod board;
 pub mod console;
 pub mod guest;
+pub mod linux;
 pub mod machine;
 mod process;
 

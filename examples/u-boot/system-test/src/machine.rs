@@ -11,7 +11,8 @@ use tempfile::TempDir;
 use crate::PATIENCE;
 use crate::board::Board;
 use crate::console::Console;
-use crate::guest::{Guest, prompt};
+use crate::guest::{self, Guest};
+use crate::linux::{self, Linux};
 
 /// The highest instance: there are 2 and 3.
 const LAST: u8 = 3;
@@ -20,6 +21,8 @@ const LAST: u8 = 3;
 pub struct Machine {
     pub board: Board,
     pub console: Console,
+    /// Of the shell in an instance.
+    prompt: fn(u8) -> String,
     directory: TempDir,
 }
 
@@ -40,7 +43,17 @@ impl Machine {
         Self {
             board,
             console,
+            prompt: guest::prompt,
             directory,
+        }
+    }
+
+    /// The same for instances that are Linux machines.
+    pub fn start_for_linux(board: Board) -> Self {
+        let machine = Self::start(board);
+        Self {
+            prompt: linux::prompt,
+            ..machine
         }
     }
 
@@ -49,6 +62,17 @@ impl Machine {
         let mut machine = Self::start(board);
         machine.attach_all("");
         let guests = [2, 3].map(|number| machine.guest(number));
+        for number in [2, 3] {
+            machine.see_running(number);
+        }
+        (machine, guests)
+    }
+
+    /// The same with both instances attached, and Linux machines that run there.
+    pub fn with_linux(board: Board) -> (Self, [Linux; 2]) {
+        let mut machine = Self::start_for_linux(board);
+        machine.attach_all("");
+        let guests = [2, 3].map(|number| machine.linux(number));
         for number in [2, 3] {
             machine.see_running(number);
         }
@@ -69,7 +93,12 @@ impl Machine {
         Guest::start(&self.home(number), number, &self.place(number))
     }
 
-    /// Where the shell of instance `number` starts.
+    /// Switches the Linux machine of instance `number` on.
+    pub fn linux(&self, number: u8) -> Linux {
+        Linux::start(&self.home(number), number, &self.region(number))
+    }
+
+    /// Where the shell of instance `number` starts, if it runs here.
     pub fn home(&self, number: u8) -> PathBuf {
         self.path().join(format!("home{number}"))
     }
@@ -114,14 +143,19 @@ impl Machine {
     pub fn enter(&mut self, number: u8) {
         self.console.begin(&format!("kmconsole {number}"));
         self.console.see(&format!("cmd_redirection={number}"));
-        self.console.see(&prompt(number));
+        self.see_prompt(number);
     }
 
     /// Types a line at the shell of instance `number`, in its console; what it printed.
     pub fn shell(&mut self, number: u8, line: &str) -> String {
         self.console.press(&format!("{line}\r"));
         self.console.see("\n");
-        self.console.see(&prompt(number))
+        self.see_prompt(number)
+    }
+
+    /// Waits for the prompt of the shell of instance `number`; what came before it.
+    pub fn see_prompt(&mut self, number: u8) -> String {
+        self.console.see(&(self.prompt)(number))
     }
 
     /// Comes back from a console with the escape key.

@@ -35,7 +35,9 @@ fn what_is_typed_runs_in_the_instance_and_kmexitconsole_comes_back() {
     machine
         .console
         .check(said.contains("here"), "the line is empty");
-    machine.escape();
+    // What a terminal answers to a shell that asks where its cursor is.
+    machine.console.press("\x1b[24;80Rkmexitconsole\r");
+    machine.console.prompt();
 }
 
 #[test]
