@@ -3,22 +3,36 @@
 use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
+use crate::console::Console;
+use crate::guest;
 use crate::invocation::Invocation;
+use crate::workspace::Workspace;
+
+/// The bench that boots a guest, which is no part of all.
+const GUEST: &str = "guest";
 
 /// Measure the rings beside their peers.
+///
+/// `--only guest` measures a Linux guest's consoles beside each other: the rings, a serial
+/// port, a virtio console. It builds the guest's image first; behind `--` it takes `--quick`,
+/// `--json` and `--chart FILE`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Run only this bench target; may be given several times
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     only: Vec<String>,
-    /// Further arguments for criterion, such as a filter
+    /// Further arguments for the bench: for criterion, such as a filter
     #[arg(last = true, value_name = "ARGS")]
-    criterion: Vec<String>,
+    further: Vec<String>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    if arguments.only.iter().any(|name| name == GUEST) {
+        ensure!(arguments.only.len() == 1, "`{GUEST}` runs alone");
+        return run_guest(&arguments.further);
+    }
     // `--benches` would also run the library's own empty test harness, which
     // does not know criterion's options.
     let selected = if arguments.only.is_empty() {
@@ -31,8 +45,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         bench = bench.arg("--bench").arg(name);
     }
     bench = bench.arg("--");
-    for word in &arguments.criterion {
+    for word in &arguments.further {
         bench = bench.arg(word);
     }
+    Err(bench.command().exec()).context("cannot run cargo")
+}
+
+/// Builds both halves of the guest's bench, and runs it.
+fn run_guest(further: &[String]) -> Result<ExitCode> {
+    let workspace = Workspace::find()?;
+    // Standard output is the bench's.
+    guest::build_for_bench(&workspace, Console { to_stderr: true })?;
+    // The guest is what takes time: no long link-time optimisation for the host's half.
+    let bench = Invocation::parse("cargo bench -p kmon-qemu --profile release --bench guest --");
+    let bench = further.iter().fold(bench, Invocation::arg);
     Err(bench.command().exec()).context("cannot run cargo")
 }

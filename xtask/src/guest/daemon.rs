@@ -11,12 +11,22 @@ const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 
 /// Builds it below `directory`; gives its path.
 pub(super) fn build(directory: &Path, reporter: &Reporter) -> Result<PathBuf> {
-    let build = Invocation::parse("cargo build --release --package guestd --target")
+    cargo("--bin guestd", directory, reporter)?;
+    Ok(directory.join(TRIPLE).join("release/guestd"))
+}
+
+/// Builds the guest's half of the measurements beside it.
+pub(super) fn build_echo(directory: &Path, reporter: &Reporter) -> Result<()> {
+    cargo("--example guest-echo", directory, reporter)
+}
+
+fn cargo(what: &str, directory: &Path, reporter: &Reporter) -> Result<()> {
+    let line = format!("cargo build --release --package guestd {what} --target");
+    let build = Invocation::parse(&line)
         .arg(TRIPLE)
         .arg("--target-dir")
         .path(directory)
         // With a target named, the flags are for the guest's programs alone.
         .set("RUSTFLAGS", "-Ctarget-feature=+crt-static -Cstrip=symbols");
-    reporter.run("building guestd", &build, None)?;
-    Ok(directory.join(TRIPLE).join("release/guestd"))
+    reporter.run(&format!("building guestd, {what}"), &build, None)
 }

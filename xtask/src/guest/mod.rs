@@ -108,6 +108,14 @@ pub(crate) fn build(
     })
 }
 
+/// The same, with the guest's half of the measurements.
+pub(crate) fn build_for_bench(workspace: &Workspace, console: Console) -> Result<()> {
+    build(workspace, false, true, console)?;
+    let home = workspace.target.join("guest");
+    let reporter = Reporter::new(console, "guest", home.join("bench.log"))?;
+    daemon::build_echo(&home.join("cargo"), &reporter)
+}
+
 fn print(image: &Image, json: bool) {
     let shown = |path: &PathBuf| path.display().to_string();
     let parts = [

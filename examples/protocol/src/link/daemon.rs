@@ -66,7 +66,7 @@ impl<'m> DaemonLink<'m> {
             sender: EventSender(Sender::new(producer, &pulse, &way)),
             receiver: CommandReceiver {
                 told: consumer.discarded(),
-                end: Receiver::new(consumer, &pulse, &way),
+                end: Receiver::new(consumer, &pulse, &way, None),
                 strays: 0,
                 pulse,
                 trial,

@@ -1,6 +1,6 @@
 //! What both ends of a link are made of: one that sends, one that receives, a pulse.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use shmem_core::ring::{Consumer, PopError, Producer, PushError};
 use shmem_core::{Life, Region, Window, region};
@@ -8,18 +8,14 @@ use shmem_registry::{FormatError, Heartbeats, Partition, Presence, Process, Proc
 use shmem_sync::{Futex, SleepPoll};
 
 use super::bells::{Nap, RECORDS, ROOM, Way};
+use super::poll::{Nudge, Pace, Poll};
 use super::{LinkError, Received, Sent, Waiting};
 
 /// Records and bytes handled by one call of `receive`, so that a flood leaves its caller time.
 const BATCH: usize = 256;
 const BATCH_BYTES: usize = 64 << 10;
-/// Longest delay between two looks where there is no doorbell: the latency of
-/// a key typed after a pause, against the processor time of an idle instance.
+/// Longest delay between two looks for room, or for the end of an earlier life.
 const POLL_LIMIT: Duration = Duration::from_millis(10);
-/// The same when nothing has come for [`QUIET`]: nobody types then, and an idle virtual
-/// machine pays for each look with a wake-up of its host.
-const QUIET_LIMIT: Duration = Duration::from_millis(100);
-const QUIET: Duration = Duration::from_secs(5);
 /// An earlier life whose heartbeat stands still for so long is over, where
 /// nothing else tells: longer than a busy machine leaves one without a processor.
 pub(crate) const STANDSTILL: Duration = Duration::from_secs(3);
@@ -212,22 +208,24 @@ pub(super) struct Receiver<'m> {
     life: Life,
     way: Way<'m>,
     record: Vec<u8>,
-    /// How long the last poll slept between two looks: zero after a record.
-    delay: Duration,
-    /// When the last record came.
-    heard: Instant,
+    pace: Pace,
 }
 
 impl<'m> Receiver<'m> {
-    pub(super) fn new(consumer: Consumer<'m>, pulse: &Pulse<'m>, way: &Way<'m>) -> Self {
+    /// With a `nudge` where its other half sends commands.
+    pub(super) fn new(
+        consumer: Consumer<'m>,
+        pulse: &Pulse<'m>,
+        way: &Way<'m>,
+        nudge: Option<Nudge>,
+    ) -> Self {
         Self {
             ground: pulse.ground,
             consumer,
             life: pulse.life(),
             way: way.clone(),
             record: Vec::new(),
-            delay: Duration::ZERO,
-            heard: Instant::now(),
+            pace: Pace::new(nudge),
         }
     }
 
@@ -288,14 +286,9 @@ impl<'m> Receiver<'m> {
                 self.consumer.wait(&mut Futex::timeout(timeout));
             }
             Waiting::Poll => {
-                let is_quiet = self.heard.elapsed() >= QUIET;
-                let limit = if is_quiet { QUIET_LIMIT } else { POLL_LIMIT };
-                let poll = SleepPoll::timeout(timeout, limit).recheck(limit);
-                let mut poll = poll.starting_at(self.delay);
+                let mut poll = Poll::timeout(&mut self.pace, timeout);
                 if self.consumer.wait(&mut poll) {
-                    (self.delay, self.heard) = (Duration::ZERO, Instant::now());
-                } else {
-                    self.delay = poll.delay();
+                    poll.found();
                 }
             }
         }

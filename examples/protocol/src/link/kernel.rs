@@ -14,6 +14,7 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use super::bells::Way;
 use super::ends::{Pulse, Receiver, Release, Sender};
+use super::poll::Nudge;
 use super::{LinkError, Received, Sent, ring, segment};
 use crate::kernel::{KernelLine, Mark};
 
@@ -69,7 +70,12 @@ impl<'m> KernelSegments<'m> {
     ) -> Result<KernelReceiver<'m>, LinkError> {
         let consumer = ring(&self.log)?.consumer(life, Unread::Keep);
         let consumer = consumer.map_err(|e| LinkError::new("kmon.kernel", e))?;
-        Ok(KernelReceiver(Receiver::new(consumer, pulse, way)))
+        Ok(KernelReceiver(Receiver::new(
+            consumer,
+            pulse,
+            way,
+            Some(Nudge::default()),
+        )))
     }
 }
 

@@ -37,6 +37,7 @@ pub(crate) mod ends;
 mod kernel;
 pub mod memory;
 mod monitor;
+mod poll;
 
 use std::fmt;
 use std::time::Duration;

@@ -12,6 +12,7 @@ use super::bells::Way;
 use super::ends::{Ground, Pulse, Receiver, Release, Sender};
 use super::kernel::{KernelReceiver, KernelSegments};
 use super::memory::Trial;
+use super::poll::Nudge;
 use super::{COMMAND_BODY, GEOMETRY, LinkError, Received, Segments, Sent, Waiting, ring};
 use crate::MONITOR;
 use crate::message::{Command, Event, HEADER_LEN};
@@ -93,11 +94,15 @@ impl<'m> MonitorLink<'m> {
         way.say_number();
         // So that an instance that sleeps greets this life now.
         way.waiting().disturb();
+        let nudge = Nudge::default();
         Ok(Self {
             kernel: kernel.transpose()?,
-            sender: CommandSender(Sender::new(producer, &pulse, way)),
+            sender: CommandSender {
+                end: Sender::new(producer, &pulse, way),
+                nudge: nudge.clone(),
+            },
             receiver: EventReceiver {
-                end: Receiver::new(consumer, &pulse, way),
+                end: Receiver::new(consumer, &pulse, way, Some(nudge)),
                 pulse,
                 trial,
                 stats: Reader::attach(segments.stats.window())
@@ -134,7 +139,11 @@ fn tell(segment: &Segment<'_>, settings: &Settings) -> Result<(), LinkError> {
 }
 
 /// KMON's half that sends.
-pub struct CommandSender<'m>(Sender<'m>);
+pub struct CommandSender<'m> {
+    end: Sender<'m>,
+    /// Lets the half that receives look for the answer.
+    nudge: Nudge,
+}
 
 impl CommandSender<'_> {
     /// Bytes one [`Command::Input`] can carry.
@@ -147,13 +156,16 @@ impl CommandSender<'_> {
     ///
     /// [`LinkError`] if the instance broke the ring, or another KMON has it.
     pub fn send(&mut self, command: &Command<'_>, life: u32) -> Result<Sent, LinkError> {
-        command.encode(life, &mut self.0.record);
-        self.0.send()
+        command.encode(life, &mut self.end.record);
+        let sent = self.end.send();
+        self.nudge.give();
+        sent
     }
 
     /// Waits until the longest input fits, at most `timeout`.
     pub fn wait_for_space(&mut self, timeout: Duration) {
-        self.0.wait_for_space(HEADER_LEN + Self::MAX_BODY, timeout);
+        self.end
+            .wait_for_space(HEADER_LEN + Self::MAX_BODY, timeout);
     }
 }
 

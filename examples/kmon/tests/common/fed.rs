@@ -1,0 +1,164 @@
+//! KMON fed with one command after the other.
+
+use std::io::{Read, Write};
+use std::process::{Child, ChildStdin, Stdio};
+use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
+
+use super::{Home, becomes_true, guestd, kmon_in};
+
+/// KMON fed with one command after the other.
+pub(crate) struct Fed {
+    child: Child,
+    commands: Option<ChildStdin>,
+    printed: Arc<Mutex<Vec<u8>>>,
+    errors: Arc<Mutex<Vec<u8>>>,
+    /// Bytes of `printed` that were taken.
+    taken: usize,
+}
+
+impl Fed {
+    /// Starts KMON.
+    pub(crate) fn start_in(home: &Home, arguments: &[&str]) -> Self {
+        let mut child = kmon_in(home)
+            .arg("--guestd")
+            .arg(guestd())
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (printed, errors) = (Arc::default(), Arc::default());
+        collect(child.stdout.take().unwrap(), &printed);
+        collect(child.stderr.take().unwrap(), &errors);
+        Self {
+            commands: child.stdin.take(),
+            child,
+            printed,
+            errors,
+            taken: 0,
+        }
+    }
+
+    /// Gives a command and does not wait.
+    pub(crate) fn tell(&mut self, line: &str) {
+        let commands = self.commands.as_mut().unwrap();
+        commands.write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+
+    /// Gives a command, any but `kmlist --json`; what it printed.
+    pub(crate) fn ask(&mut self, line: &str) -> Vec<u8> {
+        const MARK: &[u8] = b"{\"instances\":[";
+        const LIST: usize = 64 * 1024;
+        self.tell(line);
+        self.tell("kmlist --json");
+        let mut answer = Vec::new();
+        let answered = becomes_true(|| {
+            let printed = self.printed.lock().unwrap();
+            let new = &printed[self.taken..];
+            if !new.ends_with(b"\n") {
+                return false;
+            }
+            // The list is short; an answer may have many megabytes.
+            let from = new.len().saturating_sub(LIST);
+            let mark = new[from..]
+                .windows(MARK.len())
+                .rposition(|part| part == MARK);
+            answer = mark.map_or(Vec::new(), |mark| new[..from + mark].to_vec());
+            mark.is_some()
+        });
+        assert!(answered, "{line}: no answer; {}", self.errors());
+        self.taken = self.printed.lock().unwrap().len();
+        answer
+    }
+
+    /// What `kmlist` says of instance `number`.
+    pub(crate) fn list(&mut self, number: u8) -> Value {
+        self.ask("# nothing");
+        let printed = self.printed.lock().unwrap();
+        let list = printed
+            .trim_ascii_end()
+            .rsplit(|byte| *byte == b'\n')
+            .next();
+        let list: Value = serde_json::from_slice(list.unwrap()).unwrap();
+        let instances = list["instances"].as_array().unwrap().clone();
+        let wanted = instances.into_iter().find(|one| one["number"] == number);
+        wanted.unwrap()
+    }
+
+    /// Waits until instance `number` is as `wanted` says.
+    pub(crate) fn list_until(&mut self, number: u8, wanted: impl Fn(&Value) -> bool) -> Value {
+        let mut last = Value::Null;
+        let found = becomes_true(|| {
+            last = self.list(number);
+            wanted(&last)
+        });
+        assert!(found, "{last}; {}", self.errors());
+        last
+    }
+
+    /// The process of instance `number`'s guestd, once that runs.
+    pub(crate) fn daemon_pid(&mut self, number: u8) -> String {
+        let ready = |one: &Value| one["state"] == "running" && one["pid"].is_number();
+        self.list_until(number, ready)["pid"].to_string()
+    }
+
+    /// All that was said on standard error.
+    pub(crate) fn errors(&self) -> String {
+        String::from_utf8_lossy(&self.errors.lock().unwrap()).into_owned()
+    }
+
+    /// Waits until standard error has `text`.
+    pub(crate) fn see_error(&self, text: &str) {
+        let seen = becomes_true(|| self.errors().contains(text));
+        assert!(seen, "no {text:?} in {:?}", self.errors());
+    }
+
+    /// Kills KMON as nobody expects it.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Gives the command that ends KMON, and returns the exit status.
+    pub(crate) fn leave(mut self, command: &str) -> Option<i32> {
+        self.tell(command);
+        self.wait()
+    }
+
+    /// Ends the script, and waits for KMON's end.
+    pub(crate) fn wait(mut self) -> Option<i32> {
+        drop(self.commands.take());
+        let mut status = None;
+        let ended = becomes_true(|| {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        assert!(ended, "KMON does not end; {}", self.errors());
+        status.unwrap().code()
+    }
+}
+
+impl Drop for Fed {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn collect(mut from: impl Read + Send + 'static, to: &Arc<Mutex<Vec<u8>>>) {
+    let to = Arc::clone(to);
+    std::thread::spawn(move || {
+        let mut bytes = vec![0; 64 * 1024];
+        while let Ok(len @ 1..) = from.read(&mut bytes) {
+            to.lock().unwrap().extend_from_slice(&bytes[..len]);
+        }
+    });
+}

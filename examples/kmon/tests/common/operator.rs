@@ -1,0 +1,222 @@
+//! KMON on a terminal of its own.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use nix::pty::{Winsize, openpty};
+
+use super::{Home, SHELL_PROMPT, becomes_true, guestd, home, prepare};
+
+const PROMPT: &str = "KMON# ";
+
+/// KMON on a terminal of its own.
+pub(crate) struct Operator {
+    keys: File,
+    terminal: OwnedFd,
+    screen: Arc<Mutex<vt100::Parser>>,
+    printed: Arc<Mutex<Vec<u8>>>,
+    child: Child,
+    /// Of the shells in the instances.
+    shell_prompt: &'static str,
+    pub(crate) home: Arc<Home>,
+}
+
+impl Operator {
+    /// Starts KMON and waits for its prompt.
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        Self::start_in(Arc::new(home()), arguments)
+    }
+
+    /// The same in a directory that is there already.
+    pub(crate) fn start_in(home: Arc<Home>, arguments: &[&str]) -> Self {
+        let size = Winsize {
+            ws_row: 40,
+            ws_col: 150,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        let pair = openpty(Some(&size), None).unwrap();
+        // `setsid --ctty` makes the terminal the one of KMON's session.
+        let mut kmon = Command::new("setsid");
+        prepare(&mut kmon, home.path());
+        let end = || Stdio::from(pair.slave.try_clone().unwrap());
+        let child = kmon
+            .arg("--ctty")
+            .arg(super::kmon())
+            .arg("--guestd")
+            .arg(guestd())
+            .arg("--run-dir")
+            .arg(home.run_dir())
+            .args(arguments)
+            .stdin(end())
+            .stdout(end())
+            .stderr(end())
+            .spawn()
+            .unwrap();
+        let operator = Self {
+            keys: File::from(pair.master),
+            terminal: pair.slave,
+            screen: Arc::new(Mutex::new(vt100::Parser::new(40, 150, 0))),
+            printed: Arc::default(),
+            child,
+            shell_prompt: SHELL_PROMPT,
+            home,
+        };
+        operator.watch();
+        operator.see(PROMPT);
+        operator
+    }
+
+    /// The same with shells whose prompts end so.
+    pub(crate) fn with_shells(mut self, shell_prompt: &'static str) -> Self {
+        self.shell_prompt = shell_prompt;
+        self
+    }
+
+    fn watch(&self) {
+        let mut output = self.keys.try_clone().unwrap();
+        let (screen, printed) = (Arc::clone(&self.screen), Arc::clone(&self.printed));
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(len @ 1..) = output.read(&mut bytes) {
+                screen.lock().unwrap().process(&bytes[..len]);
+                printed.lock().unwrap().extend_from_slice(&bytes[..len]);
+            }
+        });
+    }
+
+    /// Presses keys.
+    pub(crate) fn press(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Types a line at KMON's prompt, once that is there.
+    pub(crate) fn command(&mut self, line: &str) {
+        self.see_last_line(PROMPT);
+        self.press(&format!("{line}\r"));
+    }
+
+    /// Types a line in a console, once its shell waits for one.
+    pub(crate) fn shell(&mut self, line: &str) {
+        self.see_last_line(self.shell_prompt);
+        self.press(&format!("{line}\r"));
+    }
+
+    /// Enters a console and waits for its shell.
+    pub(crate) fn console(&mut self, number: u8) {
+        self.command(&format!("kmconsole {number}"));
+        self.see(&format!("## #kmconsole done, cmd_redirection={number}## #"));
+        self.see_last_line(self.shell_prompt);
+    }
+
+    /// Waits until the screen shows `text`.
+    pub(crate) fn see(&self, text: &str) {
+        self.see_that(&format!("`{text}`"), |screen| screen.contains(text));
+    }
+
+    /// Waits until the last line on the screen is `end`, or ends in it.
+    pub(crate) fn see_last_line(&self, end: &str) {
+        let end = end.trim_end();
+        self.see_that(&format!("`{end}` at the end"), |screen| {
+            screen.trim_end().ends_with(end)
+        });
+    }
+
+    /// Waits until the screen is as `condition` wants it.
+    pub(crate) fn see_that(&self, what: &str, condition: impl Fn(&str) -> bool) {
+        if !becomes_true(|| condition(&self.screen())) {
+            panic!("no {what} on the screen:\n{}", self.screen());
+        }
+    }
+
+    /// What the screen shows.
+    pub(crate) fn screen(&self) -> String {
+        self.screen.lock().unwrap().screen().contents()
+    }
+
+    /// Waits until the alternate screen, of full-screen programs, is on or off.
+    pub(crate) fn see_alternate(&self, on: bool) {
+        let is = || self.screen.lock().unwrap().screen().alternate_screen() == on;
+        assert!(becomes_true(is), "alternate screen:\n{}", self.screen());
+    }
+
+    /// All that was ever printed.
+    pub(crate) fn printed(&self) -> String {
+        String::from_utf8_lossy(&self.printed.lock().unwrap()).into_owned()
+    }
+
+    /// Removes what the screen shows.
+    pub(crate) fn clear(&mut self) {
+        self.see_last_line(PROMPT);
+        self.press("\x0c");
+        self.see_that("cleared screen", |screen| screen.trim() == PROMPT.trim());
+    }
+
+    /// Gives the terminal another size.
+    pub(crate) fn resize(&self, rows: u16, columns: u16) {
+        let done = Command::new("stty")
+            .args(["rows", &rows.to_string(), "cols", &columns.to_string()])
+            .stdin(Stdio::from(self.terminal.try_clone().unwrap()))
+            .status()
+            .unwrap();
+        assert!(done.success());
+        let mut screen = self.screen.lock().unwrap();
+        screen.screen_mut().set_size(rows, columns);
+    }
+
+    /// The process of instance `number`'s guestd, as `kmlist` tells it.
+    pub(crate) fn daemon_pid(&mut self, number: u8) -> String {
+        self.clear();
+        self.command("kmlist");
+        self.see("STATE");
+        self.see_last_line(PROMPT);
+        let name = format!("part{number}");
+        let screen = self.screen();
+        let mut words = screen.split_whitespace().skip_while(|word| *word != name);
+        words.nth(1).unwrap().to_owned()
+    }
+
+    /// Kills KMON as nobody expects it.
+    pub(crate) fn kill(mut self) -> Arc<Home> {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        Arc::clone(&self.home)
+    }
+
+    pub(crate) fn pid(&self) -> String {
+        self.child.id().to_string()
+    }
+
+    /// Waits for KMON's end, and returns the exit status.
+    pub(crate) fn wait(mut self) -> Option<i32> {
+        let mut status = None;
+        let ended = becomes_true(|| {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        assert!(ended, "KMON does not end:\n{}", self.screen());
+        status.unwrap().code()
+    }
+
+    /// Quits and returns the exit status.
+    pub(crate) fn quit(self) -> i32 {
+        self.leave("quit")
+    }
+
+    /// Gives the command that ends KMON, and returns the exit status.
+    pub(crate) fn leave(mut self, command: &str) -> i32 {
+        self.command(command);
+        self.wait().unwrap()
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

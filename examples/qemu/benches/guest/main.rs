@@ -1,0 +1,180 @@
+//! The rings beside a serial port and a virtio console, in one guest, in one run.
+//!
+//! | module    | one purpose                                                  |
+//! |-----------|--------------------------------------------------------------|
+//! | `rig`     | the guest, and every way to it                               |
+//! | `image`   | the guest's files                                            |
+//! | `monitor` | the monitor's end of a region                                |
+//! | `way`     | a way to a terminal in the guest                             |
+//! | `heard`   | what came out of one                                         |
+//! | `talk`    | how fast text comes out, how soon an answer                  |
+//! | `spans`   | what happens when nobody wants anything                      |
+//! | `report`  | the figures, the goals, and what they look like              |
+//! | `chart`   | the figures as a picture                                     |
+//!
+//! The guest's half is `examples/guestd/examples/guest-echo`.
+
+mod chart;
+mod heard;
+mod image;
+mod monitor;
+mod report;
+mod rig;
+mod spans;
+mod talk;
+#[path = "../../../guestd/examples/guest-echo/text.rs"]
+mod text;
+#[path = "../../../guestd/examples/guest-echo/threads.rs"]
+mod threads;
+mod way;
+
+use std::fs;
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+
+use report::{FAST, Machine, NOTHING, POLLED, RUNG, Report, SERIAL, SLOW};
+use rig::Rig;
+use spans::{Cast, Span, Times};
+use talk::Amount;
+
+/// Measures a guest's consoles beside each other: the rings, polled and with interrupts, a
+/// serial port, a virtio console. Reports, and fails only where it cannot measure.
+#[derive(Parser)]
+struct Arguments {
+    /// A little of everything, in about half a minute
+    #[arg(long)]
+    quick: bool,
+    /// One JSON document instead of tables
+    #[arg(long)]
+    json: bool,
+    /// Draw the figures into this SVG file
+    #[arg(long, value_name = "FILE")]
+    chart: Option<PathBuf>,
+    /// What cargo says to every bench
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let mut machine = Machine::this();
+    let signals = rig::block_signals()?;
+    say("a guest boots");
+    let mut rig = Rig::start(signals)?;
+    machine.guest_kernel = rig.rung.run(&["uname", "-r"])?.trim().to_owned();
+    let amount = amount(arguments.quick);
+    say("throughput");
+    let floods = talk::floods(&mut rig, amount)?;
+    say("round trips");
+    let round_trips = talk::round_trips(&mut rig, amount)?;
+    let mut report = Report {
+        quick: arguments.quick,
+        machine,
+        floods,
+        round_trips,
+        spans: spans(&rig, arguments.quick)?,
+        goals: Vec::new(),
+    };
+    report.judge();
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        println!("{}", report.show());
+    }
+    if let Some(path) = &arguments.chart {
+        fs::write(path, chart::draw(&report))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Standard output is the report's.
+fn say(step: &str) {
+    eprintln!("bench guest: {step}");
+}
+
+fn amount(quick: bool) -> Amount {
+    if quick {
+        return Amount {
+            flood_bytes: 128 << 10,
+            floods: 1,
+            rounds: 2,
+            at_once: 10,
+            typed: 2,
+        };
+    }
+    Amount {
+        flood_bytes: 2_000_000,
+        floods: 5,
+        rounds: 20,
+        at_once: 50,
+        typed: 5,
+    }
+}
+
+/// One span for each who may be there.
+fn spans(rig: &Rig, quick: bool) -> Result<Vec<Span>> {
+    let times = if quick {
+        Times {
+            settle: Duration::from_millis(100),
+            span: Duration::from_secs(1),
+        }
+    } else {
+        Times {
+            // Longer than a guest daemon looks often.
+            settle: Duration::from_secs(6),
+            span: Duration::from_secs(16),
+        }
+    };
+    let rung = rig.pid("/run/guestd.pid")?;
+    let polled = rig.pid("/run/second.pid")?;
+    let answerers: Vec<_> = rig
+        .ways
+        .iter()
+        .map(|way| (way.name, way.answerer))
+        .collect();
+    let measure = |name, daemon: Option<(u32, u32)>| {
+        say(&format!("idle: {name}"));
+        let daemons = [rung, polled].into_iter();
+        let others = answerers.iter().filter(|(way, _)| *way != name);
+        let stopped: Vec<_> = daemons
+            .filter(|pid| daemon.is_none_or(|(daemon, _)| daemon != *pid))
+            .chain(others.map(|(_, pid)| *pid))
+            .collect();
+        let cast = Cast {
+            stopped: &stopped,
+            daemon: daemon.map(|(pid, _)| pid),
+            monitor: daemon.map(|(_, monitor)| monitor),
+        };
+        spans::measure(rig, name, times, &cast)
+    };
+    let mut spans = vec![
+        measure(NOTHING, None)?,
+        measure(POLLED, Some((polled, rig.polled.thread)))?,
+        measure(RUNG, Some((rung, rig.rung.thread)))?,
+        measure(SERIAL, None)?,
+    ];
+    let mut life = rig.polled.wait_for_life(0)?;
+    for (name, period) in [(SLOW, "3"), (FAST, "0.1")] {
+        say(name);
+        let polled = rig.pid("/run/second.pid")?;
+        rig.rung.run(&["kill", &polled.to_string()])?;
+        life = rig.start_second(&["--period", period], life)?;
+        if !quick {
+            // Behind its greeting it looks often for longer.
+            thread::sleep(Duration::from_secs(5));
+        }
+        let polled = rig.pid("/run/second.pid")?;
+        let cast = Cast {
+            stopped: &[rung],
+            daemon: Some(polled),
+            monitor: Some(rig.polled.thread),
+        };
+        spans.push(spans::measure(rig, name, times, &cast)?);
+    }
+    Ok(spans)
+}

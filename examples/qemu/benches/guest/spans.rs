@@ -1,0 +1,146 @@
+//! What the guest and the host do in a span of time in which nobody wants anything.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde::Serialize;
+
+use crate::rig::Rig;
+use crate::threads::{self, Thread};
+
+/// The host looks a little shorter than the guest.
+const MARGIN: Duration = Duration::from_millis(250);
+
+/// One span.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Span {
+    pub(crate) name: &'static str,
+    pub(crate) seconds: f64,
+    /// Share of the guest's processor that was not idle, in percent.
+    pub(crate) guest_percent: f64,
+    /// Switches between tasks in the guest, a second.
+    pub(crate) guest_switches: f64,
+    pub(crate) daemon: Share,
+    /// The daemon's thread that reads the statistics.
+    pub(crate) readings: Share,
+    pub(crate) qemu: Share,
+    pub(crate) monitor: Share,
+}
+
+/// What threads took of a processor, and how often they were woken.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Share {
+    pub(crate) percent: f64,
+    /// A second.
+    pub(crate) wakeups: f64,
+}
+
+impl Share {
+    fn of<'t>(threads: impl IntoIterator<Item = &'t Thread>, seconds: f64) -> Self {
+        let mut share = Self::default();
+        for thread in threads {
+            share.percent += thread.run_ns as f64 / 1e9 / seconds * 100.0;
+            share.wakeups += thread.sleeps as f64 / seconds;
+        }
+        share
+    }
+}
+
+/// How long a span is, and what is before it.
+#[derive(Clone, Copy)]
+pub(crate) struct Times {
+    pub(crate) settle: Duration,
+    pub(crate) span: Duration,
+}
+
+/// Who stands still, who is looked at.
+pub(crate) struct Cast<'a> {
+    pub(crate) stopped: &'a [u32],
+    pub(crate) daemon: Option<u32>,
+    /// The monitor's thread.
+    pub(crate) monitor: Option<u32>,
+}
+
+/// Measures one span.
+pub(crate) fn measure(
+    rig: &Rig,
+    name: &'static str,
+    times: Times,
+    cast: &Cast<'_>,
+) -> Result<Span> {
+    let list = |numbers: &[u32]| match numbers {
+        [] => "-".to_owned(),
+        numbers => {
+            let words: Vec<_> = numbers.iter().map(u32::to_string).collect();
+            words.join(",")
+        }
+    };
+    let millis = |time: Duration| time.as_millis().to_string();
+    let daemon = cast.daemon.as_slice();
+    let words = [
+        "guest-echo",
+        "meter",
+        &millis(times.settle),
+        &millis(times.span),
+        &list(cast.stopped),
+        &list(daemon),
+    ];
+    let command = rig.rung.start(&words)?;
+    let (qemu, monitor) = host(rig, times, cast.monitor)?;
+    let told = rig.rung.finish(command)?;
+    let mut span = parse(name, &told).with_context(|| format!("the guest told {told:?}"))?;
+    (span.qemu, span.monitor) = (qemu, monitor);
+    Ok(span)
+}
+
+/// What QEMU and the monitor do in the middle of the span.
+fn host(rig: &Rig, times: Times, monitor: Option<u32>) -> Result<(Share, Share)> {
+    thread::sleep(times.settle + MARGIN);
+    let qemu = rig.machine.pid().cast_unsigned();
+    let own = std::process::id();
+    let before = (Instant::now(), threads::of(qemu)?, threads::of(own)?);
+    thread::sleep(times.span.saturating_sub(MARGIN * 2));
+    let seconds = before.0.elapsed().as_secs_f64();
+    let qemu = threads::since(&before.1, threads::of(qemu)?);
+    let own = threads::since(&before.2, threads::of(own)?);
+    let own = own.iter().filter(|thread| Some(thread.number) == monitor);
+    Ok((Share::of(&qemu, seconds), Share::of(own, seconds)))
+}
+
+fn parse(name: &'static str, told: &str) -> Result<Span> {
+    let mut machine = None;
+    let mut all = Vec::new();
+    for line in told.lines() {
+        let words: Vec<_> = line.split(' ').collect();
+        match words.as_slice() {
+            ["machine", span, idle, switches] => {
+                machine = Some((
+                    span.parse::<f64>()?,
+                    idle.parse::<f64>()?,
+                    switches.parse::<f64>()?,
+                ));
+            }
+            ["thread", _, name, run_ns, sleeps] => all.push(Thread {
+                number: 0,
+                name: (*name).to_owned(),
+                run_ns: run_ns.parse()?,
+                sleeps: sleeps.parse()?,
+            }),
+            _ => bail!("{line:?} is no line of it"),
+        }
+    }
+    let (span_us, idle_us, switches) = machine.context("nothing of the machine")?;
+    let seconds = span_us / 1e6;
+    let readings = all.iter().filter(|thread| thread.name == "statistics");
+    Ok(Span {
+        name,
+        seconds,
+        guest_percent: (1.0 - idle_us / span_us) * 100.0,
+        guest_switches: switches / seconds,
+        daemon: Share::of(&all, seconds),
+        readings: Share::of(readings, seconds),
+        qemu: Share::default(),
+        monitor: Share::default(),
+    })
+}

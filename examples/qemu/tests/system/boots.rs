@@ -1,0 +1,95 @@
+//! Guests come up over every transport, or it is said why not.
+
+use crate::common::{Fed, run_script_in};
+use crate::guests::{Guests, digest, guest, home_of};
+
+const TRANSPORTS: [(u8, &str); 3] = [(2, "ivshmem"), (3, "reserved"), (4, "doorbell")];
+
+#[test]
+fn guests_run_over_every_transport_side_by_side() {
+    let transport = |(_, name)| guest(&format!("transport = '{name}'"));
+    let home = home_of(&TRANSPORTS.map(transport));
+    let mut kmon = Fed::start_in(&home, &[]);
+    for (number, name) in TRANSPORTS {
+        let one = kmon.see_state(number, "running");
+        assert_eq!(one["transport"], name);
+        let own = format!("part{number}");
+        assert_eq!(kmon.exec(number, "hostname"), own);
+        let script = format!("kmconsole {number}\necho at-$(hostname)\nkmexitconsole");
+        let printed = kmon.ask(&script);
+        let printed = String::from_utf8_lossy(&printed);
+        assert!(printed.contains(&format!("at-{own}")), "{printed}");
+        kmon.sh(number, "dd if=/dev/urandom of=/tmp/bytes bs=65536 count=32");
+        let said = kmon.exec(number, "sha256sum /tmp/bytes");
+        let bytes = kmon.ask(&format!("kmexec {number} -- cat /tmp/bytes"));
+        assert_eq!((bytes.len(), &said[..64]), (2 << 20, &*digest(&bytes)));
+        assert_eq!(kmon.sh(number, "kill -9 $$; true"), "");
+        let one = kmon.list(number);
+        let total = kmon.exec(number, "grep MemTotal /proc/meminfo");
+        assert!(total.contains(&one["memory_total_kb"].to_string()), "{one}");
+        let lines = kmon.kernel_log(number);
+        assert!(
+            lines.lines().next().unwrap().contains("Linux version"),
+            "{lines}"
+        );
+    }
+    // The device with interrupts is the one that vfio drives.
+    assert!(kmon.exec(4, "cat /proc/interrupts").contains("vfio"));
+    assert!(!kmon.exec(2, "cat /proc/interrupts").contains("vfio"));
+    for (number, _) in TRANSPORTS {
+        let said = format!("instance {number} is halted\n");
+        assert_eq!(kmon.ask(&format!("kmhalt {number}")), said.as_bytes());
+    }
+    assert_eq!(kmon.leave("quit"), Some(1));
+}
+
+#[test]
+fn a_kernel_that_is_not_there_is_an_error_of_the_configuration() {
+    let home = home_of(&["[[instance]]\nkind = 'qemu'\nkernel = '/no/vmlinuz'\n".to_owned()]);
+    let output = run_script_in(&home, &[], "");
+    let errors = String::from_utf8(output.stderr).unwrap();
+    let expected = "kmon.toml:6: key kernel: `/no/vmlinuz` cannot be read: No such file";
+    assert!(errors.contains(expected), "{errors}");
+    assert_eq!(
+        (output.status.success(), errors.lines().count()),
+        (false, 1)
+    );
+}
+
+#[test]
+fn what_cannot_boot_is_said_and_not_tried_for_ever() {
+    let none = "[[instance]]\nkind = 'qemu'\nkernel = 'kmon.toml'\n".to_owned();
+    let bad = guest("append = 'rdinit=/nowhere root=/dev/nothing'");
+    let home = home_of(&[none, bad]);
+    let mut kmon = Fed::start_in(&home, &[]);
+    kmon.see_error("instance 2 was not started: ");
+    assert_eq!(kmon.list(2)["state"], "dead");
+    let one = kmon.see_state(3, "dead");
+    assert_eq!(one["detail"], "reset by its guest during the boot");
+    kmon.see_error(
+        "instance 3 died: reset by its guest during the boot; kmreset 3 starts it again",
+    );
+    // And once more it ends by itself.
+    kmon.ask("kmreset 3");
+    kmon.see_error("kmreset: instance 3 does not run (dead: reset by its guest during the boot)");
+    assert_eq!(kmon.leave("quit"), Some(1));
+}
+
+#[test]
+fn a_boot_is_watched_until_the_guest_runs() {
+    let home = home_of(&[guest("")]);
+    let mut kmon = Fed::start_in(&home, &[]);
+    kmon.ask("kmhalt 2");
+    let shown = String::from_utf8(kmon.ask("kmload 2 --watch")).unwrap();
+    // Behind what nobody has seen of the start before.
+    let (_, boot) = shown
+        .split_once("[kmon: the kernel was started anew]\n")
+        .expect("another start");
+    assert!(
+        boot.contains("Linux version") && boot.contains("init: starting guestd"),
+        "{boot}"
+    );
+    assert_eq!(boot.lines().next_back(), Some("instance 2 runs"));
+    // Seen is seen.
+    assert_eq!(kmon.ask("kmlog 2 --kernel"), b"");
+}
