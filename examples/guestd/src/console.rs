@@ -39,6 +39,8 @@ const QUIET: Duration = Duration::from_millis(100);
 /// Where in the kernel a shell sleeps that awaits a program it started: for its
 /// exit, for its output (a command substitution), for its signal.
 const BUSY_PLACES: [&str; 3] = ["do_wait", "pipe", "sigsuspend"];
+/// What the kernel tells of a process that does not sleep, and where it tells no place.
+const NO_PLACE: &str = "0";
 /// Time that the session has to end by itself at a halt.
 const GRACE: Duration = Duration::from_millis(500);
 
@@ -48,6 +50,8 @@ pub(crate) struct Session {
     shell: Pid,
     /// Counts the shells, so that input for one never reaches the next.
     pub(crate) number: u64,
+    /// Whether the kernel has told a place where the shell slept: some tell none.
+    tells_places: AtomicBool,
 }
 
 /// The console's shell, whichever it is now.
@@ -170,6 +174,7 @@ impl Console {
             pty,
             shell: shell.pid(),
             number,
+            tells_places: AtomicBool::new(false),
         });
         let mut state = self.state();
         // A new size may have come while the shell was being started. At worst
@@ -254,7 +259,10 @@ impl Session {
         let place = shell.wchan().ok()?;
         let asleep = shell.stat().ok()?.state == 'S';
         let busy = BUSY_PLACES.iter().any(|busy| place.contains(busy));
-        Some(asleep && !busy && sleeps()? == before)
+        // One that is about to sleep counts as asleep, and is in no place yet.
+        let is_told = place != NO_PLACE;
+        let tells = self.tells_places.fetch_or(is_told, Ordering::Relaxed);
+        Some(asleep && !busy && (is_told || !tells) && sleeps()? == before)
     }
 
     /// Every process of the session; without `/proc` the shell at least.

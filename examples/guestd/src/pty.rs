@@ -6,6 +6,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use nix::unistd::Pid;
 use rustix::io::{ioctl_fionbio, ioctl_fionread};
@@ -13,6 +14,8 @@ use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{
     InputModes, OptionalActions, Winsize, tcgetattr, tcgetpgrp, tcsetattr, tcsetwinsize,
 };
+
+use crate::children::is_readable;
 
 /// Rows and columns of a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,11 +96,14 @@ impl Pty {
 
     /// Whether programs have left typed input unread.
     pub(crate) fn has_unread_input(&self) -> bool {
+        // The count alone misses what a worker of the kernel has yet to carry across, however
+        // long ago it was typed; a poll that finds nothing waits for the worker.
+        is_readable(self.terminal.as_fd(), Some(Duration::ZERO));
         ioctl_fionread(&self.terminal).is_ok_and(|bytes| bytes > 0)
     }
 
     /// Whether there is output to read.
     pub(crate) fn has_output(&self) -> bool {
-        crate::children::is_readable(self.master(), Some(std::time::Duration::ZERO))
+        is_readable(self.master(), Some(Duration::ZERO))
     }
 }

@@ -1,5 +1,6 @@
 //! The console: what is typed and what is printed.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use kmon_protocol::{Command, Sent};
@@ -111,6 +112,8 @@ fn the_console_is_idle_only_when_the_shell_waits_for_a_command() {
         let mut asked = 0;
         let mut ask = |instance: &mut Instance| {
             asked += 1;
+            // Often, and yet the shell gets a processor too, however many tests run.
+            thread::sleep(Duration::from_millis(1));
             instance.is_idle(asked)
         };
         let deadline = Instant::now() + PATIENCE;
@@ -125,6 +128,7 @@ fn the_console_is_idle_only_when_the_shell_waits_for_a_command() {
         ] {
             instance.type_in(&format!("{line}; echo do''ne-$?\r"));
             instance.seen.console.clear();
+            let deadline = Instant::now() + PATIENCE;
             while !ask(&mut instance) {
                 assert!(Instant::now() < deadline, "{shell} is never idle again");
             }

@@ -4,6 +4,7 @@
 //!
 //! | last                       | limit  | for                                           |
 //! |----------------------------|--------|-----------------------------------------------|
+//! | command less than 5 ms ago | 100 µs | its answer, or the next one, is on its way    |
 //! | command less than 1 s ago  | 1 ms   | somebody types, and wants an answer           |
 //! | record less than 5 s ago   | 10 ms  | somebody may type again                       |
 //! | earlier                    | 100 ms | nobody does, and each look wakes a processor  |
@@ -20,6 +21,8 @@ use shmem_core::wait::{Pause, Wait};
 
 /// The first delay.
 const SHORTEST: Duration = Duration::from_micros(50);
+const ANSWER: Duration = Duration::from_millis(5);
+const ANSWER_LIMIT: Duration = Duration::from_micros(100);
 const TYPING: Duration = Duration::from_secs(1);
 const TYPING_LIMIT: Duration = Duration::from_millis(1);
 const LIVELY: Duration = Duration::from_secs(5);
@@ -52,7 +55,10 @@ impl Pace {
     /// The longest delay at `now`.
     fn limit(&self, now: Instant) -> Duration {
         let is_within = |since: Instant, span| now.saturating_duration_since(since) < span;
-        if self.commanded.is_some_and(|at| is_within(at, TYPING)) {
+        let commanded_within = |span| self.commanded.is_some_and(|at| is_within(at, span));
+        if commanded_within(ANSWER) {
+            ANSWER_LIMIT
+        } else if commanded_within(TYPING) {
             TYPING_LIMIT
         } else if is_within(self.heard, LIVELY) {
             LIVELY_LIMIT
@@ -147,14 +153,14 @@ mod tests {
         let mut pace = Pace::new(None);
         let start = pace.heard;
         pace.commanded = Some(start);
-        let limits = [0, 900, 1100, 4900, 5100]
-            .map(|ms| pace.limit(start + Duration::from_millis(ms)).as_millis());
-        assert_eq!(limits, [1, 1, 10, 10, 100]);
+        let limits = [0, 4, 6, 900, 1100, 4900, 5100]
+            .map(|ms| pace.limit(start + Duration::from_millis(ms)).as_micros());
+        assert_eq!(limits, [100, 100, 1000, 1000, 10_000, 10_000, 100_000]);
     }
 
     #[test]
     fn output_alone_does_not_make_the_monitor_look_as_often_as_a_command() {
-        for (nudge, expected) in [(None, TYPING_LIMIT), (Some(Nudge::default()), LIVELY_LIMIT)] {
+        for (nudge, expected) in [(None, ANSWER_LIMIT), (Some(Nudge::default()), LIVELY_LIMIT)] {
             let mut pace = Pace::new(nudge);
             Poll::timeout(&mut pace, Duration::ZERO).found();
             assert_eq!(pace.limit(pace.heard), expected);
@@ -170,7 +176,7 @@ mod tests {
         let mut poll = Poll::timeout(&mut pace, Duration::from_secs(3600));
         assert_eq!(poll.pause(), Pause::Again);
         assert_eq!(poll.pace.delay, SHORTEST);
-        assert_eq!(poll.pace.limit(poll.now), TYPING_LIMIT);
+        assert_eq!(poll.pace.limit(poll.now), ANSWER_LIMIT);
     }
 
     #[test]

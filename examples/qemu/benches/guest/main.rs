@@ -28,7 +28,8 @@ mod text;
 mod threads;
 mod way;
 
-use std::fs;
+use std::fs::File;
+use std::io::Write;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
@@ -61,6 +62,12 @@ struct Arguments {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    // Now: not after minutes.
+    let chart = arguments.chart.as_ref().map(|path| {
+        let file = File::create(path);
+        file.with_context(|| format!("cannot write {}", path.display()))
+    });
+    let chart = chart.transpose()?;
     let mut machine = Machine::this();
     let signals = rig::block_signals()?;
     say("a guest boots");
@@ -85,9 +92,8 @@ fn main() -> Result<()> {
     } else {
         println!("{}", report.show());
     }
-    if let Some(path) = &arguments.chart {
-        fs::write(path, chart::draw(&report))
-            .with_context(|| format!("cannot write {}", path.display()))?;
+    if let Some(mut chart) = chart {
+        chart.write_all(chart::draw(&report).as_bytes())?;
     }
     Ok(())
 }
