@@ -51,6 +51,7 @@ impl Fed {
     /// Gives a command, any but `kmlist --json`; what it printed.
     pub(crate) fn ask(&mut self, line: &str) -> Vec<u8> {
         const MARK: &[u8] = b"{\"instances\":[";
+        const KIND: &[u8] = b"\"kind\":";
         const LIST: usize = 64 * 1024;
         self.tell(line);
         self.tell("kmlist --json");
@@ -63,11 +64,11 @@ impl Fed {
             }
             // The list is short; an answer may have many megabytes.
             let from = new.len().saturating_sub(LIST);
-            let mark = new[from..]
-                .windows(MARK.len())
-                .rposition(|part| part == MARK);
-            answer = mark.map_or(Vec::new(), |mark| new[..from + mark].to_vec());
-            mark.is_some()
+            let position = |of: &[u8]| new[from..].windows(of.len()).rposition(|part| part == of);
+            // The figures of `kmmonitorall --json` begin as a list does, and have no kind.
+            let list = position(MARK).filter(|&mark| position(KIND) > Some(mark));
+            answer = list.map_or(Vec::new(), |mark| new[..from + mark].to_vec());
+            list.is_some()
         });
         assert!(answered, "{line}: no answer; {}", self.errors());
         self.taken = self.printed.lock().unwrap().len();
