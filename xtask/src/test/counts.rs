@@ -13,6 +13,8 @@ pub(super) struct Tally {
 pub(super) struct Failure {
     pub(super) reason: String,
     pub(super) reproduce: String,
+    /// The first lines that each failed test printed.
+    pub(super) said: Vec<String>,
 }
 
 impl Tally {
@@ -23,9 +25,16 @@ impl Tally {
     /// Counts `failed` failures which one command reproduces.
     pub(super) fn fail(&mut self, failed: u32, reason: String, reproduce: String) {
         self.failed += failed;
-        self.failures.push(Failure { reason, reproduce });
+        self.failures.push(Failure {
+            reason,
+            reproduce,
+            said: Vec::new(),
+        });
     }
 }
+
+/// Lines kept of what one failed test printed: its panic's place and message come first.
+const KEPT: usize = 12;
 
 /// Counts read off the output of one or more libtest programs.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -34,6 +43,10 @@ pub(super) struct Libtest {
     pub(super) failed: u32,
     /// The names of the failed tests.
     pub(super) names: Vec<String>,
+    /// The first lines that each failed test printed.
+    pub(super) said: Vec<String>,
+    /// How many lines may still be kept of the test whose output this is.
+    room: usize,
 }
 
 impl Libtest {
@@ -46,6 +59,14 @@ impl Libtest {
             .and_then(|rest| rest.strip_suffix(" ... FAILED"))
         {
             self.names.push(name.to_owned());
+        } else if line.starts_with("---- ") && line.ends_with(" stdout ----") {
+            self.said.push(line.to_owned());
+            self.room = KEPT;
+        } else if line == "failures:" || line == "stack backtrace:" {
+            self.room = 0;
+        } else if self.room > 0 && !line.is_empty() {
+            self.said.push(line.to_owned());
+            self.room -= 1;
         }
     }
 }
@@ -76,12 +97,23 @@ mod tests {
              test ring::wraps ... FAILED\n\
              test result: FAILED. 3 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.20s\n",
         );
-        let expected = Libtest {
-            passed: 15,
-            failed: 1,
-            names: vec!["ring::wraps".to_owned()],
-        };
-        assert_eq!(counts, expected);
+        assert_eq!((counts.passed, counts.failed), (15, 1));
+        assert_eq!(counts.names, ["ring::wraps"]);
+    }
+
+    #[test]
+    fn the_first_lines_of_each_failed_test_are_kept() {
+        let long = "note\n".repeat(KEPT + 5);
+        let counts = read(&format!(
+            "before\n\nfailures:\n\n---- a::b stdout ----\n\nthread panicked\nleft\n\
+             stack backtrace:\n   0: main\n\n---- c stdout ----\n{long}\n\
+             failures:\n    a::b\n    c\n\n\
+             test result: FAILED. 0 passed; 2 failed; 0 ignored\n"
+        ));
+        let mut expected = vec!["---- a::b stdout ----", "thread panicked", "left"];
+        expected.push("---- c stdout ----");
+        expected.extend(["note"; KEPT]);
+        assert_eq!(counts.said, expected);
     }
 
     #[test]

@@ -42,6 +42,7 @@ fn table(outcomes: &[Outcome]) -> String {
         for failure in &outcome.tally.failures {
             lines.push(format!("FAILED {}: {}", outcome.name, failure.reason));
             lines.push(format!("  reproduce: {}", failure.reproduce));
+            lines.extend(failure.said.iter().map(|line| format!("  {line}")));
         }
     }
     if !lines.is_empty() {
@@ -75,7 +76,13 @@ fn document(outcomes: &[Outcome]) -> Value {
                 .tally
                 .failures
                 .iter()
-                .map(|failure| json!({ "reason": failure.reason, "reproduce": failure.reproduce }))
+                .map(|failure| {
+                    json!({
+                        "reason": failure.reason,
+                        "reproduce": failure.reproduce,
+                        "said": failure.said,
+                    })
+                })
                 .collect();
             json!({
                 "name": outcome.name,
@@ -100,6 +107,7 @@ mod tests {
         let mut tally = Tally::default();
         tally.pass();
         tally.fail(2, "a, b".to_owned(), "cargo test".to_owned());
+        tally.failures[0].said.push("left: 1".to_owned());
         vec![Outcome {
             name: "unit",
             tally,
@@ -111,7 +119,7 @@ mod tests {
     fn the_last_line_is_the_total_alone() {
         let table = table(&outcomes());
         assert_eq!(table.lines().last(), Some("1 passed, 2 failed"));
-        assert!(table.contains("FAILED unit: a, b\n  reproduce: cargo test\n"));
+        assert!(table.contains("FAILED unit: a, b\n  reproduce: cargo test\n  left: 1\n"));
         assert!(table.contains("unit             1       2     1.2 s"));
     }
 
@@ -119,6 +127,8 @@ mod tests {
     fn the_document_has_what_the_table_has() {
         let document = document(&outcomes());
         assert_eq!(document["failed"], 2);
-        assert_eq!(document["groups"][0]["failures"][0]["reason"], "a, b");
+        let failure = &document["groups"][0]["failures"][0];
+        assert_eq!(failure["reason"], "a, b");
+        assert_eq!(failure["said"][0], "left: 1");
     }
 }

@@ -80,7 +80,7 @@ fn run_step(
         Step::Tests(invocation) => {
             let mut counts = Libtest::default();
             let ended = stream(invocation, group.limit, console, |line| counts.read(line));
-            count_tests(ended, &counts, invocation, tally);
+            count_tests(ended, counts, invocation, tally);
         }
         Step::Orderings => match weaken::run_all(workspace, group.limit, console) {
             Ok(verdicts) => count_verdicts(&verdicts, tally),
@@ -93,7 +93,7 @@ fn run_step(
 /// failed: not compiled, crashed, or found nothing to run.
 fn count_tests(
     ended: Result<(), String>,
-    counts: &Libtest,
+    counts: Libtest,
     invocation: &Invocation,
     tally: &mut Tally,
 ) {
@@ -105,6 +105,9 @@ fn count_tests(
         Ok(()) => return,
     };
     tally.fail(counts.failed.max(1), reason, invocation.to_string());
+    if let Some(failure) = tally.failures.last_mut() {
+        failure.said = counts.said;
+    }
 }
 
 fn count_verdicts(verdicts: &[Verdict], tally: &mut Tally) {
@@ -147,13 +150,13 @@ mod tests {
     use super::*;
 
     fn count(ended: Result<(), String>, passed: u32, failed: u32) -> Tally {
-        let counts = Libtest {
-            passed,
-            failed,
-            names: vec!["ring::wraps".to_owned(); failed as usize],
-        };
+        let mut counts = Libtest::default();
+        for _ in 0..failed {
+            counts.read("test ring::wraps ... FAILED");
+        }
+        counts.read(&format!("test result: {passed} passed; {failed} failed"));
         let mut tally = Tally::default();
-        count_tests(ended, &counts, &Invocation::parse("cargo test"), &mut tally);
+        count_tests(ended, counts, &Invocation::parse("cargo test"), &mut tally);
         tally
     }
 
