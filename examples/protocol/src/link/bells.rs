@@ -155,6 +155,14 @@ impl<'m> Way<'m> {
         }
     }
 
+    /// What this end sleeps on, where it is rung.
+    pub(super) fn own_bell(&self, vector: u16) -> Option<Arc<EventBell>> {
+        match &self.waiting {
+            Waiting::Futex | Waiting::Poll => None,
+            Waiting::Bells(bells) => Some(Arc::clone(&bells.own[usize::from(vector)])),
+        }
+    }
+
     /// What wakes the other end for `vector`; nothing where it polls.
     pub(super) fn doorbell(&self, vector: u16) -> Option<Knock<'_, 'm>> {
         match &self.waiting {

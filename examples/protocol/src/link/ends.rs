@@ -280,7 +280,15 @@ impl<'m> Receiver<'m> {
     fn wait(&mut self, timeout: Duration) {
         match self.way.waiting() {
             Waiting::Bells(bells) => {
-                self.consumer.wait(&mut Nap::new(bells, RECORDS, timeout));
+                let mut poll = Poll::linger(&mut self.pace);
+                let mut found = self.consumer.wait(&mut poll);
+                if !found && poll.lie_down() {
+                    found = self.consumer.wait(&mut Nap::new(bells, RECORDS, timeout));
+                    poll.wake();
+                }
+                if found {
+                    poll.found();
+                }
             }
             Waiting::Futex => {
                 self.consumer.wait(&mut Futex::timeout(timeout));

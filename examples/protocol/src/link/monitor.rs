@@ -8,7 +8,7 @@ use shmem_core::{Life, Region, Window};
 use shmem_registry::{Process, Registry, Segment};
 use shmem_sync::litmus::Verdict;
 
-use super::bells::Way;
+use super::bells::{RECORDS, Way};
 use super::ends::{Ground, Pulse, Receiver, Release, Sender};
 use super::kernel::{KernelReceiver, KernelSegments};
 use super::memory::Trial;
@@ -94,7 +94,7 @@ impl<'m> MonitorLink<'m> {
         way.say_number();
         // So that an instance that sleeps greets this life now.
         way.waiting().disturb();
-        let nudge = Nudge::default();
+        let nudge = Nudge::new(way.own_bell(RECORDS));
         Ok(Self {
             kernel: kernel.transpose()?,
             sender: CommandSender {

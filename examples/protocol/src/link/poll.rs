@@ -1,30 +1,41 @@
-//! Looking for records where nobody rings: how often, and at what cost.
+//! Looking for records: how often where nobody rings, at what cost, and when at once.
 //!
-//! The delay between two looks begins at [`SHORTEST`] and doubles up to a limit:
+//! An end that waits for commands looks for [`LINGER`] behind each, and gives way between two
+//! looks: whoever waits for an answer often has the next command at once, and a sleep, or an
+//! interrupt, costs more than to look. Otherwise an end sleeps from look to look; the delay
+//! begins at [`SHORTEST`] and doubles up to a limit. One that is rung does so in the first
+//! row, and then sleeps until it is rung.
 //!
-//! | last                       | limit  | for                                           |
-//! |----------------------------|--------|-----------------------------------------------|
-//! | command less than 5 ms ago | 100 µs | its answer, or the next one, is on its way    |
-//! | command less than 1 s ago  | 1 ms   | somebody types, and wants an answer           |
-//! | record less than 5 s ago   | 10 ms  | somebody may type again                       |
-//! | earlier                    | 100 ms | nobody does, and each look wakes a processor  |
+//! | last                         | limit  | for                                           |
+//! |------------------------------|--------|-----------------------------------------------|
+//! | command less than 5 ms ago   | 100 µs | its answer, or the next one, is on its way    |
+//! | command less than 200 ms ago | 250 µs | somebody types: the next key                  |
+//! | command less than 1 s ago    | 1 ms   | somebody types, and thinks                    |
+//! | record less than 5 s ago     | 10 ms  | somebody may type again                       |
+//! | earlier                      | 100 ms | nobody does, and each look wakes a processor  |
 //!
 //! Where reading the clock is slow, as for a virtual machine whose time comes from an emulated
 //! device, it costs more than the look: it is read once for each.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use shmem_core::doorbell::Doorbell;
 use shmem_core::primitive::AtomicU32;
 use shmem_core::wait::{Pause, Wait};
+use shmem_sync::EventBell;
 
+/// How long an end that waits for commands looks without a sleep behind each.
+const LINGER: Duration = Duration::from_millis(1);
 /// The first delay.
 const SHORTEST: Duration = Duration::from_micros(50);
-const ANSWER: Duration = Duration::from_millis(5);
-const ANSWER_LIMIT: Duration = Duration::from_micros(100);
-const TYPING: Duration = Duration::from_secs(1);
-const TYPING_LIMIT: Duration = Duration::from_millis(1);
+/// Up to which age of the last command the limit holds.
+const BEHIND_COMMAND: [(Duration, Duration); 3] = [
+    (Duration::from_millis(5), Duration::from_micros(100)),
+    (Duration::from_millis(200), Duration::from_micros(250)),
+    (Duration::from_secs(1), Duration::from_millis(1)),
+];
 const LIVELY: Duration = Duration::from_secs(5);
 const LIVELY_LIMIT: Duration = Duration::from_millis(10);
 const QUIET_LIMIT: Duration = Duration::from_millis(100);
@@ -52,15 +63,43 @@ impl Pace {
         }
     }
 
+    /// Notes a record that was found at `now`: the next wait begins with short delays.
+    fn found(&mut self, now: Instant) {
+        (self.delay, self.heard) = (SHORTEST, now);
+        if self.nudge.is_none() {
+            self.commanded = Some(now);
+        }
+    }
+
+    /// Notes a command that this end has sent.
+    fn nudged(&mut self, now: Instant) {
+        (self.delay, self.commanded) = (SHORTEST, Some(now));
+    }
+
+    /// How long behind a command an end that is rung looks for itself.
+    fn linger(&self) -> Duration {
+        match self.nudge {
+            None => LINGER,
+            Some(_) => BEHIND_COMMAND[0].0,
+        }
+    }
+
+    /// Whether to look again without a sleep.
+    fn gives_way(&self, now: Instant) -> bool {
+        self.nudge.is_none() && self.is_behind_command(now, LINGER)
+    }
+
+    /// Whether the last command is younger than `span`.
+    fn is_behind_command(&self, now: Instant, span: Duration) -> bool {
+        self.commanded.is_some_and(|at| is_within(now, at, span))
+    }
+
     /// The longest delay at `now`.
     fn limit(&self, now: Instant) -> Duration {
-        let is_within = |since: Instant, span| now.saturating_duration_since(since) < span;
-        let commanded_within = |span| self.commanded.is_some_and(|at| is_within(at, span));
-        if commanded_within(ANSWER) {
-            ANSWER_LIMIT
-        } else if commanded_within(TYPING) {
-            TYPING_LIMIT
-        } else if is_within(self.heard, LIVELY) {
+        let mut tiers = BEHIND_COMMAND.iter();
+        if let Some((_, limit)) = tiers.find(|(span, _)| self.is_behind_command(now, *span)) {
+            *limit
+        } else if is_within(now, self.heard, LIVELY) {
             LIVELY_LIMIT
         } else {
             QUIET_LIMIT
@@ -68,7 +107,11 @@ impl Pace {
     }
 }
 
-/// One wait.
+fn is_within(now: Instant, since: Instant, span: Duration) -> bool {
+    now.saturating_duration_since(since) < span
+}
+
+/// One wait, without a ring.
 pub(super) struct Poll<'p> {
     pace: &'p mut Pace,
     deadline: Instant,
@@ -86,12 +129,41 @@ impl<'p> Poll<'p> {
         }
     }
 
-    /// Ends the wait, which has found a record: the next one begins with short delays.
-    pub(super) fn found(self) {
-        (self.pace.delay, self.pace.heard) = (SHORTEST, self.now);
-        if self.pace.nudge.is_none() {
-            self.pace.commanded = Some(self.now);
+    /// Waits no longer than looks behind a command are worth it to an end that is rung.
+    pub(super) fn linger(pace: &'p mut Pace) -> Self {
+        let now = Instant::now();
+        let behind = |at| at + pace.linger();
+        Self {
+            deadline: pace.commanded.map_or(now, behind),
+            pace,
+            now,
         }
+    }
+
+    /// Whether to sleep until it is rung now; [`Poll::wake`] is due behind that. Not where
+    /// this end has sent a command meanwhile.
+    pub(super) fn lie_down(&mut self) -> bool {
+        let Some(nudge) = &self.pace.nudge else {
+            return true;
+        };
+        let lies = !self.pace.is_behind_command(self.now, self.pace.linger()) && nudge.lie_down();
+        if !lies {
+            self.wake();
+        }
+        lies
+    }
+
+    /// The end is awake again.
+    pub(super) fn wake(&mut self) {
+        self.now = Instant::now();
+        if self.pace.nudge.as_ref().is_some_and(Nudge::take) {
+            self.pace.nudged(self.now);
+        }
+    }
+
+    /// Ends the wait, which has found a record.
+    pub(super) fn found(self) {
+        self.pace.found(self.now);
     }
 }
 
@@ -100,6 +172,11 @@ impl Wait for Poll<'_> {
         let left = self.deadline.saturating_duration_since(self.now);
         if left.is_zero() {
             return Pause::TimedOut;
+        }
+        if self.pace.gives_way(self.now) {
+            thread::yield_now();
+            self.now = Instant::now();
+            return Pause::Again;
         }
         let limit = self.pace.limit(self.now);
         let delay = self.pace.delay.min(limit);
@@ -113,7 +190,7 @@ impl Wait for Poll<'_> {
         self.now = Instant::now();
         self.pace.delay = (delay * 2).min(limit);
         if nudged {
-            (self.pace.delay, self.pace.commanded) = (SHORTEST, Some(self.now));
+            self.pace.nudged(self.now);
         }
         Pause::Again
     }
@@ -121,31 +198,79 @@ impl Wait for Poll<'_> {
     fn sleep(&mut self, _: &AtomicU32, _: u32) {}
 }
 
-/// Ends one delay early, in this process: whoever has sent something expects an answer.
+/// Ends one delay early, or a sleep, in this process: whoever has sent something expects an
+/// answer.
 #[derive(Clone, Default)]
-pub(super) struct Nudge(Arc<(Mutex<bool>, Condvar)>);
+pub(super) struct Nudge(Arc<Nudged>);
+
+#[derive(Default)]
+struct Nudged {
+    call: Mutex<Call>,
+    changed: Condvar,
+    /// What the end sleeps on.
+    bell: Option<Arc<EventBell>>,
+}
+
+#[derive(Default)]
+struct Call {
+    given: bool,
+    /// Whether the end sleeps until the bell rings.
+    lies: bool,
+}
 
 impl Nudge {
+    /// For an end that sleeps on `bell`.
+    pub(super) fn new(bell: Option<Arc<EventBell>>) -> Self {
+        Self(Arc::new(Nudged {
+            bell,
+            ..Nudged::default()
+        }))
+    }
+
     pub(super) fn give(&self) {
-        let (given, changed) = &*self.0;
-        *given.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        changed.notify_one();
+        let mut call = self.call();
+        call.given = true;
+        let bell = self.0.bell.as_ref().filter(|_| call.lies);
+        drop(call);
+        match bell {
+            Some(bell) => bell.ring(&AtomicU32::new(0)),
+            None => self.0.changed.notify_one(),
+        }
     }
 
     /// Waits up to `delay`; whether it was given.
     fn wait(&self, delay: Duration) -> bool {
-        let (given, changed) = &*self.0;
-        let mut given = given.lock().unwrap_or_else(PoisonError::into_inner);
-        if !*given {
-            let waited = changed.wait_timeout(given, delay);
-            given = waited.unwrap_or_else(PoisonError::into_inner).0;
+        let mut call = self.call();
+        if !call.given {
+            let waited = self.0.changed.wait_timeout(call, delay);
+            call = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        std::mem::take(&mut *given)
+        std::mem::take(&mut call.given)
+    }
+
+    /// The end is about to sleep on the bell; false if it was given already.
+    fn lie_down(&self) -> bool {
+        let mut call = self.call();
+        call.lies = !call.given;
+        call.lies
+    }
+
+    /// The end is awake; whether it was given.
+    fn take(&self) -> bool {
+        std::mem::take(&mut *self.call()).given
+    }
+
+    fn call(&self) -> MutexGuard<'_, Call> {
+        self.0.call.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::io::Read;
+    use std::os::fd::AsFd;
+
     use super::*;
 
     #[test]
@@ -153,14 +278,60 @@ mod tests {
         let mut pace = Pace::new(None);
         let start = pace.heard;
         pace.commanded = Some(start);
-        let limits = [0, 4, 6, 900, 1100, 4900, 5100]
+        let limits = [0, 4, 6, 199, 201, 900, 1100, 4900, 5100]
             .map(|ms| pace.limit(start + Duration::from_millis(ms)).as_micros());
-        assert_eq!(limits, [100, 100, 1000, 1000, 10_000, 10_000, 100_000]);
+        let expected = [100, 100, 250, 250, 1000, 1000, 10_000, 10_000, 100_000];
+        assert_eq!(limits, expected);
+    }
+
+    #[test]
+    fn behind_a_command_its_receiver_lingers_and_its_sender_sleeps() {
+        let mut pace = Pace::new(None);
+        let start = pace.heard;
+        assert!(!pace.gives_way(start));
+        assert_eq!(Poll::linger(&mut pace).pause(), Pause::TimedOut);
+        pace.found(start);
+        assert!(pace.gives_way(start + LINGER - Duration::from_nanos(1)));
+        assert!(!pace.gives_way(start + LINGER));
+        pace.found(Instant::now());
+        let at = pace.commanded.unwrap();
+        let mut poll = Poll::linger(&mut pace);
+        while poll.pause() == Pause::Again {}
+        assert!(poll.now >= at + LINGER);
+        assert!(poll.lie_down());
+        let mut sender = Pace::new(Some(Nudge::default()));
+        sender.nudged(start);
+        assert!(!sender.gives_way(start));
+    }
+
+    #[test]
+    fn a_command_ends_a_sleep_on_the_bell_and_lets_nobody_lie_down() {
+        let bell = Arc::new(EventBell::new().unwrap());
+        let nudge = Nudge::new(Some(Arc::clone(&bell)));
+        let mut pace = Pace::new(Some(nudge.clone()));
+        let mut event = File::from(bell.as_fd().try_clone_to_owned().unwrap());
+        let mut rings = || event.read(&mut [0; 8]).is_ok();
+        nudge.give();
+        assert!(!Poll::linger(&mut pace).lie_down() && !rings());
+        assert!(pace.commanded.is_some());
+        assert!(!Poll::linger(&mut pace).lie_down());
+        pace.commanded = None;
+        let mut poll = Poll::linger(&mut pace);
+        assert!(poll.lie_down());
+        nudge.give();
+        assert!(rings());
+        poll.wake();
+        assert!(pace.commanded.is_some());
+        nudge.give();
+        assert!(!rings());
     }
 
     #[test]
     fn output_alone_does_not_make_the_monitor_look_as_often_as_a_command() {
-        for (nudge, expected) in [(None, ANSWER_LIMIT), (Some(Nudge::default()), LIVELY_LIMIT)] {
+        for (nudge, expected) in [
+            (None, BEHIND_COMMAND[0].1),
+            (Some(Nudge::default()), LIVELY_LIMIT),
+        ] {
             let mut pace = Pace::new(nudge);
             Poll::timeout(&mut pace, Duration::ZERO).found();
             assert_eq!(pace.limit(pace.heard), expected);
@@ -176,7 +347,7 @@ mod tests {
         let mut poll = Poll::timeout(&mut pace, Duration::from_secs(3600));
         assert_eq!(poll.pause(), Pause::Again);
         assert_eq!(poll.pace.delay, SHORTEST);
-        assert_eq!(poll.pace.limit(poll.now), ANSWER_LIMIT);
+        assert_eq!(poll.pace.limit(poll.now), BEHIND_COMMAND[0].1);
     }
 
     #[test]

@@ -116,9 +116,9 @@ fn amount(quick: bool) -> Amount {
     Amount {
         flood_bytes: 2_000_000,
         floods: 5,
-        rounds: 20,
-        at_once: 50,
-        typed: 5,
+        rounds: 5,
+        at_once: 200,
+        typed: 20,
     }
 }
 

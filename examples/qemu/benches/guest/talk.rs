@@ -11,6 +11,9 @@ use crate::text;
 
 /// What one write of the flooding program has: a page.
 const WRITE: usize = 4096;
+/// How long a daemon that polls looks often behind the last command, and so takes the
+/// guest's processor from whatever is measured next.
+const SETTLE: Duration = Duration::from_millis(1100);
 /// What is typed.
 const LINE: &[u8] = b"a line that is typed\n";
 
@@ -50,7 +53,7 @@ pub(crate) struct RoundTrip {
     pub(crate) p99_us: f64,
 }
 
-/// Text through every way, one after the other, several times.
+/// Text through every way, one after the other, several times, each while the others rest.
 pub(crate) fn floods(rig: &mut Rig, amount: Amount) -> Result<Vec<Flood>> {
     let text = text::of(amount.flood_bytes);
     let mut rates = vec![(Vec::new(), 0); rig.ways.len()];
@@ -60,6 +63,7 @@ pub(crate) fn floods(rig: &mut Rig, amount: Amount) -> Result<Vec<Flood>> {
             let came = (text.len() - outcome.lost) as f64;
             rates.push(came / 1e6 / outcome.took.as_secs_f64());
             *lost += outcome.lost;
+            thread::sleep(SETTLE);
         }
     }
     let ways = rig.ways.iter().zip(rates);
@@ -74,7 +78,7 @@ pub(crate) fn floods(rig: &mut Rig, amount: Amount) -> Result<Vec<Flood>> {
         .collect())
 }
 
-/// Lines and their answers, the ways in turns.
+/// Lines and their answers, the ways in turns, each while the others rest.
 pub(crate) fn round_trips(rig: &mut Rig, amount: Amount) -> Result<Vec<RoundTrip>> {
     let mut at_once = vec![Vec::new(); rig.ways.len()];
     let mut typed = vec![Vec::new(); rig.ways.len()];
@@ -84,12 +88,14 @@ pub(crate) fn round_trips(rig: &mut Rig, amount: Amount) -> Result<Vec<RoundTrip
             for _ in 0..amount.at_once {
                 times.push(way.round_trip(LINE)?);
             }
+            thread::sleep(SETTLE);
         }
         for (way, times) in rig.ways.iter_mut().zip(&mut typed) {
             for _ in 0..amount.typed {
                 thread::sleep(pause.next());
                 times.push(way.round_trip(LINE)?);
             }
+            thread::sleep(SETTLE);
         }
     }
     let mut rows = Vec::new();
