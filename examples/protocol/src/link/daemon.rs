@@ -12,6 +12,7 @@ use super::bells::Way;
 use super::ends::{Ground, Pulse, Receiver, Release, Sender};
 use super::kernel::{KernelSegments, KernelSender};
 use super::memory::Trial;
+use super::poll::{Output, Role};
 use super::{LinkError, Received, Segments, Sent, Waiting, ring};
 use crate::MONITOR;
 use crate::message::{Command, EVENT_BODY, Event, HEADER_LEN};
@@ -61,12 +62,16 @@ impl<'m> DaemonLink<'m> {
         let consumer = consumer.map_err(|e| LinkError::new("kmon.command", e))?;
         let producer = producer.map_err(|e| LinkError::new("kmon.result", e))?;
         let kernel = kernel.map(|segments| segments.sender(&pulse, &way));
+        let output = Output::default();
         Ok(Self {
             kernel: kernel.transpose()?,
-            sender: EventSender(Sender::new(producer, &pulse, &way)),
+            sender: EventSender {
+                end: Sender::new(producer, &pulse, &way),
+                output: output.clone(),
+            },
             receiver: CommandReceiver {
                 told: consumer.discarded(),
-                end: Receiver::new(consumer, &pulse, &way, None),
+                end: Receiver::new(consumer, &pulse, &way, Role::instance(output)),
                 strays: 0,
                 pulse,
                 trial,
@@ -114,7 +119,10 @@ fn settings(segment: &Segment<'_>) -> Result<Settings, LinkError> {
 }
 
 /// An instance's half that sends.
-pub struct EventSender<'m>(Sender<'m>);
+pub struct EventSender<'m> {
+    end: Sender<'m>,
+    output: Output,
+}
 
 impl EventSender<'_> {
     /// Bytes one event can carry.
@@ -127,19 +135,23 @@ impl EventSender<'_> {
     ///
     /// [`LinkError`] if KMON broke the ring, or another process has this instance's number.
     pub fn send(&mut self, event: &Event<'_>) -> Result<bool, LinkError> {
-        event.encode(&mut self.0.record);
+        event.encode(&mut self.end.record);
         // Events are true whoever reads them. A KMON that restarts twice
         // meanwhile gets this one with the next attempt.
-        match self.0.send()? {
-            Sent::Whole => Ok(true),
-            Sent::Full => Ok(false),
-            Sent::Restarted => Ok(self.0.send()? == Sent::Whole),
+        let mut sent = self.end.send()?;
+        if sent == Sent::Restarted {
+            sent = self.end.send()?;
         }
+        if sent == Sent::Whole {
+            self.output.count();
+        }
+        Ok(sent == Sent::Whole)
     }
 
     /// Waits until the longest event fits, at most `timeout`.
     pub fn wait_for_space(&mut self, timeout: Duration) {
-        self.0.wait_for_space(HEADER_LEN + Self::MAX_BODY, timeout);
+        self.end
+            .wait_for_space(HEADER_LEN + Self::MAX_BODY, timeout);
     }
 }
 

@@ -8,7 +8,7 @@ use shmem_registry::{FormatError, Heartbeats, Partition, Presence, Process, Proc
 use shmem_sync::{Futex, SleepPoll};
 
 use super::bells::{Nap, RECORDS, ROOM, Way};
-use super::poll::{Nudge, Pace, Poll};
+use super::poll::{Pace, Poll, Role};
 use super::{LinkError, Received, Sent, Waiting};
 
 /// Records and bytes handled by one call of `receive`, so that a flood leaves its caller time.
@@ -212,12 +212,11 @@ pub(super) struct Receiver<'m> {
 }
 
 impl<'m> Receiver<'m> {
-    /// With a `nudge` where its other half sends commands.
     pub(super) fn new(
         consumer: Consumer<'m>,
         pulse: &Pulse<'m>,
         way: &Way<'m>,
-        nudge: Option<Nudge>,
+        role: Role,
     ) -> Self {
         Self {
             ground: pulse.ground,
@@ -225,7 +224,7 @@ impl<'m> Receiver<'m> {
             life: pulse.life(),
             way: way.clone(),
             record: Vec::new(),
-            pace: Pace::new(nudge),
+            pace: Pace::new(role),
         }
     }
 

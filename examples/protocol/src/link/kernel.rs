@@ -14,7 +14,8 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use super::bells::Way;
 use super::ends::{Pulse, Receiver, Release, Sender};
-use super::poll::Nudge;
+use super::nudge::Nudge;
+use super::poll::Role;
 use super::{LinkError, Received, Sent, ring, segment};
 use crate::kernel::{KernelLine, Mark};
 
@@ -74,7 +75,7 @@ impl<'m> KernelSegments<'m> {
             consumer,
             pulse,
             way,
-            Some(Nudge::default()),
+            Role::Monitor(Nudge::default()),
         )))
     }
 }

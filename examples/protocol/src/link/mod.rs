@@ -37,6 +37,7 @@ pub(crate) mod ends;
 mod kernel;
 pub mod memory;
 mod monitor;
+mod nudge;
 mod poll;
 
 use std::fmt;

@@ -12,7 +12,8 @@ use super::bells::{RECORDS, Way};
 use super::ends::{Ground, Pulse, Receiver, Release, Sender};
 use super::kernel::{KernelReceiver, KernelSegments};
 use super::memory::Trial;
-use super::poll::Nudge;
+use super::nudge::Nudge;
+use super::poll::Role;
 use super::{COMMAND_BODY, GEOMETRY, LinkError, Received, Segments, Sent, Waiting, ring};
 use crate::MONITOR;
 use crate::message::{Command, Event, HEADER_LEN};
@@ -102,7 +103,7 @@ impl<'m> MonitorLink<'m> {
                 nudge: nudge.clone(),
             },
             receiver: EventReceiver {
-                end: Receiver::new(consumer, &pulse, way, Some(nudge)),
+                end: Receiver::new(consumer, &pulse, way, Role::Monitor(nudge)),
                 pulse,
                 trial,
                 stats: Reader::attach(segments.stats.window())

@@ -14,17 +14,21 @@
 //! | record less than 5 s ago     | 10 ms  | somebody may type again                       |
 //! | earlier                      | 100 ms | nobody does, and each look wakes a processor  |
 //!
+//! Below the first row an end that has sent output since its last look waits 5 ms at least:
+//! who prints without end needs the processor more than a key that is typed meanwhile.
+//!
 //! Where reading the clock is slow, as for a virtual machine whose time comes from an emulated
 //! device, it costs more than the look: it is read once for each.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use shmem_core::doorbell::Doorbell;
 use shmem_core::primitive::AtomicU32;
+use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::{Pause, Wait};
-use shmem_sync::EventBell;
+
+use super::nudge::Nudge;
 
 /// How long an end that waits for commands looks without a sleep behind each.
 const LINGER: Duration = Duration::from_millis(1);
@@ -36,6 +40,8 @@ const BEHIND_COMMAND: [(Duration, Duration); 3] = [
     (Duration::from_millis(200), Duration::from_micros(250)),
     (Duration::from_secs(1), Duration::from_millis(1)),
 ];
+/// The shortest limit while output flows.
+const FLOW_LIMIT: Duration = Duration::from_millis(5);
 const LIVELY: Duration = Duration::from_secs(5);
 const LIVELY_LIMIT: Duration = Duration::from_millis(10);
 const QUIET_LIMIT: Duration = Duration::from_millis(100);
@@ -49,24 +55,71 @@ pub(super) struct Pace {
     heard: Instant,
     /// When the last command was sent, or came.
     commanded: Option<Instant>,
-    /// Given with each command that this end sends; an end that has none receives commands.
-    nudge: Option<Nudge>,
+    role: Role,
+}
+
+/// What an end looks for.
+pub(super) enum Role {
+    /// The output of the other end, to which its half that sends gives commands.
+    Monitor(Nudge),
+    /// Commands.
+    Instance {
+        output: Output,
+        /// Of [`Output`], at the last look.
+        seen: u32,
+    },
+}
+
+impl Role {
+    /// Of an end whose other half sends `output`.
+    pub(super) fn instance(output: Output) -> Self {
+        Self::Instance { output, seen: 0 }
+    }
+}
+
+/// Counts what an instance's end has sent, for its half that receives.
+#[derive(Clone, Default)]
+pub(super) struct Output(Arc<AtomicU32>);
+
+impl Output {
+    pub(super) fn count(&self) {
+        // Relaxed: it says how busy this end is, and nothing of the ring.
+        self.0.fetch_add(1, Relaxed);
+    }
 }
 
 impl Pace {
-    pub(super) fn new(nudge: Option<Nudge>) -> Self {
+    pub(super) fn new(role: Role) -> Self {
         Self {
             delay: SHORTEST,
             heard: Instant::now(),
             commanded: None,
-            nudge,
+            role,
+        }
+    }
+
+    fn nudge(&self) -> Option<&Nudge> {
+        match &self.role {
+            Role::Monitor(nudge) => Some(nudge),
+            Role::Instance { .. } => None,
+        }
+    }
+
+    /// Whether this end has sent output since the last call.
+    fn output_flows(&mut self) -> bool {
+        match &mut self.role {
+            Role::Monitor(_) => false,
+            Role::Instance { output, seen } => {
+                let count = output.0.load(Relaxed);
+                std::mem::replace(seen, count) != count
+            }
         }
     }
 
     /// Notes a record that was found at `now`: the next wait begins with short delays.
     fn found(&mut self, now: Instant) {
         (self.delay, self.heard) = (SHORTEST, now);
-        if self.nudge.is_none() {
+        if self.nudge().is_none() {
             self.commanded = Some(now);
         }
     }
@@ -78,15 +131,15 @@ impl Pace {
 
     /// How long behind a command an end that is rung looks for itself.
     fn linger(&self) -> Duration {
-        match self.nudge {
-            None => LINGER,
-            Some(_) => BEHIND_COMMAND[0].0,
+        match self.role {
+            Role::Instance { .. } => LINGER,
+            Role::Monitor(_) => BEHIND_COMMAND[0].0,
         }
     }
 
     /// Whether to look again without a sleep.
     fn gives_way(&self, now: Instant) -> bool {
-        self.nudge.is_none() && self.is_behind_command(now, LINGER)
+        self.nudge().is_none() && self.is_behind_command(now, LINGER)
     }
 
     /// Whether the last command is younger than `span`.
@@ -95,14 +148,14 @@ impl Pace {
     }
 
     /// The longest delay at `now`.
-    fn limit(&self, now: Instant) -> Duration {
-        let mut tiers = BEHIND_COMMAND.iter();
-        if let Some((_, limit)) = tiers.find(|(span, _)| self.is_behind_command(now, *span)) {
-            *limit
-        } else if is_within(now, self.heard, LIVELY) {
-            LIVELY_LIMIT
-        } else {
-            QUIET_LIMIT
+    fn limit(&mut self, now: Instant) -> Duration {
+        let flows = self.output_flows();
+        let mut tiers = BEHIND_COMMAND.iter().enumerate();
+        match tiers.find(|(_, (span, _))| self.is_behind_command(now, *span)) {
+            Some((1.., (_, limit))) if flows => FLOW_LIMIT.max(*limit),
+            Some((_, (_, limit))) => *limit,
+            None if is_within(now, self.heard, LIVELY) => LIVELY_LIMIT,
+            None => QUIET_LIMIT,
         }
     }
 }
@@ -143,7 +196,7 @@ impl<'p> Poll<'p> {
     /// Whether to sleep until it is rung now; [`Poll::wake`] is due behind that. Not where
     /// this end has sent a command meanwhile.
     pub(super) fn lie_down(&mut self) -> bool {
-        let Some(nudge) = &self.pace.nudge else {
+        let Some(nudge) = self.pace.nudge() else {
             return true;
         };
         let lies = !self.pace.is_behind_command(self.now, self.pace.linger()) && nudge.lie_down();
@@ -156,7 +209,7 @@ impl<'p> Poll<'p> {
     /// The end is awake again.
     pub(super) fn wake(&mut self) {
         self.now = Instant::now();
-        if self.pace.nudge.as_ref().is_some_and(Nudge::take) {
+        if self.pace.nudge().is_some_and(Nudge::take) {
             self.pace.nudged(self.now);
         }
     }
@@ -180,7 +233,7 @@ impl Wait for Poll<'_> {
         }
         let limit = self.pace.limit(self.now);
         let delay = self.pace.delay.min(limit);
-        let nudged = match &self.pace.nudge {
+        let nudged = match self.pace.nudge() {
             Some(nudge) => nudge.wait(delay.min(left)),
             None => {
                 thread::sleep(delay.min(left));
@@ -198,84 +251,42 @@ impl Wait for Poll<'_> {
     fn sleep(&mut self, _: &AtomicU32, _: u32) {}
 }
 
-/// Ends one delay early, or a sleep, in this process: whoever has sent something expects an
-/// answer.
-#[derive(Clone, Default)]
-pub(super) struct Nudge(Arc<Nudged>);
-
-#[derive(Default)]
-struct Nudged {
-    call: Mutex<Call>,
-    changed: Condvar,
-    /// What the end sleeps on.
-    bell: Option<Arc<EventBell>>,
-}
-
-#[derive(Default)]
-struct Call {
-    given: bool,
-    /// Whether the end sleeps until the bell rings.
-    lies: bool,
-}
-
-impl Nudge {
-    /// For an end that sleeps on `bell`.
-    pub(super) fn new(bell: Option<Arc<EventBell>>) -> Self {
-        Self(Arc::new(Nudged {
-            bell,
-            ..Nudged::default()
-        }))
-    }
-
-    pub(super) fn give(&self) {
-        let mut call = self.call();
-        call.given = true;
-        let bell = self.0.bell.as_ref().filter(|_| call.lies);
-        drop(call);
-        match bell {
-            Some(bell) => bell.ring(&AtomicU32::new(0)),
-            None => self.0.changed.notify_one(),
-        }
-    }
-
-    /// Waits up to `delay`; whether it was given.
-    fn wait(&self, delay: Duration) -> bool {
-        let mut call = self.call();
-        if !call.given {
-            let waited = self.0.changed.wait_timeout(call, delay);
-            call = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        std::mem::take(&mut call.given)
-    }
-
-    /// The end is about to sleep on the bell; false if it was given already.
-    fn lie_down(&self) -> bool {
-        let mut call = self.call();
-        call.lies = !call.given;
-        call.lies
-    }
-
-    /// The end is awake; whether it was given.
-    fn take(&self) -> bool {
-        std::mem::take(&mut *self.call()).given
-    }
-
-    fn call(&self) -> MutexGuard<'_, Call> {
-        self.0.call.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs::File;
     use std::io::Read;
     use std::os::fd::AsFd;
 
+    use shmem_sync::EventBell;
+
     use super::*;
+
+    fn instance() -> Pace {
+        Pace::new(Role::instance(Output::default()))
+    }
+
+    fn monitor() -> Pace {
+        Pace::new(Role::Monitor(Nudge::default()))
+    }
+
+    #[test]
+    fn while_output_flows_looks_are_rare_but_directly_behind_a_command() {
+        let output = Output::default();
+        let mut pace = Pace::new(Role::instance(output.clone()));
+        let start = pace.heard;
+        pace.commanded = Some(start);
+        let limits = [4, 6, 199, 900, 1100].map(|ms| {
+            output.count();
+            pace.limit(start + Duration::from_millis(ms)).as_micros()
+        });
+        assert_eq!(limits, [100, 5000, 5000, 5000, 10_000]);
+        let limit = pace.limit(start + Duration::from_millis(6));
+        assert_eq!(limit, BEHIND_COMMAND[1].1);
+    }
 
     #[test]
     fn looks_become_rarer_the_longer_nothing_comes() {
-        let mut pace = Pace::new(None);
+        let mut pace = instance();
         let start = pace.heard;
         pace.commanded = Some(start);
         let limits = [0, 4, 6, 199, 201, 900, 1100, 4900, 5100]
@@ -286,7 +297,7 @@ mod tests {
 
     #[test]
     fn behind_a_command_its_receiver_lingers_and_its_sender_sleeps() {
-        let mut pace = Pace::new(None);
+        let mut pace = instance();
         let start = pace.heard;
         assert!(!pace.gives_way(start));
         assert_eq!(Poll::linger(&mut pace).pause(), Pause::TimedOut);
@@ -299,7 +310,7 @@ mod tests {
         while poll.pause() == Pause::Again {}
         assert!(poll.now >= at + LINGER);
         assert!(poll.lie_down());
-        let mut sender = Pace::new(Some(Nudge::default()));
+        let mut sender = monitor();
         sender.nudged(start);
         assert!(!sender.gives_way(start));
     }
@@ -308,7 +319,7 @@ mod tests {
     fn a_command_ends_a_sleep_on_the_bell_and_lets_nobody_lie_down() {
         let bell = Arc::new(EventBell::new().unwrap());
         let nudge = Nudge::new(Some(Arc::clone(&bell)));
-        let mut pace = Pace::new(Some(nudge.clone()));
+        let mut pace = Pace::new(Role::Monitor(nudge.clone()));
         let mut event = File::from(bell.as_fd().try_clone_to_owned().unwrap());
         let mut rings = || event.read(&mut [0; 8]).is_ok();
         nudge.give();
@@ -328,11 +339,7 @@ mod tests {
 
     #[test]
     fn output_alone_does_not_make_the_monitor_look_as_often_as_a_command() {
-        for (nudge, expected) in [
-            (None, BEHIND_COMMAND[0].1),
-            (Some(Nudge::default()), LIVELY_LIMIT),
-        ] {
-            let mut pace = Pace::new(nudge);
+        for (mut pace, expected) in [(instance(), BEHIND_COMMAND[0].1), (monitor(), LIVELY_LIMIT)] {
             Poll::timeout(&mut pace, Duration::ZERO).found();
             assert_eq!(pace.limit(pace.heard), expected);
         }
@@ -341,7 +348,7 @@ mod tests {
     #[test]
     fn a_command_ends_a_long_delay() {
         let nudge = Nudge::default();
-        let mut pace = Pace::new(Some(nudge.clone()));
+        let mut pace = Pace::new(Role::Monitor(nudge.clone()));
         pace.delay = QUIET_LIMIT;
         nudge.give();
         let mut poll = Poll::timeout(&mut pace, Duration::from_secs(3600));
@@ -351,16 +358,8 @@ mod tests {
     }
 
     #[test]
-    fn a_nudge_ends_one_delay_even_if_it_comes_before() {
-        let nudge = Nudge::default();
-        nudge.give();
-        assert!(nudge.wait(Duration::MAX));
-        assert!(!nudge.wait(Duration::from_millis(1)));
-    }
-
-    #[test]
     fn a_wait_ends_at_its_deadline_with_the_delay_that_it_has_come_to() {
-        let mut pace = Pace::new(None);
+        let mut pace = instance();
         let mut poll = Poll::timeout(&mut pace, Duration::from_millis(5));
         while poll.pause() == Pause::Again {}
         assert!(poll.now >= poll.deadline);
