@@ -279,7 +279,7 @@ impl<'m> Receiver<'m> {
     fn wait(&mut self, timeout: Duration) {
         match self.way.waiting() {
             Waiting::Bells(bells) => {
-                let mut poll = Poll::linger(&mut self.pace);
+                let mut poll = Poll::linger(&mut self.pace, timeout);
                 let mut found = self.consumer.wait(&mut poll);
                 if !found && poll.lie_down() {
                     found = self.consumer.wait(&mut Nap::new(bells, RECORDS, timeout));

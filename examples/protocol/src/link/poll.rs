@@ -183,14 +183,12 @@ impl<'p> Poll<'p> {
     }
 
     /// Waits no longer than looks behind a command are worth it to an end that is rung.
-    pub(super) fn linger(pace: &'p mut Pace) -> Self {
-        let now = Instant::now();
-        let behind = |at| at + pace.linger();
-        Self {
-            deadline: pace.commanded.map_or(now, behind),
-            pace,
-            now,
-        }
+    pub(super) fn linger(pace: &'p mut Pace, timeout: Duration) -> Self {
+        let mut poll = Self::timeout(pace, timeout);
+        let span = poll.pace.linger();
+        let end = poll.pace.commanded.map_or(poll.now, |at| at + span);
+        poll.deadline = poll.deadline.min(end);
+        poll
     }
 
     /// Whether to sleep until it is rung now; [`Poll::wake`] is due behind that. Not where
@@ -300,13 +298,13 @@ mod tests {
         let mut pace = instance();
         let start = pace.heard;
         assert!(!pace.gives_way(start));
-        assert_eq!(Poll::linger(&mut pace).pause(), Pause::TimedOut);
+        assert_eq!(Poll::linger(&mut pace, LONGEST).pause(), Pause::TimedOut);
         pace.found(start);
         assert!(pace.gives_way(start + LINGER - Duration::from_nanos(1)));
         assert!(!pace.gives_way(start + LINGER));
         pace.found(Instant::now());
         let at = pace.commanded.unwrap();
-        let mut poll = Poll::linger(&mut pace);
+        let mut poll = Poll::linger(&mut pace, LONGEST);
         while poll.pause() == Pause::Again {}
         assert!(poll.now >= at + LINGER);
         assert!(poll.lie_down());
@@ -323,11 +321,11 @@ mod tests {
         let mut event = File::from(bell.as_fd().try_clone_to_owned().unwrap());
         let mut rings = || event.read(&mut [0; 8]).is_ok();
         nudge.give();
-        assert!(!Poll::linger(&mut pace).lie_down() && !rings());
+        assert!(!Poll::linger(&mut pace, LONGEST).lie_down() && !rings());
         assert!(pace.commanded.is_some());
-        assert!(!Poll::linger(&mut pace).lie_down());
+        assert!(!Poll::linger(&mut pace, LONGEST).lie_down());
         pace.commanded = None;
-        let mut poll = Poll::linger(&mut pace);
+        let mut poll = Poll::linger(&mut pace, LONGEST);
         assert!(poll.lie_down());
         nudge.give();
         assert!(rings());

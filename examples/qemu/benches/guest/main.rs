@@ -108,7 +108,7 @@ fn amount(quick: bool) -> Amount {
         return Amount {
             flood_bytes: 128 << 10,
             floods: 1,
-            rounds: 2,
+            rounds: 1,
             at_once: 10,
             typed: 2,
         };
