@@ -82,7 +82,7 @@ fn configure_guests(count: u32) -> Result<PathBuf> {
 /// target triple has to be understood here.
 fn build() -> Result<BTreeMap<String, PathBuf>> {
     let build = Invocation::parse(
-        "cargo build --release -p guestd -p kmon --bins \
+        "cargo build --profile demo -p guestd -p kmon --bins \
          --message-format json-render-diagnostics",
     );
     let output = build
