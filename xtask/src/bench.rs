@@ -58,39 +58,9 @@ fn run_guest(further: &[String]) -> Result<ExitCode> {
     guest::build_for_bench(&workspace, Console { to_stderr: true })?;
     // The guest is what takes time: no long link-time optimisation for the host's half.
     let bench = Invocation::parse("cargo bench -p kmon-qemu --profile release --bench guest --");
-    let bench = from_here(further)?.into_iter().fold(bench, Invocation::arg);
+    // Cargo runs it in its package's directory, and files are named from here.
+    let here = std::env::current_dir().context("no working directory")?;
+    let bench = bench.set("INVOKED_FROM", here.display().to_string());
+    let bench = further.iter().fold(bench, Invocation::arg);
     Err(bench.command().exec()).context("cannot run cargo")
-}
-
-/// The same words with the file behind `--chart` named from the root: cargo runs a bench in
-/// its package's directory.
-fn from_here(words: &[String]) -> Result<Vec<String>> {
-    let mut is_file = false;
-    let named = words.iter().map(|word| {
-        let (option, file) = match word.split_once("--chart=") {
-            Some(("", file)) => ("--chart=", Some(file)),
-            _ => ("", Some(&**word).filter(|_| is_file)),
-        };
-        is_file = word == "--chart";
-        let Some(file) = file else {
-            return Ok(word.clone());
-        };
-        let path = std::path::absolute(file).with_context(|| format!("--chart {file}"))?;
-        Ok(format!("{option}{}", path.display()))
-    });
-    named.collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_chart_is_made_where_the_caller_is() {
-        let words = ["--json", "--chart", "a.svg", "--quick", "--chart=/b.svg"];
-        let here = std::env::current_dir().unwrap();
-        let chart = here.join("a.svg").display().to_string();
-        let expected = ["--json", "--chart", &chart, "--quick", "--chart=/b.svg"];
-        assert_eq!(from_here(&words.map(str::to_owned)).unwrap(), expected);
-    }
 }

@@ -19,8 +19,7 @@
 //! | `exec`     | commands that run apart from the console                        |
 //! | `account`  | whose shell it is, and what its programs find around them       |
 //! | `children` | starting processes and burying them, orphans too                |
-//! | `readings` | statistics, published at a steady pace                          |
-//! | `sources`  | what `/proc` tells of the machine                               |
+//! | `readings` | statistics from `/proc`                                         |
 //! | `feeder`   | the kernel's log, into the log ring                             |
 //! | `kmsg`     | the kernel's log, a line at a time                              |
 //! | `signals`  | being asked to stop                                             |
@@ -41,7 +40,6 @@ mod readings;
 mod search;
 mod service;
 mod signals;
-mod sources;
 mod typist;
 
 use std::ffi::OsStr;

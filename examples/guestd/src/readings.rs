@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use kmon_protocol::Stats;
 use kmon_protocol::link::StatsWriter;
+use kmon_protocol::stats::{CpuTime, Interface};
 use nix::sys::utsname::uname;
+use procfs::{Current, CurrentSI, KernelStats, LoadAverage, Meminfo, Uptime};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::outlet::Outlet;
-use crate::sources::Sources;
 
 /// Publishes readings to the region that there is.
 #[derive(Default)]
@@ -38,10 +39,9 @@ impl Publisher {
 
     /// Publishes for as long as the process lives.
     pub(crate) fn run(&self, outlet: &Outlet) {
-        let mut sources = Sources::of_machine();
         let mut next = Instant::now();
         loop {
-            let stats = read(&mut sources, outlet.dropped());
+            let stats = read(outlet.dropped());
             let mut board = self.board();
             let Some(Board { writer, period }) = board.as_mut() else {
                 drop(self.changed.wait(board));
@@ -65,34 +65,91 @@ impl Publisher {
     }
 }
 
-/// One reading.
-fn read(sources: &mut Sources, dropped_bytes: u64) -> Stats {
+/// One reading. What the kernel does not tell stays zero.
+fn read(dropped_bytes: u64) -> Stats {
     let mut stats = Stats {
-        taken_ns: nanoseconds(ClockId::Monotonic),
-        uptime_ms: nanoseconds(ClockId::Boottime) / 1_000_000,
+        taken_ns: monotonic_ns(),
         dropped_bytes,
         ..Stats::default()
     };
-    sources.read(&mut stats);
+    if let Ok(uptime) = Uptime::current() {
+        stats.uptime_ms = uptime.uptime_duration().as_millis() as u64;
+    }
+    if let Ok(load) = LoadAverage::current() {
+        stats.load = [load.one, load.five, load.fifteen].map(|load| (load * 100.0).round() as u32);
+    }
+    if let Ok(memory) = Meminfo::current() {
+        stats.memory_total_kb = memory.mem_total / 1024;
+        stats.memory_free_kb = memory.mem_free / 1024;
+        // Before Linux 3.14 there is no estimate; free memory is the safe one.
+        stats.memory_available_kb = memory.mem_available.unwrap_or(memory.mem_free) / 1024;
+    }
+    if let Ok(kernel) = KernelStats::current() {
+        stats.cpu = cpu_time(&kernel.total);
+        stats.cpus = kernel
+            .cpu_time
+            .iter()
+            .take(Stats::MAX_CPUS)
+            .map(cpu_time)
+            .collect();
+    }
     if let Ok(name) = uname() {
         stats.hostname = name.nodename().to_string_lossy().into_owned();
         stats.kernel = name.release().to_string_lossy().into_owned();
     }
+    stats.interfaces = interfaces();
     stats
 }
 
-fn nanoseconds(clock: ClockId) -> u64 {
-    let now = clock_gettime(clock);
+/// Guest time is left out of the sum: the kernel counts it in `user` and `nice` already.
+fn cpu_time(ticks: &procfs::CpuTime) -> CpuTime {
+    let waiting = ticks.idle + ticks.iowait.unwrap_or(0);
+    let busy = ticks.user
+        + ticks.nice
+        + ticks.system
+        + [ticks.irq, ticks.softirq, ticks.steal]
+            .into_iter()
+            .flatten()
+            .sum::<u64>();
+    CpuTime {
+        busy,
+        total: busy + waiting,
+    }
+}
+
+/// By name, so that they keep their places from one reading to the next.
+fn interfaces() -> Vec<Interface> {
+    let status = procfs::net::dev_status().unwrap_or_default();
+    let mut interfaces: Vec<_> = status
+        .into_values()
+        .map(|status| Interface {
+            name: status.name,
+            rx_bytes: status.recv_bytes,
+            rx_packets: status.recv_packets,
+            tx_bytes: status.sent_bytes,
+            tx_packets: status.sent_packets,
+        })
+        .collect();
+    interfaces.sort_by(|a, b| a.name.cmp(&b.name));
+    interfaces.truncate(Stats::MAX_INTERFACES);
+    interfaces
+}
+
+fn monotonic_ns() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 #[cfg(test)]
 mod tests {
+    use procfs::LocalSystemInfo;
+    use procfs::prelude::FromReadSI;
+
     use super::*;
 
     #[test]
     fn a_reading_has_what_this_machine_tells() {
-        let stats = read(&mut Sources::of_machine(), 7);
+        let stats = read(7);
         assert_eq!(stats.dropped_bytes, 7);
         assert!(stats.taken_ns > 0 && stats.uptime_ms > 0, "{stats:?}");
         assert!(
@@ -106,10 +163,13 @@ mod tests {
     }
 
     #[test]
-    fn a_later_reading_is_new() {
-        let mut sources = Sources::of_machine();
-        let (first, second) = (read(&mut sources, 0), read(&mut sources, 0));
-        assert!(second.taken_ns > first.taken_ns && second.cpu.total >= first.cpu.total);
-        assert_eq!(second.cpus.len(), first.cpus.len());
+    fn time_waiting_for_a_disk_is_not_busy_and_guest_time_counts_once() {
+        let text = "cpu  1 2 4 100 200 8 16 32 64 128\nctxt 1\nbtime 1\nprocesses 1\n";
+        let kernel = KernelStats::from_read(text.as_bytes(), &LocalSystemInfo).unwrap();
+        let expected = CpuTime {
+            busy: 63,
+            total: 363,
+        };
+        assert_eq!(cpu_time(&kernel.total), expected);
     }
 }

@@ -192,6 +192,13 @@ impl Client {
         true
     }
 
+    /// Interrupts every peer that is there.
+    pub fn ring_all(&self, vector: u16) {
+        for peer in self.peers() {
+            self.ring(peer, vector);
+        }
+    }
+
     /// Whether changes may still come.
     pub fn is_connected(&self) -> bool {
         self.connected

@@ -16,8 +16,9 @@ pub(super) fn build(directory: &Path, reporter: &Reporter) -> Result<PathBuf> {
 }
 
 /// Builds the guest's half of the measurements beside it.
-pub(super) fn build_echo(directory: &Path, reporter: &Reporter) -> Result<()> {
-    cargo("--example guest-echo", directory, reporter)
+pub(super) fn build_echo(directory: &Path, reporter: &Reporter) -> Result<PathBuf> {
+    cargo("--example guest-echo", directory, reporter)?;
+    Ok(directory.join(TRIPLE).join("release/examples/guest-echo"))
 }
 
 fn cargo(what: &str, directory: &Path, reporter: &Reporter) -> Result<()> {

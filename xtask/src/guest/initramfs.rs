@@ -28,13 +28,41 @@ const DIRECTORIES: &[&str] = &["dev", "etc", "proc", "root", "run", "sys", "tmp"
 const BUSYBOX: &str = "/bin/busybox";
 /// The modules' paths, one a line; those for interrupts behind a line that says so.
 const MODULES: &str = "etc/modules.load";
+/// The same for those that the measurements load.
+const BENCH_MODULES: &str = "etc/bench.load";
 
-/// Writes the archive: whole, or not at all.
+/// Writes the archive.
 pub(super) fn pack(parts: &Parts<'_>, to: &Path) -> Result<()> {
+    write(to, |archive| fill(archive, parts))
+}
+
+/// Writes an archive to be unpacked over it, with what the measurements need.
+pub(super) fn pack_for_bench(
+    echo: &Path,
+    modules: &[PathBuf],
+    kernel: &Kernel,
+    to: &Path,
+) -> Result<()> {
+    write(to, |archive| {
+        archive.program("usr/bin/guest-echo", echo)?;
+        let listed = archive.modules(&kernel.root, modules)?;
+        archive.file(BENCH_MODULES, listed.as_bytes(), 0o644)
+    })
+}
+
+/// Writes an archive: whole, or not at all.
+fn write(to: &Path, fill: impl FnOnce(&mut Archive<BufWriter<File>>) -> Result<()>) -> Result<()> {
     let partial = to.with_extension("partial");
     let file =
         File::create(&partial).with_context(|| format!("cannot write {}", partial.display()))?;
     let mut archive = Archive::of(BufWriter::new(file));
+    fill(&mut archive)?;
+    archive.end()?;
+    fs::rename(&partial, to)?;
+    Ok(())
+}
+
+fn fill(archive: &mut Archive<impl Write>, parts: &Parts<'_>) -> Result<()> {
     for name in DIRECTORIES {
         archive.directory(name)?;
     }
@@ -50,10 +78,7 @@ pub(super) fn pack(parts: &Parts<'_>, to: &Path) -> Result<()> {
     let mut listed = archive.modules(&parts.kernel.root, always)?;
     listed += "# doorbell\n";
     listed += &archive.modules(&parts.kernel.root, doorbell)?;
-    archive.file(MODULES, listed.as_bytes(), 0o644)?;
-    archive.end()?;
-    fs::rename(&partial, to)?;
-    Ok(())
+    archive.file(MODULES, listed.as_bytes(), 0o644)
 }
 
 /// The names that busybox answers to.

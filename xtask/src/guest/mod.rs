@@ -113,7 +113,10 @@ pub(crate) fn build_for_bench(workspace: &Workspace, console: Console) -> Result
     build(workspace, false, true, console)?;
     let home = workspace.target.join("guest");
     let reporter = Reporter::new(console, "guest", home.join("bench.log"))?;
-    daemon::build_echo(&home.join("cargo"), &reporter)
+    let kernel = kernel::unpacked(&home, true, &reporter)?;
+    let echo = daemon::build_echo(&home.join("cargo"), &reporter)?;
+    let modules = modules::for_bench(&kernel)?;
+    initramfs::pack_for_bench(&echo, &modules, &kernel, &home.join("bench.cpio"))
 }
 
 fn print(image: &Image, json: bool) {

@@ -22,6 +22,12 @@ const DOORBELL: &Wanted = &[
     ("vfio_iommu_type1", "lets vfio-pci be used"),
 ];
 
+/// What the measurements load as well.
+const BENCH: &Wanted = &[
+    ("virtio_pci", "finds the virtio console"),
+    ("virtio_console", "is the virtio console"),
+];
+
 /// Paths of modules, in the order in which they are loaded.
 pub(super) struct Modules {
     pub(super) always: Vec<PathBuf>,
@@ -33,6 +39,10 @@ pub(super) fn in_order(kernel: &Kernel) -> Result<Modules> {
         always: paths(kernel, ALWAYS)?,
         doorbell: paths(kernel, DOORBELL)?,
     })
+}
+
+pub(super) fn for_bench(kernel: &Kernel) -> Result<Vec<PathBuf>> {
+    paths(kernel, BENCH)
 }
 
 fn paths(kernel: &Kernel, wanted: &Wanted) -> Result<Vec<PathBuf>> {

@@ -4,19 +4,17 @@
 //! often the machine switched between tasks; then each thread of the watched processes has a
 //! line, `thread` with its process, name, nanoseconds of processor time and wake-ups.
 
-use std::fs;
 use std::io;
+use std::str::FromStr;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use procfs::{CurrentSI, KernelStats, ProcResult};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::threads::{self, Thread};
 
-/// Microseconds of one of the kernel's ticks.
-const TICK_US: u64 = 10_000;
-
-/// What `/proc/stat` counts.
+/// What the kernel counts; waiting for a disk is idle.
 struct Machine {
     idle_us: u64,
     switches: u64,
@@ -26,11 +24,11 @@ struct Machine {
 pub(crate) fn run(settle: &str, span: &str, stopped: &str, watched: &str) -> io::Result<()> {
     let stopped = Stopped::stop(&numbers(stopped)?)?;
     let watched = numbers(watched)?;
-    thread::sleep(Duration::from_millis(number(settle)?.into()));
-    let before = Machine::now()?;
+    thread::sleep(Duration::from_millis(number(settle)?));
+    let before = Machine::now().map_err(io::Error::other)?;
     let threads_before = all(&watched)?;
-    thread::sleep(Duration::from_millis(number(span)?.into()));
-    let after = Machine::now()?;
+    thread::sleep(Duration::from_millis(number(span)?));
+    let after = Machine::now().map_err(io::Error::other)?;
     let threads_after = all(&watched)?;
     drop(stopped);
     println!(
@@ -55,25 +53,18 @@ pub(crate) fn run(settle: &str, span: &str, stopped: &str, watched: &str) -> io:
     Ok(())
 }
 
-fn all(processes: &[u32]) -> io::Result<Vec<(u32, Vec<Thread>)>> {
-    let of = |&process: &u32| Ok((process, threads::of(process)?));
+fn all(processes: &[i32]) -> io::Result<Vec<(i32, Vec<Thread>)>> {
+    let of = |&process| Ok((process, threads::of(process).map_err(io::Error::other)?));
     processes.iter().map(of).collect()
 }
 
 impl Machine {
-    fn now() -> io::Result<Self> {
-        let stat = fs::read_to_string("/proc/stat")?;
-        let fields = |name: &str| -> Vec<u64> {
-            let mut lines = stat.lines().map(str::split_whitespace);
-            let line = lines.find_map(|mut line| (line.next() == Some(name)).then_some(line));
-            let words = line.into_iter().flatten();
-            words.filter_map(|word| word.parse().ok()).collect()
-        };
-        let (cpu, switches) = (fields("cpu"), fields("ctxt"));
+    fn now() -> ProcResult<Self> {
+        let kernel = KernelStats::current()?;
+        let waiting = kernel.total.iowait_ms().unwrap_or(0);
         Ok(Self {
-            // Idle, and waiting for a disk.
-            idle_us: cpu.iter().skip(3).take(2).sum::<u64>() * TICK_US,
-            switches: switches.first().copied().unwrap_or(0),
+            idle_us: (kernel.total.idle_ms() + waiting) * 1000,
+            switches: kernel.ctxt,
             at: Instant::now(),
         })
     }
@@ -83,8 +74,8 @@ impl Machine {
 struct Stopped(Vec<Pid>);
 
 impl Stopped {
-    fn stop(numbers: &[u32]) -> io::Result<Self> {
-        let pid = |&number: &u32| Pid::from_raw(number.cast_signed());
+    fn stop(numbers: &[i32]) -> io::Result<Self> {
+        let pid = |&number| Pid::from_raw(number);
         let pids = Self(numbers.iter().filter_map(pid).collect());
         for pid in &pids.0 {
             kill_process(*pid, Signal::STOP)?;
@@ -102,14 +93,14 @@ impl Drop for Stopped {
 }
 
 /// Numbers with commas between them; `-` are none.
-fn numbers(words: &str) -> io::Result<Vec<u32>> {
+fn numbers(words: &str) -> io::Result<Vec<i32>> {
     if words == "-" {
         return Ok(Vec::new());
     }
     words.split(',').map(number).collect()
 }
 
-fn number(word: &str) -> io::Result<u32> {
+fn number<T: FromStr>(word: &str) -> io::Result<T> {
     word.parse()
         .map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))
 }

@@ -1,12 +1,12 @@
 //! What a process's threads have done, by `/proc`.
 
-use std::fs;
-use std::io;
+use procfs::ProcResult;
+use procfs::process::{Process, Task};
 
 /// One thread, from its start on.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Thread {
-    pub(crate) number: u32,
+    pub(crate) number: i32,
     pub(crate) name: String,
     /// Time on a processor, nanoseconds.
     pub(crate) run_ns: u64,
@@ -15,15 +15,10 @@ pub(crate) struct Thread {
 }
 
 /// The threads of `process` now.
-pub(crate) fn of(process: u32) -> io::Result<Vec<Thread>> {
-    let mut threads = Vec::new();
-    for entry in fs::read_dir(format!("/proc/{process}/task"))? {
-        let name = entry?.file_name();
-        let number = name.to_str().and_then(|name| name.parse().ok());
-        // One that has ended meanwhile has nothing to tell.
-        threads.extend(number.and_then(|number| one(process, number).ok()));
-    }
-    Ok(threads)
+pub(crate) fn of(process: i32) -> ProcResult<Vec<Thread>> {
+    let tasks = Process::new(process)?.tasks()?;
+    // One that has ended meanwhile has nothing to tell.
+    Ok(tasks.filter_map(|task| one(&task.ok()?).ok()).collect())
 }
 
 /// What `now` has done since `before`, a thread each that was there then.
@@ -40,21 +35,12 @@ pub(crate) fn since(before: &[Thread], now: Vec<Thread>) -> Vec<Thread> {
     threads
 }
 
-fn one(process: u32, number: u32) -> io::Result<Thread> {
-    let read = |name| fs::read_to_string(format!("/proc/{process}/task/{number}/{name}"));
-    let first = |text: &str| {
-        text.split_whitespace()
-            .next()
-            .and_then(|word| word.parse().ok())
-    };
-    let status = read("status")?;
-    let sleeps = status
-        .lines()
-        .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+fn one(task: &Task) -> ProcResult<Thread> {
+    let status = task.status()?;
     Ok(Thread {
-        number,
-        name: read("comm")?.trim().replace(' ', "_"),
-        run_ns: first(&read("schedstat")?).unwrap_or(0),
-        sleeps: sleeps.and_then(first).unwrap_or(0),
+        number: task.tid,
+        name: status.name.replace(' ', "_"),
+        run_ns: task.schedstat()?.sum_exec_runtime,
+        sleeps: status.voluntary_ctxt_switches.unwrap_or(0),
     })
 }

@@ -53,9 +53,6 @@ impl Door {
 
 impl RingPeers for Door {
     fn ring(&self, _: Option<u16>, vector: u16) {
-        let client = self.client();
-        for peer in client.peers() {
-            client.ring(peer, vector);
-        }
+        self.client().ring_all(vector);
     }
 }

@@ -28,6 +28,7 @@ mod text;
 mod threads;
 mod way;
 
+use std::env;
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
@@ -62,6 +63,9 @@ struct Arguments {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    if let Some(directory) = env::var_os("INVOKED_FROM") {
+        env::set_current_dir(directory)?;
+    }
     // Now: not after minutes.
     let chart = arguments.chart.as_ref().map(|path| {
         let file = File::create(path);
@@ -143,7 +147,7 @@ fn spans(rig: &Rig, quick: bool) -> Result<Vec<Span>> {
         .iter()
         .map(|way| (way.name, way.answerer))
         .collect();
-    let measure = |name, daemon: Option<(u32, u32)>| {
+    let measure = |name, daemon: Option<(i32, i32)>| {
         say(&format!("idle: {name}"));
         let daemons = [rung, polled].into_iter();
         let others = answerers.iter().filter(|(way, _)| *way != name);

@@ -20,7 +20,7 @@ pub(crate) struct Monitor {
     sender: Arc<Mutex<CommandSender<'static>>>,
     heard: Arc<Heard>,
     /// The number of the receiving thread.
-    pub(crate) thread: u32,
+    pub(crate) thread: i32,
     /// The number of the last command that ran apart.
     command: Mutex<u32>,
 }
@@ -39,7 +39,7 @@ impl Monitor {
         let ears = Arc::clone(&heard);
         let (tell, told) = std::sync::mpsc::channel();
         thread::spawn(move || {
-            let _ = tell.send(nix::unistd::gettid().as_raw().cast_unsigned());
+            let _ = tell.send(nix::unistd::gettid().as_raw());
             loop {
                 let done = turn(&mut receiver, &ears).and_then(|()| {
                     let kernel = kernel

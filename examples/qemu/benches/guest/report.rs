@@ -1,9 +1,9 @@
 //! The figures, the goals, and what they look like on a terminal.
 
-use std::fs;
 use std::process::Command;
 
 use comfy_table::{CellAlignment, Table, presets};
+use procfs::{CpuInfo, Current, LoadAverage};
 use serde::Serialize;
 
 use crate::spans::Span;
@@ -35,7 +35,7 @@ pub(crate) struct Machine {
     processor: String,
     processors: usize,
     /// Of the last minute, at the beginning.
-    load: String,
+    load: f32,
     qemu: String,
     pub(crate) guest_kernel: String,
 }
@@ -52,19 +52,16 @@ pub(crate) struct Goal {
 
 impl Machine {
     pub(crate) fn this() -> Self {
-        let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let model = cpus.lines().find_map(|line| {
-            let (name, value) = line.split_once(':')?;
-            (name.trim() == "model name").then(|| value.trim().to_owned())
-        });
-        let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+        let cpus = CpuInfo::current();
+        let model = cpus.map(|cpus| cpus.model_name(0).unwrap_or_default().to_owned());
+        let load = LoadAverage::current().map_or(f32::NAN, |load| load.one);
         let version = Command::new("qemu-system-x86_64").arg("--version").output();
         let version = version.map(|shown| String::from_utf8_lossy(&shown.stdout).into_owned());
         let version = version.unwrap_or_default();
         Self {
             processor: model.unwrap_or_default(),
             processors: std::thread::available_parallelism().map_or(0, usize::from),
-            load: load.split(' ').next().unwrap_or_default().to_owned(),
+            load,
             qemu: version.lines().next().unwrap_or_default().to_owned(),
             guest_kernel: String::new(),
         }

@@ -57,10 +57,7 @@ impl Door {
 
 impl RingPeers for Door {
     fn ring(&self, _: Option<u16>, vector: u16) {
-        let client = self.client();
-        for peer in client.peers() {
-            client.ring(peer, vector);
-        }
+        self.client().ring_all(vector);
     }
 }
 
@@ -119,7 +116,7 @@ impl Rig {
     }
 
     /// The process number in a file of the guest.
-    pub(crate) fn pid(&self, file: &str) -> Result<u32> {
+    pub(crate) fn pid(&self, file: &str) -> Result<i32> {
         let printed = self.rung.run(&["cat", file])?;
         let number = printed.trim().parse();
         number.with_context(|| format!("{file} has no number but {printed:?}"))

@@ -56,10 +56,10 @@ pub(crate) struct Times {
 
 /// Who stands still, who is looked at.
 pub(crate) struct Cast<'a> {
-    pub(crate) stopped: &'a [u32],
-    pub(crate) daemon: Option<u32>,
+    pub(crate) stopped: &'a [i32],
+    pub(crate) daemon: Option<i32>,
     /// The monitor's thread.
-    pub(crate) monitor: Option<u32>,
+    pub(crate) monitor: Option<i32>,
 }
 
 /// Measures one span.
@@ -69,10 +69,10 @@ pub(crate) fn measure(
     times: Times,
     cast: &Cast<'_>,
 ) -> Result<Span> {
-    let list = |numbers: &[u32]| match numbers {
+    let list = |numbers: &[i32]| match numbers {
         [] => "-".to_owned(),
         numbers => {
-            let words: Vec<_> = numbers.iter().map(u32::to_string).collect();
+            let words: Vec<_> = numbers.iter().map(i32::to_string).collect();
             words.join(",")
         }
     };
@@ -95,10 +95,10 @@ pub(crate) fn measure(
 }
 
 /// What QEMU and the monitor do in the middle of the span.
-fn host(rig: &Rig, times: Times, monitor: Option<u32>) -> Result<(Share, Share)> {
+fn host(rig: &Rig, times: Times, monitor: Option<i32>) -> Result<(Share, Share)> {
     thread::sleep(times.settle + MARGIN);
-    let qemu = rig.machine.pid().cast_unsigned();
-    let own = std::process::id();
+    let qemu = rig.machine.pid();
+    let own = nix::unistd::getpid().as_raw();
     let before = (Instant::now(), threads::of(qemu)?, threads::of(own)?);
     thread::sleep(times.span.saturating_sub(MARGIN * 2));
     let seconds = before.0.elapsed().as_secs_f64();

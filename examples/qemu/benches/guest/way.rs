@@ -35,7 +35,7 @@ pub(crate) struct Way {
     send: Box<Typing>,
     heard: Arc<Heard>,
     /// The process that answers.
-    pub(crate) answerer: u32,
+    pub(crate) answerer: i32,
 }
 
 impl Way {
