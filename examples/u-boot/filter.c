@@ -14,8 +14,8 @@
  * A line starts with the session, behind CR, LF, ^C, ^U and ^D, where
  * backspaces or ^W have emptied it, and where the instance has begun a new
  * line by itself. What the terminal answers to the instance's questions (where
- * the cursor is, for busybox) is on no line. While its program shows the alternate screen, keys are not
- * lines and nothing is held back.
+ * the cursor is, for busybox) is on no line. While its program shows the
+ * alternate screen, keys are not lines and nothing is held back.
  */
 
 #include <common.h>

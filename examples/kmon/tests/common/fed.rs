@@ -1,12 +1,12 @@
 //! KMON fed with one command after the other.
 
 use std::io::{Read, Write};
-use std::process::{Child, ChildStdin, Stdio};
+use std::process::{Child, ChildStdin};
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
-use super::{Home, becomes_true, guestd, kmon_in};
+use super::{Home, becomes_true, start_in};
 
 /// KMON fed with one command after the other.
 pub(crate) struct Fed {
@@ -21,15 +21,7 @@ pub(crate) struct Fed {
 impl Fed {
     /// Starts KMON.
     pub(crate) fn start_in(home: &Home, arguments: &[&str]) -> Self {
-        let mut child = kmon_in(home)
-            .arg("--guestd")
-            .arg(guestd())
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = start_in(home, arguments);
         let (printed, errors) = (Arc::default(), Arc::default());
         collect(child.stdout.take().unwrap(), &printed);
         collect(child.stderr.take().unwrap(), &errors);

@@ -10,7 +10,7 @@ use std::env;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -187,22 +187,26 @@ pub(crate) fn run_script(arguments: &[&str], script: &str) -> Output {
 
 /// The same in a directory that is there already.
 pub(crate) fn run_script_in(home: &Home, arguments: &[&str], script: &str) -> Output {
-    let mut kmon = kmon_in(home);
-    if !arguments.contains(&"--guestd") {
-        kmon.arg("--guestd").arg(guestd());
-    }
-    let mut child = kmon
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = start_in(home, arguments);
     let mut stdin = child.stdin.take().unwrap();
     // A KMON that ends early does not read it all.
     let _ = stdin.write_all(script.as_bytes());
     drop(stdin);
     child.wait_with_output().unwrap()
+}
+
+/// Starts KMON with pipes.
+fn start_in(home: &Home, arguments: &[&str]) -> Child {
+    let mut kmon = kmon_in(home);
+    if !arguments.contains(&"--guestd") {
+        kmon.arg("--guestd").arg(guestd());
+    }
+    kmon.args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
 }
 
 /// Whether `condition` comes true in time.

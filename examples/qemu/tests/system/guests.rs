@@ -35,18 +35,13 @@ pub(crate) fn home_of(instances: &[String]) -> Home {
     home_with(&format!("[kmon]\nperiod = 0.5\n\n{}", instances.concat()))
 }
 
-/// The release of the guests' kernel, which is not this machine's.
+/// The release of the guests' kernel.
 pub(crate) fn guest_release() -> String {
     let releases = fs::read_dir(built("guest/kernel/lib/modules")).unwrap();
     let names = releases.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let names: Vec<_> = names.collect();
     assert_eq!(names.len(), 1, "{names:?}");
     names.into_iter().next().unwrap()
-}
-
-pub(crate) fn host_release() -> String {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
-    release.trim().to_owned()
 }
 
 /// A text of hexadecimal digits, as `sha256sum` prints it.

@@ -59,24 +59,21 @@ impl Machine {
 
     /// The same with both instances attached, and their daemons started.
     pub fn with_guests(board: Board) -> (Self, [Guest; 2]) {
-        let mut machine = Self::start(board);
-        machine.attach_all("");
-        let guests = [2, 3].map(|number| machine.guest(number));
-        for number in [2, 3] {
-            machine.see_running(number);
-        }
-        (machine, guests)
+        Self::start(board).with(Self::guest)
     }
 
     /// The same with both instances attached, and Linux machines that run there.
     pub fn with_linux(board: Board) -> (Self, [Linux; 2]) {
-        let mut machine = Self::start_for_linux(board);
-        machine.attach_all("");
-        let guests = [2, 3].map(|number| machine.linux(number));
+        Self::start_for_linux(board).with(Self::linux)
+    }
+
+    fn with<T>(mut self, start: fn(&Self, u8) -> T) -> (Self, [T; 2]) {
+        self.attach_all("");
+        let guests = [2, 3].map(|number| start(&self, number));
         for number in [2, 3] {
-            machine.see_running(number);
+            self.see_running(number);
         }
-        (machine, guests)
+        (self, guests)
     }
 
     /// Makes instances of all the memory there is; what was printed.
@@ -86,6 +83,34 @@ impl Machine {
             .iter()
             .map(|line| self.console.command(line))
             .collect()
+    }
+
+    /// Leaves something in the shell of instance `number`, for [`Machine::find_traces`].
+    pub fn leave_trace(&mut self, number: u8) {
+        self.enter(number);
+        self.shell(number, "kept=yes");
+        self.escape();
+    }
+
+    /// Attaches KMON's second life to both instances, which are as they were: they are in
+    /// their first life, and in `traced` the shell is the one that had the trace.
+    pub fn find_traces(&mut self, traced: &[u8]) {
+        let said = self.attach_all("");
+        let again = said.matches("attached, KMON's life 2").count();
+        self.console.check(again == 2, "both in KMON's next life");
+        for number in [2, 3] {
+            let line = self.see_running(number);
+            self.console
+                .check(life(&line) == Some("1"), "the instance's first life");
+        }
+        for &number in traced {
+            self.console.begin(&format!("kmconsole {number}"));
+            self.console.see(&format!("cmd_redirection={number}"));
+            let said = self.shell(number, "echo kept-$kept");
+            self.console
+                .check(said.contains("kept-yes"), "the same shell");
+            self.escape();
+        }
     }
 
     /// Starts a life of the daemon of instance `number`.
@@ -172,4 +197,9 @@ impl Machine {
     fn path(&self) -> &Path {
         self.directory.path()
     }
+}
+
+/// The life in an instance's line of `kmlist`.
+pub fn life(line: &str) -> Option<&str> {
+    line.split_whitespace().nth(2)
 }

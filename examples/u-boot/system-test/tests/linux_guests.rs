@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use u_boot_system_test::board::Board;
 use u_boot_system_test::linux::MEMORY_MIB;
-use u_boot_system_test::machine::Machine;
+use u_boot_system_test::machine::{Machine, life};
 
 const BOARD: Board = Board::QemuArm64;
 
@@ -14,10 +14,6 @@ const BOARD: Board = Board::QemuArm64;
 fn alone() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn life(line: &str) -> Option<&str> {
-    line.split_whitespace().nth(2)
 }
 
 #[test]
@@ -155,28 +151,9 @@ fn a_reset_of_u_boot_leaves_the_guests_as_they_are() {
     let _alone = alone();
     let (mut machine, _guests) = Machine::with_linux(BOARD);
     for number in [2, 3] {
-        machine.enter(number);
-        machine.shell(number, "kept=yes");
-        machine.escape();
+        machine.leave_trace(number);
     }
     machine.console.begin("reset");
     machine.console.boot();
-    let said = machine.attach_all("");
-    let again = said.matches("attached, KMON's life 2").count();
-    machine
-        .console
-        .check(again == 2, "both in KMON's next life");
-    for number in [2, 3] {
-        let line = machine.see_running(number);
-        machine
-            .console
-            .check(life(&line) == Some("1"), "the guest's first life");
-        machine.console.begin(&format!("kmconsole {number}"));
-        machine.console.see(&format!("cmd_redirection={number}"));
-        let said = machine.shell(number, "echo kept-$kept");
-        machine
-            .console
-            .check(said.contains("kept-yes"), "the same shell");
-        machine.escape();
-    }
+    machine.find_traces(&[2, 3]);
 }

@@ -93,16 +93,16 @@ fn a_command_is_lost_with_the_daemon_that_ran_it() {
 #[test]
 fn a_reset_of_u_boot_leaves_the_instances_as_they_are() {
     let (mut machine, _guests) = Machine::with_guests(BOARD);
-    leave_traces(&mut machine);
+    machine.leave_trace(2);
     machine.console.begin("reset");
     machine.console.boot();
-    find_traces(&mut machine);
+    machine.find_traces(&[2]);
 }
 
 #[test]
 fn a_power_failure_of_u_boot_leaves_the_instances_as_they_are() {
     let (mut machine, _guests) = Machine::with_guests(BOARD);
-    leave_traces(&mut machine);
+    machine.leave_trace(2);
     let running = machine.home(2).join("running");
     let line = format!(
         "kmexec 2 'echo $$ > {}; exec sleep 1000'",
@@ -111,7 +111,7 @@ fn a_power_failure_of_u_boot_leaves_the_instances_as_they_are() {
     machine.console.begin(&line);
     let command = await_file(&running);
     machine.cycle_power();
-    find_traces(&mut machine);
+    machine.find_traces(&[2]);
     // Nobody is left to hear how the old KMON's command ends.
     let process = Path::new("/proc").join(command.trim());
     let deadline = Instant::now() + PATIENCE;
@@ -119,34 +119,6 @@ fn a_power_failure_of_u_boot_leaves_the_instances_as_they_are() {
         assert!(Instant::now() < deadline, "the command runs on");
         thread::sleep(Duration::from_millis(10));
     }
-}
-
-fn leave_traces(machine: &mut Machine) {
-    machine.enter(2);
-    machine.shell(2, "kept=yes");
-    machine.escape();
-}
-
-fn find_traces(machine: &mut Machine) {
-    let said = machine.attach_all("");
-    let again = said.matches("attached, KMON's life 2").count();
-    machine
-        .console
-        .check(again == 2, "both in KMON's next life");
-    for number in [2, 3] {
-        let line = machine.see_running(number);
-        let life = line.split_whitespace().nth(2);
-        machine
-            .console
-            .check(life == Some("1"), "the daemon's first life");
-    }
-    machine.console.begin("kmconsole 2");
-    machine.console.see("cmd_redirection=2");
-    let said = machine.shell(2, "echo kept-$kept");
-    machine
-        .console
-        .check(said.contains("kept-yes"), "the same shell");
-    machine.escape();
 }
 
 fn await_file(path: &Path) -> String {
