@@ -34,7 +34,7 @@ use crate::signals::StopSignals;
 use crate::typist::Typist;
 
 /// Time between two heartbeats at most.
-const BEAT: Duration = Duration::from_millis(100);
+const BEAT: Duration = Duration::from_millis(200);
 /// The same where KMON wakes us: as rare as KMON's patience (3 s) allows, so that an idle
 /// machine sleeps. A signal is seen as late.
 const RARE_BEAT: Duration = Duration::from_secs(1);

@@ -1,10 +1,10 @@
 //! Looking for records: how often where nobody rings, at what cost, and when at once.
 //!
-//! An end that waits for commands looks for [`LINGER`] behind each, and gives way between two
-//! looks: whoever waits for an answer often has the next command at once, and a sleep, or an
-//! interrupt, costs more than to look. Otherwise an end sleeps from look to look; the delay
-//! begins at [`SHORTEST`] and doubles up to a limit. One that is rung does so in the first
-//! row, and then sleeps until it is rung.
+//! An end looks for [`LINGER`] behind each command that it sent or was sent, and gives way
+//! between two looks: the answer is on its way, and whoever has it often has the next command
+//! at once; a sleep, or an interrupt, costs more than to look. Otherwise an end sleeps from
+//! look to look; the delay begins at [`SHORTEST`] and doubles up to a limit. One that is rung
+//! does so in the first row, and then sleeps until it is rung.
 //!
 //! | last                         | limit  | for                                           |
 //! |------------------------------|--------|-----------------------------------------------|
@@ -12,7 +12,8 @@
 //! | command less than 200 ms ago | 250 µs | somebody types: the next key                  |
 //! | command less than 1 s ago    | 1 ms   | somebody types, and thinks                    |
 //! | record less than 5 s ago     | 10 ms  | somebody may type again                       |
-//! | earlier                      | 100 ms | nobody does, and each look wakes a processor  |
+//! | record less than 30 s ago    | 50 ms  | somebody reads                                |
+//! | earlier                      | 200 ms | nobody does, and each look wakes a processor  |
 //!
 //! Below the first row an end that has sent output since its last look waits 5 ms at least:
 //! who prints without end needs the processor more than a key that is typed meanwhile.
@@ -30,7 +31,7 @@ use shmem_core::wait::{Pause, Wait};
 
 use super::nudge::Nudge;
 
-/// How long an end that waits for commands looks without a sleep behind each.
+/// How long an end looks without a sleep behind a command.
 const LINGER: Duration = Duration::from_millis(1);
 /// The first delay.
 const SHORTEST: Duration = Duration::from_micros(50);
@@ -42,9 +43,12 @@ const BEHIND_COMMAND: [(Duration, Duration); 3] = [
 ];
 /// The shortest limit while output flows.
 const FLOW_LIMIT: Duration = Duration::from_millis(5);
-const LIVELY: Duration = Duration::from_secs(5);
-const LIVELY_LIMIT: Duration = Duration::from_millis(10);
-const QUIET_LIMIT: Duration = Duration::from_millis(100);
+/// Up to which age of the last record the limit holds.
+const BEHIND_RECORD: [(Duration, Duration); 2] = [
+    (Duration::from_secs(5), Duration::from_millis(10)),
+    (Duration::from_secs(30), Duration::from_millis(50)),
+];
+const QUIET_LIMIT: Duration = Duration::from_millis(200);
 /// The longest wait: a clock has an end.
 const LONGEST: Duration = Duration::from_secs(1 << 20);
 
@@ -139,7 +143,7 @@ impl Pace {
 
     /// Whether to look again without a sleep.
     fn gives_way(&self, now: Instant) -> bool {
-        self.nudge().is_none() && self.is_behind_command(now, LINGER)
+        self.is_behind_command(now, LINGER)
     }
 
     /// Whether the last command is younger than `span`.
@@ -154,8 +158,11 @@ impl Pace {
         match tiers.find(|(_, (span, _))| self.is_behind_command(now, *span)) {
             Some((1.., (_, limit))) if flows => FLOW_LIMIT.max(*limit),
             Some((_, (_, limit))) => *limit,
-            None if is_within(now, self.heard, LIVELY) => LIVELY_LIMIT,
-            None => QUIET_LIMIT,
+            None => {
+                let mut tiers = BEHIND_RECORD.iter();
+                let tier = tiers.find(|(span, _)| is_within(now, self.heard, *span));
+                tier.map_or(QUIET_LIMIT, |(_, limit)| *limit)
+            }
         }
     }
 }
@@ -204,7 +211,7 @@ impl<'p> Poll<'p> {
         lies
     }
 
-    /// The end is awake again.
+    /// The end has slept, or given way.
     pub(super) fn wake(&mut self) {
         self.now = Instant::now();
         if self.pace.nudge().is_some_and(Nudge::take) {
@@ -226,7 +233,7 @@ impl Wait for Poll<'_> {
         }
         if self.pace.gives_way(self.now) {
             thread::yield_now();
-            self.now = Instant::now();
+            self.wake();
             return Pause::Again;
         }
         let limit = self.pace.limit(self.now);
@@ -287,14 +294,16 @@ mod tests {
         let mut pace = instance();
         let start = pace.heard;
         pace.commanded = Some(start);
-        let limits = [0, 4, 6, 199, 201, 900, 1100, 4900, 5100]
+        let limits = [0, 4, 6, 199, 201, 900, 1100, 4900, 5100, 29_000, 31_000]
             .map(|ms| pace.limit(start + Duration::from_millis(ms)).as_micros());
-        let expected = [100, 100, 250, 250, 1000, 1000, 10_000, 10_000, 100_000];
+        let expected = [
+            100, 100, 250, 250, 1000, 1000, 10_000, 10_000, 50_000, 50_000, 200_000,
+        ];
         assert_eq!(limits, expected);
     }
 
     #[test]
-    fn behind_a_command_its_receiver_lingers_and_its_sender_sleeps() {
+    fn behind_a_command_both_ends_linger() {
         let mut pace = instance();
         let start = pace.heard;
         assert!(!pace.gives_way(start));
@@ -308,9 +317,13 @@ mod tests {
         while poll.pause() == Pause::Again {}
         assert!(poll.now >= at + LINGER);
         assert!(poll.lie_down());
-        let mut sender = monitor();
-        sender.nudged(start);
-        assert!(!sender.gives_way(start));
+        let nudge = Nudge::default();
+        let mut sender = Pace::new(Role::Monitor(nudge.clone()));
+        sender.nudged(Instant::now());
+        let first = sender.commanded;
+        nudge.give();
+        assert_eq!(Poll::timeout(&mut sender, LONGEST).pause(), Pause::Again);
+        assert!(sender.commanded > first && sender.gives_way(sender.commanded.unwrap()));
     }
 
     #[test]
@@ -337,7 +350,10 @@ mod tests {
 
     #[test]
     fn output_alone_does_not_make_the_monitor_look_as_often_as_a_command() {
-        for (mut pace, expected) in [(instance(), BEHIND_COMMAND[0].1), (monitor(), LIVELY_LIMIT)] {
+        for (mut pace, expected) in [
+            (instance(), BEHIND_COMMAND[0].1),
+            (monitor(), BEHIND_RECORD[0].1),
+        ] {
             Poll::timeout(&mut pace, Duration::ZERO).found();
             assert_eq!(pace.limit(pace.heard), expected);
         }
@@ -361,6 +377,6 @@ mod tests {
         let mut poll = Poll::timeout(&mut pace, Duration::from_millis(5));
         while poll.pause() == Pause::Again {}
         assert!(poll.now >= poll.deadline);
-        assert!(pace.delay > SHORTEST && pace.delay <= LIVELY_LIMIT);
+        assert!(pace.delay > SHORTEST && pace.delay <= BEHIND_RECORD[0].1);
     }
 }

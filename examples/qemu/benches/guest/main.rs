@@ -32,7 +32,6 @@ use std::env;
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -128,18 +127,16 @@ fn amount(quick: bool) -> Amount {
 
 /// One span for each who may be there.
 fn spans(rig: &Rig, quick: bool) -> Result<Vec<Span>> {
-    let times = if quick {
-        Times {
-            settle: Duration::from_millis(100),
-            span: Duration::from_secs(1),
-        }
+    let (settles, span) = if quick {
+        ([100, 100], 1000)
     } else {
-        Times {
-            // Longer than a guest daemon looks often.
-            settle: Duration::from_secs(6),
-            span: Duration::from_secs(16),
-        }
+        // The second is longer than a guest daemon that polls looks often.
+        ([6000, 31_000], 16_000)
     };
+    let [times, polled_times] = settles.map(|settle| Times {
+        settle: Duration::from_millis(settle),
+        span: Duration::from_millis(span),
+    });
     let rung = rig.pid("/run/guestd.pid")?;
     let polled = rig.pid("/run/second.pid")?;
     let answerers: Vec<_> = rig
@@ -155,6 +152,8 @@ fn spans(rig: &Rig, quick: bool) -> Result<Vec<Span>> {
             .filter(|pid| daemon.is_none_or(|(daemon, _)| daemon != *pid))
             .chain(others.map(|(_, pid)| *pid))
             .collect();
+        let polls = daemon.is_some_and(|(daemon, _)| daemon == polled);
+        let times = if polls { polled_times } else { times };
         let cast = Cast {
             stopped: &stopped,
             daemon: daemon.map(|(pid, _)| pid),
@@ -174,17 +173,13 @@ fn spans(rig: &Rig, quick: bool) -> Result<Vec<Span>> {
         let polled = rig.pid("/run/second.pid")?;
         rig.rung.run(&["kill", &polled.to_string()])?;
         life = rig.start_second(&["--period", period], life)?;
-        if !quick {
-            // Behind its greeting it looks often for longer.
-            thread::sleep(Duration::from_secs(5));
-        }
         let polled = rig.pid("/run/second.pid")?;
         let cast = Cast {
             stopped: &[rung],
             daemon: Some(polled),
             monitor: Some(rig.polled.thread),
         };
-        spans.push(spans::measure(rig, name, times, &cast)?);
+        spans.push(spans::measure(rig, name, polled_times, &cast)?);
     }
     Ok(spans)
 }
