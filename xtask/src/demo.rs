@@ -42,19 +42,27 @@ enum Guests {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let config = match arguments.guests {
-        Guests::Process => None,
-        Guests::Qemu => Some(configure_guests(arguments.instances)?),
+    let build = Invocation::parse(
+        "cargo build -p guestd -p kmon --bins --message-format json-render-diagnostics",
+    );
+    let (kmon, guestd, config) = match arguments.guests {
+        Guests::Process => {
+            let (kmon, guestd) = built(&build)?;
+            (kmon, guestd, None)
+        }
+        Guests::Qemu => {
+            let workspace = Workspace::find()?;
+            let console = Console { to_stderr: true };
+            let base = guest::Base::prepare(&workspace, false, true, console)?;
+            // Both as the guests need guestd: what they share is built once.
+            let (kmon, guestd) = built(&guest::daemon::statically(build))?;
+            let config = configure(&workspace, &base, &guestd, arguments.instances)?;
+            (kmon, guestd, Some(config))
+        }
     };
-    let programs = build()?;
-    let program = |name: &str| -> Result<&Path> {
-        let path = programs.get(name).map(PathBuf::as_path);
-        path.with_context(|| format!("the build made no program {name}"))
-    };
-    let kmon = program("kmon")?;
-    let mut command = Command::new(kmon);
+    let mut command = Command::new(&kmon);
     forget_own_cargo(&mut command);
-    command.arg("--guestd").arg(program("guestd")?);
+    command.arg("--guestd").arg(guestd);
     match config {
         Some(config) => command.arg("--config").arg(config),
         None => command
@@ -65,26 +73,25 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Err(command.exec()).with_context(|| format!("cannot run {}", kmon.display()))
 }
 
-/// Builds the guests' image, and a configuration with this many of them.
-fn configure_guests(count: u32) -> Result<PathBuf> {
-    let workspace = Workspace::find()?;
-    let console = Console { to_stderr: true };
-    let image = guest::build(&workspace, false, true, console)?;
+/// Makes the guests' image, and a configuration with this many of them.
+fn configure(
+    workspace: &Workspace,
+    base: &guest::Base,
+    guestd: &Path,
+    count: u32,
+) -> Result<PathBuf> {
+    let image = base.image("demo.cpio", guestd)?;
     let path = workspace.target.join("guest/kmon.toml");
     fs::write(&path, guest::config::config(&image, count))
         .with_context(|| format!("cannot write {}", path.display()))?;
     Ok(path)
 }
 
-/// Builds both programs; gives the path of each by its name.
+/// Builds KMON and guestd; gives their paths.
 ///
 /// Cargo says where it put them, so that no setting of target directory or
 /// target triple has to be understood here.
-fn build() -> Result<BTreeMap<String, PathBuf>> {
-    let build = Invocation::parse(
-        "cargo build --profile demo -p guestd -p kmon --bins \
-         --message-format json-render-diagnostics",
-    );
+fn built(build: &Invocation) -> Result<(PathBuf, PathBuf)> {
     let output = build
         .command()
         .stdin(Stdio::null())
@@ -95,7 +102,12 @@ fn build() -> Result<BTreeMap<String, PathBuf>> {
         bail!("the build failed");
     }
     let messages = String::from_utf8_lossy(&output.stdout);
-    Ok(messages.lines().filter_map(built_program).collect())
+    let mut programs: BTreeMap<_, _> = messages.lines().filter_map(built_program).collect();
+    let mut program = |name| {
+        let path = programs.remove(name);
+        path.with_context(|| format!("the build made no program {name}"))
+    };
+    Ok((program("kmon")?, program("guestd")?))
 }
 
 /// The name and path of a program, if `message` announces one.

@@ -6,6 +6,7 @@ mod demo;
 mod guest;
 mod header;
 mod install;
+mod interrupt;
 mod invocation;
 mod job;
 mod kill;
@@ -38,8 +39,6 @@ enum Command {
     Install(install::Arguments),
     Kill(kill::Arguments),
     UBoot(u_boot::Arguments),
-    #[command(hide = true)]
-    KillVictim(kill::VictimArguments),
 }
 
 fn main() -> ExitCode {
@@ -53,7 +52,6 @@ fn main() -> ExitCode {
         Command::Install(arguments) => install::run(&arguments),
         Command::Kill(arguments) => kill::run(&arguments),
         Command::UBoot(arguments) => u_boot::run(&arguments),
-        Command::KillVictim(arguments) => kill::run_victim(&arguments),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

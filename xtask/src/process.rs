@@ -5,42 +5,20 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process_group};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::interrupt;
 
 /// How often a running child is looked at when it prints nothing.
 const TICK: Duration = Duration::from_millis(50);
 /// How long a child may take to end after it was asked to, and how long
 /// something it left behind may hold its output.
 const GRACE: Duration = Duration::from_secs(3);
-
-static INTERRUPTED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
-
-/// From here on a first interrupt ends the running child, so that the report
-/// can still be printed, and a second one ends this program.
-pub(crate) fn catch_interrupts() -> Result<()> {
-    let flag = INTERRUPTED.get_or_init(Arc::default);
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        // In this order: the first signal still finds the flag unset.
-        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(flag))
-            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(flag)))
-            .context("cannot catch signals")?;
-    }
-    Ok(())
-}
-
-pub(crate) fn interrupted() -> bool {
-    INTERRUPTED
-        .get()
-        .is_some_and(|flag| flag.load(Ordering::Relaxed))
-}
 
 /// What became of a child.
 #[derive(Debug)]
@@ -113,7 +91,7 @@ fn supervise(
         if let Some(status) = child.try_wait()? {
             return Ok(Ended::Exited(status));
         }
-        let ended = if interrupted() {
+        let ended = if interrupt::interrupted() {
             Ended::Interrupted
         } else if Instant::now() >= deadline {
             Ended::OverLimit

@@ -21,13 +21,17 @@ pub(super) fn build_echo(directory: &Path, reporter: &Reporter) -> Result<PathBu
     Ok(directory.join(TRIPLE).join("release/examples/guest-echo"))
 }
 
-fn cargo(what: &str, directory: &Path, reporter: &Reporter) -> Result<()> {
-    let line = format!("cargo build --release --package guestd {what} --target");
-    let build = Invocation::parse(&line)
+/// Makes what `build` builds programs that a guest can run.
+pub(crate) fn statically(build: Invocation) -> Invocation {
+    // With a target named, the flags are for these programs alone.
+    build
+        .arg("--target")
         .arg(TRIPLE)
-        .arg("--target-dir")
-        .path(directory)
-        // With a target named, the flags are for the guest's programs alone.
-        .set("RUSTFLAGS", "-Ctarget-feature=+crt-static -Cstrip=symbols");
+        .set("RUSTFLAGS", "-Ctarget-feature=+crt-static -Cstrip=symbols")
+}
+
+fn cargo(what: &str, directory: &Path, reporter: &Reporter) -> Result<()> {
+    let line = format!("cargo build --release --package guestd {what} --target-dir");
+    let build = statically(Invocation::parse(&line).path(directory));
     reporter.run(&format!("building guestd, {what}"), &build, None)
 }

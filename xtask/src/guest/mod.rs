@@ -1,24 +1,25 @@
 //! `cargo xtask guest-image`: a Linux guest with the guest daemon in it, for QEMU.
 
 pub(crate) mod config;
-mod daemon;
+pub(crate) mod daemon;
 mod initramfs;
 mod kernel;
 mod modules;
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use serde_json::json;
 
 use crate::console::Console;
+use crate::interrupt;
 use crate::job::Reporter;
-use crate::process;
 use crate::test::setup;
 use crate::workspace::Workspace;
+use kernel::Kernel;
 
 /// Build a kernel and an initramfs for guests of KMON under QEMU.
 ///
@@ -60,13 +61,14 @@ pub(crate) struct Image {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    process::catch_interrupts()?;
+    interrupt::catch()?;
     let console = Console {
         to_stderr: arguments.json,
     };
     let workspace = Workspace::find()?;
-    let image = build(&workspace, arguments.force, !arguments.no_install, console);
-    if process::interrupted() {
+    let base = Base::prepare(&workspace, arguments.force, !arguments.no_install, console);
+    let image = base.and_then(|base| base.built());
+    if interrupt::interrupted() {
         eprintln!("interrupted");
         return Ok(ExitCode::from(130));
     }
@@ -74,49 +76,73 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Builds what is not there yet.
-pub(crate) fn build(
-    workspace: &Workspace,
-    force: bool,
-    may_install: bool,
-    console: Console,
-) -> Result<Image> {
-    let home = workspace.target.join("guest");
-    fs::create_dir_all(&home).with_context(|| format!("cannot make {}", home.display()))?;
-    setup::require(PACKAGES, may_install)?;
-    let reporter = Reporter::new(console, "guest", home.join("image.log"))?;
-    if force {
-        remove(&home.join(kernel::DIRECTORY))?;
-    }
-    let kernel = kernel::unpacked(&home, may_install, &reporter)?;
-    let daemon = daemon::build(&home.join("cargo"), &reporter)?;
-    let modules = modules::in_order(&kernel)?;
-    let tree = initramfs::Parts {
-        files: &workspace.root.join("examples/qemu/image"),
-        daemon: &daemon,
-        modules: &modules,
-        kernel: &kernel,
-    };
-    let initrd = home.join("initramfs.cpio");
-    initramfs::pack(&tree, &initrd)?;
-    Ok(Image {
-        kernel: kernel.image(),
-        initrd,
-        release: kernel.release,
-        modules: kernel.root,
-        daemon,
-    })
+/// What images are made from, but for the daemon.
+pub(crate) struct Base {
+    /// Where they are put.
+    home: PathBuf,
+    /// What goes into a guest as it is.
+    files: PathBuf,
+    kernel: Kernel,
+    reporter: Reporter,
 }
 
-/// The same, with the guest's half of the measurements.
+impl Base {
+    /// Installs and fetches what is not there yet; all anew if it is to `force`.
+    pub(crate) fn prepare(
+        workspace: &Workspace,
+        force: bool,
+        may_install: bool,
+        console: Console,
+    ) -> Result<Self> {
+        let home = workspace.target.join("guest");
+        fs::create_dir_all(&home).with_context(|| format!("cannot make {}", home.display()))?;
+        setup::require(PACKAGES, may_install)?;
+        let reporter = Reporter::new(console, "guest", home.join("image.log"))?;
+        if force {
+            remove(&home.join(kernel::DIRECTORY))?;
+        }
+        Ok(Self {
+            kernel: kernel::unpacked(&home, may_install, &reporter)?,
+            files: workspace.root.join("examples/qemu/image"),
+            home,
+            reporter,
+        })
+    }
+
+    /// Packs `daemon` into an image of this name.
+    pub(crate) fn image(&self, name: &str, daemon: &Path) -> Result<Image> {
+        let parts = initramfs::Parts {
+            files: &self.files,
+            daemon,
+            modules: &modules::in_order(&self.kernel)?,
+            kernel: &self.kernel,
+        };
+        let initrd = self.home.join(name);
+        initramfs::pack(&parts, &initrd)?;
+        Ok(Image {
+            kernel: self.kernel.image(),
+            initrd,
+            release: self.kernel.release.clone(),
+            modules: self.kernel.root.clone(),
+            daemon: daemon.to_owned(),
+        })
+    }
+
+    /// The image with a daemon that is built for it.
+    fn built(&self) -> Result<Image> {
+        let daemon = daemon::build(&self.home.join("cargo"), &self.reporter)?;
+        self.image("initramfs.cpio", &daemon)
+    }
+}
+
+/// Builds what is not there yet of that, and the guest's half of the measurements.
 pub(crate) fn build_for_bench(workspace: &Workspace, console: Console) -> Result<()> {
-    build(workspace, false, true, console)?;
-    let home = workspace.target.join("guest");
-    let reporter = Reporter::new(console, "guest", home.join("bench.log"))?;
-    let kernel = kernel::unpacked(&home, true, &reporter)?;
-    let echo = daemon::build_echo(&home.join("cargo"), &reporter)?;
-    let modules = modules::for_bench(&kernel)?;
-    initramfs::pack_for_bench(&echo, &modules, &kernel, &home.join("bench.cpio"))
+    let base = Base::prepare(workspace, false, true, console)?;
+    base.built()?;
+    let echo = daemon::build_echo(&base.home.join("cargo"), &base.reporter)?;
+    let modules = modules::for_bench(&base.kernel)?;
+    let archive = base.home.join("bench.cpio");
+    initramfs::pack_for_bench(&echo, &modules, &base.kernel, &archive)
 }
 
 fn print(image: &Image, json: bool) {
@@ -140,7 +166,7 @@ fn print(image: &Image, json: bool) {
     }
 }
 
-fn remove(directory: &std::path::Path) -> Result<()> {
+fn remove(directory: &Path) -> Result<()> {
     match fs::remove_dir_all(directory) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove {}", directory.display()))

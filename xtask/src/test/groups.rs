@@ -202,7 +202,9 @@ fn unit(_: &Workspace) -> Result<Vec<Step>> {
         Step::Tests(libraries(
             "cargo test --no-fail-fast --all-features --lib --tests",
         )),
-        Step::Tests(Invocation::parse("cargo test --no-fail-fast -p xtask")),
+        Step::Tests(Invocation::parse(
+            "cargo test --no-fail-fast -p xtask -p xtask-kill",
+        )),
     ])
 }
 

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::console::Console;
-use crate::process;
+use crate::interrupt;
 use crate::workspace::Workspace;
 
 /// Install what the tests need, then run them all.
@@ -42,7 +42,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let workspace = Workspace::find()?;
-    process::catch_interrupts()?;
+    interrupt::catch()?;
     let console = Console {
         to_stderr: arguments.json,
     };
@@ -55,12 +55,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             !arguments.no_install,
             console,
         ));
-        if process::interrupted() {
+        if interrupt::interrupted() {
             break;
         }
     }
     report::summary(&outcomes, arguments.json);
-    Ok(if process::interrupted() {
+    Ok(if interrupt::interrupted() {
         ExitCode::from(130)
     } else if outcomes.iter().any(|outcome| outcome.tally.failed > 0) {
         ExitCode::FAILURE

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::counts::{Libtest, Tally};
 use super::groups::{Group, Step};
 use crate::console::Console;
+use crate::interrupt;
 use crate::invocation::Invocation;
 use crate::process::{self, Capture, Ended};
 use crate::weaken::{self, Verdict};
@@ -38,7 +39,7 @@ pub(super) fn run(
         Ok(steps) => {
             for step in &steps {
                 run_step(step, group, workspace, console, &mut tally);
-                if process::interrupted() {
+                if interrupt::interrupted() {
                     break;
                 }
             }

@@ -18,8 +18,8 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::console::Console;
+use crate::interrupt;
 use crate::job::Reporter;
-use crate::process;
 use crate::test::setup;
 use crate::workspace::Workspace;
 use build::Build;
@@ -60,9 +60,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         report::list(&targets, arguments.json);
         return Ok(ExitCode::SUCCESS);
     }
-    process::catch_interrupts()?;
+    interrupt::catch()?;
     let outcomes = build_all(arguments, &targets);
-    if process::interrupted() {
+    if interrupt::interrupted() {
         eprintln!("interrupted");
         return Ok(ExitCode::from(130));
     }
@@ -131,7 +131,7 @@ fn build_all(arguments: &Arguments, targets: &[&'static Target]) -> Result<Vec<O
     for target in targets {
         let start = Instant::now();
         let built = build_one(&common, target);
-        if process::interrupted() {
+        if interrupt::interrupted() {
             break;
         }
         outcomes.push(Outcome {

@@ -18,7 +18,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 
 use crate::console::Console;
-use crate::process;
+use crate::interrupt;
 use crate::workspace::Workspace;
 use survey::Survey;
 use trial::Plan;
@@ -55,7 +55,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         list(&survey, console);
         return Ok(ExitCode::SUCCESS);
     }
-    process::catch_interrupts()?;
+    interrupt::catch()?;
     let plan = Plan {
         workspace: &workspace,
         jobs: arguments.jobs.unwrap_or_else(default_jobs).max(1),
@@ -67,7 +67,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let killed = verdicts.iter().filter(|verdict| verdict.killed()).count();
     let left = verdicts.len() - killed;
     console.line(&format!("\n{killed} killed, {left} not"));
-    Ok(if process::interrupted() {
+    Ok(if interrupt::interrupted() {
         ExitCode::from(130)
     } else if left > 0 {
         ExitCode::FAILURE

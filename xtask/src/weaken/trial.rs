@@ -12,7 +12,7 @@ use super::model::{self, Found};
 use super::scratch::Scratch;
 use super::survey::{Case, Model, Remark, Survey};
 use crate::console::Console;
-use crate::process;
+use crate::interrupt;
 use crate::workspace::Workspace;
 
 /// For building what the models depend on.
@@ -149,7 +149,7 @@ fn judge(
 ) -> Verdict {
     let start = Instant::now();
     let tried = match sound.get(&case.model) {
-        _ if process::interrupted() => Err(anyhow!("interrupted")),
+        _ if interrupt::interrupted() => Err(anyhow!("interrupted")),
         Some(Err(error)) => Err(anyhow!("{error:#}")),
         _ if late => Err(anyhow!("no time left")),
         _ => weakened(scratch, case),

@@ -8,9 +8,9 @@ use shmem_core::Life;
 use shmem_registry::{Geometry, Segment};
 
 use super::{DYING, die};
-use crate::kill::deaths::Deaths;
-use crate::kill::scenario::{Actor, Cast, Layout, Outcome, Role, Scenario};
-use crate::kill::stage::Stage;
+use crate::deaths::Deaths;
+use crate::scenario::{Actor, Cast, Layout, Outcome, Role, Scenario};
+use crate::stage::Stage;
 use audit::Audit;
 use tenant::{CREATE, CREATE_SHARED, Naming, REAP, REMOVE, REMOVE_SHARED, Tenant};
 

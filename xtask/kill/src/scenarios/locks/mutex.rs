@@ -7,11 +7,9 @@ use shmem_sync::{BakeryMutex, FutexBell, Immortal, Mutex};
 
 use super::super::{SMALL, die};
 use super::twin::{self, Twin};
-use crate::kill::deaths::{Deaths, LIMIT};
-use crate::kill::scenario::{
-    Actor, Cast, Layout, Outcome, Role, Scenario, Step, ensure, unexpected,
-};
-use crate::kill::stage::{PARTITIONS, Stage};
+use crate::deaths::{Deaths, LIMIT};
+use crate::scenario::{Actor, Cast, Layout, Outcome, Role, Scenario, Step, ensure, unexpected};
+use crate::stage::{PARTITIONS, Stage};
 
 const ROLES: &[Role] = &[Role {
     name: "locker",

@@ -7,11 +7,11 @@ use shmem_sync::{AcquireError, FutexBell, Immortal, Semaphore};
 
 use super::super::{SMALL, die};
 use super::mutex::CASTS;
-use crate::kill::deaths::{Deaths, LIMIT};
-use crate::kill::scenario::{
+use crate::deaths::{Deaths, LIMIT};
+use crate::scenario::{
     Actor, Cast, Layout, Outcome, Role, Scenario, Step, Violation, ensure, unexpected,
 };
-use crate::kill::stage::{Cell, PARTITIONS, Stage};
+use crate::stage::{Cell, PARTITIONS, Stage};
 
 const ACQUIRE: usize = 0;
 const TRY: usize = 1;

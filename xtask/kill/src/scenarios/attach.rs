@@ -6,11 +6,11 @@ use shmem_registry::{Partition, Presence, Process, Registry};
 
 use super::SMALL;
 use super::alias::{ACCOUNT, AliasDeaths, Aliases};
-use crate::kill::deaths::{Deaths, LIMIT};
-use crate::kill::scenario::{
+use crate::deaths::{Deaths, LIMIT};
+use crate::scenario::{
     Actor, Cast, Layout, Outcome, Role, Scenario, Step, Violation, ensure, unexpected,
 };
-use crate::kill::stage::Stage;
+use crate::stage::Stage;
 
 /// The number that comes and goes: none that the harness uses.
 const PARTITION: u8 = 4;

@@ -14,11 +14,9 @@ use shmem_core::ring::{Ring, Unread};
 use shmem_registry::Kind;
 
 use super::SMALL;
-use crate::kill::deaths::Deaths;
-use crate::kill::scenario::{
-    Actor, Cast, Layout, Outcome, Role, Scenario, Step, ensure, unexpected,
-};
-use crate::kill::stage::Stage;
+use crate::deaths::Deaths;
+use crate::scenario::{Actor, Cast, Layout, Outcome, Role, Scenario, Step, ensure, unexpected};
+use crate::stage::Stage;
 use book::Book;
 use consumer::Eater;
 use producer::Feeder;

@@ -9,11 +9,11 @@ use shmem_sync::{Arrival, Barrier, BarrierError, FutexBell, Liveness};
 
 use super::super::SMALL;
 use super::super::alias::{self, AliasDeaths, Aliases};
-use crate::kill::deaths::Deaths;
-use crate::kill::scenario::{
+use crate::deaths::Deaths;
+use crate::scenario::{
     Actor, Cast, Layout, Outcome, Role, Scenario, Step, Violation, ensure, unexpected,
 };
-use crate::kill::stage::{Cell, Stage};
+use crate::stage::{Cell, Stage};
 
 const OPS: &[&str] = &["look", "wait"];
 

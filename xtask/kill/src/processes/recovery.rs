@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use super::session::{Player, Session};
 use super::victim::{REST, RESTING};
-use crate::kill::deaths::LIMIT;
-use crate::kill::scenario::{Actor, Outcome, Step, Violation, ensure};
+use crate::deaths::LIMIT;
+use crate::scenario::{Actor, Outcome, Step, Violation, ensure};
 
 /// The first partition of those that take the place of the dead, if that is another.
 const HEIRS: u8 = 12;

@@ -6,9 +6,9 @@
 use shmem_core::Life;
 use shmem_sync::Liveness;
 
-use crate::kill::deaths::Deaths;
-use crate::kill::scenario::{Outcome, Violation};
-use crate::kill::stage::{Cell, Ledger};
+use crate::deaths::Deaths;
+use crate::scenario::{Outcome, Violation};
+use crate::stage::{Cell, Ledger};
 
 /// Partitions of such a numbering.
 const PARTITIONS: usize = 8;

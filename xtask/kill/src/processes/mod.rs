@@ -23,8 +23,8 @@ use super::stage::{self, Stage};
 use super::watchdog::Watchdog;
 use heart::Heart;
 use session::Session;
-pub(crate) use victim::Arguments;
 pub(super) use victim::run as run_victim;
+pub(crate) use victim::{Arguments, COMMAND as VICTIM};
 
 /// How the living learn of a death.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

@@ -13,8 +13,8 @@ use shmem_core::primitive::Ordering::Acquire;
 use shmem_core::primitive::fence;
 use shmem_registry::{Id, Kind, OpenError, Registry, RemoveError, Request, Segment};
 
-use crate::kill::deaths::Deaths;
-use crate::kill::scenario::{Actor, Outcome, Step, Violation, ensure, unexpected};
+use crate::deaths::Deaths;
+use crate::scenario::{Actor, Outcome, Step, Violation, ensure, unexpected};
 
 pub(super) const OPS: &[&str] = &[
     "create",

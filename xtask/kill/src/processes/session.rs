@@ -9,10 +9,10 @@ use super::Processes;
 use super::child::Victim;
 use super::heart::{DOUBTS, Heart};
 use super::victim::{Arguments, DOING, OPS, READY, RESTING};
-use crate::kill::deaths::{Deaths, LIMIT};
-use crate::kill::scenario::{Actor, Cast, Outcome, Violation, ensure};
-use crate::kill::stage::Stage;
-use crate::kill::watchdog::{task, whereabouts};
+use crate::deaths::{Deaths, LIMIT};
+use crate::scenario::{Actor, Cast, Outcome, Violation, ensure};
+use crate::stage::Stage;
+use crate::watchdog::{task, whereabouts};
 
 /// The longest time that a victim works before it is killed.
 const LONGEST: Duration = Duration::from_millis(3);

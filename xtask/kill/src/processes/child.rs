@@ -11,7 +11,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use shmem_core::Mapping;
 
 use super::victim;
-use crate::kill::scenario::{Outcome, Violation, unexpected};
+use crate::scenario::{Outcome, Violation, unexpected};
 
 /// A process that is to be killed; dropped, it is.
 pub(super) struct Victim {

@@ -9,8 +9,8 @@ use shmem_sync::{FutexBell, Liveness};
 
 use super::super::record::{MIN, Tag};
 use super::book::Book;
-use crate::kill::deaths::Deaths;
-use crate::kill::scenario::{Actor, Outcome, Step, Violation, unexpected};
+use crate::deaths::Deaths;
+use crate::scenario::{Actor, Outcome, Step, Violation, unexpected};
 
 pub(super) const OPS: &[&str] = &["push", "reserve, commit", "batch", "wait for space"];
 

@@ -9,9 +9,9 @@ use shmem_registry::liveness::BEAT;
 use shmem_registry::{Presence, Process, Registry};
 
 use super::Liveness;
-use crate::kill::deaths::{Deaths, LIMIT};
-use crate::kill::scenario::{Outcome, ensure, unexpected};
-use crate::kill::stage::Stage;
+use crate::deaths::{Deaths, LIMIT};
+use crate::scenario::{Outcome, ensure, unexpected};
+use crate::stage::Stage;
 
 /// Word of the ledger's session: lives that were silent and not over.
 pub(super) const DOUBTS: usize = 2;

@@ -14,12 +14,12 @@ use shmem_registry::Process;
 
 use super::Liveness;
 use super::heart::Heart;
-use crate::kill::scenario::{Outcome, Scenario, Step, ensure};
-use crate::kill::stage::Stage;
-use crate::kill::{sabotage, scenarios, select};
+use crate::scenario::{Outcome, Scenario, Step, ensure};
+use crate::stage::Stage;
+use crate::{sabotage, scenarios, select};
 
 /// The name of the hidden command.
-pub(super) const COMMAND: &str = "kill-victim";
+pub(crate) const COMMAND: &str = "victim";
 
 /// Word of the ledger's session: all are to rest.
 pub(super) const REST: usize = 0;

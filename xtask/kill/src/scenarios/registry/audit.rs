@@ -6,8 +6,8 @@ use shmem_core::Life;
 use shmem_registry::{OpenError, Registry, RemoveError, Segment};
 
 use super::tenant::{self, IDS, Naming};
-use crate::kill::deaths::Deaths;
-use crate::kill::scenario::{Outcome, ensure, unexpected};
+use crate::deaths::Deaths;
+use crate::scenario::{Outcome, ensure, unexpected};
 
 pub(super) struct Audit<'m> {
     pub(super) registry: Registry<'m>,

@@ -7,9 +7,9 @@ use shmem_sync::{
     BakeryGuard, FutexBell, LockError, LockResult, MutexGuard, ReadGuard, WriteGuard,
 };
 
-use crate::kill::deaths::Deaths;
-use crate::kill::scenario::{Outcome, Violation, ensure};
-use crate::kill::stage::{Cell, PARTITIONS, Stage};
+use crate::deaths::Deaths;
+use crate::scenario::{Outcome, Violation, ensure};
+use crate::stage::{Cell, PARTITIONS, Stage};
 
 /// Bytes of the two numbers, each in a word of its own.
 pub(super) const LEN: usize = 16;

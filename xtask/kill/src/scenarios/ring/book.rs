@@ -10,7 +10,7 @@
 //! released what it says or what it had seen, with up to `unknown` more.
 
 use super::super::record::Tag;
-use crate::kill::stage::{Cell, Ledger};
+use crate::stage::{Cell, Ledger};
 
 /// Words in front of the lives of producers.
 const CONSUMERS: usize = 32;
@@ -223,7 +223,7 @@ mod tests {
     use shmem_core::mem::Heap;
 
     use super::*;
-    use crate::kill::stage::Ledger;
+    use crate::stage::Ledger;
 
     fn tag(life: u32, number: u32) -> Tag {
         Tag {

@@ -4,8 +4,12 @@
 //! operation, on a stand-in for shared memory; and at any moment at all, of real
 //! processes that are killed.
 
+#[path = "../../src/console.rs"]
+mod console;
 mod deaths;
 mod every_store;
+#[path = "../../src/interrupt.rs"]
+mod interrupt;
 mod processes;
 mod report;
 mod sabotage;
@@ -17,12 +21,11 @@ mod watchdog;
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
+use clap::{Parser, Subcommand};
 use fastrand::Rng;
 
-use crate::console::Console;
-use crate::process;
+use console::Console;
 use every_store::EveryStore;
-pub(crate) use processes::Arguments as VictimArguments;
 use processes::{Liveness, Processes};
 use report::{Found, Tally};
 use scenario::{Scenario, Violation};
@@ -33,8 +36,10 @@ use watchdog::Watchdog;
 /// The last line says `N kill points, V violations, slowest recovery X ms`. The
 /// time of a recovery is from a process's death to the end of the next operation
 /// of its role.
-#[derive(clap::Args)]
-pub(crate) struct Arguments {
+#[derive(Parser)]
+#[command(name = "cargo xtask kill", bin_name = "cargo xtask kill")]
+#[command(args_conflicts_with_subcommands = true)]
+struct Arguments {
     /// How many processes to kill [default: 600; 60 by heartbeat]
     #[arg(long, value_name = "N")]
     points: Option<u64>,
@@ -57,15 +62,35 @@ pub(crate) struct Arguments {
     /// error
     #[arg(long)]
     json: bool,
+    #[command(subcommand)]
+    victim: Option<Victim>,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+#[derive(Subcommand)]
+enum Victim {
+    #[command(name = processes::VICTIM, hide = true)]
+    Work(processes::Arguments),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = match &arguments.victim {
+        Some(Victim::Work(arguments)) => processes::run_victim(arguments),
+        None => run(&arguments),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::from(2)
+    })
+}
+
+fn run(arguments: &Arguments) -> Result<ExitCode> {
     let scenarios = select(scenarios::all(), &arguments.only)?;
     if arguments.list {
         report::list(&scenarios, arguments.json);
         return Ok(ExitCode::SUCCESS);
     }
-    process::catch_interrupts()?;
+    interrupt::catch()?;
     let console = Console {
         to_stderr: arguments.json,
     };
@@ -81,18 +106,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         tally.close(arguments.json);
         tally.counts().violations.is_empty()
     };
-    Ok(if process::interrupted() {
+    Ok(if interrupt::interrupted() {
         ExitCode::from(130)
     } else if passed {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
-}
-
-/// Runs the victim of another such command.
-pub(crate) fn run_victim(arguments: &VictimArguments) -> Result<ExitCode> {
-    processes::run_victim(arguments)
 }
 
 /// Ends the program when nothing moves: a call that does not return cannot be left
@@ -127,7 +147,7 @@ fn kill(
         let before = tally.counts().clone();
         let left = points.saturating_sub(before.points);
         let share = left.div_ceil((scenarios.len() - at) as u64);
-        let stop = &process::interrupted;
+        let stop = &interrupt::interrupted;
         let every_store = EveryStore {
             scenario,
             tally,
@@ -144,7 +164,7 @@ fn kill(
         };
         processes.run(share, &mut seeds);
         tally.progress(scenario.name(), &before);
-        if process::interrupted() {
+        if interrupt::interrupted() {
             return;
         }
     }
@@ -153,7 +173,7 @@ fn kill(
 /// Whether every wrong recovery is noticed, in both ways.
 fn self_test(tally: &Tally, watchdog: &Watchdog, seed: u64) -> bool {
     let mut seeds = Rng::with_seed(seed);
-    let stop = &process::interrupted;
+    let stop = &interrupt::interrupted;
     let mut passed = true;
     for scenario in sabotage::all() {
         watchdog.alive();

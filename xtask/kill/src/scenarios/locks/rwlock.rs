@@ -8,11 +8,9 @@ use shmem_sync::{FutexBell, Immortal, LockResult, ReadGuard, RwLock, WriteGuard}
 use super::super::{SMALL, die};
 use super::mutex::CASTS;
 use super::twin::{self, Twin};
-use crate::kill::deaths::{Deaths, LIMIT};
-use crate::kill::scenario::{
-    Actor, Cast, Layout, Outcome, Role, Scenario, Step, ensure, unexpected,
-};
-use crate::kill::stage::Stage;
+use crate::deaths::{Deaths, LIMIT};
+use crate::scenario::{Actor, Cast, Layout, Outcome, Role, Scenario, Step, ensure, unexpected};
+use crate::stage::Stage;
 
 const WRITE: usize = 0;
 const TRY_WRITE: usize = 1;

@@ -9,8 +9,8 @@ use shmem_sync::{FutexBell, Liveness};
 
 use super::super::record::Tag;
 use super::book::{Book, Position};
-use crate::kill::deaths::Deaths;
-use crate::kill::scenario::{Actor, Outcome, Step, Violation, ensure, unexpected};
+use crate::deaths::Deaths;
+use crate::scenario::{Actor, Outcome, Step, Violation, ensure, unexpected};
 
 pub(super) const OPS: &[&str] = &["pop", "peek, release", "drain", "wait for a record"];
 

@@ -7,11 +7,11 @@ use shmem_registry::Kind;
 
 use super::SMALL;
 use super::record::{MIN, Tag};
-use crate::kill::deaths::Deaths;
-use crate::kill::scenario::{
+use crate::deaths::Deaths;
+use crate::scenario::{
     Actor, Cast, Layout, Outcome, Role, Scenario, Step, Violation, ensure, unexpected,
 };
-use crate::kill::stage::{Cell, Stage};
+use crate::stage::{Cell, Stage};
 
 const WRITER: usize = 0;
 const READER: usize = 1;
