@@ -25,6 +25,12 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 /// The prompt of `/bin/sh` in an instance.
 pub(crate) const SHELL_PROMPT: &str = "inside$ ";
 
+/// How long it may take until one that died is back. On a machine with nothing
+/// else to do it is a tenth of that.
+const BACK: Duration = Duration::from_secs(2);
+/// What a busy machine may make of it.
+const BUSY: u32 = 5;
+
 /// What `name` is in cargo's target directory, which the running test is in.
 pub(crate) fn built(name: &str) -> PathBuf {
     let test = env::current_exe().unwrap();
@@ -225,4 +231,10 @@ pub(crate) fn becomes_true(mut condition: impl FnMut() -> bool) -> bool {
 pub(crate) fn signal(signal: &str, pid: &str) {
     let sent = Command::new("kill").args([signal, pid]).status().unwrap();
     assert!(sent.success(), "kill {signal} {pid}");
+}
+
+/// Asserts that one that died, or both, was back in time.
+pub(crate) fn assert_back(what: &str, took: Duration) {
+    println!("{what}: back after {took:?}");
+    assert!(took < BACK * BUSY, "{what} took {took:?}");
 }
