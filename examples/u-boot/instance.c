@@ -16,9 +16,9 @@
 #include "kmon.h"
 
 /* How often to beat, and to look at heartbeats; at least four times a limit. */
-#define PERIOD_MS	(KMON_BEAT_MS / 4)
-/* How long an instance that lives may take to show that. */
-#define SIGN_OF_LIFE_MS	400
+#define PERIOD_MS	25
+/* How long an instance that lives may take to show that; it beats each 200 ms. */
+#define SIGN_OF_LIFE_MS	800
 
 static struct km_instance instances[KM_INSTANCES];
 static struct cyclic_info *cyclic;

@@ -85,8 +85,6 @@
 /* How long attaching waits for that. */
 #define KMON_TAKE_OVER_MS		4000
 /* How long an instance may take to see that its region is one no more. */
-#define KMON_LET_GO_MS			300
-/* Both ends beat at least so often. */
-#define KMON_BEAT_MS			100
+#define KMON_LET_GO_MS			600
 
 #endif /* KMON_PROTOCOL_H */

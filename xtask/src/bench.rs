@@ -58,7 +58,6 @@ fn run_guest(further: &[String]) -> Result<ExitCode> {
     guest::build_for_bench(&workspace, Console { to_stderr: true })?;
     // The guest is what takes time: no long link-time optimisation for the host's half.
     let bench = Invocation::parse("cargo bench -p kmon-qemu --profile release --bench guest --");
-    // Cargo runs it in its package's directory, and files are named from here.
     let here = std::env::current_dir().context("no working directory")?;
     let bench = bench.set("INVOKED_FROM", here.display().to_string());
     let bench = further.iter().fold(bench, Invocation::arg);

@@ -42,12 +42,12 @@ enum Guests {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let build = Invocation::parse(
+    let cargo = Invocation::parse(
         "cargo build -p guestd -p kmon --bins --message-format json-render-diagnostics",
     );
     let (kmon, guestd, config) = match arguments.guests {
         Guests::Process => {
-            let (kmon, guestd) = built(&build)?;
+            let (kmon, guestd) = build(&cargo)?;
             (kmon, guestd, None)
         }
         Guests::Qemu => {
@@ -55,7 +55,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             let console = Console { to_stderr: true };
             let base = guest::Base::prepare(&workspace, false, true, console)?;
             // Both as the guests need guestd: what they share is built once.
-            let (kmon, guestd) = built(&guest::daemon::statically(build))?;
+            let (kmon, guestd) = build(&guest::daemon::statically(cargo))?;
             let config = configure(&workspace, &base, &guestd, arguments.instances)?;
             (kmon, guestd, Some(config))
         }
@@ -91,8 +91,8 @@ fn configure(
 ///
 /// Cargo says where it put them, so that no setting of target directory or
 /// target triple has to be understood here.
-fn built(build: &Invocation) -> Result<(PathBuf, PathBuf)> {
-    let output = build
+fn build(cargo: &Invocation) -> Result<(PathBuf, PathBuf)> {
+    let output = cargo
         .command()
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())

@@ -8,8 +8,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 static INTERRUPTED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
-/// From here on a first interrupt is noted, so that the running child can be ended and the
-/// report still be printed, and a second one ends this program.
+/// From here on a first interrupt is noted, so that what runs can be ended and the report
+/// still be printed, and a second one ends this program.
 pub(crate) fn catch() -> Result<()> {
     let flag = INTERRUPTED.get_or_init(Arc::default);
     for signal in [SIGINT, SIGTERM, SIGHUP] {

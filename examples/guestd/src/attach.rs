@@ -104,12 +104,6 @@ impl Attacher {
         memory.is_some_and(|memory| self.args.tells_kernel_log(&memory.place))
     }
 
-    /// Whether KMON wakes this instance: otherwise it has to look.
-    pub(crate) fn is_rung(&self) -> bool {
-        let memory = self.memory.as_ref();
-        memory.is_some_and(|memory| memory.bells.is_some())
-    }
-
     fn find(&self) -> Result<Option<Place>> {
         let Region::Auto = &self.args.region else {
             return Ok(self.args.region.place().cloned());

@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use kmon_protocol::link::{CommandReceiver, KernelSender, StatsWriter, memory};
+use kmon_protocol::link::{BEAT, CommandReceiver, KernelSender, StatsWriter, memory};
 use kmon_protocol::{Command, DaemonLink, Event, LinkError, Received};
 
 use crate::account::Account;
@@ -33,9 +33,7 @@ use crate::readings::Publisher;
 use crate::signals::StopSignals;
 use crate::typist::Typist;
 
-/// Time between two heartbeats at most.
-const BEAT: Duration = Duration::from_millis(200);
-/// The same where KMON wakes us: as rare as KMON's patience (3 s) allows, so that an idle
+/// Time between two heartbeats at most where KMON wakes us: as rare as KMON's patience (3 s) allows, so that an idle
 /// machine sleeps. A signal is seen as late.
 const RARE_BEAT: Duration = Duration::from_secs(1);
 /// The same while input or events wait for space somewhere.
@@ -208,7 +206,7 @@ impl Service {
             let sent = self.outlet.flush() || self.outlet.peer_stalled();
             let caught_up = sent && !self.typist.is_waiting();
             let tries = commands.may_try_memory() && Instant::now() < self.trial_until;
-            let pause = match (caught_up && !tries, self.attacher.is_rung()) {
+            let pause = match (caught_up && !tries, commands.is_rung()) {
                 (false, _) => SOON,
                 (true, false) => BEAT,
                 (true, true) => RARE_BEAT,

@@ -118,11 +118,9 @@ impl<'h> Storm<'h> {
             String::from_utf8_lossy(&log).contains("\nEND-")
         });
         let log = String::from_utf8_lossy(&log);
-        assert!(
-            ended,
-            "the stream does not end: {}",
-            &log[log.len() - 200..]
-        );
+        let end = log.chars().rev().take(200).collect::<Vec<_>>();
+        let end: String = end.iter().rev().collect();
+        assert!(ended, "the stream does not end: {end:?}");
         let stream = log.split("BEGIN-2\r\n").nth(1).unwrap();
         let (stream, end) = stream.split_once("END-").unwrap();
         let count: u64 = end.split('-').next().unwrap().parse().unwrap();
@@ -131,10 +129,9 @@ impl<'h> Storm<'h> {
         if stream != undisturbed {
             let both = stream.bytes().zip(undisturbed.bytes());
             let at = both.take_while(|(a, b)| a == b).count();
-            panic!(
-                "another stream from byte {at} on: {:?}",
-                &stream[at..][..200]
-            );
+            let rest = &stream.as_bytes()[at..];
+            let rest = String::from_utf8_lossy(&rest[..rest.len().min(200)]);
+            panic!("another stream from byte {at} on: {rest:?}");
         }
         assert_eq!(kmon.list(3)["dropped_bytes"], 0);
         let tokens = fs::read_to_string(self.home.path().join("tokens")).unwrap_or_default();

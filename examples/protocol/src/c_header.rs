@@ -74,8 +74,6 @@ fn numbers() -> Vec<(&'static str, usize)> {
         ("STANDSTILL_MS", ms(STANDSTILL)),
         ("TAKE_OVER_MS", ms(TAKE_OVER)),
         ("LET_GO_MS", ms(LET_GO)),
-        // As guestd and KMON have it.
-        ("BEAT_MS", 100),
     ];
     numbers.extend(commands.map(|(name, number)| (name, usize::from(number))));
     numbers.extend(endings.map(|(name, number)| (name, number as usize)));

@@ -13,9 +13,9 @@ use crate::open::Opened;
 use crate::report::{Report, Source, Trace};
 use crate::{FOUND, fault, print, show};
 
-/// Between the two looks at a live region: a beat at least of those who live, KMON's
-/// instances every 100 ms included.
-const BETWEEN: Duration = Duration::from_millis(150);
+/// Between the two looks at a live region: a beat at least of those who live, but of KMON's
+/// instances that are rung, which beat once a second.
+const BETWEEN: Duration = Duration::from_millis(300);
 /// Looks at a region that is formatted anew between any two.
 const FORMATS: u32 = 5;
 /// To the top left, and nothing below.

@@ -67,7 +67,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     let workspace = Workspace::find()?;
     let base = Base::prepare(&workspace, arguments.force, !arguments.no_install, console);
-    let image = base.and_then(|base| base.built());
+    let image = base.and_then(|base| base.build());
     if interrupt::interrupted() {
         eprintln!("interrupted");
         return Ok(ExitCode::from(130));
@@ -128,17 +128,17 @@ impl Base {
         })
     }
 
-    /// The image with a daemon that is built for it.
-    fn built(&self) -> Result<Image> {
+    /// Builds a daemon, and the image with it.
+    fn build(&self) -> Result<Image> {
         let daemon = daemon::build(&self.home.join("cargo"), &self.reporter)?;
         self.image("initramfs.cpio", &daemon)
     }
 }
 
-/// Builds what is not there yet of that, and the guest's half of the measurements.
+/// Builds the image, and what the measurements unpack over it.
 pub(crate) fn build_for_bench(workspace: &Workspace, console: Console) -> Result<()> {
     let base = Base::prepare(workspace, false, true, console)?;
-    base.built()?;
+    base.build()?;
     let echo = daemon::build_echo(&base.home.join("cargo"), &base.reporter)?;
     let modules = modules::for_bench(&base.kernel)?;
     let archive = base.home.join("bench.cpio");

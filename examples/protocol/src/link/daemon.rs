@@ -194,6 +194,11 @@ impl CommandReceiver<'_> {
         })
     }
 
+    /// Whether KMON interrupts this instance now: otherwise it has to look.
+    pub fn is_rung(&self) -> bool {
+        self.end.is_rung()
+    }
+
     /// Commands discarded since the last call.
     pub fn take_discarded(&mut self) -> u32 {
         let now = self.end.consumer.discarded().wrapping_add(self.strays);

@@ -268,6 +268,11 @@ impl<'m> Receiver<'m> {
         Ok(count)
     }
 
+    /// Whether the other end interrupts this one now.
+    pub(super) fn is_rung(&self) -> bool {
+        matches!(self.way.waiting(), Waiting::Bells(_))
+    }
+
     /// Passes over the next record if it is the one at `position`.
     pub(super) fn skip(&mut self, position: u32) {
         let next = &mut self.consumer;

@@ -71,9 +71,12 @@ pub(crate) const GEOMETRY: Geometry = Geometry {
 /// Longest body of a command that carries bytes.
 pub(crate) const COMMAND_BODY: usize = 4 << 10;
 
-/// How long an instance may take to see that its region is one no more: it
-/// looks with each beat.
-pub const LET_GO: Duration = Duration::from_millis(300);
+/// Time between two heartbeats of an instance that is not rung, at most.
+pub const BEAT: Duration = Duration::from_millis(200);
+
+/// How long an instance may take to see that its region is one no more: it looks with each
+/// beat, and when it is rung ([`Waiting::disturb`]).
+pub const LET_GO: Duration = Duration::from_millis(600);
 
 /// What comes out of a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -159,7 +159,9 @@ impl CommandSender<'_> {
     pub fn send(&mut self, command: &Command<'_>, life: u32) -> Result<Sent, LinkError> {
         command.encode(life, &mut self.end.record);
         let sent = self.end.send();
-        self.nudge.give();
+        if sent == Ok(Sent::Whole) {
+            self.nudge.give();
+        }
         sent
     }
 

@@ -3,8 +3,9 @@
 //! An end looks for [`LINGER`] behind each command that it sent or was sent, and gives way
 //! between two looks: the answer is on its way, and whoever has it often has the next command
 //! at once; a sleep, or an interrupt, costs more than to look. Otherwise an end sleeps from
-//! look to look; the delay begins at [`SHORTEST`] and doubles up to a limit. One that is rung
-//! does so in the first row, and then sleeps until it is rung.
+//! look to look; the delay begins at [`SHORTEST`] and doubles up to a limit. Where they are
+//! rung, KMON does so in the first row only, an instance not at all; then each sleeps until it
+//! is rung.
 //!
 //! | last                         | limit  | for                                           |
 //! |------------------------------|--------|-----------------------------------------------|

@@ -62,6 +62,7 @@ struct Arguments {
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    // Cargo runs it in its package's directory, and files are named from there.
     if let Some(directory) = env::var_os("INVOKED_FROM") {
         env::set_current_dir(directory)?;
     }

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::common::{Fed, Home, becomes_true, built, home_with};
 
-/// A guest of the image, with these keys beside what it boots; as in
+/// A guest of the image, with these keys beside what it boots; configured as in
 /// `cargo xtask demo --guests qemu` if there are none.
 pub(crate) fn guest(keys: &str) -> String {
     let initrd = built("guest/initramfs.cpio");

@@ -59,15 +59,16 @@ impl Machine {
 
     /// The same with both instances attached, and their daemons started.
     pub fn with_guests(board: Board) -> (Self, [Guest; 2]) {
-        Self::start(board).with(Self::guest)
+        Self::start(board).attached_with(Self::guest)
     }
 
     /// The same with both instances attached, and Linux machines that run there.
     pub fn with_linux(board: Board) -> (Self, [Linux; 2]) {
-        Self::start_for_linux(board).with(Self::linux)
+        Self::start_for_linux(board).attached_with(Self::linux)
     }
 
-    fn with<T>(mut self, start: fn(&Self, u8) -> T) -> (Self, [T; 2]) {
+    /// It with both instances attached, and `start` done for each.
+    fn attached_with<T>(mut self, start: fn(&Self, u8) -> T) -> (Self, [T; 2]) {
         self.attach_all("");
         let guests = [2, 3].map(|number| start(&self, number));
         for number in [2, 3] {

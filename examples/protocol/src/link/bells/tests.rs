@@ -171,7 +171,9 @@ fn an_instance_with_interrupts_looks_for_itself_while_kmon_polls() {
     drop(create().unwrap().split());
     let daemon = DaemonLink::attach(heap.window(), wires.of_instance());
     let (_out, mut orders, ..) = daemon.unwrap().split();
+    assert!(orders.is_rung());
     let monitor = MonitorLink::attach(heap.window(), &settings(), Waiting::Poll);
+    assert!(!orders.is_rung());
     let (mut commands, mut _events, _) = monitor.unwrap().split();
     wires.wires[0].rung();
     let started = Instant::now();
