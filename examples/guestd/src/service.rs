@@ -33,8 +33,8 @@ use crate::readings::Publisher;
 use crate::signals::StopSignals;
 use crate::typist::Typist;
 
-/// Time between two heartbeats at most where KMON wakes us: as rare as KMON's patience (3 s) allows, so that an idle
-/// machine sleeps. A signal is seen as late.
+/// Time between two heartbeats at most where KMON wakes us: as rare as KMON's patience (3 s)
+/// allows, so that an idle machine sleeps. A signal is seen as late.
 const RARE_BEAT: Duration = Duration::from_secs(1);
 /// The same while input or events wait for space somewhere.
 const SOON: Duration = Duration::from_millis(5);

@@ -11,8 +11,8 @@ use u_boot_system_test::machine::Machine;
 
 use crate::BOARD;
 
-/// Between two salvos: where all processors only ever yield, kernels were seen that let the
-/// workers behind every terminal wait for a minute.
+/// Between two salvos. Where all processors worked and yielded without end, a kernel was seen
+/// to let the workers behind every terminal wait for a minute.
 const REST: Duration = Duration::from_micros(100);
 
 #[test]
@@ -149,7 +149,7 @@ fn scribble(region: &Mapping, fire: Fire, over: &AtomicBool) {
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     let mut beat = 0_u32;
     while !over.load(Ordering::Relaxed) {
-        for _ in 0..1000 {
+        for _ in 0..10_000 {
             random ^= random << 13;
             random ^= random >> 7;
             random ^= random << 17;
