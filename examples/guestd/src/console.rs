@@ -1,9 +1,11 @@
 //! The console: a login shell on a terminal, its output, and a new one when it ends.
 //!
-//! - **K1** One thread, [`Console::run`], starts the shell, reads the terminal and
-//!   buries the shell. It may wait for the outlet; the others here never do.
+//! - **K1** One thread, [`Console::run`], starts the shell and buries it, and reads the terminal
+//!   unless it is lent to the command loop. It may wait for the outlet; the others here never do.
 //! - **K2** `unsent` is set before output is read and cleared after it was sent,
 //!   so "no output in the terminal, then `unsent` false" means that all was sent.
+//! - **K3** Whoever reads the terminal has its [`Passage`] until what was read is sent, or is
+//!   left there: it leaves in the order in which it was printed.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -24,6 +26,7 @@ use crate::account::Account;
 use crate::children::{Children, OwnChild, is_readable, reason, shell_status};
 use crate::outlet::Outlet;
 use crate::pty::{Pty, Size};
+use crate::waker::Waker;
 
 /// A shell that lived shorter than this is not replaced at once.
 const SHORT_LIFE: Duration = Duration::from_secs(1);
@@ -52,6 +55,18 @@ pub(crate) struct Session {
     pub(crate) number: u64,
     /// Whether the kernel has told a place where the shell slept: some tell none.
     tells_places: AtomicBool,
+    /// Whether the command loop reads the terminal.
+    lent: AtomicBool,
+    passage: Mutex<Passage>,
+}
+
+/// Output between the terminal and the outlet.
+struct Passage {
+    buffer: Vec<u8>,
+    /// Bytes that were read and not sent yet.
+    held: usize,
+    /// The shell has ended: what is left is for the console's own thread.
+    is_over: bool,
 }
 
 /// The console's shell, whichever it is now.
@@ -62,6 +77,8 @@ pub(crate) struct Console {
     state: Mutex<State>,
     unsent: AtomicBool,
     ending: AtomicBool,
+    /// Wakes the console's thread: the terminal was lent, or given back.
+    handed: Waker,
 }
 
 struct State {
@@ -71,20 +88,25 @@ struct State {
 }
 
 impl Console {
-    pub(crate) fn new(account: Account, children: Arc<Children>, outlet: Arc<Outlet>) -> Self {
+    pub(crate) fn new(
+        account: Account,
+        children: Arc<Children>,
+        outlet: Arc<Outlet>,
+    ) -> io::Result<Self> {
         let state = State {
             size: Size::default(),
             session: None,
             last_output: Instant::now(),
         };
-        Self {
+        Ok(Self {
             account,
             children,
             outlet,
             state: Mutex::new(state),
             unsent: AtomicBool::new(false),
             ending: AtomicBool::new(false),
-        }
+            handed: Waker::new()?,
+        })
     }
 
     /// Runs one shell after the other until [`Console::hang_up`].
@@ -125,6 +147,33 @@ impl Console {
     /// The shell that input goes to, if one runs.
     pub(crate) fn session(&self) -> Option<Arc<Session>> {
         self.state().session.clone()
+    }
+
+    /// Lends the terminal of the shell that runs, if one does, to who calls.
+    pub(crate) fn borrow(&self) -> Option<Arc<Session>> {
+        let session = self.session()?;
+        if !session.lent.swap(true, Ordering::AcqRel) {
+            self.handed.wake();
+        }
+        Some(session)
+    }
+
+    /// Ends the loan of `session`'s terminal.
+    pub(crate) fn give_back(&self, session: &Session) {
+        session.lent.store(false, Ordering::Release);
+        self.handed.wake();
+    }
+
+    /// Reads the lent terminal once and sends that, without waiting for room.
+    pub(crate) fn pass_lent(&self, session: &Session) {
+        // Not while the console's own thread is at it, which may be waiting.
+        if let Ok(mut passage) = session.passage.try_lock()
+            && !passage.is_over
+        {
+            self.pass(session, &mut passage, |event, len| {
+                self.outlet.offer(event, len)
+            });
+        }
     }
 
     /// Whether the shell waits for a command and all that it printed was sent.
@@ -175,6 +224,12 @@ impl Console {
             shell: shell.pid(),
             number,
             tells_places: AtomicBool::new(false),
+            lent: AtomicBool::new(false),
+            passage: Mutex::new(Passage {
+                buffer: vec![0; EventSender::MAX_BODY],
+                held: 0,
+                is_over: false,
+            }),
         });
         let mut state = self.state();
         // A new size may have come while the shell was being started. At worst
@@ -186,37 +241,62 @@ impl Console {
     }
 
     fn pass_output(&self, session: &Session, shell: &OwnChild) {
-        let mut buffer = vec![0; EventSender::MAX_BODY];
         let exit = shell.exit();
+        let watched = |descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN);
         loop {
-            let mut list = [
-                PollFd::from_borrowed_fd(session.pty.master(), PollFlags::IN),
-                PollFd::from_borrowed_fd(exit.as_fd(), PollFlags::IN),
-            ];
+            let is_own = !session.lent.load(Ordering::Acquire);
+            if is_own && session.holds_output() {
+                self.pass_waiting(session);
+            }
+            let terminal = is_own.then(|| session.pty.master());
+            let always = [exit.as_fd(), self.handed.as_fd()];
+            let mut list: Vec<_> = always.into_iter().chain(terminal).map(watched).collect();
             let _ = poll(&mut list, None);
-            let (readable, ended) = (!list[0].revents().is_empty(), !list[1].revents().is_empty());
-            if ended {
+            let mut ready = list.iter().map(|found| !found.revents().is_empty());
+            if ready.next() == Some(true) {
                 break;
             }
-            if readable {
-                self.pass_once(session, &mut buffer);
+            if ready.next() == Some(true) {
+                self.handed.take();
+            }
+            if ready.next() == Some(true) {
+                self.pass_waiting(session);
             }
         }
+        session.passage().is_over = true;
         for _ in 0..LAST_READS {
-            if !is_readable(session.pty.master(), Some(LAST_OUTPUT))
-                || !self.pass_once(session, &mut buffer)
-            {
+            if !session.has_output_within(LAST_OUTPUT) || !self.pass_waiting(session) {
                 break;
             }
         }
     }
 
-    /// Reads once and sends it; false if there was nothing.
-    fn pass_once(&self, session: &Session, buffer: &mut [u8]) -> bool {
-        self.unsent.store(true, Ordering::Release); // K2
-        let len = session.pty.read(buffer).unwrap_or(0);
+    /// Reads once and sends that, waiting for room; false if there was nothing.
+    fn pass_waiting(&self, session: &Session) -> bool {
+        self.pass(session, &mut session.passage(), |event, len| {
+            self.outlet.output(event, len);
+            true
+        })
+    }
+
+    /// Reads once, unless what was read before has still to be sent, and lets `send` send it,
+    /// which says whether it did; false if there was nothing.
+    fn pass(
+        &self,
+        session: &Session,
+        passage: &mut Passage,
+        send: impl FnOnce(&Event<'_>, usize) -> bool,
+    ) -> bool {
+        if passage.held == 0 {
+            self.unsent.store(true, Ordering::Release); // K2
+            passage.held = session.pty.read(&mut passage.buffer).unwrap_or(0);
+        }
+        let len = passage.held;
         if len > 0 {
-            self.outlet.output(&Event::Output(&buffer[..len]), len);
+            if !send(&Event::Output(&passage.buffer[..len]), len) {
+                return true; // K3
+            }
+            passage.held = 0;
             self.state().last_output = Instant::now();
         }
         self.unsent.store(false, Ordering::Release);
@@ -241,6 +321,21 @@ impl Console {
 }
 
 impl Session {
+    /// Whether output that was read has still to be sent, or the other reader is at it.
+    pub(crate) fn holds_output(&self) -> bool {
+        let passage = self.passage.try_lock();
+        passage.map_or(true, |passage| passage.held > 0 || passage.is_over)
+    }
+
+    /// Whether there is output, read or not, or comes within `timeout`.
+    fn has_output_within(&self, timeout: Duration) -> bool {
+        self.passage().held > 0 || is_readable(self.pty.master(), Some(timeout))
+    }
+
+    fn passage(&self) -> MutexGuard<'_, Passage> {
+        self.passage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The shell itself is in the foreground, has read all input, and sleeps.
     fn is_waiting(&self) -> bool {
         self.pty.foreground() == Some(self.shell)

@@ -7,17 +7,18 @@
 //!   the telling begins again with the oldest line that the kernel still has.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use kmon_protocol::LinkError;
 use kmon_protocol::link::KernelSender;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::children::reason;
 use crate::kmsg::{self, Kmsg, Line};
+use crate::waker::Waker;
 
 /// Pauses between two looks for room, doubled as long as there is none.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
@@ -26,8 +27,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(320);
 /// Feeds the log ring of the region that there is.
 pub(crate) struct Feeder {
     ring: Mutex<Ring>,
-    /// Readable when there is another ring, or none any more.
-    changed: OwnedFd,
+    /// Wakes the thread when there is another ring, or none any more.
+    changed: Waker,
 }
 
 #[derive(Default)]
@@ -42,7 +43,7 @@ impl Feeder {
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             ring: Mutex::default(),
-            changed: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            changed: Waker::new()?,
         })
     }
 
@@ -52,7 +53,7 @@ impl Feeder {
         ring.sender = sender;
         ring.number += 1;
         drop(ring);
-        let _ = rustix::io::write(&self.changed, &1_u64.to_ne_bytes());
+        self.changed.wake();
     }
 
     /// Uses the region no more.
@@ -135,7 +136,7 @@ impl Feeder {
         let mut list: Vec<_> = descriptors.into_iter().flatten().map(watched).collect();
         let _ = poll(&mut list, None);
         // Whoever calls looks at the ring's number next, so nothing is missed.
-        let _ = rustix::io::read(&self.changed, &mut [0; 8]);
+        self.changed.take();
     }
 
     fn ring(&self) -> MutexGuard<'_, Ring> {

@@ -1,8 +1,8 @@
 //! The guest daemon: what KMON talks to inside an instance.
 //!
 //! One thread, the command loop, takes commands and beats; it never waits for
-//! anything but the next command. Whatever can wait (a shell that prints, a
-//! command that runs, a result ring that is full) has a thread of its own.
+//! anything but the next command, and reads what the shell prints meanwhile. Whatever can wait
+//! (a shell that starts, a command that runs, a result ring that is full) has a thread of its own.
 //!
 //! | module     | one purpose                                                     |
 //! |------------|-----------------------------------------------------------------|
@@ -14,6 +14,7 @@
 //! | `service`  | the command loop                                                |
 //! | `outlet`   | the result ring, shared: who waits, who drops                   |
 //! | `console`  | the shell's life, and its output                                |
+//! | `loan`     | its output, read by the command loop                            |
 //! | `typist`   | the console's input                                             |
 //! | `pty`      | one pseudo-terminal                                             |
 //! | `exec`     | commands that run apart from the console                        |
@@ -23,6 +24,7 @@
 //! | `feeder`   | the kernel's log, into the log ring                             |
 //! | `kmsg`     | the kernel's log, a line at a time                              |
 //! | `signals`  | being asked to stop                                             |
+//! | `waker`    | waking a thread that waits for descriptors                      |
 
 mod account;
 mod attach;
@@ -34,6 +36,7 @@ mod doorbell;
 mod exec;
 mod feeder;
 mod kmsg;
+mod loan;
 mod outlet;
 mod pty;
 mod readings;
@@ -41,6 +44,7 @@ mod search;
 mod service;
 mod signals;
 mod typist;
+mod waker;
 
 use std::ffi::OsStr;
 use std::fmt::Display;

@@ -7,7 +7,8 @@
 //!   queue, up to [`QUEUE_LIMIT`] that KMON itself would have to ask for.
 //! - **O3** The greeting goes out before anything else, then the count of dropped
 //!   bytes before anything that follows the gap.
-//! - **O4** [`Outlet::post`] and [`Outlet::flush`] never wait: the command loop uses only these.
+//! - **O4** [`Outlet::post`] and [`Outlet::flush`] never wait, and [`Outlet::offer`] waits for
+//!   another thread's turn at most: the command loop uses only these.
 //! - **O5** While KMON formats the region anew there is no ring: it counts as full.
 
 use std::collections::VecDeque;
@@ -88,25 +89,31 @@ impl Outlet {
 
     /// Sends output of `len` bytes, waiting or dropping it as O1 says.
     pub(crate) fn output(&self, event: &Event<'_>, len: usize) {
-        loop {
-            let mut link = self.lock();
-            match self.attempt(&mut link, event) {
-                Attempt::Full if self.peer_stalled() => {
-                    self.dropped.fetch_add(len as u64, Ordering::Relaxed);
-                    break;
-                }
-                Attempt::Full => link.wait_for_space(),
-                Attempt::Sent | Attempt::Broken => break,
-            }
-            drop(link);
+        while !self.offer(event, len) {
+            self.lock().wait_for_space();
             // The lock is not fair: without a pause we would take it again
             // before the thread that the release woke has run.
             if self.contenders.load(Ordering::Relaxed) > 0 {
                 thread::sleep(GIVE_WAY);
             }
         }
+    }
+
+    /// The same without waiting for space; false if it is to be offered again (O1).
+    pub(crate) fn offer(&self, event: &Event<'_>, len: usize) -> bool {
+        let mut link = self.lock();
+        let is_done = match self.attempt(&mut link, event) {
+            Attempt::Full if self.peer_stalled() => {
+                self.dropped.fetch_add(len as u64, Ordering::Relaxed);
+                true
+            }
+            Attempt::Full => false,
+            Attempt::Sent | Attempt::Broken => true,
+        };
+        drop(link);
         // Whoever posted while we held the lock could not send.
         self.flush();
+        is_done
     }
 
     /// Says who is there, now or when there is space.

@@ -27,6 +27,7 @@ use crate::daemon::Readiness;
 use crate::exec::{Execs, Request};
 use crate::feeder::Feeder;
 use crate::kmsg::Kmsg;
+use crate::loan::Loan;
 use crate::outlet::Outlet;
 use crate::pty::Size;
 use crate::readings::Publisher;
@@ -95,7 +96,7 @@ impl Service {
         let outlet = Arc::new(Outlet::new(sender, life, commands.peer_beat()));
         let children = Arc::new(Children::default());
         let console = Console::new(account.clone(), children.clone(), outlet.clone());
-        let console = Arc::new(console);
+        let console = Arc::new(console.context("cannot make an event descriptor")?);
         let service = Self {
             attacher,
             stop,
@@ -201,17 +202,17 @@ impl Service {
     }
 
     fn serve(&mut self, commands: &mut CommandReceiver<'static>) -> Result<(), LinkError> {
+        let mut loan = Loan::new(Arc::clone(&self.console));
         while !self.halted && !self.stop.asked() {
-            // A stalled KMON makes no space; looking for it often would only burn time.
-            let sent = self.outlet.flush() || self.outlet.peer_stalled();
-            let caught_up = sent && !self.typist.is_waiting();
-            let tries = commands.may_try_memory() && Instant::now() < self.trial_until;
-            let pause = match (caught_up && !tries, commands.is_rung()) {
-                (false, _) => SOON,
-                (true, false) => BEAT,
-                (true, true) => RARE_BEAT,
-            };
-            self.take_commands(commands, pause)?;
+            let pause = self.pause(commands);
+            let begun = Instant::now();
+            // Whoever has sent a command waits for what it does, and often has the next: the
+            // rest can wait.
+            while self.take_commands(commands, &mut loan, pause)?
+                && !self.halted
+                && !self.typist.is_waiting()
+                && begun.elapsed() < SOON
+            {}
             self.try_memory(commands);
             commands.beat()?;
             self.tell_discarded(commands);
@@ -223,11 +224,26 @@ impl Service {
         Ok(())
     }
 
+    /// How long to wait for the next command before everything else has its turn.
+    fn pause(&self, commands: &CommandReceiver<'static>) -> Duration {
+        // A stalled KMON makes no space; looking for it often would only burn time.
+        let sent = self.outlet.flush() || self.outlet.peer_stalled();
+        let caught_up = sent && !self.typist.is_waiting();
+        let tries = commands.may_try_memory() && Instant::now() < self.trial_until;
+        match (caught_up && !tries, commands.is_rung()) {
+            (false, _) => SOON,
+            (true, false) => BEAT,
+            (true, true) => RARE_BEAT,
+        }
+    }
+
+    /// Waits for commands, and obeys them; whether there were any.
     fn take_commands(
         &mut self,
         commands: &mut CommandReceiver<'static>,
+        loan: &mut Loan,
         timeout: Duration,
-    ) -> Result<(), LinkError> {
+    ) -> Result<bool, LinkError> {
         let Self {
             outlet,
             console,
@@ -237,7 +253,7 @@ impl Service {
             trial_until,
             ..
         } = self;
-        let taken = commands.receive(timeout, |received| match received {
+        let taken = commands.receive_beside(loan, timeout, |received| match received {
             _ if *halted => {}
             Received::Restarted => {
                 execs.kill_all(); // V1
@@ -262,7 +278,7 @@ impl Service {
             }
             Received::Message(Command::Halt) => *halted = true,
         });
-        taken.map(drop)
+        Ok(taken? > 0)
     }
 
     /// Finds out with KMON what works across the memory, if it asks.

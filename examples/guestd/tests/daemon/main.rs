@@ -8,3 +8,6 @@ mod life;
 mod monitor;
 mod output;
 mod waiting;
+
+/// Whether both ends look for records, or wake each other.
+const POLLS: bool = false;

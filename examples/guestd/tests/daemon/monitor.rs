@@ -13,6 +13,8 @@ use kmon_protocol::{Command, Ending, Event, MonitorLink, Received, Sent, Setting
 use rustix::io::{FdFlags, fcntl_setfd};
 use shmem_core::Mapping;
 
+use crate::POLLS;
+
 /// Longer than anything here takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -99,7 +101,7 @@ impl Instance {
 
     /// The same in memory that is there already.
     pub(crate) fn over(memory: &'static Mapping) -> Self {
-        let link = MonitorLink::create(memory.window(), &settings(), Waiting::Futex);
+        let link = MonitorLink::create(memory.window(), &settings(), waiting());
         let (commands, events, kernel) = link.unwrap().split();
         Self {
             memory,
@@ -135,7 +137,7 @@ impl Instance {
     /// KMON dies, and a new life of it attaches.
     pub(crate) fn restart_kmon(&mut self) {
         // What a process that is killed lets go of is nothing; its heart stands still.
-        let link = MonitorLink::attach(self.memory.window(), &settings(), Waiting::Futex);
+        let link = MonitorLink::attach(self.memory.window(), &settings(), waiting());
         (self.commands, self.events, self.kernel) = link.unwrap().split();
         self.seen.life = None;
     }
@@ -323,11 +325,16 @@ pub(crate) fn guestd<A: AsRef<OsStr>>(
     program
         .arg("--region")
         .arg(format!("fd:{region}"))
+        .args(POLLS.then_some("--poll"))
         .args(arguments)
         .stdin(Stdio::null());
     // SAFETY: the closure makes one system call and allocates nothing.
     unsafe { program.pre_exec(move || Ok(fcntl_setfd(memory.as_fd(), FdFlags::empty())?)) };
     program
+}
+
+fn waiting() -> Waiting {
+    if POLLS { Waiting::Poll } else { Waiting::Futex }
 }
 
 fn settings() -> Settings {

@@ -10,6 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use shmem_core::Region;
 
+use crate::POLLS;
 use crate::life::assert_one_line;
 use crate::monitor::{Instance, PATIENCE, SH, await_file, guestd, memory, runs};
 
@@ -164,13 +165,14 @@ fn memory_that_was_wiped_is_no_other_daemons() {
 #[test]
 fn a_daemon_that_polls_sleeps_by_the_clock_and_needs_nobody_to_wake_it() {
     let mut instance = Instance::empty();
-    let mut program = instance.guestd(["--foreground", "--shell", SH, "--poll"]);
+    let arguments = ["--poll", "--foreground", "--shell", SH];
+    let mut program = instance.guestd(&arguments[usize::from(POLLS)..]);
     let daemon = program.stderr(Stdio::piped()).spawn().unwrap();
     let place = format!("/proc/{}/wchan", daemon.id());
     instance.daemon = Some(daemon);
     instance.until("hello", |seen| seen.life == Some(1));
     let deadline = Instant::now() + PATIENCE;
-    while !fs::read_to_string(&place).unwrap().contains("nanosleep") {
+    while !fs::read_to_string(&place).unwrap().contains("poll") {
         assert!(Instant::now() < deadline, "it never sleeps by the clock");
         instance.take();
     }

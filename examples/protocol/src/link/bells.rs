@@ -16,16 +16,18 @@
 //! | `kmon.bells` | raw  | 128   | KMON's number + 1, stored by KMON; 0 says nothing |
 
 use std::fmt;
+use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use shmem_core::doorbell::Doorbell;
 use shmem_core::mem::Word;
 use shmem_core::primitive::{AtomicU32, Ordering::Relaxed};
 use shmem_core::wait::{Pause, Wait};
 use shmem_registry::{Kind, OpenError, Request, Segment};
-use shmem_sync::{EventBell, EventWait, FutexBell};
+use shmem_sync::{EventBell, FutexBell};
 
+use super::sideline::Sideline;
 use super::{LinkError, segment};
 
 /// Interrupts that each end has.
@@ -94,6 +96,11 @@ impl Bells {
             peers,
         }
     }
+
+    /// What this end sleeps on.
+    pub(super) fn own(&self, vector: u16) -> &Arc<EventBell> {
+        &self.own[usize::from(vector)]
+    }
 }
 
 impl fmt::Debug for Bells {
@@ -159,7 +166,7 @@ impl<'m> Way<'m> {
     pub(super) fn own_bell(&self, vector: u16) -> Option<Arc<EventBell>> {
         match &self.waiting {
             Waiting::Futex | Waiting::Poll => None,
-            Waiting::Bells(bells) => Some(Arc::clone(&bells.own[usize::from(vector)])),
+            Waiting::Bells(bells) => Some(Arc::clone(bells.own(vector))),
         }
     }
 
@@ -196,17 +203,24 @@ impl Doorbell for Knock<'_, '_> {
     }
 }
 
-/// One sleep, which a ring ends whatever it is for.
+/// One sleep, which a ring ends whatever it is for; what there is to do besides interrupts it.
 pub(super) struct Nap<'b> {
-    wait: EventWait<'b>,
+    sideline: &'b mut dyn Sideline,
+    bell: &'b EventBell,
+    deadline: Option<Instant>,
     is_over: bool,
 }
 
 impl<'b> Nap<'b> {
-    pub(super) fn new(bells: &'b Bells, vector: u16, timeout: Duration) -> Self {
-        let wait = EventWait::timeout(&bells.own[usize::from(vector)], timeout);
+    pub(super) fn new(
+        sideline: &'b mut dyn Sideline,
+        bell: &'b EventBell,
+        timeout: Duration,
+    ) -> Self {
         Self {
-            wait: wait.recheck(timeout),
+            sideline,
+            bell,
+            deadline: Instant::now().checked_add(timeout),
             is_over: false,
         }
     }
@@ -217,12 +231,22 @@ impl Wait for Nap<'_> {
         if self.is_over {
             return Pause::TimedOut;
         }
-        self.wait.pause()
+        Pause::Sleep
     }
 
     fn sleep(&mut self, rings: &AtomicU32, seen: u32) {
-        self.is_over = true;
-        self.wait.sleep(rings, seen);
+        // Relaxed: a ring that is not seen here has left its event.
+        self.is_over = rings.load(Relaxed) != seen;
+        if self.is_over {
+            return;
+        }
+        let now = Instant::now();
+        let left = self
+            .deadline
+            .map_or(Duration::MAX, |at| at.saturating_duration_since(now));
+        let is_rung = self.sideline.sleep(Some(self.bell.as_fd()), left);
+        self.is_over = is_rung && self.bell.take() || left.is_zero();
+        self.sideline.turn();
     }
 }
 

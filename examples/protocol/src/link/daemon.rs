@@ -13,6 +13,7 @@ use super::ends::{Ground, Pulse, Receiver, Release, Sender};
 use super::kernel::{KernelSegments, KernelSender};
 use super::memory::Trial;
 use super::poll::{Output, Role};
+use super::sideline::{Idle, Sideline};
 use super::{LinkError, Received, Segments, Sent, Waiting, ring};
 use crate::MONITOR;
 use crate::message::{Command, EVENT_BODY, Event, HEADER_LEN};
@@ -178,11 +179,25 @@ impl CommandReceiver<'_> {
     pub fn receive(
         &mut self,
         timeout: Duration,
+        handle: impl FnMut(Received<Command<'_>>),
+    ) -> Result<usize, LinkError> {
+        self.receive_beside(&mut Idle, timeout, handle)
+    }
+
+    /// The same, attending to `sideline` while it waits.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`CommandReceiver::receive`].
+    pub fn receive_beside(
+        &mut self,
+        sideline: &mut dyn Sideline,
+        timeout: Duration,
         mut handle: impl FnMut(Received<Command<'_>>),
     ) -> Result<usize, LinkError> {
         let (before, strays) = (Release::Before, &mut self.strays);
         let life = self.pulse.life().incarnation();
-        self.end.receive(timeout, before, |_, received| {
+        self.end.receive(timeout, sideline, before, |_, received| {
             match received.map(Command::decode) {
                 Received::Message(Ok((meant_for, _))) if meant_for != life as u16 => {
                     *strays = strays.wrapping_add(1);

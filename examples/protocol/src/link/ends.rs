@@ -9,6 +9,7 @@ use shmem_sync::{Futex, SleepPoll};
 
 use super::bells::{Nap, RECORDS, ROOM, Way};
 use super::poll::{Pace, Poll, Role};
+use super::sideline::{Idle, Sideline};
 use super::{LinkError, Received, Sent, Waiting};
 
 /// Records and bytes handled by one call of `receive`, so that a flood leaves its caller time.
@@ -185,7 +186,7 @@ impl<'m> Sender<'m> {
                 .wait_for_space(len, &mut SleepPoll::timeout(timeout, POLL_LIMIT)),
             Waiting::Bells(bells) => self
                 .producer
-                .wait_for_space(len, &mut Nap::new(bells, ROOM, timeout)),
+                .wait_for_space(len, &mut Nap::new(&mut Idle, bells.own(ROOM), timeout)),
         };
         // A broken ring has "space": the next `send` says what is wrong.
         self.restarted |= waited == Err(PushError::Restarted);
@@ -228,15 +229,16 @@ impl<'m> Receiver<'m> {
         }
     }
 
-    /// Waits for records and hands a copy of each of a batch to `handle`, with
-    /// its position.
+    /// Waits for records, attending to `sideline`, and hands a copy of each of a batch to
+    /// `handle`, with its position.
     pub(super) fn receive(
         &mut self,
         timeout: Duration,
+        sideline: &mut dyn Sideline,
         release: Release,
         mut handle: impl FnMut(u32, Received<&[u8]>),
     ) -> Result<usize, LinkError> {
-        self.wait(timeout);
+        self.wait(timeout, sideline);
         let (mut count, mut bytes) = (0, 0);
         while count < BATCH && bytes < BATCH_BYTES {
             let holder = self.consumer.ring().consuming();
@@ -281,13 +283,13 @@ impl<'m> Receiver<'m> {
         }
     }
 
-    fn wait(&mut self, timeout: Duration) {
+    fn wait(&mut self, timeout: Duration, sideline: &mut dyn Sideline) {
         match self.way.waiting() {
             Waiting::Bells(bells) => {
-                let mut poll = Poll::linger(&mut self.pace, timeout);
+                let mut poll = Poll::linger(&mut self.pace, sideline, timeout);
                 let mut found = self.consumer.wait(&mut poll);
                 if !found && poll.lie_down() {
-                    found = self.consumer.wait(&mut Nap::new(bells, RECORDS, timeout));
+                    found = self.consumer.wait(&mut poll.nap(bells.own(RECORDS)));
                     poll.wake();
                 }
                 if found {
@@ -298,7 +300,7 @@ impl<'m> Receiver<'m> {
                 self.consumer.wait(&mut Futex::timeout(timeout));
             }
             Waiting::Poll => {
-                let mut poll = Poll::timeout(&mut self.pace, timeout);
+                let mut poll = Poll::timeout(&mut self.pace, sideline, timeout);
                 if self.consumer.wait(&mut poll) {
                     poll.found();
                 }

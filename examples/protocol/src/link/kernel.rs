@@ -16,6 +16,7 @@ use super::bells::Way;
 use super::ends::{Pulse, Receiver, Release, Sender};
 use super::nudge::Nudge;
 use super::poll::Role;
+use super::sideline::Idle;
 use super::{LinkError, Received, Sent, ring, segment};
 use crate::kernel::{KernelLine, Mark};
 
@@ -146,7 +147,8 @@ impl KernelReceiver<'_> {
         timeout: Duration,
         mut handle: impl FnMut(u32, Received<KernelLine<'_>>),
     ) -> Result<usize, LinkError> {
-        self.0.receive(timeout, Release::Behind, |at, received| {
+        let behind = Release::Behind;
+        self.0.receive(timeout, &mut Idle, behind, |at, received| {
             match received.map(KernelLine::decode) {
                 Received::Message(Ok(line)) => handle(at, Received::Message(line)),
                 Received::Message(Err(_)) => {}

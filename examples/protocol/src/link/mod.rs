@@ -39,6 +39,7 @@ pub mod memory;
 mod monitor;
 mod nudge;
 mod poll;
+mod sideline;
 
 use std::fmt;
 use std::time::Duration;
@@ -52,6 +53,7 @@ pub use daemon::{CommandReceiver, DaemonLink, EventSender, StatsWriter};
 pub use kernel::{KernelReceiver, KernelSender};
 pub use monitor::{CommandSender, EventReceiver, MonitorLink};
 pub use shmem_sync::litmus::{Finding, Verdict};
+pub use sideline::{Idle, Sideline};
 
 use crate::LAST_PARTITION;
 use crate::settings::Settings;

@@ -14,6 +14,7 @@ use super::kernel::{KernelReceiver, KernelSegments};
 use super::memory::Trial;
 use super::nudge::Nudge;
 use super::poll::Role;
+use super::sideline::Idle;
 use super::{COMMAND_BODY, GEOMETRY, LinkError, Received, Segments, Sent, Waiting, ring};
 use crate::MONITOR;
 use crate::message::{Command, Event, HEADER_LEN};
@@ -194,13 +195,14 @@ impl EventReceiver<'_> {
         mut handle: impl FnMut(u32, Received<Event<'_>>),
     ) -> Result<usize, LinkError> {
         let behind = Release::Behind;
-        self.end.receive(timeout, behind, |at, received| {
-            match received.map(Event::decode) {
-                Received::Message(Ok(event)) => handle(at, Received::Message(event)),
-                Received::Message(Err(_)) => {}
-                Received::Restarted => handle(at, Received::Restarted),
-            }
-        })
+        self.end
+            .receive(timeout, &mut Idle, behind, |at, received| {
+                match received.map(Event::decode) {
+                    Received::Message(Ok(event)) => handle(at, Received::Message(event)),
+                    Received::Message(Err(_)) => {}
+                    Received::Restarted => handle(at, Received::Restarted),
+                }
+            })
     }
 
     /// Passes over the next record if it is the one at `position`: an earlier

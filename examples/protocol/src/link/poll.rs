@@ -4,8 +4,8 @@
 //! between two looks: the answer is on its way, and whoever has it often has the next command
 //! at once; a sleep, or an interrupt, costs more than to look. Otherwise an end sleeps from
 //! look to look; the delay begins at [`SHORTEST`] and doubles up to a limit. Where they are
-//! rung, KMON does so in the first row only, an instance not at all; then each sleeps until it
-//! is rung.
+//! rung, KMON does so in the first row only, an instance in the first two; then each sleeps
+//! until it is rung.
 //!
 //! | last                         | limit  | for                                           |
 //! |------------------------------|--------|-----------------------------------------------|
@@ -29,8 +29,11 @@ use std::time::{Duration, Instant};
 use shmem_core::primitive::AtomicU32;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::{Pause, Wait};
+use shmem_sync::EventBell;
 
+use super::bells::Nap;
 use super::nudge::Nudge;
+use super::sideline::Sideline;
 
 /// How long an end looks without a sleep behind a command.
 const LINGER: Duration = Duration::from_millis(1);
@@ -134,10 +137,11 @@ impl Pace {
         (self.delay, self.commanded) = (SHORTEST, Some(now));
     }
 
-    /// How long behind a command an end that is rung looks for itself.
+    /// How long behind a command an end that is rung looks for itself: an instance while
+    /// somebody types, as to look takes a machine less than an interrupt that wakes it.
     fn linger(&self) -> Duration {
         match self.role {
-            Role::Instance { .. } => LINGER,
+            Role::Instance { .. } => BEHIND_COMMAND[1].0,
             Role::Monitor(_) => BEHIND_COMMAND[0].0,
         }
     }
@@ -175,31 +179,45 @@ fn is_within(now: Instant, since: Instant, span: Duration) -> bool {
 /// One wait, without a ring.
 pub(super) struct Poll<'p> {
     pace: &'p mut Pace,
+    sideline: &'p mut dyn Sideline,
     deadline: Instant,
+    /// When it stops looking for itself.
+    end: Instant,
     /// When the clock was read last.
     now: Instant,
 }
 
 impl<'p> Poll<'p> {
-    pub(super) fn timeout(pace: &'p mut Pace, timeout: Duration) -> Self {
+    pub(super) fn timeout(
+        pace: &'p mut Pace,
+        sideline: &'p mut dyn Sideline,
+        timeout: Duration,
+    ) -> Self {
         let now = Instant::now();
+        let deadline = now + timeout.min(LONGEST);
         Self {
             pace,
-            deadline: now + timeout.min(LONGEST),
+            sideline,
+            deadline,
+            end: deadline,
             now,
         }
     }
 
-    /// Waits no longer than looks behind a command are worth it to an end that is rung.
-    pub(super) fn linger(pace: &'p mut Pace, timeout: Duration) -> Self {
-        let mut poll = Self::timeout(pace, timeout);
+    /// Looks no longer than it is worth it behind a command to an end that is rung.
+    pub(super) fn linger(
+        pace: &'p mut Pace,
+        sideline: &'p mut dyn Sideline,
+        timeout: Duration,
+    ) -> Self {
+        let mut poll = Self::timeout(pace, sideline, timeout);
         let span = poll.pace.linger();
         let end = poll.pace.commanded.map_or(poll.now, |at| at + span);
-        poll.deadline = poll.deadline.min(end);
+        poll.end = poll.deadline.min(end);
         poll
     }
 
-    /// Whether to sleep until it is rung now; [`Poll::wake`] is due behind that. Not where
+    /// Whether to [nap](Poll::nap) now; [`Poll::wake`] is due behind that. Not where
     /// this end has sent a command meanwhile.
     pub(super) fn lie_down(&mut self) -> bool {
         let Some(nudge) = self.pace.nudge() else {
@@ -210,6 +228,12 @@ impl<'p> Poll<'p> {
             self.wake();
         }
         lies
+    }
+
+    /// A sleep on `bell` for the rest of the wait.
+    pub(super) fn nap<'b>(&'b mut self, bell: &'b EventBell) -> Nap<'b> {
+        let left = self.deadline.saturating_duration_since(self.now);
+        Nap::new(self.sideline, bell, left)
     }
 
     /// The end has slept, or given way.
@@ -228,12 +252,13 @@ impl<'p> Poll<'p> {
 
 impl Wait for Poll<'_> {
     fn pause(&mut self) -> Pause {
-        let left = self.deadline.saturating_duration_since(self.now);
+        let left = self.end.saturating_duration_since(self.now);
         if left.is_zero() {
             return Pause::TimedOut;
         }
         if self.pace.gives_way(self.now) {
             thread::yield_now();
+            self.sideline.turn();
             self.wake();
             return Pause::Again;
         }
@@ -242,7 +267,8 @@ impl Wait for Poll<'_> {
         let nudged = match self.pace.nudge() {
             Some(nudge) => nudge.wait(delay.min(left)),
             None => {
-                thread::sleep(delay.min(left));
+                self.sideline.sleep(None, delay.min(left));
+                self.sideline.turn();
                 false
             }
         };
@@ -263,8 +289,7 @@ mod tests {
     use std::io::Read;
     use std::os::fd::AsFd;
 
-    use shmem_sync::EventBell;
-
+    use super::super::Idle;
     use super::*;
 
     fn instance() -> Pace {
@@ -305,16 +330,20 @@ mod tests {
 
     #[test]
     fn behind_a_command_both_ends_linger() {
+        let idle = &mut Idle;
         let mut pace = instance();
         let start = pace.heard;
         assert!(!pace.gives_way(start));
-        assert_eq!(Poll::linger(&mut pace, LONGEST).pause(), Pause::TimedOut);
+        assert_eq!(
+            Poll::linger(&mut pace, idle, LONGEST).pause(),
+            Pause::TimedOut
+        );
         pace.found(start);
         assert!(pace.gives_way(start + LINGER - Duration::from_nanos(1)));
         assert!(!pace.gives_way(start + LINGER));
         pace.found(Instant::now());
         let at = pace.commanded.unwrap();
-        let mut poll = Poll::linger(&mut pace, LONGEST);
+        let mut poll = Poll::linger(&mut pace, idle, LONGEST);
         while poll.pause() == Pause::Again {}
         assert!(poll.now >= at + LINGER);
         assert!(poll.lie_down());
@@ -323,23 +352,27 @@ mod tests {
         sender.nudged(Instant::now());
         let first = sender.commanded;
         nudge.give();
-        assert_eq!(Poll::timeout(&mut sender, LONGEST).pause(), Pause::Again);
+        assert_eq!(
+            Poll::timeout(&mut sender, idle, LONGEST).pause(),
+            Pause::Again
+        );
         assert!(sender.commanded > first && sender.gives_way(sender.commanded.unwrap()));
     }
 
     #[test]
     fn a_command_ends_a_sleep_on_the_bell_and_lets_nobody_lie_down() {
+        let idle = &mut Idle;
         let bell = Arc::new(EventBell::new().unwrap());
         let nudge = Nudge::new(Some(Arc::clone(&bell)));
         let mut pace = Pace::new(Role::Monitor(nudge.clone()));
         let mut event = File::from(bell.as_fd().try_clone_to_owned().unwrap());
         let mut rings = || event.read(&mut [0; 8]).is_ok();
         nudge.give();
-        assert!(!Poll::linger(&mut pace, LONGEST).lie_down() && !rings());
+        assert!(!Poll::linger(&mut pace, idle, LONGEST).lie_down() && !rings());
         assert!(pace.commanded.is_some());
-        assert!(!Poll::linger(&mut pace, LONGEST).lie_down());
+        assert!(!Poll::linger(&mut pace, idle, LONGEST).lie_down());
         pace.commanded = None;
-        let mut poll = Poll::linger(&mut pace, LONGEST);
+        let mut poll = Poll::linger(&mut pace, idle, LONGEST);
         assert!(poll.lie_down());
         nudge.give();
         assert!(rings());
@@ -351,22 +384,24 @@ mod tests {
 
     #[test]
     fn output_alone_does_not_make_the_monitor_look_as_often_as_a_command() {
+        let idle = &mut Idle;
         for (mut pace, expected) in [
             (instance(), BEHIND_COMMAND[0].1),
             (monitor(), BEHIND_RECORD[0].1),
         ] {
-            Poll::timeout(&mut pace, Duration::ZERO).found();
+            Poll::timeout(&mut pace, idle, Duration::ZERO).found();
             assert_eq!(pace.limit(pace.heard), expected);
         }
     }
 
     #[test]
     fn a_command_ends_a_long_delay() {
+        let idle = &mut Idle;
         let nudge = Nudge::default();
         let mut pace = Pace::new(Role::Monitor(nudge.clone()));
         pace.delay = QUIET_LIMIT;
         nudge.give();
-        let mut poll = Poll::timeout(&mut pace, Duration::from_secs(3600));
+        let mut poll = Poll::timeout(&mut pace, idle, Duration::from_secs(3600));
         assert_eq!(poll.pause(), Pause::Again);
         assert_eq!(poll.pace.delay, SHORTEST);
         assert_eq!(poll.pace.limit(poll.now), BEHIND_COMMAND[0].1);
@@ -374,8 +409,9 @@ mod tests {
 
     #[test]
     fn a_wait_ends_at_its_deadline_with_the_delay_that_it_has_come_to() {
+        let idle = &mut Idle;
         let mut pace = instance();
-        let mut poll = Poll::timeout(&mut pace, Duration::from_millis(5));
+        let mut poll = Poll::timeout(&mut pace, idle, Duration::from_millis(5));
         while poll.pause() == Pause::Again {}
         assert!(poll.now >= poll.deadline);
         assert!(pace.delay > SHORTEST && pace.delay <= BEHIND_RECORD[0].1);

@@ -73,10 +73,11 @@ fn settings() -> Settings {
     }
 }
 
-/// Runs `wait` again and again, and `act` beside it, until that rings: what the wait
-/// gives that was ended by it.
+/// Runs `wait` again and again, and `act` beside it with this pause, until that rings: what
+/// the wait gives that was ended by it.
 fn until_rung<T: Send>(
     wire: &Wire,
+    pause: Duration,
     mut wait: impl FnMut() -> T + Send,
     mut act: impl FnMut(),
 ) -> T {
@@ -93,7 +94,7 @@ fn until_rung<T: Send>(
         });
         while !is_rung() {
             act();
-            thread::sleep(Duration::from_millis(1));
+            thread::sleep(pause);
         }
         waits.join().unwrap()
     });
@@ -118,6 +119,8 @@ fn an_end_that_sleeps_is_rung_and_one_that_is_awake_is_not() {
 
     let heard = until_rung(
         &wires.wires[0],
+        // Longer than an instance looks for itself behind a command.
+        Duration::from_millis(300),
         || orders.receive(LONG, |_| {}),
         || assert!(commands.send(&Command::Halt, 1).is_ok()),
     );
@@ -126,6 +129,7 @@ fn an_end_that_sleeps_is_rung_and_one_that_is_awake_is_not() {
 
     let heard = until_rung(
         &wires.wires[1],
+        Duration::from_millis(1),
         || events.receive(LONG, |_, _| {}),
         || assert!(out.send(&Event::Goodbye).is_ok()),
     );

@@ -1,0 +1,43 @@
+//! What an end does besides, on the thread that waits for records.
+//!
+//! Another thread for it would cost a change of threads for each thing that there is to do:
+//! for a translated processor, a fifth of a line's way through a console.
+
+use std::os::fd::BorrowedFd;
+use std::thread;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+/// What an end does besides. Where both ends are processes of one kernel none of it is called:
+/// there an end sleeps on a futex, which nothing but the other end's record ends.
+pub trait Sideline {
+    /// Does some of what there is to do, a bounded part, and never waits. Called between two
+    /// looks.
+    fn turn(&mut self);
+
+    /// Sleeps until there is something to do, until `bell` can be read, or until `timeout` has
+    /// passed; it may return at any time. Says whether `bell` can be read.
+    fn sleep(&mut self, bell: Option<BorrowedFd<'_>>, timeout: Duration) -> bool;
+}
+
+/// Nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Idle;
+
+impl Sideline for Idle {
+    fn turn(&mut self) {}
+
+    fn sleep(&mut self, bell: Option<BorrowedFd<'_>>, timeout: Duration) -> bool {
+        let Some(bell) = bell else {
+            thread::sleep(timeout);
+            return false;
+        };
+        let timeout = Timespec {
+            tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: timeout.subsec_nanos().into(),
+        };
+        let mut event = [PollFd::from_borrowed_fd(bell, PollFlags::IN)];
+        poll(&mut event, Some(&timeout)) == Ok(1)
+    }
+}
