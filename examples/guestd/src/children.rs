@@ -21,9 +21,19 @@ use rustix::process::{PidfdFlags, pidfd_open};
 const ORPHANS_A_TURN: usize = 64;
 
 /// The processes that the daemon started and has not waited for yet.
-#[derive(Default)]
 pub(crate) struct Children {
     own: Mutex<HashSet<u32>>,
+    /// Whether orphans are ours.
+    is_init: bool,
+}
+
+impl Default for Children {
+    fn default() -> Self {
+        Self {
+            own: Mutex::default(),
+            is_init: getpid() == Pid::from_raw(1),
+        }
+    }
 }
 
 impl Children {
@@ -56,7 +66,7 @@ impl Children {
 
     /// As process 1, waits for orphans that have ended. Never waits for a running one.
     pub(crate) fn bury_orphans(&self) {
-        if getpid() != Pid::from_raw(1) {
+        if !self.is_init {
             return;
         }
         let Ok(own) = self.own.try_lock() else { return };
