@@ -1,7 +1,7 @@
 //! The console: a login shell on a terminal, its output, and a new one when it ends.
 //!
 //! - **K1** One thread, [`Console::run`], starts the shell and buries it, and reads the terminal
-//!   unless it is lent to the command loop. It may wait for the outlet; the others here never do.
+//!   unless it is lent to the command loop. It may wait for room in the outlet; the others here never do.
 //! - **K2** `unsent` is set before output is read and cleared after it was sent,
 //!   so "no output in the terminal, then `unsent` false" means that all was sent.
 //! - **K3** Whoever reads the terminal has its [`Passage`] until what was read is sent, or is
@@ -11,7 +11,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -167,7 +167,7 @@ impl Console {
     /// Reads the lent terminal once and sends that, without waiting for room.
     pub(crate) fn pass_lent(&self, session: &Session) {
         // Not while the console's own thread is at it, which may be waiting.
-        if let Ok(mut passage) = session.passage.try_lock()
+        if let Some(mut passage) = session.try_passage()
             && !passage.is_over
         {
             self.pass(session, &mut passage, |event, len| {
@@ -252,14 +252,18 @@ impl Console {
             let always = [exit.as_fd(), self.handed.as_fd()];
             let mut list: Vec<_> = always.into_iter().chain(terminal).map(watched).collect();
             let _ = poll(&mut list, None);
-            let mut ready = list.iter().map(|found| !found.revents().is_empty());
-            if ready.next() == Some(true) {
+            let is_ready = |at| {
+                let found: Option<&PollFd<'_>> = list.get(at);
+                found.is_some_and(|found| !found.revents().is_empty())
+            };
+            let [ended, handed, readable] = [0, 1, 2].map(is_ready);
+            if ended {
                 break;
             }
-            if ready.next() == Some(true) {
+            if handed {
                 self.handed.take();
             }
-            if ready.next() == Some(true) {
+            if readable {
                 self.pass_waiting(session);
             }
         }
@@ -321,15 +325,29 @@ impl Console {
 }
 
 impl Session {
-    /// Whether output that was read has still to be sent, or the other reader is at it.
-    pub(crate) fn holds_output(&self) -> bool {
-        let passage = self.passage.try_lock();
-        passage.map_or(true, |passage| passage.held > 0 || passage.is_over)
+    /// Whether the loop may read on: not before what was read has left, not while the console's
+    /// own thread is at it, and not behind the shell's end.
+    pub(crate) fn is_lendable(&self) -> bool {
+        let passage = self.try_passage();
+        passage.is_some_and(|passage| passage.held == 0 && !passage.is_over)
+    }
+
+    /// Whether output that was read has still to be sent.
+    fn holds_output(&self) -> bool {
+        self.passage().held > 0
+    }
+
+    fn try_passage(&self) -> Option<MutexGuard<'_, Passage>> {
+        match self.passage.try_lock() {
+            Ok(passage) => Some(passage),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// Whether there is output, read or not, or comes within `timeout`.
     fn has_output_within(&self, timeout: Duration) -> bool {
-        self.passage().held > 0 || is_readable(self.pty.master(), Some(timeout))
+        self.holds_output() || is_readable(self.pty.master(), Some(timeout))
     }
 
     fn passage(&self) -> MutexGuard<'_, Passage> {

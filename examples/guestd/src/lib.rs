@@ -1,7 +1,7 @@
 //! The guest daemon: what KMON talks to inside an instance.
 //!
 //! One thread, the command loop, takes commands and beats; it never waits for
-//! anything but the next command, and reads what the shell prints meanwhile. Whatever can wait
+//! anything but the next command, and passes on what the shell prints meanwhile. Whatever can wait
 //! (a shell that starts, a command that runs, a result ring that is full) has a thread of its own.
 //!
 //! | module     | one purpose                                                     |

@@ -4,7 +4,7 @@
 //! with no change of threads.
 //!
 //! - **N1** A terminal is lent by its shell's [`Session`]: that of the next shell is its own
-//!   thread's until the loop finds it, which may sleep for long.
+//!   thread's until the loop finds it, which may sleep for long, and keeps the last one until then.
 //! - **N2** What is read and has no room waits in the session, where the thread finds it when
 //!   the shell ends or the loan does. Until it has left, the loop reads no more.
 
@@ -53,16 +53,16 @@ impl Sideline for Loan {
 
     fn sleep(&mut self, bell: Option<BorrowedFd<'_>>, timeout: Duration) -> bool {
         let (terminal, timeout) = match &self.session {
-            Some(session) if session.holds_output() => (None, timeout.min(RETRY)),
-            Some(session) => (Some(session.pty.master()), timeout),
+            Some(session) if session.is_lendable() => (Some(session.pty.master()), timeout),
+            Some(_) => (None, timeout.min(RETRY)),
             None => (None, timeout),
         };
         let watched = |descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN);
         let mut list: Vec<_> = bell.into_iter().chain(terminal).map(watched).collect();
         let _ = poll(&mut list, Some(&timespec(timeout)));
         let mut ready = list.iter().map(|found| !found.revents().is_empty());
-        let is_rung = bell.is_some() && ready.next() == Some(true);
-        self.is_quiet = terminal.is_some() && ready.next() == Some(false);
+        let is_rung = bell.is_some_and(|_| ready.next() == Some(true));
+        self.is_quiet = ready.next() == Some(false);
         is_rung
     }
 }

@@ -8,7 +8,7 @@
 //! - **O3** The greeting goes out before anything else, then the count of dropped
 //!   bytes before anything that follows the gap.
 //! - **O4** [`Outlet::post`] and [`Outlet::flush`] never wait, and [`Outlet::offer`] waits for
-//!   another thread's turn at most: the command loop uses only these.
+//!   other threads' turns at most, [`TURN`] each: the command loop uses only these.
 //! - **O5** While KMON formats the region anew there is no ring: it counts as full.
 
 use std::collections::VecDeque;

@@ -1,4 +1,5 @@
-//! The command loop: takes KMON's commands, beats, and never waits for anything else.
+//! The command loop: takes KMON's commands, passes on what the shell prints, beats, and waits for
+//! nothing else but its turn at the outlet.
 //!
 //! - **V1** A KMON that was restarted gets the greeting again, and what its
 //!   earlier life had `exec` run is killed: nobody is left to hear how it ends.
@@ -37,7 +38,7 @@ use crate::typist::Typist;
 /// Time between two heartbeats at most where KMON wakes us: as rare as KMON's patience (3 s)
 /// allows, so that an idle machine sleeps. A signal is seen as late.
 const RARE_BEAT: Duration = Duration::from_secs(1);
-/// The same while input or events wait for space somewhere.
+/// The same while input or events wait for space somewhere, and while commands come.
 const SOON: Duration = Duration::from_millis(5);
 /// How long after each greeting KMON may ask what works across the memory.
 const TRIAL_TIME: Duration = Duration::from_secs(10);
@@ -204,15 +205,22 @@ impl Service {
     fn serve(&mut self, commands: &mut CommandReceiver<'static>) -> Result<(), LinkError> {
         let mut loan = Loan::new(Arc::clone(&self.console));
         while !self.halted && !self.stop.asked() {
-            let pause = self.pause(commands);
-            let begun = Instant::now();
+            let mut left = self.pause(commands);
+            let mut until = None;
             // Whoever has sent a command waits for what it does, and often has the next: the
             // rest can wait.
-            while self.take_commands(commands, &mut loan, pause)?
+            while self.take_commands(commands, &mut loan, left)?
                 && !self.halted
                 && !self.typist.is_waiting()
-                && begun.elapsed() < SOON
-            {}
+            {
+                let now = Instant::now();
+                left = until
+                    .get_or_insert(now + SOON)
+                    .saturating_duration_since(now);
+                if left.is_zero() {
+                    break;
+                }
+            }
             self.try_memory(commands);
             commands.beat()?;
             self.tell_discarded(commands);

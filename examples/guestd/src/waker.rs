@@ -1,4 +1,4 @@
-//! Waking a thread that waits for descriptors.
+//! Waking a thread of this process that waits for descriptors; what a peer rings is an `EventBell`.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

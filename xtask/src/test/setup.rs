@@ -17,6 +17,7 @@ pub(super) const REASONS: &[(&str, &str)] = &[
         "device-tree-compiler",
         "reserves memory in the device tree of qemu_arm64",
     ),
+    ("dosfstools", "makes the disk that a guest starts from"),
     ("g++", "compiles libFuzzer's runtime, and the header as C++"),
     ("gcc", "compiles the header and the C tests"),
     (
@@ -24,11 +25,17 @@ pub(super) const REASONS: &[(&str, &str)] = &[
         "sanitizes the C tests that clang compiles",
     ),
     ("make", "builds what CMake configured"),
+    ("mtools", "fills the disk that a guest starts from"),
     ("pkg-config", "builds the C examples as a user would"),
     ("procps", "ps and top run inside instances"),
     ("qemu-system-arm", "runs U-Boot for qemu_arm64"),
     ("qemu-system-mips", "runs U-Boot for malta64"),
     ("qemu-system-x86", "its ivshmem device meets our server"),
+    ("qemu-utils", "makes a disk of QEMU's own format"),
+    (
+        "syslinux",
+        "the boot loader of the disk that a guest starts from",
+    ),
     ("valgrind", "runs the C tests"),
     ("vim-tiny", "a full-screen editor runs inside instances"),
 ];

@@ -7,6 +7,7 @@ mod console;
 mod deaths;
 #[path = "../daemon/exec.rs"]
 mod exec;
+mod here;
 #[path = "../daemon/kernel.rs"]
 mod kernel;
 #[path = "../daemon/life.rs"]

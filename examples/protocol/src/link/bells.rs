@@ -18,7 +18,7 @@
 use std::fmt;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use shmem_core::doorbell::Doorbell;
 use shmem_core::mem::Word;
@@ -207,7 +207,8 @@ impl Doorbell for Knock<'_, '_> {
 pub(super) struct Nap<'b> {
     sideline: &'b mut dyn Sideline,
     bell: &'b EventBell,
-    deadline: Option<Instant>,
+    deadline: Instant,
+    has_slept: bool,
     is_over: bool,
 }
 
@@ -215,12 +216,13 @@ impl<'b> Nap<'b> {
     pub(super) fn new(
         sideline: &'b mut dyn Sideline,
         bell: &'b EventBell,
-        timeout: Duration,
+        deadline: Instant,
     ) -> Self {
         Self {
             sideline,
             bell,
-            deadline: Instant::now().checked_add(timeout),
+            deadline,
+            has_slept: false,
             is_over: false,
         }
     }
@@ -228,6 +230,10 @@ impl<'b> Nap<'b> {
 
 impl Wait for Nap<'_> {
     fn pause(&mut self) -> Pause {
+        // Here, where the bell is not armed: who is awake need not be rung.
+        if std::mem::take(&mut self.has_slept) {
+            self.sideline.turn();
+        }
         if self.is_over {
             return Pause::TimedOut;
         }
@@ -240,13 +246,10 @@ impl Wait for Nap<'_> {
         if self.is_over {
             return;
         }
-        let now = Instant::now();
-        let left = self
-            .deadline
-            .map_or(Duration::MAX, |at| at.saturating_duration_since(now));
+        let left = self.deadline.saturating_duration_since(Instant::now());
         let is_rung = self.sideline.sleep(Some(self.bell.as_fd()), left);
         self.is_over = is_rung && self.bell.take() || left.is_zero();
-        self.sideline.turn();
+        self.has_slept = true;
     }
 }
 

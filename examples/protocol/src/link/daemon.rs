@@ -184,7 +184,7 @@ impl CommandReceiver<'_> {
         self.receive_beside(&mut Idle, timeout, handle)
     }
 
-    /// The same, attending to `sideline` while it waits.
+    /// The same, attending to `sideline` while it waits, unless that is for a futex.
     ///
     /// # Errors
     ///

@@ -1,6 +1,6 @@
 //! What both ends of a link are made of: one that sends, one that receives, a pulse.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use shmem_core::ring::{Consumer, PopError, Producer, PushError};
 use shmem_core::{Life, Region, Window, region};
@@ -8,7 +8,7 @@ use shmem_registry::{FormatError, Heartbeats, Partition, Presence, Process, Proc
 use shmem_sync::{Futex, SleepPoll};
 
 use super::bells::{Nap, RECORDS, ROOM, Way};
-use super::poll::{Pace, Poll, Role};
+use super::poll::{LONGEST, Pace, Poll, Role};
 use super::sideline::{Idle, Sideline};
 use super::{LinkError, Received, Sent, Waiting};
 
@@ -177,6 +177,7 @@ impl<'m> Sender<'m> {
 
     /// Waits for room for a record of `len` bytes.
     pub(super) fn wait_for_space(&mut self, len: usize, timeout: Duration) {
+        let deadline = Instant::now() + timeout.min(LONGEST);
         let waited = match self.way.waiting() {
             Waiting::Futex => self
                 .producer
@@ -186,7 +187,7 @@ impl<'m> Sender<'m> {
                 .wait_for_space(len, &mut SleepPoll::timeout(timeout, POLL_LIMIT)),
             Waiting::Bells(bells) => self
                 .producer
-                .wait_for_space(len, &mut Nap::new(&mut Idle, bells.own(ROOM), timeout)),
+                .wait_for_space(len, &mut Nap::new(&mut Idle, bells.own(ROOM), deadline)),
         };
         // A broken ring has "space": the next `send` says what is wrong.
         self.restarted |= waited == Err(PushError::Restarted);
@@ -284,7 +285,12 @@ impl<'m> Receiver<'m> {
     }
 
     fn wait(&mut self, timeout: Duration, sideline: &mut dyn Sideline) {
-        match self.way.waiting() {
+        let waiting = self.way.waiting();
+        // Where records are always there, no wait gives it a turn.
+        if !matches!(waiting, Waiting::Futex) && !self.consumer.is_empty() {
+            sideline.turn();
+        }
+        match waiting {
             Waiting::Bells(bells) => {
                 let mut poll = Poll::linger(&mut self.pace, sideline, timeout);
                 let mut found = self.consumer.wait(&mut poll);

@@ -4,20 +4,20 @@
 //! between two looks: the answer is on its way, and whoever has it often has the next command
 //! at once; a sleep, or an interrupt, costs more than to look. Otherwise an end sleeps from
 //! look to look; the delay begins at [`SHORTEST`] and doubles up to a limit. Where they are
-//! rung, KMON does so in the first row only, an instance in the first two; then each sleeps
-//! until it is rung.
+//! rung, each does so in its first row only, and then sleeps until it is rung.
 //!
-//! | last                         | limit  | for                                           |
-//! |------------------------------|--------|-----------------------------------------------|
-//! | command less than 5 ms ago   | 100 µs | its answer, or the next one, is on its way    |
-//! | command less than 200 ms ago | 250 µs | somebody types: the next key                  |
-//! | command less than 1 s ago    | 1 ms   | somebody types, and thinks                    |
-//! | record less than 5 s ago     | 10 ms  | somebody may type again                       |
-//! | record less than 30 s ago    | 50 ms  | somebody reads                                |
-//! | earlier                      | 200 ms | nobody does, and each look wakes a processor  |
+//! | last                         | KMON   | instance | for                                          |
+//! |------------------------------|--------|----------|----------------------------------------------|
+//! | command less than 5 ms ago   | 100 µs | 100 µs   | its answer, or the next one, is on its way   |
+//! | command less than 200 ms ago | 250 µs | the same | somebody types: the next key                 |
+//! | command less than 1 s ago    | 1 ms   | 1 ms     | somebody types, and thinks                   |
+//! | record less than 5 s ago     | 10 ms  | 10 ms    | somebody may type again                      |
+//! | record less than 30 s ago    | 50 ms  | 50 ms    | somebody reads                               |
+//! | earlier                      | 200 ms | 200 ms   | nobody does, and each look wakes a processor |
 //!
-//! Below the first row an end that has sent output since its last look waits 5 ms at least:
-//! who prints without end needs the processor more than a key that is typed meanwhile.
+//! From 5 ms on an end that has sent output since its last look waits 5 ms at least, or until its
+//! [`Sideline`] has more: who prints without end needs the processor more than a key that is typed
+//! meanwhile.
 //!
 //! Where reading the clock is slow, as for a virtual machine whose time comes from an emulated
 //! device, it costs more than the look: it is read once for each.
@@ -39,13 +39,18 @@ use super::sideline::Sideline;
 const LINGER: Duration = Duration::from_millis(1);
 /// The first delay.
 const SHORTEST: Duration = Duration::from_micros(50);
-/// Up to which age of the last command the limit holds.
-const BEHIND_COMMAND: [(Duration, Duration); 3] = [
+/// Up to which age of the last command the limit holds, for KMON.
+const BEHIND_SENT: [(Duration, Duration); 3] = [
     (Duration::from_millis(5), Duration::from_micros(100)),
     (Duration::from_millis(200), Duration::from_micros(250)),
     (Duration::from_secs(1), Duration::from_millis(1)),
 ];
-/// The shortest limit while output flows.
+/// The same for an instance.
+const BEHIND_TAKEN: [(Duration, Duration); 2] = [
+    (Duration::from_millis(200), Duration::from_micros(100)),
+    (Duration::from_secs(1), Duration::from_millis(1)),
+];
+/// The shortest limit while output flows, and the age of the last command from which on.
 const FLOW_LIMIT: Duration = Duration::from_millis(5);
 /// Up to which age of the last record the limit holds.
 const BEHIND_RECORD: [(Duration, Duration); 2] = [
@@ -54,7 +59,7 @@ const BEHIND_RECORD: [(Duration, Duration); 2] = [
 ];
 const QUIET_LIMIT: Duration = Duration::from_millis(200);
 /// The longest wait: a clock has an end.
-const LONGEST: Duration = Duration::from_secs(1 << 20);
+pub(super) const LONGEST: Duration = Duration::from_secs(1 << 20);
 
 /// How often one end looks, from one wait to the next.
 pub(super) struct Pace {
@@ -137,13 +142,18 @@ impl Pace {
         (self.delay, self.commanded) = (SHORTEST, Some(now));
     }
 
+    /// Up to which age of the last command which limit holds.
+    fn behind_command(&self) -> &'static [(Duration, Duration)] {
+        match self.role {
+            Role::Instance { .. } => &BEHIND_TAKEN,
+            Role::Monitor(_) => &BEHIND_SENT,
+        }
+    }
+
     /// How long behind a command an end that is rung looks for itself: an instance while
     /// somebody types, as to look takes a machine less than an interrupt that wakes it.
     fn linger(&self) -> Duration {
-        match self.role {
-            Role::Instance { .. } => BEHIND_COMMAND[1].0,
-            Role::Monitor(_) => BEHIND_COMMAND[0].0,
-        }
+        self.behind_command()[0].0
     }
 
     /// Whether to look again without a sleep.
@@ -158,17 +168,15 @@ impl Pace {
 
     /// The longest delay at `now`.
     fn limit(&mut self, now: Instant) -> Duration {
-        let flows = self.output_flows();
-        let mut tiers = BEHIND_COMMAND.iter().enumerate();
-        match tiers.find(|(_, (span, _))| self.is_behind_command(now, *span)) {
-            Some((1.., (_, limit))) if flows => FLOW_LIMIT.max(*limit),
-            Some((_, (_, limit))) => *limit,
-            None => {
-                let mut tiers = BEHIND_RECORD.iter();
-                let tier = tiers.find(|(span, _)| is_within(now, self.heard, *span));
-                tier.map_or(QUIET_LIMIT, |(_, limit)| *limit)
-            }
-        }
+        let flows = self.output_flows() && !self.is_behind_command(now, FLOW_LIMIT);
+        let within = |since, tiers: &[(Duration, Duration)]| {
+            let tier = tiers.iter().find(|(span, _)| is_within(now, since, *span));
+            tier.map(|(_, limit)| *limit)
+        };
+        let behind = self.commanded.map(|at| within(at, self.behind_command()));
+        let limit = behind.flatten().or(within(self.heard, &BEHIND_RECORD));
+        let least = if flows { FLOW_LIMIT } else { Duration::ZERO };
+        limit.unwrap_or(QUIET_LIMIT).max(least)
     }
 }
 
@@ -232,8 +240,7 @@ impl<'p> Poll<'p> {
 
     /// A sleep on `bell` for the rest of the wait.
     pub(super) fn nap<'b>(&'b mut self, bell: &'b EventBell) -> Nap<'b> {
-        let left = self.deadline.saturating_duration_since(self.now);
-        Nap::new(self.sideline, bell, left)
+        Nap::new(self.sideline, bell, self.deadline)
     }
 
     /// The end has slept, or given way.
@@ -312,20 +319,21 @@ mod tests {
         });
         assert_eq!(limits, [100, 5000, 5000, 5000, 10_000]);
         let limit = pace.limit(start + Duration::from_millis(6));
-        assert_eq!(limit, BEHIND_COMMAND[1].1);
+        assert_eq!(limit, BEHIND_TAKEN[0].1);
     }
 
     #[test]
     fn looks_become_rarer_the_longer_nothing_comes() {
-        let mut pace = instance();
-        let start = pace.heard;
-        pace.commanded = Some(start);
-        let limits = [0, 4, 6, 199, 201, 900, 1100, 4900, 5100, 29_000, 31_000]
-            .map(|ms| pace.limit(start + Duration::from_millis(ms)).as_micros());
-        let expected = [
-            100, 100, 250, 250, 1000, 1000, 10_000, 10_000, 50_000, 50_000, 200_000,
-        ];
-        assert_eq!(limits, expected);
+        for (mut pace, typing) in [(instance(), 100), (monitor(), 250)] {
+            let start = pace.heard;
+            pace.commanded = Some(start);
+            let limits = [0, 4, 6, 199, 201, 900, 1100, 4900, 5100, 29_000, 31_000]
+                .map(|ms| pace.limit(start + Duration::from_millis(ms)).as_micros());
+            let rarer = [1000, 1000, 10_000, 10_000, 50_000, 50_000, 200_000];
+            assert_eq!(limits[..2], [100, 100]);
+            assert_eq!(limits[2..4], [typing, typing]);
+            assert_eq!(limits[4..], rarer);
+        }
     }
 
     #[test]
@@ -345,7 +353,7 @@ mod tests {
         let at = pace.commanded.unwrap();
         let mut poll = Poll::linger(&mut pace, idle, LONGEST);
         while poll.pause() == Pause::Again {}
-        assert!(poll.now >= at + LINGER);
+        assert!(poll.now >= at + BEHIND_TAKEN[0].0);
         assert!(poll.lie_down());
         let nudge = Nudge::default();
         let mut sender = Pace::new(Role::Monitor(nudge.clone()));
@@ -386,7 +394,7 @@ mod tests {
     fn output_alone_does_not_make_the_monitor_look_as_often_as_a_command() {
         let idle = &mut Idle;
         for (mut pace, expected) in [
-            (instance(), BEHIND_COMMAND[0].1),
+            (instance(), BEHIND_TAKEN[0].1),
             (monitor(), BEHIND_RECORD[0].1),
         ] {
             Poll::timeout(&mut pace, idle, Duration::ZERO).found();
@@ -404,7 +412,7 @@ mod tests {
         let mut poll = Poll::timeout(&mut pace, idle, Duration::from_secs(3600));
         assert_eq!(poll.pause(), Pause::Again);
         assert_eq!(poll.pace.delay, SHORTEST);
-        assert_eq!(poll.pace.limit(poll.now), BEHIND_COMMAND[0].1);
+        assert_eq!(poll.pace.limit(poll.now), BEHIND_SENT[0].1);
     }
 
     #[test]

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// What an end does besides. Where both ends are processes of one kernel none of it is called:
-/// there an end sleeps on a futex, which nothing but the other end's record ends.
+/// What an end does besides. None of it is called where an end sleeps on a futex
+/// ([`Waiting::Futex`](super::Waiting::Futex)), which nothing but the other end's record ends.
 pub trait Sideline {
     /// Does some of what there is to do, a bounded part, and never waits. Called between two
     /// looks.
@@ -33,11 +33,9 @@ impl Sideline for Idle {
             thread::sleep(timeout);
             return false;
         };
-        let timeout = Timespec {
-            tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: timeout.subsec_nanos().into(),
-        };
+        // One that the kernel has no number for is as good as none.
+        let timeout = Timespec::try_from(timeout).ok();
         let mut event = [PollFd::from_borrowed_fd(bell, PollFlags::IN)];
-        poll(&mut event, Some(&timeout)) == Ok(1)
+        poll(&mut event, timeout.as_ref()) == Ok(1)
     }
 }

@@ -1,6 +1,7 @@
 //! Guests come up over every transport, or it is said why not.
 
 use crate::common::{Fed, run_script_in};
+use crate::disk::{Disk, MARK};
 use crate::guests::{Guests, digest, guest, home_of};
 
 const TRANSPORTS: [(u8, &str); 3] = [(2, "ivshmem"), (3, "reserved"), (4, "doorbell")];
@@ -92,4 +93,22 @@ fn a_boot_is_watched_until_the_guest_runs() {
     assert_eq!(boot.lines().next_back(), Some("instance 2 runs"));
     // Seen is seen.
     assert_eq!(kmon.ask("kmlog 2 --kernel"), b"");
+}
+
+#[test]
+fn a_guest_starts_from_a_disk_again_and_again() {
+    for name in ["disk.img", "disk.qcow2"] {
+        let disk = Disk::new(name);
+        let path = disk.path.display();
+        let keys = format!("kind = 'qemu'\ndisk = '{path}'\nmemory = '160M'\n");
+        let home = home_of(&[format!("[[instance]]\n{keys}")]);
+        let mut kmon = Fed::start_in(&home, &[]);
+        for _ in 0..2 {
+            kmon.see_state(2, "running");
+            assert!(kmon.exec(2, "cat /proc/cmdline").contains(MARK));
+            kmon.ask("kmreset 2");
+        }
+        assert_eq!(kmon.ask("kmhalt 2"), b"instance 2 is halted\n");
+        assert_eq!(kmon.leave("quit"), Some(0));
+    }
 }

@@ -8,6 +8,7 @@
 //! | [`transfers`] | bytes arrive as they were sent                                |
 //! | [`ends`]      | how guests end, are ended, and stand still                    |
 //! | [`restarts`]  | KMON may end at any moment                                    |
+//! | [`disk`]      | a disk with a boot loader of its own                          |
 //! | [`isolation`] | a guest has its own region and no other                       |
 //! | [`memory`]    | what works across its memory is found out                     |
 //!
@@ -18,6 +19,7 @@ mod commands;
 #[path = "../../../kmon/tests/common/mod.rs"]
 mod common;
 mod console;
+mod disk;
 mod ends;
 mod guests;
 mod isolation;

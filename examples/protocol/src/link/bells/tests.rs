@@ -1,9 +1,11 @@
 //! Two ends that ring each other, over eventfds instead of a device.
 
+use std::os::fd::BorrowedFd;
 use std::sync::Mutex;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use shmem_core::mem::Heap;
 use shmem_registry::Registry;
 
@@ -235,4 +237,68 @@ fn a_region_that_says_no_number_is_used_without() {
     assert_eq!(out.send(&Event::Goodbye), Ok(true));
     assert_eq!(events.receive(LONG, |_, _| {}), Ok(1));
     assert!(wires.wires[1].rung().is_empty());
+}
+
+/// Something to do, as long as nobody takes `work`.
+struct Job {
+    work: EventBell,
+    turns: usize,
+}
+
+impl Sideline for Job {
+    fn turn(&mut self) {
+        self.turns += 1;
+    }
+
+    fn sleep(&mut self, bell: Option<BorrowedFd<'_>>, timeout: Duration) -> bool {
+        let watched = [Some(self.work.as_fd()), bell].into_iter().flatten();
+        let mut list: Vec<_> = watched
+            .map(|descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN))
+            .collect();
+        let timeout = Timespec::try_from(timeout).unwrap();
+        poll(&mut list, Some(&timeout)).unwrap();
+        list.get(1).is_some_and(|bell| !bell.revents().is_empty())
+    }
+}
+
+#[test]
+fn what_an_instance_does_besides_gets_turns_and_holds_up_nothing() {
+    const SPAN: Duration = Duration::from_millis(50);
+    let heap = Heap::new(MonitorLink::REGION_LEN);
+    let wires = Wires::new();
+    for rung in [false, true] {
+        let [kmon, own] = match rung {
+            false => [Waiting::Poll, Waiting::Poll],
+            true => [wires.of_monitor(7), wires.of_instance()],
+        };
+        let monitor = MonitorLink::create(heap.window(), &settings(), kmon.clone());
+        let (mut commands, ..) = monitor.unwrap().split();
+        let daemon = DaemonLink::attach(heap.window(), own).unwrap();
+        let life = daemon.life().incarnation();
+        let (_out, mut orders, ..) = daemon.split();
+        let work = EventBell::new().unwrap();
+        let mut job = Job { work, turns: 0 };
+        let mut turns_of = |job: &mut Job, timeout| {
+            let before = job.turns;
+            let heard = orders.receive_beside(job, timeout, |_| {});
+            (heard, job.turns - before)
+        };
+        // Of the ring for whoever is there.
+        let _ = turns_of(&mut job, Duration::ZERO);
+        // Asleep, and woken by it alone, again and again.
+        job.work.ring(&AtomicU32::new(0));
+        let started = Instant::now();
+        let (heard, turns) = turns_of(&mut job, SPAN);
+        assert!(heard == Ok(0) && turns > 10 && started.elapsed() >= SPAN);
+        job.work.take();
+        if rung {
+            kmon.disturb();
+            assert!(matches!(turns_of(&mut job, LONG), (Ok(0), 1)));
+        }
+        // Records that are there leave it a turn, and so do looks without a sleep.
+        assert!(commands.send(&Command::Halt, life).is_ok());
+        assert_eq!(turns_of(&mut job, LONG), (Ok(1), 1));
+        assert!(turns_of(&mut job, SPAN).1 > 10);
+        assert!(started.elapsed() < LONG);
+    }
 }

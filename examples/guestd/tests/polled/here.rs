@@ -1,0 +1,47 @@
+//! The command loop reads the terminal, and gives it back.
+
+use std::fs;
+
+use kmon_protocol::Command;
+
+use crate::monitor::Instance;
+
+/// How often the console's own thread has slept.
+fn sleeps(instance: &Instance) -> u64 {
+    let daemon = instance.daemon.as_ref().unwrap().id();
+    let tasks = fs::read_dir(format!("/proc/{daemon}/task")).unwrap();
+    let of_console = |task: &std::path::PathBuf| {
+        let name = fs::read_to_string(task.join("comm")).unwrap();
+        name == "console\n"
+    };
+    let task = tasks.map(|task| task.unwrap().path()).find(of_console);
+    let status = fs::read_to_string(task.unwrap().join("status")).unwrap();
+    let count = status
+        .lines()
+        .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    count.unwrap().trim().parse().unwrap()
+}
+
+#[test]
+fn what_is_printed_wakes_no_other_thread() {
+    let mut instance = Instance::start();
+    instance.type_in("echo fi''rst\r");
+    instance.until_printed("first");
+    let before = sleeps(&instance);
+    for word in ["second", "third"] {
+        instance.type_in(&format!("echo {}''{}\r", &word[..2], &word[2..]));
+        instance.until_printed(word);
+    }
+    assert_eq!(sleeps(&instance), before);
+}
+
+#[test]
+fn a_shell_that_prints_more_than_a_terminal_holds_when_it_is_told_to_end_does() {
+    let mut instance = Instance::start();
+    instance.type_in("trap 'seq 20000 49999; exit 3' HUP; echo re''ady\r");
+    instance.until_printed("ready");
+    instance.send(Command::Halt);
+    let (output, seen) = instance.output();
+    assert!(output.status.success(), "{output:?}");
+    assert!(seen.has_printed("49999"));
+}
