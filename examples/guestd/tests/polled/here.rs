@@ -38,10 +38,11 @@ fn what_is_printed_wakes_no_other_thread() {
 #[test]
 fn a_shell_that_prints_more_than_a_terminal_holds_when_it_is_told_to_end_does() {
     let mut instance = Instance::start();
-    instance.type_in("trap 'seq 20000 49999; exit 3' HUP; echo re''ady\r");
+    let program = "trap 'seq 20000 49999; exit' HUP; echo re''ady; while :; do sleep 0.05; done";
+    instance.type_in(&format!("exec sh -c \"{program}\"\r"));
     instance.until_printed("ready");
     instance.send(Command::Halt);
     let (output, seen) = instance.output();
     assert!(output.status.success(), "{output:?}");
-    assert!(seen.has_printed("49999"));
+    assert!(seen.has_printed("49999\r\n"));
 }
