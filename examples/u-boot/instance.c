@@ -164,11 +164,12 @@ bool km_answers(struct km_instance *k)
 
 /**
  * km_print_state() - print how an instance is, in a few words
- * @k: the instance
+ * @k:     the instance
+ * @state: what it was seen to be: another look could find another life
  */
-void km_print_state(struct km_instance *k)
+void km_print_state(const struct km_instance *k, enum km_state state)
 {
-	switch (km_look(k, NULL)) {
+	switch (state) {
 	case KM_WAITING:
 		puts("waiting for guestd");
 		break;
@@ -199,11 +200,17 @@ void km_print_state(struct km_instance *k)
  */
 int km_require_running(const char *command, struct km_instance *k)
 {
+	enum km_state state;
+
 	if (km_answers(k))
 		return 0;
+	state = km_look(k, NULL);
+	/* It may have come meanwhile. */
+	if (state == KM_RUNNING)
+		return 0;
 	printf("%s: instance %u is not running (", command, k->number);
-	km_print_state(k);
-	switch (km_look(k, NULL)) {
+	km_print_state(k, state);
+	switch (state) {
 	case KM_CORRUPT:
 		puts("); kmattach -f formats its region anew\n");
 		break;

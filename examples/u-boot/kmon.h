@@ -198,7 +198,7 @@ enum km_state km_look(struct km_instance *k, u32 *life);
 ulong km_stale_ms(const struct km_instance *k);
 bool km_answers(struct km_instance *k);
 int km_require_running(const char *command, struct km_instance *k);
-void km_print_state(struct km_instance *k);
+void km_print_state(const struct km_instance *k, enum km_state state);
 bool km_beat(struct km_instance *k);
 void km_beat_all(void);
 void km_start_beating(void);

@@ -9,17 +9,18 @@
 
 static void print_instance(struct km_instance *k)
 {
+	enum km_state state;
 	u32 life;
 
 	km_answers(k);
-	km_look(k, &life);
+	state = km_look(k, &life);
 	printf("%-4u%-16s%-6u", k->number, k->name, life);
 	if (k->memory.place == KM_PLACE_FILE)
 		printf("%-24s", "file");
 	else
 		printf("0x%-10llx+0x%-9llx", k->memory.address, k->memory.len);
 	printf("%-23s ", k->memory.name[0] ? k->memory.name : "address");
-	km_print_state(k);
+	km_print_state(k, state);
 	putc('\n');
 }
 

@@ -184,7 +184,7 @@ static void print_all(struct history *history)
 			print_reading(history);
 		} else {
 			puts("state:");
-			km_print_state(k);
+			km_print_state(k, km_look(k, NULL));
 			putc('\n');
 		}
 		puts("*****\n\n");

@@ -1,7 +1,8 @@
 //! The console: a login shell on a terminal, its output, and a new one when it ends.
 //!
 //! - **K1** One thread, [`Console::run`], starts the shell and buries it, and reads the terminal
-//!   unless it is lent to the command loop. It may wait for room in the outlet; the others here never do.
+//!   unless it is lent to the command loop. It may wait for room in the outlet; the others here
+//!   never do.
 //! - **K2** `unsent` is set before output is read and cleared after it was sent,
 //!   so "no output in the terminal, then `unsent` false" means that all was sent.
 //! - **K3** Whoever reads the terminal has its [`Passage`] until what was read is sent, or is
