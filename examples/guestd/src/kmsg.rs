@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use kmon_protocol::KernelLine;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 /// Longer than any record: the kernel cuts them at 8 KiB.
@@ -35,12 +35,19 @@ pub(crate) struct Line {
 impl Kmsg {
     /// Opens this kernel's log at its oldest line.
     pub(crate) fn open() -> io::Result<Self> {
+        Self::open_at("/dev/kmsg")
+    }
+
+    fn open_at(path: &str) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        Ok(Self::over(rustix::fs::open(
-            "/dev/kmsg",
-            flags,
-            Mode::empty(),
-        )?))
+        let log = rustix::fs::open(path, flags, Mode::empty())?;
+        // Where nobody mounted devices, whoever wrote to it first has made a file of it, which
+        // could always be read and never brings a line.
+        let mode = rustix::fs::fstat(&log)?.st_mode;
+        if FileType::from_raw_mode(mode) != FileType::CharacterDevice {
+            return Err(io::Error::other(format!("{path} is no device")));
+        }
+        Ok(Self::over(log))
     }
 
     /// A log whose every read gives one record, and does not wait for it.
@@ -143,6 +150,14 @@ fn parse_boot(text: &str) -> Option<[u8; 16]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_in_the_place_of_the_log_is_none() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let opened = Kmsg::open_at(file.path().to_str().unwrap());
+        let why = opened.err().unwrap().to_string();
+        assert!(why.ends_with(" is no device"), "{why}");
+    }
 
     #[test]
     fn a_record_is_its_fields_and_its_text_without_the_properties() {
