@@ -111,7 +111,7 @@ pub(super) const GROUPS: &[Group] = &[
         name: "guests",
         about: "Linux guests under QEMU, from power-on to power-off",
         // `cargo xtask guest-image` installs what it needs.
-        packages: &["dosfstools", "mtools", "qemu-utils", "syslinux"],
+        packages: &["cpio", "dosfstools", "mtools", "qemu-utils", "syslinux"],
         tools: &[],
         limit: minutes(10),
         steps: guests,
