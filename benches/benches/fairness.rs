@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use shmem_core::{Life, Mapping, Window};
-use shmem_sync::{BakeryMutex, Futex, FutexBell, Immortal, Mutex, RwLock, Semaphore, SpinYield};
+use shmem_sync::{AssumeAlive, BakeryMutex, Futex, FutexBell, Mutex, RwLock, Semaphore, SpinYield};
 
 /// Bytes that a lock protects, all of which its owner reads and writes.
 const DATA: usize = 64;
@@ -208,7 +208,9 @@ fn mutex(parties: u8, time: Duration) -> Vec<Tally> {
     contend(parties, time, |life| {
         let lock = Mutex::attach(memory.window(), life, FutexBell).expect("long enough");
         move |inside: &mut Inside<'_>| {
-            let guard = lock.lock(&mut futex(), &mut Immortal).expect("nobody dies");
+            let guard = lock
+                .lock(&mut futex(), &mut AssumeAlive)
+                .expect("nobody dies");
             inside(guard.data());
         }
     })
@@ -220,7 +222,7 @@ fn rwlock(parties: u8, time: Duration) -> Vec<Tally> {
         let lock = RwLock::attach(memory.window(), life, FutexBell).expect("long enough");
         move |inside: &mut Inside<'_>| {
             let guard = lock
-                .write(&mut futex(), &mut Immortal)
+                .write(&mut futex(), &mut AssumeAlive)
                 .expect("nobody dies");
             inside(guard.data());
         }
@@ -238,7 +240,7 @@ fn semaphore(parties: u8, time: Duration) -> Vec<Tally> {
         let lock = attach(life);
         move |inside: &mut Inside<'_>| {
             let permit = lock
-                .acquire(&mut futex(), &mut Immortal)
+                .acquire(&mut futex(), &mut AssumeAlive)
                 .expect("nobody dies");
             inside(data);
             drop(permit);
@@ -253,7 +255,7 @@ fn bakery(parties: u8, time: Duration) -> Vec<Tally> {
             .expect("room for all parties");
         move |inside: &mut Inside<'_>| {
             let mut wait = SpinYield::forever();
-            let guard = lock.lock(&mut wait, &mut Immortal).expect("nobody dies");
+            let guard = lock.lock(&mut wait, &mut AssumeAlive).expect("nobody dies");
             inside(guard.data());
         }
     })

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use shmem_core::{Life, Mapping, Window};
-use shmem_sync::{Futex, FutexBell, Immortal};
+use shmem_sync::{AssumeAlive, Futex, FutexBell};
 
 use crate::pthread;
 use crate::race::{pin, race};
@@ -93,7 +93,10 @@ impl<const SPINS: u32> Lock for Mutex<SPINS> {
     #[inline]
     fn enter(&self, inside: impl FnOnce()) {
         let mut wait = Futex::forever().spin_first(SPINS);
-        let guard = self.0.lock(&mut wait, &mut Immortal).expect("nobody dies");
+        let guard = self
+            .0
+            .lock(&mut wait, &mut AssumeAlive)
+            .expect("nobody dies");
         inside();
         guard.unlock().expect("it is ours");
     }
@@ -115,11 +118,17 @@ impl<const WRITE: bool> Lock for RwLock<WRITE> {
     fn enter(&self, inside: impl FnOnce()) {
         let mut wait = Futex::forever();
         if WRITE {
-            let guard = self.0.write(&mut wait, &mut Immortal).expect("nobody dies");
+            let guard = self
+                .0
+                .write(&mut wait, &mut AssumeAlive)
+                .expect("nobody dies");
             inside();
             guard.unlock().expect("it is ours");
         } else {
-            let guard = self.0.read(&mut wait, &mut Immortal).expect("nobody dies");
+            let guard = self
+                .0
+                .read(&mut wait, &mut AssumeAlive)
+                .expect("nobody dies");
             inside();
             guard.unlock().expect("it is ours");
         }
@@ -145,7 +154,7 @@ impl<const SPINS: u32> Lock for Semaphore<SPINS> {
         let mut wait = Futex::forever().spin_first(SPINS);
         let permit = self
             .0
-            .acquire(&mut wait, &mut Immortal)
+            .acquire(&mut wait, &mut AssumeAlive)
             .expect("nobody dies");
         inside();
         permit.release().expect("it is ours");

@@ -282,7 +282,7 @@ enum shmr_status {
         /**
          * This life was taken for dead, and another has its place.
          */
-        SHMR_REPLACED = -19,
+        SHMR_EVICTED = -19,
         /**
          * Another life has this end of the ring; `value` is that life.
          */
@@ -359,15 +359,17 @@ struct shmr_segment {
 };
 
 /**
- * struct shmr_liveness - knows which lives are over
- * @is_over: not 0 if @life is over for certain: what it held may be taken
+ * struct shmr_liveness - knows which partitions are alive, silent or gone
+ * @state:   an enum shmr_partition_state: what is known of @life now. SHMR_GONE is a
+ *           promise, since what @life held is given to others; any other number than
+ *           the three counts as SHMR_ALIVE
  * @context: passed to it
  *
- * A NULL in its place knows of no death. shmr_heartbeats_liveness() and
+ * A NULL in its place takes everybody for alive. shmr_heartbeats_liveness() and
  * shmr_processes_liveness() make one.
  */
 struct shmr_liveness {
-        int (*is_over)(void *context, uint32_t life);
+        int (*state)(void *context, uint32_t life);
         void *context;
 };
 
@@ -504,7 +506,7 @@ struct shmr_verdict {
  */
 struct shmr_heartbeats {
         struct shmr_error error;
-        uint64_t opaque[540];
+        uint64_t opaque[550];
 };
 
 /**
@@ -537,7 +539,7 @@ struct shmr_clock {
  */
 struct shmr_processes {
         struct shmr_error error;
-        uint64_t opaque[160];
+        uint64_t opaque[530];
 };
 #endif
 
@@ -578,11 +580,13 @@ struct shmr_presence {
  * @space:  tells kernels and process namespaces apart; 0 is unknown
  * @number: the process's number there
  * @start:  when it started, low 32 bits
+ * @image:  tells the programs that it runs one after the other apart; 0 is unknown
  */
 struct shmr_process {
         uint32_t space;
         uint32_t number;
         uint32_t start;
+        uint32_t image;
 };
 
 /**
@@ -1409,7 +1413,7 @@ uint32_t shmr_presence_life(const struct shmr_presence *presence);
  *
  * Several times in the time after which peers take it for dead.
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_REPLACED, another has attached with this number:
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_EVICTED, another has attached with this number:
  *         what this life held is gone, and nothing was stored.
  */
 enum shmr_status shmr_presence_beat(struct shmr_presence *presence);
@@ -1655,7 +1659,7 @@ enum shmr_status shmr_registry_without_rmw(struct shmr_registry *registry);
  * on this memory.
  *
  * Return: SHMR_OK; SHMR_EINVAL; SHMR_KIND, SHMR_LENGTH or SHMR_COLLISION, there is
- *         another; SHMR_TABLE_FULL; SHMR_OUT_OF_SPACE; SHMR_CONTENDED; SHMR_REPLACED;
+ *         another; SHMR_TABLE_FULL; SHMR_OUT_OF_SPACE; SHMR_CONTENDED; SHMR_EVICTED;
  *         SHMR_NO_RMW; SHMR_CORRUPT. The region is as it was unless it is SHMR_OK.
  */
 enum shmr_status shmr_registry_open_or_create(struct shmr_registry *registry,

@@ -3,11 +3,10 @@
 use core::ffi::{c_int, c_void};
 use core::time::Duration;
 
-use shmem_core::Life;
+use shmem_core::{AssumeAlive, Life, Liveness, PartitionState};
 #[cfg(feature = "linux")]
 use shmem_registry::Processes;
 use shmem_registry::{liveness, Clock, Heartbeats};
-use shmem_sync::{Immortal, Liveness};
 
 #[cfg(feature = "linux")]
 use crate::handle::close;
@@ -16,16 +15,40 @@ use crate::registry::shmr_registry;
 use crate::status::{shmr_error, shmr_status, Fault, Outcome};
 use crate::word::Argument;
 
-/// struct shmr_liveness - knows which lives are over
-/// @is_over: not 0 if @life is over for certain: what it held may be taken
+/// enum shmr_partition_state - what is known of a partition's incarnation
+/// @SHMR_ALIVE:  nothing says otherwise
+/// @SHMR_SILENT: it has shown no sign of life for longer than a limit, and may come back
+/// @SHMR_GONE:   it is over for certain: no store of it can arrive any more
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum shmr_partition_state {
+    SHMR_ALIVE = 0,
+    SHMR_SILENT = 1,
+    SHMR_GONE = 2,
+}
+
+impl From<PartitionState> for shmr_partition_state {
+    fn from(state: PartitionState) -> Self {
+        match state {
+            PartitionState::Alive => Self::SHMR_ALIVE,
+            PartitionState::Silent => Self::SHMR_SILENT,
+            PartitionState::Gone => Self::SHMR_GONE,
+        }
+    }
+}
+
+/// struct shmr_liveness - knows which partitions are alive, silent or gone
+/// @state:   an enum shmr_partition_state: what is known of @life now. SHMR_GONE is a
+///           promise, since what @life held is given to others; any other number than
+///           the three counts as SHMR_ALIVE
 /// @context: passed to it
 ///
-/// A NULL in its place knows of no death. shmr_heartbeats_liveness() and
+/// A NULL in its place takes everybody for alive. shmr_heartbeats_liveness() and
 /// shmr_processes_liveness() make one.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct shmr_liveness {
-    pub is_over: Option<unsafe extern "C" fn(context: *mut c_void, life: u32) -> c_int>,
+    pub state: Option<unsafe extern "C" fn(context: *mut c_void, life: u32) -> c_int>,
     pub context: *mut c_void,
 }
 
@@ -46,12 +69,16 @@ impl Told {
 }
 
 impl Liveness for Told {
-    fn is_over(&mut self, life: Life) -> bool {
-        let told = self.0.and_then(|told| Some((told.is_over?, told.context)));
-        match told {
-            // SAFETY: as `by` demands.
-            Some((is_over, context)) => unsafe { is_over(context, life.word()) != 0 },
-            None => Immortal.is_over(life),
+    fn state(&mut self, life: Life) -> PartitionState {
+        let told = self.0.and_then(|told| Some((told.state?, told.context)));
+        let Some((state, context)) = told else {
+            return AssumeAlive.state(life);
+        };
+        // SAFETY: as `by` demands.
+        match unsafe { state(context, life.word()) } {
+            1 => PartitionState::Silent,
+            2 => PartitionState::Gone,
+            _ => PartitionState::Alive,
         }
     }
 }
@@ -81,7 +108,7 @@ impl Clock for shmr_clock {
 #[repr(C)]
 pub struct shmr_heartbeats {
     pub error: shmr_error,
-    opaque: [u64; 540],
+    opaque: [u64; 550],
 }
 
 handle!(shmr_heartbeats, b"hbts", Heartbeats<'static, shmr_clock>);
@@ -132,17 +159,17 @@ pub unsafe extern "C" fn shmr_heartbeats_watch(
 #[no_mangle]
 pub extern "C" fn shmr_heartbeats_liveness(heartbeats: *mut shmr_heartbeats) -> shmr_liveness {
     shmr_liveness {
-        is_over: Some(is_silent),
+        state: Some(heartbeats_state),
         context: heartbeats.cast(),
     }
 }
 
-unsafe extern "C" fn is_silent(context: *mut c_void, life: u32) -> c_int {
+unsafe extern "C" fn heartbeats_state(context: *mut c_void, life: u32) -> c_int {
     // SAFETY: the heartbeats that `shmr_heartbeats_liveness` was given.
     unsafe { ask(context.cast::<shmr_heartbeats>(), life) }
 }
 
-/// Asks a handle; one that is not open knows of no death.
+/// Asks a handle; one that is not open takes everybody for alive.
 ///
 /// # Safety
 ///
@@ -152,15 +179,17 @@ where
     H: crate::handle::Handle,
     H::Inner: Liveness,
 {
-    let mut over = false;
+    let mut state = PartitionState::Alive;
     // SAFETY: the caller's.
     let _ = unsafe {
         with(handle, |inner| {
-            over = Life::from_word(life).is_some_and(|life| inner.is_over(life));
+            if let Some(life) = Life::from_word(life) {
+                state = inner.state(life);
+            }
             Ok(())
         })
     };
-    over.into()
+    shmr_partition_state::from(state) as c_int
 }
 
 /// struct shmr_processes - takes a life for over whose process has ended
@@ -171,7 +200,7 @@ where
 #[repr(C)]
 pub struct shmr_processes {
     pub error: shmr_error,
-    opaque: [u64; 160],
+    opaque: [u64; 530],
 }
 
 #[cfg(feature = "linux")]
@@ -202,13 +231,13 @@ pub unsafe extern "C" fn shmr_processes_watch(
 #[no_mangle]
 pub extern "C" fn shmr_processes_liveness(processes: *mut shmr_processes) -> shmr_liveness {
     shmr_liveness {
-        is_over: Some(is_gone),
+        state: Some(processes_state),
         context: processes.cast(),
     }
 }
 
 #[cfg(feature = "linux")]
-unsafe extern "C" fn is_gone(context: *mut c_void, life: u32) -> c_int {
+unsafe extern "C" fn processes_state(context: *mut c_void, life: u32) -> c_int {
     // SAFETY: the processes that `shmr_processes_liveness` was given.
     unsafe { ask(context.cast::<shmr_processes>(), life) }
 }

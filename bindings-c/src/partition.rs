@@ -26,12 +26,14 @@ handle!(shmr_presence, b"pres", Presence<'static>);
 /// @space:  tells kernels and process namespaces apart; 0 is unknown
 /// @number: the process's number there
 /// @start:  when it started, low 32 bits
+/// @image:  tells the programs that it runs one after the other apart; 0 is unknown
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct shmr_process {
     pub space: u32,
     pub number: u32,
     pub start: u32,
+    pub image: u32,
 }
 
 impl From<Process> for shmr_process {
@@ -40,6 +42,7 @@ impl From<Process> for shmr_process {
             space: process.space,
             number: process.number,
             start: process.start,
+            image: process.image,
         }
     }
 }
@@ -78,6 +81,7 @@ unsafe fn process(process: *const shmr_process) -> Outcome<Process> {
         space: process.space,
         number: process.number,
         start: process.start,
+        image: process.image,
     })
 }
 
@@ -177,7 +181,7 @@ pub unsafe extern "C" fn shmr_presence_life(presence: *const shmr_presence) -> u
 ///
 /// Several times in the time after which peers take it for dead.
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_REPLACED, another has attached with this number:
+/// Return: SHMR_OK; SHMR_EINVAL; SHMR_EVICTED, another has attached with this number:
 ///         what this life held is gone, and nothing was stored.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_presence_beat(presence: *mut shmr_presence) -> shmr_status {

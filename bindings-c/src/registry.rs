@@ -113,7 +113,7 @@ pub unsafe extern "C" fn shmr_registry_without_rmw(registry: *mut shmr_registry)
 /// on this memory.
 ///
 /// Return: SHMR_OK; SHMR_EINVAL; SHMR_KIND, SHMR_LENGTH or SHMR_COLLISION, there is
-///         another; SHMR_TABLE_FULL; SHMR_OUT_OF_SPACE; SHMR_CONTENDED; SHMR_REPLACED;
+///         another; SHMR_TABLE_FULL; SHMR_OUT_OF_SPACE; SHMR_CONTENDED; SHMR_EVICTED;
 ///         SHMR_NO_RMW; SHMR_CORRUPT. The region is as it was unless it is SHMR_OK.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_registry_open_or_create(

@@ -7,7 +7,7 @@ use shmem_core::region::AttachError as RegionError;
 use shmem_core::ring::{ClaimError, GeometryError, PopError, PushError};
 use shmem_core::snapshot::{ReadError, TooLong};
 use shmem_core::Corrupt;
-use shmem_registry::{AttachError, FormatError, OpenError, RemoveError, Replaced, RequestError};
+use shmem_registry::{AttachError, Evicted, FormatError, OpenError, RemoveError, RequestError};
 use shmem_sync::{
     AcquireError, BakeryAttachError, BarrierAttachError, BarrierError, NotHeld, Overflow,
 };
@@ -81,7 +81,7 @@ pub enum shmr_status {
     /// A life of this number is attached and has not left; `value` is that life.
     SHMR_ATTACHED = -18,
     /// This life was taken for dead, and another has its place.
-    SHMR_REPLACED = -19,
+    SHMR_EVICTED = -19,
     /// Another life has this end of the ring; `value` is that life.
     SHMR_CLAIMED = -20,
     /// Nobody repaired what a dead owner left. For good.
@@ -240,7 +240,7 @@ impl From<OpenError> for Fault {
             OpenError::Collision { .. } => Self::new(SHMR_COLLISION),
             OpenError::TableFull { segments } => Self::with(SHMR_TABLE_FULL, wide(segments)),
             OpenError::Contended => Self::new(SHMR_CONTENDED),
-            OpenError::Replaced => Self::new(SHMR_REPLACED),
+            OpenError::Evicted => Self::new(SHMR_EVICTED),
             OpenError::NoReadModifyWrite => Self::new(SHMR_NO_RMW),
             OpenError::OutOfSpace { len } => Self::with(SHMR_OUT_OF_SPACE, wide(len)),
             OpenError::Corrupt(corrupt) => corrupt.into(),
@@ -271,9 +271,9 @@ impl From<AttachError> for Fault {
     }
 }
 
-impl From<Replaced> for Fault {
-    fn from(_: Replaced) -> Self {
-        Self::new(SHMR_REPLACED)
+impl From<Evicted> for Fault {
+    fn from(_: Evicted) -> Self {
+        Self::new(SHMR_EVICTED)
     }
 }
 

@@ -93,7 +93,7 @@ const TEXTS: [(i32, &str); 35] = [
         "a partition of this number is attached",
     ),
     (
-        SHMR_REPLACED as i32,
+        SHMR_EVICTED as i32,
         "taken for dead: another life has this one's place",
     ),
     (SHMR_CLAIMED as i32, "another life has this end of the ring"),

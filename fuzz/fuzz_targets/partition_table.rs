@@ -124,10 +124,10 @@ fn run(input: &Input, registry: Registry<'_>, region: Window<'_>) {
             Step::Look(partition) => look(&registry, partition),
             Step::Heartbeat { who, later } => {
                 now.set(now.get() + Duration::from_millis(later.into()));
-                heartbeats.is_over(who.life());
+                heartbeats.is_gone(who.life());
             }
             Step::Process(who) => {
-                processes.is_over(who.life());
+                processes.is_gone(who.life());
             }
         }
         if let Some(stroke) = stroke {

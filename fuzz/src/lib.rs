@@ -13,7 +13,7 @@ use arbitrary::{Arbitrary, Unstructured};
 use shmem_core::mem::Heap;
 use shmem_core::wait::{Pause, Wait};
 use shmem_core::{Life, Window};
-use shmem_sync::Liveness;
+use shmem_sync::{Liveness, PartitionState};
 
 pub mod spot;
 
@@ -208,9 +208,13 @@ impl Oracle {
 }
 
 impl Liveness for Oracle {
-    fn is_over(&mut self, _: Life) -> bool {
+    fn state(&mut self, _: Life) -> PartitionState {
         self.asked = self.asked.wrapping_add(1);
-        self.answers >> (self.asked % 32) & 1 != 0
+        match self.answers >> (self.asked % 16 * 2) & 3 {
+            0 => PartitionState::Alive,
+            1 => PartitionState::Silent,
+            _ => PartitionState::Gone,
+        }
     }
 }
 

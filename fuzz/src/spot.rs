@@ -11,7 +11,7 @@ use shmem_core::{Life, Region, Window};
 use shmem_registry::inspect::Tables;
 use shmem_registry::layout::{REGISTRY, Row};
 use shmem_registry::{Geometry, Kind, Process, Registry, Request};
-use shmem_sync::{BakeryMutex, Barrier, Immortal, Mutex, RwLock, Semaphore};
+use shmem_sync::{BakeryMutex, Barrier, AssumeAlive, Mutex, RwLock, Semaphore};
 
 use crate::Word;
 
@@ -143,11 +143,11 @@ fn fill_ring(ring: Ring<'_>, one: Life, two: Life) {
 fn fill_locks<'m>(segment: impl Fn(&str, Kind, usize) -> Option<Window<'m>>, one: Life, two: Life) {
     if let Some(window) = segment("mutex", Kind::MUTEX, Mutex::<Silent>::segment_len(8)) {
         let mutex = Mutex::attach(window, one, Silent).expect("a mutex's length");
-        std::mem::forget(mutex.try_lock(&mut Immortal));
+        std::mem::forget(mutex.try_lock(&mut AssumeAlive));
     }
     if let Some(window) = segment("bakery", Kind::BAKERY, BakeryMutex::segment_len(8)) {
         let mut mutex = BakeryMutex::attach(window, two).expect("a mutex's length");
-        std::mem::forget(mutex.try_lock(&mut Immortal));
+        std::mem::forget(mutex.try_lock(&mut AssumeAlive));
     }
     if let Some(window) = segment(
         "semaphore",
@@ -156,14 +156,14 @@ fn fill_locks<'m>(segment: impl Fn(&str, Kind, usize) -> Option<Window<'m>>, one
     ) {
         let semaphore = Semaphore::attach(window, one, Silent).expect("a semaphore's length");
         semaphore.add(3).expect("room for three");
-        std::mem::forget(semaphore.try_acquire(&mut Immortal));
+        std::mem::forget(semaphore.try_acquire(&mut AssumeAlive));
     }
     if let Some(window) = segment("rwlock", Kind::RWLOCK, RwLock::<Silent>::segment_len(8)) {
         let lock = RwLock::attach(window, two, Silent).expect("a lock's length");
-        std::mem::forget(lock.try_read(&mut Immortal));
+        std::mem::forget(lock.try_read(&mut AssumeAlive));
     }
     if let Some(window) = segment("barrier", Kind::BARRIER, Barrier::<Silent>::segment_len(4)) {
         let mut barrier = Barrier::attach(window, one, 2, Silent).expect("a barrier's length");
-        let _ = barrier.try_wait(&mut Immortal);
+        let _ = barrier.try_wait(&mut AssumeAlive);
     }
 }

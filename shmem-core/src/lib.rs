@@ -14,6 +14,7 @@
 //! | [`snapshot`] | one writer's latest value, for any number of readers       |
 //! | [`doorbell`] | "look again", rung only for a peer that sleeps             |
 //! | [`wait`]     | how a partition waits for its peer                         |
+//! | [`liveness`] | whether a partition is alive, silent or gone               |
 //! | [`life`]     | who is who, and in which life                              |
 //! | [`mem`]      | bounds-checked windows on shared memory                    |
 //! | [`layout`]   | offsets and constants                                      |
@@ -71,6 +72,8 @@ pub mod layout;
 
 pub mod life;
 
+pub mod liveness;
+
 pub mod wait;
 
 pub mod doorbell;
@@ -82,6 +85,7 @@ mod error;
 
 pub use error::{ControlWord, Corrupt};
 pub use life::Life;
+pub use liveness::{AssumeAlive, Liveness, PartitionState};
 pub use mem::Window;
 #[cfg(all(feature = "linux", target_os = "linux", not(loom)))]
 pub use region::Mapping;

@@ -50,6 +50,12 @@ impl Life {
         Self::new(partition, incarnation % INCARNATIONS + 1)
     }
 
+    /// Whether this is a later life of `earlier`'s partition, by the shorter way round.
+    pub const fn follows(self, earlier: Self) -> bool {
+        let steps = (self.incarnation() + INCARNATIONS - earlier.incarnation()) % INCARNATIONS;
+        self.partition() == earlier.partition() && steps != 0 && steps <= INCARNATIONS / 2
+    }
+
     /// The life in `word`, whatever its flag; `None` if no honest partition puts it there.
     #[inline]
     pub const fn from_word(word: u32) -> Option<Self> {
@@ -117,5 +123,15 @@ mod tests {
         assert_eq!(Life::after(3, 1), Life::new(3, 2));
         assert_eq!(Life::after(3, INCARNATIONS), Some(Life::first(3)));
         assert_eq!(Life::after(0, 1), None);
+    }
+
+    #[test]
+    fn a_life_follows_those_that_came_before_it_over_the_wrap_too() {
+        let life = |incarnation| Life::new(3, incarnation).unwrap();
+        assert!(life(2).follows(life(1)) && life(900).follows(life(2)));
+        assert!(life(1).follows(life(INCARNATIONS)) && life(5).follows(life(INCARNATIONS - 5)));
+        assert!(!life(1).follows(life(1)) && !life(1).follows(life(2)));
+        assert!(!life(INCARNATIONS).follows(life(1)));
+        assert!(!Life::new(4, 2).unwrap().follows(life(1)));
     }
 }

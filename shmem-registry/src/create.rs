@@ -36,7 +36,7 @@ impl<'m> Registry<'m> {
     ///
     /// As [`Registry::open`] if it exists; [`OpenError::TableFull`] or
     /// [`OpenError::OutOfSpace`] if it cannot be created, [`OpenError::Contended`]
-    /// if it might be in a moment, [`OpenError::Replaced`] if `life` was taken for
+    /// if it might be in a moment, [`OpenError::Evicted`] if `life` was taken for
     /// dead meanwhile, [`OpenError::NoReadModifyWrite`] if this handle is not to create
     /// any: the region is as it was.
     pub fn open_or_create(&self, life: Life, request: &Request) -> Result<Segment<'m>, OpenError> {
@@ -151,7 +151,7 @@ impl<'m> Registry<'m> {
                 Place::End(word, end) => (word, end),
             };
             if self.owner(row).load(Relaxed) != life.word() {
-                return Err(Err(OpenError::Replaced));
+                return Err(Err(OpenError::Evicted));
             }
             // Release pairs with the loads in `chain`: row and segment are
             // whole. Relaxed on failure: the loser looks again.

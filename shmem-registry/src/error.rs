@@ -113,7 +113,7 @@ pub enum OpenError {
     /// comes back with [`crate::Registry::reap`].
     Contended,
     /// The caller was taken for dead, and what it was making taken back.
-    Replaced,
+    Evicted,
     /// It would have to be created, which the handle is not to do:
     /// [`crate::Registry::without_read_modify_write`].
     NoReadModifyWrite,
@@ -144,7 +144,7 @@ impl fmt::Display for OpenError {
                 "another partition is just creating or removing a segment and holds what is left: \
                  try again, and reap if that does not help",
             ),
-            Self::Replaced => f.write_str("the caller was taken for dead: attach anew"),
+            Self::Evicted => f.write_str("the caller was taken for dead: attach anew"),
             Self::NoReadModifyWrite => f.write_str(
                 "there is no such segment, and none can be created without compare-and-swap: \
                  create it from where compare-and-swap works, before the others attach",

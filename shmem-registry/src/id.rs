@@ -119,17 +119,17 @@ impl Kind {
     pub const RING: Self = Self(1);
     /// [`shmem_core::snapshot`].
     pub const SNAPSHOT: Self = Self(2);
-    /// [`shmem_sync::Mutex`].
+    /// `shmem_sync::Mutex`.
     pub const MUTEX: Self = Self(3);
-    /// [`shmem_sync::BakeryMutex`].
+    /// `shmem_sync::BakeryMutex`.
     pub const BAKERY: Self = Self(4);
-    /// [`shmem_sync::Semaphore`].
+    /// `shmem_sync::Semaphore`.
     pub const SEMAPHORE: Self = Self(5);
-    /// [`shmem_sync::RwLock`].
+    /// `shmem_sync::RwLock`.
     pub const RWLOCK: Self = Self(6);
-    /// [`shmem_sync::Barrier`].
+    /// `shmem_sync::Barrier`.
     pub const BARRIER: Self = Self(7);
-    /// [`shmem_sync::litmus`].
+    /// `shmem_sync::litmus`.
     pub const LITMUS: Self = Self(8);
     /// The first number that applications may give meaning to.
     pub const APPLICATION: Self = Self(0x1_0000);

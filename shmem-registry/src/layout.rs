@@ -34,8 +34,10 @@ pub struct PartitionSlot {
     pub process: u32,
     /// When that process started, low 32 bits.
     pub process_start: u32,
+    /// Tells the programs that one process runs one after the other apart; 0 is unknown.
+    pub process_image: u32,
     /// Zero.
-    pub reserved: [u32; 27],
+    pub reserved: [u32; 26],
 }
 
 /// One segment's row.

@@ -73,7 +73,7 @@ pub use error::{FormatError, OpenError, RemoveError, RequestError};
 pub use geometry::Geometry;
 pub use id::{Id, Kind, Name, Request};
 pub use liveness::{Clock, Heartbeats};
-pub use partition::{AttachError, Partition, Presence, Process, Replaced};
+pub use partition::{AttachError, Evicted, Partition, Presence, Process};
 #[cfg(all(feature = "linux", target_os = "linux"))]
 pub use process::Processes;
 pub use remove::Unfinished;

@@ -1,14 +1,23 @@
-//! Liveness across kernels: a heartbeat that stands still.
+//! Liveness across kernels: a heartbeat that stands still is silence.
+//!
+//! - **H1** A heartbeat is seen to move at a time that is read after it, and stands
+//!   still up to a time that is read before it is looked at again: a watcher that is
+//!   stopped between two of its own steps makes nobody's silence longer.
+//! - **H2** A watcher that did not look for half a limit, or whose clock went back,
+//!   knows nothing of that time: everybody's limit starts anew.
+//! - **H3** Only a later incarnation in the slot, or its own word that it left, makes
+//!   a partition gone; silence does where the platform said so
+//!   ([`Heartbeats::presume_gone_after`]).
 
 use core::time::Duration;
 
-use shmem_core::Life;
-use shmem_sync::Liveness;
+use shmem_core::{Life, Liveness, PartitionState};
 
+use crate::partition::Partition;
 use crate::table::Registry;
 
-/// How long a heartbeat stands still before its life is over. With looks as
-/// often as [`shmem_core::wait::RECHECK`], a death is noticed within 100 ms.
+/// How long a heartbeat stands still before its partition is silent. With looks as
+/// often as [`shmem_core::wait::RECHECK`], silence is noticed within 100 ms.
 pub const LIMIT: Duration = Duration::from_millis(60);
 
 /// Partitions beat at least this often to be safe with [`LIMIT`].
@@ -32,20 +41,27 @@ impl<F: FnMut() -> Duration> Clock for F {
     }
 }
 
-/// Takes a life for over that another has followed, that has left, or whose
-/// heartbeat stands still for longer than a limit.
+/// Watches heartbeats: one that stands still for longer than a limit is silent.
 ///
-/// Needs nothing but the region and a clock. The limit starts to run when anybody is first asked about: whoever
-/// waits for one asks about nobody else meanwhile, and several may have died at once.
+/// Needs nothing but the region and a clock. The limit starts to run when anybody is
+/// first asked about: whoever waits for one asks about nobody else meanwhile, and
+/// several may have fallen silent at once. Ask several times in a limit: after a
+/// longer pause than half a limit everybody has the whole limit again, because the
+/// watcher cannot tell its own absence from theirs.
+///
+/// Silence takes nothing away from a partition. One that is attached and whose
+/// heartbeat stands still for ever stays silent, unless the platform said otherwise.
 pub struct Heartbeats<'m, C> {
     registry: Registry<'m>,
     limit: Duration,
-    /// How long until everybody is looked at again.
-    sweep: Duration,
+    /// How long a partition is silent before it is gone; `None` is for ever.
+    gone_after: Option<Duration>,
     clock: C,
     seen: [Option<Seen>; SLOTS],
     /// When all slots were last looked at.
     swept: Option<Duration>,
+    /// When anybody was last asked about.
+    asked: Option<Duration>,
 }
 
 /// A heartbeat when it was last seen to move.
@@ -62,16 +78,32 @@ impl<'m, C: Clock> Heartbeats<'m, C> {
         Self {
             registry,
             limit,
-            sweep: limit / SWEEPS,
+            gone_after: None,
             clock,
             seen: [None; SLOTS],
             swept: None,
+            asked: None,
+        }
+    }
+
+    /// Takes a partition for gone whose heartbeat stands still for longer than `limit`:
+    /// for platforms that have no other way to know, and that would rather go on.
+    ///
+    /// **A partition that was only slow is robbed by this**, and what it stores when it
+    /// goes on can change memory that is others' by then, as far as the step that it
+    /// was in. Choose a limit longer than any pause of a partition that comes back: of
+    /// a debugger, a snapshot, a suspended machine.
+    #[must_use]
+    pub fn presume_gone_after(self, limit: Duration) -> Self {
+        Self {
+            gone_after: Some(limit.max(self.limit)),
+            ..self
         }
     }
 
     /// Looks at everybody, a few times in each limit.
     fn sweep(&mut self, now: Duration) {
-        let is_recent = |swept| now.saturating_sub(swept) < self.sweep;
+        let is_recent = |swept| now.saturating_sub(swept) < self.limit / SWEEPS;
         if self.swept.is_some_and(is_recent) {
             return;
         }
@@ -79,24 +111,41 @@ impl<'m, C: Clock> Heartbeats<'m, C> {
         for partition in 1..=self.registry.geometry().partitions as u8 {
             if let Ok(slot) = self.registry.partition(partition) {
                 if let (Some(life), true) = (slot.life, slot.attached) {
-                    self.stands_since(life, slot.heartbeat, now);
+                    self.stands_still_for(life, slot.heartbeat, now);
                 }
             }
         }
     }
 
-    /// Since when this heartbeat of `life` has not been seen to move.
-    fn stands_since(&mut self, life: Life, heartbeat: u32, now: Duration) -> Duration {
+    /// Forgets what it knows if it was away (H2).
+    fn note_absence(&mut self, now: Duration) {
+        let asked = self.asked.replace(now);
+        // Back is away, too.
+        let was_away = |asked| match now.checked_sub(asked) {
+            Some(gap) => gap > self.limit / 2,
+            None => true,
+        };
+        if asked.is_some_and(was_away) {
+            self.seen = [None; SLOTS];
+            self.swept = None;
+        }
+    }
+
+    /// For how long, up to `now`, this heartbeat of `life` has not been seen to move.
+    fn stands_still_for(&mut self, life: Life, heartbeat: u32, now: Duration) -> Duration {
         let seen = &mut self.seen[usize::from(life.partition() - 1) % SLOTS];
         match seen {
-            Some(last) if last.life == life && last.heartbeat == heartbeat => last.at,
+            Some(last) if last.life == life && last.heartbeat == heartbeat => {
+                now.saturating_sub(last.at)
+            }
             _ => {
+                let at = self.clock.now(); // H1
                 *seen = Some(Seen {
                     life,
                     heartbeat,
-                    at: now,
+                    at,
                 });
-                now
+                Duration::ZERO
             }
         }
     }
@@ -109,8 +158,8 @@ impl<'m> Heartbeats<'m, fn() -> Duration> {
         Self::with_limit(registry, LIMIT)
     }
 
-    /// As [`Heartbeats::new`] with another limit: longer than any pause of a
-    /// partition that lives.
+    /// As [`Heartbeats::new`] with another limit: how long a partition may be busy
+    /// before the others are told that it is silent.
     pub fn with_limit(registry: Registry<'m>, limit: Duration) -> Self {
         Self::by_clock(registry, limit, uptime)
     }
@@ -124,16 +173,36 @@ fn uptime() -> Duration {
 }
 
 impl<C: Clock> Liveness for Heartbeats<'_, C> {
-    fn is_over(&mut self, life: Life) -> bool {
-        let now = self.clock.now();
+    fn state(&mut self, life: Life) -> PartitionState {
+        let now = self.clock.now(); // H1
+        self.note_absence(now);
         self.sweep(now);
-        // A life without a slot, or in a slot that holds none, is nobody's.
+        // A partition that has no slot, or in whose slot nothing sensible stands,
+        // has no heartbeat to go by.
         let Ok(slot) = self.registry.partition(life.partition()) else {
-            return true;
+            return PartitionState::Alive;
         };
-        if slot.life != Some(life) || !slot.attached {
-            return true;
+        if let Some(state) = slot.knows_of(life) {
+            return state;
         }
-        now.saturating_sub(self.stands_since(life, slot.heartbeat, now)) > self.limit
+        let still = self.stands_still_for(life, slot.heartbeat, now);
+        if self.gone_after.is_some_and(|limit| still > limit) {
+            PartitionState::Gone
+        } else if still > self.limit {
+            PartitionState::Silent
+        } else {
+            PartitionState::Alive
+        }
+    }
+}
+
+impl Partition {
+    /// What the slot alone says of `life`; `None` if that one is attached.
+    pub(crate) fn knows_of(&self, life: Life) -> Option<PartitionState> {
+        match self.life {
+            Some(attached) if attached == life => (!self.attached).then_some(PartitionState::Gone),
+            Some(attached) => Some(PartitionState::gone_if(attached.follows(life))),
+            None => Some(PartitionState::Alive),
+        }
     }
 }

@@ -4,14 +4,21 @@
 //! - **P2** `life` is stored behind the rest of the slot when attaching, so that
 //!   whoever sees a life sees its process.
 //! - **P3** `heartbeat` goes on over the lives.
+//! - **P4** Whoever sees a word that a life stored, a lock's owner for example, and
+//!   looks at the slot after that, finds that life there or a later one.
+//! - **P5** An evicted partition stores nothing more in its slot: before each store it
+//!   looks whether the slot is still its own.
 //!
 //! Who has which number is agreed beforehand, so attaching needs no
-//! read-modify-write; two that attach with one number at the same moment learn of
-//! each other by the heartbeat, which each finds moved by the other.
+//! read-modify-write; of two that attach with one number at the same moment, the one
+//! that beats later finds the heartbeat ahead of its own and is evicted.
 //!
-//! | store               | paired load       | hands over                    |
-//! |---------------------|-------------------|-------------------------------|
-//! | `life` in `attach`  | `life` in `look`  | the process, the first beat   |
+//! | store                     | paired load         | hands over                  |
+//! |---------------------------|---------------------|-----------------------------|
+//! | `life` in `attach`        | `life` in `look`    | the process, the first beat |
+//! | fence in `attach`, a word | the word, fence in `look` | that it is attached (P4) |
+//! | `life` in `drop`          | `life` in `look`, `attached_word` | what the partition did before it left |
+//! | `heartbeat` in `beat`     | `heartbeat` in `check` | what the same partition's other threads have counted |
 
 use core::fmt;
 
@@ -19,10 +26,12 @@ use memoffset::offset_of;
 
 use shmem_core::layout::LINE;
 use shmem_core::mem::Word;
-use shmem_core::primitive::Ordering::{Acquire, Relaxed, Release};
+use shmem_core::primitive::{
+    fence, AtomicU32,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use shmem_core::wait::{Pause, Wait};
-use shmem_core::{ControlWord, Corrupt, Life, Window};
-use shmem_sync::Liveness;
+use shmem_core::{ControlWord, Corrupt, Life, Liveness, Window};
 
 use crate::layout::{PartitionSlot, PARTITIONS};
 use crate::table::Registry;
@@ -39,6 +48,8 @@ pub struct Process {
     pub number: u32,
     /// When it started, low 32 bits: numbers are used again.
     pub start: u32,
+    /// Tells the programs that it runs one after the other apart; 0 is unknown.
+    pub image: u32,
 }
 
 impl Process {
@@ -47,6 +58,7 @@ impl Process {
         space: 0,
         number: 0,
         start: 0,
+        image: 0,
     };
 }
 
@@ -85,12 +97,12 @@ impl fmt::Display for AttachError {
     }
 }
 
-/// Another life of the partition has taken this one's place: it was thought
-/// dead, or its number was given twice.
+/// Another life of the partition has taken this one's place: somebody said that it
+/// was gone, or its number was given twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Replaced;
+pub struct Evicted;
 
-impl fmt::Display for Replaced {
+impl fmt::Display for Evicted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
             "another has attached with this partition's number: what this life held is gone",
@@ -101,7 +113,7 @@ impl fmt::Display for Replaced {
 #[cfg(feature = "std")]
 mod std_error {
     impl std::error::Error for super::AttachError {}
-    impl std::error::Error for super::Replaced {}
+    impl std::error::Error for super::Evicted {}
 }
 
 /// A partition's slot.
@@ -126,11 +138,18 @@ impl<'m> Slot<'m> {
         self.0.word(offset_of!(PartitionSlot, heartbeat))
     }
 
-    fn process(self) -> [Word<'m>; 3] {
+    /// The life's word, for one that comes after it.
+    fn attached_word(self) -> u32 {
+        // Pairs with the store in `drop`: what one did that left is seen.
+        self.life().load(Acquire) // loom: loom_partition::who_follows_one_that_left_sees_what_it_did
+    }
+
+    fn process(self) -> [Word<'m>; 4] {
         [
             self.0.word(offset_of!(PartitionSlot, process_space)),
             self.0.word(offset_of!(PartitionSlot, process)),
             self.0.word(offset_of!(PartitionSlot, process_start)),
+            self.0.word(offset_of!(PartitionSlot, process_image)),
         ]
     }
 }
@@ -149,7 +168,7 @@ impl<'m> Registry<'m> {
         process: Process,
     ) -> Result<Presence<'m>, AttachError> {
         let slot = self.slot(partition)?;
-        let word = slot.life().load(Relaxed);
+        let word = slot.attached_word();
         if word == 0 || word & LEFT != 0 {
             return Presence::attach(slot, partition, word, process);
         }
@@ -159,7 +178,11 @@ impl<'m> Registry<'m> {
         })
     }
 
-    /// Announces the life that follows `earlier`, which is over.
+    /// Announces the life that follows `earlier`, which the caller knows to be gone: it
+    /// ended that partition itself, or an operator says so.
+    ///
+    /// From now on `earlier` is gone for everybody. If it lives, it is evicted: it is
+    /// told so at its next call, and what it stores until then can do harm.
     ///
     /// # Errors
     ///
@@ -170,7 +193,7 @@ impl<'m> Registry<'m> {
         process: Process,
     ) -> Result<Presence<'m>, AttachError> {
         let slot = self.slot(earlier.partition())?;
-        let word = slot.life().load(Relaxed);
+        let word = slot.attached_word();
         if word == earlier.word() {
             return Presence::attach(slot, earlier.partition(), word, process);
         }
@@ -178,12 +201,12 @@ impl<'m> Registry<'m> {
     }
 
     /// As [`Registry::attach_partition`], and waits until an earlier life that
-    /// has not left is known to be over.
+    /// has not left is known to be gone.
     ///
     /// # Errors
     ///
     /// As [`Registry::attach_partition`]; [`AttachError::Attached`] if the earlier
-    /// life still lives when `wait`'s deadline passes.
+    /// life is not known to be gone when `wait`'s deadline passes.
     pub fn attach_when_over<W: Wait, L: Liveness>(
         &self,
         partition: u8,
@@ -194,7 +217,7 @@ impl<'m> Registry<'m> {
         let slot = self.slot(partition)?;
         loop {
             let error = match self.attach_partition(partition, process) {
-                Err(AttachError::Attached { life }) if liveness.is_over(life) => {
+                Err(AttachError::Attached { life }) if liveness.is_gone(life) => {
                     return self.attach_after(life, process)
                 }
                 Err(error @ AttachError::Attached { .. }) => error,
@@ -237,10 +260,13 @@ fn corrupt(value: u32) -> AttachError {
 }
 
 /// A partition's own presence in a region; dropped, it has left.
+///
+/// All threads of the partition may use one.
 pub struct Presence<'m> {
     slot: Slot<'m>,
     life: Life,
-    heartbeat: u32,
+    /// The last beat. Private to this program; its threads count on together.
+    heartbeat: AtomicU32,
 }
 
 impl<'m> Presence<'m> {
@@ -253,17 +279,20 @@ impl<'m> Presence<'m> {
         let before = (word & !LEFT) >> 8;
         let life = Life::after(partition, before).ok_or(corrupt(word))?;
         let heartbeat = slot.heartbeat().load(Relaxed).wrapping_add(1);
-        let [space, number, start] = slot.process();
+        let [space, number, start, image] = slot.process();
         space.store(process.space, Relaxed);
         number.store(process.number, Relaxed);
         start.store(process.start, Relaxed);
+        image.store(process.image, Relaxed);
         slot.heartbeat().store(heartbeat, Relaxed);
         // Pairs with the load in `Partition::look` (P2).
         slot.life().store(life.word(), Release); // loom: loom_partition
+                                                 // Pairs with the fence in `Partition::look` (P4).
+        fence(Release); // loom: loom_partition::who_sees_a_word_of_a_partition_finds_it_attached
         Ok(Self {
             slot,
             life,
-            heartbeat,
+            heartbeat: AtomicU32::new(heartbeat),
         })
     }
 
@@ -273,28 +302,42 @@ impl<'m> Presence<'m> {
     }
 
     /// Shows that the partition lives: several times in the time after which
-    /// peers take it for dead.
+    /// peers take it for silent.
     ///
     /// # Errors
     ///
-    /// [`Replaced`] if the slot is not this life's any more; nothing is stored.
-    pub fn beat(&mut self) -> Result<(), Replaced> {
-        let ours = self.slot.life().load(Relaxed) == self.life.word()
-            && self.slot.heartbeat().load(Relaxed) == self.heartbeat;
-        if !ours {
-            return Err(Replaced);
+    /// [`Evicted`] if the slot is not this life's any more; nothing is stored.
+    pub fn beat(&self) -> Result<(), Evicted> {
+        self.check()?;
+        let beat = self.heartbeat.fetch_add(1, Relaxed).wrapping_add(1);
+        // Release: pairs with the load in `check`; another thread of ours that sees this
+        // beat sees that we counted it.
+        self.slot.heartbeat().store(beat, Release); // loom: loom_partition::threads_of_a_partition_beat_together
+        Ok(())
+    }
+
+    /// Whether the slot is still this life's.
+    ///
+    /// # Errors
+    ///
+    /// [`Evicted`] if it is not: this life is to store nothing more in the region.
+    pub fn check(&self) -> Result<(), Evicted> {
+        // Acquire: pairs with the store in `beat`.
+        let beat = self.slot.heartbeat().load(Acquire); // loom: loom_partition::threads_of_a_partition_beat_together
+        let ahead = beat.wrapping_sub(self.heartbeat.load(Relaxed)) as i32 > 0;
+        if ahead || self.slot.life().load(Relaxed) != self.life.word() {
+            return Err(Evicted);
         }
-        self.heartbeat = self.heartbeat.wrapping_add(1);
-        // Relaxed: it orders nothing; it only moves.
-        self.slot.heartbeat().store(self.heartbeat, Relaxed);
         Ok(())
     }
 }
 
 impl Drop for Presence<'_> {
     fn drop(&mut self) {
-        if self.slot.life().load(Relaxed) == self.life.word() {
-            self.slot.life().store(self.life.word() | LEFT, Relaxed);
+        if self.check().is_ok() {
+            // Pairs with the loads in `attached_word` and `look`: whoever takes over
+            // from us sees what we did.
+            self.slot.life().store(self.life.word() | LEFT, Release); // loom: loom_partition::who_follows_one_that_left_sees_what_it_did
         }
     }
 }
@@ -314,13 +357,16 @@ pub struct Partition {
 
 impl Partition {
     fn look(slot: Slot<'_>, partition: u8) -> Result<Self, AttachError> {
-        // Pairs with the store in `Presence::attach` (P2).
+        // Pairs with the fence in `Presence::attach`: what the caller read of a life
+        // before, that life stored behind its attaching (P4).
+        fence(Acquire); // loom: loom_partition::who_sees_a_word_of_a_partition_finds_it_attached
+                        // Pairs with the store in `Presence::attach` (P2).
         let word = slot.life().load(Acquire); // loom: loom_partition
         let life = Life::from_word(word);
         if word != 0 && life.map(Life::partition) != Some(partition) {
             return Err(corrupt(word));
         }
-        let [space, number, start] = slot.process().map(|word| word.load(Relaxed));
+        let [space, number, start, image] = slot.process().map(|word| word.load(Relaxed));
         Ok(Self {
             life,
             attached: word != 0 && word & LEFT == 0,
@@ -329,6 +375,7 @@ impl Partition {
                 space,
                 number,
                 start,
+                image,
             },
         })
     }

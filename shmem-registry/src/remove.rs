@@ -11,7 +11,7 @@ use shmem_core::primitive::{
     Ordering::{Relaxed, SeqCst},
 };
 use shmem_core::Life;
-use shmem_sync::Liveness;
+use shmem_core::Liveness;
 
 use crate::chain::Lost;
 use crate::error::RemoveError;
@@ -81,7 +81,7 @@ impl<'m> Registry<'m> {
             let owner = self.owner(row).load(Relaxed);
             let left = match (owner, Life::from_word(owner)) {
                 (0, _) => self.is_abandoned(row),
-                (_, Some(owner)) => liveness.is_over(owner),
+                (_, Some(owner)) => liveness.is_gone(owner),
                 (_, None) => true, // No life's, hence nobody's.
             };
             if left && self.own_row(row, owner, life) {

@@ -79,7 +79,7 @@ impl<'m> Registry<'m> {
 
     /// The same registry for memory on which compare-and-swap does not work, or not
     /// together with a partition there: it opens segments, and does not
-    /// create, remove or reap any. [`shmem_sync::litmus`] finds out.
+    /// create, remove or reap any. `shmem_sync::litmus` finds out.
     #[must_use]
     pub fn without_read_modify_write(self) -> Self {
         Self {

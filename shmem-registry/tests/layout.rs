@@ -57,7 +57,7 @@ fn the_document_gives_every_field_its_offset_and_width() {
         ),
         (
             "PartitionSlot",
-            coded!(PartitionSlot: life, heartbeat, process_space, process, process_start, reserved),
+            coded!(PartitionSlot: life, heartbeat, process_space, process, process_start, process_image, reserved),
             128,
         ),
         (

@@ -1,26 +1,36 @@
 //! Models of the partition slots.
 #![cfg(loom)]
 
+use std::sync::Arc;
+
 use loom::thread;
-use shmem_core::mem::Heap;
+use shmem_core::mem::{Heap, Window};
+use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::{Life, Region};
 use shmem_registry::{Geometry, Process, Registry};
+
+/// A registry of two partitions, and memory behind its tables that it does not use.
+fn registry() -> (Registry<'static>, Window<'static>) {
+    let memory = Heap::leaked(2048).window();
+    let geometry = Geometry {
+        segments: 2,
+        partitions: 2,
+        block: 128,
+    };
+    let region = Region::format(memory, 0).unwrap();
+    let registry = Registry::format(region, geometry).unwrap();
+    (registry, memory.sub(2048 - 128, 128).unwrap())
+}
 
 #[test] // Kills: Release in `Presence::attach`, Acquire in `Partition::look`.
 fn a_life_that_is_seen_has_its_process() {
     loom::model(|| {
-        let memory = Heap::leaked(2048).window();
-        let geometry = Geometry {
-            segments: 2,
-            partitions: 2,
-            block: 128,
-        };
-        let region = Region::format(memory, 0).unwrap();
-        let registry = Registry::format(region, geometry).unwrap();
+        let (registry, _) = registry();
         let process = Process {
             space: 1,
             number: 2,
             start: 3,
+            image: 4,
         };
         // It starts first, and may see any of the old values.
         let reader = thread::spawn(move || registry.partition(1).unwrap());
@@ -29,5 +39,67 @@ fn a_life_that_is_seen_has_its_process() {
         if seen.attached {
             assert_eq!((seen.life, seen.process), (Some(Life::first(1)), process));
         }
+    });
+}
+
+#[test] // Kills: the fence in `Presence::attach`, the fence in `Partition::look`.
+fn who_sees_a_word_of_a_partition_finds_it_attached() {
+    loom::model(|| {
+        let (registry, apart) = registry();
+        let watcher = thread::spawn(move || {
+            // A lock's owner, say.
+            let owner = apart.word(0).load(Relaxed);
+            (owner != 0).then(|| registry.partition(1).unwrap().life)
+        });
+        let presence = registry.attach_partition(1, Process::UNKNOWN).unwrap();
+        apart.word(0).store(presence.life().word(), Relaxed);
+        if let Some(found) = watcher.join().unwrap() {
+            assert_eq!(
+                found,
+                Some(Life::first(1)),
+                "taken for one that never attached"
+            );
+        }
+        core::mem::forget(presence);
+    });
+}
+
+#[test] // Kills: Release in `drop`, Acquire in `look`, Acquire in `attached_word`.
+fn who_follows_one_that_left_sees_what_it_did() {
+    for follow in [true, false] {
+        loom::model(move || {
+            let (registry, apart) = registry();
+            let presence = registry.attach_partition(1, Process::UNKNOWN).unwrap();
+            let next = thread::spawn(move || {
+                let is_ours = match follow {
+                    true => registry
+                        .attach_partition(1, Process::UNKNOWN)
+                        .map(core::mem::forget)
+                        .is_ok(),
+                    false => !registry.partition(1).unwrap().attached,
+                };
+                if is_ours {
+                    // Not a control word: touched by both at once, it is a race.
+                    apart.write(8, &[2; 8]);
+                }
+            });
+            apart.write(8, &[1; 8]);
+            drop(presence);
+            next.join().unwrap();
+        });
+    }
+}
+
+#[test] // Kills: Release in `Presence::beat`, Acquire in `Presence::check`.
+fn threads_of_a_partition_beat_together() {
+    loom::model(|| {
+        let (registry, _) = registry();
+        let presence = registry.attach_partition(1, Process::UNKNOWN).unwrap();
+        let presence = Arc::new(presence);
+        let other = Arc::clone(&presence);
+        let thread = thread::spawn(move || other.beat());
+        assert_eq!(presence.beat(), Ok(()));
+        assert_eq!(thread.join().unwrap(), Ok(()));
+        core::mem::forget(presence);
     });
 }

@@ -5,9 +5,9 @@ use loom::thread;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::{Life, Region, Window};
+use shmem_core::{Liveness, PartitionState};
 use shmem_registry::layout::PARTITIONS;
 use shmem_registry::{Geometry, Id, Kind, OpenError, Registry, RemoveError, Request};
-use shmem_sync::Liveness;
 
 const BLOCKS: usize = 2;
 
@@ -184,8 +184,8 @@ fn neighbours_that_are_removed_at_once_both_leave_their_chain() {
 struct NineIsDead;
 
 impl Liveness for NineIsDead {
-    fn is_over(&mut self, life: Life) -> bool {
-        life == Life::first(9)
+    fn state(&mut self, life: Life) -> PartitionState {
+        PartitionState::gone_if(life == Life::first(9))
     }
 }
 

@@ -8,8 +8,8 @@ use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::Spin;
 use shmem_core::{Life, Region};
-use shmem_registry::{AttachError, Geometry, Heartbeats, Process, Registry, Replaced};
-use shmem_sync::{Immortal, Liveness};
+use shmem_registry::{AttachError, Evicted, Geometry, Heartbeats, Process, Registry};
+use shmem_sync::{AssumeAlive, Liveness, PartitionState};
 
 fn registry(heap: &Heap) -> Registry<'_> {
     let region = Region::format(heap.window(), 0).unwrap();
@@ -26,7 +26,7 @@ fn a_partition_shows_its_life_in_its_own_slot() {
     let registry = registry(&heap);
     let never = registry.partition(2).unwrap();
     assert_eq!((never.life, never.attached), (None, false));
-    let mut presence = registry.attach_partition(2, Process::UNKNOWN).unwrap();
+    let presence = registry.attach_partition(2, Process::UNKNOWN).unwrap();
     let before = registry.partition(2).unwrap();
     presence.beat().unwrap();
     let after = registry.partition(2).unwrap();
@@ -58,14 +58,14 @@ fn a_number_without_a_slot_is_an_error_that_says_how_many_there_are() {
 fn a_number_is_not_attached_twice_while_the_first_lives() {
     let heap = Heap::new(1 << 16);
     let registry = registry(&heap);
-    let mut first = registry.attach_partition(3, Process::UNKNOWN).unwrap();
+    let first = registry.attach_partition(3, Process::UNKNOWN).unwrap();
     let attached = Some(AttachError::Attached { life: life(3, 1) });
     assert_eq!(
         registry.attach_partition(3, Process::UNKNOWN).err(),
         attached
     );
     let mut wait = Spin::checks(10);
-    let error = registry.attach_when_over(3, Process::UNKNOWN, &mut wait, &mut Immortal);
+    let error = registry.attach_when_over(3, Process::UNKNOWN, &mut wait, &mut AssumeAlive);
     assert_eq!(error.err(), attached);
     assert_eq!(first.beat(), Ok(()), "the region is as it was");
     // Another life than the one that is over has it.
@@ -77,13 +77,13 @@ fn a_number_is_not_attached_twice_while_the_first_lives() {
 fn who_was_taken_for_dead_learns_it_with_its_next_beat_and_touches_nothing() {
     let heap = Heap::new(1 << 16);
     let registry = registry(&heap);
-    let mut slow = registry.attach_partition(3, Process::UNKNOWN).unwrap();
+    let slow = registry.attach_partition(3, Process::UNKNOWN).unwrap();
     let next = registry
         .attach_after(slow.life(), Process::UNKNOWN)
         .unwrap();
     assert_eq!(next.life(), life(3, 2));
     let before = registry.partition(3).unwrap();
-    assert_eq!(slow.beat(), Err(Replaced));
+    assert_eq!(slow.beat(), Err(Evicted));
     drop(slow);
     assert_eq!(registry.partition(3).unwrap(), before);
 }
@@ -92,14 +92,14 @@ fn who_was_taken_for_dead_learns_it_with_its_next_beat_and_touches_nothing() {
 fn two_that_were_given_one_number_learn_it_by_the_heartbeat() {
     let heap = Heap::new(1 << 16);
     let registry = registry(&heap);
-    let mut first = registry.attach_partition(3, Process::UNKNOWN).unwrap();
+    let first = registry.attach_partition(3, Process::UNKNOWN).unwrap();
     // As if it had attached at the same moment.
     let at = 256 + 2 * 128;
     heap.window().word(at).store(0, Relaxed);
-    let mut second = registry.attach_partition(3, Process::UNKNOWN).unwrap();
+    let second = registry.attach_partition(3, Process::UNKNOWN).unwrap();
     assert_eq!(second.life(), first.life());
     second.beat().unwrap();
-    assert_eq!(first.beat(), Err(Replaced));
+    assert_eq!(first.beat(), Err(Evicted));
 }
 
 #[test]
@@ -115,46 +115,94 @@ fn a_slot_that_holds_another_partitions_life_is_corrupt() {
     }
 }
 
+/// A watcher with a limit of 100 ms, and the time it goes by.
+struct Watch<'m, 'c> {
+    clock: &'c Cell<Duration>,
+    liveness: Heartbeats<'m, Box<dyn FnMut() -> Duration + 'c>>,
+}
+
+const LIMIT: Duration = Duration::from_millis(100);
+
+impl<'m, 'c> Watch<'m, 'c> {
+    fn new(registry: Registry<'m>, clock: &'c Cell<Duration>) -> Self {
+        let now: Box<dyn FnMut() -> Duration> = Box::new(|| clock.get());
+        let liveness = Heartbeats::by_clock(registry, LIMIT, now);
+        Self { clock, liveness }
+    }
+
+    /// Lets `millis` pass, and looks every 10 of them.
+    fn pass(&mut self, millis: u64, life: Life) -> PartitionState {
+        for _ in 0..millis / 10 {
+            self.liveness.state(life);
+            self.jump(10);
+        }
+        self.jump(millis % 10);
+        self.liveness.state(life)
+    }
+
+    /// Lets `millis` pass without a look.
+    fn jump(&self, millis: u64) {
+        self.clock
+            .set(self.clock.get() + Duration::from_millis(millis));
+    }
+}
+
+use PartitionState::{Alive, Gone, Silent};
+
 #[test]
-fn a_heartbeat_that_stands_still_for_longer_than_the_limit_is_a_death() {
+fn a_heartbeat_that_stands_still_for_longer_than_the_limit_is_silence_and_no_more() {
     let heap = Heap::new(1 << 16);
     let registry = registry(&heap);
     let clock = Cell::new(Duration::ZERO);
-    let limit = Duration::from_millis(100);
-    let mut liveness = Heartbeats::by_clock(registry, limit, || clock.get());
-    let pass = |millis| clock.set(clock.get() + Duration::from_millis(millis));
-    let mut presence = registry.attach_partition(2, Process::UNKNOWN).unwrap();
+    let mut watch = Watch::new(registry, &clock);
+    let presence = registry.attach_partition(2, Process::UNKNOWN).unwrap();
     let first = presence.life();
     for _ in 0..10 {
-        assert!(!liveness.is_over(first));
-        pass(90);
+        assert_eq!(watch.pass(90, first), Alive);
         presence.beat().unwrap();
     }
-    assert!(!liveness.is_over(first));
-    pass(100);
-    assert!(!liveness.is_over(first), "not longer than the limit");
-    pass(1);
-    assert!(liveness.is_over(first));
+    assert_eq!(watch.pass(100, first), Alive, "not longer than the limit");
+    assert_eq!(watch.pass(1, first), Silent);
+    assert_eq!(
+        watch.pass(1_000_000, first),
+        Silent,
+        "for as long as it likes"
+    );
     // It was only slow.
     presence.beat().unwrap();
-    assert!(!liveness.is_over(first));
-    // The limit starts with the first question, not with the last beat.
+    assert_eq!(watch.pass(0, first), Alive);
     drop(presence);
-    assert!(liveness.is_over(first), "it has left");
+    assert_eq!(watch.pass(0, first), Gone, "it has left");
     let second = registry.attach_partition(2, Process::UNKNOWN).unwrap();
-    assert!(liveness.is_over(first), "another life followed");
-    pass(1000);
-    assert!(!liveness.is_over(second.life()));
-    assert!(liveness.is_over(life(99, 1)), "nobody's: it has no slot");
+    assert_eq!(watch.pass(0, first), Gone, "a later life followed");
+    assert_eq!(watch.pass(0, second.life()), Alive);
+    assert_eq!(watch.pass(0, life(2, 3)), Alive, "still to come");
+    assert_eq!(
+        watch.pass(1000, life(99, 1)),
+        Alive,
+        "it has no slot to beat in"
+    );
 }
 
 #[test]
-fn those_that_died_together_are_known_together() {
+fn silence_is_the_end_only_where_the_platform_said_so_and_after_its_own_limit() {
     let heap = Heap::new(1 << 16);
     let registry = registry(&heap);
     let clock = Cell::new(Duration::ZERO);
-    let limit = Duration::from_millis(100);
-    let mut liveness = Heartbeats::by_clock(registry, limit, || clock.get());
+    let mut watch = Watch::new(registry, &clock);
+    watch.liveness = watch.liveness.presume_gone_after(LIMIT * 5);
+    let presence = registry.attach_partition(2, Process::UNKNOWN).unwrap();
+    assert_eq!(watch.pass(101, presence.life()), Silent);
+    assert_eq!(watch.pass(399, presence.life()), Silent);
+    assert_eq!(watch.pass(1, presence.life()), Gone);
+}
+
+#[test]
+fn those_that_fell_silent_together_are_known_together() {
+    let heap = Heap::new(1 << 16);
+    let registry = registry(&heap);
+    let clock = Cell::new(Duration::ZERO);
+    let mut watch = Watch::new(registry, &clock);
     let [second, third] = [2, 3].map(|partition| {
         let presence = registry
             .attach_partition(partition, Process::UNKNOWN)
@@ -163,10 +211,49 @@ fn those_that_died_together_are_known_together() {
         core::mem::forget(presence);
         life
     });
-    assert!(!liveness.is_over(second));
-    clock.set(limit + Duration::from_millis(1));
-    assert!(liveness.is_over(second));
-    assert!(liveness.is_over(third), "first asked about now");
+    assert_eq!(watch.pass(130, second), Silent);
+    assert_eq!(watch.liveness.state(third), Silent, "first asked about now");
+}
+
+#[test]
+fn a_watcher_that_was_away_gives_everybody_a_new_limit() {
+    let heap = Heap::new(1 << 16);
+    let registry = registry(&heap);
+    let clock = Cell::new(Duration::from_secs(5000));
+    let mut watch = Watch::new(registry, &clock);
+    let presence = registry.attach_partition(2, Process::UNKNOWN).unwrap();
+    let us = presence.life();
+    for away in [51, 1000, 3_600_000] {
+        assert_eq!(watch.pass(90, us), Alive);
+        watch.jump(away);
+        assert_eq!(watch.pass(100, us), Alive, "away for {away} ms");
+        assert_eq!(watch.pass(1, us), Silent);
+        presence.beat().unwrap();
+    }
+    // A clock that wraps, or is set.
+    assert_eq!(watch.pass(90, us), Alive);
+    clock.set(Duration::from_secs(1));
+    assert_eq!(watch.pass(100, us), Alive);
+    assert_eq!(watch.pass(1, us), Silent);
+}
+
+#[test]
+fn a_watcher_that_is_stopped_while_it_looks_makes_nobodys_silence_longer() {
+    let heap = Heap::new(1 << 16);
+    let registry = registry(&heap);
+    let presence = registry.attach_partition(2, Process::UNKNOWN).unwrap();
+    // Each look at the clock is followed by a stop of 40 ms, in which it beats.
+    let now = Cell::new(Duration::ZERO);
+    let slow = || {
+        let read = now.get();
+        now.set(read + Duration::from_millis(40));
+        presence.beat().unwrap();
+        read
+    };
+    let mut liveness = Heartbeats::by_clock(registry, LIMIT, slow);
+    for _ in 0..100 {
+        assert_eq!(liveness.state(presence.life()), Alive);
+    }
 }
 
 #[test]
@@ -177,9 +264,9 @@ fn a_new_life_attaches_as_soon_as_the_old_one_is_known_to_be_over() {
     let looks = Cell::new(0);
     struct After<'a>(&'a Cell<u32>);
     impl Liveness for After<'_> {
-        fn is_over(&mut self, _: Life) -> bool {
+        fn state(&mut self, _: Life) -> PartitionState {
             self.0.set(self.0.get() + 1);
-            self.0.get() > 5
+            PartitionState::gone_if(self.0.get() > 5)
         }
     }
     let presence = registry
@@ -195,39 +282,238 @@ fn a_new_life_attaches_as_soon_as_the_old_one_is_known_to_be_over() {
 
 #[cfg(all(feature = "linux", target_os = "linux"))]
 mod processes {
-    use super::*;
-    use shmem_registry::Processes;
-    use std::process::{Child, Command};
+    use std::env;
+    use std::io::{BufRead, BufReader, Write};
+    use std::os::unix::process::CommandExt;
+    use std::process::{Child, Command, Stdio};
 
-    fn sleeper() -> Child {
-        Command::new("sleep").arg("1000").spawn().unwrap()
+    use shmem_core::region::Mapping;
+    use shmem_registry::Processes;
+
+    use super::*;
+
+    /// Where the region of a child's is.
+    const REGION: &str = "SHMEM_TEST_REGION";
+
+    /// This test program, as partition 2 of a region, which does what it is told.
+    struct Peer(Child);
+
+    impl Peer {
+        /// It attaches; `front` is what starts it, and `name` what the kernel calls it.
+        fn start(memory: &Mapping, front: &[&str], name: &[u8]) -> Self {
+            let us = env::current_exe().unwrap();
+            let us = us.to_str().unwrap();
+            let test = "processes::a_peer_of_the_other_tests";
+            let line = [front, &[us, "--exact", test, "--nocapture"]].concat();
+            let fd = std::os::fd::AsRawFd::as_raw_fd(&memory.as_fd());
+            let mut child = Command::new(line[0])
+                .args(&line[1..])
+                .env(REGION, format!("/proc/{}/fd/{fd}", std::process::id()))
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let name: Vec<_> = name.iter().map(u8::to_string).collect();
+            writeln!(child.stdin.as_mut().unwrap(), "{}", name.join(" ")).unwrap();
+            let mut peer = Self(child);
+            peer.hear("attached");
+            peer
+        }
+
+        /// Waits for a line.
+        fn hear(&mut self, wanted: &str) {
+            let lines = BufReader::new(self.0.stdout.as_mut().unwrap()).lines();
+            let heard = lines.map_while(Result::ok).any(|line| line == wanted);
+            assert!(heard, "the peer ended without {wanted:?}");
+        }
+
+        fn tell(&mut self, line: &str) {
+            writeln!(self.0.stdin.as_mut().unwrap(), "{line}").unwrap();
+        }
+
+        fn end(&mut self) {
+            self.0.kill().unwrap();
+            self.0.wait().unwrap();
+        }
     }
 
-    /// A child as it would have announced itself.
-    fn process_of(child: &Child) -> Process {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
-        let fields = &stat[stat.rfind(')').unwrap() + 1..];
-        let start: u64 = fields.split_whitespace().nth(19).unwrap().parse().unwrap();
-        Process {
-            number: child.id(),
-            start: start as u32,
-            ..Process::this()
+    impl Drop for Peer {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
         }
     }
 
     #[test]
-    fn a_process_that_was_killed_is_known_to_be_over_at_once() {
-        let heap = Heap::new(1 << 16);
-        let registry = registry(&heap);
+    fn a_peer_of_the_other_tests() {
+        let Ok(region) = env::var(REGION) else {
+            return; // Nobody's peer.
+        };
+        let mut lines = std::io::stdin().lines();
+        let name = lines.next().unwrap().unwrap();
+        let name: Vec<u8> = name
+            .split_whitespace()
+            .map(|byte| byte.parse().unwrap())
+            .collect();
+        if !name.is_empty() {
+            // The process's name is that of its first thread.
+            let comm = format!("/proc/self/task/{}/comm", std::process::id());
+            std::fs::write(comm, name).unwrap();
+        }
+        let memory = Mapping::file(region.as_ref(), None).unwrap();
+        let registry = Registry::attach(Region::attach(memory.window()).unwrap()).unwrap();
+        let process = Process::this();
+        let presence = registry.attach_partition(2, process).unwrap();
+        println!(
+            "\n{}",
+            if process == Process::UNKNOWN {
+                "unknown"
+            } else {
+                "attached"
+            }
+        );
+        while let Some(Ok(line)) = lines.next() {
+            match line.as_str() {
+                "exec" => {
+                    let error = Command::new("/bin/sleep").arg("1000").exec();
+                    panic!("no exec: {error}");
+                }
+                other => panic!("what is {other:?}?"),
+            }
+        }
+        drop(presence);
+    }
+
+    fn memory() -> Mapping {
+        let memory = Mapping::memfd("test", 1 << 16).unwrap();
+        registry_in(&memory);
+        memory
+    }
+
+    fn registry_in(memory: &Mapping) -> Registry<'_> {
+        let region = Region::format(memory.window(), 0).unwrap();
+        Registry::format(region, Geometry::default()).unwrap()
+    }
+
+    fn attach(memory: &Mapping) -> Registry<'_> {
+        Registry::attach(Region::attach(memory.window()).unwrap()).unwrap()
+    }
+
+    /// The state of partition 2 once it is `wanted`, or what it still is after a while.
+    fn state_soon(liveness: &mut Processes<'_>, wanted: PartitionState) -> PartitionState {
+        let mut state = liveness.state(life(2, 1));
+        for _ in 0..100 {
+            if state == wanted {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+            state = liveness.state(life(2, 1));
+        }
+        state
+    }
+
+    #[test]
+    fn a_process_that_was_killed_is_known_to_be_gone_at_once() {
+        let memory = memory();
+        let registry = attach(&memory);
         let mut liveness = Processes::new(registry);
-        let mut child = sleeper();
-        let presence = registry.attach_partition(2, process_of(&child)).unwrap();
-        assert!(!liveness.is_over(presence.life()));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert!(liveness.is_over(presence.life()));
+        let mut peer = Peer::start(&memory, &[], b"");
+        assert_eq!(liveness.state(life(2, 1)), Alive);
+        peer.end();
+        assert_eq!(liveness.state(life(2, 1)), Gone);
         // Asked for the first time when it is gone.
-        assert!(Processes::new(registry).is_over(presence.life()));
+        assert_eq!(Processes::new(registry).state(life(2, 1)), Gone);
+    }
+
+    #[test]
+    fn a_process_whose_name_is_no_text_is_known() {
+        let memory = memory();
+        let mut peer = Peer::start(&memory, &[], b"ab\xc3) Z\xff");
+        let mut liveness = Processes::new(attach(&memory));
+        assert_eq!(liveness.state(life(2, 1)), Alive);
+        peer.end();
+        assert_eq!(liveness.state(life(2, 1)), Gone);
+    }
+
+    #[test]
+    fn a_process_that_runs_another_program_is_gone_as_a_partition() {
+        let memory = memory();
+        let registry = attach(&memory);
+        let mut liveness = Processes::new(registry);
+        let mut peer = Peer::start(&memory, &[], b"");
+        assert_eq!(state_soon(&mut liveness, Gone), Alive);
+        peer.tell("exec");
+        assert_eq!(state_soon(&mut liveness, Gone), Gone);
+        assert_eq!(Processes::new(registry).state(life(2, 1)), Gone);
+    }
+
+    #[test]
+    fn a_process_in_another_time_namespace_is_not_taken_for_gone() {
+        let memory = memory();
+        let front = ["unshare", "--fork", "-T", "--boottime", "1000"];
+        let may_try = Command::new(front[0])
+            .args(&front[1..])
+            .arg("true")
+            .status();
+        if !may_try.is_ok_and(|status| status.success()) {
+            eprintln!("skipped: no time namespaces here");
+            return;
+        }
+        let _peer = Peer::start(&memory, &front, b"");
+        let mut liveness = Processes::new(attach(&memory));
+        assert_eq!(state_soon(&mut liveness, Gone), Alive);
+    }
+
+    #[test]
+    fn a_failure_that_can_pass_is_not_remembered() {
+        let memory = memory();
+        let mut peer = Peer::start(&memory, &[], b"");
+        let us = env::current_exe().unwrap();
+        let fd = std::os::fd::AsRawFd::as_raw_fd(&memory.as_fd());
+        // A process of its own, since it runs out of descriptors.
+        let mut watcher = Command::new("sh")
+            .args(["-c", "ulimit -n 40; exec \"$@\"", "sh"])
+            .arg(us)
+            .args([
+                "--exact",
+                "processes::a_watcher_without_descriptors",
+                "--nocapture",
+            ])
+            .env(REGION, format!("/proc/{}/fd/{fd}", std::process::id()))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(watcher.stdout.take().unwrap()).lines();
+        let heard = lines
+            .by_ref()
+            .map_while(Result::ok)
+            .any(|line| line == "alive");
+        assert!(heard);
+        peer.end();
+        drop(watcher.stdin.take());
+        let heard = lines.map_while(Result::ok).any(|line| line == "gone");
+        assert!(heard, "the death was never noticed");
+        watcher.wait().unwrap();
+    }
+
+    #[test]
+    fn a_watcher_without_descriptors() {
+        let Ok(region) = env::var(REGION) else {
+            return; // Nobody asked.
+        };
+        let memory = Mapping::file(region.as_ref(), None).unwrap();
+        let mut liveness = Processes::new(attach(&memory));
+        let files = || std::fs::File::open("/dev/null");
+        let taken: Vec<_> = core::iter::from_fn(|| files().ok()).collect();
+        assert!(!taken.is_empty() && files().is_err());
+        assert_eq!(liveness.state(life(2, 1)), Alive);
+        drop(taken);
+        println!("\nalive");
+        // Until the peer has ended.
+        let _ = std::io::stdin().lines().count();
+        assert_eq!(liveness.state(life(2, 1)), Gone);
+        println!("\ngone");
     }
 
     #[test]
@@ -236,10 +522,10 @@ mod processes {
         let registry = registry(&heap);
         let mut other = Process::this();
         let ours = registry.attach_partition(1, other).unwrap();
-        assert!(!Processes::new(registry).is_over(ours.life()));
+        assert!(!Processes::new(registry).is_gone(ours.life()));
         other.start = other.start.wrapping_sub(1);
         let gone = registry.attach_partition(2, other).unwrap();
-        assert!(Processes::new(registry).is_over(gone.life()));
+        assert!(Processes::new(registry).is_gone(gone.life()));
     }
 
     #[test]
@@ -250,10 +536,11 @@ mod processes {
             space: Process::this().space ^ 1,
             number: 4_000_000,
             start: 1,
+            image: 1,
         };
         let presence = registry.attach_partition(2, far).unwrap();
-        assert!(!Processes::new(registry).is_over(presence.life()));
+        assert!(!Processes::new(registry).is_gone(presence.life()));
         let unknown = registry.attach_partition(3, Process::UNKNOWN).unwrap();
-        assert!(!Processes::new(registry).is_over(unknown.life()));
+        assert!(!Processes::new(registry).is_gone(unknown.life()));
     }
 }

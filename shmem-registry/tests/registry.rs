@@ -9,7 +9,7 @@ use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::{Life, Region};
 use shmem_registry::{FormatError, Geometry, Id, Kind, OpenError, Registry, RemoveError, Request};
-use shmem_sync::Immortal;
+use shmem_sync::AssumeAlive;
 
 fn registry(heap: &Heap, geometry: Geometry) -> Registry<'_> {
     let region = Region::format(heap.window(), 0).unwrap();
@@ -247,7 +247,7 @@ fn a_scribbled_table_is_corrupt_and_no_panic() {
         }
     }
     let _ = registry.segments().count();
-    let _ = registry.reap(Life::first(2), &mut Immortal);
+    let _ = registry.reap(Life::first(2), &mut AssumeAlive);
     let _ = registry.unfinished().count();
 }
 
@@ -301,7 +301,7 @@ fn a_handle_without_read_modify_write_opens_what_there_is_and_changes_nothing() 
     assert_eq!(created.err(), Some(OpenError::NoReadModifyWrite));
     let removed = handle.remove(Life::first(2), &segment);
     assert_eq!(removed, Err(RemoveError::NoReadModifyWrite));
-    let reaped = handle.reap(Life::first(2), &mut Immortal);
+    let reaped = handle.reap(Life::first(2), &mut AssumeAlive);
     assert_eq!(reaped, Err(RemoveError::NoReadModifyWrite));
     assert_eq!(handle.free_len(), free);
     assert_eq!(

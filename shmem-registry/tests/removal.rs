@@ -7,7 +7,7 @@ use std::thread;
 use shmem_core::mem::Heap;
 use shmem_core::{Life, Region};
 use shmem_registry::{Geometry, Id, Kind, OpenError, Registry, RemoveError, Request};
-use shmem_sync::{Immortal, Liveness};
+use shmem_sync::{AssumeAlive, Liveness, PartitionState};
 
 const ME: Life = Life::first(1);
 
@@ -24,8 +24,8 @@ fn raw(id: u64, len: usize) -> Request {
 struct OnlyLives(Life);
 
 impl Liveness for OnlyLives {
-    fn is_over(&mut self, life: Life) -> bool {
-        life != self.0
+    fn state(&mut self, life: Life) -> PartitionState {
+        PartitionState::gone_if(life != self.0)
     }
 }
 
@@ -324,7 +324,7 @@ fn reaping_takes_nothing_from_the_living() {
     let heap = Heap::new(1 << 16);
     let registry = registry(&heap, Geometry::default());
     let segment = registry.open_or_create(ME, &raw(1, 100)).unwrap();
-    assert_eq!(registry.reap(ME, &mut Immortal), Ok(0));
+    assert_eq!(registry.reap(ME, &mut AssumeAlive), Ok(0));
     assert_eq!(
         registry.reap(Life::first(2), &mut OnlyLives(Life::first(2))),
         Ok(0)

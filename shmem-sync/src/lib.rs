@@ -63,7 +63,6 @@ pub mod litmus;
 mod bakery;
 mod barrier;
 mod error;
-mod liveness;
 mod mutex;
 mod owner;
 mod rwlock;
@@ -80,10 +79,10 @@ mod poll;
 pub use bakery::{BakeryAttachError, BakeryGuard, BakeryMutex};
 pub use barrier::{Arrival, Barrier, BarrierAttachError, BarrierError};
 pub use error::{LockError, LockResult, NotHeld};
-pub use liveness::{Immortal, Liveness};
 pub use mutex::{Mutex, MutexGuard};
 pub use rwlock::{ReadGuard, RwLock, WriteGuard};
 pub use semaphore::{AcquireError, Overflow, Permit, Semaphore};
+pub use shmem_core::liveness::{AssumeAlive, Liveness, PartitionState};
 
 #[cfg(all(feature = "linux", target_os = "linux"))]
 pub use event::{EventBell, EventWait};

@@ -52,12 +52,12 @@ use crate::Liveness;
 /// ```
 /// # #[cfg(feature = "linux")] {
 /// use shmem_core::{Life, Mapping};
-/// use shmem_sync::{Futex, FutexBell, Immortal, LockError, Mutex};
+/// use shmem_sync::{Futex, FutexBell, AssumeAlive, LockError, Mutex};
 ///
 /// let memory = Mapping::memfd("demo", Mutex::<FutexBell>::segment_len(8))?;
 /// let mutex = Mutex::attach(memory.window(), Life::first(1), FutexBell)?;
 ///
-/// let guard = match mutex.lock(&mut Futex::forever(), &mut Immortal) {
+/// let guard = match mutex.lock(&mut Futex::forever(), &mut AssumeAlive) {
 ///     Ok(guard) => guard,
 ///     Err(LockError::OwnerDied(mut guard)) => {
 ///         guard.data().zero(0, 8); // Whatever makes it whole again.

@@ -63,7 +63,7 @@ impl<'w> Vigil<'w> {
         };
         self.turns = self.turns.saturating_add(1);
         let ask = pause != Pause::Again || self.turns > TRUSTING;
-        if ask && holder.is_some_and(|holder| self.is_over(holder)) {
+        if ask && holder.is_some_and(|holder| self.is_gone(holder)) {
             return Turn::Over;
         }
         match pause {
@@ -74,8 +74,8 @@ impl<'w> Vigil<'w> {
         }
     }
 
-    pub(crate) fn is_over(&mut self, life: Life) -> bool {
-        self.liveness.is_over(life)
+    pub(crate) fn is_gone(&mut self, life: Life) -> bool {
+        self.liveness.is_gone(life)
     }
 
     /// Sleeps until `word` is no longer `seen`, after a turn that said so.

@@ -12,8 +12,8 @@ use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::{Spin, Wait};
 use shmem_core::{ControlWord, Corrupt, Life};
 use shmem_sync::{
-    Arrival, Barrier, BarrierAttachError, BarrierError, Futex, FutexBell, Immortal, Liveness,
-    SpinYield,
+    Arrival, AssumeAlive, Barrier, BarrierAttachError, BarrierError, Futex, FutexBell, Liveness,
+    PartitionState, SpinYield,
 };
 
 mod support;
@@ -65,7 +65,7 @@ fn a_party_of_one_passes_phase_after_phase() {
     let heap = heap(3);
     let mut alone = barrier(&heap, Life::first(3), 1);
     for phase in 1..=3 {
-        let arrival = alone.try_wait(&mut Immortal);
+        let arrival = alone.try_wait(&mut AssumeAlive);
         let leader = true;
         assert_eq!(arrival, Ok(Some(Arrival { phase, leader })));
     }
@@ -83,7 +83,7 @@ fn stress<W: Wait>(parties: u8, phases: u32, wait: impl Fn() -> W + Sync) {
                 let mut barrier = barrier(heap, Life::first(partition), parties.into());
                 for phase in 1..=phases {
                     progress[usize::from(partition) - 1].store(phase, SeqCst);
-                    let arrival = barrier.wait(&mut wait(), &mut Immortal).unwrap();
+                    let arrival = barrier.wait(&mut wait(), &mut AssumeAlive).unwrap();
                     assert_eq!(arrival.phase, phase);
                     leaders.fetch_add(arrival.leader.into(), SeqCst);
                     for other in progress {
@@ -112,14 +112,14 @@ fn a_wait_that_timed_out_goes_on_with_the_next_call() {
     let heap = heap(2);
     let (mut ours, mut theirs) = (barrier(&heap, FIRST, 2), barrier(&heap, SECOND, 2));
     for _ in 0..2 {
-        let late = ours.wait(&mut Futex::until(Instant::now()), &mut Immortal);
+        let late = ours.wait(&mut Futex::until(Instant::now()), &mut AssumeAlive);
         assert_eq!(late, Err(BarrierError::TimedOut));
     }
-    assert_eq!(theirs.try_wait(&mut Immortal).unwrap().unwrap().phase, 1);
+    assert_eq!(theirs.try_wait(&mut AssumeAlive).unwrap().unwrap().phase, 1);
     // They are a phase ahead, and yet it is the first that we pass.
-    assert_eq!(theirs.try_wait(&mut Immortal), Ok(None));
+    assert_eq!(theirs.try_wait(&mut AssumeAlive), Ok(None));
     for phase in 1..=2 {
-        let arrival = ours.wait(&mut Spin::checks(0), &mut Immortal).unwrap();
+        let arrival = ours.wait(&mut Spin::checks(0), &mut AssumeAlive).unwrap();
         assert_eq!(arrival.phase, phase);
     }
 }
@@ -129,9 +129,9 @@ fn a_party_that_dies_before_it_arrives_is_named_and_its_next_life_completes_the_
     let heap = heap(2);
     let mut ours = barrier(&heap, FIRST, 2);
     let mut theirs = barrier(&heap, SECOND, 2);
-    assert_eq!(theirs.try_wait(&mut Immortal), Ok(None));
-    assert!(ours.try_wait(&mut Immortal).unwrap().is_some());
-    assert!(theirs.try_wait(&mut Immortal).unwrap().is_some());
+    assert_eq!(theirs.try_wait(&mut AssumeAlive), Ok(None));
+    assert!(ours.try_wait(&mut AssumeAlive).unwrap().is_some());
+    assert!(theirs.try_wait(&mut AssumeAlive).unwrap().is_some());
 
     let died = ours.wait(&mut Futex::forever(), &mut Dead(&[SECOND]));
     assert_eq!(died, Err(BarrierError::PartyDied(SECOND)));
@@ -151,7 +151,7 @@ fn a_party_that_dies_after_it_arrived_is_not_missed_until_the_next_phase() {
     let heap = heap(2);
     let mut ours = barrier(&heap, FIRST, 2);
     let mut theirs = barrier(&heap, SECOND, 2);
-    assert_eq!(theirs.try_wait(&mut Immortal), Ok(None));
+    assert_eq!(theirs.try_wait(&mut AssumeAlive), Ok(None));
     let arrival = ours.try_wait(&mut Dead(&[SECOND])).unwrap();
     assert_eq!(arrival.unwrap().phase, 1);
     let died = ours.try_wait(&mut Dead(&[SECOND]));
@@ -163,16 +163,16 @@ fn a_party_that_arrived_and_then_died_while_we_asked_has_arrived() {
     let heap = heap(2);
     let mut ours = barrier(&heap, FIRST, 2);
     let mut theirs = barrier(&heap, SECOND, 2);
-    assert_eq!(ours.try_wait(&mut Immortal), Ok(None));
-    assert!(theirs.try_wait(&mut Immortal).unwrap().is_some());
-    assert!(ours.try_wait(&mut Immortal).unwrap().is_some());
+    assert_eq!(ours.try_wait(&mut AssumeAlive), Ok(None));
+    assert!(theirs.try_wait(&mut AssumeAlive).unwrap().is_some());
+    assert!(ours.try_wait(&mut AssumeAlive).unwrap().is_some());
     /// Whom it is asked about arrives, and dies.
     struct Last<'a, 'm>(&'a mut Barrier<'m, FutexBell>);
     impl Liveness for Last<'_, '_> {
-        fn is_over(&mut self, life: Life) -> bool {
+        fn state(&mut self, life: Life) -> PartitionState {
             assert_eq!(life, SECOND);
-            self.0.try_wait(&mut Immortal).unwrap();
-            true
+            self.0.try_wait(&mut AssumeAlive).unwrap();
+            PartitionState::Gone
         }
     }
     assert_eq!(ours.try_wait(&mut Last(&mut theirs)), Ok(None));
@@ -192,20 +192,20 @@ fn of_a_party_that_never_arrived_nobody_knows() {
 fn a_new_handle_takes_part_in_the_phase_that_is_not_complete() {
     let heap = heap(3);
     let mut first = barrier(&heap, FIRST, 2);
-    assert_eq!(first.try_wait(&mut Immortal), Ok(None));
+    assert_eq!(first.try_wait(&mut AssumeAlive), Ok(None));
     // The same entry again: nobody is counted twice.
     let mut first = barrier(&heap, next_life(FIRST), 2);
-    assert_eq!(first.try_wait(&mut Immortal), Ok(None));
+    assert_eq!(first.try_wait(&mut AssumeAlive), Ok(None));
     let mut third = barrier(&heap, Life::first(3), 2);
-    assert_eq!(third.try_wait(&mut Immortal).unwrap().unwrap().phase, 1);
+    assert_eq!(third.try_wait(&mut AssumeAlive).unwrap().unwrap().phase, 1);
     // Phase 1 is complete, so the next is 2.
     let mut third = barrier(&heap, next_life(Life::first(3)), 2);
-    assert_eq!(third.try_wait(&mut Immortal), Ok(None));
+    assert_eq!(third.try_wait(&mut AssumeAlive), Ok(None));
     for phase in 1..=2 {
-        let arrival = first.try_wait(&mut Immortal).unwrap().unwrap();
+        let arrival = first.try_wait(&mut AssumeAlive).unwrap().unwrap();
         assert_eq!((arrival.phase, arrival.leader), (phase, true));
     }
-    assert_eq!(third.try_wait(&mut Immortal).unwrap().unwrap().phase, 2);
+    assert_eq!(third.try_wait(&mut AssumeAlive).unwrap().unwrap().phase, 2);
 }
 
 #[test]
@@ -219,16 +219,19 @@ fn phases_go_on_past_the_last_number() {
         let died = ours.try_wait(&mut Dead(&[SECOND]));
         assert_eq!(died, Err(BarrierError::PartyDied(SECOND)));
         assert_eq!(
-            theirs.try_wait(&mut Immortal).unwrap().unwrap().phase,
+            theirs.try_wait(&mut AssumeAlive).unwrap().unwrap().phase,
             phase
         );
-        assert_eq!(ours.try_wait(&mut Immortal).unwrap().unwrap().phase, phase);
+        assert_eq!(
+            ours.try_wait(&mut AssumeAlive).unwrap().unwrap().phase,
+            phase
+        );
     }
     // Nor does a new handle take the newest phase for the oldest.
     write_entry(&heap, 1, FIRST.word(), u32::MAX);
     write_entry(&heap, 2, SECOND.word(), 1);
     let mut restarted = barrier(&heap, next_life(FIRST), 2);
-    let arrival = restarted.try_wait(&mut Immortal).unwrap().unwrap();
+    let arrival = restarted.try_wait(&mut AssumeAlive).unwrap().unwrap();
     assert_eq!(arrival.phase, 1);
 }
 
@@ -236,13 +239,13 @@ fn phases_go_on_past_the_last_number() {
 fn a_phase_that_nobody_can_have_reached_is_reported() {
     let heap = heap(2);
     let mut ours = barrier(&heap, FIRST, 2);
-    assert_eq!(ours.try_wait(&mut Immortal), Ok(None));
+    assert_eq!(ours.try_wait(&mut AssumeAlive), Ok(None));
     write_entry(&heap, 2, SECOND.word(), 3);
     let corrupt = Corrupt {
         word: ControlWord::BarrierArrived,
         value: 3,
     };
-    let refused = ours.wait(&mut Futex::forever(), &mut Immortal);
+    let refused = ours.wait(&mut Futex::forever(), &mut AssumeAlive);
     assert_eq!(refused, Err(BarrierError::Corrupt(corrupt)));
 }
 
@@ -257,7 +260,7 @@ fn a_life_that_is_not_the_entrys_is_reported_when_it_is_asked_for() {
             word: ControlWord::BarrierLife,
             value: mad,
         };
-        let refused = ours.try_wait(&mut Immortal);
+        let refused = ours.try_wait(&mut AssumeAlive);
         assert_eq!(refused, Err(BarrierError::Corrupt(corrupt)));
     }
 }
@@ -277,7 +280,7 @@ fn whatever_the_words_hold_every_call_ends() {
         }
         let mut barrier = barrier(&heap, FIRST, 3);
         let _ = barrier.try_wait(&mut Dead(&[SECOND]));
-        let _ = barrier.wait(&mut Spin::checks(2), &mut Immortal);
+        let _ = barrier.wait(&mut Spin::checks(2), &mut AssumeAlive);
     }
 }
 
@@ -287,12 +290,14 @@ fn who_dies_at_any_store_of_a_wait_is_replaced_by_its_next_life() {
         let heap = heap(2);
         let mut ours = barrier(&heap, FIRST, 2);
         let mut theirs = barrier(&heap, SECOND, 2);
-        assert_eq!(theirs.try_wait(&mut Immortal), Ok(None));
-        assert!(ours.try_wait(&mut Immortal).unwrap().is_some());
-        assert!(theirs.try_wait(&mut Immortal).unwrap().is_some());
-        assert_eq!(ours.try_wait(&mut Immortal), Ok(None));
+        assert_eq!(theirs.try_wait(&mut AssumeAlive), Ok(None));
+        assert!(ours.try_wait(&mut AssumeAlive).unwrap().is_some());
+        assert!(theirs.try_wait(&mut AssumeAlive).unwrap().is_some());
+        assert_eq!(ours.try_wait(&mut AssumeAlive), Ok(None));
         let ended = crash::run(at, || {
-            theirs.wait(&mut Futex::forever(), &mut Immortal).unwrap();
+            theirs
+                .wait(&mut Futex::forever(), &mut AssumeAlive)
+                .unwrap();
         });
         let mut restarted = barrier(&heap, next_life(SECOND), 2);
         match ours.try_wait(&mut Dead(&[SECOND])) {
@@ -300,13 +305,16 @@ fn who_dies_at_any_store_of_a_wait_is_replaced_by_its_next_life() {
             Ok(arrival) => assert_eq!(arrival.unwrap().phase, 2),
             Err(error) => {
                 assert_eq!(error, BarrierError::PartyDied(SECOND));
-                assert!(restarted.try_wait(&mut Immortal).unwrap().is_some());
-                assert!(ours.try_wait(&mut Immortal).unwrap().is_some());
+                assert!(restarted.try_wait(&mut AssumeAlive).unwrap().is_some());
+                assert!(ours.try_wait(&mut AssumeAlive).unwrap().is_some());
             }
         }
-        assert_eq!(ours.try_wait(&mut Immortal), Ok(None));
-        assert_eq!(restarted.try_wait(&mut Immortal).unwrap().unwrap().phase, 3);
-        assert_eq!(ours.try_wait(&mut Immortal).unwrap().unwrap().phase, 3);
+        assert_eq!(ours.try_wait(&mut AssumeAlive), Ok(None));
+        assert_eq!(
+            restarted.try_wait(&mut AssumeAlive).unwrap().unwrap().phase,
+            3
+        );
+        assert_eq!(ours.try_wait(&mut AssumeAlive).unwrap().unwrap().phase, 3);
         ended
     };
     let Ended::Alive { stores } = attempt(None) else {

@@ -5,7 +5,7 @@ use shmem_core::crash::{self, Ended};
 use shmem_core::doorbell::Silent;
 use shmem_core::mem::Heap;
 use shmem_core::{Life, Window};
-use shmem_sync::{Immortal, LockError, LockResult, Mutex, ReadGuard, RwLock};
+use shmem_sync::{AssumeAlive, LockError, LockResult, Mutex, ReadGuard, RwLock};
 
 mod support;
 use support::{whole, write_halves, Dead};
@@ -61,7 +61,7 @@ fn own(heap: &Heap, life: Life, dead: &[Life]) {
 fn the_mutex_goes_on(heap: &Heap) {
     own(heap, THIRD, &[FIRST, SECOND]);
     let mutex = mutex(heap, FIRST);
-    assert!(whole(mutex.try_lock(&mut Immortal).unwrap().data()).is_some());
+    assert!(whole(mutex.try_lock(&mut AssumeAlive).unwrap().data()).is_some());
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn whenever_one_dies_that_repairs_the_next_one_does() {
     let torn = || {
         let heap = mutex_heap();
         let mutex = mutex(&heap, FIRST);
-        let guard = mutex.try_lock(&mut Immortal).unwrap();
+        let guard = mutex.try_lock(&mut AssumeAlive).unwrap();
         tear(guard.data());
         std::mem::forget(guard);
         heap
@@ -117,7 +117,7 @@ fn the_lock_goes_on(heap: &Heap) {
     read(heap, THIRD, &[FIRST, SECOND]);
     write(heap, THIRD, &[FIRST, SECOND]);
     let lock = lock(heap, FIRST);
-    assert!(whole(lock.try_read(&mut Immortal).unwrap().data()).is_some());
+    assert!(whole(lock.try_read(&mut AssumeAlive).unwrap().data()).is_some());
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn whenever_a_reader_dies_the_others_go_on() {
 fn torn_lock() -> Heap {
     let heap = lock_heap();
     let lock = lock(&heap, FIRST);
-    let guard = lock.try_write(&mut Immortal).unwrap();
+    let guard = lock.try_write(&mut AssumeAlive).unwrap();
     tear(guard.data());
     std::mem::forget(guard);
     heap

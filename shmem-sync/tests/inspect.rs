@@ -10,7 +10,7 @@ use shmem_sync::inspect::{
     BakeryWords, BarrierWords, Health, Holder, MutexWords, Owner, Permit, RwLockWords,
     SemaphoreWords,
 };
-use shmem_sync::{BakeryMutex, Barrier, Immortal, LockError, Mutex, RwLock, Semaphore};
+use shmem_sync::{AssumeAlive, BakeryMutex, Barrier, LockError, Mutex, RwLock, Semaphore};
 
 const ONE: Life = Life::first(1);
 const TWO: Life = Life::first(2);
@@ -18,9 +18,11 @@ const TWO: Life = Life::first(2);
 /// Everybody is dead.
 struct Nobody;
 
+use shmem_sync::PartitionState;
+
 impl shmem_sync::Liveness for Nobody {
-    fn is_over(&mut self, _: Life) -> bool {
-        true
+    fn state(&mut self, _: Life) -> PartitionState {
+        PartitionState::gone_if(true)
     }
 }
 
@@ -38,7 +40,7 @@ fn a_mutex_shows_its_owner_and_its_health() {
     assert_eq!(words.owner().holder, Holder::Nobody);
     let mutex = |life| Mutex::attach(heap.window(), life, Silent).unwrap();
     let (one, two) = (mutex(ONE), mutex(TWO));
-    std::mem::forget(one.try_lock(&mut Immortal).unwrap());
+    std::mem::forget(one.try_lock(&mut AssumeAlive).unwrap());
     assert_eq!((words.owner(), words.health()), (held(ONE), Health::Whole));
     let Err(LockError::OwnerDied(guard)) = two.try_lock(&mut Nobody) else {
         panic!("the owner is dead");
@@ -54,7 +56,7 @@ fn a_bakery_shows_who_is_inside_and_who_waits() {
     let heap = Heap::new(BakeryMutex::segment_len(8));
     let words = BakeryWords::attach(heap.window()).unwrap();
     let mut one = BakeryMutex::attach(heap.window(), ONE).unwrap();
-    let guard = one.try_lock(&mut Immortal).unwrap();
+    let guard = one.try_lock(&mut AssumeAlive).unwrap();
     assert_eq!(words.holder(), Holder::Life(ONE));
     let place = words.places().next().unwrap();
     assert_eq!((place.partition, place.life), (1, Holder::Life(ONE)));
@@ -71,7 +73,7 @@ fn a_semaphore_shows_every_permit() {
     let words = SemaphoreWords::attach(heap.window()).unwrap();
     let semaphore = Semaphore::attach(heap.window(), ONE, Silent).unwrap();
     semaphore.add(3).unwrap();
-    let permit = semaphore.try_acquire(&mut Immortal).unwrap();
+    let permit = semaphore.try_acquire(&mut AssumeAlive).unwrap();
     let permits: Vec<_> = words.permits().map(|(permit, _)| permit).collect();
     let expected = [Permit::Held(ONE), Permit::Free, Permit::Free, Permit::None];
     assert_eq!(permits, expected);
@@ -84,12 +86,12 @@ fn a_reader_writer_lock_shows_its_readers_and_its_writer() {
     let words = RwLockWords::attach(heap.window()).unwrap();
     let lock = |life| RwLock::attach(heap.window(), life, Silent).unwrap();
     let (one, two) = (lock(ONE), lock(TWO));
-    let reading = one.try_read(&mut Immortal).unwrap();
+    let reading = one.try_read(&mut AssumeAlive).unwrap();
     let readers: Vec<_> = words.readers().collect();
     assert_eq!(readers, [Holder::Life(ONE)]);
     assert_eq!(words.writer().holder, Holder::Nobody);
     drop(reading);
-    let writing = two.try_write(&mut Immortal).unwrap();
+    let writing = two.try_write(&mut AssumeAlive).unwrap();
     assert_eq!((words.writer(), words.is_writing()), (held(TWO), true));
     assert_eq!(words.health(), Health::Whole);
     drop(writing);
@@ -102,8 +104,8 @@ fn a_barrier_shows_who_has_arrived() {
     assert_eq!((words.parties().count(), words.phase()), (0, 0));
     let party = |life| Barrier::attach(heap.window(), life, 2, Silent).unwrap();
     let (mut one, mut two) = (party(ONE), party(TWO));
-    assert_eq!(one.try_wait(&mut Immortal), Ok(None));
-    two.wait(&mut Spin::checks(1), &mut Immortal).unwrap();
+    assert_eq!(one.try_wait(&mut AssumeAlive), Ok(None));
+    two.wait(&mut Spin::checks(1), &mut AssumeAlive).unwrap();
     let parties: Vec<_> = words.parties().collect();
     let arrived: Vec<_> = parties.iter().map(|p| (p.partition, p.arrived)).collect();
     assert_eq!((arrived, words.phase()), (vec![(1, 1), (2, 1)], 1));

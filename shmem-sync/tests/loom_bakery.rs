@@ -6,7 +6,7 @@ use shmem_core::primitive::AtomicU32;
 use shmem_core::primitive::Ordering::Release;
 use shmem_core::wait::{Pause, Wait};
 use shmem_core::{Life, Window};
-use shmem_sync::{BakeryGuard, BakeryMutex, Immortal, Liveness, LockError};
+use shmem_sync::{AssumeAlive, BakeryGuard, BakeryMutex, Liveness, LockError};
 
 mod support;
 use support::{heap, Obituary, Yield};
@@ -69,7 +69,7 @@ fn count(guard: &BakeryGuard<'_, '_>) -> u8 {
 
 /// Goes in and comes out. How many were inside before.
 fn pass(mutex: &mut BakeryMutex<'_>) -> u8 {
-    let guard = mutex.lock(&mut Yield, &mut Immortal).unwrap();
+    let guard = mutex.lock(&mut Yield, &mut AssumeAlive).unwrap();
     let before = count(&guard);
     guard.unlock().unwrap();
     before
@@ -107,7 +107,7 @@ fn what_one_did_inside_is_seen_by_the_next() {
     loom::model(|| {
         let segment = segment();
         let mut first = mutex(segment, FIRST);
-        let guard = first.lock(&mut Yield, &mut Immortal).unwrap();
+        let guard = first.lock(&mut Yield, &mut AssumeAlive).unwrap();
         let peer = thread::spawn(move || pass(&mut mutex(segment, SECOND)));
         assert_eq!(count(&guard), 0);
         guard.unlock().unwrap();
@@ -138,7 +138,7 @@ fn three_partitions_are_never_inside_together() {
         let segment = segment();
         let pass = move |life| {
             let mut mutex = mutex_among(3, segment, life);
-            let taken = mutex.lock(&mut Turns(2), &mut Immortal);
+            let taken = mutex.lock(&mut Turns(2), &mut AssumeAlive);
             let passed = taken.map(|guard| count(&guard)).is_ok();
             u8::from(passed)
         };
@@ -157,7 +157,7 @@ fn one_that_gives_up_lets_the_others_go_on_one_at_a_time() {
         let segment = segment();
         let peer = thread::spawn(move || {
             let mut second = mutex(segment, SECOND);
-            let tried = second.try_lock(&mut Immortal);
+            let tried = second.try_lock(&mut AssumeAlive);
             let tried = tried.map(|guard| count(&guard)).ok();
             (tried, pass(&mut second))
         });
@@ -177,7 +177,7 @@ fn one_that_waits_learns_that_the_holder_died_and_sees_what_it_did() {
         let death = Obituary::new();
         let mut told = death.clone();
         let mut second = mutex(segment, SECOND);
-        let guard = second.lock(&mut Yield, &mut Immortal).unwrap();
+        let guard = second.lock(&mut Yield, &mut AssumeAlive).unwrap();
         let peer = thread::spawn(move || pass_the_dead(&mut mutex(segment, FIRST), &mut told));
         count(&guard);
         core::mem::forget(guard);

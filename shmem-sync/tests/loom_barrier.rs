@@ -8,7 +8,7 @@ use loom::thread;
 use shmem_core::doorbell::{Doorbell, Silent};
 use shmem_core::wait::Wait;
 use shmem_core::{Life, Window};
-use shmem_sync::{Barrier, BarrierError, Immortal};
+use shmem_sync::{AssumeAlive, Barrier, BarrierError};
 
 mod support;
 use support::{heap, yields, Dead, Kernel, Yield};
@@ -27,7 +27,7 @@ fn barrier<D: Doorbell>(
 }
 
 fn meet<D: Doorbell>(barrier: &mut Barrier<'_, D>, wait: &mut impl Wait) {
-    barrier.wait(wait, &mut Immortal).unwrap();
+    barrier.wait(wait, &mut AssumeAlive).unwrap();
 }
 
 fn put(cells: Window<'_>, at: usize, value: u8) {

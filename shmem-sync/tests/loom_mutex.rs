@@ -9,7 +9,7 @@ use loom::thread;
 use shmem_core::doorbell::{Doorbell, Silent};
 use shmem_core::wait::Wait;
 use shmem_core::{Life, Window};
-use shmem_sync::{Immortal, LockError, Mutex};
+use shmem_sync::{AssumeAlive, LockError, Mutex};
 
 mod support;
 use support::{heap, yields, Dead, Kernel, Obituary, Yield};
@@ -40,7 +40,7 @@ fn count(data: Window<'_>) -> u8 {
 }
 
 fn enter<D: Doorbell>(mutex: &Mutex<'_, D>, wait: &mut impl Wait) {
-    let guard = mutex.lock(wait, &mut Immortal).unwrap();
+    let guard = mutex.lock(wait, &mut AssumeAlive).unwrap();
     add_one(guard.data());
     guard.unlock().unwrap();
 }
@@ -53,7 +53,7 @@ fn an_owner_sees_what_the_last_one_did() {
         let mutex = mutex(memory, FIRST, Silent);
         enter(&mutex, &mut Yield);
         peer.join().unwrap();
-        assert_eq!(count(mutex.try_lock(&mut Immortal).unwrap().data()), 2);
+        assert_eq!(count(mutex.try_lock(&mut AssumeAlive).unwrap().data()), 2);
     });
 }
 
@@ -76,7 +76,7 @@ fn all_enter(lives: &'static [Life]) {
             thread.join().unwrap();
         }
         let mutex = mutex(memory, FIRST, Silent);
-        let inside = mutex.try_lock(&mut Immortal).unwrap();
+        let inside = mutex.try_lock(&mut AssumeAlive).unwrap();
         assert_eq!(usize::from(count(inside.data())), lives.len());
     });
 }
@@ -103,7 +103,7 @@ fn who_takes_over_sees_what_the_dead_did_and_says_so() {
         let announced = obituary.clone();
         let peer = thread::spawn(move || {
             let mutex = mutex(memory, SECOND, Silent);
-            let guard = mutex.lock(&mut Yield, &mut Immortal).unwrap();
+            let guard = mutex.lock(&mut Yield, &mut AssumeAlive).unwrap();
             add_one(guard.data());
             core::mem::forget(guard);
             announced.announce(SECOND);
@@ -128,7 +128,7 @@ fn who_takes_over_sees_what_was_done_before_the_dead() {
         let peer = thread::spawn(move || {
             enter(&mutex(memory, THIRD, Silent), &mut Yield);
             // It dies without a trace but this one: its death is known by the clock.
-            core::mem::forget(mutex(memory, SECOND, Silent).try_lock(&mut Immortal));
+            core::mem::forget(mutex(memory, SECOND, Silent).try_lock(&mut AssumeAlive));
         });
         let mutex = mutex(memory, FIRST, Silent);
         yields(|| mutex.owner() == Ok(Some(SECOND)));
@@ -145,7 +145,7 @@ fn who_takes_over_sees_what_was_done_before_the_dead() {
 fn one_of_two_takes_over_and_the_other_waits_for_it() {
     loom::model(|| {
         let memory = memory();
-        core::mem::forget(mutex(memory, THIRD, Silent).try_lock(&mut Immortal));
+        core::mem::forget(mutex(memory, THIRD, Silent).try_lock(&mut AssumeAlive));
         let repair = move |life| {
             let mutex = mutex(memory, life, Silent);
             let (told, mut guard) = match mutex.lock(&mut Yield, &mut Dead(&[THIRD])) {
@@ -161,6 +161,6 @@ fn one_of_two_takes_over_and_the_other_waits_for_it() {
         let ours = repair(FIRST);
         assert_ne!(ours, peer.join().unwrap(), "both, or neither, were told");
         let mutex = mutex(memory, FIRST, Silent);
-        assert_eq!(count(mutex.try_lock(&mut Immortal).unwrap().data()), 2);
+        assert_eq!(count(mutex.try_lock(&mut AssumeAlive).unwrap().data()), 2);
     });
 }

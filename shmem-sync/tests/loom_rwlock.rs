@@ -12,7 +12,7 @@ use shmem_core::doorbell::{Doorbell, Silent};
 use shmem_core::primitive::Ordering::{Acquire, Relaxed};
 use shmem_core::wait::Wait;
 use shmem_core::{Life, Window};
-use shmem_sync::{Immortal, LockError, RwLock};
+use shmem_sync::{AssumeAlive, LockError, RwLock};
 
 mod support;
 use support::{heap, yields, Dead, Kernel, Obituary, Yield};
@@ -36,14 +36,14 @@ fn count(data: Window<'_>) -> u8 {
 }
 
 fn write<D: Doorbell>(lock: &RwLock<'_, D>, wait: &mut impl Wait) {
-    let guard = lock.write(wait, &mut Immortal).unwrap();
+    let guard = lock.write(wait, &mut AssumeAlive).unwrap();
     let next = count(guard.data()) + 1;
     guard.data().write(0, &[next]);
     guard.unlock().unwrap();
 }
 
 fn read<D: Doorbell>(lock: &RwLock<'_, D>, wait: &mut impl Wait) -> u8 {
-    let guard = lock.read(wait, &mut Immortal).unwrap();
+    let guard = lock.read(wait, &mut AssumeAlive).unwrap();
     let seen = count(guard.data());
     guard.unlock().unwrap();
     seen
@@ -94,7 +94,7 @@ fn all_who_sleep_for_a_writer_are_woken() {
     loom::model(|| {
         let (memory, kernel) = (memory(), Kernel::new());
         let writer = lock(memory, THIRD, kernel.clone());
-        let guard = writer.write(&mut kernel.clone(), &mut Immortal).unwrap();
+        let guard = writer.write(&mut kernel.clone(), &mut AssumeAlive).unwrap();
         let threads = [FIRST, SECOND].map(|life| {
             let theirs = kernel.clone();
             thread::spawn(move || {
@@ -113,13 +113,13 @@ fn a_reader_that_sleeps_for_a_writer_that_gives_up_is_woken() {
     loom::model(|| {
         let (memory, kernel) = (memory(), Kernel::new());
         let reader = lock(memory, THIRD, kernel.clone());
-        let guard = reader.try_read(&mut Immortal).unwrap();
+        let guard = reader.try_read(&mut AssumeAlive).unwrap();
         let theirs = kernel.clone();
         let peer = thread::spawn(move || {
             read(&lock(memory, FIRST, theirs.clone()), &mut theirs.clone());
         });
         let writer = lock(memory, SECOND, kernel);
-        let taken = writer.try_write(&mut Immortal);
+        let taken = writer.try_write(&mut AssumeAlive);
         assert!(matches!(taken, Err(LockError::Busy)));
         peer.join().unwrap();
         guard.unlock().unwrap();
@@ -133,7 +133,7 @@ fn a_writer_does_not_wait_for_a_dead_reader() {
         let announced = obituary.clone();
         let peer = thread::spawn(move || {
             let lock = lock(memory, SECOND, Silent);
-            let guard = lock.read(&mut Yield, &mut Immortal).unwrap();
+            let guard = lock.read(&mut Yield, &mut AssumeAlive).unwrap();
             let seen = count(guard.data());
             core::mem::forget(guard);
             announced.announce(SECOND);
@@ -152,12 +152,12 @@ fn readers_of_one_partition_and_a_writer_exclude_each_other() {
     loom::model(|| {
         let memory = memory();
         let ours = lock(memory, FIRST, Silent);
-        let guard = ours.try_read(&mut Immortal).unwrap();
+        let guard = ours.try_read(&mut AssumeAlive).unwrap();
         let threads = [
             thread::spawn(move || write(&lock(memory, SECOND, Silent), &mut Yield)),
             thread::spawn(move || {
                 // At the same place, or at the next one.
-                if let Ok(guard) = lock(memory, FIRST, Silent).try_read(&mut Immortal) {
+                if let Ok(guard) = lock(memory, FIRST, Silent).try_read(&mut AssumeAlive) {
                     assert!(count(guard.data()) <= 1);
                 }
             }),
@@ -178,7 +178,7 @@ fn whoever_meets_a_writer_that_died_inside_is_told_of_it() {
         let announced = obituary.clone();
         let peer = thread::spawn(move || {
             let lock = lock(memory, SECOND, Silent);
-            let guard = lock.write(&mut Yield, &mut Immortal).unwrap();
+            let guard = lock.write(&mut Yield, &mut AssumeAlive).unwrap();
             guard.data().write(0, &[1]);
             core::mem::forget(guard);
             announced.announce(SECOND);
@@ -203,7 +203,7 @@ fn a_writer_that_was_done_leaves_nothing_suspect_and_one_that_was_not_does() {
         // It dies at any moment from here, and what it still does is in vain.
         let peer = thread::spawn(move || {
             let lock = lock(memory, SECOND, Silent);
-            let guard = lock.write(&mut Yield, &mut Immortal).unwrap();
+            let guard = lock.write(&mut Yield, &mut AssumeAlive).unwrap();
             entered.store(1, Relaxed);
             guard.data().write(0, &[1]);
             let _ = guard.unlock();
@@ -223,7 +223,7 @@ fn a_writer_that_was_done_leaves_nothing_suspect_and_one_that_was_not_does() {
 fn readers_that_meet_a_dead_writer_put_its_lock_in_order() {
     loom::model(|| {
         let memory = memory();
-        core::mem::forget(lock(memory, THIRD, Silent).try_write(&mut Immortal));
+        core::mem::forget(lock(memory, THIRD, Silent).try_write(&mut AssumeAlive));
         let look = move |life| {
             let lock = lock(memory, life, Silent);
             let told = matches!(
@@ -243,7 +243,7 @@ fn readers_that_meet_a_dead_writer_put_its_lock_in_order() {
 fn a_reader_that_dies_putting_a_lock_in_order_hides_nothing() {
     loom::model(|| {
         let memory = memory();
-        core::mem::forget(lock(memory, THIRD, Silent).try_write(&mut Immortal));
+        core::mem::forget(lock(memory, THIRD, Silent).try_write(&mut AssumeAlive));
         // Not here: of what this thread knew, loom gives it nothing old behind a yield.
         let peer = thread::spawn(move || {
             let lock = lock(memory, FIRST, Silent);

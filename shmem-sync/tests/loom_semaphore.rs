@@ -9,7 +9,7 @@ use shmem_core::doorbell::{Doorbell, Silent};
 use shmem_core::primitive::AtomicU32;
 use shmem_core::wait::{Pause, Wait};
 use shmem_core::{Life, Window};
-use shmem_sync::{AcquireError, Immortal, Semaphore};
+use shmem_sync::{AcquireError, AssumeAlive, Semaphore};
 
 mod support;
 use support::{heap, Dead, Kernel, Obituary, Yield};
@@ -37,7 +37,7 @@ fn add_one(data: Window<'_>) {
 }
 
 fn enter<D: Doorbell>(semaphore: &Semaphore<'_, D>, wait: &mut impl Wait, data: Window<'_>) {
-    let permit = semaphore.acquire(wait, &mut Immortal).unwrap();
+    let permit = semaphore.acquire(wait, &mut AssumeAlive).unwrap();
     add_one(data);
     permit.release().unwrap();
 }
@@ -120,10 +120,10 @@ fn a_giver_changes_the_rings_that_the_sleeper_saw() {
         let (memory, data, kernel) = (memory(2), heap(8), Kernel::new());
         let ours = semaphore(memory, FIRST, kernel.clone());
         let theirs = semaphore(memory, SECOND, kernel.clone());
-        let permit = ours.acquire(&mut Hasty(0), &mut Immortal).unwrap();
-        core::mem::forget(theirs.acquire(&mut Hasty(0), &mut Immortal).unwrap());
+        let permit = ours.acquire(&mut Hasty(0), &mut AssumeAlive).unwrap();
+        core::mem::forget(theirs.acquire(&mut Hasty(0), &mut AssumeAlive).unwrap());
         // Both words have the flag.
-        let late = ours.acquire(&mut Hasty(0), &mut Immortal).err();
+        let late = ours.acquire(&mut Hasty(0), &mut AssumeAlive).err();
         assert_eq!(late, Some(AcquireError::TimedOut));
         let peer = thread::spawn(move || {
             add_one(data);
@@ -131,8 +131,8 @@ fn a_giver_changes_the_rings_that_the_sleeper_saw() {
         });
         // `rings` is changed here, too, and the sleeper is the only one who knows.
         permit.release().unwrap();
-        let first = ours.acquire(&mut kernel.clone(), &mut Immortal).unwrap();
-        let second = ours.acquire(&mut kernel.clone(), &mut Immortal).unwrap();
+        let first = ours.acquire(&mut kernel.clone(), &mut AssumeAlive).unwrap();
+        let second = ours.acquire(&mut kernel.clone(), &mut AssumeAlive).unwrap();
         assert_count(data, 1);
         drop((first, second));
         peer.join().unwrap();
@@ -144,7 +144,7 @@ fn a_sleeper_is_woken_by_a_permit_that_is_added() {
     loom::model(|| {
         let (memory, data, kernel) = (memory(1), heap(8), Kernel::new());
         let theirs = semaphore(memory, SECOND, kernel.clone());
-        core::mem::forget(theirs.try_acquire(&mut Immortal).unwrap());
+        core::mem::forget(theirs.try_acquire(&mut AssumeAlive).unwrap());
         let peer = thread::spawn(move || {
             theirs.consume().unwrap();
             data.write(0, &[1]);
@@ -152,7 +152,7 @@ fn a_sleeper_is_woken_by_a_permit_that_is_added() {
         });
         let semaphore = semaphore(memory, FIRST, kernel.clone());
         let permit = semaphore
-            .acquire(&mut kernel.clone(), &mut Immortal)
+            .acquire(&mut kernel.clone(), &mut AssumeAlive)
             .unwrap();
         assert_count(data, 1);
         permit.consume().unwrap();
@@ -167,12 +167,12 @@ fn who_gives_up_passes_the_ring_on() {
     bounded(1, || {
         let (memory, kernel) = (memory(1), Kernel::new());
         let holder = semaphore(memory, FIRST, kernel.clone());
-        let permit = holder.acquire(&mut Hasty(0), &mut Immortal).unwrap();
+        let permit = holder.acquire(&mut Hasty(0), &mut AssumeAlive).unwrap();
         let sleeper = |life, mut wait: Patience| {
             let kernel = kernel.clone();
             thread::spawn(move || {
                 let semaphore = semaphore(memory, life, kernel);
-                drop(semaphore.acquire(&mut wait, &mut Immortal));
+                drop(semaphore.acquire(&mut wait, &mut AssumeAlive));
             })
         };
         let patient = sleeper(SECOND, Patience(kernel.clone(), u32::MAX));
@@ -180,7 +180,7 @@ fn who_gives_up_passes_the_ring_on() {
         thread::yield_now();
         permit.release().unwrap();
         // Perhaps before whoever was woken, and without the flag.
-        drop(holder.try_acquire(&mut Immortal));
+        drop(holder.try_acquire(&mut AssumeAlive));
         patient.join().unwrap();
         hasty.join().unwrap();
     });
@@ -210,7 +210,7 @@ fn who_inherits_a_permit_sees_what_the_dead_one_was_given() {
         let peer = thread::spawn(move || {
             enter(&semaphore(memory, SECOND, Silent), &mut Yield, data);
             let dead = semaphore(memory, THIRD, Silent);
-            let _ = dead.try_acquire(&mut Immortal).map(core::mem::forget);
+            let _ = dead.try_acquire(&mut AssumeAlive).map(core::mem::forget);
         });
         let heir = semaphore(memory, FIRST, Silent);
         let permit = heir.acquire(&mut Yield, &mut Dead(&[THIRD])).unwrap();
@@ -226,7 +226,7 @@ fn one_heir_gets_the_permit_of_the_dead() {
     loom::model(|| {
         let (memory, data) = (memory(1), heap(8));
         let dead = semaphore(memory, THIRD, Silent);
-        core::mem::forget(dead.try_acquire(&mut Immortal).unwrap());
+        core::mem::forget(dead.try_acquire(&mut AssumeAlive).unwrap());
         add_one(data);
         let obituary = Obituary::new();
         let heir = move |life, mut obituary: Obituary| {

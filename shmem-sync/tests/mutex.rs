@@ -11,7 +11,8 @@ use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::{Pause, Spin, Wait};
 use shmem_core::{ControlWord, Corrupt, Life, Mapping, Window};
 use shmem_sync::{
-    health, Futex, FutexBell, Immortal, Liveness, LockError, LockResult, Mutex, MutexGuard, NotHeld,
+    health, AssumeAlive, Futex, FutexBell, Liveness, LockError, LockResult, Mutex, MutexGuard,
+    NotHeld, PartitionState,
 };
 
 mod support;
@@ -35,7 +36,7 @@ fn health(heap: &Heap) -> u32 {
 
 /// `life` takes the mutex and dies inside.
 fn die_inside(heap: &Heap, life: Life) {
-    std::mem::forget(mutex(heap, life).try_lock(&mut Immortal).unwrap());
+    std::mem::forget(mutex(heap, life).try_lock(&mut AssumeAlive).unwrap());
 }
 
 /// The guard that comes with the news of a death.
@@ -51,7 +52,7 @@ fn warned<'l, 'm>(taken: LockResult<MutexGuard<'l, 'm, Silent>>) -> MutexGuard<'
 struct Unasked;
 
 impl Liveness for Unasked {
-    fn is_over(&mut self, life: Life) -> bool {
+    fn state(&mut self, life: Life) -> PartitionState {
         panic!("asked about {life}");
     }
 }
@@ -74,13 +75,13 @@ fn a_zeroed_segment_is_a_free_mutex() {
 fn a_mutex_is_busy_until_its_guard_is_dropped() {
     let heap = heap();
     let (ours, theirs) = (mutex(&heap, FIRST), mutex(&heap, SECOND));
-    let guard = ours.try_lock(&mut Immortal);
+    let guard = ours.try_lock(&mut AssumeAlive);
     assert!(matches!(
-        theirs.try_lock(&mut Immortal),
+        theirs.try_lock(&mut AssumeAlive),
         Err(LockError::Busy)
     ));
     drop(guard);
-    assert!(theirs.try_lock(&mut Immortal).is_ok());
+    assert!(theirs.try_lock(&mut AssumeAlive).is_ok());
 }
 
 #[test]
@@ -88,10 +89,10 @@ fn a_deadline_that_has_passed_gets_a_free_mutex_but_not_a_held_one() {
     let heap = heap();
     let (ours, theirs) = (mutex(&heap, FIRST), mutex(&heap, SECOND));
     let past = || Futex::until(Instant::now());
-    let guard = ours.lock(&mut past(), &mut Immortal).unwrap();
-    let late = theirs.lock(&mut past(), &mut Immortal);
+    let guard = ours.lock(&mut past(), &mut AssumeAlive).unwrap();
+    let late = theirs.lock(&mut past(), &mut AssumeAlive);
     assert!(matches!(late, Err(LockError::TimedOut)));
-    let late = theirs.lock(&mut Spin::checks(100), &mut Immortal);
+    let late = theirs.lock(&mut Spin::checks(100), &mut AssumeAlive);
     assert!(matches!(late, Err(LockError::TimedOut)));
     drop(guard);
 }
@@ -101,7 +102,7 @@ fn one_who_does_not_have_it_cannot_give_it_back() {
     let heap = heap();
     let (ours, theirs) = (mutex(&heap, FIRST), mutex(&heap, SECOND));
     assert_eq!(theirs.release(), Err(NotHeld { holder: None }));
-    let guard = ours.try_lock(&mut Immortal).unwrap();
+    let guard = ours.try_lock(&mut AssumeAlive).unwrap();
     let not_held = NotHeld {
         holder: Some(FIRST),
     };
@@ -117,7 +118,7 @@ fn the_next_owner_learns_that_the_last_one_died_and_makes_it_good() {
     die_inside(&heap, FIRST);
     let mutex = mutex(&heap, SECOND);
     assert!(matches!(
-        mutex.try_lock(&mut Immortal),
+        mutex.try_lock(&mut AssumeAlive),
         Err(LockError::Busy)
     ));
     let mut guard = warned(mutex.try_lock(&mut Dead(&[FIRST])));
@@ -157,7 +158,7 @@ fn a_mutex_that_is_given_back_unrepaired_is_poisoned_for_good() {
     drop(mutex.try_lock(&mut Dead(&[FIRST])));
     assert_eq!(health(&heap), health::POISONED);
     for _ in 0..2 {
-        let taken = mutex.try_lock(&mut Immortal);
+        let taken = mutex.try_lock(&mut AssumeAlive);
         assert!(matches!(taken, Err(LockError::Poisoned)));
         assert_eq!(mutex.owner(), Ok(None));
     }
@@ -185,7 +186,7 @@ fn one_who_dies_while_it_repairs_leaves_the_repair_to_the_next() {
 fn one_who_was_taken_for_dead_learns_it_and_changes_nothing() {
     let heap = heap();
     let (ours, theirs) = (mutex(&heap, FIRST), mutex(&heap, SECOND));
-    let mut robbed = ours.try_lock(&mut Immortal).unwrap();
+    let mut robbed = ours.try_lock(&mut AssumeAlive).unwrap();
     let guard = warned(theirs.try_lock(&mut Dead(&[FIRST])));
     robbed.make_consistent();
     assert_eq!(health(&heap), health::SUSPECT);
@@ -202,7 +203,7 @@ fn one_who_was_taken_for_dead_learns_it_and_changes_nothing() {
 fn a_mutex_is_given_back_without_its_guard() {
     let heap = heap();
     let mutex = mutex(&heap, SECOND);
-    std::mem::forget(mutex.try_lock(&mut Immortal).unwrap());
+    std::mem::forget(mutex.try_lock(&mut AssumeAlive).unwrap());
     mutex.release().unwrap();
     for (repair, left) in [(true, health::WHOLE), (false, health::POISONED)] {
         die_inside(&heap, FIRST);
@@ -226,7 +227,7 @@ fn what_no_honest_partition_writes_is_corrupt() {
         let heap = heap();
         heap.window().word(offset).store(value, Relaxed);
         let mutex = mutex(&heap, FIRST);
-        let taken = mutex.lock(&mut Futex::forever(), &mut Immortal);
+        let taken = mutex.lock(&mut Futex::forever(), &mut AssumeAlive);
         let Err(LockError::Corrupt(corrupt)) = taken else {
             panic!("{word} of {value} passes");
         };
@@ -239,7 +240,7 @@ fn what_no_honest_partition_writes_is_corrupt() {
 fn a_life_never_takes_itself_for_dead() {
     let heap = heap();
     let mutex = mutex(&heap, FIRST);
-    let _guard = mutex.try_lock(&mut Immortal).unwrap();
+    let _guard = mutex.try_lock(&mut AssumeAlive).unwrap();
     assert!(matches!(mutex.try_lock(&mut Unasked), Err(LockError::Busy)));
     let late = mutex.lock(&mut Futex::until(Instant::now()), &mut Unasked);
     assert!(matches!(late, Err(LockError::TimedOut)));
@@ -269,7 +270,7 @@ fn one_who_gives_up_leaves_the_owner_to_wake_the_others() {
     let heap = heap();
     die_inside(&heap, FIRST);
     let mutex = mutex(&heap, SECOND);
-    let late = mutex.lock(&mut Overtaken(Some(heap.window())), &mut Immortal);
+    let late = mutex.lock(&mut Overtaken(Some(heap.window())), &mut AssumeAlive);
     assert!(matches!(late, Err(LockError::TimedOut)));
     let owner = heap.window().word(0).load(Relaxed);
     assert_eq!(owner, THIRD.word() | Life::FLAG);
@@ -286,7 +287,7 @@ fn owners_exclude_each_other_whichever_partition_they_are_of() {
                 let mutex = Mutex::attach(window, life, FutexBell).unwrap();
                 for turn in 0..TURNS {
                     let mut wait = Futex::forever().spin_first(turn as u32 % 2 * 100);
-                    let guard = mutex.lock(&mut wait, &mut Immortal).unwrap();
+                    let guard = mutex.lock(&mut wait, &mut AssumeAlive).unwrap();
                     add_one(guard.data());
                     guard.unlock().unwrap();
                 }

@@ -10,7 +10,7 @@ use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::Spin;
 use shmem_core::{ControlWord, Corrupt, Life, Mapping};
-use shmem_sync::{health, Futex, FutexBell, Immortal, LockError, LockResult, NotHeld, RwLock};
+use shmem_sync::{health, AssumeAlive, Futex, FutexBell, LockError, LockResult, NotHeld, RwLock};
 
 mod support;
 use support::{whole, write_halves, Dead};
@@ -40,7 +40,7 @@ fn health(heap: &Heap) -> u32 {
 
 /// `life` writes and dies inside.
 fn die_writing(heap: &Heap, life: Life) {
-    std::mem::forget(lock(heap, life).try_write(&mut Immortal).unwrap());
+    std::mem::forget(lock(heap, life).try_write(&mut AssumeAlive).unwrap());
 }
 
 /// The guard that comes with the news of a death.
@@ -69,10 +69,10 @@ fn a_zeroed_segment_is_a_free_lock() {
     let heap = heap();
     let lock = lock(&heap, FIRST);
     assert_eq!((lock.writer(), lock.readers().count()), (Ok(None), 0));
-    let guard = lock.try_write(&mut Immortal).unwrap();
+    let guard = lock.try_write(&mut AssumeAlive).unwrap();
     assert_eq!((lock.writer(), guard.data().len()), (Ok(Some(FIRST)), 16));
     guard.unlock().unwrap();
-    let guard = lock.try_read(&mut Immortal).unwrap();
+    let guard = lock.try_read(&mut AssumeAlive).unwrap();
     assert_eq!(lock.readers().collect::<Vec<_>>(), [FIRST]);
     guard.unlock().unwrap();
     let short = heap.window().sub(0, CONTROL - 8).unwrap();
@@ -84,33 +84,35 @@ fn readers_are_inside_together_and_writers_alone() {
     let heap = heap();
     let (first, second) = (lock(&heap, FIRST), lock(&heap, SECOND));
     let readers = [
-        first.try_read(&mut Immortal).unwrap(),
-        first.try_read(&mut Immortal).unwrap(),
-        second.try_read(&mut Immortal).unwrap(),
+        first.try_read(&mut AssumeAlive).unwrap(),
+        first.try_read(&mut AssumeAlive).unwrap(),
+        second.try_read(&mut AssumeAlive).unwrap(),
     ];
     assert_eq!(first.readers().count(), 3);
-    assert!(is_busy(second.try_write(&mut Immortal)));
+    assert!(is_busy(second.try_write(&mut AssumeAlive)));
     drop(readers);
-    let writer = second.try_write(&mut Immortal).unwrap();
-    assert!(is_busy(first.try_write(&mut Immortal)));
-    assert!(is_busy(first.try_read(&mut Immortal)));
+    let writer = second.try_write(&mut AssumeAlive).unwrap();
+    assert!(is_busy(first.try_write(&mut AssumeAlive)));
+    assert!(is_busy(first.try_read(&mut AssumeAlive)));
     drop(writer);
-    assert!(first.try_read(&mut Immortal).is_ok());
+    assert!(first.try_read(&mut AssumeAlive).is_ok());
 }
 
 #[test]
 fn a_deadline_that_has_passed_gets_a_free_lock_but_not_a_held_one() {
     let heap = heap();
     let (first, second) = (lock(&heap, FIRST), lock(&heap, SECOND));
-    let reader = first.read(&mut past(), &mut Immortal).unwrap();
-    assert!(is_late(second.write(&mut past(), &mut Immortal)));
-    assert!(is_late(second.write(&mut Spin::checks(100), &mut Immortal)));
+    let reader = first.read(&mut past(), &mut AssumeAlive).unwrap();
+    assert!(is_late(second.write(&mut past(), &mut AssumeAlive)));
+    assert!(is_late(
+        second.write(&mut Spin::checks(100), &mut AssumeAlive)
+    ));
     // What gave up is no obstacle.
     assert_eq!(second.writer(), Ok(None));
     drop(reader);
-    let writer = first.write(&mut past(), &mut Immortal).unwrap();
-    assert!(is_late(second.write(&mut past(), &mut Immortal)));
-    assert!(is_late(second.read(&mut past(), &mut Immortal)));
+    let writer = first.write(&mut past(), &mut AssumeAlive).unwrap();
+    assert!(is_late(second.write(&mut past(), &mut AssumeAlive)));
+    assert!(is_late(second.read(&mut past(), &mut AssumeAlive)));
     assert_eq!(second.readers().count(), 0);
     drop(writer);
 }
@@ -119,14 +121,16 @@ fn a_deadline_that_has_passed_gets_a_free_lock_but_not_a_held_one() {
 fn a_writer_that_waits_keeps_new_readers_out() {
     let heap = heap();
     let (first, second) = (lock(&heap, FIRST), lock(&heap, SECOND));
-    let reader = first.try_read(&mut Immortal).unwrap();
+    let reader = first.try_read(&mut AssumeAlive).unwrap();
     thread::scope(|scope| {
-        let writer = scope.spawn(|| second.write(&mut Spin::forever(), &mut Immortal).is_ok());
+        let writer = scope.spawn(|| second.write(&mut Spin::forever(), &mut AssumeAlive).is_ok());
         while first.writer() == Ok(None) {
             thread::yield_now();
         }
-        assert!(is_busy(first.try_read(&mut Immortal)));
-        assert!(is_late(first.read(&mut Spin::checks(100), &mut Immortal)));
+        assert!(is_busy(first.try_read(&mut AssumeAlive)));
+        assert!(is_late(
+            first.read(&mut Spin::checks(100), &mut AssumeAlive)
+        ));
         reader.unlock().unwrap();
         assert!(writer.join().unwrap());
     });
@@ -136,14 +140,14 @@ fn a_writer_that_waits_keeps_new_readers_out() {
 fn the_129th_reader_waits_until_one_of_128_leaves_or_dies() {
     let heap = heap();
     let (first, second) = (lock(&heap, FIRST), lock(&heap, SECOND));
-    let mut readers = Vec::from_iter((0..128).map(|_| first.try_read(&mut Immortal).unwrap()));
-    assert!(is_busy(second.try_read(&mut Immortal)));
-    assert!(is_late(second.read(&mut past(), &mut Immortal)));
+    let mut readers = Vec::from_iter((0..128).map(|_| first.try_read(&mut AssumeAlive).unwrap()));
+    assert!(is_busy(second.try_read(&mut AssumeAlive)));
+    assert!(is_late(second.read(&mut past(), &mut AssumeAlive)));
     let place = readers.pop().unwrap().place();
-    let guard = second.try_read(&mut Immortal).unwrap();
+    let guard = second.try_read(&mut AssumeAlive).unwrap();
     assert_eq!(guard.place(), place);
     readers.into_iter().for_each(std::mem::forget);
-    assert!(is_busy(second.try_read(&mut Immortal)));
+    assert!(is_busy(second.try_read(&mut AssumeAlive)));
     assert!(second.try_read(&mut Dead(&[FIRST])).is_ok());
     drop(guard);
     assert!(second.try_write(&mut Dead(&[FIRST])).is_ok());
@@ -163,11 +167,11 @@ fn one_who_does_not_have_it_cannot_give_it_back() {
         (nobody, nobody)
     );
     assert_eq!(second.release_read(128), nobody);
-    let reader = first.try_read(&mut Immortal).unwrap();
+    let reader = first.try_read(&mut AssumeAlive).unwrap();
     assert_eq!(second.release_read(reader.place()), by_first);
     assert_eq!(first.readers().count(), 1);
     drop(reader);
-    let writer = first.try_write(&mut Immortal).unwrap();
+    let writer = first.try_write(&mut AssumeAlive).unwrap();
     assert_eq!(second.release_write(), by_first);
     assert_eq!(second.make_consistent(), by_first);
     writer.unlock().unwrap();
@@ -177,11 +181,11 @@ fn one_who_does_not_have_it_cannot_give_it_back() {
 fn a_lock_is_given_back_without_its_guard() {
     let heap = heap();
     let lock = lock(&heap, SECOND);
-    let reader = lock.try_read(&mut Immortal).unwrap();
+    let reader = lock.try_read(&mut AssumeAlive).unwrap();
     let place = reader.place();
     std::mem::forget(reader);
     lock.release_read(place).unwrap();
-    std::mem::forget(lock.try_write(&mut Immortal).unwrap());
+    std::mem::forget(lock.try_write(&mut AssumeAlive).unwrap());
     lock.release_write().unwrap();
     for (repair, left) in [(true, health::WHOLE), (false, health::POISONED)] {
         die_writing(&heap, FIRST);
@@ -199,9 +203,9 @@ fn a_writer_does_not_wait_for_dead_readers_nor_warn_of_them() {
     let heap = heap();
     let (first, second) = (lock(&heap, FIRST), lock(&heap, SECOND));
     for _ in 0..2 {
-        std::mem::forget(first.try_read(&mut Immortal).unwrap());
+        std::mem::forget(first.try_read(&mut AssumeAlive).unwrap());
     }
-    assert!(is_busy(second.try_write(&mut Immortal)));
+    assert!(is_busy(second.try_write(&mut AssumeAlive)));
     let mut wait = Futex::forever();
     assert!(second.write(&mut wait, &mut Dead(&[FIRST])).is_ok());
     assert_eq!(second.readers().count(), 0);
@@ -211,15 +215,15 @@ fn a_writer_does_not_wait_for_dead_readers_nor_warn_of_them() {
 fn a_writer_that_died_while_it_waited_leaves_nothing_suspect() {
     let heap = heap();
     let (first, second) = (lock(&heap, FIRST), lock(&heap, SECOND));
-    let reader = second.try_read(&mut Immortal).unwrap();
+    let reader = second.try_read(&mut AssumeAlive).unwrap();
     heap.window().word(0).store(FIRST.word(), Relaxed);
-    assert!(is_busy(second.try_read(&mut Immortal)));
+    assert!(is_busy(second.try_read(&mut AssumeAlive)));
     assert!(second.try_read(&mut Dead(&[FIRST])).is_ok());
     assert_eq!(second.writer(), Ok(None));
     heap.window().word(0).store(FIRST.word(), Relaxed);
     drop(reader);
     assert!(second.try_write(&mut Dead(&[FIRST])).is_ok());
-    assert!(first.try_write(&mut Immortal).is_ok());
+    assert!(first.try_write(&mut AssumeAlive).is_ok());
 }
 
 #[test]
@@ -228,13 +232,13 @@ fn readers_are_warned_until_a_writer_has_repaired() {
     die_writing(&heap, FIRST);
     let (second, third) = (lock(&heap, SECOND), lock(&heap, THIRD));
     let reader = warned(second.read(&mut Futex::forever(), &mut Dead(&[FIRST])));
-    drop(warned(third.try_read(&mut Immortal)));
+    drop(warned(third.try_read(&mut AssumeAlive)));
     reader.unlock().unwrap();
     assert_eq!(health(&heap), health::SUSPECT);
-    let mut writer = warned(third.try_write(&mut Immortal));
+    let mut writer = warned(third.try_write(&mut AssumeAlive));
     writer.make_consistent();
     writer.unlock().unwrap();
-    assert!(second.try_read(&mut Immortal).is_ok());
+    assert!(second.try_read(&mut AssumeAlive).is_ok());
 }
 
 #[test]
@@ -246,9 +250,9 @@ fn a_lock_that_is_given_back_unrepaired_is_poisoned_for_good() {
         lock.write(&mut Futex::forever(), &mut Dead(&[FIRST])),
     ));
     for _ in 0..2 {
-        let read = lock.try_read(&mut Immortal);
+        let read = lock.try_read(&mut AssumeAlive);
         assert!(matches!(read, Err(LockError::Poisoned)));
-        let written = lock.try_write(&mut Immortal);
+        let written = lock.try_write(&mut AssumeAlive);
         assert!(matches!(written, Err(LockError::Poisoned)));
     }
     assert_eq!((lock.writer(), lock.readers().count()), (Ok(None), 0));
@@ -260,22 +264,22 @@ fn one_who_gives_up_waiting_to_repair_leaves_the_repair_to_the_next() {
     die_writing(&heap, FIRST);
     let lock = lock(&heap, SECOND);
     let reader = warned(lock.try_read(&mut Dead(&[FIRST])));
-    assert!(is_late(lock.write(&mut past(), &mut Immortal)));
+    assert!(is_late(lock.write(&mut past(), &mut AssumeAlive)));
     assert_eq!(health(&heap), health::SUSPECT);
     drop(reader);
-    warned(lock.try_write(&mut Immortal)).make_consistent();
+    warned(lock.try_write(&mut AssumeAlive)).make_consistent();
 }
 
 #[test]
 fn those_who_were_taken_for_dead_learn_it_and_change_nothing() {
     let heap = heap();
     let (first, second) = (lock(&heap, FIRST), lock(&heap, SECOND));
-    let robbed = first.try_read(&mut Immortal).unwrap();
+    let robbed = first.try_read(&mut AssumeAlive).unwrap();
     let writer = second.try_write(&mut Dead(&[FIRST])).unwrap();
     assert_eq!(robbed.unlock(), Err(NotHeld { holder: None }));
     drop(writer);
 
-    let mut robbed = first.try_write(&mut Immortal).unwrap();
+    let mut robbed = first.try_write(&mut AssumeAlive).unwrap();
     let writer = warned(second.try_write(&mut Dead(&[FIRST])));
     robbed.make_consistent();
     let not_held = NotHeld {
@@ -299,9 +303,9 @@ fn what_no_honest_partition_writes_is_corrupt() {
         heap.window().word(offset).store(value, Relaxed);
         let lock = lock(&heap, FIRST);
         let corrupt = Corrupt { word, value };
-        let written = lock.write(&mut Futex::forever(), &mut Immortal);
+        let written = lock.write(&mut Futex::forever(), &mut AssumeAlive);
         assert!(matches!(written, Err(LockError::Corrupt(found)) if found == corrupt));
-        let read = lock.read(&mut Futex::forever(), &mut Immortal);
+        let read = lock.read(&mut Futex::forever(), &mut AssumeAlive);
         let harmless = offset >= 128; // A reader only looks for a free word.
         match read {
             Err(LockError::Corrupt(found)) if !harmless => assert_eq!(found, corrupt),
@@ -321,7 +325,7 @@ fn writers_lose_no_count_and_readers_see_no_half_of_one() {
             scope.spawn(move || {
                 let lock = attach(life);
                 for _ in 0..TURNS {
-                    let guard = lock.write(&mut Futex::forever(), &mut Immortal).unwrap();
+                    let guard = lock.write(&mut Futex::forever(), &mut AssumeAlive).unwrap();
                     write_halves(guard.data(), whole(guard.data()).unwrap() + 1);
                     guard.unlock().unwrap();
                 }
@@ -331,7 +335,7 @@ fn writers_lose_no_count_and_readers_see_no_half_of_one() {
             scope.spawn(move || {
                 let lock = attach(life);
                 for _ in 0..TURNS {
-                    let guard = lock.read(&mut Futex::forever(), &mut Immortal).unwrap();
+                    let guard = lock.read(&mut Futex::forever(), &mut AssumeAlive).unwrap();
                     assert!(whole(guard.data()).is_some());
                     guard.unlock().unwrap();
                 }
@@ -339,7 +343,7 @@ fn writers_lose_no_count_and_readers_see_no_half_of_one() {
         }
     });
     let lock = attach(FIRST);
-    let guard = lock.try_read(&mut Immortal).unwrap();
+    let guard = lock.try_read(&mut AssumeAlive).unwrap();
     assert_eq!(whole(guard.data()), Some(2 * TURNS));
 }
 
@@ -353,7 +357,7 @@ fn two_readers_wait_for_each_other_inside() {
             let (memory, inside, done) = (&memory, &inside, &done);
             scope.spawn(move || {
                 let lock = RwLock::attach(memory.window(), life, FutexBell).unwrap();
-                let guard = lock.read(&mut Futex::forever(), &mut Immortal).unwrap();
+                let guard = lock.read(&mut Futex::forever(), &mut AssumeAlive).unwrap();
                 if inside.fetch_add(1, Relaxed) == 1 {
                     done.store(true, Relaxed);
                 }

@@ -13,7 +13,7 @@ use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::Spin;
 use shmem_core::{ControlWord, Corrupt, Life, Window};
 use shmem_sync::layout::{PERMITS, PERMIT_FREE};
-use shmem_sync::{AcquireError, Futex, FutexBell, Immortal, NotHeld, Overflow, Semaphore};
+use shmem_sync::{AcquireError, AssumeAlive, Futex, FutexBell, NotHeld, Overflow, Semaphore};
 
 mod support;
 use support::Dead;
@@ -43,7 +43,7 @@ fn zeroed_memory_is_a_semaphore_without_permits() {
     let heap = heap(4);
     let semaphore = semaphore(&heap, FIRST);
     assert_eq!((semaphore.capacity(), semaphore.permits()), (4, 0));
-    let refused = semaphore.try_acquire(&mut Immortal).err();
+    let refused = semaphore.try_acquire(&mut AssumeAlive).err();
     assert_eq!(refused, Some(AcquireError::Busy));
 }
 
@@ -68,7 +68,7 @@ fn there_are_never_more_holders_than_permits() {
             scope.spawn(move || {
                 let semaphore = semaphore(heap, Life::first(partition));
                 for _ in 0..2000 {
-                    let permit = semaphore.acquire(&mut Futex::forever(), &mut Immortal);
+                    let permit = semaphore.acquire(&mut Futex::forever(), &mut AssumeAlive);
                     let permit = permit.unwrap();
                     assert!(inside.fetch_add(1, SeqCst) < 2);
                     inside.fetch_sub(1, SeqCst);
@@ -91,7 +91,7 @@ fn threads_of_one_partition_share_a_handle() {
             scope.spawn(|| {
                 for _ in 0..1000 {
                     let mut wait = Futex::forever().spin_first(10);
-                    let _permit = semaphore.acquire(&mut wait, &mut Immortal).unwrap();
+                    let _permit = semaphore.acquire(&mut wait, &mut AssumeAlive).unwrap();
                     assert_eq!(inside.fetch_add(1, SeqCst), 0);
                     inside.fetch_sub(1, SeqCst);
                 }
@@ -109,7 +109,7 @@ fn several_sleepers_are_woken_by_permits_that_are_added() {
             let heap = &heap;
             scope.spawn(move || {
                 let semaphore = semaphore(heap, Life::first(partition));
-                let permit = semaphore.acquire(&mut Futex::forever(), &mut Immortal);
+                let permit = semaphore.acquire(&mut Futex::forever(), &mut AssumeAlive);
                 permit.unwrap().consume().unwrap();
             });
         }
@@ -125,9 +125,9 @@ fn a_permit_that_is_dropped_is_given_back_and_one_consumed_is_gone() {
     let heap = heap(4);
     let semaphore = semaphore(&heap, FIRST);
     semaphore.add(2).unwrap();
-    drop(semaphore.try_acquire(&mut Immortal).unwrap());
+    drop(semaphore.try_acquire(&mut AssumeAlive).unwrap());
     assert_eq!((semaphore.available(), semaphore.permits()), (2, 2));
-    let permit = semaphore.try_acquire(&mut Immortal).unwrap();
+    let permit = semaphore.try_acquire(&mut AssumeAlive).unwrap();
     assert_eq!((semaphore.available(), semaphore.permits()), (1, 2));
     permit.consume().unwrap();
     assert_eq!((semaphore.available(), semaphore.permits()), (1, 1));
@@ -138,7 +138,11 @@ fn permits_without_a_guard_are_given_back_and_consumed_by_number() {
     let heap = heap(4);
     let ours = semaphore(&heap, FIRST);
     ours.add(3).unwrap();
-    mem::forget(semaphore(&heap, SECOND).try_acquire(&mut Immortal).unwrap());
+    mem::forget(
+        semaphore(&heap, SECOND)
+            .try_acquire(&mut AssumeAlive)
+            .unwrap(),
+    );
     assert_eq!(take_all(&ours, &[]), 2);
     ours.release().unwrap();
     assert_eq!((ours.available(), ours.permits()), (1, 3));
@@ -153,11 +157,14 @@ fn more_permits_than_there_is_room_for_leave_all_as_it_was() {
     let heap = heap(4);
     let ours = semaphore(&heap, FIRST);
     ours.add(2).unwrap();
-    let held = ours.try_acquire(&mut Immortal).unwrap();
+    let held = ours.try_acquire(&mut AssumeAlive).unwrap();
     // One that has slept asks every word to be woken.
     let theirs = semaphore(&heap, SECOND);
-    mem::forget(theirs.try_acquire(&mut Immortal).unwrap());
-    let late = theirs.acquire(&mut Futex::timeout(Duration::from_millis(1)), &mut Immortal);
+    mem::forget(theirs.try_acquire(&mut AssumeAlive).unwrap());
+    let late = theirs.acquire(
+        &mut Futex::timeout(Duration::from_millis(1)),
+        &mut AssumeAlive,
+    );
     assert_eq!(late.err(), Some(AcquireError::TimedOut));
     let before = words(heap.window());
     let overflow = Overflow {
@@ -183,8 +190,8 @@ fn the_permits_of_a_dead_life_come_back() {
     let heap = heap(4);
     let dead = semaphore(&heap, SECOND);
     dead.add(3).unwrap();
-    let first = dead.try_acquire(&mut Immortal).unwrap();
-    mem::forget(dead.try_acquire(&mut Immortal).unwrap());
+    let first = dead.try_acquire(&mut AssumeAlive).unwrap();
+    mem::forget(dead.try_acquire(&mut AssumeAlive).unwrap());
     let heir = semaphore(&heap, FIRST);
     assert_eq!(take_all(&heir, &[]), 1);
     assert_eq!(take_all(&heir, &[THIRD]), 0);
@@ -204,7 +211,7 @@ fn our_own_permits_are_never_taken_for_those_of_the_dead() {
     let heap = heap(2);
     let ours = semaphore(&heap, FIRST);
     ours.add(1).unwrap();
-    let _held = ours.try_acquire(&mut Immortal).unwrap();
+    let _held = ours.try_acquire(&mut AssumeAlive).unwrap();
     assert_eq!(take_all(&ours, &[FIRST]), 0);
 }
 
@@ -213,13 +220,14 @@ fn whoever_waits_inherits_while_it_waits() {
     let heap = heap(2);
     let dead = semaphore(&heap, SECOND);
     dead.add(1).unwrap();
-    mem::forget(dead.try_acquire(&mut Immortal).unwrap());
+    mem::forget(dead.try_acquire(&mut AssumeAlive).unwrap());
     /// Knows of the death when it is asked the second time.
     struct Late(u32);
+    use shmem_sync::PartitionState;
     impl shmem_sync::Liveness for Late {
-        fn is_over(&mut self, life: Life) -> bool {
+        fn state(&mut self, life: Life) -> PartitionState {
             self.0 += 1;
-            self.0 > 1 && life == SECOND
+            PartitionState::gone_if(self.0 > 1 && life == SECOND)
         }
     }
     let heir = semaphore(&heap, FIRST);
@@ -233,12 +241,12 @@ fn a_wait_ends_at_its_deadline_and_one_that_has_passed_leaves_time_for_a_look() 
     let heap = heap(2);
     let semaphore = semaphore(&heap, FIRST);
     let past = Instant::now();
-    let late = semaphore.acquire(&mut Futex::until(past), &mut Immortal);
+    let late = semaphore.acquire(&mut Futex::until(past), &mut AssumeAlive);
     assert_eq!(late.err(), Some(AcquireError::TimedOut));
-    let late = semaphore.acquire(&mut Spin::checks(10), &mut Immortal);
+    let late = semaphore.acquire(&mut Spin::checks(10), &mut AssumeAlive);
     assert_eq!(late.err(), Some(AcquireError::TimedOut));
     semaphore.add(1).unwrap();
-    let permit = semaphore.acquire(&mut Futex::until(past), &mut Immortal);
+    let permit = semaphore.acquire(&mut Futex::until(past), &mut AssumeAlive);
     assert!(permit.is_ok());
 }
 
@@ -249,13 +257,13 @@ fn a_word_that_is_no_permit_is_reported_where_no_permit_is_free() {
         let semaphore = semaphore(&heap, FIRST);
         semaphore.add(2).unwrap();
         heap.window().word(128).store(mad, Relaxed);
-        let permit = semaphore.try_acquire(&mut Immortal).unwrap();
+        let permit = semaphore.try_acquire(&mut AssumeAlive).unwrap();
         let corrupt = AcquireError::Corrupt(Corrupt {
             word: ControlWord::Permit,
             value: mad,
         });
-        assert_eq!(semaphore.try_acquire(&mut Immortal).err(), Some(corrupt));
-        let waited = semaphore.acquire(&mut Futex::forever(), &mut Immortal);
+        assert_eq!(semaphore.try_acquire(&mut AssumeAlive).err(), Some(corrupt));
+        let waited = semaphore.acquire(&mut Futex::forever(), &mut AssumeAlive);
         assert_eq!(waited.err(), Some(corrupt));
         permit.release().unwrap();
     }
@@ -277,7 +285,7 @@ fn whatever_the_words_hold_every_call_ends() {
         }
         let _ = semaphore.try_acquire(&mut Dead(&[SECOND]));
         let timeout = &mut Futex::until(Instant::now());
-        let _ = semaphore.acquire(timeout, &mut Immortal);
+        let _ = semaphore.acquire(timeout, &mut AssumeAlive);
         let _ = semaphore.add(3);
         let _ = (semaphore.release(), semaphore.consume());
     }
@@ -309,7 +317,7 @@ fn die_everywhere(work: impl Fn(&Semaphore<'_, FutexBell>), check: impl Fn(usize
 #[test]
 fn who_dies_with_a_permit_at_any_store_leaves_it_to_the_others() {
     let hold = |semaphore: &Semaphore<'_, FutexBell>| {
-        let permit = semaphore.acquire(&mut Futex::forever(), &mut Immortal);
+        let permit = semaphore.acquire(&mut Futex::forever(), &mut AssumeAlive);
         permit.unwrap().release().unwrap();
     };
     die_everywhere(hold, |taken| assert_eq!(taken, 2));
@@ -326,9 +334,9 @@ fn who_dies_at_any_store_of_an_addition_leaves_at_most_what_it_would_have_added(
 #[test]
 fn who_dies_asleep_leaves_no_trace_that_matters() {
     let sleep = |semaphore: &Semaphore<'_, FutexBell>| {
-        let permits = [(); 2].map(|()| semaphore.try_acquire(&mut Immortal).unwrap());
+        let permits = [(); 2].map(|()| semaphore.try_acquire(&mut AssumeAlive).unwrap());
         let mut wait = Futex::timeout(Duration::from_millis(1));
-        assert!(semaphore.acquire(&mut wait, &mut Immortal).is_err());
+        assert!(semaphore.acquire(&mut wait, &mut AssumeAlive).is_err());
         drop(permits);
     };
     die_everywhere(sleep, |taken| assert_eq!(taken, 2));

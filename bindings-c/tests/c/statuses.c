@@ -492,7 +492,7 @@ TEST(SHMR_ATTACHED_is_a_number_whose_life_has_not_left)
 	      SHMR_ATTACHED, place.one, "");
 }
 
-TEST(SHMR_REPLACED_is_a_life_that_was_taken_for_dead)
+TEST(SHMR_EVICTED_is_a_life_that_was_taken_for_dead)
 {
 	struct shmr_presence presence;
 
@@ -501,7 +501,7 @@ TEST(SHMR_REPLACED_is_a_life_that_was_taken_for_dead)
 				       NULL));
 	SAME(shmr_presence_life(&presence), NEXT(place.one));
 	FAILS(place.first, shmr_presence_beat(&place.first),
-	      SHMR_REPLACED, 0, "");
+	      SHMR_EVICTED, 0, "");
 }
 
 TEST(SHMR_CLAIMED_is_an_end_that_another_partition_has)

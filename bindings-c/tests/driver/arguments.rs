@@ -60,7 +60,7 @@ fn call(function: &Function, arguments: &str, refused: bool) -> String {
         (false, "enum shmr_status") => format!("CHECK({call} != SHMR_EINVAL);"),
         (true, "int") => format!("SAME({call}, -1);"),
         (_, "struct shmr_liveness") => {
-            format!("struct shmr_liveness told = {call};\n\t\tSAME(told.is_over(told.context, all.life), 0);")
+            format!("struct shmr_liveness told = {call};\n\t\tSAME(told.is_gone(told.context, all.life), 0);")
         }
         (true, _) => format!("SAME((uintptr_t){call}, 0);"),
         (false, _) => format!("(void){call};"),

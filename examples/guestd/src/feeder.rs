@@ -146,7 +146,7 @@ impl Feeder {
 
 /// Of the region's own end the command loop learns by itself.
 fn complain(error: &LinkError) {
-    if !matches!(error, LinkError::Formatted | LinkError::Replaced) {
+    if !matches!(error, LinkError::Formatted | LinkError::Evicted) {
         crate::log(format_args!("the kernel's log is told no more: {error}"));
     }
 }

@@ -163,12 +163,12 @@ impl Service {
                 }
             }
         };
-        if served == Err(LinkError::Replaced) {
+        if served == Err(LinkError::Evicted) {
             self.outlet.abandon();
         }
         self.end();
         match served {
-            Err(LinkError::Replaced) => {
+            Err(LinkError::Evicted) => {
                 bail!("another guestd has this instance's number, so this one ends")
             }
             Err(error) => bail!("KMON broke the region: {error}"),

@@ -181,7 +181,7 @@ fn hostile_names_do_not_reach_the_terminal() {
 #[test]
 fn a_heartbeat_that_moves_is_told_from_one_that_stands_still() {
     let sample = Sample::new();
-    let mut presence = sample.presence(3);
+    let presence = sample.presence(3);
     let (shown, status) = std::thread::scope(|scope| {
         let looking = scope.spawn(|| inspect(sample.live()));
         while !looking.is_finished() {

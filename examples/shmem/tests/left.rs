@@ -25,6 +25,7 @@ impl Sleeper {
         Process {
             number: self.0.id(),
             start: start as u32,
+            image: 0,
             ..Process::this()
         }
     }

@@ -85,12 +85,12 @@ const CONTROL: usize = core::mem::size_of::<BakeryControl>();
 /// ```
 /// # #[cfg(feature = "linux")] {
 /// use shmem_core::{Life, Mapping};
-/// use shmem_sync::{BakeryMutex, Immortal, LockError, SpinYield};
+/// use shmem_sync::{BakeryMutex, AssumeAlive, LockError, SpinYield};
 ///
 /// let memory = Mapping::memfd("demo", BakeryMutex::segment_len(8))?;
 /// let mut mutex = BakeryMutex::attach_among(memory.window(), Life::first(1), 4)?;
 ///
-/// let guard = match mutex.lock(&mut SpinYield::forever(), &mut Immortal) {
+/// let guard = match mutex.lock(&mut SpinYield::forever(), &mut AssumeAlive) {
 ///     Ok(guard) => guard,
 ///     Err(LockError::OwnerDied(mut guard)) => {
 ///         guard.data().zero(0, 8); // Whatever makes it whole again.
@@ -178,7 +178,7 @@ impl<'m> BakeryMutex<'m> {
         let us = self.queue.life().partition();
         let holder = Life::from_word(self.holder.load(Relaxed));
         let other = holder.filter(|holder| holder.partition() != us);
-        if other.is_some_and(|other| !liveness.is_over(other)) {
+        if other.is_some_and(|other| !liveness.is_gone(other)) {
             return Err(LockError::Busy);
         }
         self.take(&mut Vigil::once(liveness))

@@ -189,7 +189,7 @@ impl<'m> Queue<'m> {
             // A dead one's is passed over only where it would keep all others out:
             // the question is dear, and a number too large costs nothing.
             let dead = match number {
-                LAST => self.life_of(partition)?.filter(|&life| vigil.is_over(life)),
+                LAST => self.life_of(partition)?.filter(|&life| vigil.is_gone(life)),
                 _ => None,
             };
             if dead.is_none() {

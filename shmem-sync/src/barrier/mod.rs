@@ -70,12 +70,12 @@ const ENTRY: usize = size_of::<BarrierEntry>();
 /// ```
 /// use shmem_core::doorbell::Silent;
 /// use shmem_core::{mem::Heap, wait::Spin, Life};
-/// use shmem_sync::{Barrier, Immortal};
+/// use shmem_sync::{Barrier, AssumeAlive};
 ///
 /// let heap = Heap::new(Barrier::<Silent>::segment_len(2));
 /// let party = |partition| {
 ///     let mut barrier = Barrier::attach(heap.window(), Life::first(partition), 2, Silent)?;
-///     barrier.wait(&mut Spin::forever(), &mut Immortal).map_err(Box::<dyn std::error::Error>::from)
+///     barrier.wait(&mut Spin::forever(), &mut AssumeAlive).map_err(Box::<dyn std::error::Error>::from)
 /// };
 /// std::thread::scope(|scope| {
 ///     let other = scope.spawn(move || party(2).unwrap());
@@ -153,7 +153,7 @@ impl<'m, D: Doorbell> Barrier<'m, D> {
     /// # Errors
     ///
     /// [`BarrierError::PartyDied`] if a party that was at the phase before is over and has not
-    /// arrived at this one: wait again if it restarts, with [`crate::Immortal`] so
+    /// arrived at this one: wait again if it restarts, with [`crate::AssumeAlive`] so
     /// as not to be told again. Nobody knows of a party that never
     /// arrived anywhere: for that there is the deadline.
     /// [`BarrierError::TimedOut`] at the deadline; [`BarrierError::Corrupt`] if a
@@ -301,7 +301,7 @@ impl<'m, D: Doorbell> Barrier<'m, D> {
                 value,
             })?;
             // It may have arrived before it died.
-            if liveness.is_over(life) && missing(at) {
+            if liveness.is_gone(life) && missing(at) {
                 return Ok(Some(life));
             }
         }

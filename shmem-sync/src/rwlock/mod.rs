@@ -81,16 +81,16 @@ const PLACES: usize = if cfg!(loom) { 2 } else { READERS };
 /// ```
 /// # #[cfg(feature = "linux")] {
 /// use shmem_core::{Life, Mapping};
-/// use shmem_sync::{Futex, FutexBell, Immortal, RwLock};
+/// use shmem_sync::{Futex, FutexBell, AssumeAlive, RwLock};
 ///
 /// let memory = Mapping::memfd("demo", RwLock::<FutexBell>::segment_len(8))?;
 /// let lock = RwLock::attach(memory.window(), Life::first(1), FutexBell)?;
 ///
-/// let guard = lock.write(&mut Futex::forever(), &mut Immortal).map_err(|e| e.to_string())?;
+/// let guard = lock.write(&mut Futex::forever(), &mut AssumeAlive).map_err(|e| e.to_string())?;
 /// guard.data().write(0, b"together");
 /// guard.unlock()?;
 ///
-/// let guard = lock.read(&mut Futex::forever(), &mut Immortal).map_err(|e| e.to_string())?;
+/// let guard = lock.read(&mut Futex::forever(), &mut AssumeAlive).map_err(|e| e.to_string())?;
 /// let mut bytes = [0; 8];
 /// guard.data().read(0, &mut bytes);
 /// assert_eq!(&bytes, b"together");

@@ -106,7 +106,7 @@ impl<'m, D: Doorbell> RwLock<'m, D> {
         let free = |&place: &usize| claim(place, 0);
         let left = |&place: &usize| {
             let found = found(place);
-            let over = |life| life != self.life && vigil.is_over(life);
+            let over = |life| life != self.life && vigil.is_gone(life);
             Life::from_word(found).is_some_and(over) && claim(place, found)
         };
         places.clone().find(free).or_else(|| places.find(left))

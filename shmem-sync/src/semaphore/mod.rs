@@ -80,13 +80,13 @@ const SLEEPERS: u32 = Life::FLAG;
 /// ```
 /// # #[cfg(feature = "linux")] {
 /// use shmem_core::{Life, Mapping};
-/// use shmem_sync::{Futex, FutexBell, Immortal, Semaphore};
+/// use shmem_sync::{Futex, FutexBell, AssumeAlive, Semaphore};
 ///
 /// let memory = Mapping::memfd("semaphore", Semaphore::<FutexBell>::segment_len(4))?;
 /// let semaphore = Semaphore::attach(memory.window(), Life::first(1), FutexBell)?;
 /// semaphore.add(2)?;
 ///
-/// let permit = semaphore.acquire(&mut Futex::forever(), &mut Immortal)?;
+/// let permit = semaphore.acquire(&mut Futex::forever(), &mut AssumeAlive)?;
 /// assert_eq!(semaphore.available(), 1);
 /// permit.release()?;
 /// assert_eq!(semaphore.available(), 2);
@@ -254,7 +254,7 @@ impl<'m, D: Doorbell> Semaphore<'m, D> {
                 value: found,
             })?;
             // We live, whatever is said of us: another thread of ours has it.
-            let over = holder != self.life && liveness.is_over(holder);
+            let over = holder != self.life && liveness.is_gone(holder);
             if over && self.take(at, found, found & SLEEPERS | flag) {
                 return Ok(Some(at));
             }

@@ -5,7 +5,7 @@ use std::mem::forget;
 use shmem_core::mem::Heap;
 use shmem_core::wait::{Spin, Wait};
 use shmem_core::Life;
-use shmem_sync::{health, Futex, Immortal, LockError, NotHeld, SpinYield};
+use shmem_sync::{health, AssumeAlive, Futex, LockError, NotHeld, SpinYield};
 
 use crate::support::Dead;
 use crate::{die_with, heap, is_busy, mutex, put, ticket, ticket_at, word, Meanwhile};
@@ -13,7 +13,7 @@ use crate::{COLOUR, DRAWING, FIRST, HEALTH, HOLDER, SECOND, THIRD};
 
 /// `life` goes in and dies there.
 fn die_inside(heap: &Heap, life: Life) {
-    forget(mutex(heap, life).try_lock(&mut Immortal).unwrap());
+    forget(mutex(heap, life).try_lock(&mut AssumeAlive).unwrap());
 }
 
 #[test]
@@ -21,7 +21,7 @@ fn the_next_owner_learns_that_the_last_one_died_and_makes_it_good() {
     let heap = heap();
     die_inside(&heap, FIRST);
     let mut mutex = mutex(&heap, SECOND);
-    assert!(is_busy(&mut mutex, &mut Immortal));
+    assert!(is_busy(&mut mutex, &mut AssumeAlive));
     let Err(LockError::OwnerDied(mut guard)) = mutex.try_lock(&mut Dead(&[FIRST])) else {
         panic!("no word of the death");
     };
@@ -124,7 +124,7 @@ fn one_who_dies_while_it_takes_over_or_repairs_leaves_that_to_the_next() {
 fn one_who_was_taken_for_dead_learns_it_and_changes_nothing_but_its_ticket() {
     let heap = heap();
     let (mut ours, mut theirs) = (mutex(&heap, FIRST), mutex(&heap, SECOND));
-    let mut robbed = ours.try_lock(&mut Immortal).unwrap();
+    let mut robbed = ours.try_lock(&mut AssumeAlive).unwrap();
     let Err(LockError::OwnerDied(guard)) = theirs.try_lock(&mut Dead(&[FIRST])) else {
         panic!("it was not robbed");
     };
@@ -151,7 +151,7 @@ fn a_later_life_takes_away_the_ticket_that_others_wait_for() {
         true
     });
     // Nobody says that the first one is dead, but `holder` does.
-    let taken = second.lock(&mut meanwhile, &mut Immortal);
+    let taken = second.lock(&mut meanwhile, &mut AssumeAlive);
     assert!(matches!(taken, Err(LockError::OwnerDied(_))));
     drop(taken);
 }
@@ -161,6 +161,6 @@ fn an_earlier_life_of_our_own_is_dead_whatever_is_said() {
     let heap = heap();
     die_inside(&heap, FIRST);
     let mut later = mutex(&heap, Life::new(1, 2).unwrap());
-    let taken = later.try_lock(&mut Immortal);
+    let taken = later.try_lock(&mut AssumeAlive);
     assert!(matches!(taken, Err(LockError::OwnerDied(_))));
 }

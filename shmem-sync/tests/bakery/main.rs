@@ -8,7 +8,7 @@ use shmem_core::primitive::AtomicU32;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::{Pause, Spin, Wait};
 use shmem_core::{ControlWord, Corrupt, Life};
-use shmem_sync::{BakeryAttachError, BakeryMutex, Immortal, Liveness, LockError, NotHeld};
+use shmem_sync::{AssumeAlive, BakeryAttachError, BakeryMutex, Liveness, LockError, NotHeld};
 
 mod deaths;
 mod states;
@@ -81,7 +81,7 @@ fn is_busy(mutex: &mut BakeryMutex<'_>, liveness: &mut impl Liveness) -> bool {
 }
 
 fn times_out(mutex: &mut BakeryMutex<'_>, wait: &mut impl Wait) -> bool {
-    matches!(mutex.lock(wait, &mut Immortal), Err(LockError::TimedOut))
+    matches!(mutex.lock(wait, &mut AssumeAlive), Err(LockError::TimedOut))
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn a_zeroed_segment_is_a_free_mutex() {
     let heap = heap();
     let mut mutex = BakeryMutex::attach(heap.window(), FIRST).unwrap();
     assert_eq!(mutex.owner(), Ok(None));
-    let guard = mutex.try_lock(&mut Immortal).unwrap();
+    let guard = mutex.try_lock(&mut AssumeAlive).unwrap();
     assert_eq!(word(&heap, HOLDER), FIRST.word());
     assert_eq!(guard.data().len(), 8);
     guard.data().write(0, &[7; 8]);
@@ -125,13 +125,13 @@ fn a_partition_that_there_is_no_room_for_cannot_attach() {
 fn a_mutex_is_busy_until_its_guard_is_dropped() {
     let heap = heap();
     let (mut ours, mut theirs) = (mutex(&heap, FIRST), mutex(&heap, SECOND));
-    let guard = ours.try_lock(&mut Immortal).unwrap();
+    let guard = ours.try_lock(&mut AssumeAlive).unwrap();
     for _ in 0..2 {
-        assert!(is_busy(&mut theirs, &mut Immortal));
+        assert!(is_busy(&mut theirs, &mut AssumeAlive));
         assert_eq!(word(&heap, ticket_at(2)), 0);
     }
     drop(guard);
-    assert!(theirs.try_lock(&mut Immortal).is_ok());
+    assert!(theirs.try_lock(&mut AssumeAlive).is_ok());
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn a_deadline_that_has_passed_gets_a_free_mutex_but_not_a_held_one() {
     let heap = heap();
     let (mut ours, mut theirs) = (mutex(&heap, FIRST), mutex(&heap, SECOND));
     let past = || Meanwhile(|| false);
-    let guard = ours.lock(&mut past(), &mut Immortal).unwrap();
+    let guard = ours.lock(&mut past(), &mut AssumeAlive).unwrap();
     assert!(times_out(&mut theirs, &mut past()));
     assert!(times_out(&mut theirs, &mut Spin::checks(100)));
     assert_eq!(word(&heap, ticket_at(2)), 0);
@@ -150,7 +150,7 @@ fn a_deadline_that_has_passed_gets_a_free_mutex_but_not_a_held_one() {
 fn who_comes_first_is_served_first() {
     let heap = heap();
     let [mut first, mut second, mut third] = [FIRST, SECOND, THIRD].map(|life| mutex(&heap, life));
-    forget(first.try_lock(&mut Immortal).unwrap());
+    forget(first.try_lock(&mut AssumeAlive).unwrap());
     let mut turns = 0;
     let mut meanwhile = Meanwhile(|| {
         turns += 1;
@@ -160,29 +160,29 @@ fn who_comes_first_is_served_first() {
             2 => {
                 first.release().unwrap();
                 assert!(times_out(&mut first, &mut Spin::checks(10)));
-                assert!(is_busy(&mut first, &mut Immortal));
+                assert!(is_busy(&mut first, &mut AssumeAlive));
             }
             3 => panic!("not served although it is free"),
             _ => {}
         }
         true
     });
-    assert!(second.lock(&mut meanwhile, &mut Immortal).is_ok());
-    assert!(third.try_lock(&mut Immortal).is_ok());
+    assert!(second.lock(&mut meanwhile, &mut AssumeAlive).is_ok());
+    assert!(third.try_lock(&mut AssumeAlive).is_ok());
 }
 
 #[test]
 fn one_that_forgot_its_guard_waits_for_itself_and_gives_back_without() {
     let heap = heap();
     let mut mutex = mutex(&heap, FIRST);
-    forget(mutex.try_lock(&mut Immortal).unwrap());
+    forget(mutex.try_lock(&mut AssumeAlive).unwrap());
     // It lives, whatever is said of it.
     assert!(is_busy(&mut mutex, &mut Dead(&[FIRST])));
     assert!(times_out(&mut mutex, &mut Spin::checks(100)));
     assert_eq!(mutex.owner(), Ok(Some(FIRST)));
     mutex.release().unwrap();
     assert_eq!(mutex.release(), Err(NotHeld { holder: None }));
-    assert!(mutex.try_lock(&mut Immortal).is_ok());
+    assert!(mutex.try_lock(&mut AssumeAlive).is_ok());
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn one_who_does_not_have_it_cannot_give_it_back() {
     let heap = heap();
     let (mut ours, mut theirs) = (mutex(&heap, FIRST), mutex(&heap, SECOND));
     assert_eq!(theirs.release(), Err(NotHeld { holder: None }));
-    let guard = ours.try_lock(&mut Immortal).unwrap();
+    let guard = ours.try_lock(&mut AssumeAlive).unwrap();
     let not_held = NotHeld {
         holder: Some(FIRST),
     };
@@ -214,7 +214,7 @@ fn one_that_lives_is_waited_for_while_it_draws_or_is_in_front() {
         put(&heap, COLOUR, colour);
         die_with(&heap, FIRST, left);
         let mut second = mutex(&heap, SECOND);
-        let taken = second.lock(&mut Spin::checks(20), &mut Immortal);
+        let taken = second.lock(&mut Spin::checks(20), &mut AssumeAlive);
         assert_eq!(taken.is_err(), waits, "ticket {left:#x}");
     }
 }
@@ -224,7 +224,7 @@ fn behind_the_last_number_nobody_draws_until_it_is_gone_or_its_life_is_over() {
     let heap = heap();
     die_with(&heap, FIRST, ticket(LAST, 0));
     let mut second = mutex(&heap, SECOND);
-    assert!(is_busy(&mut second, &mut Immortal));
+    assert!(is_busy(&mut second, &mut AssumeAlive));
     let mut turns = 0;
     let mut meanwhile = Meanwhile(|| {
         assert_eq!(word(&heap, ticket_at(2)), 0);
@@ -234,9 +234,9 @@ fn behind_the_last_number_nobody_draws_until_it_is_gone_or_its_life_is_over() {
     assert!(times_out(&mut second, &mut meanwhile));
     assert!(second.try_lock(&mut Dead(&[FIRST])).is_ok());
     // Black now, so the white one is in front.
-    assert!(is_busy(&mut second, &mut Immortal));
+    assert!(is_busy(&mut second, &mut AssumeAlive));
     put(&heap, ticket_at(1), 0);
-    assert!(second.try_lock(&mut Immortal).is_ok());
+    assert!(second.try_lock(&mut AssumeAlive).is_ok());
 }
 
 #[test]
@@ -251,7 +251,7 @@ fn what_no_honest_partition_writes_is_corrupt() {
         let mut mutex = mutex(&heap, FIRST);
         put(&heap, ticket_at(2), DRAWING * u32::from(offset != HEALTH));
         put(&heap, offset, value);
-        let taken = mutex.lock(&mut Spin::forever(), &mut Immortal);
+        let taken = mutex.lock(&mut Spin::forever(), &mut AssumeAlive);
         let Err(LockError::Corrupt(corrupt)) = taken else {
             panic!("{word_is} of {value} passes");
         };
@@ -283,7 +283,7 @@ fn whatever_stands_in_the_words_a_call_with_a_deadline_ends() {
                 put(&heap, ticket_at(2), other);
                 put(&heap, offset, value);
                 let _ = mutex.owner();
-                drop(mutex.try_lock(&mut Immortal));
+                drop(mutex.try_lock(&mut AssumeAlive));
                 drop(mutex.lock(&mut Spin::checks(20), &mut Dead(&[SECOND])));
                 let _ = mutex.release();
             }

@@ -7,7 +7,7 @@ use std::thread;
 use shmem_core::primitive::Ordering::{Acquire, Relaxed, Release};
 use shmem_core::wait::Spin;
 use shmem_core::{Life, Mapping, Window};
-use shmem_sync::{BakeryMutex, Immortal, Liveness, LockError, SpinYield};
+use shmem_sync::{AssumeAlive, BakeryMutex, Liveness, LockError, PartitionState, SpinYield};
 
 use crate::{ticket_at, DRAWING};
 
@@ -44,7 +44,7 @@ fn owners_exclude_each_other_and_their_tickets_stay_small() {
                     let mut mutex = BakeryMutex::attach_among(window, life, partitions).unwrap();
                     for _ in 0..turns {
                         let guard = mutex
-                            .lock(&mut SpinYield::forever(), &mut Immortal)
+                            .lock(&mut SpinYield::forever(), &mut AssumeAlive)
                             .unwrap();
                         add_one(guard.data());
                         let largest = largest(window, partitions);
@@ -68,9 +68,9 @@ fn owners_exclude_each_other_while_some_give_up() {
         let mut passed = 0;
         for turn in 0..TURNS {
             let taken = match turn % 3 {
-                0 => mutex.try_lock(&mut Immortal),
-                1 => mutex.lock(&mut Spin::checks(turn % 7), &mut Immortal),
-                _ => mutex.lock(&mut SpinYield::forever(), &mut Immortal),
+                0 => mutex.try_lock(&mut AssumeAlive),
+                1 => mutex.lock(&mut Spin::checks(turn % 7), &mut AssumeAlive),
+                _ => mutex.lock(&mut SpinYield::forever(), &mut AssumeAlive),
             };
             match taken {
                 Ok(guard) => add_one(guard.data()),
@@ -101,9 +101,9 @@ impl Lives {
 }
 
 impl Liveness for &Lives {
-    fn is_over(&mut self, life: Life) -> bool {
+    fn state(&mut self, life: Life) -> PartitionState {
         let now = self.0[usize::from(life.partition()) - 1].load(Acquire);
-        life.incarnation() < now
+        PartitionState::gone_if(life.incarnation() < now)
     }
 }
 

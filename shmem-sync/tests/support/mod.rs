@@ -2,7 +2,7 @@
 #![allow(dead_code, unused_imports)] // Each test program uses its part of it.
 
 use shmem_core::Life;
-use shmem_sync::Liveness;
+use shmem_sync::{Liveness, PartitionState};
 
 mod halves;
 #[cfg(loom)]
@@ -16,7 +16,7 @@ pub(crate) use model::{heap, yields, Kernel, Obituary, Yield};
 pub(crate) struct Dead<'a>(pub(crate) &'a [Life]);
 
 impl Liveness for Dead<'_> {
-    fn is_over(&mut self, life: Life) -> bool {
-        self.0.contains(&life)
+    fn state(&mut self, life: Life) -> PartitionState {
+        PartitionState::gone_if(self.0.contains(&life))
     }
 }

@@ -9,7 +9,7 @@ use shmem_core::primitive::AtomicU32;
 use shmem_core::primitive::Ordering::{Acquire, Relaxed, Release};
 use shmem_core::wait::{Pause, Wait};
 use shmem_core::{Life, Window};
-use shmem_sync::Liveness;
+use shmem_sync::{Liveness, PartitionState};
 
 /// Zeroed memory for the rest of the model's execution.
 pub(crate) fn heap(len: usize) -> Window<'static> {
@@ -114,7 +114,7 @@ impl Obituary {
 }
 
 impl Liveness for Obituary {
-    fn is_over(&mut self, life: Life) -> bool {
-        self.0.load(Acquire) == life.word()
+    fn state(&mut self, life: Life) -> PartitionState {
+        PartitionState::gone_if(self.0.load(Acquire) == life.word())
     }
 }

@@ -11,7 +11,7 @@ use shmem_core::primitive::AtomicU32;
 use shmem_core::wait::{Pause, RECHECK, Wait};
 use shmem_registry::liveness::{self as heartbeat, Heartbeats};
 use shmem_registry::{Processes, Registry};
-use shmem_sync::{Futex, Liveness, SpinYield};
+use shmem_sync::{Futex, Liveness, PartitionState, SpinYield};
 
 use super::scenario::Outcome;
 
@@ -95,7 +95,7 @@ impl<'m> Deaths<'m> {
         for partition in 1..=registry.geometry().partitions as u8 {
             let found = registry.partition(partition).ok();
             if let Some(life) = found.and_then(|found| found.life) {
-                self.is_over(life);
+                self.is_gone(life);
             }
         }
     }
@@ -103,8 +103,8 @@ impl<'m> Deaths<'m> {
     /// Whether `life` is over, whoever knows.
     pub(super) fn is_truly_over(&mut self, life: Life) -> bool {
         match self {
-            Self::Heartbeats(silence) => silence.processes.is_over(life),
-            deaths => deaths.is_over(life),
+            Self::Heartbeats(silence) => silence.processes.is_gone(life),
+            deaths => deaths.is_gone(life),
         }
     }
 
@@ -126,14 +126,14 @@ impl<'m> Deaths<'m> {
 }
 
 impl Liveness for Deaths<'_> {
-    fn is_over(&mut self, life: Life) -> bool {
+    fn state(&mut self, life: Life) -> PartitionState {
         match self {
             // Earlier lives of a partition are over since a later one began.
-            Self::Listed(list) => list.borrow().iter().any(|dead| {
+            Self::Listed(list) => PartitionState::gone_if(list.borrow().iter().any(|dead| {
                 dead.partition() == life.partition() && life.incarnation() <= dead.incarnation()
-            }),
-            Self::Processes(kernel) => kernel.processes.is_over(life),
-            Self::Heartbeats(silence) => silence.is_over(life),
+            })),
+            Self::Processes(kernel) => kernel.processes.state(life),
+            Self::Heartbeats(silence) => silence.state(life),
         }
     }
 }
@@ -170,13 +170,13 @@ impl Silence<'_> {
 }
 
 impl Liveness for Silence<'_> {
-    fn is_over(&mut self, life: Life) -> bool {
-        let silent = self.heartbeats.is_over(life);
-        let over = silent && self.processes.is_over(life);
+    fn state(&mut self, life: Life) -> PartitionState {
+        let silent = self.heartbeats.state(life) != PartitionState::Alive;
+        let over = silent && self.processes.is_gone(life);
         if silent && !over {
             self.doubt(life);
         }
-        over
+        PartitionState::gone_if(over)
     }
 }
 

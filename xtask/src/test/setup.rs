@@ -13,7 +13,10 @@ use crate::process::to_stderr;
 pub(super) const REASONS: &[(&str, &str)] = &[
     ("clang", "compiles the header and the C tests"),
     ("cmake", "builds the C examples as a user would"),
-    ("cpio", "packs the first file system of the guests with vfio"),
+    (
+        "cpio",
+        "packs the first file system of the guests with vfio",
+    ),
     (
         "device-tree-compiler",
         "reserves memory in the device tree of qemu_arm64",

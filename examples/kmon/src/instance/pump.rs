@@ -300,7 +300,7 @@ impl Pump<'_> {
     fn become_corrupt(&self, error: &LinkError) {
         if self.shared.become_corrupt(error) {
             let what = match error {
-                LinkError::Replaced => format!("is lost: {error}"),
+                LinkError::Evicted => format!("is lost: {error}"),
                 _ => format!("broke its region: {error}"),
             };
             self.say(&what, "starts it again");

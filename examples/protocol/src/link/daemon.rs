@@ -235,7 +235,7 @@ impl CommandReceiver<'_> {
     ///
     /// # Errors
     ///
-    /// [`LinkError::Replaced`]: another process has this instance's number;
+    /// [`LinkError::Evicted`]: another process has this instance's number;
     /// nothing of the region is to be used any more.
     pub fn beat(&mut self) -> Result<(), LinkError> {
         self.pulse.beat()

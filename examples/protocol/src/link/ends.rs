@@ -64,7 +64,7 @@ impl<'m> Ground<'m> {
         self.check()?;
         match holder {
             Some(life) if life == own => Ok(()),
-            Some(life) if life.partition() == own.partition() => Err(LinkError::Replaced),
+            Some(life) if life.partition() == own.partition() => Err(LinkError::Evicted),
             _ if self.knows_none(own) => Err(LinkError::Formatted),
             _ => Err(LinkError::new("claim", "this end of the ring was ours")),
         }
@@ -91,7 +91,10 @@ impl<'m> Pulse<'m> {
     pub(super) fn attach(ground: Ground<'m>, own: u8, peer: u8) -> Result<Self, LinkError> {
         let registry = ground.registry;
         let processes = Processes::new(registry);
-        let heartbeats = Heartbeats::with_limit(registry, STANDSTILL);
+        // KMON and each machine have a number of their own, and there is one of each:
+        // an earlier life that is silent for so long was another boot of the machine.
+        let heartbeats = Heartbeats::with_limit(registry, STANDSTILL / 2);
+        let heartbeats = heartbeats.presume_gone_after(STANDSTILL);
         let mut wait = SleepPoll::timeout(TAKE_OVER, POLL_LIMIT);
         let presence = registry.attach_when_over(
             own,
@@ -120,7 +123,7 @@ impl<'m> Pulse<'m> {
         }
         let own = self.ground.registry.partition(self.life().partition());
         own.map_err(|e| LinkError::new("partition", e))?;
-        Err(LinkError::Replaced)
+        Err(LinkError::Evicted)
     }
 
     /// What is known of the peer; nothing if its slot is no slot any more.

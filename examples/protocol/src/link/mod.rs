@@ -20,7 +20,7 @@
 //!
 //! - **A1** Of two lives of one end only the later one uses the rings: it attaches
 //!   when the earlier one is over, and one that was wrongly thought so ends with
-//!   [`LinkError::Replaced`].
+//!   [`LinkError::Evicted`].
 //! - **A2** No command is run but by the life of the instance that it was meant
 //!   for, and none of an earlier life of KMON: unread ones are discarded, and counted.
 //! - **A3** Events and kernel lines are kept whoever dies. Each is released behind its handling,
@@ -113,7 +113,7 @@ pub enum Sent {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkError {
     /// Another process has attached in this one's place: the rings are its.
-    Replaced,
+    Evicted,
     /// The region was formatted anew, or is about to be: what was attached to is gone.
     Formatted,
     /// KMON has not formatted the region yet, or not all of it, in words.
@@ -139,7 +139,7 @@ impl LinkError {
 impl fmt::Display for LinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Replaced => f.write_str("another process has attached in this one's place"),
+            Self::Evicted => f.write_str("another process has attached in this one's place"),
             Self::Formatted => f.write_str("the region was formatted anew"),
             Self::Unformatted(why) | Self::Broken(why) => f.write_str(why),
         }

@@ -228,7 +228,7 @@ impl EventReceiver<'_> {
     ///
     /// # Errors
     ///
-    /// [`LinkError::Replaced`]: another KMON has the region; nothing of it is to be used any more.
+    /// [`LinkError::Evicted`]: another KMON has the region; nothing of it is to be used any more.
     pub fn beat(&mut self) -> Result<(), LinkError> {
         self.pulse.beat()
     }

@@ -151,10 +151,10 @@ fn a_life_that_was_replaced_uses_its_rings_no_more() {
     let second = DaemonLink::attach(heap.window(), Waiting::Poll).unwrap();
     assert_eq!(second.life().incarnation(), 2);
     let (mut out, mut orders, ..) = asleep.split();
-    assert_eq!(out.send(&Event::Goodbye), Err(LinkError::Replaced));
+    assert_eq!(out.send(&Event::Goodbye), Err(LinkError::Evicted));
     let heard = orders.receive(AT_ONCE, |_| {});
-    assert_eq!(heard, Err(LinkError::Replaced));
-    assert_eq!(orders.beat(), Err(LinkError::Replaced));
+    assert_eq!(heard, Err(LinkError::Evicted));
+    assert_eq!(orders.beat(), Err(LinkError::Evicted));
 }
 
 #[test]
@@ -354,7 +354,7 @@ fn an_old_life_tells_no_line_into_a_region_that_is_anothers() {
     let second = DaemonLink::attach(heap.window(), Waiting::Poll).unwrap();
     let (_out, _orders, _stats, late) = asleep.split();
     let late = late.unwrap().send(&line(0, b""));
-    assert_eq!(late, Err(LinkError::Replaced));
+    assert_eq!(late, Err(LinkError::Evicted));
     let (_out, _orders, _stats, tells) = second.split();
     let _anew = create();
     assert_eq!(

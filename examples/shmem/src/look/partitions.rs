@@ -53,7 +53,7 @@ fn shown(
     let here = kernel.as_ref().map(|kernel| space == kernel.space);
     let alive = kernel
         .filter(|_| here == Some(true) && slot.attached)
-        .map(|kernel| !kernel.processes.is_over(life));
+        .map(|kernel| !kernel.processes.is_gone(life));
     let known = slot.process != Process::UNKNOWN;
     Partition {
         number: life.partition(),

@@ -12,7 +12,7 @@ use shmem_core::ring::{Ring, Unread};
 use shmem_core::snapshot::{self, Writer};
 use shmem_core::{Life, Mapping, Region, Window};
 use shmem_registry::{Geometry, Kind, Presence, Process, Registry, Request};
-use shmem_sync::{BakeryMutex, Barrier, Immortal, Mutex, RwLock, Semaphore};
+use shmem_sync::{AssumeAlive, BakeryMutex, Barrier, Mutex, RwLock, Semaphore};
 use tempfile::TempDir;
 
 /// Bytes of the sample region.
@@ -76,24 +76,24 @@ impl Sample {
     fn fill_locks(&self, one: Life, two: Life) {
         let window = self.segment("jobs", Kind::MUTEX, Mutex::<Silent>::segment_len(64));
         let jobs = Mutex::attach(window, one, Silent).unwrap();
-        std::mem::forget(jobs.try_lock(&mut Immortal).unwrap());
+        std::mem::forget(jobs.try_lock(&mut AssumeAlive).unwrap());
 
         let window = self.segment("bus", Kind::BAKERY, BakeryMutex::segment_len(64));
         let mut bus = BakeryMutex::attach(window, two).unwrap();
-        std::mem::forget(bus.try_lock(&mut Immortal).unwrap());
+        std::mem::forget(bus.try_lock(&mut AssumeAlive).unwrap());
 
         let window = self.segment("pool", Kind::SEMAPHORE, Semaphore::<Silent>::segment_len(8));
         let pool = Semaphore::attach(window, one, Silent).unwrap();
         pool.add(3).unwrap();
-        std::mem::forget(pool.try_acquire(&mut Immortal).unwrap());
+        std::mem::forget(pool.try_acquire(&mut AssumeAlive).unwrap());
 
         let window = self.segment("map", Kind::RWLOCK, RwLock::<Silent>::segment_len(64));
         let map = RwLock::attach(window, two, Silent).unwrap();
-        std::mem::forget(map.try_read(&mut Immortal).unwrap());
+        std::mem::forget(map.try_read(&mut AssumeAlive).unwrap());
 
         let window = self.segment("start", Kind::BARRIER, Barrier::<Silent>::segment_len(4));
         let mut start = Barrier::attach(window, one, 2, Silent).unwrap();
-        start.try_wait(&mut Immortal).unwrap();
+        start.try_wait(&mut AssumeAlive).unwrap();
     }
 
     pub(crate) fn registry(&self) -> Registry<'_> {

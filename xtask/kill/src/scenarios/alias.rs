@@ -4,7 +4,7 @@
 //! Each stands for a life that the harness knows, which the account says.
 
 use shmem_core::Life;
-use shmem_sync::Liveness;
+use shmem_sync::{Liveness, PartitionState};
 
 use crate::deaths::Deaths;
 use crate::scenario::{Outcome, Violation};
@@ -54,8 +54,8 @@ pub(super) struct AliasDeaths<'m> {
 }
 
 impl Liveness for AliasDeaths<'_> {
-    fn is_over(&mut self, alias: Life) -> bool {
+    fn state(&mut self, alias: Life) -> PartitionState {
         let life = Life::from_word(self.aliases.cell(alias).get());
-        life.is_some_and(|life| self.deaths.is_over(life))
+        PartitionState::gone_if(life.is_some_and(|life| self.deaths.is_gone(life)))
     }
 }

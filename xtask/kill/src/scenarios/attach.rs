@@ -83,13 +83,14 @@ fn process(life: Life) -> Process {
         space: 1,
         number: life.incarnation(),
         start: 7,
+        image: 8,
     }
 }
 
 impl Actor for Comer<'_> {
     fn act(&mut self, op: usize, _: &mut Rng) -> Outcome<Step> {
         if op == 0 {
-            let beaten = self.presence.as_mut().map(Presence::beat);
+            let beaten = self.presence.as_ref().map(Presence::beat);
             ensure(beaten == Some(Ok(())), || format!("a beat gave {beaten:?}"))?;
             return Ok(Step::Done);
         }

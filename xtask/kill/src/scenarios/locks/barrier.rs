@@ -136,7 +136,7 @@ impl Actor for Party<'_> {
             Err(BarrierError::PartyDied(life)) => {
                 // While its next life attaches, it looks alive for a moment.
                 let told = Instant::now();
-                while !self.liveness.is_over(life) {
+                while !self.liveness.is_gone(life) {
                     ensure(told.elapsed() < MOMENT, || {
                         format!("{life} is said to have died, and lives")
                     })?;

@@ -3,7 +3,7 @@
 use fastrand::Rng;
 use shmem_core::Life;
 use shmem_registry::Kind;
-use shmem_sync::{BakeryMutex, FutexBell, Immortal, Mutex};
+use shmem_sync::{AssumeAlive, BakeryMutex, FutexBell, Mutex};
 
 use super::super::{SMALL, die};
 use super::twin::{self, Twin};
@@ -154,7 +154,7 @@ impl Scenario for Exclusion {
         if start == 6 {
             let mutex = holders(stage)?;
             let guard = mutex
-                .try_lock(&mut Immortal)
+                .try_lock(&mut AssumeAlive)
                 .map_err(unexpected("holding"))?;
             stage.held().set(1);
             std::mem::forget(guard);

@@ -3,7 +3,7 @@
 use fastrand::Rng;
 use shmem_core::Life;
 use shmem_registry::Kind;
-use shmem_sync::{FutexBell, Immortal, LockResult, ReadGuard, RwLock, WriteGuard};
+use shmem_sync::{AssumeAlive, FutexBell, LockResult, ReadGuard, RwLock, WriteGuard};
 
 use super::super::{SMALL, die};
 use super::mutex::CASTS;
@@ -155,7 +155,7 @@ impl Scenario for RwLockScenario {
             6 => {
                 let lock = holders(stage)?;
                 let guard = lock
-                    .try_write(&mut Immortal)
+                    .try_write(&mut AssumeAlive)
                     .map_err(unexpected("holding"))?;
                 stage.held().set(HELD_BY_WRITER);
                 std::mem::forget(guard);
@@ -164,7 +164,7 @@ impl Scenario for RwLockScenario {
             7 => {
                 let lock = holders(stage)?;
                 let guard = lock
-                    .try_read(&mut Immortal)
+                    .try_read(&mut AssumeAlive)
                     .map_err(unexpected("holding"))?;
                 stage.held().set(HELD_BY_READER + guard.place() as u32);
                 std::mem::forget(guard);

@@ -3,7 +3,7 @@
 use fastrand::Rng;
 use shmem_core::Life;
 use shmem_registry::Kind;
-use shmem_sync::{AcquireError, FutexBell, Immortal, Semaphore};
+use shmem_sync::{AcquireError, AssumeAlive, FutexBell, Semaphore};
 
 use super::super::{SMALL, die};
 use super::mutex::CASTS;
@@ -247,7 +247,7 @@ impl Scenario for SemaphoreScenario {
             5 => {
                 let semaphore = holders(stage)?;
                 for _ in 0..stage.shape {
-                    let permit = semaphore.try_acquire(&mut Immortal);
+                    let permit = semaphore.try_acquire(&mut AssumeAlive);
                     std::mem::forget(permit.map_err(unexpected("holding"))?);
                 }
                 stage.held().set(stage.shape);

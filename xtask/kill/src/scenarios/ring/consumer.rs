@@ -50,10 +50,10 @@ impl<'m> Eater<'m> {
         let first = book.consuming().get() == 0;
         let known = book.producing().get();
         if let Some(before) = ring.consuming() {
-            deaths.until_known(|deaths| Ok(deaths.is_over(before)))?;
+            deaths.until_known(|deaths| Ok(deaths.is_gone(before)))?;
         }
         let consumer = match ring.consumer(life, unread) {
-            Err(ClaimError::Claimed { by }) if deaths.is_over(by) => {
+            Err(ClaimError::Claimed { by }) if deaths.is_gone(by) => {
                 ring.take_over_consumer(life, unread)
             }
             claimed => claimed,

@@ -35,10 +35,10 @@ impl<'m> Feeder<'m> {
     ) -> Outcome<Self> {
         let number = book.begin_producer();
         if let Some(before) = ring.producing() {
-            deaths.until_known(|deaths| Ok(deaths.is_over(before)))?;
+            deaths.until_known(|deaths| Ok(deaths.is_gone(before)))?;
         }
         let producer = match ring.producer(life) {
-            Err(ClaimError::Claimed { by }) if deaths.is_over(by) => ring.take_over_producer(life),
+            Err(ClaimError::Claimed { by }) if deaths.is_gone(by) => ring.take_over_producer(life),
             claimed => claimed,
         };
         let producer = producer.map_err(unexpected("claiming the producing end"))?;
