@@ -194,8 +194,8 @@ impl<'m> User<'m> {
             assert!(self.registry.chain(bucket).count() <= most);
         }
         let blocks = self.registry.tables().blocks;
-        assert!((0..blocks).all(|block| self.registry.block_owner(block).is_some()));
-        assert_eq!(self.registry.block_owner(blocks), None);
+        assert!((0..blocks).all(|block| self.registry.block_word(block).is_some()));
+        assert_eq!(self.registry.block_word(blocks), None);
     }
 
     /// Reads all of a segment: a row must not lead outside the region.

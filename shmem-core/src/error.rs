@@ -28,6 +28,8 @@ pub enum ControlWord {
     RowIdentifier,
     /// The length in a registry's row.
     RowLength,
+    /// The first block in a registry's row.
+    FirstBlock,
     /// The life in a partition's slot.
     PartitionLife,
     /// Who has a mutex.
@@ -56,7 +58,7 @@ pub enum ControlWord {
 
 impl ControlWord {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Head,
         Self::Tail,
         Self::Claim,
@@ -66,6 +68,7 @@ impl ControlWord {
         Self::Link,
         Self::RowIdentifier,
         Self::RowLength,
+        Self::FirstBlock,
         Self::PartitionLife,
         Self::MutexOwner,
         Self::MutexHealth,
@@ -92,6 +95,7 @@ impl ControlWord {
             Self::Link => "link",
             Self::RowIdentifier => "row identifier",
             Self::RowLength => "row length",
+            Self::FirstBlock => "first block",
             Self::PartitionLife => "partition life",
             Self::MutexOwner => "mutex owner",
             Self::MutexHealth => "mutex health",

@@ -1,11 +1,14 @@
 //! Which blocks belong to which row.
 //!
-//! One word per block names its row. There is no list to corrupt and nothing
-//! to merge: a run of zeroes is free space.
+//! One word per block names its row, in one use of it. There is no list to corrupt
+//! and nothing to merge: a run of zeroes is free space.
 //!
-//! - **A1** A word is 0 (free) or a row's number + 1.
-//! - **A2** Only a row's owner changes a word from 0 to that row, by
-//!   compare-and-swap, and back, by a store.
+//! - **A1** A word is 0 (free), or bits 0 to 16 a row's number + 1 and bits 17 to 31
+//!   the low bits of its generation.
+//! - **A2** A word changes from 0 to a row, and back, by exchanges of the exact word.
+//!   So an owner that was evicted meanwhile frees nothing of the row's next use.
+//! - **A3** A word of a use that is over, which such an owner claimed late, is
+//!   nobody's: it is freed by whoever would otherwise be told that there is no space.
 //!
 //! The hint in the registry's header is relaxed and unpaired: it hands nothing over.
 //!
@@ -13,6 +16,7 @@
 //! |-----------------------|-------------------------|-------------------|
 //! | word in `free`        | word in `claim`         | a free block      |
 //! | fence in `claim_row`, word in `claim` | word, fence in `allocate` | that a row is owned |
+//! | the same              | word in `is_stray`      | the row's generation |
 
 use memoffset::offset_of;
 
@@ -21,10 +25,14 @@ use shmem_core::primitive::{
     fence,
     Ordering::{Acquire, Relaxed, Release},
 };
-use shmem_core::Window;
 
-use crate::geometry::Places;
 use crate::layout::{RegistryHeader, REGISTRY};
+use crate::partition::Evicted;
+use crate::row::Claim;
+use crate::table::Registry;
+
+/// Words of the map that are changed between two looks at the claim: a page.
+const STEP: usize = 1024;
 
 /// A run of blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,45 +41,109 @@ pub(crate) struct Run {
     pub(crate) count: usize,
 }
 
+/// What a word of the map says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockOwner {
+    /// The row that has the block; a number that no row has if the word is not honest.
+    pub row: usize,
+    /// The low 15 bits of the row's generation when it took the block.
+    pub generation: u32,
+}
+
+impl BlockOwner {
+    const ROW_BITS: u32 = 17;
+    const ROW: u32 = (1 << Self::ROW_BITS) - 1;
+    const GENERATION: u32 = (1 << (32 - Self::ROW_BITS)) - 1;
+
+    pub(crate) fn word(row: usize, generation: u32) -> u32 {
+        (generation & Self::GENERATION) << Self::ROW_BITS | (row as u32 + 1)
+    }
+
+    /// What a word of the map says; `None` of a free block.
+    pub fn from_word(word: u32) -> Option<Self> {
+        (word != 0).then_some(Self {
+            row: (word & Self::ROW).wrapping_sub(1) as usize,
+            generation: word >> Self::ROW_BITS,
+        })
+    }
+
+    /// Whether `generation` is the row's when it took the block.
+    pub fn is_of(&self, generation: u32) -> bool {
+        generation & Self::GENERATION == self.generation
+    }
+}
+
 /// The map of blocks.
 #[derive(Clone, Copy)]
 pub(crate) struct Blocks<'m> {
-    memory: Window<'m>,
-    places: Places,
+    registry: Registry<'m>,
+}
+
+/// Why a run of blocks was not claimed.
+enum Taken {
+    /// A block of it is another row's; it was free a moment before if it was a `race`.
+    Block {
+        at: usize,
+        race: bool,
+    },
+    Evicted,
 }
 
 impl<'m> Blocks<'m> {
-    pub(crate) fn new(memory: Window<'m>, places: Places) -> Self {
-        Self { memory, places }
+    pub(crate) fn new(registry: Registry<'m>) -> Self {
+        Self { registry }
     }
 
-    fn word(&self, block: usize) -> Word<'m> {
-        self.memory.word(self.places.map + block * 4)
+    fn len(&self) -> usize {
+        self.registry.places.blocks
     }
 
-    /// Claims the first free run of `count` blocks for `row`, its first byte at
-    /// a multiple of `align` in the region.
-    ///
+    pub(crate) fn word(&self, block: usize) -> Word<'m> {
+        let map = self.registry.places.map;
+        self.registry.memory().word(map + block * 4)
+    }
+
+    /// Claims the first free run of `count` blocks, its first byte at a multiple of
+    /// `align` in the region; `None` if there is none.
+    pub(crate) fn allocate(
+        &self,
+        claim: &Claim<'_, 'm>,
+        count: usize,
+        align: usize,
+    ) -> Result<Option<Run>, Evicted> {
+        let found = self.search(claim, count, align)?;
+        if found.is_some() || !self.free_strays(claim)? {
+            return Ok(found);
+        }
+        self.search(claim, count, align)
+    }
+
     /// Lock-free: a block that was lost to another row moves the search past
     /// it. The search starts at the hint; if that was wrong, at the start; and
     /// there again if a run was lost that its winner may have given back.
-    pub(crate) fn allocate(&self, row: usize, count: usize, align: usize) -> Option<Run> {
+    fn search(
+        &self,
+        claim: &Claim<'_, 'm>,
+        count: usize,
+        align: usize,
+    ) -> Result<Option<Run>, Evicted> {
         let hint = self.hint().load(Relaxed) as usize;
-        let mut start = hint.min(self.places.blocks);
+        let mut start = hint.min(self.len());
         for _ in 0..3 {
             let mut lost = false;
             let mut first = self.align(start, align);
-            while count <= self.places.blocks && first <= self.places.blocks - count {
-                match self.claim(row, first, count) {
+            while count <= self.len() && first <= self.len() - count {
+                match self.claim(claim, first, count) {
                     Ok(()) => {
                         if first == start {
                             self.hint().store((first + count) as u32, Relaxed);
                         }
-                        return Some(Run { first, count });
+                        return Ok(Some(Run { first, count }));
                     }
-                    Err(Taken { block, race }) => {
+                    Err(Taken::Evicted) => return Err(Evicted),
+                    Err(Taken::Block { at, race }) => {
                         lost |= race;
-                        first = self.align(block + 1, align);
+                        first = self.align(at + 1, align);
                     }
                 }
             }
@@ -83,82 +155,110 @@ impl<'m> Blocks<'m> {
         // Pairs with the fence in `claim_row`: the rows that have what we could not
         // get are now seen to be owned, or what became of them.
         fence(Acquire); // loom: none (loom lets no exchange pass another)
-        None
+        Ok(None)
     }
 
     /// Any value is harmless: it is where to look first.
     fn hint(&self) -> Word<'m> {
-        self.memory
-            .word(REGISTRY + offset_of!(RegistryHeader, hint))
+        let memory = self.registry.memory();
+        memory.word(REGISTRY + offset_of!(RegistryHeader, hint))
     }
 
     /// The first block at or behind `block` whose offset is a multiple of `align`.
     fn align(&self, block: usize, align: usize) -> usize {
-        let size = self.places.geometry.block;
-        let offset = self.places.data + block * size;
-        (offset.next_multiple_of(align.max(size)) - self.places.data) / size
+        let places = &self.registry.places;
+        let size = places.geometry.block;
+        let offset = places.data + block * size;
+        (offset.next_multiple_of(align.max(size)) - places.data) / size
     }
 
-    fn claim(&self, row: usize, first: usize, count: usize) -> Result<(), Taken> {
+    fn claim(&self, claim: &Claim<'_, 'm>, first: usize, count: usize) -> Result<(), Taken> {
         // A look before the first claim, from the end: the usual case is a run
         // that is taken, and the last taken block skips the most.
-        for block in (first..first + count).rev() {
-            if self.word(block).load(Relaxed) != 0 {
-                return Err(Taken { block, race: false });
+        for at in (first..first + count).rev() {
+            if self.word(at).load(Relaxed) != 0 {
+                return Err(Taken::Block { at, race: false });
             }
         }
-        for block in first..first + count {
-            // Acquire pairs with the store in `free`: who had it has let go.
-            let claimed = self
-                .word(block)
-                .compare_exchange(0, row as u32 + 1, Acquire, Relaxed); // loom: loom_registry::a_block_that_was_given_back_is_let_go
+        let ours = BlockOwner::word(claim.row, claim.generation);
+        let mut steps = 0;
+        for at in first..first + count {
+            if (at - first) % STEP == 0 {
+                claim.step(&mut steps).map_err(|Evicted| Taken::Evicted)?;
+            }
+            // Acquire pairs with the exchange in `free`: who had it has let go.
+            let claimed = self.word(at).compare_exchange(0, ours, Acquire, Relaxed); // loom: loom_registry::a_block_that_was_given_back_is_let_go
             if claimed.is_err() {
                 let taken = Run {
                     first,
-                    count: block - first,
+                    count: at - first,
                 };
-                self.free(row, taken);
-                return Err(Taken { block, race: true });
+                let freed = self.free(claim, taken);
+                freed.map_err(|Evicted| Taken::Evicted)?;
+                return Err(Taken::Block { at, race: true });
             }
         }
         Ok(())
     }
 
-    /// Gives back whatever of `run` its row has.
-    pub(crate) fn free(&self, row: usize, run: Run) {
-        let first = run.first.min(self.places.blocks);
-        let end = first + run.count.min(self.places.blocks - first);
-        for block in first..end {
-            // A2: nobody else changes it while it is the row's.
-            if self.word(block).load(Relaxed) == row as u32 + 1 {
-                // Release pairs with the exchange in `claim`: we have let go.
-                self.word(block).store(0, Release); // loom: loom_registry::a_block_that_was_given_back_is_let_go
+    /// Gives back whatever of `run` the row has, in this use of it.
+    pub(crate) fn free(&self, claim: &Claim<'_, 'm>, run: Run) -> Result<(), Evicted> {
+        let first = run.first.min(self.len());
+        let end = first + run.count.min(self.len() - first);
+        let ours = BlockOwner::word(claim.row, claim.generation);
+        let mut steps = 0;
+        for at in first..end {
+            if (at - first) % STEP == 0 {
+                claim.step(&mut steps)?;
+            }
+            let word = self.word(at);
+            if word.load(Relaxed) == ours {
+                // Release pairs with the exchange in `claim`: we have let go. It fails
+                // where we were evicted (A2).
+                let _ = word.compare_exchange(ours, 0, Release, Relaxed); // loom: loom_registry::a_block_that_was_given_back_is_let_go
             }
         }
         if (first as u32) < self.hint().load(Relaxed) {
             self.hint().store(first as u32, Relaxed);
         }
+        Ok(())
     }
 
-    /// Gives back all that a row has, however far its owner came.
-    pub(crate) fn reclaim(&self, row: usize) {
-        let all = Run {
-            first: 0,
-            count: self.places.blocks,
-        };
-        self.free(row, all);
+    /// Frees blocks of uses that are over (A3). Whether there were any.
+    fn free_strays(&self, claim: &Claim<'_, 'm>) -> Result<bool, Evicted> {
+        let mut any = false;
+        let mut steps = 0;
+        for at in 0..self.len() {
+            if at % STEP == 0 {
+                claim.step(&mut steps)?;
+            }
+            if let Some(word) = self.stray(at) {
+                // Relaxed: who claimed it has never had it.
+                any |= self
+                    .word(at)
+                    .compare_exchange(word, 0, Relaxed, Relaxed)
+                    .is_ok();
+            }
+        }
+        Ok(any)
+    }
+
+    /// The word of a block whose row's use is over.
+    fn stray(&self, block: usize) -> Option<u32> {
+        // Acquire: pairs with the fence in `claim_row`; a row that has the block is seen
+        // in the use in which it took it, or in a later one.
+        let word = self.word(block).load(Acquire); // loom: loom_registry::a_block_of_a_row_that_is_used_again_is_no_stray
+        let owner = BlockOwner::from_word(word)?;
+        if owner.row >= self.registry.places.geometry.segments {
+            return None; // No honest partition's, and so nobody's to free.
+        }
+        let state = self.registry.state(owner.row).load(Relaxed);
+        (!owner.is_of(state >> 1)).then_some(word)
     }
 
     /// Blocks that are free now.
     pub(crate) fn free_blocks(&self) -> usize {
         let is_free = |&block: &usize| self.word(block).load(Relaxed) == 0;
-        (0..self.places.blocks).filter(is_free).count()
+        (0..self.len()).filter(is_free).count()
     }
-}
-
-/// A block that a run cannot have.
-struct Taken {
-    block: usize,
-    /// It was free a moment before.
-    race: bool,
 }

@@ -14,13 +14,18 @@
 //! - **C3** A link names a row and the generation it was linked in; the end of a
 //!   chain names the generation of the row whose `next` it is. So a word that
 //!   belongs to another use of a row is not taken for this one's, up to 2^14 uses.
-//! - **C4** A reader holds no row: what it read of one counts if the row's
-//!   generation is the link's afterwards.
+//! - **C4** A reader holds no row: what it read of one counts if the row's state was the
+//!   same before and afterwards, and its generation is the link's.
+//! - **C5** A row leaves its chain before its generation moves. So a link to an earlier
+//!   use of a row, in a word that is no removed row's, was put there late by a creator
+//!   that was evicted: it counts as the end of the chain, and the next row replaces it.
 //!
 //! | store                        | paired load                | hands over          |
 //! |------------------------------|----------------------------|---------------------|
-//! | link in `insert`, `unlink`   | link in `Walk`             | a row and its zeroed segment |
+//! | link in `insert`, `unlink`   | link in `try_to_locate`    | a row and its zeroed segment |
+//! | `state` in `prepare`         | `state` in `node`          | the same, to readers |
 //! | fence in `claim_row`, row    | row, fence in `is_of`      | that a row is used again |
+//! | `state` in `retire`          | `state`, fence, link in `is_stray` | that nothing links to the earlier use |
 
 use memoffset::offset_of;
 
@@ -33,10 +38,15 @@ use shmem_core::{ControlWord, Corrupt};
 
 use crate::id::Id;
 use crate::layout::Row;
+use crate::partition::Evicted;
+use crate::row::NAMED;
 use crate::table::Registry;
 
 /// How often a walk starts again because the chain changed under it.
 const RESTARTS: usize = 64;
+
+/// Laps of the whole table that one call may walk, with all its restarts.
+pub(crate) const LAPS: usize = 4;
 
 /// A word that links to a row.
 ///
@@ -71,12 +81,18 @@ impl Link {
         Self(self.0 & !Self::MARK)
     }
 
-    fn is_end(self) -> bool {
+    pub(crate) fn is_end(self) -> bool {
         self.0 & Self::NUMBER == 0
     }
 
-    fn generation(self) -> u32 {
-        self.0 >> 17 & Self::GENERATION
+    /// The row that it leads to, unless it is the end.
+    fn row(self) -> usize {
+        (self.0 & Self::NUMBER).wrapping_sub(1) as usize
+    }
+
+    /// Whether it was made in this generation of its row, of which it has 14 bits.
+    pub(crate) fn leads_to(self, generation: u32) -> bool {
+        self.0 >> 17 & Self::GENERATION == generation & Self::GENERATION
     }
 }
 
@@ -84,8 +100,8 @@ impl Link {
 #[derive(Clone, Copy)]
 pub(crate) struct Node {
     pub(crate) row: usize,
-    /// The generation that its link names, 14 bits.
-    pub(crate) version: u32,
+    /// Its state: the use of the row that was read.
+    pub(crate) state: u32,
     pub(crate) next: Link,
     pub(crate) id: u64,
 }
@@ -103,7 +119,21 @@ pub(crate) enum Place<'m> {
 pub(crate) enum Lost {
     /// The chain changed under every attempt.
     Contended,
+    /// The caller was said to be gone.
+    Evicted,
     Corrupt(Corrupt),
+}
+
+impl From<Evicted> for Lost {
+    fn from(_: Evicted) -> Self {
+        Self::Evicted
+    }
+}
+
+impl From<Corrupt> for Lost {
+    fn from(corrupt: Corrupt) -> Self {
+        Self::Corrupt(corrupt)
+    }
 }
 
 impl<'m> Registry<'m> {
@@ -111,94 +141,113 @@ impl<'m> Registry<'m> {
         self.row(row, offset_of!(Row, next))
     }
 
-    fn bucket(&self, id: u64) -> Word<'m> {
+    /// The bucket that the lookup of an identifier starts from.
+    #[inline]
+    pub fn bucket_of(&self, id: u64) -> usize {
         let hash = id.wrapping_mul(0x9e37_79b9_7f4a_7c15); // Spreads numbers that count up.
-        let bucket = (hash >> (64 - self.places.index_bits())) as usize;
-        self.bucket_word(bucket)
+        (hash >> (64 - self.places.index_bits())) as usize
     }
 
     pub(crate) fn bucket_word(&self, bucket: usize) -> Word<'m> {
-        self.memory.word(self.places.index + bucket * 4)
+        self.memory().word(self.places.index + bucket * 4)
     }
 
     /// Reads the row that `link` names; `None` if it is used for something else by now.
     #[inline]
     pub(crate) fn node(&self, link: Link) -> Result<Option<Node>, Corrupt> {
-        let row = (link.0 & Link::NUMBER).wrapping_sub(1) as usize;
+        let row = link.row();
         if row >= self.places.geometry.segments {
             return Err(Corrupt {
                 word: ControlWord::Link,
                 value: link.0,
             });
         }
-        let load = |field| self.row(row, field).load(Relaxed);
-        let low = load(offset_of!(Row, id_low));
-        let high = load(offset_of!(Row, id_high));
+        // Acquire: pairs with the exchange in `change_state`; what is read behind it is of
+        // that use of the row, or of a later one, which `is_of` finds out.
+        let state = self.state(row).load(Acquire); // loom: loom_removal::a_reader_never_takes_the_rows_next_segment_for_its_own
         let node = Node {
             row,
-            version: link.generation(),
+            state,
             // Relaxed: the fence in `is_of` lets us see what is behind it.
             next: self.link_of(row),
-            id: u64::from(high) << 32 | u64::from(low),
+            id: self.id_in(row),
         };
-        Ok(self.is_of(row, node.version).then_some(node))
+        let is_linked = state & NAMED != 0 && link.leads_to(state >> 1);
+        Ok((is_linked && self.is_of(row, state)).then_some(node))
     }
 
-    /// Whether what was read of `row` until now is of the generation (C4).
+    /// Whether what was read of `row` until now is of the use that has this state (C4).
     #[inline]
-    pub(crate) fn is_of(&self, row: usize, version: u32) -> bool {
+    pub(crate) fn is_of(&self, row: usize, state: u32) -> bool {
         // Pairs with the fence in `claim_row`: if anything that was read is of a
         // later use, its generation is seen, too. And, where its `next` was read,
         // with the exchanges in `insert` and `unlink`.
         fence(Acquire); // loom: loom_removal::a_reader_never_takes_the_rows_next_segment_for_its_own
-        let state = self.row(row, offset_of!(Row, state)).load(Relaxed);
-        state >> 1 & Link::GENERATION == version
+        self.state(row).load(Relaxed) == state
+    }
+
+    /// Whether `link`, which was found to lead to an earlier use of its row, is still in
+    /// `word` (C5).
+    #[cold]
+    fn is_stray(&self, word: Word<'m>, link: Link) -> bool {
+        // Pairs with the exchange in `change_state`: the row had left its chain then. And
+        // with the one in `insert`: a row that was linked just now is seen whole.
+        fence(Acquire); // loom: loom_removal::a_row_that_is_used_again_hides_nobody_behind_it
+        let state = self.state(link.row()).load(Relaxed);
+        let is_linked = state & NAMED != 0 && link.leads_to(state >> 1);
+        !is_linked && word.load(Relaxed) == link.0
     }
 
     /// Walks to the row of `id`. Only loads.
     #[inline]
     pub(crate) fn find(&self, id: Id) -> Result<Option<Node>, Lost> {
-        let mut lost = Lost::Contended;
+        self.find_within(id, &mut (LAPS * self.places.geometry.segments + RESTARTS))
+    }
+
+    /// The same, in as many steps as are left.
+    #[inline]
+    pub(crate) fn find_within(&self, id: Id, steps: &mut usize) -> Result<Option<Node>, Lost> {
+        let bucket = self.bucket_of(id.get());
         for _ in 0..RESTARTS {
-            let mut walk = self.walk(self.bucket(id.get()));
+            let mut walk = self.walk(self.bucket_word(bucket));
             loop {
-                match walk.step(self).map_err(Lost::Corrupt)? {
+                if *steps == 0 {
+                    return Err(Lost::Contended);
+                }
+                *steps -= 1;
+                match walk.step(self)? {
                     Step::Node(node) if node.id == id.get() && !node.next.is_marked() => {
                         return Ok(Some(node))
                     }
+                    // A row's earlier use may have led into another chain.
+                    Step::Node(node) if self.bucket_of(node.id) != bucket => break,
                     Step::Node(_) => {}
                     Step::End => return Ok(None),
-                    Step::Changed => {
-                        lost = Lost::Contended;
-                        break;
-                    }
-                    // Of rows that leave and come back behind us, or of a circle.
-                    Step::Lapped(corrupt) => {
-                        lost = Lost::Corrupt(corrupt);
-                        break;
-                    }
+                    Step::Changed => break,
                 }
             }
             spin_loop();
         }
-        Err(lost)
+        Err(Lost::Contended)
     }
 
     /// A walk along the chain that `head` starts.
     #[inline]
-    pub(crate) fn walk(&self, head: Word<'m>) -> Walk {
+    pub(crate) fn walk(&self, head: Word<'m>) -> Walk<'m> {
         Walk {
-            // Pairs with the exchanges in `insert` and `unlink`.
-            link: Link(head.load(Acquire)), // loom: loom_removal::a_reader_never_takes_the_rows_next_segment_for_its_own
-            left: self.places.geometry.segments,
+            from: head,
+            // Relaxed: the state of the row that it leads to has the ordering.
+            link: Link(head.load(Relaxed)),
+            circle: Circle::default(),
         }
     }
 
     /// Walks to the row of `id` or to the end of its chain, and takes marked rows
     /// out on the way.
     pub(crate) fn locate(&self, id: u64) -> Result<Place<'m>, Lost> {
+        let mut steps = LAPS * self.places.geometry.segments + RESTARTS;
         for _ in 0..RESTARTS {
-            if let Some(place) = self.try_to_locate(id).map_err(Lost::Corrupt)? {
+            if let Some(place) = self.try_to_locate(id, &mut steps)? {
                 return Ok(place);
             }
             spin_loop();
@@ -206,22 +255,26 @@ impl<'m> Registry<'m> {
         Err(Lost::Contended)
     }
 
-    fn try_to_locate(&self, id: u64) -> Result<Option<Place<'m>>, Corrupt> {
-        let mut word = self.bucket(id);
+    fn try_to_locate(&self, id: u64, steps: &mut usize) -> Result<Option<Place<'m>>, Corrupt> {
+        let mut word = self.bucket_word(self.bucket_of(id));
         let mut front: Option<Node> = None; // The row whose `next` is `word`.
-                                            // Forward, or once more where somebody else was faster.
-        for _ in 0..2 * self.places.geometry.segments + RESTARTS {
+        let mut circle = Circle::default();
+        // Forward, or once more where somebody else was faster.
+        while *steps != 0 {
+            *steps -= 1;
             // Pairs with the exchanges in `insert` and `unlink`.
             let link = Link(word.load(Acquire)); // loom: loom_registry::two_creators_of_one_identifier_get_one_segment_and_leak_nothing
-            let is_there = |front: Node| self.is_of(front.row, front.version);
+            let is_there = |front: Node| self.is_of(front.row, front.state);
             if link.is_marked() || !front.map_or(true, is_there) {
                 return Ok(None); // The row in front is not in the table any more.
             }
             if link.is_end() {
                 return Ok(Some(Place::End(word, link)));
             }
+            circle.check(link)?;
             let Some(node) = self.node(link)? else {
-                return Ok(None);
+                let end = self.is_stray(word, link);
+                return Ok(end.then_some(Place::End(word, link)));
             };
             if node.next.is_marked() {
                 unlink(word, link, node.next, front);
@@ -232,7 +285,7 @@ impl<'m> Registry<'m> {
                 front = Some(node);
             }
         }
-        Ok(None) // A circle, too: `find` says so.
+        Ok(None)
     }
 }
 
@@ -240,7 +293,7 @@ impl<'m> Registry<'m> {
 /// not `link` any more.
 fn unlink(word: Word<'_>, link: Link, next: Link, front: Option<Node>) {
     let behind = if next.is_end() {
-        Link::end(front.map_or(0, |front| front.version)) // C3
+        Link::end(front.map_or(0, |front| front.state >> 1)) // C3
     } else {
         next.unmarked()
     };
@@ -249,9 +302,11 @@ fn unlink(word: Word<'_>, link: Link, next: Link, front: Option<Node>) {
 }
 
 /// A walk along a chain, by loads alone.
-pub(crate) struct Walk {
+pub(crate) struct Walk<'m> {
+    /// Where `link` was read.
+    from: Word<'m>,
     link: Link,
-    left: usize,
+    circle: Circle,
 }
 
 /// What a step of a walk came to.
@@ -260,27 +315,58 @@ pub(crate) enum Step {
     End,
     /// The row is used for something else by now: the walk is off its chain.
     Changed,
-    /// More steps than rows: they left the chain and came back at its end, or it is a circle.
-    Lapped(Corrupt),
 }
 
-impl Walk {
+impl<'m> Walk<'m> {
     #[inline]
-    pub(crate) fn step(&mut self, registry: &Registry<'_>) -> Result<Step, Corrupt> {
+    pub(crate) fn step(&mut self, registry: &Registry<'m>) -> Result<Step, Corrupt> {
         if self.link.is_end() {
             return Ok(Step::End);
         }
-        if self.left == 0 {
-            return Ok(Step::Lapped(Corrupt {
-                word: ControlWord::Link,
-                value: self.link.0,
-            }));
-        }
-        self.left -= 1;
+        self.circle.check(self.link)?;
         let Some(node) = registry.node(self.link)? else {
-            return Ok(Step::Changed);
+            let end = registry.is_stray(self.from, self.link);
+            return Ok(if end { Step::End } else { Step::Changed });
         };
+        self.from = registry.next(node.row);
         self.link = node.next.unmarked();
         Ok(Step::Node(node))
+    }
+}
+
+/// Notices that a walk comes to one link twice: honest partitions link each use of a row
+/// once (C3).
+///
+/// It keeps one link, and changes it for the present one whenever the steps have doubled
+/// (Brent, *An improved Monte Carlo factorization algorithm*, 1980): a circle costs three
+/// times its length at the most.
+struct Circle {
+    kept: Link,
+    steps: u32,
+}
+
+impl Default for Circle {
+    fn default() -> Self {
+        Self {
+            kept: Link::end(0),
+            steps: 0,
+        }
+    }
+}
+
+impl Circle {
+    #[inline]
+    fn check(&mut self, link: Link) -> Result<(), Corrupt> {
+        if link == self.kept {
+            return Err(Corrupt {
+                word: ControlWord::Link,
+                value: link.0,
+            });
+        }
+        self.steps = self.steps.wrapping_add(1);
+        if self.steps.is_power_of_two() {
+            self.kept = link;
+        }
+        Ok(())
     }
 }

@@ -10,49 +10,73 @@
 //! | before it owns a row         | what it had       | finds nothing                   |
 //! | before it links the row      | what it had       | takes the row and its blocks back |
 //! | before it lets go of the row | the segment       | lets go of the row              |
+//!
+//! A creator that is only slow is left alone: `reap` asks for partitions that are gone.
+//! One that was said to be gone while it lived finds out before its next bounded step,
+//! and stores nothing more (T5). A link that it makes just then leads to a row of
+//! another generation, which counts as the end of the chain (C5).
 
 use memoffset::offset_of;
 
-use shmem_core::primitive::Ordering::{Acquire, Relaxed, Release};
-use shmem_core::Life;
+use shmem_core::primitive::{
+    fence,
+    Ordering::{Acquire, Relaxed, Release, SeqCst},
+};
 
 use crate::alloc::Run;
 use crate::chain::{Link, Place};
+use crate::claimant::Claimant;
 use crate::error::OpenError;
 use crate::id::Request;
 use crate::layout::Row;
-use crate::row::NAMED;
+use crate::partition::Evicted;
+use crate::row::{Claim, NAMED};
 use crate::segment::Segment;
 use crate::table::{check, Registry};
+
+/// Bytes that are zeroed between two looks at the claim.
+const PAGE: usize = 4096;
+
+/// Whose segment an identifier has in the end.
+enum Inserted<'m> {
+    Ours(Segment<'m>),
+    Theirs(Segment<'m>),
+}
 
 impl<'m> Registry<'m> {
     /// Finds the segment that `request` names, or creates it, zeroed. All
     /// partitions that ask for one identifier get one segment.
     ///
-    /// `life` is the caller's: what it leaves half-made if it dies is found by
-    /// [`Registry::reap`]. Needs compare-and-swap on this memory.
+    /// What the caller leaves half-made if it dies is found by [`Registry::reap`].
+    /// Zeroing takes its time, about a second for some GiB: a [`Presence`](crate::Presence)
+    /// beats meanwhile. Needs compare-and-swap on this memory.
     ///
     /// # Errors
     ///
     /// As [`Registry::open`] if it exists; [`OpenError::TableFull`] or
     /// [`OpenError::OutOfSpace`] if it cannot be created, [`OpenError::Contended`]
-    /// if it might be in a moment, [`OpenError::Evicted`] if `life` was taken for
-    /// dead meanwhile, [`OpenError::NoReadModifyWrite`] if this handle is not to create
-    /// any: the region is as it was.
-    pub fn open_or_create(&self, life: Life, request: &Request) -> Result<Segment<'m>, OpenError> {
+    /// if it might be in a moment, [`OpenError::NoReadModifyWrite`] if this handle is not
+    /// to create any, [`OpenError::Reformatted`] if it is not the region's any more: the
+    /// region is as it was. [`OpenError::Evicted`] if the caller was said to be gone
+    /// meanwhile: what it had made is others' to clear up, and it is to attach anew.
+    pub fn open_or_create(
+        &self,
+        by: impl Claimant,
+        request: &Request,
+    ) -> Result<Segment<'m>, OpenError> {
+        let by: &dyn Claimant = &by;
         match self.open(request) {
-            Err(OpenError::NotFound) if self.may_change => {}
-            Err(OpenError::NotFound) => return Err(OpenError::NoReadModifyWrite),
+            Err(OpenError::NotFound) => self.check_may_change()?,
             found => return found,
         }
         // Full, or only while others create: it is known when nothing moved
         // during an attempt.
-        match self.create(life, request) {
+        match self.create(by, request) {
             Err(OpenError::TableFull { .. } | OpenError::OutOfSpace { .. }) => {}
             done => return done,
         }
         let before = self.settled();
-        let error = match self.create(life, request) {
+        let error = match self.create(by, request) {
             Err(error @ (OpenError::TableFull { .. } | OpenError::OutOfSpace { .. })) => error,
             done => return done,
         };
@@ -86,33 +110,37 @@ impl<'m> Registry<'m> {
         Some(sum)
     }
 
-    fn create(&self, life: Life, request: &Request) -> Result<Segment<'m>, OpenError> {
-        let (row, generation) = self.claim_row(life)?;
+    fn create(&self, by: &dyn Claimant, request: &Request) -> Result<Segment<'m>, OpenError> {
+        let claim = self.claim_row(by)?;
         let len = request.len as usize;
         let count = len.div_ceil(self.places.geometry.block);
-        let Some(run) = self.blocks().allocate(row, count, request.align) else {
-            self.retire(row, life);
+        let Some(run) = self.blocks().allocate(&claim, count, request.align)? else {
+            claim.retire()?;
             return Err(OpenError::OutOfSpace { len });
         };
-        self.prepare(row, generation, run, request);
-        match self.insert(row, generation, life, request) {
-            Ok(segment) => {
-                self.release_row(row, life);
-                check(segment, request)
+        self.prepare(&claim, run, request)?;
+        let lost = match self.insert(&claim, request) {
+            Ok(Inserted::Ours(segment)) => {
+                claim.release();
+                return Ok(segment);
             }
-            Err(lost) => {
-                self.blocks().free(row, run);
-                self.retire(row, life);
-                lost.and_then(|segment| check(segment, request))
-            }
-        }
+            Ok(Inserted::Theirs(segment)) => check(segment, request),
+            // Nothing more is stored.
+            Err(OpenError::Evicted) => return Err(OpenError::Evicted),
+            Err(error) => Err(error),
+        };
+        self.blocks().free(&claim, run)?;
+        claim.retire()?;
+        lost
     }
 
-    /// Fills a row and zeroes its segment (T3). All relaxed: the exchange in
-    /// `insert` publishes it, and a reader of an earlier use finds the generation moved.
-    fn prepare(&self, row: usize, generation: u32, run: Run, request: &Request) {
+    /// Fills a row and zeroes its segment (T3). The exchange of the state, and the one in
+    /// `insert`, publish it; a reader of an earlier use finds the generation moved.
+    fn prepare(&self, claim: &Claim<'_, 'm>, run: Run, request: &Request) -> Result<(), Evicted> {
+        let (row, generation) = (claim.row, claim.generation);
         let (low, high) = request.id.halves();
         let store = |field, value| self.row(row, field).store(value, Relaxed);
+        claim.check()?;
         store(offset_of!(Row, next), Link::end(generation).0);
         store(offset_of!(Row, kind), request.kind.0);
         store(offset_of!(Row, id_low), low);
@@ -120,46 +148,44 @@ impl<'m> Registry<'m> {
         store(offset_of!(Row, first_block), run.first as u32);
         store(offset_of!(Row, length), request.len);
         let name = self.row_at(row) + offset_of!(Row, name);
-        self.memory.write_shared(name, request.name.bytes());
+        self.memory().write_shared(name, request.name.bytes());
         let block = self.places.geometry.block;
-        let data = self.places.data + run.first * block;
-        self.memory.zero(data, run.count * block);
-        store(offset_of!(Row, state), generation << 1 | NAMED);
+        let start = self.places.data + run.first * block;
+        let end = start + run.count * block;
+        let mut steps = 0;
+        for at in (start..end).step_by(PAGE) {
+            claim.step(&mut steps)?;
+            self.memory().zero(at, PAGE.min(end - at));
+        }
+        claim.change_state(generation << 1, generation << 1 | NAMED)
     }
 
-    /// Links a prepared row, or says what its identifier had before it.
-    fn insert(
-        &self,
-        row: usize,
-        generation: u32,
-        life: Life,
-        request: &Request,
-    ) -> Result<Segment<'m>, Result<Segment<'m>, OpenError>> {
-        let ours = Link::to(row, generation);
-        let segment = self.segment_of(row, generation).map_err(Err)?;
+    /// Links a prepared row, or finds what its identifier had before it.
+    fn insert(&self, claim: &Claim<'_, 'm>, request: &Request) -> Result<Inserted<'m>, OpenError> {
+        let ours = Link::to(claim.row, claim.generation);
+        let segment = self.segment_of(claim.row, claim.generation)?;
         // Each turn ends here or found the chain's end moved on; a hostile
         // partition could move it for ever.
         for _ in 0..=self.places.geometry.segments {
-            let place = self
-                .locate(request.id.get())
-                .map_err(|lost| Err(lost.into()))?;
-            let (word, end) = match place {
-                Place::Found(node) => match self.segment(&node).map_err(Err)? {
-                    Some(segment) => return Err(Ok(segment)),
+            let (word, end) = match self.locate(request.id.get())? {
+                Place::Found(node) => match self.segment(&node)? {
+                    Some(segment) => return Ok(Inserted::Theirs(segment)),
                     None => continue,
                 },
                 Place::End(word, end) => (word, end),
             };
-            if self.owner(row).load(Relaxed) != life.word() {
-                return Err(Err(OpenError::Evicted));
-            }
+            claim.check()?;
             // Release pairs with the loads in `chain`: row and segment are
             // whole. Relaxed on failure: the loser looks again.
             let linked = word.compare_exchange(end.0, ours.0, Release, Relaxed); // loom: loom_registry::a_segment_that_is_found_is_whole
             if linked.is_ok() {
-                return Ok(segment);
+                // Pairs with the fence in `reap`: either who takes the row from us finds
+                // it linked, or we find that it was taken.
+                fence(SeqCst); // loom: loom_removal::a_creator_that_is_evicted_is_told_or_its_segment_stays
+                claim.check()?;
+                return Ok(Inserted::Ours(segment));
             }
         }
-        Err(Err(OpenError::Contended))
+        Err(OpenError::Contended)
     }
 }

@@ -6,6 +6,7 @@ use shmem_core::Corrupt;
 
 use crate::chain::Lost;
 use crate::id::{Kind, Name};
+use crate::partition::Evicted;
 
 /// A request that no registry can serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,8 +113,10 @@ pub enum OpenError {
     /// creating or removing a segment: try again. What one that died there holds
     /// comes back with [`crate::Registry::reap`].
     Contended,
-    /// The caller was taken for dead, and what it was making taken back.
+    /// The caller was said to be gone while it lived: what it was making is taken back.
     Evicted,
+    /// The region was formatted again since the handle was made.
+    Reformatted,
     /// It would have to be created, which the handle is not to do:
     /// [`crate::Registry::without_read_modify_write`].
     NoReadModifyWrite,
@@ -144,7 +147,8 @@ impl fmt::Display for OpenError {
                 "another partition is just creating or removing a segment and holds what is left: \
                  try again, and reap if that does not help",
             ),
-            Self::Evicted => f.write_str("the caller was taken for dead: attach anew"),
+            Self::Evicted => f.write_str(EVICTED),
+            Self::Reformatted => f.write_str(REFORMATTED),
             Self::NoReadModifyWrite => f.write_str(
                 "there is no such segment, and none can be created without compare-and-swap: \
                  create it from where compare-and-swap works, before the others attach",
@@ -161,16 +165,47 @@ impl From<Lost> for OpenError {
     fn from(lost: Lost) -> Self {
         match lost {
             Lost::Contended => Self::Contended,
+            Lost::Evicted => Self::Evicted,
             Lost::Corrupt(corrupt) => Self::Corrupt(corrupt),
         }
     }
 }
 
-/// Why a segment was not removed, or not all that dead partitions left taken back.
+impl From<Evicted> for OpenError {
+    fn from(_: Evicted) -> Self {
+        Self::Evicted
+    }
+}
+
+impl From<MayNotChange> for OpenError {
+    fn from(reason: MayNotChange) -> Self {
+        match reason {
+            MayNotChange::NoReadModifyWrite => Self::NoReadModifyWrite,
+            MayNotChange::Reformatted => Self::Reformatted,
+        }
+    }
+}
+
+/// Why a handle changes nothing.
+pub(crate) enum MayNotChange {
+    NoReadModifyWrite,
+    Reformatted,
+}
+
+const EVICTED: &str = "this partition was said to be gone while it lived: attach anew";
+const REFORMATTED: &str = "the region was formatted again: attach to it and to its registry anew";
+
+/// Why a segment was not removed, or not all that partitions left that are gone taken back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RemoveError {
     /// The segment was removed before.
     Stale,
+    /// The segment is another registry's, or from before the region was formatted.
+    Foreign,
+    /// The caller was said to be gone while it lived.
+    Evicted,
+    /// The region was formatted again since the handle was made.
+    Reformatted,
     /// The table changed under every attempt: try again.
     Contended,
     /// The handle is not to change the table:
@@ -184,6 +219,9 @@ impl fmt::Display for RemoveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stale => f.write_str("the segment was removed before: look it up again"),
+            Self::Foreign => f.write_str("the segment is not one of this registry's"),
+            Self::Evicted => f.write_str(EVICTED),
+            Self::Reformatted => f.write_str(REFORMATTED),
             Self::Contended => f.write_str("the table changed under every attempt: try again"),
             Self::NoReadModifyWrite => f.write_str(
                 "segments cannot be removed without compare-and-swap: do it from where \
@@ -194,10 +232,20 @@ impl fmt::Display for RemoveError {
     }
 }
 
+impl From<MayNotChange> for RemoveError {
+    fn from(reason: MayNotChange) -> Self {
+        match reason {
+            MayNotChange::NoReadModifyWrite => Self::NoReadModifyWrite,
+            MayNotChange::Reformatted => Self::Reformatted,
+        }
+    }
+}
+
 impl From<Lost> for RemoveError {
     fn from(lost: Lost) -> Self {
         match lost {
             Lost::Contended => Self::Contended,
+            Lost::Evicted => Self::Evicted,
             Lost::Corrupt(corrupt) => Self::Corrupt(corrupt),
         }
     }

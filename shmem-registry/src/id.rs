@@ -163,13 +163,14 @@ pub struct Request {
 }
 
 impl Request {
-    /// `len` bytes for `id`.
+    /// `len` bytes for `id`, rounded up to a multiple of 8.
     ///
     /// # Errors
     ///
-    /// [`RequestError::Length`] if `len` is 0 or 4 GiB and more.
+    /// [`RequestError::Length`] if `len` is 0 or, rounded up, 4 GiB and more.
     pub fn new(id: Id, kind: Kind, len: usize) -> Result<Self, RequestError> {
-        let length = u32::try_from(len).ok().filter(|&len| len != 0);
+        let whole = len.checked_next_multiple_of(8).filter(|&len| len != 0);
+        let length = whole.and_then(|len| u32::try_from(len).ok());
         Ok(Self {
             id,
             name: Name::NONE,

@@ -87,8 +87,8 @@ impl RowWords<'_> {
 
     /// Whether `linked` leads to this use of the row.
     pub fn is_linked_by(&self, linked: &Linked) -> bool {
-        let ours = Link::to(self.row, self.generation());
-        self.row == linked.row && ours == Link::to(self.row, linked.generation)
+        let link = Link::to(linked.row, linked.generation);
+        self.row == linked.row && link.leads_to(self.generation())
     }
 
     /// Whether the segment it names was removed, and the row not yet taken down.
@@ -102,7 +102,7 @@ impl RowWords<'_> {
 pub struct Linked {
     /// The row's number.
     pub row: usize,
-    /// The generation that the link names, 14 bits.
+    /// Its generation.
     pub generation: u32,
     /// Its identifier; 0 is none.
     pub id: u64,
@@ -122,7 +122,8 @@ pub enum ChainFault {
 /// The rows of a bucket; see [`Registry::chain`].
 pub struct Chain<'m> {
     registry: Registry<'m>,
-    walk: Option<Walk>,
+    walk: Option<Walk<'m>>,
+    left: usize,
 }
 
 impl<'m> Registry<'m> {
@@ -175,20 +176,14 @@ impl<'m> Registry<'m> {
         Chain {
             registry: *self,
             walk: exists.then(|| self.walk(self.bucket_word(bucket))),
+            left: self.places.geometry.segments,
         }
     }
 
-    /// The bucket that the lookup of an identifier starts from.
-    pub fn bucket_of(&self, id: u64) -> usize {
-        let hash = id.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (hash >> (64 - self.places.index_bits())) as usize
-    }
-
-    /// The row that has a block, plus 1; 0 is nobody. `None` if there is no such block.
-    pub fn block_owner(&self, block: usize) -> Option<u32> {
+    /// The word of a block, for [`BlockOwner::from_word`]; `None` if there is no such block.
+    pub fn block_word(&self, block: usize) -> Option<u32> {
         let exists = block < self.places.blocks;
-        let word = |block| self.memory.word(self.places.map + block * 4);
-        exists.then(|| word(block).load(Relaxed))
+        exists.then(|| self.blocks().word(block).load(Relaxed))
     }
 
     fn glance(&self, row: usize) -> RowWords<'m> {
@@ -206,15 +201,13 @@ impl<'m> Registry<'m> {
             id: u64::from(high) << 32 | u64::from(field(offset_of!(Row, id_low))),
             first_block: field(offset_of!(Row, first_block)),
             length: field(offset_of!(Row, length)),
-            name: Name::read(self.memory, name_at),
+            name: Name::read(self.memory(), name_at),
             segment: self.segment_of(row, state >> 1),
             moving: false,
         };
         // If anything above is of another use of the row, so is its state now (T2).
-        let version = Link::to(row, state >> 1).0 >> 17;
-        let same = self.is_of(row, version) && load(self.state(row)) == state;
         RowWords {
-            moving: !same,
+            moving: !self.is_of(row, state),
             ..words
         }
     }
@@ -224,18 +217,26 @@ impl Iterator for Chain<'_> {
     type Item = Result<Linked, ChainFault>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let fault = match self.walk.as_mut()?.step(&self.registry) {
+        let step = match self.left.checked_sub(1) {
+            Some(left) => {
+                self.left = left;
+                self.walk.as_mut()?.step(&self.registry)
+            }
+            // Rows leave the chain and come back at its end.
+            None => Ok(Step::Changed),
+        };
+        let fault = match step {
             Ok(Step::Node(node)) => {
                 return Some(Ok(Linked {
                     row: node.row,
-                    generation: node.version,
+                    generation: node.state >> 1,
                     id: node.id,
                     removed: node.next.is_marked(),
                 }))
             }
             Ok(Step::End) => None,
             Ok(Step::Changed) => Some(Err(ChainFault::Changed)),
-            Ok(Step::Lapped(corrupt)) | Err(corrupt) => Some(Err(ChainFault::Corrupt(corrupt))),
+            Err(corrupt) => Some(Err(ChainFault::Corrupt(corrupt))),
         };
         self.walk = None;
         fault

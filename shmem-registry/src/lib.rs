@@ -16,6 +16,7 @@
 //! | [`table`]     | the registry, and looking things up                |
 //! | `chain`       | the rows of one bucket, linked                     |
 //! | `row`         | who works on a row                                 |
+//! | `claimant`    | who claims, and shows meanwhile that it lives      |
 //! | `create`      | how a segment is created                           |
 //! | `remove`      | how it goes, and how the dead are cleared up after |
 //! | [`partition`] | who is attached, and in which life                 |
@@ -38,8 +39,8 @@
 //! let request = Request::named("commands", Kind::RING, Ring::segment_len(4096))?;
 //! let monitor = registry.attach_partition(1, Process::UNKNOWN)?;
 //! let instance = registry.attach_partition(2, Process::UNKNOWN)?;
-//! let mine = registry.open_or_create(monitor.life(), &request)?;
-//! let peers = registry.open_or_create(instance.life(), &request)?;
+//! let mine = registry.open_or_create(&monitor, &request)?;
+//! let peers = registry.open_or_create(&instance, &request)?;
 //! assert_eq!(mine.offset(), peers.offset());
 //! # }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -61,6 +62,7 @@ pub mod table;
 
 mod alloc;
 mod chain;
+mod claimant;
 mod create;
 mod error;
 #[cfg(all(feature = "linux", target_os = "linux"))]
@@ -69,6 +71,8 @@ mod remove;
 mod row;
 mod segment;
 
+pub use alloc::BlockOwner;
+pub use claimant::Claimant;
 pub use error::{FormatError, OpenError, RemoveError, RequestError};
 pub use geometry::Geometry;
 pub use id::{Id, Kind, Name, Request};

@@ -126,7 +126,7 @@ impl<'m> Slot<'m> {
         if index >= registry.geometry().partitions {
             return None;
         }
-        let line = registry.memory.sub(PARTITIONS + index * LINE, LINE);
+        let line = registry.memory().sub(PARTITIONS + index * LINE, LINE);
         line.ok().map(Self)
     }
 

@@ -2,21 +2,25 @@
 //!
 //! One compare-and-swap marks the row's `next`, and with that the segment is gone
 //! for everybody. Who owns the row, or can own it then, takes it down; if that one
-//! dies, `reap` does.
+//! dies, `reap` does. What a partition holds that is only silent stays its own.
+//!
+//! | store               | paired load                    | hands over            |
+//! |---------------------|--------------------------------|-----------------------|
+//! | fence in `claim_row`, row | `next`, fence in `remove`, `is_current` | that the row is used again |
 
 use memoffset::offset_of;
 
 use shmem_core::primitive::{
     fence,
-    Ordering::{Relaxed, SeqCst},
+    Ordering::{Acquire, Relaxed, SeqCst},
 };
-use shmem_core::Life;
-use shmem_core::Liveness;
+use shmem_core::{Life, Liveness};
 
 use crate::chain::Lost;
+use crate::claimant::Claimant;
 use crate::error::RemoveError;
 use crate::layout::Row;
-use crate::row::NAMED;
+use crate::row::{Claim, NAMED};
 use crate::segment::Segment;
 use crate::table::Registry;
 
@@ -30,16 +34,25 @@ impl<'m> Registry<'m> {
     /// # Errors
     ///
     /// [`RemoveError::Stale`] if it was removed before, even if its identifier
-    /// names another segment by now; [`RemoveError::NoReadModifyWrite`] if this handle is
-    /// not to remove any; [`RemoveError::Corrupt`].
-    pub fn remove(&self, life: Life, segment: &Segment<'m>) -> Result<(), RemoveError> {
+    /// names another segment by now; [`RemoveError::Foreign`] if it is not of this
+    /// registry; [`RemoveError::Reformatted`] if this handle is not the region's any
+    /// more; [`RemoveError::NoReadModifyWrite`] if it is not to remove any;
+    /// [`RemoveError::Corrupt`].
+    pub fn remove(&self, by: impl Claimant, segment: &Segment<'m>) -> Result<(), RemoveError> {
+        let by: &dyn Claimant = &by;
         self.check_may_change()?;
+        if !self.has(segment) {
+            return Err(RemoveError::Foreign);
+        }
         let row = segment.row;
         let next = self.row(row, offset_of!(Row, next));
         // A successor may be linked meanwhile, once for each row; a hostile
         // partition could change it for ever.
         for _ in 0..=self.places.geometry.segments {
             let link = self.link_of(row);
+            // Pairs with the fence in `claim_row`: a link of a later use of the row is
+            // not taken for this one's.
+            fence(Acquire); // loom: loom_removal::a_late_remover_leaves_the_rows_next_segment_alone
             let named = segment.generation << 1 | NAMED;
             if self.state(row).load(Relaxed) != named || link.is_marked() {
                 return Err(RemoveError::Stale);
@@ -50,20 +63,20 @@ impl<'m> Registry<'m> {
             if marked.is_err() {
                 continue;
             }
-            // Pairs with the fence in `release_row`: either we find the row without
+            // Pairs with the fence in `release`: either we find the row without
             // an owner, or its owner finds the mark.
             fence(SeqCst); // loom: loom_removal::a_segment_that_is_removed_while_its_creator_lets_go_is_taken_down
-            if self.own_row(row, 0, life) {
+            if let Some(claim) = self.own_row(row, 0, by) {
                 // In vain only if the chain is contended or corrupt; the segment
                 // is gone all the same, and `reap` finds the rest.
-                let _ = self.finish(row, 0, life);
+                let _ = finish(claim, 0);
             }
             return Ok(());
         }
         Err(RemoveError::Contended)
     }
 
-    /// Takes back what partitions that died left half-made or half-removed, and
+    /// Takes back what partitions that are gone left half-made or half-removed, and
     /// returns how many rows that were. Nobody needs to wait for it: it gives back space.
     ///
     /// Needs compare-and-swap on this memory.
@@ -71,9 +84,15 @@ impl<'m> Registry<'m> {
     /// # Errors
     ///
     /// [`RemoveError::Contended`] or [`RemoveError::Corrupt`]; rows that could
-    /// not be dealt with are left for the next time. [`RemoveError::NoReadModifyWrite`] as
-    /// in [`Registry::remove`].
-    pub fn reap<L: Liveness>(&self, life: Life, liveness: &mut L) -> Result<usize, RemoveError> {
+    /// not be dealt with are left for the next time. [`RemoveError::Evicted`] if the
+    /// caller was said to be gone meanwhile. [`RemoveError::NoReadModifyWrite`] and
+    /// [`RemoveError::Reformatted`] as in [`Registry::remove`].
+    pub fn reap<L: Liveness>(
+        &self,
+        by: impl Claimant,
+        liveness: &mut L,
+    ) -> Result<usize, RemoveError> {
+        let by: &dyn Claimant = &by;
         self.check_may_change()?;
         let mut count = 0;
         let mut outcome = Ok(());
@@ -84,42 +103,19 @@ impl<'m> Registry<'m> {
                 (_, Some(owner)) => liveness.is_gone(owner),
                 (_, None) => true, // No life's, hence nobody's.
             };
-            if left && self.own_row(row, owner, life) {
-                match self.finish(row, owner, life) {
-                    Ok(()) => count += 1,
-                    Err(lost) => outcome = Err(lost),
-                }
+            let claim = left.then(|| self.own_row(row, owner, by)).flatten();
+            let Some(claim) = claim else {
+                continue;
+            };
+            // Pairs with the fence in `insert`, should its owner live after all.
+            fence(SeqCst); // loom: loom_removal::a_creator_that_is_evicted_is_told_or_its_segment_stays
+            match finish(claim, owner) {
+                Ok(()) => count += 1,
+                Err(Lost::Evicted) => return Err(RemoveError::Evicted),
+                Err(lost) => outcome = Err(lost),
             }
         }
         outcome.map(|()| count).map_err(RemoveError::from)
-    }
-
-    fn check_may_change(&self) -> Result<(), RemoveError> {
-        match self.may_change {
-            true => Ok(()),
-            false => Err(RemoveError::NoReadModifyWrite),
-        }
-    }
-
-    /// Finishes what an earlier owner of a row, which is ours now, had begun; if
-    /// that cannot be, the row is `from`'s again.
-    fn finish(&self, row: usize, from: u32, life: Life) -> Result<(), Lost> {
-        let done = self.try_to_finish(row, life);
-        if done.is_err() {
-            // Relaxed: nothing was done.
-            let _ = self
-                .owner(row)
-                .compare_exchange(life.word(), from, Relaxed, Relaxed);
-        }
-        done
-    }
-
-    fn try_to_finish(&self, row: usize, life: Life) -> Result<(), Lost> {
-        if self.state(row).load(Relaxed) & NAMED == 0 || !self.is_linked(row)? {
-            return self.take_down(row, life);
-        }
-        self.release_row(row, life);
-        Ok(())
     }
 
     /// Rows that somebody works on or that nobody has taken down yet, for inspection.
@@ -130,6 +126,24 @@ impl<'m> Registry<'m> {
             (owner != 0 || registry.is_abandoned(row)).then_some(Unfinished { row, owner })
         })
     }
+}
+
+/// Finishes what an earlier owner of a row, which is ours now, had begun; if
+/// that cannot be, the row is `from`'s again.
+fn finish(claim: Claim<'_, '_>, from: u32) -> Result<(), Lost> {
+    let done = try_to_finish(claim);
+    if done.is_err() {
+        claim.give_back(from);
+    }
+    done
+}
+
+fn try_to_finish(claim: Claim<'_, '_>) -> Result<(), Lost> {
+    if !claim.is_named() || !claim.is_linked()? {
+        return claim.take_down();
+    }
+    claim.release();
+    Ok(())
 }
 
 /// A row that somebody works on, or did until it died.

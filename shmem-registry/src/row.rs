@@ -12,11 +12,16 @@
 //! - **T3** A segment is zero when its row is linked.
 //! - **T4** A row that is linked and not marked names a segment, whoever owns it:
 //!   what its owner has left to do is no obstacle to anybody.
+//! - **T5** An owner looks whether the row is still its own, in this use, before each
+//!   bounded step: a page of memory, a page of the map, the link. One that was evicted
+//!   meanwhile stops there. What it changes in the tables is changed by exchanges of
+//!   words that name the row's generation, so that a late one comes to nothing.
 //!
 //! | store                    | paired load                 | hands over       |
 //! |--------------------------|-----------------------------|------------------|
 //! | `owner` in `let_go`      | `owner` in `own_row`        | a row            |
-//! | mark in `remove`, fence  | fence, mark in `release_row` | that it is to be taken down |
+//! | mark in `remove`, fence  | fence, mark in `release`    | that it is to be taken down |
+//! | `state` in `retire`      | `state` in `is_of`          | that nothing links to the earlier use |
 
 use memoffset::offset_of;
 
@@ -25,16 +30,29 @@ use shmem_core::primitive::{
     fence,
     Ordering::{Acquire, Relaxed, Release, SeqCst},
 };
-use shmem_core::Life;
 
 use crate::alloc::Run;
 use crate::chain::{Link, Lost, Place};
+use crate::claimant::Claimant;
 use crate::error::OpenError;
 use crate::layout::{RegistryHeader, Row, REGISTRY};
+use crate::partition::Evicted;
 use crate::table::Registry;
 
 /// Bit 0 of a row's state: it names a segment.
 pub(crate) const NAMED: u32 = 1;
+
+/// Bounded steps between two beats of a call: some 64 KiB of memory.
+const STEPS_A_BEAT: u32 = 16;
+
+/// A row that is ours, in one use of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Claim<'c, 'm> {
+    registry: Registry<'m>,
+    pub(crate) row: usize,
+    pub(crate) generation: u32,
+    by: &'c dyn Claimant,
+}
 
 impl<'m> Registry<'m> {
     #[inline]
@@ -50,20 +68,31 @@ impl<'m> Registry<'m> {
         Link(self.row(row, offset_of!(Row, next)).load(Relaxed))
     }
 
-    /// Makes `life` the owner of a row that `from` owned: 0 is nobody.
-    pub(crate) fn own_row(&self, row: usize, from: u32, life: Life) -> bool {
-        // Acquire pairs with the store in `release_row`: who had it has let go.
+    /// Takes a row that `from` owned: 0 is nobody.
+    pub(crate) fn own_row<'c>(
+        &self,
+        row: usize,
+        from: u32,
+        by: &'c dyn Claimant,
+    ) -> Option<Claim<'c, 'm>> {
+        // Acquire pairs with the store in `let_go`: who had it has let go.
         let owned = self
             .owner(row)
-            .compare_exchange(from, life.word(), Acquire, Relaxed); // loom: loom_registry::a_row_that_was_given_back_is_let_go
-        owned.is_ok()
+            .compare_exchange(from, by.life().word(), Acquire, Relaxed); // loom: loom_registry::a_row_that_was_given_back_is_let_go
+        owned.ok()?;
+        Some(Claim {
+            registry: *self,
+            row,
+            generation: self.state(row).load(Relaxed) >> 1,
+            by,
+        })
     }
 
-    /// Claims a free row and returns its number and generation.
-    pub(crate) fn claim_row(&self, life: Life) -> Result<(usize, u32), OpenError> {
+    /// Claims a free row.
+    pub(crate) fn claim_row<'c>(&self, by: &'c dyn Claimant) -> Result<Claim<'c, 'm>, OpenError> {
         let segments = self.places.geometry.segments;
         let hint = self
-            .memory
+            .memory()
             .word(REGISTRY + offset_of!(RegistryHeader, row_hint));
         // Behind the row that was taken last, so that a row rests before it is
         // used again (C3). Any value is harmless.
@@ -71,96 +100,141 @@ impl<'m> Registry<'m> {
         for step in 0..segments {
             let row = start.wrapping_add(step) & (segments - 1);
             let free = self.state(row).load(Relaxed) & NAMED == 0;
-            if !free || self.owner(row).load(Relaxed) != 0 || !self.own_row(row, 0, life) {
+            if !free || self.owner(row).load(Relaxed) != 0 {
                 continue;
             }
-            let state = self.state(row).load(Relaxed);
-            if state & NAMED != 0 {
-                self.release_row(row, life);
+            let Some(claim) = self.own_row(row, 0, by) else {
+                continue;
+            };
+            if self.state(row).load(Relaxed) & NAMED != 0 {
+                claim.release();
                 continue;
             }
             hint.store(row as u32 + 1, Relaxed);
-            // Pairs with the fences in `is_of` and `allocate`: what is stored into the
-            // row from here on is not seen without its generation (T2), nor are
-            // blocks claimed for it without its owner.
+            // Pairs with the fences in `is_of`, `remove` and `allocate`: what is stored into
+            // the row from here on is not seen without its generation (T2), nor are
+            // blocks claimed for it without its owner and its generation.
             fence(Release); // loom: loom_removal::a_reader_never_takes_the_rows_next_segment_for_its_own
-            return Ok((row, state >> 1));
+            return Ok(claim);
         }
         Err(OpenError::TableFull { segments })
-    }
-
-    /// Lets go of a row, and takes it down if it was removed meanwhile.
-    pub(crate) fn release_row(&self, row: usize, life: Life) {
-        self.let_go(row, life);
-        // Pairs with the fence in `remove`: either the remover finds the row
-        // without an owner, or we find its mark.
-        fence(SeqCst); // loom: loom_removal::a_segment_that_is_removed_while_its_creator_lets_go_is_taken_down
-        if self.is_abandoned(row) && self.own_row(row, 0, life) {
-            // In vain only if the chain is contended or corrupt: then it stays
-            // abandoned, and `reap` finds it.
-            if !self.is_abandoned(row) || self.take_down(row, life).is_err() {
-                self.let_go(row, life);
-            }
-        }
-    }
-
-    fn let_go(&self, row: usize, life: Life) {
-        // Release pairs with the exchange in `own_row`. It fails where we were
-        // taken for dead: then the row is another's.
-        let _ = self
-            .owner(row)
-            .compare_exchange(life.word(), 0, Release, Relaxed); // loom: loom_registry::a_row_that_was_given_back_is_let_go
     }
 
     /// Whether a row was removed and still names its segment.
     pub(crate) fn is_abandoned(&self, row: usize) -> bool {
         self.state(row).load(Relaxed) & NAMED != 0 && self.link_of(row).is_marked()
     }
+}
 
-    /// Takes down a row that we own and that is not, or no longer, in the table:
-    /// out of its chain, its blocks free, its generation moved. Ends our ownership.
+impl<'m> Claim<'_, 'm> {
+    /// Whether the row is still ours, in this use (T5).
+    pub(crate) fn check(&self) -> Result<(), Evicted> {
+        let ours = self.registry.owner(self.row).load(Relaxed) == self.by.life().word()
+            && self.registry.state(self.row).load(Relaxed) >> 1 == self.generation;
+        ours.then_some(()).ok_or(Evicted)
+    }
+
+    /// Looks before a bounded step, and beats now and then.
+    pub(crate) fn step(&self, steps: &mut u32) -> Result<(), Evicted> {
+        self.check()?;
+        *steps = steps.wrapping_add(1);
+        match *steps % STEPS_A_BEAT {
+            0 => self.by.beat(),
+            _ => Ok(()),
+        }
+    }
+
+    /// Changes the row's state from one value to another; evicted if it is not the first.
+    pub(crate) fn change_state(&self, from: u32, to: u32) -> Result<(), Evicted> {
+        // Release: pairs with the load in `is_of`; nothing links to the earlier use of
+        // the row, and what the row says now is stored.
+        let changed = self
+            .registry
+            .state(self.row)
+            .compare_exchange(from, to, Release, Relaxed); // loom: loom_removal::a_row_that_is_used_again_hides_nobody_behind_it
+        changed.map(drop).map_err(|_| Evicted)
+    }
+
+    /// Lets go of the row, and takes it down if it was removed meanwhile.
+    pub(crate) fn release(self) {
+        self.let_go();
+        // Pairs with the fence in `remove`: either the remover finds the row
+        // without an owner, or we find its mark.
+        fence(SeqCst); // loom: loom_removal::a_segment_that_is_removed_while_its_creator_lets_go_is_taken_down
+        let registry = self.registry;
+        if !registry.is_abandoned(self.row) {
+            return;
+        }
+        if let Some(claim) = registry.own_row(self.row, 0, self.by) {
+            // In vain only if the chain is contended or corrupt: then it stays
+            // abandoned, and `reap` finds it.
+            if !registry.is_abandoned(self.row) || claim.take_down().is_err() {
+                claim.let_go();
+            }
+        }
+    }
+
+    fn let_go(&self) {
+        let (owner, ours) = (self.registry.owner(self.row), self.by.life().word());
+        // Release pairs with the exchange in `own_row`. It fails where we were
+        // evicted: then the row is another's.
+        let _ = owner.compare_exchange(ours, 0, Release, Relaxed); // loom: loom_registry::a_row_that_was_given_back_is_let_go
+    }
+
+    /// Gives the row back to whom it was taken from.
+    pub(crate) fn give_back(&self, from: u32) {
+        let (owner, ours) = (self.registry.owner(self.row), self.by.life().word());
+        // Relaxed: nothing was done.
+        let _ = owner.compare_exchange(ours, from, Relaxed, Relaxed);
+    }
+
+    /// Takes down a row that is not, or no longer, in the table: out of its chain, its
+    /// blocks free, its generation moved. Ends our ownership.
     ///
     /// # Errors
     ///
-    /// The chain is contended or corrupt: nothing was done, the row is still ours.
-    pub(crate) fn take_down(&self, row: usize, life: Life) -> Result<(), Lost> {
-        let load = |field| self.row(row, field).load(Relaxed);
-        let high = load(offset_of!(Row, id_high));
-        let id = u64::from(high) << 32 | u64::from(load(offset_of!(Row, id_low)));
+    /// The chain is contended or corrupt, and the row still ours; or we were evicted.
+    /// The row is not another's for anything that was done.
+    pub(crate) fn take_down(&self) -> Result<(), Lost> {
+        let registry = &self.registry;
+        let load = |field| registry.row(self.row, field).load(Relaxed);
         // Past every row that can lie before the end of its chain.
-        self.locate(id)?;
-        if self.state(row).load(Relaxed) & NAMED == 0 {
-            // Its owner died while it claimed blocks: they may lie anywhere.
-            self.blocks().reclaim(row);
-        } else {
-            let length = load(offset_of!(Row, length)) as usize;
-            let run = Run {
+        registry.locate(registry.id_in(self.row))?;
+        let whole_map = Run {
+            first: 0,
+            count: registry.places.blocks,
+        };
+        let run = match self.is_named() {
+            // Its owner ended while it claimed blocks: they may lie anywhere.
+            false => whole_map,
+            true => Run {
                 first: load(offset_of!(Row, first_block)) as usize,
-                count: length.div_ceil(self.places.geometry.block),
-            };
-            self.blocks().free(row, run);
-        }
-        self.retire(row, life);
+                count: (load(offset_of!(Row, length)) as usize)
+                    .div_ceil(registry.places.geometry.block),
+            },
+        };
+        registry.blocks().free(self, run)?;
+        self.retire()?;
         Ok(())
     }
 
-    /// Makes a row that we own, and that has nothing, a free one of the next generation.
-    pub(crate) fn retire(&self, row: usize, life: Life) {
-        if self.owner(row).load(Relaxed) != life.word() {
-            return; // We were taken for dead.
-        }
-        let generation = (self.state(row).load(Relaxed) >> 1).wrapping_add(1);
-        // Relaxed: letting go of the row hands it over.
-        self.state(row).store(generation << 1, Relaxed);
-        self.let_go(row, life);
+    /// Makes a row that has nothing a free one of the next generation.
+    pub(crate) fn retire(&self) -> Result<(), Evicted> {
+        self.check()?;
+        let state = self.registry.state(self.row).load(Relaxed);
+        self.change_state(state, self.generation.wrapping_add(1) << 1)?;
+        self.let_go();
+        Ok(())
     }
 
-    /// Whether a row that we own is linked.
-    pub(crate) fn is_linked(&self, row: usize) -> Result<bool, Lost> {
-        let load = |field| self.row(row, field).load(Relaxed);
-        let high = load(offset_of!(Row, id_high));
-        let id = u64::from(high) << 32 | u64::from(load(offset_of!(Row, id_low)));
-        let place = self.locate(id)?;
-        Ok(matches!(place, Place::Found(node) if node.row == row))
+    /// Whether the row names a segment.
+    pub(crate) fn is_named(&self) -> bool {
+        self.registry.state(self.row).load(Relaxed) & NAMED != 0
+    }
+
+    /// Whether the row is linked.
+    pub(crate) fn is_linked(&self) -> Result<bool, Lost> {
+        let place = self.registry.locate(self.registry.id_in(self.row))?;
+        Ok(matches!(place, Place::Found(node) if node.row == self.row))
     }
 }

@@ -10,7 +10,6 @@ pub struct Segment<'m> {
     pub(crate) window: Window<'m>,
     pub(crate) row: usize,
     pub(crate) offset: usize,
-    pub(crate) len: usize,
     pub(crate) id: Id,
     pub(crate) kind: Kind,
     pub(crate) name: Name,
@@ -18,7 +17,7 @@ pub struct Segment<'m> {
 }
 
 impl<'m> Segment<'m> {
-    /// Its bytes, rounded up to a multiple of 8.
+    /// Its bytes.
     pub fn window(&self) -> Window<'m> {
         self.window
     }
@@ -28,10 +27,10 @@ impl<'m> Segment<'m> {
         self.offset
     }
 
-    /// Bytes that were asked for when it was created.
+    /// How many bytes it has: what was asked for, rounded up to a multiple of 8.
     #[allow(clippy::len_without_is_empty)] // No segment is empty.
     pub fn len(&self) -> usize {
-        self.len
+        self.window.len()
     }
 
     /// Its identifier.

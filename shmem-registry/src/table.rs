@@ -7,12 +7,15 @@
 use memoffset::offset_of;
 
 use shmem_core::mem::Word;
-use shmem_core::primitive::Ordering::Relaxed;
+use shmem_core::primitive::{
+    fence,
+    Ordering::{Acquire, Relaxed},
+};
 use shmem_core::{ControlWord, Corrupt, Region, Window};
 
 use crate::alloc::Blocks;
-use crate::chain::Node;
-use crate::error::{FormatError, OpenError};
+use crate::chain::{Node, LAPS};
+use crate::error::{FormatError, MayNotChange, OpenError};
 use crate::geometry::{Geometry, Places};
 use crate::id::{Id, Kind, Name, Request};
 use crate::layout::{RegistryHeader, Row, REGISTRY};
@@ -22,7 +25,7 @@ use crate::segment::Segment;
 /// The registry of a region.
 #[derive(Clone, Copy)]
 pub struct Registry<'m> {
-    pub(crate) memory: Window<'m>,
+    region: Region<'m>,
     pub(crate) places: Places,
     /// Whether this handle may compare and swap.
     pub(crate) may_change: bool,
@@ -45,7 +48,7 @@ impl<'m> Registry<'m> {
         // The tables are zero since the region was formatted, and zero is empty.
         // Relaxed: the word says all by itself, and the zeroes came with the region.
         Self::geometry_word(&memory).store(word, Relaxed);
-        Ok(Self::of(memory, places))
+        Ok(Self::of(region, places))
     }
 
     /// Attaches to the registry of a region.
@@ -66,12 +69,12 @@ impl<'m> Registry<'m> {
             value,
         }))?;
         let places = Places::of(geometry, memory.len())?;
-        Ok(Self::of(memory, places))
+        Ok(Self::of(region, places))
     }
 
-    fn of(memory: Window<'m>, places: Places) -> Self {
+    fn of(region: Region<'m>, places: Places) -> Self {
         Self {
-            memory,
+            region,
             places,
             may_change: true,
         }
@@ -85,6 +88,22 @@ impl<'m> Registry<'m> {
         Self {
             may_change: false,
             ..self
+        }
+    }
+
+    #[inline]
+    pub(crate) fn memory(&self) -> Window<'m> {
+        self.region.memory()
+    }
+
+    /// Whether this handle may change the table, and the region is what it was.
+    pub(crate) fn check_may_change(&self) -> Result<(), MayNotChange> {
+        if !self.may_change {
+            return Err(MayNotChange::NoReadModifyWrite);
+        }
+        match self.region.is_stale() {
+            true => Err(MayNotChange::Reformatted),
+            false => Ok(()),
         }
     }
 
@@ -129,6 +148,8 @@ impl<'m> Registry<'m> {
     }
 
     /// Every segment there is; one that is created or removed meanwhile may be missing.
+    ///
+    /// An error stands for a row that is broken; what follows it goes on.
     pub fn segments(&self) -> impl Iterator<Item = Result<Segment<'m>, OpenError>> {
         self.segments_from(0)
     }
@@ -139,16 +160,45 @@ impl<'m> Registry<'m> {
         first: usize,
     ) -> impl Iterator<Item = Result<Segment<'m>, OpenError>> {
         let registry = *self;
-        (first..self.places.geometry.segments).filter_map(move |row| {
-            let named = registry.state(row).load(Relaxed) & NAMED != 0;
-            // By its identifier, because not every row that names one is linked.
-            let id = Id::new(registry.id_in(row)).filter(|_| named)?;
-            match registry.find(id) {
-                Ok(Some(node)) if node.row == row => registry.segment(&node).transpose(),
-                Ok(_) => None,
-                Err(lost) => Some(Err(lost.into())),
-            }
-        })
+        let segments = self.places.geometry.segments;
+        // For the rows that somebody works on, all together: few, unless a partition lies.
+        let mut steps = LAPS * segments;
+        (first..segments).filter_map(move |row| registry.listed(row, &mut steps).transpose())
+    }
+
+    /// The segment of a row, if there is one.
+    fn listed(&self, row: usize, steps: &mut usize) -> Result<Option<Segment<'m>>, OpenError> {
+        // Acquire: pairs with the exchange in `change_state`; who made it name a segment is
+        // seen to own it, or to have let go since, which is after it was linked.
+        let state = self.state(row).load(Acquire); // loom: loom_registry::a_row_that_is_not_linked_is_not_listed
+        if state & NAMED == 0 {
+            return Ok(None);
+        }
+        // Relaxed: the fence in `is_of` is behind it.
+        let owner = self.owner(row).load(Relaxed);
+        let next = self.link_of(row);
+        let id = self.id_in(row);
+        if next.is_marked() || !self.is_of(row, state) {
+            return Ok(None);
+        }
+        let node = Node {
+            row,
+            state,
+            next,
+            id,
+        };
+        if owner == 0 {
+            return self.segment(&node); // T4
+        }
+        // It may not be linked yet.
+        let id = Id::new(id).ok_or(OpenError::Corrupt(Corrupt {
+            word: ControlWord::RowIdentifier,
+            value: row as u32,
+        }))?;
+        match self.find_within(id, steps)? {
+            Some(node) if node.row == row => self.segment(&node),
+            _ => Ok(None),
+        }
     }
 
     /// The identifier in a row, whatever the row is used for.
@@ -158,19 +208,34 @@ impl<'m> Registry<'m> {
         u64::from(high) << 32 | u64::from(load(offset_of!(Row, id_low)))
     }
 
-    /// Whether `segment` is still what its identifier names.
+    /// Whether `segment` is still what its identifier names: it is of this registry, and
+    /// was not removed before this call.
     pub fn is_current(&self, segment: &Segment<'m>) -> bool {
+        if !self.has(segment) {
+            return false;
+        }
+        let link = self.link_of(segment.row);
+        // Pairs with the fence in `claim_row`: a link of a later use of the row is not
+        // taken for this one's.
+        fence(Acquire); // loom: loom_removal::a_segment_that_was_removed_is_not_current_any_more
         let state = self.state(segment.row).load(Relaxed);
-        state == segment.generation << 1 | NAMED && !self.link_of(segment.row).is_marked()
+        state == segment.generation << 1 | NAMED && !link.is_marked()
+    }
+
+    /// Whether `segment` can be one of this registry's.
+    pub(crate) fn has(&self, segment: &Segment<'m>) -> bool {
+        let inside = self.memory().sub(segment.offset, segment.window.len());
+        let is_ours = inside.is_ok_and(|ours| ours.address() == segment.window.address());
+        is_ours && segment.row < self.places.geometry.segments
     }
 
     pub(crate) fn blocks(&self) -> Blocks<'m> {
-        Blocks::new(self.memory, self.places)
+        Blocks::new(*self)
     }
 
     #[inline]
     pub(crate) fn row(&self, row: usize, field: usize) -> Word<'m> {
-        self.memory.word(self.row_at(row) + field)
+        self.memory().word(self.row_at(row) + field)
     }
 
     #[inline]
@@ -180,9 +245,8 @@ impl<'m> Registry<'m> {
 
     /// Reads the rest of a row; `None` if it is used for something else by now.
     pub(crate) fn segment(&self, node: &Node) -> Result<Option<Segment<'m>>, OpenError> {
-        let state = self.state(node.row).load(Relaxed);
-        let found = self.read_segment(node.row, node.id, state >> 1);
-        if !self.is_of(node.row, node.version) {
+        let found = self.read_segment(node.row, node.id, node.state >> 1);
+        if !self.is_of(node.row, node.state) {
             return Ok(None);
         }
         found.map(Some).map_err(OpenError::Corrupt)
@@ -196,23 +260,28 @@ impl<'m> Registry<'m> {
 
     fn read_segment(&self, row: usize, id: u64, generation: u32) -> Result<Segment<'m>, Corrupt> {
         let load = |field| self.row(row, field).load(Relaxed);
+        let corrupt = |word, value| Corrupt { word, value };
         let length = load(offset_of!(Row, length));
         let first = load(offset_of!(Row, first_block));
-        let block = self.places.geometry.block;
-        let offset = self.places.data + (first as usize).min(self.places.blocks) * block;
+        let (block, blocks) = (self.places.geometry.block, self.places.blocks);
         let len = length as usize;
-        let whole = len.checked_next_multiple_of(8).filter(|&len| len != 0);
-        let window = whole.and_then(|len| self.memory.sub(offset, len).ok());
-        let corrupt = |word, value| Corrupt { word, value };
+        let count = len.div_ceil(block);
+        if len == 0 || len % 8 != 0 || count > blocks {
+            return Err(corrupt(ControlWord::RowLength, length));
+        }
+        if first as usize > blocks - count {
+            return Err(corrupt(ControlWord::FirstBlock, first));
+        }
+        let offset = self.places.data + first as usize * block;
+        let window = self.memory().sub(offset, len);
         let name_at = self.row_at(row) + offset_of!(Row, name);
         Ok(Segment {
-            window: window.ok_or(corrupt(ControlWord::RowLength, length))?,
+            window: window.map_err(|_| corrupt(ControlWord::RowLength, length))?,
             row,
             offset,
-            len,
             id: Id::new(id).ok_or(corrupt(ControlWord::RowIdentifier, row as u32))?,
             kind: Kind(load(offset_of!(Row, kind))),
-            name: Name::read(self.memory, name_at),
+            name: Name::read(self.memory(), name_at),
             generation,
         })
     }

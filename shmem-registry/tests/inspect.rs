@@ -6,7 +6,7 @@ use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::{Life, Region};
 use shmem_registry::inspect::ChainFault;
-use shmem_registry::{Geometry, Id, Kind, Registry, Request};
+use shmem_registry::{BlockOwner, Geometry, Id, Kind, Registry, Request};
 
 const ME: Life = Life::first(1);
 
@@ -64,14 +64,15 @@ fn a_row_shows_the_segment_and_its_blocks_belong_to_it() {
     assert_eq!(shown.offset(), segment.offset());
 
     let tables = registry.tables();
-    let owner = |block| registry.block_owner(block).unwrap();
-    let owners: Vec<u32> = (0..tables.blocks).map(owner).collect();
-    assert_eq!(registry.block_owner(tables.blocks), None);
+    let owner = |block| BlockOwner::from_word(registry.block_word(block).unwrap());
+    let owners: Vec<_> = (0..tables.blocks).map(owner).collect();
+    assert_eq!(registry.block_word(tables.blocks), None);
     let first = row.first_block as usize;
     assert_eq!(tables.data + first * 128, segment.offset());
-    let of_row = |&&owner: &&u32| owner == row.row as u32 + 1;
-    assert_eq!(owners[first..first + 3].iter().filter(of_row).count(), 3);
-    assert_eq!(owners.iter().filter(|&&owner| owner != 0).count(), 3);
+    let of_row = |owner: &BlockOwner| owner.row == row.row && owner.is_of(row.generation());
+    let ours = owners[first..first + 3].iter().flatten();
+    assert_eq!(ours.filter(|owner| of_row(owner)).count(), 3);
+    assert_eq!(owners.iter().flatten().count(), 3);
 }
 
 #[test]
@@ -112,6 +113,6 @@ proptest! {
         for bucket in 0..registry.tables().buckets {
             prop_assert!(registry.chain(bucket).count() <= 17);
         }
-        prop_assert!(registry.block_owner(registry.tables().blocks - 1).is_some());
+        prop_assert!(registry.block_word(registry.tables().blocks - 1).is_some());
     }
 }

@@ -106,7 +106,7 @@ fn a_row_is_used_again_under_a_reader(in_front: bool) {
     });
 }
 
-#[test] // Kills: the fence in `claim_row`, the fence in `is_of`, Acquire in `walk`.
+#[test] // Kills: the fence in `claim_row`, the fence in `is_of`, Acquire in `node`.
 fn a_reader_never_takes_the_rows_next_segment_for_its_own() {
     a_row_is_used_again_under_a_reader(false);
 }
@@ -180,6 +180,88 @@ fn neighbours_that_are_removed_at_once_both_leave_their_chain() {
     });
 }
 
+#[test] // Kills: Release in `change_state`, the fence in `is_stray`.
+fn a_row_that_is_used_again_hides_nobody_behind_it() {
+    let mut model = old_values();
+    model.max_branches = 20_000; // A walk may start again many times.
+    model.check(|| {
+        let registry = registry();
+        let [first, second, _] = neighbours();
+        let make = move |id| registry.open_or_create(life(1), &request(id, 8)).unwrap();
+        let front = make(first);
+        make(second);
+        let reader = thread::spawn(move || registry.lookup(Id::new(second).unwrap()).map(drop));
+        registry.remove(life(1), &front).unwrap();
+        make(STRANGER);
+        let found = reader.join().unwrap();
+        assert!(
+            matches!(found, Ok(()) | Err(OpenError::Contended)),
+            "{found:?}"
+        );
+    });
+}
+
+#[test] // Kills: the fence in `remove`.
+fn a_late_remover_leaves_the_rows_next_segment_alone() {
+    old_values().check(|| {
+        let registry = registry();
+        let make = move |id| registry.open_or_create(life(1), &request(id, 8)).unwrap();
+        let segment = make(1);
+        make(STRANGER);
+        let late = thread::spawn(move || registry.remove(life(2), &segment));
+        let ours = registry.remove(life(1), &segment);
+        let next = registry.open_or_create(life(1), &request(STRANGER + 1, 8));
+        let theirs = late.join().unwrap();
+        assert_ne!(ours.is_ok(), theirs.is_ok());
+        if let Ok(next) = next {
+            assert!(registry.is_current(&next), "taken down by the late one");
+        }
+    });
+}
+
+#[test] // Kills: the fence in `is_current`.
+fn a_segment_that_was_removed_is_not_current_any_more() {
+    const MARK: u32 = 1 << 31;
+    old_values().check(|| {
+        let (memory, registry) = memory_and_registry(2, BLOCKS);
+        let make = move |id| registry.open_or_create(life(1), &request(id, 8));
+        let segment = make(1).unwrap();
+        make(STRANGER).unwrap();
+        // Its remover dies before it takes it down.
+        let next = memory.word(PARTITIONS + 2 * 128 + 2 * 2 * 4 + 8);
+        let link = next.load(Relaxed);
+        next.compare_exchange(link, link | MARK, Relaxed, Relaxed)
+            .unwrap();
+        let asker = thread::spawn(move || registry.is_current(&segment));
+        registry.reap(life(1), &mut NineIsDead).unwrap();
+        make(STRANGER + 1).unwrap();
+        assert!(!asker.join().unwrap());
+    });
+}
+
+#[test] // Partition 9 lives, and is said to be gone. Kills: the fences in `insert` and `reap`.
+fn a_creator_that_is_evicted_is_told_or_its_segment_stays() {
+    loom::model(|| {
+        let registry = registry();
+        let creator = thread::spawn(move || registry.open_or_create(life(9), &request(7, 8)));
+        let reaped = registry.reap(life(1), &mut NineIsDead);
+        let made = creator.join().unwrap();
+        // Whatever the two left half-done.
+        registry.reap(life(1), &mut NineIsDead).unwrap();
+        match made {
+            Ok(segment) => assert!(registry.is_current(&segment), "reaped: {reaped:?}"),
+            Err(OpenError::Evicted) => {}
+            Err(error) => panic!("{error}"),
+        }
+        // The chain is whole, and nothing is lost.
+        let again = registry.open_or_create(life(1), &request(7, 8)).unwrap();
+        registry.remove(life(1), &again).unwrap();
+        registry
+            .open_or_create(life(1), &request(7, BLOCKS * 128))
+            .unwrap();
+    });
+}
+
 /// Partition 9 is dead.
 struct NineIsDead;
 
@@ -198,7 +280,7 @@ fn what_a_dead_creator_held_is_taken_back_once_while_others_create() {
         let map = rows + 2 * 64;
         let dead = life(9).word();
         memory.word(rows).store(dead, Relaxed);
-        memory.word(map).store(1, Relaxed);
+        memory.word(map).store(1, Relaxed); // Of row 0, in generation 0.
         let reap = move |by| loop {
             match registry.reap(life(by), &mut NineIsDead) {
                 Ok(count) => break count,

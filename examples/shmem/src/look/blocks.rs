@@ -1,5 +1,7 @@
 //! The map of blocks: what is free, and who has what it should not have.
 
+use shmem_registry::BlockOwner;
+
 use super::Scene;
 use super::rows::{Entry, Rows, State};
 use crate::finding::Findings;
@@ -54,20 +56,21 @@ struct Map<'a, 'm> {
 struct Run {
     first: usize,
     len: usize,
-    owner: u32,
+    /// Its blocks' words in the map.
+    word: u32,
     wrong: Option<Wrong>,
 }
 
 impl Map<'_, '_> {
-    fn owners(&self) -> impl Iterator<Item = u32> {
-        (0..self.there).map_while(|block| self.scene.registry.block_owner(block))
+    fn words(&self) -> impl Iterator<Item = u32> {
+        (0..self.there).map_while(|block| self.scene.registry.block_word(block))
     }
 
     fn measure(&self) -> Space {
         let (mut space, mut run) = (Space::default(), 0);
-        for owner in self.owners() {
-            run = if owner == 0 { run + 1 } else { 0 };
-            space.free += usize::from(owner == 0);
+        for word in self.words() {
+            run = if word == 0 { run + 1 } else { 0 };
+            space.free += usize::from(word == 0);
             space.largest_run = space.largest_run.max(run);
         }
         space
@@ -76,15 +79,15 @@ impl Map<'_, '_> {
     /// One finding for each run of blocks that have the same fault.
     fn check(&self, findings: &mut Findings) {
         let mut run: Option<Run> = None;
-        for (block, owner) in self.owners().enumerate() {
-            let wrong = fault(owner, block, self.rows, self.block);
+        for (block, word) in self.words().enumerate() {
+            let wrong = fault(word, block, self.rows, self.block);
             match &mut run {
-                Some(run) if (run.owner, run.wrong) == (owner, wrong) => run.len += 1,
+                Some(run) if (run.word, run.wrong) == (word, wrong) => run.len += 1,
                 _ => {
                     let next = Run {
                         first: block,
                         len: 1,
-                        owner,
+                        word,
                         wrong,
                     };
                     run.replace(next).inspect(|run| self.tell(run, findings));
@@ -95,7 +98,8 @@ impl Map<'_, '_> {
     }
 
     fn tell(&self, run: &Run, findings: &mut Findings) {
-        let Some(wrong) = run.wrong.filter(|_| self.is_still(run)) else {
+        let wrong = run.wrong.filter(|_| self.is_still(run));
+        let (Some(wrong), Some(owner)) = (wrong, BlockOwner::from_word(run.word)) else {
             return;
         };
         let (at, belong) = match run.len {
@@ -110,14 +114,14 @@ impl Map<'_, '_> {
             Wrong::Leaked => ("map.leaked", "which is free: leaked"),
             Wrong::Stray => ("map.stray", "whose segment lies elsewhere"),
         };
-        let row = run.owner - 1;
+        let row = owner.row;
         findings.damaged(code, &at, format_args!("{belong} to row {row}, {why}"));
     }
 
     /// Whether the first block and its row are as they were: else they are in motion.
     fn is_still(&self, run: &Run) -> bool {
-        let entry = self.rows.get(run.owner as usize - 1);
-        self.scene.registry.block_owner(run.first) == Some(run.owner)
+        let entry = BlockOwner::from_word(run.word).and_then(|owner| self.rows.get(owner.row));
+        self.scene.registry.block_word(run.first) == Some(run.word)
             && entry.is_none_or(|entry| entry.holds(self.scene))
     }
 
@@ -125,14 +129,22 @@ impl Map<'_, '_> {
     fn check_run(&self, entry: &Entry<'_>, findings: &mut Findings) {
         let (first, count) = entry.run(self.block);
         let end = first.saturating_add(count).min(self.there);
-        let ours = entry.words.row as u32 + 1;
         // No row takes longer than the blocks that are its own: the first other ends it.
-        let owner = |block| Some((block, self.scene.registry.block_owner(block)?));
+        let owner = |block| {
+            let word = self.scene.registry.block_word(block)?;
+            Some((block, BlockOwner::from_word(word)))
+        };
+        let is_ours = |owner: BlockOwner| {
+            owner.row == entry.words.row && owner.is_of(entry.words.generation())
+        };
         let mut run = (first..end).map_while(owner);
-        let what = match run.find(|&(_, owner)| owner != ours) {
+        let what = match run.find(|&(_, owner)| !owner.is_some_and(is_ours)) {
             None => return,
-            Some((at, 0)) => format!("its block {at} is free"),
-            Some((at, owner)) => format!("its block {at} belongs to row {}", owner - 1),
+            Some((at, None)) => format!("its block {at} is free"),
+            Some((at, Some(owner))) if owner.row == entry.words.row => {
+                format!("its block {at} belongs to another use of its row")
+            }
+            Some((at, Some(owner))) => format!("its block {at} belongs to row {}", owner.row),
         };
         if !entry.holds(self.scene) {
             return;
@@ -141,12 +153,15 @@ impl Map<'_, '_> {
     }
 }
 
-/// What is wrong with `at` being `owner`'s.
-fn fault(owner: u32, at: usize, rows: &Rows<'_>, block: usize) -> Option<Wrong> {
-    let row = (owner as usize).checked_sub(1)?;
-    let Some(entry) = rows.get(row) else {
+/// What is wrong with `at` having this word.
+fn fault(word: u32, at: usize, rows: &Rows<'_>, block: usize) -> Option<Wrong> {
+    let owner = BlockOwner::from_word(word)?;
+    let Some(entry) = rows.get(owner.row) else {
         return Some(Wrong::NoSuchRow);
     };
+    if !owner.is_of(entry.words.generation()) {
+        return None; // An evicted owner's: free as soon as space runs out.
+    }
     match entry.state {
         State::Free => Some(Wrong::Leaked),
         State::Listed | State::Linked => {

@@ -187,9 +187,6 @@ impl<'m> Entry<'m> {
             let what = format!("its owner is {:#010x}, no life", words.owner);
             damaged("row.owner", what);
         }
-        if self.state == State::Free && self.linked && self.holds(scene) {
-            damaged("row.free", "is in a chain, but names no segment".to_owned());
-        }
         let lost = self.state == State::Listed && !self.linked && scene.has_rows();
         if lost && self.holds(scene) {
             let what = "no chain has it: lookups do not find it".to_owned();
