@@ -19,7 +19,7 @@ use crate::word::Argument;
 #[repr(C)]
 pub struct shmr_registry {
     pub error: shmr_error,
-    opaque: [u64; 14],
+    opaque: [u64; 18],
 }
 
 handle!(shmr_registry, b"regy", Registry<'static>);

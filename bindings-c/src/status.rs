@@ -80,7 +80,7 @@ pub enum shmr_status {
     SHMR_NO_SUCH_PARTITION = -17,
     /// A life of this number is attached and has not left; `value` is that life.
     SHMR_ATTACHED = -18,
-    /// This life was taken for dead, and another has its place.
+    /// This life was said to be gone while it lived, and another has its place.
     SHMR_EVICTED = -19,
     /// Another life has this end of the ring; `value` is that life.
     SHMR_CLAIMED = -20,
@@ -94,6 +94,8 @@ pub enum shmr_status {
     SHMR_SYSTEM = -24,
     /// It needs compare-and-swap, which the handle is to do without.
     SHMR_NO_RMW = -25,
+    /// The region was formatted again since the handle was opened.
+    SHMR_REFORMATTED = -26,
 }
 
 use shmr_status::*;
@@ -241,6 +243,7 @@ impl From<OpenError> for Fault {
             OpenError::TableFull { segments } => Self::with(SHMR_TABLE_FULL, wide(segments)),
             OpenError::Contended => Self::new(SHMR_CONTENDED),
             OpenError::Evicted => Self::new(SHMR_EVICTED),
+            OpenError::Reformatted => Self::new(SHMR_REFORMATTED),
             OpenError::NoReadModifyWrite => Self::new(SHMR_NO_RMW),
             OpenError::OutOfSpace { len } => Self::with(SHMR_OUT_OF_SPACE, wide(len)),
             OpenError::Corrupt(corrupt) => corrupt.into(),
@@ -252,6 +255,9 @@ impl From<RemoveError> for Fault {
     fn from(error: RemoveError) -> Self {
         match error {
             RemoveError::Stale => Self::new(SHMR_STALE),
+            RemoveError::Foreign => Self::invalid(Argument::Segment),
+            RemoveError::Evicted => Self::new(SHMR_EVICTED),
+            RemoveError::Reformatted => Self::new(SHMR_REFORMATTED),
             RemoveError::Contended => Self::new(SHMR_CONTENDED),
             RemoveError::NoReadModifyWrite => Self::new(SHMR_NO_RMW),
             RemoveError::Corrupt(corrupt) => corrupt.into(),

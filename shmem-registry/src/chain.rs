@@ -86,7 +86,7 @@ impl Link {
     }
 
     /// The row that it leads to, unless it is the end.
-    fn row(self) -> usize {
+    pub(crate) fn row(self) -> usize {
         (self.0 & Self::NUMBER).wrapping_sub(1) as usize
     }
 

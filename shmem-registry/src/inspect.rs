@@ -115,7 +115,12 @@ pub struct Linked {
 pub enum ChainFault {
     /// It leads to a row that is used for something else by now.
     Changed,
-    /// It leads nowhere, or in a circle.
+    /// It leads round in a circle.
+    Circle {
+        /// A row of the circle.
+        row: usize,
+    },
+    /// It leads to a row that there is not.
     Corrupt(Corrupt),
 }
 
@@ -236,7 +241,10 @@ impl Iterator for Chain<'_> {
             }
             Ok(Step::End) => None,
             Ok(Step::Changed) => Some(Err(ChainFault::Changed)),
-            Err(corrupt) => Some(Err(ChainFault::Corrupt(corrupt))),
+            Err(corrupt) => Some(Err(match Link(corrupt.value).row() {
+                row if row < self.registry.places.geometry.segments => ChainFault::Circle { row },
+                _ => ChainFault::Corrupt(corrupt),
+            })),
         };
         self.walk = None;
         fault

@@ -37,7 +37,8 @@ impl<'m> Registry<'m> {
     /// names another segment by now; [`RemoveError::Foreign`] if it is not of this
     /// registry; [`RemoveError::Reformatted`] if this handle is not the region's any
     /// more; [`RemoveError::NoReadModifyWrite`] if it is not to remove any;
-    /// [`RemoveError::Corrupt`].
+    /// [`RemoveError::Corrupt`]. [`RemoveError::Evicted`] if the caller was said to be
+    /// gone meanwhile: the segment is removed all the same.
     pub fn remove(&self, by: impl Claimant, segment: &Segment<'m>) -> Result<(), RemoveError> {
         let by: &dyn Claimant = &by;
         self.check_may_change()?;
@@ -66,12 +67,13 @@ impl<'m> Registry<'m> {
             // Pairs with the fence in `release`: either we find the row without
             // an owner, or its owner finds the mark.
             fence(SeqCst); // loom: loom_removal::a_segment_that_is_removed_while_its_creator_lets_go_is_taken_down
-            if let Some(claim) = self.own_row(row, 0, by) {
-                // In vain only if the chain is contended or corrupt; the segment
-                // is gone all the same, and `reap` finds the rest.
-                let _ = finish(claim, 0);
-            }
-            return Ok(());
+            let finished = self.own_row(row, 0, by).map(|claim| finish(claim, 0));
+            // In vain otherwise only if the chain is contended or corrupt; the segment
+            // is gone all the same, and `reap` finds the rest.
+            return match finished {
+                Some(Err(Lost::Evicted)) => Err(RemoveError::Evicted),
+                _ => Ok(()),
+            };
         }
         Err(RemoveError::Contended)
     }

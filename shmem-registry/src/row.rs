@@ -134,14 +134,13 @@ impl<'m> Claim<'_, 'm> {
         ours.then_some(()).ok_or(Evicted)
     }
 
-    /// Looks before a bounded step, and beats now and then.
+    /// Beats now and then, and looks before a bounded step.
     pub(crate) fn step(&self, steps: &mut u32) -> Result<(), Evicted> {
-        self.check()?;
         *steps = steps.wrapping_add(1);
-        match *steps % STEPS_A_BEAT {
-            0 => self.by.beat(),
-            _ => Ok(()),
+        if *steps % STEPS_A_BEAT == 0 {
+            self.by.beat()?;
         }
+        self.check()
     }
 
     /// Changes the row's state from one value to another; evicted if it is not the first.

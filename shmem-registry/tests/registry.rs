@@ -106,7 +106,7 @@ fn no_space_is_an_error_and_leaves_the_region_as_it_was() {
     let error = registry
         .open_or_create(Life::first(1), &raw(1, free + 1))
         .err();
-    assert_eq!(error, Some(OpenError::OutOfSpace { len: free + 1 }));
+    assert_eq!(error, Some(OpenError::OutOfSpace { len: free + 8 }));
     assert_eq!(registry.free_len(), free);
     assert_eq!(registry.segments().count(), 0);
     registry
@@ -272,13 +272,15 @@ proptest! {
                         let apart = end <= offset || offset + other_len <= start;
                         prop_assert!(apart, "{value} overlaps {other}");
                     }
-                    known.insert(value, (start, len));
+                    known.insert(value, (start, len.next_multiple_of(8)));
                 }
                 (Err(OpenError::Length { found }), Some(&(_, known_len))) => {
                     prop_assert_eq!(found, known_len);
                 }
                 (Err(OpenError::TableFull { .. }), None) => prop_assert_eq!(known.len(), 32),
-                (Err(OpenError::OutOfSpace { len: asked }), None) => prop_assert_eq!(asked, len),
+                (Err(OpenError::OutOfSpace { len: asked }), None) => {
+                    prop_assert_eq!(asked, len.next_multiple_of(8));
+                }
                 (Err(error), _) => prop_assert!(false, "{error}"),
             }
         }

@@ -103,6 +103,9 @@ impl Walker<'_, '_> {
         for linked in self.registry.chain(bucket) {
             let linked = match linked {
                 Ok(linked) => linked,
+                Err(ChainFault::Circle { row }) => {
+                    return (rows, Some(Fault::Joined { row, bucket }));
+                }
                 Err(fault) => return (rows, Some(Fault::Broken(fault))),
             };
             let Linked {
@@ -149,6 +152,7 @@ impl Walker<'_, '_> {
 
 fn describe(fault: ChainFault) -> String {
     match fault {
+        ChainFault::Circle { row } => format!("its chain goes round in a circle from row {row}"),
         ChainFault::Changed => {
             "its chain leads to a row that is used for something else by now".to_owned()
         }
