@@ -38,9 +38,8 @@ int main(int argc, char **argv)
 	must(shmr_registry_format(&registry, &region, NULL), &registry.error);
 	must(shmr_partition_attach(&presence, &registry, 1, &own),
 	     &presence.error);
-	must(shmr_registry_open_or_create(&registry,
-					  shmr_presence_life(&presence),
-					  &request, &ring), &registry.error);
+	must(shmr_registry_open_or_create(&registry, &presence, &request,
+					  &ring), &registry.error);
 	must(shmr_consumer_open(&consumer, &ring,
 				shmr_presence_life(&presence), SHMR_KEEP),
 	     &consumer.error);
