@@ -28,6 +28,7 @@ int main(int argc, char **argv)
 		.len = shmr_ring_len(4096),
 	};
 	struct shmr_process own = shmr_process_this();
+	struct shmr_doorbell bell = shmr_doorbell_futex();
 	struct shmr_segment ring;
 
 	if (argc != 2 || !shmr_header_matches())
@@ -59,6 +60,8 @@ int main(int argc, char **argv)
 			puts("(the sender was restarted)");
 		} else {
 			must(status, &consumer.error);
+			/* The sender may sleep until there is room. */
+			shmr_consumer_notify(&consumer, &bell);
 			if (len == 0)
 				break;	/* an empty record says goodbye */
 			printf("%.*s\n", (int)len, line);
