@@ -28,6 +28,7 @@ int main(int argc, char **argv)
 		.len = shmr_ring_len(4096),
 	};
 	struct shmr_process own = shmr_process_this();
+	struct shmr_doorbell bell = shmr_doorbell_futex();
 	struct shmr_segment ring;
 
 	if (argc != 2 || !shmr_header_matches())
@@ -38,9 +39,8 @@ int main(int argc, char **argv)
 	must(shmr_registry_format(&registry, &region, NULL), &registry.error);
 	must(shmr_partition_attach(&presence, &registry, 1, &own),
 	     &presence.error);
-	must(shmr_registry_open_or_create(&registry,
-					  shmr_presence_life(&presence),
-					  &request, &ring), &registry.error);
+	must(shmr_registry_open_or_create(&registry, &presence, &request,
+					  &ring), &registry.error);
 	must(shmr_consumer_open(&consumer, &ring,
 				shmr_presence_life(&presence), SHMR_KEEP),
 	     &consumer.error);
@@ -60,6 +60,8 @@ int main(int argc, char **argv)
 			puts("(the sender was restarted)");
 		} else {
 			must(status, &consumer.error);
+			/* The sender may sleep until there is room. */
+			shmr_consumer_notify(&consumer, &bell);
 			if (len == 0)
 				break;	/* an empty record says goodbye */
 			printf("%.*s\n", (int)len, line);

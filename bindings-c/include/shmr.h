@@ -9,8 +9,21 @@
  * place for as long as it is open, used by one thread at a time. What is in it is nobody's
  * business but `error`, which says why the last call on it failed. Memory that holds a region
  * stays mapped until the last handle over it is closed, or used for the last time if it needs no
- * closing. A call that is given a NULL, a misaligned pointer or a handle that is not open says
- * SHMR_EINVAL and does nothing.
+ * closing.
+ *
+ * A call that is given a NULL, a misaligned pointer or a handle that is not open says
+ * SHMR_EINVAL and does nothing. Not open are zeroes, a handle that was closed, that failed to
+ * open or that is a copy of an open one, and memory in which no handle was opened at that
+ * address. What nobody can tell: memory in which a handle of the same type was opened at the same
+ * address, and neither closed nor overwritten since, as the next call of a function finds its
+ * local variables. Begin a local handle with { 0 }.
+ *
+ * A handle that has a call to close it is closed before it is opened again: else SHMR_OPEN.
+ *
+ * After fork() only the parent has the region: a child whose memory it was mapped into by this
+ * library faults at the first touch, and it can use, close or leave nothing that it inherited.
+ * It maps the region itself, into handles of its own, as by shmr_map_fd() of the descriptor that
+ * it inherited, and attaches under a number of its own.
  */
 
 #ifndef SHMR_H
@@ -78,7 +91,7 @@
 #define SHMR_BROKEN 2
 
 /**
- * The limit that notices a death within 100 ms, of partitions that beat every 10 ms.
+ * The limit that notices silence within 100 ms, of partitions that beat every 10 ms.
  */
 #define SHMR_HEARTBEAT_LIMIT_MS 60
 
@@ -199,7 +212,7 @@ enum shmr_status {
          */
         SHMR_OWNER_DIED = 6,
         /**
-         * A party of the barrier is over; `value` is its life.
+         * A party of the barrier is gone; `value` is its life.
          */
         SHMR_PARTY_DIED = 7,
         /**
@@ -280,7 +293,7 @@ enum shmr_status {
          */
         SHMR_ATTACHED = -18,
         /**
-         * This life was taken for dead, and another has its place.
+         * This life was declared gone while it lived, and others have what it held.
          */
         SHMR_EVICTED = -19,
         /**
@@ -307,6 +320,26 @@ enum shmr_status {
          * It needs compare-and-swap, which the handle is to do without.
          */
         SHMR_NO_RMW = -25,
+        /**
+         * The region was formatted again since the handle was opened.
+         */
+        SHMR_REFORMATTED = -26,
+        /**
+         * The handle is open and has to be closed first; it stays as it was.
+         */
+        SHMR_OPEN = -27,
+};
+
+/**
+ * enum shmr_partition_state - what is known of a partition's incarnation
+ * @SHMR_ALIVE:  nothing says otherwise
+ * @SHMR_SILENT: it has shown no sign of life for longer than a limit, and may come back
+ * @SHMR_GONE:   it is over for certain: no store of it can arrive any more
+ */
+enum shmr_partition_state {
+        SHMR_ALIVE = 0,
+        SHMR_SILENT = 1,
+        SHMR_GONE = 2,
 };
 
 /**
@@ -499,10 +532,12 @@ struct shmr_verdict {
 };
 
 /**
- * struct shmr_heartbeats - takes a life for over whose heartbeat stands still
+ * struct shmr_heartbeats - takes a partition for silent whose heartbeat stands still
  * @error: why the last call on it failed
  *
- * For partitions on different kernels. Needs no closing.
+ * For partitions on different kernels. Gone is one that left, or after which another life of
+ * its number has attached; silence is not the end of one, unless
+ * shmr_heartbeats_presume_gone_after() says so. Needs no closing.
  */
 struct shmr_heartbeats {
         struct shmr_error error;
@@ -517,12 +552,13 @@ struct shmr_heartbeats {
  */
 struct shmr_registry {
         struct shmr_error error;
-        uint64_t opaque[14];
+        uint64_t opaque[18];
 };
 
 /**
  * struct shmr_clock - the time
- * @now_us:  microseconds since some fixed moment
+ * @now_us:  microseconds since some fixed moment, in all 64 bits. After a step back, so
+ *           also where a counter of fewer bits wraps, everybody has the whole limit anew
  * @context: passed to it
  */
 struct shmr_clock {
@@ -532,7 +568,7 @@ struct shmr_clock {
 
 #if defined(SHMR_LINUX)
 /**
- * struct shmr_processes - takes a life for over whose process has ended
+ * struct shmr_processes - takes a partition for gone whose process has ended
  * @error: why the last call on it failed
  *
  * For partitions that are processes of one kernel and attached with shmr_process_this().
@@ -1081,9 +1117,13 @@ enum shmr_status shmr_litmus_answer(const struct shmr_segment *segment,
  * shmr_heartbeats_watch() - watch the heartbeats of a registry's partitions
  * @heartbeats: to be opened
  * @registry:   the registry
- * @limit_ms:   how long a heartbeat stands still before its life is over: longer than
- *              any pause of a partition that lives; 0 is SHMR_HEARTBEAT_LIMIT_MS
+ * @limit_ms:   how long a heartbeat stands still before its partition is silent; 0 is
+ *              SHMR_HEARTBEAT_LIMIT_MS
  * @clock:      the caller's clock, copied
+ *
+ * The limit starts when anybody is first asked about. Ask several times in a limit: a watcher
+ * that did not for more than half of one was away itself, and gives everybody the whole limit
+ * anew.
  *
  * Return: SHMR_OK; SHMR_EINVAL.
  */
@@ -1091,6 +1131,23 @@ enum shmr_status shmr_heartbeats_watch(struct shmr_heartbeats *heartbeats,
                                        const struct shmr_registry *registry,
                                        uint32_t limit_ms,
                                        const struct shmr_clock *clock);
+
+/**
+ * shmr_heartbeats_presume_gone_after() - take partitions for gone that are silent for long
+ * @heartbeats: heartbeats that are watched
+ * @limit_ms:   how long a heartbeat stands still before its partition is gone, at least the
+ *              limit of shmr_heartbeats_watch()
+ *
+ * For platforms that have no other way to know, and that would rather go on. A partition that
+ * was only slow is robbed by this: when it goes on, the step that it was in can still change
+ * memory that is others' by then; it is told SHMR_EVICTED at its next call. Choose a limit
+ * longer than any pause of a partition that comes back: of a debugger, of a snapshot, of a
+ * machine that was suspended.
+ *
+ * Return: SHMR_OK; SHMR_EINVAL, also for a limit of 0.
+ */
+enum shmr_status shmr_heartbeats_presume_gone_after(struct shmr_heartbeats *heartbeats,
+                                                    uint32_t limit_ms);
 
 /**
  * shmr_heartbeats_liveness() - what heartbeats know, for calls that ask
@@ -1365,7 +1422,7 @@ enum shmr_status shmr_partition_attach(struct shmr_presence *presence,
                                        const struct shmr_process *process);
 
 /**
- * shmr_partition_attach_after() - announce the life that follows one which is over
+ * shmr_partition_attach_after() - announce the life that follows one which is gone
  * @presence: to be opened
  * @registry: the registry
  * @earlier:  that life
@@ -1380,13 +1437,13 @@ enum shmr_status shmr_partition_attach_after(struct shmr_presence *presence,
 
 /**
  * shmr_partition_attach_when_over() - announce a partition, and wait until an earlier
- *                                     life of it that has not left is known to be over
+ *                                     life of it that has not left is known to be gone
  * @presence: to be opened
  * @registry: the registry
  * @number:   the partition's, from 1
  * @process:  shmr_process_this(), or NULL
  * @wait:     how to wait, and for how long
- * @liveness: who knows which lives are over
+ * @liveness: who knows which partitions are gone; one that is silent is waited for
  *
  * Return: as shmr_partition_attach(); SHMR_ATTACHED if the earlier life still lives when
  *         @wait gives up.
@@ -1411,10 +1468,10 @@ uint32_t shmr_presence_life(const struct shmr_presence *presence);
  * shmr_presence_beat() - show that the partition lives
  * @presence: a presence
  *
- * Several times in the time after which peers take it for dead.
+ * Several times in the time after which peers take it for silent.
  *
  * Return: SHMR_OK; SHMR_EINVAL; SHMR_EVICTED, another has attached with this number:
- *         what this life held is gone, and nothing was stored.
+ *         what this life held is others', and nothing was stored.
  */
 enum shmr_status shmr_presence_beat(struct shmr_presence *presence);
 
@@ -1651,7 +1708,7 @@ enum shmr_status shmr_registry_without_rmw(struct shmr_registry *registry);
 /**
  * shmr_registry_open_or_create() - find a segment, or create it, zeroed
  * @registry: the registry
- * @life:     the caller's, from shmr_presence_life()
+ * @presence: the caller's; it beats while this takes long
  * @request:  what is wanted
  * @segment:  where it goes
  *
@@ -1663,7 +1720,7 @@ enum shmr_status shmr_registry_without_rmw(struct shmr_registry *registry);
  *         SHMR_NO_RMW; SHMR_CORRUPT. The region is as it was unless it is SHMR_OK.
  */
 enum shmr_status shmr_registry_open_or_create(struct shmr_registry *registry,
-                                              uint32_t life,
+                                              struct shmr_presence *presence,
                                               const struct shmr_request *request,
                                               struct shmr_segment *segment);
 
@@ -1704,7 +1761,7 @@ enum shmr_status shmr_registry_lookup(struct shmr_registry *registry,
  * Only loads. Segments that are created or removed meanwhile may be missing.
  *
  * Return: SHMR_OK; SHMR_EMPTY, that was all; SHMR_EINVAL; SHMR_CONTENDED or
- *         SHMR_CORRUPT, of this one: the next call goes on behind it.
+ *         SHMR_CORRUPT, of one row: the next call goes on after it.
  */
 enum shmr_status shmr_registry_next(struct shmr_registry *registry,
                                     size_t *cursor,
@@ -1713,16 +1770,17 @@ enum shmr_status shmr_registry_next(struct shmr_registry *registry,
 /**
  * shmr_registry_remove() - remove a segment
  * @registry: the registry
- * @life:     the caller's
+ * @presence: the caller's; it beats while this takes long
  * @segment:  what is removed
  *
  * Whoever still uses it must have let go, as its bytes go to others. Needs
  * compare-and-swap on this memory.
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_STALE; SHMR_CONTENDED; SHMR_NO_RMW; SHMR_CORRUPT.
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_STALE; SHMR_CONTENDED; SHMR_EVICTED; SHMR_NO_RMW;
+ *         SHMR_CORRUPT.
  */
 enum shmr_status shmr_registry_remove(struct shmr_registry *registry,
-                                      uint32_t life,
+                                      struct shmr_presence *presence,
                                       const struct shmr_segment *segment);
 
 /**
@@ -1736,19 +1794,19 @@ bool shmr_registry_is_current(const struct shmr_registry *registry,
                               const struct shmr_segment *segment);
 
 /**
- * shmr_registry_reap() - take back what partitions that died left half-made
+ * shmr_registry_reap() - take back what partitions that are gone left half-made
  * @registry: the registry
- * @life:     the caller's
- * @liveness: who knows which lives are over
+ * @presence: the caller's; it beats while this takes long
+ * @liveness: who knows which partitions are gone
  * @rows:     how many rows that were, or NULL
  *
  * Nobody needs to wait for it: it gives back space. Needs compare-and-swap on this memory.
  *
  * Return: SHMR_OK; SHMR_EINVAL; SHMR_CONTENDED or SHMR_CORRUPT, the rest is left for
- *         the next time; SHMR_NO_RMW.
+ *         the next time; SHMR_EVICTED; SHMR_NO_RMW.
  */
 enum shmr_status shmr_registry_reap(struct shmr_registry *registry,
-                                    uint32_t life,
+                                    struct shmr_presence *presence,
                                     const struct shmr_liveness *liveness,
                                     size_t *rows);
 

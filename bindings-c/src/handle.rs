@@ -1,9 +1,15 @@
 //! Rust values in memory of a C program.
+//!
+//! An open handle has a tag of its type and its own address: one that was closed, that
+//! is a copy of an open one, or whose memory never held an open one here is not open.
+//! Memory in which a handle of the same type was open at the same address looks as
+//! that handle does until it is closed or overwritten.
 
 use core::ffi::c_char;
-use core::mem::MaybeUninit;
+use core::mem::{needs_drop, MaybeUninit};
 use core::slice;
 
+use crate::status::shmr_status::SHMR_OPEN;
 use crate::status::{shmr_error, shmr_status, Fault, Outcome};
 use crate::word::Argument;
 
@@ -15,7 +21,7 @@ use crate::word::Argument;
 /// [`fits`] says; its first field is a [`shmr_error`].
 pub(crate) unsafe trait Handle {
     type Inner;
-    /// Tells open handles of this type from all else.
+    /// Tells open handles of this type from those of others.
     const TAG: u32;
 }
 
@@ -24,8 +30,15 @@ pub(crate) unsafe trait Handle {
 pub(crate) struct Storage<T> {
     /// In a handle that was never opened, whatever was there.
     error: MaybeUninit<shmr_error>,
-    tag: u32,
+    /// [`tag`] while it is open.
+    tag: usize,
     inner: MaybeUninit<T>,
+}
+
+/// What is in an open handle of this type at this address, and nowhere else.
+fn tag<T>(handle: *const T, kind: u32) -> usize {
+    // Into the half in which addresses of one program hardly differ.
+    (kind as usize).rotate_left(usize::BITS / 2) ^ handle as usize
 }
 
 /// Whether a handle has room for what it holds.
@@ -61,16 +74,16 @@ unsafe fn storage<'h, H: Handle>(handle: *mut H) -> Option<&'h mut Storage<H::In
     open.then(|| unsafe { &mut *handle.cast::<Storage<H::Inner>>() })
 }
 
-/// Whether there is a handle, aligned, with this tag.
+/// Whether there is a handle, aligned, with its tag.
 ///
 /// # Safety
 ///
 /// Null, or memory of a handle.
 // One for all where code is to be small.
 #[cfg_attr(not(feature = "linux"), inline(never))]
-unsafe fn is_open(handle: *const Storage<()>, align: usize, tag: u32) -> bool {
+unsafe fn is_open(handle: *const Storage<()>, align: usize, kind: u32) -> bool {
     // SAFETY: neither null nor misaligned; the tag lies where it lies in all handles.
-    is_aligned(handle, align) && unsafe { (*handle).tag } == tag
+    is_aligned(handle, align) && unsafe { (*handle).tag } == tag(handle, kind)
 }
 
 fn is_aligned<T>(pointer: *const T, align: usize) -> bool {
@@ -84,6 +97,8 @@ fn is_sound<T>(pointer: *const T) -> bool {
 
 /// Opens a handle by what `make` makes; says in the handle why it could not.
 ///
+/// One that is open and has something to close stays as it is.
+///
 /// # Safety
 ///
 /// As [`storage`].
@@ -94,6 +109,12 @@ pub(crate) unsafe fn open<H: Handle>(
     if !is_sound(handle) {
         return shmr_status::SHMR_EINVAL;
     }
+    if needs_drop::<H::Inner>() {
+        // SAFETY: the caller's.
+        if let Some(storage) = unsafe { storage(handle) } {
+            return fail(&mut storage.error, Fault::new(SHMR_OPEN));
+        }
+    }
     // SAFETY: as in `storage`; what is there is overwritten, not dropped.
     let storage = unsafe { &mut *handle.cast::<Storage<H::Inner>>() };
     storage.tag = 0;
@@ -101,7 +122,7 @@ pub(crate) unsafe fn open<H: Handle>(
         Ok(inner) => {
             storage.error.write(shmr_error::NONE);
             storage.inner.write(inner);
-            storage.tag = H::TAG;
+            storage.tag = tag(handle, H::TAG);
             shmr_status::SHMR_OK
         }
         Err(fault) => fail(&mut storage.error, fault),
@@ -147,9 +168,13 @@ pub(crate) unsafe fn get<'h, H: Handle>(
     handle: *const H,
     argument: Argument,
 ) -> Outcome<&'h H::Inner> {
-    // SAFETY: the caller's; nothing is stored through it.
-    let storage = unsafe { storage(handle.cast_mut()) };
-    let storage = storage.ok_or(Fault::invalid(argument))?;
+    // SAFETY: the caller's.
+    let open = unsafe { is_open(handle.cast(), core::mem::align_of::<H>(), H::TAG) };
+    if !open {
+        return Err(Fault::invalid(argument));
+    }
+    // SAFETY: as in `storage`; nothing is stored through it.
+    let storage = unsafe { &*handle.cast::<Storage<H::Inner>>() };
     // SAFETY: as in `with`.
     Ok(unsafe { storage.inner.assume_init_ref() })
 }

@@ -5,9 +5,10 @@
 //!
 //! - **C1** A handle is the caller's memory: an error, a tag, and the Rust value,
 //!   in a C struct that is at least as large and as aligned (`handle`).
-//! - **C2** A pointer is checked for null and alignment, a handle for its tag;
-//!   what cannot be checked, that the memory behind it is there for as long as the
-//!   header says, is the caller's to answer for.
+//! - **C2** A pointer is checked for null and alignment, a handle for its tag, which is
+//!   right at one address only; what cannot be checked, that the memory of a handle
+//!   was not used for one of its type before, and that the memory behind a pointer is
+//!   there for as long as the header says, is the caller's to answer for.
 //! - **C3** A handle is used by one thread at a time.
 //! - **C4** What is mapped stays mapped until every handle over it is closed:
 //!   hence `'static` for everything in a region.
@@ -20,7 +21,7 @@
 //! | `registry`, `segment`, `partition`           | who is there, what is where              |
 //! | `producer`, `consumer`, `snapshot`           | data                                     |
 //! | `mutex`, `bakery`, `rwlock`, `semaphore`, `barrier` | synchronisation                   |
-//! | `wait`, `doorbell`, `liveness`               | the caller's functions, and ours for Linux |
+//! | `wait`, `doorbell`, `liveness`               | the caller's functions, and ours |
 //! | `litmus`                                     | what works across the memory             |
 //! | `inspect`                                    | looking                                  |
 //! | `cache`                                      | memory that nothing keeps coherent       |

@@ -1,4 +1,4 @@
-//! Who knows which lives are over: the caller's function, or ours.
+//! Who knows which partitions are alive, silent or gone: the caller's function, or ours.
 
 use core::ffi::{c_int, c_void};
 use core::time::Duration;
@@ -84,7 +84,8 @@ impl Liveness for Told {
 }
 
 /// struct shmr_clock - the time
-/// @now_us:  microseconds since some fixed moment
+/// @now_us:  microseconds since some fixed moment, in all 64 bits. After a step back, so
+///           also where a counter of fewer bits wraps, everybody has the whole limit anew
 /// @context: passed to it
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -101,10 +102,12 @@ impl Clock for shmr_clock {
     }
 }
 
-/// struct shmr_heartbeats - takes a life for over whose heartbeat stands still
+/// struct shmr_heartbeats - takes a partition for silent whose heartbeat stands still
 /// @error: why the last call on it failed
 ///
-/// For partitions on different kernels. Needs no closing.
+/// For partitions on different kernels. Gone is one that left, or after which another life of
+/// its number has attached; silence is not the end of one, unless
+/// shmr_heartbeats_presume_gone_after() says so. Needs no closing.
 #[repr(C)]
 pub struct shmr_heartbeats {
     pub error: shmr_error,
@@ -113,7 +116,7 @@ pub struct shmr_heartbeats {
 
 handle!(shmr_heartbeats, b"hbts", Heartbeats<'static, shmr_clock>);
 
-/// The limit that notices a death within 100 ms, of partitions that beat every 10 ms.
+/// The limit that notices silence within 100 ms, of partitions that beat every 10 ms.
 pub const SHMR_HEARTBEAT_LIMIT_MS: u32 = 60;
 /// How often partitions beat to be safe with that limit.
 pub const SHMR_BEAT_MS: u32 = 10;
@@ -126,9 +129,13 @@ const _: () = assert!(
 /// shmr_heartbeats_watch() - watch the heartbeats of a registry's partitions
 /// @heartbeats: to be opened
 /// @registry:   the registry
-/// @limit_ms:   how long a heartbeat stands still before its life is over: longer than
-///              any pause of a partition that lives; 0 is SHMR_HEARTBEAT_LIMIT_MS
+/// @limit_ms:   how long a heartbeat stands still before its partition is silent; 0 is
+///              SHMR_HEARTBEAT_LIMIT_MS
 /// @clock:      the caller's clock, copied
+///
+/// The limit starts when anybody is first asked about. Ask several times in a limit: a watcher
+/// that did not for more than half of one was away itself, and gives everybody the whole limit
+/// anew.
 ///
 /// Return: SHMR_OK; SHMR_EINVAL.
 #[no_mangle]
@@ -152,6 +159,36 @@ pub unsafe extern "C" fn shmr_heartbeats_watch(
     };
     // SAFETY: the caller's.
     unsafe { open(heartbeats, watch) }
+}
+
+/// shmr_heartbeats_presume_gone_after() - take partitions for gone that are silent for long
+/// @heartbeats: heartbeats that are watched
+/// @limit_ms:   how long a heartbeat stands still before its partition is gone, at least the
+///              limit of shmr_heartbeats_watch()
+///
+/// For platforms that have no other way to know, and that would rather go on. A partition that
+/// was only slow is robbed by this: when it goes on, the step that it was in can still change
+/// memory that is others' by then; it is told SHMR_EVICTED at its next call. Choose a limit
+/// longer than any pause of a partition that comes back: of a debugger, of a snapshot, of a
+/// machine that was suspended.
+///
+/// Return: SHMR_OK; SHMR_EINVAL, also for a limit of 0.
+#[no_mangle]
+pub unsafe extern "C" fn shmr_heartbeats_presume_gone_after(
+    heartbeats: *mut shmr_heartbeats,
+    limit_ms: u32,
+) -> shmr_status {
+    let presume = |own: &mut Heartbeats<'static, shmr_clock>| {
+        if limit_ms == 0 {
+            return Err(Fault::invalid(Argument::Limit));
+        }
+        let limit = Duration::from_millis(limit_ms.into());
+        // SAFETY: taken out and put back; nothing in between can fail.
+        unsafe { core::ptr::write(own, core::ptr::read(own).presume_gone_after(limit)) };
+        Ok(())
+    };
+    // SAFETY: the caller's.
+    unsafe { with(heartbeats, presume) }
 }
 
 /// shmr_heartbeats_liveness() - what heartbeats know, for calls that ask
@@ -192,7 +229,7 @@ where
     shmr_partition_state::from(state) as c_int
 }
 
-/// struct shmr_processes - takes a life for over whose process has ended
+/// struct shmr_processes - takes a partition for gone whose process has ended
 /// @error: why the last call on it failed
 ///
 /// For partitions that are processes of one kernel and attached with shmr_process_this().

@@ -66,6 +66,18 @@ pub(crate) fn life(word: u32) -> Outcome<Life> {
     Life::from_word(word).ok_or(Fault::invalid(Argument::Life))
 }
 
+/// Who creates and removes: the presence that the caller named, unless it was evicted.
+///
+/// # Safety
+///
+/// As [`get`].
+pub(crate) unsafe fn claim<'h>(presence: *const shmr_presence) -> Outcome<&'h Presence<'static>> {
+    // SAFETY: the caller's.
+    let presence: &Presence<'_> = unsafe { get(presence, Argument::Presence) }?;
+    presence.check()?;
+    Ok(presence)
+}
+
 /// A process that the caller named; null is none that a peer might know.
 ///
 /// # Safety
@@ -110,7 +122,7 @@ pub unsafe extern "C" fn shmr_partition_attach(
     }
 }
 
-/// shmr_partition_attach_after() - announce the life that follows one which is over
+/// shmr_partition_attach_after() - announce the life that follows one which is gone
 /// @presence: to be opened
 /// @registry: the registry
 /// @earlier:  that life
@@ -134,13 +146,13 @@ pub unsafe extern "C" fn shmr_partition_attach_after(
 }
 
 /// shmr_partition_attach_when_over() - announce a partition, and wait until an earlier
-///                                     life of it that has not left is known to be over
+///                                     life of it that has not left is known to be gone
 /// @presence: to be opened
 /// @registry: the registry
 /// @number:   the partition's, from 1
 /// @process:  shmr_process_this(), or NULL
 /// @wait:     how to wait, and for how long
-/// @liveness: who knows which lives are over
+/// @liveness: who knows which partitions are gone; one that is silent is waited for
 ///
 /// Return: as shmr_partition_attach(); SHMR_ATTACHED if the earlier life still lives when
 ///         @wait gives up.
@@ -179,10 +191,10 @@ pub unsafe extern "C" fn shmr_presence_life(presence: *const shmr_presence) -> u
 /// shmr_presence_beat() - show that the partition lives
 /// @presence: a presence
 ///
-/// Several times in the time after which peers take it for dead.
+/// Several times in the time after which peers take it for silent.
 ///
 /// Return: SHMR_OK; SHMR_EINVAL; SHMR_EVICTED, another has attached with this number:
-///         what this life held is gone, and nothing was stored.
+///         what this life held is others', and nothing was stored.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_presence_beat(presence: *mut shmr_presence) -> shmr_status {
     // SAFETY: the caller's.

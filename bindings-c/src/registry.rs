@@ -2,14 +2,15 @@
 
 use core::mem::MaybeUninit;
 
-use shmem_registry::{Geometry, Id, Registry};
+use shmem_registry::{Geometry, Id, OpenError, Registry, Segment};
 
 use crate::handle::{get, handle, open, place, place_if_any, value, with};
 use crate::liveness::{shmr_liveness, Told};
+use crate::partition::{claim, shmr_presence};
 use crate::region::shmr_region;
 use crate::segment::{give, shmr_request, shmr_segment};
 use crate::status::shmr_status::SHMR_EMPTY;
-use crate::status::{shmr_error, shmr_status, status, Fault};
+use crate::status::{shmr_error, shmr_status, status, Fault, Outcome};
 use crate::word::Argument;
 
 /// struct shmr_registry - the table from identifier to segment in a region
@@ -105,7 +106,7 @@ pub unsafe extern "C" fn shmr_registry_without_rmw(registry: *mut shmr_registry)
 
 /// shmr_registry_open_or_create() - find a segment, or create it, zeroed
 /// @registry: the registry
-/// @life:     the caller's, from shmr_presence_life()
+/// @presence: the caller's; it beats while this takes long
 /// @request:  what is wanted
 /// @segment:  where it goes
 ///
@@ -118,7 +119,7 @@ pub unsafe extern "C" fn shmr_registry_without_rmw(registry: *mut shmr_registry)
 #[no_mangle]
 pub unsafe extern "C" fn shmr_registry_open_or_create(
     registry: *mut shmr_registry,
-    life: u32,
+    presence: *mut shmr_presence,
     request: *const shmr_request,
     segment: *mut shmr_segment,
 ) -> shmr_status {
@@ -126,11 +127,11 @@ pub unsafe extern "C" fn shmr_registry_open_or_create(
     unsafe {
         with(registry, |registry| {
             place(segment, Argument::Segment)?;
-            let found = registry.open_or_create(
-                crate::partition::life(life)?,
-                &crate::segment::request(request)?,
-            )?;
-            give(segment, found)
+            let request = crate::segment::request(request)?;
+            give(
+                segment,
+                registry.open_or_create(claim(presence)?, &request)?,
+            )
         })
     }
 }
@@ -190,7 +191,7 @@ pub unsafe extern "C" fn shmr_registry_lookup(
 /// Only loads. Segments that are created or removed meanwhile may be missing.
 ///
 /// Return: SHMR_OK; SHMR_EMPTY, that was all; SHMR_EINVAL; SHMR_CONTENDED or
-///         SHMR_CORRUPT, of this one: the next call goes on behind it.
+///         SHMR_CORRUPT, of one row: the next call goes on after it.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_registry_next(
     registry: *mut shmr_registry,
@@ -202,35 +203,40 @@ pub unsafe extern "C" fn shmr_registry_next(
         with(registry, |registry| {
             let first = *value(cursor, Argument::Cursor)?;
             place(segment, Argument::Segment)?;
-            let found = registry.segments_from(first).next();
-            let next = match &found {
-                Some(Ok(found)) => found.row() + 1,
-                // Which row it is is not known; the search began there.
-                Some(Err(_)) => first + 1,
-                None => registry.geometry().segments,
-            };
+            let rows = registry.geometry().segments;
+            let found = (first..rows).find_map(|row| Some((row + 1, listed(registry, row)?)));
+            let (next, found) = found.unwrap_or((rows, Err(Fault::new(SHMR_EMPTY))));
             place(cursor, Argument::Cursor)?.write(next);
-            match found {
-                Some(found) => give(segment, found?),
-                None => Err(Fault::new(SHMR_EMPTY)),
-            }
+            give(segment, found?)
         })
+    }
+}
+
+/// The segment that a row names, if a lookup finds it there, or fails.
+fn listed(registry: &Registry<'static>, row: usize) -> Option<Outcome<Segment<'static>>> {
+    let words = registry.row_words(row)?;
+    let id = Id::new(words.id).filter(|_| words.is_named())?;
+    match registry.lookup(id) {
+        Ok(found) => (found.row() == row).then_some(Ok(found)),
+        Err(OpenError::NotFound) => None,
+        Err(error) => Some(Err(error.into())),
     }
 }
 
 /// shmr_registry_remove() - remove a segment
 /// @registry: the registry
-/// @life:     the caller's
+/// @presence: the caller's; it beats while this takes long
 /// @segment:  what is removed
 ///
 /// Whoever still uses it must have let go, as its bytes go to others. Needs
 /// compare-and-swap on this memory.
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_STALE; SHMR_CONTENDED; SHMR_NO_RMW; SHMR_CORRUPT.
+/// Return: SHMR_OK; SHMR_EINVAL; SHMR_STALE; SHMR_CONTENDED; SHMR_EVICTED; SHMR_NO_RMW;
+///         SHMR_CORRUPT.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_registry_remove(
     registry: *mut shmr_registry,
-    life: u32,
+    presence: *mut shmr_presence,
     segment: *const shmr_segment,
 ) -> shmr_status {
     // SAFETY: the caller's, here and below.
@@ -238,7 +244,7 @@ pub unsafe extern "C" fn shmr_registry_remove(
         with(registry, |registry| {
             let found = value(segment, Argument::Segment)?.found()?;
             let segment = found.ok_or(Fault::invalid(Argument::Segment))?;
-            Ok(registry.remove(crate::partition::life(life)?, &segment)?)
+            Ok(registry.remove(claim(presence)?, &segment)?)
         })
     }
 }
@@ -266,20 +272,20 @@ pub unsafe extern "C" fn shmr_registry_is_current(
     }
 }
 
-/// shmr_registry_reap() - take back what partitions that died left half-made
+/// shmr_registry_reap() - take back what partitions that are gone left half-made
 /// @registry: the registry
-/// @life:     the caller's
-/// @liveness: who knows which lives are over
+/// @presence: the caller's; it beats while this takes long
+/// @liveness: who knows which partitions are gone
 /// @rows:     how many rows that were, or NULL
 ///
 /// Nobody needs to wait for it: it gives back space. Needs compare-and-swap on this memory.
 ///
 /// Return: SHMR_OK; SHMR_EINVAL; SHMR_CONTENDED or SHMR_CORRUPT, the rest is left for
-///         the next time; SHMR_NO_RMW.
+///         the next time; SHMR_EVICTED; SHMR_NO_RMW.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_registry_reap(
     registry: *mut shmr_registry,
-    life: u32,
+    presence: *mut shmr_presence,
     liveness: *const shmr_liveness,
     rows: *mut usize,
 ) -> shmr_status {
@@ -287,7 +293,7 @@ pub unsafe extern "C" fn shmr_registry_reap(
     unsafe {
         with(registry, |registry| {
             let (mut told, rows) = (Told::by(liveness)?, place_if_any(rows, Argument::Rows)?);
-            let count = registry.reap(crate::partition::life(life)?, &mut told)?;
+            let count = registry.reap(claim(presence)?, &mut told)?;
             if let Some(rows) = rows {
                 rows.write(count);
             }

@@ -45,7 +45,8 @@ pub struct shmr_segment {
     pub id: u64,
     pub kind: u32,
     pub name: [c_char; 36],
-    opaque: [u64; 20],
+    // Not numbers: a copy of numbers would not be a copy of the pointers among them.
+    opaque: [MaybeUninit<u64>; 20],
 }
 
 /// Bytes of the application's own making.
@@ -106,7 +107,7 @@ impl shmr_segment {
             id: segment.map_or(0, |segment| segment.id().get()),
             kind: segment.map_or(SHMR_KIND_RAW, |segment| segment.kind().0),
             name: [0; 36],
-            opaque: [0; WORDS],
+            opaque: [MaybeUninit::new(0); WORDS],
         };
         if let Some(segment) = segment {
             for (to, &from) in own.name.iter_mut().zip(segment.name().bytes()) {
@@ -114,7 +115,7 @@ impl shmr_segment {
             }
         }
         let found = Found { window, segment };
-        own.opaque[0] = SEGMENT;
+        own.opaque[0].write(SEGMENT);
         // SAFETY: room for it, as asserted above.
         unsafe { own.opaque[1..].as_mut_ptr().cast::<Found>().write(found) };
         own
@@ -126,7 +127,8 @@ impl shmr_segment {
     }
 
     fn inside(&self) -> Outcome<Found> {
-        if self.opaque[0] != SEGMENT {
+        // SAFETY: a number, whatever was there.
+        if unsafe { self.opaque[0].assume_init() } != SEGMENT {
             return Err(Fault::invalid(Argument::Segment));
         }
         // SAFETY: written by `of`, which alone writes the first word.

@@ -39,7 +39,7 @@ pub enum shmr_status {
     SHMR_RESTARTED = 5,
     /// The lock is had, but its last owner died inside: repair, then make consistent.
     SHMR_OWNER_DIED = 6,
-    /// A party of the barrier is over; `value` is its life.
+    /// A party of the barrier is gone; `value` is its life.
     SHMR_PARTY_DIED = 7,
     /// Others changed the table under every attempt: try again, reap if that does not help.
     SHMR_CONTENDED = 8,
@@ -80,7 +80,7 @@ pub enum shmr_status {
     SHMR_NO_SUCH_PARTITION = -17,
     /// A life of this number is attached and has not left; `value` is that life.
     SHMR_ATTACHED = -18,
-    /// This life was said to be gone while it lived, and another has its place.
+    /// This life was declared gone while it lived, and others have what it held.
     SHMR_EVICTED = -19,
     /// Another life has this end of the ring; `value` is that life.
     SHMR_CLAIMED = -20,
@@ -96,6 +96,8 @@ pub enum shmr_status {
     SHMR_NO_RMW = -25,
     /// The region was formatted again since the handle was opened.
     SHMR_REFORMATTED = -26,
+    /// The handle is open and has to be closed first; it stays as it was.
+    SHMR_OPEN = -27,
 }
 
 use shmr_status::*;

@@ -28,10 +28,10 @@ fn text(status: i32) -> &'static [u8] {
 /// The largest status that is no failure.
 const LAST_GOOD: i32 = SHMR_CONTENDED as i32;
 /// The failure with the lowest number.
-const LAST_BAD: i32 = SHMR_REFORMATTED as i32;
+const LAST_BAD: i32 = SHMR_OPEN as i32;
 
 /// Every status, in the order that `text` counts them in, and what no status is.
-const TEXTS: [(i32, &str); 36] = [
+const TEXTS: [(i32, &str); 37] = [
     (SHMR_OK as i32, "done"),
     (SHMR_EMPTY as i32, "nothing is there now"),
     (SHMR_FULL as i32, "no room now"),
@@ -94,7 +94,7 @@ const TEXTS: [(i32, &str); 36] = [
     ),
     (
         SHMR_EVICTED as i32,
-        "said to be gone: another life has this one's place",
+        "declared gone while it lived: others have what it held",
     ),
     (SHMR_CLAIMED as i32, "another life has this end of the ring"),
     (
@@ -114,6 +114,10 @@ const TEXTS: [(i32, &str); 36] = [
     (
         SHMR_REFORMATTED as i32,
         "the region was formatted again: attach to it anew",
+    ),
+    (
+        SHMR_OPEN as i32,
+        "the handle is open and has to be closed first",
     ),
     (i32::MAX, "not a status of this library"),
 ];

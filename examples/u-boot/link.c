@@ -79,14 +79,13 @@ static int find_segments(struct km_instance *k, bool create)
 		    shmr_snapshot_len(KMON_STATS_MAX_LEN), 0 },
 		  &segments.stats },
 	};
-	u32 life = create ? shmr_presence_life(&k->presence) : 0;
 	enum shmr_status status;
 	int i;
 
 	for (i = 0; i < ARRAY_SIZE(wanted); i++) {
 		if (create)
 			status = shmr_registry_open_or_create(&k->registry,
-							      life,
+							      &k->presence,
 							      &wanted[i].request,
 							      wanted[i].segment);
 		else
@@ -196,7 +195,11 @@ static u64 now_us(void *context)
 	return (u64)get_timer(0) * 1000;
 }
 
-/* Attaches KMON as its next life. */
+/*
+ * Attaches KMON as its next life. Nobody else knows whether an earlier KMON has
+ * ended, so its silence decides: one that is only stopped for longer, in a
+ * debugger say, is evicted, and told so at its next beat (L3).
+ */
 static int announce(struct km_instance *k)
 {
 	const struct shmr_clock clock = { .now_us = now_us };
@@ -209,7 +212,9 @@ static int announce(struct km_instance *k)
 	enum shmr_status status;
 
 	if (shmr_heartbeats_watch(&heartbeats, &k->registry,
-				  KMON_STANDSTILL_MS, &clock))
+				  KMON_STANDSTILL_MS / 2, &clock) ||
+	    shmr_heartbeats_presume_gone_after(&heartbeats,
+					       KMON_STANDSTILL_MS))
 		return fail(k, "heartbeats", &heartbeats.error);
 	liveness = shmr_heartbeats_liveness(&heartbeats);
 	status = shmr_partition_attach_when_over(&k->presence, &k->registry,

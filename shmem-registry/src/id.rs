@@ -1,6 +1,6 @@
 //! Identifiers, names and kinds of segments.
 
-use core::fmt;
+use core::fmt::{self, Write};
 use core::num::NonZeroU64;
 
 use shmem_core::Window;
@@ -81,30 +81,54 @@ impl Name {
         bytemuck::cast_ref(&self.0)
     }
 
-    /// The name as text. A row's name is whatever its creator stored: what is
-    /// not UTF-8 ends it.
-    pub fn as_str(&self) -> &str {
-        let len = self.bytes().iter().position(|&b| b == 0).unwrap_or(32);
-        let bytes = &self.bytes()[..len];
-        core::str::from_utf8(bytes).unwrap_or_else(|error| {
-            core::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default()
-        })
+    /// Its bytes without those zeroes: what its identifier is the hash of. A row's
+    /// name is whatever its creator stored, so a zero can be among them.
+    pub fn as_bytes(&self) -> &[u8] {
+        let end = self.bytes().iter().rposition(|&byte| byte != 0);
+        &self.bytes()[..end.map_or(0, |last| last + 1)]
     }
+
+    /// The name as text, up to what is no text; its [`Display`](fmt::Display) shows that, too.
+    pub fn as_str(&self) -> &str {
+        text(self.as_bytes()).split('\0').next().unwrap_or_default()
+    }
+}
+
+/// The bytes that are UTF-8, up to the first one that is not.
+fn text(bytes: &[u8]) -> &str {
+    core::str::from_utf8(bytes).unwrap_or_else(|error| {
+        core::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default()
+    })
+}
+
+/// Whether a letter stands for itself on a terminal: not one that moves the cursor, hides
+/// text, turns it round or changes the letter before it.
+fn is_printable(c: char) -> bool {
+    matches!(c, '"' | '\'') || c.escape_debug().count() == 1
 }
 
 impl fmt::Debug for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.as_str().fmt(f)
+        write!(f, "\"{self}\"")
     }
 }
 
+/// Text as it is; each byte of what is not UTF-8, or not printable, as `\xNN`, and `\` as
+/// `\\`: a peer's bytes go on somebody's terminal, and different names are to look different.
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A peer's bytes on somebody's terminal: no control characters.
-        let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
-        self.as_str()
-            .chars()
-            .try_for_each(|c| fmt::Write::write_char(f, shown(c)))
+        let mut rest = self.as_bytes();
+        while !rest.is_empty() {
+            let c = text(rest).chars().next();
+            let (bytes, after) = rest.split_at(c.map_or(1, char::len_utf8));
+            match c {
+                Some('\\') => f.write_str("\\\\")?,
+                Some(c) if is_printable(c) => f.write_char(c)?,
+                _ => bytes.iter().try_for_each(|b| write!(f, "\\x{b:02x}"))?,
+            }
+            rest = after;
+        }
+        Ok(())
     }
 }
 

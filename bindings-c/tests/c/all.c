@@ -49,8 +49,9 @@ void make_all(void)
 {
 	memset(&all, 0, sizeof(all));
 	place_make(&place);
-	all.shmr_region = place.region;
-	all.shmr_registry = place.registry;
+	OK(shmr_region_attach(&all.shmr_region,
+			      shmr_mapping_base(&place.mapping), PLACE_LEN));
+	OK(shmr_registry_attach(&all.shmr_registry, &all.shmr_region));
 	OK(shmr_map_memfd(&all.shmr_mapping, "all", 4096));
 	OK(shmr_partition_attach(&all.shmr_presence, &place.registry, 4,
 				 NULL));
@@ -83,18 +84,34 @@ void end_all(void)
 	place_end(&place);
 }
 
+/* As long as the longest handle and as aligned as any. */
+struct room {
+	struct shmr_heartbeats longest;
+} __attribute__((aligned(128)));
+
 void *not_open(int which)
 {
-	/* As long as the longest handle and as aligned as any. */
-	static struct {
-		struct shmr_heartbeats longest;
-	} memory __attribute__((aligned(128)));
+	static struct room room;
 
-	memset(&memory, which == REMAINS ? 0xa5 : 0, sizeof(memory));
+	memset(&room, which == REMAINS ? 0xa5 : 0, sizeof(room));
 	if (which == OTHERS)
-		OK(shmr_segment_at((struct shmr_segment *)(void *)&memory,
+		OK(shmr_segment_at((struct shmr_segment *)(void *)&room,
 				   all.shmr_segment.base, 8192));
-	return &memory;
+	return &room;
+}
+
+void *copy_of(const void *handle, size_t len)
+{
+	static struct room room;
+
+	return memcpy(&room, handle, len);
+}
+
+void *to_be_opened(void)
+{
+	static struct room room;
+
+	return memset(&room, 0, sizeof(room));
 }
 
 void *misaligned(void)

@@ -65,6 +65,12 @@ int take_all(void *context, const void *at, size_t len);
 #define OTHERS 2
 void *not_open(int which);
 
+/* A copy of an open handle: not open either. */
+void *copy_of(const void *handle, size_t len);
+
+/* Zeroes in place of a handle that is open. */
+void *to_be_opened(void);
+
 /* A pointer that is good for nothing that has to be aligned. */
 void *misaligned(void);
 

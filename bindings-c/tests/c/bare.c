@@ -90,8 +90,7 @@ static struct shmr_segment make(const char *name, uint32_t kind, size_t len)
 	request.name = name;
 	request.kind = kind;
 	request.len = len;
-	MUST(shmr_registry_open_or_create(&registry,
-					  shmr_presence_life(&first), &request,
+	MUST(shmr_registry_open_or_create(&registry, &first, &request,
 					  &segment) == SHMR_OK);
 	return segment;
 }

@@ -96,6 +96,8 @@ TEST(a_partition_says_its_life_heartbeat_and_process_in_its_slot)
 	SAME(word_at(slot(2), PartitionSlot_process_space), own.space);
 	SAME(word_at(slot(2), PartitionSlot_process), getpid());
 	SAME(word_at(slot(2), PartitionSlot_process_start), own.start);
+	SAME(word_at(slot(2), PartitionSlot_process_image), own.image);
+	CHECK(own.image != 0);
 	beat = word_at(slot(2), PartitionSlot_heartbeat);
 	OK(shmr_presence_beat(&place.second));
 	CHECK(word_at(slot(2), PartitionSlot_heartbeat) != beat);
@@ -153,6 +155,8 @@ static struct shmr_consumer consumer;
 static void make_ring(void)
 {
 	place_make(&place);
+	memset(&producer, 0, sizeof(producer));
+	memset(&consumer, 0, sizeof(consumer));
 	segment = place_segment(&place, "ring", SHMR_KIND_RING,
 				shmr_ring_len(256));
 	SAME(segment.len, 512 + 256);

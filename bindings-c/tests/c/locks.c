@@ -12,13 +12,15 @@ static struct shmr_processes processes;
 static struct shmr_liveness alive;
 
 /* A liveness of the program's own: whether a signal could be sent. */
-static int has_no_process(void *context, uint32_t life)
+static int by_signal(void *context, uint32_t life)
 {
 	struct shmr_partition partition;
 
 	OK(shmr_partition_look(context, (uint8_t)life, &partition));
-	return partition.life != life || !partition.attached ||
-	       kill((pid_t)partition.process.number, 0) != 0;
+	if (partition.life == life && partition.attached &&
+	    kill((pid_t)partition.process.number, 0) == 0)
+		return SHMR_ALIVE;
+	return SHMR_GONE;
 }
 
 static void make(void)
@@ -31,7 +33,7 @@ static void make(void)
 	/* Valgrind does not know pidfd_open(). */
 	if (getenv("SHMR_TEST_OWN_LIVENESS")) {
 		OK(shmr_registry_attach(&looked_at, &place.region));
-		alive.is_over = has_no_process;
+		alive.state = by_signal;
 		alive.context = &looked_at;
 	}
 }
@@ -374,15 +376,18 @@ static uint64_t now_us(void *context)
 	return *(uint64_t *)context;
 }
 
-TEST(a_life_is_over_when_its_heartbeat_stands_still_on_the_programs_clock)
-{
-	static struct shmr_heartbeats heartbeats;
-	struct shmr_liveness by_heart;
-	struct shmr_segment segment;
-	struct shmr_mutex other;
-	uint64_t now = 1000000;
-	const struct shmr_clock clock = { now_us, &now };
+static uint64_t now;
+static struct shmr_liveness by_heart;
+static struct shmr_heartbeats heartbeats;
+static struct shmr_mutex other;
 
+/* A mutex that partition 1 has, and 2 asks for, by heartbeats with a limit of 50 ms. */
+static void make_watched(void)
+{
+	const struct shmr_clock clock = { now_us, &now };
+	struct shmr_segment segment;
+
+	now = 1000000;
 	place_make(&place);
 	segment = place_segment(&place, "mutex", SHMR_KIND_MUTEX,
 				shmr_mutex_len(0));
@@ -391,19 +396,88 @@ TEST(a_life_is_over_when_its_heartbeat_stands_still_on_the_programs_clock)
 	OK(shmr_mutex_try_lock(&mutex, NULL));
 	OK(shmr_heartbeats_watch(&heartbeats, &place.registry, 50, &clock));
 	by_heart = shmr_heartbeats_liveness(&heartbeats);
-	SAYS(shmr_mutex_try_lock(&other, &by_heart), SHMR_BUSY);
-	now += 49000;
+	SAME(by_heart.state(by_heart.context, place.one), SHMR_ALIVE);
+}
+
+/* What is known of partition 1 after so long, in which it is asked for every 10 ms. */
+static int after_ms(unsigned int ms)
+{
+	int state = SHMR_ALIVE;
+
+	for (; ms > 0; ms -= 10) {
+		now += 10000;
+		state = by_heart.state(by_heart.context, place.one);
+	}
+	return state;
+}
+
+TEST(a_partition_whose_heartbeat_stands_still_is_silent_and_is_not_taken_over)
+{
+	make_watched();
+	SAME(after_ms(50), SHMR_ALIVE);
+	OK(shmr_presence_beat(&place.first));
+	SAME(after_ms(50), SHMR_ALIVE);
+	SAME(after_ms(20), SHMR_SILENT);
+	SAME(after_ms(10000), SHMR_SILENT);
 	SAYS(shmr_mutex_try_lock(&other, &by_heart), SHMR_BUSY);
 	OK(shmr_presence_beat(&place.first));
-	now += 49000;
+	SAME(after_ms(10), SHMR_ALIVE);
+	OK(shmr_mutex_unlock(&mutex));
+	place_end(&place);
+}
+
+TEST(a_partition_that_left_or_was_followed_is_gone_whatever_its_heartbeat)
+{
+	struct shmr_presence next = { 0 };
+
+	make_watched();
+	OK(shmr_presence_leave(&place.second));
+	SAME(by_heart.state(by_heart.context, place.two), SHMR_GONE);
+	OK(shmr_partition_attach_after(&next, &place.registry, place.one,
+				       NULL));
+	SAYS(shmr_mutex_try_lock(&other, &by_heart), SHMR_OWNER_DIED);
+	SAYS(shmr_mutex_unlock(&mutex), SHMR_NOT_HELD);
+	OK(shmr_presence_leave(&next));
+	OK(shmr_unmap(&place.mapping));
+}
+
+TEST(silence_is_the_end_of_a_partition_only_if_the_program_says_so)
+{
+	make_watched();
+	FAILS(heartbeats, shmr_heartbeats_presume_gone_after(&heartbeats, 0),
+	      SHMR_EINVAL, 0, "limit");
+	OK(shmr_heartbeats_presume_gone_after(&heartbeats, 200));
+	SAME(after_ms(200), SHMR_SILENT);
 	SAYS(shmr_mutex_try_lock(&other, &by_heart), SHMR_BUSY);
-	now += 49000;
-	SAYS(shmr_mutex_try_lock(&other, &by_heart), SHMR_BUSY);
-	now += 3000;
+	SAME(after_ms(20), SHMR_GONE);
 	SAYS(shmr_mutex_try_lock(&other, &by_heart), SHMR_OWNER_DIED);
 	OK(shmr_mutex_make_consistent(&other));
 	OK(shmr_mutex_unlock(&other));
 	FAILS(mutex, shmr_mutex_unlock(&mutex), SHMR_NOT_HELD, 0, "");
+	place_end(&place);
+}
+
+TEST(a_watcher_that_was_away_gives_everybody_the_whole_limit_anew)
+{
+	make_watched();
+	OK(shmr_heartbeats_presume_gone_after(&heartbeats, 50));
+	SAME(after_ms(40), SHMR_ALIVE);
+	now += 10000000;
+	SAME(by_heart.state(by_heart.context, place.one), SHMR_ALIVE);
+	SAYS(shmr_mutex_try_lock(&other, &by_heart), SHMR_BUSY);
+	SAME(after_ms(50), SHMR_ALIVE);
+	SAME(after_ms(20), SHMR_GONE);
+	place_end(&place);
+}
+
+TEST(a_clock_that_goes_back_gives_everybody_the_whole_limit_anew)
+{
+	make_watched();
+	SAME(after_ms(40), SHMR_ALIVE);
+	now = 0;
+	SAME(by_heart.state(by_heart.context, place.one), SHMR_ALIVE);
+	SAME(after_ms(50), SHMR_ALIVE);
+	SAME(after_ms(20), SHMR_SILENT);
 	place_end(&place);
 }
 
@@ -415,10 +489,10 @@ static void die_attached(struct place *where, uint32_t life,
 	(void)segment;
 }
 
-TEST(a_partition_attaches_again_when_its_earlier_life_is_over)
+TEST(a_partition_attaches_again_when_its_earlier_life_is_gone)
 {
 	struct shmr_process own = shmr_process_this();
-	struct shmr_presence presence;
+	struct shmr_presence presence = { 0 };
 	struct shmr_wait wait;
 	uint32_t dead;
 
@@ -446,7 +520,7 @@ TEST(what_a_killed_process_left_half_made_is_reaped_and_what_it_made_stays)
 	segment = place_segment(&place, "whole", SHMR_KIND_RAW, 1000);
 	before = shmr_registry_free_len(&place.registry);
 	place_death(&place, 3, die_attached, NULL);
-	OK(shmr_registry_reap(&place.registry, place.one, &alive, &rows));
+	OK(shmr_registry_reap(&place.registry, &place.first, &alive, &rows));
 	SAME(rows, 0);
 	OK(shmr_registry_lookup(&place.registry, segment.id, &found));
 	SAME(shmr_registry_free_len(&place.registry), before);

@@ -2,6 +2,7 @@
 #include "place.h"
 
 #include <signal.h>
+#include <string.h>
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,6 +17,8 @@ void place_make(struct place *place)
 	struct shmr_process own = shmr_process_this();
 	void *base;
 
+	/* What an earlier test left open is forgotten. */
+	memset(place, 0, sizeof(*place));
 	OK(shmr_map_memfd(&place->mapping, "place", PLACE_LEN));
 	base = shmr_mapping_base(&place->mapping);
 	OK(shmr_region_format(&place->region, base, PLACE_LEN));
@@ -43,9 +46,20 @@ struct shmr_segment place_segment(struct place *place, const char *name,
 	};
 	struct shmr_segment segment;
 
-	OK(shmr_registry_open_or_create(&place->registry, place->one, &request,
-					&segment));
+	OK(shmr_registry_open_or_create(&place->registry, &place->first,
+					&request, &segment));
 	return segment;
+}
+
+void place_join(struct place *place, const struct place *parents)
+{
+	memset(place, 0, sizeof(*place));
+	OK(shmr_map_fd(&place->mapping, shmr_mapping_fd(&parents->mapping)));
+	OK(shmr_region_attach(&place->region,
+			      shmr_mapping_base(&place->mapping), PLACE_LEN));
+	OK(shmr_registry_attach(&place->registry, &place->region));
+	place->one = parents->one;
+	place->two = parents->two;
 }
 
 uint32_t word_at(const void *base, size_t offset)
@@ -76,12 +90,18 @@ uint32_t place_death(struct place *place, uint8_t number,
 
 	CHECK(child >= 0);
 	if (child == 0) {
+		static struct place own;
 		static struct shmr_presence presence;
-		struct shmr_process own = shmr_process_this();
+		struct shmr_process process = shmr_process_this();
+		struct shmr_segment found;
 
-		OK(shmr_partition_attach(&presence, &place->registry, number,
-					 &own));
-		die(place, shmr_presence_life(&presence), segment);
+		place_join(&own, place);
+		if (segment)
+			OK(shmr_registry_lookup(&own.registry, segment->id,
+						&found));
+		OK(shmr_partition_attach(&presence, &own.registry, number,
+					 &process));
+		die(&own, shmr_presence_life(&presence), &found);
 		kill(getpid(), SIGKILL);
 	}
 	CHECK(waitpid(child, &status, 0) == child);

@@ -15,7 +15,7 @@
  * @one: a life of partition 1
  * @two: a life of partition 2
  *
- * The memory is shared with children, so that they can die in it.
+ * A child that is to die in it joins it by place_join(): it inherits no mapping.
  */
 struct place {
 	struct shmr_mapping mapping;
@@ -33,6 +33,9 @@ struct place {
 void place_make(struct place *place);
 void place_end(struct place *place);
 
+/* The region in a child of the process that made it; nobody is attached by it. */
+void place_join(struct place *place, const struct place *parents);
+
 /* A new segment. */
 struct shmr_segment place_segment(struct place *place, const char *name,
 				  uint32_t kind, size_t len);
@@ -42,8 +45,9 @@ uint32_t word_at(const void *base, size_t offset);
 void set_word(void *base, size_t offset, uint32_t value);
 
 /*
- * Runs @die as a life of partition @number in a child process, which is killed
- * while it still holds what @die took. Return: that life.
+ * Runs @die as a life of partition @number in a child process, with its own mapping of
+ * the place and of @segment; it is killed while it still holds what @die took.
+ * Return: that life.
  */
 uint32_t place_death(struct place *place, uint8_t number,
 		     void (*die)(struct place *place, uint32_t life,

@@ -30,7 +30,7 @@ TEST(one_identifier_is_one_segment_whoever_asks)
 	OK(shmr_region_attach(&region, shmr_mapping_base(&place.mapping),
 			      shmr_mapping_len(&place.mapping)));
 	OK(shmr_registry_attach(&registry, &region));
-	OK(shmr_registry_open_or_create(&registry, place.two, &request,
+	OK(shmr_registry_open_or_create(&registry, &place.second, &request,
 					&second));
 	OK(shmr_registry_open(&registry, &request, &third));
 	CHECK(first.base == second.base && second.base == third.base);
@@ -50,7 +50,7 @@ TEST(a_segment_is_aligned_as_asked)
 	struct shmr_segment segment;
 
 	place_make(&place);
-	OK(shmr_registry_open_or_create(&place.registry, place.one, &request,
+	OK(shmr_registry_open_or_create(&place.registry, &place.first, &request,
 					&segment));
 	SAME((uintptr_t)segment.base % 4096, 0);
 	SAME(segment.kind, SHMR_KIND_APPLICATION);
@@ -80,6 +80,50 @@ TEST(a_listing_names_every_segment_once)
 	SAME(count, 10);
 }
 
+/* Where the bytes of a number lie in the tables. */
+static size_t offset_of(uint64_t number)
+{
+	const char *base = shmr_mapping_base(&place.mapping);
+	size_t at = 0;
+
+	while (memcmp(base + at, &number, sizeof(number)) != 0)
+		at += 4;
+	return at;
+}
+
+TEST(a_listing_says_of_a_broken_row_once_that_it_is_and_goes_on_after_it)
+{
+	struct shmr_segment segments[6], found;
+	size_t cursor = 0, row;
+	char name[8];
+	int number;
+
+	place_make(&place);
+	for (number = 0; number < 6; number++) {
+		snprintf(name, sizeof(name), "s%d", number);
+		segments[number] = place_segment(&place, name, SHMR_KIND_RAW,
+						 1000 + (size_t)number);
+	}
+	/* Free rows come before the broken one, and between it and the last. */
+	for (number = 0; number < 5; number++)
+		if (number != 3)
+			OK(shmr_registry_remove(&place.registry, &place.first,
+						&segments[number]));
+	row = offset_of(segments[3].id);
+	for (number = 0; word_at(shmr_mapping_base(&place.mapping),
+				 row + 4 * (size_t)number) != 1003; number++)
+		CHECK(number < 16);
+	set_word(shmr_mapping_base(&place.mapping), row + 4 * (size_t)number,
+		 0xffffffff);
+	FAILS(place.registry,
+	      shmr_registry_next(&place.registry, &cursor, &found),
+	      SHMR_CORRUPT, 0xffffffff, "row length");
+	OK(shmr_registry_next(&place.registry, &cursor, &found));
+	SAME(found.id, segments[5].id);
+	SAYS(shmr_registry_next(&place.registry, &cursor, &found), SHMR_EMPTY);
+	SAYS(shmr_registry_next(&place.registry, &cursor, &found), SHMR_EMPTY);
+}
+
 TEST(a_segment_that_is_removed_gives_its_bytes_back)
 {
 	struct shmr_segment segment;
@@ -90,7 +134,7 @@ TEST(a_segment_that_is_removed_gives_its_bytes_back)
 	segment = place_segment(&place, "short", SHMR_KIND_RAW, 129);
 	SAME(shmr_registry_free_len(&place.registry), before - 256);
 	CHECK(shmr_registry_is_current(&place.registry, &segment));
-	OK(shmr_registry_remove(&place.registry, place.one, &segment));
+	OK(shmr_registry_remove(&place.registry, &place.first, &segment));
 	SAME(shmr_registry_free_len(&place.registry), before);
 }
 
@@ -121,7 +165,7 @@ TEST(a_geometry_out_of_range_is_refused)
 TEST(a_partition_that_left_is_followed_by_its_next_life)
 {
 	struct shmr_partition partition;
-	struct shmr_presence again;
+	struct shmr_presence again = { 0 };
 
 	place_make(&place);
 	OK(shmr_partition_look(&place.registry, 2, &partition));
@@ -154,7 +198,7 @@ TEST(a_slot_with_another_partitions_life_is_corrupt)
 
 TEST(a_region_is_the_same_in_a_file_and_through_a_descriptor)
 {
-	struct shmr_mapping file, again, same;
+	struct shmr_mapping file = { 0 }, again = { 0 }, same = { 0 };
 	struct shmr_region region;
 	char path[64];
 
@@ -178,7 +222,7 @@ TEST(a_region_is_the_same_in_a_file_and_through_a_descriptor)
 
 TEST(shared_memory_has_a_name_until_it_is_unlinked)
 {
-	struct shmr_mapping first, second;
+	struct shmr_mapping first = { 0 }, second = { 0 };
 	char name[64];
 
 	snprintf(name, sizeof(name), "/shmr-c-test-%d", (int)getpid());
@@ -195,7 +239,7 @@ TEST(shared_memory_has_a_name_until_it_is_unlinked)
 TEST(a_mapping_is_had_once_more_at_an_address_of_the_programs_choice)
 {
 	const size_t address = (size_t)0x5f0000000000;
-	struct shmr_mapping mapping, fixed, none;
+	struct shmr_mapping mapping = { 0 }, fixed = { 0 }, none = { 0 };
 
 	OK(shmr_map_memfd(&mapping, "fixed", 8192));
 	OK(shmr_map_fixed(&fixed, &mapping, address));
@@ -215,6 +259,36 @@ TEST(a_handle_that_failed_to_open_is_not_open)
 	SAME(shmr_registry_free_len(&place.registry), 0);
 	OK(shmr_registry_attach(&place.registry, &place.region));
 	CHECK(shmr_registry_free_len(&place.registry) != 0);
+}
+
+TEST(a_copy_of_an_open_handle_is_not_open_and_neither_is_one_that_was_closed)
+{
+	static struct shmr_presence copy;
+	static struct shmr_registry moved;
+
+	place_make(&place);
+	memcpy(&copy, &place.first, sizeof(copy));
+	memcpy(&moved, &place.registry, sizeof(moved));
+	SAYS(shmr_presence_beat(&copy), SHMR_EINVAL);
+	SAYS(shmr_presence_leave(&copy), SHMR_EINVAL);
+	SAME(shmr_presence_life(&copy), 0);
+	SAME(shmr_registry_free_len(&moved), 0);
+	OK(shmr_presence_beat(&place.first));
+	OK(shmr_presence_leave(&place.first));
+	SAYS(shmr_presence_beat(&place.first), SHMR_EINVAL);
+}
+
+TEST(a_copy_of_a_segment_is_as_good_as_the_segment)
+{
+	struct shmr_segment segment, copy;
+
+	place_make(&place);
+	segment = place_segment(&place, "segment", SHMR_KIND_RAW, 100);
+	copy = segment;
+	memset(&segment, 0, sizeof(segment));
+	CHECK(shmr_registry_is_current(&place.registry, &copy));
+	CHECK(!shmr_registry_is_current(&place.registry, &segment));
+	OK(shmr_registry_remove(&place.registry, &place.first, &copy));
 }
 
 /* What the calls that only load are given: memory on which a store is a crash. */

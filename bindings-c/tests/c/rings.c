@@ -12,6 +12,8 @@ static struct shmr_consumer consumer;
 static void make(uint32_t unread)
 {
 	place_make(&place);
+	memset(&producer, 0, sizeof(producer));
+	memset(&consumer, 0, sizeof(consumer));
 	ring = place_segment(&place, "ring", SHMR_KIND_RING,
 			     shmr_ring_len(1024));
 	OK(shmr_producer_open(&producer, &ring, place.one));
@@ -160,6 +162,7 @@ TEST(commands_for_an_earlier_life_are_discarded_and_counted)
 	make(SHMR_DISCARD);
 	OK(shmr_producer_push(&producer, "rm", 2));
 	OK(shmr_producer_push(&producer, "rm", 2));
+	OK(shmr_consumer_close(&consumer));
 	OK(shmr_consumer_open(&consumer, &ring, NEXT(place.two),
 			      SHMR_DISCARD));
 	SAYS(shmr_consumer_pop(&consumer, copy, 8, &len), SHMR_EMPTY);
@@ -173,6 +176,7 @@ TEST(results_for_an_earlier_life_are_kept)
 {
 	make(SHMR_KEEP);
 	OK(shmr_producer_push(&producer, "result", 6));
+	OK(shmr_consumer_close(&consumer));
 	OK(shmr_consumer_open(&consumer, &ring, NEXT(place.two), SHMR_KEEP));
 	expect("result");
 	SAME(shmr_consumer_discarded(&consumer), 0);
@@ -236,6 +240,8 @@ TEST(a_ring_needs_no_registry)
 	static uint64_t memory[256] __attribute__((aligned(128)));
 	struct shmr_segment segment;
 
+	memset(&producer, 0, sizeof(producer));
+	memset(&consumer, 0, sizeof(consumer));
 	SAME(shmr_ring_len(1024), 512 + 1024);
 	OK(shmr_segment_at(&segment, memory, shmr_ring_len(1024)));
 	SAME(segment.id, 0);

@@ -20,6 +20,8 @@ static struct shmr_consumer consumer;
 static void make_ring(void)
 {
 	place_make(&place);
+	memset(&producer, 0, sizeof(producer));
+	memset(&consumer, 0, sizeof(consumer));
 	ring = place_segment(&place, "ring", SHMR_KIND_RING,
 			     shmr_ring_len(CAPACITY));
 	OK(shmr_producer_open(&producer, &ring, place.one));
@@ -28,8 +30,10 @@ static void make_ring(void)
 
 TEST(SHMR_OK_is_written_when_a_handle_opens)
 {
-	memset(&producer, 0xa5, sizeof(producer));
 	make_ring();
+	OK(shmr_producer_close(&producer));
+	memset(&producer, 0xa5, sizeof(producer));
+	OK(shmr_producer_open(&producer, &ring, place.one));
 	SAME(producer.error.status, SHMR_OK);
 	SAME(producer.error.value, 0);
 	SAME(producer.error.word[0], 0);
@@ -131,19 +135,30 @@ TEST(SHMR_RESTARTED_is_said_once_of_a_producer)
 	SAME(record[0], 'b');
 }
 
-/* Knows that partition 1 is over. */
-static int is_one(void *context, uint32_t life)
+/* Says of partition 1 what the context is, and of all others that they are alive. */
+static int state_of_one(void *context, uint32_t life)
 {
-	(void)context;
-	return life == place.one;
+	return life == place.one ? *(const int *)context : SHMR_ALIVE;
 }
 
-static const struct shmr_liveness one_is_over = { is_one, NULL };
+static int gone = SHMR_GONE, silent = SHMR_SILENT, nonsense = 3;
+static const struct shmr_liveness one_is_gone = { state_of_one, &gone };
+static const struct shmr_liveness one_is_silent = { state_of_one, &silent };
+static const struct shmr_liveness one_is_nonsense = { state_of_one, &nonsense };
+
+TEST(SHMR_BUSY_is_a_mutex_whose_owner_is_not_said_to_be_gone)
+{
+	make_mutex();
+	FAILS(two, shmr_mutex_try_lock(&two, &one_is_silent), SHMR_BUSY, 0, "");
+	FAILS(two, shmr_mutex_try_lock(&two, &one_is_nonsense),
+	      SHMR_BUSY, 0, "");
+	SAME(shmr_mutex_owner(&two), place.one);
+}
 
 TEST(SHMR_OWNER_DIED_is_a_mutex_had_after_a_death)
 {
 	make_mutex();
-	FAILS(two, shmr_mutex_try_lock(&two, &one_is_over),
+	FAILS(two, shmr_mutex_try_lock(&two, &one_is_gone),
 	      SHMR_OWNER_DIED, 0, "");
 	SAME(shmr_mutex_owner(&two), place.two);
 }
@@ -161,7 +176,7 @@ TEST(SHMR_PARTY_DIED_is_a_party_that_will_not_come)
 	OK(shmr_barrier_open(&second, &barrier, place.two, 2, NULL));
 	SAYS(shmr_barrier_try_wait(&first, NULL, &arrival), SHMR_BUSY);
 	OK(shmr_barrier_try_wait(&second, NULL, &arrival));
-	FAILS(second, shmr_barrier_wait(&second, NULL, &one_is_over, &arrival),
+	FAILS(second, shmr_barrier_wait(&second, NULL, &one_is_gone, &arrival),
 	      SHMR_PARTY_DIED, place.one, "");
 }
 
@@ -203,10 +218,15 @@ TEST(SHMR_EINVAL_names_the_argument)
 	      SHMR_EINVAL, 0, "len");
 	FAILS(producer, shmr_producer_commit(&producer, 1),
 	      SHMR_EINVAL, 0, "reservation");
+	OK(shmr_producer_close(&producer));
 	FAILS(producer, shmr_producer_open(&producer, &ring, 0),
 	      SHMR_EINVAL, 0, "life");
+	OK(shmr_consumer_close(&consumer));
 	FAILS(consumer, shmr_consumer_open(&consumer, &ring, place.two, 2),
 	      SHMR_EINVAL, 0, "unread");
+	FAILS(place.registry,
+	      shmr_registry_remove(&place.registry, NULL, &ring),
+	      SHMR_EINVAL, 0, "presence");
 }
 
 TEST(SHMR_CORRUPT_is_a_record_that_no_producer_writes_and_lasts)
@@ -345,11 +365,12 @@ TEST(SHMR_LENGTH_is_a_segment_of_another_length_than_asked_for)
 
 TEST(SHMR_LENGTH_is_a_segment_that_holds_no_ring)
 {
+	struct shmr_producer own = { 0 };
 	struct shmr_segment segment;
 
 	place_make(&place);
 	segment = place_segment(&place, "segment", SHMR_KIND_RING, 1000);
-	FAILS(producer, shmr_producer_open(&producer, &segment, place.one),
+	FAILS(own, shmr_producer_open(&own, &segment, place.one),
 	      SHMR_LENGTH, 1000, "");
 }
 
@@ -413,7 +434,7 @@ TEST(SHMR_COLLISION_is_two_names_with_one_hash)
 	place_make(&place);
 	place_segment(&place, name, SHMR_KIND_RAW, 100);
 	FAILS(place.registry,
-	      shmr_registry_open_or_create(&place.registry, place.one,
+	      shmr_registry_open_or_create(&place.registry, &place.first,
 					   &request, &segment),
 	      SHMR_COLLISION, 0, "");
 }
@@ -425,10 +446,10 @@ TEST(SHMR_TABLE_FULL_is_a_registry_without_a_free_row)
 
 	place_make(&place);
 	for (request.id = 1; request.id <= PLACE_SEGMENTS; request.id++)
-		OK(shmr_registry_open_or_create(&place.registry, place.one,
+		OK(shmr_registry_open_or_create(&place.registry, &place.first,
 						&request, &segment));
 	FAILS(place.registry,
-	      shmr_registry_open_or_create(&place.registry, place.one,
+	      shmr_registry_open_or_create(&place.registry, &place.first,
 					   &request, &segment),
 	      SHMR_TABLE_FULL, PLACE_SEGMENTS, "");
 }
@@ -442,7 +463,7 @@ TEST(SHMR_OUT_OF_SPACE_is_a_segment_longer_than_what_is_free)
 
 	place_make(&place);
 	FAILS(place.registry,
-	      shmr_registry_open_or_create(&place.registry, place.one,
+	      shmr_registry_open_or_create(&place.registry, &place.first,
 					   &request, &segment),
 	      SHMR_OUT_OF_SPACE, PLACE_LEN, "");
 }
@@ -453,16 +474,16 @@ TEST(SHMR_STALE_is_a_segment_that_was_removed_before)
 
 	place_make(&place);
 	segment = place_segment(&place, "segment", SHMR_KIND_RAW, 100);
-	OK(shmr_registry_remove(&place.registry, place.one, &segment));
+	OK(shmr_registry_remove(&place.registry, &place.first, &segment));
 	FAILS(place.registry,
-	      shmr_registry_remove(&place.registry, place.one, &segment),
+	      shmr_registry_remove(&place.registry, &place.first, &segment),
 	      SHMR_STALE, 0, "");
 	CHECK(!shmr_registry_is_current(&place.registry, &segment));
 }
 
 TEST(SHMR_NO_SUCH_PARTITION_is_a_number_without_a_slot)
 {
-	struct shmr_presence presence;
+	struct shmr_presence presence = { 0 };
 
 	place_make(&place);
 	FAILS(presence,
@@ -484,7 +505,7 @@ TEST(SHMR_NO_SUCH_PARTITION_is_a_number_beyond_the_limit_of_a_bakery)
 
 TEST(SHMR_ATTACHED_is_a_number_whose_life_has_not_left)
 {
-	struct shmr_presence presence;
+	struct shmr_presence presence = { 0 };
 
 	place_make(&place);
 	FAILS(presence,
@@ -494,7 +515,7 @@ TEST(SHMR_ATTACHED_is_a_number_whose_life_has_not_left)
 
 TEST(SHMR_EVICTED_is_a_life_that_was_taken_for_dead)
 {
-	struct shmr_presence presence;
+	struct shmr_presence presence = { 0 };
 
 	place_make(&place);
 	OK(shmr_partition_attach_after(&presence, &place.registry, place.one,
@@ -504,9 +525,37 @@ TEST(SHMR_EVICTED_is_a_life_that_was_taken_for_dead)
 	      SHMR_EVICTED, 0, "");
 }
 
+TEST(SHMR_EVICTED_is_told_to_one_that_creates_removes_or_reaps)
+{
+	struct shmr_request request = {
+		.name = "new", .kind = SHMR_KIND_RAW, .len = 100,
+	};
+	struct shmr_presence presence = { 0 };
+	struct shmr_segment segment;
+	size_t before;
+
+	place_make(&place);
+	segment = place_segment(&place, "segment", SHMR_KIND_RAW, 100);
+	before = shmr_registry_free_len(&place.registry);
+	OK(shmr_partition_attach_after(&presence, &place.registry, place.one,
+				       NULL));
+	FAILS(place.registry,
+	      shmr_registry_open_or_create(&place.registry, &place.first,
+					   &request, &segment),
+	      SHMR_EVICTED, 0, "");
+	FAILS(place.registry,
+	      shmr_registry_remove(&place.registry, &place.first, &segment),
+	      SHMR_EVICTED, 0, "");
+	FAILS(place.registry,
+	      shmr_registry_reap(&place.registry, &place.first, NULL, NULL),
+	      SHMR_EVICTED, 0, "");
+	SAME(shmr_registry_free_len(&place.registry), before);
+	CHECK(shmr_registry_is_current(&place.registry, &segment));
+}
+
 TEST(SHMR_CLAIMED_is_an_end_that_another_partition_has)
 {
-	struct shmr_producer intruder;
+	struct shmr_producer intruder = { 0 };
 
 	make_ring();
 	FAILS(intruder, shmr_producer_open(&intruder, &ring, place.two),
@@ -517,7 +566,7 @@ TEST(SHMR_CLAIMED_is_an_end_that_another_partition_has)
 TEST(SHMR_POISONED_is_a_mutex_that_was_given_back_without_a_repair)
 {
 	make_mutex();
-	SAYS(shmr_mutex_try_lock(&two, &one_is_over), SHMR_OWNER_DIED);
+	SAYS(shmr_mutex_try_lock(&two, &one_is_gone), SHMR_OWNER_DIED);
 	OK(shmr_mutex_unlock(&two));
 	FAILS(two, shmr_mutex_try_lock(&two, NULL), SHMR_POISONED, 0, "");
 }
@@ -547,7 +596,7 @@ TEST(SHMR_OVERFLOW_is_more_permits_than_there_is_room_for)
 
 TEST(SHMR_SYSTEM_is_what_the_kernel_said)
 {
-	struct shmr_mapping mapping;
+	struct shmr_mapping mapping = { 0 };
 
 	FAILS(mapping, shmr_map_file(&mapping, "/nonexistent/region", 0),
 	      SHMR_SYSTEM, ENOENT, "");
@@ -566,18 +615,46 @@ TEST(SHMR_NO_RMW_is_a_handle_that_is_to_create_and_remove_nothing)
 	segment = place_segment(&place, "segment", SHMR_KIND_RAW, 100);
 	OK(shmr_registry_without_rmw(&place.registry));
 	FAILS(place.registry,
-	      shmr_registry_remove(&place.registry, place.one, &segment),
+	      shmr_registry_remove(&place.registry, &place.first, &segment),
 	      SHMR_NO_RMW, 0, "");
 	FAILS(place.registry,
-	      shmr_registry_reap(&place.registry, place.one, &one_is_over, NULL),
+	      shmr_registry_reap(&place.registry, &place.first, &one_is_gone, NULL),
 	      SHMR_NO_RMW, 0, "");
-	OK(shmr_registry_open_or_create(&place.registry, place.one, &request,
+	OK(shmr_registry_open_or_create(&place.registry, &place.first, &request,
 					&segment));
 	request.name = "another";
 	FAILS(place.registry,
-	      shmr_registry_open_or_create(&place.registry, place.one,
+	      shmr_registry_open_or_create(&place.registry, &place.first,
 					   &request, &segment),
 	      SHMR_NO_RMW, 0, "");
+}
+
+TEST(SHMR_OPEN_is_a_handle_that_was_not_closed_and_it_stays_as_it_was)
+{
+	char record[8];
+	size_t len;
+
+	make_ring();
+	OK(shmr_producer_push(&producer, "a", 1));
+	FAILS(producer, shmr_producer_open(&producer, &ring, place.one),
+	      SHMR_OPEN, 0, "");
+	FAILS(producer, shmr_producer_take_over(&producer, &ring, place.two),
+	      SHMR_OPEN, 0, "");
+	FAILS(consumer,
+	      shmr_consumer_open(&consumer, &ring, place.two, SHMR_KEEP),
+	      SHMR_OPEN, 0, "");
+	FAILS(place.first,
+	      shmr_partition_attach(&place.first, &place.registry, 3, NULL),
+	      SHMR_OPEN, 0, "");
+	FAILS(place.mapping, shmr_map_memfd(&place.mapping, "other", 4096),
+	      SHMR_OPEN, 0, "");
+	OK(shmr_presence_beat(&place.first));
+	OK(shmr_producer_push(&producer, "b", 1));
+	OK(shmr_consumer_pop(&consumer, record, 8, &len));
+	OK(shmr_consumer_pop(&consumer, record, 8, &len));
+	SAME(record[0], 'b');
+	OK(shmr_producer_close(&producer));
+	OK(shmr_producer_open(&producer, &ring, place.one));
 }
 
 TEST(SHMR_OK_and_every_other_status_has_words_of_its_own)
@@ -585,12 +662,12 @@ TEST(SHMR_OK_and_every_other_status_has_words_of_its_own)
 	const char *unknown = shmr_strerror(1000);
 	int status, other;
 
-	for (status = SHMR_NO_RMW; status <= SHMR_CONTENDED; status++) {
+	for (status = SHMR_OPEN; status <= SHMR_CONTENDED; status++) {
 		CHECK(strcmp(shmr_strerror(status), unknown) != 0);
-		for (other = SHMR_NO_RMW; other < status; other++)
+		for (other = SHMR_OPEN; other < status; other++)
 			CHECK(strcmp(shmr_strerror(status),
 				     shmr_strerror(other)) != 0);
 	}
-	SAME(strcmp(shmr_strerror(SHMR_NO_RMW - 1), unknown), 0);
+	SAME(strcmp(shmr_strerror(SHMR_OPEN - 1), unknown), 0);
 	SAME(strcmp(shmr_strerror(SHMR_CONTENDED + 1), unknown), 0);
 }

@@ -14,6 +14,8 @@ static struct shmr_consumer consumer;
 static void make(void)
 {
 	place_make(&place);
+	memset(&producer, 0, sizeof(producer));
+	memset(&consumer, 0, sizeof(consumer));
 	ring = place_segment(&place, "ring", SHMR_KIND_RING,
 			     shmr_ring_len(256));
 	OK(shmr_producer_open(&producer, &ring, place.one));
@@ -248,14 +250,21 @@ TEST(a_futex_wakes_a_consumer_in_another_process)
 	pid_t child;
 
 	make();
+	OK(shmr_consumer_close(&consumer));
 	child = fork();
 	CHECK(child >= 0);
 	if (child == 0) {
-		/* The handles are copies; each process uses one end. */
-		SAYS(shmr_consumer_wait(&consumer, NULL), SHMR_TIMED_OUT);
+		static struct place own;
+		static struct shmr_consumer again;
+		struct shmr_segment found;
+
+		place_join(&own, &place);
+		OK(shmr_registry_lookup(&own.registry, ring.id, &found));
+		OK(shmr_consumer_open(&again, &found, place.two, SHMR_KEEP));
+		SAYS(shmr_consumer_wait(&again, NULL), SHMR_TIMED_OUT);
 		OK(shmr_wait_futex(&wait, 20000));
-		OK(shmr_consumer_wait(&consumer, &wait));
-		OK(shmr_consumer_pop(&consumer, record, 8, &len));
+		OK(shmr_consumer_wait(&again, &wait));
+		OK(shmr_consumer_pop(&again, record, 8, &len));
 		CHECK(len == 5 && memcmp(record, "hello", 5) == 0);
 		_exit(0);
 	}

@@ -60,7 +60,7 @@ fn call(function: &Function, arguments: &str, refused: bool) -> String {
         (false, "enum shmr_status") => format!("CHECK({call} != SHMR_EINVAL);"),
         (true, "int") => format!("SAME({call}, -1);"),
         (_, "struct shmr_liveness") => {
-            format!("struct shmr_liveness told = {call};\n\t\tSAME(told.is_gone(told.context, all.life), 0);")
+            format!("struct shmr_liveness told = {call};\n\t\tSAME(told.state(told.context, all.life), SHMR_ALIVE);")
         }
         (true, _) => format!("SAME((uintptr_t){call}, 0);"),
         (false, _) => format!("(void){call};"),
@@ -107,6 +107,9 @@ fn good(function: &Function, parameter: &Parameter) -> String {
         "uint32_t" if parameter.name == "unread" => "SHMR_KEEP",
         "uint32_t" | "size_t" | "uint64_t" | "int" => "8",
         kind => match kind.strip_prefix("struct ") {
+            Some(name) if parameter.text.contains("to be opened") => {
+                return format!("(struct {name})to_be_opened()")
+            }
             Some(name) => return format!("&all.{}", name.trim_end_matches(" *")),
             None => panic!("{}: no argument for a {kind}", function.name),
         },
@@ -132,6 +135,8 @@ fn bad(parameter: &Parameter) -> Vec<(String, bool)> {
         for which in ["ZEROES", "REMAINS", "OTHERS"] {
             all.push((format!("not_open({which})"), true));
         }
+        let open = format!("all.{}", name.trim_start_matches("struct "));
+        all.push((format!("copy_of(&{open}, sizeof({open}))"), true));
     }
     all
 }

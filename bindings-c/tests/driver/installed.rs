@@ -9,6 +9,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
+use shmem_core::ring::Ring;
+use shmem_core::{Mapping, Region};
+use shmem_registry::{Id, Registry};
 
 use crate::artifacts::{cargo, scratch};
 use crate::{ensure, package, succeed, trial, Outcome};
@@ -179,7 +182,7 @@ fn another_version_is_refused() -> Outcome {
 }
 
 /// Ends with its test.
-struct Running(Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -224,25 +227,26 @@ fn converse(directory: &Path) -> Outcome {
 }
 
 /// Until the receiver has made the ring: its consumer's end is claimed.
-fn wait_for_the_region(path: &Path) -> Outcome {
+pub(crate) fn wait_for_the_region(path: &Path) -> Outcome {
+    wait_until(path, "makes no region", |ring| ring.consuming().is_some())
+}
+
+/// Until the ring of the region in a file is as it should be.
+pub(crate) fn wait_until(path: &Path, why: &str, is_so: fn(&Ring<'_>) -> bool) -> Outcome {
     let deadline = Instant::now() + Duration::from_secs(20);
     while Instant::now() < deadline {
-        if is_ready(path) {
+        if look(path, is_so) == Some(true) {
             return Ok(());
         }
         thread::sleep(Duration::from_millis(5));
     }
-    Err("the receiver makes no region".into())
+    Err(format!("the example {why}").into())
 }
 
-fn is_ready(path: &Path) -> bool {
-    let Ok(mapping) = shmem_core::Mapping::file(path, None) else {
-        return false;
-    };
-    let region = shmem_core::Region::attach(mapping.window()).ok();
-    let registry = region.and_then(|region| shmem_registry::Registry::attach(region).ok());
-    let id = shmem_registry::Id::from_name("lines");
-    let segment = registry.and_then(|registry| registry.lookup(id).ok());
-    let ring = segment.and_then(|segment| shmem_core::ring::Ring::attach(segment.window()).ok());
-    ring.is_some_and(|ring| ring.consuming().is_some())
+/// Looks at the ring of the region in a file, if there is one.
+pub(crate) fn look<T>(path: &Path, look: impl FnOnce(&Ring<'_>) -> T) -> Option<T> {
+    let mapping = Mapping::file(path, None).ok()?;
+    let registry = Registry::attach(Region::attach(mapping.window()).ok()?).ok()?;
+    let segment = registry.lookup(Id::from_name("lines")).ok()?;
+    Some(look(&Ring::attach(segment.window()).ok()?))
 }

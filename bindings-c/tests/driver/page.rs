@@ -1,14 +1,27 @@
 //! docs/c-api.md: its programs are the examples, its table has every call.
 
+use std::io::{read_to_string, Write};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::thread;
+
 use libtest_mimic::Trial;
 
-use crate::{ensure, header, read, trial, Outcome};
+use crate::artifacts::scratch;
+use crate::compiler::compiler;
+use crate::installed::{look, wait_for_the_region, wait_until, Running};
+use crate::programs::link;
+use crate::{ensure, header, package, read, trial, Outcome};
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial(
             "page::its_programs_are_the_examples",
             its_programs_are_the_examples,
+        ),
+        trial(
+            "page::its_sender_is_woken_as_soon_as_there_is_room",
+            its_sender_is_woken,
         ),
         trial(
             "page::its_table_has_every_call_once",
@@ -34,6 +47,52 @@ fn its_programs_are_the_examples() -> Outcome {
         })?;
     }
     Ok(())
+}
+
+/// A program of the page, compiled.
+fn example(name: &str) -> Outcome<PathBuf> {
+    let path = scratch(&format!("page/{name}"));
+    let mut compiler = compiler("gcc", "c99");
+    compiler.arg(package().join(format!("examples/{name}.c")));
+    link(&mut compiler, &path)?;
+    Ok(path)
+}
+
+/// Much more than the ring and two pipes take goes through it while nobody reads at first:
+/// the sender falls asleep, and its bell is rung, not only looked past by its next check.
+fn its_sender_is_woken() -> Outcome {
+    const BYTES: usize = 687_533;
+    let region = tempfile::tempdir()?;
+    let region = region.path().join("region");
+    let start = |name, stdin: Stdio, stdout: Stdio| -> Outcome<Running> {
+        let mut command = Command::new(example(name)?);
+        let command = command.arg(&region).stdin(stdin).stdout(stdout);
+        Ok(Running(command.spawn()?))
+    };
+    let line = |number: usize| format!("{number:0width$}\n", width = 1 + number % 900);
+    let mut text: String = (0..).map(line).take(BYTES / 400).collect();
+    text.truncate(BYTES - 1);
+    text.push('\n');
+    let text = text.replace("\n\n", "x\n");
+
+    let mut receiver = start("receiver", Stdio::null(), Stdio::piped())?;
+    wait_for_the_region(&region)?;
+    let mut sender = start("sender", Stdio::piped(), Stdio::null())?;
+    let mut lines = sender.0.stdin.take().ok_or("it has a standard input")?;
+    let sent = text.clone();
+    let writer = thread::spawn(move || lines.write_all(sent.as_bytes()));
+    wait_until(&region, "does not sleep", |ring| {
+        ring.inspect(0).space.armed == 1
+    })?;
+    let said = read_to_string(receiver.0.stdout.take().ok_or("it has an output")?)?;
+    writer.join().map_err(|_| "the writer panicked")??;
+    let ended = [sender.0.wait()?.success(), receiver.0.wait()?.success()];
+    ensure(ended == [true; 2], || format!("{ended:?}"))?;
+    ensure(said == text && said.len() == BYTES, || {
+        format!("{} of {BYTES} bytes came", said.len())
+    })?;
+    let rings = look(&region, |ring| ring.inspect(0).space.rings);
+    ensure(rings > Some(0), || format!("it was rung {rings:?} times"))
 }
 
 /// The rows of the table of calls, by their first cell.

@@ -72,9 +72,12 @@ fn a_damaged_header_says_what_it_holds() {
         header(MAGIC, 0),
         ["damaged: header: the first word is 0: never formatted, or a format was not finished"]
     );
+    let known = shmem_core::layout::VERSION;
     assert_eq!(
         header(VERSION, 7),
-        ["damaged: header: layout version 7 is not 3, the one that is known here"]
+        [format!(
+            "damaged: header: layout version 7 is not {known}, the one that is known here"
+        )]
     );
     assert_eq!(
         header(FEATURES, 6),
@@ -102,9 +105,9 @@ fn behind_a_damaged_header_the_rest_is_shown() {
     }
     // Not behind one of another layout: nobody knows what it is.
     let sample = Sample::new();
-    sample.store(VERSION, 4);
+    sample.store(VERSION, 7);
     let (text, _) = inspect(sample.dump());
-    let header = "header    magic 0x524d4853, version 4, features 0x0, incarnation 1, 65536 bytes";
+    let header = "header    magic 0x524d4853, version 7, features 0x0, incarnation 1, 65536 bytes";
     assert!(text.contains(header), "{text}");
     assert!(text.contains("registry  none"), "{text}");
 }

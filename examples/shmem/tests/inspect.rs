@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use common::{LEN, Sample, findings, inspect, shmem, text};
 use serde_json::Value;
-use shmem_core::{Mapping, Region};
-use shmem_registry::{Geometry, Kind, Registry};
+use shmem_core::{Life, Mapping, Region};
+use shmem_registry::{Geometry, Kind, Registry, Request};
 
 fn docs() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/inspect.md");
@@ -169,13 +169,33 @@ fn hostile_names_do_not_reach_the_terminal() {
         shmem(["inspect", &sample.live()]),
         shmem(["inspect", "--json", &sample.live()]),
     ] {
-        let shown = text(&output.stdout);
-        assert!(shown.contains("\u{fffd}[2J\u{fffd}"), "{shown}");
+        let shown = text(&output.stdout).replace(r"\\", r"\");
+        assert!(shown.contains(r"\x1b[2J\x0a\x07\x9b"), "{shown}");
         assert!(
             !shown.contains(|c: char| c.is_control() && c != '\n'),
             "{shown:?}"
         );
     }
+}
+
+#[test]
+fn names_that_are_no_text_are_sound_and_told_apart() {
+    let sample = Sample::new();
+    let registry = sample.registry();
+    for name in [&b"a\xff"[..], b"a\xfe", b"a", b"a\\xff"] {
+        let request = Request::named(name, Kind::RAW, 100).unwrap();
+        registry.open_or_create(Life::first(1), &request).unwrap();
+    }
+    let (shown, status) = inspect(sample.dump());
+    assert_eq!((findings(&shown), status), (vec![], 0), "{shown}");
+    let json = json(sample.dump());
+    let names = json["segments"].as_array().unwrap().iter();
+    let mut names: Vec<_> = names
+        .filter_map(|segment| segment["name"].as_str())
+        .collect();
+    names.retain(|name| name.starts_with('a'));
+    names.sort_unstable();
+    assert_eq!(names, ["a", r"a\\xff", r"a\xfe", r"a\xff"]);
 }
 
 #[test]

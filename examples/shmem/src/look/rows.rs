@@ -7,7 +7,6 @@ use shmem_registry::{Id, Kind, Name};
 use super::{Scene, chains};
 use crate::finding::Findings;
 use crate::report::{LifeView, Unfinished};
-use crate::text::printable;
 
 /// How far a row has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,11 +115,10 @@ impl<'m> Entry<'m> {
             _ if named && linked => State::Linked,
             _ => State::Creating,
         };
-        let name = words.name.as_str();
         let at = match state {
             State::Free | State::Creating => format!("row {}", words.row),
-            _ if name.is_empty() => format!("row {}", words.row),
-            _ => format!("row {} ({})", words.row, printable(name)),
+            _ if words.name == Name::NONE => format!("row {}", words.row),
+            _ => format!("row {} ({})", words.row, words.name),
         };
         Self {
             words,
@@ -176,7 +174,7 @@ impl<'m> Entry<'m> {
     pub(super) fn name(&self) -> String {
         match self.state {
             State::Free | State::Creating => String::new(),
-            _ => printable(self.words.name.as_str()),
+            _ => self.words.name.to_string(),
         }
     }
 
@@ -206,7 +204,7 @@ impl<'m> Entry<'m> {
         let named = words.name != Name::NONE;
         if words.id == 0 {
             damaged("row.identifier", "its identifier is 0".to_owned());
-        } else if named && Id::from_name(words.name.as_str()).get() != words.id {
+        } else if named && Id::from_name(words.name.as_bytes()).get() != words.id {
             let what = format!("its identifier {:#018x} is not its name's", words.id);
             damaged("row.identifier", what);
         }
