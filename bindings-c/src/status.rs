@@ -41,7 +41,8 @@ pub enum shmr_status {
     SHMR_OWNER_DIED = 6,
     /// A party of the barrier is over; `value` is its life.
     SHMR_PARTY_DIED = 7,
-    /// Others changed the table under every attempt: try again, reap if that does not help.
+    /// Others changed the table, or formatted the region, under every attempt: try again;
+    /// of the table, reap if that does not help.
     SHMR_CONTENDED = 8,
     /// A pointer is null or misaligned, a handle is not open, a number out of range;
     /// `word` says which argument.
@@ -205,6 +206,7 @@ impl From<RegionError> for Fault {
             RegionError::Version { found } => Self::with(SHMR_VERSION, found.into()),
             RegionError::Features { unknown } => Self::with(SHMR_FEATURES, unknown.into()),
             RegionError::Length { length, .. } => Self::with(SHMR_LENGTH, length),
+            RegionError::BeingFormatted => Self::new(SHMR_CONTENDED),
         }
     }
 }
