@@ -39,17 +39,27 @@
 //!
 //! A file that was removed or made again under a name is other memory: whoever has
 //! the old file mapped sees nothing of it, and [`Region::is_stale`] stays false.
-//! [`Mapping::check`] compares the mapping with what its name stands for now.
-//!
-//! [`Mapping::check`]: https://docs.rs/shmem-core/latest/shmem_core/region/struct.Mapping.html#method.check
+//! `Mapping::check` compares the mapping with what its name stands for now.
 
+#[cfg(all(feature = "linux", target_os = "linux", not(loom)))]
+mod backing;
 mod error;
 #[cfg(all(feature = "linux", target_os = "linux", not(loom)))]
+mod fork;
+#[cfg(all(feature = "linux", target_os = "linux", not(loom)))]
 mod linux;
+#[cfg(all(feature = "linux", target_os = "linux", not(loom)))]
+mod map_error;
+#[cfg(all(feature = "linux", target_os = "linux", not(loom)))]
+mod sized;
 
+#[cfg(all(feature = "linux", target_os = "linux", not(loom)))]
+pub use backing::Displaced;
 pub use error::AttachError;
 #[cfg(all(feature = "linux", target_os = "linux", not(loom)))]
-pub use linux::{MapError, Mapping};
+pub use linux::Mapping;
+#[cfg(all(feature = "linux", target_os = "linux", not(loom)))]
+pub use map_error::MapError;
 
 use memoffset::offset_of;
 
