@@ -16,8 +16,8 @@ use crate::poll::Backoff;
 /// Sleeps in the kernel on the doorbell's word, after a short spin.
 ///
 /// Works between processes of one kernel over any mapping of ordinary memory; the peer
-/// rings with [`FutexBell`]. On memory that has no futex (`/dev/mem`, a PCI device's) it looks again and
-/// again as [`crate::SleepPoll`] does, every [`RECHECK`] in the end.
+/// rings with [`FutexBell`]. On memory that has no futex (`/dev/mem`, a PCI device's) it
+/// looks again and again as [`crate::SleepPoll`] does, every [`RECHECK`] in the end.
 #[derive(Debug)]
 pub struct Futex {
     deadline: Deadline,

@@ -111,9 +111,10 @@ impl Mapping {
     /// QEMU's `memory-backend-file`, a dump, a test.
     ///
     /// If `len` is given its blocks are reserved before it has that length (by zeroes where
-    /// the file system cannot reserve), and of several processes that make it, one does. An access can fault
-    /// only if somebody cuts the file ([`Mapping::check`]), or made it without its blocks
-    /// where the file system cannot reserve, or `len` is not given.
+    /// the file system cannot reserve), and of several processes that make it, one does. An
+    /// access can then fault only if somebody cuts the file ([`Mapping::check`]), or made it
+    /// without its blocks on a file system that cannot reserve. Without `len` its blocks are
+    /// the affair of who made it.
     ///
     /// # Errors
     ///
