@@ -216,7 +216,8 @@ enum shmr_status {
          */
         SHMR_PARTY_DIED = 7,
         /**
-         * Others changed the table under every attempt: try again, reap if that does not help.
+         * Others changed the table, or formatted the region, under every attempt: try again;
+         * of the table, reap if that does not help.
          */
         SHMR_CONTENDED = 8,
         /**
@@ -233,7 +234,7 @@ enum shmr_status {
          */
         SHMR_TOO_LONG = -3,
         /**
-         * The memory is too short; `value` is its length.
+         * The memory, or the mapping's file, is too short; `value` is its length.
          */
         SHMR_TOO_SHORT = -4,
         /**
@@ -261,7 +262,7 @@ enum shmr_status {
          */
         SHMR_EXISTS = -10,
         /**
-         * No segment has the identifier.
+         * No segment has the identifier, or the mapping's file was removed.
          */
         SHMR_NOT_FOUND = -11,
         /**
@@ -281,7 +282,7 @@ enum shmr_status {
          */
         SHMR_OUT_OF_SPACE = -15,
         /**
-         * The segment was removed before.
+         * The segment was removed before, or the mapping's file replaced.
          */
         SHMR_STALE = -16,
         /**
@@ -583,10 +584,13 @@ struct shmr_processes {
 /**
  * struct shmr_mapping - shared memory that this process has mapped
  * @error: why the last call on it failed
+ *
+ * Children that it forks do not have it: their access to it faults (SIGSEGV). They map the
+ * memory themselves, or shmr_mapping_inherit() was called before.
  */
 struct shmr_mapping {
         struct shmr_error error;
-        uint64_t opaque[6];
+        uint64_t opaque[14];
 };
 #endif
 
@@ -888,12 +892,14 @@ enum shmr_status shmr_barrier_wait(struct shmr_barrier *barrier,
  * shmr_cache_maintain() - make every access to shared memory maintain the data cache
  * @clean:      writes lines that hold any of these bytes back to memory, and returns when
  *              they are there
- * @invalidate: forgets lines that hold any of these bytes, none of them dirty
+ * @invalidate: forgets lines that hold any of these bytes; with several threads that use
+ *              shared memory, it writes dirty ones back first (arm64: dc civac)
  *
  * For memory that nothing keeps coherent and that cannot be mapped uncached, in a library
  * that was built for it (feature `noncoherent`). Once, before the first region is attached.
- * Serves rings, snapshots, partitions and lookup, with waits that poll; docs/u-boot.md says
- * under which conditions. Locks do not work on such memory.
+ * Serves rings, snapshots, partitions and lookup, with waits that poll, and the creation of
+ * segments by one side before the other attaches; docs/memory-model.md says under which
+ * conditions. Locks do not work on such memory.
  *
  * Return: SHMR_OK; SHMR_EINVAL.
  */
@@ -1217,6 +1223,8 @@ enum shmr_status shmr_map_fd(struct shmr_mapping *mapping, int fd);
  * @name:    as in "/name"
  * @len:     bytes to make it with if it does not exist; 0 is not to make it
  *
+ * Bytes that it is made with are reserved. Another length than @len is an error (EEXIST).
+ *
  * Return: SHMR_OK; SHMR_EINVAL; SHMR_SYSTEM.
  */
 enum shmr_status shmr_map_shm(struct shmr_mapping *mapping, const char *name, size_t len);
@@ -1238,6 +1246,8 @@ enum shmr_status shmr_unlink_shm(const char *name);
  * @mapping: to be opened
  * @path:    of QEMU's memory-backend-file, for example
  * @len:     bytes to make it with if it does not exist; 0 is not to make it
+ *
+ * Bytes that it is made with are reserved. Another length than @len is an error (EEXIST).
  *
  * Return: SHMR_OK; SHMR_EINVAL; SHMR_SYSTEM.
  */
@@ -1314,6 +1324,33 @@ size_t shmr_mapping_len(const struct shmr_mapping *mapping);
  * Return: the mapping's own, not to be closed; -1 if @mapping is not open.
  */
 int shmr_mapping_fd(const struct shmr_mapping *mapping);
+#endif
+
+#if defined(SHMR_LINUX)
+/**
+ * shmr_mapping_check() - whether others still get this memory by its name
+ * @mapping: a mapping
+ *
+ * A file that is removed, or made again, is other memory, of which nothing shows in this one.
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_FOUND, the file was removed; SHMR_STALE, the name is
+ *         another file's; SHMR_TOO_SHORT, it was cut: accesses beyond its end fault (SIGBUS).
+ */
+enum shmr_status shmr_mapping_check(struct shmr_mapping *mapping);
+#endif
+
+#if defined(SHMR_LINUX)
+/**
+ * shmr_mapping_inherit() - let children that are forked from now on have a mapping
+ * @mapping: a mapping
+ *
+ * For a child that goes on in its parent's place. Handles are there twice then, and the
+ * memory cannot tell them apart: where both processes push or lock, records are lost and
+ * locks are held twice. One of them uses none any more.
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_SYSTEM.
+ */
+enum shmr_status shmr_mapping_inherit(struct shmr_mapping *mapping);
 #endif
 
 #if defined(SHMR_LINUX)
@@ -1658,7 +1695,7 @@ enum shmr_status shmr_region_format(struct shmr_region *region, void *base, size
  *
  * Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT; SHMR_NOT_A_REGION, nobody formatted it
  *         yet, or it is another address; SHMR_VERSION; SHMR_FEATURES; SHMR_LENGTH, not
- *         all of it is mapped.
+ *         all of it is mapped; SHMR_CONTENDED, it was being formatted.
  */
 enum shmr_status shmr_region_attach(struct shmr_region *region, void *base, size_t len);
 
@@ -2144,7 +2181,8 @@ enum shmr_status shmr_wait_checks(struct shmr_wait *wait, uint32_t checks);
  * @wait:       to be filled in
  * @timeout_ms: milliseconds from now; SHMR_FOREVER is no limit
  *
- * The peer rings shmr_doorbell_futex(). One that does not is noticed within 20 ms.
+ * The peer rings shmr_doorbell_futex(). One that does not is noticed within 20 ms. On memory
+ * that has no futex (/dev/mem, a PCI device's) it polls, as often.
  *
  * Return: SHMR_OK; SHMR_EINVAL.
  */

@@ -10,12 +10,14 @@ use crate::status::shmr_status::{self, SHMR_EINVAL, SHMR_OK};
 /// shmr_cache_maintain() - make every access to shared memory maintain the data cache
 /// @clean:      writes lines that hold any of these bytes back to memory, and returns when
 ///              they are there
-/// @invalidate: forgets lines that hold any of these bytes, none of them dirty
+/// @invalidate: forgets lines that hold any of these bytes; with several threads that use
+///              shared memory, it writes dirty ones back first (arm64: dc civac)
 ///
 /// For memory that nothing keeps coherent and that cannot be mapped uncached, in a library
 /// that was built for it (feature `noncoherent`). Once, before the first region is attached.
-/// Serves rings, snapshots, partitions and lookup, with waits that poll; docs/u-boot.md says
-/// under which conditions. Locks do not work on such memory.
+/// Serves rings, snapshots, partitions and lookup, with waits that poll, and the creation of
+/// segments by one side before the other attaches; docs/memory-model.md says under which
+/// conditions. Locks do not work on such memory.
 ///
 /// Return: SHMR_OK; SHMR_EINVAL.
 #[no_mangle]
@@ -29,6 +31,8 @@ pub unsafe extern "C" fn shmr_cache_maintain(
     };
     // SAFETY: once, before anybody else uses it (the caller's).
     let place = unsafe { &mut *addr_of_mut!(MAINTENANCE) };
-    maintain(place.insert(Maintenance { clean, invalidate }));
+    let maintenance = place.insert(Maintenance { clean, invalidate });
+    // SAFETY: functions that can be called with any bytes of shared memory (the caller's).
+    unsafe { maintain(maintenance) };
     SHMR_OK
 }

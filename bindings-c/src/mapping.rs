@@ -5,19 +5,22 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::Path;
 use std::ptr;
 
-use shmem_core::region::MapError;
+use shmem_core::region::{Displaced, MapError};
 use shmem_core::Mapping;
 
-use crate::handle::{close, get, handle, open, string};
+use crate::handle::{close, get, handle, open, string, with};
 use crate::status::{shmr_error, shmr_status, status, Fault, Outcome};
 use crate::word::Argument;
 
 /// struct shmr_mapping - shared memory that this process has mapped
 /// @error: why the last call on it failed
+///
+/// Children that it forks do not have it: their access to it faults (SIGSEGV). They map the
+/// memory themselves, or shmr_mapping_inherit() was called before.
 #[repr(C)]
 pub struct shmr_mapping {
     pub error: shmr_error,
-    opaque: [u64; 6],
+    opaque: [u64; 14],
 }
 
 handle!(shmr_mapping, b"mapp", Mapping);
@@ -28,6 +31,16 @@ impl From<MapError> for Fault {
             shmr_status::SHMR_SYSTEM,
             error.raw_os_error().unsigned_abs().into(),
         )
+    }
+}
+
+impl From<Displaced> for Fault {
+    fn from(displaced: Displaced) -> Self {
+        match displaced {
+            Displaced::Removed => Self::new(shmr_status::SHMR_NOT_FOUND),
+            Displaced::Replaced => Self::new(shmr_status::SHMR_STALE),
+            Displaced::Truncated { len } => Self::with(shmr_status::SHMR_TOO_SHORT, len),
+        }
     }
 }
 
@@ -86,6 +99,8 @@ pub unsafe extern "C" fn shmr_map_fd(mapping: *mut shmr_mapping, fd: c_int) -> s
 /// @name:    as in "/name"
 /// @len:     bytes to make it with if it does not exist; 0 is not to make it
 ///
+/// Bytes that it is made with are reserved. Another length than @len is an error (EEXIST).
+///
 /// Return: SHMR_OK; SHMR_EINVAL; SHMR_SYSTEM.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_map_shm(
@@ -119,6 +134,8 @@ pub unsafe extern "C" fn shmr_unlink_shm(name: *const c_char) -> shmr_status {
 /// @mapping: to be opened
 /// @path:    of QEMU's memory-backend-file, for example
 /// @len:     bytes to make it with if it does not exist; 0 is not to make it
+///
+/// Bytes that it is made with are reserved. Another length than @len is an error (EEXIST).
 ///
 /// Return: SHMR_OK; SHMR_EINVAL; SHMR_SYSTEM.
 #[no_mangle]
@@ -226,6 +243,33 @@ pub unsafe extern "C" fn shmr_mapping_fd(mapping: *const shmr_mapping) -> c_int 
     // SAFETY: the caller's.
     let mapping: Outcome<&Mapping> = unsafe { get(mapping, Argument::Mapping) };
     mapping.map_or(-1, |mapping| mapping.as_fd().as_raw_fd())
+}
+
+/// shmr_mapping_check() - whether others still get this memory by its name
+/// @mapping: a mapping
+///
+/// A file that is removed, or made again, is other memory, of which nothing shows in this one.
+///
+/// Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_FOUND, the file was removed; SHMR_STALE, the name is
+///         another file's; SHMR_TOO_SHORT, it was cut: accesses beyond its end fault (SIGBUS).
+#[no_mangle]
+pub unsafe extern "C" fn shmr_mapping_check(mapping: *mut shmr_mapping) -> shmr_status {
+    // SAFETY: the caller's.
+    unsafe { with(mapping, |mapping| Ok(mapping.check()?)) }
+}
+
+/// shmr_mapping_inherit() - let children that are forked from now on have a mapping
+/// @mapping: a mapping
+///
+/// For a child that goes on in its parent's place. Handles are there twice then, and the
+/// memory cannot tell them apart: where both processes push or lock, records are lost and
+/// locks are held twice. One of them uses none any more.
+///
+/// Return: SHMR_OK; SHMR_EINVAL; SHMR_SYSTEM.
+#[no_mangle]
+pub unsafe extern "C" fn shmr_mapping_inherit(mapping: *mut shmr_mapping) -> shmr_status {
+    // SAFETY: the caller's.
+    unsafe { with(mapping, |mapping| Ok(mapping.inherit_on_fork()?)) }
 }
 
 /// shmr_unmap() - end a mapping

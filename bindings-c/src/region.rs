@@ -65,7 +65,7 @@ pub unsafe extern "C" fn shmr_region_format(
 ///
 /// Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT; SHMR_NOT_A_REGION, nobody formatted it
 ///         yet, or it is another address; SHMR_VERSION; SHMR_FEATURES; SHMR_LENGTH, not
-///         all of it is mapped.
+///         all of it is mapped; SHMR_CONTENDED, it was being formatted.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_region_attach(
     region: *mut shmr_region,

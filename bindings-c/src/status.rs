@@ -41,7 +41,8 @@ pub enum shmr_status {
     SHMR_OWNER_DIED = 6,
     /// A party of the barrier is gone; `value` is its life.
     SHMR_PARTY_DIED = 7,
-    /// Others changed the table under every attempt: try again, reap if that does not help.
+    /// Others changed the table, or formatted the region, under every attempt: try again;
+    /// of the table, reap if that does not help.
     SHMR_CONTENDED = 8,
     /// A pointer is null or misaligned, a handle is not open, a number out of range;
     /// `word` says which argument.
@@ -50,7 +51,7 @@ pub enum shmr_status {
     SHMR_CORRUPT = -2,
     /// Longer than there is room for, ever; `value` is the length.
     SHMR_TOO_LONG = -3,
-    /// The memory is too short; `value` is its length.
+    /// The memory, or the mapping's file, is too short; `value` is its length.
     SHMR_TOO_SHORT = -4,
     /// The memory is no region; `value` is its first word.
     SHMR_NOT_A_REGION = -5,
@@ -64,7 +65,7 @@ pub enum shmr_status {
     SHMR_NOT_FORMATTED = -9,
     /// The region has a registry already.
     SHMR_EXISTS = -10,
-    /// No segment has the identifier.
+    /// No segment has the identifier, or the mapping's file was removed.
     SHMR_NOT_FOUND = -11,
     /// The segment holds something else; `value` is what.
     SHMR_KIND = -12,
@@ -74,7 +75,7 @@ pub enum shmr_status {
     SHMR_TABLE_FULL = -14,
     /// No run of free blocks is long enough; `value` is the length asked for.
     SHMR_OUT_OF_SPACE = -15,
-    /// The segment was removed before.
+    /// The segment was removed before, or the mapping's file replaced.
     SHMR_STALE = -16,
     /// There is no place for a partition of this number; `value` is how many there are.
     SHMR_NO_SUCH_PARTITION = -17,
@@ -209,6 +210,7 @@ impl From<RegionError> for Fault {
             RegionError::Version { found } => Self::with(SHMR_VERSION, found.into()),
             RegionError::Features { unknown } => Self::with(SHMR_FEATURES, unknown.into()),
             RegionError::Length { length, .. } => Self::with(SHMR_LENGTH, length),
+            RegionError::BeingFormatted => Self::new(SHMR_CONTENDED),
         }
     }
 }

@@ -160,7 +160,8 @@ fn milliseconds(timeout_ms: u32) -> Duration {
 /// @wait:       to be filled in
 /// @timeout_ms: milliseconds from now; SHMR_FOREVER is no limit
 ///
-/// The peer rings shmr_doorbell_futex(). One that does not is noticed within 20 ms.
+/// The peer rings shmr_doorbell_futex(). One that does not is noticed within 20 ms. On memory
+/// that has no futex (/dev/mem, a PCI device's) it polls, as often.
 ///
 /// Return: SHMR_OK; SHMR_EINVAL.
 #[cfg(feature = "linux")]

@@ -1,28 +1,95 @@
-//! Model of attaching while another partition formats.
+//! Models of attaching, and of having attached, while another partition formats.
 #![cfg(loom)]
 
 use loom::thread;
 use shmem_core::mem::Heap;
+use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::region::AttachError;
-use shmem_core::Region;
+use shmem_core::{Region, Window};
 
-#[test] // Kills: Release in `format`, Acquire in `attach`.
+/// A word of the body, which a format zeroes.
+const WORD: usize = 128;
+
+fn attach(memory: Window<'static>) -> Region<'static> {
+    loop {
+        match Region::attach(memory) {
+            Ok(region) => return region,
+            Err(AttachError::NotARegion { magic: 0 } | AttachError::BeingFormatted) => {
+                thread::yield_now();
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test] // Kills: Release of `incarnation` in `format`, the first Acquire in `Header::read`.
 fn a_region_with_a_magic_has_a_whole_header() {
     loom::model(|| {
         let memory = Heap::leaked(256).window();
         let peer = thread::spawn(move || {
             Region::format(memory, 0).unwrap();
         });
-        let region = loop {
-            match Region::attach(memory) {
-                Ok(region) => break region,
-                Err(AttachError::NotARegion { magic: 0 }) => thread::yield_now(),
-                Err(error) => panic!("{error}"),
-            }
-        };
+        let region = attach(memory);
         assert_eq!(region.incarnation(), 1);
         // Zero, and read without a race with the zeroing.
         region.body().read(0, &mut [0; 8]);
         peer.join().unwrap();
+    });
+}
+
+#[test] // Kills: the fences in `format` and `Header::read`, Release and Acquire of `magic`.
+fn a_header_is_of_one_incarnation_whoever_formats_meanwhile() {
+    loom::model(|| {
+        let memory = Heap::leaked(264).window();
+        Region::format(memory.sub(0, 256).unwrap(), 0).unwrap();
+        let peer = thread::spawn(move || {
+            Region::format(memory, 0).unwrap();
+        });
+        let region = attach(memory);
+        let (len, incarnation) = (region.memory().len(), region.incarnation());
+        assert!(
+            matches!((len, incarnation), (256, 1) | (264, 2)),
+            "{len} {incarnation}"
+        );
+        peer.join().unwrap();
+        assert_eq!(region.is_stale(), incarnation == 1);
+    });
+}
+
+#[test] // Kills: the fences in `format` and `is_stale`, Release and Acquire of `magic`.
+fn what_a_format_zeroed_is_read_by_stale_handles_only() {
+    loom::model(|| {
+        let memory = Heap::leaked(256).window();
+        let region = Region::format(memory, 0).unwrap();
+        memory.word(WORD).store(7, Relaxed);
+        let peer = thread::spawn(move || {
+            Region::format(memory, 0).unwrap();
+        });
+        if memory.word(WORD).load(Relaxed) == 0 {
+            assert!(region.is_stale());
+        }
+        peer.join().unwrap();
+        assert!(region.is_stale());
+    });
+}
+
+#[test] // Kills: the fence at the end of `Header::attach`.
+fn what_is_stored_into_a_later_region_is_read_by_stale_handles_only() {
+    loom::model(|| {
+        let memory = Heap::leaked(256).window();
+        let region = Region::format(memory, 0).unwrap();
+        let formats = thread::spawn(move || {
+            Region::format(memory, 0).unwrap();
+        });
+        let stores = thread::spawn(move || {
+            if Region::attach(memory).is_ok_and(|region| region.incarnation() == 2) {
+                memory.word(WORD).store(7, Relaxed);
+            }
+        });
+        if memory.word(WORD).load(Relaxed) == 7 {
+            assert!(region.is_stale());
+        }
+        formats.join().unwrap();
+        stores.join().unwrap();
     });
 }

@@ -1,86 +1,23 @@
 //! Two partitions, each behind a data cache that nothing keeps coherent.
-//!
-//! A partition works on memory of its own, its cache; cleaning and invalidating copy
-//! whole lines to and from the memory that both share. What gets across got across
-//! by them.
 #![cfg(all(feature = "noncoherent", feature = "alloc", not(loom)))]
 
-use std::ffi::c_void;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::OnceLock;
+mod caches;
+
 use std::thread;
 
-use shmem_core::cache::{maintain, Maintenance};
-use shmem_core::mem::Heap;
+use caches::Machine;
+use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::ring::{PopError, PushError, Ring, Unread};
 use shmem_core::snapshot::{self, ReadError, Reader, Writer};
-use shmem_core::{Life, Window};
+use shmem_core::{Life, Region, Window};
 
 const RING: usize = Ring::segment_len(1024);
 const SNAPSHOT: usize = snapshot::segment_len(64);
 const LEN: usize = 2 * RING + SNAPSHOT;
 
-/// Bytes of a line of the caches.
-const LINE: usize = 64;
-
-/// What both share, and the cache of each.
-struct Machine {
-    memory: Heap,
-    caches: [Heap; 2],
-}
-
-static MACHINE: OnceLock<Machine> = OnceLock::new();
-
-fn machine() -> &'static Machine {
-    MACHINE.get_or_init(|| Machine {
-        memory: Heap::new(LEN),
-        caches: [Heap::new(LEN), Heap::new(LEN)],
-    })
-}
-
-fn base(heap: &Heap) -> usize {
-    heap.window().address().as_ptr() as usize
-}
-
-/// Copies the lines that hold the bytes, given by their address in a cache; `up` is
-/// to the memory.
-fn copy(at: *const c_void, len: usize, up: bool) {
-    let at = at as usize;
-    let [first, second] = &machine().caches;
-    let bases = [base(first), base(second)];
-    let Some(&cache) = bases.iter().find(|&&base| (base..base + LEN).contains(&at)) else {
-        return;
-    };
-    let memory = base(&machine().memory);
-    let first = (at - cache) / LINE * LINE;
-    let end = (at - cache + len).next_multiple_of(LINE).min(LEN);
-    for offset in (first..end).step_by(8) {
-        // SAFETY: inside both, 8-byte aligned; they live for ever.
-        let word = |base: usize| unsafe { AtomicU64::from_ptr((base + offset) as *mut u64) };
-        let (from, to) = if up { (cache, memory) } else { (memory, cache) };
-        let value = word(from).load(Relaxed);
-        if word(to).load(Relaxed) != value {
-            word(to).store(value, Relaxed);
-        }
-    }
-    std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
-}
-
-unsafe extern "C" fn clean(at: *const c_void, len: usize) {
-    copy(at, len, true);
-}
-
-unsafe extern "C" fn invalidate(at: *const c_void, len: usize) {
-    std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
-    copy(at, len, false);
-}
-
-static MAINTENANCE: Maintenance = Maintenance { clean, invalidate };
-
-/// A partition's view of the first ring, of the second, of the snapshot.
-fn segments(partition: usize) -> [Window<'static>; 3] {
-    let window = machine().caches[partition].window();
-    let part = |offset, len| window.sub(offset, len).unwrap();
+/// The first ring, the second, the snapshot.
+fn segments(memory: Window<'static>) -> [Window<'static>; 3] {
+    let part = |offset, len| memory.sub(offset, len).unwrap();
     [part(0, RING), part(RING, RING), part(2 * RING, SNAPSHOT)]
 }
 
@@ -94,9 +31,15 @@ fn record(number: u32) -> Vec<u8> {
 
 #[test]
 fn rings_and_snapshots_work_between_caches_that_nothing_keeps_coherent() {
-    const COUNT: u32 = 5000;
-    maintain(&MAINTENANCE);
-    let [there, back, told] = segments(0);
+    for line in [64, 128] {
+        converse(Machine::new(line, LEN));
+    }
+}
+
+/// Two partitions ask and answer, and one tells the other where it is.
+fn converse(machine: &'static Machine) {
+    const COUNT: u32 = 3000;
+    let [there, back, told] = segments(machine.window(0));
     let mut requests = Ring::attach(there)
         .unwrap()
         .producer(Life::first(1))
@@ -106,7 +49,7 @@ fn rings_and_snapshots_work_between_caches_that_nothing_keeps_coherent() {
     let reader = Reader::attach(told).unwrap();
     assert_eq!(reader.read(&mut [0; 64]), Err(ReadError::Empty));
 
-    let [there, back, told] = segments(1);
+    let [there, back, told] = segments(machine.window(1));
     let from = Ring::attach(there).unwrap();
     let mut from = from.consumer(Life::first(2), Unread::Discard).unwrap();
     let mut to = Ring::attach(back)
@@ -160,4 +103,48 @@ fn rings_and_snapshots_work_between_caches_that_nothing_keeps_coherent() {
         }
     }
     peer.join().unwrap();
+}
+
+#[test]
+fn a_word_is_exchanged_in_the_memory_and_not_in_the_cache_alone() {
+    for line in [64, 128] {
+        let machine = Machine::new(line, 128);
+        let word = |partition| machine.window(partition).word(8);
+        word(0).store(1, Relaxed);
+        assert_eq!(word(1).compare_exchange(1, 2, Relaxed, Relaxed), Ok(1));
+        assert_eq!(word(0).load(Relaxed), 2);
+        assert_eq!(word(0).compare_exchange(1, 3, Relaxed, Relaxed), Err(2));
+    }
+}
+
+#[test]
+fn a_copy_into_part_of_a_line_leaves_the_rest_as_the_memory_has_it() {
+    for line in [64, 128] {
+        let machine = Machine::new(line, 256);
+        machine.window(0).write(0, &[1; 256]);
+        machine.window(1).write(72, &[2; 12]);
+        let mut all = [0; 256];
+        machine.window(0).read(0, &mut all);
+        let changed = all
+            .iter()
+            .position(|&byte| byte == 2)
+            .zip(all.iter().rposition(|&byte| byte == 2));
+        assert_eq!(changed, Some((72, 83)));
+        assert!(all.iter().all(|&byte| byte == 1 || byte == 2), "{all:?}");
+    }
+}
+
+#[test]
+fn a_region_that_one_side_formats_is_attached_by_the_other() {
+    for line in [64, 128] {
+        let machine = Machine::new(line, 4096);
+        assert!(Region::attach(machine.window(1)).is_err());
+        let ours = Region::format(machine.window(0), 0).unwrap();
+        let theirs = Region::attach(machine.window(1)).unwrap();
+        let mut body = [1; 128];
+        theirs.body().read(0, &mut body);
+        assert_eq!((body, theirs.incarnation()), ([0; 128], 1));
+        Region::format(machine.window(1), 0).unwrap();
+        assert!(ours.is_stale());
+    }
 }

@@ -14,8 +14,7 @@ use shmem_core::doorbell::Doorbell;
 use shmem_core::primitive::{AtomicU32, Ordering::Relaxed};
 use shmem_core::wait::{Pause, Wait, RECHECK};
 
-/// A sleep that the kernel takes for one, whatever was asked for.
-const LONGEST: Duration = Duration::from_secs(1 << 20);
+use crate::deadline::{Deadline, LONGEST};
 
 /// An eventfd that is written by who rings and read by who sleeps.
 ///
@@ -70,35 +69,31 @@ impl Doorbell for EventBell {
 #[derive(Debug)]
 pub struct EventWait<'e> {
     bell: &'e EventBell,
-    deadline: Option<Instant>,
+    deadline: Deadline,
     recheck: Duration,
-    spins: u32,
 }
 
 impl<'e> EventWait<'e> {
     /// Waits for ever.
     pub fn forever(bell: &'e EventBell) -> Self {
-        Self {
-            bell,
-            deadline: None,
-            recheck: RECHECK,
-            spins: 0,
-        }
+        Self::with(bell, Deadline::new(None))
     }
 
     /// Gives up after `timeout`.
     pub fn timeout(bell: &'e EventBell, timeout: Duration) -> Self {
-        Self {
-            deadline: Instant::now().checked_add(timeout),
-            ..Self::forever(bell)
-        }
+        Self::with(bell, Deadline::after(timeout))
     }
 
     /// Gives up at `deadline`; one that has passed leaves time for one look.
     pub fn until(bell: &'e EventBell, deadline: Instant) -> Self {
+        Self::with(bell, Deadline::new(Some(deadline)))
+    }
+
+    fn with(bell: &'e EventBell, deadline: Deadline) -> Self {
         Self {
-            deadline: Some(deadline),
-            ..Self::forever(bell)
+            bell,
+            deadline,
+            recheck: RECHECK,
         }
     }
 
@@ -114,22 +109,15 @@ impl<'e> EventWait<'e> {
 
     /// Looks `spins` times before each sleep, for peers that answer at once.
     #[must_use]
-    pub fn spin_first(self, spins: u32) -> Self {
-        Self { spins, ..self }
+    pub fn spin_first(mut self, spins: u32) -> Self {
+        self.deadline.spins = spins;
+        self
     }
 }
 
 impl Wait for EventWait<'_> {
     fn pause(&mut self) -> Pause {
-        if self.spins != 0 {
-            self.spins -= 1;
-            core::hint::spin_loop();
-            return Pause::Again;
-        }
-        match self.deadline {
-            Some(deadline) if Instant::now() >= deadline => Pause::TimedOut,
-            _ => Pause::Sleep,
-        }
+        self.deadline.pause()
     }
 
     fn sleep(&mut self, rings: &AtomicU32, seen: u32) {
@@ -137,12 +125,7 @@ impl Wait for EventWait<'_> {
         if rings.load(Relaxed) != seen {
             return;
         }
-        let left = self
-            .deadline
-            .map_or(self.recheck, |at| {
-                at.saturating_duration_since(Instant::now())
-            })
-            .min(self.recheck.min(LONGEST));
+        let left = self.deadline.left(self.recheck.min(LONGEST));
         let timeout = Timespec {
             tv_sec: left.as_secs() as i64,
             tv_nsec: left.subsec_nanos().into(),

@@ -1,79 +1,78 @@
 //! Sleeping and waking through the kernel that both partitions run on.
 
 use core::time::Duration;
+use std::thread;
 use std::time::Instant;
 
+use rustix::io::Errno;
 use rustix::thread::futex;
 use shmem_core::doorbell::Doorbell;
 use shmem_core::primitive::AtomicU32;
 use shmem_core::wait::{Pause, Wait, RECHECK};
 
+use crate::deadline::Deadline;
+use crate::poll::Backoff;
+
 /// Sleeps in the kernel on the doorbell's word, after a short spin.
 ///
-/// Works between processes of one kernel over any shared mapping; the peer
-/// rings with [`FutexBell`].
+/// Works between processes of one kernel over any mapping of ordinary memory; the peer
+/// rings with [`FutexBell`]. On memory that has no futex (`/dev/mem`, a PCI device's) it
+/// looks again and again as [`crate::SleepPoll`] does, every [`RECHECK`] in the end.
 #[derive(Debug)]
 pub struct Futex {
-    deadline: Option<Instant>,
-    spins: u32,
+    deadline: Deadline,
+    /// Between two looks where there is no futex.
+    backoff: Backoff,
 }
 
 impl Futex {
     /// Waits for ever.
     pub fn forever() -> Self {
-        Self {
-            deadline: None,
-            spins: 0,
-        }
+        Self::with(Deadline::new(None))
     }
 
     /// Gives up after `timeout`.
     pub fn timeout(timeout: Duration) -> Self {
-        Self {
-            deadline: Instant::now().checked_add(timeout),
-            spins: 0,
-        }
+        Self::with(Deadline::after(timeout))
     }
 
     /// Gives up at `deadline`; one that has passed leaves time for one look.
     pub fn until(deadline: Instant) -> Self {
+        Self::with(Deadline::new(Some(deadline)))
+    }
+
+    fn with(deadline: Deadline) -> Self {
         Self {
-            deadline: Some(deadline),
-            spins: 0,
+            deadline,
+            backoff: Backoff::up_to(RECHECK),
         }
     }
 
     /// Looks `spins` times before each sleep, for peers that answer at once.
     #[must_use]
-    pub fn spin_first(self, spins: u32) -> Self {
-        Self { spins, ..self }
+    pub fn spin_first(mut self, spins: u32) -> Self {
+        self.deadline.spins = spins;
+        self
     }
 }
 
 impl Wait for Futex {
     fn pause(&mut self) -> Pause {
-        if self.spins != 0 {
-            self.spins -= 1;
-            core::hint::spin_loop();
-            return Pause::Again;
-        }
-        match self.deadline {
-            Some(deadline) if Instant::now() >= deadline => Pause::TimedOut,
-            _ => Pause::Sleep,
-        }
+        self.deadline.pause()
     }
 
     fn sleep(&mut self, rings: &AtomicU32, seen: u32) {
-        let left = self
-            .deadline
-            .map_or(RECHECK, |at| at.saturating_duration_since(Instant::now()))
-            .min(RECHECK);
+        let left = self.deadline.left(RECHECK);
         let timeout = futex::Timespec {
             tv_sec: 0,
             tv_nsec: left.subsec_nanos().into(),
         };
-        // Every outcome is a reason to look again: rung, already rung, time, a signal.
-        let _ = futex::wait(rings, futex::Flags::empty(), seen, Some(&timeout));
+        match futex::wait(rings, futex::Flags::empty(), seen, Some(&timeout)) {
+            // Each a reason to look again: rung, already rung, a signal, time.
+            Ok(()) | Err(Errno::AGAIN | Errno::INTR | Errno::TIMEDOUT) => {}
+            // No futex here: the kernel would refuse the next one as fast.
+            Err(_) => thread::sleep(self.backoff.next().min(left)),
+        }
     }
 }
 
@@ -92,6 +91,6 @@ impl Doorbell for FutexBell {
 }
 
 fn wake(rings: &AtomicU32, sleepers: u32) {
-    // It fails only for an address that is not mapped, which this one is.
+    // It fails where memory has no futex: there nobody sleeps on one, who waits polls.
     let _ = futex::wake(rings, futex::Flags::empty(), sleepers);
 }

@@ -62,6 +62,8 @@ pub mod litmus;
 
 mod bakery;
 mod barrier;
+#[cfg(feature = "std")]
+mod deadline;
 mod error;
 mod mutex;
 mod owner;

@@ -7,6 +7,8 @@ use std::time::Instant;
 use shmem_core::primitive::AtomicU32;
 use shmem_core::wait::{Pause, Wait, RECHECK};
 
+use crate::deadline::{Deadline, LONGEST};
+
 /// Looks without sleeping, but lets other threads have the processor.
 ///
 /// For peers on cores of their own that answer within microseconds.
@@ -61,62 +63,77 @@ impl Wait for SpinYield {
 /// record after a pause, against the processor time of an idle wait.
 #[derive(Debug)]
 pub struct SleepPoll {
-    deadline: Option<Instant>,
-    delay: Duration,
-    limit: Duration,
+    deadline: Deadline,
+    backoff: Backoff,
 }
 
 impl SleepPoll {
-    const FIRST: Duration = Duration::from_micros(50);
-
-    /// Waits until `timeout` with delays of up to `limit`, and of [`RECHECK`] at the most.
+    /// Waits until `timeout` with delays of up to `limit`, which is 50 µs at least and
+    /// [`RECHECK`] at the most.
     pub fn timeout(timeout: Duration, limit: Duration) -> Self {
         Self {
-            deadline: Instant::now().checked_add(timeout),
-            delay: Self::FIRST,
-            limit: limit.min(RECHECK),
+            deadline: Deadline::after(timeout),
+            backoff: Backoff::up_to(limit.min(RECHECK)),
         }
     }
 
     /// Goes on with the delay that an earlier wait had come to, because nothing
     /// has happened since.
     #[must_use]
-    pub fn starting_at(self, delay: Duration) -> Self {
-        Self {
-            delay: delay.clamp(Self::FIRST, self.limit.max(Self::FIRST)),
-            ..self
-        }
+    pub fn starting_at(mut self, delay: Duration) -> Self {
+        self.backoff.delay = delay.clamp(Backoff::FIRST, self.backoff.limit);
+        self
     }
 
     /// Sleeps up to `longest` between two looks instead of [`RECHECK`]: for a peer that
-    /// has said nothing for long.
+    /// has said nothing for long. Twelve days at the most.
     #[must_use]
-    pub fn recheck(self, longest: Duration) -> Self {
-        Self {
-            limit: longest,
-            ..self
-        }
+    pub fn recheck(mut self, longest: Duration) -> Self {
+        let delay = self.backoff.delay;
+        self.backoff = Backoff::up_to(longest);
+        self.starting_at(delay)
     }
 
     /// The delay it has come to.
     pub fn delay(&self) -> Duration {
-        self.delay
+        self.backoff.delay
     }
 }
 
 impl Wait for SleepPoll {
     fn pause(&mut self) -> Pause {
-        let now = Instant::now();
-        let left = match self.deadline {
-            Some(deadline) if now >= deadline => return Pause::TimedOut,
-            Some(deadline) => deadline - now,
-            None => RECHECK,
-        };
+        if self.deadline.pause() == Pause::TimedOut {
+            return Pause::TimedOut;
+        }
         // Asleep without the doorbell: who polls is not rung.
-        thread::sleep(self.delay.min(left));
-        self.delay = (self.delay * 2).min(self.limit);
+        thread::sleep(self.deadline.left(self.backoff.next()));
         Pause::Again
     }
 
     fn sleep(&mut self, _: &AtomicU32, _: u32) {}
+}
+
+/// A delay that doubles up to a limit.
+#[derive(Debug)]
+pub(crate) struct Backoff {
+    delay: Duration,
+    limit: Duration,
+}
+
+impl Backoff {
+    const FIRST: Duration = Duration::from_micros(50);
+
+    /// Both limits are kept: a shorter delay would spin, a longer one the kernel refuses.
+    pub(crate) fn up_to(limit: Duration) -> Self {
+        Self {
+            delay: Self::FIRST,
+            limit: limit.clamp(Self::FIRST, LONGEST),
+        }
+    }
+
+    /// The delay now; the next one is longer.
+    pub(crate) fn next(&mut self) -> Duration {
+        let next = (self.delay * 2).min(self.limit);
+        core::mem::replace(&mut self.delay, next)
+    }
 }

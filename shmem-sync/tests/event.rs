@@ -111,3 +111,17 @@ fn a_wait_ends_at_its_deadline() {
     // The time began a little before `started`.
     assert!(started.elapsed() >= timeout * 9 / 10);
 }
+
+#[test]
+fn spins_come_before_each_sleep_and_do_not_outlast_the_deadline() {
+    let bell = EventBell::new().unwrap();
+    let mut wait = EventWait::forever(&bell).spin_first(3);
+    let says = |wait: &mut EventWait| [(); 4].map(|()| wait.pause());
+    let round = [Pause::Again, Pause::Again, Pause::Again, Pause::Sleep];
+    assert_eq!([says(&mut wait), says(&mut wait)], [round; 2]);
+    let timeout = Duration::from_millis(60);
+    let mut wait = EventWait::timeout(&bell, timeout).spin_first(u32::MAX);
+    let started = Instant::now();
+    while wait.pause() != Pause::TimedOut {}
+    assert!(started.elapsed() < timeout * 20, "{:?}", started.elapsed());
+}

@@ -4,9 +4,11 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use shmem_core::doorbell::Doorbell;
 use shmem_core::mem::Heap;
+use shmem_core::primitive::AtomicU32;
 use shmem_core::ring::{Ring, Unread};
-use shmem_core::wait::{Spin, Wait, RECHECK};
+use shmem_core::wait::{Pause, Spin, Wait, RECHECK};
 use shmem_core::Life;
 use shmem_sync::{Futex, FutexBell, SleepPoll, SpinYield};
 
@@ -59,11 +61,11 @@ fn every_wait_finds_what_comes_meanwhile() {
 struct Counted(Futex, u32);
 
 impl Wait for Counted {
-    fn pause(&mut self) -> shmem_core::wait::Pause {
+    fn pause(&mut self) -> Pause {
         self.0.pause()
     }
 
-    fn sleep(&mut self, rings: &shmem_core::primitive::AtomicU32, seen: u32) {
+    fn sleep(&mut self, rings: &AtomicU32, seen: u32) {
         self.1 += 1;
         self.0.sleep(rings, seen);
     }
@@ -91,4 +93,79 @@ fn a_poll_sleeps_longer_than_a_recheck_only_where_it_is_told_to() {
     let poll = || SleepPoll::timeout(long, long);
     assert_eq!(poll().starting_at(long).delay(), RECHECK);
     assert_eq!(poll().recheck(long).starting_at(long).delay(), long);
+}
+
+#[test]
+fn a_poll_takes_any_limit_and_neither_spins_nor_panics() {
+    let poll = SleepPoll::timeout(TIMEOUT, RECHECK)
+        .recheck(Duration::MAX)
+        .starting_at(Duration::MAX);
+    assert!(poll.delay() > Duration::from_secs(1_000_000));
+    let mut poll = SleepPoll::timeout(TIMEOUT, Duration::ZERO);
+    let started = Instant::now();
+    let looks = (0..).take_while(|_| poll.pause() == Pause::Again).count();
+    assert!(started.elapsed() >= TIMEOUT * 9 / 10);
+    assert!(
+        looks <= TIMEOUT.as_micros() as usize / 50 + 1,
+        "{looks} looks"
+    );
+}
+
+#[test]
+fn a_poll_without_a_deadline_sleeps_as_long_as_it_is_told_to() {
+    let long = RECHECK * 3;
+    let mut poll = SleepPoll::timeout(Duration::MAX, RECHECK)
+        .recheck(long)
+        .starting_at(long);
+    let started = Instant::now();
+    assert_eq!(poll.pause(), Pause::Again);
+    assert!(started.elapsed() >= long);
+}
+
+#[test]
+fn spins_come_before_each_sleep_and_do_not_outlast_the_deadline() {
+    let mut wait = Futex::forever().spin_first(100);
+    for _ in 0..3 {
+        let spins = (0..).take_while(|_| wait.pause() == Pause::Again).count();
+        assert_eq!(spins, 100);
+    }
+    let mut wait = Futex::timeout(TIMEOUT).spin_first(u32::MAX);
+    let started = Instant::now();
+    assert!(!consumer_wait(&mut wait, false).0);
+    assert!(started.elapsed() < TIMEOUT * 20, "{:?}", started.elapsed());
+}
+
+/// A word of memory on which the kernel refuses a futex, as on `/dev/mem` and a device's:
+/// the page of clocks that it maps into every process.
+fn word_without_a_futex() -> &'static AtomicU32 {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let line = maps.lines().find(|line| line.ends_with("[vvar]")).unwrap();
+    let base = usize::from_str_radix(line.split('-').next().unwrap(), 16).unwrap();
+    // SAFETY: mapped for ever; nothing here loads or stores it.
+    unsafe { AtomicU32::from_ptr(base as *mut u32) }
+}
+
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+#[test]
+fn a_futex_polls_at_a_sane_pace_where_memory_has_none() {
+    let word = word_without_a_futex();
+    FutexBell.ring(word);
+    FutexBell.ring_all(word);
+    let time = Duration::from_millis(300);
+    let mut wait = Futex::timeout(time);
+    let (started, before) = (Instant::now(), processor_time());
+    let mut sleeps = 0;
+    while wait.pause() != Pause::TimedOut {
+        wait.sleep(word, 0);
+        sleeps += 1;
+    }
+    // 50 µs, doubled nine times, then every 20 ms.
+    assert!((9..=40).contains(&sleeps), "{sleeps} sleeps");
+    assert!(started.elapsed() >= time && started.elapsed() < time * 2);
+    let used = processor_time() - before;
+    assert!(used < time / 10, "{used:?} of processor time");
 }

@@ -20,6 +20,8 @@ void place_make(struct place *place)
 	/* What an earlier test left open is forgotten. */
 	memset(place, 0, sizeof(*place));
 	OK(shmr_map_memfd(&place->mapping, "place", PLACE_LEN));
+	/* The tests fork children that use the parent's handles for it. */
+	OK(shmr_mapping_inherit(&place->mapping));
 	base = shmr_mapping_base(&place->mapping);
 	OK(shmr_region_format(&place->region, base, PLACE_LEN));
 	OK(shmr_registry_format(&place->registry, &place->region, &geometry));

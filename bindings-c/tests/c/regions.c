@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* Memory, the table in it, and who is there. */
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "place.h"
@@ -218,6 +221,93 @@ TEST(a_region_is_the_same_in_a_file_and_through_a_descriptor)
 	CHECK(shmr_mapping_base(&same) == NULL);
 	SAME(shmr_mapping_len(&same), 0);
 	SAME(shmr_mapping_fd(&same), -1);
+}
+
+TEST(a_file_that_was_removed_replaced_or_cut_under_a_mapping_is_reported)
+{
+	struct shmr_mapping mapping, other;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/tmp/shmr-c-check-%d", (int)getpid());
+	OK(shmr_map_file(&mapping, path, 65536));
+	FAILS(other, shmr_map_file(&other, path, 4096), SHMR_SYSTEM, EEXIST,
+	      "");
+	OK(shmr_mapping_check(&mapping));
+	unlink(path);
+	FAILS(mapping, shmr_mapping_check(&mapping), SHMR_NOT_FOUND, 0, "");
+	OK(shmr_map_file(&other, path, 65536));
+	FAILS(mapping, shmr_mapping_check(&mapping), SHMR_STALE, 0, "");
+	CHECK(truncate(path, 4096) == 0);
+	FAILS(other, shmr_mapping_check(&other), SHMR_TOO_SHORT, 4096, "");
+	unlink(path);
+	OK(shmr_unmap(&mapping));
+	OK(shmr_unmap(&other));
+	SAYS(shmr_mapping_check(&other), SHMR_EINVAL);
+	SAYS(shmr_mapping_inherit(&other), SHMR_EINVAL);
+}
+
+/* What a child that is forked becomes which pushes and then leaves. */
+static int child_that_pushes(struct shmr_producer *producer,
+			     struct shmr_presence *presence)
+{
+	int status;
+	pid_t child = fork();
+
+	CHECK(child >= 0);
+	if (child == 0) {
+		/* A sanitizer's handler would end it in another way. */
+		signal(SIGSEGV, SIG_DFL);
+		shmr_producer_push(producer, "child", 5);
+		shmr_presence_leave(presence);
+		_exit(0);
+	}
+	CHECK(waitpid(child, &status, 0) == child);
+	return status;
+}
+
+TEST(a_forked_child_neither_pushes_nor_leaves_in_its_parents_name)
+{
+	struct shmr_partition partition;
+	struct shmr_producer producer;
+	struct shmr_consumer consumer;
+	struct shmr_presence presence;
+	struct shmr_registry registry;
+	struct shmr_segment segment;
+	struct shmr_mapping mapping;
+	struct shmr_region region;
+	char record[8];
+	size_t len;
+	int status;
+
+	OK(shmr_map_memfd(&mapping, "fork", PLACE_LEN));
+	OK(shmr_region_format(&region, shmr_mapping_base(&mapping),
+			      PLACE_LEN));
+	OK(shmr_registry_format(&registry, &region, NULL));
+	OK(shmr_partition_attach(&presence, &registry, 1, NULL));
+	OK(shmr_segment_at(&segment,
+			   (char *)shmr_mapping_base(&mapping) + PLACE_LEN / 2,
+			   shmr_ring_len(256)));
+	OK(shmr_producer_open(&producer, &segment, 0x101));
+	OK(shmr_consumer_open(&consumer, &segment, 0x102, SHMR_KEEP));
+
+	status = child_that_pushes(&producer, &presence);
+	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+	OK(shmr_partition_look(&registry, 1, &partition));
+	CHECK(partition.attached);
+	SAYS(shmr_consumer_pop(&consumer, record, 8, &len), SHMR_EMPTY);
+	OK(shmr_producer_push(&producer, "parent", 6));
+	OK(shmr_consumer_pop(&consumer, record, 8, &len));
+	SAME(len, 6);
+
+	/* And does both where it is told to inherit the memory. */
+	OK(shmr_mapping_inherit(&mapping));
+	status = child_that_pushes(&producer, &presence);
+	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	OK(shmr_partition_look(&registry, 1, &partition));
+	CHECK(!partition.attached);
+	OK(shmr_consumer_pop(&consumer, record, 8, &len));
+	SAME(len, 5);
+	OK(shmr_unmap(&mapping));
 }
 
 TEST(shared_memory_has_a_name_until_it_is_unlinked)

@@ -54,7 +54,13 @@ impl Attacher {
     pub(crate) fn new(args: &Args) -> Result<Self> {
         let memory = match &args.region {
             Region::Auto | Region::At(Place::Pci(_)) => None,
-            Region::At(place) => Some(Memory::open(place, args.poll)?),
+            Region::At(place) => {
+                let memory = Memory::open(place, args.poll)?;
+                // The daemon is a child, and its parent uses none of it.
+                let inherit = memory.mapping.inherit_on_fork();
+                inherit.context("cannot use the region")?;
+                Some(memory)
+            }
         };
         Ok(Self {
             args: args.clone(),

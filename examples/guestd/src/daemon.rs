@@ -1,7 +1,7 @@
 //! Leaving the terminal and the parent behind: the six rules of a daemon.
 //!
-//! Called before any thread is made, and after the region is mapped: a mapping
-//! outlives the descriptor it was made from.
+//! Called before any thread is made, and after the region is mapped, for children too:
+//! a mapping outlives the descriptor it was made from.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};

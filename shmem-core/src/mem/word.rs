@@ -51,10 +51,14 @@ impl<'m> Word<'m> {
         if !store_happens() {
             return Err(self.load(failure));
         }
-        self.0
-            .compare_exchange(current.to_le(), new.to_le(), success, failure)
-            .map(u32::from_le)
-            .map_err(u32::from_le)
+        invalidate(self.at(), 4);
+        let done = self
+            .0
+            .compare_exchange(current.to_le(), new.to_le(), success, failure);
+        if done.is_ok() {
+            clean(self.at(), 4);
+        }
+        done.map(u32::from_le).map_err(u32::from_le)
     }
 
     fn at(self) -> *const AtomicU32 {

@@ -67,6 +67,8 @@ impl<'m> Memory<'m> {
     /// The bytes are mapped, rounded out to whole 8-byte words.
     #[inline(always)]
     pub(crate) unsafe fn write(self, skip: usize, bytes: &[u8]) {
+        // Of lines that are written in part, the rest is cleaned too: it has to be the memory's.
+        invalidate(self.base.as_ptr(), skip + bytes.len());
         // SAFETY: the caller's contract is the callee's.
         unsafe { copy::write(self.base.as_ptr(), skip, bytes) };
         clean(self.base.as_ptr(), skip + bytes.len());

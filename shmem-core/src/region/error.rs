@@ -34,6 +34,8 @@ pub enum AttachError {
         /// Bytes that are mapped.
         mapped: usize,
     },
+    /// A partition formatted it, again and again, while its header was read.
+    BeingFormatted,
 }
 
 impl fmt::Display for AttachError {
@@ -46,7 +48,7 @@ impl fmt::Display for AttachError {
             ),
             Self::NotARegion { magic } => write!(
                 f,
-                "not a region: its first word is {magic:#010x}; format it first, or check the address"
+                "not a region: its first word is {magic:#010x}; format it first, wait until it is formatted, or check the address"
             ),
             Self::Version { found } => write!(
                 f,
@@ -60,6 +62,9 @@ impl fmt::Display for AttachError {
             Self::Length { length, mapped } => write!(
                 f,
                 "the region says it has {length} bytes, but {mapped} are mapped: map all of it"
+            ),
+            Self::BeingFormatted => f.write_str(
+                "the region is being formatted: try again when that is done, and look who does it",
             ),
         }
     }

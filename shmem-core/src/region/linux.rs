@@ -1,76 +1,47 @@
 //! Memory that the Linux kernel maps: memfd, POSIX shm, files, `/dev/mem`, PCI.
 
-use core::fmt;
 use core::ptr::NonNull;
 use std::borrow::ToOwned;
 use std::ffi::c_void;
 use std::format;
 use std::fs::OpenOptions;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process;
 use std::string::{String, ToString};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::Errno;
-use rustix::mm::{MapFlags, ProtFlags};
+use rustix::mm::{madvise, Advice, MapFlags, ProtFlags};
 use rustix::shm;
 
+use super::backing::{Backing, Displaced};
+use super::fork;
+use super::map_error::MapError;
+use super::sized::{allocate, give_length, length};
 use crate::mem::Window;
-
-/// Why memory could not be mapped.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MapError {
-    what: String,
-    why: String,
-    hint: &'static str,
-    errno: i32,
-}
-
-impl MapError {
-    /// The kernel's number of the error.
-    pub fn raw_os_error(&self) -> i32 {
-        self.errno
-    }
-
-    fn new(what: impl Into<String>, errno: Errno) -> Self {
-        let why = std::io::Error::from(errno).to_string();
-        Self {
-            what: what.into(),
-            // The text alone: its number says nothing more.
-            why: why
-                .split(" (os error")
-                .next()
-                .unwrap_or_default()
-                .to_owned(),
-            hint: match errno {
-                Errno::ACCESS => "; run with the right to it",
-                Errno::NOENT => "; check the name",
-                Errno::NOMEM => "; ask for less",
-                _ => "",
-            },
-            errno: errno.raw_os_error(),
-        }
-    }
-}
-
-impl fmt::Display for MapError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot map {}: {}{}", self.what, self.why, self.hint)
-    }
-}
-
-impl std::error::Error for MapError {}
 
 /// A mapping of shared memory, unmapped when it is dropped.
 ///
-/// - **L1** `base` is what `mmap` gave for `len` bytes, page-aligned; only `drop` unmaps it.
+/// A child that this process forks does not have it: an access faults there (SIGSEGV), and
+/// dropping it there does nothing. So a child cannot push what nobody receives, nor leave in
+/// its parent's name. It maps the memory itself, by name or descriptor, as a partition of its
+/// own; a program that forks to go on as the child alone calls [`Mapping::inherit_on_fork`].
+///
+/// - **L1** `base` is what `mmap` gave for `len` bytes, page-aligned; only `drop` unmaps it,
+///   in processes that have it.
 #[derive(Debug)]
 pub struct Mapping {
     base: NonNull<u8>,
     len: usize,
-    fd: OwnedFd,
-    /// Where in `fd` the mapping starts.
+    backing: Backing,
+    /// Where in the descriptor the mapping starts.
     offset: u64,
+    /// The process that mapped it.
+    process: u32,
+    /// Whether its children have it too.
+    is_inherited: AtomicBool,
 }
 
 // SAFETY: the bytes are only reached through `Window`, whose accesses are atomic.
@@ -79,8 +50,8 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// New zeroed memory without a name; peers get it by its descriptor. It is
-    /// sealed against shrinking, so that no peer can make an access fault.
+    /// New zeroed memory without a name; peers get it by its descriptor. All of it is
+    /// reserved, and it is sealed against shrinking, so that no access can fault.
     ///
     /// # Errors
     ///
@@ -89,10 +60,13 @@ impl Mapping {
         let what = || format!("a memfd of {len} bytes");
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let fd = rustix::fs::memfd_create(name, flags).map_err(|e| MapError::new(what(), e))?;
-        rustix::fs::ftruncate(&fd, len as u64).map_err(|e| MapError::new(what(), e))?;
+        // In this order: the first refuses what no machine has.
+        rustix::fs::ftruncate(&fd, len as u64)
+            .and_then(|()| allocate(&fd, len))
+            .map_err(|e| MapError::new(what(), e))?;
         let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
         rustix::fs::fcntl_add_seals(&fd, seals).map_err(|e| MapError::new(what(), e))?;
-        Self::map(what(), fd, 0, len, None)
+        Self::map(what(), fd, None, 0, len, None)
     }
 
     /// All of the memory behind a descriptor that a peer passed.
@@ -102,15 +76,15 @@ impl Mapping {
     /// [`MapError`] with the kernel's reason.
     pub fn from_fd(fd: OwnedFd) -> Result<Self, MapError> {
         let len = length(&fd).map_err(|e| MapError::new("a descriptor", e))?;
-        Self::map("a descriptor".to_owned(), fd, 0, len, None)
+        Self::map("a descriptor".to_owned(), fd, None, 0, len, None)
     }
 
     /// POSIX shared memory `name` (`/name`), made with `len` bytes if `len` is
-    /// given and it does not exist.
+    /// given and it does not exist; as [`Mapping::file`] otherwise.
     ///
     /// # Errors
     ///
-    /// [`MapError`] with the kernel's reason.
+    /// As [`Mapping::file`].
     pub fn posix_shm(name: &str, len: Option<usize>) -> Result<Self, MapError> {
         let what = format!("shared memory {name}");
         let mut flags = shm::OFlags::RDWR;
@@ -119,7 +93,9 @@ impl Mapping {
         }
         let fd = shm::open(name, flags, Mode::RUSR | Mode::WUSR)
             .map_err(|e| MapError::new(&*what, e))?;
-        Self::map_sized(what, fd, len)
+        // Where the C library keeps it, too.
+        let path = PathBuf::from("/dev/shm").join(name.trim_start_matches('/'));
+        Self::map_sized(what, fd, &path, len)
     }
 
     /// Removes the name of POSIX shared memory; mappings stay.
@@ -131,12 +107,19 @@ impl Mapping {
         shm::unlink(name).map_err(|e| MapError::new(format!("shared memory {name}"), e))
     }
 
-    /// A file, made with `len` bytes if `len` is given and it does not exist:
+    /// A file, made with `len` bytes if `len` is given and it does not exist or is empty:
     /// QEMU's `memory-backend-file`, a dump, a test.
+    ///
+    /// If `len` is given its blocks are reserved before it has that length (by zeroes where
+    /// the file system cannot reserve), and of several processes that make it, one does. An
+    /// access can then fault only if somebody cuts the file ([`Mapping::check`]), or made it
+    /// without its blocks on a file system that cannot reserve. Without `len` its blocks are
+    /// the affair of who made it.
     ///
     /// # Errors
     ///
-    /// [`MapError`] with the kernel's reason.
+    /// [`MapError`] if it has another length than `len`, with both; or the kernel's reason,
+    /// as that there is no space: then it is empty.
     pub fn file(path: &Path, len: Option<usize>) -> Result<Self, MapError> {
         let what = path.display().to_string();
         let mut flags = OFlags::RDWR | OFlags::CLOEXEC;
@@ -145,7 +128,7 @@ impl Mapping {
         }
         let fd = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)
             .map_err(|e| MapError::new(&*what, e))?;
-        Self::map_sized(what, fd, len)
+        Self::map_sized(what, fd, path, len)
     }
 
     /// `len` bytes of a file from `offset` on, a multiple of the page size: one of
@@ -175,7 +158,7 @@ impl Mapping {
                 ..error(Errno::INVAL)
             });
         }
-        Self::map(what.clone(), fd, offset, len, None)
+        Self::map(what.clone(), fd, Some(path), offset, len, None)
     }
 
     /// `len` bytes of reserved physical memory at `base`, through `/dev/mem`.
@@ -205,8 +188,7 @@ impl Mapping {
             .write(true)
             .open("/dev/mem")
             .map_err(|e| error(Errno::from_io_error(&e).unwrap_or(Errno::IO)))?;
-        let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
-        Self::map_raw(file.into(), base, len, None, protection, flags).map_err(error)
+        Self::map_raw(file.into(), None, base, len, None).map_err(error)
     }
 
     /// A PCI device's memory, from its `resourceN` file in sysfs (ivshmem: `resource2`).
@@ -231,7 +213,7 @@ impl Mapping {
     /// [`MapError`] with the driver's reason.
     pub fn device(fd: OwnedFd, offset: u64, len: usize) -> Result<Self, MapError> {
         let what = format!("{len} bytes of a device at {offset:#x}");
-        Self::map(what, fd, offset, len, None)
+        Self::map(what, fd, None, offset, len, None)
     }
 
     /// The same memory once more, at a fixed address, so that one identifier
@@ -242,11 +224,56 @@ impl Mapping {
     /// [`MapError`] if the range is taken already, or the kernel's reason.
     pub fn fixed(&self, address: usize) -> Result<Self, MapError> {
         let what = format!("{} bytes at the address {address:#x}", self.len);
-        let fd = self
-            .fd
-            .try_clone()
-            .map_err(|e| MapError::new(&*what, Errno::from_io_error(&e).unwrap_or(Errno::IO)))?;
-        Self::map(what, fd, self.offset, self.len, Some(address))
+        let fd = self.backing.fd.try_clone();
+        let fd =
+            fd.map_err(|e| MapError::new(&*what, Errno::from_io_error(&e).unwrap_or(Errno::IO)))?;
+        Self::map(
+            what,
+            fd,
+            self.backing.path(),
+            self.offset,
+            self.len,
+            Some(address),
+        )
+    }
+
+    /// Whether the file behind the mapping is still the one that others get by its name,
+    /// and as long as it was. What [`crate::Region::is_stale`] cannot know: a partition that
+    /// waits long asks both. A few system calls.
+    ///
+    /// # Errors
+    ///
+    /// [`Displaced`].
+    pub fn check(&self) -> Result<(), Displaced> {
+        self.backing
+            .check(self.offset.saturating_add(self.len as u64))
+    }
+
+    /// Lets children that this process forks from now on have the mapping, for those that go
+    /// on in its place: a daemon whose parent only exits.
+    ///
+    /// Every handle is there twice then, and the memory cannot tell parent from child: of
+    /// two that push or lock, records are lost and locks are held by both; the first that
+    /// drops its presence leaves in the other's name. One of them must use none any more.
+    ///
+    /// # Errors
+    ///
+    /// [`MapError`] with the kernel's reason.
+    pub fn inherit_on_fork(&self) -> Result<(), MapError> {
+        let error = |errno| MapError::new("memory for children too", errno);
+        if process::id() != self.process && !self.is_inherited.load(Relaxed) {
+            return Err(error(Errno::FAULT));
+        }
+        // SAFETY: L1; what a fork does later changes nothing here.
+        let done = unsafe { madvise(self.base.as_ptr().cast(), self.len, Advice::LinuxDoFork) };
+        match done {
+            // Of a device's memory the kernel refuses it, but maps it anew.
+            Err(Errno::INVAL) => self.map_again().map_err(error)?,
+            done => done.map_err(error)?,
+        }
+        fork::let_on(self.base);
+        self.is_inherited.store(true, Relaxed);
+        Ok(())
     }
 
     /// The whole of the memory.
@@ -258,77 +285,99 @@ impl Mapping {
 
     /// The descriptor behind the mapping, to pass to a peer.
     pub fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.backing.fd.as_fd()
     }
 
-    fn map_sized(what: String, fd: OwnedFd, len: Option<usize>) -> Result<Self, MapError> {
+    fn map_sized(
+        what: String,
+        fd: OwnedFd,
+        path: &Path,
+        len: Option<usize>,
+    ) -> Result<Self, MapError> {
         let error = |errno| MapError::new(&*what, errno);
-        let mut size = length(&fd).map_err(error)?;
-        if let (Some(len), 0) = (len, size) {
-            rustix::fs::ftruncate(&fd, len as u64).map_err(error)?;
-            size = len;
+        if let Some(len) = len {
+            give_length(&fd, len, &what)?;
         }
-        Self::map(what.clone(), fd, 0, size, None)
+        let size = length(&fd).map_err(error)?;
+        Self::map(what.clone(), fd, Some(path), 0, size, None)
     }
 
     fn map(
         what: String,
         fd: OwnedFd,
+        path: Option<&Path>,
         offset: u64,
         len: usize,
         at: Option<usize>,
     ) -> Result<Self, MapError> {
         if len == 0 {
             return Err(MapError {
-                what,
                 why: "it is empty".to_owned(),
                 hint: "; give it the region's length first",
-                errno: Errno::NODATA.raw_os_error(),
+                ..MapError::new(what, Errno::NODATA)
             });
         }
-        let (protection, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
-        Self::map_raw(fd, offset, len, at, protection, flags).map_err(|e| MapError::new(what, e))
+        Self::map_raw(fd, path, offset, len, at).map_err(|e| MapError::new(what, e))
     }
 
     fn map_raw(
         fd: OwnedFd,
+        path: Option<&Path>,
         offset: u64,
         len: usize,
         at: Option<usize>,
-        protection: ProtFlags,
-        flags: MapFlags,
     ) -> Result<Self, Errno> {
+        let backing = Backing::new(fd, path)?;
         let hint = at.unwrap_or(0) as *mut c_void;
         let flags = match at {
-            Some(_) => flags | MapFlags::FIXED_NOREPLACE,
-            None => flags,
+            Some(_) => MapFlags::SHARED | MapFlags::FIXED_NOREPLACE,
+            None => MapFlags::SHARED,
         };
         // SAFETY: a new mapping; `FIXED_NOREPLACE` never replaces one.
-        let base = unsafe { rustix::mm::mmap(hint, len, protection, flags, &fd, offset) }?;
+        let base = unsafe { rustix::mm::mmap(hint, len, PROTECTION, flags, &backing.fd, offset) }?;
         let base = NonNull::new(base.cast()).ok_or(Errno::FAULT)?;
         let mapping = Self {
             base,
             len,
-            fd,
+            backing,
             offset,
+            process: process::id(),
+            is_inherited: AtomicBool::new(false),
         };
         // Kernels before 4.17 take `FIXED_NOREPLACE` for a wish.
         if at.is_some_and(|at| at != mapping.base.as_ptr() as usize) {
             return Err(Errno::EXIST);
         }
+        fork::keep_off(base, len)?;
         Ok(mapping)
+    }
+
+    /// The same memory at the same address, as the kernel maps it for the first time.
+    fn map_again(&self) -> Result<(), Errno> {
+        let (at, flags) = (
+            self.base.as_ptr().cast(),
+            MapFlags::SHARED | MapFlags::FIXED,
+        );
+        let fd = &self.backing.fd;
+        // SAFETY: it replaces this mapping alone (L1), by the same memory; who accesses it
+        // meanwhile waits.
+        let base = unsafe { rustix::mm::mmap(at, self.len, PROTECTION, flags, fd, self.offset) }?;
+        debug_assert_eq!(base, at);
+        Ok(())
     }
 }
 
+const PROTECTION: ProtFlags = ProtFlags::READ.union(ProtFlags::WRITE);
+
 impl Drop for Mapping {
     fn drop(&mut self) {
+        // In a forked child the addresses stay reserved.
+        if process::id() != self.process && !*self.is_inherited.get_mut() {
+            return;
+        }
+        fork::let_on(self.base);
         // SAFETY: L1, and no window outlives the borrow it was made from.
         let unmapped = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.len) };
         debug_assert!(unmapped.is_ok());
     }
-}
-
-fn length(fd: &OwnedFd) -> Result<usize, Errno> {
-    let size = rustix::fs::fstat(fd)?.st_size;
-    usize::try_from(size).map_err(|_| Errno::OVERFLOW)
 }

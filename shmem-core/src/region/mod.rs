@@ -1,28 +1,72 @@
 //! A range of shared memory with a header that says what it is.
 //!
-//! - **G1** `magic` is stored last when a region is formatted and removed first,
-//!   so that a region with a magic has a whole header and a zeroed body.
+//! - **G1** `magic` is removed first when a region is formatted and stored last,
+//!   `incarnation` last but one: a region with a magic has a whole header and a zeroed body.
 //! - **G2** Attaching stores nothing.
-//! - **G3** The header is read once; only what was read and checked is used.
+//! - **G3** Of the header only a copy is checked and used, and only if no format
+//!   began while the copy was made.
+//! - **G4** Nothing of a later incarnation is read before [`Region::is_stale`] can
+//!   know of that incarnation.
 //!
-//! | store               | paired load           | hands over                |
-//! |---------------------|-----------------------|---------------------------|
-//! | `magic` in `format` | `magic` in `attach`   | the header, the zero body |
+//! | store                     | paired load                    | hands over                |
+//! |---------------------------|--------------------------------|---------------------------|
+//! | `incarnation` in `format` | the first in `attach`          | the header, the zero body |
+//! | `magic` in `format`       | `magic` in `attach`, `is_stale`| the new `incarnation`     |
+//! | `magic` = 0, then a fence | a fence, then `magic`          | that a format has begun   |
+//!
+//! A format by one partition while another attaches:
+//!
+//! ```text
+//!   format                        attach
+//!   magic = 0                     incarnation (acquire): before
+//!   fence(Release)                version, features, length
+//!   zeroes, header                fence(Acquire)
+//!   incarnation (release)         magic (acquire)
+//!   magic = MAGIC (release)       incarnation: after
+//! ```
+//!
+//! If anything that was read is the format's, the fences show `magic` = 0 or what
+//! followed it. A new `magic` shows the new incarnation, which differs from the one
+//! before, unless that was new already, and then so was all that was read after it.
+//!
+//! # Who formats
+//!
+//! One partition, that the platform or the operator names; two that format at the
+//! same time destroy what the first of them has begun to use. Nothing in the region
+//! can prevent that: its bytes mean nothing before it is formatted.
+//!
+//! # What a region cannot know
+//!
+//! A file that was removed or made again under a name is other memory: whoever has
+//! the old file mapped sees nothing of it, and [`Region::is_stale`] stays false.
+//! `Mapping::check` compares the mapping with what its name stands for now.
 
+#[cfg(all(feature = "linux", target_os = "linux", not(loom)))]
+mod backing;
 mod error;
 #[cfg(all(feature = "linux", target_os = "linux", not(loom)))]
+mod fork;
+#[cfg(all(feature = "linux", target_os = "linux", not(loom)))]
 mod linux;
+#[cfg(all(feature = "linux", target_os = "linux", not(loom)))]
+mod map_error;
+#[cfg(all(feature = "linux", target_os = "linux", not(loom)))]
+mod sized;
 
+#[cfg(all(feature = "linux", target_os = "linux", not(loom)))]
+pub use backing::Displaced;
 pub use error::AttachError;
 #[cfg(all(feature = "linux", target_os = "linux", not(loom)))]
-pub use linux::{MapError, Mapping};
+pub use linux::Mapping;
+#[cfg(all(feature = "linux", target_os = "linux", not(loom)))]
+pub use map_error::MapError;
 
 use memoffset::offset_of;
 
 use crate::layout::{RegionHeader, LINE, MAGIC, VERSION};
 use crate::mem::Window;
 use crate::primitive::{
-    fence,
+    fence, spin_loop,
     Ordering::{Acquire, Relaxed, Release},
 };
 
@@ -39,8 +83,9 @@ pub struct Region<'m> {
 }
 
 impl<'m> Region<'m> {
-    /// Makes `memory` a region: zeroes it and writes the header. Whoever is
-    /// attached to what it was before must have let go.
+    /// Makes `memory` a region: zeroes it and writes the header. No other partition
+    /// formats it at the same time. Whoever is attached to what it was before has let
+    /// go, or finds out by [`Region::is_stale`]; what it stores later lands in the new region.
     ///
     /// # Errors
     ///
@@ -55,16 +100,18 @@ impl<'m> Region<'m> {
         let before = word(offset_of!(RegionHeader, incarnation)).load(Relaxed);
         let incarnation = before.wrapping_add(1).max(1);
         word(offset_of!(RegionHeader, magic)).store(0, Relaxed);
-        // G1: nobody sees the zeroes below and the old magic together.
-        fence(Release); // loom: none (needs a peer that attaches during a format, which the contract forbids)
+        // Pairs with the fences in `Header::read` and `is_stale`: who reads anything
+        // that is stored below sees that the old magic is gone.
+        fence(Release); // loom: loom_region
         memory.zero(16, memory.len() - 16);
         let length = memory.len() as u64;
         word(offset_of!(RegionHeader, version)).store(VERSION, Relaxed);
         word(offset_of!(RegionHeader, features)).store(features, Relaxed);
-        word(offset_of!(RegionHeader, incarnation)).store(incarnation, Relaxed);
         word(offset_of!(RegionHeader, length_low)).store(length as u32, Relaxed);
         word(offset_of!(RegionHeader, length_high)).store((length >> 32) as u32, Relaxed);
-        // Pairs with the load in `attach`: header and body are whole (G1).
+        // Pairs with the first load in `Header::read`: header and body are whole (G1).
+        word(offset_of!(RegionHeader, incarnation)).store(incarnation, Release); // loom: loom_region
+                                                                                 // Pairs with the loads in `Header::read` and `is_stale`: the incarnation is the new one.
         word(offset_of!(RegionHeader, magic)).store(MAGIC, Release); // loom: loom_region
         Self::over(memory, memory.len(), incarnation, features)
     }
@@ -74,34 +121,22 @@ impl<'m> Region<'m> {
     /// # Errors
     ///
     /// [`AttachError`]: the memory is too short, not a region, of another layout
-    /// version, needs features that are unknown here, or is shorter than the
-    /// header says.
+    /// version, needs features that are unknown here, is shorter than the header
+    /// says, or was being formatted at each of several attempts.
     pub fn attach(memory: Window<'m>) -> Result<Self, AttachError> {
         check_len(&memory)?;
-        // Pairs with the store in `format`.
-        let magic = memory.word(offset_of!(RegionHeader, magic)).load(Acquire); // loom: loom_region
+        // Relaxed: it decides which error this is, nothing more.
+        let magic = memory.word(offset_of!(RegionHeader, magic)).load(Relaxed);
         if magic != MAGIC {
             return Err(AttachError::NotARegion { magic });
         }
-        let load = |offset| memory.word(offset).load(Relaxed);
-        let version = load(offset_of!(RegionHeader, version));
-        if version != VERSION {
-            return Err(AttachError::Version { found: version });
+        for _ in 0..ATTEMPTS {
+            if let Some(header) = Header::read(&memory) {
+                return header.attach(memory);
+            }
+            spin_loop();
         }
-        let features = load(offset_of!(RegionHeader, features));
-        check_features(features)?;
-        let low = load(offset_of!(RegionHeader, length_low));
-        let high = load(offset_of!(RegionHeader, length_high));
-        let length = u64::from(high) << 32 | u64::from(low);
-        let mapped = memory.len();
-        let plausible = usize::try_from(length)
-            .ok()
-            .filter(|&len| len >= 2 * LINE && len <= mapped && len % 8 == 0);
-        let Some(len) = plausible else {
-            return Err(AttachError::Length { length, mapped });
-        };
-        let incarnation = load(offset_of!(RegionHeader, incarnation));
-        Self::over(memory, len, incarnation, features)
+        Err(AttachError::BeingFormatted)
     }
 
     fn over(
@@ -140,11 +175,77 @@ impl<'m> Region<'m> {
         self.features
     }
 
-    /// Whether the region was formatted again since this handle was made.
+    /// Whether the region was formatted again since this handle was made, or is being
+    /// formatted now.
+    ///
+    /// False says that everything this thread read from the region before the call was
+    /// from before any later format: read first, ask then, believe last. It says
+    /// nothing of what is read or stored after the call; whoever formats a region
+    /// makes sure that nobody stores any more.
     pub fn is_stale(&self) -> bool {
-        let load = |offset| self.memory.word(offset).load(Relaxed);
-        load(offset_of!(RegionHeader, magic)) != MAGIC
-            || load(offset_of!(RegionHeader, incarnation)) != self.incarnation
+        let word = |offset| self.memory.word(offset);
+        // Pairs with the fence in `format`, or with the one in `attach` of who attached
+        // to the new region: what was read so far is older than the magic below (G4).
+        fence(Acquire); // loom: loom_region
+                        // Pairs with the store in `format`: a new magic shows the new incarnation.
+        word(offset_of!(RegionHeader, magic)).load(Acquire) != MAGIC // loom: loom_region
+            || word(offset_of!(RegionHeader, incarnation)).load(Relaxed) != self.incarnation
+    }
+}
+
+/// How often [`Region::attach`] reads a header that changes under its hands.
+const ATTEMPTS: u32 = 64;
+
+/// What a header says.
+struct Header {
+    version: u32,
+    features: u32,
+    incarnation: u32,
+    length: u64,
+}
+
+impl Header {
+    /// A copy of the header; none if a format began meanwhile (G3).
+    fn read(memory: &Window<'_>) -> Option<Self> {
+        let word = |offset| memory.word(offset);
+        // Pairs with the store in `format`.
+        let incarnation = word(offset_of!(RegionHeader, incarnation)).load(Acquire); // loom: loom_region
+        let load = |offset| word(offset).load(Relaxed);
+        let low = load(offset_of!(RegionHeader, length_low));
+        let high = load(offset_of!(RegionHeader, length_high));
+        let header = Self {
+            version: load(offset_of!(RegionHeader, version)),
+            features: load(offset_of!(RegionHeader, features)),
+            incarnation,
+            length: u64::from(high) << 32 | u64::from(low),
+        };
+        // Pairs with the fence in `format`: if a word above is a later format's, the
+        // magic that was there before it is not seen below.
+        fence(Acquire); // loom: loom_region
+                        // Pairs with the store in `format`: a new magic shows the new incarnation.
+        let magic = word(offset_of!(RegionHeader, magic)).load(Acquire); // loom: loom_region
+        let unmoved = load(offset_of!(RegionHeader, incarnation)) == incarnation;
+        (magic == MAGIC && unmoved).then_some(header)
+    }
+
+    fn attach(self, memory: Window<'_>) -> Result<Region<'_>, AttachError> {
+        if self.version != VERSION {
+            return Err(AttachError::Version {
+                found: self.version,
+            });
+        }
+        check_features(self.features)?;
+        let (length, mapped) = (self.length, memory.len());
+        let plausible = usize::try_from(length)
+            .ok()
+            .filter(|&len| len >= 2 * LINE && len <= mapped && len % 8 == 0);
+        let Some(len) = plausible else {
+            return Err(AttachError::Length { length, mapped });
+        };
+        // Pairs with the fence in `is_stale` of who has an earlier incarnation: what
+        // this thread stores from now on is not seen before the format (G4).
+        fence(Release); // loom: loom_region
+        Region::over(memory, len, self.incarnation, self.features)
     }
 }
 

@@ -1,0 +1,102 @@
+//! What is behind a mapping, and whether others still get the same.
+
+use core::fmt;
+use std::borrow::ToOwned;
+use std::fs;
+use std::io::ErrorKind;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{fstat, FileType, Stat};
+use rustix::io::Errno;
+
+/// Why who maps the same name now gets other memory than a mapping has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Displaced {
+    /// The file was removed, or has another name.
+    Removed,
+    /// The name is another file's by now.
+    Replaced,
+    /// The file was made shorter: accesses beyond its end fault (SIGBUS).
+    Truncated {
+        /// Bytes it has.
+        len: u64,
+    },
+}
+
+impl fmt::Display for Displaced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Removed => f.write_str("the file behind the mapping was removed: map it anew"),
+            Self::Replaced => {
+                f.write_str("the file behind the mapping was replaced by another: map that one")
+            }
+            Self::Truncated { len } => write!(
+                f,
+                "the file behind the mapping was cut to {len} bytes: do not touch the rest, map it anew"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Displaced {}
+
+/// A descriptor, and what it was when it was mapped.
+#[derive(Debug)]
+pub(super) struct Backing {
+    pub(super) fd: OwnedFd,
+    /// Where it was found, whatever the working directory becomes.
+    path: Option<PathBuf>,
+    /// Device and inode.
+    identity: (u64, u64),
+    has_name: bool,
+    /// Of all else the length says nothing.
+    is_file: bool,
+}
+
+impl Backing {
+    pub(super) fn new(fd: OwnedFd, path: Option<&Path>) -> Result<Self, Errno> {
+        let stat = fstat(&fd)?;
+        let absolute = |path: &Path| match std::env::current_dir() {
+            Ok(directory) => directory.join(path),
+            Err(_) => path.to_owned(),
+        };
+        Ok(Self {
+            path: path.map(absolute),
+            identity: identity(&stat),
+            has_name: stat.st_nlink != 0,
+            is_file: FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile,
+            fd,
+        })
+    }
+
+    pub(super) fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
+    /// Whether its first `end` bytes are there, under the name it was found by.
+    pub(super) fn check(&self, end: u64) -> Result<(), Displaced> {
+        // It fails only where a server has lost the file.
+        let stat = fstat(&self.fd).map_err(|_| Displaced::Removed)?;
+        let len = stat.st_size as u64;
+        if self.is_file && len < end {
+            return Err(Displaced::Truncated { len });
+        }
+        match self.path.as_ref().map(fs::metadata) {
+            Some(Ok(found)) if (found.dev(), found.ino()) != self.identity => {
+                Err(Displaced::Replaced)
+            }
+            Some(Ok(_)) => Ok(()),
+            Some(Err(error)) if error.kind() == ErrorKind::NotFound => Err(Displaced::Removed),
+            // No path, or one that may not be looked at: what the file itself says.
+            _ if self.has_name && stat.st_nlink == 0 => Err(Displaced::Removed),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[allow(clippy::unnecessary_cast)] // The widths differ between machines.
+fn identity(stat: &Stat) -> (u64, u64) {
+    (stat.st_dev as u64, stat.st_ino as u64)
+}

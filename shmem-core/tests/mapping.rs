@@ -1,0 +1,253 @@
+//! What a mapping promises: blocks that are there, one length, a word of what became of
+//! its file, and nothing for children that are forked.
+#![cfg(all(feature = "linux", target_os = "linux", not(loom)))]
+
+use std::fs::{self, File};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus};
+use std::sync::{Barrier, Mutex};
+use std::thread;
+
+use rustix::fs::{flock, fstat, statvfs, FlockOperation};
+use shmem_core::region::{Displaced, Mapping};
+use shmem_core::ring::{Ring, Unread};
+use shmem_core::Life;
+
+const LEN: usize = 64 << 10;
+
+fn shm_name() -> String {
+    format!("/shmem-core-mapping-{}", std::process::id())
+}
+
+#[test]
+fn memory_that_gets_its_length_gets_its_blocks() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("region");
+    let name = shm_name() + "-blocks";
+    let mappings = [
+        Mapping::memfd("test", LEN).unwrap(),
+        Mapping::file(&path, Some(LEN)).unwrap(),
+        Mapping::posix_shm(&name, Some(LEN)).unwrap(),
+    ];
+    Mapping::unlink_posix_shm(&name).unwrap();
+    let reserved = |fd| fstat(fd).unwrap().st_blocks as usize * 512;
+    for mapping in &mappings {
+        assert!(reserved(mapping.as_fd()) >= LEN);
+    }
+    // What another program made, without them.
+    let path = directory.path().join("sparse");
+    File::create(&path).unwrap().set_len(LEN as u64).unwrap();
+    assert!(reserved(Mapping::file(&path, Some(LEN)).unwrap().as_fd()) >= LEN);
+}
+
+#[test]
+fn memory_that_a_file_system_has_no_room_for_is_an_error_and_leaves_no_length() {
+    let name = shm_name() + "-room";
+    let path = format!("/dev/shm{name}");
+    let all = statvfs("/dev/shm").unwrap();
+    let len = (all.f_blocks + 1) * all.f_frsize;
+    let makes: [&dyn Fn() -> _; 2] = [&|| Mapping::posix_shm(&name, Some(len as usize)), &|| {
+        Mapping::file(path.as_ref(), Some(len as usize))
+    }];
+    for make in makes {
+        let error = make().err().unwrap();
+        assert_eq!(
+            error.raw_os_error(),
+            rustix::io::Errno::NOSPC.raw_os_error()
+        );
+        assert!(error.to_string().contains("; ask for less"), "{error}");
+        assert_eq!(fs::metadata(&path).unwrap().len(), 0);
+    }
+    Mapping::posix_shm(&name, Some(LEN)).unwrap();
+    Mapping::unlink_posix_shm(&name).unwrap();
+}
+
+#[test]
+fn of_two_that_make_one_file_with_different_lengths_one_is_told_both() {
+    let directory = tempfile::tempdir().unwrap();
+    for round in 0..200 {
+        let path = directory.path().join(round.to_string());
+        let start = Barrier::new(2);
+        let make = |len| {
+            start.wait();
+            Mapping::file(&path, Some(len)).map(|mapping| mapping.window().len())
+        };
+        let made = thread::scope(|scope| {
+            let threads = [LEN, 2 * LEN].map(|len| scope.spawn(move || make(len)));
+            threads.map(|thread| thread.join().unwrap())
+        });
+        let len = fs::metadata(&path).unwrap().len() as usize;
+        match made {
+            [Ok(first), Err(error)] if first == LEN && len == LEN => {
+                assert!(error
+                    .to_string()
+                    .contains("65536 bytes already, not 131072"));
+            }
+            [Err(error), Ok(second)] if second == 2 * LEN && len == 2 * LEN => {
+                assert!(error
+                    .to_string()
+                    .contains("131072 bytes already, not 65536"));
+            }
+            other => panic!("{other:?}, and the file has {len} bytes"),
+        }
+    }
+}
+
+#[test]
+fn who_makes_a_file_waits_for_another_who_is_making_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("region");
+    let other = File::create(&path).unwrap();
+    flock(&other, FlockOperation::LockExclusive).unwrap();
+    thread::scope(|scope| {
+        let made = scope.spawn(|| Mapping::file(&path, Some(LEN)));
+        thread::sleep(std::time::Duration::from_millis(50));
+        assert_eq!(fs::metadata(&path).unwrap().len(), 0);
+        other.set_len(LEN as u64).unwrap();
+        flock(&other, FlockOperation::Unlock).unwrap();
+        assert_eq!(made.join().unwrap().unwrap().window().len(), LEN);
+    });
+}
+
+#[test]
+fn a_file_that_was_removed_replaced_or_cut_under_a_mapping_is_reported() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("region");
+    let make = || Mapping::file(&path, Some(LEN)).unwrap();
+    let by_name = make();
+    let by_descriptor = Mapping::from_fd(by_name.as_fd().try_clone_to_owned().unwrap()).unwrap();
+    let whole = |mapping: &Mapping| mapping.check();
+    assert_eq!([&by_name, &by_descriptor].map(whole), [Ok(()); 2]);
+
+    let moved = directory.path().join("moved");
+    fs::rename(&path, &moved).unwrap();
+    let seen = [&by_name, &by_descriptor].map(whole);
+    assert_eq!(seen, [Err(Displaced::Removed), Ok(())]);
+
+    let again = make();
+    assert_eq!(whole(&by_name), Err(Displaced::Replaced));
+    assert_eq!(whole(&again), Ok(()));
+
+    fs::remove_file(&moved).unwrap();
+    assert_eq!(whole(&by_descriptor), Err(Displaced::Removed));
+
+    let file = File::options().write(true).open(&path).unwrap();
+    file.set_len(LEN as u64 / 2).unwrap();
+    let len = LEN as u64 / 2;
+    assert_eq!(whole(&again), Err(Displaced::Truncated { len }));
+    for displaced in [
+        Displaced::Removed,
+        Displaced::Replaced,
+        Displaced::Truncated { len },
+    ] {
+        let text = displaced.to_string();
+        assert!(text.contains("map") && !text.contains('\n'), "{text}");
+    }
+}
+
+#[test]
+fn memory_without_a_name_and_removed_posix_memory_are_told_apart() {
+    let name = shm_name() + "-check";
+    let memfd = Mapping::memfd("test", LEN).unwrap();
+    let posix = Mapping::posix_shm(&name, Some(LEN)).unwrap();
+    let fixed = posix.fixed(0x5200_0000_0000).unwrap();
+    assert_eq!([&memfd, &posix, &fixed].map(Mapping::check), [Ok(()); 3]);
+    Mapping::unlink_posix_shm(&name).unwrap();
+    let removed = Err(Displaced::Removed);
+    assert_eq!(memfd.check(), Ok(()));
+    assert_eq!([&posix, &fixed].map(Mapping::check), [removed; 2]);
+}
+
+#[test]
+fn a_mapping_is_checked_by_the_path_it_had_whatever_the_directory_becomes() {
+    let directory = tempfile::tempdir().unwrap();
+    let depth = std::env::current_dir().unwrap().components().count() - 1;
+    let path = directory.path().join("region");
+    let relative = PathBuf::from("../".repeat(depth)).join(path.strip_prefix("/").unwrap());
+    let mapping = Mapping::file(&relative, Some(LEN)).unwrap();
+    let elsewhere = in_child(|| {
+        std::env::set_current_dir("/proc/self").unwrap();
+        assert_eq!(mapping.check(), Ok(()));
+    });
+    assert!(elsewhere.success());
+    fs::remove_file(&path).unwrap();
+    assert_eq!(mapping.check(), Err(Displaced::Removed));
+}
+
+/// What becomes of a child that is forked, does as told, and ends without a destructor.
+fn in_child(run: impl Fn() + Send + Sync) -> ExitStatus {
+    let run: Box<dyn Fn() + Send + Sync + '_> = Box::new(run);
+    // SAFETY: the child is waited for before anything that `run` borrows ends.
+    let run: Box<dyn Fn() + Send + Sync> = unsafe { std::mem::transmute(run) };
+    let mut child = Command::new("true");
+    // SAFETY: what tests run in the child takes no lock that another thread may hold.
+    unsafe {
+        child.pre_exec(move || {
+            run();
+            Ok(())
+        });
+    }
+    child.status().unwrap()
+}
+
+const SIGSEGV: i32 = 11;
+
+#[test]
+fn a_forked_child_cannot_push_in_its_parents_name_and_the_parent_goes_on() {
+    let memory = Mapping::memfd("test", LEN).unwrap();
+    let ring = || Ring::attach(memory.window().sub(0, Ring::segment_len(4096)).unwrap()).unwrap();
+    let producer = Mutex::new(ring().producer(Life::first(1)).unwrap());
+    let mut consumer = ring().consumer(Life::first(2), Unread::Keep).unwrap();
+    let push = |record: &[u8]| producer.lock().unwrap().push(record);
+    push(b"before").unwrap();
+    let child = in_child(|| push(b"child").unwrap());
+    assert_eq!(child.signal(), Some(SIGSEGV));
+    push(b"after").unwrap();
+    let mut record = [0; 16];
+    for expected in [b"before".as_slice(), b"after"] {
+        let len = consumer.pop(&mut record).unwrap();
+        assert_eq!(&record[..len], expected);
+    }
+    assert!(consumer.pop(&mut record).is_err());
+}
+
+#[test]
+fn what_a_forked_child_maps_never_stands_where_its_parents_handles_look() {
+    let memory = Mapping::memfd("test", LEN).unwrap();
+    let at = memory.window().address().as_ptr() as usize;
+    let child = in_child(|| {
+        let fd = || memory.as_fd().try_clone_to_owned().unwrap();
+        let own: Vec<_> = (0..20).map(|_| Mapping::from_fd(fd()).unwrap()).collect();
+        assert!(own[0].fixed(at).is_err());
+        memory.window().write(0, b"parent's");
+    });
+    assert_eq!(child.signal(), Some(SIGSEGV));
+    // What ended in the parent is no more reserved than mapped.
+    drop(memory);
+    let other = Mapping::memfd("test", LEN).unwrap().fixed(at);
+    let other = other.unwrap_or_else(|_| Mapping::memfd("test", LEN).unwrap());
+    other.inherit_on_fork().unwrap();
+    let child = in_child(|| other.window().write(0, b"child"));
+    assert!(child.success(), "{child}");
+}
+
+#[test]
+fn a_forked_child_drops_a_mapping_of_its_parents_and_nothing_happens() {
+    let memory = Mutex::new(Some(Mapping::memfd("test", LEN).unwrap()));
+    let child = in_child(|| drop(memory.lock().unwrap().take().unwrap()));
+    assert!(child.success(), "{child}");
+    let memory = memory.into_inner().unwrap().unwrap();
+    memory.window().write(0, b"still there");
+}
+
+#[test]
+fn children_have_a_mapping_that_is_to_be_inherited() {
+    let memory = Mapping::memfd("test", LEN).unwrap();
+    memory.inherit_on_fork().unwrap();
+    let child = in_child(|| memory.window().write(0, b"child"));
+    assert!(child.success(), "{child}");
+    let mut bytes = [0; 5];
+    memory.window().read(0, &mut bytes);
+    assert_eq!(&bytes, b"child");
+}
