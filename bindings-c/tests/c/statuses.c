@@ -190,20 +190,49 @@ static void *index_of(void)
 TEST(SHMR_CONTENDED_is_a_table_that_changes_under_every_attempt)
 {
 	struct shmr_segment segment, found;
+	uint32_t link = 0;
 	size_t bucket;
 
 	place_make(&place);
 	segment = place_segment(&place, "moving", SHMR_KIND_RAW, 128);
-	/* Links with another generation than their row's: a chain that moved. */
-	for (bucket = 0; bucket < 2 * PLACE_SEGMENTS; bucket++) {
-		uint32_t link = word_at(index_of(), 4 * bucket);
-
-		if (link & 0x1ffff)
-			set_word(index_of(), 4 * bucket, link + (1 << 17));
-	}
+	/* Each chain leads into another one, as if its rows moved all the time. */
+	for (bucket = 0; bucket < 2 * PLACE_SEGMENTS; bucket++)
+		link |= word_at(index_of(), 4 * bucket);
+	for (bucket = 0; bucket < 2 * PLACE_SEGMENTS; bucket++)
+		set_word(index_of(), 4 * bucket, link);
 	FAILS(place.registry,
-	      shmr_registry_lookup(&place.registry, segment.id, &found),
+	      shmr_registry_lookup(&place.registry, segment.id + 1, &found),
 	      SHMR_CONTENDED, 0, "");
+}
+
+TEST(SHMR_REFORMATTED_is_a_handle_from_before_the_region_was_formatted_again)
+{
+	const struct shmr_request request = {
+		.name = "new", .kind = SHMR_KIND_RAW, .len = 8,
+	};
+	struct shmr_segment segment, found;
+	struct shmr_region region;
+
+	place_make(&place);
+	segment = place_segment(&place, "old", SHMR_KIND_RAW, 8);
+	OK(shmr_region_format(&region, shmr_mapping_base(&place.mapping),
+			      shmr_mapping_len(&place.mapping)));
+	SAYS(shmr_registry_remove(&place.registry, &place.first, &segment),
+	     SHMR_EVICTED);
+	place_make(&place);
+	segment = place_segment(&place, "old", SHMR_KIND_RAW, 8);
+	/* One more than it was: formatted, and all the rest as before. */
+	set_word(shmr_mapping_base(&place.mapping), 12, 77);
+	FAILS(place.registry,
+	      shmr_registry_remove(&place.registry, &place.first, &segment),
+	      SHMR_REFORMATTED, 0, "");
+	FAILS(place.registry,
+	      shmr_registry_open_or_create(&place.registry, &place.first,
+					   &request, &found),
+	      SHMR_REFORMATTED, 0, "");
+	FAILS(place.registry,
+	      shmr_registry_reap(&place.registry, &place.first, NULL, NULL),
+	      SHMR_REFORMATTED, 0, "");
 }
 
 TEST(SHMR_EINVAL_names_the_argument)
@@ -360,7 +389,7 @@ TEST(SHMR_LENGTH_is_a_segment_of_another_length_than_asked_for)
 	place_segment(&place, "segment", SHMR_KIND_RAW, 100);
 	FAILS(place.registry,
 	      shmr_registry_open(&place.registry, &request, &segment),
-	      SHMR_LENGTH, 100, "");
+	      SHMR_LENGTH, 104, "");
 }
 
 TEST(SHMR_LENGTH_is_a_segment_that_holds_no_ring)
