@@ -1,8 +1,7 @@
 //! Who is known to be dead, and how long one waits for the others.
 
-use std::cell::RefCell;
-use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,7 +25,7 @@ pub(super) const LIMIT: Duration = Duration::from_secs(2);
 /// How deaths become known.
 pub(super) enum Deaths<'m> {
     /// By a list: where lives are not processes.
-    Listed(Rc<RefCell<Vec<Life>>>),
+    Listed(Arc<List>),
     /// By the kernel.
     Processes(Box<Kernel<'m>>),
     /// By a heartbeat that stands still.
@@ -35,7 +34,7 @@ pub(super) enum Deaths<'m> {
 
 impl<'m> Deaths<'m> {
     pub(super) fn listed() -> Self {
-        Self::Listed(Rc::default())
+        Self::Listed(Arc::default())
     }
 
     pub(super) fn of_processes(registry: Registry<'m>) -> Self {
@@ -57,15 +56,20 @@ impl<'m> Deaths<'m> {
 
     /// Puts a life on the list.
     pub(super) fn bury(&self, life: Life) {
+        self.declare(life, PartitionState::Gone);
+    }
+
+    /// Says on the list what state a life is in.
+    pub(super) fn declare(&self, life: Life, state: PartitionState) {
         if let Self::Listed(list) = self {
-            list.borrow_mut().push(life);
+            list.lives().push((life, state));
         }
     }
 
     /// The same, for another life.
     pub(super) fn share(&self) -> Self {
         match self {
-            Self::Listed(list) => Self::Listed(Rc::clone(list)),
+            Self::Listed(list) => Self::Listed(Arc::clone(list)),
             Self::Processes(kernel) => Self::of_processes(kernel.registry),
             Self::Heartbeats(silence) => Self::by_heartbeat(silence.registry, silence.doubts),
         }
@@ -128,13 +132,30 @@ impl<'m> Deaths<'m> {
 impl Liveness for Deaths<'_> {
     fn state(&mut self, life: Life) -> PartitionState {
         match self {
-            // Earlier lives of a partition are over since a later one began.
-            Self::Listed(list) => PartitionState::gone_if(list.borrow().iter().any(|dead| {
-                dead.partition() == life.partition() && life.incarnation() <= dead.incarnation()
-            })),
+            Self::Listed(list) => list.state(life),
             Self::Processes(kernel) => kernel.processes.state(life),
             Self::Heartbeats(silence) => silence.state(life),
         }
+    }
+}
+
+/// Lives that are not alive, and what they are.
+#[derive(Default)]
+pub(super) struct List(Mutex<Vec<(Life, PartitionState)>>);
+
+impl List {
+    fn lives(&self) -> MutexGuard<'_, Vec<(Life, PartitionState)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The worst that is said; earlier lives of a partition are what a later one is.
+    fn state(&self, life: Life) -> PartitionState {
+        let lives = self.lives();
+        let said = lives.iter().filter(|(listed, _)| {
+            listed.partition() == life.partition() && life.incarnation() <= listed.incarnation()
+        });
+        let states = said.map(|&(_, state)| state);
+        states.max().unwrap_or(PartitionState::Alive)
     }
 }
 

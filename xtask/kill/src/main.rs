@@ -49,6 +49,9 @@ struct Arguments {
     /// Where the choice of victims and moments begins [default: another each time]
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
+    /// Stop partitions instead, take them for silent or gone, and let them go on
+    #[arg(long)]
+    stall: bool,
     /// How the living learn of a death
     #[arg(long, value_enum, default_value_t = Liveness::Pidfd)]
     liveness: Liveness,
@@ -124,7 +127,7 @@ fn watch(watchdog: &Watchdog, tally: &Tally, json: bool) {
             scenario: "a call that does not return",
             seed: None,
             point: doing,
-            violation: Violation(format!("nothing moved for {:?}", watchdog::LIMIT)),
+            violation: Violation::new(format!("nothing moved for {:?}", watchdog::LIMIT)),
         });
         tally.close(json);
         std::process::exit(1);
@@ -142,6 +145,10 @@ fn kill(
         Liveness::Pidfd => 600,
         Liveness::Heartbeat => 60,
     });
+    let faults = match arguments.stall {
+        true => every_store::STALLS,
+        false => every_store::DEATHS,
+    };
     let mut seeds = Rng::with_seed(seed);
     for (at, &scenario) in scenarios.iter().enumerate() {
         let before = tally.counts().clone();
@@ -149,6 +156,7 @@ fn kill(
         let share = left.div_ceil((scenarios.len() - at) as u64);
         let stop = &interrupt::interrupted;
         let every_store = EveryStore {
+            faults,
             scenario,
             tally,
             watchdog,

@@ -164,7 +164,7 @@ impl Found {
             "scenario": self.scenario,
             "seed": self.seed,
             "point": self.point,
-            "found": self.violation.0,
+            "found": self.violation.what,
         })
     }
 }
@@ -185,7 +185,7 @@ mod tests {
                 scenario: "mutex",
                 seed: Some(7),
                 point: "point 3: locker is killed".to_owned(),
-                violation: Violation("two inside".to_owned()),
+                violation: Violation::new("two inside".to_owned()),
             }],
             recoveries: [4, 1, 2].map(Duration::from_millis).to_vec(),
             doubts: 0,

@@ -14,7 +14,7 @@ use shmem_registry::layout::{PARTITIONS, PartitionSlot, Row};
 use shmem_sync::layout::{BakeryControl, MutexControl, RwLockControl, SemaphoreControl};
 
 use super::deaths::Deaths;
-use super::every_store::EveryStore;
+use super::every_store::{self, EveryStore};
 use super::processes::{Liveness, Processes};
 use super::report::Tally;
 use super::scenario::{Actor, Cast, Layout, Outcome, Role, Scenario};
@@ -209,6 +209,7 @@ pub(super) struct Noticed {
 pub(super) fn at_stores(scenario: &'static dyn Scenario, stop: &dyn Fn() -> bool) -> Noticed {
     let (tally, watchdog) = (Tally::new(None), Watchdog::default());
     EveryStore {
+        faults: every_store::DEATHS,
         scenario,
         tally: &tally,
         watchdog: &watchdog,

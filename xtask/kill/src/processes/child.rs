@@ -60,7 +60,7 @@ impl Victim {
         pidfd_send_signal(&self.process, Signal::KILL).map_err(unexpected("killing"))?;
         match self.has_ended(Duration::from_secs(5)) {
             true => Ok(Instant::now()),
-            false => Err(Violation("a killed process does not end".to_owned())),
+            false => Err(Violation::new("a killed process does not end".to_owned())),
         }
     }
 
@@ -86,7 +86,7 @@ impl Victim {
         if let Some(mut stderr) = self.child.stderr.take() {
             let _ = stderr.read_to_string(&mut text);
         }
-        Err(Violation(format!(
+        Err(Violation::new(format!(
             "a process ended by itself ({status}): {}",
             text.trim()
         )))

@@ -234,7 +234,7 @@ impl<'a, 'p, 'm> Session<'a, 'p, 'm> {
             let ended = |victim: &mut Victim| !victim.armed && victim.has_ended(Duration::ZERO);
             if let Some(victim) = victim.take_if(ended) {
                 victim.bury()?;
-                return Err(Violation(
+                return Err(Violation::new(
                     "a process was killed by somebody else".to_owned(),
                 ));
             }

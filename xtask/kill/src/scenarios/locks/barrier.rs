@@ -10,9 +10,7 @@ use shmem_sync::{Arrival, Barrier, BarrierError, FutexBell, Liveness};
 use super::super::SMALL;
 use super::super::alias::{self, AliasDeaths, Aliases};
 use crate::deaths::Deaths;
-use crate::scenario::{
-    Actor, Cast, Layout, Outcome, Role, Scenario, Step, Violation, ensure, unexpected,
-};
+use crate::scenario::{Actor, Cast, Layout, Outcome, Role, Scenario, Step, ensure, unexpected};
 use crate::stage::{Cell, Stage};
 
 const OPS: &[&str] = &["look", "wait"];
@@ -144,7 +142,7 @@ impl Actor for Party<'_> {
                 }
                 Ok(Step::Idle)
             }
-            Err(error) => Err(Violation(format!("waiting: {error}"))),
+            Err(error) => Err(unexpected("waiting")(error)),
         }
     }
 }
