@@ -13,6 +13,7 @@ use shmem_registry::{Processes, Registry};
 use shmem_sync::{Futex, Liveness, PartitionState, SpinYield};
 
 use super::scenario::Outcome;
+use super::stage::PARTITIONS;
 
 /// Looks at a word that nobody changes any more: enough to be told whose it is.
 const CHECKS: u32 = 12;
@@ -44,13 +45,19 @@ impl<'m> Deaths<'m> {
         }))
     }
 
-    pub(super) fn by_heartbeat(registry: Registry<'m>, doubts: &'m AtomicU32) -> Self {
+    /// `rash` takes whoever is silent for gone, which is wrong.
+    pub(super) fn by_heartbeat(registry: Registry<'m>, doubts: &'m AtomicU32, rash: bool) -> Self {
+        let heartbeats = Heartbeats::new(registry);
         Self::Heartbeats(Box::new(Silence {
             registry,
-            heartbeats: Heartbeats::new(registry),
+            rash,
+            heartbeats: match rash {
+                true => heartbeats.presume_gone_after(heartbeat::LIMIT),
+                false => heartbeats,
+            },
             processes: Processes::new(registry),
             doubts,
-            doubted: None,
+            doubted: [None; PARTITIONS],
         }))
     }
 
@@ -71,7 +78,9 @@ impl<'m> Deaths<'m> {
         match self {
             Self::Listed(list) => Self::Listed(Arc::clone(list)),
             Self::Processes(kernel) => Self::of_processes(kernel.registry),
-            Self::Heartbeats(silence) => Self::by_heartbeat(silence.registry, silence.doubts),
+            Self::Heartbeats(silence) => {
+                Self::by_heartbeat(silence.registry, silence.doubts, silence.rash)
+            }
         }
     }
 
@@ -165,39 +174,39 @@ pub(super) struct Kernel<'m> {
     processes: Processes<'m>,
 }
 
-/// A heartbeat, mistrusted: on a busy machine a process may be silent for longer
-/// than the limit and come back, and what it did then would be no violation.
+/// Heartbeats, and the kernel for those that are silent: that alone makes nobody gone.
 pub(super) struct Silence<'m> {
     registry: Registry<'m>,
+    rash: bool,
     heartbeats: Heartbeats<'m, fn() -> Duration>,
     processes: Processes<'m>,
     /// Counts the times that a life was silent and not over.
     doubts: &'m AtomicU32,
-    /// The last such time.
-    doubted: Option<(Life, Instant)>,
+    /// The last such time, of each partition.
+    doubted: [Option<Instant>; PARTITIONS],
 }
 
 impl Silence<'_> {
     fn doubt(&mut self, life: Life) {
         let now = Instant::now();
-        let known = self
-            .doubted
-            .is_some_and(|(last, at)| last == life && now - at < heartbeat::LIMIT);
-        if !known {
+        let last = &mut self.doubted[usize::from(life.partition()) % PARTITIONS];
+        if last.is_none_or(|at| now - at >= heartbeat::LIMIT) {
             self.doubts.fetch_add(1, Relaxed);
-            self.doubted = Some((life, now));
         }
+        *last = Some(now);
     }
 }
 
 impl Liveness for Silence<'_> {
     fn state(&mut self, life: Life) -> PartitionState {
-        let silent = self.heartbeats.state(life) != PartitionState::Alive;
-        let over = silent && self.processes.is_gone(life);
-        if silent && !over {
+        let said = self.heartbeats.state(life);
+        if said == PartitionState::Silent && self.processes.is_gone(life) {
+            return PartitionState::Gone;
+        }
+        if said == PartitionState::Silent {
             self.doubt(life);
         }
-        PartitionState::gone_if(over)
+        said
     }
 }
 

@@ -45,6 +45,8 @@ pub(super) struct Tally {
 
 #[derive(Clone, Default)]
 pub(super) struct Counts {
+    /// Whether they are stops, not deaths.
+    stall: bool,
     /// Deaths of processes.
     pub(super) points: u64,
     /// Deaths at chosen stores.
@@ -57,9 +59,13 @@ pub(super) struct Counts {
 }
 
 impl Tally {
-    pub(super) fn new(console: Option<Console>) -> Self {
+    pub(super) fn new(console: Option<Console>, stall: bool) -> Self {
+        let counts = Counts {
+            stall,
+            ..Counts::default()
+        };
         Self {
-            counts: Arc::default(),
+            counts: Arc::new(Mutex::new(counts)),
             console,
         }
     }
@@ -78,8 +84,10 @@ impl Tally {
     pub(super) fn progress(&self, name: &str, before: &Counts) {
         let counts = self.counts().clone();
         self.line(&format!(
-            "{name}: died at {} stores, killed {} times",
+            "{name}: {} at {} stores, {} {} times",
+            if counts.stall { "stopped" } else { "died" },
             counts.enumerated - before.enumerated,
+            if counts.stall { "processes" } else { "killed" },
             counts.points - before.points,
         ));
     }
@@ -127,6 +135,10 @@ impl Counts {
     }
 
     fn closing(&self) -> String {
+        if self.stall {
+            let found = self.violations.len();
+            return format!("{} stalls, {found} violations", self.points);
+        }
         format!(
             "{} kill points, {} violations, slowest recovery {} ms",
             self.points,
@@ -138,6 +150,7 @@ impl Counts {
     fn document(&self) -> Value {
         let violations: Vec<_> = self.violations.iter().map(Found::document).collect();
         json!({
+            "fault": if self.stall { "stall" } else { "death" },
             "points": self.points,
             "enumerated": self.enumerated,
             "violations": violations,
@@ -179,6 +192,7 @@ mod tests {
 
     fn counts() -> Counts {
         Counts {
+            stall: false,
             points: 600,
             enumerated: 1234,
             violations: vec![Found {
@@ -198,6 +212,11 @@ mod tests {
         assert_eq!(counts().closing(), line);
         let line = "0 kill points, 0 violations, slowest recovery 0.0 ms";
         assert_eq!(Counts::default().closing(), line);
+        let stalls = Counts {
+            stall: true,
+            ..counts()
+        };
+        assert_eq!(stalls.closing(), "600 stalls, 1 violations");
     }
 
     #[test]

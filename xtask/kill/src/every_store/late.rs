@@ -11,7 +11,7 @@
 use shmem_core::Life;
 use shmem_core::crash::{self, Ended};
 use shmem_core::mem::Window;
-use shmem_sync::{Liveness, PartitionState};
+use shmem_sync::PartitionState;
 
 use fastrand::Rng;
 
@@ -40,9 +40,14 @@ impl Late<'_> {
     /// Whether it was told that it has nothing any more.
     fn live(mut self) -> Outcome<bool> {
         match self.play() {
-            Err(error) if error.tells && self.deaths.is_gone(self.life) => Ok(true),
+            Err(error) if error.tells && self.is_gone() => Ok(true),
             played => played.map(|()| false),
         }
+    }
+
+    /// Whether others had leave to take it for gone.
+    fn is_gone(&self) -> bool {
+        self.stage.late().get() == self.life.word()
     }
 
     fn play(&mut self) -> Outcome {
@@ -61,7 +66,7 @@ impl Late<'_> {
             }
         };
         crash::stop();
-        if !self.deaths.is_gone(self.life) {
+        if !self.is_gone() {
             let mut all = 0..role.ops.len();
             return all.try_for_each(|op| actor.act(op, &mut rng).map(drop)); // S1
         }

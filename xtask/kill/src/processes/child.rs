@@ -55,6 +55,12 @@ impl Victim {
         self.child.id()
     }
 
+    /// What signals reach it by.
+    pub(super) fn handle(&self) -> Outcome<OwnedFd> {
+        let cloned = self.process.try_clone();
+        cloned.map_err(unexpected("a process's descriptor"))
+    }
+
     /// Kills it, and returns when it is dead, with the moment when that was known.
     pub(super) fn kill(&self) -> Outcome<Instant> {
         pidfd_send_signal(&self.process, Signal::KILL).map_err(unexpected("killing"))?;
