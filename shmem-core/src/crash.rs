@@ -21,8 +21,6 @@ use std::{thread, thread_local};
 pub enum Ended {
     /// It died at the store that was chosen.
     Died,
-    /// It was stopped before the store that was chosen, and went on to its end.
-    Stalled,
     /// It came to its end after so many stores.
     Alive {
         /// Stores to shared memory.
@@ -73,7 +71,8 @@ pub fn run(at: Option<u64>, work: impl FnOnce()) -> Ended {
 
 /// Runs `work` on a thread of its own, stops it before its store number `at`, from 0,
 /// or at [`stop`] if that comes first, and lets it go on to its end when `meanwhile` has
-/// run here. If it ends without a stop, `meanwhile` does not run.
+/// run here. What `work` returned, and whether it was stopped: if not, `meanwhile` did
+/// not run.
 ///
 /// # Panics
 ///
@@ -82,7 +81,7 @@ pub fn stall<T: Send>(
     at: u64,
     work: impl FnOnce() -> T + Send,
     meanwhile: impl FnOnce(),
-) -> (T, Ended) {
+) -> (T, bool) {
     let (reached, stops) = channel();
     let (go_on, leave) = channel::<()>();
     let run = move || {
@@ -90,34 +89,36 @@ pub fn stall<T: Send>(
         STATE.set(State::Counting(0, Some(at)));
         let result = work();
         STOP.take(); // Whoever waits for the stop learns that there is none.
-        match STATE.get() {
-            State::Counting(stores, Some(_)) => (result, Ended::Alive { stores }),
-            _ => (result, Ended::Stalled),
-        }
+        result
     };
     thread::scope(|scope| {
         let late = scope.spawn(run);
-        if stops.recv().is_ok() {
+        let stopped = stops.recv().is_ok();
+        if stopped {
             meanwhile();
         }
         drop(go_on);
-        late.join()
-            .unwrap_or_else(|cause| panic::resume_unwind(cause))
+        let result = late.join();
+        (
+            result.unwrap_or_else(|cause| panic::resume_unwind(cause)),
+            stopped,
+        )
     })
 }
 
-/// Stops here, if this is work of [`stall`] that was not stopped yet: at the end of
-/// what has the stores.
-pub fn stop() {
-    if let Some(stop) = STOP.take() {
-        if let State::Counting(stores, Some(_)) = STATE.get() {
-            // No store has this number.
-            STATE.set(State::Counting(stores, Some(u64::MAX)));
-        }
-        // Both fail if whoever let it run panicked: then it goes on.
-        let _ = stop.reached.send(());
-        let _ = stop.leave.recv();
+/// Stops here, if this is work of [`stall`] that was not stopped yet: after its last
+/// store. Whether it was.
+pub fn stop() -> bool {
+    let Some(stop) = STOP.take() else {
+        return false;
+    };
+    if let State::Counting(stores, _) = STATE.get() {
+        STATE.set(State::Counting(stores, None));
     }
+    // Both fail if whoever let it run panicked: then it goes on.
+    let _ = stop.reached.send(());
+    let _ = stop.leave.recv();
+    true
 }
 
 /// Whether a store may happen; does not return where it is the one to die at.
@@ -126,9 +127,8 @@ pub(crate) fn store_happens() -> bool {
         State::Idle => true,
         State::Dead => false,
         State::Counting(stores, at) if at == Some(stores) => {
-            if STOP.with_borrow(Option::is_some) {
+            if stop() {
                 STATE.set(State::Counting(stores + 1, None));
-                stop();
                 return true;
             }
             STATE.set(State::Dead);
@@ -187,22 +187,22 @@ mod tests {
         let work = || {
             window.write(0, &[1; 16]);
             window.word(0).store(2, Relaxed);
-            stop();
-            window.word(4).load(Relaxed)
+            let ended = stop();
+            (window.word(4).load(Relaxed), ended)
         };
         for (at, seen, left) in [(0, 0, 2), (1, 1, 2), (2, 1, 2), (3, 2, 9)] {
             window.zero(0, 64);
-            let (loaded, ended) = stall(at, work, || {
+            let ((loaded, ended), stopped) = stall(at, work, || {
                 let word = window.word(0);
                 assert_eq!(word.load(Relaxed) & 0xff, seen, "stopped before store {at}");
                 word.store(9, Relaxed);
                 window.word(4).store(7, Relaxed);
             });
-            assert_eq!(window.word(0).load(Relaxed), left);
-            let all = Ended::Alive { stores: 3 };
-            assert_eq!(ended, if at < 3 { Ended::Stalled } else { all });
+            assert!(stopped);
+            assert_eq!((window.word(0).load(Relaxed), ended), (left, at == 3));
             let overwritten = at < 2; // By the late copy, of which one part was made.
             assert_eq!(loaded == 7, !overwritten);
         }
+        assert_eq!(stall(1, || 5, || unreachable!()), (5, false));
     }
 }

@@ -37,6 +37,13 @@ impl fmt::Display for Violation {
 
 impl std::error::Error for Violation {}
 
+/// Whether an error of the libraries says that somebody was waited for in vain.
+pub(super) fn is_in_vain(error: &impl fmt::Debug) -> bool {
+    let variant = format!("{error:?}");
+    let names = ["TimedOut", "HolderSilent", "PartySilent"];
+    names.iter().any(|name| variant.starts_with(name))
+}
+
 pub(super) type Outcome<T = ()> = Result<T, Violation>;
 
 /// A violation, unless `holds`.

@@ -34,14 +34,25 @@ struct Late<'m> {
     deaths: Deaths<'m>,
     case: Case,
     life: Life,
+    /// Whether it was stopped after the last store of what it did.
+    at_end: bool,
+}
+
+/// How it went on.
+struct End {
+    /// Whether it was told that it has nothing any more.
+    told: bool,
+    at_end: bool,
 }
 
 impl Late<'_> {
-    /// Whether it was told that it has nothing any more.
-    fn live(mut self) -> Outcome<bool> {
-        match self.play() {
-            Err(error) if error.tells && self.is_gone() => Ok(true),
-            played => played.map(|()| false),
+    fn live(mut self) -> Outcome<End> {
+        let played = self.play();
+        let told = matches!(&played, Err(error) if error.tells && self.is_gone());
+        let at_end = self.at_end;
+        match played {
+            Err(error) if !told => Err(error),
+            _ => Ok(End { told, at_end }),
         }
     }
 
@@ -61,11 +72,11 @@ impl Late<'_> {
             Deed::Act(op) => actor.act(op, &mut rng).map(|_| op)?,
             Deed::Leave => {
                 drop(actor);
-                crash::stop();
+                self.at_end = crash::stop();
                 return Ok(());
             }
         };
-        crash::stop();
+        self.at_end = crash::stop();
         if !self.is_gone() {
             let mut all = 0..role.ops.len();
             return all.try_for_each(|op| actor.act(op, &mut rng).map(drop)); // S1
@@ -97,13 +108,15 @@ impl EveryStore<'_> {
             deaths: trial.deaths.share(),
             case,
             life,
+            at_end: false,
         };
         let mut others = Ok(Vec::new());
         let is_gone = state == PartitionState::Gone;
         let meanwhile = || others = trial.meanwhile(&mut actors, case, life, state);
-        let (told, victim) = crash::stall(at, || late.live(), meanwhile);
+        let (end, _) = crash::stall(at, || late.live(), meanwhile);
         let theirs = others?;
-        let told = told.map_err(|found| Violation::new(format!("when it went on: {found}")))?;
+        let when = |found| Violation::new(format!("when it went on: {found}"));
+        let End { told, at_end } = end.map_err(when)?;
         let changed: usize = theirs.iter().map(Belonging::changed).sum();
         let allowed = if told { STEP } else { 0 };
         ensure(changed <= allowed, || {
@@ -126,6 +139,10 @@ impl EveryStore<'_> {
             shown => shown?,
         }
         trial.settle(actors, case, heir)?;
+        let victim = match at_end {
+            true => Ended::Alive { stores: at },
+            false => Ended::Died,
+        };
         let heir = Ended::Alive { stores: 0 };
         Ok(Ends { victim, heir })
     }

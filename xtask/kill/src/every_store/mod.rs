@@ -82,7 +82,8 @@ struct Deadlines {
     second: Option<u64>,
 }
 
-/// How the victim and its heir ended.
+/// How the victim and its heir ended. One that was stopped before a store has died,
+/// as far as the enumeration goes.
 struct Ends {
     victim: Ended,
     heir: Ended,
@@ -168,10 +169,8 @@ impl EveryStore<'_> {
             let Some(ends) = self.attempt(memory, case, Some(first), None) else {
                 return;
             };
-            match ends.victim {
-                Ended::Died => {}
-                Ended::Stalled => continue,
-                Ended::Alive { .. } => return,
+            if ends.victim != Ended::Died {
+                return;
             }
             let Ended::Alive { stores } = ends.heir else {
                 continue;

@@ -10,7 +10,9 @@ use shmem_sync::{Arrival, Barrier, BarrierError, FutexBell, Liveness};
 use super::super::SMALL;
 use super::super::alias::{self, AliasDeaths, Aliases};
 use crate::deaths::Deaths;
-use crate::scenario::{Actor, Cast, Layout, Outcome, Role, Scenario, Step, ensure, unexpected};
+use crate::scenario::{
+    Actor, Cast, Layout, Outcome, Role, Scenario, Step, ensure, is_in_vain, unexpected,
+};
 use crate::stage::{Cell, Stage};
 
 const OPS: &[&str] = &["look", "wait"];
@@ -130,7 +132,8 @@ impl Actor for Party<'_> {
         };
         match came {
             Ok(Some(arrival)) => self.pass(arrival),
-            Ok(None) | Err(BarrierError::TimedOut) => Ok(Step::Idle),
+            Ok(None) => Ok(Step::Idle),
+            Err(error) if is_in_vain(&error) => Ok(Step::Idle),
             Err(BarrierError::PartyDied(life)) => {
                 // While its next life attaches, it looks alive for a moment.
                 let told = Instant::now();

@@ -9,7 +9,7 @@ use super::super::{SMALL, die};
 use super::mutex::CASTS;
 use crate::deaths::{Deaths, LIMIT};
 use crate::scenario::{
-    Actor, Cast, Layout, Outcome, Role, Scenario, Step, Violation, ensure, unexpected,
+    Actor, Cast, Layout, Outcome, Role, Scenario, Step, ensure, is_in_vain, unexpected,
 };
 use crate::stage::{Cell, PARTITIONS, Stage};
 
@@ -178,8 +178,8 @@ fn held<P>(stage: &Stage<'_>, acquired: Result<P, AcquireError>) -> Outcome<Opti
     match acquired {
         Ok(permit) => Ok(Some(permit)),
         Err(AcquireError::Busy) => Ok(None),
-        Err(AcquireError::TimedOut) if stage.held().get() != 0 => Ok(None),
-        Err(error) => Err(Violation::new(format!("acquiring: {error}"))),
+        Err(error) if is_in_vain(&error) && stage.held().get() != 0 => Ok(None),
+        Err(error) => Err(unexpected("acquiring")(error)),
     }
 }
 

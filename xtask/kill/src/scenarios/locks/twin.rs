@@ -8,7 +8,7 @@ use shmem_sync::{
 };
 
 use crate::deaths::Deaths;
-use crate::scenario::{Outcome, Violation, ensure};
+use crate::scenario::{Outcome, ensure, is_in_vain, unexpected};
 use crate::stage::{Cell, PARTITIONS, Stage};
 
 /// Bytes of the two numbers, each in a word of its own.
@@ -232,7 +232,7 @@ fn admitted<G>(stage: &Stage<'_>, lock: LockResult<G>) -> Outcome<Option<(G, boo
         Ok(guard) => Ok(Some((guard, false))),
         Err(LockError::OwnerDied(guard)) => Ok(Some((guard, true))),
         Err(LockError::Busy) => Ok(None),
-        Err(LockError::TimedOut) if stage.held().get() != 0 => Ok(None),
-        Err(error) => Err(Violation::new(format!("locking: {error}"))),
+        Err(error) if is_in_vain(&error) && stage.held().get() != 0 => Ok(None),
+        Err(error) => Err(unexpected("locking")(error)),
     }
 }

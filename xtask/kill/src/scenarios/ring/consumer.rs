@@ -109,11 +109,9 @@ impl<'m> Eater<'m> {
             Err(error) if self.checks.is_replaced() => return late::<()>(Err(error)),
             Err(error) => return self.checks.refused(error),
         };
-        if self.checks.is_replaced() {
-            self.consumer.release();
-            return Ok(Step::Done);
+        if !self.checks.is_replaced() {
+            self.checks.see(&bytes[..len])?;
         }
-        self.checks.see(&bytes[..len])?;
         self.consumer.release();
         if self.checks.is_replaced() {
             return Ok(Step::Done);
