@@ -121,6 +121,14 @@ pub fn stop() -> bool {
     true
 }
 
+/// How many stores this thread has made or tried in the work that runs on it.
+pub fn stores() -> u64 {
+    match STATE.get() {
+        State::Counting(stores, _) => stores,
+        State::Idle | State::Dead => 0,
+    }
+}
+
 /// Whether a store may happen; does not return where it is the one to die at.
 pub(crate) fn store_happens() -> bool {
     match STATE.get() {
@@ -188,6 +196,7 @@ mod tests {
             window.write(0, &[1; 16]);
             window.word(0).store(2, Relaxed);
             let ended = stop();
+            assert_eq!(stores(), 3);
             (window.word(4).load(Relaxed), ended)
         };
         for (at, seen, left) in [(0, 0, 2), (1, 1, 2), (2, 1, 2), (3, 2, 9)] {

@@ -51,6 +51,8 @@ pub(super) struct Counts {
     pub(super) points: u64,
     /// Deaths at chosen stores.
     pub(super) enumerated: u64,
+    /// Stops after which the one store under way of a party that was told left damage.
+    pub(super) landed: u64,
     pub(super) violations: Vec<Found>,
     /// A time for each recovery from deaths of processes.
     pub(super) recoveries: Vec<Duration>,
@@ -125,6 +127,12 @@ impl Counts {
         if !self.recoveries.is_empty() {
             text += &format!(", median recovery {} ms", millis(self.median()));
         }
+        if self.landed != 0 {
+            text += &format!(
+                ", {} times the one step under way of a party that was gone left damage",
+                self.landed
+            );
+        }
         if self.doubts != 0 {
             text += &format!(
                 ", {} times a life was silent for longer than the limit and not over",
@@ -153,6 +161,7 @@ impl Counts {
             "fault": if self.stall { "stall" } else { "death" },
             "points": self.points,
             "enumerated": self.enumerated,
+            "landed": self.landed,
             "violations": violations,
             "slowest_recovery_ms": self.slowest().as_secs_f64() * 1e3,
             "median_recovery_ms": self.median().as_secs_f64() * 1e3,
@@ -195,6 +204,7 @@ mod tests {
             stall: false,
             points: 600,
             enumerated: 1234,
+            landed: 0,
             violations: vec![Found {
                 scenario: "mutex",
                 seed: Some(7),

@@ -4,7 +4,8 @@
 //!   it does works, and nothing of what others own by then has changed.
 //! - **S2** One that was taken for gone, and whose part another has, is told so by an
 //!   error, at the latest at its next call; no more than [`STEP`] bytes of what others
-//!   own by then have changed.
+//!   own by then have changed. The object works as after a death, unless no more than the
+//!   one step that was under way was done, which nothing can prevent: such are counted.
 //! - **S3** Whoever is alive is not told that it was evicted, unless the other was stopped
 //!   while it came or left: its last store may take the part, of which both are told.
 
@@ -23,6 +24,8 @@ use crate::stage::Stage;
 
 /// Bytes that a party may change that was stopped after it looked at its claim.
 const STEP: usize = 4096;
+/// Stores of such a step: a word, or a copy that is torn.
+const STORES: u64 = 2;
 
 /// Rounds of work of the others while one is silent, who may wait for it in vain.
 const FEW: usize = 4;
@@ -34,6 +37,8 @@ struct Late<'m> {
     deaths: Deaths<'m>,
     case: Case,
     life: Life,
+    /// The store that it is stopped before.
+    at: u64,
     /// Whether it was stopped after the last store of what it did.
     at_end: bool,
 }
@@ -43,6 +48,8 @@ struct End {
     /// Whether it was told that it has nothing any more.
     told: bool,
     at_end: bool,
+    /// Stores that it made then.
+    stores: u64,
 }
 
 impl Late<'_> {
@@ -52,7 +59,11 @@ impl Late<'_> {
         let at_end = self.at_end;
         match played {
             Err(error) if !told => Err(error),
-            _ => Ok(End { told, at_end }),
+            _ => Ok(End {
+                told,
+                at_end,
+                stores: crash::stores().saturating_sub(self.at),
+            }),
         }
     }
 
@@ -108,6 +119,7 @@ impl EveryStore<'_> {
             deaths: trial.deaths.share(),
             case,
             life,
+            at,
             at_end: false,
         };
         let mut others = Ok(Vec::new());
@@ -116,7 +128,11 @@ impl EveryStore<'_> {
         let (end, _) = crash::stall(at, || late.live(), meanwhile);
         let theirs = others?;
         let when = |found| Violation::new(format!("when it went on: {found}"));
-        let End { told, at_end } = end.map_err(when)?;
+        let End {
+            told,
+            at_end,
+            stores,
+        } = end.map_err(when)?;
         let changed: usize = theirs.iter().map(Belonging::changed).sum();
         let allowed = if told { STEP } else { 0 };
         ensure(changed <= allowed, || {
@@ -128,7 +144,28 @@ impl EveryStore<'_> {
         trial.stage.held().set(0);
         trial.stage.spoilt().set(u32::from(told));
         trial.deaths.bury(life);
-        let heir = case.heir_of(life);
+        let after = self.after(&trial, actors, case, case.heir_of(life), is_gone);
+        match told && stores <= STORES {
+            true => self.tally.counts().landed += u64::from(after.is_err()), // S2
+            false => after?,
+        }
+        let victim = match at_end {
+            true => Ended::Alive { stores: at },
+            false => Ended::Died,
+        };
+        let heir = Ended::Alive { stores: 0 };
+        Ok(Ends { victim, heir })
+    }
+
+    /// What the others do when the late party is through.
+    fn after<'m>(
+        &self,
+        trial: &Trial<'m>,
+        mut actors: Vec<Part<'m>>,
+        case: Case,
+        heir: Life,
+        is_gone: bool,
+    ) -> Outcome {
         // Whoever has its part shows that first.
         let recovery = self.scenario.recovery(case.heir);
         match Trial::act(&mut actors[case.heir], &recovery, 1) {
@@ -138,13 +175,7 @@ impl EveryStore<'_> {
             }
             shown => shown?,
         }
-        trial.settle(actors, case, heir)?;
-        let victim = match at_end {
-            true => Ended::Alive { stores: at },
-            false => Ended::Died,
-        };
-        let heir = Ended::Alive { stores: 0 };
-        Ok(Ends { victim, heir })
+        trial.settle(actors, case, heir)
     }
 }
 
