@@ -135,11 +135,9 @@ impl EveryStore<'_> {
         } = end.map_err(when)?;
         let changed: usize = theirs.iter().map(Belonging::changed).sum();
         let allowed = if told { STEP } else { 0 };
+        let told_so = if told { "told" } else { "not told" };
         ensure(changed <= allowed, || {
-            format!(
-                "it changed {changed} bytes of others, and was {}told",
-                if told { "" } else { "not " }
-            )
+            format!("it changed {changed} bytes of others, and was {told_so}")
         })?;
         trial.stage.held().set(0);
         trial.stage.spoilt().set(u32::from(told));
@@ -147,7 +145,10 @@ impl EveryStore<'_> {
         let after = self.after(&trial, actors, case, case.heir_of(life), is_gone);
         match told && stores <= STORES {
             true => self.tally.counts().landed += u64::from(after.is_err()), // S2
-            false => after?,
+            false => after.map_err(|found| {
+                let went_on = format!("it went on for {stores} stores, and was {told_so}");
+                Violation::new(format!("{found}; {went_on}"))
+            })?,
         }
         let victim = match at_end {
             true => Ended::Alive { stores: at },
