@@ -1,17 +1,20 @@
-//! Death at a chosen store: what a partition leaves that dies between any two.
+//! Death and delay at a chosen store: what a partition leaves that dies between any
+//! two, and what one does that is stopped there and goes on later.
 //!
 //! For tests of recovery, on the heap stand-in. [`run`] lets some work die at
 //! one of its stores to shared memory: that store and all behind it, those of
 //! destructors among them, do not happen, and the work ends. Run without a death
-//! it counts the stores, so that a test can try each.
+//! it counts the stores, so that a test can try each. [`stall`] stops the work
+//! before the store instead, lets others work, and lets it go on.
 //!
 //! A copy of more than 8 bytes is two stores, of its first 8 and then of all, and
 //! so a death can tear it.
 
 use std::boxed::Box;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe};
-use std::thread_local;
+use std::sync::mpsc::{channel, Receiver, Sender};
+use std::{thread, thread_local};
 
 /// How a piece of work ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,13 +34,21 @@ struct Death;
 enum State {
     /// Nobody is to die on this thread.
     Idle,
-    /// So many stores were made, and the one with this number is the last thing done.
+    /// So many stores were made, and before the one with this number it dies or stops.
     Counting(u64, Option<u64>),
     Dead,
 }
 
+/// Both ends of a stop: says that it is reached, and waits for leave to go on.
+struct Stop {
+    reached: Sender<()>,
+    leave: Receiver<()>,
+}
+
 thread_local! {
     static STATE: Cell<State> = const { Cell::new(State::Idle) };
+    /// The stop that this thread has still to come to; without one it dies.
+    static STOP: RefCell<Option<Stop>> = const { RefCell::new(None) };
 }
 
 /// Runs `work` on this thread until its store number `at`, from 0, or to its end.
@@ -58,12 +69,76 @@ pub fn run(at: Option<u64>, work: impl FnOnce()) -> Ended {
     }
 }
 
+/// Runs `work` on a thread of its own, stops it before its store number `at`, from 0,
+/// or at [`stop`] if that comes first, and lets it go on to its end when `meanwhile` has
+/// run here. What `work` returned, and whether it was stopped: if not, `meanwhile` did
+/// not run.
+///
+/// # Panics
+///
+/// If `work` or `meanwhile` panics.
+pub fn stall<T: Send>(
+    at: u64,
+    work: impl FnOnce() -> T + Send,
+    meanwhile: impl FnOnce(),
+) -> (T, bool) {
+    let (reached, stops) = channel();
+    let (go_on, leave) = channel::<()>();
+    let run = move || {
+        STOP.set(Some(Stop { reached, leave }));
+        STATE.set(State::Counting(0, Some(at)));
+        let result = work();
+        STOP.take(); // Whoever waits for the stop learns that there is none.
+        result
+    };
+    thread::scope(|scope| {
+        let late = scope.spawn(run);
+        let stopped = stops.recv().is_ok();
+        if stopped {
+            meanwhile();
+        }
+        drop(go_on);
+        let result = late.join();
+        (
+            result.unwrap_or_else(|cause| panic::resume_unwind(cause)),
+            stopped,
+        )
+    })
+}
+
+/// Stops here, if this is work of [`stall`] that was not stopped yet: after its last
+/// store. Whether it was.
+pub fn stop() -> bool {
+    let Some(stop) = STOP.take() else {
+        return false;
+    };
+    if let State::Counting(stores, _) = STATE.get() {
+        STATE.set(State::Counting(stores, None));
+    }
+    // Both fail if whoever let it run panicked: then it goes on.
+    let _ = stop.reached.send(());
+    let _ = stop.leave.recv();
+    true
+}
+
+/// How many stores this thread has made or tried in the work that runs on it.
+pub fn stores() -> u64 {
+    match STATE.get() {
+        State::Counting(stores, _) => stores,
+        State::Idle | State::Dead => 0,
+    }
+}
+
 /// Whether a store may happen; does not return where it is the one to die at.
 pub(crate) fn store_happens() -> bool {
     match STATE.get() {
         State::Idle => true,
         State::Dead => false,
         State::Counting(stores, at) if at == Some(stores) => {
+            if stop() {
+                STATE.set(State::Counting(stores + 1, None));
+                return true;
+            }
             STATE.set(State::Dead);
             // Without a word of the panic hook.
             panic::resume_unwind(Box::new(Death));
@@ -75,7 +150,7 @@ pub(crate) fn store_happens() -> bool {
     }
 }
 
-/// Whether somebody may die on this thread, and copies are to be torn.
+/// Whether somebody may die or stop on this thread, and copies are to be torn.
 pub(crate) fn is_watched() -> bool {
     !matches!(STATE.get(), State::Idle)
 }
@@ -112,5 +187,31 @@ mod tests {
         }
         assert_eq!(run(Some(4), work), Ended::Alive { stores: 4 });
         assert_eq!(bytes(), (1, 2, 2, 3));
+    }
+    #[test]
+    fn one_that_is_stopped_before_a_store_makes_it_when_others_are_done() {
+        let heap = Heap::new(64);
+        let window = heap.window();
+        let work = || {
+            window.write(0, &[1; 16]);
+            window.word(0).store(2, Relaxed);
+            let ended = stop();
+            assert_eq!(stores(), 3);
+            (window.word(4).load(Relaxed), ended)
+        };
+        for (at, seen, left) in [(0, 0, 2), (1, 1, 2), (2, 1, 2), (3, 2, 9)] {
+            window.zero(0, 64);
+            let ((loaded, ended), stopped) = stall(at, work, || {
+                let word = window.word(0);
+                assert_eq!(word.load(Relaxed) & 0xff, seen, "stopped before store {at}");
+                word.store(9, Relaxed);
+                window.word(4).store(7, Relaxed);
+            });
+            assert!(stopped);
+            assert_eq!((window.word(0).load(Relaxed), ended), (left, at == 3));
+            let overwritten = at < 2; // By the late copy, of which one part was made.
+            assert_eq!(loaded == 7, !overwritten);
+        }
+        assert_eq!(stall(1, || 5, || unreachable!()), (5, false));
     }
 }

@@ -139,14 +139,18 @@ impl<'m> Registry<'m> {
     fn prepare(&self, claim: &Claim<'_, 'm>, run: Run, request: &Request) -> Result<(), Evicted> {
         let (row, generation) = (claim.row, claim.generation);
         let (low, high) = request.id.halves();
-        let store = |field, value| self.row(row, field).store(value, Relaxed);
+        for (field, value) in [
+            (offset_of!(Row, next), Link::end(generation).0),
+            (offset_of!(Row, kind), request.kind.0),
+            (offset_of!(Row, id_low), low),
+            (offset_of!(Row, id_high), high),
+            (offset_of!(Row, first_block), run.first as u32),
+            (offset_of!(Row, length), request.len),
+        ] {
+            claim.check()?;
+            self.row(row, field).store(value, Relaxed);
+        }
         claim.check()?;
-        store(offset_of!(Row, next), Link::end(generation).0);
-        store(offset_of!(Row, kind), request.kind.0);
-        store(offset_of!(Row, id_low), low);
-        store(offset_of!(Row, id_high), high);
-        store(offset_of!(Row, first_block), run.first as u32);
-        store(offset_of!(Row, length), request.len);
         let name = self.row_at(row) + offset_of!(Row, name);
         self.memory().write_shared(name, request.name.bytes());
         let block = self.places.geometry.block;

@@ -225,7 +225,7 @@ TEST(a_region_is_the_same_in_a_file_and_through_a_descriptor)
 
 TEST(a_file_that_was_removed_replaced_or_cut_under_a_mapping_is_reported)
 {
-	struct shmr_mapping mapping, other;
+	struct shmr_mapping mapping = { 0 }, other = { 0 };
 	char path[64];
 
 	snprintf(path, sizeof(path), "/tmp/shmr-c-check-%d", (int)getpid());
@@ -273,7 +273,7 @@ TEST(a_forked_child_neither_pushes_nor_leaves_in_its_parents_name)
 	struct shmr_presence presence;
 	struct shmr_registry registry;
 	struct shmr_segment segment;
-	struct shmr_mapping mapping;
+	struct shmr_mapping mapping = { 0 };
 	struct shmr_region region;
 	char record[8];
 	size_t len;

@@ -1,8 +1,7 @@
 //! Who is known to be dead, and how long one waits for the others.
 
-use std::cell::RefCell;
-use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,6 +13,7 @@ use shmem_registry::{Processes, Registry};
 use shmem_sync::{Futex, Liveness, PartitionState, SpinYield};
 
 use super::scenario::Outcome;
+use super::stage::PARTITIONS;
 
 /// Looks at a word that nobody changes any more: enough to be told whose it is.
 const CHECKS: u32 = 12;
@@ -26,7 +26,7 @@ pub(super) const LIMIT: Duration = Duration::from_secs(2);
 /// How deaths become known.
 pub(super) enum Deaths<'m> {
     /// By a list: where lives are not processes.
-    Listed(Rc<RefCell<Vec<Life>>>),
+    Listed(Arc<List>),
     /// By the kernel.
     Processes(Box<Kernel<'m>>),
     /// By a heartbeat that stands still.
@@ -35,7 +35,7 @@ pub(super) enum Deaths<'m> {
 
 impl<'m> Deaths<'m> {
     pub(super) fn listed() -> Self {
-        Self::Listed(Rc::default())
+        Self::Listed(Arc::default())
     }
 
     pub(super) fn of_processes(registry: Registry<'m>) -> Self {
@@ -45,29 +45,42 @@ impl<'m> Deaths<'m> {
         }))
     }
 
-    pub(super) fn by_heartbeat(registry: Registry<'m>, doubts: &'m AtomicU32) -> Self {
+    /// `rash` takes whoever is silent for gone, which is wrong.
+    pub(super) fn by_heartbeat(registry: Registry<'m>, doubts: &'m AtomicU32, rash: bool) -> Self {
+        let heartbeats = Heartbeats::new(registry);
         Self::Heartbeats(Box::new(Silence {
             registry,
-            heartbeats: Heartbeats::new(registry),
+            rash,
+            heartbeats: match rash {
+                true => heartbeats.presume_gone_after(heartbeat::LIMIT),
+                false => heartbeats,
+            },
             processes: Processes::new(registry),
             doubts,
-            doubted: None,
+            doubted: [None; PARTITIONS],
         }))
     }
 
     /// Puts a life on the list.
     pub(super) fn bury(&self, life: Life) {
+        self.declare(life, PartitionState::Gone);
+    }
+
+    /// Says on the list what state a life is in.
+    pub(super) fn declare(&self, life: Life, state: PartitionState) {
         if let Self::Listed(list) = self {
-            list.borrow_mut().push(life);
+            list.lives().push((life, state));
         }
     }
 
     /// The same, for another life.
     pub(super) fn share(&self) -> Self {
         match self {
-            Self::Listed(list) => Self::Listed(Rc::clone(list)),
+            Self::Listed(list) => Self::Listed(Arc::clone(list)),
             Self::Processes(kernel) => Self::of_processes(kernel.registry),
-            Self::Heartbeats(silence) => Self::by_heartbeat(silence.registry, silence.doubts),
+            Self::Heartbeats(silence) => {
+                Self::by_heartbeat(silence.registry, silence.doubts, silence.rash)
+            }
         }
     }
 
@@ -128,13 +141,30 @@ impl<'m> Deaths<'m> {
 impl Liveness for Deaths<'_> {
     fn state(&mut self, life: Life) -> PartitionState {
         match self {
-            // Earlier lives of a partition are over since a later one began.
-            Self::Listed(list) => PartitionState::gone_if(list.borrow().iter().any(|dead| {
-                dead.partition() == life.partition() && life.incarnation() <= dead.incarnation()
-            })),
+            Self::Listed(list) => list.state(life),
             Self::Processes(kernel) => kernel.processes.state(life),
             Self::Heartbeats(silence) => silence.state(life),
         }
+    }
+}
+
+/// Lives that are not alive, and what they are.
+#[derive(Default)]
+pub(super) struct List(Mutex<Vec<(Life, PartitionState)>>);
+
+impl List {
+    fn lives(&self) -> MutexGuard<'_, Vec<(Life, PartitionState)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The worst that is said; earlier lives of a partition are what a later one is.
+    fn state(&self, life: Life) -> PartitionState {
+        let lives = self.lives();
+        let said = lives.iter().filter(|(listed, _)| {
+            listed.partition() == life.partition() && life.incarnation() <= listed.incarnation()
+        });
+        let states = said.map(|&(_, state)| state);
+        states.max().unwrap_or(PartitionState::Alive)
     }
 }
 
@@ -144,39 +174,39 @@ pub(super) struct Kernel<'m> {
     processes: Processes<'m>,
 }
 
-/// A heartbeat, mistrusted: on a busy machine a process may be silent for longer
-/// than the limit and come back, and what it did then would be no violation.
+/// Heartbeats, and the kernel for those that are silent: that alone makes nobody gone.
 pub(super) struct Silence<'m> {
     registry: Registry<'m>,
+    rash: bool,
     heartbeats: Heartbeats<'m, fn() -> Duration>,
     processes: Processes<'m>,
     /// Counts the times that a life was silent and not over.
     doubts: &'m AtomicU32,
-    /// The last such time.
-    doubted: Option<(Life, Instant)>,
+    /// The last such time, of each partition.
+    doubted: [Option<Instant>; PARTITIONS],
 }
 
 impl Silence<'_> {
     fn doubt(&mut self, life: Life) {
         let now = Instant::now();
-        let known = self
-            .doubted
-            .is_some_and(|(last, at)| last == life && now - at < heartbeat::LIMIT);
-        if !known {
+        let last = &mut self.doubted[usize::from(life.partition()) % PARTITIONS];
+        if last.is_none_or(|at| now - at >= heartbeat::LIMIT) {
             self.doubts.fetch_add(1, Relaxed);
-            self.doubted = Some((life, now));
         }
+        *last = Some(now);
     }
 }
 
 impl Liveness for Silence<'_> {
     fn state(&mut self, life: Life) -> PartitionState {
-        let silent = self.heartbeats.state(life) != PartitionState::Alive;
-        let over = silent && self.processes.is_gone(life);
-        if silent && !over {
+        let said = self.heartbeats.state(life);
+        if said == PartitionState::Silent && self.processes.is_gone(life) {
+            return PartitionState::Gone;
+        }
+        if said == PartitionState::Silent {
             self.doubt(life);
         }
-        PartitionState::gone_if(over)
+        said
     }
 }
 

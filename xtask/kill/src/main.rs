@@ -1,8 +1,9 @@
-//! `cargo xtask kill`: a partition can die between any two instructions.
+//! `cargo xtask kill`: a partition can die between any two instructions, or stand
+//! still there and go on later.
 //!
-//! It is shown in two ways, and a run goes both: a death at every store of every
-//! operation, on a stand-in for shared memory; and at any moment at all, of real
-//! processes that are killed.
+//! It is shown in two ways, and a run goes both: a death, or a stop, at every store of
+//! every operation, on a stand-in for shared memory; and at any moment at all, of real
+//! processes that are killed, or stopped.
 
 #[path = "../../src/console.rs"]
 mod console;
@@ -35,12 +36,12 @@ use watchdog::Watchdog;
 ///
 /// The last line says `N kill points, V violations, slowest recovery X ms`. The
 /// time of a recovery is from a process's death to the end of the next operation
-/// of its role.
+/// of its role. With `--stall` it says `N stalls, V violations`.
 #[derive(Parser)]
 #[command(name = "cargo xtask kill", bin_name = "cargo xtask kill")]
 #[command(args_conflicts_with_subcommands = true)]
 struct Arguments {
-    /// How many processes to kill [default: 600; 60 by heartbeat]
+    /// How many processes to kill, or to stop [default: 600; 60 by heartbeat; 300 stops]
     #[arg(long, value_name = "N")]
     points: Option<u64>,
     /// Only these scenarios; may be given several times
@@ -49,10 +50,13 @@ struct Arguments {
     /// Where the choice of victims and moments begins [default: another each time]
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
-    /// How the living learn of a death
-    #[arg(long, value_enum, default_value_t = Liveness::Pidfd)]
-    liveness: Liveness,
-    /// Recover wrongly on purpose, and fail unless that is noticed
+    /// Stop partitions instead, take them for silent or gone, and let them go on
+    #[arg(long)]
+    stall: bool,
+    /// How the living learn of a death [default: pidfd; by turns with `--stall`]
+    #[arg(long, value_enum)]
+    liveness: Option<Liveness>,
+    /// Do something wrongly on purpose, and fail unless that is noticed
     #[arg(long)]
     self_test: bool,
     /// List the scenarios and run nothing
@@ -95,7 +99,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         to_stderr: arguments.json,
     };
     let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..));
-    let tally = Tally::new(Some(console));
+    let tally = Tally::new(Some(console), arguments.stall);
     tally.line(&format!("seed {seed}"));
     let watchdog = Watchdog::default();
     watch(&watchdog, &tally, arguments.json);
@@ -124,7 +128,7 @@ fn watch(watchdog: &Watchdog, tally: &Tally, json: bool) {
             scenario: "a call that does not return",
             seed: None,
             point: doing,
-            violation: Violation(format!("nothing moved for {:?}", watchdog::LIMIT)),
+            violation: Violation::new(format!("nothing moved for {:?}", watchdog::LIMIT)),
         });
         tally.close(json);
         std::process::exit(1);
@@ -139,9 +143,14 @@ fn kill(
     seed: u64,
 ) {
     let points = arguments.points.unwrap_or(match arguments.liveness {
-        Liveness::Pidfd => 600,
-        Liveness::Heartbeat => 60,
+        _ if arguments.stall => 300,
+        Some(Liveness::Heartbeat) => 60,
+        _ => 600,
     });
+    let faults = match arguments.stall {
+        true => every_store::STALLS,
+        false => every_store::DEATHS,
+    };
     let mut seeds = Rng::with_seed(seed);
     for (at, &scenario) in scenarios.iter().enumerate() {
         let before = tally.counts().clone();
@@ -149,6 +158,7 @@ fn kill(
         let share = left.div_ceil((scenarios.len() - at) as u64);
         let stop = &interrupt::interrupted;
         let every_store = EveryStore {
+            faults,
             scenario,
             tally,
             watchdog,
@@ -158,6 +168,7 @@ fn kill(
         let processes = Processes {
             scenario,
             liveness: arguments.liveness,
+            stall: arguments.stall,
             tally,
             watchdog,
             stop,
@@ -170,7 +181,7 @@ fn kill(
     }
 }
 
-/// Whether every wrong recovery is noticed, in both ways.
+/// Whether whatever is wrong is noticed, in both ways.
 fn self_test(tally: &Tally, watchdog: &Watchdog, seed: u64) -> bool {
     let mut seeds = Rng::with_seed(seed);
     let stop = &interrupt::interrupted;
@@ -179,7 +190,7 @@ fn self_test(tally: &Tally, watchdog: &Watchdog, seed: u64) -> bool {
         watchdog.alive();
         let at_stores = sabotage::at_stores(scenario, stop);
         let in_processes = sabotage::in_processes(scenario, watchdog, &mut seeds, stop);
-        for noticed in [at_stores, in_processes] {
+        for noticed in std::iter::once(at_stores).chain(in_processes) {
             let what = noticed.what.as_deref().unwrap_or("NOT NOTICED");
             let (name, about, way) = (noticed.name, noticed.about, noticed.way);
             tally.line(&format!("{name} ({about}), {way}:\n  {what}"));

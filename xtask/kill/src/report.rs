@@ -45,10 +45,14 @@ pub(super) struct Tally {
 
 #[derive(Clone, Default)]
 pub(super) struct Counts {
+    /// Whether they are stops, not deaths.
+    stall: bool,
     /// Deaths of processes.
     pub(super) points: u64,
     /// Deaths at chosen stores.
     pub(super) enumerated: u64,
+    /// Stops after which the one store under way of a party that was told left damage.
+    pub(super) landed: u64,
     pub(super) violations: Vec<Found>,
     /// A time for each recovery from deaths of processes.
     pub(super) recoveries: Vec<Duration>,
@@ -57,9 +61,13 @@ pub(super) struct Counts {
 }
 
 impl Tally {
-    pub(super) fn new(console: Option<Console>) -> Self {
+    pub(super) fn new(console: Option<Console>, stall: bool) -> Self {
+        let counts = Counts {
+            stall,
+            ..Counts::default()
+        };
         Self {
-            counts: Arc::default(),
+            counts: Arc::new(Mutex::new(counts)),
             console,
         }
     }
@@ -78,8 +86,10 @@ impl Tally {
     pub(super) fn progress(&self, name: &str, before: &Counts) {
         let counts = self.counts().clone();
         self.line(&format!(
-            "{name}: died at {} stores, killed {} times",
+            "{name}: {} at {} stores, {} {} times",
+            if counts.stall { "stopped" } else { "died" },
             counts.enumerated - before.enumerated,
+            if counts.stall { "processes" } else { "killed" },
             counts.points - before.points,
         ));
     }
@@ -117,6 +127,12 @@ impl Counts {
         if !self.recoveries.is_empty() {
             text += &format!(", median recovery {} ms", millis(self.median()));
         }
+        if self.landed != 0 {
+            text += &format!(
+                ", {} times the one step under way of a party that was gone left damage",
+                self.landed
+            );
+        }
         if self.doubts != 0 {
             text += &format!(
                 ", {} times a life was silent for longer than the limit and not over",
@@ -127,6 +143,10 @@ impl Counts {
     }
 
     fn closing(&self) -> String {
+        if self.stall {
+            let found = self.violations.len();
+            return format!("{} stalls, {found} violations", self.points);
+        }
         format!(
             "{} kill points, {} violations, slowest recovery {} ms",
             self.points,
@@ -138,8 +158,10 @@ impl Counts {
     fn document(&self) -> Value {
         let violations: Vec<_> = self.violations.iter().map(Found::document).collect();
         json!({
+            "fault": if self.stall { "stall" } else { "death" },
             "points": self.points,
             "enumerated": self.enumerated,
+            "landed": self.landed,
             "violations": violations,
             "slowest_recovery_ms": self.slowest().as_secs_f64() * 1e3,
             "median_recovery_ms": self.median().as_secs_f64() * 1e3,
@@ -164,7 +186,7 @@ impl Found {
             "scenario": self.scenario,
             "seed": self.seed,
             "point": self.point,
-            "found": self.violation.0,
+            "found": self.violation.what,
         })
     }
 }
@@ -179,13 +201,15 @@ mod tests {
 
     fn counts() -> Counts {
         Counts {
+            stall: false,
             points: 600,
             enumerated: 1234,
+            landed: 0,
             violations: vec![Found {
                 scenario: "mutex",
                 seed: Some(7),
                 point: "point 3: locker is killed".to_owned(),
-                violation: Violation("two inside".to_owned()),
+                violation: Violation::new("two inside".to_owned()),
             }],
             recoveries: [4, 1, 2].map(Duration::from_millis).to_vec(),
             doubts: 0,
@@ -198,6 +222,11 @@ mod tests {
         assert_eq!(counts().closing(), line);
         let line = "0 kill points, 0 violations, slowest recovery 0.0 ms";
         assert_eq!(Counts::default().closing(), line);
+        let stalls = Counts {
+            stall: true,
+            ..counts()
+        };
+        assert_eq!(stalls.closing(), "600 stalls, 1 violations");
     }
 
     #[test]

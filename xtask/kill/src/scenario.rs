@@ -5,6 +5,7 @@ use std::fmt;
 
 use fastrand::Rng;
 use shmem_core::Life;
+use shmem_core::mem::Window;
 use shmem_registry::{Geometry, Kind};
 
 use super::deaths::Deaths;
@@ -12,15 +13,36 @@ use super::stage::Stage;
 
 /// Something that was found and must not be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Violation(pub(super) String);
+pub(super) struct Violation {
+    pub(super) what: String,
+    /// Whether it is an error by which a partition learns that something is not its
+    /// own any more: right for one that was taken for gone and comes late.
+    pub(super) tells: bool,
+}
+
+/// The errors of the libraries that tell so.
+const TELLING: [&str; 5] = ["Evicted", "NotHeld", "Stale", "Claimed", "Attached"];
+
+impl Violation {
+    pub(super) fn new(what: String) -> Self {
+        Self { what, tells: false }
+    }
+}
 
 impl fmt::Display for Violation {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
+        out.write_str(&self.what)
     }
 }
 
 impl std::error::Error for Violation {}
+
+/// Whether an error of the libraries says that somebody was waited for in vain.
+pub(super) fn is_in_vain(error: &impl fmt::Debug) -> bool {
+    let variant = format!("{error:?}");
+    let names = ["TimedOut", "HolderSilent", "PartySilent"];
+    names.iter().any(|name| variant.starts_with(name))
+}
 
 pub(super) type Outcome<T = ()> = Result<T, Violation>;
 
@@ -28,16 +50,22 @@ pub(super) type Outcome<T = ()> = Result<T, Violation>;
 pub(super) fn ensure(holds: bool, found: impl FnOnce() -> String) -> Outcome {
     match holds {
         true => Ok(()),
-        false => Err(Violation(found())),
+        false => Err(Violation::new(found())),
     }
 }
 
 /// Another error, where none may be.
 pub(super) fn unexpected<T>(what: &'static str) -> impl FnOnce(T) -> Violation
 where
-    T: fmt::Display,
+    T: fmt::Display + fmt::Debug,
 {
-    move |error| Violation(format!("{what}: {error}"))
+    move |error| {
+        let variant = format!("{error:?}");
+        Violation {
+            what: format!("{what}: {error}"),
+            tells: TELLING.iter().any(|name| variant.starts_with(name)),
+        }
+    }
 }
 
 /// What became of one operation.
@@ -97,6 +125,11 @@ pub(super) trait Scenario: Sync {
     /// Sizes of the object.
     fn shapes(&self) -> &'static [u32];
 
+    /// Those for the enumeration of stalls.
+    fn stall_shapes(&self) -> &'static [u32] {
+        self.shapes()
+    }
+
     fn layout(&self, shape: u32) -> Layout;
 
     /// Makes a fresh stage what the scenario begins with.
@@ -127,6 +160,27 @@ pub(super) trait Scenario: Sync {
     /// The operations that a recoverer in this role does, after it joined.
     fn recovery(&self, role: usize) -> Vec<usize> {
         vec![self.roles()[role].proof]
+    }
+
+    /// Whether the object knows who plays this role, in all of this operation, and refuses
+    /// others meanwhile.
+    fn claims(&self, _role: usize, _op: usize) -> bool {
+        false
+    }
+
+    /// What those in a role do just before one that was stopped goes on.
+    fn before_return(&self, _role: usize) -> Vec<usize> {
+        Vec::new()
+    }
+
+    /// Memory that lives other than `late` own, and that it is not to change.
+    fn belongings<'m>(&self, _: &Stage<'m>, _late: Life) -> Outcome<Vec<Window<'m>>> {
+        Ok(Vec::new())
+    }
+
+    /// Whether others take a silent life for gone, which is wrong: for the self-test.
+    fn is_rash(&self) -> bool {
+        false
     }
 
     /// Whether an audit is worth its time after each death, and not only at the end.

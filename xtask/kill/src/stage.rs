@@ -21,6 +21,10 @@ pub(super) const PARTITIONS: usize = 16;
 const KILLED: usize = 1;
 /// Word of the session: whether a life holds the object that lets go of it later.
 const HELD: usize = 3;
+/// Word of the session: the life that is taken for gone, and goes on.
+const LATE: usize = 5;
+/// Word of the session: whether a late life may have left its last step half done.
+const SPOILT: usize = 6;
 /// Processes that can be told apart.
 pub(super) const SLOTS: usize = 8;
 /// Bytes in front of the scenario's own account.
@@ -147,6 +151,17 @@ impl<'m> Stage<'m> {
         self.ledger.session(HELD)
     }
 
+    /// The life that was taken for gone and goes on; 0 if there is none.
+    pub(super) fn late(&self) -> Cell<'m> {
+        self.ledger.session(LATE)
+    }
+
+    /// Not 0 until whoever comes next has repaired what a late life did last, before it
+    /// was told.
+    pub(super) fn spoilt(&self) -> Cell<'m> {
+        self.ledger.session(SPOILT)
+    }
+
     /// The stage that another process made.
     pub(super) fn attach(memory: Window<'m>, scenario: &dyn Scenario, shape: u32) -> Outcome<Self> {
         let layout = scenario.layout(shape);
@@ -190,7 +205,7 @@ fn request(layout: &Layout) -> Outcome<Option<Request>> {
     let Some((kind, len)) = layout.object else {
         return Ok(None);
     };
-    let id = Id::new(OBJECT).ok_or(Violation("no identifier".to_owned()))?;
+    let id = Id::new(OBJECT).ok_or(Violation::new("no identifier".to_owned()))?;
     let request = Request::new(id, kind, len).map_err(unexpected("request"))?;
     Ok(Some(request))
 }

@@ -285,6 +285,7 @@ fn kill(_: &Workspace) -> Result<Vec<Step>> {
     let lines = [
         "cargo xtask kill --self-test",
         "cargo xtask kill --points 600",
+        "cargo xtask kill --stall --points 300",
     ];
     Ok(lines
         .map(|line| Step::Check(Invocation::parse(line)))

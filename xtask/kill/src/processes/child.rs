@@ -55,12 +55,18 @@ impl Victim {
         self.child.id()
     }
 
+    /// What signals reach it by.
+    pub(super) fn handle(&self) -> Outcome<OwnedFd> {
+        let cloned = self.process.try_clone();
+        cloned.map_err(unexpected("a process's descriptor"))
+    }
+
     /// Kills it, and returns when it is dead, with the moment when that was known.
     pub(super) fn kill(&self) -> Outcome<Instant> {
         pidfd_send_signal(&self.process, Signal::KILL).map_err(unexpected("killing"))?;
         match self.has_ended(Duration::from_secs(5)) {
             true => Ok(Instant::now()),
-            false => Err(Violation("a killed process does not end".to_owned())),
+            false => Err(Violation::new("a killed process does not end".to_owned())),
         }
     }
 
@@ -86,7 +92,7 @@ impl Victim {
         if let Some(mut stderr) = self.child.stderr.take() {
             let _ = stderr.read_to_string(&mut text);
         }
-        Err(Violation(format!(
+        Err(Violation::new(format!(
             "a process ended by itself ({status}): {}",
             text.trim()
         )))

@@ -10,7 +10,7 @@ use shmem_registry::{Presence, Process, Registry};
 
 use super::Liveness;
 use crate::deaths::{Deaths, LIMIT};
-use crate::scenario::{Outcome, ensure, unexpected};
+use crate::scenario::{Outcome, Scenario, ensure, unexpected};
 use crate::stage::Stage;
 
 /// Word of the ledger's session: lives that were silent and not over.
@@ -18,7 +18,8 @@ pub(super) const DOUBTS: usize = 2;
 
 pub(super) struct Heart<'m> {
     stage: Stage<'m>,
-    liveness: Liveness,
+    pub(super) liveness: Liveness,
+    rash: bool,
     process: Process,
     presences: Mutex<Vec<Presence<'m>>>,
     stopped: AtomicBool,
@@ -26,11 +27,12 @@ pub(super) struct Heart<'m> {
 }
 
 impl<'m> Heart<'m> {
-    pub(super) fn new(stage: Stage<'m>, liveness: Liveness, process: Process) -> Self {
+    pub(super) fn new(stage: Stage<'m>, liveness: Liveness, scenario: &dyn Scenario) -> Self {
         Self {
             stage,
             liveness,
-            process,
+            rash: scenario.is_rash(),
+            process: Process::this(),
             presences: Mutex::default(),
             stopped: AtomicBool::new(false),
             replaced: AtomicBool::new(false),
@@ -47,7 +49,7 @@ impl<'m> Heart<'m> {
             Liveness::Pidfd => Deaths::of_processes(self.registry()),
             Liveness::Heartbeat => {
                 let doubts = self.stage.ledger.session(DOUBTS);
-                Deaths::by_heartbeat(self.registry(), doubts.word())
+                Deaths::by_heartbeat(self.registry(), doubts.word(), self.rash)
             }
         }
     }

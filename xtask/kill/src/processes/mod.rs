@@ -1,13 +1,15 @@
-//! Death of real processes, at moments that nobody chooses.
+//! Death and delay of real processes, at moments that nobody chooses.
 //!
 //! Victims are processes of this program that map a memfd and work on the object
 //! as fast as they can, until they are killed. At once a survivor in the harness
-//! recovers, and what it finds is held against the ledger.
+//! recovers, and what it finds is held against the ledger. Or they are stopped for a
+//! while, and nobody is to recover anything.
 
 mod child;
 mod heart;
 mod recovery;
 mod session;
+mod stall;
 mod victim;
 
 use std::thread;
@@ -15,7 +17,6 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use shmem_core::Mapping;
-use shmem_registry::Process;
 
 use super::report::{Found, Tally};
 use super::scenario::{Outcome, Scenario, unexpected};
@@ -44,14 +45,17 @@ const ENOUGH: usize = 20;
 
 pub(super) struct Processes<'a> {
     pub(super) scenario: &'static dyn Scenario,
-    pub(super) liveness: Liveness,
+    /// By turns, if none is given and processes are stopped.
+    pub(super) liveness: Option<Liveness>,
+    /// Whether they are stopped, and go on, instead of killed.
+    pub(super) stall: bool,
     pub(super) tally: &'a Tally,
     pub(super) watchdog: &'a Watchdog,
     pub(super) stop: &'a dyn Fn() -> bool,
 }
 
 impl Processes<'_> {
-    /// Kills `points` processes, or a few more.
+    /// Kills, or stops, `points` processes, or a few more.
     pub(super) fn run(&self, points: u64, seeds: &mut Rng) {
         let killed = || self.tally.counts().points;
         let found = || self.tally.counts().violations.len();
@@ -73,7 +77,7 @@ impl Processes<'_> {
                 shown = Instant::now();
                 let left = end.saturating_sub(killed());
                 let name = self.scenario.name();
-                self.tally.line(&format!("{name}: {left} more to kill"));
+                self.tally.line(&format!("{name}: {left} more"));
             }
         }
     }
@@ -88,11 +92,18 @@ impl Processes<'_> {
         let memory = memory.map_err(unexpected("memory"))?;
         let stage = Stage::format(memory.window(), self.scenario, shape)?;
         self.scenario.found(&stage)?;
-        let heart = Heart::new(stage, self.liveness, Process::this());
+        let liveness = self.liveness.unwrap_or(match self.stall && rng.bool() {
+            true => Liveness::Heartbeat,
+            false => Liveness::Pidfd,
+        });
+        let heart = Heart::new(stage, liveness, self.scenario);
         thread::scope(|scope| {
             let _beating = heart.beat(scope);
             let mut session = Session::open(self, &memory, stage, &heart, rng)?;
-            session.play(points, point)?;
+            match self.stall {
+                true => session.stall(points, point)?,
+                false => session.play(points, point)?,
+            }
             session.close(point)
         })
     }

@@ -121,7 +121,7 @@ impl<'m> Session<'_, '_, 'm> {
             .plan
             .scenario
             .audit(&self.stage, &deaths, &mut actors, end);
-        audited.map_err(|Violation(what)| Violation(format!("at rest: {what}")))
+        audited.map_err(|found| Violation::new(format!("at rest: {found}")))
     }
 }
 

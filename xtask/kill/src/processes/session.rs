@@ -79,7 +79,7 @@ impl<'a, 'p, 'm> Session<'a, 'p, 'm> {
         while killed() < end && !(self.plan.stop)() {
             let target = self.rng.usize(..self.victims.len());
             *point = format!("before {} is killed", self.name(target));
-            self.cast_all(target)?;
+            self.cast_all(Some(target))?;
             if self.rng.u8(..) >= 24 {
                 self.until_all_work()?;
             }
@@ -123,13 +123,13 @@ impl<'a, 'p, 'm> Session<'a, 'p, 'm> {
         Ok(Player { role, life, actor })
     }
 
-    fn name(&self, slot: usize) -> &'static str {
+    pub(super) fn name(&self, slot: usize) -> &'static str {
         self.plan.scenario.roles()[self.cast.victims[slot]].name
     }
 
     /// Starts the victims that are missing. The next one to die may do so by itself,
     /// at a store that is chosen.
-    fn cast_all(&mut self, target: usize) -> Outcome {
+    pub(super) fn cast_all(&mut self, target: Option<usize>) -> Outcome {
         for slot in 0..self.victims.len() {
             if self.victims[slot].is_some() {
                 continue;
@@ -137,7 +137,7 @@ impl<'a, 'p, 'm> Session<'a, 'p, 'm> {
             for word in [READY, OPS, DOING, RESTING] {
                 self.stage.ledger.slot(slot, word).set(0);
             }
-            let is_armed = slot == target && self.rng.u8(..) < 64;
+            let is_armed = Some(slot) == target && self.rng.u8(..) < 64;
             if is_armed {
                 self.stage.killed().add(1);
             }
@@ -148,7 +148,7 @@ impl<'a, 'p, 'm> Session<'a, 'p, 'm> {
                 role: self.cast.victims[slot],
                 partition: slot as u8 + 1,
                 seed: self.rng.u64(..),
-                liveness: self.plan.liveness,
+                liveness: self.heart.liveness,
                 parent: std::process::id(),
                 armed: is_armed.then(|| self.rng.u64(..2000)),
             };
@@ -158,13 +158,13 @@ impl<'a, 'p, 'm> Session<'a, 'p, 'm> {
     }
 
     /// Most deaths follow soon, so that many fall into the first operations.
-    fn delay(&mut self) -> Duration {
+    pub(super) fn delay(&mut self) -> Duration {
         let part = self.rng.f64();
         LONGEST.mul_f64(part * part)
     }
 
     /// Lets the survivors work for a while.
-    fn work_for(&mut self, time: Duration) -> Outcome {
+    pub(super) fn work_for(&mut self, time: Duration) -> Outcome {
         let end = Instant::now() + time;
         while Instant::now() < end {
             self.work()?;
@@ -198,7 +198,7 @@ impl<'a, 'p, 'm> Session<'a, 'p, 'm> {
         Ok(())
     }
 
-    fn until_all_work(&mut self) -> Outcome {
+    pub(super) fn until_all_work(&mut self) -> Outcome {
         self.until("a process does not begin", |session| {
             let slots = 0..session.victims.len();
             slots
@@ -208,7 +208,7 @@ impl<'a, 'p, 'm> Session<'a, 'p, 'm> {
     }
 
     /// Every process that lives does something, whoever has died.
-    fn everybody_moves(&mut self) -> Outcome {
+    pub(super) fn everybody_moves(&mut self) -> Outcome {
         let slots = 0..self.victims.len();
         let before: Vec<_> = slots.map(|slot| self.word(slot, OPS)).collect();
         self.until("a living process does not move", |session| {
@@ -234,7 +234,7 @@ impl<'a, 'p, 'm> Session<'a, 'p, 'm> {
             let ended = |victim: &mut Victim| !victim.armed && victim.has_ended(Duration::ZERO);
             if let Some(victim) = victim.take_if(ended) {
                 victim.bury()?;
-                return Err(Violation(
+                return Err(Violation::new(
                     "a process was killed by somebody else".to_owned(),
                 ));
             }
@@ -281,7 +281,7 @@ impl<'a, 'p, 'm> Session<'a, 'p, 'm> {
                 self.word(slot, OPS),
             ));
             *point = names.join("; ");
-            self.plan.tally.counts().points += 1;
+            self.plan.tally.counts().points += u64::from(!self.plan.stall);
             victim.bury()?;
         }
         Ok(dead)

@@ -10,7 +10,6 @@ use fastrand::Rng;
 use rustix::process::{Signal, getpid, getppid, kill_process, set_parent_process_death_signal};
 use shmem_core::Mapping;
 use shmem_core::crash::{self, Ended};
-use shmem_registry::Process;
 
 use super::Liveness;
 use super::heart::Heart;
@@ -89,11 +88,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let memory = Mapping::from_fd(memory.context("no memory behind standard input")?)?;
     let everything = scenarios::all()
         .into_iter()
-        .chain(sabotage::all())
+        .chain(sabotage::all().map(|wrong| wrong as &dyn Scenario))
         .collect();
     let scenario = select(everything, std::slice::from_ref(&arguments.scenario))?[0];
     let stage = Stage::attach(memory.window(), scenario, arguments.shape)?;
-    let heart = Heart::new(stage, arguments.liveness, Process::this());
+    let heart = Heart::new(stage, arguments.liveness, scenario);
     let mut outcome = Ok(());
     thread::scope(|scope| {
         let _beating = heart.beat(scope);

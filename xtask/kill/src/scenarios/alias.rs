@@ -37,10 +37,15 @@ impl<'m> Aliases<'m> {
         self.cell(alias).set(life.word());
     }
 
+    /// The life that `alias` stands for.
+    pub(super) fn get(self, alias: Life) -> Option<Life> {
+        Life::from_word(self.cell(alias).get())
+    }
+
     /// The next life of `partition` in this numbering, which counts them in `count`.
     pub(super) fn next(self, partition: u8, count: Cell<'_>, life: Life) -> Outcome<Life> {
         let alias = Life::after(partition, count.get());
-        let alias = alias.ok_or_else(|| Violation(format!("no partition {partition}")))?;
+        let alias = alias.ok_or_else(|| Violation::new(format!("no partition {partition}")))?;
         self.set(alias, life);
         count.set(alias.incarnation());
         Ok(alias)
@@ -55,7 +60,7 @@ pub(super) struct AliasDeaths<'m> {
 
 impl Liveness for AliasDeaths<'_> {
     fn state(&mut self, alias: Life) -> PartitionState {
-        let life = Life::from_word(self.aliases.cell(alias).get());
-        PartitionState::gone_if(life.is_some_and(|life| self.deaths.is_gone(life)))
+        let life = self.aliases.get(alias);
+        life.map_or(PartitionState::Alive, |life| self.deaths.state(life))
     }
 }

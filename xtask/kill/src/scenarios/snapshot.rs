@@ -110,7 +110,7 @@ impl Actor for Onlooker<'_> {
         let most = self.account.attempted.get();
         let tag = Tag::of(&value[..len]);
         let tag =
-            tag.ok_or_else(|| Violation(format!("no whole value: {:02x?}", &value[..len])))?;
+            tag.ok_or_else(|| Violation::new(format!("no whole value: {:02x?}", &value[..len])))?;
         ensure((least..=most).contains(&tag.number), || {
             format!("read value {}, not one of {least} to {most}", tag.number)
         })?;

@@ -11,7 +11,7 @@ use super::super::SMALL;
 use super::super::alias::{self, AliasDeaths, Aliases};
 use crate::deaths::Deaths;
 use crate::scenario::{
-    Actor, Cast, Layout, Outcome, Role, Scenario, Step, Violation, ensure, unexpected,
+    Actor, Cast, Layout, Outcome, Role, Scenario, Step, ensure, is_in_vain, unexpected,
 };
 use crate::stage::{Cell, Stage};
 
@@ -132,7 +132,8 @@ impl Actor for Party<'_> {
         };
         match came {
             Ok(Some(arrival)) => self.pass(arrival),
-            Ok(None) | Err(BarrierError::TimedOut) => Ok(Step::Idle),
+            Ok(None) => Ok(Step::Idle),
+            Err(error) if is_in_vain(&error) => Ok(Step::Idle),
             Err(BarrierError::PartyDied(life)) => {
                 // While its next life attaches, it looks alive for a moment.
                 let told = Instant::now();
@@ -144,7 +145,7 @@ impl Actor for Party<'_> {
                 }
                 Ok(Step::Idle)
             }
-            Err(error) => Err(Violation(format!("waiting: {error}"))),
+            Err(error) => Err(unexpected("waiting")(error)),
         }
     }
 }

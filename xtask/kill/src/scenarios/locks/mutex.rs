@@ -53,7 +53,7 @@ impl Actor for Locker<'_> {
             _ => guard.unlock(),
         };
         unlocked.map_err(unexpected("unlocking"))?;
-        self.twin.acknowledge();
+        self.twin.acknowledge()?;
         Ok(Step::Done)
     }
 }
@@ -82,7 +82,7 @@ impl Actor for Customer<'_> {
             _ => guard.unlock(),
         };
         unlocked.map_err(unexpected("unlocking"))?;
-        self.twin.acknowledge();
+        self.twin.acknowledge()?;
         Ok(Step::Done)
     }
 }

@@ -69,7 +69,7 @@ impl<'m> Locker<'m> {
             _ => guard.unlock(),
         };
         unlocked.map_err(unexpected("ending to write"))?;
-        self.twin.acknowledge();
+        self.twin.acknowledge()?;
         Ok(Step::Done)
     }
 

@@ -3,13 +3,13 @@
 use fastrand::Rng;
 use shmem_core::Life;
 use shmem_registry::Kind;
-use shmem_sync::{AcquireError, AssumeAlive, FutexBell, Semaphore};
+use shmem_sync::{AcquireError, AssumeAlive, FutexBell, Liveness, Semaphore};
 
 use super::super::{SMALL, die};
 use super::mutex::CASTS;
 use crate::deaths::{Deaths, LIMIT};
 use crate::scenario::{
-    Actor, Cast, Layout, Outcome, Role, Scenario, Step, Violation, ensure, unexpected,
+    Actor, Cast, Layout, Outcome, Role, Scenario, Step, ensure, is_in_vain, unexpected,
 };
 use crate::stage::{Cell, PARTITIONS, Stage};
 
@@ -92,7 +92,11 @@ struct Holder<'m> {
 impl<'m> Account<'m> {
     /// `us` acquired a permit: there are all those that the living hold.
     fn took(self, us: Life, deaths: &mut Deaths<'m>) -> Outcome {
-        self.holds(us.partition().into()).1.add(1);
+        let (life, count) = self.holds(us.partition().into());
+        if life.get() != us.word() || deaths.is_gone(us) {
+            return Ok(()); // Others may have what it thinks it holds.
+        }
+        count.add(1);
         // Before and behind what they bound.
         let consumed = self.consumed().get();
         let mut living = 0;
@@ -112,8 +116,10 @@ impl<'m> Account<'m> {
 
     /// `us` is about to give a permit back.
     fn gives(self, us: Life) {
-        let (_, count) = self.holds(us.partition().into());
-        count.set(count.get() - 1);
+        let (life, count) = self.holds(us.partition().into());
+        if life.get() == us.word() {
+            count.set(count.get().saturating_sub(1));
+        }
     }
 }
 
@@ -172,8 +178,8 @@ fn held<P>(stage: &Stage<'_>, acquired: Result<P, AcquireError>) -> Outcome<Opti
     match acquired {
         Ok(permit) => Ok(Some(permit)),
         Err(AcquireError::Busy) => Ok(None),
-        Err(AcquireError::TimedOut) if stage.held().get() != 0 => Ok(None),
-        Err(error) => Err(Violation(format!("acquiring: {error}"))),
+        Err(error) if is_in_vain(&error) && stage.held().get() != 0 => Ok(None),
+        Err(error) => Err(unexpected("acquiring")(error)),
     }
 }
 

@@ -8,7 +8,7 @@ use shmem_sync::{
 };
 
 use crate::deaths::Deaths;
-use crate::scenario::{Outcome, Violation, ensure};
+use crate::scenario::{Outcome, ensure, is_in_vain, unexpected};
 use crate::stage::{Cell, PARTITIONS, Stage};
 
 /// Bytes of the two numbers, each in a word of its own.
@@ -18,15 +18,20 @@ pub(super) const LEN: usize = 16;
 pub(super) const ACCOUNT: usize = 8 + 4 * PARTITIONS;
 
 /// What one life knows of the two numbers.
-#[derive(Clone, Copy)]
 pub(super) struct Twin<'m> {
     stage: Stage<'m>,
     life: Life,
+    /// Whether others were inside while we were: then we are late.
+    robbed: std::cell::Cell<bool>,
 }
 
 impl<'m> Twin<'m> {
     pub(super) fn new(stage: Stage<'m>, life: Life) -> Self {
-        let twin = Self { stage, life };
+        let twin = Self {
+            stage,
+            life,
+            robbed: std::cell::Cell::new(false),
+        };
         twin.reading(life.partition()).set(0);
         twin
     }
@@ -61,35 +66,54 @@ impl<'m> Twin<'m> {
     }
 
     /// Changes the numbers under a lock that is had, and repairs them if its last
-    /// owner died; none if it is busy.
+    /// owner died, or came late and was told so; none if it is busy.
     pub(super) fn change<G: Inside>(&self, lock: LockResult<G>) -> Outcome<Option<G>> {
         let Some((mut guard, died)) = admitted(&self.stage, lock)? else {
             return Ok(None);
         };
         let before = Life::from_word(self.inside().swap(self.life.word()));
+        let spoilt = self.stage.spoilt().swap(0) != 0;
+        let warned = died || spoilt;
         self.is_warned(died)?;
-        let (first, second) = numbers(guard.bytes());
-        ensure(died || before.is_none() && first == second, || {
+        let (mut first, second) = numbers(guard.bytes());
+        ensure(warned || before.is_none() && first == second, || {
             format!("inside after {before:?}, unwarned, with {first} and {second}")
         })?;
-        if died {
+        if spoilt {
+            // What was stored late may be an old number.
+            first = self.least();
+        }
+        if warned {
             store(guard.bytes(), 8, first);
+        }
+        if died {
             guard.repaired();
         }
-        self.counts(first)?;
+        if !self.is_late() {
+            self.counts(first)?;
+        }
         self.attempted(self.own()).add(1);
         store(guard.bytes(), 0, first + 1);
         store(guard.bytes(), 8, first + 1);
         let inside = Life::from_word(self.inside().swap(0));
-        ensure(inside == Some(self.life), || {
+        self.robbed.set(inside != Some(self.life));
+        ensure(!self.robbed.get() || self.is_late(), || {
             format!("{inside:?} came inside while we were")
         })?;
         Ok(Some(guard))
     }
 
+    /// Whether we were taken for gone: others may have been inside since we looked.
+    fn is_late(&self) -> bool {
+        self.stage.late().get() == self.life.word()
+    }
+
     /// Says that a change is made and the lock given back.
-    pub(super) fn acknowledge(&self) {
+    pub(super) fn acknowledge(&self) -> Outcome {
         self.acknowledged(self.own()).add(1);
+        ensure(!self.robbed.get(), || {
+            "others were inside while we were, and we could give the lock back".to_owned()
+        })
     }
 
     /// Looks at the numbers among other readers; none if the lock is busy.
@@ -106,7 +130,8 @@ impl<'m> Twin<'m> {
         for _ in 0..2 {
             let inside = Life::from_word(self.inside().get());
             let (first, second) = numbers(data);
-            ensure(died || inside.is_none() && first == second, || {
+            let warned = died || self.stage.spoilt().get() != 0;
+            ensure(warned || inside.is_none() && first == second, || {
                 format!("reading beside {inside:?}, unwarned, {first} and {second}")
             })?;
         }
@@ -134,15 +159,20 @@ impl<'m> Twin<'m> {
         })
     }
 
+    fn sum(&self, cell: fn(&Self, usize) -> Cell<'m>) -> u64 {
+        let parts = (0..PARTITIONS).map(|at| cell(self, at).get());
+        parts.map(u64::from).sum()
+    }
+
+    fn least(&self) -> u64 {
+        self.sum(Self::acknowledged)
+    }
+
     /// Every acknowledged change is there, and none that nobody attempted.
     fn counts(&self, number: u64) -> Outcome {
-        let sum = |cell: fn(&Self, usize) -> Cell<'m>| -> u64 {
-            let parts = (0..PARTITIONS).map(|at| cell(self, at).get());
-            parts.map(u64::from).sum()
-        };
         // In this order: the first grow while we look, the second do not.
-        let least = sum(Self::acknowledged);
-        let most = sum(Self::attempted);
+        let least = self.least();
+        let most = self.sum(Self::attempted);
         ensure((least..=most).contains(&number), || {
             format!("{number} changes are there, not {least} to {most}")
         })
@@ -202,7 +232,7 @@ fn admitted<G>(stage: &Stage<'_>, lock: LockResult<G>) -> Outcome<Option<(G, boo
         Ok(guard) => Ok(Some((guard, false))),
         Err(LockError::OwnerDied(guard)) => Ok(Some((guard, true))),
         Err(LockError::Busy) => Ok(None),
-        Err(LockError::TimedOut) if stage.held().get() != 0 => Ok(None),
-        Err(error) => Err(Violation(format!("locking: {error}"))),
+        Err(error) if is_in_vain(&error) && stage.held().get() != 0 => Ok(None),
+        Err(error) => Err(unexpected("locking")(error)),
     }
 }

@@ -5,14 +5,15 @@ mod tenant;
 
 use fastrand::Rng;
 use shmem_core::Life;
+use shmem_core::mem::Window;
 use shmem_registry::{Geometry, Segment};
 
 use super::{DYING, die};
 use crate::deaths::Deaths;
-use crate::scenario::{Actor, Cast, Layout, Outcome, Role, Scenario};
-use crate::stage::Stage;
+use crate::scenario::{Actor, Cast, Layout, Outcome, Role, Scenario, unexpected};
+use crate::stage::{PARTITIONS, Stage};
 use audit::Audit;
-use tenant::{CREATE, CREATE_SHARED, Naming, REAP, REMOVE, REMOVE_SHARED, Tenant};
+use tenant::{CREATE, CREATE_SHARED, IDS, Naming, REAP, REMOVE, REMOVE_SHARED, Tenant};
 
 const ROLES: &[Role] = &[Role {
     name: "tenant",
@@ -37,6 +38,9 @@ const CROWDED: u32 = 1;
 /// Little more room than what is wanted.
 const TIGHT: u32 = 2;
 
+/// Segments of several pages.
+const PAGES: u32 = 4;
+
 /// Where a fresh registry's number of free bytes is kept.
 const FREE: usize = 0;
 
@@ -46,14 +50,21 @@ impl RegistryScenario {
     fn geometry(shape: u32) -> Geometry {
         Geometry {
             segments: if shape & TIGHT == 0 { 32 } else { 8 },
-            partitions: 16,
-            block: 128,
+            partitions: PARTITIONS,
+            block: if shape & PAGES == 0 { 128 } else { 4096 },
         }
     }
 
     fn tenant<'m>(stage: &Stage<'m>, life: Life, deaths: Deaths<'m>) -> Outcome<Tenant<'m>> {
         let roomy = stage.shape & TIGHT == 0;
-        Tenant::join(stage.registry, Self::naming(stage), roomy, life, deaths)
+        let late = Life::from_word(stage.late().get());
+        let own = match late.is_some_and(|late| life.follows(late)) {
+            // What the late life had may still go when that one goes on.
+            true => life.partition() + PARTITIONS as u8 / 2,
+            false => life.partition(),
+        };
+        let naming = Self::naming(stage);
+        Tenant::join(stage.registry, naming, own, roomy, life, deaths)
     }
 
     fn naming(stage: &Stage<'_>) -> Naming {
@@ -92,14 +103,14 @@ impl Scenario for RegistryScenario {
         &[0, CROWDED, CROWDED | TIGHT]
     }
 
+    fn stall_shapes(&self) -> &'static [u32] {
+        &[0, CROWDED | TIGHT, PAGES | TIGHT]
+    }
+
     fn layout(&self, shape: u32) -> Layout {
         Layout {
             geometry: Self::geometry(shape),
-            space: if shape & TIGHT == 0 {
-                128 * 128
-            } else {
-                12 * 128
-            },
+            space: Self::geometry(shape).block * if shape & TIGHT == 0 { 128 } else { 12 },
             object: None,
             account: 8,
         }
@@ -166,6 +177,21 @@ impl Scenario for RegistryScenario {
     fn recovery(&self, _: usize) -> Vec<usize> {
         // Without taking anything back first; then with.
         vec![CREATE_SHARED, REMOVE_SHARED, CREATE, REAP, REMOVE]
+    }
+
+    /// As much as can be had.
+    fn before_return(&self, _: usize) -> Vec<usize> {
+        vec![CREATE; IDS as usize]
+    }
+
+    fn belongings<'m>(&self, stage: &Stage<'m>, late: Life) -> Outcome<Vec<Window<'m>>> {
+        let segments: Result<Vec<_>, _> = stage.registry.segments().collect();
+        let segments = segments.map_err(unexpected("listing the segments"))?;
+        let is_theirs = |segment: &Segment<'_>| {
+            ![tenant::ALL, late.partition()].contains(&Naming::partition(segment.id()))
+        };
+        let theirs = segments.into_iter().filter(is_theirs);
+        Ok(theirs.map(|segment| segment.window()).collect())
     }
 
     fn describe(&self, stage: &Stage<'_>) -> String {

@@ -14,7 +14,7 @@ use shmem_core::primitive::fence;
 use shmem_registry::{Id, Kind, OpenError, Registry, RemoveError, Request, Segment};
 
 use crate::deaths::Deaths;
-use crate::scenario::{Actor, Outcome, Step, Violation, ensure, unexpected};
+use crate::scenario::{Actor, Outcome, Step, ensure, unexpected};
 
 pub(super) const OPS: &[&str] = &[
     "create",
@@ -81,6 +81,8 @@ impl Naming {
 pub(super) struct Tenant<'m> {
     pub(super) registry: Registry<'m>,
     pub(super) naming: Naming,
+    /// Whose identifiers we create.
+    own: u8,
     pub(super) life: Life,
     pub(super) deaths: Deaths<'m>,
     /// Whether there is room for all that everybody wants, and for what some dead left.
@@ -93,6 +95,7 @@ impl<'m> Tenant<'m> {
     pub(super) fn join(
         registry: Registry<'m>,
         naming: Naming,
+        own: u8,
         roomy: bool,
         life: Life,
         deaths: Deaths<'m>,
@@ -100,13 +103,14 @@ impl<'m> Tenant<'m> {
         let mut tenant = Self {
             registry,
             naming,
+            own,
             life,
             deaths,
             roomy,
             held: [None; IDS as usize],
         };
         for at in 0..IDS {
-            let id = naming.id(life.partition(), at);
+            let id = naming.id(own, at);
             tenant.held[at as usize] = match registry.lookup(id) {
                 Ok(segment) => Some(segment),
                 Err(OpenError::NotFound | OpenError::Contended) => None,
@@ -120,14 +124,16 @@ impl<'m> Tenant<'m> {
         let Some(at) = self.held.iter().position(Option::is_none) else {
             return Ok(Step::Idle);
         };
-        let id = self.naming.id(self.life.partition(), at as u64);
-        let request = request(id, rng.usize(1..=3 * 128))?;
+        let id = self.naming.id(self.own, at as u64);
+        let request = request(id, rng.usize(1..=3 * self.registry.geometry().block))?;
         let segment = match self.registry.open_or_create(self.life, &request) {
             Ok(segment) => segment,
             // An earlier life's, if the table was too busy when we joined.
             Err(OpenError::Length { .. }) => return self.find(at, id),
             Err(error) => return self.refused(error),
         };
+        let there = self.registry.is_current(&segment);
+        ensure(there, || format!("{id} was created and is not there"))?;
         let bytes = content(&segment);
         ensure(bytes.iter().all(|&byte| byte == 0), || {
             format!("a new segment is not zero: {}", shown(&segment, &bytes))
@@ -232,7 +238,7 @@ impl<'m> Tenant<'m> {
             OpenError::OutOfSpace { .. } | OpenError::TableFull { .. } if !self.roomy => {
                 Ok(Step::Done)
             }
-            error => Err(Violation(format!("creating a segment: {error}"))),
+            error => Err(unexpected("creating a segment")(error)),
         }
     }
 }

@@ -107,6 +107,11 @@ impl<'m> Book<'m> {
         self.0.account(5)
     }
 
+    /// Records that lives of consumers which are over may have released unseen.
+    pub(super) fn doubted(self) -> Cell<'m> {
+        self.0.account(6)
+    }
+
     fn pair(self, at: usize) -> Pair<'m> {
         Pair([0, 1, 2, 3, 4].map(|word| self.0.account(at + word)))
     }
@@ -157,6 +162,11 @@ impl<'m> Book<'m> {
         self.entry(life, 2)
     }
 
+    /// Records that were handed out, and those before them.
+    pub(super) fn taken(self, life: u32) -> Cell<'m> {
+        self.entry(life, 5)
+    }
+
     /// Says from which of its records on a producer pushes for this consumer's life.
     pub(super) fn set_since(self, life: u32, reader: u32, number: u32) {
         self.entry(life, 4).set(number);
@@ -201,6 +211,17 @@ impl<'m> Book<'m> {
             let left = self.left(Position { life, count: 0 })?;
             Some(sum? + left)
         })
+    }
+
+    /// How many acknowledged records of lives up to `last` were never handed out.
+    pub(super) fn lost(self, last: u32) -> u32 {
+        let lives = (1..=last).filter(|&life| self.produced(life).is_some());
+        lives
+            .map(|life| {
+                let acknowledged = self.acknowledged(life).get();
+                acknowledged.saturating_sub(self.taken(life).get())
+            })
+            .sum()
     }
 
     /// Whether this record may be the next for a consumer at `position` that may have

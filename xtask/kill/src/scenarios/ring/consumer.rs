@@ -58,7 +58,11 @@ impl<'m> Eater<'m> {
             }
             claimed => claimed,
         };
-        let consumer = consumer.map_err(unexpected("claiming the consuming end"))?;
+        let consumer = consumer.map_err(|error| {
+            book.consumers().set(number - 1); // It did not begin.
+            unexpected("claiming the consuming end")(error)
+        })?;
+        book.doubted().add(book.unknown().get());
         book.consuming().set(number);
         Ok(Self {
             consumer,
@@ -80,7 +84,11 @@ impl<'m> Eater<'m> {
         let mut bytes = [0; 4096];
         let unknown = self.checks.book.unknown();
         unknown.set(self.checks.unknown + 1);
-        match self.consumer.pop(&mut bytes) {
+        let popped = self.consumer.pop(&mut bytes);
+        if self.checks.is_replaced() {
+            return late(popped);
+        }
+        match popped {
             Ok(len) => {
                 self.checks.see(&bytes[..len])?;
                 self.checks.release(1);
@@ -98,10 +106,16 @@ impl<'m> Eater<'m> {
         let mut bytes = [0; 4096];
         let len = match self.consumer.peek() {
             Ok(record) => record.read(0, &mut bytes),
+            Err(error) if self.checks.is_replaced() => return late::<()>(Err(error)),
             Err(error) => return self.checks.refused(error),
         };
-        self.checks.see(&bytes[..len])?;
+        if !self.checks.is_replaced() {
+            self.checks.see(&bytes[..len])?;
+        }
         self.consumer.release();
+        if self.checks.is_replaced() {
+            return Ok(Step::Done);
+        }
         self.checks.release(1);
         self.consumer.notify(&FutexBell);
         Ok(Step::Done)
@@ -113,10 +127,16 @@ impl<'m> Eater<'m> {
         let drained = self.consumer.drain(rng.usize(1..6), |record| {
             let mut bytes = [0; 4096];
             let len = record.read(0, &mut bytes);
+            if checks.is_replaced() {
+                return true;
+            }
             seen = checks.see(&bytes[..len]);
             seen.is_ok()
         });
         seen?;
+        if checks.is_replaced() {
+            return late(drained);
+        }
         match drained {
             Ok(0) => Ok(Step::Idle),
             Ok(count) => {
@@ -137,11 +157,25 @@ impl<'m> Eater<'m> {
     }
 }
 
+/// What a call comes to of one that comes late: the account is its heir's.
+fn late<T>(popped: Result<T, PopError>) -> Outcome<Step> {
+    match popped {
+        Ok(_) => Ok(Step::Done),
+        Err(PopError::Empty | PopError::Restarted) => Ok(Step::Idle),
+        Err(error) => Err(unexpected("pop")(error)),
+    }
+}
+
 impl Checks<'_> {
+    /// Whether a later life has begun.
+    fn is_replaced(&self) -> bool {
+        self.book.consumers().get() != self.life
+    }
+
     /// A record was handed out.
     fn see(&mut self, record: &[u8]) -> Outcome {
         let tag = Tag::of(record)
-            .ok_or_else(|| Violation(format!("a record is not whole: {record:02x?}")))?;
+            .ok_or_else(|| Violation::new(format!("a record is not whole: {record:02x?}")))?;
         let attempted = self.book.attempted(tag.life).get();
         ensure(tag.number < attempted, || {
             format!("{tag:?} was never pushed")
@@ -158,6 +192,7 @@ impl Checks<'_> {
             self.book.set_released(Position { life, count });
         }
         self.book.set_seen(Position::behind(tag));
+        self.book.taken(tag.life).set(tag.number + 1);
         self.unknown = 0;
         self.last = Some(tag);
         Ok(())
@@ -240,7 +275,7 @@ impl Checks<'_> {
                 })?;
                 Ok(Step::Idle)
             }
-            error => Err(Violation(format!("pop: {error}"))),
+            error => Err(unexpected("pop")(error)),
         }
     }
 }

@@ -91,6 +91,10 @@ impl RingScenario {
                  {released:?} of {produced:?}, the last life is {last}",
                 book.unread(released, last)
             )
+        })?;
+        let (lost, doubted) = (book.lost(last), book.doubted().get());
+        ensure(lost <= doubted, || {
+            format!("{lost} acknowledged records were never handed out, of {doubted} in doubt")
         })
     }
 
@@ -190,6 +194,18 @@ impl Scenario for RingScenario {
         match role {
             PRODUCER => Ok(Box::new(self.feeder(stage, life, deaths)?)),
             _ => Ok(Box::new(self.eater(stage, life, deaths)?)),
+        }
+    }
+
+    fn claims(&self, _: usize, _: usize) -> bool {
+        true
+    }
+
+    /// An empty ring: a late step may garble what is unread.
+    fn before_return(&self, role: usize) -> Vec<usize> {
+        match role {
+            CONSUMER => vec![0; 40],
+            _ => Vec::new(),
         }
     }
 

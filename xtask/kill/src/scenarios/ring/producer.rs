@@ -10,7 +10,7 @@ use shmem_sync::{FutexBell, Liveness};
 use super::super::record::{MIN, Tag};
 use super::book::Book;
 use crate::deaths::Deaths;
-use crate::scenario::{Actor, Outcome, Step, Violation, unexpected};
+use crate::scenario::{Actor, Outcome, Step, unexpected};
 
 pub(super) const OPS: &[&str] = &["push", "reserve, commit", "batch", "wait for space"];
 
@@ -41,7 +41,10 @@ impl<'m> Feeder<'m> {
             Err(ClaimError::Claimed { by }) if deaths.is_gone(by) => ring.take_over_producer(life),
             claimed => claimed,
         };
-        let producer = producer.map_err(unexpected("claiming the producing end"))?;
+        let producer = producer.map_err(|error| {
+            book.producers().set(number - 1); // It did not begin.
+            unexpected("claiming the producing end")(error)
+        })?;
         book.producing().set(number);
         // Behind the claim: at least as new as what the producer knows.
         let reader = match book.consuming().get() {
@@ -101,7 +104,7 @@ impl<'m> Feeder<'m> {
                 self.set_reader();
                 Ok(Step::Idle)
             }
-            error => Err(Violation(format!("push: {error}"))),
+            error => Err(unexpected("push")(error)),
         }
     }
 

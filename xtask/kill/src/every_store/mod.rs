@@ -1,28 +1,45 @@
-//! Death at every store, on the heap stand-in.
+//! A fault at every store, on the heap stand-in.
 //!
 //! A victim dies at each store of each operation, from several starting states.
 //! Then another life recovers; and that one dies at each of its own stores in
 //! turn, and a third one recovers. In the end the object must work, and agree
 //! with its account.
+//!
+//! Or it is stopped before each store, and taken for silent or for gone; the others do
+//! what they may; and it goes on.
 
-use std::cell::Cell;
+mod late;
+mod trial;
+
 use std::panic::{self, AssertUnwindSafe};
 
-use fastrand::Rng;
 use shmem_core::Life;
-use shmem_core::crash::{self, Ended};
+use shmem_core::crash::Ended;
 use shmem_core::mem::{Heap, Window};
+use shmem_sync::PartitionState;
 
 use super::deaths::Deaths;
 use super::report::{Found, Tally};
-use super::scenario::{Actor, Outcome, Scenario, Step, Violation, ensure};
-use super::stage::{self, PARTITIONS, Stage};
+use super::scenario::{Outcome, Scenario, Violation};
+use super::stage::{self, Stage};
 use super::watchdog::Watchdog;
+use trial::Trial;
 
 /// Violations of one scenario after which there is no need for more.
 const ENOUGH: usize = 50;
-/// Rounds in which each operation must have been possible once.
-const ROUNDS: usize = 50;
+/// What happens to a victim at a store.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    Die,
+    /// It is stopped, is this to everybody else, and goes on.
+    Stall(PartitionState),
+}
+
+pub(super) const DEATHS: &[Fault] = &[Fault::Die];
+pub(super) const STALLS: &[Fault] = &[
+    Fault::Stall(PartitionState::Silent),
+    Fault::Stall(PartitionState::Gone),
+];
 
 /// What a life does until it dies.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -35,6 +52,7 @@ enum Deed {
 /// Who dies where, and who comes then.
 #[derive(Clone, Copy)]
 struct Case {
+    fault: Fault,
     shape: u32,
     start: u32,
     /// The victim's role.
@@ -47,6 +65,16 @@ struct Case {
     same: bool,
 }
 
+impl Case {
+    /// The life that comes after the victim's.
+    fn heir_of(self, victim: Life) -> Life {
+        match self.same {
+            true => next(victim),
+            false => Life::first(2),
+        }
+    }
+}
+
 /// A case, its two deaths, and how many stores there were.
 #[derive(Clone, Copy)]
 struct Deadlines {
@@ -54,13 +82,15 @@ struct Deadlines {
     second: Option<u64>,
 }
 
-/// How the victim and its heir ended.
+/// How the victim and its heir ended. One that was stopped before a store has died,
+/// as far as the enumeration goes.
 struct Ends {
     victim: Ended,
     heir: Ended,
 }
 
 pub(super) struct EveryStore<'a> {
+    pub(super) faults: &'static [Fault],
     pub(super) scenario: &'static dyn Scenario,
     pub(super) tally: &'a Tally,
     pub(super) watchdog: &'a Watchdog,
@@ -72,14 +102,18 @@ impl EveryStore<'_> {
     pub(super) fn run(&self) {
         let found = || self.tally.counts().violations.len();
         let before = found();
-        for &shape in self.scenario.shapes() {
+        let shapes = match self.faults {
+            DEATHS => self.scenario.shapes(),
+            _ => self.scenario.stall_shapes(),
+        };
+        for &shape in shapes {
             let heap = Heap::new(stage::len(self.scenario, shape));
             for case in self.cases(shape) {
                 if (self.stop)() || found() - before >= ENOUGH {
                     return;
                 }
                 self.watchdog.doing(|| self.describe(case));
-                self.every_death(heap.window(), case);
+                self.every_moment(heap.window(), case);
             }
         }
     }
@@ -92,13 +126,20 @@ impl EveryStore<'_> {
                 let acts = (0..victim.ops.len()).map(Deed::Act);
                 let deeds: Vec<_> = [Deed::Join, Deed::Leave].into_iter().chain(acts).collect();
                 for heir in 0..roles.len() {
-                    cases.extend(deeds.iter().enumerate().map(|(at, &deed)| Case {
+                    let all = self.faults.iter().flat_map(|&fault| {
+                        let deeds = deeds.iter().enumerate();
+                        deeds.map(move |(at, &deed)| (fault, at, deed))
+                    });
+                    cases.extend(all.map(|(fault, at, deed)| Case {
+                        fault,
                         shape,
                         start,
                         role,
                         deed,
                         heir,
-                        same: role == heir && (start as usize + at).is_multiple_of(2),
+                        same: role == heir
+                            && fault != Fault::Stall(PartitionState::Silent)
+                            && (start as usize + at).is_multiple_of(2),
                     }));
                 }
             }
@@ -106,10 +147,11 @@ impl EveryStore<'_> {
         cases
     }
 
-    /// The victim at each of its stores, and each time its heir at each of its own.
-    fn every_death(&self, memory: Window<'_>, case: Case) {
+    /// The victim at each of its stores; if it dies, its heir each time at each of its own.
+    fn every_moment(&self, memory: Window<'_>, case: Case) {
         // Its joining is a case of its own.
         let joining = Case {
+            fault: Fault::Die,
             deed: Deed::Join,
             ..case
         };
@@ -154,11 +196,14 @@ impl EveryStore<'_> {
     ) -> Option<Ends> {
         self.watchdog.alive();
         let deadlines = Deadlines { first, second };
-        let trial = || self.trial(memory, case, deadlines);
+        let trial = || match (case.fault, first) {
+            (Fault::Stall(state), Some(at)) => self.stall(memory, case, state, at),
+            _ => self.trial(memory, case, deadlines),
+        };
         let outcome = panic::catch_unwind(AssertUnwindSafe(trial)).unwrap_or_else(|cause| {
             let text = cause.downcast_ref::<String>().map(String::as_str);
             let text = text.or(cause.downcast_ref::<&str>().copied());
-            Err(Violation(format!("panicked: {}", text.unwrap_or("?"))))
+            Err(Violation::new(format!("panicked: {}", text.unwrap_or("?"))))
         });
         self.tally.counts().enumerated += u64::from(first.is_some());
         match outcome {
@@ -182,7 +227,8 @@ impl EveryStore<'_> {
         }
     }
 
-    fn trial<'m>(&self, memory: Window<'m>, case: Case, at: Deadlines) -> Outcome<Ends> {
+    /// A fresh stage in the case's starting state.
+    fn begin<'m>(&self, memory: Window<'m>, case: Case) -> Outcome<Trial<'m>> {
         let stage = Stage::format(memory, self.scenario, case.shape)?;
         let trial = Trial {
             scenario: self.scenario,
@@ -191,6 +237,12 @@ impl EveryStore<'_> {
         };
         self.scenario.found(&stage)?;
         self.scenario.prepare(&stage, case.start, &trial.deaths)?;
+        Ok(trial)
+    }
+
+    fn trial<'m>(&self, memory: Window<'m>, case: Case, at: Deadlines) -> Outcome<Ends> {
+        let trial = self.begin(memory, case)?;
+        let stage = trial.stage;
         let mut actors = trial.witnesses(case)?;
         if at.first.is_some() {
             stage.killed().add(1);
@@ -205,10 +257,7 @@ impl EveryStore<'_> {
             stage.held().set(0);
         }
         trial.go_on(&mut actors, case)?;
-        let heir = match case.same {
-            true => next(victim),
-            false => Life::first(2),
-        };
+        let heir = case.heir_of(victim);
         let recovery = self.scenario.recovery(case.heir);
         let deeds: Vec<_> = match at.first {
             Some(_) => recovery.into_iter().map(Deed::Act).collect(),
@@ -234,12 +283,17 @@ impl EveryStore<'_> {
             Deed::Act(op) => role.ops[op],
             Deed::Leave => "leave",
         };
+        let fault = match case.fault {
+            Fault::Die => "dies",
+            Fault::Stall(PartitionState::Gone) => "is stopped, taken for gone,",
+            Fault::Stall(_) => "is stopped, silent,",
+        };
         let heir = match (case.same, self.scenario.roles()[case.heir].name) {
             (true, name) => format!("{name}, its next life"),
             (false, name) => name.to_owned(),
         };
         format!(
-            "size {}, start {}: {} dies in `{doing}`, heir is {heir}",
+            "size {}, start {}: {} {fault} in `{doing}`, heir is {heir}",
             case.shape, case.start, role.name
         )
     }
@@ -248,137 +302,4 @@ impl EveryStore<'_> {
 /// The next life of a partition.
 fn next(life: Life) -> Life {
     Life::after(life.partition(), life.incarnation()).unwrap_or(life)
-}
-
-/// One stage, while it is played on.
-struct Trial<'m> {
-    scenario: &'static dyn Scenario,
-    stage: Stage<'m>,
-    deaths: Deaths<'m>,
-}
-
-/// Who plays a role now, if anybody does.
-type Part<'m> = Option<Box<dyn Actor + 'm>>;
-
-impl<'m> Trial<'m> {
-    /// Those that live through all of it: one in each role that neither victim nor
-    /// heir plays.
-    fn witnesses(&self, case: Case) -> Outcome<Vec<Part<'m>>> {
-        let join = |role: usize| {
-            if role == case.role || role == case.heir {
-                return Ok(None);
-            }
-            let life = Life::first(PARTITIONS as u8 - role as u8);
-            let joined = self
-                .scenario
-                .join(&self.stage, role, life, self.deaths.share());
-            joined.map(Some)
-        };
-        (0..self.scenario.roles().len()).map(join).collect()
-    }
-
-    /// Lets the witnesses work before anybody recovers, in every other case.
-    fn go_on(&self, actors: &mut [Part<'m>], case: Case) -> Outcome {
-        if case.start & 2 == 0 {
-            return Ok(());
-        }
-        let mut rng = Rng::with_seed(u64::from(case.start) + 3);
-        for (role, actor) in actors.iter_mut().enumerate() {
-            if let Some(actor) = actor {
-                for op in 0..self.scenario.roles()[role].ops.len() {
-                    actor.act(op, &mut rng)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Lets `life` join and do some deeds, until it dies or is done.
-    fn play(
-        &self,
-        role: usize,
-        life: Life,
-        deeds: &[Deed],
-        seed: u64,
-        at: Option<u64>,
-    ) -> Outcome<(Ended, Part<'m>)> {
-        let found = Cell::new(Ok(()));
-        let mut kept = None;
-        let ended = crash::run(at, || {
-            let work = || {
-                let deaths = self.deaths.share();
-                let mut actor = self.scenario.join(&self.stage, role, life, deaths)?;
-                let mut rng = Rng::with_seed(seed);
-                for deed in deeds {
-                    match deed {
-                        Deed::Join => {}
-                        Deed::Act(op) => drop(actor.act(*op, &mut rng)?),
-                        Deed::Leave => return Ok(None),
-                    }
-                }
-                Ok(Some(actor))
-            };
-            match work() {
-                Ok(actor) => kept = actor,
-                Err(violation) => found.set(Err(violation)),
-            }
-        });
-        found.into_inner()?;
-        Ok((ended, kept))
-    }
-
-    /// Fills the roles that nobody has, lets all work, and looks at what is there.
-    fn settle(&self, mut actors: Vec<Part<'m>>, case: Case, heir: Life) -> Outcome {
-        let mut order: Vec<_> = (0..actors.len()).collect();
-        if case.start % 2 == 1 {
-            order.reverse();
-        }
-        for role in order {
-            if actors[role].is_none() {
-                let life = match case.same && role == case.heir {
-                    true => next(heir),
-                    false => Life::first(3 + role as u8),
-                };
-                let joined = self
-                    .scenario
-                    .join(&self.stage, role, life, self.deaths.share())?;
-                actors[role] = Some(joined);
-            }
-        }
-        let mut actors: Vec<_> = actors.into_iter().flatten().collect();
-        self.work(&mut actors, case)?;
-        let mut actors: Vec<_> = actors.iter_mut().map(|actor| &mut **actor).collect();
-        self.scenario
-            .audit(&self.stage, &self.deaths, &mut actors, true)
-    }
-
-    /// Every operation of every role must be possible.
-    fn work(&self, actors: &mut [Box<dyn Actor + 'm>], case: Case) -> Outcome {
-        let mut rng = Rng::with_seed(u64::from(case.start) + 2);
-        let roles = self.scenario.roles();
-        let mut turns: Vec<_> = roles
-            .iter()
-            .enumerate()
-            .flat_map(|(role, part)| (0..part.ops.len()).map(move |op| (role, op)))
-            .collect();
-        let mut waiting = turns.clone();
-        for _ in 0..ROUNDS {
-            rng.shuffle(&mut turns);
-            for &(role, op) in &turns {
-                if actors[role].act(op, &mut rng)? == Step::Done {
-                    waiting.retain(|&turn| turn != (role, op));
-                }
-            }
-            if waiting.is_empty() {
-                break;
-            }
-        }
-        ensure(waiting.is_empty(), || {
-            let names = waiting.iter().map(|&(role, op)| roles[role].ops[op]);
-            format!(
-                "not possible any more: {}",
-                names.collect::<Vec<_>>().join(", ")
-            )
-        })
-    }
 }
