@@ -1,0 +1,200 @@
+//! The test vectors of `docs/layout.md`: what a peer by somebody else can be held against.
+#![cfg(not(loom))]
+
+use std::fmt::Write;
+
+use shmem_core::doorbell::Silent;
+use shmem_core::mem::Heap;
+use shmem_core::primitive::Ordering::Relaxed;
+use shmem_core::ring::{Ring, Unread};
+use shmem_core::snapshot::Writer;
+use shmem_core::wait::Spin;
+use shmem_core::{AssumeAlive, Region};
+use shmem_registry::{BlockOwner, Geometry, Id, Kind, Process, Registry, Request};
+use shmem_sync::Mutex;
+
+const DOCUMENT: &str = include_str!("../../docs/layout.md");
+const DUMP: &str = "../docs/region.txt";
+const LEN: usize = 8192;
+
+const GEOMETRY: Geometry = Geometry {
+    segments: 4,
+    partitions: 2,
+    block: 128,
+};
+
+/// The rows of the table below a heading of the document, cell by cell.
+fn table(heading: &str) -> Vec<Vec<&'static str>> {
+    let section = DOCUMENT
+        .split(heading)
+        .nth(1)
+        .expect("a heading of the document");
+    let lines = section.lines().skip_while(|line| !line.starts_with("|---"));
+    let rows = lines.skip(1).take_while(|line| line.starts_with('|'));
+    let cells = |line: &'static str| {
+        let cells = line.trim_matches('|').split('|');
+        cells.map(|cell| cell.trim().trim_matches('`')).collect()
+    };
+    rows.map(cells).collect()
+}
+
+fn number(text: &str) -> u64 {
+    match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16).unwrap(),
+        None => text.parse().unwrap(),
+    }
+}
+
+#[test]
+fn identifiers_and_buckets_are_as_the_document_has_them() {
+    let heap = Heap::new(1 << 16);
+    let region = Region::format(heap.window(), 0).unwrap();
+    let registry = Registry::format(region, Geometry::default()).unwrap();
+    let rows = table("### Vectors: identifiers");
+    assert!(rows.len() >= 3);
+    for row in rows {
+        let id = Id::from_name(row[0]);
+        assert_eq!(id.get(), number(row[1]), "{}", row[0]);
+        assert_eq!(registry.bucket_of(id.get()), number(row[2]) as usize);
+    }
+}
+
+#[test]
+fn geometries_are_as_the_document_has_them() {
+    let rows = table("### Vectors: geometry");
+    assert!(rows.len() >= 3);
+    for row in rows {
+        let values: Vec<_> = row.iter().map(|cell| number(cell) as usize).collect();
+        let [len, segments, partitions, block, word, index, first_row, map, data, blocks] =
+            values[..]
+        else {
+            panic!("{row:?}");
+        };
+        let heap = Heap::new(len);
+        let region = Region::format(heap.window(), 0).unwrap();
+        let geometry = Geometry {
+            segments,
+            partitions,
+            block,
+        };
+        let tables = Registry::format(region, geometry).unwrap().tables();
+        let found = heap.window().word(128).load(Relaxed) as usize;
+        assert_eq!(
+            (
+                found,
+                tables.index,
+                tables.rows,
+                tables.map,
+                tables.data,
+                tables.blocks
+            ),
+            (word, index, first_row, map, data, blocks)
+        );
+    }
+}
+
+/// A small region in which a bit of everything has happened.
+fn region(heap: &Heap) {
+    let region = Region::format(heap.window(), 0).unwrap();
+    let registry = Registry::format(region, GEOMETRY).unwrap();
+    let process = Process {
+        space: 0x1111_1111,
+        number: 4711,
+        start: 0x2222_2222,
+        image: 0x3333_3333,
+    };
+    let one = registry.attach_partition(1, process).unwrap();
+    let two = registry.attach_partition(2, Process::UNKNOWN).unwrap();
+    drop(two);
+    let two = registry.attach_partition(2, Process::UNKNOWN).unwrap();
+    two.beat().unwrap();
+    let make = |name, kind, len| {
+        let request = Request::named(name, kind, len).unwrap();
+        registry.open_or_create(&one, &request).unwrap()
+    };
+    // A row in its second use.
+    let gone = make("gone", Kind::RAW, 8);
+    registry.remove(&one, &gone).unwrap();
+    let ring = make("commands", Kind::RING, Ring::segment_len(64));
+    let state = make("state", Kind::SNAPSHOT, 640);
+    let lock = make("lock", Kind::MUTEX, 128 + 8);
+    make("bytes", Kind::RAW, 13);
+
+    let mut producer = Ring::attach(ring.window())
+        .unwrap()
+        .producer(one.life())
+        .unwrap();
+    let consumer = Ring::attach(ring.window()).unwrap();
+    let mut consumer = consumer.consumer(two.life(), Unread::Discard).unwrap();
+    producer.push(b"uname -a").unwrap();
+    consumer.pop(&mut [0; 16]).unwrap();
+    producer.push(b"ls").unwrap();
+    core::mem::forget((producer, consumer));
+
+    let mut writer = Writer::attach(state.window()).unwrap();
+    writer.write(b"first").unwrap();
+    writer.write(b"second").unwrap();
+
+    let mutex = Mutex::attach(lock.window(), one.life(), Silent).unwrap();
+    let guard = mutex.lock(&mut Spin::forever(), &mut AssumeAlive).unwrap();
+    guard.data().write(0, b"whole");
+    core::mem::forget(guard);
+    core::mem::forget((one, two));
+}
+
+/// Every word that is not 0, one a line.
+fn dump(heap: &Heap) -> String {
+    let mut text = String::new();
+    for at in (0..LEN).step_by(4) {
+        let value = heap.window().word(at).load(Relaxed);
+        if value != 0 {
+            writeln!(text, "{at:5} {value:08x}").unwrap();
+        }
+    }
+    text
+}
+
+#[test]
+fn the_dumped_region_is_what_the_library_makes() {
+    let heap = Heap::new(LEN);
+    region(&heap);
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(DUMP);
+    let made = dump(&heap);
+    if std::env::var_os("UPDATE_VECTORS").is_some() {
+        std::fs::write(&path, &made).unwrap();
+    }
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(made, kept, "UPDATE_VECTORS=1 writes docs/region.txt anew");
+}
+
+#[test]
+fn the_dumped_region_is_read_as_it_was_made() {
+    let kept = include_str!("../../docs/region.txt");
+    let heap = Heap::new(LEN);
+    for line in kept.lines() {
+        let (at, value) = line.trim().split_once(' ').unwrap();
+        let value = u32::from_str_radix(value, 16).unwrap();
+        heap.window()
+            .word(at.parse().unwrap())
+            .store(value, Relaxed);
+    }
+    let registry = Registry::attach(Region::attach(heap.window()).unwrap()).unwrap();
+    let names: Vec<_> = registry
+        .segments()
+        .map(|segment| segment.unwrap().name().to_string())
+        .collect();
+    assert_eq!(names.len(), 4, "{names:?}");
+    let ring = registry.lookup(Id::from_name("commands")).unwrap();
+    let ring = Ring::attach(ring.window()).unwrap();
+    let unread: Vec<_> = ring.unread().collect();
+    let mut record = Vec::new();
+    unread[0].record.read_into(&mut record);
+    assert_eq!((unread.len(), &record[..]), (1, &b"ls"[..]));
+    let bytes = registry.lookup(Id::from_name("bytes")).unwrap();
+    let block = (bytes.offset() - registry.tables().data) / GEOMETRY.block;
+    let owner = BlockOwner::from_word(registry.block_word(block).unwrap()).unwrap();
+    assert_eq!(
+        (owner.row, owner.is_of(bytes.generation())),
+        (bytes.row(), true)
+    );
+}
