@@ -5,12 +5,17 @@
 //! destructors among them, do not happen, and the work ends. Run without a death
 //! it counts the stores, so that a test can try each.
 //!
+//! [`stall`] stops it there instead, lets the others go on, and then it goes on itself.
+//!
 //! A copy of more than 8 bytes is two stores, of its first 8 and then of all, and
 //! so a death can tear it.
 
 use std::boxed::Box;
 use std::cell::Cell;
+use std::cell::RefCell;
 use std::panic::{self, AssertUnwindSafe};
+use std::sync::mpsc::{channel, Receiver, Sender};
+use std::thread;
 use std::thread_local;
 
 /// How a piece of work ended.
@@ -36,7 +41,11 @@ enum State {
     Dead,
 }
 
+/// One that stops, instead of dying: says that it has, and waits until it may go on.
+struct Stop(Sender<()>, Receiver<()>);
+
 thread_local! {
+    static STOP: RefCell<Option<Stop>> = const { RefCell::new(None) };
     static STATE: Cell<State> = const { Cell::new(State::Idle) };
 }
 
@@ -58,12 +67,51 @@ pub fn run(at: Option<u64>, work: impl FnOnce()) -> Ended {
     }
 }
 
+/// Runs `work` on a thread of its own, stops it before its store number `at`, from 0,
+/// and lets it go on to its end after `meanwhile`. What `work` returned, and whether it
+/// made that many stores: if not, `meanwhile` did not run.
+///
+/// # Panics
+///
+/// If `work` panics.
+pub fn stall<T: Send>(
+    at: u64,
+    work: impl FnOnce() -> T + Send,
+    meanwhile: impl FnOnce(),
+) -> (T, bool) {
+    let ((here, stopped), (go, on)) = (channel(), channel());
+    thread::scope(|scope| {
+        let worker = scope.spawn(move || {
+            STOP.set(Some(Stop(here, on)));
+            STATE.set(State::Counting(0, Some(at)));
+            let done = work();
+            STOP.take();
+            done
+        });
+        let reached = stopped.recv().is_ok();
+        if reached {
+            meanwhile();
+        }
+        drop(go);
+        match worker.join() {
+            Ok(done) => (done, reached),
+            Err(cause) => panic::resume_unwind(cause),
+        }
+    })
+}
+
 /// Whether a store may happen; does not return where it is the one to die at.
 pub(crate) fn store_happens() -> bool {
     match STATE.get() {
         State::Idle => true,
         State::Dead => false,
         State::Counting(stores, at) if at == Some(stores) => {
+            if let Some(Stop(here, on)) = STOP.take() {
+                STATE.set(State::Idle);
+                let _ = here.send(());
+                let _ = on.recv(); // Ends when the other side is dropped.
+                return true;
+            }
             STATE.set(State::Dead);
             // Without a word of the panic hook.
             panic::resume_unwind(Box::new(Death));
@@ -112,5 +160,24 @@ mod tests {
         }
         assert_eq!(run(Some(4), work), Ended::Alive { stores: 4 });
         assert_eq!(bytes(), (1, 2, 2, 3));
+    }
+
+    #[test]
+    fn one_that_is_stopped_at_a_store_goes_on_after_the_others() {
+        let heap = Heap::new(64);
+        let work = || {
+            heap.window().word(0).store(1, Relaxed);
+            heap.window().word(4).store(1, Relaxed);
+            7
+        };
+        let others = || {
+            assert_eq!(heap.window().word(0).load(Relaxed), 1);
+            heap.window().word(0).store(2, Relaxed);
+            heap.window().word(4).store(2, Relaxed);
+        };
+        assert_eq!(stall(1, work, others), (7, true));
+        let word = |at| heap.window().word(at).load(Relaxed);
+        assert_eq!((word(0), word(4)), (2, 1));
+        assert_eq!(stall(2, work, || unreachable!()), (7, false));
     }
 }
