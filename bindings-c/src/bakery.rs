@@ -103,7 +103,9 @@ pub unsafe extern "C" fn shmr_bakery_try_lock(
 ///
 /// Return: SHMR_OK; SHMR_OWNER_DIED, it is had, but what it protects may be half-changed:
 ///         repair it, then shmr_bakery_make_consistent(), or unlocking poisons it for
-///         good; SHMR_TIMED_OUT; SHMR_EINVAL; SHMR_POISONED; SHMR_CORRUPT.
+///         good; SHMR_TIMED_OUT, and the error's value is the life that is waited for if
+///         that is silent; SHMR_EVICTED, a later life of this partition has attached;
+///         SHMR_EINVAL; SHMR_POISONED; SHMR_CORRUPT.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_bakery_lock(
     bakery: *mut shmr_bakery,

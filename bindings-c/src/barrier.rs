@@ -111,7 +111,9 @@ pub unsafe extern "C" fn shmr_barrier_try_wait(
 /// Whatever it says, the caller has arrived: the next call waits on.
 ///
 /// Return: SHMR_OK; SHMR_PARTY_DIED, and the error's value is its life: wait again if it
-///         restarts, without @liveness; SHMR_TIMED_OUT; SHMR_EINVAL; SHMR_CORRUPT.
+///         restarts, without @liveness; SHMR_TIMED_OUT, and the value is the life of a party
+///         that is missing if one is silent; SHMR_EVICTED, a later life of this partition
+///         takes part; SHMR_EINVAL; SHMR_CORRUPT.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_barrier_wait(
     barrier: *mut shmr_barrier,

@@ -11,7 +11,9 @@ use crate::handle::{get, handle, open, with};
 use crate::liveness::{shmr_liveness, Told};
 use crate::partition::life;
 use crate::segment::{segment_window, shmr_segment, sized};
-use crate::status::shmr_status::{SHMR_BUSY, SHMR_OWNER_DIED, SHMR_POISONED, SHMR_TIMED_OUT};
+use crate::status::shmr_status::{
+    SHMR_BUSY, SHMR_EVICTED, SHMR_OWNER_DIED, SHMR_POISONED, SHMR_TIMED_OUT,
+};
 use crate::status::{shmr_error, shmr_status, Fault, Outcome};
 use crate::wait::{shmr_wait, Waiting};
 use crate::word::Argument;
@@ -43,6 +45,8 @@ pub(crate) fn had<G>(result: LockResult<G>, keep: impl FnOnce(G)) -> Outcome {
         Err(LockError::Poisoned) => Fault::new(SHMR_POISONED),
         Err(LockError::Busy) => Fault::new(SHMR_BUSY),
         Err(LockError::TimedOut) => Fault::new(SHMR_TIMED_OUT),
+        Err(LockError::HolderSilent(life)) => Fault::with(SHMR_TIMED_OUT, life.word().into()),
+        Err(LockError::Evicted) => Fault::new(SHMR_EVICTED),
         Err(LockError::Corrupt(corrupt)) => corrupt.into(),
     })
 }
@@ -137,7 +141,8 @@ pub unsafe extern "C" fn shmr_mutex_try_lock(
 ///
 /// Return: SHMR_OK; SHMR_OWNER_DIED, it is had, but what it protects may be half-changed:
 ///         repair it, then shmr_mutex_make_consistent(), or unlocking poisons it for
-///         good; SHMR_TIMED_OUT; SHMR_EINVAL; SHMR_POISONED; SHMR_CORRUPT.
+///         good; SHMR_TIMED_OUT, and the error's value is its owner's life if that is
+///         silent; SHMR_EINVAL; SHMR_POISONED; SHMR_CORRUPT.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_mutex_lock(
     mutex: *mut shmr_mutex,

@@ -109,7 +109,8 @@ pub unsafe extern "C" fn shmr_rwlock_try_read(
 /// @liveness: who knows which lives are over, or NULL
 ///
 /// Return: SHMR_OK; SHMR_OWNER_DIED, the caller reads, but a writer died inside and nobody
-///         has repaired it yet; SHMR_TIMED_OUT; SHMR_EINVAL; SHMR_POISONED; SHMR_CORRUPT.
+///         has repaired it yet; SHMR_TIMED_OUT, and the error's value is the writer's life
+///         if that is silent; SHMR_EINVAL; SHMR_POISONED; SHMR_CORRUPT.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_rwlock_read(
     rwlock: *mut shmr_rwlock,
@@ -164,7 +165,8 @@ pub unsafe extern "C" fn shmr_rwlock_try_write(
 ///
 /// Return: SHMR_OK; SHMR_OWNER_DIED, the caller writes, but what is protected may be
 ///         half-changed: repair it, then shmr_rwlock_make_consistent(), or ending poisons it
-///         for good; SHMR_TIMED_OUT; SHMR_EINVAL; SHMR_POISONED; SHMR_CORRUPT.
+///         for good; SHMR_TIMED_OUT, and the error's value is the life that is waited for
+///         if that is silent; SHMR_EINVAL; SHMR_POISONED; SHMR_CORRUPT.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_rwlock_write(
     rwlock: *mut shmr_rwlock,

@@ -100,7 +100,8 @@ pub unsafe extern "C" fn shmr_semaphore_try_acquire(
 /// @wait:      how to wait, and for how long
 /// @liveness:  who knows which lives are over, or NULL
 ///
-/// Return: SHMR_OK; SHMR_TIMED_OUT; SHMR_EINVAL; SHMR_CORRUPT.
+/// Return: SHMR_OK; SHMR_TIMED_OUT, and the error's value is the life of a holder if one is
+///         silent; SHMR_EINVAL; SHMR_CORRUPT.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_semaphore_acquire(
     semaphore: *mut shmr_semaphore,

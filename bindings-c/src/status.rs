@@ -33,7 +33,8 @@ pub enum shmr_status {
     SHMR_FULL = 2,
     /// Somebody else has it, and this call does not wait.
     SHMR_BUSY = 3,
-    /// The wait gave up first.
+    /// The wait gave up first. Of a lock or barrier `value` is the life that is waited
+    /// for if that is silent, else 0.
     SHMR_TIMED_OUT = 4,
     /// The other end of the ring was restarted. Said once; nothing was moved.
     SHMR_RESTARTED = 5,
@@ -359,6 +360,7 @@ impl From<AcquireError> for Fault {
         match error {
             AcquireError::Busy => Self::new(SHMR_BUSY),
             AcquireError::TimedOut => Self::new(SHMR_TIMED_OUT),
+            AcquireError::HolderSilent(life) => Self::with(SHMR_TIMED_OUT, life.word().into()),
             AcquireError::Corrupt(corrupt) => corrupt.into(),
         }
     }
@@ -396,6 +398,8 @@ impl From<BarrierError> for Fault {
     fn from(error: BarrierError) -> Self {
         match error {
             BarrierError::TimedOut => Self::new(SHMR_TIMED_OUT),
+            BarrierError::PartySilent(life) => Self::with(SHMR_TIMED_OUT, life.word().into()),
+            BarrierError::Evicted => Self::new(SHMR_EVICTED),
             BarrierError::PartyDied(life) => Self::with(SHMR_PARTY_DIED, life.word().into()),
             BarrierError::Corrupt(corrupt) => corrupt.into(),
         }

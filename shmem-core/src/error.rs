@@ -54,11 +54,17 @@ pub enum ControlWord {
     BarrierLife,
     /// The phase at which a party of a barrier has arrived.
     BarrierArrived,
+    /// Who is about to add a permit to a semaphore.
+    PermitAdder,
+    /// A partition's place in the queue of a bakery mutex.
+    BakeryTicket,
+    /// The colour of the tickets of a bakery mutex that are drawn now.
+    BakeryColour,
 }
 
 impl ControlWord {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 25] = [
         Self::Head,
         Self::Tail,
         Self::Claim,
@@ -81,6 +87,9 @@ impl ControlWord {
         Self::RwlockHealth,
         Self::BarrierLife,
         Self::BarrierArrived,
+        Self::PermitAdder,
+        Self::BakeryTicket,
+        Self::BakeryColour,
     ];
 
     /// Its name in `docs/layout.md`.
@@ -108,6 +117,9 @@ impl ControlWord {
             Self::RwlockHealth => "rwlock health",
             Self::BarrierLife => "barrier life",
             Self::BarrierArrived => "barrier arrived",
+            Self::PermitAdder => "permit adder",
+            Self::BakeryTicket => "bakery ticket",
+            Self::BakeryColour => "bakery colour",
         }
     }
 }

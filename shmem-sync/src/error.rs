@@ -15,8 +15,15 @@ pub enum LockError<G> {
     Poisoned,
     /// Somebody else has it, and this call does not wait.
     Busy,
-    /// The deadline passed first.
+    /// The deadline passed first, and nothing is known against who was in the way.
     TimedOut,
+    /// The deadline passed first, and this life, which was in the way, is silent: nobody
+    /// takes over from it until it is known to be gone. Wait again, or have it ended.
+    HolderSilent(Life),
+    /// This life was said to be gone: a later one of its partition has its place, or the
+    /// others passed it over. Only a [`BakeryMutex`](crate::BakeryMutex), where each
+    /// partition has a place, tells so here; the lock is not had.
+    Evicted,
     /// A partition broke the protocol.
     Corrupt(Corrupt),
 }
@@ -42,6 +49,8 @@ impl<G> LockError<G> {
             Self::Poisoned => LockError::Poisoned,
             Self::Busy => LockError::Busy,
             Self::TimedOut => LockError::TimedOut,
+            Self::HolderSilent(life) => LockError::HolderSilent(life),
+            Self::Evicted => LockError::Evicted,
             Self::Corrupt(corrupt) => LockError::Corrupt(corrupt),
         }
     }
@@ -58,6 +67,10 @@ impl<G> fmt::Display for LockError<G> {
             ),
             Self::Busy => f.write_str("somebody else has the lock"),
             Self::TimedOut => f.write_str("the deadline passed before the lock was free"),
+            Self::HolderSilent(life) => {
+                write!(f, "the deadline passed while {life}, which is silent, had the lock")
+            }
+            Self::Evicted => f.write_str("this partition was said to be gone, and others have its place"),
             Self::Corrupt(corrupt) => corrupt.fmt(f),
         }
     }
@@ -70,6 +83,8 @@ impl<G> fmt::Debug for LockError<G> {
             Self::Poisoned => f.write_str("Poisoned"),
             Self::Busy => f.write_str("Busy"),
             Self::TimedOut => f.write_str("TimedOut"),
+            Self::HolderSilent(life) => f.debug_tuple("HolderSilent").field(life).finish(),
+            Self::Evicted => f.write_str("Evicted"),
             Self::Corrupt(corrupt) => corrupt.fmt(f),
         }
     }

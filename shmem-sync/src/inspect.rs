@@ -10,11 +10,12 @@ use shmem_core::mem::{OutOfWindow, Word};
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::{Life, Window};
 
-use crate::health::{POISONED, SUSPECT, WHOLE};
+use crate::health::{POISONED, WHOLE};
 use crate::layout::{
     BakeryControl, BakeryEntry, BarrierControl, BarrierEntry, MutexControl, RwLockControl,
-    SemaphoreControl, BAKERY_PARTITIONS, PERMITS, PERMIT_FREE, READERS,
+    SemaphoreControl, SemaphorePlace, BAKERY_PARTITIONS, PERMITS, PERMIT_FREE, READERS,
 };
+use crate::owner::plain;
 
 /// Whose something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +31,8 @@ pub enum Holder {
 impl Holder {
     /// Of a word that has no flag.
     fn plain(word: u32) -> Self {
-        match Life::from_word(word) {
-            Some(life) if life.word() == word => Self::Life(life),
+        match plain(word) {
+            Some(life) => Self::Life(life),
             None if word == 0 => Self::Nobody,
             _ => Self::Corrupt(word),
         }
@@ -96,8 +97,8 @@ impl Health {
     fn of(word: u32) -> Self {
         match word {
             WHOLE => Self::Whole,
-            SUSPECT => Self::Suspect,
             POISONED => Self::Poisoned,
+            _ if plain(word).is_some() => Self::Suspect,
             _ => Self::Corrupt(word),
         }
     }
@@ -166,7 +167,12 @@ impl<'m> BakeryWords<'m> {
 
     /// Who is inside, or died there.
     pub fn holder(&self) -> Holder {
-        Holder::plain(load(self.0.word(offset_of!(BakeryControl, holder))))
+        match Holder::plain(load(self.0.word(offset_of!(BakeryControl, holder)))) {
+            Holder::Life(life) if usize::from(life.partition()) > BAKERY_PARTITIONS => {
+                Holder::Corrupt(life.word())
+            }
+            holder => holder,
+        }
     }
 
     /// State of the bytes.
@@ -201,6 +207,9 @@ impl<'m> BakeryWords<'m> {
     }
 }
 
+/// Bytes of a semaphore's place.
+const PLACE: usize = core::mem::size_of::<SemaphorePlace>();
+
 /// The words of a [`crate::Semaphore`].
 #[derive(Clone, Copy)]
 pub struct SemaphoreWords<'m>(Window<'m>);
@@ -212,7 +221,7 @@ pub enum Permit {
     None,
     /// Nobody holds it.
     Free,
-    /// This life holds it, or is adding it.
+    /// This life holds it.
     Held(Life),
     /// No honest partition leaves this word.
     Corrupt(u32),
@@ -225,16 +234,16 @@ impl<'m> SemaphoreWords<'m> {
     ///
     /// [`OutOfWindow`] if the segment has no room for a permit.
     pub fn attach(segment: Window<'m>) -> Result<Self, OutOfWindow> {
-        segment.sub(0, core::mem::size_of::<SemaphoreControl>() + 8)?;
+        segment.sub(0, core::mem::size_of::<SemaphoreControl>() + PLACE)?;
         Ok(Self(segment))
     }
 
     /// Every place for a permit, and whether somebody may sleep for that permit.
     pub fn permits(&self) -> impl Iterator<Item = (Permit, bool)> + 'm {
         let (segment, start) = (self.0, core::mem::size_of::<SemaphoreControl>());
-        let capacity = ((segment.len() - start) / 4).min(PERMITS);
+        let capacity = ((segment.len() - start) / PLACE).min(PERMITS);
         (0..capacity).map(move |at| {
-            let word = load(segment.word(start + at * 4));
+            let word = load(segment.word(start + at * PLACE + offset_of!(SemaphorePlace, permit)));
             let permit = match (word, Owner::of(word).holder) {
                 (0 | Life::FLAG, _) => Permit::None,
                 (PERMIT_FREE, _) => Permit::Free,

@@ -50,15 +50,23 @@ pub const PERMITS: usize = 1024;
 /// The word of a permit that nobody holds: no life is 1.
 pub const PERMIT_FREE: u32 = 1;
 
-/// The control line in front of a semaphore's permits, one word each: 0 is no
-/// permit, or [`PERMIT_FREE`], or the life that holds it; bit 31 of the first and
-/// last if somebody may sleep for it.
+/// The control line in front of a semaphore's places, one [`SemaphorePlace`] each.
 #[repr(C)]
 pub struct SemaphoreControl {
     /// Changed by who gives a permit back while somebody may sleep.
     pub rings: u32,
     /// Zero.
     pub reserved: [u32; 31],
+}
+
+/// A place for one permit of a semaphore.
+#[repr(C)]
+pub struct SemaphorePlace {
+    /// 0 is no permit, or [`PERMIT_FREE`], or the life that holds it; bit 31 of the
+    /// first and last if somebody may sleep for it.
+    pub permit: u32,
+    /// 0, or the life that is about to add a permit here.
+    pub adder: u32,
 }
 
 /// Partitions that can read under one lock at a time.
@@ -72,7 +80,7 @@ pub struct RwLockControl {
     pub writer: u32,
     /// State of the bytes: see [`crate::health`].
     pub health: u32,
-    /// Not 0 while the writer is inside; only the writer writes it.
+    /// 0, or the life that is inside as the writer; only the writer writes it.
     pub writing: u32,
     /// Zero.
     pub reserved: [u32; 29],
@@ -149,6 +157,7 @@ const _: () = {
     assert!(size_of::<MutexControl>() == LINE);
     assert!(size_of::<BakeryControl>() == LINE + 512);
     assert!(size_of::<SemaphoreControl>() == LINE);
+    assert!(size_of::<SemaphorePlace>() == 8);
     assert!(size_of::<RwLockControl>() == LINE + 512);
     assert!(size_of::<BarrierControl>() == LINE);
     assert!(size_of::<BarrierEntry>() == 8);

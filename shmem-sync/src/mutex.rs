@@ -4,8 +4,9 @@
 //! |---------|----------|-------------------------------------------------------------|
 //! | 0       | whole    | free                                                        |
 //! | *l*     | whole    | *l* is inside                                               |
-//! | *l*     | suspect  | *l* is inside, after one that died inside                   |
-//! | 0       | suspect  | nobody puts this there; whoever takes it is warned          |
+//! | *l*     | *l*      | *l* is inside, after one that died inside                   |
+//! | *l*     | *k*      | *l* has just taken over from *k*, and puts *l* there        |
+//! | 0       | *k*      | *k* was said to be gone, and was late; whoever takes it is warned |
 //! | *l*     | poisoned | *l* found it so, or is giving it back unrepaired; it leaves |
 //! | 0       | poisoned | nobody gets in any more                                     |
 //!
@@ -13,26 +14,27 @@
 //! [`crate::health`].
 //!
 //! - **M1** The protected bytes and `health` are used by the owner alone.
-//! - **M2** Who takes over stores *suspect* before it touches the bytes; only
+//! - **M2** Who takes over puts its life in `health` before it touches the bytes; only
 //!   `make_consistent` takes that away. Should it die first, the next one takes over
 //!   from it and does the same.
 //! - **M3** *Suspect* bytes are not given back but as *poisoned*, stored before
 //!   `owner` is freed.
 //!
-//! M1 binds honest partitions, and those that were not taken for dead while they
-//! lived. One that was learns it when it gives the mutex back: it is not its own.
+//! M1 binds honest partitions, and those that were not said to be gone while they
+//! lived. One that was learns it when it gives the mutex back: it is not its own. What
+//! it stores late, but for the bytes, are exchanges of words with its own life, which
+//! no longer are there, or *suspect* where bytes are whole ([`crate::health`]).
 
 use memoffset::offset_of;
 
 use shmem_core::doorbell::Doorbell;
 use shmem_core::layout::LINE;
 use shmem_core::mem::{OutOfWindow, Word};
-use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::Wait;
 use shmem_core::{ControlWord, Corrupt, Life, Window};
 
 use crate::error::{LockError, LockResult, NotHeld};
-use crate::health::{self, POISONED, SUSPECT, WHOLE};
+use crate::health;
 use crate::layout::MutexControl;
 use crate::owner::Owner;
 use crate::vigil::Vigil;
@@ -101,7 +103,7 @@ impl<'m, D: Doorbell> Mutex<'m, D> {
         })
     }
 
-    /// Takes the mutex if it is free, or its owner is dead.
+    /// Takes the mutex if it is free, or its owner is gone.
     ///
     /// # Errors
     ///
@@ -117,12 +119,14 @@ impl<'m, D: Doorbell> Mutex<'m, D> {
     /// Takes the mutex, and waits for it until the deadline of `wait`; one that has
     /// passed leaves time for one look.
     ///
+    /// It is taken over from an owner that is gone. For one that is silent it waits.
+    ///
     /// # Errors
     ///
     /// [`LockError::OwnerDied`] with the guard if the last owner died inside;
     /// [`LockError::Poisoned`] if nobody repaired what such a one left;
-    /// [`LockError::TimedOut`] at the deadline; [`LockError::Corrupt`] if a
-    /// partition broke the protocol.
+    /// [`LockError::TimedOut`] at the deadline, or [`LockError::HolderSilent`] if the
+    /// owner is silent then; [`LockError::Corrupt`] if a partition broke the protocol.
     #[inline]
     pub fn lock<W: Wait, L: Liveness>(
         &self,
@@ -143,8 +147,7 @@ impl<'m, D: Doorbell> Mutex<'m, D> {
     /// [`NotHeld`] if this life does not have it; nothing is changed then.
     pub fn release(&self) -> Result<(), NotHeld> {
         self.owner.check()?;
-        // Relaxed: ours alone (M1).
-        self.give(self.health.load(Relaxed) == SUSPECT)
+        self.give(health::is_suspect(self.health, self.owner.life()))
     }
 
     /// Says without the guard that the bytes are whole again.
@@ -154,8 +157,7 @@ impl<'m, D: Doorbell> Mutex<'m, D> {
     /// [`NotHeld`] if this life does not have the mutex.
     pub fn make_consistent(&self) -> Result<(), NotHeld> {
         self.owner.check()?;
-        // Relaxed: goes to the next owner with the mutex (M1).
-        self.health.store(WHOLE, Relaxed);
+        health::repair(self.health, self.owner.life());
         Ok(())
     }
 
@@ -181,7 +183,7 @@ impl<'m, D: Doorbell> Mutex<'m, D> {
             mutex: self,
             suspect,
         };
-        match health::examine(self.health, ControlWord::MutexHealth, died) {
+        match health::take_on(self.health, ControlWord::MutexHealth, &self.owner, died) {
             Ok(false) => Ok(guard(false)),
             Ok(true) => Err(LockError::OwnerDied(guard(true))),
             Err(refusal) => {
@@ -205,8 +207,7 @@ impl<'m, D: Doorbell> Mutex<'m, D> {
     #[cold]
     fn poison(&self) -> Result<(), NotHeld> {
         self.owner.check()?;
-        // Relaxed: goes to the next owner with the mutex (M3).
-        self.health.store(POISONED, Relaxed);
+        health::poison(self.health, self.owner.life()); // M3
         Ok(())
     }
 }
@@ -228,8 +229,8 @@ impl<'m, D: Doorbell> MutexGuard<'_, 'm, D> {
         self.mutex.data
     }
 
-    /// Says that what a dead owner left is repaired. One that was meanwhile taken
-    /// for dead changes nothing by it, and learns it from [`MutexGuard::unlock`].
+    /// Says that what a dead owner left is repaired. One that was meanwhile said to
+    /// be gone changes nothing by it, and learns it from [`MutexGuard::unlock`].
     pub fn make_consistent(&mut self) {
         if self.mutex.make_consistent().is_ok() {
             self.suspect = false;
@@ -240,7 +241,7 @@ impl<'m, D: Doorbell> MutexGuard<'_, 'm, D> {
     ///
     /// # Errors
     ///
-    /// [`NotHeld`] if this life was taken for dead and the mutex taken from it:
+    /// [`NotHeld`] if this life was said to be gone and the mutex taken from it:
     /// others were inside meanwhile.
     #[inline]
     pub fn unlock(self) -> Result<(), NotHeld> {

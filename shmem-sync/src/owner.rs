@@ -5,10 +5,11 @@
 //! | 0           | nobody's                                | *l* or *l* + flag, by who takes it |
 //! | *l*         | life *l*'s; nobody sleeps for it        | 0 when given back; *l* + flag |
 //! | *l* + flag  | life *l*'s; somebody may sleep for it   | 0 when given back, and a ring |
-//! | either      | and *l* is over                         | *m* + flag, by life *m*       |
+//! | either      | and *l* is gone                         | *m* + flag, by life *m*       |
 //!
 //! - **O1** A life's word becomes 0 by that life alone, and another life's only
-//!   when the first is over. All changes are exchanges of the exact word.
+//!   when the first is gone. All changes are exchanges of the exact word, so what a life
+//!   that was said to be gone stores late changes nothing of another's.
 //! - **O2** Whoever sleeps on the word saw the flag in it, and sleeps only while
 //!   the word is the one it saw.
 //! - **O3** Whoever has slept for the word takes it with the flag: one ring wakes
@@ -85,7 +86,7 @@ impl<'m> Owner<'m> {
         let other = (holder != self.life).then_some(holder);
         match vigil.turn(other) {
             Turn::Again => {}
-            Turn::Over => return Ok(self.exchange(found, self.life.word() | SLEEPERS).is_ok()),
+            Turn::Gone => return Ok(self.exchange(found, self.life.word() | SLEEPERS).is_ok()),
             Turn::Sleep => {
                 if let Some(seen) = self.flag(found) {
                     vigil.sleep(self.word, seen);
@@ -151,6 +152,11 @@ impl<'m> Owner<'m> {
         self.word
     }
 
+    /// Whose locking this is.
+    pub(crate) fn life(&self) -> Life {
+        self.life
+    }
+
     fn life_in(&self, found: u32) -> Result<Life, Corrupt> {
         Life::from_word(found).ok_or(Corrupt {
             word: self.name,
@@ -184,6 +190,12 @@ impl<'m> Owner<'m> {
         // loom: loom_mutex
         self.word.compare_exchange(ours, 0, Release, Relaxed)
     }
+}
+
+/// The life in `word`, which has no flag; `None` if no honest partition puts it there.
+#[inline]
+pub(crate) fn plain(word: u32) -> Option<Life> {
+    Life::from_word(word).filter(|life| life.word() == word)
 }
 
 /// What is told to one who gives back what is not its own.

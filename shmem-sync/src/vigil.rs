@@ -1,19 +1,35 @@
 //! One caller's wait for the lives that are in its way.
 //!
 //! Whoever waits for a lock looks at a word, spends a [`Vigil::turn`], and looks
-//! again. Every turn counts against the deadline, so nothing that a peer does to
-//! the word makes the wait longer.
+//! again. Every turn counts against the deadline, and behind the deadline
+//! [`TAKEOVERS`] limits them, so nothing that a peer does to the word makes the wait longer.
+//!
+//! What is done about the life that a word names depends on what is known of it
+//! ([`PartitionState`]): one that is gone is taken over from. One that is alive or silent
+//! is waited for; at the deadline, one that is silent is named.
+//!
+//! # What a `Liveness` may rely on
+//!
+//! It is asked about a life only after the word that names that life was loaded, by the
+//! same thread. So one that looks at memory of its own, behind an acquire fence, finds
+//! there what the life stored in it before it came to the lock, if a release fence of
+//! that life's is between the two: that it is attached, for example.
 
 use shmem_core::mem::Word;
 use shmem_core::wait::{Pause, Wait};
 use shmem_core::Life;
 
 use crate::error::{LockError, Refusal};
-use crate::Liveness;
+use crate::layout::READERS;
+use crate::{Liveness, PartitionState};
 
 /// Turns without a sleep before a wait asks whether whom it waits for lives: most
 /// owners are back sooner.
 const TRUSTING: u32 = 8;
+
+/// Lives that are gone and may be met when there is no time left: more than the readers
+/// that a writer may have to clear away, with some that come between.
+const TAKEOVERS: u32 = 2 * READERS as u32;
 
 /// How a caller waits, and how far it has come with it.
 pub(crate) struct Vigil<'w> {
@@ -22,6 +38,8 @@ pub(crate) struct Vigil<'w> {
     liveness: &'w mut dyn Liveness,
     turns: u32,
     slept: bool,
+    /// What is left of [`TAKEOVERS`].
+    takeovers: u32,
 }
 
 /// What comes of a turn.
@@ -30,8 +48,8 @@ pub(crate) enum Turn {
     Again,
     /// Sleep, if there is something to wake from.
     Sleep,
-    /// Whom we wait for is dead.
-    Over,
+    /// Whom we wait for is gone.
+    Gone,
     /// Time is up.
     GiveUp(Refusal),
 }
@@ -44,6 +62,7 @@ impl<'w> Vigil<'w> {
             liveness,
             turns: 0,
             slept: false,
+            takeovers: TAKEOVERS,
         }
     }
 
@@ -63,15 +82,30 @@ impl<'w> Vigil<'w> {
         };
         self.turns = self.turns.saturating_add(1);
         let ask = pause != Pause::Again || self.turns > TRUSTING;
-        if ask && holder.is_some_and(|holder| self.is_gone(holder)) {
-            return Turn::Over;
+        let asked = holder.filter(|_| ask);
+        let state = asked.map(|holder| self.liveness.state(holder));
+        if state == Some(PartitionState::Gone) && self.may_take_over(pause) {
+            return Turn::Gone;
         }
         match pause {
             Pause::Again => Turn::Again,
             Pause::Sleep => Turn::Sleep,
-            Pause::TimedOut if self.wait.is_some() => Turn::GiveUp(LockError::TimedOut),
-            Pause::TimedOut => Turn::GiveUp(LockError::Busy),
+            Pause::TimedOut if self.wait.is_none() => Turn::GiveUp(LockError::Busy),
+            Pause::TimedOut => Turn::GiveUp(match (holder, state) {
+                (Some(holder), Some(PartitionState::Silent)) => LockError::HolderSilent(holder),
+                _ => LockError::TimedOut,
+            }),
         }
+    }
+
+    /// Counts a takeover behind the deadline.
+    fn may_take_over(&mut self, pause: Pause) -> bool {
+        if pause != Pause::TimedOut {
+            return true;
+        }
+        let left = self.takeovers.checked_sub(1);
+        self.takeovers = left.unwrap_or(0);
+        left.is_some()
     }
 
     pub(crate) fn is_gone(&mut self, life: Life) -> bool {

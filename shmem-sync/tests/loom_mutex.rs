@@ -7,6 +7,7 @@
 
 use loom::thread;
 use shmem_core::doorbell::{Doorbell, Silent};
+use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::Wait;
 use shmem_core::{Life, Window};
 use shmem_sync::{AssumeAlive, LockError, Mutex};
@@ -162,5 +163,31 @@ fn one_of_two_takes_over_and_the_other_waits_for_it() {
         assert_ne!(ours, peer.join().unwrap(), "both, or neither, were told");
         let mutex = mutex(memory, FIRST, Silent);
         assert_eq!(count(mutex.try_lock(&mut AssumeAlive).unwrap().data()), 2);
+    });
+}
+
+#[test] // Kills: Acquire and Release in `health::put_life`.
+fn one_that_is_late_leaves_the_suspicion_to_the_next_owner() {
+    loom::model(|| {
+        let memory = memory();
+        // It died while it repaired: the bytes are suspect on its account.
+        let dead = mutex(memory, FIRST, Silent);
+        core::mem::forget(dead.try_lock(&mut AssumeAlive));
+        memory.word(4).store(FIRST.word(), Relaxed);
+        let late = thread::spawn(move || {
+            let mutex = mutex(memory, SECOND, Silent);
+            core::mem::forget(mutex.try_lock(&mut Dead(&[FIRST])));
+        });
+        let mutex = mutex(memory, THIRD, Silent);
+        let taken = mutex.try_lock(&mut Dead(&[FIRST, SECOND]));
+        late.join().unwrap();
+        match taken {
+            Err(LockError::OwnerDied(guard)) => {
+                assert_eq!(memory.word(4).load(Relaxed), THIRD.word());
+                drop(guard);
+            }
+            Err(LockError::Busy) => {} // The late one was first in between.
+            _ => panic!("no word of the death"),
+        }
     });
 }

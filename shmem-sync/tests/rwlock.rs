@@ -234,7 +234,7 @@ fn readers_are_warned_until_a_writer_has_repaired() {
     let reader = warned(second.read(&mut Futex::forever(), &mut Dead(&[FIRST])));
     drop(warned(third.try_read(&mut AssumeAlive)));
     reader.unlock().unwrap();
-    assert_eq!(health(&heap), health::SUSPECT);
+    assert_eq!(health(&heap), SECOND.word());
     let mut writer = warned(third.try_write(&mut AssumeAlive));
     writer.make_consistent();
     writer.unlock().unwrap();
@@ -265,7 +265,7 @@ fn one_who_gives_up_waiting_to_repair_leaves_the_repair_to_the_next() {
     let lock = lock(&heap, SECOND);
     let reader = warned(lock.try_read(&mut Dead(&[FIRST])));
     assert!(is_late(lock.write(&mut past(), &mut AssumeAlive)));
-    assert_eq!(health(&heap), health::SUSPECT);
+    assert_eq!(health(&heap), SECOND.word());
     drop(reader);
     warned(lock.try_write(&mut AssumeAlive)).make_consistent();
 }
@@ -286,7 +286,10 @@ fn those_who_were_taken_for_dead_learn_it_and_change_nothing() {
         holder: Some(SECOND),
     };
     assert_eq!(robbed.unlock(), Err(not_held));
-    assert_eq!((health(&heap), word(&heap, 8)), (health::SUSPECT, 1));
+    assert_eq!(
+        (health(&heap), word(&heap, 8)),
+        (SECOND.word(), SECOND.word())
+    );
     drop(writer);
 }
 
@@ -295,7 +298,8 @@ fn what_no_honest_partition_writes_is_corrupt() {
     for (offset, value, word) in [
         (0, 1, ControlWord::RwlockWriter),
         (0, Life::FLAG, ControlWord::RwlockWriter),
-        (4, 3, ControlWord::RwlockHealth),
+        (4, 1, ControlWord::RwlockHealth),
+        (4, SECOND.word() | Life::FLAG, ControlWord::RwlockHealth),
         (128, 1, ControlWord::RwlockReader),
         (636, FIRST.word() | Life::FLAG, ControlWord::RwlockReader),
     ] {
@@ -312,6 +316,27 @@ fn what_no_honest_partition_writes_is_corrupt() {
             Ok(_) if harmless => {}
             other => panic!("{word} of {value}: {:?}", other.err()),
         }
+    }
+}
+
+#[test]
+fn a_reader_that_finds_no_reader_word_but_bad_ones_names_one() {
+    for value in [1, FIRST.word() | Life::FLAG] {
+        let heap = heap();
+        for at in (128..640).step_by(4) {
+            heap.window().word(at).store(value, Relaxed);
+        }
+        let lock = lock(&heap, FIRST);
+        let word = ControlWord::RwlockReader;
+        for read in [
+            lock.read(&mut past(), &mut AssumeAlive),
+            lock.try_read(&mut AssumeAlive),
+        ] {
+            let corrupt = Corrupt { word, value };
+            assert!(matches!(read, Err(LockError::Corrupt(found)) if found == corrupt));
+        }
+        heap.window().word(128).store(0, Relaxed);
+        assert!(lock.try_read(&mut AssumeAlive).is_ok());
     }
 }
 

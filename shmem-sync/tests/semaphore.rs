@@ -270,6 +270,20 @@ fn a_word_that_is_no_permit_is_reported_where_no_permit_is_free() {
 }
 
 #[test]
+fn an_adder_that_is_no_life_is_reported_where_no_permit_is_free() {
+    let heap = heap(4);
+    let semaphore = semaphore(&heap, FIRST);
+    for mad in [1, Life::FLAG, SECOND.word() | Life::FLAG] {
+        heap.window().word(132).store(mad, Relaxed);
+        let corrupt = AcquireError::Corrupt(Corrupt {
+            word: ControlWord::PermitAdder,
+            value: mad,
+        });
+        assert_eq!(semaphore.try_acquire(&mut AssumeAlive).err(), Some(corrupt));
+    }
+}
+
+#[test]
 fn whatever_the_words_hold_every_call_ends() {
     let mut seed = 1_u32;
     let mut noise = || {

@@ -349,14 +349,14 @@ TEST(a_reader_writer_lock_says_who_reads_and_who_writes)
 	SAME(word_at(segment.base, RwLockControl_readers + 4 * at), 0);
 	OK(shmr_rwlock_try_write(&rwlock, NULL));
 	SAME(word_at(segment.base, RwLockControl_writer), place.two);
-	SAME(word_at(segment.base, RwLockControl_writing), 1);
+	SAME(word_at(segment.base, RwLockControl_writing), place.two);
 	SAME(word_at(segment.base, RwLockControl_health), 0);
 	OK(shmr_rwlock_end_write(&rwlock));
 	SAME(word_at(segment.base, RwLockControl_writing), 0);
 	SAME((char *)shmr_rwlock_data(&segment) - (char *)segment.base, 640);
 }
 
-TEST(a_semaphore_has_a_word_for_each_permit)
+TEST(a_semaphore_has_a_place_for_each_permit)
 {
 	struct shmr_semaphore semaphore;
 
@@ -366,8 +366,9 @@ TEST(a_semaphore_has_a_word_for_each_permit)
 	OK(shmr_semaphore_open(&semaphore, &segment, place.two, NULL));
 	OK(shmr_semaphore_add(&semaphore, 2));
 	OK(shmr_semaphore_try_acquire(&semaphore, NULL));
-	SAME(word_at(segment.base, 128) + word_at(segment.base, 132),
+	SAME(word_at(segment.base, 128) + word_at(segment.base, 136),
 	     1 + place.two);
+	SAME(word_at(segment.base, 132) + word_at(segment.base, 140), 0);
 	SAME(word_at(segment.base, SemaphoreControl_rings), 0);
 }
 

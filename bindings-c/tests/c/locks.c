@@ -95,6 +95,35 @@ TEST(a_mutex_of_a_killed_process_is_had_repaired_and_whole_again)
 	end();
 }
 
+static int is_silent(void *context, uint32_t life)
+{
+	return life == *(uint32_t *)context ? SHMR_SILENT : SHMR_ALIVE;
+}
+
+TEST(a_wait_that_a_silent_owner_outlasts_names_it)
+{
+	struct shmr_segment segment;
+	struct shmr_mutex other;
+	struct shmr_wait wait;
+	struct shmr_liveness silent = { is_silent, &place.one };
+
+	make();
+	segment = place_segment(&place, "mutex", SHMR_KIND_MUTEX,
+				shmr_mutex_len(16));
+	OK(shmr_mutex_open(&mutex, &segment, place.one, NULL));
+	OK(shmr_mutex_open(&other, &segment, place.two, NULL));
+	OK(shmr_mutex_try_lock(&mutex, NULL));
+	SAYS(shmr_mutex_try_lock(&other, &silent), SHMR_BUSY);
+	OK(shmr_wait_checks(&wait, 3));
+	FAILS(other, shmr_mutex_lock(&other, &wait, &silent), SHMR_TIMED_OUT,
+	      place.one, "");
+	OK(shmr_wait_checks(&wait, 3));
+	FAILS(other, shmr_mutex_lock(&other, &wait, NULL), SHMR_TIMED_OUT, 0,
+	      "");
+	OK(shmr_mutex_unlock(&mutex));
+	end();
+}
+
 TEST(a_mutex_that_nobody_repaired_is_poisoned_for_all)
 {
 	struct shmr_lock_view view;

@@ -7,8 +7,8 @@
 //! - **B2** Whoever comes in stores its life in `holder`, and whoever leaves stores 0
 //!   before it gives its ticket back. So whoever comes in and finds a life there
 //!   comes after one that died inside.
-//! - **B3** Whoever finds one stores *suspect* before its own life in `holder`; only
-//!   `make_consistent` takes that away.
+//! - **B3** Whoever finds one puts its life in `health`, which is *suspect*, and then in
+//!   `holder`; only `make_consistent` takes the first away.
 //! - **B4** *Suspect* bytes are not left but as *poisoned*, stored before `holder` is 0.
 //!
 //! Wherever a partition dies, what it leaves is right for the next one:
@@ -31,9 +31,31 @@
 //! An owner that dies before it changes the colour leaves the order of the others
 //! as it is: the next one of its colour changes it.
 //!
-//! B1 binds honest partitions, and those that were not taken for dead while they
+//! B1 binds honest partitions, and those that were not said to be gone while they
 //! lived. One that was learns it when it leaves, if another has come in: `holder`
-//! is not its own, and it stores nothing but its ticket.
+//! is not its own, and it stores nothing but its ticket; or nothing at all, if a later
+//! life of its partition has attached.
+//!
+//! - **B5** Before each store of `health`, `holder` and `colour` it looks whether it is
+//!   inside still, and before each of its ticket, whether its place is its own.
+//!
+//! - **B6** Whoever comes in and finds a life there that has its ticket still, and is not
+//!   gone, was itself said to be gone while it waited, and passed over: it leaves at once.
+//!
+//! There is no exchange to make the look and the store one, so one store of a life that
+//! is stopped between the two can still arrive late. What it does then:
+//!
+//! | late store          | does                                                            |
+//! |---------------------|-----------------------------------------------------------------|
+//! | `health` = its life | the next one is warned without need                             |
+//! | `health` = poisoned | the bytes are given up, unless who is inside repairs them after it |
+//! | `health` = whole    | who is inside and was warned gives them back as poisoned nevertheless; if it dies, the next one is warned |
+//! | `holder`            | who is inside is told [`NotHeld`]; should it die inside, nobody is warned. If it was about to come in, both are inside |
+//! | `colour`            | those that wait may be let in together                          |
+//! | its ticket          | a later life of the partition that waits may meet others inside |
+//!
+//! So the promise of [`PartitionState::Gone`](crate::PartitionState::Gone) is to be kept
+//! here above all; where compare-and-swap works, [`Mutex`](crate::Mutex) has no such store.
 
 use memoffset::offset_of;
 
@@ -42,10 +64,10 @@ use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::Wait;
 use shmem_core::{ControlWord, Corrupt, Life, Window};
 
-use crate::error::{LockError, LockResult, NotHeld};
+use crate::error::{LockError, LockResult, NotHeld, Refusal};
 use crate::health::{self, POISONED, WHOLE};
 use crate::layout::{BakeryControl, BAKERY_PARTITIONS};
-use crate::owner::not_held;
+use crate::owner::{not_held, plain};
 use crate::vigil::Vigil;
 use crate::Liveness;
 
@@ -165,7 +187,7 @@ impl<'m> BakeryMutex<'m> {
         })
     }
 
-    /// Takes the mutex if nobody alive is inside, or before us.
+    /// Takes the mutex if nobody is inside or before us but those that are gone.
     ///
     /// Of several that try at the same moment, all may fail.
     ///
@@ -187,12 +209,15 @@ impl<'m> BakeryMutex<'m> {
     /// Takes the mutex, and waits for it until the deadline of `wait`; one that has
     /// passed leaves time for one look.
     ///
+    /// Those that are gone are passed over. For silent ones it waits.
+    ///
     /// # Errors
     ///
     /// [`LockError::OwnerDied`] with the guard if the last owner died inside;
     /// [`LockError::Poisoned`] if nobody repaired what such a one left;
-    /// [`LockError::TimedOut`] at the deadline; [`LockError::Corrupt`] if a
-    /// partition broke the protocol.
+    /// [`LockError::TimedOut`] at the deadline, or [`LockError::HolderSilent`] if who is
+    /// before us then is silent; [`LockError::Evicted`] if a later life of this partition
+    /// has attached, or others passed this one over as gone; [`LockError::Corrupt`] if a partition broke the protocol.
     pub fn lock<W: Wait, L: Liveness>(
         &mut self,
         wait: &mut W,
@@ -209,13 +234,17 @@ impl<'m> BakeryMutex<'m> {
     /// [`NotHeld`] if this handle does not have it; nothing is changed then.
     pub fn release(&mut self) -> Result<(), NotHeld> {
         if let Err(robbed) = self.check() {
-            // Our ticket is ours still, and the others may believe that we live.
+            // Our ticket may be ours still, and the others believe that we live.
             self.queue.withdraw();
             return Err(robbed);
         }
         if self.suspect {
             // Relaxed: goes to the next one with the ticket (B1, B4).
             self.health.store(POISONED, Relaxed);
+        }
+        if let Err(robbed) = self.check() {
+            self.queue.withdraw();
+            return Err(robbed);
         }
         self.leave();
         Ok(())
@@ -240,23 +269,33 @@ impl<'m> BakeryMutex<'m> {
     ///
     /// [`Corrupt`] if no honest partition puts there what is there.
     pub fn owner(&self) -> Result<Option<Life>, Corrupt> {
+        // Relaxed here and in `leave`: the word goes from one inside to the next
+        // with the ticket (B1).
         let value = self.holder.load(Relaxed);
-        match Life::from_word(value) {
-            None if value != 0 => Err(Corrupt {
+        match plain(value) {
+            None if value == 0 => Ok(None),
+            Some(life) if self.queue.has_place(life.partition()) => Ok(Some(life)),
+            _ => Err(Corrupt {
                 word: ControlWord::BakeryHolder,
                 value,
             }),
-            holder => Ok(holder),
         }
     }
 
     fn take(&mut self, vigil: &mut Vigil<'_>) -> LockResult<BakeryGuard<'_, 'm>> {
         self.queue.enter(vigil).map_err(LockError::of)?;
-        // Relaxed here and in `leave`: the word goes from one inside to the next
-        // with the ticket (B1).
-        let died = self.holder.load(Relaxed) != 0;
-        match health::examine(self.health, ControlWord::BakeryHealth, died) {
+        let died = match self.died_inside(vigil) {
+            Ok(died) => died,
+            Err(refusal) => {
+                self.queue.withdraw();
+                return Err(refusal.of());
+            }
+        };
+        match health::examine(self.health.load(Relaxed), ControlWord::BakeryHealth, died) {
             Ok(suspect) => {
+                if suspect {
+                    self.health.store(self.queue.life().word(), Relaxed);
+                }
                 self.holder.store(self.queue.life().word(), Relaxed);
                 self.suspect = suspect;
                 let guard = BakeryGuard { mutex: self };
@@ -272,15 +311,29 @@ impl<'m> BakeryMutex<'m> {
         }
     }
 
+    /// Whether the last one inside died there, for one whose turn has come. An error if it
+    /// is inside still (B6).
+    fn died_inside(&self, vigil: &mut Vigil<'_>) -> Result<bool, Refusal> {
+        let Some(holder) = self.owner().map_err(LockError::Corrupt)? else {
+            return Ok(false);
+        };
+        match self.queue.is_waiting(holder)? && !vigil.is_gone(holder) {
+            true => Err(LockError::Evicted),
+            false => Ok(true),
+        }
+    }
+
     fn leave(&mut self) {
         self.holder.store(0, Relaxed); // B2
-        self.queue.leave();
+        let alone = self.holder.load(Relaxed) == 0; // B5
+        self.queue.leave(alone);
     }
 
     /// An error unless this handle is inside.
     fn check(&self) -> Result<(), NotHeld> {
         let found = self.holder.load(Relaxed);
-        match self.queue.is_inside() && found == self.queue.life().word() {
+        let inside = self.queue.is_inside() && self.queue.check_place().is_ok();
+        match inside && found == self.queue.life().word() {
             true => Ok(()),
             false => Err(not_held(found)),
         }
@@ -302,8 +355,8 @@ impl<'m> BakeryGuard<'_, 'm> {
         self.mutex.data
     }
 
-    /// Says that what a dead owner left is repaired. One that was meanwhile taken
-    /// for dead changes nothing by it, and learns it from [`BakeryGuard::unlock`].
+    /// Says that what a dead owner left is repaired. One that was meanwhile said to
+    /// be gone changes nothing by it, and learns it from [`BakeryGuard::unlock`].
     pub fn make_consistent(&mut self) {
         let _ = self.mutex.make_consistent();
     }
@@ -312,7 +365,7 @@ impl<'m> BakeryGuard<'_, 'm> {
     ///
     /// # Errors
     ///
-    /// [`NotHeld`] if this life was taken for dead and another came in.
+    /// [`NotHeld`] if this life was said to be gone and another came in.
     pub fn unlock(self) -> Result<(), NotHeld> {
         let given = self.mutex.release();
         core::mem::forget(self);

@@ -15,9 +15,11 @@
 //! - **Q3** Whoever finds a ticket being drawn waits until it is not. Whoever finds
 //!   one that goes before its own waits until it is gone. Of two tickets, one goes
 //!   before the other; who still finds an old colour waits for longer.
-//! - **Q4** A ticket whose life is over is passed over: nobody will go in with it.
+//! - **Q4** A ticket whose life is gone is passed over: nobody will go in with it.
 //! - **Q5** A ticket is given back by storing 0: by who leaves, after it changed
 //!   the colour, and by who gives up, without.
+//! - **Q6** Before each store but that of a ticket while it waits, a partition looks
+//!   whether its entry still has its life.
 //!
 //! Q2 is two fences, and both are the one in [`Queue::show`]:
 //!
@@ -35,7 +37,7 @@
 //!
 //! | store                          | paired load            | hands over                        |
 //! |--------------------------------|------------------------|-----------------------------------|
-//! | `ticket` in `withdraw`, `show` | `ticket` in `obstacle` | what the lock protects            |
+//! | `ticket` in `clear_ticket`, `show` | `ticket` in `obstacle` | what the lock protects            |
 //! | `life` in `attach`             | `life` in `life_of`    | whose the ticket is, by the fence |
 //!
 //! A ticket is read before its `life`. Who still finds the earlier life there, which
@@ -75,6 +77,7 @@ use shmem_core::{ControlWord, Corrupt, Life, Window};
 use super::ticket::{Colour, Ticket, LAST};
 use crate::error::{LockError, Refusal};
 use crate::layout::{BakeryControl, BakeryEntry};
+use crate::owner::plain;
 use crate::vigil::{Turn, Vigil};
 
 /// A partition's place in the queue.
@@ -91,20 +94,25 @@ pub(super) struct Queue<'m> {
 impl<'m> Queue<'m> {
     /// The place of `life`, one of so many partitions, without a ticket.
     pub(super) fn attach(control: Window<'m>, life: Life, partitions: u8) -> Self {
-        let mut queue = Self {
+        let queue = Self {
             control,
             life,
             partitions,
             ticket: Ticket::NONE,
         };
         // The ticket first: an earlier life may have left one, and it is not ours.
-        queue.withdraw();
+        queue.clear_ticket();
         // Relaxed: seen by whoever sees a ticket of this life, through the fence in
         // `show`.
         queue
             .life_word(life.partition())
             .store(life.word(), Relaxed);
         queue
+    }
+
+    /// Whether a life of `partition` may be inside.
+    pub(super) fn has_place(&self, partition: u8) -> bool {
+        (1..=self.partitions).contains(&partition)
     }
 
     /// Whose place it is.
@@ -119,28 +127,57 @@ impl<'m> Queue<'m> {
 
     /// Draws a ticket and waits for its turn; or gives up, and the ticket back.
     pub(super) fn enter(&mut self, vigil: &mut Vigil<'_>) -> Result<(), Refusal> {
+        self.check_place()?;
         while self.is_inside() {
             self.idle(vigil)?; // For ourselves, until the deadline.
         }
         let entered = self.draw(vigil).and_then(|()| self.wait(vigil));
+        let entered = entered.and_then(|()| self.check_place());
         if entered.is_err() {
             self.withdraw();
         }
         entered
     }
 
-    /// Gives the ticket back from inside.
-    pub(super) fn leave(&mut self) {
-        // Relaxed: goes to whoever is inside next with the ticket (Q1), and to
-        // those that draw at some time.
-        let next = self.ticket.colour().other();
-        self.colour().store(next.word(), Relaxed);
+    /// Gives the ticket back from inside, and changes the colour if nobody else is inside.
+    pub(super) fn leave(&mut self, alone: bool) {
+        if alone && self.check_place().is_ok() {
+            // Relaxed: goes to whoever is inside next with the ticket (Q1), and to
+            // those that draw at some time.
+            let next = self.ticket.colour().other();
+            self.colour().store(next.word(), Relaxed);
+        }
         self.withdraw();
     }
 
-    /// Gives the ticket back, if there is one.
+    /// An error if the entry is not this life's any more: a later one has attached.
+    pub(super) fn check_place(&self) -> Result<(), Refusal> {
+        let us = self.life.partition();
+        match self.life_of(us)? {
+            Some(life) if life == self.life => Ok(()),
+            _ => Err(LockError::Evicted),
+        }
+    }
+
+    /// Whether `life`, of another partition, has a ticket.
+    pub(super) fn is_waiting(&self, life: Life) -> Result<bool, Refusal> {
+        let partition = life.partition();
+        // Relaxed: a ticket that it has given back since, or drawn, does not matter.
+        let has_ticket = self.ticket_word(partition).load(Relaxed) != 0;
+        let other = partition != self.life.partition();
+        Ok(other && has_ticket && self.life_of(partition)? == Some(life))
+    }
+
+    /// Gives the ticket back, if there is one, and it is ours still (Q6).
     pub(super) fn withdraw(&mut self) {
+        if self.check_place().is_ok() {
+            self.clear_ticket();
+        }
         self.ticket = Ticket::NONE;
+    }
+
+    /// Takes the ticket in our entry away.
+    fn clear_ticket(&self) {
         // Release: pairs with the Acquire in `obstacle`; what this partition did
         // inside, now or at any time before, is seen by those that pass.
         // loom: loom_bakery::what_one_did_inside_is_seen_by_the_next
@@ -152,7 +189,7 @@ impl<'m> Queue<'m> {
         loop {
             self.show(Ticket::DRAWING);
             // Relaxed: should it change just now, either will do (Q3).
-            let colour = Colour::of(self.colour().load(Relaxed));
+            let colour = self.present_colour()?;
             let last = self.last(colour, vigil)?;
             if let Some(ticket) = Ticket::behind(last, colour) {
                 self.show(ticket);
@@ -181,7 +218,7 @@ impl<'m> Queue<'m> {
         let mut last = 0;
         for partition in self.others() {
             // Relaxed: behind the fence in `show`, and only the number counts.
-            let ticket = Ticket::of(self.ticket_word(partition).load(Relaxed));
+            let ticket = checked(self.ticket_word(partition).load(Relaxed))?;
             let number = ticket.number();
             if ticket.colour() != colour || number <= last {
                 continue;
@@ -203,7 +240,7 @@ impl<'m> Queue<'m> {
     fn wait(&self, vigil: &mut Vigil<'_>) -> Result<(), Refusal> {
         for partition in self.others() {
             let mut drawn = false;
-            while let Some(ticket) = self.obstacle(partition, &mut drawn) {
+            while let Some(ticket) = self.obstacle(partition, &mut drawn)? {
                 let life = self.life_of(partition)?;
                 if self.turn(vigil, life, partition, ticket)? {
                     break; // Q4
@@ -215,26 +252,33 @@ impl<'m> Queue<'m> {
 
     /// The ticket of `partition`, if we have to wait for it (Q3). It is `drawn` once
     /// it was seen not being drawn: one that is drawn after that is behind ours.
-    fn obstacle(&self, partition: u8, drawn: &mut bool) -> Option<Ticket> {
-        // Acquire: pairs with the Release in `leave`.
+    fn obstacle(&self, partition: u8, drawn: &mut bool) -> Result<Option<Ticket>, Refusal> {
+        // Acquire: pairs with the Release in `clear_ticket`.
         // loom: loom_bakery::what_one_did_inside_is_seen_by_the_next
-        let ticket = Ticket::of(self.ticket_word(partition).load(Acquire));
+        let ticket = checked(self.ticket_word(partition).load(Acquire))?;
         if ticket.is_being_drawn() {
-            return (!*drawn).then_some(ticket);
+            return Ok((!*drawn).then_some(ticket));
         }
         *drawn = true;
-        (ticket.number() != 0 && self.is_behind(ticket, partition)).then_some(ticket)
+        let in_the_way = ticket.number() != 0 && self.is_behind(ticket, partition)?;
+        Ok(in_the_way.then_some(ticket))
     }
 
     /// Whether we are behind `ticket`, which is `partition`'s.
-    fn is_behind(&self, ticket: Ticket, partition: u8) -> bool {
+    fn is_behind(&self, ticket: Ticket, partition: u8) -> Result<bool, Refusal> {
         let ours = self.ticket;
         if ticket.colour() == ours.colour() {
-            return ticket.is_before(partition, ours, self.life.partition());
+            return Ok(ticket.is_before(partition, ours, self.life.partition()));
         }
-        // Relaxed: an old value is our own colour, which it had when we drew, and we
-        // look again.
-        Colour::of(self.colour().load(Relaxed)) == ours.colour()
+        // An old value is our own colour, which it had when we drew, and we look again.
+        Ok(self.present_colour()? == ours.colour())
+    }
+
+    /// The colour of the tickets that are drawn now.
+    fn present_colour(&self) -> Result<Colour, Refusal> {
+        let word = self.colour().load(Relaxed);
+        let corrupt = || bad(ControlWord::BakeryColour, word);
+        Colour::of(word).ok_or_else(corrupt)
     }
 
     /// Spends a turn on waiting for nobody who could be dead.
@@ -254,7 +298,7 @@ impl<'m> Queue<'m> {
     ) -> Result<bool, Refusal> {
         match vigil.turn(life) {
             Turn::Again => {}
-            Turn::Over => return Ok(true),
+            Turn::Gone => return Ok(true),
             Turn::Sleep => vigil.sleep(self.ticket_word(partition), ticket.word()),
             Turn::GiveUp(refusal) => return Err(refusal),
         }
@@ -267,13 +311,10 @@ impl<'m> Queue<'m> {
         // Relaxed: as new as the ticket that was read before it, by the fence in
         // `show`, or it does not matter.
         let value = self.life_word(partition).load(Relaxed);
-        match Life::from_word(value) {
+        match plain(value) {
             Some(life) if life.partition() == partition => Ok(Some(life)),
             None if value == 0 => Ok(None),
-            _ => Err(LockError::Corrupt(Corrupt {
-                word: ControlWord::BakeryLife,
-                value,
-            })),
+            _ => Err(bad(ControlWord::BakeryLife, value)),
         }
     }
 
@@ -298,6 +339,15 @@ impl<'m> Queue<'m> {
         self.control
             .word(entry(partition) + offset_of!(BakeryEntry, life))
     }
+}
+
+/// The ticket in `word`, if it can be one.
+fn checked(word: u32) -> Result<Ticket, Refusal> {
+    Ticket::of(word).ok_or_else(|| bad(ControlWord::BakeryTicket, word))
+}
+
+fn bad(word: ControlWord, value: u32) -> Refusal {
+    LockError::Corrupt(Corrupt { word, value })
 }
 
 /// Offset of the entry of `partition`.

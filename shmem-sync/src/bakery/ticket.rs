@@ -8,12 +8,13 @@ pub(super) enum Colour {
 }
 
 impl Colour {
-    /// The colour in `word`, of which only bit 0 counts.
+    /// The colour in `word`; `None` if no honest partition puts it there.
     #[inline]
-    pub(super) fn of(word: u32) -> Self {
-        match word & 1 {
-            0 => Self::White,
-            _ => Self::Black,
+    pub(super) fn of(word: u32) -> Option<Self> {
+        match word {
+            0 => Some(Self::White),
+            1 => Some(Self::Black),
+            _ => None,
         }
     }
 
@@ -42,9 +43,11 @@ impl Ticket {
     pub(super) const NONE: Self = Self(0);
     pub(super) const DRAWING: Self = Self(1);
 
+    /// The ticket in `word`; `None` if no honest partition puts it there.
     #[inline]
-    pub(super) fn of(word: u32) -> Self {
-        Self(word)
+    pub(super) fn of(word: u32) -> Option<Self> {
+        let is_drawn = word & 1 == 0 && word >> 2 != 0;
+        (is_drawn || word <= 1).then_some(Self(word))
     }
 
     #[inline]
@@ -65,7 +68,10 @@ impl Ticket {
 
     #[inline]
     pub(super) fn colour(self) -> Colour {
-        Colour::of(self.0 >> 1)
+        match self.0 >> 1 & 1 {
+            0 => Colour::White,
+            _ => Colour::Black,
+        }
     }
 
     /// From 1; 0 while there is none yet.
@@ -89,14 +95,22 @@ mod tests {
     fn a_ticket_comes_back_from_its_word() {
         for colour in [Colour::White, Colour::Black] {
             for last in [0, 1, 63, LAST - 1] {
-                let ticket = Ticket::of(Ticket::behind(last, colour).unwrap().word());
+                let ticket = Ticket::of(Ticket::behind(last, colour).unwrap().word()).unwrap();
                 assert_eq!((ticket.number(), ticket.colour()), (last + 1, colour));
                 assert!(!ticket.is_being_drawn());
-                assert_eq!(Colour::of(colour.word()), colour);
+                assert_eq!(Colour::of(colour.word()), Some(colour));
             }
         }
         assert!(Ticket::DRAWING.is_being_drawn());
         assert_eq!((Ticket::DRAWING.number(), Ticket::NONE.number()), (0, 0));
+    }
+
+    #[test]
+    fn a_word_that_nobody_stores_is_no_ticket_and_no_colour() {
+        for word in [2, 3, 5, 7, u32::MAX] {
+            assert_eq!((Ticket::of(word), Colour::of(word)), (None, None));
+        }
+        assert_eq!(Ticket::of(0), Some(Ticket::NONE));
     }
 
     #[test]

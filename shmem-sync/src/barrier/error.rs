@@ -7,8 +7,13 @@ use shmem_core::{Corrupt, Life};
 /// Why a barrier was not passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BarrierError {
-    /// The deadline passed first.
+    /// The deadline passed first, and nothing is known against the parties.
     TimedOut,
+    /// The deadline passed first; this life of a party is silent, and has not arrived.
+    PartySilent(Life),
+    /// A later life of this partition takes part: this one was said to be gone, or its
+    /// number was given twice. Nothing was changed.
+    Evicted,
     /// This life of a party is over, and it has not arrived.
     PartyDied(Life),
     /// A partition broke the protocol.
@@ -25,6 +30,13 @@ impl fmt::Display for BarrierError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TimedOut => f.write_str("the deadline passed before all parties had arrived"),
+            Self::PartySilent(life) => {
+                write!(
+                    f,
+                    "the deadline passed before {life}, which is silent, had arrived"
+                )
+            }
+            Self::Evicted => f.write_str("a later life of this partition takes part"),
             Self::PartyDied(life) => write!(f, "{life} died before it arrived at the barrier"),
             Self::Corrupt(corrupt) => corrupt.fmt(f),
         }

@@ -14,6 +14,10 @@
 //!   if there are any stores in `rings` what nobody has stored there before, and rings.
 //!   Who sleeps has set its flag before it counted for the last time.
 //! - **B6** `phase` is for inspection alone.
+//! - **B7** Before it stores anything in its entry a life looks whether a later one of its
+//!   partition has. One that was said to be gone while it lived can thus leave at most what
+//!   one arrival, or one falling asleep, stores: until the later life looks or arrives again,
+//!   which puts that right, it is missed, or the others are told that the earlier one died.
 //!
 //! ```text
 //!   sleeper                       last to arrive
@@ -54,7 +58,7 @@ use shmem_core::wait::{Pause, Wait};
 use shmem_core::{ControlWord, Corrupt, Life, Window};
 
 use crate::layout::{BarrierControl, BarrierEntry};
-use crate::Liveness;
+use crate::{Liveness, PartitionState};
 
 const CONTROL: usize = size_of::<BarrierControl>();
 const ENTRY: usize = size_of::<BarrierEntry>();
@@ -62,7 +66,8 @@ const ENTRY: usize = size_of::<BarrierEntry>();
 /// A barrier, as one life of a partition meets the others at it.
 ///
 /// It is for a fixed set of partitions, as many as `parties`, one handle each. One
-/// that dies is missed until its next life arrives in its stead; see
+/// that dies is missed until its next life arrives in its stead, and one that is silent
+/// is waited for; see
 /// [`Barrier::wait`]. It needs no read-modify-write.
 ///
 /// # Examples
@@ -88,7 +93,7 @@ pub struct Barrier<'m, D> {
     parties: usize,
     life: Life,
     bell: D,
-    /// The phase we arrived at last: our own entry is never read back.
+    /// The phase we arrived at last, whatever our entry says.
     phase: u32,
     /// Whether we have yet to pass it.
     pending: bool,
@@ -156,8 +161,10 @@ impl<'m, D: Doorbell> Barrier<'m, D> {
     /// arrived at this one: wait again if it restarts, with [`crate::AssumeAlive`] so
     /// as not to be told again. Nobody knows of a party that never
     /// arrived anywhere: for that there is the deadline.
-    /// [`BarrierError::TimedOut`] at the deadline; [`BarrierError::Corrupt`] if a
-    /// partition broke the protocol.
+    /// [`BarrierError::TimedOut`] at the deadline, or [`BarrierError::PartySilent`] if a
+    /// party that was at the phase before is silent then; [`BarrierError::Evicted`] if a
+    /// later life of this partition takes part; [`BarrierError::Corrupt`] if a partition
+    /// broke the protocol.
     pub fn wait<W: Wait, L: Liveness>(
         &mut self,
         wait: &mut W,
@@ -165,10 +172,13 @@ impl<'m, D: Doorbell> Barrier<'m, D> {
     ) -> Result<Arrival, BarrierError> {
         let mut late = false;
         loop {
-            match self.try_wait(liveness)? {
-                Some(arrival) => return Ok(arrival),
-                None if late => return Err(BarrierError::TimedOut),
-                None => {}
+            match self.step(liveness)? {
+                Step::Passed(arrival) => return Ok(arrival),
+                Step::Waiting(Some(silent)) if late => {
+                    return Err(BarrierError::PartySilent(silent))
+                }
+                Step::Waiting(None) if late => return Err(BarrierError::TimedOut),
+                Step::Waiting(_) => {}
             }
             match wait.pause() {
                 Pause::Again => {}
@@ -193,8 +203,23 @@ impl<'m, D: Doorbell> Barrier<'m, D> {
         &mut self,
         liveness: &mut L,
     ) -> Result<Option<Arrival>, BarrierError> {
+        Ok(match self.step(liveness)? {
+            Step::Passed(arrival) => Some(arrival),
+            Step::Waiting(_) => None,
+        })
+    }
+
+    fn step<L: Liveness>(&mut self, liveness: &mut L) -> Result<Step, BarrierError> {
+        self.check_entry()?;
         let arriving = !self.pending;
         if arriving {
+            self.phase = match self.phase {
+                0 => self.join(),
+                passed => after(passed),
+            };
+            self.pending = true;
+        }
+        if arriving || !self.shows_arrival() {
             self.arrive();
         }
         if let Some(leader) = self.look()? {
@@ -202,23 +227,44 @@ impl<'m, D: Doorbell> Barrier<'m, D> {
                 self.wake();
             }
             self.pending = false;
-            return Ok(Some(Arrival {
+            return Ok(Step::Passed(Arrival {
                 phase: self.phase,
                 leader,
             }));
         }
-        match self.dead(liveness)? {
-            Some(life) => Err(BarrierError::PartyDied(life)),
-            None => Ok(None),
+        match self.missed(liveness)? {
+            Some((life, PartitionState::Gone)) => Err(BarrierError::PartyDied(life)),
+            silent => Ok(Step::Waiting(silent.map(|(life, _)| life))),
         }
     }
 
-    fn arrive(&mut self) {
-        self.phase = match self.phase {
-            0 => self.join(),
-            passed => after(passed),
-        };
-        self.pending = true;
+    /// An error if a later life of our partition uses our entry (B7).
+    fn check_entry(&self) -> Result<(), BarrierError> {
+        match self.party(self.own())? {
+            Some(life) if life.follows(self.life) => Err(BarrierError::Evicted),
+            _ => Ok(()),
+        }
+    }
+
+    /// Who stored the entry at `at`, if anybody.
+    fn party(&self, at: usize) -> Result<Option<Life>, Corrupt> {
+        let value = self.life_of(at).load(Relaxed);
+        match Life::from_word(value) {
+            Some(life) if usize::from(life.partition()) == at + 1 => Ok(Some(life)),
+            None if value == 0 => Ok(None),
+            _ => Err(bad_life(value)),
+        }
+    }
+
+    /// Whether our entry is as we left it (B7). Relaxed: ours alone.
+    fn shows_arrival(&self) -> bool {
+        let life = self.life_of(self.own()).load(Relaxed) & !Life::FLAG;
+        let arrived = self.arrival_of(self.own()).load(Relaxed);
+        (life, arrived) == (self.life.word(), self.phase)
+    }
+
+    /// Stores our arrival at the phase.
+    fn arrive(&self) {
         // Without the flag: awake.
         self.life_of(self.own()).store(self.life.word(), Relaxed);
         // Release: pairs with the load in `arrived`; hands over what we did, and `life`.
@@ -283,8 +329,12 @@ impl<'m, D: Doorbell> Barrier<'m, D> {
         self.arrival_of(at).load(Acquire)
     }
 
-    /// A party that we wait for in vain.
-    fn dead<L: Liveness>(&self, liveness: &mut L) -> Result<Option<Life>, Corrupt> {
+    /// A party that we wait for in vain: one that is gone, or else one that is silent.
+    fn missed<L: Liveness>(
+        &self,
+        liveness: &mut L,
+    ) -> Result<Option<(Life, PartitionState)>, Corrupt> {
+        let mut silent = None;
         let missing = |at| {
             let last = self.arrived(at);
             last != 0 && after(last) == self.phase
@@ -293,19 +343,16 @@ impl<'m, D: Doorbell> Barrier<'m, D> {
             if !missing(at) {
                 continue;
             }
-            let value = self.life_of(at).load(Relaxed);
-            let life =
-                Life::from_word(value).filter(|life| usize::from(life.partition()) == at + 1);
-            let life = life.ok_or(Corrupt {
-                word: ControlWord::BarrierLife,
-                value,
-            })?;
+            let life = self.party(at)?.ok_or(bad_life(0))?;
+            let state = liveness.state(life);
             // It may have arrived before it died.
-            if liveness.is_gone(life) && missing(at) {
-                return Ok(Some(life));
+            match state {
+                PartitionState::Gone if missing(at) => return Ok(Some((life, state))),
+                PartitionState::Silent => silent = silent.or(Some((life, state))),
+                _ => {}
             }
         }
-        Ok(None)
+        Ok(silent)
     }
 
     /// Asks to be rung when the phase is complete. What to sleep on.
@@ -351,6 +398,19 @@ impl<'m, D: Doorbell> Barrier<'m, D> {
     fn rings(&self) -> Word<'m> {
         self.segment.word(offset_of!(BarrierControl, rings))
     }
+}
+
+/// What came of a look.
+enum Step {
+    /// The phase is complete.
+    Passed(Arrival),
+    /// It is not; perhaps for this life, which is silent.
+    Waiting(Option<Life>),
+}
+
+fn bad_life(value: u32) -> Corrupt {
+    let word = ControlWord::BarrierLife;
+    Corrupt { word, value }
 }
 
 /// The phase after `phase` (B4).

@@ -4,9 +4,9 @@
 //! |----------|-----------|--------------|-------------------------------------------------|
 //! | 0        | 0         | any          | free, or read                                   |
 //! | *l*      | 0         | some         | *l* waits for the readers; no new one gets in   |
-//! | *l*      | 1         | none         | *l* writes                                      |
-//! | *l*, over | 0        | any          | *l* died waiting: nothing is suspect            |
-//! | *l*, over | 1        | none         | *l* died writing: whoever takes over makes `health` *suspect* |
+//! | *l*      | *l*       | none         | *l* writes                                      |
+//! | *l*, gone | 0        | any          | *l* died waiting: nothing is suspect            |
+//! | *l*, gone | not 0    | any          | one died writing: whoever takes over puts its life in `health` |
 //!
 //! What becomes of `writer`, who sleeps on it and who is woken: `owner.rs`; here
 //! all sleepers are woken, because readers are among them. Of `health`: [`crate::health`].
@@ -15,9 +15,14 @@
 //!   stores neither.
 //! - **L2** A reader is inside if it claimed a reader word and `writer` was 0 behind
 //!   that; a writer, if it took `writer` and every reader word was 0 behind that.
-//! - **L3** `writing` is not 0 while a writer touches the bytes.
+//! - **L3** `writing` is the writer's life while it touches the bytes. It becomes 0 by
+//!   an exchange of that life, of who leaves, or of any other value, of who takes over.
 //! - **L4** A reader word goes from 0 to the life that claims it, and back by that
-//!   life, or by anybody once it is over; always by an exchange of the exact word.
+//!   life, or by anybody once it is gone; always by an exchange of the exact word.
+//!
+//! All stores are exchanges of words with the caller's own life, but for two of a writer:
+//! *writing* from 0, and *suspect* from whole. Made late, by one that was said to be gone
+//! while it lived, they cause a warning without need ([`crate::health`]), and hide none.
 //!
 //! ```text
 //!   reader                       writer
@@ -38,8 +43,8 @@
 //! |-----------------------------|-------------------------|----------------------------|
 //! | `writer` in `Owner::free`   | `writer` in `Owner::exchange`, `look` | the bytes and `health`, to writers and readers |
 //! | reader word in `release_read` | reader word in `drain` | the bytes, to a writer; exchanges between continue it |
-//! | `writing` in `done`         | `writing` in `inherit`  | the bytes and `health`, where the writer died right behind it |
-//! | fence in `begin`            | whoever saw the bytes change | that `writing` is 1   |
+//! | `writing` in `done`         | `writing` in `inherit`, and the fence of whoever goes in | the bytes and `health`, where the writer died right behind it |
+//! | fence in `begin`            | whoever saw the bytes change | that `writing` is not 0 |
 
 mod read;
 mod write;
@@ -48,7 +53,7 @@ use memoffset::offset_of;
 
 use shmem_core::doorbell::Doorbell;
 use shmem_core::mem::{OutOfWindow, Word};
-use shmem_core::primitive::Ordering::{Acquire, Relaxed, Release};
+use shmem_core::primitive::Ordering::{Relaxed, Release};
 use shmem_core::{ControlWord, Corrupt, Life, Window};
 
 use crate::error::NotHeld;
@@ -157,22 +162,24 @@ impl<'m, D: Doorbell> RwLock<'m, D> {
 
     /// Puts what a dead writer left in order, for one who has its word now (L1).
     fn inherit(&self) {
-        // Acquire: pairs with the store in `done`; one that put the lock in order
-        // and died has left `health` as it is to be.
-        // loom: loom_rwlock
-        if self.writing.load(Acquire) != 0 {
+        // Relaxed: whoever goes in reads `health` behind a fence, which pairs with the
+        // exchange in `done`: one that put the lock in order and died has left it as it
+        // is to be.
+        let writing = self.writing.load(Relaxed);
+        if writing != 0 {
             // What it says is said again to whoever gets in.
-            let _ = health::examine(self.health, HEALTH, true);
-            self.done();
+            let _ = health::take_on(self.health, HEALTH, &self.writer, true);
+            self.done(writing);
         }
     }
 
-    /// Says that nobody is writing any more.
-    fn done(&self) {
-        // Release: pairs with the load in `inherit`; what we wrote, and that it is
-        // suspect, is seen by one who takes over from us now.
+    /// Says that `writer`, as `writing` has it, is not writing any more.
+    fn done(&self, writer: u32) {
+        // Release: pairs with the load in `inherit`, and the fence in `begin` or
+        // `look_for_writer` behind it; what we wrote, and that it is suspect, is seen
+        // by one who takes over from us now.
         // loom: loom_rwlock
-        self.writing.store(0, Release);
+        let _ = self.writing.compare_exchange(writer, 0, Release, Relaxed);
     }
 
     /// Gives the writer's word back, and wakes all who sleep on it.
@@ -186,3 +193,9 @@ impl<'m, D: Doorbell> RwLock<'m, D> {
 
 /// As `docs/layout.md` names the word.
 const HEALTH: ControlWord = ControlWord::RwlockHealth;
+
+/// A reader word that no honest partition leaves.
+fn bad_reader(value: u32) -> Corrupt {
+    let word = ControlWord::RwlockReader;
+    Corrupt { word, value }
+}

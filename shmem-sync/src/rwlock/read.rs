@@ -6,12 +6,12 @@ use shmem_core::primitive::{
     Ordering::{Relaxed, Release, SeqCst},
 };
 use shmem_core::wait::Wait;
-use shmem_core::{Life, Window};
+use shmem_core::Window;
 
-use super::{RwLock, HEALTH, PLACES};
+use super::{bad_reader, RwLock, HEALTH, PLACES};
 use crate::error::{LockError, LockResult, NotHeld, Refusal};
 use crate::health;
-use crate::owner::not_held;
+use crate::owner::{not_held, plain};
 use crate::vigil::{Turn, Vigil};
 use crate::Liveness;
 
@@ -32,8 +32,9 @@ impl<'m, D: Doorbell> RwLock<'m, D> {
     ///
     /// [`LockError::OwnerDied`] with the guard if a writer died inside and no other
     /// writer has repaired it yet; [`LockError::Poisoned`] if nobody did when it was
-    /// their turn; [`LockError::TimedOut`] at the deadline; [`LockError::Corrupt`] if
-    /// a partition broke the protocol.
+    /// their turn; [`LockError::TimedOut`] at the deadline, or
+    /// [`LockError::HolderSilent`] if the writer is silent then; [`LockError::Corrupt`]
+    /// if a partition broke the protocol, and no reader word can be claimed for it.
     pub fn read<W: Wait, L: Liveness>(
         &self,
         wait: &mut W,
@@ -70,7 +71,7 @@ impl<'m, D: Doorbell> RwLock<'m, D> {
     fn enter(&self, vigil: &mut Vigil<'_>) -> LockResult<ReadGuard<'_, 'm, D>> {
         loop {
             let found = match self.writer.glance() {
-                0 => match self.claim(vigil) {
+                0 => match self.claim(vigil).map_err(LockError::of)? {
                     Some(place) => match self.look_for_writer(place) {
                         0 => return self.admit(place),
                         found => found,
@@ -91,8 +92,8 @@ impl<'m, D: Doorbell> RwLock<'m, D> {
         }
     }
 
-    /// Claims a reader word that is free, or else one whose life is over.
-    fn claim(&self, vigil: &mut Vigil<'_>) -> Option<usize> {
+    /// Claims a reader word that is free, or else one whose life is gone.
+    fn claim(&self, vigil: &mut Vigil<'_>) -> Result<Option<usize>, Refusal> {
         let start = usize::from(self.life.partition()) - 1;
         let mut places = (0..PLACES).map(|step| (start + step) % PLACES);
         // Relaxed: the bytes come with `writer`; `look_for_writer` has the fence. A
@@ -102,14 +103,25 @@ impl<'m, D: Doorbell> RwLock<'m, D> {
             let claimed = reader.compare_exchange(found, self.life.word(), Relaxed, Relaxed);
             claimed.is_ok()
         };
-        let found = |place| self.reader(place).load(Relaxed);
-        let free = |&place: &usize| claim(place, 0);
+        if let Some(place) = places.clone().find(|&place| claim(place, 0)) {
+            return Ok(Some(place));
+        }
+        let mut corrupt = None;
         let left = |&place: &usize| {
-            let found = found(place);
-            let over = |life| life != self.life && vigil.is_gone(life);
-            Life::from_word(found).is_some_and(over) && claim(place, found)
+            let found = self.reader(place).load(Relaxed);
+            match plain(found) {
+                Some(life) => life != self.life && vigil.is_gone(life) && claim(place, found),
+                None if found == 0 => false,
+                None => {
+                    corrupt = Some(bad_reader(found));
+                    false
+                }
+            }
         };
-        places.clone().find(free).or_else(|| places.find(left))
+        match (places.find(left), corrupt) {
+            (None, Some(corrupt)) => Err(LockError::Corrupt(corrupt)),
+            (place, _) => Ok(place),
+        }
     }
 
     /// What `writer` is behind our claim of `place`, which is given back unless that is 0 (L2).
@@ -136,13 +148,14 @@ impl<'m, D: Doorbell> RwLock<'m, D> {
                 vigil.sleep(self.writer.word(), 0);
                 Ok(())
             }
-            Turn::Again | Turn::Over => Ok(()),
+            Turn::Again | Turn::Gone => Ok(()),
         }
     }
 
     fn admit(&self, place: usize) -> LockResult<ReadGuard<'_, 'm, D>> {
         let guard = ReadGuard { lock: self, place };
-        match health::examine(self.health, HEALTH, false) {
+        // Relaxed: comes with `writer`.
+        match health::examine(self.health.load(Relaxed), HEALTH, false) {
             Ok(false) => Ok(guard),
             Ok(true) => Err(LockError::OwnerDied(guard)),
             Err(refusal) => Err(refusal.of()),
@@ -172,7 +185,7 @@ impl<'m, D: Doorbell> ReadGuard<'_, 'm, D> {
     ///
     /// # Errors
     ///
-    /// [`NotHeld`] if this life was taken for dead: what it read may be a mixture.
+    /// [`NotHeld`] if this life was said to be gone: what it read may be a mixture.
     pub fn unlock(self) -> Result<(), NotHeld> {
         let given = self.lock.release_read(self.place);
         core::mem::forget(self);

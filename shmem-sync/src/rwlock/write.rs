@@ -7,11 +7,12 @@ use shmem_core::primitive::{
     Ordering::{Acquire, Relaxed, Release, SeqCst},
 };
 use shmem_core::wait::Wait;
-use shmem_core::{ControlWord, Corrupt, Life, Window};
+use shmem_core::Window;
 
-use super::{RwLock, HEALTH, PLACES};
+use super::{bad_reader, RwLock, HEALTH, PLACES};
 use crate::error::{LockError, LockResult, NotHeld, Refusal};
-use crate::health::{self, POISONED, SUSPECT, WHOLE};
+use crate::health;
+use crate::owner::plain;
 use crate::vigil::{Turn, Vigil};
 use crate::Liveness;
 
@@ -28,12 +29,14 @@ impl<'m, D: Doorbell> RwLock<'m, D> {
     /// Writes, and waits until the deadline of `wait` for others to leave; one that
     /// has passed leaves time for one look.
     ///
+    /// Nobody waits for readers and writers that are gone. For silent ones it waits.
+    ///
     /// # Errors
     ///
     /// [`LockError::OwnerDied`] with the guard if a writer died inside;
     /// [`LockError::Poisoned`] if nobody repaired what such a one left;
-    /// [`LockError::TimedOut`] at the deadline; [`LockError::Corrupt`] if a partition
-    /// broke the protocol.
+    /// [`LockError::TimedOut`] at the deadline, or [`LockError::HolderSilent`] if who is
+    /// waited for then is silent; [`LockError::Corrupt`] if a partition broke the protocol.
     pub fn write<W: Wait, L: Liveness>(
         &self,
         wait: &mut W,
@@ -50,8 +53,7 @@ impl<'m, D: Doorbell> RwLock<'m, D> {
     /// [`NotHeld`] if this life does not write; nothing is changed then.
     pub fn release_write(&self) -> Result<(), NotHeld> {
         self.writer.check()?;
-        // Relaxed: ours alone (L1).
-        self.leave(self.health.load(Relaxed) == SUSPECT)
+        self.leave(health::is_suspect(self.health, self.life))
     }
 
     /// Says without the guard that the bytes are whole again.
@@ -61,8 +63,7 @@ impl<'m, D: Doorbell> RwLock<'m, D> {
     /// [`NotHeld`] if this life does not write.
     pub fn make_consistent(&self) -> Result<(), NotHeld> {
         self.writer.check()?;
-        // Relaxed: goes to the next one inside with `writer` (L1).
-        self.health.store(WHOLE, Relaxed);
+        health::repair(self.health, self.life);
         Ok(())
     }
 
@@ -92,13 +93,16 @@ impl<'m, D: Doorbell> RwLock<'m, D> {
 
     /// From having `writer` to being inside. Whether the bytes are suspect.
     fn begin(&self, vigil: &mut Vigil<'_>) -> Result<bool, Refusal> {
-        let suspect = health::examine(self.health, HEALTH, false)?;
+        // Relaxed: goes from one writer to the next with `writer` (L1).
+        health::examine(self.health.load(Relaxed), HEALTH, false)?;
         // Pairs with the fences in `look_for_writer` and `release_read`: `writer`
         // taken before it and the reader words loaded behind it must not pass each
         // other, or both get in, or we sleep and are not rung.
         fence(SeqCst); // loom: loom_rwlock
         (0..PLACES).try_for_each(|place| self.drain(place, vigil))?;
-        self.writing.store(1, Relaxed);
+        let suspect = health::take_on(self.health, HEALTH, &self.writer, false)?;
+        // From 0, or what one that was late has left there (L3).
+        health::put_life(self.writing, 0, &self.writer, |_| Ok(()))?;
         // Release: whoever sees any of what we write sees `writing` (L3), should we
         // die then.
         fence(Release); // loom: loom_rwlock
@@ -128,16 +132,12 @@ impl<'m, D: Doorbell> RwLock<'m, D> {
         found: u32,
         vigil: &mut Vigil<'_>,
     ) -> Result<(), Refusal> {
-        let holder = Life::from_word(found).filter(|life| life.word() == found);
-        let holder = holder.ok_or(LockError::Corrupt(Corrupt {
-            word: ControlWord::RwlockReader,
-            value: found,
-        }))?;
+        let holder = plain(found).ok_or(LockError::Corrupt(bad_reader(found)))?;
         // We live, whatever is said of us: another thread of ours reads.
         match vigil.turn((holder != self.life).then_some(holder)) {
             Turn::Again => {}
             Turn::Sleep => vigil.sleep(reader, found),
-            Turn::Over => {
+            Turn::Gone => {
                 // Relaxed: the load that finds 0 has the ordering.
                 let _ = reader.compare_exchange(found, 0, Relaxed, Relaxed);
             }
@@ -149,10 +149,9 @@ impl<'m, D: Doorbell> RwLock<'m, D> {
     fn leave(&self, suspect: bool) -> Result<(), NotHeld> {
         self.writer.check()?;
         if suspect {
-            // Relaxed: `done` publishes it.
-            self.health.store(POISONED, Relaxed);
+            health::poison(self.health, self.life); // `done` publishes it.
         }
-        self.done();
+        self.done(self.life.word());
         self.give_writer()
     }
 }
@@ -174,8 +173,8 @@ impl<'m, D: Doorbell> WriteGuard<'_, 'm, D> {
         self.lock.data
     }
 
-    /// Says that what a dead writer left is repaired. One that was meanwhile taken
-    /// for dead changes nothing by it, and learns it from [`WriteGuard::unlock`].
+    /// Says that what a dead writer left is repaired. One that was meanwhile said to
+    /// be gone changes nothing by it, and learns it from [`WriteGuard::unlock`].
     pub fn make_consistent(&mut self) {
         if self.lock.make_consistent().is_ok() {
             self.suspect = false;
@@ -186,7 +185,7 @@ impl<'m, D: Doorbell> WriteGuard<'_, 'm, D> {
     ///
     /// # Errors
     ///
-    /// [`NotHeld`] if this life was taken for dead and the lock taken from it: others
+    /// [`NotHeld`] if this life was said to be gone and the lock taken from it: others
     /// were inside meanwhile.
     pub fn unlock(self) -> Result<(), NotHeld> {
         let given = self.lock.leave(self.suspect);

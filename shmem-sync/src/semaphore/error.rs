@@ -2,15 +2,18 @@
 
 use core::fmt;
 
-use shmem_core::Corrupt;
+use shmem_core::{Corrupt, Life};
 
 /// Why there is no permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AcquireError {
     /// All are held, and this call does not wait.
     Busy,
-    /// The deadline passed first.
+    /// The deadline passed first, and nothing is known against those who hold permits.
     TimedOut,
+    /// The deadline passed first, and this life, which holds a permit, is silent: the
+    /// permit comes back when it is known to be gone.
+    HolderSilent(Life),
     /// A partition broke the protocol.
     Corrupt(Corrupt),
 }
@@ -26,6 +29,12 @@ impl fmt::Display for AcquireError {
         match self {
             Self::Busy => f.write_str("no permit is available"),
             Self::TimedOut => f.write_str("the deadline passed before a permit was available"),
+            Self::HolderSilent(life) => {
+                write!(
+                    f,
+                    "the deadline passed while {life}, which is silent, held a permit"
+                )
+            }
             Self::Corrupt(corrupt) => corrupt.fmt(f),
         }
     }

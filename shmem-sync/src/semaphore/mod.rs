@@ -1,17 +1,24 @@
 //! Counting semaphore: the permits of a partition that died come back.
 //!
-//! Each permit has a word of its own, which says who holds it.
+//! Each permit has a place with two words: `permit` says who holds it, and `adder` who
+//! is about to put one there, so that what is reserved is not taken for a permit.
 //!
-//! | word        | meaning                              | becomes                              |
+//! | `permit`    | meaning                              | becomes                              |
 //! |-------------|--------------------------------------|--------------------------------------|
-//! | 0           | no permit                            | *l*, by life *l* that adds one       |
+//! | 0           | no permit                            | 1, by who has put its life in `adder` |
 //! | 1           | a permit that nobody holds           | *l*, by life *l* that acquires it    |
-//! | *l*         | life *l* holds or adds the permit    | 1 when given back, 0 when consumed   |
-//! | *l*         | and *l* is over                      | *m*, by life *m* that acquires it    |
+//! | *l*         | life *l* holds the permit            | 1 when given back, 0 when consumed   |
+//! | *l*         | and *l* is gone                      | *m*, by life *m* that acquires it    |
 //! | 0, *l* + flag | as without, and somebody may sleep | as without, and see P2               |
 //!
+//! | `adder`     | meaning                              | becomes                              |
+//! |-------------|--------------------------------------|--------------------------------------|
+//! | 0           | nobody adds here                     | *l*, by life *l*                     |
+//! | *l*         | life *l* adds here, if `permit` is 0 | 0, by *l*, or by anybody once it is gone |
+//!
 //! - **P1** A life's word is changed by that life alone, and by another only when
-//!   the first is over. All changes are exchanges of the exact word.
+//!   the first is gone. All changes are exchanges of the exact word, so a life that was
+//!   said to be gone and gives back late changes nothing of another's.
 //! - **P2** The flag, once set, stays until the permit is nobody's; who makes it
 //!   nobody's changes `rings` and rings.
 //! - **P3** Who sleeps has set the flag on every word, found none that is nobody's,
@@ -34,8 +41,9 @@
 //!
 //! | store               | paired load            | hands over                      |
 //! |---------------------|------------------------|---------------------------------|
-//! | word in `vacate`    | word in `take`         | what the giver did before       |
-//! | flag in `arm`       | word in `vacate`       | that the sleeper read `rings`   |
+//! | `permit` in `exchange_for_free` | `permit` in `take` | what the giver did before |
+//! | flag in `arm`       | `permit` in `exchange_for_free` | that the sleeper read `rings` |
+//! | `adder` in `end_reservation` | `adder` in `reserve` | the permit that was added |
 //!
 //! An exchange that takes over, sets the flag, or adds continues what the one
 //! before it began. What the dead did is seen as far as their death is known
@@ -61,11 +69,12 @@ use shmem_core::wait::{Pause, Wait};
 use shmem_core::{ControlWord, Corrupt, Life, Window};
 
 use crate::error::NotHeld;
-use crate::layout::{SemaphoreControl, PERMITS, PERMIT_FREE as FREE};
-use crate::Liveness;
+use crate::layout::{SemaphoreControl, SemaphorePlace, PERMITS, PERMIT_FREE as FREE};
+use crate::owner::{not_held, plain};
+use crate::{Liveness, PartitionState};
 
 const CONTROL: usize = size_of::<SemaphoreControl>();
-const WORD: usize = size_of::<u32>();
+const PLACE: usize = size_of::<SemaphorePlace>();
 
 /// The flag: somebody may sleep until the word's permit is nobody's.
 const SLEEPERS: u32 = Life::FLAG;
@@ -106,7 +115,7 @@ pub struct Semaphore<'m, D> {
 impl<'m, D: Doorbell> Semaphore<'m, D> {
     /// Bytes of a segment with room for `capacity` permits, at most [`PERMITS`].
     pub const fn segment_len(capacity: usize) -> usize {
-        CONTROL + (capacity * WORD).div_ceil(8) * 8
+        CONTROL + capacity * PLACE
     }
 
     /// The semaphore in `segment`, used by `life`, which rings `bell` for those that
@@ -120,7 +129,7 @@ impl<'m, D: Doorbell> Semaphore<'m, D> {
         segment.sub(0, Self::segment_len(1))?;
         Ok(Self {
             segment,
-            capacity: ((segment.len() - CONTROL) / WORD).min(PERMITS),
+            capacity: ((segment.len() - CONTROL) / PLACE).min(PERMITS),
             life,
             bell,
             hint: AtomicUsize::new(0),
@@ -143,11 +152,11 @@ impl<'m, D: Doorbell> Semaphore<'m, D> {
     }
 
     fn count(&self, which: impl Fn(u32) -> bool) -> usize {
-        let words = (0..self.capacity).map(|at| self.word(at).load(Relaxed));
+        let words = (0..self.capacity).map(|at| self.permit(at).load(Relaxed));
         words.filter(|&found| which(found)).count()
     }
 
-    /// Takes a permit that nobody holds, or that a dead life held.
+    /// Takes a permit that nobody holds, or one that a life held which is gone.
     ///
     /// # Errors
     ///
@@ -162,8 +171,8 @@ impl<'m, D: Doorbell> Semaphore<'m, D> {
             return Ok(Permit::new(self, at));
         }
         let found = match self.search(0) {
-            None => self.inherit(0, liveness)?,
-            found => found,
+            Some(at) => Some(at),
+            None => self.inherit(0, liveness)?.ok(),
         };
         found
             .map(|at| Permit::new(self, at))
@@ -173,9 +182,12 @@ impl<'m, D: Doorbell> Semaphore<'m, D> {
     /// Takes a permit, and waits for one until the deadline of `wait`; one that has
     /// passed leaves time for one look.
     ///
+    /// A permit of a life that is silent stays where it is: others go on with the rest.
+    ///
     /// # Errors
     ///
-    /// [`AcquireError::TimedOut`] at the deadline;
+    /// [`AcquireError::TimedOut`] at the deadline, or [`AcquireError::HolderSilent`] if
+    /// somebody who holds a permit is silent then;
     /// [`AcquireError::Corrupt`] if there is none and a word is not one.
     #[inline]
     pub fn acquire<W: Wait, L: Liveness>(
@@ -202,9 +214,10 @@ impl<'m, D: Doorbell> Semaphore<'m, D> {
                 return Ok(at);
             }
             match self.inherit(slept, liveness) {
-                Ok(None) if late => break Err(AcquireError::TimedOut),
-                Ok(None) => {}
-                Ok(Some(at)) => break Ok(at),
+                Ok(Err(Some(silent))) if late => break Err(AcquireError::HolderSilent(silent)),
+                Ok(Err(None)) if late => break Err(AcquireError::TimedOut),
+                Ok(Err(_)) => {}
+                Ok(Ok(at)) => break Ok(at),
                 Err(corrupt) => break Err(corrupt.into()),
             }
             match wait.pause() {
@@ -233,7 +246,7 @@ impl<'m, D: Doorbell> Semaphore<'m, D> {
 
     /// Takes a permit that nobody holds.
     fn search(&self, flag: u32) -> Option<usize> {
-        let free = |&at: &usize| self.word(at).load(Relaxed) == FREE;
+        let free = |&at: &usize| self.permit(at).load(Relaxed) == FREE;
         let at = self
             .places()
             .filter(free)
@@ -242,10 +255,17 @@ impl<'m, D: Doorbell> Semaphore<'m, D> {
         Some(at)
     }
 
-    /// Takes a permit that a dead life holds.
-    fn inherit(&self, flag: u32, liveness: &mut dyn Liveness) -> Result<Option<usize>, Corrupt> {
+    /// Takes a permit that a life holds which is gone, and gives back what such ones have
+    /// reserved. Where there is none: a life that holds one and is silent, if any.
+    fn inherit(
+        &self,
+        flag: u32,
+        liveness: &mut dyn Liveness,
+    ) -> Result<Result<usize, Option<Life>>, Corrupt> {
+        let mut silent = None;
         for at in self.places() {
-            let found = self.word(at).load(Relaxed);
+            self.clear_adder(at, liveness)?;
+            let found = self.permit(at).load(Relaxed);
             if found & !SLEEPERS == 0 || found == FREE {
                 continue;
             }
@@ -253,23 +273,45 @@ impl<'m, D: Doorbell> Semaphore<'m, D> {
                 word: ControlWord::Permit,
                 value: found,
             })?;
-            // We live, whatever is said of us: another thread of ours has it.
-            let over = holder != self.life && liveness.is_gone(holder);
-            if over && self.take(at, found, found & SLEEPERS | flag) {
-                return Ok(Some(at));
+            if holder == self.life {
+                continue; // We live, whatever is said of us: another thread of ours has it.
+            }
+            match liveness.state(holder) {
+                PartitionState::Gone if self.take(at, found, found & SLEEPERS | flag) => {
+                    return Ok(Ok(at));
+                }
+                PartitionState::Silent => silent = silent.or(Some(holder)),
+                _ => {}
             }
         }
-        Ok(None)
+        Ok(Err(silent))
+    }
+
+    /// Gives place `at` back if a life has reserved it that is gone.
+    fn clear_adder(&self, at: usize, liveness: &mut dyn Liveness) -> Result<(), Corrupt> {
+        let found = self.adder(at).load(Relaxed);
+        if found == 0 {
+            return Ok(());
+        }
+        let adder = plain(found).ok_or(Corrupt {
+            word: ControlWord::PermitAdder,
+            value: found,
+        })?;
+        if adder != self.life && liveness.is_gone(adder) {
+            // Relaxed: what it has put there, others see in `permit` itself.
+            let _ = self.adder(at).compare_exchange(found, 0, Relaxed, Relaxed);
+        }
+        Ok(())
     }
 
     /// Makes word `at` ours if it is `found`, which is nobody's or a dead life's.
     #[inline]
     fn take(&self, at: usize, found: u32, flag: u32) -> bool {
         let ours = self.life.word() | flag;
-        // Acquire: pairs with the exchanges in `vacate`; who had the permit is done.
+        // Acquire: pairs with the exchanges in `exchange_for_free`; who had the permit is done.
         // loom: loom_semaphore::who_has_the_permit_sees_what_the_last_one_did
         let taken = self
-            .word(at)
+            .permit(at)
             .compare_exchange(found, ours, Acquire, Relaxed);
         taken.is_ok()
     }
@@ -277,16 +319,18 @@ impl<'m, D: Doorbell> Semaphore<'m, D> {
     /// Gives the permit of word `at` back.
     #[inline]
     fn give(&self, at: usize) -> Result<(), NotHeld> {
-        if self.vacate(at)? {
+        let slept = self.exchange_for_free(at, self.life.word());
+        if slept.map_err(not_held)? {
             self.ring(D::ring);
         }
         Ok(())
     }
 
-    /// Makes word `at`, which is ours, nobody's. Whether somebody may sleep for it.
+    /// Makes the permit of place `at`, which is `ours` whatever its flag, nobody's: whether
+    /// somebody may sleep for it. Or what it was instead.
     #[inline]
-    fn vacate(&self, at: usize) -> Result<bool, NotHeld> {
-        let (word, ours) = (self.word(at), self.life.word());
+    fn exchange_for_free(&self, at: usize, ours: u32) -> Result<bool, u32> {
+        let word = self.permit(at);
         // Release: pairs with the exchange in `take`; we are done.
         // loom: loom_semaphore::who_has_the_permit_sees_what_the_last_one_did
         let given = word.compare_exchange(ours, FREE, Release, Relaxed);
@@ -297,15 +341,15 @@ impl<'m, D: Doorbell> Semaphore<'m, D> {
                 // and we come after it. Release as above.
                 // loom: loom_semaphore::a_giver_changes_the_rings_that_the_sleeper_saw
                 let given = word.compare_exchange(found, FREE, AcqRel, Relaxed);
-                given.map(|_| true).map_err(not_held)
+                given.map(|_| true)
             }
-            Err(found) => Err(not_held(found)),
+            Err(found) => Err(found),
         }
     }
 
-    /// Makes word `at`, which is ours, no permit. Relaxed: nothing is handed over.
+    /// Makes the permit of place `at`, which is ours, no permit. Relaxed: nothing is handed over.
     fn discard(&self, at: usize) -> Result<(), NotHeld> {
-        let (word, ours) = (self.word(at), self.life.word());
+        let (word, ours) = (self.permit(at), self.life.word());
         let discard = |flag| word.compare_exchange(ours | flag, flag, Relaxed, Relaxed);
         let done = discard(0).or_else(|_| discard(SLEEPERS)); // P2
         done.map(drop).map_err(not_held)
@@ -316,13 +360,13 @@ impl<'m, D: Doorbell> Semaphore<'m, D> {
     fn arm(&self) -> Option<u32> {
         let seen = self.rings().load(Relaxed);
         for at in self.places() {
-            let found = self.word(at).load(Relaxed);
+            let found = self.permit(at).load(Relaxed);
             if found == FREE {
                 return None;
             }
-            // Release: pairs with the exchange in `vacate`; we have read `rings`.
+            // Release: pairs with the exchange in `exchange_for_free`; we have read `rings`.
             // loom: loom_semaphore::a_giver_changes_the_rings_that_the_sleeper_saw
-            self.word(at)
+            self.permit(at)
                 .compare_exchange(found, found | SLEEPERS, Release, Relaxed)
                 .ok()?;
         }
@@ -333,7 +377,7 @@ impl<'m, D: Doorbell> Semaphore<'m, D> {
     #[cold]
     fn ring(&self, ring: impl Fn(&D, &shmem_core::primitive::AtomicU32)) {
         let rings = self.rings();
-        // Relaxed: `vacate` comes after the sleeper's look at it.
+        // Relaxed: `exchange_for_free` comes after the sleeper's look at it.
         let count = rings.load(Relaxed);
         // One attempt: if it fails, another has changed the word since.
         let _ = rings.compare_exchange(count, count.wrapping_add(1), Relaxed, Relaxed);
@@ -347,17 +391,17 @@ impl<'m, D: Doorbell> Semaphore<'m, D> {
     }
 
     #[inline]
-    fn word(&self, at: usize) -> Word<'m> {
-        self.segment.word(CONTROL + at * WORD)
+    fn permit(&self, at: usize) -> Word<'m> {
+        let field = offset_of!(SemaphorePlace, permit);
+        self.segment.word(CONTROL + at * PLACE + field)
+    }
+
+    fn adder(&self, at: usize) -> Word<'m> {
+        let field = offset_of!(SemaphorePlace, adder);
+        self.segment.word(CONTROL + at * PLACE + field)
     }
 
     fn rings(&self) -> Word<'m> {
         self.segment.word(offset_of!(SemaphoreControl, rings))
-    }
-}
-
-fn not_held(found: u32) -> NotHeld {
-    NotHeld {
-        holder: Life::from_word(found),
     }
 }

@@ -28,7 +28,7 @@ impl<'s, 'm, D: Doorbell> Permit<'s, 'm, D> {
     ///
     /// # Errors
     ///
-    /// [`NotHeld`] if our life was said to be over and the permit went to another.
+    /// [`NotHeld`] if our life was said to be gone and the permit went to another.
     pub fn release(self) -> Result<(), NotHeld> {
         let given = self.semaphore.give(self.at);
         mem::forget(self);
@@ -50,7 +50,7 @@ impl<'s, 'm, D: Doorbell> Permit<'s, 'm, D> {
 impl<D: Doorbell> Drop for Permit<'_, '_, D> {
     #[inline]
     fn drop(&mut self) {
-        // Not ours any more: we were said to be dead, and there is nobody to tell.
+        // Not ours any more: we were said to be gone, and there is nobody to tell.
         let _ = self.semaphore.give(self.at);
     }
 }
@@ -77,7 +77,7 @@ impl<D: Doorbell> Semaphore<'_, D> {
     }
 
     fn end_one(&self, end: impl Fn(usize) -> Result<(), NotHeld>) -> Result<(), NotHeld> {
-        let ours = |&at: &usize| self.word(at).load(Relaxed) & !SLEEPERS == self.life.word();
+        let ours = |&at: &usize| self.permit(at).load(Relaxed) & !SLEEPERS == self.life.word();
         match self.places().filter(ours).any(|at| end(at).is_ok()) {
             true => Ok(()),
             false => Err(NotHeld { holder: None }),

@@ -25,7 +25,7 @@ fn the_next_owner_learns_that_the_last_one_died_and_makes_it_good() {
     let Err(LockError::OwnerDied(mut guard)) = mutex.try_lock(&mut Dead(&[FIRST])) else {
         panic!("no word of the death");
     };
-    assert_eq!(word(&heap, HEALTH), health::SUSPECT);
+    assert_eq!(word(&heap, HEALTH), SECOND.word());
     guard.make_consistent();
     guard.unlock().unwrap();
     assert!(mutex.try_lock(&mut Dead(&[FIRST])).is_ok());
@@ -107,7 +107,7 @@ fn one_who_dies_while_it_takes_over_or_repairs_leaves_that_to_the_next() {
         let heap = heap();
         die_inside(&heap, FIRST);
         die_with(&heap, SECOND, ticket(2, 0));
-        put(&heap, HEALTH, health::SUSPECT);
+        put(&heap, HEALTH, SECOND.word());
         put(&heap, HOLDER, holder.word());
         let mut third = mutex(&heap, THIRD);
         let taken = third.try_lock(&mut Dead(&[FIRST, SECOND]));
@@ -133,7 +133,7 @@ fn one_who_was_taken_for_dead_learns_it_and_changes_nothing_but_its_ticket() {
         holder: Some(SECOND),
     };
     assert_eq!(robbed.unlock(), Err(not_held));
-    assert_eq!(word(&heap, HEALTH), health::SUSPECT);
+    assert_eq!(word(&heap, HEALTH), SECOND.word());
     assert_eq!(word(&heap, HOLDER), SECOND.word());
     assert_eq!((word(&heap, COLOUR), word(&heap, ticket_at(1))), (0, 0));
     drop(guard);

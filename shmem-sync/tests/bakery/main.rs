@@ -242,14 +242,25 @@ fn behind_the_last_number_nobody_draws_until_it_is_gone_or_its_life_is_over() {
 #[test]
 fn what_no_honest_partition_writes_is_corrupt() {
     let not_theirs = Life::first(9).word();
+    let flagged = SECOND.word() | Life::FLAG;
     for (offset, value, word_is) in [
+        (HOLDER, 2, ControlWord::BakeryHolder),
+        (HOLDER, Life::FLAG, ControlWord::BakeryHolder),
+        (HOLDER, flagged, ControlWord::BakeryHolder),
+        (HOLDER, Life::first(65).word(), ControlWord::BakeryHolder),
+        (COLOUR, 2, ControlWord::BakeryColour),
+        (ticket_at(2), 2, ControlWord::BakeryTicket),
+        (ticket_at(2), 3, ControlWord::BakeryTicket),
+        (ticket_at(2) - 4, flagged, ControlWord::BakeryLife),
+        (HEALTH, 1, ControlWord::BakeryHealth),
+        (HEALTH, flagged, ControlWord::BakeryHealth),
         (HEALTH, 3, ControlWord::BakeryHealth),
         (ticket_at(2) - 4, not_theirs, ControlWord::BakeryLife),
         (ticket_at(2) - 4, 2, ControlWord::BakeryLife),
     ] {
         let heap = heap();
         let mut mutex = mutex(&heap, FIRST);
-        put(&heap, ticket_at(2), DRAWING * u32::from(offset != HEALTH));
+        put(&heap, ticket_at(2), DRAWING * u32::from(offset >= 128));
         put(&heap, offset, value);
         let taken = mutex.lock(&mut Spin::forever(), &mut AssumeAlive);
         let Err(LockError::Corrupt(corrupt)) = taken else {

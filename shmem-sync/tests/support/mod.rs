@@ -20,3 +20,27 @@ impl Liveness for Dead<'_> {
         PartitionState::gone_if(self.0.contains(&life))
     }
 }
+
+/// Knows of lives that are silent, and of lives that are gone.
+#[derive(Clone, Copy)]
+pub(crate) struct Known<'a> {
+    pub(crate) silent: &'a [Life],
+    pub(crate) gone: &'a [Life],
+}
+
+impl Known<'_> {
+    pub(crate) const NOTHING: Self = Self {
+        silent: &[],
+        gone: &[],
+    };
+}
+
+impl Liveness for Known<'_> {
+    fn state(&mut self, life: Life) -> PartitionState {
+        match (self.gone.contains(&life), self.silent.contains(&life)) {
+            (true, _) => PartitionState::Gone,
+            (false, true) => PartitionState::Silent,
+            (false, false) => PartitionState::Alive,
+        }
+    }
+}

@@ -11,7 +11,9 @@ use shmem_core::layout::RingControl;
 use shmem_core::mem::Window;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_registry::layout::{PARTITIONS, PartitionSlot, Row};
-use shmem_sync::layout::{BakeryControl, MutexControl, RwLockControl, SemaphoreControl};
+use shmem_sync::layout::{
+    BakeryControl, MutexControl, RwLockControl, SemaphoreControl, SemaphorePlace,
+};
 
 use super::deaths::Deaths;
 use super::every_store::{DEATHS, EveryStore, STALLS};
@@ -166,7 +168,8 @@ fn free_rows(stage: &Stage<'_>) {
 }
 
 fn lose_permits(stage: &Stage<'_>) {
-    let permits = (size_of::<SemaphoreControl>()..stage.object.len()).step_by(4);
+    let places = size_of::<SemaphoreControl>()..stage.object.len();
+    let permits = places.step_by(size_of::<SemaphorePlace>());
     for offset in permits {
         let word = stage.object.word(offset);
         if Life::from_word(word.load(Relaxed)).is_some() {

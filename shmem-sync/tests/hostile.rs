@@ -1,0 +1,140 @@
+//! A peer that stores life after life that is gone holds up no call behind its deadline.
+#![cfg(not(loom))]
+
+use shmem_core::doorbell::Silent;
+use shmem_core::mem::Heap;
+use shmem_core::primitive::Ordering::Relaxed;
+use shmem_core::wait::Spin;
+use shmem_core::{Life, Window};
+use shmem_sync::layout::PERMITS;
+use shmem_sync::{
+    AcquireError, BakeryMutex, Liveness, LockError, LockResult, Mutex, PartitionState, RwLock,
+    Semaphore,
+};
+
+const US: Life = Life::first(1);
+
+/// Stores another life into each of its words before it says that the last one is gone,
+/// so that whoever takes over from that one fails; and counts how often.
+struct Hostile<'m> {
+    memory: Window<'m>,
+    words: std::ops::Range<usize>,
+    partition: u8,
+    answers: u32,
+    limit: u32,
+}
+
+impl<'m> Hostile<'m> {
+    /// Of the 32-bit words at `words`, as lives of `partition`.
+    fn new(heap: &'m Heap, words: std::ops::Range<usize>, partition: u8, limit: u32) -> Self {
+        let hostile = Self {
+            memory: heap.window(),
+            words,
+            partition,
+            answers: 0,
+            limit,
+        };
+        hostile.store();
+        hostile
+    }
+
+    fn store(&self) {
+        let life = Life::new(self.partition, self.answers + 1).unwrap();
+        for at in self.words.clone().step_by(4) {
+            self.memory.word(at).store(life.word(), Relaxed);
+        }
+    }
+}
+
+impl Liveness for Hostile<'_> {
+    fn state(&mut self, _: Life) -> PartitionState {
+        self.answers += 1;
+        assert!(self.answers <= self.limit, "held for ever");
+        self.store();
+        PartitionState::Gone
+    }
+}
+
+fn past() -> Spin {
+    Spin::checks(0)
+}
+
+fn is_busy<G>(taken: LockResult<G>) -> bool {
+    matches!(taken, Err(LockError::Busy))
+}
+
+fn is_late<G>(taken: LockResult<G>) -> bool {
+    matches!(taken, Err(LockError::TimedOut))
+}
+
+#[test]
+fn a_mutex_is_given_up_whatever_lives_its_owner_word_names() {
+    let heap = Heap::new(Mutex::<Silent>::segment_len(8));
+    let mutex = Mutex::attach(heap.window(), US, Silent).unwrap();
+    let hostile = || Hostile::new(&heap, 0..4, 2, 300);
+    assert!(is_busy(mutex.try_lock(&mut hostile())));
+    assert!(is_late(mutex.lock(&mut past(), &mut hostile())));
+    let mut long = Hostile::new(&heap, 0..4, 2, 1300);
+    assert!(is_late(mutex.lock(&mut Spin::checks(1000), &mut long)));
+}
+
+#[test]
+fn a_reader_writer_lock_is_given_up_whatever_lives_its_words_name() {
+    let heap = Heap::new(RwLock::<Silent>::segment_len(8));
+    let lock = RwLock::attach(heap.window(), US, Silent).unwrap();
+    let writers = || Hostile::new(&heap, 0..4, 2, 300);
+    assert!(is_busy(lock.try_read(&mut writers())));
+    assert!(is_late(lock.read(&mut past(), &mut writers())));
+    assert!(is_busy(lock.try_write(&mut writers())));
+    assert!(is_late(lock.write(&mut past(), &mut writers())));
+
+    heap.window().zero(0, 640);
+    let readers = || Hostile::new(&heap, 128..640, 2, 300);
+    assert!(is_busy(lock.try_write(&mut readers())));
+    assert!(is_late(lock.write(&mut past(), &mut readers())));
+    assert!(is_busy(lock.try_read(&mut readers())));
+    assert!(is_late(lock.read(&mut past(), &mut readers())));
+    assert_eq!(lock.writer(), Ok(None));
+}
+
+#[test]
+fn a_writer_that_only_tries_clears_128_words_of_readers_that_are_gone() {
+    let heap = Heap::new(RwLock::<Silent>::segment_len(8));
+    let lock = RwLock::attach(heap.window(), US, Silent).unwrap();
+    struct Gone;
+    impl Liveness for Gone {
+        fn state(&mut self, _: Life) -> PartitionState {
+            PartitionState::Gone
+        }
+    }
+    for at in (128..640).step_by(4) {
+        heap.window().word(at).store(Life::first(2).word(), Relaxed);
+    }
+    heap.window().word(0).store(Life::first(3).word(), Relaxed);
+    assert!(lock.try_write(&mut Gone).is_ok());
+}
+
+#[test]
+fn a_semaphore_is_given_up_whatever_lives_its_words_name() {
+    let heap = Heap::new(Semaphore::<Silent>::segment_len(PERMITS));
+    let semaphore = Semaphore::attach(heap.window(), US, Silent).unwrap();
+    let limit = 5 * PERMITS as u32;
+    let hostile = || Hostile::new(&heap, 128..heap.window().len(), 2, limit);
+    let refused = semaphore.try_acquire(&mut hostile()).err();
+    assert_eq!(refused, Some(AcquireError::Busy));
+    let refused = semaphore.acquire(&mut past(), &mut hostile()).err();
+    assert_eq!(refused, Some(AcquireError::TimedOut));
+}
+
+#[test]
+fn a_bakery_is_passed_or_given_up_whatever_lives_its_entries_name() {
+    let heap = Heap::new(BakeryMutex::segment_len(8));
+    let mut bakery = BakeryMutex::attach(heap.window(), US).unwrap();
+    let entry = 128 + 8;
+    for ticket in [1, !3, 1 << 2] {
+        heap.window().word(entry + 4).store(ticket, Relaxed);
+        let hostile = || Hostile::new(&heap, entry..entry + 4, 2, 300);
+        drop(bakery.try_lock(&mut hostile()));
+        drop(bakery.lock(&mut past(), &mut hostile()));
+    }
+}
