@@ -80,7 +80,7 @@ pub enum shmr_status {
     SHMR_NO_SUCH_PARTITION = -17,
     /// A life of this number is attached and has not left; `value` is that life.
     SHMR_ATTACHED = -18,
-    /// This life was taken for dead, and another has its place.
+    /// This life was taken for dead, and another has its place, or its end of the ring.
     SHMR_EVICTED = -19,
     /// Another life has this end of the ring; `value` is that life.
     SHMR_CLAIMED = -20,
@@ -299,6 +299,7 @@ impl From<PushError> for Fault {
             PushError::TooLong { len, .. } => Self::with(SHMR_TOO_LONG, wide(len)),
             PushError::Restarted => Self::new(SHMR_RESTARTED),
             PushError::Corrupt(corrupt) => corrupt.into(),
+            PushError::Evicted => Self::new(SHMR_EVICTED),
         }
     }
 }
@@ -312,6 +313,7 @@ impl From<PopError> for Fault {
             }
             PopError::Restarted => Self::new(SHMR_RESTARTED),
             PopError::Corrupt(corrupt) => corrupt.into(),
+            PopError::Evicted => Self::new(SHMR_EVICTED),
         }
     }
 }

@@ -16,6 +16,10 @@ pub enum ControlWord {
     Tail,
     /// Who has an end of a ring.
     Claim,
+    /// How many incarnations had a ring's producing end.
+    ProducerEpoch,
+    /// How many incarnations had a ring's consuming end.
+    ConsumerEpoch,
     /// The word in front of a record.
     RecordHeader,
     /// How long a snapshot's value is.
@@ -56,10 +60,12 @@ pub enum ControlWord {
 
 impl ControlWord {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::Head,
         Self::Tail,
         Self::Claim,
+        Self::ProducerEpoch,
+        Self::ConsumerEpoch,
         Self::RecordHeader,
         Self::SnapshotSlotLength,
         Self::RegistryGeometry,
@@ -86,6 +92,8 @@ impl ControlWord {
             Self::Head => "head",
             Self::Tail => "tail",
             Self::Claim => "claim",
+            Self::ProducerEpoch => "producer epoch",
+            Self::ConsumerEpoch => "consumer epoch",
             Self::RecordHeader => "record header",
             Self::SnapshotSlotLength => "snapshot slot length",
             Self::RegistryGeometry => "registry geometry",

@@ -84,7 +84,7 @@ impl<'m> Eater<'m> {
             Ok(len) => {
                 self.checks.see(&bytes[..len])?;
                 self.checks.release(1);
-                self.consumer.notify(&FutexBell);
+                self.notify()?;
                 Ok(Step::Done)
             }
             Err(error) => {
@@ -101,9 +101,10 @@ impl<'m> Eater<'m> {
             Err(error) => return self.checks.refused(error),
         };
         self.checks.see(&bytes[..len])?;
-        self.consumer.release();
+        let released = self.consumer.release();
+        released.map_err(unexpected("releasing"))?;
         self.checks.release(1);
-        self.consumer.notify(&FutexBell);
+        self.notify()?;
         Ok(Step::Done)
     }
 
@@ -121,11 +122,16 @@ impl<'m> Eater<'m> {
             Ok(0) => Ok(Step::Idle),
             Ok(count) => {
                 checks.release(count);
-                self.consumer.notify(&FutexBell);
+                self.notify()?;
                 Ok(Step::Done)
             }
             Err(error) => checks.refused(error),
         }
+    }
+
+    fn notify(&mut self) -> Outcome {
+        let told = self.consumer.notify(&FutexBell);
+        told.map(drop).map_err(unexpected("ringing"))
     }
 
     fn wait(&mut self) -> Outcome<Step> {
