@@ -103,3 +103,35 @@ fn a_tail_is_never_seen_ahead_of_the_head_that_made_room_for_it() {
         peer.join().unwrap();
     });
 }
+
+#[test] // Kills: Release of the epoch in `End::take`.
+fn what_a_successor_found_is_seen_before_its_restart_is() {
+    loom::model(|| {
+        let ring = ring();
+        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        let mut late = ring.producer(Life::first(1)).unwrap();
+        late.push(&[]).unwrap();
+        consumer.pop(&mut []).unwrap();
+        let peer = thread::spawn(move || {
+            let pushed = late.push(&[]);
+            let kept = pushed.is_ok() && late.notify(&Silent).is_ok();
+            core::mem::forget(late);
+            kept
+        });
+        let successor = thread::spawn(move || {
+            core::mem::forget(ring.take_over_producer(SUCCESSOR).unwrap());
+        });
+        let mut seen = Vec::new();
+        for _ in 0..2 {
+            match consumer.pop(&mut []) {
+                Ok(_) => seen.push("record"),
+                Err(PopError::Restarted) => seen.push("restart"),
+                Err(PopError::Empty) => thread::yield_now(),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        let kept = peer.join().unwrap();
+        successor.join().unwrap();
+        assert!(!kept || seen.first() != Some(&"restart"), "{seen:?}");
+    });
+}

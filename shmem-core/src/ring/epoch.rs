@@ -26,7 +26,7 @@ use crate::life::Life;
 use crate::mem::Word;
 use crate::primitive::{
     fence,
-    Ordering::{Acquire, Relaxed, Release, SeqCst},
+    Ordering::{Relaxed, Release, SeqCst},
 };
 
 /// Set in a claim that was given back.
@@ -77,8 +77,9 @@ impl<'m> End<'m> {
 
     /// Whether `life` may claim the end.
     pub(super) fn check(self, life: Life) -> Result<(), ClaimError> {
-        // Pairs with the store in `Claim::give_back`: who had the end has let go.
-        let value = self.claim.load(Acquire); // loom: loom_ring
+        // Pairs with the store in `Claim::give_back`: who had the end has let go. Relaxed: the
+        // fence in `take` orders what follows.
+        let value = self.claim.load(Relaxed);
         if value == 0 || value & RELEASED != 0 {
             return Ok(());
         }
@@ -122,9 +123,9 @@ impl<'m> End<'m> {
             true => last,
             false => last % LAST + 1, // E2
         };
-        // Pairs with the load in `Consumer::resolve`: whatever was published before this
-        // claim is seen before this epoch is.
-        self.epoch.store(epoch, Release); // loom: loom_ring
+        // Pairs with the load in `Consumer::resolve`: whatever was found of an earlier
+        // producer, also after the fence, is seen before this epoch is.
+        self.epoch.store(epoch, Release); // loom: loom_evicted
         Ok((position, claim, epoch))
     }
 }

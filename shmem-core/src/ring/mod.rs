@@ -42,7 +42,7 @@
 //! | `head` in `Consumer::advance`   | `head` in `Producer::refresh`, `Position::load` | free bytes |
 //! | `tail` in `Producer::advance`   | `tail` in `Position::load` | the zero header there |
 //! | `producer_epoch` in `End::take` | `producer_epoch` in `Consumer::resolve` | what earlier producers published |
-//! | claim in `Claim::give_back`     | claim in `End::check`    | an end of the ring |
+//! | claim in `Claim::give_back`     | claim in `End::check`, fence in `End::take` | an end of the ring |
 //!
 //! R1, R3, R4 bind honest peers (`tests/loom_ring.rs`). R2 and R5 are checked
 //! on every word a peer stores: a hostile one may garble records, never take us

@@ -28,7 +28,7 @@ impl Position {
         loop {
             // Pairs with the store in `Producer::advance`: the header there is zero or a
             // record's, and `head` is at least what made room for what lies before.
-            let tail = ring.tail().load(Acquire); // loom: loom_ring
+            let tail = ring.tail().load(Acquire); // loom: loom_evicted
 
             // Pairs with the store in `Consumer::advance`, as in `Producer::refresh`.
             let head = ring.head().load(Acquire); // loom: loom_ring
@@ -73,7 +73,7 @@ pub(super) fn producer(ring: &Ring<'_>) -> Result<Position, Corrupt> {
     // Bounded: each step is at least 8 bytes, and R2 ends the walk.
     while tail.wrapping_sub(head) < ring.data.len() {
         // Pairs with the store in `Producer::expose`: after padding there is a record.
-        let [word, _] = ring.data.load_pair(tail, Acquire); // loom: loom_ring
+        let [word, _] = ring.data.load_pair(tail, Acquire); // loom: loom_evicted
         let (step, is_padding) = match Header::decode(word, ring, tail)? {
             Header::Nothing if padded => return Err(Header::corrupt(word)),
             Header::Nothing => break,
