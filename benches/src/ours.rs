@@ -122,7 +122,7 @@ pub fn batch<const N: usize, const B: usize>(count: u64) -> Duration {
                     }
                     n += 1;
                 }
-                batch.publish();
+                batch.publish().expect("nobody took over");
             }
         },
         || {
@@ -169,7 +169,7 @@ fn by_parts<const N: usize, const TOUCHED: usize>(count: u64) -> Duration {
                     }
                 };
                 reservation.write(0, &sent);
-                reservation.commit(N);
+                reservation.commit(N).expect("nobody took over");
             }
         },
         || {
@@ -179,7 +179,7 @@ fn by_parts<const N: usize, const TOUCHED: usize>(count: u64) -> Duration {
                 }
                 consumer.peek().expect("a record").read(0, &mut received);
                 check(&received, n);
-                consumer.release();
+                consumer.release().expect("nobody took over");
             }
         },
     )

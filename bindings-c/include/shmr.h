@@ -931,6 +931,9 @@ enum shmr_status shmr_consumer_open(struct shmr_consumer *consumer,
  * @life:     the caller's
  * @unread:   SHMR_KEEP or SHMR_DISCARD
  *
+ * One that is not over is told SHMR_EVICTED at its next call, but not an earlier handle of
+ * the same life: that one must not be used again.
+ *
  * Return: as shmr_consumer_open(), without SHMR_CLAIMED.
  */
 enum shmr_status shmr_consumer_take_over(struct shmr_consumer *consumer,
@@ -945,12 +948,14 @@ enum shmr_status shmr_consumer_take_over(struct shmr_consumer *consumer,
  * @size:     room there
  * @len:      bytes of the record
  *
- * Never waits, rings no bell (shmr_consumer_notify()).
+ * Never waits, rings no bell (shmr_consumer_notify()). Discards 64 records at the most, then
+ * says SHMR_EMPTY although there may be more: shmr_consumer_wait() does not sleep then.
  *
  * Return: SHMR_OK; SHMR_EMPTY; SHMR_RESTARTED, what follows is from a new life of the
  *         producer: said once; SHMR_EINVAL; SHMR_TOO_LONG, it does not fit and stays,
  *         and the error's value is its length; SHMR_CORRUPT, the producer broke the
- *         protocol: for good.
+ *         protocol: for good; SHMR_EVICTED, another has taken this end over, and what is
+ *         in @record is that one's: for good.
  */
 enum shmr_status shmr_consumer_pop(struct shmr_consumer *consumer,
                                    void *record,
@@ -978,7 +983,8 @@ enum shmr_status shmr_consumer_peek(struct shmr_consumer *consumer,
  *
  * Does nothing if none was.
  *
- * Return: SHMR_OK; SHMR_EINVAL.
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_EVICTED, another has taken this end over and gets the
+ *         record, too: for good.
  */
 enum shmr_status shmr_consumer_release(struct shmr_consumer *consumer);
 
@@ -992,7 +998,8 @@ enum shmr_status shmr_consumer_release(struct shmr_consumer *consumer);
  * @count:    how many were released, or NULL
  *
  * Return: SHMR_OK, also for none; SHMR_EINVAL; SHMR_RESTARTED or SHMR_CORRUPT, by a call
- *         that finds no record before it.
+ *         that finds no record before it; SHMR_EVICTED, another has taken this end over and
+ *         gets all records of this call.
  */
 enum shmr_status shmr_consumer_drain(struct shmr_consumer *consumer,
                                      size_t limit,
@@ -1014,9 +1021,9 @@ enum shmr_status shmr_consumer_wait(struct shmr_consumer *consumer, struct shmr_
  * @consumer: a consumer
  * @doorbell: what wakes it, or NULL
  *
- * After releasing records.
+ * After releasing records. SHMR_OK says that whoever takes this end over goes on after them.
  *
- * Return: SHMR_OK; SHMR_EINVAL.
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_EVICTED, another has taken this end over: for good.
  */
 enum shmr_status shmr_consumer_notify(struct shmr_consumer *consumer,
                                       const struct shmr_doorbell *doorbell);
@@ -1034,7 +1041,8 @@ uint32_t shmr_consumer_position(const struct shmr_consumer *consumer);
  * shmr_consumer_discarded() - records that consumers of this ring discarded
  * @consumer: a consumer
  *
- * Return: of this one and those before it; counts on modulo 2^32.
+ * Return: of this one and those before it; counts on modulo 2^32. Never too few: a consumer
+ *         that dies at it leaves a record to be counted once more.
  */
 uint32_t shmr_consumer_discarded(const struct shmr_consumer *consumer);
 
@@ -1573,6 +1581,9 @@ enum shmr_status shmr_producer_open(struct shmr_producer *producer,
  * @ring:     the ring's segment
  * @life:     the caller's
  *
+ * One that is not over is told SHMR_EVICTED at its next call, but not an earlier handle of
+ * the same life: that one must not be used again.
+ *
  * Return: as shmr_producer_open(), without SHMR_CLAIMED.
  */
 enum shmr_status shmr_producer_take_over(struct shmr_producer *producer,
@@ -1597,7 +1608,9 @@ size_t shmr_producer_max_record(const struct shmr_producer *producer);
  *
  * Return: SHMR_OK; SHMR_FULL, again later; SHMR_RESTARTED, the consumer was restarted and
  *         nothing was pushed: said once, the next push is for its new life; SHMR_EINVAL;
- *         SHMR_TOO_LONG; SHMR_CORRUPT, the consumer broke the protocol: for good.
+ *         SHMR_TOO_LONG; SHMR_CORRUPT, the consumer broke the protocol: for good;
+ *         SHMR_EVICTED, another has taken this end over: for good. Everything answered
+ *         SHMR_OK before stays; the record of the call that says so first is there or not.
  */
 enum shmr_status shmr_producer_push(struct shmr_producer *producer,
                                     const void *record,
@@ -1657,9 +1670,10 @@ enum shmr_status shmr_producer_wait_for_space(struct shmr_producer *producer,
  * @producer: a producer
  * @doorbell: what wakes it, or NULL
  *
- * After a push, a commit or a batch.
+ * After a push, a commit or a batch. SHMR_OK says that whoever takes this end over finds
+ * every record that was pushed before.
  *
- * Return: SHMR_OK; SHMR_EINVAL.
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_EVICTED, another has taken this end over: for good.
  */
 enum shmr_status shmr_producer_notify(struct shmr_producer *producer,
                                       const struct shmr_doorbell *doorbell);

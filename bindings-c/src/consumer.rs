@@ -73,6 +73,9 @@ pub unsafe extern "C" fn shmr_consumer_open(
 /// @life:     the caller's
 /// @unread:   SHMR_KEEP or SHMR_DISCARD
 ///
+/// One that is not over is told SHMR_EVICTED at its next call, but not an earlier handle of
+/// the same life: that one must not be used again.
+///
 /// Return: as shmr_consumer_open(), without SHMR_CLAIMED.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_consumer_take_over(
@@ -96,12 +99,14 @@ pub unsafe extern "C" fn shmr_consumer_take_over(
 /// @size:     room there
 /// @len:      bytes of the record
 ///
-/// Never waits, rings no bell (shmr_consumer_notify()).
+/// Never waits, rings no bell (shmr_consumer_notify()). Discards 64 records at the most, then
+/// says SHMR_EMPTY although there may be more: shmr_consumer_wait() does not sleep then.
 ///
 /// Return: SHMR_OK; SHMR_EMPTY; SHMR_RESTARTED, what follows is from a new life of the
 ///         producer: said once; SHMR_EINVAL; SHMR_TOO_LONG, it does not fit and stays,
 ///         and the error's value is its length; SHMR_CORRUPT, the producer broke the
-///         protocol: for good.
+///         protocol: for good; SHMR_EVICTED, another has taken this end over, and what is
+///         in @record is that one's: for good.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_consumer_pop(
     consumer: *mut shmr_consumer,
@@ -153,16 +158,12 @@ pub unsafe extern "C" fn shmr_consumer_peek(
 ///
 /// Does nothing if none was.
 ///
-/// Return: SHMR_OK; SHMR_EINVAL.
+/// Return: SHMR_OK; SHMR_EINVAL; SHMR_EVICTED, another has taken this end over and gets the
+///         record, too: for good.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_consumer_release(consumer: *mut shmr_consumer) -> shmr_status {
     // SAFETY: the caller's.
-    unsafe {
-        with(consumer, |own| {
-            own.release();
-            Ok(())
-        })
-    }
+    unsafe { with(consumer, |own| Ok(own.release()?)) }
 }
 
 /// shmr_consumer_drain() - hand records to a function and release them by one store
@@ -174,7 +175,8 @@ pub unsafe extern "C" fn shmr_consumer_release(consumer: *mut shmr_consumer) -> 
 /// @count:    how many were released, or NULL
 ///
 /// Return: SHMR_OK, also for none; SHMR_EINVAL; SHMR_RESTARTED or SHMR_CORRUPT, by a call
-///         that finds no record before it.
+///         that finds no record before it; SHMR_EVICTED, another has taken this end over and
+///         gets all records of this call.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_consumer_drain(
     consumer: *mut shmr_consumer,
@@ -225,9 +227,9 @@ pub unsafe extern "C" fn shmr_consumer_wait(
 /// @consumer: a consumer
 /// @doorbell: what wakes it, or NULL
 ///
-/// After releasing records.
+/// After releasing records. SHMR_OK says that whoever takes this end over goes on after them.
 ///
-/// Return: SHMR_OK; SHMR_EINVAL.
+/// Return: SHMR_OK; SHMR_EINVAL; SHMR_EVICTED, another has taken this end over: for good.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_consumer_notify(
     consumer: *mut shmr_consumer,
@@ -236,7 +238,7 @@ pub unsafe extern "C" fn shmr_consumer_notify(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(consumer, |own| {
-            own.notify(&Bell::by(doorbell)?);
+            own.notify(&Bell::by(doorbell)?)?;
             Ok(())
         })
     }
@@ -257,7 +259,8 @@ pub unsafe extern "C" fn shmr_consumer_position(consumer: *const shmr_consumer) 
 /// shmr_consumer_discarded() - records that consumers of this ring discarded
 /// @consumer: a consumer
 ///
-/// Return: of this one and those before it; counts on modulo 2^32.
+/// Return: of this one and those before it; counts on modulo 2^32. Never too few: a consumer
+///         that dies at it leaves a record to be counted once more.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_consumer_discarded(consumer: *const shmr_consumer) -> u32 {
     // SAFETY: the caller's.

@@ -2,7 +2,7 @@
 
 use core::mem::MaybeUninit;
 
-use shmem_core::ring::inspect::{Claim, End};
+use shmem_core::ring::inspect::Claim;
 use shmem_core::{ControlWord, Corrupt};
 use shmem_sync::inspect::{BakeryWords, Health, Holder, MutexWords, RwLockWords};
 
@@ -97,10 +97,9 @@ pub unsafe extern "C" fn shmr_ring_inspect(
         // SAFETY: the caller's.
         let ring = unsafe { ring(segment) }?;
         let found = ring.inspect(limit);
-        let fault = match found.backlog.end {
-            End::Corrupt(corrupt) => corrupt.into(),
-            _ => Fault::new(SHMR_OK),
-        };
+        let fault = found
+            .corrupt()
+            .map_or(Fault::new(SHMR_OK), |corrupt| corrupt.into());
         Ok(shmr_ring_view {
             error: fault.into(),
             capacity: ring.capacity(),

@@ -108,6 +108,9 @@ pub unsafe extern "C" fn shmr_producer_open(
 /// @ring:     the ring's segment
 /// @life:     the caller's
 ///
+/// One that is not over is told SHMR_EVICTED at its next call, but not an earlier handle of
+/// the same life: that one must not be used again.
+///
 /// Return: as shmr_producer_open(), without SHMR_CLAIMED.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_producer_take_over(
@@ -143,7 +146,9 @@ pub unsafe extern "C" fn shmr_producer_max_record(producer: *const shmr_producer
 ///
 /// Return: SHMR_OK; SHMR_FULL, again later; SHMR_RESTARTED, the consumer was restarted and
 ///         nothing was pushed: said once, the next push is for its new life; SHMR_EINVAL;
-///         SHMR_TOO_LONG; SHMR_CORRUPT, the consumer broke the protocol: for good.
+///         SHMR_TOO_LONG; SHMR_CORRUPT, the consumer broke the protocol: for good;
+///         SHMR_EVICTED, another has taken this end over: for good. Everything answered
+///         SHMR_OK before stays; the record of the call that says so first is there or not.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_producer_push(
     producer: *mut shmr_producer,
@@ -188,7 +193,7 @@ pub unsafe extern "C" fn shmr_producer_push_all(
                     .and_then(|record| Ok(batch.push(record)?));
                 done += usize::from(outcome.is_ok());
             }
-            batch.publish();
+            outcome = batch.publish().map_err(Fault::from).and(outcome);
             if let Some(pushed) = pushed {
                 pushed.write(done);
             }
@@ -246,8 +251,7 @@ pub unsafe extern "C" fn shmr_producer_commit(
             }
             own.reserved = None;
             // The same place again: where it is depends on our own position alone.
-            own.producer.reserve(reserved)?.commit(len);
-            Ok(())
+            Ok(own.producer.reserve(reserved)?.commit(len)?)
         })
     }
 }
@@ -282,9 +286,10 @@ pub unsafe extern "C" fn shmr_producer_wait_for_space(
 /// @producer: a producer
 /// @doorbell: what wakes it, or NULL
 ///
-/// After a push, a commit or a batch.
+/// After a push, a commit or a batch. SHMR_OK says that whoever takes this end over finds
+/// every record that was pushed before.
 ///
-/// Return: SHMR_OK; SHMR_EINVAL.
+/// Return: SHMR_OK; SHMR_EINVAL; SHMR_EVICTED, another has taken this end over: for good.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_producer_notify(
     producer: *mut shmr_producer,
@@ -293,7 +298,7 @@ pub unsafe extern "C" fn shmr_producer_notify(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(producer, |own| {
-            own.producer.notify(&Bell::by(doorbell)?);
+            own.producer.notify(&Bell::by(doorbell)?)?;
             Ok(())
         })
     }

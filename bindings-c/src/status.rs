@@ -310,6 +310,7 @@ impl From<PushError> for Fault {
             PushError::TooLong { len, .. } => Self::with(SHMR_TOO_LONG, wide(len)),
             PushError::Restarted => Self::new(SHMR_RESTARTED),
             PushError::Corrupt(corrupt) => corrupt.into(),
+            PushError::Evicted => Self::new(SHMR_EVICTED),
         }
     }
 }
@@ -323,6 +324,7 @@ impl From<PopError> for Fault {
             }
             PopError::Restarted => Self::new(SHMR_RESTARTED),
             PopError::Corrupt(corrupt) => corrupt.into(),
+            PopError::Evicted => Self::new(SHMR_EVICTED),
         }
     }
 }

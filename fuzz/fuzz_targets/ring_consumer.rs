@@ -117,7 +117,7 @@ fn take(consumer: &mut Consumer<'_>, step: Step, broken: Option<Corrupt>) -> Opt
             return broken;
         }
         _ => {
-            consumer.release();
+            let _ = consumer.release();
             return broken;
         }
     };

@@ -124,8 +124,7 @@ fn take(producer: &mut Producer<'_>, step: Step) -> Result<(), PushError> {
             let mut reservation = producer.reserve(usize::from(len))?;
             assert_eq!(reservation.len(), usize::from(len));
             reservation.write(0, &vec![2; usize::from(len)]);
-            reservation.commit(usize::from(commit.min(len)));
-            Ok(())
+            reservation.commit(usize::from(commit.min(len)))
         }
         Step::Forget(len) => producer.reserve(usize::from(len)).map(drop),
         Step::Batch {
@@ -142,10 +141,8 @@ fn take(producer: &mut Producer<'_>, step: Step) -> Result<(), PushError> {
                 }
                 result = batch.push(&record);
             }
-            if publish {
-                batch.publish();
-            }
-            result
+            let published = if publish { batch.publish() } else { Ok(()) };
+            result.and(published)
         }
         _ => Ok(()),
     }

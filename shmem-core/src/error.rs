@@ -16,6 +16,10 @@ pub enum ControlWord {
     Tail,
     /// Who has an end of a ring.
     Claim,
+    /// How many incarnations had a ring's producing end.
+    ProducerEpoch,
+    /// How many incarnations had a ring's consuming end.
+    ConsumerEpoch,
     /// The word in front of a record.
     RecordHeader,
     /// How long a snapshot's value is.
@@ -64,10 +68,12 @@ pub enum ControlWord {
 
 impl ControlWord {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::Head,
         Self::Tail,
         Self::Claim,
+        Self::ProducerEpoch,
+        Self::ConsumerEpoch,
         Self::RecordHeader,
         Self::SnapshotSlotLength,
         Self::RegistryGeometry,
@@ -98,6 +104,8 @@ impl ControlWord {
             Self::Head => "head",
             Self::Tail => "tail",
             Self::Claim => "claim",
+            Self::ProducerEpoch => "producer epoch",
+            Self::ConsumerEpoch => "consumer epoch",
             Self::RecordHeader => "record header",
             Self::SnapshotSlotLength => "snapshot slot length",
             Self::RegistryGeometry => "registry geometry",

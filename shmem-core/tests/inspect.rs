@@ -1,6 +1,9 @@
 //! A ring as a third party sees it.
 #![cfg(all(feature = "alloc", not(loom)))]
 
+use std::sync::atomic::AtomicBool;
+use std::thread;
+
 use proptest::prelude::*;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
@@ -126,6 +129,42 @@ fn padding_without_a_record_is_damage() {
         value: 0,
     });
     assert_eq!(ring.inspect(1000).backlog.end, nothing);
+}
+
+#[test]
+fn a_look_beside_a_running_ring_finds_no_damage_and_mixes_no_widths() {
+    // Miri finds the mixed widths, and payload that is no release (`loom: none`).
+    let records = if cfg!(miri) { 40 } else { 20_000 };
+    let heap = heap();
+    let ring = ring(&heap);
+    let mut producer = ring.producer(Life::first(1)).unwrap();
+    let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 0..records {
+                while producer.push(&[n as u8; 40][..n % 41]).is_err() {
+                    thread::yield_now();
+                }
+            }
+        });
+        scope.spawn(|| {
+            for _ in 0..records {
+                while consumer.pop(&mut [0; 40]).is_err() {
+                    thread::yield_now();
+                }
+            }
+            over.store(true, Relaxed);
+        });
+        while !over.load(Relaxed) {
+            let seen = ring.inspect(1000);
+            assert!(cfg!(miri) || seen.corrupt().is_none(), "{seen:?}");
+            for pending in ring.unread() {
+                pending.record.read(0, &mut [0; CAPACITY]);
+            }
+            thread::yield_now();
+        }
+    });
 }
 
 proptest! {

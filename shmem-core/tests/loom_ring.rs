@@ -104,7 +104,7 @@ fn a_batch_is_seen_whole_or_not_at_all() {
             let mut batch = producer.batch();
             batch.push(&[1; 8]).unwrap();
             batch.push(&[2; 8]).unwrap();
-            batch.publish();
+            batch.publish().unwrap();
         });
         let mut seen = Vec::new();
         while seen.is_empty() {
@@ -197,7 +197,7 @@ fn a_producer_that_resumes_waits_for_the_place_it_writes() {
     });
 }
 
-#[test] // Kills: Release in `epoch::claim`, Acquire in `resolve`.
+#[test] // Kills: Release in `End::take`, Acquire in `resolve`.
 fn what_a_dead_producer_published_is_seen_before_its_restart() {
     loom::model(|| {
         let ring = ring();

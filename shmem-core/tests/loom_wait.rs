@@ -51,7 +51,7 @@ fn a_consumer_that_falls_asleep_is_woken_by_the_record_it_missed() {
         let bell = kernel.clone();
         let peer = thread::spawn(move || {
             producer.push(b"x").unwrap();
-            producer.notify(&bell);
+            producer.notify(&bell).unwrap();
         });
         assert!(consumer.wait(&mut kernel.clone()));
         assert_eq!(consumer.pop(&mut [0; 8]), Ok(1));
@@ -72,7 +72,7 @@ fn a_producer_that_falls_asleep_is_woken_by_the_space_it_missed() {
         let bell = kernel.clone();
         let peer = thread::spawn(move || {
             consumer.pop(&mut [0; 8]).unwrap();
-            consumer.notify(&bell);
+            consumer.notify(&bell).unwrap();
         });
         assert_eq!(producer.wait_for_space(8, &mut kernel.clone()), Ok(true));
         producer.push(&[1; 8]).unwrap();

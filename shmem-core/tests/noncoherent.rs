@@ -78,7 +78,7 @@ fn converse(machine: &'static Machine) {
             };
             // SAFETY: as many bytes are reserved, and nobody else's.
             unsafe { bytes.as_ptr().copy_to(place.as_mut_ptr(), len) };
-            place.commit(len);
+            place.commit(len).unwrap();
         }
     });
     let (mut sent, mut heard) = (0, 0);
@@ -91,7 +91,7 @@ fn converse(machine: &'static Machine) {
             Ok(found) => {
                 // SAFETY: the peer stores nothing into a record before it is released.
                 assert_eq!(unsafe { found.as_slice() }, record(heard));
-                replies.release();
+                replies.release().unwrap();
                 let mut latest = [0; 4];
                 if reader.read(&mut latest).is_ok() {
                     assert!(u32::from_le_bytes(latest) >= heard);

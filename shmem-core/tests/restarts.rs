@@ -4,7 +4,10 @@
 use proptest::prelude::*;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
-use shmem_core::ring::{ClaimError, Consumer, PopError, Producer, PushError, Ring, Unread};
+use shmem_core::ring::{
+    ClaimError, Consumer, PopError, Producer, PushError, Ring, Unread, DISCARDS,
+};
+use shmem_core::wait::Spin;
 use shmem_core::Life;
 
 fn ring(heap: &Heap) -> Ring<'_> {
@@ -204,8 +207,83 @@ fn a_producer_that_keeps_the_consumer_discarding_does_not_keep_it_for_ever() {
     }
     let mut end = consumer(&heap, 1, Unread::Discard);
     assert_eq!(pop(&mut end), Err(PopError::Empty));
-    assert_eq!(end.discarded(), 32);
+    assert_eq!(end.discarded(), DISCARDS);
+    assert!(end.wait(&mut Spin::checks(0)), "it slept on records");
+    assert!(end.discarded() <= 2 * DISCARDS + 1);
+}
+
+#[test]
+fn a_command_behind_more_discards_than_one_call_makes_is_not_slept_over() {
+    let heap = Heap::new(Ring::segment_len(8192));
+    let mut commands = producer(&heap, 1);
+    kill(consumer(&heap, 1, Unread::Discard));
+    for _ in 0..200 {
+        commands.push(&[1]).unwrap();
+    }
+    let mut end = consumer(&heap, 2, Unread::Discard);
+    assert_eq!(commands.push(&[2]), Err(PushError::Restarted));
+    commands.push(&[2]).unwrap();
+    let mut calls = 0;
+    while pop(&mut end) == Err(PopError::Empty) {
+        calls += 1;
+        assert!(end.wait(&mut Spin::checks(0)), "it slept over a command");
+    }
+    assert!((1..=4).contains(&calls), "{calls}");
+    assert_eq!(end.discarded(), 200);
     assert!(end.is_empty());
+}
+
+#[cfg(feature = "std")]
+mod streams {
+    use std::io::{ErrorKind, Read};
+
+    use super::*;
+    use shmem_core::ring::ByteReader;
+
+    /// What a read of up to `len` bytes says; a restart is `#`, an empty ring `.`.
+    fn read(reader: &mut ByteReader<'_>, len: usize) -> String {
+        let mut bytes = vec![0; len];
+        match reader.read(&mut bytes) {
+            Ok(count) => String::from_utf8(bytes[..count].to_vec()).unwrap(),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => ".".into(),
+            Err(error) => {
+                let inner = error.into_inner().unwrap();
+                assert_eq!(inner.downcast_ref(), Some(&PopError::Restarted));
+                "#".into()
+            }
+        }
+    }
+
+    #[test]
+    fn a_stream_never_joins_half_a_record_to_the_next_incarnations_bytes() {
+        for (unread, expected) in [
+            (Unread::Discard, ["rm -rf", "#", "rm /tmp/x", ".", "."]),
+            (Unread::Keep, ["rm -rf", " /tmp/old", "#", "rm /tmp/x", "."]),
+        ] {
+            let heap = heap();
+            let mut reader = ByteReader::new(consumer(&heap, 1, unread));
+            let mut first = producer(&heap, 1);
+            first.push(b"rm -rf /tmp/old").unwrap();
+            let start = read(&mut reader, 6);
+            kill(first);
+            producer(&heap, 2).push(b"rm /tmp/x").unwrap();
+            let rest = [64, 64, 64, 64].map(|len| read(&mut reader, len));
+            assert_eq!([&[start][..], &rest].concat(), expected);
+        }
+    }
+
+    #[test]
+    fn a_stream_with_room_for_all_tells_a_restart_once_between_the_bytes() {
+        let heap = heap();
+        let mut reader = ByteReader::new(consumer(&heap, 1, Unread::Keep));
+        let mut first = producer(&heap, 1);
+        first.push(b"one").unwrap();
+        first.push(b"two").unwrap();
+        kill(first);
+        producer(&heap, 2).push(b"three").unwrap();
+        let said = [64; 5].map(|len| read(&mut reader, len));
+        assert_eq!(said, ["onetwo", "#", "three", ".", "."]);
+    }
 }
 
 #[derive(Clone, Copy, Debug)]

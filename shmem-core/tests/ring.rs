@@ -7,8 +7,7 @@ use proptest::prelude::*;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::ring::{ClaimError, Consumer, PopError, Producer, PushError, Ring, Unread};
-use shmem_core::ControlWord;
-use shmem_core::Life;
+use shmem_core::{ControlWord, Corrupt, Life};
 
 const HEAD: usize = 128;
 const DATA: usize = 512;
@@ -31,7 +30,7 @@ fn ends(heap: &Heap) -> (Producer<'_>, Consumer<'_>) {
 fn pop(consumer: &mut Consumer<'_>) -> Vec<u8> {
     let mut record = Vec::new();
     consumer.peek().unwrap().read_into(&mut record);
-    consumer.release();
+    consumer.release().unwrap();
     record
 }
 
@@ -170,12 +169,14 @@ fn a_new_producer_resumes_behind_what_a_dead_one_published() {
     producer.push(b"three").unwrap();
     assert_eq!(pop(&mut consumer), b"one");
     assert_eq!(pop(&mut consumer), b"two");
+    assert_eq!(consumer.pop(&mut [0; 8]), Err(PopError::Restarted));
     assert_eq!(pop(&mut consumer), b"three");
     // The same, after the consumer went past the stored tail.
     std::mem::forget(producer);
     heap.window().word(0).store(32, Relaxed);
     let mut producer = ring(&heap).take_over_producer(Life::first(1)).unwrap();
     producer.push(b"four").unwrap();
+    assert_eq!(consumer.pop(&mut [0; 8]), Err(PopError::Restarted));
     assert_eq!(pop(&mut consumer), b"four");
 }
 
@@ -207,7 +208,7 @@ fn a_batch_is_invisible_until_it_is_published_and_never_was_if_dropped() {
     batch.push(b"a").unwrap();
     batch.push(b"bb").unwrap();
     assert!(consumer.is_empty());
-    batch.publish();
+    batch.publish().unwrap();
     let mut lens = Vec::new();
     let drained = consumer.drain(8, |record| {
         lens.push(record.len());
@@ -224,7 +225,7 @@ fn a_reservation_is_written_in_place_and_committed_shorter() {
     let mut reservation = producer.reserve(100).unwrap();
     reservation.write(5, b"world");
     reservation.write(0, b"hello");
-    reservation.commit(10);
+    reservation.commit(10).unwrap();
     assert_eq!(pop(&mut consumer), b"helloworld");
     assert!(consumer.is_empty());
 }
@@ -279,6 +280,108 @@ fn a_mad_head_is_corrupt_for_good_and_names_its_value() {
         heap.window().word(HEAD).store(48, Relaxed);
         assert_eq!(producer.push(b""), Err(PushError::Corrupt(corrupt)));
     }
+}
+
+/// What claiming each end says, and what a look does.
+fn claims(heap: &Heap) -> [Option<Corrupt>; 3] {
+    let corrupt = |error| match error {
+        ClaimError::Corrupt(corrupt) => corrupt,
+        error => panic!("{error}"),
+    };
+    let producer = ring(heap).producer(Life::first(1)).err().map(corrupt);
+    let consumer = ring(heap).consumer(Life::first(2), Unread::Keep);
+    let seen = ring(heap).inspect(usize::MAX).corrupt();
+    [producer, consumer.err().map(corrupt), seen]
+}
+
+#[test]
+fn positions_that_no_pair_of_ends_leaves_are_corrupt_at_each_claim_and_look() {
+    use ControlWord::{Head, Tail};
+    for (tail, head, word) in [
+        (0, 4, Head),
+        (0, 64, Head),
+        (0, 1024, Head),
+        (0x100, 0x7fff_fff8, Head),
+        (u32::MAX - 7, 56, Head),
+        (4, 0, Tail),
+        (64, 0, Tail),
+        (0x8000_0000, 0, Tail),
+    ] {
+        let heap = heap(64);
+        heap.window().word(0).store(tail, Relaxed);
+        heap.window().word(HEAD).store(head, Relaxed);
+        let value = if word == Head { head } else { tail };
+        let corrupt = Some(Corrupt { word, value });
+        assert_eq!(claims(&heap), [corrupt; 3], "{tail:#x} {head:#x}");
+        assert_eq!(ring(&heap).producing(), None, "the claim stays as it was");
+    }
+    // `tail` may lag by what is published at once.
+    let heap = heap(64);
+    heap.window().word(HEAD).store(56, Relaxed);
+    assert_eq!(claims(&heap), [None; 3]);
+}
+
+#[test]
+fn an_epoch_out_of_range_is_corrupt_and_costs_no_record() {
+    for (value, unread) in [0, 0x1_0000, u32::MAX]
+        .into_iter()
+        .flat_map(|value| [(value, Unread::Keep), (value, Unread::Discard)])
+    {
+        let heap = heap(256);
+        let mut consumer = ring(&heap).consumer(Life::first(2), unread).unwrap();
+        let mut producer = ring(&heap).producer(Life::first(1)).unwrap();
+        producer.push(b"one").unwrap();
+        assert_eq!(pop(&mut consumer), b"one");
+        producer.push(b"two").unwrap();
+        let before = [8, HEAD + 8].map(|at| heap.window().word(at).load(Relaxed));
+        assert_eq!(before, [1, 1]);
+        heap.window().word(8).store(value, Relaxed);
+        heap.window().word(HEAD + 8).store(value, Relaxed);
+        let corrupt = |word| Corrupt { word, value };
+        let (ours, theirs) = (ControlWord::ConsumerEpoch, ControlWord::ProducerEpoch);
+        assert_eq!(producer.push(b""), Err(PushError::Corrupt(corrupt(ours))));
+        let error = Err(PopError::Corrupt(corrupt(theirs)));
+        assert_eq!(consumer.pop(&mut [0; 8]), error);
+        assert_eq!((consumer.discarded(), consumer.position()), (0, 16));
+        assert!(!consumer.is_empty());
+        heap.window().word(8).store(1, Relaxed);
+        heap.window().word(HEAD + 8).store(1, Relaxed);
+        assert_eq!(producer.push(b""), Err(PushError::Corrupt(corrupt(ours))));
+        assert_eq!(consumer.pop(&mut [0; 8]), error);
+        assert_eq!(consumer.drain(1, |_| true).map(drop), error.map(drop));
+    }
+}
+
+#[test]
+fn an_epoch_out_of_range_is_corrupt_where_nothing_is_published_and_at_each_claim() {
+    for value in [0x1_0000, u32::MAX] {
+        let heap = heap(64);
+        let (_, mut consumer) = ends(&heap);
+        heap.window().word(HEAD + 8).store(value, Relaxed);
+        let word = ControlWord::ProducerEpoch;
+        let corrupt = Corrupt { word, value };
+        assert_eq!(consumer.pop(&mut [0; 8]), Err(PopError::Corrupt(corrupt)));
+        drop(consumer);
+        assert_eq!(claims(&heap), [Some(corrupt); 3]);
+    }
+}
+
+#[test]
+fn padding_without_a_record_is_corrupt_for_either_end() {
+    let heap = heap(64);
+    for at in [0, HEAD] {
+        heap.window().word(at).store(48, Relaxed);
+    }
+    heap.window().word(DATA + 48).store(8 << 2 | 3, Relaxed);
+    let corrupt = Corrupt {
+        word: ControlWord::RecordHeader,
+        value: 0,
+    };
+    let producer = ring(&heap).producer(Life::first(1)).err();
+    assert_eq!(producer, Some(ClaimError::Corrupt(corrupt)));
+    let mut consumer = ring(&heap).consumer(Life::first(2), Unread::Keep).unwrap();
+    assert_eq!(consumer.pop(&mut [0; 8]), Err(PopError::Corrupt(corrupt)));
+    assert!(!consumer.is_empty());
 }
 
 #[test]
@@ -340,6 +443,19 @@ fn typed_records_go_one_by_one_and_in_slices() {
     );
 }
 
+/// What `call` says when it is not told of a restart; each is told once.
+fn told<E, T, F: core::fmt::Debug>(
+    end: &mut E,
+    mut call: impl FnMut(&mut E) -> Result<T, F>,
+) -> Result<T, F> {
+    loop {
+        match call(end) {
+            Err(error) if format!("{error:?}") == "Restarted" => {}
+            result => return result,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Push(Vec<u8>),
@@ -377,31 +493,34 @@ proptest! {
         let mut queue = VecDeque::new();
         for step in steps {
             match step {
-                Step::Push(record) => match producer.push(&record) {
+                Step::Push(record) => match told(&mut producer, |end| end.push(&record)) {
                     Ok(()) => queue.push_back(record),
                     Err(PushError::Full) => prop_assert!(!queue.is_empty()),
                     Err(PushError::TooLong { max, .. }) => prop_assert!(record.len() > max),
                     Err(error) => prop_assert!(false, "{error}"),
                 },
                 Step::Reserve(record, more) => {
-                    if let Ok(mut reservation) = producer.reserve(record.len() + more) {
+                    let len = record.len() + more;
+                    if told(&mut producer, |end| end.reserve(len).map(drop)).is_ok() {
+                        let mut reservation = producer.reserve(len).unwrap();
                         reservation.write(0, &record);
-                        reservation.commit(record.len());
+                        reservation.commit(record.len()).unwrap();
                         queue.push_back(record);
                     }
                 }
                 Step::Batch(records) => {
+                    let _ = told(&mut producer, |end| end.reserve(0).map(drop));
                     let mut batch = producer.batch();
                     let pushed: Vec<_> = records
                         .into_iter()
                         .filter(|record| batch.push(record).is_ok())
                         .collect();
-                    batch.publish();
+                    batch.publish().unwrap();
                     queue.extend(pushed);
                 }
                 Step::Pop => {
                     let mut record = [0; 256];
-                    match consumer.pop(&mut record) {
+                    match told(&mut consumer, |end| end.pop(&mut record)) {
                         Ok(len) => prop_assert_eq!(Some(record[..len].to_vec()), queue.pop_front()),
                         Err(error) => {
                             prop_assert_eq!(error, PopError::Empty);
@@ -411,13 +530,15 @@ proptest! {
                 }
                 Step::Drain(limit) => {
                     let mut drained = Vec::new();
-                    let count = consumer.drain(limit, |record| {
+                    let count = told(&mut consumer, |end| end.drain(limit, |record| {
                         let mut bytes = Vec::new();
                         record.read_into(&mut bytes);
                         drained.push(bytes);
                         true
-                    });
-                    prop_assert_eq!(count, Ok(limit.min(queue.len())));
+                    }));
+                    // A restart ends it, too.
+                    prop_assert!(count.unwrap() <= limit.min(queue.len()));
+                    prop_assert_eq!(count == Ok(0), limit == 0 || queue.is_empty());
                     prop_assert_eq!(drained, queue.drain(..count.unwrap()).collect::<Vec<_>>());
                 }
                 Step::RestartProducer => {

@@ -39,7 +39,7 @@ fn a_consumer_that_sleeps_on_an_eventfd_is_woken_by_the_record() {
             let mut producer = ring(&theirs).producer(Life::first(1)).unwrap();
             for n in 0..RECORDS {
                 producer.push(&n.to_le_bytes()).unwrap();
-                producer.notify(&peers);
+                producer.notify(&peers).unwrap();
                 let mut wait = EventWait::forever(&back);
                 assert!(producer.wait_for_space(2000, &mut wait).unwrap());
             }
@@ -50,7 +50,7 @@ fn a_consumer_that_sleeps_on_an_eventfd_is_woken_by_the_record() {
             let mut record = [0; 4];
             assert_eq!(consumer.pop(&mut record), Ok(4));
             assert_eq!(u32::from_le_bytes(record), n);
-            consumer.notify(&back);
+            consumer.notify(&back).unwrap();
         }
     });
 }

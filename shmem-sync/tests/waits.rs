@@ -24,7 +24,7 @@ fn consumer_wait(wait: &mut impl Wait, rung: bool) -> (bool, Duration) {
             scope.spawn(move || {
                 thread::sleep(TIMEOUT / 3);
                 producer.push(b"wake up").unwrap();
-                producer.notify(&FutexBell);
+                producer.notify(&FutexBell).unwrap();
             });
         }
         let started = Instant::now();

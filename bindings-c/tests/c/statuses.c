@@ -592,6 +592,23 @@ TEST(SHMR_CLAIMED_is_an_end_that_another_partition_has)
 	OK(shmr_producer_take_over(&intruder, &ring, place.two));
 }
 
+TEST(SHMR_EVICTED_is_an_end_of_a_ring_that_was_taken_over_as_well)
+{
+	struct shmr_producer intruder;
+	struct shmr_consumer thief;
+
+	make_ring();
+	OK(shmr_producer_take_over(&intruder, &ring, place.two));
+	FAILS(producer, shmr_producer_push(&producer, "late", 4),
+	      SHMR_EVICTED, 0, "");
+	FAILS(producer, shmr_producer_notify(&producer, NULL),
+	      SHMR_EVICTED, 0, "");
+	OK(shmr_producer_push(&intruder, "new", 3));
+	OK(shmr_consumer_take_over(&thief, &ring, place.one, SHMR_KEEP));
+	FAILS(consumer, shmr_consumer_release(&consumer), SHMR_EVICTED, 0, "");
+	OK(shmr_consumer_wait(&consumer, NULL));
+}
+
 TEST(SHMR_POISONED_is_a_mutex_that_was_given_back_without_a_repair)
 {
 	make_mutex();

@@ -43,7 +43,7 @@ fn records_and_interrupts_go_both_ways_between_processes_that_sleep() {
     client.ring(1, 0);
     for count in 0..ROUNDS {
         there.push(&record(&client, count)).unwrap();
-        there.notify(bell.as_ref());
+        there.notify(bell.as_ref()).unwrap();
         // No look before the sleep: the interrupt wakes us.
         assert!(back.wait(&mut EventWait::timeout(&own, PATIENCE)));
         let mut got = [0; 8];

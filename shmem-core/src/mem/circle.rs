@@ -1,7 +1,7 @@
 //! A window that is walked round and round, by positions that run freely.
 
-use super::{Window, Word};
-use crate::primitive::Memory;
+use super::Window;
+use crate::primitive::{clean, invalidate, store_happens, Memory, Ordering};
 
 /// A window of a power of two of bytes, addressed by `u32` positions modulo
 /// its length. Every position has a place in it, so words need no check.
@@ -36,14 +36,37 @@ impl<'m> Circle<'m> {
         (position & self.mask) as usize
     }
 
-    /// The control word at `position`, rounded down to a multiple of 4.
+    /// The two control words at `position`, rounded down to a multiple of 8; `order`
+    /// is the first one's.
+    ///
+    /// Payload lies where these words did a lap ago, so both are accessed by the width
+    /// of a payload copy: a third party that looks on would mix widths otherwise.
     #[inline(always)]
-    pub(crate) fn word(self, position: u32) -> Word<'m> {
-        let offset = self.offset(position) & !3;
-        // SAFETY: C1; the mask leaves at most the last word's offset (C2).
-        let at = unsafe { self.memory.add(offset) };
-        // SAFETY: four mapped, 4-byte aligned bytes.
-        Word::new(unsafe { at.word() })
+    pub(crate) fn load_pair(self, position: u32, order: Ordering) -> [u32; 2] {
+        let at = self.pair(position);
+        invalidate(at.address().as_ptr(), 8);
+        // SAFETY: eight mapped, 8-byte aligned bytes.
+        unsafe { at.load_pair(order) }
+    }
+
+    /// Stores both words at `position`; they are visible when the first one is, if
+    /// `order` is release.
+    #[inline(always)]
+    pub(crate) fn store_pair(self, position: u32, words: [u32; 2], order: Ordering) {
+        if store_happens() {
+            let at = self.pair(position);
+            // A peer's words in the line are to be what the clean writes back.
+            invalidate(at.address().as_ptr(), 8);
+            // SAFETY: eight mapped, 8-byte aligned bytes.
+            unsafe { at.store_pair(words, order) };
+            clean(at.address().as_ptr(), 8);
+        }
+    }
+
+    #[inline(always)]
+    fn pair(self, position: u32) -> Memory<'m> {
+        // SAFETY: C1; the mask leaves at most the last eight bytes' offset (C2).
+        unsafe { self.memory.add(self.offset(position) & !7) }
     }
 
     /// Copies `bytes` to `position`, a multiple of 8, by whole words that are

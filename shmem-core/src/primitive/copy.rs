@@ -20,7 +20,7 @@ type Unit = core::sync::atomic::AtomicU32;
 #[cfg(not(target_pointer_width = "64"))]
 type Value = u32;
 
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::Ordering::{self, Relaxed};
 
 const WIDTH: usize = core::mem::size_of::<Value>();
 
@@ -190,6 +190,52 @@ unsafe fn copy_blocks(to: *mut u8, from: *const u8, len: usize) {
             from = inout(reg) from => _, to = inout(reg) to => _, len = inout(reg) len => _,
             options(nostack)
         );
+    }
+}
+
+/// Loads two little-endian words, the first by `order`.
+///
+/// # Safety
+///
+/// `at` is 8-byte aligned and mapped readable for 8 bytes.
+#[inline(always)]
+pub(super) unsafe fn load_pair(at: *mut u8, order: Ordering) -> [u32; 2] {
+    // SAFETY: aligned and inside the range, here and below.
+    let first = unsafe { Unit::from_ptr(at.cast()) };
+    #[cfg(target_pointer_width = "64")]
+    {
+        let both = Value::from_le(first.load(order));
+        [both as u32, (both >> 32) as u32]
+    }
+    #[cfg(not(target_pointer_width = "64"))]
+    {
+        let first = Value::from_le(first.load(order));
+        // SAFETY: see above.
+        let second = unsafe { Unit::from_ptr(at.add(WIDTH).cast()) };
+        [first, Value::from_le(second.load(Relaxed))]
+    }
+}
+
+/// Stores two words little-endian, the first last and by `order`.
+///
+/// # Safety
+///
+/// As for [`load_pair()`], mapped writable.
+#[inline(always)]
+pub(super) unsafe fn store_pair(at: *mut u8, words: [u32; 2], order: Ordering) {
+    // SAFETY: aligned and inside the range, here and below.
+    let first = unsafe { Unit::from_ptr(at.cast()) };
+    #[cfg(target_pointer_width = "64")]
+    {
+        let both = Value::from(words[0]) | Value::from(words[1]) << 32;
+        first.store(both.to_le(), order);
+    }
+    #[cfg(not(target_pointer_width = "64"))]
+    {
+        // SAFETY: see above.
+        let second = unsafe { Unit::from_ptr(at.add(WIDTH).cast()) };
+        second.store(words[1].to_le(), Relaxed);
+        first.store(words[0].to_le(), order);
     }
 }
 

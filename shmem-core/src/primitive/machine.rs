@@ -2,7 +2,7 @@
 
 use core::marker::PhantomData;
 use core::ptr::NonNull;
-use core::sync::atomic::AtomicU32;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::{clean, copy, invalidate};
 
@@ -58,6 +58,28 @@ impl<'m> Memory<'m> {
     pub(crate) unsafe fn word(self) -> &'m AtomicU32 {
         // SAFETY: M1; an `AtomicU32` may be shared with writers we cannot see.
         unsafe { AtomicU32::from_ptr(self.base.as_ptr().cast()) }
+    }
+
+    /// The two words at the base, by the width of a payload copy.
+    ///
+    /// # Safety
+    ///
+    /// Eight bytes from the base are mapped and the base is 8-byte aligned.
+    #[inline(always)]
+    pub(crate) unsafe fn load_pair(self, order: Ordering) -> [u32; 2] {
+        // SAFETY: the caller's contract is the callee's.
+        unsafe { copy::load_pair(self.base.as_ptr(), order) }
+    }
+
+    /// Stores the two words at the base, by the width of a payload copy.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Memory::load_pair`], mapped writable.
+    #[inline(always)]
+    pub(crate) unsafe fn store_pair(self, words: [u32; 2], order: Ordering) {
+        // SAFETY: the caller's contract is the callee's.
+        unsafe { copy::store_pair(self.base.as_ptr(), words, order) };
     }
 
     /// Copies into memory that is ours alone by protocol.

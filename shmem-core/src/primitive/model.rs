@@ -11,7 +11,10 @@ use alloc::vec::Vec;
 use core::ptr::NonNull;
 
 use loom::cell::UnsafeCell;
-use loom::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use loom::sync::atomic::{
+    AtomicU32,
+    Ordering::{self, Relaxed},
+};
 
 use crate::mem::Window;
 
@@ -87,6 +90,18 @@ impl<'m> Memory<'m> {
 
     pub(crate) unsafe fn word(self) -> &'m AtomicU32 {
         &self.slots[self.base / 8].words[self.base % 8 / 4]
+    }
+
+    pub(crate) unsafe fn load_pair(self, order: Ordering) -> [u32; 2] {
+        let [first, second] = &self.slots[self.base / 8].words;
+        let first = u32::from_le(first.load(order));
+        [first, u32::from_le(second.load(Relaxed))]
+    }
+
+    pub(crate) unsafe fn store_pair(self, words: [u32; 2], order: Ordering) {
+        let [first, second] = &self.slots[self.base / 8].words;
+        second.store(words[1].to_le(), Relaxed);
+        first.store(words[0].to_le(), order);
     }
 
     pub(crate) unsafe fn write(self, skip: usize, bytes: &[u8]) {

@@ -1,15 +1,17 @@
 //! The end of a ring that pops.
 
+mod find;
+
 use memoffset::offset_of;
 
-use super::header::{stride, Header};
-use super::{epoch, ClaimError, PopError, Record, Ring};
+use self::find::{Found, Miss};
+use super::epoch::Claim;
+use super::{PopError, Record, Ring};
 use crate::doorbell::{Doorbell, Ringer, Sleeper};
-use crate::error::{ControlWord, Corrupt};
+use crate::error::Corrupt;
 use crate::layout::RingControl;
-use crate::life::Life;
 use crate::mem::Word;
-use crate::primitive::Ordering::{Acquire, Relaxed, Release};
+use crate::primitive::Ordering::{Relaxed, Release};
 use crate::wait::Wait;
 
 /// What becomes of records that were pushed before a restart of either end.
@@ -21,7 +23,15 @@ pub enum Unread {
     Discard,
 }
 
+/// The most records that one call discards. A call that has discarded so many says
+/// [`PopError::Empty`] although there may be more; [`Consumer::is_empty`] then says
+/// `false`, and [`Consumer::wait`] does not sleep.
+pub const DISCARDS: u32 = 64;
+
 /// The end that pops. Dropping it gives the claim back.
+///
+/// Every call says [`PopError::Evicted`] once another has taken this end over, whether
+/// this one was gone or was only thought to be (R7).
 ///
 /// Aligned so that the two ends of a ring in one program do not share a line.
 #[repr(align(128))]
@@ -40,59 +50,33 @@ pub struct Consumer<'m> {
     peer_epoch: Word<'m>,
     unread: Unread,
     discarded: u32,
-    corrupt: Option<Corrupt>,
-    life: Life,
+    claim: Claim<'m>,
+    /// What is said for good.
+    broken: Option<PopError>,
     records: Sleeper<'m>,
     space: Ringer<'m>,
 }
 
-/// Where the next record is.
-#[derive(Clone, Copy)]
-struct Found {
-    position: u32,
-    len: usize,
-}
-
-/// Why a look found no record.
-#[derive(Clone, Copy)]
-enum Miss {
-    Empty,
-    /// A record that is to be discarded.
-    Stale(Found),
-    /// The producer's epoch is another, and what was found before it is taken.
-    Seam(u32),
-    /// The same, but nothing is published: to be looked at again.
-    Moved,
-    Corrupt(Corrupt),
-}
-
-/// Where a consumer goes on.
-pub(super) fn resume(ring: &Ring<'_>) -> Result<u32, ClaimError> {
-    // Relaxed: stored by an earlier life of this end, which is over.
-    let head = ring.head().load(Relaxed);
-    if head % 8 != 0 {
-        return Err(ClaimError::Corrupt(Corrupt {
-            word: ControlWord::Head,
-            value: head,
-        }));
-    }
-    Ok(head)
-}
-
 impl<'m> Consumer<'m> {
-    pub(super) fn new(ring: Ring<'m>, life: Life, head: u32, epoch: u32, unread: Unread) -> Self {
+    pub(super) fn new(
+        ring: Ring<'m>,
+        (head, peer): (u32, u32),
+        claim: Claim<'m>,
+        epoch: u32,
+        unread: Unread,
+    ) -> Self {
         let mut consumer = Self {
             ring,
             head,
             peeked: head,
             epoch,
-            peer: ring.producer_epoch().load(Relaxed),
+            peer,
             head_word: ring.head(),
             peer_epoch: ring.producer_epoch(),
             unread,
             discarded: ring.discarded().load(Relaxed),
-            corrupt: None,
-            life,
+            claim,
+            broken: None,
             records: ring.sleeper(offset_of!(RingControl, records)),
             space: ring.ringer(offset_of!(RingControl, space)),
         };
@@ -117,7 +101,9 @@ impl<'m> Consumer<'m> {
     ///
     /// [`PopError::Empty`] if there is none, [`PopError::TooLong`] if it does
     /// not fit `record`, [`PopError::Restarted`] at the seam between two lives
-    /// of the producer, [`PopError::Corrupt`] if it broke the protocol.
+    /// of the producer, [`PopError::Corrupt`] if it broke the protocol,
+    /// [`PopError::Evicted`] if this end was taken over: what is in `record` then is
+    /// another consumer's.
     #[inline(always)]
     pub fn pop(&mut self, record: &mut [u8]) -> Result<usize, PopError> {
         let found = self.next()?;
@@ -125,7 +111,7 @@ impl<'m> Consumer<'m> {
             return Err(PopError::TooLong { len: found.len });
         };
         self.ring.data.read(Ring::payload(found.position), bytes);
-        self.advance(found.end());
+        self.advance(found.end())?;
         Ok(found.len)
     }
 
@@ -136,18 +122,30 @@ impl<'m> Consumer<'m> {
     /// As [`Consumer::pop`], but for [`PopError::TooLong`].
     #[inline(always)]
     pub fn peek(&mut self) -> Result<Record<'_>, PopError> {
+        Ok(self.peek_at()?.1)
+    }
+
+    /// As [`Consumer::peek`], with the position of the record.
+    #[inline(always)]
+    pub(super) fn peek_at(&mut self) -> Result<(u32, Record<'_>), PopError> {
         let found = self.next()?;
         self.peeked = found.end();
-        Ok(self.record(found))
+        Ok((found.position, self.record(found)))
     }
 
     /// Gives the record that was peeked last back to the producer. Does nothing
     /// if none was.
+    ///
+    /// # Errors
+    ///
+    /// [`PopError::Evicted`] if this end was taken over: whoever did so gets the
+    /// record, too.
     #[inline(always)]
-    pub fn release(&mut self) {
+    pub fn release(&mut self) -> Result<(), PopError> {
         if self.peeked != self.head {
-            self.advance(self.peeked);
+            return self.advance(self.peeked);
         }
+        self.own()
     }
 
     /// Hands up to `limit` records to `handle` and releases them together, by
@@ -157,7 +155,8 @@ impl<'m> Consumer<'m> {
     /// # Errors
     ///
     /// [`PopError::Restarted`] or [`PopError::Corrupt`] as [`Consumer::pop`], by
-    /// a call that finds no record before it.
+    /// a call that finds no record before it. [`PopError::Evicted`] if this end was
+    /// taken over: whoever did so gets all records of this call.
     pub fn drain(
         &mut self,
         limit: usize,
@@ -176,7 +175,10 @@ impl<'m> Consumer<'m> {
                 end = self.head; // What is discarded lies before it.
                 found
             } else {
-                self.find(end).map_err(|_| PopError::Empty)
+                self.find(end).map_err(|miss| match miss {
+                    Miss::Broken(PopError::Evicted) => PopError::Evicted,
+                    _ => PopError::Empty,
+                })
             };
             match found {
                 Ok(found) => {
@@ -191,22 +193,22 @@ impl<'m> Consumer<'m> {
             }
         };
         if end != self.head {
-            self.advance(end);
+            self.advance(end)?;
         }
         result
     }
 
-    /// Whether there is nothing to say now. A seam counts as a record, and so does
-    /// a broken ring, so that a waiter comes back and learns of it.
+    /// Whether there is nothing to say now. A seam counts as a record, and so do a
+    /// broken ring, an eviction, and more to discard than [`DISCARDS`], so that a waiter
+    /// comes back and learns of it.
     pub fn is_empty(&mut self) -> bool {
-        let start = self.head;
-        loop {
+        for _ in 0..=DISCARDS {
             match self.look() {
-                Err(Miss::Stale(_)) if self.is_lapped(start) => return true,
-                Err(Miss::Stale(found)) => self.discard(found),
+                Err(Miss::Stale(found)) if self.discard(found).is_ok() => {}
                 found => return matches!(found, Err(Miss::Empty)),
             }
         }
+        false
     }
 
     /// Where the next record is, or will be: a position that counts on modulo
@@ -217,12 +219,14 @@ impl<'m> Consumer<'m> {
     }
 
     /// Records that consumers of this ring discarded, this one and those before
-    /// it; counts on modulo 2^32.
+    /// it; counts on modulo 2^32. Never too few: a record is counted before it is given
+    /// back, so a consumer that dies in between leaves it to be counted once more.
     pub fn discarded(&self) -> u32 {
         self.discarded
     }
 
-    /// Waits until there is a record; `false` if the deadline passes first.
+    /// Waits until there is a record, or something to say; `false` if the deadline
+    /// passes first.
     pub fn wait<W: Wait>(&mut self, wait: &mut W) -> bool {
         let records = self.records;
         let found = records.wait(wait, || (!self.is_empty()).then_some(()));
@@ -231,134 +235,39 @@ impl<'m> Consumer<'m> {
 
     /// Rings `doorbell` if the producer sleeps for space. Call it after
     /// releasing records. Returns whether it slept.
+    ///
+    /// Its full fence lies between what was released and a last look at the claim: `Ok`
+    /// says that whoever takes over goes on behind it.
+    ///
+    /// # Errors
+    ///
+    /// [`PopError::Evicted`] if this end was taken over.
     #[inline(always)]
-    pub fn notify<D: Doorbell>(&mut self, doorbell: &D) -> bool {
-        self.space.ring(doorbell)
+    pub fn notify<D: Doorbell>(&mut self, doorbell: &D) -> Result<bool, PopError> {
+        self.own()?;
+        let slept = self.space.ring(doorbell);
+        self.own()?;
+        Ok(slept)
     }
 
-    /// Finds the next record that is to be handed out.
+    /// Whether this end is ours (R7).
     #[inline(always)]
-    fn next(&mut self) -> Result<Found, PopError> {
-        match self.find(self.head) {
-            Ok(found) => Ok(found),
-            Err(Miss::Empty) => Err(PopError::Empty),
-            Err(miss) => self.resolve(miss),
+    fn own(&mut self) -> Result<(), PopError> {
+        if self.claim.is_ours() {
+            return Ok(());
         }
+        Err(*self.broken.get_or_insert(PopError::Evicted))
     }
 
-    /// Deals with what an earlier life left.
+    /// Keeps that the ring is corrupt, unless it is another's: what that one does is not
+    /// to be held against our position.
     #[cold]
-    fn resolve(&mut self, mut miss: Miss) -> Result<Found, PopError> {
-        let start = self.head;
-        loop {
-            let seam = match miss {
-                Miss::Empty => return Err(PopError::Empty),
-                Miss::Corrupt(corrupt) => return Err(PopError::Corrupt(corrupt)),
-                Miss::Stale(_) if self.is_lapped(start) => return Err(PopError::Empty),
-                Miss::Stale(found) => {
-                    self.discard(found);
-                    None
-                }
-                Miss::Seam(peer) => Some(peer),
-                Miss::Moved => {
-                    // Pairs with the store in `epoch::claim`: behind it, all that
-                    // earlier lives published is seen.
-                    let peer = self.ring.producer_epoch().load(Acquire); // loom: loom_ring
-                    matches!(self.look(), Err(Miss::Moved)).then_some(peer)
-                }
-            };
-            if let Some(peer) = seam {
-                let known = core::mem::replace(&mut self.peer, peer);
-                // Whoever is first is nobody's restart.
-                if known != 0 {
-                    return Err(PopError::Restarted);
-                }
-            }
-            match self.look() {
-                Ok(found) => return Ok(found),
-                Err(again) => miss = again,
-            }
-        }
-    }
-
-    /// As [`Consumer::find`] at `head`, where its time does not count: code that many
-    /// callers share.
-    #[inline(never)]
-    fn look(&mut self) -> Result<Found, Miss> {
-        self.find(self.head)
-    }
-
-    /// Passes over a record at `head`, and counts it.
-    fn discard(&mut self, found: Found) {
-        self.discarded = self.discarded.wrapping_add(1);
-        // Relaxed: for inspection.
-        self.ring.discarded().store(self.discarded, Relaxed);
-        self.advance(found.end());
-    }
-
-    /// Whether a lap was discarded since `start`: an honest producer leaves no
-    /// more, and another one must not keep us at it.
-    fn is_lapped(&self, start: u32) -> bool {
-        self.head.wrapping_sub(start) >= self.ring.data.len()
-    }
-
-    /// Looks for a record at or behind `head`.
-    #[cfg_attr(not(feature = "small"), inline(always))]
-    #[cfg_attr(feature = "small", inline(never))]
-    fn find(&mut self, head: u32) -> Result<Found, Miss> {
-        if let Some(corrupt) = self.corrupt {
-            return Err(Miss::Corrupt(corrupt));
-        }
-        let mut position = head;
-        let mut header = self.header(position)?;
-        if let Header::Padding(padding) = header {
-            // R5: behind padding comes the start, where there is none.
-            position = head.wrapping_add(padding);
-            header = self.header(position)?;
-        }
-        // Relaxed: behind the header's acquire it is at least as new as the record (E1).
-        let peer = self.peer_epoch.load(Relaxed);
-        let Header::Record(len) = header else {
-            // Whoever is first has nothing to say before its first record.
-            let known = peer == self.peer || self.peer == 0;
-            return Err(if known { Miss::Empty } else { Miss::Moved });
+    fn fail(&mut self, corrupt: Corrupt) -> PopError {
+        let error = match self.own() {
+            Ok(()) => PopError::Corrupt(corrupt),
+            Err(evicted) => evicted,
         };
-        let found = Found { position, len };
-        let stamp = self.ring.stamp(position).load(Relaxed);
-        if stamp == epoch::stamp(self.peer, self.epoch) && peer == self.peer {
-            return Ok(found);
-        }
-        self.judge(found, stamp, peer)
-    }
-
-    /// Says what becomes of a record that is not from the producer we know for us.
-    #[cold]
-    fn judge(&self, found: Found, stamp: u32, peer: u32) -> Result<Found, Miss> {
-        let theirs = epoch::of_producer(stamp);
-        match self.unread {
-            Unread::Keep if theirs == self.peer => Ok(found),
-            Unread::Keep => Err(Miss::Seam(theirs)),
-            Unread::Discard if peer != self.peer => Err(Miss::Seam(peer)),
-            Unread::Discard => {
-                let ours = epoch::of_consumer(stamp);
-                let first = ours == 0 && self.epoch == 1; // E3
-                if theirs == peer && (ours == self.epoch || first) {
-                    Ok(found)
-                } else {
-                    Err(Miss::Stale(found))
-                }
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn header(&mut self, position: u32) -> Result<Header, Miss> {
-        // Pairs with the store in `Producer::expose`: payload and next header are whole.
-        let word = self.ring.data.word(position).load(Acquire); // loom: loom_ring
-        Header::decode(word, &self.ring, position).map_err(|corrupt| {
-            self.corrupt = Some(corrupt);
-            Miss::Corrupt(corrupt)
-        })
+        *self.broken.get_or_insert(error)
     }
 
     #[inline(always)]
@@ -373,24 +282,19 @@ impl<'m> Consumer<'m> {
     }
 
     #[inline(always)]
-    fn advance(&mut self, end: u32) {
+    fn advance(&mut self, end: u32) -> Result<(), PopError> {
+        self.own()?;
         self.head = end;
         self.peeked = end;
         // Pairs with the load in `Producer::refresh`: we have finished reading
         // what the producer may now overwrite.
         self.head_word.store(end, Release); // loom: loom_ring
+        Ok(())
     }
 }
 
 impl Drop for Consumer<'_> {
     fn drop(&mut self) {
-        epoch::give_back(self.ring.consumer_claim(), self.life);
-    }
-}
-
-impl Found {
-    #[inline(always)]
-    fn end(self) -> u32 {
-        self.position.wrapping_add(stride(self.len))
+        self.claim.give_back();
     }
 }

@@ -1,27 +1,39 @@
-//! Whose record it is, and for whom: the lives of a ring's two ends.
+//! Whose an end of a ring is, and between whom its records are.
 //!
-//! An end's *epoch* counts the lives that held it. A producer stamps each
-//! record with both epochs as it knows them, so that a consumer can tell what
-//! an earlier producer left from what the present one sends, and what was meant
-//! for an earlier consumer from what is meant for it.
+//! An end's *claim* names the incarnation that has the end. Its *epoch* counts those
+//! that had it. A producer stamps each record with both epochs as it knows them, so
+//! that a consumer can tell what an earlier producer left from what the present one
+//! sends, and what was meant for an earlier consumer from what is meant for it.
 //!
-//! - **E1** An end's epoch is stored by who claims it, before its claim and
-//!   before its first record; a life that claims its end again keeps its epoch.
+//! - **E1** An end's epoch is stored by who claims it, after its claim and before its
+//!   first record. An incarnation that claims an end again that it gave back itself, with
+//!   nobody in between, keeps its epoch.
 //! - **E2** An epoch is 1 to 65535 and starts again at 1: a record would have to lie
-//!   unread for as many lives to be taken for a present one. 0 is nobody yet.
+//!   unread for as many claims to be taken for a present one. 0 is nobody yet, and no
+//!   word that was something else becomes 0 again. Everything else is corrupt.
 //! - **E3** A stamp with a consumer's epoch of 0 is for whoever comes first.
+//! - **E4** A claim is stored, then a full fence, and only then is looked for where to go
+//!   on. What the holder before published, released or gave away is found, unless it was
+//!   published after that holder looked at its claim for the last time (R7).
 //!
-//! Claims need no read-modify-write because who claims which end is agreed
-//! beforehand; a claim shows the mistake, it does not arbitrate a race.
+//! Claims need no read-modify-write because who claims which end is agreed beforehand.
+//! Of two that claim at once the later store wins, and the other is told at its next call;
+//! until then both may have stored to the ring.
 
 use super::ClaimError;
 use crate::error::{ControlWord, Corrupt};
 use crate::life::Life;
 use crate::mem::Word;
-use crate::primitive::Ordering::{Acquire, Relaxed, Release};
+use crate::primitive::{
+    fence,
+    Ordering::{Relaxed, Release, SeqCst},
+};
 
 /// Set in a claim that was given back.
 const RELEASED: u32 = Life::FLAG;
+
+/// The largest epoch.
+const LAST: u32 = 0xffff;
 
 /// The stamp of a record.
 #[inline(always)]
@@ -31,7 +43,7 @@ pub(super) fn stamp(producer: u32, consumer: u32) -> u32 {
 
 /// The epoch of the producer in a stamp.
 pub(super) fn of_producer(stamp: u32) -> u32 {
-    stamp & 0xffff
+    stamp & LAST
 }
 
 /// The epoch of the consumer in a stamp.
@@ -39,46 +51,106 @@ pub(super) fn of_consumer(stamp: u32) -> u32 {
     stamp >> 16
 }
 
-/// Who holds the end of `claim` now.
-pub(super) fn holder(claim: Word<'_>) -> Option<Life> {
-    let value = claim.load(Relaxed);
-    (value & RELEASED == 0).then(|| Life::from_word(value))?
-}
-
-/// Whether `life` may claim the end.
-pub(super) fn check(claim: Word<'_>, life: Life) -> Result<(), ClaimError> {
-    // Pairs with the store in `give_back`: who had the end has let go.
-    let value = claim.load(Acquire); // loom: loom_ring
-    if value == 0 || value & RELEASED != 0 {
-        return Ok(());
+/// Holds the epoch in `word` against E2, where the one before was `known`.
+pub(super) fn check(word: ControlWord, value: u32, known: u32) -> Result<u32, Corrupt> {
+    if value > LAST || (value == 0 && known != 0) {
+        return Err(Corrupt { word, value });
     }
-    let by = Life::from_word(value).ok_or(ClaimError::Corrupt(Corrupt {
-        word: ControlWord::Claim,
-        value,
-    }))?;
-    // Another life of our own partition is over since ours began.
-    if by.partition() == life.partition() && by != life {
-        return Ok(());
+    Ok(value)
+}
+
+/// The words of an end.
+#[derive(Clone, Copy)]
+pub(super) struct End<'m> {
+    pub(super) claim: Word<'m>,
+    pub(super) epoch: Word<'m>,
+    /// What errors call the epoch.
+    pub(super) name: ControlWord,
+}
+
+impl<'m> End<'m> {
+    /// Who holds the end now.
+    pub(super) fn holder(self) -> Option<Life> {
+        let value = self.claim.load(Relaxed);
+        (value & RELEASED == 0).then(|| Life::from_word(value))?
     }
-    Err(ClaimError::Claimed { by })
+
+    /// Whether `life` may claim the end.
+    pub(super) fn check(self, life: Life) -> Result<(), ClaimError> {
+        // Pairs with the store in `Claim::give_back`: who had the end has let go. Relaxed: the
+        // fence in `take` orders what follows.
+        let value = self.claim.load(Relaxed);
+        if value == 0 || value & RELEASED != 0 {
+            return Ok(());
+        }
+        let by = Life::from_word(value).ok_or(ClaimError::Corrupt(Corrupt {
+            word: ControlWord::Claim,
+            value,
+        }))?;
+        // Another incarnation of our own partition is gone since ours began.
+        if by.partition() == life.partition() && by != life {
+            return Ok(());
+        }
+        Err(ClaimError::Claimed { by })
+    }
+
+    /// Claims the end for `life`; `resume` finds where to go on. Returns that, the claim
+    /// and the epoch.
+    pub(super) fn take<T>(
+        self,
+        life: Life,
+        resume: impl Fn() -> Result<T, Corrupt>,
+    ) -> Result<(T, Claim<'m>, u32), ClaimError> {
+        let look = || {
+            let last = check(self.name, self.epoch.load(Relaxed), 0)?;
+            Ok((last, resume()?))
+        };
+        look().map_err(ClaimError::Corrupt)?; // A broken ring's claim stays as it was.
+        let again = self.claim.load(Relaxed) == life.word() | RELEASED;
+        let claim = Claim {
+            word: self.claim,
+            value: life.word(),
+        };
+        claim.word.store(claim.value, Relaxed);
+        // E4: the claim stored before it and what is looked at after it must not pass each
+        // other, as what the holder before stored and its look at the claim must not.
+        fence(SeqCst); // loom: loom_evicted
+        let (last, position) = look().map_err(|corrupt| {
+            claim.give_back();
+            ClaimError::Corrupt(corrupt)
+        })?;
+        let epoch = match again && last != 0 {
+            true => last,
+            false => last % LAST + 1, // E2
+        };
+        // Pairs with the load in `Consumer::resolve`: whatever was found of an earlier
+        // producer, also after the fence, is seen before this epoch is.
+        self.epoch.store(epoch, Release); // loom: loom_evicted
+        Ok((position, claim, epoch))
+    }
 }
 
-/// Claims the end for `life` and returns its epoch.
-pub(super) fn claim(claim: Word<'_>, epoch: Word<'_>, life: Life) -> u32 {
-    let last = epoch.load(Relaxed) & 0xffff;
-    let again = claim.load(Relaxed) & !RELEASED == life.word() && last != 0;
-    let ours = if again { last } else { last % 0xffff + 1 };
-    // Pairs with the load in `Consumer::resolve`: whatever was published before
-    // this life is seen before this life is.
-    epoch.store(ours, Release); // loom: loom_ring
-    claim.store(life.word(), Relaxed);
-    ours
+/// An end's claim, as its holder looks at it.
+#[derive(Clone, Copy)]
+pub(super) struct Claim<'m> {
+    word: Word<'m>,
+    value: u32,
 }
 
-/// Gives an end back, unless another life took it over meanwhile.
-pub(super) fn give_back(claim: Word<'_>, life: Life) {
-    if claim.load(Relaxed) == life.word() {
-        // Pairs with the load in `check`: we have let go.
-        claim.store(life.word() | RELEASED, Release); // loom: loom_ring
+impl Claim<'_> {
+    /// Whether nobody took the end over. The word lies in a line that the holder
+    /// writes anyway.
+    #[inline(always)]
+    pub(super) fn is_ours(&self) -> bool {
+        // Relaxed: see R7 for what is ordered and what is not.
+        self.word.load(Relaxed) == self.value
+    }
+
+    /// Gives the end back, unless somebody took it over meanwhile.
+    pub(super) fn give_back(&self) {
+        if self.is_ours() {
+            // Pairs with the load in `End::check`: we have let go.
+            self.word.store(self.value | RELEASED, Release); // loom: loom_ring
+        }
     }
 }

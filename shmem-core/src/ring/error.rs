@@ -50,6 +50,8 @@ impl fmt::Display for ClaimError {
     }
 }
 
+const EVICTED: &str = "another partition has taken this end of the ring over";
+
 /// Why a record was not pushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PushError {
@@ -67,6 +69,10 @@ pub enum PushError {
     Restarted,
     /// The consumer broke the protocol. Terminal.
     Corrupt(Corrupt),
+    /// Another has taken this end over, whether this one was gone or was only thought to
+    /// be. Terminal. Everything answered `Ok` before stays; what the call that says so
+    /// first was to publish is there or not.
+    Evicted,
 }
 
 impl fmt::Display for PushError {
@@ -79,6 +85,7 @@ impl fmt::Display for PushError {
             ),
             Self::Restarted => f.write_str("the consumer was restarted: nothing was pushed"),
             Self::Corrupt(corrupt) => corrupt.fmt(f),
+            Self::Evicted => f.write_str(EVICTED),
         }
     }
 }
@@ -86,7 +93,7 @@ impl fmt::Display for PushError {
 /// Why no record was popped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PopError {
-    /// None there now.
+    /// None there now, or [`DISCARDS`](super::DISCARDS) records were discarded by this call.
     Empty,
     /// The next one is longer than the buffer; it stays.
     TooLong {
@@ -103,6 +110,9 @@ pub enum PopError {
     Restarted,
     /// The producer broke the protocol. Terminal.
     Corrupt(Corrupt),
+    /// Another has taken this end over, whether this one was gone or was only thought to
+    /// be. Terminal. What was not released before is that one's.
+    Evicted,
 }
 
 impl fmt::Display for PopError {
@@ -117,6 +127,7 @@ impl fmt::Display for PopError {
             }
             Self::Restarted => f.write_str("the producer was restarted"),
             Self::Corrupt(corrupt) => corrupt.fmt(f),
+            Self::Evicted => f.write_str(EVICTED),
         }
     }
 }

@@ -56,15 +56,20 @@ impl Header {
             offset != 0 && RECORD_HEADER + len == to_end
         };
         if !honest || word & PUBLISHED == 0 {
-            return Err(Corrupt {
-                word: ControlWord::RecordHeader,
-                value: word,
-            });
+            return Err(Self::corrupt(word));
         }
         if word & PADDING == 0 {
             Ok(Self::Record(len))
         } else {
             Ok(Self::Padding(to_end as u32))
+        }
+    }
+
+    /// The error of a header that no honest producer stores where it stands.
+    pub(super) fn corrupt(value: u32) -> Corrupt {
+        Corrupt {
+            word: ControlWord::RecordHeader,
+            value,
         }
     }
 }

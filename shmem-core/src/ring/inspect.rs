@@ -7,6 +7,7 @@
 use memoffset::offset_of;
 
 use super::header::{stride, Header};
+use super::resume::Position;
 use super::{epoch, Record, Ring};
 use crate::error::{ControlWord, Corrupt};
 use crate::layout::{Bell, RingControl, RECORD_HEADER};
@@ -40,6 +41,21 @@ pub struct Inspection {
     pub records: BellWords,
     /// The bell that the producer sleeps on.
     pub space: BellWords,
+}
+
+impl Inspection {
+    /// The first word that no honest partition leaves.
+    pub fn corrupt(&self) -> Option<Corrupt> {
+        if let End::Corrupt(corrupt) = self.backlog.end {
+            return Some(corrupt);
+        }
+        let ends = [
+            (&self.producer, ControlWord::ProducerEpoch),
+            (&self.consumer, ControlWord::ConsumerEpoch),
+        ];
+        let mut claims = ends.iter().map(|(claim, name)| claim.check(*name));
+        claims.find_map(Result::err)
+    }
 }
 
 /// Records that were published and not released.
@@ -82,6 +98,13 @@ impl Claim {
     /// Who has the end, or had it last; `None` if nobody, or the word is no life's.
     pub fn life(&self) -> Option<Life> {
         Life::from_word(self.word)
+    }
+
+    fn check(&self, epoch: ControlWord) -> Result<u32, Corrupt> {
+        if self.word != 0 && self.life().is_none() {
+            return Err(corrupt(ControlWord::Claim, self.word));
+        }
+        epoch::check(epoch, self.epoch, 0)
     }
 
     /// Whether the end was not given back.
@@ -147,14 +170,22 @@ impl<'m> Ring<'m> {
         let head = self.head().load(Relaxed);
         let load = |word: Word<'_>| word.load(Relaxed);
         let claim = |word, epoch| Claim { word, epoch };
-        let producer = claim(load(self.producer_claim()), load(self.producer_epoch()));
-        let consumer = claim(load(self.consumer_claim()), load(self.consumer_epoch()));
+        let end = |end: epoch::End<'_>| claim(load(end.claim), load(end.epoch));
+        let (producer, consumer) = (end(self.producer_end()), end(self.consumer_end()));
         let mut backlog = self.count(head, limit, epoch::stamp(producer.epoch, consumer.epoch));
         // Behind the headers that were read, so that one which was overwritten is
         // noticed by `head`, which made room for that.
         fence(Acquire); // loom: none (payload is no release, so a model raises the false alarm with it, too)
         if load(self.head()) != head {
             backlog.end = End::Moving;
+        } else if let Err(corrupt) = (Position { tail, head }).check(self) {
+            // A `tail` that moves, too, may have been a lap before.
+            let moved = load(self.tail()) != tail;
+            backlog.end = if moved {
+                End::Moving
+            } else {
+                End::Corrupt(corrupt)
+            };
         }
         Inspection {
             tail,
@@ -234,10 +265,10 @@ impl<'m> Walk<'m> {
             }
             let position = self.position;
             // Pairs with the store in `Producer::expose`: behind padding there is a record.
-            let word = self.ring.data.word(position).load(Acquire); // loom: loom_inspect
+            let [word, stamp] = self.ring.data.load_pair(position, Acquire); // loom: loom_inspect
             match Header::decode(word, &self.ring, position)? {
                 // R5: padding comes with the record behind it.
-                Header::Nothing if padded => return Err(corrupt(ControlWord::RecordHeader, word)),
+                Header::Nothing if padded => return Err(Header::corrupt(word)),
                 Header::Nothing => return Ok(None),
                 Header::Padding(len) => {
                     padded = true;
@@ -245,7 +276,7 @@ impl<'m> Walk<'m> {
                 }
                 Header::Record(len) => {
                     self.position = position.wrapping_add(stride(len));
-                    return Ok(Some(self.pending(position, len)));
+                    return Ok(Some(self.pending(position, len, stamp)));
                 }
             }
         }
@@ -255,8 +286,7 @@ impl<'m> Walk<'m> {
         self.position.wrapping_sub(self.start)
     }
 
-    fn pending(&self, position: u32, len: usize) -> Pending<'m> {
-        let stamp = self.ring.stamp(position).load(Relaxed);
+    fn pending(&self, position: u32, len: usize, stamp: u32) -> Pending<'m> {
         Pending {
             position,
             producer_epoch: epoch::of_producer(stamp),

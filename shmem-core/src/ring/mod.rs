@@ -18,14 +18,31 @@
 //!   padding record fills the rest. Hence no record is longer than half.
 //! - **R6** A record carries the epochs of both ends as its producer knew them:
 //!   whose it is, and for whom. `epoch` has what they are for.
+//! - **R7** An end looks at its claim before the first store of a call, before each store
+//!   that gives bytes away (a header, `head`), and a producer once more between a header
+//!   and its answer. A claim that is not its own makes it *evicted*, for good: it stores
+//!   nothing more, also not when it is dropped.
+//! - **R8** A successor stores its claim, then a full fence, and goes on from what it finds
+//!   then (E4). A record whose producer was answered `Ok` before that claim was stored is
+//!   found. So is one whose producer was stopped anywhere in the call and answered `Ok`
+//!   after that, and all before an `Ok` of `notify`.
+//!
+//! What R7 and R8 do not promise: the stores between one look and the next are not one
+//! step. Of a producer that is stopped there at most one record (or batch) is under way:
+//! its late stores go to the free bytes that its successor writes from the same position,
+//! and can garble or hide what that one pushed there, or make it corrupt. Of a consumer it is
+//! one store of `head`. Of one that runs on at the very moment of the takeover, an `Ok`
+//! without a `notify` can be of a record that the successor overwrites, for as long as a
+//! store takes to be seen. Hence an end is taken over from who is *gone*, and R7 tells who
+//! was not.
 //!
 //! | store                           | paired load              | hands over    |
 //! |---------------------------------|--------------------------|---------------|
-//! | header in `Producer::expose`    | header in `Consumer::header` | a record  |
-//! | `head` in `Consumer::advance`   | `head` in `Producer::refresh` | free bytes |
-//! | `tail` in `Producer::advance`   | `tail` in `Producer::resume` | the zero header there |
-//! | `producer_epoch` in `take_over_producer` | `producer_epoch` in `Consumer::resolve` | what earlier producers published |
-//! | claim in `give_back`            | claim in `check`         | an end of the ring |
+//! | header in `Producer::expose`    | header in `Consumer::header`, `resume::producer` | a record  |
+//! | `head` in `Consumer::advance`   | `head` in `Producer::refresh`, `Position::load` | free bytes |
+//! | `tail` in `Producer::advance`   | `tail` in `Position::load` | the zero header there |
+//! | `producer_epoch` in `End::take` | `producer_epoch` in `Consumer::resolve` | what earlier producers published |
+//! | claim in `Claim::give_back`     | claim in `End::check`, fence in `End::take` | an end of the ring |
 //!
 //! R1, R3, R4 bind honest peers (`tests/loom_ring.rs`). R2 and R5 are checked
 //! on every word a peer stores: a hostile one may garble records, never take us
@@ -38,26 +55,33 @@ mod header;
 pub mod inspect;
 mod producer;
 mod record;
+mod resume;
 #[cfg(feature = "std")]
 mod stream;
 mod typed;
+mod unpublished;
 
-pub use consumer::{Consumer, Unread};
+pub use consumer::{Consumer, Unread, DISCARDS};
 pub use error::{ClaimError, GeometryError, PopError, PushError};
-pub use producer::{Batch, Producer, Reservation};
+pub use producer::Producer;
 pub use record::Record;
 #[cfg(feature = "std")]
 pub use stream::{ByteReader, ByteWriter};
 pub use typed::{TypedConsumer, TypedProducer};
+pub use unpublished::{Batch, Reservation};
 
 use core::mem::size_of;
 
 use memoffset::offset_of;
 
 use crate::doorbell::{Ringer, Sleeper};
+use crate::error::ControlWord;
 use crate::layout::{RingControl, LINE, MAX_CAPACITY, MIN_CAPACITY, RECORD_HEADER};
 use crate::life::Life;
 use crate::mem::{Circle, Window, Word};
+use crate::primitive::Ordering::Relaxed;
+
+use epoch::End;
 
 const CONTROL: usize = size_of::<RingControl>();
 
@@ -112,24 +136,33 @@ impl<'m> Ring<'m> {
     ///
     /// # Errors
     ///
-    /// [`ClaimError::Claimed`] while another holds it: if that one is dead,
-    /// [`Ring::take_over_producer`]. An earlier life of the same partition is.
-    /// [`ClaimError::Corrupt`] if what was left is not a ring.
+    /// [`ClaimError::Claimed`] while another holds it, or this incarnation itself: if that
+    /// one is gone, [`Ring::take_over_producer`]. An earlier incarnation of the same
+    /// partition is. [`ClaimError::Corrupt`] if what was left is not a ring.
     pub fn producer(self, life: Life) -> Result<Producer<'m>, ClaimError> {
-        epoch::check(self.producer_claim(), life)?;
+        self.producer_end().check(life)?;
         self.take_over_producer(life)
     }
 
-    /// As [`Ring::producer`], in place of a life that is over.
+    /// As [`Ring::producer`], in place of an incarnation that is gone. One that is not is
+    /// told so at its next call ([`PushError::Evicted`]).
+    ///
+    /// An incarnation that takes over its own end restarts that end: for the peer it is
+    /// another producer. The handle it had before must not be used again; the claim is
+    /// the same, so nobody tells that handle.
     ///
     /// # Errors
     ///
     /// [`ClaimError::Corrupt`] if what was left is not a ring; the claim stays
     /// as it was.
     pub fn take_over_producer(self, life: Life) -> Result<Producer<'m>, ClaimError> {
-        let position = producer::resume(&self)?;
-        let epoch = epoch::claim(self.producer_claim(), self.producer_epoch(), life);
-        Ok(Producer::new(self, life, position, epoch))
+        let look = || {
+            let peer = self.consumer_epoch().load(Relaxed);
+            let peer = epoch::check(ControlWord::ConsumerEpoch, peer, 0)?;
+            Ok((resume::producer(&self)?, peer))
+        };
+        let (start, claim, epoch) = self.producer_end().take(life, look)?;
+        Ok(Producer::new(self, start, claim, epoch))
     }
 
     /// Claims the consuming end for `life`, and resumes where a consumer
@@ -140,45 +173,59 @@ impl<'m> Ring<'m> {
     ///
     /// As [`Ring::producer`].
     pub fn consumer(self, life: Life, unread: Unread) -> Result<Consumer<'m>, ClaimError> {
-        epoch::check(self.consumer_claim(), life)?;
+        self.consumer_end().check(life)?;
         self.take_over_consumer(life, unread)
     }
 
-    /// As [`Ring::consumer`], in place of a life that is over.
+    /// As [`Ring::consumer`], in place of an incarnation that is gone, as in
+    /// [`Ring::take_over_producer`].
     ///
     /// # Errors
     ///
-    /// [`ClaimError::Corrupt`] if what was left is not a ring.
+    /// [`ClaimError::Corrupt`] if what was left is not a ring; the claim stays
+    /// as it was.
     pub fn take_over_consumer(
         self,
         life: Life,
         unread: Unread,
     ) -> Result<Consumer<'m>, ClaimError> {
-        let head = consumer::resume(&self)?;
-        let epoch = epoch::claim(self.consumer_claim(), self.consumer_epoch(), life);
-        Ok(Consumer::new(self, life, head, epoch, unread))
+        let look = || {
+            let peer = self.producer_epoch().load(Relaxed);
+            let peer = epoch::check(ControlWord::ProducerEpoch, peer, 0)?;
+            Ok((resume::Position::load(&self)?.head, peer))
+        };
+        let (start, claim, epoch) = self.consumer_end().take(life, look)?;
+        Ok(Consumer::new(self, start, claim, epoch, unread))
     }
 
     /// Who holds the producing end.
     pub fn producing(&self) -> Option<Life> {
-        epoch::holder(self.producer_claim())
+        self.producer_end().holder()
     }
 
     /// Who holds the consuming end.
     pub fn consuming(&self) -> Option<Life> {
-        epoch::holder(self.consumer_claim())
+        self.consumer_end().holder()
+    }
+
+    fn producer_end(&self) -> End<'m> {
+        End {
+            claim: self.control_word(offset_of!(RingControl, producer)),
+            epoch: self.producer_epoch(),
+            name: ControlWord::ProducerEpoch,
+        }
+    }
+
+    fn consumer_end(&self) -> End<'m> {
+        End {
+            claim: self.control_word(offset_of!(RingControl, consumer)),
+            epoch: self.consumer_epoch(),
+            name: ControlWord::ConsumerEpoch,
+        }
     }
 
     fn control_word(&self, offset: usize) -> Word<'m> {
         self.control.word(offset)
-    }
-
-    fn producer_claim(&self) -> Word<'m> {
-        self.control_word(offset_of!(RingControl, producer))
-    }
-
-    fn consumer_claim(&self) -> Word<'m> {
-        self.control_word(offset_of!(RingControl, consumer))
     }
 
     #[inline(always)]
@@ -213,12 +260,6 @@ impl<'m> Ring<'m> {
     fn sleeper(&self, offset: usize) -> Sleeper<'m> {
         let line = self.control.sub(offset, LINE).and_then(Sleeper::attach);
         line.expect("a control block has its bells")
-    }
-
-    /// The word of the epochs in the header of the record at `position`.
-    #[inline(always)]
-    fn stamp(&self, position: u32) -> Word<'m> {
-        self.data.word(position.wrapping_add(4))
     }
 
     /// Position of the payload of the record at `position`.

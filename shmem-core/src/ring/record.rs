@@ -52,11 +52,18 @@ impl Record<'_> {
     ///
     /// # Safety
     ///
-    /// The producer is honest: it stores nothing into a record before it is
-    /// released. A hostile or broken one makes this undefined behaviour.
+    /// While the slice lives, nobody stores into the record:
+    ///
+    /// - The producer is honest: it stores nothing into a record before it is released.
+    /// - Nobody releases the record: not this consumer, not another handle on the same end,
+    ///   not one that takes the end over. For the record of a
+    ///   [`Pending`](super::inspect::Pending) that is the ring's consumer, which the
+    ///   borrow does not hold back: it rests meanwhile.
+    ///
+    /// Whoever breaks this, a hostile partition too, makes it undefined behaviour.
     pub unsafe fn as_slice(&self) -> &[u8] {
         // SAFETY: the record lies inside the window (checked when it was found),
-        // which outlives the borrow; the caller answers for the producer.
+        // which outlives the borrow; the caller answers for both ends.
         unsafe { core::slice::from_raw_parts(self.as_ptr(), self.len) }
     }
 }

@@ -2,14 +2,15 @@
 
 use std::io;
 
-use crate::layout::RECORD_HEADER;
-
 use super::{Consumer, PopError, Producer, PushError};
+
+/// The most empty records that one read passes over.
+const EMPTY: u32 = 64;
 
 /// Writes bytes as records; the boundaries mean nothing.
 ///
-/// A full ring is [`io::ErrorKind::WouldBlock`], a broken one
-/// [`io::ErrorKind::InvalidData`].
+/// A full ring is [`io::ErrorKind::WouldBlock`]; everything else, the consumer's restart
+/// among it, is [`io::ErrorKind::InvalidData`] with the [`PushError`] in it.
 pub struct ByteWriter<'m> {
     producer: Producer<'m>,
 }
@@ -50,49 +51,70 @@ impl io::Write for ByteWriter<'_> {
 
 /// Reads the bytes of records one after the other.
 ///
-/// An empty ring is [`io::ErrorKind::WouldBlock`], a broken one
-/// [`io::ErrorKind::InvalidData`]. There is no end of file: a partition that
-/// ends says so in its own way.
+/// An empty ring is [`io::ErrorKind::WouldBlock`]; everything else, the producer's restart
+/// among it, is [`io::ErrorKind::InvalidData`] with the [`PopError`] in it. A restart is
+/// said once, between the bytes of the two producers. There is no end of file: a partition
+/// that ends says so in its own way.
 pub struct ByteReader<'m> {
     consumer: Consumer<'m>,
-    /// Bytes of the next record that were read.
-    taken: usize,
+    /// Position of a record that was read in part, and bytes of it that were.
+    taken: (u32, usize),
+    /// Found behind bytes that were handed out, and not said yet.
+    restarted: bool,
 }
 
 impl<'m> ByteReader<'m> {
     /// The same end, as a stream.
     pub fn new(consumer: Consumer<'m>) -> Self {
-        Self { consumer, taken: 0 }
+        Self {
+            taken: (consumer.position(), 0),
+            consumer,
+            restarted: false,
+        }
     }
 
     /// The end it was made of. A record read in part stays the next.
     pub fn get_mut(&mut self) -> &mut Consumer<'m> {
         &mut self.consumer
     }
+
+    /// Copies from the next record into `bytes`; returns how many bytes there were.
+    fn read_record(&mut self, bytes: &mut [u8]) -> Result<usize, PopError> {
+        let (position, record) = self.consumer.peek_at()?;
+        let taken = match self.taken {
+            (at, taken) if at == position => taken,
+            // That record was discarded, and what was read of it is nothing of this one.
+            _ => 0,
+        };
+        let (len, count) = (record.len(), record.read(taken, bytes));
+        self.taken = (position, taken + count);
+        if taken + count >= len {
+            self.consumer.release()?;
+        }
+        Ok(count)
+    }
 }
 
 impl io::Read for ByteReader<'_> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let fail = |error| Err(io::Error::new(io::ErrorKind::InvalidData, error));
+        if std::mem::take(&mut self.restarted) {
+            return fail(PopError::Restarted);
+        }
         let mut filled = 0;
-        // Empty records fill nothing: no more of them than a lap has room for,
-        // or a hostile producer would keep us here.
-        let mut left = self.consumer.ring().capacity() / RECORD_HEADER;
-        while filled < bytes.len() && left != 0 {
-            left -= 1;
-            let record = match self.consumer.peek() {
-                Ok(record) => record,
-                // An error that stays is said by the next call.
-                Err(_) if filled != 0 => break,
-                Err(PopError::Empty) => return Err(io::ErrorKind::WouldBlock.into()),
-                Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
-            };
-            let len = record.len();
-            let count = record.read(self.taken, &mut bytes[filled..]);
-            filled += count;
-            self.taken += count;
-            if self.taken >= len {
-                self.consumer.release();
-                self.taken = 0;
+        // Empty records fill nothing: a hostile producer would keep us here.
+        let mut empty = 0;
+        while filled < bytes.len() && empty < EMPTY {
+            match self.read_record(&mut bytes[filled..]) {
+                Ok(0) => empty += 1,
+                Ok(count) => filled += count,
+                Err(error) if filled != 0 => {
+                    // Every other error is said again by the next call.
+                    self.restarted = error == PopError::Restarted;
+                    break;
+                }
+                Err(PopError::Empty) => break,
+                Err(error) => return fail(error),
             }
         }
         if filled == 0 && !bytes.is_empty() {

@@ -48,7 +48,7 @@ impl<'m, T: NoUninit> TypedProducer<'m, T> {
                 Err(error) => return Err(error),
             }
         }
-        batch.publish();
+        batch.publish()?;
         Ok(count)
     }
 
@@ -87,7 +87,7 @@ impl<'m, T: AnyBitPattern + NoUninit> TypedConsumer<'m, T> {
         }
         let mut value = T::zeroed();
         record.read(0, bytemuck::bytes_of_mut(&mut value));
-        self.consumer.release();
+        self.consumer.release()?;
         Ok(value)
     }
 

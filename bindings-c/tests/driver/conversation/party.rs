@@ -110,7 +110,8 @@ impl Party {
         if count > 0 {
             enter(&mut self.sent, [self.life, SENT, self.next_index, count]);
             self.next_index += count;
-            self.producer().notify(&FutexBell);
+            let told = self.producer().notify(&FutexBell);
+            told.expect("nobody took over");
         }
         let outcome = match outcome {
             Err(PushError::Full) => {
@@ -146,8 +147,7 @@ impl Party {
             }
             pushed += 1;
         }
-        batch.publish();
-        (pushed, outcome)
+        (pushed, batch.publish().and(outcome))
     }
 
     fn write_in_place(&mut self) -> (u32, Result<(), PushError>) {
@@ -155,8 +155,7 @@ impl Party {
         match self.producer().reserve(LONGEST) {
             Ok(mut reservation) => {
                 reservation.write(0, &record);
-                reservation.commit(record.len());
-                (1, Ok(()))
+                (1, reservation.commit(record.len()))
             }
             Err(error) => (0, Err(error)),
         }
@@ -177,7 +176,8 @@ impl Party {
             Err(PopError::Restarted) => enter(&mut self.got, [self.life, SEAM, 0, 0]),
             Err(error) => fail(&format!("pop: {error}")),
         }
-        self.consumer.notify(&FutexBell);
+        let told = self.consumer.notify(&FutexBell);
+        told.expect("nobody took over");
         true
     }
 
@@ -193,8 +193,7 @@ impl Party {
         let mut copy = vec![0; record.len()];
         record.read(0, &mut copy);
         came(&mut self.got, self.life, PEEKED, &copy);
-        self.consumer.release();
-        Ok(())
+        self.consumer.release()
     }
 
     fn drain(&mut self) -> Result<(), PopError> {

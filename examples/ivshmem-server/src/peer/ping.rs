@@ -74,7 +74,7 @@ pub(super) fn ping(party: &impl Party, peer: u16, count: u32) -> Result<()> {
     for n in (0..count).chain([GOODBYE]) {
         let (sent, started) = (ball(party.id(), n), Instant::now());
         there.push(&sent).map_err(|error| anyhow!("{error}"))?;
-        there.notify(&bell);
+        there.notify(&bell).map_err(|error| anyhow!("{error}"))?;
         let came = back.wait(&mut EventWait::timeout(own, PATIENCE));
         ensure!(came, "peer {peer} does not answer: run `answer` there");
         let mut got = Ball::default();
@@ -166,7 +166,8 @@ fn play(
         if !party.may_know(id) {
             return Ok(false);
         }
-        back.notify(&Bell(party, id));
+        let told = back.notify(&Bell(party, id));
+        told.map_err(|error| anyhow!("{error}"))?;
         if u32::from_le_bytes([a, b, c, d]) == GOODBYE {
             return Ok(false);
         }

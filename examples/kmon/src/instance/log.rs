@@ -392,14 +392,14 @@ mod tests {
     /// Handles what `ring` has as KMON does, each record once.
     fn take_all(log: &mut OutputLog, ring: &mut Consumer<'_>) {
         if log.handled() == Some(ring.position()) && ring.peek().is_ok() {
-            ring.release();
+            ring.release().unwrap();
         }
         while let Ok(record) = ring.peek() {
             let mut output = Vec::new();
             record.read_into(&mut output);
             log.append(&output);
             log.commit(ring.position());
-            ring.release();
+            ring.release().unwrap();
         }
     }
 

@@ -173,7 +173,8 @@ impl<'m> Sender<'m> {
             Err(error) => return Err(LinkError::new("cannot send", error)),
         }
         if let Some(bell) = self.way.doorbell(RECORDS) {
-            self.producer.notify(&bell);
+            let told = self.producer.notify(&bell);
+            told.map_err(|error| LinkError::new("cannot send", error))?;
         }
         Ok(Sent::Whole)
     }
@@ -259,19 +260,25 @@ impl<'m> Receiver<'m> {
             // What is discarded lies in front of it.
             let position = self.consumer.position();
             if release == Release::Before {
-                self.consumer.release();
+                self.release()?;
             }
             bytes += self.record.len();
             handle(position, found.map(|()| &*self.record));
-            self.consumer.release();
+            self.release()?;
             count += 1;
         }
         if count != 0
             && let Some(bell) = self.way.doorbell(ROOM)
         {
-            self.consumer.notify(&bell);
+            let told = self.consumer.notify(&bell);
+            told.map_err(|error| LinkError::new("cannot receive", error))?;
         }
         Ok(count)
+    }
+
+    fn release(&mut self) -> Result<(), LinkError> {
+        let released = self.consumer.release();
+        released.map_err(|error| LinkError::new("cannot receive", error))
     }
 
     /// Whether the other end interrupts this one now.
@@ -283,7 +290,8 @@ impl<'m> Receiver<'m> {
     pub(super) fn skip(&mut self, position: u32) {
         let next = &mut self.consumer;
         if next.position() == position && next.peek().is_ok() {
-            next.release();
+            // The next call says if it is another's.
+            let _ = next.release();
         }
     }
 

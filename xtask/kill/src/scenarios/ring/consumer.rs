@@ -92,7 +92,7 @@ impl<'m> Eater<'m> {
             Ok(len) => {
                 self.checks.see(&bytes[..len])?;
                 self.checks.release(1);
-                self.consumer.notify(&FutexBell);
+                self.notify()?;
                 Ok(Step::Done)
             }
             Err(error) => {
@@ -112,12 +112,13 @@ impl<'m> Eater<'m> {
         if !self.checks.is_replaced() {
             self.checks.see(&bytes[..len])?;
         }
-        self.consumer.release();
+        let released = self.consumer.release();
+        released.map_err(unexpected("releasing"))?;
         if self.checks.is_replaced() {
             return Ok(Step::Done);
         }
         self.checks.release(1);
-        self.consumer.notify(&FutexBell);
+        self.notify()?;
         Ok(Step::Done)
     }
 
@@ -141,11 +142,16 @@ impl<'m> Eater<'m> {
             Ok(0) => Ok(Step::Idle),
             Ok(count) => {
                 checks.release(count);
-                self.consumer.notify(&FutexBell);
+                self.notify()?;
                 Ok(Step::Done)
             }
             Err(error) => checks.refused(error),
         }
+    }
+
+    fn notify(&mut self) -> Outcome {
+        let told = self.consumer.notify(&FutexBell);
+        told.map(drop).map_err(unexpected("ringing"))
     }
 
     fn wait(&mut self) -> Outcome<Step> {

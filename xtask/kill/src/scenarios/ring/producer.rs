@@ -89,10 +89,11 @@ impl<'m> Feeder<'m> {
         self.book.attempted(self.life).set(self.count + count);
     }
 
-    fn acknowledge(&mut self, count: u32) {
+    fn acknowledge(&mut self, count: u32) -> Outcome {
         self.count += count;
         self.book.acknowledged(self.life).set(self.count);
-        self.producer.notify(&FutexBell);
+        let told = self.producer.notify(&FutexBell);
+        told.map(drop).map_err(unexpected("ringing"))
     }
 
     /// What an error of a push comes to; it pushed nothing.
@@ -113,7 +114,7 @@ impl<'m> Feeder<'m> {
         self.attempt(1);
         match self.producer.push(&record) {
             Ok(()) => {
-                self.acknowledge(1);
+                self.acknowledge(1)?;
                 Ok(Step::Done)
             }
             Err(error) => self.refused(error),
@@ -139,8 +140,9 @@ impl<'m> Feeder<'m> {
         let (front, back) = record.split_at(record.len() / 16 * 8);
         reservation.write(front.len(), back);
         reservation.write(0, front);
-        reservation.commit(record.len());
-        self.acknowledge(1);
+        let committed = reservation.commit(record.len());
+        committed.map_err(unexpected("committing"))?;
+        self.acknowledge(1)?;
         Ok(Step::Done)
     }
 
@@ -160,8 +162,8 @@ impl<'m> Feeder<'m> {
         }
         if count != 0 {
             self.book.attempted(self.life).set(self.count + count);
-            batch.publish();
-            self.acknowledge(count);
+            batch.publish().map_err(unexpected("publishing"))?;
+            self.acknowledge(count)?;
         }
         match refused {
             Some(error) if count == 0 => self.refused(error),

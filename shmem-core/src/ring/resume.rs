@@ -1,0 +1,93 @@
+//! Where an end goes on after another one before it.
+
+use super::header::{stride, Header};
+use super::Ring;
+use crate::error::{ControlWord, Corrupt};
+use crate::layout::RECORD_HEADER;
+use crate::primitive::Ordering::Acquire;
+
+/// Loads of both positions before they are said to be corrupt: between the two loads
+/// of an attempt a ring in use can move on by more than a lap.
+const ATTEMPTS: usize = 4;
+
+/// Where the two ends stand.
+#[derive(Clone, Copy)]
+pub(super) struct Position {
+    pub(super) tail: u32,
+    pub(super) head: u32,
+}
+
+impl Position {
+    /// Both words, held against each other.
+    ///
+    /// # Errors
+    ///
+    /// [`Corrupt`] with the word that no honest partition leaves.
+    pub(super) fn load(ring: &Ring<'_>) -> Result<Self, Corrupt> {
+        let mut attempt = 1;
+        loop {
+            // Pairs with the store in `Producer::advance`: the header there is zero or a
+            // record's, and `head` is at least what made room for what lies before.
+            let tail = ring.tail().load(Acquire); // loom: loom_evicted
+
+            // Pairs with the store in `Consumer::advance`, as in `Producer::refresh`.
+            let head = ring.head().load(Acquire); // loom: loom_ring
+            let position = Self { tail, head };
+            match position.check(ring) {
+                Err(_) if attempt < ATTEMPTS => attempt += 1,
+                checked => return checked.map(|()| position),
+            }
+        }
+    }
+
+    /// R2, where `tail` may lag by one publication.
+    pub(super) fn check(self, ring: &Ring<'_>) -> Result<(), Corrupt> {
+        let Self { tail, head } = self;
+        let limit = ring.data.len() - RECORD_HEADER as u32; // R4
+        let (lag, backlog) = (head.wrapping_sub(tail), tail.wrapping_sub(head));
+        // Positions differ by much less than half of their range.
+        let lags = lag as i32 > 0;
+        let corrupt = |word, value| Err(Corrupt { word, value });
+        if head % 8 != 0 || (lags && lag > limit) {
+            return corrupt(ControlWord::Head, head);
+        }
+        if tail % 8 != 0 || (!lags && backlog > limit) {
+            return corrupt(ControlWord::Tail, tail);
+        }
+        Ok(())
+    }
+}
+
+/// Finds the end of what an earlier producer published: `tail` in memory may be before it.
+///
+/// # Errors
+///
+/// [`Corrupt`] if what it left is not a ring.
+pub(super) fn producer(ring: &Ring<'_>) -> Result<Position, Corrupt> {
+    let Position { mut tail, head } = Position::load(ring)?;
+    if head.wrapping_sub(tail) as i32 > 0 {
+        // What was published last is consumed, and `tail` lags.
+        tail = head;
+    }
+    let mut padded = false;
+    // Bounded: each step is at least 8 bytes, and R2 ends the walk.
+    while tail.wrapping_sub(head) < ring.data.len() {
+        // Pairs with the store in `Producer::expose`: after padding there is a record.
+        let [word, _] = ring.data.load_pair(tail, Acquire); // loom: loom_evicted
+        let (step, is_padding) = match Header::decode(word, ring, tail)? {
+            Header::Nothing if padded => return Err(Header::corrupt(word)),
+            Header::Nothing => break,
+            Header::Record(len) => (stride(len), false),
+            Header::Padding(len) => (len, true),
+        };
+        padded = is_padding;
+        tail = tail.wrapping_add(step);
+    }
+    if tail.wrapping_sub(head) > ring.data.len() - RECORD_HEADER as u32 {
+        return Err(Corrupt {
+            word: ControlWord::Tail,
+            value: tail,
+        });
+    }
+    Ok(Position { tail, head })
+}

@@ -1,0 +1,127 @@
+//! Records that their producer has not made visible yet.
+
+use super::producer::Place;
+use super::{Producer, PushError, Ring};
+use crate::mem::Window;
+
+/// Room for one record, ours until it is committed; dropped, it was never there.
+#[must_use]
+pub struct Reservation<'p, 'm> {
+    producer: &'p mut Producer<'m>,
+    place: Place,
+    len: usize,
+}
+
+impl<'p, 'm> Reservation<'p, 'm> {
+    pub(super) fn new(producer: &'p mut Producer<'m>, place: Place, len: usize) -> Self {
+        Self {
+            producer,
+            place,
+            len,
+        }
+    }
+
+    /// Bytes reserved.
+    #[allow(clippy::len_without_is_empty)] // A length asked for, not a collection.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Copies `bytes` to `offset` in the record; nothing if this end was taken over.
+    ///
+    /// # Panics
+    ///
+    /// If they do not fit into what was reserved.
+    pub fn write(&mut self, offset: usize, bytes: &[u8]) {
+        let inside = offset <= self.len && bytes.len() <= self.len - offset;
+        assert!(inside, "a write outside the reservation");
+        // Another one's bytes otherwise; `commit` says so.
+        if self.producer.look().is_ok() {
+            self.payload().write(offset, bytes);
+        }
+    }
+
+    /// Address of the record's first byte, for peers that trust each other and
+    /// build a record in place.
+    ///
+    /// Until `commit`, [`Reservation::len`] bytes from there are this
+    /// producer's alone, if the consumer is honest and nobody takes this end over.
+    pub fn as_mut_ptr(&mut self) -> *mut u8 {
+        self.payload().address().as_ptr()
+    }
+
+    fn payload(&self) -> Window<'_> {
+        let position = Ring::payload(self.place.position);
+        self.producer.ring.data.window(position, self.len)
+    }
+
+    /// Publishes the first `len` bytes as a record.
+    ///
+    /// # Errors
+    ///
+    /// [`PushError::Evicted`] if this end was taken over meanwhile.
+    ///
+    /// # Panics
+    ///
+    /// If `len` is more than was reserved.
+    pub fn commit(self, len: usize) -> Result<(), PushError> {
+        assert!(len <= self.len, "a commit longer than the reservation");
+        self.payload().clean();
+        self.producer.publish(self.place, len)
+    }
+}
+
+/// Records that become visible together. Dropped, none of them was ever there.
+#[must_use]
+pub struct Batch<'p, 'm> {
+    producer: &'p mut Producer<'m>,
+    /// The record whose word publishes all, and its length.
+    first: Option<(Place, usize)>,
+    /// Position behind the last record.
+    end: u32,
+}
+
+impl<'p, 'm> Batch<'p, 'm> {
+    pub(super) fn new(producer: &'p mut Producer<'m>, end: u32) -> Self {
+        Self {
+            producer,
+            first: None,
+            end,
+        }
+    }
+
+    /// Copies `record` behind the others; not visible yet.
+    ///
+    /// # Errors
+    ///
+    /// As [`Producer::push`]; what is in the batch stays, after
+    /// [`PushError::Restarted`] still for the consumer's earlier life.
+    pub fn push(&mut self, record: &[u8]) -> Result<(), PushError> {
+        let place = self.producer.find(record.len(), self.end)?;
+        self.producer.fill(place, record);
+        self.end = self.producer.seal(place, record.len());
+        if self.first.is_none() {
+            self.first = Some((place, record.len()));
+        } else {
+            // Release is more than it needs: the first word publishes all.
+            self.producer.expose(place, record.len());
+        }
+        Ok(())
+    }
+
+    /// Makes all of it visible.
+    ///
+    /// # Errors
+    ///
+    /// [`PushError::Evicted`] if this end was taken over meanwhile.
+    pub fn publish(self) -> Result<(), PushError> {
+        self.producer.look()?;
+        match self.first {
+            Some((place, len)) => {
+                self.producer.expose(place, len);
+                self.producer.advance(self.end)
+            }
+            None => Ok(()),
+        }
+    }
+}

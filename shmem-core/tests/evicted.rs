@@ -1,0 +1,245 @@
+//! What an end of a ring may do that was taken over while it lived.
+//!
+//! A party is stopped by not calling it; the successor takes over, and then the first
+//! one goes on.
+#![cfg(all(feature = "alloc", not(loom)))]
+
+use shmem_core::doorbell::Silent;
+use shmem_core::mem::Heap;
+use shmem_core::primitive::{AtomicU32, Ordering::Relaxed};
+use shmem_core::ring::{Consumer, PopError, Producer, PushError, Ring, Unread};
+use shmem_core::wait::{Pause, Spin, Wait};
+use shmem_core::Life;
+
+const CAPACITY: usize = 256;
+const KINDS: [Unread; 2] = [Unread::Keep, Unread::Discard];
+const SUCCESSOR: Life = Life::first(3);
+
+fn heap() -> Heap {
+    Heap::new(Ring::segment_len(CAPACITY))
+}
+
+fn ring(heap: &Heap) -> Ring<'_> {
+    Ring::attach(heap.window()).unwrap()
+}
+
+fn ends(heap: &Heap, unread: Unread) -> (Producer<'_>, Consumer<'_>) {
+    let consumer = ring(heap).consumer(Life::first(2), unread).unwrap();
+    (ring(heap).producer(Life::first(1)).unwrap(), consumer)
+}
+
+/// All of the ring's memory.
+fn bytes(heap: &Heap) -> Vec<u8> {
+    let mut bytes = vec![0; Ring::segment_len(CAPACITY)];
+    heap.window().read(0, &mut bytes);
+    bytes
+}
+
+/// The first bytes of all records there are; a restart is 0.
+fn drain(consumer: &mut Consumer<'_>) -> Vec<u8> {
+    let mut found = Vec::new();
+    let mut record = [0; 64];
+    loop {
+        match consumer.pop(&mut record) {
+            Ok(_) => found.push(record[0]),
+            Err(PopError::Restarted) => found.push(0),
+            Err(PopError::Empty) => return found,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+fn is_told(producer: &mut Producer<'_>) {
+    let evicted = Some(PushError::Evicted);
+    assert_eq!(producer.push(&[9]).err(), evicted);
+    assert_eq!(producer.reserve(8).err(), evicted);
+    assert_eq!(producer.batch().push(&[9]).err(), evicted);
+    assert_eq!(producer.batch().publish().err(), evicted);
+    let waited = producer.wait_for_space(8, &mut Spin::forever());
+    assert_eq!(waited.err(), evicted);
+    assert_eq!(producer.notify(&Silent).err(), evicted);
+}
+
+#[test]
+fn an_evicted_producer_is_told_at_each_call_and_stores_nothing_more() {
+    for (unread, expected) in KINDS.into_iter().zip([&[2, 0, 3, 4][..], &[0, 3, 4]]) {
+        let heap = heap();
+        let (mut late, mut consumer) = ends(&heap, unread);
+        late.push(&[1]).unwrap();
+        late.push(&[2]).unwrap();
+        assert_eq!(consumer.pop(&mut [0; 8]), Ok(1));
+        let mut successor = ring(&heap).take_over_producer(SUCCESSOR).unwrap();
+        successor.push(&[3]).unwrap();
+        let before = bytes(&heap);
+        is_told(&mut late);
+        drop(late);
+        assert_eq!(bytes(&heap), before);
+        successor.push(&[4]).unwrap();
+        assert_eq!(drain(&mut consumer), expected);
+        let discarded = u32::from(unread == Unread::Discard);
+        assert_eq!(consumer.discarded(), discarded);
+    }
+}
+
+#[test]
+fn a_reservation_that_was_open_at_the_takeover_is_never_committed() {
+    for unread in KINDS {
+        let heap = heap();
+        let (mut late, mut consumer) = ends(&heap, unread);
+        let mut reservation = late.reserve(40).unwrap();
+        reservation.write(0, &[9; 20]);
+        let mut successor = ring(&heap).take_over_producer(SUCCESSOR).unwrap();
+        successor.push(&[3]).unwrap();
+        successor.push(&[4]).unwrap();
+        let before = bytes(&heap);
+        reservation.write(0, &[9; 40]);
+        assert_eq!(reservation.commit(40), Err(PushError::Evicted));
+        is_told(&mut late);
+        assert_eq!(bytes(&heap), before);
+        assert_eq!(drain(&mut consumer), [3, 4]);
+    }
+}
+
+#[test]
+fn a_batch_that_was_open_at_the_takeover_is_never_published() {
+    for (unread, more) in KINDS.into_iter().flat_map(|kind| [(kind, 0), (kind, 1)]) {
+        let heap = heap();
+        let (mut late, mut consumer) = ends(&heap, unread);
+        let mut batch = late.batch();
+        batch.push(&[9; 8]).unwrap();
+        batch.push(&[9; 8]).unwrap();
+        let mut successor = ring(&heap).take_over_producer(SUCCESSOR).unwrap();
+        successor.push(&[3]).unwrap();
+        successor.push(&[4]).unwrap();
+        let before = bytes(&heap);
+        for _ in 0..more {
+            assert_eq!(batch.push(&[9; 8]), Err(PushError::Evicted));
+        }
+        assert_eq!(batch.publish(), Err(PushError::Evicted));
+        drop(late);
+        assert_eq!(bytes(&heap), before);
+        assert_eq!(drain(&mut consumer), [3, 4]);
+    }
+}
+
+#[test]
+fn an_evicted_consumer_is_told_at_each_call_and_stores_nothing_more() {
+    for unread in KINDS {
+        let heap = heap();
+        let (mut producer, mut late) = ends(&heap, unread);
+        producer.push(&[1]).unwrap();
+        producer.push(&[2]).unwrap();
+        assert_eq!(late.peek().unwrap().len(), 1);
+        let mut successor = ring(&heap).take_over_consumer(SUCCESSOR, unread).unwrap();
+        let kept: &[u8] = match unread {
+            Unread::Keep => &[1, 2],
+            Unread::Discard => &[],
+        };
+        assert_eq!(drain(&mut successor), kept);
+        // A lap and more, so that what the late one knows is somebody else's by now.
+        assert_eq!(producer.push(&[3]), Err(PushError::Restarted));
+        for n in 3..40 {
+            producer.push(&[n; 9]).unwrap();
+            assert_eq!(drain(&mut successor), [n]);
+        }
+        let before = bytes(&heap);
+        let evicted = Some(PopError::Evicted);
+        assert_eq!(late.release().err(), evicted);
+        assert_eq!(late.pop(&mut [0; 64]).err(), evicted);
+        assert_eq!(late.peek().err(), evicted);
+        assert_eq!(late.drain(8, |_| true).err(), evicted);
+        assert!(!late.is_empty());
+        assert!(late.wait(&mut Spin::checks(0)));
+        assert_eq!(late.notify(&Silent).err(), evicted);
+        drop(late);
+        assert_eq!(bytes(&heap), before);
+        producer.push(&[50]).unwrap();
+        assert_eq!(drain(&mut successor), [50]);
+    }
+}
+
+#[test]
+fn a_drain_that_was_stopped_in_the_middle_does_not_put_the_head_back() {
+    let heap = heap();
+    let (mut producer, mut late) = ends(&heap, Unread::Keep);
+    for n in 1..=4 {
+        producer.push(&[n]).unwrap();
+    }
+    let mut successor = None;
+    let mut seen = 0;
+    let drained = late.drain(8, |_| {
+        seen += 1;
+        let taken = ring(&heap).take_over_consumer(SUCCESSOR, Unread::Keep);
+        assert_eq!(drain(successor.insert(taken.unwrap())), [1, 2, 3, 4]);
+        true
+    });
+    assert_eq!((drained, seen), (Err(PopError::Evicted), 1));
+    assert_eq!(producer.push(&[5]), Err(PushError::Restarted));
+    for n in 5..60 {
+        producer.push(&[n]).unwrap();
+        assert_eq!(drain(successor.as_mut().unwrap()), [n]);
+    }
+}
+
+#[test]
+fn who_was_evicted_stays_so_when_its_successor_has_gone() {
+    let heap = heap();
+    let (mut producer, mut consumer) = ends(&heap, Unread::Keep);
+    let successor = ring(&heap).take_over_producer(SUCCESSOR).unwrap();
+    assert_eq!(producer.push(&[1]), Err(PushError::Evicted));
+    drop(successor);
+    let successor = ring(&heap).take_over_consumer(SUCCESSOR, Unread::Keep);
+    assert_eq!(consumer.release(), Err(PopError::Evicted));
+    drop(successor);
+    let again = ring(&heap).producer(Life::first(1)).unwrap();
+    let other = ring(&heap).consumer(Life::first(2), Unread::Keep).unwrap();
+    assert_eq!(producer.push(&[1]), Err(PushError::Evicted));
+    assert_eq!(consumer.pop(&mut [0; 8]), Err(PopError::Evicted));
+    drop((again, other));
+}
+
+/// Sleeps until somebody has taken over.
+struct TakenOver<'h>(&'h Heap);
+
+impl Wait for TakenOver<'_> {
+    fn pause(&mut self) -> Pause {
+        Pause::Sleep
+    }
+
+    fn sleep(&mut self, _: &AtomicU32, _: u32) {
+        core::mem::forget(ring(self.0).take_over_producer(SUCCESSOR).unwrap());
+        let kept = ring(self.0).take_over_consumer(SUCCESSOR, Unread::Keep);
+        core::mem::forget(kept.unwrap());
+    }
+}
+
+#[test]
+fn who_sleeps_is_told_of_its_eviction_when_it_wakes() {
+    let heap = heap();
+    let (_producer, mut consumer) = ends(&heap, Unread::Keep);
+    assert!(consumer.wait(&mut TakenOver(&heap)));
+    assert_eq!(consumer.pop(&mut [0; 8]), Err(PopError::Evicted));
+
+    let heap = self::heap();
+    let (mut producer, _consumer) = ends(&heap, Unread::Keep);
+    while producer.push(&[0; 8]).is_ok() {}
+    let waited = producer.wait_for_space(8, &mut TakenOver(&heap));
+    assert_eq!(waited, Err(PushError::Evicted));
+}
+
+#[test]
+fn an_incarnation_that_takes_over_its_own_end_restarts_it() {
+    let heap = heap();
+    let (mut producer, mut consumer) = ends(&heap, Unread::Keep);
+    producer.push(&[1]).unwrap();
+    core::mem::forget(producer);
+    let mut producer = ring(&heap).take_over_producer(Life::first(1)).unwrap();
+    producer.push(&[2]).unwrap();
+    assert_eq!(drain(&mut consumer), [1, 0, 2]);
+    core::mem::forget(consumer);
+    let again = ring(&heap).take_over_consumer(Life::first(2), Unread::Keep);
+    assert_eq!(producer.push(&[3]), Err(PushError::Restarted));
+    drop(again);
+    let claim = heap.window().word(132).load(Relaxed);
+    assert_eq!(claim, Life::first(2).word() | Life::FLAG);
+}
