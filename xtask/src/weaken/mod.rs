@@ -58,6 +58,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     interrupt::catch()?;
     let plan = Plan {
         workspace: &workspace,
+        path: None,
         jobs: arguments.jobs.unwrap_or_else(default_jobs).max(1),
         limit: Duration::MAX,
         console,
@@ -76,14 +77,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     })
 }
 
-/// Tries every ordering, for at most `limit`.
+/// Tries every ordering, for at most `limit`, under this `PATH` if there is one.
 pub(crate) fn run_all(
     workspace: &Workspace,
+    path: Option<&str>,
     limit: Duration,
     console: Console,
 ) -> Result<Vec<Verdict>> {
     let plan = Plan {
         workspace,
+        path,
         jobs: default_jobs(),
         limit,
         console,

@@ -73,6 +73,8 @@ impl Case {
 
 pub(super) struct Plan<'a> {
     pub(super) workspace: &'a Workspace,
+    /// The `PATH` of the models, where that is not the caller's.
+    pub(super) path: Option<&'a str>,
     pub(super) jobs: usize,
     /// For all of it.
     pub(super) limit: Duration,
@@ -117,7 +119,7 @@ impl Plan<'_> {
         let packages: BTreeSet<_> = models.iter().map(|model| &*model.package).collect();
         let jobs = scratches.iter().collect();
         spread(scratches, jobs, |_, scratch: &Scratch| {
-            model::prepare(&scratch.root, packages.iter().copied(), BUILD_LIMIT)
+            model::prepare(scratch, packages.iter().copied(), BUILD_LIMIT)
         })
         .into_iter()
         .collect()
@@ -126,14 +128,19 @@ impl Plan<'_> {
     fn scratches(&self, cases: usize) -> Result<Vec<Scratch>> {
         let Workspace { root, target } = self.workspace;
         (0..self.jobs.min(cases))
-            .map(|job| Scratch::sync(root, target, target.join("weaken").join(job.to_string())))
+            .map(|job| {
+                let directory = target.join("weaken").join(job.to_string());
+                let mut scratch = Scratch::sync(root, target, directory)?;
+                scratch.path = self.path.map(str::to_owned);
+                Ok(scratch)
+            })
             .collect()
     }
 }
 
 /// An error unless `model` passes while nothing is weakened.
 fn passes(scratch: &Scratch, model: &Model) -> Result<()> {
-    match model.run(&scratch.root, MODEL_LIMIT)? {
+    match model.run(scratch, MODEL_LIMIT)? {
         Found::Nothing => Ok(()),
         Found::Fault => Err(anyhow!("the model fails already")),
         Found::NoEnd => Err(anyhow!("the model does not end in time")),
@@ -170,9 +177,7 @@ fn judge(
 
 fn weakened(scratch: &Scratch, case: &Case) -> Result<Found> {
     let weaker = case.edit.apply(&case.source);
-    scratch.with_file(&case.file, &weaker, || {
-        case.model.run(&scratch.root, MODEL_LIMIT)
-    })
+    scratch.with_file(&case.file, &weaker, || case.model.run(scratch, MODEL_LIMIT))
 }
 
 /// Does `work` on every item, on one thread per scratch copy; the results come
