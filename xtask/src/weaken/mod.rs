@@ -27,7 +27,11 @@ pub(crate) use trial::Verdict;
 /// Weaken each memory ordering in turn; its loom model must fail.
 ///
 /// An ordering names its model in a comment: `// loom: FILE`, `// loom:
-/// FILE::TEST`, or `// loom: none (reason)`.
+/// FILE::TEST`, or `// loom: none (reason)`. A model notices by a race that loom
+/// reports, by a deadlock, or by an assertion of its own.
+///
+/// A relaxed access has its reason in a comment: `// relaxed: REASON`, or for a
+/// whole function, `impl` block or closure `// relaxed in all of this: REASON`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Only the orderings whose FILE:LINE contains this text
@@ -36,6 +40,9 @@ pub(crate) struct Arguments {
     /// List the orderings and their models, and run nothing
     #[arg(long)]
     list: bool,
+    /// Look for orderings and relaxed accesses without a mark, and run nothing
+    #[arg(long, conflicts_with = "list")]
+    check_marks: bool,
     /// How many models to run at once [default: one per processor, at most 4]
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
@@ -49,11 +56,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         survey.cases.retain(|case| wanted(&case.place()));
         survey.exempt.retain(|remark| wanted(&remark.place));
         survey.problems.retain(|remark| wanted(&remark.place));
+        survey.relaxed.retain(|remark| wanted(&remark.place));
+        survey.unexplained.retain(|remark| wanted(&remark.place));
     }
     let console = Console { to_stderr: false };
     if arguments.list {
         list(&survey, console);
         return Ok(ExitCode::SUCCESS);
+    }
+    if arguments.check_marks {
+        return Ok(check_marks(&survey, console));
     }
     interrupt::catch()?;
     let plan = Plan {
@@ -114,4 +126,30 @@ fn list(survey: &Survey, console: Console) {
     for remark in &survey.problems {
         line(&remark.place, &format!("PROBLEM: {}", remark.text));
     }
+    console.line(&counts(survey));
+}
+
+/// Prints each mark that is missing or in the wrong place.
+fn check_marks(survey: &Survey, console: Console) -> ExitCode {
+    let missing = || survey.problems.iter().chain(&survey.unexplained);
+    for remark in missing() {
+        console.line(&format!("{}  {}", remark.place, remark.text));
+    }
+    console.line(&counts(survey));
+    match missing().count() {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}
+
+fn counts(survey: &Survey) -> String {
+    format!(
+        "{} weakenings, {} orderings exempt, {} with a problem; \
+         {} relaxed accesses with a reason, {} without",
+        survey.cases.len(),
+        survey.exempt.len(),
+        survey.problems.len(),
+        survey.relaxed.len(),
+        survey.unexplained.len()
+    )
 }
