@@ -2,8 +2,10 @@
 //!
 //! Every ordering in the protocol crates names the loom model that needs it.
 //! Here each is weakened, one at a time and in a copy of the workspace, and
-//! its model must fail. [`marks`] has the syntax, [`edit`] the weaker forms.
+//! its model must fail for a reason that shows it. [`marks`] has the syntax,
+//! [`edit`] the weaker forms, [`death`] the reasons.
 
+mod death;
 mod edit;
 mod marks;
 mod model;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
+use super::death::Death;
 use super::scratch::Scratch;
 use super::survey::Model;
 use crate::invocation::Invocation;
@@ -17,8 +18,8 @@ const TAIL: usize = 30;
 pub(super) enum Found {
     /// Every test passed.
     Nothing,
-    /// A test failed or crashed.
-    Fault,
+    /// A test failed or crashed, for this reason.
+    Fault(Death),
     /// It did not end in time.
     NoEnd,
     /// No test ran; with the end of the output.
@@ -82,7 +83,7 @@ impl Model {
                 Found::NotRun(output[output.len().saturating_sub(TAIL)..].join("\n"))
             }
             Ended::Exited(status) if status.success() => Found::Nothing,
-            Ended::Exited(_) => Found::Fault,
+            Ended::Exited(_) => Found::Fault(Death::read(&self.package, &output)),
         })
     }
 }
