@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use super::packages;
 use super::setup::{CARGO_FUZZ, NIGHTLY, Package, Tool};
 use crate::guest;
 use crate::invocation::Invocation;
@@ -88,13 +89,7 @@ pub(super) const GROUPS: &[Group] = &[
     Group {
         name: "apps",
         about: "the real monitor and the real guest daemon, through a terminal",
-        packages: || {
-            vec![
-                ("procps", "kill ends instances; ps and top run inside them"),
-                ("qemu-system-x86", "its ivshmem device meets our server"),
-                ("vim-tiny", "a full-screen editor runs inside instances"),
-            ]
-        },
+        packages: || packages::APPS.to_vec(),
         tools: &[],
         limit: minutes(10),
         steps: apps,
@@ -102,21 +97,7 @@ pub(super) const GROUPS: &[Group] = &[
     Group {
         name: "c",
         about: "the C interface: its header, its library, and C programs that use them",
-        packages: || {
-            vec![
-                ("clang", "compiles the header and the C tests"),
-                ("cmake", "builds the C examples as a user would"),
-                ("g++", "compiles the header as C++"),
-                ("gcc", "compiles the header and the C tests"),
-                (
-                    "libclang-rt-dev",
-                    "sanitizes the C tests that clang compiles",
-                ),
-                ("make", "builds what CMake configured"),
-                ("pkg-config", "builds the C examples as a user would"),
-                ("valgrind", "runs the C tests"),
-            ]
-        },
+        packages: || packages::C.to_vec(),
         tools: &[],
         limit: minutes(10),
         steps: c,
@@ -124,23 +105,7 @@ pub(super) const GROUPS: &[Group] = &[
     Group {
         name: "guests",
         about: "Linux guests under QEMU, from power-on to power-off",
-        packages: || {
-            let own = [
-                (
-                    "cpio",
-                    "packs the first file system of the guests with vfio",
-                ),
-                ("dosfstools", "makes the disk that a guest starts from"),
-                ("mtools", "fills the disk that a guest starts from"),
-                ("procps", "kill ends QEMU in the middle of its work"),
-                ("qemu-utils", "makes a disk of QEMU's own format"),
-                (
-                    "syslinux",
-                    "the boot loader of the disk that a guest starts from",
-                ),
-            ];
-            [&own, guest::PACKAGES].concat()
-        },
+        packages: || [packages::GUESTS, guest::PACKAGES].concat(),
         tools: &[],
         limit: minutes(10),
         steps: guests,
@@ -148,17 +113,7 @@ pub(super) const GROUPS: &[Group] = &[
     Group {
         name: "u-boot",
         about: "U-Boot as KMON at its serial console, on three boards, with real daemons and guests",
-        packages: || {
-            let own = [
-                (
-                    "device-tree-compiler",
-                    "reserves memory in the device tree of qemu_arm64",
-                ),
-                ("qemu-system-arm", "runs U-Boot for qemu_arm64"),
-                ("qemu-system-mips", "runs U-Boot for malta64"),
-            ];
-            [&own, guest::PACKAGES, &u_boot::packages()].concat()
-        },
+        packages: || [packages::U_BOOT, guest::PACKAGES, &u_boot::packages()].concat(),
         tools: &[],
         limit: minutes(15),
         steps: u_boot,
@@ -174,7 +129,7 @@ pub(super) const GROUPS: &[Group] = &[
     Group {
         name: "fuzz",
         about: "each fuzz target for ten seconds, under AddressSanitizer",
-        packages: || vec![("g++", "compiles libFuzzer's runtime")],
+        packages: || packages::FUZZ.to_vec(),
         tools: &[NIGHTLY, CARGO_FUZZ],
         limit: minutes(10),
         steps: fuzz,

@@ -2,6 +2,7 @@
 
 mod counts;
 mod groups;
+mod packages;
 mod programs;
 mod report;
 mod runner;
