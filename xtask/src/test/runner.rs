@@ -188,6 +188,39 @@ mod tests {
     }
 
     #[test]
+    fn the_commands_of_a_group_have_its_programs_alone() {
+        let Some(programs) = Programs::installed().unwrap() else {
+            eprintln!("skipped: no dpkg here");
+            return;
+        };
+        let group = Box::leak(Box::new(Group {
+            name: "small",
+            about: "",
+            packages: Vec::new,
+            tools: &[],
+            limit: Duration::from_secs(10),
+            steps: |_| {
+                let ours = "case $PATH in *programs/small) ;; *) exit 1 ;; esac";
+                let ours = Invocation::parse("sh -c").arg(ours);
+                Ok(vec![
+                    Step::Check(ours),
+                    Step::Check(Invocation::parse("undeclared")),
+                ])
+            },
+        }));
+        let target = tempfile::tempdir().unwrap();
+        let workspace = Workspace {
+            root: target.path().to_owned(),
+            target: target.path().to_owned(),
+        };
+        let console = Console { to_stderr: true };
+        let outcome = run(group, &workspace, Some(&programs), false, console);
+        assert_eq!((outcome.tally.passed, outcome.tally.failed), (1, 1));
+        let reproduce = &outcome.tally.failures[0].reproduce;
+        assert!(reproduce.starts_with("PATH="), "{reproduce}");
+    }
+
+    #[test]
     fn failed_tests_are_counted_and_named() {
         let tally = count(Err("exit status: 101".to_owned()), 7, 2);
         assert_eq!((tally.passed, tally.failed), (7, 2));
