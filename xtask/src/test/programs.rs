@@ -24,8 +24,8 @@ use anyhow::{Context, Result, ensure};
 
 /// Where Debian's packages have programs.
 const DIRECTORIES: [&str; 4] = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
-/// Links that choose among several packages lead through this directory.
-const ALTERNATIVES: &str = "/etc/alternatives";
+/// Where dpkg keeps which packages offer a program of a common name.
+const ALTERNATIVES: &str = "/var/lib/dpkg/alternatives";
 /// The C compiler and linker, which every build needs.
 const COMPILER: [&str; 2] = ["gcc", "libc6-dev"];
 /// Found whatever package they are of: another C compiler, and what installs packages.
@@ -97,7 +97,8 @@ impl Programs {
         let roots = base.map(|(name, _)| name.as_str());
         let packages = self.closure(roots.chain(COMPILER).chain(declared.iter().copied()));
         let mut programs = self.programs(&packages)?;
-        programs.extend(chosen(&programs)?);
+        let common = common_names(&programs)?;
+        programs.extend(common);
         for name in ANYWAY {
             if let Some(path) = on_path(name) {
                 programs.entry(name.into()).or_insert(path);
@@ -191,27 +192,51 @@ fn is_program(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
 }
 
-/// The links, of no package, by which one of `programs` was chosen for a name, as vim.tiny
-/// is for vi.
-fn chosen(programs: &BTreeMap<String, PathBuf>) -> Result<BTreeMap<String, PathBuf>> {
-    let real = |path: &PathBuf| fs::canonicalize(path).ok();
-    let real_programs: BTreeSet<_> = programs.values().filter_map(real).collect();
-    let mut chosen = BTreeMap::new();
-    for directory in DIRECTORIES.map(Path::new) {
-        let entries = fs::read_dir(directory)
-            .with_context(|| format!("cannot list {}", directory.display()))?;
-        for entry in entries {
-            let path = entry?.path();
-            let is_choice = fs::read_link(&path).is_ok_and(|to| to.starts_with(ALTERNATIVES));
-            if is_choice
-                && real(&path).is_some_and(|real| real_programs.contains(&real))
-                && let Some(name) = path.file_name()
+/// The names under which packages offer some of `programs`, as vi for vim.tiny: whatever
+/// the machine has chosen, what only these packages would have it choose.
+fn common_names(programs: &BTreeMap<String, PathBuf>) -> Result<BTreeMap<String, PathBuf>> {
+    let real = |path: &Path| fs::canonicalize(path).ok();
+    let known: BTreeSet<_> = programs.values().filter_map(|path| real(path)).collect();
+    let is_known = |path: &str| real(Path::new(path)).is_some_and(|path| known.contains(&path));
+    let entries =
+        fs::read_dir(ALTERNATIVES).with_context(|| format!("cannot list {ALTERNATIVES}"))?;
+    let mut names = BTreeMap::new();
+    for entry in entries {
+        let path = entry?.path();
+        let text =
+            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let links = best(&text, is_known).into_iter();
+        for (link, program) in links.map(|(link, to)| (Path::new(link), Path::new(to))) {
+            if is_in_directory(link)
+                && is_program(program)
+                && let Some(name) = link.file_name()
             {
-                chosen.insert(name.to_string_lossy().into_owned(), path);
+                names.insert(name.to_string_lossy().into_owned(), program.to_owned());
             }
         }
     }
-    Ok(chosen)
+    Ok(names)
+}
+
+/// The links of one file of [`ALTERNATIVES`], each with what it leads to if the best of the
+/// known programs is chosen.
+///
+/// Its lines are a status, the first link, name and link of each further one, and an empty
+/// line; then of each choice the program, its priority, and where the further links lead.
+fn best(text: &str, is_known: impl Fn(&str) -> bool) -> Vec<(&str, &str)> {
+    let (head, choices) = text.split_once("\n\n").unwrap_or((text, ""));
+    let head: Vec<_> = head.lines().collect();
+    let links: Vec<_> = head.iter().skip(1).step_by(2).copied().collect();
+    let choices: Vec<_> = choices.lines().collect();
+    let choices = choices.chunks(links.len() + 1).filter_map(|lines| {
+        let (program, rest) = lines.split_first()?;
+        let (priority, further) = rest.split_first()?;
+        Some((priority.parse::<i32>().ok()?, *program, further.to_vec()))
+    });
+    let known = choices.filter(|(_, program, _)| is_known(program));
+    let best = known.max_by_key(|(priority, ..)| *priority);
+    let leads = best.map(|(_, program, further)| [vec![program], further].concat());
+    links.into_iter().zip(leads.unwrap_or_default()).collect()
 }
 
 fn link(programs: &BTreeMap<String, PathBuf>, directory: &Path) -> Result<()> {
@@ -291,6 +316,18 @@ mod tests {
         for program in ["sh", "awk", "cc", "ld", "cargo", "dpkg-query", "ldd"] {
             assert!(finds(&path, program), "{program}");
         }
+    }
+
+    #[test]
+    fn a_common_name_leads_to_a_declared_program_whatever_the_machine_has_chosen() {
+        let text = "manual\n/usr/bin/vi\nvi.1.gz\n/usr/share/man/vi.1.gz\n\n\
+                    /usr/bin/vim.basic\n30\n/usr/share/man/vim.1.gz\n\
+                    /usr/bin/vim.tiny\n15\n\n\
+                    /usr/bin/ed\n-100\n\n\n";
+        let links = best(text, |path| path != "/usr/bin/vim.basic");
+        let man = ("/usr/share/man/vi.1.gz", "");
+        assert_eq!(links, [("/usr/bin/vi", "/usr/bin/vim.tiny"), man]);
+        assert!(best(text, |_| false).is_empty());
     }
 
     fn installed() -> Programs {
