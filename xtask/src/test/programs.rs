@@ -6,7 +6,7 @@
 //!
 //! - the smallest Debian system: packages that are essential or of priority `required`
 //!   (many machines lack those of priority `important`);
-//! - the C compiler that the README asks for;
+//! - apt, and the C compiler that the README asks for;
 //! - the packages that the group declares;
 //! - what all of these depend on, without what they only recommend.
 //!
@@ -26,8 +26,8 @@ use anyhow::{Context, Result, ensure};
 const DIRECTORIES: [&str; 4] = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
 /// Where dpkg keeps which packages offer a program of a common name.
 const ALTERNATIVES: &str = "/var/lib/dpkg/alternatives";
-/// The C compiler and linker, which every build needs.
-const COMPILER: [&str; 2] = ["gcc", "libc6-dev"];
+/// What fetches packages; the C compiler and linker, which every build needs.
+const ALWAYS: [&str; 3] = ["apt", "gcc", "libc6-dev"];
 /// Found whatever package they are of: another C compiler, and what installs packages.
 const ANYWAY: [&str; 2] = ["cc", "sudo"];
 /// The fields of one package, a line each.
@@ -95,7 +95,7 @@ impl Programs {
     pub(super) fn path(&self, declared: &[&str], directory: &Path) -> Result<String> {
         let base = self.packages.iter().filter(|(_, package)| package.base);
         let roots = base.map(|(name, _)| name.as_str());
-        let packages = self.closure(roots.chain(COMPILER).chain(declared.iter().copied()));
+        let packages = self.closure(roots.chain(ALWAYS).chain(declared.iter().copied()));
         let mut programs = self.programs(&packages)?;
         let common = common_names(&programs)?;
         programs.extend(common);
