@@ -17,7 +17,7 @@ use serde_json::json;
 use crate::console::Console;
 use crate::interrupt;
 use crate::job::Reporter;
-use crate::test::setup;
+use crate::test::setup::{self, Package};
 use crate::workspace::Workspace;
 use kernel::Kernel;
 
@@ -41,7 +41,7 @@ pub(crate) struct Arguments {
 }
 
 /// Debian packages that the image is made with and run by, each with its reason.
-const PACKAGES: &[(&str, &str)] = &[
+pub(crate) const PACKAGES: &[Package] = &[
     ("busybox-static", "the guest's shell and tools"),
     ("kmod", "tells which modules the guest needs, in order"),
     ("libc6-dev", "the guest daemon is linked with it"),

@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::setup::{CARGO_FUZZ, NIGHTLY, Tool};
+use super::packages;
+use super::setup::{CARGO_FUZZ, NIGHTLY, Package, Tool};
+use crate::guest;
 use crate::invocation::Invocation;
+use crate::u_boot;
 use crate::workspace::{LIBRARIES, Workspace};
 
 /// How long each fuzz target runs.
@@ -15,8 +18,9 @@ const FUZZ_SECONDS: u32 = 10;
 pub(super) struct Group {
     pub(super) name: &'static str,
     pub(super) about: &'static str,
-    /// Debian packages, each with a reason in [`super::setup::REASONS`].
-    pub(super) packages: &'static [&'static str],
+    /// All that its steps need beside a C compiler, also what their commands install by
+    /// themselves: programs of other packages are not found. See [`super::programs`].
+    pub(super) packages: fn() -> Vec<Package>,
     /// Rust tools that are not part of a stable toolchain.
     pub(super) tools: &'static [Tool],
     /// The longest that one step may take.
@@ -37,7 +41,7 @@ pub(super) const GROUPS: &[Group] = &[
     Group {
         name: "format",
         about: "rustfmt has nothing to change",
-        packages: &[],
+        packages: Vec::new,
         tools: &[],
         limit: minutes(2),
         steps: format,
@@ -45,7 +49,7 @@ pub(super) const GROUPS: &[Group] = &[
     Group {
         name: "clippy",
         about: "clippy has nothing to say, with and without default features",
-        packages: &[],
+        packages: Vec::new,
         tools: &[],
         limit: minutes(10),
         steps: clippy,
@@ -53,7 +57,7 @@ pub(super) const GROUPS: &[Group] = &[
     Group {
         name: "unit",
         about: "unit and integration tests of the libraries and of this tool",
-        packages: &[],
+        packages: Vec::new,
         tools: &[],
         limit: minutes(10),
         steps: unit,
@@ -61,7 +65,7 @@ pub(super) const GROUPS: &[Group] = &[
     Group {
         name: "doc",
         about: "examples in the documentation run, links in it resolve",
-        packages: &[],
+        packages: Vec::new,
         tools: &[],
         limit: minutes(10),
         steps: doc,
@@ -69,7 +73,7 @@ pub(super) const GROUPS: &[Group] = &[
     Group {
         name: "loom",
         about: "models of the lock-free parts, every interleaving",
-        packages: &[],
+        packages: Vec::new,
         tools: &[],
         limit: minutes(10),
         steps: loom,
@@ -77,7 +81,7 @@ pub(super) const GROUPS: &[Group] = &[
     Group {
         name: "orderings",
         about: "each memory ordering, weakened, makes its model fail",
-        packages: &[],
+        packages: Vec::new,
         tools: &[],
         limit: minutes(20),
         steps: |_| Ok(vec![Step::Orderings]),
@@ -85,7 +89,7 @@ pub(super) const GROUPS: &[Group] = &[
     Group {
         name: "apps",
         about: "the real monitor and the real guest daemon, through a terminal",
-        packages: &["procps", "qemu-system-x86", "vim-tiny"],
+        packages: || packages::APPS.to_vec(),
         tools: &[],
         limit: minutes(10),
         steps: apps,
@@ -93,16 +97,7 @@ pub(super) const GROUPS: &[Group] = &[
     Group {
         name: "c",
         about: "the C interface: its header, its library, and C programs that use them",
-        packages: &[
-            "gcc",
-            "g++",
-            "clang",
-            "libclang-rt-dev",
-            "valgrind",
-            "pkg-config",
-            "cmake",
-            "make",
-        ],
+        packages: || packages::C.to_vec(),
         tools: &[],
         limit: minutes(10),
         steps: c,
@@ -110,8 +105,7 @@ pub(super) const GROUPS: &[Group] = &[
     Group {
         name: "guests",
         about: "Linux guests under QEMU, from power-on to power-off",
-        // `cargo xtask guest-image` installs what it needs.
-        packages: &["cpio", "dosfstools", "mtools", "qemu-utils", "syslinux"],
+        packages: || [packages::GUESTS, guest::PACKAGES].concat(),
         tools: &[],
         limit: minutes(10),
         steps: guests,
@@ -119,11 +113,7 @@ pub(super) const GROUPS: &[Group] = &[
     Group {
         name: "u-boot",
         about: "U-Boot as KMON at its serial console, on three boards, with real daemons and guests",
-        packages: &[
-            "device-tree-compiler",
-            "qemu-system-arm",
-            "qemu-system-mips",
-        ],
+        packages: || [packages::U_BOOT, guest::PACKAGES, &u_boot::packages()].concat(),
         tools: &[],
         limit: minutes(15),
         steps: u_boot,
@@ -131,7 +121,7 @@ pub(super) const GROUPS: &[Group] = &[
     Group {
         name: "kill",
         about: "partitions die at every store, and processes at any moment",
-        packages: &[],
+        packages: Vec::new,
         tools: &[],
         limit: minutes(10),
         steps: kill,
@@ -139,7 +129,7 @@ pub(super) const GROUPS: &[Group] = &[
     Group {
         name: "fuzz",
         about: "each fuzz target for ten seconds, under AddressSanitizer",
-        packages: &["g++"],
+        packages: || packages::FUZZ.to_vec(),
         tools: &[NIGHTLY, CARGO_FUZZ],
         limit: minutes(10),
         steps: fuzz,
@@ -147,7 +137,7 @@ pub(super) const GROUPS: &[Group] = &[
     Group {
         name: "bench",
         about: "every measurement runs once",
-        packages: &[],
+        packages: || guest::PACKAGES.to_vec(),
         tools: &[],
         limit: minutes(10),
         steps: bench,
@@ -252,7 +242,6 @@ fn c(_: &Workspace) -> Result<Vec<Step>> {
 }
 
 fn u_boot(workspace: &Workspace) -> Result<Vec<Step>> {
-    // Each installs what it needs.
     let u_boot = Invocation::parse("cargo xtask u-boot --check");
     let image = Invocation::parse("cargo xtask guest-image");
     let guestd = Invocation::parse("cargo build --release -p guestd");
@@ -331,13 +320,23 @@ fn bench(_: &Workspace) -> Result<Vec<Step>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::setup::REASONS;
     use super::*;
 
     #[test]
-    fn every_package_has_a_reason() {
-        for package in GROUPS.iter().flat_map(|group| group.packages) {
-            assert!(REASONS.iter().any(|(name, _)| name == package), "{package}");
+    fn a_group_declares_what_its_commands_install() {
+        let names = |name: &str| {
+            let groups = select(&[name.to_owned()]).unwrap();
+            let packages = (groups[0].packages)();
+            packages
+                .into_iter()
+                .map(|(name, _)| name)
+                .collect::<Vec<_>>()
+        };
+        for group in ["guests", "u-boot", "bench"] {
+            assert!(names(group).contains(&"busybox-static"), "{group}");
+        }
+        for package in ["swig", "rustc-web", "gcc-mips64-linux-gnuabi64"] {
+            assert!(names("u-boot").contains(&package), "{package}");
         }
     }
 

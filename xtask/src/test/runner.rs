@@ -2,8 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::Result;
+
 use super::counts::{Libtest, Tally};
 use super::groups::{Group, Step};
+use super::programs::Programs;
 use crate::console::Console;
 use crate::interrupt;
 use crate::invocation::Invocation;
@@ -20,25 +23,21 @@ pub(super) struct Outcome {
 pub(super) fn run(
     group: &'static Group,
     workspace: &Workspace,
+    programs: Option<&Programs>,
     may_install: bool,
     console: Console,
 ) -> Outcome {
     let start = Instant::now();
     console.line(&format!("== {}: {}", group.name, group.about));
     let mut tally = Tally::default();
-    let prepared = group
-        .tools
-        .iter()
-        .try_for_each(|tool| tool.require(may_install))
-        .and_then(|()| (group.steps)(workspace));
-    match prepared {
+    match prepare(group, workspace, programs, may_install) {
         Err(error) => tally.fail(1, format!("{error:#}"), reproduction(group)),
-        Ok(steps) if steps.is_empty() => {
+        Ok((steps, _)) if steps.is_empty() => {
             tally.fail(1, "nothing to run".to_owned(), reproduction(group));
         }
-        Ok(steps) => {
-            for step in &steps {
-                run_step(step, group, workspace, console, &mut tally);
+        Ok((steps, path)) => {
+            for step in steps {
+                run_step(step, path.as_deref(), group, workspace, console, &mut tally);
                 if interrupt::interrupted() {
                     break;
                 }
@@ -60,12 +59,30 @@ pub(super) fn run(
     }
 }
 
+/// The group's steps, and the `PATH` that they get.
+fn prepare(
+    group: &Group,
+    workspace: &Workspace,
+    programs: Option<&Programs>,
+    may_install: bool,
+) -> Result<(Vec<Step>, Option<String>)> {
+    for tool in group.tools {
+        tool.require(may_install)?;
+    }
+    let packages = (group.packages)();
+    let names: Vec<_> = packages.iter().map(|(name, _)| *name).collect();
+    let directory = workspace.target.join("programs").join(group.name);
+    let path = programs.map(|programs| programs.path(&names, &directory));
+    Ok(((group.steps)(workspace)?, path.transpose()?))
+}
+
 fn reproduction(group: &Group) -> String {
     format!("cargo xtask test --only {}", group.name)
 }
 
 fn run_step(
-    step: &Step,
+    step: Step,
+    path: Option<&str>,
     group: &Group,
     workspace: &Workspace,
     console: Console,
@@ -73,20 +90,29 @@ fn run_step(
 ) {
     match step {
         Step::Check(invocation) => {
-            match stream(invocation, group.limit, console, |_| {}) {
+            let invocation = with_path(invocation, path);
+            match stream(&invocation, group.limit, console, |_| {}) {
                 Ok(()) => tally.pass(),
                 Err(reason) => tally.fail(1, reason, invocation.to_string()),
             };
         }
         Step::Tests(invocation) => {
+            let invocation = with_path(invocation, path);
             let mut counts = Libtest::default();
-            let ended = stream(invocation, group.limit, console, |line| counts.read(line));
-            count_tests(ended, counts, invocation, tally);
+            let ended = stream(&invocation, group.limit, console, |line| counts.read(line));
+            count_tests(ended, counts, &invocation, tally);
         }
-        Step::Orderings => match weaken::run_all(workspace, group.limit, console) {
+        Step::Orderings => match weaken::run_all(workspace, path, group.limit, console) {
             Ok(verdicts) => count_verdicts(&verdicts, tally),
             Err(error) => tally.fail(1, format!("{error:#}"), reproduction(group)),
         },
+    }
+}
+
+fn with_path(invocation: Invocation, path: Option<&str>) -> Invocation {
+    match path {
+        Some(path) => invocation.set("PATH", path),
+        None => invocation,
     }
 }
 
@@ -159,6 +185,39 @@ mod tests {
         let mut tally = Tally::default();
         count_tests(ended, counts, &Invocation::parse("cargo test"), &mut tally);
         tally
+    }
+
+    #[test]
+    fn the_commands_of_a_group_have_its_programs_alone() {
+        let Some(programs) = Programs::installed().unwrap() else {
+            eprintln!("skipped: no dpkg here");
+            return;
+        };
+        let group = Box::leak(Box::new(Group {
+            name: "small",
+            about: "",
+            packages: Vec::new,
+            tools: &[],
+            limit: Duration::from_secs(10),
+            steps: |_| {
+                let ours = "case $PATH in *programs/small) ;; *) exit 1 ;; esac";
+                let ours = Invocation::parse("sh -c").arg(ours);
+                Ok(vec![
+                    Step::Check(ours),
+                    Step::Check(Invocation::parse("undeclared")),
+                ])
+            },
+        }));
+        let target = tempfile::tempdir().unwrap();
+        let workspace = Workspace {
+            root: target.path().to_owned(),
+            target: target.path().to_owned(),
+        };
+        let console = Console { to_stderr: true };
+        let outcome = run(group, &workspace, Some(&programs), false, console);
+        assert_eq!((outcome.tally.passed, outcome.tally.failed), (1, 1));
+        let reproduce = &outcome.tally.failures[0].reproduce;
+        assert!(reproduce.starts_with("PATH="), "{reproduce}");
     }
 
     #[test]

@@ -9,40 +9,8 @@ use super::groups::Group;
 use crate::invocation::Invocation;
 use crate::process::to_stderr;
 
-/// Every Debian package that a group may name, with what it is for.
-pub(super) const REASONS: &[(&str, &str)] = &[
-    ("clang", "compiles the header and the C tests"),
-    ("cmake", "builds the C examples as a user would"),
-    (
-        "cpio",
-        "packs the first file system of the guests with vfio",
-    ),
-    (
-        "device-tree-compiler",
-        "reserves memory in the device tree of qemu_arm64",
-    ),
-    ("dosfstools", "makes the disk that a guest starts from"),
-    ("g++", "compiles libFuzzer's runtime, and the header as C++"),
-    ("gcc", "compiles the header and the C tests"),
-    (
-        "libclang-rt-dev",
-        "sanitizes the C tests that clang compiles",
-    ),
-    ("make", "builds what CMake configured"),
-    ("mtools", "fills the disk that a guest starts from"),
-    ("pkg-config", "builds the C examples as a user would"),
-    ("procps", "ps and top run inside instances"),
-    ("qemu-system-arm", "runs U-Boot for qemu_arm64"),
-    ("qemu-system-mips", "runs U-Boot for malta64"),
-    ("qemu-system-x86", "its ivshmem device meets our server"),
-    ("qemu-utils", "makes a disk of QEMU's own format"),
-    (
-        "syslinux",
-        "the boot loader of the disk that a guest starts from",
-    ),
-    ("valgrind", "runs the C tests"),
-    ("vim-tiny", "a full-screen editor runs inside instances"),
-];
+/// A Debian package and what it is for.
+pub(crate) type Package = (&'static str, &'static str);
 
 /// Something that is not a Debian package: how to tell that it is there, and
 /// how to get it.
@@ -104,16 +72,14 @@ fn runs(line: &str) -> bool {
 
 /// Makes sure that the Debian packages of `groups` are there.
 pub(super) fn packages(groups: &[&Group], may_install: bool) -> Result<()> {
-    let wanted: Vec<_> = REASONS
-        .iter()
-        .filter(|(name, _)| groups.iter().any(|group| group.packages.contains(name)))
-        .copied()
-        .collect();
+    let mut wanted: Vec<_> = groups.iter().flat_map(|group| (group.packages)()).collect();
+    wanted.sort_by_key(|(name, _)| *name);
+    wanted.dedup_by_key(|(name, _)| *name);
     require(&wanted, may_install)
 }
 
 /// Makes sure that these Debian packages, each with its reason, are there.
-pub(crate) fn require(wanted: &[(&str, &str)], may_install: bool) -> Result<()> {
+pub(crate) fn require(wanted: &[Package], may_install: bool) -> Result<()> {
     if wanted.is_empty() {
         return Ok(());
     }
@@ -160,7 +126,7 @@ fn parse_installed(listing: &str) -> Vec<String> {
         .collect()
 }
 
-fn install(missing: &[&(&str, &str)], may_install: bool) -> Result<()> {
+fn install(missing: &[&Package], may_install: bool) -> Result<()> {
     let names: Vec<_> = missing.iter().map(|(name, _)| *name).collect();
     let command = format!(
         "apt-get install -y --no-install-recommends {}",

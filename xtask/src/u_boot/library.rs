@@ -5,22 +5,13 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::target::{CORE_PACKAGES, Library, Target};
+use super::target::{Library, Target};
 use crate::invocation::Invocation;
 use crate::job::Reporter;
-use crate::test::setup;
 
 const FILE: &str = "libshmr.a";
 /// The cargo profile: small, and a panic does not unwind.
 const PROFILE: &str = "bare";
-
-/// Makes sure that Rust's `core` can be had for `library`.
-pub(super) fn prepare(library: Library, may_install: bool) -> Result<()> {
-    match library {
-        Library::Host => Ok(()),
-        Library::FromSource { .. } => setup::require(CORE_PACKAGES, may_install),
-    }
-}
 
 /// Builds the archive below `directory`; gives its path.
 pub(super) fn build(target: &Target, directory: &Path, reporter: &Reporter) -> Result<PathBuf> {

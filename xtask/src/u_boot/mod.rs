@@ -20,11 +20,11 @@ use anyhow::{Context, Result};
 use crate::console::Console;
 use crate::interrupt;
 use crate::job::Reporter;
-use crate::test::setup;
+use crate::test::setup::{self, Package};
 use crate::workspace::Workspace;
 use build::Build;
 use report::{Built, Outcome};
-use target::{COMMON_PACKAGES, Target};
+use target::{TARGETS, Target};
 
 /// Build U-Boot with KMON's commands, and say what they cost.
 ///
@@ -89,6 +89,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     })
 }
 
+/// What building every target takes.
+pub(crate) fn packages() -> Vec<Package> {
+    target::packages(TARGETS)
+}
+
 /// What every target's build uses.
 struct Common {
     workspace: PathBuf,
@@ -96,7 +101,6 @@ struct Common {
     home: PathBuf,
     source: PathBuf,
     console: Console,
-    may_install: bool,
 }
 
 /// Prepares what is common, then builds one target after the other: one alone
@@ -112,11 +116,7 @@ fn build_all(arguments: &Arguments, targets: &[&'static Target]) -> Result<Vec<O
         to_stderr: arguments.json,
     };
     let may_install = !arguments.no_install;
-    let mut packages = COMMON_PACKAGES.to_vec();
-    for target in targets {
-        packages.extend(target.packages);
-    }
-    setup::require(&packages, may_install)?;
+    setup::require(&target::packages(targets.iter().copied()), may_install)?;
     let reporter = Reporter::new(console, "source", home.join("source.log"))?;
     let source = source::unpacked(&home, may_install, &reporter)?;
     overlay::apply(&workspace.root, &source)?;
@@ -125,7 +125,6 @@ fn build_all(arguments: &Arguments, targets: &[&'static Target]) -> Result<Vec<O
         home,
         source,
         console,
-        may_install,
     };
     let mut outcomes = Vec::new();
     for target in targets {
@@ -148,7 +147,6 @@ fn build_one(common: &Common, target: &'static Target) -> Result<Built> {
     let output = directory.join("build");
     fs::create_dir_all(&output).with_context(|| format!("cannot make {}", output.display()))?;
     let reporter = Reporter::new(common.console, target.name, directory.join("build.log"))?;
-    library::prepare(target.built_for, common.may_install)?;
     let library = library::build(target, &common.home.join("cargo"), &reporter)?;
     let core = size::of_core(target.cross, &library, &directory, &reporter)?;
     let build = Build {

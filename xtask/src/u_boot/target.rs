@@ -2,6 +2,8 @@
 
 use anyhow::{Result, bail};
 
+use crate::test::setup::Package;
+
 /// One board.
 #[derive(Debug)]
 pub(crate) struct Target {
@@ -13,7 +15,7 @@ pub(crate) struct Target {
     /// Registers that are U-Boot's, which the library must not touch.
     pub(super) reserved: &'static [&'static str],
     /// Debian packages beside [`COMMON_PACKAGES`], each with its reason.
-    pub(super) packages: &'static [(&'static str, &'static str)],
+    pub(super) packages: &'static [Package],
     /// Variables for U-Boot's `make`.
     pub(super) variables: &'static [&'static str],
     /// What `make` is asked for.
@@ -48,7 +50,7 @@ pub(super) struct Limits {
     pub(super) kmon: u64,
 }
 
-pub(super) const COMMON_PACKAGES: &[(&str, &str)] = &[
+const COMMON_PACKAGES: &[Package] = &[
     ("bc", "computes constants in U-Boot's build"),
     ("bison", "generates U-Boot's configuration parser"),
     ("dpkg-dev", "verifies and unpacks U-Boot's source package"),
@@ -64,7 +66,7 @@ pub(super) const COMMON_PACKAGES: &[(&str, &str)] = &[
 ];
 
 /// What compiling `core` takes where rustup has none.
-pub(super) const CORE_PACKAGES: &[(&str, &str)] = &[
+const CORE_PACKAGES: &[Package] = &[
     ("rust-web-src", "the source of Rust's core library"),
     ("rustc-web", "the compiler which that source belongs to"),
 ];
@@ -128,6 +130,18 @@ pub(crate) const TARGETS: &[Target] = &[
         limits: None,
     },
 ];
+
+/// What building these targets takes.
+pub(super) fn packages<'a>(targets: impl IntoIterator<Item = &'a Target>) -> Vec<Package> {
+    let mut packages = COMMON_PACKAGES.to_vec();
+    for target in targets {
+        packages.extend(target.packages);
+        if let Library::FromSource { .. } = target.built_for {
+            packages.extend(CORE_PACKAGES);
+        }
+    }
+    packages
+}
 
 /// The targets of these names, in their own order; all if none is named.
 pub(super) fn select(names: &[String]) -> Result<Vec<&'static Target>> {

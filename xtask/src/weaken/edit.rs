@@ -32,11 +32,11 @@ impl Edit {
     }
 }
 
-/// Every weaker form of `site`; none for an access that is `SeqCst`, which the
-/// house style does not have.
+/// Every weaker form of `site`; none for a relaxed access, and for one that is
+/// `SeqCst`, which the house style does not have.
 pub(super) fn weaker(site: &Site) -> Vec<Edit> {
     match (&site.fence, site.strength) {
-        (None, Strength::SeqCst) => Vec::new(),
+        (None, Strength::SeqCst) | (_, Strength::Relaxed) => Vec::new(),
         (Some(_), Strength::SeqCst) => vec![replace(site, "AcqRel")],
         (_, Strength::AcqRel) => vec![replace(site, "Acquire"), replace(site, "Release")],
         (None, _) => vec![replace(site, "Relaxed")],

@@ -1,17 +1,25 @@
-//! The marks that tie a memory ordering to its model.
+//! The marks that tie a memory ordering to its model, or say why there is none.
 //!
-//! A mark is a comment of its own, at the end of the ordering's line, among
-//! the comment lines directly above it, or among those above its statement:
+//! A mark is a comment of its own, at the end of the ordering's line, or on a line of its
+//! own: among the comment lines directly above the ordering, above its call or above its
+//! statement. rustfmt leaves it alone there.
 //!
 //! - `// loom: loom_ring`: some model in `tests/loom_ring.rs` fails without it;
 //! - `// loom: loom_ring::a_name`: that one does;
-//! - `// loom: none (reason)`: no model can show it, for this reason.
+//! - `// loom: none (reason)`: no model can show it, for this reason;
+//! - `// relaxed: reason`: why a relaxed access needs no ordering;
+//! - `// relaxed in all of this: reason`: the same for every relaxed access of the function,
+//!   `impl` block or closure below.
+
+use std::ops::RangeInclusive;
 
 use anyhow::{Result, bail};
 
 use super::sites::Site;
 
 const WORD: &str = "// loom:";
+const RELAXED: &str = "// relaxed:";
+const ALL_RELAXED: &str = "// relaxed in all of this:";
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Mark {
@@ -26,25 +34,65 @@ pub(super) enum Mark {
     },
 }
 
-/// The number of the line, from 1, that holds the mark of `site`.
+/// The number of the line, from 1, that holds the model of `site`.
 pub(super) fn line_of(lines: &[&str], site: &Site) -> Option<usize> {
-    if lines[site.line - 1].contains(WORD) {
-        return Some(site.line);
-    }
-    above(lines, site.line).or_else(|| above(lines, site.statement))
+    beside(lines, site, WORD)
 }
 
-fn above(lines: &[&str], line: usize) -> Option<usize> {
+/// The number of the line, from 1, that holds the reason of `site`, which is relaxed.
+pub(super) fn reason_of(lines: &[&str], site: &Site) -> Option<usize> {
+    let of_item = |item: &RangeInclusive<usize>| {
+        let attributes = item
+            .clone()
+            .find(|&line| is_mark(lines[line - 1], ALL_RELAXED));
+        attributes.or_else(|| above(lines, *item.start(), ALL_RELAXED))
+    };
+    let own = beside(lines, site, RELAXED);
+    own.or_else(|| site.items.iter().rev().find_map(of_item))
+}
+
+fn beside(lines: &[&str], site: &Site, word: &str) -> Option<usize> {
+    if lines[site.line - 1].contains(word) {
+        return Some(site.line);
+    }
+    let places = [site.line, site.call, site.statement];
+    places.into_iter().find_map(|line| above(lines, line, word))
+}
+
+fn above(lines: &[&str], line: usize, word: &str) -> Option<usize> {
     (1..line)
         .rev()
         .take_while(|&line| lines[line - 1].trim_start().starts_with("//"))
-        .find(|&line| lines[line - 1].contains(WORD))
+        .find(|&line| is_mark(lines[line - 1], word))
 }
 
-/// The lines, from 1, that hold a mark.
-pub(super) fn all<'a>(lines: &'a [&str]) -> impl Iterator<Item = usize> + 'a {
-    let marked = |(index, line): (usize, &&str)| line.contains(WORD).then_some(index + 1);
-    lines.iter().enumerate().filter_map(marked)
+/// Whether a line is this mark and nothing else.
+fn is_mark(line: &str, word: &str) -> bool {
+    line.trim_start().starts_with(word)
+}
+
+/// The lines, from 1, that name a model.
+pub(super) fn models<'a>(lines: &'a [&str]) -> impl Iterator<Item = usize> + 'a {
+    with(lines, &[WORD])
+}
+
+/// The lines, from 1, that have a reason for a relaxed access.
+pub(super) fn reasons<'a>(lines: &'a [&str]) -> impl Iterator<Item = usize> + 'a {
+    with(lines, &[RELAXED, ALL_RELAXED])
+}
+
+fn with<'a>(lines: &'a [&str], words: &'a [&str]) -> impl Iterator<Item = usize> + 'a {
+    let marked = |line: &str| words.iter().any(|word| line.contains(word));
+    let numbered = (1..).zip(lines);
+    numbered.filter_map(move |(number, line)| marked(line).then_some(number))
+}
+
+/// Whether the mark on `line`, which [`reason_of`] has found, has a reason.
+pub(super) fn has_reason(line: &str) -> bool {
+    [RELAXED, ALL_RELAXED]
+        .iter()
+        .filter_map(|word| line.split_once(word))
+        .any(|(_, reason)| !reason.trim().is_empty())
 }
 
 /// Reads the mark on `line`, which [`line_of`] has found.
@@ -103,6 +151,73 @@ mod tests {
             a.store(1, Release);\n\
         }";
         assert_eq!(mark_lines(source), [Some(2), Some(3), Some(6), None]);
+    }
+
+    #[test]
+    fn a_mark_stands_above_its_call_where_that_is_no_statement() {
+        let source = "fn f(a: &A) -> u32 {\n\
+            match a {\n\
+            // loom: loom_a\n\
+            A => a\n\
+                .inner\n\
+                .load(Acquire),\n\
+            _ => a.load(Acquire),\n\
+            }\n\
+        }";
+        assert_eq!(mark_lines(source), [Some(3), None]);
+    }
+
+    fn reason_lines(source: &str) -> Vec<Option<usize>> {
+        let lines: Vec<_> = source.lines().collect();
+        let sites = sites::find(source).unwrap();
+        sites.iter().map(|site| reason_of(&lines, site)).collect()
+    }
+
+    #[test]
+    fn a_reason_stands_beside_its_access_or_above_the_statement() {
+        let source = "fn f(a: &A) {\n\
+            a.load(Relaxed); // relaxed: own word\n\
+            // relaxed: a hint\n\
+            let x = a\n\
+                .load(Relaxed);\n\
+            // A comment.\n\
+            a.load(Relaxed);\n\
+            // loom: loom_a\n\
+            // relaxed: nothing is read on failure\n\
+            a.compare_exchange(0, 1, Release, Relaxed);\n\
+        }";
+        let expected = [Some(2), Some(3), None, Some(9), Some(9)];
+        assert_eq!(reason_lines(source), expected);
+    }
+
+    #[test]
+    fn one_reason_serves_a_function_an_impl_block_or_a_closure() {
+        let source = "// relaxed in all of this: counters\n\
+            impl A {\n\
+            fn f(&self) { self.a.load(Relaxed); }\n\
+            /// Docs.\n\
+            // relaxed in all of this: own\n\
+            #[inline]\n\
+            fn g(&self) { self.a.load(Relaxed); }\n\
+            }\n\
+            fn h(a: &A) {\n\
+            // relaxed in all of this: polled\n\
+            let read = |a: &A| {\n\
+            a.load(Relaxed);\n\
+            a.load(Relaxed)\n\
+            };\n\
+            a.load(Relaxed);\n\
+            }";
+        let expected = [Some(1), Some(5), Some(10), Some(10), None];
+        assert_eq!(reason_lines(source), expected);
+    }
+
+    #[test]
+    fn a_reason_is_not_empty() {
+        assert!(has_reason("a.load(Relaxed); // relaxed: own word"));
+        assert!(has_reason("// relaxed in all of this: own words"));
+        assert!(!has_reason("// relaxed:"));
+        assert!(!has_reason("// relaxed in all of this: "));
     }
 
     #[test]

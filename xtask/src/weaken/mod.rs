@@ -2,8 +2,10 @@
 //!
 //! Every ordering in the protocol crates names the loom model that needs it.
 //! Here each is weakened, one at a time and in a copy of the workspace, and
-//! its model must fail. [`marks`] has the syntax, [`edit`] the weaker forms.
+//! its model must fail for a reason that shows it. [`marks`] has the syntax,
+//! [`edit`] the weaker forms, [`death`] the reasons.
 
+mod death;
 mod edit;
 mod marks;
 mod model;
@@ -27,7 +29,11 @@ pub(crate) use trial::Verdict;
 /// Weaken each memory ordering in turn; its loom model must fail.
 ///
 /// An ordering names its model in a comment: `// loom: FILE`, `// loom:
-/// FILE::TEST`, or `// loom: none (reason)`.
+/// FILE::TEST`, or `// loom: none (reason)`. A model notices by a race that loom
+/// reports, by a deadlock, or by an assertion of its own.
+///
+/// A relaxed access has its reason in a comment: `// relaxed: REASON`, or for a
+/// whole function, `impl` block or closure `// relaxed in all of this: REASON`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Only the orderings whose FILE:LINE contains this text
@@ -36,6 +42,9 @@ pub(crate) struct Arguments {
     /// List the orderings and their models, and run nothing
     #[arg(long)]
     list: bool,
+    /// Look for orderings and relaxed accesses without a mark, and run nothing
+    #[arg(long, conflicts_with = "list")]
+    check_marks: bool,
     /// How many models to run at once [default: one per processor, at most 4]
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
@@ -49,15 +58,21 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         survey.cases.retain(|case| wanted(&case.place()));
         survey.exempt.retain(|remark| wanted(&remark.place));
         survey.problems.retain(|remark| wanted(&remark.place));
+        survey.relaxed.retain(|remark| wanted(&remark.place));
+        survey.unexplained.retain(|remark| wanted(&remark.place));
     }
     let console = Console { to_stderr: false };
     if arguments.list {
         list(&survey, console);
         return Ok(ExitCode::SUCCESS);
     }
+    if arguments.check_marks {
+        return Ok(check_marks(&survey, console));
+    }
     interrupt::catch()?;
     let plan = Plan {
         workspace: &workspace,
+        path: None,
         jobs: arguments.jobs.unwrap_or_else(default_jobs).max(1),
         limit: Duration::MAX,
         console,
@@ -76,14 +91,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     })
 }
 
-/// Tries every ordering, for at most `limit`.
+/// Tries every ordering, for at most `limit`, under this `PATH` if there is one.
 pub(crate) fn run_all(
     workspace: &Workspace,
+    path: Option<&str>,
     limit: Duration,
     console: Console,
 ) -> Result<Vec<Verdict>> {
     let plan = Plan {
         workspace,
+        path,
         jobs: default_jobs(),
         limit,
         console,
@@ -111,4 +128,30 @@ fn list(survey: &Survey, console: Console) {
     for remark in &survey.problems {
         line(&remark.place, &format!("PROBLEM: {}", remark.text));
     }
+    console.line(&counts(survey));
+}
+
+/// Prints each mark that is missing or in the wrong place.
+fn check_marks(survey: &Survey, console: Console) -> ExitCode {
+    let missing = || survey.problems.iter().chain(&survey.unexplained);
+    for remark in missing() {
+        console.line(&format!("{}  {}", remark.place, remark.text));
+    }
+    console.line(&counts(survey));
+    match missing().count() {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}
+
+fn counts(survey: &Survey) -> String {
+    format!(
+        "{} weakenings, {} orderings exempt, {} with a problem; \
+         {} relaxed accesses with a reason, {} without",
+        survey.cases.len(),
+        survey.exempt.len(),
+        survey.problems.len(),
+        survey.relaxed.len(),
+        survey.unexplained.len()
+    )
 }

@@ -1,11 +1,12 @@
 //! Runs one loom model and tells what it found.
 
 use std::fmt;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 
+use super::death::Death;
+use super::scratch::Scratch;
 use super::survey::Model;
 use crate::invocation::Invocation;
 use crate::process::{self, Capture, Ended};
@@ -17,8 +18,8 @@ const TAIL: usize = 30;
 pub(super) enum Found {
     /// Every test passed.
     Nothing,
-    /// A test failed or crashed.
-    Fault,
+    /// A test failed or crashed, for this reason.
+    Fault(Death),
     /// It did not end in time.
     NoEnd,
     /// No test ran; with the end of the output.
@@ -45,14 +46,13 @@ fn build() -> Invocation {
 /// than any model may. A build that fails will fail again, and be reported,
 /// with the model that needs it.
 pub(super) fn prepare<'a>(
-    root: &Path,
+    scratch: &Scratch,
     packages: impl Iterator<Item = &'a str>,
     limit: Duration,
 ) -> Result<()> {
     let build = packages.fold(build(), |build, package| build.arg("-p").arg(package));
-    let mut command = build.arg("--test").arg("loom_*").arg("--no-run").command();
-    command.current_dir(root);
-    process::run(command, Capture::Both, limit, |_| {})?;
+    let build = build.arg("--test").arg("loom_*").arg("--no-run");
+    process::run(scratch.command(&build), Capture::Both, limit, |_| {})?;
     Ok(())
 }
 
@@ -66,10 +66,9 @@ impl Model {
         }
     }
 
-    /// Builds and runs the model in the workspace at `root`.
-    pub(super) fn run(&self, root: &Path, limit: Duration) -> Result<Found> {
-        let mut command = self.invocation().command();
-        command.current_dir(root);
+    /// Builds and runs the model in a copy of the workspace.
+    pub(super) fn run(&self, scratch: &Scratch, limit: Duration) -> Result<Found> {
+        let command = scratch.command(&self.invocation());
         let mut output = Vec::new();
         let ended = process::run(command, Capture::Both, limit, |line| {
             output.push(line.to_owned());
@@ -84,7 +83,7 @@ impl Model {
                 Found::NotRun(output[output.len().saturating_sub(TAIL)..].join("\n"))
             }
             Ended::Exited(status) if status.success() => Found::Nothing,
-            Ended::Exited(_) => Found::Fault,
+            Ended::Exited(_) => Found::Fault(Death::read(&self.package, &output)),
         })
     }
 }

@@ -3,12 +3,17 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 use walkdir::{DirEntry, WalkDir};
 
+use crate::invocation::Invocation;
+
 pub(super) struct Scratch {
     pub(super) root: PathBuf,
+    /// The `PATH` of what runs in it, where that is not the caller's.
+    pub(super) path: Option<String>,
 }
 
 impl Scratch {
@@ -34,7 +39,17 @@ impl Scratch {
                     .with_context(|| format!("cannot remove {}", path.display()))?;
             }
         }
-        Ok(Self { root })
+        Ok(Self { root, path: None })
+    }
+
+    /// A command that runs in it.
+    pub(super) fn command(&self, invocation: &Invocation) -> Command {
+        let mut command = invocation.command();
+        command.current_dir(&self.root);
+        if let Some(path) = &self.path {
+            command.env("PATH", path);
+        }
+        command
     }
 
     /// Replaces one file for as long as `use_it` runs.

@@ -1,15 +1,19 @@
 //! Finds the memory orderings in a source file.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use anyhow::Result;
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
-use syn::{Attribute, Expr, ExprCall, ExprPath, ItemFn, ItemMod, Macro, Stmt};
+use syn::{
+    Attribute, Expr, ExprCall, ExprClosure, ExprMethodCall, ExprPath, ImplItemFn, ItemFn, ItemImpl,
+    ItemMod, Macro, Stmt, TraitItemFn,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Strength {
+    Relaxed,
     Acquire,
     Release,
     AcqRel,
@@ -18,13 +22,19 @@ pub(super) enum Strength {
 
 impl Strength {
     fn parse(name: &Ident) -> Option<Self> {
-        [Self::Acquire, Self::Release, Self::AcqRel, Self::SeqCst]
-            .into_iter()
-            .find(|strength| name == strength.name())
+        const ALL: [Strength; 5] = [
+            Strength::Relaxed,
+            Strength::Acquire,
+            Strength::Release,
+            Strength::AcqRel,
+            Strength::SeqCst,
+        ];
+        ALL.into_iter().find(|strength| name == strength.name())
     }
 
     pub(super) fn name(self) -> &'static str {
         match self {
+            Self::Relaxed => "Relaxed",
             Self::Acquire => "Acquire",
             Self::Release => "Release",
             Self::AcqRel => "AcqRel",
@@ -33,13 +43,18 @@ impl Strength {
     }
 }
 
-/// One ordering stronger than `Relaxed`.
+/// One ordering.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Site {
     /// The line of the ordering, from 1.
     pub(super) line: usize,
+    /// The line on which the call that it is an argument of begins.
+    pub(super) call: usize,
     /// The line on which the statement around it begins.
     pub(super) statement: usize,
+    /// Of each function, `impl` block and closure around it, the outermost first: the lines
+    /// from its first attribute up to its own beginning.
+    pub(super) items: Vec<RangeInclusive<usize>>,
     pub(super) strength: Strength,
     /// The bytes of the ordering's name.
     pub(super) name: Range<usize>,
@@ -62,7 +77,9 @@ pub(super) fn find(source: &str) -> Result<Vec<Site>> {
 #[derive(Default)]
 struct Finder {
     sites: Vec<Site>,
+    call: Option<usize>,
     statement: Option<usize>,
+    items: Vec<RangeInclusive<usize>>,
     fence: Option<Range<usize>>,
 }
 
@@ -74,12 +91,21 @@ impl Finder {
         let line = name.span().start().line;
         self.sites.push(Site {
             line,
+            call: self.call.unwrap_or(line),
+            items: self.items.clone(),
             statement: self.statement.unwrap_or(line),
             strength,
             name: name.span().byte_range(),
             qualified,
             fence: self.fence.clone(),
         });
+    }
+
+    /// Visits what is in an item that begins behind its attributes on this line.
+    fn inside(&mut self, item: &impl Spanned, begins: usize, visit: impl FnOnce(&mut Self)) {
+        self.items.push(first_line(item)..=begins);
+        visit(self);
+        self.items.pop();
     }
 
     /// Macro arguments are not expressions to the parser, so a name is all
@@ -100,8 +126,7 @@ impl Finder {
 
 impl<'ast> Visit<'ast> for Finder {
     fn visit_stmt(&mut self, statement: &'ast Stmt) {
-        let line = statement.span().start().line;
-        let outer = self.statement.replace(line);
+        let outer = self.statement.replace(first_line(statement));
         visit::visit_stmt(self, statement);
         self.statement = outer;
     }
@@ -110,8 +135,24 @@ impl<'ast> Visit<'ast> for Finder {
         if is_fence(call) {
             self.fence = Some(call.span().byte_range());
         }
+        let outer = self.call.replace(first_line(call));
         visit::visit_expr_call(self, call);
+        self.call = outer;
         self.fence = None;
+    }
+
+    fn visit_expr_method_call(&mut self, call: &'ast ExprMethodCall) {
+        let outer = self.call.replace(first_line(call));
+        visit::visit_expr_method_call(self, call);
+        self.call = outer;
+    }
+
+    /// A closure's mark stands above its statement, too.
+    fn visit_expr_closure(&mut self, closure: &'ast ExprClosure) {
+        let line = first_line(closure);
+        self.items.push(self.statement.unwrap_or(line)..=line);
+        visit::visit_expr_closure(self, closure);
+        self.items.pop();
     }
 
     fn visit_expr_path(&mut self, path: &'ast ExprPath) {
@@ -133,9 +174,33 @@ impl<'ast> Visit<'ast> for Finder {
 
     fn visit_item_fn(&mut self, item: &'ast ItemFn) {
         if !for_tests(&item.attrs) {
-            visit::visit_item_fn(self, item);
+            let visit = |finder: &mut Self| visit::visit_item_fn(finder, item);
+            self.inside(item, first_line(&item.sig), visit);
         }
     }
+
+    fn visit_item_impl(&mut self, item: &'ast ItemImpl) {
+        if !for_tests(&item.attrs) {
+            let visit = |finder: &mut Self| visit::visit_item_impl(finder, item);
+            self.inside(item, first_line(&item.impl_token), visit);
+        }
+    }
+
+    fn visit_impl_item_fn(&mut self, item: &'ast ImplItemFn) {
+        if !for_tests(&item.attrs) {
+            let visit = |finder: &mut Self| visit::visit_impl_item_fn(finder, item);
+            self.inside(item, first_line(&item.sig), visit);
+        }
+    }
+
+    fn visit_trait_item_fn(&mut self, item: &'ast TraitItemFn) {
+        let visit = |finder: &mut Self| visit::visit_trait_item_fn(finder, item);
+        self.inside(item, first_line(&item.sig), visit);
+    }
+}
+
+fn first_line(item: &impl Spanned) -> usize {
+    item.span().start().line
 }
 
 fn is_fence(call: &ExprCall) -> bool {

@@ -44,6 +44,10 @@ pub(super) struct Survey {
     pub(super) cases: Vec<Case>,
     pub(super) exempt: Vec<Remark>,
     pub(super) problems: Vec<Remark>,
+    /// Relaxed accesses that have a reason.
+    pub(super) relaxed: Vec<Remark>,
+    /// Relaxed accesses that have none.
+    pub(super) unexplained: Vec<Remark>,
 }
 
 impl Survey {
@@ -72,7 +76,11 @@ impl Survey {
         let source: Arc<str> = text.into();
         let lines: Vec<_> = text.lines().collect();
         let sites = sites::find(text).with_context(|| file.display().to_string())?;
-        let mut unused: Vec<_> = marks::all(&lines).collect();
+        let (relaxed, sites): (Vec<_>, Vec<_>) = sites
+            .into_iter()
+            .partition(|site| site.strength == Strength::Relaxed);
+        self.read_relaxed(file, &lines, &relaxed);
+        let mut unused: Vec<_> = marks::models(&lines).collect();
         for site in &sites {
             let place = format!("{}:{}", file.display(), site.line);
             let marked = marks::line_of(&lines, site);
@@ -97,6 +105,33 @@ impl Survey {
             text: "this mark has no ordering".to_owned(),
         }));
         Ok(())
+    }
+
+    fn read_relaxed(&mut self, file: &Path, lines: &[&str], sites: &[Site]) {
+        let remark = |line: usize, text: &str| Remark {
+            place: format!("{}:{line}", file.display()),
+            text: text.to_owned(),
+        };
+        let mut unused: Vec<_> = marks::reasons(lines).collect();
+        for site in sites {
+            let marked = marks::reason_of(lines, site);
+            unused.retain(|&line| Some(line) != marked);
+            match marked.map(|line| lines[line - 1]) {
+                Some(mark) if marks::has_reason(mark) => {
+                    self.relaxed.push(remark(site.line, mark.trim()));
+                }
+                Some(_) => self
+                    .unexplained
+                    .push(remark(site.line, "the reason is empty")),
+                None => {
+                    let text = "no `// relaxed:` mark says why this access needs no ordering";
+                    self.unexplained.push(remark(site.line, text));
+                }
+            }
+        }
+        let text = "this mark has no relaxed access";
+        let unused = unused.into_iter().map(|line| remark(line, text));
+        self.unexplained.extend(unused);
     }
 }
 
@@ -180,5 +215,28 @@ mod tests {
         assert_eq!(places, ["2", "3", "4", "6"]);
         assert_eq!(survey.exempt[0].text, "a debugging aid");
         assert!(survey.cases.is_empty());
+    }
+
+    #[test]
+    fn a_relaxed_access_without_a_reason_is_found() {
+        let survey = survey(
+            "fn f(a: &A) {\n\
+             a.load(Relaxed); // relaxed: only we store it\n\
+             a.load(Ordering::Relaxed);\n\
+             // relaxed:\n\
+             a.load(Relaxed);\n\
+             // relaxed: of nothing\n\
+             a.clear();\n\
+             }\n\
+             #[cfg(test)] mod tests { fn f(a: &A) { a.load(Relaxed); } }",
+        );
+        let places: Vec<_> = survey
+            .unexplained
+            .iter()
+            .map(|remark| remark.place.rsplit(':').next().unwrap())
+            .collect();
+        assert_eq!(places, ["3", "5", "6"]);
+        assert_eq!(survey.relaxed.len(), 1);
+        assert!(survey.problems.is_empty() && survey.cases.is_empty());
     }
 }

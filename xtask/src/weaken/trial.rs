@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 
+use super::death::Death;
 use super::model::{self, Found};
 use super::scratch::Scratch;
 use super::survey::{Case, Model, Remark, Survey};
@@ -30,15 +31,17 @@ pub(crate) struct Verdict {
 }
 
 enum Answer {
-    Killed(Duration),
+    Killed(Duration, Death),
     Survived,
+    /// The model failed, but not for a reason that shows the missing ordering.
+    NoKill(Death),
     /// It could not be tried.
     Problem(String),
 }
 
 impl Verdict {
     pub(crate) fn killed(&self) -> bool {
-        matches!(self.answer, Answer::Killed(_))
+        matches!(self.answer, Answer::Killed(..))
     }
 
     /// The command that tries this one again.
@@ -54,8 +57,11 @@ impl fmt::Display for Verdict {
             write!(out, "  {}", self.what)?;
         }
         match &self.answer {
-            Answer::Killed(time) => write!(out, "  killed in {:.1} s", time.as_secs_f64()),
+            Answer::Killed(time, death) => {
+                write!(out, "  killed in {:.1} s: {death}", time.as_secs_f64())
+            }
             Answer::Survived => write!(out, "  SURVIVED"),
+            Answer::NoKill(death) => write!(out, "  NOT A KILL: {death}"),
             Answer::Problem(text) => write!(out, "  PROBLEM: {text}"),
         }
     }
@@ -73,6 +79,8 @@ impl Case {
 
 pub(super) struct Plan<'a> {
     pub(super) workspace: &'a Workspace,
+    /// The `PATH` of the models, where that is not the caller's.
+    pub(super) path: Option<&'a str>,
     pub(super) jobs: usize,
     /// For all of it.
     pub(super) limit: Duration,
@@ -117,7 +125,7 @@ impl Plan<'_> {
         let packages: BTreeSet<_> = models.iter().map(|model| &*model.package).collect();
         let jobs = scratches.iter().collect();
         spread(scratches, jobs, |_, scratch: &Scratch| {
-            model::prepare(&scratch.root, packages.iter().copied(), BUILD_LIMIT)
+            model::prepare(scratch, packages.iter().copied(), BUILD_LIMIT)
         })
         .into_iter()
         .collect()
@@ -126,16 +134,21 @@ impl Plan<'_> {
     fn scratches(&self, cases: usize) -> Result<Vec<Scratch>> {
         let Workspace { root, target } = self.workspace;
         (0..self.jobs.min(cases))
-            .map(|job| Scratch::sync(root, target, target.join("weaken").join(job.to_string())))
+            .map(|job| {
+                let directory = target.join("weaken").join(job.to_string());
+                let mut scratch = Scratch::sync(root, target, directory)?;
+                scratch.path = self.path.map(str::to_owned);
+                Ok(scratch)
+            })
             .collect()
     }
 }
 
 /// An error unless `model` passes while nothing is weakened.
 fn passes(scratch: &Scratch, model: &Model) -> Result<()> {
-    match model.run(&scratch.root, MODEL_LIMIT)? {
+    match model.run(scratch, MODEL_LIMIT)? {
         Found::Nothing => Ok(()),
-        Found::Fault => Err(anyhow!("the model fails already")),
+        Found::Fault(death) => Err(anyhow!("the model fails already: {death}")),
         Found::NoEnd => Err(anyhow!("the model does not end in time")),
         Found::NotRun(output) => Err(anyhow!("the model does not run:\n{output}")),
     }
@@ -155,7 +168,8 @@ fn judge(
         _ => weakened(scratch, case),
     };
     let answer = match tried {
-        Ok(Found::Fault) => Answer::Killed(start.elapsed()),
+        Ok(Found::Fault(death)) if death.is_kill() => Answer::Killed(start.elapsed(), death),
+        Ok(Found::Fault(death)) => Answer::NoKill(death),
         Ok(Found::Nothing) => Answer::Survived,
         Ok(Found::NoEnd) => Answer::Problem("the model does not end in time".to_owned()),
         Ok(Found::NotRun(output)) => Answer::Problem(format!("does not compile:\n{output}")),
@@ -170,9 +184,7 @@ fn judge(
 
 fn weakened(scratch: &Scratch, case: &Case) -> Result<Found> {
     let weaker = case.edit.apply(&case.source);
-    scratch.with_file(&case.file, &weaker, || {
-        case.model.run(&scratch.root, MODEL_LIMIT)
-    })
+    scratch.with_file(&case.file, &weaker, || case.model.run(scratch, MODEL_LIMIT))
 }
 
 /// Does `work` on every item, on one thread per scratch copy; the results come
