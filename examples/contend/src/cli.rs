@@ -42,7 +42,7 @@ for the lock, 4 a deadline passed, 5 this party was evicted, 6 the counters are 
 
 Examples:
   shmem-contend --region file:/dev/shm/region prepare
-  shmem-contend --region file:/dev/shm/region work mutex --as 1 --rounds 10000
+  shmem-contend --region file:/dev/shm/region work mutex --as 1 --meet --for 5s
   shmem-contend --region mem:0x100000000+2M hold semaphore --as 3
   shmem-contend --region file:/dev/shm/region release 3";
 
@@ -60,9 +60,8 @@ pub(crate) enum Command {
     /// Take a lock many times, and count under it
     Work {
         lock: Lock,
-        /// How many times
-        #[arg(long, value_name = "N", default_value_t = 1000)]
-        rounds: u32,
+        #[command(flatten)]
+        amount: Amount,
         /// First try the memory together with another party, which runs `answer`, and
         /// refuse a lock for which it is not fit
         #[arg(long)]
@@ -118,6 +117,20 @@ pub(crate) enum Command {
     Show,
 }
 
+/// How much is worked.
+#[derive(ClapArgs)]
+pub(crate) struct Amount {
+    /// How many times
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub(crate) rounds: u32,
+    /// For so long instead: all parties are at work at the same time
+    #[arg(long = "for", value_name = "TIME", value_parser = time, conflicts_with = "rounds")]
+    pub(crate) time: Option<Duration>,
+    /// Begin when all have come: meet the other parties at the barrier first
+    #[arg(long)]
+    pub(crate) meet: bool,
+}
+
 /// How a party attends.
 #[derive(ClapArgs)]
 pub(crate) struct Party {
@@ -131,6 +144,10 @@ pub(crate) struct Party {
     /// Give up what takes longer
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]
     pub(crate) timeout: Duration,
+    /// Look again and again instead of sleeping for up to 1 ms between two looks: more
+    /// contention, and a processor for each party
+    #[arg(long)]
+    pub(crate) spin: bool,
     /// Report a party as silent whose heartbeat stands still for longer
     #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = time)]
     pub(crate) silent_after: Duration,

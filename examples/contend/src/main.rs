@@ -73,14 +73,14 @@ fn run(args: &Args) -> Result<()> {
         Command::Prepare { .. } => Ok(()),
         Command::Work {
             lock,
-            rounds,
+            amount,
             try_memory,
             party,
         } => party::attend(area, party, report, |party| {
             if *try_memory {
                 trial::require(party, *lock)?;
             }
-            work::run(party, *lock, *rounds)
+            work::run(party, *lock, amount)
         }),
         Command::Hold { locks, party } => {
             party::attend(area, party, report, |party| hold::run(party, locks))

@@ -1,23 +1,24 @@
 //! A partition that is attached, beats from a thread of its own, and watches the others.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell, RefMut};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use shmem_core::wait::Wait;
+use shmem_core::primitive::AtomicU32;
+use shmem_core::wait::{Pause, Wait};
 use shmem_core::{Life, Liveness, PartitionState};
 use shmem_registry::liveness::BEAT;
 use shmem_registry::{Heartbeats, Presence, Process};
-use shmem_sync::SleepPoll;
+use shmem_sync::{SleepPoll, SpinYield};
 
 use crate::area::Area;
 use crate::cli;
 use crate::notes::Notes;
 use crate::report::{Event, Report, Stop, Who};
 
-/// The longest sleep between two looks: nobody rings across kernels.
+/// The longest sleep between two looks.
 const NAP: Duration = Duration::from_millis(1);
 
 /// This partition, for one use.
@@ -29,6 +30,8 @@ pub(crate) struct Party<'m> {
     pub(crate) options: &'m cli::Party,
     presence: &'m Presence<'m>,
     watch: RefCell<Watch<'m>>,
+    /// How often it looked in vain.
+    looks: Cell<u64>,
     began: Instant,
 }
 
@@ -38,8 +41,14 @@ impl Party<'_> {
     }
 
     /// A wait by looking, until the party's deadline from now on.
-    pub(crate) fn wait(&self) -> impl Wait + use<> {
-        SleepPoll::timeout(self.options.timeout, NAP)
+    pub(crate) fn wait(&self) -> Looking<'_> {
+        let timeout = self.options.timeout;
+        let way = match self.options.spin {
+            true => Way::Spin(SpinYield::timeout(timeout)),
+            false => Way::Nap(SleepPoll::timeout(timeout, NAP)),
+        };
+        let looks = &self.looks;
+        Looking { way, looks }
     }
 
     /// An error if another has this party's place: nothing more is to be stored then.
@@ -50,13 +59,41 @@ impl Party<'_> {
 
     pub(crate) fn done(&self, rounds: u32) {
         let millis = self.began.elapsed().as_millis() as u64;
-        self.report.say(&Event::Done { rounds, millis });
+        let looks = self.looks.get();
+        self.report.say(&Event::Done {
+            rounds,
+            looks,
+            millis,
+        });
     }
+}
+
+/// How a party waits: nobody rings across kernels.
+pub(crate) struct Looking<'p> {
+    way: Way,
+    looks: &'p Cell<u64>,
+}
+
+enum Way {
+    Spin(SpinYield),
+    Nap(SleepPoll),
+}
+
+impl Wait for Looking<'_> {
+    fn pause(&mut self) -> Pause {
+        self.looks.set(self.looks.get() + 1);
+        match &mut self.way {
+            Way::Spin(spin) => spin.pause(),
+            Way::Nap(nap) => nap.pause(),
+        }
+    }
+
+    fn sleep(&mut self, _: &AtomicU32, _: u32) {}
 }
 
 impl<'m> Party<'m> {
     /// What is known of the others, which says so when it learns that one is silent or gone.
-    pub(crate) fn liveness(&self) -> std::cell::RefMut<'_, Watch<'m>> {
+    pub(crate) fn liveness(&self) -> RefMut<'_, Watch<'m>> {
         let mut watch = self.watch.borrow_mut();
         watch.since = Instant::now();
         watch
@@ -132,6 +169,7 @@ pub(crate) fn attend(
             said: Vec::new(),
             report,
         }),
+        looks: Cell::new(0),
         began: Instant::now(),
     };
     let ended = AtomicBool::new(false);

@@ -29,7 +29,7 @@ pub(crate) enum Event {
     },
     /// It is in the way, and its heartbeat stands still.
     Silent(Who),
-    /// It is in the way, and over for certain.
+    /// It is in the way, and over for certain, or has left since.
     Gone(Who),
     /// The lock was taken from a dead owner, and the counters mended.
     Mended,
@@ -39,6 +39,8 @@ pub(crate) enum Event {
     Restarted,
     Done {
         rounds: u32,
+        /// How often it looked in vain for what it waited for.
+        looks: u64,
         millis: u64,
     },
     /// What is in the region.
@@ -95,7 +97,11 @@ impl fmt::Display for Event {
             Self::Mended => f.write_str("the owner had died: mended"),
             Self::Held => f.write_str("held"),
             Self::Restarted => f.write_str("the other end was restarted"),
-            Self::Done { rounds, millis } => write!(f, "done: {rounds} in {millis} ms"),
+            Self::Done {
+                rounds,
+                looks,
+                millis,
+            } => write!(f, "done: {rounds} in {millis} ms, waited for {looks} looks"),
             Self::Shown(shown) => shown.fmt(f),
             Self::Failed { error, .. } => f.write_str(error),
         }

@@ -1,14 +1,16 @@
 //! Many short rounds under a lock.
 
-use anyhow::Result;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
 use shmem_core::doorbell::Silent;
 use shmem_sync::{
-    AcquireError, BakeryMutex, Barrier, BarrierError, Liveness, LockError, Mutex, ReadGuard,
-    RwLock, Semaphore,
+    AcquireError, AssumeAlive, BakeryMutex, Barrier, BarrierError, Liveness, LockError, Mutex,
+    ReadGuard, RwLock, Semaphore,
 };
 
 use crate::area;
-use crate::cli::{Lock, PARTIES};
+use crate::cli::{Amount, Lock, PARTIES};
 use crate::held::{Held, admitted, lost, refused};
 use crate::ledger::Ledger;
 use crate::party::Party;
@@ -17,16 +19,56 @@ use crate::report::Stop;
 /// Of so many rounds under the reader-writer lock, one writes.
 const WRITES: u32 = 4;
 
-pub(crate) fn run(party: &Party<'_>, lock: Lock, rounds: u32) -> Result<()> {
-    match lock {
-        Lock::Mutex => mutex(party, rounds)?,
-        Lock::Semaphore => semaphore(party, rounds)?,
-        Lock::Rwlock => rwlock(party, rounds)?,
-        Lock::Bakery => bakery(party, rounds)?,
-        Lock::Barrier => barrier(party, rounds)?,
+pub(crate) fn run(party: &Party<'_>, lock: Lock, amount: &Amount) -> Result<()> {
+    let mut rounds = Rounds::new(amount);
+    if amount.meet {
+        meeting(party)?()?;
+        rounds = Rounds::new(amount);
     }
-    party.done(rounds);
+    match lock {
+        Lock::Mutex => mutex(party, &mut rounds)?,
+        Lock::Semaphore => semaphore(party, &mut rounds)?,
+        Lock::Rwlock => rwlock(party, &mut rounds)?,
+        Lock::Bakery => bakery(party, &mut rounds)?,
+        Lock::Barrier if amount.time.is_some() => {
+            bail!("the phases of a barrier are counted: say --rounds instead of --for")
+        }
+        Lock::Barrier => barrier(party, &mut rounds)?,
+    }
+    party.done(rounds.begun);
     Ok(())
+}
+
+/// Counts rounds, from 0, until it is enough.
+struct Rounds {
+    begun: u32,
+    limit: u32,
+    end: Option<Instant>,
+}
+
+impl Rounds {
+    fn new(amount: &Amount) -> Self {
+        let end = amount.time.map(|time| Instant::now() + time);
+        let limit = end.map_or(amount.rounds, |_| u32::MAX);
+        Self {
+            begun: 0,
+            limit,
+            end,
+        }
+    }
+}
+
+impl Iterator for &mut Rounds {
+    type Item = u32;
+
+    fn next(&mut self) -> Option<u32> {
+        let round = self.begun;
+        let is_over = round == self.limit || self.end.is_some_and(|end| Instant::now() >= end);
+        (!is_over).then(|| {
+            self.begun += 1;
+            round
+        })
+    }
 }
 
 /// One round of one that is inside alone.
@@ -36,28 +78,28 @@ fn count<'m, G: Held<'m>>(guard: G, party: &Party<'m>) -> Result<()> {
     Ok(guard.give_back().map_err(lost)?)
 }
 
-fn mutex(party: &Party<'_>, rounds: u32) -> Result<()> {
+fn mutex(party: &Party<'_>, rounds: &mut Rounds) -> Result<()> {
     let mutex = Mutex::attach(party.area.open(area::mutex())?, party.life, Silent)?;
-    for _ in 0..rounds {
+    for _ in rounds {
         let taken = mutex.lock(&mut party.wait(), &mut *party.liveness());
         count(admitted(taken, party)?, party)?;
     }
     Ok(())
 }
 
-fn bakery(party: &Party<'_>, rounds: u32) -> Result<()> {
+fn bakery(party: &Party<'_>, rounds: &mut Rounds) -> Result<()> {
     let segment = party.area.open(area::bakery())?;
     let mut mutex = BakeryMutex::attach_among(segment, party.life, PARTIES)?;
-    for _ in 0..rounds {
+    for _ in rounds {
         let taken = mutex.lock(&mut party.wait(), &mut *party.liveness());
         count(admitted(taken, party)?, party)?;
     }
     Ok(())
 }
 
-fn rwlock(party: &Party<'_>, rounds: u32) -> Result<()> {
+fn rwlock(party: &Party<'_>, rounds: &mut Rounds) -> Result<()> {
     let lock = RwLock::attach(party.area.open(area::rwlock())?, party.life, Silent)?;
-    for round in 0..rounds {
+    for round in rounds {
         if round % WRITES == 0 {
             let taken = lock.write(&mut party.wait(), &mut *party.liveness());
             count(admitted(taken, party)?, party)?;
@@ -89,11 +131,11 @@ fn read(guard: &ReadGuard<'_, '_, Silent>) -> Result<(), Stop> {
     }
 }
 
-fn semaphore(party: &Party<'_>, rounds: u32) -> Result<()> {
+fn semaphore(party: &Party<'_>, rounds: &mut Rounds) -> Result<()> {
     let segment = party.area.open(area::semaphore())?;
     let semaphore = Semaphore::attach(segment, party.life, Silent)?;
     let permits = semaphore.permits();
-    for _ in 0..rounds {
+    for _ in rounds {
         let taken = semaphore.acquire(&mut party.wait(), &mut *party.liveness());
         let permit = taken.map_err(no_permit)?;
         party.notes.enter(party.life, true);
@@ -115,23 +157,33 @@ pub(crate) fn no_permit(error: AcquireError) -> anyhow::Error {
     }
 }
 
-fn barrier(party: &Party<'_>, rounds: u32) -> Result<()> {
+/// Meets the others at the barrier, and returns the phase, each time that it is called.
+fn meeting<'p>(party: &'p Party<'_>) -> Result<impl FnMut() -> Result<u32> + 'p> {
     let segment = party.area.open(area::barrier())?;
-    let parties = party.options.parties;
-    let mut barrier = Barrier::attach(segment, party.life, parties.into(), Silent)?;
-    let mut meet = || {
-        let met = barrier.wait(&mut party.wait(), &mut *party.liveness());
+    let parties = party.options.parties.into();
+    let mut barrier = Barrier::attach(segment, party.life, parties, Silent)?;
+    let mut first = true;
+    Ok(move || {
+        // Whoever was here before us and left is yet to come again.
+        let met = match std::mem::take(&mut first) {
+            true => barrier.wait(&mut party.wait(), &mut AssumeAlive),
+            false => barrier.wait(&mut party.wait(), &mut *party.liveness()),
+        };
         met.map(|arrival| arrival.phase).map_err(not_met)
-    };
+    })
+}
+
+fn barrier(party: &Party<'_>, rounds: &mut Rounds) -> Result<()> {
+    let mut meet = meeting(party)?;
     // Nobody knows the phase before the first meeting.
     let mut phase = meet()?;
-    for _ in 0..rounds {
+    for _ in rounds {
         let next = phase + 1;
         party.notes.arrive(party.number(), next);
         phase = meet()?;
         // All have said it before they came, and may be on their way to the one after it.
-        let said = (1..=parties).map(|other| party.notes.phase(other));
-        let said: Vec<_> = said.collect();
+        let parties = 1..=party.options.parties;
+        let said: Vec<_> = parties.map(|other| party.notes.phase(other)).collect();
         let early = said.iter().any(|&said| said != next && said != next + 1);
         if early || phase != next {
             let wrong = format!("passed phase {phase} where the parties were at {said:?}");
