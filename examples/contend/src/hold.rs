@@ -53,7 +53,11 @@ fn hold(party: &Party<'_>, locks: &[cli::Held], before: u32) -> Result<()> {
             let lock = RwLock::attach(party.area.open(area::rwlock())?, party.life, Silent)?;
             let taken = lock.read(wait, &mut *party.liveness());
             match taken {
-                Ok(guard) | Err(LockError::OwnerDied(guard)) => end(inside(), guard.unlock()),
+                Ok(guard) | Err(LockError::OwnerDied(guard)) => {
+                    let stayed = inside();
+                    keep_or(party, guard, |guard| guard.unlock())?;
+                    stayed
+                }
                 Err(error) => Err(refused(error)),
             }
         }
@@ -64,16 +68,16 @@ fn hold(party: &Party<'_>, locks: &[cli::Held], before: u32) -> Result<()> {
             let permit = permit.map_err(no_permit)?;
             party.notes.enter(party.life, true);
             let stayed = inside();
-            if party.check().is_ok() {
+            keep_or(party, permit, |permit| {
                 party.notes.enter(party.life, false);
-            }
-            end(stayed, permit.release())
+                permit.release()
+            })?;
+            stayed
         }
     }
 }
 
-/// A round with a long pause between its halves. The second half is for one that still has
-/// its place.
+/// A round with a long pause between its halves.
 fn alone<'m>(
     guard: impl Held<'m>,
     party: &Party<'m>,
@@ -81,10 +85,11 @@ fn alone<'m>(
 ) -> Result<()> {
     guard.ledger().begin(party.number());
     let stayed = inside();
-    if party.check().is_ok() {
+    keep_or(party, guard, |guard| {
         guard.ledger().finish();
-    }
-    end(stayed, guard.give_back())
+        guard.give_back()
+    })?;
+    stayed
 }
 
 /// Waits until it is to go on, and looks meanwhile whether it still has its place: what it
@@ -102,11 +107,16 @@ fn stay(party: &Party<'_>, before: u32) -> Result<()> {
     Ok(party.check()?)
 }
 
-/// How it ended, and whether it still had what it gave back.
-fn end(stayed: Result<()>, given: Result<(), NotHeld>) -> Result<()> {
-    let given = given.map_err(|not_held| anyhow::Error::from(lost(not_held)));
-    match (stayed, given) {
-        (Err(stop), Err(lost)) => Err(stop.context(format!("{lost}"))),
-        (stayed, given) => stayed.and(given),
+/// Gives `held` back, unless this party was evicted: then it stores nothing more, and
+/// whoever takes it over is warned of what was left half-done.
+fn keep_or<G>(
+    party: &Party<'_>,
+    held: G,
+    give_back: impl FnOnce(G) -> Result<(), NotHeld>,
+) -> Result<()> {
+    if let Err(evicted) = party.check() {
+        std::mem::forget(held);
+        return Err(evicted.into());
     }
+    Ok(give_back(held).map_err(lost)?)
 }

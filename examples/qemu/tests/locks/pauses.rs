@@ -119,6 +119,15 @@ fn evicted_while_it_stands_still(arena: &Arena, paused: &Guest, other: &Guest) {
     }
     assert_eq!(after["semaphore"]["available"], 2, "{after}");
 
+    // Nobody has taken the lock when it comes back: it does not give back what is half-done.
+    let mut holds = paused.start("hold mutex");
+    holds.see("held");
+    paused.machine.pause().unwrap();
+    arena.run("gone 2");
+    paused.machine.resume().unwrap();
+    holds.fail(5);
+    assert!(arena.run("work mutex --rounds 1 --as 1").says("mended"));
+
     // By its silence alone, where this is asked for: of what cannot be spoilt.
     let mut holds = paused.start("hold semaphore");
     holds.see("held");
