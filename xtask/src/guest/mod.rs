@@ -24,8 +24,8 @@ use kernel::Kernel;
 /// Build a kernel and an initramfs for guests of KMON under QEMU.
 ///
 /// Installs QEMU and busybox, fetches Debian's kernel for cloud machines once, builds the
-/// guest daemon and `shmem-contend` as static programs, and packs them with `examples/qemu/image`. All of it is
-/// below `target/guest`.
+/// guest daemon and `shmem-contend` as static programs, and packs them with
+/// `examples/qemu/image`. All of it is below `target/guest`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Fetch the kernel again: the newest that apt knows
