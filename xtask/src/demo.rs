@@ -80,7 +80,7 @@ fn configure(
     guestd: &Path,
     count: u32,
 ) -> Result<PathBuf> {
-    let image = base.image("demo.cpio", guestd)?;
+    let image = base.image("demo.cpio", guestd, &[])?;
     let path = workspace.target.join("guest/kmon.toml");
     fs::write(&path, guest::config::config(&image, count))
         .with_context(|| format!("cannot write {}", path.display()))?;

@@ -1,4 +1,4 @@
-//! The guest daemon as a static program: an initramfs has no libraries.
+//! The guest daemon and other programs, static: an initramfs has no libraries.
 
 use std::path::{Path, PathBuf};
 
@@ -11,14 +11,20 @@ const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 
 /// Builds it below `directory`; gives its path.
 pub(super) fn build(directory: &Path, reporter: &Reporter) -> Result<PathBuf> {
-    cargo("--bin guestd", directory, reporter)?;
+    cargo("guestd --bin guestd", directory, reporter)?;
     Ok(directory.join(TRIPLE).join("release/guestd"))
 }
 
 /// Builds the guest's half of the measurements beside it.
 pub(super) fn build_echo(directory: &Path, reporter: &Reporter) -> Result<PathBuf> {
-    cargo("--example guest-echo", directory, reporter)?;
+    cargo("guestd --example guest-echo", directory, reporter)?;
     Ok(directory.join(TRIPLE).join("release/examples/guest-echo"))
+}
+
+/// Builds the program that contends for locks; see `docs/guests.md`.
+pub(super) fn build_contend(directory: &Path, reporter: &Reporter) -> Result<PathBuf> {
+    cargo("shmem-contend --bin shmem-contend", directory, reporter)?;
+    Ok(directory.join(TRIPLE).join("release/shmem-contend"))
 }
 
 /// Makes what `build` builds programs that a guest can run.
@@ -31,7 +37,7 @@ pub(crate) fn statically(build: Invocation) -> Invocation {
 }
 
 fn cargo(what: &str, directory: &Path, reporter: &Reporter) -> Result<()> {
-    let line = format!("cargo build --release --package guestd {what} --target-dir");
+    let line = format!("cargo build --release --package {what} --target-dir");
     let build = statically(Invocation::parse(&line).path(directory));
-    reporter.run(&format!("building guestd, {what}"), &build, None)
+    reporter.run(&format!("building {what}"), &build, None)
 }

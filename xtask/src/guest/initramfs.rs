@@ -19,6 +19,8 @@ pub(super) struct Parts<'a> {
     /// The directory with `init`.
     pub(super) files: &'a Path,
     pub(super) daemon: &'a Path,
+    /// Other programs, each found by its name.
+    pub(super) tools: &'a [PathBuf],
     pub(super) modules: &'a Modules,
     pub(super) kernel: &'a Kernel,
 }
@@ -74,6 +76,11 @@ fn fill(archive: &mut Archive<impl Write>, parts: &Parts<'_>) -> Result<()> {
         }
     }
     archive.program("usr/bin/guestd", parts.daemon)?;
+    for tool in parts.tools {
+        let name = tool.file_name().and_then(|name| name.to_str());
+        let name = name.context("a program's name is no text")?;
+        archive.program(&format!("usr/bin/{name}"), tool)?;
+    }
     let (always, doorbell) = (&parts.modules.always, &parts.modules.doorbell);
     let mut listed = archive.modules(&parts.kernel.root, always)?;
     listed += "# doorbell\n";

@@ -24,8 +24,8 @@ use kernel::Kernel;
 /// Build a kernel and an initramfs for guests of KMON under QEMU.
 ///
 /// Installs QEMU and busybox, fetches Debian's kernel for cloud machines once, builds the
-/// guest daemon as a static program, and packs it with `examples/qemu/image`. All of it is
-/// below `target/guest`.
+/// guest daemon and `shmem-contend` as static programs, and packs them with
+/// `examples/qemu/image`. All of it is below `target/guest`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Fetch the kernel again: the newest that apt knows
@@ -109,11 +109,12 @@ impl Base {
         })
     }
 
-    /// Packs `daemon` into an image of this name.
-    pub(crate) fn image(&self, name: &str, daemon: &Path) -> Result<Image> {
+    /// Packs `daemon` and `tools` into an image of this name.
+    pub(crate) fn image(&self, name: &str, daemon: &Path, tools: &[PathBuf]) -> Result<Image> {
         let parts = initramfs::Parts {
             files: &self.files,
             daemon,
+            tools,
             modules: &modules::in_order(&self.kernel)?,
             kernel: &self.kernel,
         };
@@ -128,10 +129,12 @@ impl Base {
         })
     }
 
-    /// Builds a daemon, and the image with it.
+    /// Builds a daemon and a tool, and the image with them.
     fn build(&self) -> Result<Image> {
-        let daemon = daemon::build(&self.home.join("cargo"), &self.reporter)?;
-        self.image("initramfs.cpio", &daemon)
+        let directory = self.home.join("cargo");
+        let daemon = daemon::build(&directory, &self.reporter)?;
+        let contend = daemon::build_contend(&directory, &self.reporter)?;
+        self.image("initramfs.cpio", &daemon, &[contend])
     }
 }
 

@@ -1,0 +1,115 @@
+//! The segments of the region, by name.
+
+use anyhow::{Context, Result, ensure};
+use shmem_core::doorbell::Silent;
+use shmem_core::ring::Ring;
+use shmem_core::{Mapping, Region, Window};
+use shmem_registry::{Geometry, Kind, Process, Registry, Request};
+use shmem_sync::litmus::Litmus;
+use shmem_sync::{BakeryMutex, Barrier, Mutex, RwLock, Semaphore};
+
+use crate::cli::{HOST, PARTIES};
+use crate::ledger::Ledger;
+use crate::notes::Notes;
+
+/// Bytes of a ring's data: few, so that both ends wait for each other.
+const RING: usize = 1024;
+/// Permits there is room for.
+const PERMITS: usize = PARTIES as usize;
+
+/// The region's segments.
+#[derive(Clone, Copy)]
+pub(crate) struct Area<'m>(Registry<'m>);
+
+/// A segment: its name, its kind, its length.
+pub(crate) type Named = (String, Kind, usize);
+
+pub(crate) fn mutex() -> Named {
+    let len = Mutex::<Silent>::segment_len(Ledger::LEN);
+    ("contend.mutex".into(), Kind::MUTEX, len)
+}
+
+pub(crate) fn rwlock() -> Named {
+    let len = RwLock::<Silent>::segment_len(Ledger::LEN);
+    ("contend.rwlock".into(), Kind::RWLOCK, len)
+}
+
+pub(crate) fn bakery() -> Named {
+    let len = BakeryMutex::segment_len(Ledger::LEN);
+    ("contend.bakery".into(), Kind::BAKERY, len)
+}
+
+pub(crate) fn semaphore() -> Named {
+    let len = Semaphore::<Silent>::segment_len(PERMITS);
+    ("contend.semaphore".into(), Kind::SEMAPHORE, len)
+}
+
+pub(crate) fn barrier() -> Named {
+    let len = Barrier::<Silent>::segment_len(PARTIES);
+    ("contend.barrier".into(), Kind::BARRIER, len)
+}
+
+/// Words of the parties, outside of all locks.
+pub(crate) fn notes() -> Named {
+    ("contend.notes".into(), Kind::RAW, Notes::LEN)
+}
+
+/// The ring from one party to another.
+pub(crate) fn ring(from: u8, to: u8) -> Named {
+    let name = format!("contend.ring.{from}.{to}");
+    (name, Kind::RING, Ring::segment_len(RING))
+}
+
+/// Where a party tries the memory with another one.
+pub(crate) fn litmus(asker: u8) -> Named {
+    let name = format!("contend.litmus.{asker}");
+    (name, Kind::LITMUS, Litmus::segment_len())
+}
+
+/// All of them.
+fn all() -> Vec<Named> {
+    let mut all = vec![mutex(), rwlock(), bakery(), semaphore(), barrier(), notes()];
+    for party in (1..=PARTIES).filter(|&party| party != HOST) {
+        all.extend([ring(HOST, party), ring(party, HOST)]);
+    }
+    all.extend((1..=PARTIES).map(litmus));
+    all
+}
+
+impl<'m> Area<'m> {
+    pub(crate) fn new(registry: Registry<'m>) -> Self {
+        Self(registry)
+    }
+
+    pub(crate) fn registry(self) -> Registry<'m> {
+        self.0
+    }
+
+    /// Finds a segment. Loads only: for memory without compare-and-swap, too.
+    pub(crate) fn open(self, (name, kind, len): Named) -> Result<Window<'m>> {
+        let segment = self.0.open(&Request::named(&name, kind, len)?);
+        Ok(segment
+            .with_context(|| format!("cannot open {name}"))?
+            .window())
+    }
+}
+
+/// Makes the memory a region with every segment, so that no other party has to create one.
+pub(crate) fn prepare(mapping: &Mapping, permits: u8, again: bool) -> Result<()> {
+    let memory = mapping.window();
+    ensure!(
+        again || Region::attach(memory).is_err(),
+        "this is a region already: if nobody uses it, say --again"
+    );
+    let region = Region::format(memory, 0)?;
+    let registry = Registry::format(region, Geometry::default())?;
+    let presence = registry.attach_partition(HOST, Process::UNKNOWN)?;
+    for (name, kind, len) in all() {
+        let request = Request::named(&name, kind, len)?;
+        let created = registry.open_or_create(presence.life(), &request);
+        created.with_context(|| format!("cannot create {name}"))?;
+    }
+    let words = Area::new(registry).open(semaphore())?;
+    Semaphore::attach(words, presence.life(), Silent)?.add(permits.into())?;
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! One long round: locks are taken, and held until somebody says `release`.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use shmem_core::doorbell::Silent;
+use shmem_sync::{BakeryMutex, LockError, Mutex, NotHeld, RwLock, Semaphore};
+
+use crate::area;
+use crate::cli::{self, PARTIES};
+use crate::held::{Held, admitted, lost, refused};
+use crate::party::Party;
+use crate::report::{Event, Stop};
+use crate::work::no_permit;
+
+/// Between two looks whether it is to go on.
+const NAP: Duration = Duration::from_millis(5);
+
+pub(crate) fn run(party: &Party<'_>, locks: &[cli::Held]) -> Result<()> {
+    // Before a lock is had: who sees us hold it may say it at once.
+    let before = party.notes.released(party.number());
+    hold(party, locks, before)?;
+    party.done(1);
+    Ok(())
+}
+
+/// Takes the first of `locks`, holds the others meanwhile, and gives it back.
+fn hold(party: &Party<'_>, locks: &[cli::Held], before: u32) -> Result<()> {
+    let Some((&lock, others)) = locks.split_first() else {
+        return stay(party, before);
+    };
+    let wait = &mut party.wait();
+    let inside = || hold(party, others, before);
+    match lock {
+        cli::Held::Mutex => {
+            let lock = Mutex::attach(party.area.open(area::mutex())?, party.life, Silent)?;
+            let taken = lock.lock(wait, &mut *party.liveness());
+            alone(admitted(taken, party)?, party, inside)
+        }
+        cli::Held::Write => {
+            let lock = RwLock::attach(party.area.open(area::rwlock())?, party.life, Silent)?;
+            let taken = lock.write(wait, &mut *party.liveness());
+            alone(admitted(taken, party)?, party, inside)
+        }
+        cli::Held::Bakery => {
+            let segment = party.area.open(area::bakery())?;
+            let mut lock = BakeryMutex::attach_among(segment, party.life, PARTIES)?;
+            let taken = lock.lock(wait, &mut *party.liveness());
+            alone(admitted(taken, party)?, party, inside)
+        }
+        cli::Held::Read => {
+            let lock = RwLock::attach(party.area.open(area::rwlock())?, party.life, Silent)?;
+            let taken = lock.read(wait, &mut *party.liveness());
+            match taken {
+                Ok(guard) | Err(LockError::OwnerDied(guard)) => {
+                    let stayed = inside();
+                    keep_or(party, guard, |guard| guard.unlock())?;
+                    stayed
+                }
+                Err(error) => Err(refused(error)),
+            }
+        }
+        cli::Held::Semaphore => {
+            let segment = party.area.open(area::semaphore())?;
+            let semaphore = Semaphore::attach(segment, party.life, Silent)?;
+            let permit = semaphore.acquire(wait, &mut *party.liveness());
+            let permit = permit.map_err(no_permit)?;
+            party.notes.enter(party.life, true);
+            let stayed = inside();
+            keep_or(party, permit, |permit| {
+                party.notes.enter(party.life, false);
+                permit.release()
+            })?;
+            stayed
+        }
+    }
+}
+
+/// A round with a long pause between its halves.
+fn alone<'m>(
+    guard: impl Held<'m>,
+    party: &Party<'m>,
+    inside: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    guard.ledger().begin(party.number());
+    let stayed = inside();
+    keep_or(party, guard, |guard| {
+        guard.ledger().finish();
+        guard.give_back()
+    })?;
+    stayed
+}
+
+/// Waits until it is to go on, and looks meanwhile whether it still has its place: what it
+/// holds is not its own any more if it has not.
+fn stay(party: &Party<'_>, before: u32) -> Result<()> {
+    party.report.say(&Event::Held);
+    let began = Instant::now();
+    while party.notes.released(party.number()) == before {
+        party.check()?;
+        if began.elapsed() > party.options.timeout {
+            return Err(Stop::Late("nobody has said `release`").into());
+        }
+        thread::sleep(NAP);
+    }
+    Ok(party.check()?)
+}
+
+/// Gives `held` back, unless this party was evicted: then it stores nothing more, and
+/// whoever takes it over is warned of what was left half-done.
+fn keep_or<G>(
+    party: &Party<'_>,
+    held: G,
+    give_back: impl FnOnce(G) -> Result<(), NotHeld>,
+) -> Result<()> {
+    if let Err(evicted) = party.check() {
+        std::mem::forget(held);
+        return Err(evicted.into());
+    }
+    Ok(give_back(held).map_err(lost)?)
+}

@@ -1,0 +1,101 @@
+//! Numbered records, one way: the numbers go on over all lives of both ends.
+//!
+//! Each end notes the next number in the region: the sender after a push, the receiver before
+//! it releases the record. So whichever of them dies, the other sees no gap, and a number
+//! twice only right behind a restart.
+
+use anyhow::{Context, Result};
+use shmem_core::primitive::Ordering::Relaxed;
+use shmem_core::ring::{Consumer, PopError, PushError, Ring, Unread};
+use shmem_core::wait::{Pause, Wait};
+
+use crate::area;
+use crate::party::Party;
+use crate::report::{Event, Stop};
+
+/// The longest record; each is as long as its number says.
+const LONGEST: usize = 64;
+const NUMBER: usize = size_of::<u32>();
+
+/// The record of this number.
+fn record(number: u32) -> Vec<u8> {
+    let len = NUMBER + number as usize % (LONGEST - NUMBER);
+    let mut bytes = vec![number as u8; len];
+    bytes[..NUMBER].copy_from_slice(&number.to_le_bytes());
+    bytes
+}
+
+pub(crate) fn send(party: &Party<'_>, to: u8, records: u32) -> Result<()> {
+    let from = party.number();
+    let ring = Ring::attach(party.area.open(area::ring(from, to))?)?;
+    let mut producer = ring.producer(party.life)?;
+    let next = party.notes.sent(from, to);
+    for _ in 0..records {
+        let number = next.load(Relaxed);
+        let mut wait = party.wait();
+        loop {
+            match producer.push(&record(number)) {
+                Ok(()) => break,
+                Err(PushError::Restarted) => party.report.say(&Event::Restarted),
+                Err(PushError::Full) => pause(party, &mut wait, "the ring stays full")?,
+                Err(error) => return Err(error).context("cannot send"),
+            }
+        }
+        next.store(number.wrapping_add(1), Relaxed);
+    }
+    party.done(records);
+    Ok(())
+}
+
+pub(crate) fn receive(party: &Party<'_>, from: u8, records: u32) -> Result<()> {
+    let to = party.number();
+    let ring = Ring::attach(party.area.open(area::ring(from, to))?)?;
+    let mut consumer = ring.consumer(party.life, Unread::Keep)?;
+    let next = party.notes.received(from, to);
+    // The last receiver may have noted a record and died before it released it.
+    let mut again = true;
+    let mut left = records;
+    while left != 0 {
+        let bytes = one(party, &mut consumer, &mut again)?;
+        let expected = next.load(Relaxed);
+        if bytes == record(expected) {
+            next.store(expected.wrapping_add(1), Relaxed);
+            left -= 1;
+        } else if !(again && bytes == record(expected.wrapping_sub(1))) {
+            let wrong = format!("record {bytes:?} came where {expected} was next");
+            return Err(Stop::Wrong(wrong).into());
+        }
+        again = false;
+        consumer.release();
+    }
+    party.done(records);
+    Ok(())
+}
+
+/// The next record, which stays until it is released. `again` becomes true at a restart.
+fn one(party: &Party<'_>, consumer: &mut Consumer<'_>, again: &mut bool) -> Result<Vec<u8>> {
+    let mut wait = party.wait();
+    loop {
+        match consumer.peek() {
+            Ok(found) => {
+                let mut bytes = [0; LONGEST];
+                let len = found.read(0, &mut bytes);
+                return Ok(bytes[..len].to_vec());
+            }
+            Err(PopError::Restarted) => {
+                *again = true;
+                party.report.say(&Event::Restarted);
+            }
+            Err(PopError::Empty) => pause(party, &mut wait, "the ring stays empty")?,
+            Err(error) => return Err(error).context("cannot receive"),
+        }
+    }
+}
+
+fn pause(party: &Party<'_>, wait: &mut impl Wait, what: &'static str) -> Result<()> {
+    party.check()?;
+    match wait.pause() {
+        Pause::TimedOut => Err(Stop::Late(what).into()),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,99 @@
+//! What a guest that was killed or reset held comes back, once its end is certain.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use kmon_qemu::Transport;
+
+use crate::rig::{Arena, Guest};
+
+/// Each lock that the guest holds, as the others wait for it.
+const LOCKS: [&str; 3] = ["mutex", "rwlock", "bakery"];
+
+/// Guest 2 has ended while it held everything but `permits` of the semaphore's two, which the
+/// host holds; `say` makes its end certain. The others had taken nothing before.
+fn comes_back(arena: &Arena, other: &Guest, say: impl FnOnce()) {
+    let mut holds = arena.host("hold semaphore --as 1");
+    holds.see("held");
+    other
+        .start("work semaphore --rounds 1 --timeout 2s")
+        .fail(4);
+    let mut waits = other.start("work mutex --rounds 10");
+    waits.see("silent");
+    sleep(Duration::from_millis(500));
+    assert!(!waits.has_said("gone") && !waits.has_said("done"));
+    say();
+    let waits = waits.succeed();
+    assert!(waits.says("gone") && waits.says("mended"), "{waits:?}");
+    for lock in LOCKS {
+        other.start(&format!("work {lock} --rounds 10")).succeed();
+    }
+    let permit = other.start("work semaphore --rounds 10").succeed();
+    assert!(permit.says("gone"), "{permit:?}");
+    arena.run("release 1");
+    holds.succeed();
+    assert_eq!(arena.shown()["semaphore"]["available"], 2);
+}
+
+#[test]
+fn what_a_killed_guest_held_comes_back_when_the_host_says_so() {
+    let arena = Arena::new();
+    let killed = arena.guest(2, Transport::Ivshmem, &[]);
+    let other = arena.guest(3, Transport::Reserved, &[]);
+
+    // It ends in the middle of sending, and its next life goes on: the host misses nothing.
+    let mut sends = killed.start("send --to 1 --records 1000000");
+    sends.see("attached");
+    let receives = arena.host("receive --from 2 --records 4000 --as 1");
+    sleep(Duration::from_millis(100));
+    drop(sends);
+    killed.reset();
+    let sends = killed.start("send --to 1 --records 1000000 --timeout 2s --restart");
+    assert!(receives.succeed().says("restarted"));
+    let late = sends.fail(4);
+    assert!(late.contains("stays full"), "{late}");
+    let mut holds = killed.start("hold mutex semaphore write bakery");
+    holds.see("held");
+    killed.machine.kill();
+    comes_back(&arena, &other, || {
+        arena.run("gone 2");
+    });
+    let shown = arena.shown();
+    for lock in LOCKS {
+        // Its half round was mended into a whole one.
+        assert_eq!(shown[lock]["by"][1], 1, "{shown}");
+        let by: u64 = (0..8)
+            .map(|party| shown[lock]["by"][party].as_u64().unwrap())
+            .sum();
+        assert_eq!(shown[lock]["total"], by, "{shown}");
+    }
+}
+
+#[test]
+fn what_a_guest_held_that_was_reset_comes_back_when_its_next_boot_attaches() {
+    let arena = Arena::new();
+    let reset = arena.guest(2, Transport::Reserved, &[]);
+    let other = arena.guest(3, Transport::Ivshmem, &[]);
+    let mut holds = reset.start("hold mutex semaphore read bakery");
+    holds.see("held");
+    drop(holds);
+    reset.reset();
+    comes_back(&arena, &other, || {
+        let next = reset.start("send --to 1 --records 1 --restart");
+        let next = next.succeed();
+        assert_eq!(next.event("attached")["incarnation"], 2, "{next:?}");
+    });
+
+    // Reset while it receives: the next one goes on where it was.
+    let sends = arena.host("send --to 2 --records 4000 --as 1");
+    let mut receives = reset.start("receive --from 1 --records 1000000");
+    receives.see("attached");
+    sleep(Duration::from_millis(50));
+    reset.reset();
+    drop(receives);
+    let words = "receive --from 1 --records 1000000 --timeout 2s --restart";
+    let receives = reset.start(words);
+    sends.succeed();
+    let late = receives.fail(4);
+    assert!(late.contains("stays empty"), "{late}");
+}

@@ -1,0 +1,174 @@
+//! Who stands still loses nothing until its end is certain, and then is told.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use kmon_qemu::Transport;
+use serde_json::Value;
+
+use crate::rig::{Arena, Guest};
+
+/// All that one party can hold at once.
+const ALL: &str = "mutex semaphore write bakery";
+/// The locks, as they are worked under.
+const LOCKS: [&str; 3] = ["mutex", "rwlock", "bakery"];
+/// Until a heartbeat that stands still is reported, by the option's default, in milliseconds.
+const LIMIT: u64 = 500;
+/// The longest that it may take on a busy machine: who waits so long is told.
+const NOTICED: u64 = 2500;
+
+/// The host, party 1, and guest 3 wait in vain for what guest 2 holds, and are told why.
+fn waits_in_vain(arena: &Arena, other: &Guest) {
+    for lock in LOCKS {
+        let words = format!("work {lock} --rounds 1 --timeout {NOTICED}ms");
+        for job in [arena.host(&format!("{words} --as 1")), other.start(&words)] {
+            let ended = job.end();
+            assert_eq!(ended.status, 4, "{ended:?}");
+            assert!(!ended.says("gone") && !ended.says("mended"), "{ended:?}");
+            let silent = ended.event("silent");
+            assert_eq!(silent["partition"], 2, "{ended:?}");
+            let after = silent["after_millis"].as_u64().unwrap();
+            assert!((LIMIT..NOTICED).contains(&after), "{ended:?}");
+        }
+    }
+}
+
+#[test]
+fn a_paused_guest_is_silent_and_keeps_what_it_holds_until_it_is_evicted() {
+    let arena = Arena::new();
+    let paused = arena.guest(2, Transport::Ivshmem, &[]);
+    let other = arena.guest(3, Transport::Reserved, &[]);
+    let mut holds = paused.start(&format!("hold {ALL}"));
+    holds.see("held");
+
+    // For less than the limit: nobody notices.
+    let mut waits = arena.host("work mutex --rounds 1 --silent-after 5s --as 1");
+    waits.see("attached");
+    paused.machine.pause().unwrap();
+    sleep(Duration::from_millis(300));
+    paused.machine.resume().unwrap();
+    sleep(Duration::from_millis(300));
+    assert!(!waits.has_said("silent") && !waits.has_said("done"));
+    drop(waits);
+    arena.run("gone 1");
+
+    // For more: it is reported, and loses nothing.
+    paused.machine.pause().unwrap();
+    waits_in_vain(&arena, &other);
+    let one = other.start("work semaphore --rounds 10");
+    one.succeed();
+    paused.machine.resume().unwrap();
+    sleep(Duration::from_millis(50));
+    arena.run("release 2");
+    holds.succeed();
+    for lock in LOCKS {
+        let ended = arena.run(&format!("work {lock} --rounds 1 --as 1"));
+        assert!(!ended.says("mended"), "{ended:?}");
+    }
+    let shown = arena.shown();
+    for lock in LOCKS {
+        assert_eq!(shown[lock]["by"][1], 1, "{shown}");
+    }
+    assert_eq!(shown["semaphore"]["available"], 2, "{shown}");
+
+    evicted_while_it_stands_still(&arena, &paused, &other);
+    waiting_while_it_stands_still(&arena, &paused);
+}
+
+/// The operator is wrong: the guest goes on. It is told, and stores nothing any more.
+fn evicted_while_it_stands_still(arena: &Arena, paused: &Guest, other: &Guest) {
+    let before = arena.shown();
+    let mut holds = paused.start(&format!("hold {ALL}"));
+    holds.see("held");
+    paused.machine.pause().unwrap();
+    let mut waits = other.start("work mutex --rounds 10");
+    waits.see("silent");
+    arena.run("gone 2");
+    assert!(waits.succeed().says("mended"));
+    for lock in ["rwlock", "bakery"] {
+        let ended = arena.run(&format!("work {lock} --rounds 10 --as 1"));
+        assert!(ended.says("gone") && ended.says("mended"), "{ended:?}");
+    }
+    // Both permits, one of them the paused guest's.
+    let mut first = arena.host("hold semaphore --as 1");
+    first.see("held");
+    let mut second = other.start("hold semaphore");
+    second.see("held");
+    paused.machine.resume().unwrap();
+    let told = holds.fail(5);
+    assert!(told.contains("evicted"), "{told}");
+    arena.run("release 1");
+    arena.run("release 3");
+    first.succeed();
+    second.succeed();
+    let after = arena.shown();
+    for lock in LOCKS {
+        // The round that it had begun was mended into a whole one, and it has not stored the
+        // other half since. One round in four writes.
+        let rounds = if lock == "rwlock" { 3 } else { 10 };
+        let count = |shown: &Value| shown[lock]["by"][1].as_u64().unwrap();
+        assert_eq!(count(&after), count(&before) + 1, "{lock}: {after}");
+        let total = |shown: &Value| shown[lock]["total"].as_u64().unwrap();
+        assert_eq!(
+            total(&after),
+            total(&before) + 1 + rounds,
+            "{lock}: {after}"
+        );
+        // Its next life has it as before.
+        paused.start(&format!("work {lock} --rounds 10")).succeed();
+    }
+    assert_eq!(after["semaphore"]["available"], 2, "{after}");
+
+    // Nobody has taken the lock when it comes back: it does not give back what is half-done.
+    let mut holds = paused.start("hold mutex");
+    holds.see("held");
+    paused.machine.pause().unwrap();
+    arena.run("gone 2");
+    paused.machine.resume().unwrap();
+    holds.fail(5);
+    assert!(arena.run("work mutex --rounds 1 --as 1").says("mended"));
+
+    // By its silence alone, where this is asked for: of what cannot be spoilt.
+    let mut holds = paused.start("hold semaphore");
+    holds.see("held");
+    let mut first = arena.host("hold semaphore --as 1");
+    first.see("held");
+    paused.machine.pause().unwrap();
+    let words = "work semaphore --rounds 1 --timeout 2s";
+    other.start(words).fail(4);
+    let words = "work semaphore --rounds 1 --presume-gone-after 1s";
+    assert!(other.start(words).succeed().says("gone"));
+    paused.machine.resume().unwrap();
+    arena.run("release 2");
+    holds.fail(5);
+    arena.run("release 1");
+    first.succeed();
+    assert_eq!(arena.shown()["semaphore"]["available"], 2);
+}
+
+/// Who stands still while it waits is in nobody's way, but where the order is fixed.
+fn waiting_while_it_stands_still(arena: &Arena, paused: &Guest) {
+    for lock in LOCKS {
+        let held = if lock == "rwlock" { "write" } else { lock };
+        let mut holds = arena.host(&format!("hold {held} --as 1"));
+        holds.see("held");
+        let mut waits = paused.start(&format!("work {lock} --rounds 1"));
+        waits.see("attached");
+        sleep(Duration::from_millis(200));
+        assert!(!waits.has_said("done"));
+        paused.machine.pause().unwrap();
+        arena.run("release 1");
+        holds.succeed();
+        let passes = arena.host(&format!("work {lock} --rounds 100 --timeout 2500ms --as 1"));
+        let ended = passes.end();
+        if lock == "bakery" {
+            // It has drawn its ticket, and its turn has come.
+            assert!(ended.status == 4 && ended.says("silent"), "{ended:?}");
+        } else {
+            assert_eq!(ended.status, 0, "{ended:?}");
+        }
+        paused.machine.resume().unwrap();
+        waits.succeed();
+        arena.run(&format!("work {lock} --rounds 1 --as 1"));
+    }
+}
