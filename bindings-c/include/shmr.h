@@ -200,7 +200,8 @@ enum shmr_status {
          */
         SHMR_BUSY = 3,
         /**
-         * The wait gave up first.
+         * The wait gave up first. Of a lock or barrier `value` is the life that is waited
+         * for if that is silent, else 0.
          */
         SHMR_TIMED_OUT = 4,
         /**
@@ -802,7 +803,9 @@ enum shmr_status shmr_bakery_try_lock(struct shmr_bakery *bakery,
  *
  * Return: SHMR_OK; SHMR_OWNER_DIED, it is had, but what it protects may be half-changed:
  *         repair it, then shmr_bakery_make_consistent(), or unlocking poisons it for
- *         good; SHMR_TIMED_OUT; SHMR_EINVAL; SHMR_POISONED; SHMR_CORRUPT.
+ *         good; SHMR_TIMED_OUT, and the error's value is the life that is waited for if
+ *         that is silent; SHMR_EVICTED, a later life of this partition has attached;
+ *         SHMR_EINVAL; SHMR_POISONED; SHMR_CORRUPT.
  */
 enum shmr_status shmr_bakery_lock(struct shmr_bakery *bakery,
                                   struct shmr_wait *wait,
@@ -880,7 +883,9 @@ enum shmr_status shmr_barrier_try_wait(struct shmr_barrier *barrier,
  * Whatever it says, the caller has arrived: the next call waits on.
  *
  * Return: SHMR_OK; SHMR_PARTY_DIED, and the error's value is its life: wait again if it
- *         restarts, without @liveness; SHMR_TIMED_OUT; SHMR_EINVAL; SHMR_CORRUPT.
+ *         restarts, without @liveness; SHMR_TIMED_OUT, and the value is the life of a party
+ *         that is missing if one is silent; SHMR_EVICTED, a later life of this partition
+ *         takes part; SHMR_EINVAL; SHMR_CORRUPT.
  */
 enum shmr_status shmr_barrier_wait(struct shmr_barrier *barrier,
                                    struct shmr_wait *wait,
@@ -1419,7 +1424,8 @@ enum shmr_status shmr_mutex_try_lock(struct shmr_mutex *mutex,
  *
  * Return: SHMR_OK; SHMR_OWNER_DIED, it is had, but what it protects may be half-changed:
  *         repair it, then shmr_mutex_make_consistent(), or unlocking poisons it for
- *         good; SHMR_TIMED_OUT; SHMR_EINVAL; SHMR_POISONED; SHMR_CORRUPT.
+ *         good; SHMR_TIMED_OUT, and the error's value is its owner's life if that is
+ *         silent; SHMR_EINVAL; SHMR_POISONED; SHMR_CORRUPT.
  */
 enum shmr_status shmr_mutex_lock(struct shmr_mutex *mutex,
                                  struct shmr_wait *wait,
@@ -1930,7 +1936,8 @@ enum shmr_status shmr_rwlock_try_read(struct shmr_rwlock *rwlock,
  * @liveness: who knows which lives are over, or NULL
  *
  * Return: SHMR_OK; SHMR_OWNER_DIED, the caller reads, but a writer died inside and nobody
- *         has repaired it yet; SHMR_TIMED_OUT; SHMR_EINVAL; SHMR_POISONED; SHMR_CORRUPT.
+ *         has repaired it yet; SHMR_TIMED_OUT, and the error's value is the writer's life
+ *         if that is silent; SHMR_EINVAL; SHMR_POISONED; SHMR_CORRUPT.
  */
 enum shmr_status shmr_rwlock_read(struct shmr_rwlock *rwlock,
                                   uint32_t *place,
@@ -1964,7 +1971,8 @@ enum shmr_status shmr_rwlock_try_write(struct shmr_rwlock *rwlock,
  *
  * Return: SHMR_OK; SHMR_OWNER_DIED, the caller writes, but what is protected may be
  *         half-changed: repair it, then shmr_rwlock_make_consistent(), or ending poisons it
- *         for good; SHMR_TIMED_OUT; SHMR_EINVAL; SHMR_POISONED; SHMR_CORRUPT.
+ *         for good; SHMR_TIMED_OUT, and the error's value is the life that is waited for
+ *         if that is silent; SHMR_EINVAL; SHMR_POISONED; SHMR_CORRUPT.
  */
 enum shmr_status shmr_rwlock_write(struct shmr_rwlock *rwlock,
                                    struct shmr_wait *wait,
@@ -2060,7 +2068,8 @@ enum shmr_status shmr_semaphore_try_acquire(struct shmr_semaphore *semaphore,
  * @wait:      how to wait, and for how long
  * @liveness:  who knows which lives are over, or NULL
  *
- * Return: SHMR_OK; SHMR_TIMED_OUT; SHMR_EINVAL; SHMR_CORRUPT.
+ * Return: SHMR_OK; SHMR_TIMED_OUT, and the error's value is the life of a holder if one is
+ *         silent; SHMR_EINVAL; SHMR_CORRUPT.
  */
 enum shmr_status shmr_semaphore_acquire(struct shmr_semaphore *semaphore,
                                         struct shmr_wait *wait,

@@ -11,7 +11,7 @@ use shmem_core::{Life, Region, Window};
 use shmem_registry::inspect::Tables;
 use shmem_registry::layout::{REGISTRY, Row};
 use shmem_registry::{Geometry, Kind, Process, Registry, Request};
-use shmem_sync::{BakeryMutex, Barrier, AssumeAlive, Mutex, RwLock, Semaphore};
+use shmem_sync::{AssumeAlive, BakeryMutex, Barrier, Mutex, RwLock, Semaphore};
 
 use crate::Word;
 

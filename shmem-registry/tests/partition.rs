@@ -372,14 +372,10 @@ mod processes {
                 "attached"
             }
         );
-        while let Some(Ok(line)) = lines.next() {
-            match line.as_str() {
-                "exec" => {
-                    let error = Command::new("/bin/sleep").arg("1000").exec();
-                    panic!("no exec: {error}");
-                }
-                other => panic!("what is {other:?}?"),
-            }
+        if let Some(Ok(line)) = lines.next() {
+            assert_eq!(line, "exec");
+            let error = Command::new("/bin/sleep").arg("1000").exec();
+            panic!("no exec: {error}");
         }
         drop(presence);
     }

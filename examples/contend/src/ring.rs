@@ -37,6 +37,9 @@ pub(crate) fn send(party: &Party<'_>, to: u8, records: u32) -> Result<()> {
             match producer.push(&record(number)) {
                 Ok(()) => break,
                 Err(PushError::Restarted) => party.report.say(&Event::Restarted),
+                Err(error @ PushError::Evicted) => {
+                    return Err(Stop::Evicted(error.to_string()).into());
+                }
                 Err(PushError::Full) => pause(party, &mut wait, "the ring stays full")?,
                 Err(error) => return Err(error).context("cannot send"),
             }
@@ -66,7 +69,8 @@ pub(crate) fn receive(party: &Party<'_>, from: u8, records: u32) -> Result<()> {
             return Err(Stop::Wrong(wrong).into());
         }
         again = false;
-        consumer.release();
+        let released = consumer.release();
+        released.map_err(|error| Stop::Evicted(error.to_string()))?;
     }
     party.done(records);
     Ok(())
@@ -81,6 +85,9 @@ fn one(party: &Party<'_>, consumer: &mut Consumer<'_>, again: &mut bool) -> Resu
                 let mut bytes = [0; LONGEST];
                 let len = found.read(0, &mut bytes);
                 return Ok(bytes[..len].to_vec());
+            }
+            Err(error @ PopError::Evicted) => {
+                return Err(Stop::Evicted(error.to_string()).into());
             }
             Err(PopError::Restarted) => {
                 *again = true;
