@@ -9,7 +9,7 @@ use shmem_core::snapshot::{ReadError, TooLong};
 use shmem_core::Corrupt;
 use shmem_registry::{AttachError, Evicted, FormatError, OpenError, RemoveError, RequestError};
 use shmem_sync::{
-    AcquireError, BakeryAttachError, BarrierAttachError, BarrierError, NotHeld, Overflow,
+    AcquireError, AddError, BakeryAttachError, BarrierAttachError, BarrierError, NotHeld,
 };
 
 use crate::word::{Argument, Word};
@@ -368,9 +368,12 @@ impl From<AcquireError> for Fault {
     }
 }
 
-impl From<Overflow> for Fault {
-    fn from(error: Overflow) -> Self {
-        Self::with(SHMR_OVERFLOW, wide(error.room))
+impl From<AddError> for Fault {
+    fn from(error: AddError) -> Self {
+        match error {
+            AddError::Overflow { room, .. } => Self::with(SHMR_OVERFLOW, wide(room)),
+            AddError::Evicted => Self::new(SHMR_EVICTED),
+        }
     }
 }
 

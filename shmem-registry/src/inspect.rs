@@ -185,7 +185,7 @@ impl<'m> Registry<'m> {
         }
     }
 
-    /// The word of a block, for [`BlockOwner::from_word`]; `None` if there is no such block.
+    /// The word of a block, for [`BlockOwner::from_word`](crate::BlockOwner::from_word); `None` if there is no such block.
     pub fn block_word(&self, block: usize) -> Option<u32> {
         let exists = block < self.places.blocks;
         exists.then(|| self.blocks().word(block).load(Relaxed))

@@ -50,7 +50,7 @@ fn identifiers_and_buckets_are_as_the_document_has_them() {
     let heap = Heap::new(1 << 16);
     let region = Region::format(heap.window(), 0).unwrap();
     let registry = Registry::format(region, Geometry::default()).unwrap();
-    let rows = table("### Vectors: identifiers");
+    let rows = table("#### Vectors: identifiers");
     assert!(rows.len() >= 3);
     for row in rows {
         let id = Id::from_name(row[0]);
@@ -61,7 +61,7 @@ fn identifiers_and_buckets_are_as_the_document_has_them() {
 
 #[test]
 fn geometries_are_as_the_document_has_them() {
-    let rows = table("### Vectors: geometry");
+    let rows = table("#### Vectors: geometry");
     assert!(rows.len() >= 3);
     for row in rows {
         let values: Vec<_> = row.iter().map(|cell| number(cell) as usize).collect();

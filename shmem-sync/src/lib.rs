@@ -83,7 +83,7 @@ pub use barrier::{Arrival, Barrier, BarrierAttachError, BarrierError};
 pub use error::{LockError, LockResult, NotHeld};
 pub use mutex::{Mutex, MutexGuard};
 pub use rwlock::{ReadGuard, RwLock, WriteGuard};
-pub use semaphore::{AcquireError, Overflow, Permit, Semaphore};
+pub use semaphore::{AcquireError, AddError, Permit, Semaphore};
 pub use shmem_core::liveness::{AssumeAlive, Liveness, PartitionState};
 
 #[cfg(all(feature = "linux", target_os = "linux"))]

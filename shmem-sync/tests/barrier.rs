@@ -237,8 +237,8 @@ fn phases_go_on_past_the_last_number() {
 
 #[test]
 fn a_phase_that_nobody_can_have_reached_is_reported() {
-    let heap = heap(2);
-    let mut ours = barrier(&heap, FIRST, 2);
+    let heap = heap(3);
+    let mut ours = barrier(&heap, FIRST, 3);
     assert_eq!(ours.try_wait(&mut AssumeAlive), Ok(None));
     write_entry(&heap, 2, SECOND.word(), 3);
     let corrupt = Corrupt {
@@ -247,6 +247,18 @@ fn a_phase_that_nobody_can_have_reached_is_reported() {
     };
     let refused = ours.wait(&mut Futex::forever(), &mut AssumeAlive);
     assert_eq!(refused, Err(BarrierError::Corrupt(corrupt)));
+}
+
+#[test]
+fn one_whom_all_the_others_left_behind_was_evicted() {
+    let heap = heap(3);
+    let mut ours = barrier(&heap, FIRST, 3);
+    assert_eq!(ours.try_wait(&mut AssumeAlive), Ok(None));
+    for partition in [2, 3] {
+        write_entry(&heap, partition, Life::first(partition as u8).word(), 3);
+    }
+    let refused = ours.wait(&mut Futex::forever(), &mut AssumeAlive);
+    assert_eq!(refused, Err(BarrierError::Evicted));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::Spin;
 use shmem_core::{ControlWord, Corrupt, Life, Window};
 use shmem_sync::layout::{PERMITS, PERMIT_FREE};
-use shmem_sync::{AcquireError, AssumeAlive, Futex, FutexBell, NotHeld, Overflow, Semaphore};
+use shmem_sync::{AcquireError, AddError, AssumeAlive, Futex, FutexBell, NotHeld, Semaphore};
 
 mod support;
 use support::Dead;
@@ -167,7 +167,7 @@ fn more_permits_than_there_is_room_for_leave_all_as_it_was() {
     );
     assert_eq!(late.err(), Some(AcquireError::TimedOut));
     let before = words(heap.window());
-    let overflow = Overflow {
+    let overflow = AddError::Overflow {
         asked: 3,
         room: 2,
         capacity: 4,

@@ -11,8 +11,8 @@ pub enum BarrierError {
     TimedOut,
     /// The deadline passed first; this life of a party is silent, and has not arrived.
     PartySilent(Life),
-    /// A later life of this partition takes part: this one was said to be gone, or its
-    /// number was given twice. Nothing was changed.
+    /// A later life of this partition takes part, or all parties have passed without it:
+    /// this one was said to be gone, or its number was given twice.
     Evicted,
     /// This life of a party is over, and it has not arrived.
     PartyDied(Life),
@@ -36,7 +36,9 @@ impl fmt::Display for BarrierError {
                     "the deadline passed before {life}, which is silent, had arrived"
                 )
             }
-            Self::Evicted => f.write_str("a later life of this partition takes part"),
+            Self::Evicted => f.write_str(
+                "a later life of this partition takes part, or the others passed without it",
+            ),
             Self::PartyDied(life) => write!(f, "{life} died before it arrived at the barrier"),
             Self::Corrupt(corrupt) => corrupt.fmt(f),
         }

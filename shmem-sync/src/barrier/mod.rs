@@ -185,7 +185,7 @@ impl<'m, D: Doorbell> Barrier<'m, D> {
                 Pause::TimedOut => late = true,
                 Pause::Sleep => {
                     let seen = self.arm();
-                    if self.look()?.is_none() {
+                    if self.look_unless_evicted()?.is_none() {
                         wait.sleep(self.rings().as_atomic(), seen.to_le());
                     }
                 }
@@ -220,13 +220,15 @@ impl<'m, D: Doorbell> Barrier<'m, D> {
             self.pending = true;
         }
         if arriving || !self.shows_arrival() {
-            self.arrive();
+            self.arrive()?;
         }
-        if let Some(leader) = self.look()? {
+        if let Some(leader) = self.look_unless_evicted()? {
+            self.pending = false;
             if arriving {
                 self.wake();
+                // Stopped in it, we may have been said to be gone since.
+                self.look_unless_evicted()?;
             }
-            self.pending = false;
             return Ok(Step::Passed(Arrival {
                 phase: self.phase,
                 leader,
@@ -264,9 +266,13 @@ impl<'m, D: Doorbell> Barrier<'m, D> {
     }
 
     /// Stores our arrival at the phase.
-    fn arrive(&self) {
+    fn arrive(&self) -> Result<(), BarrierError> {
         // Without the flag: awake.
         self.life_of(self.own()).store(self.life.word(), Relaxed);
+        // A later life was here, and that store was late (B7).
+        if self.is_ahead(self.arrival_of(self.own()).load(Relaxed)) {
+            return Err(BarrierError::Evicted);
+        }
         // Release: pairs with the load in `arrived`; hands over what we did, and `life`.
         // loom: loom_barrier::what_was_done_before_a_phase_is_seen_after_it_and_not_touched_before
         self.arrival_of(self.own()).store(self.phase, Release);
@@ -274,6 +280,7 @@ impl<'m, D: Doorbell> Barrier<'m, D> {
         // stored before it and the count behind it must not pass each other.
         // loom: loom_barrier::a_sleeper_is_woken_by_the_arrival_it_missed
         fence(SeqCst);
+        Ok(())
     }
 
     /// The phase to arrive at without having passed one (B2). All relaxed: an old
@@ -308,12 +315,34 @@ impl<'m, D: Doorbell> Barrier<'m, D> {
         Ok(None)
     }
 
+    /// As [`Barrier::look`]; evicted if the others have gone on, which they cannot without us
+    /// unless we were said to be gone.
+    fn look_unless_evicted(&self) -> Result<Option<bool>, BarrierError> {
+        self.look().map_err(|corrupt| match self.others_went_on() {
+            true => BarrierError::Evicted,
+            false => BarrierError::Corrupt(corrupt),
+        })
+    }
+
+    /// Whether all the others have arrived at later phases than ours: with a later life of
+    /// our partition in our place, or with another partition.
+    fn others_went_on(&self) -> bool {
+        let is_ahead = |&at: &usize| self.is_ahead(self.arrival_of(at).load(Relaxed));
+        let others = (0..self.entries).filter(|&at| at != self.own());
+        others.filter(is_ahead).count() + 1 >= self.parties
+    }
+
+    /// Whether an arrival is at a later phase than ours.
+    fn is_ahead(&self, arrived: u32) -> bool {
+        arrived != 0 && is_behind(self.phase, arrived)
+    }
+
     fn has_arrived(&self, at: usize) -> Result<bool, Corrupt> {
         let value = self.arrived(at);
         if value == self.phase || value == after(self.phase) {
             return Ok(true);
         }
-        if value != 0 && is_behind(self.phase, value) {
+        if self.is_ahead(value) {
             let word = ControlWord::BarrierArrived;
             return Err(Corrupt { word, value });
         }

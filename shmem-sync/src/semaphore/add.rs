@@ -3,7 +3,7 @@
 use shmem_core::doorbell::Doorbell;
 use shmem_core::primitive::Ordering::{Acquire, Relaxed, Release};
 
-use super::{Overflow, Semaphore, SLEEPERS};
+use super::{AddError, Semaphore, SLEEPERS};
 use crate::layout::PERMITS;
 
 const BITS: usize = u32::BITS as usize;
@@ -31,8 +31,9 @@ impl<D: Doorbell> Semaphore<'_, D> {
     ///
     /// # Errors
     ///
-    /// [`Overflow`] if there is no room for all; nothing was added.
-    pub fn add(&self, permits: usize) -> Result<(), Overflow> {
+    /// [`AddError::Overflow`] if there is no room for all; nothing was added.
+    /// [`AddError::Evicted`] if this life was said to be gone meanwhile.
+    pub fn add(&self, permits: usize) -> Result<(), AddError> {
         let mut reserved = Reserved([0; PERMITS / BITS]);
         let mut room = 0;
         for at in 0..self.capacity() {
@@ -45,19 +46,32 @@ impl<D: Doorbell> Semaphore<'_, D> {
             }
         }
         if room < permits {
-            reserved.iter().for_each(|at| self.end_reservation(at));
-            return Err(Overflow {
+            for at in reserved.iter() {
+                // Evicted meanwhile, there is nothing to give back.
+                let _ = self.end_reservation(at);
+            }
+            return Err(AddError::Overflow {
                 asked: permits,
                 room,
                 capacity: self.capacity(),
             });
         }
-        match reserved.iter().filter(|&at| self.put_permit(at)).count() {
+        let (mut sleepers, mut evicted) = (0, false);
+        for at in reserved.iter() {
+            match self.put_permit(at) {
+                Some(slept) => sleepers += usize::from(slept),
+                None => evicted = true,
+            }
+        }
+        match sleepers {
             0 => {}
             1 => self.ring(D::ring),
             _ => self.ring(D::ring_all),
         }
-        Ok(())
+        match evicted {
+            true => Err(AddError::Evicted),
+            false => Ok(()),
+        }
     }
 
     /// Makes us the one that adds a permit in place `at`, if there is none.
@@ -72,27 +86,28 @@ impl<D: Doorbell> Semaphore<'_, D> {
         // loom: loom_semaphore::two_that_add_at_once_add_all_or_nothing
         let reserved = self.adder(at).compare_exchange(0, ours, Acquire, Relaxed);
         if reserved.is_ok() && !is_free() {
-            self.end_reservation(at);
+            let _ = self.end_reservation(at);
             return false;
         }
         reserved.is_ok()
     }
 
     /// Puts a permit of nobody's into place `at`, which is reserved for us. Whether
-    /// somebody may sleep for it.
-    fn put_permit(&self, at: usize) -> bool {
-        let slept = self.exchange_for_free(at, 0) == Ok(true);
-        self.end_reservation(at);
-        slept
+    /// somebody may sleep for it; `None` if it was reserved no longer.
+    fn put_permit(&self, at: usize) -> Option<bool> {
+        let put = self.exchange_for_free(at, 0);
+        let ours = self.end_reservation(at);
+        put.ok().filter(|_| ours)
     }
 
-    /// Gives place `at` back.
-    fn end_reservation(&self, at: usize) {
+    /// Gives place `at` back. Whether it was still ours.
+    fn end_reservation(&self, at: usize) -> bool {
         // Release: pairs with the exchange in `reserve`; a permit that we have put there
         // is seen. Failed, we were said to be gone: not ours to undo.
         // loom: loom_semaphore::two_that_add_at_once_add_all_or_nothing
-        let _ = self
+        let ended = self
             .adder(at)
             .compare_exchange(self.life.word(), 0, Release, Relaxed);
+        ended.is_ok()
     }
 }

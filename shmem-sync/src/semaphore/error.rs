@@ -40,33 +40,42 @@ impl fmt::Display for AcquireError {
     }
 }
 
-/// More permits than there is room for.
+/// Why permits were not added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Overflow {
-    /// Permits that were to be added.
-    pub asked: usize,
-    /// Permits that could have been.
-    pub room: usize,
-    /// Permits the segment has words for.
-    pub capacity: usize,
+pub enum AddError {
+    /// There is no room for all; none was added.
+    Overflow {
+        /// Permits that were to be added.
+        asked: usize,
+        /// Permits that could have been.
+        room: usize,
+        /// Permits the segment has places for.
+        capacity: usize,
+    },
+    /// This life was said to be gone while it added: some of the permits may be missing.
+    Evicted,
 }
 
-impl fmt::Display for Overflow {
+impl fmt::Display for AddError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            asked,
-            room,
-            capacity,
-        } = self;
-        write!(
-            f,
-            "{asked} permits do not fit where {room} of {capacity} are missing"
-        )
+        match self {
+            Self::Overflow {
+                asked,
+                room,
+                capacity,
+            } => write!(
+                f,
+                "{asked} permits do not fit where {room} of {capacity} are missing"
+            ),
+            Self::Evicted => {
+                f.write_str("said to be gone while it added permits: some may be missing")
+            }
+        }
     }
 }
 
 #[cfg(feature = "std")]
 mod std_error {
     impl std::error::Error for super::AcquireError {}
-    impl std::error::Error for super::Overflow {}
+    impl std::error::Error for super::AddError {}
 }

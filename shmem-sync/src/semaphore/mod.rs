@@ -55,7 +55,7 @@ mod add;
 mod error;
 mod permit;
 
-pub use error::{AcquireError, Overflow};
+pub use error::{AcquireError, AddError};
 pub use permit::Permit;
 
 use core::mem::size_of;

@@ -3,7 +3,7 @@
 use fastrand::Rng;
 use shmem_core::Life;
 use shmem_registry::Kind;
-use shmem_sync::{AcquireError, AssumeAlive, FutexBell, Liveness, Semaphore};
+use shmem_sync::{AcquireError, AddError, AssumeAlive, FutexBell, Liveness, Semaphore};
 
 use super::super::{SMALL, die};
 use super::mutex::CASTS;
@@ -157,10 +157,15 @@ impl Holder<'_> {
     fn add(&mut self) -> Outcome<Step> {
         let account = self.account;
         account.adding().add(1);
-        if self.semaphore.add(1).is_err() {
-            // Those that died left too many.
-            account.adding().add(u32::MAX);
-            return Ok(Step::Done);
+        match self.semaphore.add(1) {
+            Ok(()) => {}
+            Err(AddError::Overflow { .. }) => {
+                // Those that died left too many.
+                account.adding().add(u32::MAX);
+                return Ok(Step::Done);
+            }
+            // Perhaps it was added.
+            Err(error) => return Err(unexpected("adding")(error)),
         }
         account.added().add(1);
         let mut wait = self.deaths.patience(LIMIT);
