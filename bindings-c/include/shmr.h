@@ -788,7 +788,7 @@ void *shmr_bakery_data(const struct shmr_segment *segment);
 /**
  * shmr_bakery_try_lock() - take the mutex if nobody alive is inside, or its owner is dead
  * @bakery:   a mutex
- * @liveness: who knows which lives are over, or NULL
+ * @liveness: who knows which partitions are gone, or NULL
  *
  * Return: as shmr_bakery_lock(), but SHMR_BUSY instead of waiting.
  */
@@ -799,7 +799,7 @@ enum shmr_status shmr_bakery_try_lock(struct shmr_bakery *bakery,
  * shmr_bakery_lock() - take the mutex, and wait for it
  * @bakery:   a mutex
  * @wait:     how to wait, and for how long
- * @liveness: who knows which lives are over, or NULL
+ * @liveness: who knows which partitions are gone, or NULL
  *
  * Return: SHMR_OK; SHMR_OWNER_DIED, it is had, but what it protects may be half-changed:
  *         repair it, then shmr_bakery_make_consistent(), or unlocking poisons it for
@@ -823,7 +823,7 @@ enum shmr_status shmr_bakery_make_consistent(struct shmr_bakery *bakery);
  * shmr_bakery_unlock() - give the mutex back
  * @bakery: a mutex that the caller has
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD, this life was taken for dead, or never had
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD, this life was said to be gone, or never had
  *         it.
  */
 enum shmr_status shmr_bakery_unlock(struct shmr_bakery *bakery);
@@ -864,7 +864,7 @@ enum shmr_status shmr_barrier_open(struct shmr_barrier *barrier,
 /**
  * shmr_barrier_try_wait() - arrive, if that is still to be done, and see who is there
  * @barrier:  a barrier
- * @liveness: who knows which lives are over, or NULL
+ * @liveness: who knows which partitions are gone, or NULL
  * @arrival:  what became of it
  *
  * Return: as shmr_barrier_wait(), but SHMR_BUSY instead of waiting: call again.
@@ -877,7 +877,7 @@ enum shmr_status shmr_barrier_try_wait(struct shmr_barrier *barrier,
  * shmr_barrier_wait() - arrive, and wait for the others
  * @barrier:  a barrier
  * @wait:     how to wait, and for how long
- * @liveness: who knows which lives are over, or NULL
+ * @liveness: who knows which partitions are gone, or NULL
  * @arrival:  what became of it
  *
  * Whatever it says, the caller has arrived: the next call waits on.
@@ -922,7 +922,7 @@ enum shmr_status shmr_cache_maintain(void (*clean)(const void *at, size_t len),
  * Goes on where a consumer before it stopped.
  *
  * Return: SHMR_OK; SHMR_EINVAL; SHMR_LENGTH, the segment is no ring; SHMR_CLAIMED, another
- *         has this end: if that life is over, shmr_consumer_take_over(); SHMR_CORRUPT.
+ *         has this end: if that life is gone, shmr_consumer_take_over(); SHMR_CORRUPT.
  */
 enum shmr_status shmr_consumer_open(struct shmr_consumer *consumer,
                                     const struct shmr_segment *ring,
@@ -1409,7 +1409,7 @@ void *shmr_mutex_data(const struct shmr_segment *segment);
 /**
  * shmr_mutex_try_lock() - take the mutex if it is free, or its owner is dead
  * @mutex:    a mutex
- * @liveness: who knows which lives are over, or NULL
+ * @liveness: who knows which partitions are gone, or NULL
  *
  * Return: as shmr_mutex_lock(), but SHMR_BUSY instead of waiting.
  */
@@ -1420,7 +1420,7 @@ enum shmr_status shmr_mutex_try_lock(struct shmr_mutex *mutex,
  * shmr_mutex_lock() - take the mutex, and wait for it
  * @mutex:    a mutex
  * @wait:     how to wait, and for how long
- * @liveness: who knows which lives are over, or NULL
+ * @liveness: who knows which partitions are gone, or NULL
  *
  * Return: SHMR_OK; SHMR_OWNER_DIED, it is had, but what it protects may be half-changed:
  *         repair it, then shmr_mutex_make_consistent(), or unlocking poisons it for
@@ -1443,7 +1443,7 @@ enum shmr_status shmr_mutex_make_consistent(struct shmr_mutex *mutex);
  * shmr_mutex_unlock() - give the mutex back
  * @mutex: a mutex that the caller has
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD, this life was taken for dead, or never had
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD, this life was said to be gone, or never had
  *         it.
  */
 enum shmr_status shmr_mutex_unlock(struct shmr_mutex *mutex);
@@ -1575,7 +1575,7 @@ size_t shmr_ring_len(size_t capacity);
  * Goes on where a producer before it stopped.
  *
  * Return: SHMR_OK; SHMR_EINVAL; SHMR_LENGTH, the segment is no ring; SHMR_CLAIMED, another
- *         has this end: if that life is over, shmr_producer_take_over(); SHMR_CORRUPT.
+ *         has this end: if that life is gone, shmr_producer_take_over(); SHMR_CORRUPT.
  */
 enum shmr_status shmr_producer_open(struct shmr_producer *producer,
                                     const struct shmr_segment *ring,
@@ -1920,7 +1920,7 @@ void *shmr_rwlock_data(const struct shmr_segment *segment);
  * shmr_rwlock_try_read() - read if no writer is alive
  * @rwlock:   a reader-writer lock
  * @place:    for shmr_rwlock_end_read()
- * @liveness: who knows which lives are over, or NULL
+ * @liveness: who knows which partitions are gone, or NULL
  *
  * Return: as shmr_rwlock_read(), but SHMR_BUSY instead of waiting.
  */
@@ -1933,7 +1933,7 @@ enum shmr_status shmr_rwlock_try_read(struct shmr_rwlock *rwlock,
  * @rwlock:   a reader-writer lock
  * @place:    for shmr_rwlock_end_read()
  * @wait:     how to wait, and for how long
- * @liveness: who knows which lives are over, or NULL
+ * @liveness: who knows which partitions are gone, or NULL
  *
  * Return: SHMR_OK; SHMR_OWNER_DIED, the caller reads, but a writer died inside and nobody
  *         has repaired it yet; SHMR_TIMED_OUT, and the error's value is the writer's life
@@ -1956,7 +1956,7 @@ enum shmr_status shmr_rwlock_end_read(struct shmr_rwlock *rwlock, uint32_t place
 /**
  * shmr_rwlock_try_write() - write if nobody else alive reads or writes
  * @rwlock:   a reader-writer lock
- * @liveness: who knows which lives are over, or NULL
+ * @liveness: who knows which partitions are gone, or NULL
  *
  * Return: as shmr_rwlock_write(), but SHMR_BUSY instead of waiting.
  */
@@ -1967,7 +1967,7 @@ enum shmr_status shmr_rwlock_try_write(struct shmr_rwlock *rwlock,
  * shmr_rwlock_write() - write, and wait for all others to leave
  * @rwlock:   a reader-writer lock
  * @wait:     how to wait, and for how long
- * @liveness: who knows which lives are over, or NULL
+ * @liveness: who knows which partitions are gone, or NULL
  *
  * Return: SHMR_OK; SHMR_OWNER_DIED, the caller writes, but what is protected may be
  *         half-changed: repair it, then shmr_rwlock_make_consistent(), or ending poisons it
@@ -1990,7 +1990,7 @@ enum shmr_status shmr_rwlock_make_consistent(struct shmr_rwlock *rwlock);
  * shmr_rwlock_end_write() - end a writing
  * @rwlock: a reader-writer lock that the caller writes
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD, this life was taken for dead, or never
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD, this life was said to be gone, or never
  *         wrote.
  */
 enum shmr_status shmr_rwlock_end_write(struct shmr_rwlock *rwlock);
@@ -2055,7 +2055,7 @@ enum shmr_status shmr_semaphore_add(struct shmr_semaphore *semaphore, size_t per
 /**
  * shmr_semaphore_try_acquire() - take a permit that nobody alive holds
  * @semaphore: a semaphore
- * @liveness:  who knows which lives are over, or NULL
+ * @liveness:  who knows which partitions are gone, or NULL
  *
  * Return: SHMR_OK; SHMR_BUSY; SHMR_EINVAL; SHMR_CORRUPT.
  */
@@ -2066,7 +2066,7 @@ enum shmr_status shmr_semaphore_try_acquire(struct shmr_semaphore *semaphore,
  * shmr_semaphore_acquire() - take a permit, and wait for one
  * @semaphore: a semaphore
  * @wait:      how to wait, and for how long
- * @liveness:  who knows which lives are over, or NULL
+ * @liveness:  who knows which partitions are gone, or NULL
  *
  * Return: SHMR_OK; SHMR_TIMED_OUT, and the error's value is the life of a holder if one is
  *         silent; SHMR_EINVAL; SHMR_CORRUPT.

@@ -80,7 +80,7 @@ pub unsafe extern "C" fn shmr_bakery_data(segment: *const shmr_segment) -> *mut 
 
 /// shmr_bakery_try_lock() - take the mutex if nobody alive is inside, or its owner is dead
 /// @bakery:   a mutex
-/// @liveness: who knows which lives are over, or NULL
+/// @liveness: who knows which partitions are gone, or NULL
 ///
 /// Return: as shmr_bakery_lock(), but SHMR_BUSY instead of waiting.
 #[no_mangle]
@@ -99,7 +99,7 @@ pub unsafe extern "C" fn shmr_bakery_try_lock(
 /// shmr_bakery_lock() - take the mutex, and wait for it
 /// @bakery:   a mutex
 /// @wait:     how to wait, and for how long
-/// @liveness: who knows which lives are over, or NULL
+/// @liveness: who knows which partitions are gone, or NULL
 ///
 /// Return: SHMR_OK; SHMR_OWNER_DIED, it is had, but what it protects may be half-changed:
 ///         repair it, then shmr_bakery_make_consistent(), or unlocking poisons it for
@@ -134,7 +134,7 @@ pub unsafe extern "C" fn shmr_bakery_make_consistent(bakery: *mut shmr_bakery) -
 /// shmr_bakery_unlock() - give the mutex back
 /// @bakery: a mutex that the caller has
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD, this life was taken for dead, or never had
+/// Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD, this life was said to be gone, or never had
 ///         it.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_bakery_unlock(bakery: *mut shmr_bakery) -> shmr_status {

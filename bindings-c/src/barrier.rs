@@ -81,7 +81,7 @@ pub unsafe extern "C" fn shmr_barrier_open(
 
 /// shmr_barrier_try_wait() - arrive, if that is still to be done, and see who is there
 /// @barrier:  a barrier
-/// @liveness: who knows which lives are over, or NULL
+/// @liveness: who knows which partitions are gone, or NULL
 /// @arrival:  what became of it
 ///
 /// Return: as shmr_barrier_wait(), but SHMR_BUSY instead of waiting: call again.
@@ -105,7 +105,7 @@ pub unsafe extern "C" fn shmr_barrier_try_wait(
 /// shmr_barrier_wait() - arrive, and wait for the others
 /// @barrier:  a barrier
 /// @wait:     how to wait, and for how long
-/// @liveness: who knows which lives are over, or NULL
+/// @liveness: who knows which partitions are gone, or NULL
 /// @arrival:  what became of it
 ///
 /// Whatever it says, the caller has arrived: the next call waits on.

@@ -50,7 +50,7 @@ fn unread(number: u32) -> Outcome<Unread> {
 /// Goes on where a consumer before it stopped.
 ///
 /// Return: SHMR_OK; SHMR_EINVAL; SHMR_LENGTH, the segment is no ring; SHMR_CLAIMED, another
-///         has this end: if that life is over, shmr_consumer_take_over(); SHMR_CORRUPT.
+///         has this end: if that life is gone, shmr_consumer_take_over(); SHMR_CORRUPT.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_consumer_open(
     consumer: *mut shmr_consumer,

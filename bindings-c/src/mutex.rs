@@ -118,7 +118,7 @@ pub(crate) unsafe fn data(segment: *const shmr_segment, control: usize) -> *mut 
 
 /// shmr_mutex_try_lock() - take the mutex if it is free, or its owner is dead
 /// @mutex:    a mutex
-/// @liveness: who knows which lives are over, or NULL
+/// @liveness: who knows which partitions are gone, or NULL
 ///
 /// Return: as shmr_mutex_lock(), but SHMR_BUSY instead of waiting.
 #[no_mangle]
@@ -137,7 +137,7 @@ pub unsafe extern "C" fn shmr_mutex_try_lock(
 /// shmr_mutex_lock() - take the mutex, and wait for it
 /// @mutex:    a mutex
 /// @wait:     how to wait, and for how long
-/// @liveness: who knows which lives are over, or NULL
+/// @liveness: who knows which partitions are gone, or NULL
 ///
 /// Return: SHMR_OK; SHMR_OWNER_DIED, it is had, but what it protects may be half-changed:
 ///         repair it, then shmr_mutex_make_consistent(), or unlocking poisons it for
@@ -171,7 +171,7 @@ pub unsafe extern "C" fn shmr_mutex_make_consistent(mutex: *mut shmr_mutex) -> s
 /// shmr_mutex_unlock() - give the mutex back
 /// @mutex: a mutex that the caller has
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD, this life was taken for dead, or never had
+/// Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD, this life was said to be gone, or never had
 ///         it.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_mutex_unlock(mutex: *mut shmr_mutex) -> shmr_status {

@@ -87,7 +87,7 @@ pub extern "C" fn shmr_ring_len(capacity: usize) -> usize {
 /// Goes on where a producer before it stopped.
 ///
 /// Return: SHMR_OK; SHMR_EINVAL; SHMR_LENGTH, the segment is no ring; SHMR_CLAIMED, another
-///         has this end: if that life is over, shmr_producer_take_over(); SHMR_CORRUPT.
+///         has this end: if that life is gone, shmr_producer_take_over(); SHMR_CORRUPT.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_producer_open(
     producer: *mut shmr_producer,

@@ -83,7 +83,7 @@ fn keep_place(guard: ReadGuard<'_, '_, Bell>, place: &mut core::mem::MaybeUninit
 /// shmr_rwlock_try_read() - read if no writer is alive
 /// @rwlock:   a reader-writer lock
 /// @place:    for shmr_rwlock_end_read()
-/// @liveness: who knows which lives are over, or NULL
+/// @liveness: who knows which partitions are gone, or NULL
 ///
 /// Return: as shmr_rwlock_read(), but SHMR_BUSY instead of waiting.
 #[no_mangle]
@@ -106,7 +106,7 @@ pub unsafe extern "C" fn shmr_rwlock_try_read(
 /// @rwlock:   a reader-writer lock
 /// @place:    for shmr_rwlock_end_read()
 /// @wait:     how to wait, and for how long
-/// @liveness: who knows which lives are over, or NULL
+/// @liveness: who knows which partitions are gone, or NULL
 ///
 /// Return: SHMR_OK; SHMR_OWNER_DIED, the caller reads, but a writer died inside and nobody
 ///         has repaired it yet; SHMR_TIMED_OUT, and the error's value is the writer's life
@@ -142,7 +142,7 @@ pub unsafe extern "C" fn shmr_rwlock_end_read(rwlock: *mut shmr_rwlock, place: u
 
 /// shmr_rwlock_try_write() - write if nobody else alive reads or writes
 /// @rwlock:   a reader-writer lock
-/// @liveness: who knows which lives are over, or NULL
+/// @liveness: who knows which partitions are gone, or NULL
 ///
 /// Return: as shmr_rwlock_write(), but SHMR_BUSY instead of waiting.
 #[no_mangle]
@@ -161,7 +161,7 @@ pub unsafe extern "C" fn shmr_rwlock_try_write(
 /// shmr_rwlock_write() - write, and wait for all others to leave
 /// @rwlock:   a reader-writer lock
 /// @wait:     how to wait, and for how long
-/// @liveness: who knows which lives are over, or NULL
+/// @liveness: who knows which partitions are gone, or NULL
 ///
 /// Return: SHMR_OK; SHMR_OWNER_DIED, the caller writes, but what is protected may be
 ///         half-changed: repair it, then shmr_rwlock_make_consistent(), or ending poisons it
@@ -195,7 +195,7 @@ pub unsafe extern "C" fn shmr_rwlock_make_consistent(rwlock: *mut shmr_rwlock) -
 /// shmr_rwlock_end_write() - end a writing
 /// @rwlock: a reader-writer lock that the caller writes
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD, this life was taken for dead, or never
+/// Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD, this life was said to be gone, or never
 ///         wrote.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_rwlock_end_write(rwlock: *mut shmr_rwlock) -> shmr_status {

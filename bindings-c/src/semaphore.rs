@@ -78,7 +78,7 @@ pub unsafe extern "C" fn shmr_semaphore_add(
 
 /// shmr_semaphore_try_acquire() - take a permit that nobody alive holds
 /// @semaphore: a semaphore
-/// @liveness:  who knows which lives are over, or NULL
+/// @liveness:  who knows which partitions are gone, or NULL
 ///
 /// Return: SHMR_OK; SHMR_BUSY; SHMR_EINVAL; SHMR_CORRUPT.
 #[no_mangle]
@@ -98,7 +98,7 @@ pub unsafe extern "C" fn shmr_semaphore_try_acquire(
 /// shmr_semaphore_acquire() - take a permit, and wait for one
 /// @semaphore: a semaphore
 /// @wait:      how to wait, and for how long
-/// @liveness:  who knows which lives are over, or NULL
+/// @liveness:  who knows which partitions are gone, or NULL
 ///
 /// Return: SHMR_OK; SHMR_TIMED_OUT, and the error's value is the life of a holder if one is
 ///         silent; SHMR_EINVAL; SHMR_CORRUPT.

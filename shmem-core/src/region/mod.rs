@@ -103,15 +103,20 @@ impl<'m> Region<'m> {
         // Pairs with the fences in `Header::read` and `is_stale`: who reads anything
         // that is stored below sees that the old magic is gone.
         fence(Release); // loom: loom_region
-        memory.zero(16, memory.len() - 16);
+                        // By words, as attaching reads them.
+        for offset in (offset_of!(RegionHeader, length_low)..LINE).step_by(4) {
+            word(offset).store(0, Relaxed);
+        }
+        memory.zero(LINE, memory.len() - LINE);
         let length = memory.len() as u64;
         word(offset_of!(RegionHeader, version)).store(VERSION, Relaxed);
         word(offset_of!(RegionHeader, features)).store(features, Relaxed);
         word(offset_of!(RegionHeader, length_low)).store(length as u32, Relaxed);
         word(offset_of!(RegionHeader, length_high)).store((length >> 32) as u32, Relaxed);
         // Pairs with the first load in `Header::read`: header and body are whole (G1).
-        word(offset_of!(RegionHeader, incarnation)).store(incarnation, Release); // loom: loom_region
-                                                                                 // Pairs with the loads in `Header::read` and `is_stale`: the incarnation is the new one.
+        // loom: loom_region
+        word(offset_of!(RegionHeader, incarnation)).store(incarnation, Release);
+        // Pairs with the loads in `Header::read` and `is_stale`: the incarnation is the new one.
         word(offset_of!(RegionHeader, magic)).store(MAGIC, Release); // loom: loom_region
         Self::over(memory, memory.len(), incarnation, features)
     }
