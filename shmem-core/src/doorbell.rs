@@ -72,7 +72,8 @@ impl<'m> Ringer<'m> {
     /// [`OutOfWindow`] if `line` is shorter than 128 bytes.
     pub fn attach(line: Window<'m>) -> Result<Self, OutOfWindow> {
         let (armed, rings) = words(&line.sub(0, LINE)?);
-        // Relaxed: any start will do, the sleeper only looks for a change.
+        // relaxed: only an earlier ringer stored it. An old value can repeat a number that the
+        // sleeper has seen, which costs one re-check.
         let count = rings.load(Relaxed);
         Ok(Self {
             armed,
@@ -87,12 +88,14 @@ impl<'m> Ringer<'m> {
     pub fn ring<D: Doorbell>(&mut self, doorbell: &D) -> bool {
         // Pairs with the fence in `Sleeper::arm`: the work published before it
         // and `armed` loaded behind it must not pass each other.
-        fence(SeqCst); // loom: loom_wait
+        // loom: loom_wait
+        fence(SeqCst);
+        // relaxed: after the fence.
         if self.armed.load(Relaxed) == 0 {
             return false;
         }
         self.count = self.count.wrapping_add(1);
-        // Relaxed: the work was published by a store of its own; a sleeper that
+        // relaxed: the work was published by a store of its own; a sleeper that
         // reads this looks again, and its look has its own ordering.
         self.rings.store(self.count, Relaxed);
         doorbell.ring(self.rings.as_atomic());
@@ -137,7 +140,7 @@ impl<'m> Sleeper<'m> {
                     if found.is_none() {
                         wait.sleep(self.rings.as_atomic(), seen.to_le());
                     }
-                    // Relaxed: a ringer that still sees 1 rings once too often.
+                    // relaxed: a ringer that still sees 1 rings once too often.
                     self.armed.store(0, Relaxed);
                     if found.is_some() {
                         return found;
@@ -148,8 +151,10 @@ impl<'m> Sleeper<'m> {
     }
 
     fn arm(&self) -> u32 {
-        // Before `armed`, so that a ring answering it differs from what we saw.
+        // relaxed: the fence orders it before the ring of whoever sees `armed` after its own
+        // fence; if that fence comes first, the check finds the work.
         let seen = self.rings.load(Relaxed);
+        // relaxed: the fence orders it before the check.
         self.armed.store(1, Relaxed);
         // Pairs with the fence in `Ringer::ring`: `armed` stored before it and
         // the check behind it must not pass each other.

@@ -143,7 +143,7 @@ impl<'m> Writer<'m> {
     /// [`OutOfWindow`] if the segment has no room for two slots.
     pub fn attach(segment: Window<'m>) -> Result<Self, OutOfWindow> {
         let at = Geometry::of(segment)?;
-        // Relaxed: only an earlier life of this writer stored it.
+        // relaxed: only an earlier life of this writer stored it, which is over.
         let sequence = at.sequence().load(Relaxed);
         Ok(Self { at, sequence })
     }
@@ -173,6 +173,7 @@ impl<'m> Writer<'m> {
         // this slot also sees that `sequence` left the value it had.
         fence(Release); // loom: loom_snapshot
         let len = self.at.segment.word(slot);
+        // relaxed: after the fence, and published by the Release of `sequence`.
         len.store(value.len() as u32, Relaxed);
         self.at.segment.write_shared(slot + RECORD_HEADER, value);
         // Pairs with the first load in `Reader::read`: the slot is whole.
@@ -213,7 +214,7 @@ impl<'m> Reader<'m> {
 
     /// Number of the latest value; it moves when there is another. 0 is none yet.
     pub fn sequence(&self) -> u32 {
-        // Relaxed: an indication; `read` does its own.
+        // relaxed: an indication; `read` does its own.
         self.at.sequence().load(Relaxed)
     }
 
@@ -231,6 +232,7 @@ impl<'m> Reader<'m> {
                 return Err(ReadError::Empty);
             }
             let slot = self.at.slot(sequence);
+            // relaxed: after the Acquire of `sequence`, and believed only if that has not moved.
             let length = self.at.segment.word(slot).load(Relaxed);
             let len = length as usize;
             if len <= value.len() && len <= self.at.max() {
@@ -239,7 +241,9 @@ impl<'m> Reader<'m> {
             }
             // Pairs with the fence in `Writer::write`: if any byte above came
             // from a later value, the load below sees that `sequence` moved.
-            fence(Acquire); // loom: loom_snapshot
+            // loom: loom_snapshot
+            fence(Acquire);
+            // relaxed: after the fence.
             if self.at.sequence().load(Relaxed) != sequence {
                 continue;
             }
@@ -313,6 +317,7 @@ mod tests {
         );
     }
 
+    // relaxed in all of this: one thread.
     #[test]
     fn the_sequence_never_becomes_zero_again() {
         let heap = Heap::new(segment_len(16));
@@ -324,6 +329,7 @@ mod tests {
         assert_eq!(reader.read(&mut [0; 16]), Ok(14));
     }
 
+    // relaxed in all of this: one thread.
     #[test]
     fn a_mad_length_is_reported_with_its_value() {
         let heap = Heap::new(segment_len(16));

@@ -121,7 +121,7 @@ impl Wait for EventWait<'_> {
     }
 
     fn sleep(&mut self, rings: &AtomicU32, seen: u32) {
-        // Relaxed: a ring that is not seen here has left its event.
+        // relaxed: a ring that is not seen here has left its event.
         if rings.load(Relaxed) != seen {
             return;
         }

@@ -54,7 +54,7 @@ pub(crate) fn take_on(
     owner: &Owner<'_>,
     died: bool,
 ) -> Result<bool, Refusal> {
-    // Relaxed: the word goes from owner to owner with the lock.
+    // relaxed: the word goes from owner to owner with the lock.
     let found = word.load(Relaxed);
     if !examine(found, name, died)? {
         return Ok(false);
@@ -86,6 +86,7 @@ pub(crate) fn put_life(
         }
         // Release: pairs with the fence above; that we took over is seen.
         // loom: loom_mutex::one_that_is_late_leaves_the_suspicion_to_the_next_owner
+        // relaxed: on failure, the fence above comes next.
         let put = word.compare_exchange(found, owner.life().word(), Release, Relaxed);
         match put {
             Ok(_) => return Ok(()),
@@ -98,15 +99,18 @@ pub(crate) fn put_life(
 /// Whether `life` has taken on suspect bytes and not repaired them.
 #[inline]
 pub(crate) fn is_suspect(word: Word<'_>, life: Life) -> bool {
+    // relaxed: only this life stores this value, and another only takes it away.
     word.load(Relaxed) == life.word()
 }
 
 /// Says that the bytes that `life` has taken on are whole.
 pub(crate) fn repair(word: Word<'_>, life: Life) {
+    // relaxed: goes to the next owner with the lock; failed, another has taken over.
     let _ = word.compare_exchange(life.word(), WHOLE, Relaxed, Relaxed);
 }
 
 /// Says that `life` gives the bytes that it has taken on back unrepaired.
 pub(crate) fn poison(word: Word<'_>, life: Life) {
+    // relaxed: goes to the next owner with the lock; failed, another has taken over.
     let _ = word.compare_exchange(life.word(), POISONED, Relaxed, Relaxed);
 }

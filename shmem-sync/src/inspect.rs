@@ -352,5 +352,6 @@ fn control<T>(segment: Window<'_>) -> Result<Window<'_>, OutOfWindow> {
 }
 
 fn load(word: Word<'_>) -> u32 {
+    // relaxed: for inspection; it may have changed since.
     word.load(Relaxed)
 }

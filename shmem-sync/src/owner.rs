@@ -65,6 +65,7 @@ impl<'m> Owner<'m> {
         loop {
             let sleepers = if vigil.has_slept() { SLEEPERS } else { 0 }; // O3
             let ours = self.life.word() | sleepers;
+            // relaxed: a hint; an exchange of the value that was found decides (O1).
             let found = match self.word.load(Relaxed) {
                 0 => match self.exchange(0, ours) {
                     Ok(_) => return Ok(false),
@@ -120,6 +121,8 @@ impl<'m> Owner<'m> {
     /// The word, for one who will look again before relying on it.
     #[inline]
     pub(crate) fn glance(&self) -> u32 {
+        // relaxed: a hint, or a check of our own word, which another changes only when we are
+        // taken for gone (O1); an exchange decides. `release_read` has a fence before it.
         self.word.load(Relaxed)
     }
 
@@ -168,8 +171,9 @@ impl<'m> Owner<'m> {
     /// was no longer `found`.
     fn flag(&self, found: u32) -> Option<u32> {
         let flagged = found | SLEEPERS;
+        // relaxed: the owner's exchange in `free` meets the flag in the word itself (O2), and
+        // this one continues what the last `free` began.
         let flag = || self.word.compare_exchange(found, flagged, Relaxed, Relaxed);
-        // Relaxed: the owner's exchange in `free` meets the flag in the word itself (O2).
         (found == flagged || flag().is_ok()).then_some(flagged)
     }
 
@@ -177,8 +181,9 @@ impl<'m> Owner<'m> {
     #[inline]
     fn exchange(&self, found: u32, ours: u32) -> Result<u32, u32> {
         // Acquire: pairs with the exchange in `free`; what the last owner did is
-        // seen. Relaxed on failure: the loser looks again.
+        // seen.
         // loom: loom_mutex
+        // relaxed: on failure, the loser looks again.
         self.word.compare_exchange(found, ours, Acquire, Relaxed)
     }
 
@@ -188,6 +193,7 @@ impl<'m> Owner<'m> {
         // Release: pairs with the exchange in `exchange` and the load in `look`;
         // what we did is seen by the next owner.
         // loom: loom_mutex
+        // relaxed: on failure, the word alone says what to do.
         self.word.compare_exchange(ours, 0, Release, Relaxed)
     }
 }

@@ -120,6 +120,7 @@ unsafe fn write_words(mut at: *mut u8, bytes: &[u8]) {
         value.copy_from_slice(word);
         // SAFETY: aligned and inside the range; atomic because the peer may look.
         let unit = unsafe { Unit::from_ptr(at.cast()) };
+        // relaxed: bytes that a control word or a fence of the caller's publishes.
         unit.store(Value::from_ne_bytes(value), Relaxed);
         // SAFETY: at most one behind the range.
         at = unsafe { at.add(WIDTH) };
@@ -152,9 +153,12 @@ unsafe fn read_words(mut at: *const u8, bytes: &mut [u8]) {
 unsafe fn load(at: *const u8) -> Value {
     // SAFETY: aligned and inside the range; only ever loaded through.
     let unit = unsafe { Unit::from_ptr(at.cast_mut().cast()) };
+    // relaxed: bytes that a control word or a fence of the caller's orders.
     unit.load(Relaxed)
 }
 
+// relaxed in all of this: the word is the caller's meanwhile; its control word or fence
+// publishes it.
 unsafe fn merge(at: *mut u8, head: usize, bytes: &[u8]) {
     // SAFETY: aligned and inside the range.
     let unit = unsafe { Unit::from_ptr(at.cast()) };
@@ -212,6 +216,7 @@ pub(super) unsafe fn load_pair(at: *mut u8, order: Ordering) -> [u32; 2] {
         let first = Value::from_le(first.load(order));
         // SAFETY: see above.
         let second = unsafe { Unit::from_ptr(at.add(WIDTH).cast()) };
+        // relaxed: after the first, by whose order it is seen.
         [first, Value::from_le(second.load(Relaxed))]
     }
 }
@@ -234,6 +239,7 @@ pub(super) unsafe fn store_pair(at: *mut u8, words: [u32; 2], order: Ordering) {
     {
         // SAFETY: see above.
         let second = unsafe { Unit::from_ptr(at.add(WIDTH).cast()) };
+        // relaxed: before the first, whose order publishes it.
         second.store(words[1].to_le(), Relaxed);
         first.store(words[0].to_le(), order);
     }

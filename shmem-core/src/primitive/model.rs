@@ -72,6 +72,7 @@ pub(crate) struct Memory<'m> {
 }
 
 // The unsafety below is only that of the machine's `Memory`, whose interface this keeps.
+// relaxed in all of this: as in the machine's; what the models try are the callers' orderings.
 impl<'m> Memory<'m> {
     pub(crate) unsafe fn new(_: NonNull<u8>) -> Self {
         unimplemented_in_models()
@@ -153,6 +154,7 @@ impl<'m> Memory<'m> {
 }
 
 impl Slot {
+    // relaxed in all of this: bytes, as in `Memory`.
     fn mirror(&self, value: [u8; 8]) {
         for (word, half) in self.words.iter().zip(value.chunks(4)) {
             let mut bytes = [0; 4];

@@ -261,6 +261,7 @@ impl Mapping {
     /// [`MapError`] with the kernel's reason.
     pub fn inherit_on_fork(&self) -> Result<(), MapError> {
         let error = |errno| MapError::new("memory for children too", errno);
+        // relaxed: private; a child sees what was stored before the fork.
         if process::id() != self.process && !self.is_inherited.load(Relaxed) {
             return Err(error(Errno::FAULT));
         }
@@ -272,7 +273,7 @@ impl Mapping {
             done => done.map_err(error)?,
         }
         fork::let_on(self.base);
-        self.is_inherited.store(true, Relaxed);
+        self.is_inherited.store(true, Relaxed); // relaxed: as above
         Ok(())
     }
 

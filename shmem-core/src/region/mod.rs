@@ -96,9 +96,11 @@ impl<'m> Region<'m> {
         check_features(features)?;
         let word = |offset| memory.word(offset);
         // Whatever was there: one more differs from what an earlier handle saw,
-        // even if an earlier format died half-way. Relaxed: it orders nothing.
+        // even if an earlier format died half-way.
+        // relaxed: only who formats stores it, one partition at a time.
         let before = word(offset_of!(RegionHeader, incarnation)).load(Relaxed);
         let incarnation = before.wrapping_add(1).max(1);
+        // relaxed: the fence orders it before all stores below.
         word(offset_of!(RegionHeader, magic)).store(0, Relaxed);
         // Pairs with the fences in `Header::read` and `is_stale`: who reads anything
         // that is stored below sees that the old magic is gone.
@@ -109,9 +111,13 @@ impl<'m> Region<'m> {
         }
         memory.zero(LINE, memory.len() - LINE);
         let length = memory.len() as u64;
+        // relaxed: the Release of `incarnation` below publishes it.
         word(offset_of!(RegionHeader, version)).store(VERSION, Relaxed);
+        // relaxed: as `version`.
         word(offset_of!(RegionHeader, features)).store(features, Relaxed);
+        // relaxed: as `version`.
         word(offset_of!(RegionHeader, length_low)).store(length as u32, Relaxed);
+        // relaxed: as `version`.
         word(offset_of!(RegionHeader, length_high)).store((length >> 32) as u32, Relaxed);
         // Pairs with the first load in `Header::read`: header and body are whole (G1).
         // loom: loom_region
@@ -130,7 +136,7 @@ impl<'m> Region<'m> {
     /// says, or was being formatted at each of several attempts.
     pub fn attach(memory: Window<'m>) -> Result<Self, AttachError> {
         check_len(&memory)?;
-        // Relaxed: it decides which error this is, nothing more.
+        // relaxed: it decides which error this is, nothing more.
         let magic = memory.word(offset_of!(RegionHeader, magic)).load(Relaxed);
         if magic != MAGIC {
             return Err(AttachError::NotARegion { magic });
@@ -194,6 +200,7 @@ impl<'m> Region<'m> {
         fence(Acquire); // loom: loom_region
                         // Pairs with the store in `format`: a new magic shows the new incarnation.
         word(offset_of!(RegionHeader, magic)).load(Acquire) != MAGIC // loom: loom_region
+            // relaxed: after the Acquire of `magic`.
             || word(offset_of!(RegionHeader, incarnation)).load(Relaxed) != self.incarnation
     }
 }
@@ -214,7 +221,10 @@ impl Header {
     fn read(memory: &Window<'_>) -> Option<Self> {
         let word = |offset| memory.word(offset);
         // Pairs with the store in `format`.
-        let incarnation = word(offset_of!(RegionHeader, incarnation)).load(Acquire); // loom: loom_region
+        // loom: loom_region
+        let incarnation = word(offset_of!(RegionHeader, incarnation)).load(Acquire);
+        // relaxed: after the Acquire of `incarnation`, and checked after the fence below; its own
+        // second load, after the Acquire of `magic`.
         let load = |offset| word(offset).load(Relaxed);
         let low = load(offset_of!(RegionHeader, length_low));
         let high = load(offset_of!(RegionHeader, length_high));

@@ -74,6 +74,7 @@ impl<'m> Consumer<'m> {
             head_word: ring.head(),
             peer_epoch: ring.producer_epoch(),
             unread,
+            // relaxed: stored before `head`, which was loaded with Acquire.
             discarded: ring.discarded().load(Relaxed),
             claim,
             broken: None,

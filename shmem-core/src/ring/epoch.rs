@@ -71,14 +71,16 @@ pub(super) struct End<'m> {
 impl<'m> End<'m> {
     /// Who holds the end now.
     pub(super) fn holder(self) -> Option<Life> {
+        // relaxed: an indication; it may have changed since.
         let value = self.claim.load(Relaxed);
         (value & RELEASED == 0).then(|| Life::from_word(value))?
     }
 
     /// Whether `life` may claim the end.
     pub(super) fn check(self, life: Life) -> Result<(), ClaimError> {
-        // Pairs with the store in `Claim::give_back`: who had the end has let go. Relaxed: the
-        // fence in `take` orders what follows.
+        // Pairs with the store in `Claim::give_back`: who had the end has let go. The fence in
+        // `take` orders what is relied on.
+        // relaxed: TODO-ORDER (the first look in `take` comes before that fence)
         let value = self.claim.load(Relaxed);
         if value == 0 || value & RELEASED != 0 {
             return Ok(());
@@ -102,15 +104,19 @@ impl<'m> End<'m> {
         resume: impl Fn() -> Result<T, Corrupt>,
     ) -> Result<(T, Claim<'m>, u32), ClaimError> {
         let look = || {
+            // relaxed: the second look, after the fence, is the one that counts.
             let last = check(self.name, self.epoch.load(Relaxed), 0)?;
             Ok((last, resume()?))
         };
-        look().map_err(ClaimError::Corrupt)?; // A broken ring's claim stays as it was.
+        // A broken ring's claim stays as it was.
+        look().map_err(ClaimError::Corrupt)?;
+        // relaxed: this life stored that value, and who claims an end is agreed beforehand.
         let again = self.claim.load(Relaxed) == life.word() | RELEASED;
         let claim = Claim {
             word: self.claim,
             value: life.word(),
         };
+        // relaxed: the fence orders it before the second look (E4).
         claim.word.store(claim.value, Relaxed);
         // E4: the claim stored before it and what is looked at after it must not pass each
         // other, as what the holder before stored and its look at the claim must not.
@@ -142,7 +148,7 @@ impl Claim<'_> {
     /// writes anyway.
     #[inline(always)]
     pub(super) fn is_ours(&self) -> bool {
-        // Relaxed: see R7 for what is ordered and what is not.
+        // relaxed: see R7 for what is ordered and what is not.
         self.word.load(Relaxed) == self.value
     }
 

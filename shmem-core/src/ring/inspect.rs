@@ -159,6 +159,7 @@ impl<'m> Ring<'m> {
     /// The records from `head` on, as far as they are sound, a lap at the most. Only
     /// loads; those of a ring in use may be gone, and others in their place.
     pub fn unread(&self) -> Walk<'m> {
+        // relaxed: a start; each header is loaded with Acquire and checked.
         let head = self.head().load(Relaxed);
         Walk::from(*self, head)
     }
@@ -166,8 +167,11 @@ impl<'m> Ring<'m> {
     fn glance(&self, limit: usize) -> Inspection {
         // Before all else. Pairs with the store in `Producer::advance`: the headers
         // in front of it are seen.
-        let tail = self.tail().load(Acquire); // loom: loom_inspect
+        // loom: loom_inspect
+        let tail = self.tail().load(Acquire);
+        // relaxed: after the Acquire of `tail`; it is loaded again after the fence.
         let head = self.head().load(Relaxed);
+        // relaxed: for inspection; it may have changed since.
         let load = |word: Word<'_>| word.load(Relaxed);
         let claim = |word, epoch| Claim { word, epoch };
         let end = |end: epoch::End<'_>| claim(load(end.claim), load(end.epoch));
@@ -225,6 +229,7 @@ impl<'m> Ring<'m> {
     }
 
     fn bell(&self, at: usize) -> BellWords {
+        // relaxed: for inspection; it may have changed since.
         let load = |offset| self.control_word(at + offset).load(Relaxed);
         BellWords {
             armed: load(offset_of!(Bell, armed)),

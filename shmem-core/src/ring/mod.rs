@@ -157,6 +157,7 @@ impl<'m> Ring<'m> {
     /// as it was.
     pub fn take_over_producer(self, life: Life) -> Result<Producer<'m>, ClaimError> {
         let look = || {
+            // relaxed: an old one is as good as having claimed earlier; each call loads it again.
             let peer = self.consumer_epoch().load(Relaxed);
             let peer = epoch::check(ControlWord::ConsumerEpoch, peer, 0)?;
             Ok((resume::producer(&self)?, peer))
@@ -190,6 +191,7 @@ impl<'m> Ring<'m> {
         unread: Unread,
     ) -> Result<Consumer<'m>, ClaimError> {
         let look = || {
+            // relaxed: an old one is as good as having claimed earlier; each call loads it again.
             let peer = self.producer_epoch().load(Relaxed);
             let peer = epoch::check(ControlWord::ProducerEpoch, peer, 0)?;
             Ok((resume::Position::load(&self)?.head, peer))

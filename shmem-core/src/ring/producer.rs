@@ -156,7 +156,7 @@ impl<'m> Producer<'m> {
         if len > max {
             return Err(PushError::TooLong { len, max });
         }
-        // Relaxed: it orders nothing; a record that a new consumer's claim
+        // relaxed: it orders nothing; a record that a new consumer's claim
         // overtakes carries the old stamp.
         let peer = self.peer_epoch.load(Relaxed);
         if peer != self.peer || !self.claim.is_ours() {
@@ -249,11 +249,12 @@ impl<'m> Producer<'m> {
     #[inline(always)]
     pub(super) fn seal(&self, place: Place, len: usize) -> u32 {
         let end = place.position.wrapping_add(stride(len));
-        // R4. Relaxed: ordered by the store of the header in front.
+        // R4.
+        // relaxed: the Release of the header before it publishes it.
         self.ring.data.store_pair(end, [0, 0], Relaxed);
         if place.padding != place.position {
             let words = [header::record(len), place.stamp];
-            // Relaxed: the padding in front of it publishes both.
+            // relaxed: the padding before it publishes both, by Release.
             self.ring.data.store_pair(place.position, words, Relaxed);
         }
         end

@@ -195,9 +195,9 @@ impl<'m> BakeryMutex<'m> {
     ///
     /// As [`BakeryMutex::lock`], but [`LockError::Busy`] instead of waiting.
     pub fn try_lock<L: Liveness>(&mut self, liveness: &mut L) -> LockResult<BakeryGuard<'_, 'm>> {
-        // Relaxed: a hint, which saves a ticket that would be given back. A life of our
-        // own is no obstacle: an earlier one is over, and this one has its ticket.
+        // A life of our own is no obstacle: an earlier one is over, and this one has its ticket.
         let us = self.queue.life().partition();
+        // relaxed: a hint, which saves a ticket that would be given back.
         let holder = Life::from_word(self.holder.load(Relaxed));
         let other = holder.filter(|holder| holder.partition() != us);
         if other.is_some_and(|other| !liveness.is_gone(other)) {
@@ -239,7 +239,7 @@ impl<'m> BakeryMutex<'m> {
             return Err(robbed);
         }
         if self.suspect {
-            // Relaxed: goes to the next one with the ticket (B1, B4).
+            // relaxed: the ticket that `clear_ticket` gives back hands it to the next one (B1, B4).
             self.health.store(POISONED, Relaxed);
         }
         if let Err(robbed) = self.check() {
@@ -257,7 +257,7 @@ impl<'m> BakeryMutex<'m> {
     /// [`NotHeld`] if this handle does not have the mutex.
     pub fn make_consistent(&mut self) -> Result<(), NotHeld> {
         self.check()?;
-        // Relaxed: goes to the next one with the ticket (B1, B3).
+        // relaxed: the ticket that `clear_ticket` gives back hands it to the next one (B1, B3).
         self.health.store(WHOLE, Relaxed);
         self.suspect = false;
         Ok(())
@@ -269,8 +269,8 @@ impl<'m> BakeryMutex<'m> {
     ///
     /// [`Corrupt`] if no honest partition puts there what is there.
     pub fn owner(&self) -> Result<Option<Life>, Corrupt> {
-        // Relaxed here and in `leave`: the word goes from one inside to the next
-        // with the ticket (B1).
+        // relaxed: the Acquire in `obstacle` orders it for one inside (B1); for others it is
+        // a hint.
         let value = self.holder.load(Relaxed);
         match plain(value) {
             None if value == 0 => Ok(None),
@@ -282,6 +282,9 @@ impl<'m> BakeryMutex<'m> {
         }
     }
 
+    // relaxed in all of this: `health` and `holder` are used inside alone (B1): the Acquire in
+    // `obstacle` comes before, the Release in `clear_ticket` after. What a dead one stored has
+    // arrived when it is known to be gone.
     fn take(&mut self, vigil: &mut Vigil<'_>) -> LockResult<BakeryGuard<'_, 'm>> {
         self.queue.enter(vigil).map_err(LockError::of)?;
         let died = match self.died_inside(vigil) {
@@ -323,6 +326,9 @@ impl<'m> BakeryMutex<'m> {
         }
     }
 
+    // relaxed in all of this: the ticket that `clear_ticket` gives back hands `holder` to the
+    // next one (B1). The load finds our own store or a later one; another's that is not seen yet
+    // is one of the late stores above.
     fn leave(&mut self) {
         self.holder.store(0, Relaxed); // B2
         let alone = self.holder.load(Relaxed) == 0; // B5
@@ -331,6 +337,8 @@ impl<'m> BakeryMutex<'m> {
 
     /// An error unless this handle is inside.
     fn check(&self) -> Result<(), NotHeld> {
+        // relaxed: finds our own store or a later one; who has not seen yet that it was passed
+        // over stores late, see above.
         let found = self.holder.load(Relaxed);
         let inside = self.queue.is_inside() && self.queue.check_place().is_ok();
         match inside && found == self.queue.life().word() {

@@ -102,8 +102,8 @@ impl<'m> Queue<'m> {
         };
         // The ticket first: an earlier life may have left one, and it is not ours.
         queue.clear_ticket();
-        // Relaxed: seen by whoever sees a ticket of this life, through the fence in
-        // `show`.
+        // relaxed: seen by whoever sees a ticket of this life, through the fence in `show`. Seen
+        // before the 0 above, it makes others wait a moment longer for the earlier ticket.
         queue
             .life_word(life.partition())
             .store(life.word(), Relaxed);
@@ -142,9 +142,9 @@ impl<'m> Queue<'m> {
     /// Gives the ticket back from inside, and changes the colour if nobody else is inside.
     pub(super) fn leave(&mut self, alone: bool) {
         if alone && self.check_place().is_ok() {
-            // Relaxed: goes to whoever is inside next with the ticket (Q1), and to
-            // those that draw at some time.
             let next = self.ticket.colour().other();
+            // relaxed: the ticket that `clear_ticket` gives back hands it to whoever is inside
+            // next (Q1); those that draw or wait may find the old one (Q3).
             self.colour().store(next.word(), Relaxed);
         }
         self.withdraw();
@@ -162,7 +162,8 @@ impl<'m> Queue<'m> {
     /// Whether `life`, of another partition, has a ticket.
     pub(super) fn is_waiting(&self, life: Life) -> Result<bool, Refusal> {
         let partition = life.partition();
-        // Relaxed: a ticket that it has given back since, or drawn, does not matter.
+        // relaxed: TODO-ORDER (a ticket that a later life drew, with the earlier life loaded
+        // below, is taken for the earlier one's)
         let has_ticket = self.ticket_word(partition).load(Relaxed) != 0;
         let other = partition != self.life.partition();
         Ok(other && has_ticket && self.life_of(partition)? == Some(life))
@@ -188,7 +189,7 @@ impl<'m> Queue<'m> {
     fn draw(&mut self, vigil: &mut Vigil<'_>) -> Result<(), Refusal> {
         loop {
             self.show(Ticket::DRAWING);
-            // Relaxed: should it change just now, either will do (Q3).
+            // Should it change just now, either will do (Q3).
             let colour = self.present_colour()?;
             let last = self.last(colour, vigil)?;
             if let Some(ticket) = Ticket::behind(last, colour) {
@@ -217,7 +218,7 @@ impl<'m> Queue<'m> {
     fn last(&self, colour: Colour, vigil: &mut Vigil<'_>) -> Result<u32, Refusal> {
         let mut last = 0;
         for partition in self.others() {
-            // Relaxed: behind the fence in `show`, and only the number counts.
+            // relaxed: after the fence in `show`, and only the number counts.
             let ticket = checked(self.ticket_word(partition).load(Relaxed))?;
             let number = ticket.number();
             if ticket.colour() != colour || number <= last {
@@ -276,6 +277,8 @@ impl<'m> Queue<'m> {
 
     /// The colour of the tickets that are drawn now.
     fn present_colour(&self) -> Result<Colour, Refusal> {
+        // relaxed: after the fence in `show`; an old colour makes us wait for longer (Q3), and
+        // changes at most once while our ticket stands.
         let word = self.colour().load(Relaxed);
         let corrupt = || bad(ControlWord::BakeryColour, word);
         Colour::of(word).ok_or_else(corrupt)
@@ -308,8 +311,8 @@ impl<'m> Queue<'m> {
     /// Whose tickets are in the entry of `partition`; `None` while it looks as if it
     /// had never attached, although there is a ticket.
     fn life_of(&self, partition: u8) -> Result<Option<Life>, Refusal> {
-        // Relaxed: as new as the ticket that was read before it, by the fence in
-        // `show`, or it does not matter.
+        // relaxed: as new as the ticket that was read before it, by the Acquire in `obstacle` or
+        // by the fence in `show`; or its owner finds our ticket being drawn, and waits for us.
         let value = self.life_word(partition).load(Relaxed);
         match plain(value) {
             Some(life) if life.partition() == partition => Ok(Some(life)),

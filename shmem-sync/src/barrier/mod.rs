@@ -250,6 +250,8 @@ impl<'m, D: Doorbell> Barrier<'m, D> {
 
     /// Who stored the entry at `at`, if anybody.
     fn party(&self, at: usize) -> Result<Option<Life>, Corrupt> {
+        // relaxed: of another, as new as its arrival, by the Acquire in `arrived`; of our own,
+        // who finds a later life late stores what B7 allows.
         let value = self.life_of(at).load(Relaxed);
         match Life::from_word(value) {
             Some(life) if usize::from(life.partition()) == at + 1 => Ok(Some(life)),
@@ -258,7 +260,9 @@ impl<'m, D: Doorbell> Barrier<'m, D> {
         }
     }
 
-    /// Whether our entry is as we left it (B7). Relaxed: ours alone.
+    /// Whether our entry is as we left it (B7).
+    // relaxed in all of this: the entry is ours alone, or a later life's, which is found in time
+    // or one call late (B7).
     fn shows_arrival(&self) -> bool {
         let life = self.life_of(self.own()).load(Relaxed) & !Life::FLAG;
         let arrived = self.arrival_of(self.own()).load(Relaxed);
@@ -268,8 +272,11 @@ impl<'m, D: Doorbell> Barrier<'m, D> {
     /// Stores our arrival at the phase.
     fn arrive(&self) -> Result<(), BarrierError> {
         // Without the flag: awake.
+        // relaxed: the store of `arrived` below publishes it.
         self.life_of(self.own()).store(self.life.word(), Relaxed);
         // A later life was here, and that store was late (B7).
+        // relaxed: finds our own store or a later one; if a later life's is not seen yet, one
+        // arrival more is stored (B7).
         if self.is_ahead(self.arrival_of(self.own()).load(Relaxed)) {
             return Err(BarrierError::Evicted);
         }
@@ -283,8 +290,9 @@ impl<'m, D: Doorbell> Barrier<'m, D> {
         Ok(())
     }
 
-    /// The phase to arrive at without having passed one (B2). All relaxed: an old
-    /// value is as good as having come a little earlier.
+    /// The phase to arrive at without having passed one (B2).
+    // relaxed in all of this: an old value is as good as having come a little earlier; `look`
+    // has its own ordering.
     fn join(&self) -> u32 {
         let (mut newest, mut count) = (0, 0);
         for at in 0..self.entries {
@@ -327,6 +335,8 @@ impl<'m, D: Doorbell> Barrier<'m, D> {
     /// Whether all the others have arrived at later phases than ours: with a later life of
     /// our partition in our place, or with another partition.
     fn others_went_on(&self) -> bool {
+        // relaxed: TODO-ORDER (after the Acquire in `arrived` that found one ahead by two phases;
+        // but if that one has just joined, by relaxed loads, it need not show the others)
         let is_ahead = |&at: &usize| self.is_ahead(self.arrival_of(at).load(Relaxed));
         let others = (0..self.entries).filter(|&at| at != self.own());
         others.filter(is_ahead).count() + 1 >= self.parties
@@ -386,9 +396,11 @@ impl<'m, D: Doorbell> Barrier<'m, D> {
 
     /// Asks to be rung when the phase is complete. What to sleep on.
     fn arm(&self) -> u32 {
-        // Relaxed: who answers the flag stores what was not there before.
+        // relaxed: the fence orders it before the store of whoever answers the flag, which
+        // stores what was not there before.
         let seen = self.rings().load(Relaxed);
         let sleepy = self.life.word() | Life::FLAG;
+        // relaxed: the fence orders it before the count of the arrivals.
         self.life_of(self.own()).store(sleepy, Relaxed);
         // Pairs with the fence in `arrive`: the flag stored before it and the count
         // behind it must not pass each other.
@@ -400,10 +412,13 @@ impl<'m, D: Doorbell> Barrier<'m, D> {
     /// Wakes who sleeps for the phase, which was complete when we had arrived (B5).
     fn wake(&self) {
         let phase = self.segment.word(offset_of!(BarrierControl, phase));
+        // relaxed: for inspection alone (B6).
         phase.store(self.phase, Relaxed);
+        // relaxed: after the fence in `arrive`, which shows the flag of whoever may sleep.
         let sleepy = |at| self.life_of(at).load(Relaxed) & Life::FLAG != 0;
         if (0..self.entries).any(sleepy) {
             let rings = u32::from(self.life.partition()) << 24 | self.phase & 0xff_ffff;
+            // relaxed: says only that there is a change; who wakes counts the arrivals again.
             self.rings().store(rings, Relaxed);
             self.bell.ring_all(self.rings().as_atomic());
         }

@@ -144,7 +144,7 @@ impl<'m> Litmus<'m> {
     pub fn ask_for<W: Wait>(&self, effort: Effort, wait: &mut W) -> Verdict {
         let session = self.next_session();
         let asked = session | effort.rounds.clamp(1, LITMUS_ROUNDS as u32);
-        // Relaxed: the first step hands over what belongs to it.
+        // relaxed: says all by itself; the first step hands over what belongs to it.
         self.word(offset_of!(LitmusControl, asked))
             .store(asked, Relaxed);
         let words = (Words::asker(self.control), Words::answerer(self.control));
@@ -164,7 +164,7 @@ impl<'m> Litmus<'m> {
     /// asker's, or what was seen to be broken here; from an asker that does not come to
     /// an end before the deadline of `wait`, only that.
     pub fn answer<W: Wait>(&self, wait: &mut W) -> Option<Verdict> {
-        // Relaxed: the first step hands over what belongs to it.
+        // relaxed: says all by itself; the first step hands over what belongs to it.
         let asked = self.word(offset_of!(LitmusControl, asked)).load(Relaxed);
         let rounds = (asked & VALUE) as usize;
         let unanswered = self.answered() != asked & SESSION && asked & SESSION != 0;
@@ -195,12 +195,13 @@ impl<'m> Litmus<'m> {
     /// The session that was answered last.
     fn answered(&self) -> u32 {
         let step = self.word(offset_of!(LitmusControl, answerer_step));
-        // Relaxed: only its session matters, which an earlier life of ours may have stored.
+        // relaxed: only its session matters, which an earlier life of ours may have stored.
         step.load(Relaxed) & SESSION
     }
 
     /// The number behind the last one, which is not 0, and which nobody has answered.
     fn next_session(&self) -> u32 {
+        // relaxed: only the asker stores it (L2).
         let last = self.word(offset_of!(LitmusControl, asked)).load(Relaxed);
         let next = |session: u32| match session.wrapping_add(VALUE + 1) {
             0 => VALUE + 1,
@@ -213,7 +214,8 @@ impl<'m> Litmus<'m> {
         }
     }
 
-    /// Stores what was found. Relaxed: the last step hands it over.
+    /// Stores what was found.
+    // relaxed in all of this: the last step hands it over, in `conclude`.
     fn publish(&self, session: u32, tally: Tally, enough: bool) {
         let numbers = [
             tally.rounds,
@@ -226,7 +228,8 @@ impl<'m> Litmus<'m> {
         }
     }
 
-    /// What the asker has found. Relaxed: as in `publish`.
+    /// What the asker has found.
+    // relaxed in all of this: after the Acquire in `follow` that found the asker's last step.
     fn published(&self, party: &Party<'_, '_>) -> Verdict {
         let number = |word: Word<'_>| party.value(word.load(Relaxed));
         let [rounds, lost, violations, enough] = self.findings().map(number);

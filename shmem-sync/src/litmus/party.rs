@@ -131,7 +131,7 @@ impl<'m, 'w> Party<'m, 'w> {
     pub(super) fn begin(&mut self) -> Result<(), Stop> {
         // It may have been at work in an earlier one until now.
         self.follow(1)?;
-        // Relaxed: our first step hands it over.
+        // relaxed: our first step hands it over.
         self.count.store(self.session, Relaxed);
         Ok(())
     }
@@ -139,6 +139,7 @@ impl<'m, 'w> Party<'m, 'w> {
     /// Lets so many turns of the caller's wait pass.
     pub(super) fn rest(&mut self, turns: u32) -> Result<(), Stop> {
         for _ in 0..turns {
+            // relaxed: what a sleep is to end by; an old one ends it at once.
             let seen = self.theirs.step.load(Relaxed);
             self.pause(seen)?;
         }
@@ -153,6 +154,7 @@ impl<'m, 'w> Party<'m, 'w> {
         // Nobody writes now, until both come to the next batch (L3).
         let tally = &self.tally;
         let rounds = tally.rounds + self.rounds;
+        // relaxed: after the Acquire in `follow`.
         let count = self.value(self.count.load(Relaxed));
         let (violations, overlaps) = self.compare();
         self.tally = Tally {
@@ -202,7 +204,7 @@ impl<'m, 'w> Party<'m, 'w> {
     }
 
     fn pause(&mut self, seen: u32) -> Result<(), Stop> {
-        // Relaxed: all it may say is that this session is over.
+        // relaxed: all it may say is that this session is over.
         if (self.asked.load(Relaxed) ^ self.session) & SESSION != 0 {
             return Err(Stop::GaveUp);
         }
@@ -216,6 +218,8 @@ impl<'m, 'w> Party<'m, 'w> {
 
     /// In each round stores its number, notes which one of the other party's it sees, and
     /// adds 1 to the count.
+    // relaxed in all of this: what is tried is the fence and the count alone; `meet` hands over
+    // what is stored.
     fn work(&self) -> Result<(), Stop> {
         // An attempt that fails found another addition, and the other adds as often as we.
         let mut attempts = 2 * self.rounds;
@@ -231,7 +235,6 @@ impl<'m, 'w> Party<'m, 'w> {
             loop {
                 attempts = attempts.checked_sub(1).ok_or(Stop::GaveUp)?;
                 let next = found.wrapping_add(1);
-                // Relaxed: what is tried is the count alone; `meet` hands it over.
                 match self.count.compare_exchange(found, next, Relaxed, Relaxed) {
                     Ok(_) => break,
                     Err(other) => found = other,
@@ -259,6 +262,7 @@ impl<'m, 'w> Party<'m, 'w> {
 
     /// Which round of this batch a party saw of the other's; 0 is none.
     fn seen_by(&self, party: &Words<'_>, round: u32) -> u32 {
+        // relaxed: after the Acquire in `follow`.
         let seen = self.value(party.saw(round).load(Relaxed));
         seen.saturating_sub(self.tally.rounds).min(self.rounds)
     }

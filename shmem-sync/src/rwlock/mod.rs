@@ -151,6 +151,7 @@ impl<'m, D: Doorbell> RwLock<'m, D> {
     /// Which lives read, or are about to find that they may not: for inspection. One
     /// that reads several times is there as often.
     pub fn readers(&self) -> impl Iterator<Item = Life> + '_ {
+        // relaxed: for inspection; it may have changed since.
         let found = |place| Life::from_word(self.reader(place).load(Relaxed));
         (0..PLACES).filter_map(found)
     }
@@ -162,7 +163,7 @@ impl<'m, D: Doorbell> RwLock<'m, D> {
 
     /// Puts what a dead writer left in order, for one who has its word now (L1).
     fn inherit(&self) {
-        // Relaxed: whoever goes in reads `health` behind a fence, which pairs with the
+        // relaxed: whoever goes in reads `health` behind a fence, which pairs with the
         // exchange in `done`: one that put the lock in order and died has left it as it
         // is to be.
         let writing = self.writing.load(Relaxed);
@@ -179,6 +180,7 @@ impl<'m, D: Doorbell> RwLock<'m, D> {
         // `look_for_writer` behind it; what we wrote, and that it is suspect, is seen
         // by one who takes over from us now.
         // loom: loom_rwlock
+        // relaxed: on failure, another has done it, and nothing follows from it.
         let _ = self.writing.compare_exchange(writer, 0, Release, Relaxed);
     }
 

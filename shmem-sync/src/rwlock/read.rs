@@ -56,6 +56,7 @@ impl<'m, D: Doorbell> RwLock<'m, D> {
         let reader = self.reader(place);
         // Release: pairs with the load in `drain`; we are done reading.
         // loom: loom_rwlock
+        // relaxed: on failure, this life did not read there.
         let left = reader.compare_exchange(self.life.word(), 0, Release, Relaxed);
         left.map_err(not_held)?;
         // Pairs with the fence in `write`: the reader word freed before it and
@@ -96,7 +97,7 @@ impl<'m, D: Doorbell> RwLock<'m, D> {
     fn claim(&self, vigil: &mut Vigil<'_>) -> Result<Option<usize>, Refusal> {
         let start = usize::from(self.life.partition()) - 1;
         let mut places = (0..PLACES).map(|step| (start + step) % PLACES);
-        // Relaxed: the bytes come with `writer`; `look_for_writer` has the fence. A
+        // relaxed in all of this: the bytes come with `writer`; `look_for_writer` has the fence. A
         // reader that left continues in this exchange (L4).
         let claim = |place, found| {
             let reader = self.reader(place);
@@ -108,6 +109,7 @@ impl<'m, D: Doorbell> RwLock<'m, D> {
         }
         let mut corrupt = None;
         let left = |&place: &usize| {
+            // relaxed: an exchange of the value that was found decides (L4).
             let found = self.reader(place).load(Relaxed);
             match plain(found) {
                 Some(life) => life != self.life && vigil.is_gone(life) && claim(place, found),
@@ -132,7 +134,8 @@ impl<'m, D: Doorbell> RwLock<'m, D> {
         let found = self.writer.look();
         if found != 0 {
             let reader = self.reader(place);
-            // Relaxed: we have read nothing.
+            // relaxed: we have read nothing, and the exchange continues what the last reader
+            // released (L4).
             let _ = reader.compare_exchange(self.life.word(), 0, Relaxed, Relaxed);
             self.bell.ring(reader.as_atomic());
         }
@@ -154,7 +157,7 @@ impl<'m, D: Doorbell> RwLock<'m, D> {
 
     fn admit(&self, place: usize) -> LockResult<ReadGuard<'_, 'm, D>> {
         let guard = ReadGuard { lock: self, place };
-        // Relaxed: comes with `writer`.
+        // relaxed: comes with `writer`, and after the fence in `look_for_writer`.
         match health::examine(self.health.load(Relaxed), HEALTH, false) {
             Ok(false) => Ok(guard),
             Ok(true) => Err(LockError::OwnerDied(guard)),

@@ -93,7 +93,8 @@ impl<'m, D: Doorbell> RwLock<'m, D> {
 
     /// From having `writer` to being inside. Whether the bytes are suspect.
     fn begin(&self, vigil: &mut Vigil<'_>) -> Result<bool, Refusal> {
-        // Relaxed: goes from one writer to the next with `writer` (L1).
+        // relaxed: goes from one writer to the next with `writer` (L1), and is looked at again
+        // after the fence.
         health::examine(self.health.load(Relaxed), HEALTH, false)?;
         // Pairs with the fences in `look_for_writer` and `release_read`: `writer`
         // taken before it and the reader words loaded behind it must not pass each
@@ -138,7 +139,8 @@ impl<'m, D: Doorbell> RwLock<'m, D> {
             Turn::Again => {}
             Turn::Sleep => vigil.sleep(reader, found),
             Turn::Gone => {
-                // Relaxed: the load that finds 0 has the ordering.
+                // relaxed: the load that finds 0 has the ordering, and nobody uses what a dead
+                // reader has read.
                 let _ = reader.compare_exchange(found, 0, Relaxed, Relaxed);
             }
             Turn::GiveUp(refusal) => return Err(refusal),

@@ -76,6 +76,7 @@ impl<D: Doorbell> Semaphore<'_, D> {
 
     /// Makes us the one that adds a permit in place `at`, if there is none.
     fn reserve(&self, at: usize) -> bool {
+        // relaxed: at first a hint; then after the Acquire below, which shows what others added.
         let is_free = || self.permit(at).load(Relaxed) & !SLEEPERS == 0;
         if !is_free() {
             return false;
@@ -84,6 +85,7 @@ impl<D: Doorbell> Semaphore<'_, D> {
         // Acquire: pairs with the exchange in `end_reservation`; a permit that another
         // has added here meanwhile is seen.
         // loom: loom_semaphore::two_that_add_at_once_add_all_or_nothing
+        // relaxed: on failure, the place is passed over.
         let reserved = self.adder(at).compare_exchange(0, ours, Acquire, Relaxed);
         if reserved.is_ok() && !is_free() {
             let _ = self.end_reservation(at);
@@ -105,6 +107,7 @@ impl<D: Doorbell> Semaphore<'_, D> {
         // Release: pairs with the exchange in `reserve`; a permit that we have put there
         // is seen. Failed, we were said to be gone: not ours to undo.
         // loom: loom_semaphore::two_that_add_at_once_add_all_or_nothing
+        // relaxed: on failure, nothing is read.
         let ended = self
             .adder(at)
             .compare_exchange(self.life.word(), 0, Release, Relaxed);

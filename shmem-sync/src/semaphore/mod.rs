@@ -152,6 +152,7 @@ impl<'m, D: Doorbell> Semaphore<'m, D> {
     }
 
     fn count(&self, which: impl Fn(u32) -> bool) -> usize {
+        // relaxed: an indication; it may have changed since.
         let words = (0..self.capacity).map(|at| self.permit(at).load(Relaxed));
         words.filter(|&found| which(found)).count()
     }
@@ -240,18 +241,20 @@ impl<'m, D: Doorbell> Semaphore<'m, D> {
     /// Takes the permit of the last time: the uncontended way.
     #[inline]
     fn take_again(&self) -> Option<usize> {
+        // relaxed: private, and any value will do.
         let at = self.hint.load(Relaxed);
         self.take(at, FREE, 0).then_some(at)
     }
 
     /// Takes a permit that nobody holds.
     fn search(&self, flag: u32) -> Option<usize> {
+        // relaxed: a hint; the exchange in `take` decides.
         let free = |&at: &usize| self.permit(at).load(Relaxed) == FREE;
         let at = self
             .places()
             .filter(free)
             .find(|&at| self.take(at, FREE, flag))?;
-        self.hint.store(at, Relaxed);
+        self.hint.store(at, Relaxed); // relaxed: private, and any value will do
         Some(at)
     }
 
@@ -265,6 +268,7 @@ impl<'m, D: Doorbell> Semaphore<'m, D> {
         let mut silent = None;
         for at in self.places() {
             self.clear_adder(at, liveness)?;
+            // relaxed: the exchange in `take` of the value that was found decides (P1).
             let found = self.permit(at).load(Relaxed);
             if found & !SLEEPERS == 0 || found == FREE {
                 continue;
@@ -289,6 +293,7 @@ impl<'m, D: Doorbell> Semaphore<'m, D> {
 
     /// Gives place `at` back if a life has reserved it that is gone.
     fn clear_adder(&self, at: usize, liveness: &mut dyn Liveness) -> Result<(), Corrupt> {
+        // relaxed: an exchange of the value that was found decides.
         let found = self.adder(at).load(Relaxed);
         if found == 0 {
             return Ok(());
@@ -298,7 +303,8 @@ impl<'m, D: Doorbell> Semaphore<'m, D> {
             value: found,
         })?;
         if adder != self.life && liveness.is_gone(adder) {
-            // Relaxed: what it has put there, others see in `permit` itself.
+            // relaxed: TODO-ORDER (who reserves the place next may not see the permit that the
+            // dead one has put there)
             let _ = self.adder(at).compare_exchange(found, 0, Relaxed, Relaxed);
         }
         Ok(())
@@ -310,6 +316,7 @@ impl<'m, D: Doorbell> Semaphore<'m, D> {
         let ours = self.life.word() | flag;
         // Acquire: pairs with the exchanges in `exchange_for_free`; who had the permit is done.
         // loom: loom_semaphore::who_has_the_permit_sees_what_the_last_one_did
+        // relaxed: on failure, the place is passed over.
         let taken = self
             .permit(at)
             .compare_exchange(found, ours, Acquire, Relaxed);
@@ -333,6 +340,7 @@ impl<'m, D: Doorbell> Semaphore<'m, D> {
         let word = self.permit(at);
         // Release: pairs with the exchange in `take`; we are done.
         // loom: loom_semaphore::who_has_the_permit_sees_what_the_last_one_did
+        // relaxed: on failure, the exchange below has its own ordering.
         let given = word.compare_exchange(ours, FREE, Release, Relaxed);
         match given {
             Ok(_) => Ok(false),
@@ -340,6 +348,7 @@ impl<'m, D: Doorbell> Semaphore<'m, D> {
                 // Acquire: pairs with the exchange in `arm`; the sleeper has read `rings`,
                 // and we come after it. Release as above.
                 // loom: loom_semaphore::a_giver_changes_the_rings_that_the_sleeper_saw
+                // relaxed: on failure, the permit is not ours any more.
                 let given = word.compare_exchange(found, FREE, AcqRel, Relaxed);
                 given.map(|_| true)
             }
@@ -347,7 +356,8 @@ impl<'m, D: Doorbell> Semaphore<'m, D> {
         }
     }
 
-    /// Makes the permit of place `at`, which is ours, no permit. Relaxed: nothing is handed over.
+    /// Makes the permit of place `at`, which is ours, no permit.
+    // relaxed in all of this: nothing is handed over.
     fn discard(&self, at: usize) -> Result<(), NotHeld> {
         let (word, ours) = (self.permit(at), self.life.word());
         let discard = |flag| word.compare_exchange(ours | flag, flag, Relaxed, Relaxed);
@@ -358,14 +368,17 @@ impl<'m, D: Doorbell> Semaphore<'m, D> {
     /// Sets the flag on every word (P3). What `rings` was before; `None` if it is
     /// better to look again, because a permit is nobody's or a word changed.
     fn arm(&self) -> Option<u32> {
+        // relaxed: the Release of each exchange below comes after it.
         let seen = self.rings().load(Relaxed);
         for at in self.places() {
+            // relaxed: the exchange of the value that was found decides.
             let found = self.permit(at).load(Relaxed);
             if found == FREE {
                 return None;
             }
             // Release: pairs with the exchange in `exchange_for_free`; we have read `rings`.
             // loom: loom_semaphore::a_giver_changes_the_rings_that_the_sleeper_saw
+            // relaxed: on failure, the caller looks again.
             self.permit(at)
                 .compare_exchange(found, found | SLEEPERS, Release, Relaxed)
                 .ok()?;
@@ -377,15 +390,17 @@ impl<'m, D: Doorbell> Semaphore<'m, D> {
     #[cold]
     fn ring(&self, ring: impl Fn(&D, &shmem_core::primitive::AtomicU32)) {
         let rings = self.rings();
-        // Relaxed: `exchange_for_free` comes after the sleeper's look at it.
+        // relaxed: the Acquire in `exchange_for_free` comes after the sleeper's look at it.
         let count = rings.load(Relaxed);
         // One attempt: if it fails, another has changed the word since.
+        // relaxed: says only that there is a change; who wakes looks at the permits.
         let _ = rings.compare_exchange(count, count.wrapping_add(1), Relaxed, Relaxed);
         ring(&self.bell, rings.as_atomic());
     }
 
     /// Every word's place once, the last permit's first.
     fn places(&self) -> impl Iterator<Item = usize> {
+        // relaxed: private, and any value will do.
         let first = self.hint.load(Relaxed);
         (first..self.capacity).chain(0..first)
     }

@@ -77,6 +77,7 @@ impl<D: Doorbell> Semaphore<'_, D> {
     }
 
     fn end_one(&self, end: impl Fn(usize) -> Result<(), NotHeld>) -> Result<(), NotHeld> {
+        // relaxed: only our life stores this value (P1), and an exchange decides.
         let ours = |&at: &usize| self.permit(at).load(Relaxed) & !SLEEPERS == self.life.word();
         match self.places().filter(ours).any(|at| end(at).is_ok()) {
             true => Ok(()),

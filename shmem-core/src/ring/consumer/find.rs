@@ -86,7 +86,7 @@ impl Consumer<'_> {
     pub(super) fn discard(&mut self, found: Found) -> Result<(), PopError> {
         self.own()?;
         self.discarded = self.discarded.wrapping_add(1);
-        // Relaxed: the store of `head` behind it orders it.
+        // relaxed: the Release of `head` after it publishes it.
         self.ring.discarded().store(self.discarded, Relaxed);
         self.advance(found.end())
     }
@@ -108,7 +108,8 @@ impl Consumer<'_> {
                 return Err(Miss::Broken(self.fail(Header::corrupt(0))));
             }
         }
-        // Relaxed: behind the header's acquire it is at least as new as the record (E1).
+        // relaxed: after the header's Acquire it is at least as new as the record (E1); without a
+        // record, `resolve` loads it again.
         let peer = self.peer_epoch.load(Relaxed);
         if let Err(error) = self.own() {
             return Err(Miss::Broken(error));
