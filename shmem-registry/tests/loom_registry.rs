@@ -52,6 +52,7 @@ fn a_segment_that_is_found_is_whole() {
 fn a_loser_gives_back(segments: usize, blocks: usize) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(1); // More take minutes, and show nothing more.
+    model.max_branches = 20_000; // It waits for the other to give back.
     model.check(move || {
         let registry = registry(segments, blocks);
         let peer = thread::spawn(move || {

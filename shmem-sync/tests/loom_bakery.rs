@@ -221,3 +221,24 @@ fn a_later_life_and_one_that_waits_for_the_earlier_are_not_inside_together() {
         assert_eq!(ours + peer.join().unwrap(), 1 + 2);
     });
 }
+
+#[test] // Kills: Acquire in `is_waiting`.
+fn a_restart_after_a_death_inside_evicts_nobody() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(2);
+    model.check(|| {
+        let segment = segment();
+        let mut dead = mutex(segment, SECOND);
+        core::mem::forget(dead.lock(&mut Yield, &mut AssumeAlive).unwrap());
+        let restarted = thread::spawn(move || {
+            let mut mutex = mutex(segment, Life::new(2, 2).unwrap());
+            drop(mutex.lock(&mut Turns(1), &mut AssumeAlive));
+        });
+        let mut ours = mutex(segment, FIRST);
+        match ours.lock(&mut Turns(3), &mut AssumeAlive) {
+            Ok(_) | Err(LockError::OwnerDied(_) | LockError::TimedOut | LockError::Poisoned) => {}
+            Err(error) => panic!("{error}"),
+        }
+        restarted.join().unwrap();
+    });
+}

@@ -6,10 +6,13 @@
 
 use loom::thread;
 use shmem_core::doorbell::{Doorbell, Silent};
-use shmem_core::primitive::AtomicU32;
+use shmem_core::primitive::{
+    AtomicU32,
+    Ordering::{Relaxed, Release},
+};
 use shmem_core::wait::{Pause, Wait};
 use shmem_core::{Life, Window};
-use shmem_sync::{AcquireError, AssumeAlive, Semaphore};
+use shmem_sync::{AcquireError, AddError, AssumeAlive, Semaphore};
 
 mod support;
 use support::{heap, Dead, Kernel, Obituary, Yield};
@@ -257,5 +260,37 @@ fn two_that_add_at_once_add_all_or_nothing() {
         let permits = semaphore.permits();
         assert_eq!(permits, semaphore.available());
         assert_eq!(permits, if ours || theirs { 2 } else { 0 });
+    });
+}
+
+#[test] // Kills: Release in `clear_adder`.
+fn who_reserves_after_a_dead_adder_sees_its_permit() {
+    const PERMIT: usize = 128;
+    const FREE: u32 = 1;
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(2);
+    model.check(|| {
+        let memory = heap(Semaphore::<Silent>::segment_len(1));
+        // It reserved the place before, puts a permit there, and dies.
+        memory.word(PERMIT + 4).store(THIRD.word(), Relaxed);
+        let obituary = Obituary::new();
+        let (announced, mut known) = (obituary.clone(), obituary);
+        let dying = thread::spawn(move || {
+            let put = memory
+                .word(PERMIT)
+                .compare_exchange(0, FREE, Release, Relaxed);
+            put.unwrap();
+            announced.announce(THIRD);
+        });
+        let heir = thread::spawn(move || {
+            let semaphore = semaphore(memory, SECOND, Silent);
+            if let Ok(permit) = semaphore.try_acquire(&mut known) {
+                core::mem::forget(permit);
+            };
+        });
+        let added = semaphore(memory, FIRST, Silent).add(1);
+        assert_ne!(added, Err(AddError::Evicted));
+        dying.join().unwrap();
+        heir.join().unwrap();
     });
 }

@@ -26,7 +26,7 @@ use crate::life::Life;
 use crate::mem::Word;
 use crate::primitive::{
     fence,
-    Ordering::{Relaxed, Release, SeqCst},
+    Ordering::{Acquire, Relaxed, Release, SeqCst},
 };
 
 /// Set in a claim that was given back.
@@ -78,10 +78,10 @@ impl<'m> End<'m> {
 
     /// Whether `life` may claim the end.
     pub(super) fn check(self, life: Life) -> Result<(), ClaimError> {
-        // Pairs with the store in `Claim::give_back`: who had the end has let go. The fence in
-        // `take` orders what is relied on.
-        // relaxed: TODO-ORDER (the first look in `take` comes before that fence)
-        let value = self.claim.load(Relaxed);
+        // Acquire: pairs with the store in `Claim::give_back`; who had the end has let go,
+        // and the first look in `take` finds a whole ring.
+        // loom: none (an old `tail` is behind by no more than the walk puts right, or a lap)
+        let value = self.claim.load(Acquire);
         if value == 0 || value & RELEASED != 0 {
             return Ok(());
         }

@@ -162,9 +162,10 @@ impl<'m> Queue<'m> {
     /// Whether `life`, of another partition, has a ticket.
     pub(super) fn is_waiting(&self, life: Life) -> Result<bool, Refusal> {
         let partition = life.partition();
-        // relaxed: TODO-ORDER (a ticket that a later life drew, with the earlier life loaded
-        // below, is taken for the earlier one's)
-        let has_ticket = self.ticket_word(partition).load(Relaxed) != 0;
+        // Acquire: pairs with the Release in `show`; a ticket that a later life drew is not
+        // taken for the earlier one's, whose life would be loaded below.
+        // loom: loom_bakery::a_restart_after_a_death_inside_evicts_nobody
+        let has_ticket = self.ticket_word(partition).load(Acquire) != 0;
         let other = partition != self.life.partition();
         Ok(other && has_ticket && self.life_of(partition)? == Some(life))
     }

@@ -291,12 +291,13 @@ impl<'m, D: Doorbell> Barrier<'m, D> {
     }
 
     /// The phase to arrive at without having passed one (B2).
-    // relaxed in all of this: an old value is as good as having come a little earlier; `look`
-    // has its own ordering.
     fn join(&self) -> u32 {
         let (mut newest, mut count) = (0, 0);
         for at in 0..self.entries {
-            let found = self.arrival_of(at).load(Relaxed);
+            // Acquire: pairs with the store in `arrive`; who sees our arrival sees those that we
+            // go by. An old value is as good as having come a little earlier.
+            // loom: none (only which error an evicted party is told depends on it)
+            let found = self.arrival_of(at).load(Acquire);
             if found != 0 && (newest == 0 || is_behind(newest, found)) {
                 (newest, count) = (found, 0);
             }
@@ -335,8 +336,8 @@ impl<'m, D: Doorbell> Barrier<'m, D> {
     /// Whether all the others have arrived at later phases than ours: with a later life of
     /// our partition in our place, or with another partition.
     fn others_went_on(&self) -> bool {
-        // relaxed: TODO-ORDER (after the Acquire in `arrived` that found one ahead by two phases;
-        // but if that one has just joined, by relaxed loads, it need not show the others)
+        // relaxed: after the Acquire in `arrived` that found one ahead by two phases, which
+        // shows all that this one has seen arrive.
         let is_ahead = |&at: &usize| self.is_ahead(self.arrival_of(at).load(Relaxed));
         let others = (0..self.entries).filter(|&at| at != self.own());
         others.filter(is_ahead).count() + 1 >= self.parties

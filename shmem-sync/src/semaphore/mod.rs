@@ -303,9 +303,11 @@ impl<'m, D: Doorbell> Semaphore<'m, D> {
             value: found,
         })?;
         if adder != self.life && liveness.is_gone(adder) {
-            // relaxed: TODO-ORDER (who reserves the place next may not see the permit that the
-            // dead one has put there)
-            let _ = self.adder(at).compare_exchange(found, 0, Relaxed, Relaxed);
+            // Release: pairs with the exchange in `reserve`; the permit that the dead one may
+            // have put there is seen.
+            // loom: loom_semaphore::who_reserves_after_a_dead_adder_sees_its_permit
+            // relaxed: on failure, the place is passed over.
+            let _ = self.adder(at).compare_exchange(found, 0, Release, Relaxed);
         }
         Ok(())
     }
