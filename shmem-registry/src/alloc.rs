@@ -127,6 +127,7 @@ impl<'m> Blocks<'m> {
         count: usize,
         align: usize,
     ) -> Result<Option<Run>, Evicted> {
+        // relaxed: any value is harmless.
         let hint = self.hint().load(Relaxed) as usize;
         let mut start = hint.min(self.len());
         for _ in 0..3 {
@@ -136,6 +137,7 @@ impl<'m> Blocks<'m> {
                 match self.claim(claim, first, count) {
                     Ok(()) => {
                         if first == start {
+                            // relaxed: any value is harmless.
                             self.hint().store((first + count) as u32, Relaxed);
                         }
                         return Ok(Some(Run { first, count }));
@@ -176,6 +178,7 @@ impl<'m> Blocks<'m> {
         // A look before the first claim, from the end: the usual case is a run
         // that is taken, and the last taken block skips the most.
         for at in (first..first + count).rev() {
+            // relaxed: a hint; the exchange decides, and the fence in `search` is after it.
             if self.word(at).load(Relaxed) != 0 {
                 return Err(Taken::Block { at, race: false });
             }
@@ -187,6 +190,7 @@ impl<'m> Blocks<'m> {
                 claim.step(&mut steps).map_err(|Evicted| Taken::Evicted)?;
             }
             // Acquire pairs with the exchange in `free`: who had it has let go.
+            // relaxed: on failure nothing is read; the fence in `search` is after it.
             let claimed = self.word(at).compare_exchange(0, ours, Acquire, Relaxed); // loom: loom_registry::a_block_that_was_given_back_is_let_go
             if claimed.is_err() {
                 let taken = Run {
@@ -212,13 +216,18 @@ impl<'m> Blocks<'m> {
                 claim.step(&mut steps)?;
             }
             let word = self.word(at);
+            // relaxed: we claimed it, or the exchange in `own_row` is before it; one that a
+            // late owner claims is missed and becomes a stray (A3).
             if word.load(Relaxed) == ours {
                 // Release pairs with the exchange in `claim`: we have let go. It fails
                 // where we were evicted (A2).
+                // relaxed: on failure nothing is read.
                 let _ = word.compare_exchange(ours, 0, Release, Relaxed); // loom: loom_registry::a_block_that_was_given_back_is_let_go
             }
         }
+        // relaxed: any value is harmless.
         if (first as u32) < self.hint().load(Relaxed) {
+            // relaxed: any value is harmless.
             self.hint().store(first as u32, Relaxed);
         }
         Ok(())
@@ -233,7 +242,7 @@ impl<'m> Blocks<'m> {
                 claim.step(&mut steps)?;
             }
             if let Some(word) = self.stray(at) {
-                // Relaxed: who claimed it has never had it.
+                // relaxed: who claimed it late has never used the block.
                 any |= self
                     .word(at)
                     .compare_exchange(word, 0, Relaxed, Relaxed)
@@ -252,12 +261,14 @@ impl<'m> Blocks<'m> {
         if owner.row >= self.registry.places.geometry.segments {
             return None; // No honest partition's, and so nobody's to free.
         }
+        // relaxed: the load of the word is before it.
         let state = self.registry.state(owner.row).load(Relaxed);
         (!owner.is_of(state >> 1)).then_some(word)
     }
 
     /// Blocks that are free now.
     pub(crate) fn free_blocks(&self) -> usize {
+        // relaxed: a count, which may be old when it is returned.
         let is_free = |&block: &usize| self.word(block).load(Relaxed) == 0;
         (0..self.len()).filter(is_free).count()
     }

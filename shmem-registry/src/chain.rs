@@ -183,7 +183,7 @@ impl<'m> Registry<'m> {
         // later use, its generation is seen, too. And, where its `next` was read,
         // with the exchanges in `insert` and `unlink`.
         fence(Acquire); // loom: loom_removal::a_reader_never_takes_the_rows_next_segment_for_its_own
-        self.state(row).load(Relaxed) == state
+        self.state(row).load(Relaxed) == state // relaxed: the fence is before it
     }
 
     /// Whether `link`, which was found to lead to an earlier use of its row, is still in
@@ -193,8 +193,10 @@ impl<'m> Registry<'m> {
         // Pairs with the exchange in `change_state`: the row had left its chain then. And
         // with the one in `insert`: a row that was linked just now is seen whole.
         fence(Acquire); // loom: loom_removal::a_row_that_is_used_again_hides_nobody_behind_it
-        let state = self.state(link.row()).load(Relaxed);
+        let state = self.state(link.row()).load(Relaxed); // relaxed: TODO-ORDER
         let is_linked = state & NAMED != 0 && link.leads_to(state >> 1);
+        // relaxed: the fence is before it: a row whose generation was seen to move before the
+        // fence had left `word`.
         !is_linked && word.load(Relaxed) == link.0
     }
 
@@ -236,7 +238,7 @@ impl<'m> Registry<'m> {
     pub(crate) fn walk(&self, head: Word<'m>) -> Walk<'m> {
         Walk {
             from: head,
-            // Relaxed: the state of the row that it leads to has the ordering.
+            // relaxed: the state of the row that it leads to has the ordering.
             link: Link(head.load(Relaxed)),
             circle: Circle::default(),
         }
@@ -298,6 +300,7 @@ fn unlink(word: Word<'_>, link: Link, next: Link, front: Option<Node>) {
         next.unmarked()
     };
     // Release: passes on the row behind, which we have seen whole.
+    // relaxed: on failure nothing is read; the caller loads `word` again.
     let _ = word.compare_exchange(link.0, behind.0, Release, Relaxed); // loom: loom_removal::a_row_behind_one_that_is_taken_out_is_whole
 }
 

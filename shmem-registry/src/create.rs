@@ -101,10 +101,12 @@ impl<'m> Registry<'m> {
         for row in 0..self.places.geometry.segments {
             // An exchange, since a load might still see the 0 from before the row
             // was owned. Pairs with the one in `let_go`: the row is linked.
+            // relaxed: on failure nothing is read.
             let unowned = self.owner(row).compare_exchange(0, 0, Acquire, Relaxed); // loom: loom_registry
             if unowned.is_err() || self.is_abandoned(row) {
                 return None;
             }
+            // relaxed: the exchange is before it.
             sum = sum.wrapping_add(self.state(row).load(Relaxed));
         }
         Some(sum)
@@ -148,6 +150,8 @@ impl<'m> Registry<'m> {
             (offset_of!(Row, length), request.len),
         ] {
             claim.check()?;
+            // relaxed: the fence in `claim_row` is before it, and the exchange of the state
+            // is after it.
             self.row(row, field).store(value, Relaxed);
         }
         claim.check()?;
@@ -179,8 +183,8 @@ impl<'m> Registry<'m> {
                 Place::End(word, end) => (word, end),
             };
             claim.check()?;
-            // Release pairs with the loads in `chain`: row and segment are
-            // whole. Relaxed on failure: the loser looks again.
+            // Release pairs with the loads in `chain`: row and segment are whole.
+            // relaxed: on failure nothing is read; the loser walks again.
             let linked = word.compare_exchange(end.0, ours.0, Release, Relaxed); // loom: loom_registry::a_segment_that_is_found_is_whole
             if linked.is_ok() {
                 // Pairs with the fence in `reap`: either who takes the row from us finds

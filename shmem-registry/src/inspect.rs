@@ -188,10 +188,12 @@ impl<'m> Registry<'m> {
     /// The word of a block, for [`BlockOwner::from_word`](crate::BlockOwner::from_word); `None` if there is no such block.
     pub fn block_word(&self, block: usize) -> Option<u32> {
         let exists = block < self.places.blocks;
+        // relaxed: for inspection; it may be old when it is returned.
         exists.then(|| self.blocks().word(block).load(Relaxed))
     }
 
     fn glance(&self, row: usize) -> RowWords<'m> {
+        // relaxed: TODO-ORDER
         let load = |word: Word<'_>| word.load(Relaxed);
         let field = |field| load(self.row(row, field));
         let state = load(self.state(row));

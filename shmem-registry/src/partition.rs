@@ -227,6 +227,7 @@ impl<'m> Registry<'m> {
                 Pause::Again => {}
                 Pause::TimedOut => return Err(error),
                 Pause::Sleep => {
+                    // relaxed: only what to sleep on; the loop looks again.
                     let word = slot.life().load(Relaxed);
                     wait.sleep(slot.life().as_atomic(), word.to_le());
                 }
@@ -270,6 +271,8 @@ pub struct Presence<'m> {
 }
 
 impl<'m> Presence<'m> {
+    // relaxed in all of this: the load of `life` in `attached_word` is before it, and the
+    // store of `life` publishes it.
     fn attach(
         slot: Slot<'m>,
         partition: u8,
@@ -309,6 +312,7 @@ impl<'m> Presence<'m> {
     /// [`Evicted`] if the slot is not this life's any more; nothing is stored.
     pub fn beat(&self) -> Result<(), Evicted> {
         self.check()?;
+        // relaxed: private to this program, and the store of the beat is after it.
         let beat = self.heartbeat.fetch_add(1, Relaxed).wrapping_add(1);
         // Release: pairs with the load in `check`; another thread of ours that sees this
         // beat sees that we counted it.
@@ -321,6 +325,8 @@ impl<'m> Presence<'m> {
     /// # Errors
     ///
     /// [`Evicted`] if it is not: this life is to store nothing more in the region.
+    // relaxed in all of this: the load of the beat is before them, and shows what our threads
+    // have counted; an old `life` shows the eviction at the next look.
     pub fn check(&self) -> Result<(), Evicted> {
         // Acquire: pairs with the store in `beat`.
         let beat = self.slot.heartbeat().load(Acquire); // loom: loom_partition::threads_of_a_partition_beat_together
@@ -366,10 +372,13 @@ impl Partition {
         if word != 0 && life.map(Life::partition) != Some(partition) {
             return Err(corrupt(word));
         }
+        // relaxed: the load of `life` is before it (P2).
         let [space, number, start, image] = slot.process().map(|word| word.load(Relaxed));
         Ok(Self {
             life,
             attached: word != 0 && word & LEFT == 0,
+            // relaxed: the load of `life` is before it; a beat that is missed is seen at the
+            // next look.
             heartbeat: slot.heartbeat().load(Relaxed),
             process: Process {
                 space,

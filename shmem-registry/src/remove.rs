@@ -55,11 +55,13 @@ impl<'m> Registry<'m> {
             // not taken for this one's.
             fence(Acquire); // loom: loom_removal::a_late_remover_leaves_the_rows_next_segment_alone
             let named = segment.generation << 1 | NAMED;
+            // relaxed: the fence is before it.
             if self.state(row).load(Relaxed) != named || link.is_marked() {
                 return Err(RemoveError::Stale);
             }
-            // Relaxed: whoever follows the link reads on in the release sequence of
-            // the exchange that put it there.
+            // Whoever follows the link reads on in the release sequence of the exchange that
+            // put it there.
+            // relaxed: TODO-ORDER
             let marked = next.compare_exchange(link.0, link.marked().0, Relaxed, Relaxed);
             if marked.is_err() {
                 continue;
@@ -99,6 +101,7 @@ impl<'m> Registry<'m> {
         let mut count = 0;
         let mut outcome = Ok(());
         for row in 0..self.places.geometry.segments {
+            // relaxed: the fence in `Partition::look` is after it, and the exchange decides.
             let owner = self.owner(row).load(Relaxed);
             let left = match (owner, Life::from_word(owner)) {
                 (0, _) => self.is_abandoned(row),
@@ -124,6 +127,7 @@ impl<'m> Registry<'m> {
     pub fn unfinished(&self) -> impl Iterator<Item = Unfinished> + 'm {
         let registry = *self;
         (0..self.places.geometry.segments).filter_map(move |row| {
+            // relaxed: for inspection; it may be old when it is returned.
             let owner = registry.owner(row).load(Relaxed);
             (owner != 0 || registry.is_abandoned(row)).then_some(Unfinished { row, owner })
         })

@@ -64,6 +64,8 @@ impl<'m> Registry<'m> {
         self.row(row, offset_of!(Row, owner))
     }
 
+    // relaxed in all of this: the caller loads the row's state after an acquire fence
+    // (`is_of`, `remove`, `is_current`), or it is `is_abandoned`.
     pub(crate) fn link_of(&self, row: usize) -> Link {
         Link(self.row(row, offset_of!(Row, next)).load(Relaxed))
     }
@@ -76,6 +78,7 @@ impl<'m> Registry<'m> {
         by: &'c dyn Claimant,
     ) -> Option<Claim<'c, 'm>> {
         // Acquire pairs with the store in `let_go`: who had it has let go.
+        // relaxed: on failure nothing is read.
         let owned = self
             .owner(row)
             .compare_exchange(from, by.life().word(), Acquire, Relaxed); // loom: loom_registry::a_row_that_was_given_back_is_let_go
@@ -83,6 +86,7 @@ impl<'m> Registry<'m> {
         Some(Claim {
             registry: *self,
             row,
+            // relaxed: the exchange is before it, and only the owner changes the state.
             generation: self.state(row).load(Relaxed) >> 1,
             by,
         })
@@ -95,21 +99,26 @@ impl<'m> Registry<'m> {
             .memory()
             .word(REGISTRY + offset_of!(RegistryHeader, row_hint));
         // Behind the row that was taken last, so that a row rests before it is
-        // used again (C3). Any value is harmless.
+        // used again (C3).
+        // relaxed: any value is harmless.
         let start = hint.load(Relaxed) as usize;
         for step in 0..segments {
             let row = start.wrapping_add(step) & (segments - 1);
+            // relaxed: a hint; the state is loaded again when the row is ours.
             let free = self.state(row).load(Relaxed) & NAMED == 0;
+            // relaxed: a hint; the exchange in `own_row` decides.
             if !free || self.owner(row).load(Relaxed) != 0 {
                 continue;
             }
             let Some(claim) = self.own_row(row, 0, by) else {
                 continue;
             };
+            // relaxed: the exchange in `own_row` is before it.
             if self.state(row).load(Relaxed) & NAMED != 0 {
                 claim.release();
                 continue;
             }
+            // relaxed: any value is harmless.
             hint.store(row as u32 + 1, Relaxed);
             // Pairs with the fences in `is_of`, `remove` and `allocate`: what is stored into
             // the row from here on is not seen without its generation (T2), nor are
@@ -121,6 +130,8 @@ impl<'m> Registry<'m> {
     }
 
     /// Whether a row was removed and still names its segment.
+    // relaxed in all of this: in `release` the full fence is before it, in `settled` the
+    // exchange; in `reap` and for inspection it is a hint, and `finish` looks as the owner.
     pub(crate) fn is_abandoned(&self, row: usize) -> bool {
         self.state(row).load(Relaxed) & NAMED != 0 && self.link_of(row).is_marked()
     }
@@ -128,6 +139,8 @@ impl<'m> Registry<'m> {
 
 impl<'m> Claim<'_, 'm> {
     /// Whether the row is still ours, in this use (T5).
+    // relaxed in all of this: an old value ends the call one step later, which T5 allows
+    // for; a claim that was just linked is looked at after the full fence in `insert`.
     pub(crate) fn check(&self) -> Result<(), Evicted> {
         let ours = self.registry.owner(self.row).load(Relaxed) == self.by.life().word()
             && self.registry.state(self.row).load(Relaxed) >> 1 == self.generation;
@@ -147,6 +160,7 @@ impl<'m> Claim<'_, 'm> {
     pub(crate) fn change_state(&self, from: u32, to: u32) -> Result<(), Evicted> {
         // Release: pairs with the load in `is_of`; nothing links to the earlier use of
         // the row, and what the row says now is stored.
+        // relaxed: on failure nothing is read.
         let changed = self
             .registry
             .state(self.row)
@@ -177,13 +191,14 @@ impl<'m> Claim<'_, 'm> {
         let (owner, ours) = (self.registry.owner(self.row), self.by.life().word());
         // Release pairs with the exchange in `own_row`. It fails where we were
         // evicted: then the row is another's.
+        // relaxed: on failure nothing is read.
         let _ = owner.compare_exchange(ours, 0, Release, Relaxed); // loom: loom_registry::a_row_that_was_given_back_is_let_go
     }
 
     /// Gives the row back to whom it was taken from.
     pub(crate) fn give_back(&self, from: u32) {
         let (owner, ours) = (self.registry.owner(self.row), self.by.life().word());
-        // Relaxed: nothing was done.
+        // relaxed: links and blocks that were changed have orderings of their own.
         let _ = owner.compare_exchange(ours, from, Relaxed, Relaxed);
     }
 
@@ -196,6 +211,9 @@ impl<'m> Claim<'_, 'm> {
     /// The row is not another's for anything that was done.
     pub(crate) fn take_down(&self) -> Result<(), Lost> {
         let registry = &self.registry;
+        // relaxed: the exchange in `own_row` is before it, if the last owner let go; what
+        // one that is gone stored arrived long ago, and blocks that a late one hides from
+        // us become strays (A3).
         let load = |field| registry.row(self.row, field).load(Relaxed);
         // Past every row that can lie before the end of its chain.
         registry.locate(registry.id_in(self.row))?;
@@ -220,6 +238,7 @@ impl<'m> Claim<'_, 'm> {
     /// Makes a row that has nothing a free one of the next generation.
     pub(crate) fn retire(&self) -> Result<(), Evicted> {
         self.check()?;
+        // relaxed: TODO-ORDER
         let state = self.registry.state(self.row).load(Relaxed);
         self.change_state(state, self.generation.wrapping_add(1) << 1)?;
         self.let_go();
@@ -227,6 +246,8 @@ impl<'m> Claim<'_, 'm> {
     }
 
     /// Whether the row names a segment.
+    // relaxed in all of this: the exchange in `own_row` is before it, if the last owner let
+    // go; what one that is gone stored arrived long ago.
     pub(crate) fn is_named(&self) -> bool {
         self.registry.state(self.row).load(Relaxed) & NAMED != 0
     }

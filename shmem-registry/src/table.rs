@@ -42,11 +42,12 @@ impl<'m> Registry<'m> {
         let memory = region.memory();
         let word = geometry.encode()?;
         let places = Places::of(geometry, memory.len())?;
+        // relaxed: one partition formats; the word says all by itself.
         if Self::geometry_word(&memory).load(Relaxed) != 0 {
             return Err(FormatError::Exists);
         }
         // The tables are zero since the region was formatted, and zero is empty.
-        // Relaxed: the word says all by itself, and the zeroes came with the region.
+        // relaxed: the word says all by itself, and the zeroes came with the region.
         Self::geometry_word(&memory).store(word, Relaxed);
         Ok(Self::of(region, places))
     }
@@ -59,7 +60,7 @@ impl<'m> Registry<'m> {
     /// none, [`FormatError::TooShort`] if it is not this region's.
     pub fn attach(region: Region<'m>) -> Result<Self, FormatError> {
         let memory = region.memory();
-        // Relaxed: as in `format`.
+        // relaxed: as in `format`.
         let value = Self::geometry_word(&memory).load(Relaxed);
         if value == 0 {
             return Err(FormatError::NotFormatted);
@@ -174,7 +175,7 @@ impl<'m> Registry<'m> {
         if state & NAMED == 0 {
             return Ok(None);
         }
-        // Relaxed: the fence in `is_of` is behind it.
+        // relaxed: the load of the state is before it, and the fence in `is_of` after it.
         let owner = self.owner(row).load(Relaxed);
         let next = self.link_of(row);
         let id = self.id_in(row);
@@ -203,6 +204,8 @@ impl<'m> Registry<'m> {
 
     /// The identifier in a row, whatever the row is used for.
     pub(crate) fn id_in(&self, row: usize) -> u64 {
+        // relaxed: `is_of` tells whether it is of the use that the caller means (C4), and what
+        // an owner reads only an owner stored.
         let load = |field| self.row(row, field).load(Relaxed);
         let high = load(offset_of!(Row, id_high));
         u64::from(high) << 32 | u64::from(load(offset_of!(Row, id_low)))
@@ -218,7 +221,7 @@ impl<'m> Registry<'m> {
         // Pairs with the fence in `claim_row`: a link of a later use of the row is not
         // taken for this one's.
         fence(Acquire); // loom: loom_removal::a_segment_that_was_removed_is_not_current_any_more
-        let state = self.state(segment.row).load(Relaxed);
+        let state = self.state(segment.row).load(Relaxed); // relaxed: the fence is before it
         state == segment.generation << 1 | NAMED && !link.is_marked()
     }
 
@@ -259,6 +262,7 @@ impl<'m> Registry<'m> {
     }
 
     fn read_segment(&self, row: usize, id: u64, generation: u32) -> Result<Segment<'m>, Corrupt> {
+        // relaxed: `segment` asks `is_of` after it (C4), and an owner reads its own row.
         let load = |field| self.row(row, field).load(Relaxed);
         let corrupt = |word, value| Corrupt { word, value };
         let length = load(offset_of!(Row, length));
