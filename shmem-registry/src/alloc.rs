@@ -175,6 +175,7 @@ impl<'m> Blocks<'m> {
     }
 
     fn claim(&self, claim: &Claim<'_, 'm>, first: usize, count: usize) -> Result<(), Taken> {
+        claim.step().map_err(|Evicted| Taken::Evicted)?;
         // A look before the first claim, from the end: the usual case is a run
         // that is taken, and the last taken block skips the most.
         for at in (first..first + count).rev() {
@@ -184,10 +185,9 @@ impl<'m> Blocks<'m> {
             }
         }
         let ours = BlockOwner::word(claim.row, claim.generation);
-        let mut steps = 0;
         for at in first..first + count {
             if (at - first) % STEP == 0 {
-                claim.step(&mut steps).map_err(|Evicted| Taken::Evicted)?;
+                claim.step().map_err(|Evicted| Taken::Evicted)?;
             }
             // Acquire pairs with the exchange in `free`: who had it has let go.
             // relaxed: on failure nothing is read; the fence in `search` is after it.
@@ -210,10 +210,9 @@ impl<'m> Blocks<'m> {
         let first = run.first.min(self.len());
         let end = first + run.count.min(self.len() - first);
         let ours = BlockOwner::word(claim.row, claim.generation);
-        let mut steps = 0;
         for at in first..end {
             if (at - first) % STEP == 0 {
-                claim.step(&mut steps)?;
+                claim.step()?;
             }
             let word = self.word(at);
             // relaxed: we claimed it, or the exchange in `own_row` is before it; one that a
@@ -236,10 +235,9 @@ impl<'m> Blocks<'m> {
     /// Frees blocks of uses that are over (A3). Whether there were any.
     fn free_strays(&self, claim: &Claim<'_, 'm>) -> Result<bool, Evicted> {
         let mut any = false;
-        let mut steps = 0;
         for at in 0..self.len() {
             if at % STEP == 0 {
-                claim.step(&mut steps)?;
+                claim.step()?;
             }
             if let Some(word) = self.stray(at) {
                 // relaxed: who claimed it late has never used the block.
@@ -256,7 +254,7 @@ impl<'m> Blocks<'m> {
     fn stray(&self, block: usize) -> Option<u32> {
         // Acquire: pairs with the fence in `claim_row`; a row that has the block is seen
         // in the use in which it took it, or in a later one.
-        let word = self.word(block).load(Acquire); // loom: loom_registry::a_block_of_a_row_that_is_used_again_is_no_stray
+        let word = self.word(block).load(Acquire); // loom: none (the fence in `search` is before it; it takes a block that changes hands in between)
         let owner = BlockOwner::from_word(word)?;
         if owner.row >= self.registry.places.geometry.segments {
             return None; // No honest partition's, and so nobody's to free.

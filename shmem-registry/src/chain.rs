@@ -43,7 +43,7 @@ use crate::row::NAMED;
 use crate::table::Registry;
 
 /// How often a walk starts again because the chain changed under it.
-const RESTARTS: usize = 64;
+pub(crate) const RESTARTS: usize = 64;
 
 /// Laps of the whole table that one call may walk, with all its restarts.
 pub(crate) const LAPS: usize = 4;
@@ -193,7 +193,8 @@ impl<'m> Registry<'m> {
         // Pairs with the exchange in `change_state`: the row had left its chain then. And
         // with the one in `insert`: a row that was linked just now is seen whole.
         fence(Acquire); // loom: loom_removal::a_row_that_is_used_again_hides_nobody_behind_it
-        let state = self.state(link.row()).load(Relaxed); // relaxed: TODO-ORDER
+                        // Acquire: as the fence, for a generation that is seen to move only now.
+        let state = self.state(link.row()).load(Acquire); // loom: none (the address of the state follows from the link)
         let is_linked = state & NAMED != 0 && link.leads_to(state >> 1);
         // relaxed: the fence is before it: a row whose generation was seen to move before the
         // fence had left `word`.
@@ -258,14 +259,16 @@ impl<'m> Registry<'m> {
     }
 
     fn try_to_locate(&self, id: u64, steps: &mut usize) -> Result<Option<Place<'m>>, Corrupt> {
-        let mut word = self.bucket_word(self.bucket_of(id));
+        let bucket = self.bucket_of(id);
+        let mut word = self.bucket_word(bucket);
         let mut front: Option<Node> = None; // The row whose `next` is `word`.
         let mut circle = Circle::default();
         // Forward, or once more where somebody else was faster.
         while *steps != 0 {
             *steps -= 1;
-            // Pairs with the exchanges in `insert` and `unlink`.
-            let link = Link(word.load(Acquire)); // loom: loom_registry::two_creators_of_one_identifier_get_one_segment_and_leak_nothing
+            // relaxed: the state of the row that it leads to has the ordering, and the fence in
+            // `is_stray`.
+            let link = Link(word.load(Relaxed));
             let is_there = |front: Node| self.is_of(front.row, front.state);
             if link.is_marked() || !front.map_or(true, is_there) {
                 return Ok(None); // The row in front is not in the table any more.
@@ -282,6 +285,8 @@ impl<'m> Registry<'m> {
                 unlink(word, link, node.next, front);
             } else if node.id == id {
                 return Ok(Some(Place::Found(node)));
+            } else if self.bucket_of(node.id) != bucket {
+                return Ok(None); // A row's earlier use may have led into another chain.
             } else {
                 word = self.next(node.row);
                 front = Some(node);
@@ -301,7 +306,7 @@ fn unlink(word: Word<'_>, link: Link, next: Link, front: Option<Node>) {
     };
     // Release: passes on the row behind, which we have seen whole.
     // relaxed: on failure nothing is read; the caller loads `word` again.
-    let _ = word.compare_exchange(link.0, behind.0, Release, Relaxed); // loom: loom_removal::a_row_behind_one_that_is_taken_out_is_whole
+    let _ = word.compare_exchange(link.0, behind.0, Release, Relaxed); // loom: loom_removal::a_row_behind_one_that_is_taken_out_is_not_lost_to_the_next_creator
 }
 
 /// A walk along a chain, by loads alone.

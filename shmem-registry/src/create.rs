@@ -25,7 +25,7 @@ use shmem_core::primitive::{
 
 use crate::alloc::Run;
 use crate::chain::{Link, Place};
-use crate::claimant::Claimant;
+use crate::claimant::{Caller, Claimant};
 use crate::error::OpenError;
 use crate::id::Request;
 use crate::layout::Row;
@@ -64,11 +64,13 @@ impl<'m> Registry<'m> {
         by: impl Claimant,
         request: &Request,
     ) -> Result<Segment<'m>, OpenError> {
-        let by: &dyn Claimant = &by;
         match self.open(request) {
             Err(OpenError::NotFound) => self.check_may_change()?,
+            // A walk with changes may clear what is in the way.
+            Err(OpenError::Contended) if self.check_may_change().is_ok() => {}
             found => return found,
         }
+        let by = &Caller::begin(&by)?;
         // Full, or only while others create: it is known when nothing moved
         // during an attempt.
         match self.create(by, request) {
@@ -112,7 +114,7 @@ impl<'m> Registry<'m> {
         Some(sum)
     }
 
-    fn create(&self, by: &dyn Claimant, request: &Request) -> Result<Segment<'m>, OpenError> {
+    fn create(&self, by: &Caller<'_>, request: &Request) -> Result<Segment<'m>, OpenError> {
         let claim = self.claim_row(by)?;
         let len = request.len as usize;
         let count = len.div_ceil(self.places.geometry.block);
@@ -121,7 +123,7 @@ impl<'m> Registry<'m> {
             return Err(OpenError::OutOfSpace { len });
         };
         self.prepare(&claim, run, request)?;
-        let lost = match self.insert(&claim, request) {
+        let lost = match self.insert(&claim, run, request) {
             Ok(Inserted::Ours(segment)) => {
                 claim.release();
                 return Ok(segment);
@@ -141,8 +143,8 @@ impl<'m> Registry<'m> {
     fn prepare(&self, claim: &Claim<'_, 'm>, run: Run, request: &Request) -> Result<(), Evicted> {
         let (row, generation) = (claim.row, claim.generation);
         let (low, high) = request.id.halves();
+        self.end_chain_at(claim)?;
         for (field, value) in [
-            (offset_of!(Row, next), Link::end(generation).0),
             (offset_of!(Row, kind), request.kind.0),
             (offset_of!(Row, id_low), low),
             (offset_of!(Row, id_high), high),
@@ -160,22 +162,43 @@ impl<'m> Registry<'m> {
         let block = self.places.geometry.block;
         let start = self.places.data + run.first * block;
         let end = start + run.count * block;
-        let mut steps = 0;
         for at in (start..end).step_by(PAGE) {
-            claim.step(&mut steps)?;
+            claim.step()?;
             self.memory().zero(at, PAGE.min(end - at));
         }
         claim.change_state(generation << 1, generation << 1 | NAMED)
     }
 
+    /// Makes the row the end of a chain, unless somebody has closed it (T6).
+    fn end_chain_at(&self, claim: &Claim<'_, 'm>) -> Result<(), Evicted> {
+        let next = self.row(claim.row, offset_of!(Row, next));
+        loop {
+            // relaxed: an exchange of the value that was found decides.
+            let before = next.load(Relaxed);
+            // Bounded: it fails once for each late creator of an earlier use.
+            claim.check()?;
+            let end = Link::end(claim.generation).0;
+            // relaxed: as the other words in `prepare`.
+            if next.compare_exchange(before, end, Relaxed, Relaxed).is_ok() {
+                return Ok(());
+            }
+        }
+    }
+
     /// Links a prepared row, or finds what its identifier had before it.
-    fn insert(&self, claim: &Claim<'_, 'm>, request: &Request) -> Result<Inserted<'m>, OpenError> {
+    fn insert(
+        &self,
+        claim: &Claim<'_, 'm>,
+        run: Run,
+        request: &Request,
+    ) -> Result<Inserted<'m>, OpenError> {
         let ours = Link::to(claim.row, claim.generation);
-        let segment = self.segment_of(claim.row, claim.generation)?;
+        let segment = self.segment_at(claim, run, request);
         // Each turn ends here or found the chain's end moved on; a hostile
         // partition could move it for ever.
         for _ in 0..=self.places.geometry.segments {
             let (word, end) = match self.locate(request.id.get())? {
+                Place::Found(node) if node.row == claim.row => return Ok(Inserted::Ours(segment)),
                 Place::Found(node) => match self.segment(&node)? {
                     Some(segment) => return Ok(Inserted::Theirs(segment)),
                     None => continue,
@@ -185,7 +208,7 @@ impl<'m> Registry<'m> {
             claim.check()?;
             // Release pairs with the loads in `chain`: row and segment are whole.
             // relaxed: on failure nothing is read; the loser walks again.
-            let linked = word.compare_exchange(end.0, ours.0, Release, Relaxed); // loom: loom_registry::a_segment_that_is_found_is_whole
+            let linked = word.compare_exchange(end.0, ours.0, Release, Relaxed); // loom: loom_removal::two_creators_in_one_chain_both_stay_in_it
             if linked.is_ok() {
                 // Pairs with the fence in `reap`: either who takes the row from us finds
                 // it linked, or we find that it was taken.
@@ -195,5 +218,21 @@ impl<'m> Registry<'m> {
             }
         }
         Err(OpenError::Contended)
+    }
+
+    /// The segment that was prepared, from what was asked for: the row may say otherwise by
+    /// now.
+    fn segment_at(&self, claim: &Claim<'_, 'm>, run: Run, request: &Request) -> Segment<'m> {
+        let offset = self.places.data + run.first * self.places.geometry.block;
+        let window = self.memory().sub(offset, request.len as usize);
+        Segment {
+            window: window.expect("blocks are inside the region"),
+            row: claim.row,
+            offset,
+            id: request.id,
+            kind: request.kind,
+            name: request.name,
+            generation: claim.generation,
+        }
     }
 }

@@ -232,6 +232,12 @@ impl fmt::Display for RemoveError {
     }
 }
 
+impl From<Evicted> for RemoveError {
+    fn from(_: Evicted) -> Self {
+        Self::Evicted
+    }
+}
+
 impl From<MayNotChange> for RemoveError {
     fn from(reason: MayNotChange) -> Self {
         match reason {

@@ -8,7 +8,7 @@
 use memoffset::offset_of;
 
 use shmem_core::mem::Word;
-use shmem_core::primitive::Ordering::Relaxed;
+use shmem_core::primitive::Ordering::{Acquire, Relaxed};
 use shmem_core::{Corrupt, Life};
 
 use crate::chain::{Link, Step, Walk};
@@ -193,10 +193,12 @@ impl<'m> Registry<'m> {
     }
 
     fn glance(&self, row: usize) -> RowWords<'m> {
-        // relaxed: TODO-ORDER
+        // relaxed: the state is loaded before it, and again after the fence in `is_of`.
         let load = |word: Word<'_>| word.load(Relaxed);
         let field = |field| load(self.row(row, field));
-        let state = load(self.state(row));
+        // Acquire: pairs with the exchange in `change_state`; the words are of that use of the
+        // row, or of a later one, which `is_of` finds out.
+        let state = self.state(row).load(Acquire); // loom: none (for inspection)
         let high = field(offset_of!(Row, id_high));
         let name_at = self.row_at(row) + offset_of!(Row, name);
         let words = RowWords {

@@ -169,13 +169,13 @@ impl<'m> Registry<'m> {
     ) -> Result<Presence<'m>, AttachError> {
         let slot = self.slot(partition)?;
         let word = slot.attached_word();
-        if word == 0 || word & LEFT != 0 {
-            return Presence::attach(slot, partition, word, process);
+        match Life::from_word(word) {
+            None if word == 0 => Presence::attach(slot, partition, word, process),
+            Some(life) if life.partition() != partition => Err(corrupt(word)),
+            Some(_) if word & LEFT != 0 => Presence::attach(slot, partition, word, process),
+            Some(life) => Err(AttachError::Attached { life }),
+            None => Err(corrupt(word)),
         }
-        Err(match Life::from_word(word) {
-            Some(life) if life.partition() == partition => AttachError::Attached { life },
-            _ => corrupt(word),
-        })
     }
 
     /// Announces the life that follows `earlier`, which the caller knows to be gone: it

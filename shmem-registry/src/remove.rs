@@ -12,12 +12,12 @@ use memoffset::offset_of;
 
 use shmem_core::primitive::{
     fence,
-    Ordering::{Acquire, Relaxed, SeqCst},
+    Ordering::{Acquire, Relaxed, Release, SeqCst},
 };
 use shmem_core::{Life, Liveness};
 
 use crate::chain::Lost;
-use crate::claimant::Claimant;
+use crate::claimant::{Caller, Claimant};
 use crate::error::RemoveError;
 use crate::layout::Row;
 use crate::row::{Claim, NAMED};
@@ -40,8 +40,8 @@ impl<'m> Registry<'m> {
     /// [`RemoveError::Corrupt`]. [`RemoveError::Evicted`] if the caller was said to be
     /// gone meanwhile: the segment is removed all the same.
     pub fn remove(&self, by: impl Claimant, segment: &Segment<'m>) -> Result<(), RemoveError> {
-        let by: &dyn Claimant = &by;
         self.check_may_change()?;
+        let by = &Caller::begin(&by)?;
         if !self.has(segment) {
             return Err(RemoveError::Foreign);
         }
@@ -59,10 +59,11 @@ impl<'m> Registry<'m> {
             if self.state(row).load(Relaxed) != named || link.is_marked() {
                 return Err(RemoveError::Stale);
             }
-            // Whoever follows the link reads on in the release sequence of the exchange that
-            // put it there.
-            // relaxed: TODO-ORDER
-            let marked = next.compare_exchange(link.0, link.marked().0, Relaxed, Relaxed);
+            // Release: pairs with the acquire fences of whoever takes the row down; what we
+            // did with the segment is done before its blocks are somebody else's.
+            // loom: loom_removal::who_gets_the_blocks_comes_after_the_remover
+            // relaxed: on failure nothing is read.
+            let marked = next.compare_exchange(link.0, link.marked().0, Release, Relaxed);
             if marked.is_err() {
                 continue;
             }
@@ -96,8 +97,8 @@ impl<'m> Registry<'m> {
         by: impl Claimant,
         liveness: &mut L,
     ) -> Result<usize, RemoveError> {
-        let by: &dyn Claimant = &by;
         self.check_may_change()?;
+        let by = &Caller::begin(&by)?;
         let mut count = 0;
         let mut outcome = Ok(());
         for row in 0..self.places.geometry.segments {
@@ -105,8 +106,8 @@ impl<'m> Registry<'m> {
             let owner = self.owner(row).load(Relaxed);
             let left = match (owner, Life::from_word(owner)) {
                 (0, _) => self.is_abandoned(row),
-                (_, Some(owner)) => liveness.is_gone(owner),
-                (_, None) => true, // No life's, hence nobody's.
+                (_, Some(life)) if life.word() == owner => liveness.is_gone(life),
+                _ => true, // No life's, hence nobody's.
             };
             let claim = left.then(|| self.own_row(row, owner, by)).flatten();
             let Some(claim) = claim else {
@@ -135,20 +136,18 @@ impl<'m> Registry<'m> {
 }
 
 /// Finishes what an earlier owner of a row, which is ours now, had begun; if
-/// that cannot be, the row is `from`'s again.
+/// the chain does not say what, the row is `from`'s again.
 fn finish(claim: Claim<'_, '_>, from: u32) -> Result<(), Lost> {
-    let done = try_to_finish(claim);
-    if done.is_err() {
-        claim.give_back(from);
+    let linked = claim.is_named().then(|| claim.is_linked()).transpose();
+    match linked {
+        Ok(Some(true)) => claim.release(),
+        Ok(_) => claim.take_down()?,
+        Err(Lost::Evicted) => return Err(Lost::Evicted),
+        Err(lost) => {
+            claim.give_back(from);
+            return Err(lost);
+        }
     }
-    done
-}
-
-fn try_to_finish(claim: Claim<'_, '_>) -> Result<(), Lost> {
-    if !claim.is_named() || !claim.is_linked()? {
-        return claim.take_down();
-    }
-    claim.release();
     Ok(())
 }
 

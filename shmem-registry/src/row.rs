@@ -16,6 +16,8 @@
 //!   bounded step: a page of memory, a page of the map, the link. One that was evicted
 //!   meanwhile stops there. What it changes in the tables is changed by exchanges of
 //!   words that name the row's generation, so that a late one comes to nothing.
+//! - **T6** A row is marked before it is taken down. So one that an evicted creator links
+//!   meanwhile is taken out of its chain again, and nobody links behind it.
 //!
 //! | store                    | paired load                 | hands over       |
 //! |--------------------------|-----------------------------|------------------|
@@ -33,7 +35,7 @@ use shmem_core::primitive::{
 
 use crate::alloc::Run;
 use crate::chain::{Link, Lost, Place};
-use crate::claimant::Claimant;
+use crate::claimant::Caller;
 use crate::error::OpenError;
 use crate::layout::{RegistryHeader, Row, REGISTRY};
 use crate::partition::Evicted;
@@ -42,16 +44,13 @@ use crate::table::Registry;
 /// Bit 0 of a row's state: it names a segment.
 pub(crate) const NAMED: u32 = 1;
 
-/// Bounded steps between two beats of a call: some 64 KiB of memory.
-const STEPS_A_BEAT: u32 = 16;
-
 /// A row that is ours, in one use of it.
 #[derive(Clone, Copy)]
 pub(crate) struct Claim<'c, 'm> {
     registry: Registry<'m>,
     pub(crate) row: usize,
     pub(crate) generation: u32,
-    by: &'c dyn Claimant,
+    by: &'c Caller<'c>,
 }
 
 impl<'m> Registry<'m> {
@@ -75,7 +74,7 @@ impl<'m> Registry<'m> {
         &self,
         row: usize,
         from: u32,
-        by: &'c dyn Claimant,
+        by: &'c Caller<'c>,
     ) -> Option<Claim<'c, 'm>> {
         // Acquire pairs with the store in `let_go`: who had it has let go.
         // relaxed: on failure nothing is read.
@@ -93,7 +92,7 @@ impl<'m> Registry<'m> {
     }
 
     /// Claims a free row.
-    pub(crate) fn claim_row<'c>(&self, by: &'c dyn Claimant) -> Result<Claim<'c, 'm>, OpenError> {
+    pub(crate) fn claim_row<'c>(&self, by: &'c Caller<'c>) -> Result<Claim<'c, 'm>, OpenError> {
         let segments = self.places.geometry.segments;
         let hint = self
             .memory()
@@ -148,11 +147,8 @@ impl<'m> Claim<'_, 'm> {
     }
 
     /// Beats now and then, and looks before a bounded step.
-    pub(crate) fn step(&self, steps: &mut u32) -> Result<(), Evicted> {
-        *steps = steps.wrapping_add(1);
-        if *steps % STEPS_A_BEAT == 0 {
-            self.by.beat()?;
-        }
+    pub(crate) fn step(&self) -> Result<(), Evicted> {
+        self.by.step()?;
         self.check()
     }
 
@@ -170,7 +166,9 @@ impl<'m> Claim<'_, 'm> {
 
     /// Lets go of the row, and takes it down if it was removed meanwhile.
     pub(crate) fn release(self) {
-        self.let_go();
+        if !self.let_go() {
+            return; // Evicted.
+        }
         // Pairs with the fence in `remove`: either the remover finds the row
         // without an owner, or we find its mark.
         fence(SeqCst); // loom: loom_removal::a_segment_that_is_removed_while_its_creator_lets_go_is_taken_down
@@ -181,24 +179,26 @@ impl<'m> Claim<'_, 'm> {
         if let Some(claim) = registry.own_row(self.row, 0, self.by) {
             // In vain only if the chain is contended or corrupt: then it stays
             // abandoned, and `reap` finds it.
-            if !registry.is_abandoned(self.row) || claim.take_down().is_err() {
-                claim.let_go();
+            match registry.is_abandoned(self.row) {
+                true => drop(claim.take_down()),
+                false => drop(claim.let_go()),
             }
         }
     }
 
-    fn let_go(&self) {
+    /// Lets go of the row; false if it was ours no longer.
+    fn let_go(&self) -> bool {
         let (owner, ours) = (self.registry.owner(self.row), self.by.life().word());
-        // Release pairs with the exchange in `own_row`. It fails where we were
-        // evicted: then the row is another's.
+        // Release pairs with the exchange in `own_row`.
+        // loom: loom_registry::a_row_that_was_given_back_is_let_go
         // relaxed: on failure nothing is read.
-        let _ = owner.compare_exchange(ours, 0, Release, Relaxed); // loom: loom_registry::a_row_that_was_given_back_is_let_go
+        owner.compare_exchange(ours, 0, Release, Relaxed).is_ok()
     }
 
     /// Gives the row back to whom it was taken from.
     pub(crate) fn give_back(&self, from: u32) {
         let (owner, ours) = (self.registry.owner(self.row), self.by.life().word());
-        // relaxed: links and blocks that were changed have orderings of their own.
+        // relaxed: nothing was done but to take marked rows out of a chain.
         let _ = owner.compare_exchange(ours, from, Relaxed, Relaxed);
     }
 
@@ -207,49 +207,79 @@ impl<'m> Claim<'_, 'm> {
     ///
     /// # Errors
     ///
-    /// The chain is contended or corrupt, and the row still ours; or we were evicted.
-    /// The row is not another's for anything that was done.
+    /// The chain is contended or corrupt: the row is abandoned. Or we were evicted: what is
+    /// left to do is for who takes the row from us.
     pub(crate) fn take_down(&self) -> Result<(), Lost> {
         let registry = &self.registry;
-        // relaxed: the exchange in `own_row` is before it, if the last owner let go; what
-        // one that is gone stored arrived long ago, and blocks that a late one hides from
-        // us become strays (A3).
-        let load = |field| registry.row(self.row, field).load(Relaxed);
-        // Past every row that can lie before the end of its chain.
-        registry.locate(registry.id_in(self.row))?;
-        let whole_map = Run {
-            first: 0,
-            count: registry.places.blocks,
-        };
-        let run = match self.is_named() {
-            // Its owner ended while it claimed blocks: they may lie anywhere.
-            false => whole_map,
-            true => Run {
+        self.close();
+        let run = if self.is_named() {
+            // relaxed: after the Acquire in `is_named`.
+            let load = |field| registry.row(self.row, field).load(Relaxed);
+            let run = Run {
                 first: load(offset_of!(Row, first_block)) as usize,
                 count: (load(offset_of!(Row, length)) as usize)
                     .div_ceil(registry.places.geometry.block),
-            },
+            };
+            // Past every row that can lie before the end of its chain.
+            if let Err(lost) = registry.locate(registry.id_in(self.row)) {
+                self.let_go();
+                return Err(lost);
+            }
+            run
+        } else {
+            // Its owner ended while it claimed blocks: they may lie anywhere.
+            Run {
+                first: 0,
+                count: registry.places.blocks,
+            }
         };
         registry.blocks().free(self, run)?;
         self.retire()?;
         Ok(())
     }
 
+    /// Marks the row (T6). A creator that has not stored `next` yet, and is late, finds
+    /// that it is not what it was.
+    fn close(&self) {
+        let next = self.registry.row(self.row, offset_of!(Row, next));
+        // Bounded: it changes by a late creator once, and by each row that is linked behind.
+        for _ in 0..=self.registry.places.geometry.segments {
+            // relaxed: an exchange of the value that was found decides.
+            let link = Link(next.load(Relaxed));
+            let closed = match self.is_named() {
+                true => link.marked(),
+                false => Link::end(self.generation).marked(),
+            };
+            // relaxed: whoever reads on behind it has the orderings of the links there.
+            if next
+                .compare_exchange(link.0, closed.0, Relaxed, Relaxed)
+                .is_ok()
+            {
+                break;
+            }
+        }
+        // Pairs with the fence in `insert`: either the walk finds the row linked, or its
+        // creator finds that it is ours.
+        fence(SeqCst); // loom: loom_removal::a_creator_that_is_evicted_is_told_or_its_segment_stays
+    }
+
     /// Makes a row that has nothing a free one of the next generation.
     pub(crate) fn retire(&self) -> Result<(), Evicted> {
         self.check()?;
-        // relaxed: TODO-ORDER
-        let state = self.registry.state(self.row).load(Relaxed);
-        self.change_state(state, self.generation.wrapping_add(1) << 1)?;
+        let free = self.generation.wrapping_add(1) << 1;
+        let unnamed = self.generation << 1;
+        // A late creator may just make it name a segment.
+        self.change_state(unnamed, free)
+            .or_else(|_| self.change_state(unnamed | NAMED, free))?;
         self.let_go();
         Ok(())
     }
 
-    /// Whether the row names a segment.
-    // relaxed in all of this: the exchange in `own_row` is before it, if the last owner let
-    // go; what one that is gone stored arrived long ago.
+    /// Whether the row names a segment; what it says is seen then.
     pub(crate) fn is_named(&self) -> bool {
-        self.registry.state(self.row).load(Relaxed) & NAMED != 0
+        // Acquire: pairs with the exchange in `change_state`, whether its owner let go or not.
+        // loom: none (in the models the end of an owner is announced by a release)
+        self.registry.state(self.row).load(Acquire) & NAMED != 0
     }
 
     /// Whether the row is linked.

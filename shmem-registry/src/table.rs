@@ -14,7 +14,7 @@ use shmem_core::primitive::{
 use shmem_core::{ControlWord, Corrupt, Region, Window};
 
 use crate::alloc::Blocks;
-use crate::chain::{Node, LAPS};
+use crate::chain::{Node, LAPS, RESTARTS};
 use crate::error::{FormatError, MayNotChange, OpenError};
 use crate::geometry::{Geometry, Places};
 use crate::id::{Id, Kind, Name, Request};
@@ -163,7 +163,7 @@ impl<'m> Registry<'m> {
         let registry = *self;
         let segments = self.places.geometry.segments;
         // For the rows that somebody works on, all together: few, unless a partition lies.
-        let mut steps = LAPS * segments;
+        let mut steps = LAPS * segments + RESTARTS;
         (first..segments).filter_map(move |row| registry.listed(row, &mut steps).transpose())
     }
 

@@ -161,23 +161,3 @@ fn a_row_that_is_not_linked_is_not_listed() {
         assert!(lister.join().unwrap() <= 1, "one identifier, twice");
     });
 }
-
-#[test] // Kills: Acquire in `stray`.
-fn a_block_of_a_row_that_is_used_again_is_no_stray() {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(1);
-    model.check(|| {
-        let registry = registry(2, 1);
-        let make = move |by, id| registry.open_or_create(Life::first(by), &request(id));
-        // It finds no space, and looks for strays.
-        let other = thread::spawn(move || drop(make(2, 9)));
-        if let Ok(segment) = make(1, 7) {
-            // Its row is used again at once, if the other has the second one.
-            registry.remove(Life::first(1), &segment).unwrap();
-            let _ = make(1, 8);
-        }
-        other.join().unwrap();
-        let there = registry.segments().filter(Result::is_ok).count();
-        assert_eq!(there * 128 + registry.free_len(), 128, "one block, twice");
-    });
-}

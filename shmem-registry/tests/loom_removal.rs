@@ -180,6 +180,72 @@ fn neighbours_that_are_removed_at_once_both_leave_their_chain() {
     });
 }
 
+#[test] // Kills: Release in `insert`.
+fn two_creators_in_one_chain_both_stay_in_it() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(2);
+    model.max_branches = 20_000; // A walk may start again many times.
+    model.check(|| {
+        let registry = registry();
+        let [first, second, _] = neighbours();
+        let make = move |by, id| {
+            let made = registry.open_or_create(life(by), &request(id, 8));
+            made.map(|segment| segment.id().get())
+        };
+        let peer = thread::spawn(move || make(1, first));
+        let ours = make(2, second);
+        let theirs = peer.join().unwrap();
+        for made in [ours, theirs].into_iter().flatten() {
+            assert!(registry.lookup(Id::new(made).unwrap()).is_ok(), "lost");
+        }
+        assert!(ours.is_ok() || theirs.is_ok());
+    });
+}
+
+#[test] // Kills: Release in `unlink`.
+fn a_row_behind_one_that_is_taken_out_is_not_lost_to_the_next_creator() {
+    let mut model = old_values();
+    model.max_branches = 20_000; // A walk may start again many times.
+    model.check(|| {
+        let (_, registry) = memory_and_registry(4, 4);
+        let [first, second, third] = neighbours();
+        let make = move |id| registry.open_or_create(life(1), &request(id, 8));
+        let front = make(first).unwrap();
+        let other = thread::spawn(move || make(third).is_ok());
+        make(second).unwrap();
+        registry.remove(life(1), &front).unwrap();
+        let others = other.join().unwrap();
+        let there = |id| registry.lookup(Id::new(id).unwrap()).is_ok();
+        assert!(there(second), "lost to the one that came behind");
+        assert!(!others || there(third));
+    });
+}
+
+#[test] // Kills: Release of the mark.
+fn who_gets_the_blocks_comes_after_the_remover() {
+    let mut model = loom::model::Builder::new();
+    model.max_branches = 20_000;
+    model.preemption_bound = Some(2);
+    model.check(|| {
+        let (_, registry) = memory_and_registry(2, 1);
+        let creator = thread::spawn(move || {
+            registry.open_or_create(life(1), &request(7, 8)).unwrap();
+            // Zeroes the same block, if it is free by now.
+            let _ = registry.open_or_create(life(1), &request(9, 8));
+        });
+        let segment = loop {
+            match registry.lookup(Id::new(7).unwrap()) {
+                Ok(segment) => break segment,
+                Err(OpenError::NotFound) => thread::yield_now(),
+                Err(error) => panic!("{error}"),
+            }
+        };
+        segment.window().write(0, &[1; 8]);
+        registry.remove(life(2), &segment).unwrap();
+        creator.join().unwrap();
+    });
+}
+
 #[test] // Kills: Release in `change_state`, the fence in `is_stray`.
 fn a_row_that_is_used_again_hides_nobody_behind_it() {
     let mut model = old_values();
@@ -244,7 +310,14 @@ fn a_creator_that_is_evicted_is_told_or_its_segment_stays() {
     loom::model(|| {
         let registry = registry();
         let creator = thread::spawn(move || registry.open_or_create(life(9), &request(7, 8)));
-        let reaped = registry.reap(life(1), &mut NineIsDead);
+        let mut reaped = Ok(0);
+        for _ in 0..2 {
+            reaped = registry.reap(life(1), &mut NineIsDead);
+            if reaped != Ok(0) {
+                break;
+            }
+            thread::yield_now();
+        }
         let made = creator.join().unwrap();
         // Whatever the two left half-done.
         registry.reap(life(1), &mut NineIsDead).unwrap();

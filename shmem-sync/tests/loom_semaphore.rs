@@ -136,8 +136,8 @@ fn a_giver_changes_the_rings_that_the_sleeper_saw() {
         permit.release().unwrap();
         let first = ours.acquire(&mut kernel.clone(), &mut AssumeAlive).unwrap();
         let second = ours.acquire(&mut kernel.clone(), &mut AssumeAlive).unwrap();
+        core::mem::forget((first, second)); // A failure would drop them.
         assert_count(data, 1);
-        drop((first, second));
         peer.join().unwrap();
     });
 }
@@ -251,7 +251,11 @@ fn one_heir_gets_the_permit_of_the_dead() {
 fn two_that_add_at_once_add_all_or_nothing() {
     loom::model(|| {
         let memory = heap(Semaphore::<Silent>::segment_len(2));
-        let add = move |life| semaphore(memory, life, Silent).add(2).is_ok();
+        let add = move |life| {
+            let added = semaphore(memory, life, Silent).add(2);
+            assert_ne!(added, Err(AddError::Evicted), "a permit was not seen");
+            added.is_ok()
+        };
         let peer = thread::spawn(move || add(SECOND));
         let ours = add(FIRST);
         let theirs = peer.join().unwrap();

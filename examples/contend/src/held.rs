@@ -81,7 +81,11 @@ pub(crate) fn admitted<'m, G: Held<'m>>(taken: LockResult<G>, party: &Party<'m>)
 /// What to say where there is no guard.
 pub(crate) fn refused<G>(error: LockError<G>) -> anyhow::Error {
     match error {
-        LockError::TimedOut => Stop::Late("another party has the lock").into(),
+        LockError::TimedOut => Stop::Late("another party has the lock".to_owned()).into(),
+        LockError::HolderSilent(life) => {
+            Stop::Late(format!("{life} has the lock, and is silent")).into()
+        }
+        LockError::Evicted => Stop::Evicted(error.to_string()).into(),
         other => anyhow::Error::msg(other.to_string()),
     }
 }

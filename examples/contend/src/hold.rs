@@ -100,7 +100,7 @@ fn stay(party: &Party<'_>, before: u32) -> Result<()> {
     while party.notes.released(party.number()) == before {
         party.check()?;
         if began.elapsed() > party.options.timeout {
-            return Err(Stop::Late("nobody has said `release`").into());
+            return Err(Stop::Late("nobody has said `release`".to_owned()).into());
         }
         thread::sleep(NAP);
     }

@@ -143,7 +143,7 @@ pub(crate) enum Stop {
     /// The memory is not fit for the lock.
     Unfit(String),
     /// A deadline passed.
-    Late(&'static str),
+    Late(String),
     /// Another has this party's place, or what it held.
     Evicted(String),
     /// The counters are wrong.

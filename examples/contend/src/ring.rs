@@ -102,7 +102,7 @@ fn one(party: &Party<'_>, consumer: &mut Consumer<'_>, again: &mut bool) -> Resu
 fn pause(party: &Party<'_>, wait: &mut impl Wait, what: &'static str) -> Result<()> {
     party.check()?;
     match wait.pause() {
-        Pause::TimedOut => Err(Stop::Late(what).into()),
+        Pause::TimedOut => Err(Stop::Late(what.to_owned()).into()),
         _ => Ok(()),
     }
 }

@@ -52,7 +52,7 @@ pub(crate) fn answer(area: Area<'_>, report: Report, asker: u8, timeout: Duratio
             _ => thread::sleep(NAP),
         }
     }
-    Err(Stop::Late("the other party did not ask").into())
+    Err(Stop::Late("the other party did not ask".to_owned()).into())
 }
 
 fn say(report: Report, verdict: &Verdict) {

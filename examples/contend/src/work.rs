@@ -152,7 +152,10 @@ fn semaphore(party: &Party<'_>, rounds: &mut Rounds) -> Result<()> {
 
 pub(crate) fn no_permit(error: AcquireError) -> anyhow::Error {
     match error {
-        AcquireError::TimedOut => Stop::Late("others have all permits").into(),
+        AcquireError::TimedOut => Stop::Late("others have all permits".to_owned()).into(),
+        AcquireError::HolderSilent(life) => {
+            Stop::Late(format!("{life} has a permit, and is silent")).into()
+        }
         other => other.into(),
     }
 }
@@ -195,7 +198,9 @@ fn barrier(party: &Party<'_>, rounds: &mut Rounds) -> Result<()> {
 
 fn not_met(error: BarrierError) -> anyhow::Error {
     match error {
-        BarrierError::TimedOut => Stop::Late("not all parties have come").into(),
+        BarrierError::TimedOut => Stop::Late("not all parties have come".to_owned()).into(),
+        BarrierError::PartySilent(life) => Stop::Late(format!("{life} is silent")).into(),
+        BarrierError::Evicted => Stop::Evicted(error.to_string()).into(),
         other => other.into(),
     }
 }

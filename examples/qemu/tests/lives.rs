@@ -95,7 +95,10 @@ fn a_machine_that_is_killed_or_quits_has_ended() {
     guest.see_status(Status::Ended(End::Signal(9)));
     assert!(guest.machine.pause().is_err());
     let guest = Bench::new(Transport::Ivshmem).start();
-    guest.machine.quit().unwrap();
+    // It may not have answered yet.
+    guest.wait("the machine can be told to quit", |guest| {
+        guest.machine.quit().is_ok()
+    });
     guest.see_status(Status::Ended(End::Off(Off::Host)));
 }
 

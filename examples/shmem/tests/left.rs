@@ -109,7 +109,7 @@ fn what_an_earlier_life_holds_is_left() {
     );
     assert_eq!(inside("jobs", 0, earlier()), line("3 (jobs)", "held by"));
     assert_eq!(
-        inside("pool", 132, earlier()),
+        inside("pool", 136, earlier()),
         line("5 (pool)", "1 permit held by")
     );
     assert_eq!(
@@ -149,7 +149,7 @@ fn what_partitions_hold_that_never_attached_is_not_called_left() {
 #[test]
 fn a_lock_whose_owner_died_inside_says_whether_that_is_repaired() {
     assert_eq!(
-        inside("jobs", 4, 1),
+        inside("jobs", 4, Life::first(1).word()),
         ["left: row 3 (jobs): an owner died inside, and nobody has repaired it yet"]
     );
     assert_eq!(
