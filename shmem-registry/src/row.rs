@@ -211,7 +211,7 @@ impl<'m> Claim<'_, 'm> {
     /// left to do is for who takes the row from us.
     pub(crate) fn take_down(&self) -> Result<(), Lost> {
         let registry = &self.registry;
-        self.close();
+        self.close()?;
         let run = if self.is_named() {
             // relaxed: after the Acquire in `is_named`.
             let load = |field| registry.row(self.row, field).load(Relaxed);
@@ -240,12 +240,14 @@ impl<'m> Claim<'_, 'm> {
 
     /// Marks the row (T6). A creator that has not stored `next` yet, and is late, finds
     /// that it is not what it was.
-    fn close(&self) {
+    fn close(&self) -> Result<(), Evicted> {
         let next = self.registry.row(self.row, offset_of!(Row, next));
         // Bounded: it changes by a late creator once, and by each row that is linked behind.
         for _ in 0..=self.registry.places.geometry.segments {
             // relaxed: an exchange of the value that was found decides.
             let link = Link(next.load(Relaxed));
+            // After the load: what was found is of this use of the row.
+            self.check()?;
             let closed = match self.is_named() {
                 true => link.marked(),
                 false => Link::end(self.generation).marked(),
@@ -261,6 +263,7 @@ impl<'m> Claim<'_, 'm> {
         // Pairs with the fence in `insert`: either the walk finds the row linked, or its
         // creator finds that it is ours.
         fence(SeqCst); // loom: loom_removal::a_creator_that_is_evicted_is_told_or_its_segment_stays
+        Ok(())
     }
 
     /// Makes a row that has nothing a free one of the next generation.
