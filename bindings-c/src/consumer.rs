@@ -58,11 +58,32 @@ pub unsafe extern "C" fn shmr_consumer_open(
     life: u32,
     unread: u32,
 ) -> shmr_status {
+    // SAFETY: the caller's.
+    unsafe { claim(consumer, ring, life, unread, false) }
+}
+
+/// Both ways to open: one copy of what is long.
+///
+/// # Safety
+///
+/// As [`shmr_consumer_open`].
+#[inline(never)]
+unsafe fn claim(
+    consumer: *mut shmr_consumer,
+    ring: *const shmr_segment,
+    life: u32,
+    unread: u32,
+    take_over: bool,
+) -> shmr_status {
     // SAFETY: the caller's, here and below.
     unsafe {
         open(consumer, || {
             let (life, unread) = (self::life(life)?, self::unread(unread)?);
-            Ok(self::ring(ring)?.consumer(life, unread)?)
+            let ring = self::ring(ring)?;
+            Ok(match take_over {
+                true => ring.take_over_consumer(life, unread)?,
+                false => ring.consumer(life, unread)?,
+            })
         })
     }
 }
@@ -84,13 +105,8 @@ pub unsafe extern "C" fn shmr_consumer_take_over(
     life: u32,
     unread: u32,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
-    unsafe {
-        open(consumer, || {
-            let (life, unread) = (self::life(life)?, self::unread(unread)?);
-            Ok(self::ring(ring)?.take_over_consumer(life, unread)?)
-        })
-    }
+    // SAFETY: the caller's.
+    unsafe { claim(consumer, ring, life, unread, true) }
 }
 
 /// shmr_consumer_pop() - copy the next record and release it

@@ -94,11 +94,31 @@ pub unsafe extern "C" fn shmr_producer_open(
     ring: *const shmr_segment,
     life: u32,
 ) -> shmr_status {
+    // SAFETY: the caller's.
+    unsafe { claim(producer, ring, life, false) }
+}
+
+/// Both ways to open: one copy of what is long.
+///
+/// # Safety
+///
+/// As [`shmr_producer_open`].
+#[inline(never)]
+unsafe fn claim(
+    producer: *mut shmr_producer,
+    ring: *const shmr_segment,
+    life: u32,
+    take_over: bool,
+) -> shmr_status {
     // SAFETY: the caller's, here and below.
     unsafe {
         open(producer, || {
             let life = self::life(life)?;
-            Ok(Pushing::of(self::ring(ring)?.producer(life)?))
+            let ring = self::ring(ring)?;
+            Ok(Pushing::of(match take_over {
+                true => ring.take_over_producer(life)?,
+                false => ring.producer(life)?,
+            }))
         })
     }
 }
@@ -118,13 +138,8 @@ pub unsafe extern "C" fn shmr_producer_take_over(
     ring: *const shmr_segment,
     life: u32,
 ) -> shmr_status {
-    // SAFETY: the caller's, here and below.
-    unsafe {
-        open(producer, || {
-            let life = self::life(life)?;
-            Ok(Pushing::of(self::ring(ring)?.take_over_producer(life)?))
-        })
-    }
+    // SAFETY: the caller's.
+    unsafe { claim(producer, ring, life, true) }
 }
 
 /// shmr_producer_max_record() - bytes of the longest record

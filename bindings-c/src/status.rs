@@ -188,6 +188,7 @@ pub(crate) fn wide(len: usize) -> u64 {
 }
 
 impl From<Corrupt> for Fault {
+    #[inline(never)]
     fn from(corrupt: Corrupt) -> Self {
         Self {
             status: SHMR_CORRUPT,
@@ -217,6 +218,7 @@ impl From<RegionError> for Fault {
 }
 
 impl From<FormatError> for Fault {
+    #[inline(never)]
     fn from(error: FormatError) -> Self {
         match error {
             FormatError::Geometry => Self::invalid(Argument::Geometry),
@@ -239,6 +241,7 @@ impl From<RequestError> for Fault {
 }
 
 impl From<OpenError> for Fault {
+    #[inline(never)]
     fn from(error: OpenError) -> Self {
         match error {
             OpenError::NotFound => Self::new(SHMR_NOT_FOUND),
@@ -271,6 +274,7 @@ impl From<RemoveError> for Fault {
 }
 
 impl From<AttachError> for Fault {
+    #[inline(never)]
     fn from(error: AttachError) -> Self {
         match error {
             AttachError::NoSuchPartition { slots, .. } => {
@@ -295,6 +299,7 @@ impl From<GeometryError> for Fault {
 }
 
 impl From<ClaimError> for Fault {
+    #[inline(never)]
     fn from(error: ClaimError) -> Self {
         match error {
             ClaimError::Claimed { by } => Self::with(SHMR_CLAIMED, by.word().into()),
@@ -304,6 +309,7 @@ impl From<ClaimError> for Fault {
 }
 
 impl From<PushError> for Fault {
+    #[inline(never)]
     fn from(error: PushError) -> Self {
         match error {
             PushError::Full => Self::new(SHMR_FULL),
@@ -316,6 +322,7 @@ impl From<PushError> for Fault {
 }
 
 impl From<PopError> for Fault {
+    #[inline(never)]
     fn from(error: PopError) -> Self {
         match error {
             PopError::Empty => Self::new(SHMR_EMPTY),
@@ -378,6 +385,7 @@ impl From<AddError> for Fault {
 }
 
 impl From<BakeryAttachError> for Fault {
+    #[inline(never)]
     fn from(error: BakeryAttachError) -> Self {
         match error {
             BakeryAttachError::Segment(error) => error.into(),
@@ -389,6 +397,7 @@ impl From<BakeryAttachError> for Fault {
 }
 
 impl From<BarrierAttachError> for Fault {
+    #[inline(never)]
     fn from(error: BarrierAttachError) -> Self {
         match error {
             BarrierAttachError::NoEntry { entries, .. } => {

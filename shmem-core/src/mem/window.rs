@@ -134,7 +134,7 @@ impl<'m> Window<'m> {
     /// # Panics
     ///
     /// If they do not fit.
-    #[inline]
+    #[inline(always)]
     pub fn write(&self, offset: usize, bytes: &[u8]) {
         self.check(offset, bytes.len(), 1);
         let Some(bytes) = self.tear(bytes, |front| self.write(offset, front)) else {
@@ -152,7 +152,8 @@ impl<'m> Window<'m> {
     /// # Panics
     ///
     /// If the range is not inside the window.
-    #[inline]
+    #[cfg_attr(not(feature = "small"), inline(always))]
+    #[cfg_attr(feature = "small", inline(never))]
     pub fn read(&self, offset: usize, bytes: &mut [u8]) {
         self.check(offset, bytes.len(), 1);
         // SAFETY: checked above; W1, W2.

@@ -107,6 +107,7 @@ impl<'m> Region<'m> {
         fence(Release); // loom: loom_region
                         // By words, as attaching reads them.
         for offset in (offset_of!(RegionHeader, length_low)..LINE).step_by(4) {
+            // relaxed: between the fence above and the release of the incarnation below.
             word(offset).store(0, Relaxed);
         }
         memory.zero(LINE, memory.len() - LINE);

@@ -263,6 +263,7 @@ impl<'m> Consumer<'m> {
     /// Keeps that the ring is corrupt, unless it is another's: what that one does is not
     /// to be held against our position.
     #[cold]
+    #[inline(never)]
     fn fail(&mut self, corrupt: Corrupt) -> PopError {
         let error = match self.own() {
             Ok(()) => PopError::Corrupt(corrupt),
@@ -271,7 +272,8 @@ impl<'m> Consumer<'m> {
         *self.broken.get_or_insert(error)
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "small"), inline(always))]
+    #[cfg_attr(feature = "small", inline(never))]
     fn record(&self, found: Found) -> Record<'_> {
         Record {
             payload: self
@@ -282,7 +284,8 @@ impl<'m> Consumer<'m> {
         }
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "small"), inline(always))]
+    #[cfg_attr(feature = "small", inline(never))]
     fn advance(&mut self, end: u32) -> Result<(), PopError> {
         self.own()?;
         self.head = end;

@@ -20,6 +20,7 @@
 //! Of two that claim at once the later store wins, and the other is told at its next call;
 //! until then both may have stored to the ring.
 
+use super::resume::Position;
 use super::ClaimError;
 use crate::error::{ControlWord, Corrupt};
 use crate::life::Life;
@@ -98,11 +99,11 @@ impl<'m> End<'m> {
 
     /// Claims the end for `life`; `resume` finds where to go on. Returns that, the claim
     /// and the epoch.
-    pub(super) fn take<T>(
+    pub(super) fn take(
         self,
         life: Life,
-        resume: impl Fn() -> Result<T, Corrupt>,
-    ) -> Result<(T, Claim<'m>, u32), ClaimError> {
+        resume: &dyn Fn() -> Result<(Position, u32), Corrupt>,
+    ) -> Result<((Position, u32), Claim<'m>, u32), ClaimError> {
         let look = || {
             // relaxed: the second look, after the fence, is the one that counts.
             let last = check(self.name, self.epoch.load(Relaxed), 0)?;

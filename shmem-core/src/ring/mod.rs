@@ -70,6 +70,8 @@ pub use stream::{ByteReader, ByteWriter};
 pub use typed::{TypedConsumer, TypedProducer};
 pub use unpublished::{Batch, Reservation};
 
+use resume::Position;
+
 use core::mem::size_of;
 
 use memoffset::offset_of;
@@ -162,7 +164,7 @@ impl<'m> Ring<'m> {
             let peer = epoch::check(ControlWord::ConsumerEpoch, peer, 0)?;
             Ok((resume::producer(&self)?, peer))
         };
-        let (start, claim, epoch) = self.producer_end().take(life, look)?;
+        let (start, claim, epoch) = self.producer_end().take(life, &look)?;
         Ok(Producer::new(self, start, claim, epoch))
     }
 
@@ -194,10 +196,16 @@ impl<'m> Ring<'m> {
             // relaxed: an old one is as good as having claimed earlier; each call loads it again.
             let peer = self.producer_epoch().load(Relaxed);
             let peer = epoch::check(ControlWord::ProducerEpoch, peer, 0)?;
-            Ok((resume::Position::load(&self)?.head, peer))
+            Ok((Position::load(&self)?, peer))
         };
-        let (start, claim, epoch) = self.consumer_end().take(life, look)?;
-        Ok(Consumer::new(self, start, claim, epoch, unread))
+        let ((position, peer), claim, epoch) = self.consumer_end().take(life, &look)?;
+        Ok(Consumer::new(
+            self,
+            (position.head, peer),
+            claim,
+            epoch,
+            unread,
+        ))
     }
 
     /// Who holds the producing end.

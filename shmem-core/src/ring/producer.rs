@@ -212,6 +212,7 @@ impl<'m> Producer<'m> {
 
     /// Keeps what is said for good, and returns it.
     #[cold]
+    #[inline(never)]
     fn fail(&mut self, error: PushError) -> PushError {
         // No room is left for any record, so that every later call asks for some.
         self.head = self.tail.wrapping_sub(self.ring.data.len());
@@ -239,14 +240,16 @@ impl<'m> Producer<'m> {
         Ok(())
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(feature = "small"), inline(always))]
+    #[cfg_attr(feature = "small", inline(never))]
     pub(super) fn fill(&self, place: Place, record: &[u8]) {
         self.ring.data.write(Ring::payload(place.position), record);
     }
 
     /// Zeroes the header behind the record of `len` bytes at `place`, writes the one
     /// behind padding, and returns the position behind the record.
-    #[inline(always)]
+    #[cfg_attr(not(feature = "small"), inline(always))]
+    #[cfg_attr(feature = "small", inline(never))]
     pub(super) fn seal(&self, place: Place, len: usize) -> u32 {
         let end = place.position.wrapping_add(stride(len));
         // R4.
@@ -261,7 +264,8 @@ impl<'m> Producer<'m> {
     }
 
     /// Publishes the record of `len` bytes at `place`.
-    #[inline(always)]
+    #[cfg_attr(not(feature = "small"), inline(always))]
+    #[cfg_attr(feature = "small", inline(never))]
     pub(super) fn publish(&mut self, place: Place, len: usize) -> Result<(), PushError> {
         self.look()?; // Copying it took its time.
         let end = self.seal(place, len);
@@ -270,7 +274,8 @@ impl<'m> Producer<'m> {
     }
 
     /// Stores the words that make `place` visible: of the padding, or of the record.
-    #[inline(always)]
+    #[cfg_attr(not(feature = "small"), inline(always))]
+    #[cfg_attr(feature = "small", inline(never))]
     pub(super) fn expose(&self, place: Place, len: usize) {
         let word = if place.padding == place.position {
             header::record(len)
@@ -284,7 +289,8 @@ impl<'m> Producer<'m> {
     }
 
     /// Acknowledges what was published up to `end`.
-    #[inline(always)]
+    #[cfg_attr(not(feature = "small"), inline(always))]
+    #[cfg_attr(feature = "small", inline(never))]
     pub(super) fn advance(&mut self, end: u32) -> Result<(), PushError> {
         // The look stays behind the header's store where this program is stopped between
         // the two. Where it runs on meanwhile, see R8.

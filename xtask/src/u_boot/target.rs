@@ -106,8 +106,8 @@ pub(crate) const TARGETS: &[Target] = &[
         image: "u-boot.bin",
         flash_len: None,
         limits: Some(Limits {
-            core: 16 * 1024,
-            kmon: 40 * 1024,
+            core: 19 * 1024,
+            kmon: 43 * 1024,
         }),
     },
     Target {
