@@ -226,10 +226,11 @@ impl Iterator for Chain<'_> {
     type Item = Result<Linked, ChainFault>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        let walk = self.walk.as_mut()?;
         let step = match self.left.checked_sub(1) {
             Some(left) => {
                 self.left = left;
-                self.walk.as_mut()?.step(&self.registry)
+                walk.step(&self.registry)
             }
             // Rows leave the chain and come back at its end.
             None => Ok(Step::Changed),
