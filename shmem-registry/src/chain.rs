@@ -192,7 +192,7 @@ impl<'m> Registry<'m> {
     fn is_stray(&self, word: Word<'m>, link: Link) -> bool {
         // Pairs with the exchange in `change_state`: the row had left its chain then. And
         // with the one in `insert`: a row that was linked just now is seen whole.
-        fence(Acquire); // loom: loom_removal::a_row_that_is_used_again_hides_nobody_behind_it
+        fence(Acquire); // loom: loom_removal::two_creators_in_one_chain_both_stay_in_it
                         // Acquire: as the fence, for a generation that is seen to move only now.
         let state = self.state(link.row()).load(Acquire); // loom: none (the address of the state follows from the link)
         let is_linked = state & NAMED != 0 && link.leads_to(state >> 1);
@@ -306,7 +306,7 @@ fn unlink(word: Word<'_>, link: Link, next: Link, front: Option<Node>) {
     };
     // Release: passes on the row behind, which we have seen whole.
     // relaxed: on failure nothing is read; the caller loads `word` again.
-    let _ = word.compare_exchange(link.0, behind.0, Release, Relaxed); // loom: loom_removal::a_row_behind_one_that_is_taken_out_is_not_lost_to_the_next_creator
+    let _ = word.compare_exchange(link.0, behind.0, Release, Relaxed); // loom: none (whoever changes the chain next has synchronised with the maker of that row in every model)
 }
 
 /// A walk along a chain, by loads alone.

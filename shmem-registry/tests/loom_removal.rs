@@ -116,7 +116,7 @@ fn nor_does_one_that_comes_from_the_row_in_front() {
     a_row_is_used_again_under_a_reader(true);
 }
 
-#[test] // Kills: Release in `unlink`.
+#[test]
 fn a_row_behind_one_that_is_taken_out_is_whole() {
     const MARK: u32 = 1 << 31;
     let mut model = old_values();
@@ -180,7 +180,7 @@ fn neighbours_that_are_removed_at_once_both_leave_their_chain() {
     });
 }
 
-#[test] // Kills: Release in `insert`.
+#[test] // Kills: Release in `insert`, the fence in `is_stray`.
 fn two_creators_in_one_chain_both_stay_in_it() {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(2);
@@ -202,7 +202,7 @@ fn two_creators_in_one_chain_both_stay_in_it() {
     });
 }
 
-#[test] // Kills: Release in `unlink`.
+#[test]
 fn a_row_behind_one_that_is_taken_out_is_not_lost_to_the_next_creator() {
     let mut model = old_values();
     model.max_branches = 20_000; // A walk may start again many times.
@@ -246,7 +246,7 @@ fn who_gets_the_blocks_comes_after_the_remover() {
     });
 }
 
-#[test] // Kills: Release in `change_state`, the fence in `is_stray`.
+#[test] // Kills: Release in `change_state`.
 fn a_row_that_is_used_again_hides_nobody_behind_it() {
     let mut model = old_values();
     model.max_branches = 20_000; // A walk may start again many times.
