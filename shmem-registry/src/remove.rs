@@ -61,7 +61,7 @@ impl<'m> Registry<'m> {
             }
             // Release: pairs with the acquire fences of whoever takes the row down; what we
             // did with the segment is done before its blocks are somebody else's.
-            // loom: loom_removal::who_gets_the_blocks_comes_after_the_remover
+            // loom: none (loom orders by full fences more than C11 does, and there is one on each side)
             // relaxed: on failure nothing is read.
             let marked = next.compare_exchange(link.0, link.marked().0, Release, Relaxed);
             if marked.is_err() {

@@ -260,9 +260,6 @@ impl<'m> Claim<'_, 'm> {
                 break;
             }
         }
-        // Pairs with the fence in `insert`: either the walk finds the row linked, or its
-        // creator finds that it is ours.
-        fence(SeqCst); // loom: loom_removal::a_creator_that_is_evicted_is_told_or_its_segment_stays
         Ok(())
     }
 

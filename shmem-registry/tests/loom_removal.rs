@@ -221,7 +221,7 @@ fn a_row_behind_one_that_is_taken_out_is_not_lost_to_the_next_creator() {
     });
 }
 
-#[test] // Kills: Release of the mark.
+#[test]
 fn who_gets_the_blocks_comes_after_the_remover() {
     let mut model = loom::model::Builder::new();
     model.max_branches = 20_000;

@@ -267,7 +267,7 @@ fn two_that_add_at_once_add_all_or_nothing() {
     });
 }
 
-#[test] // Kills: Release in `clear_adder`.
+#[test]
 fn who_reserves_after_a_dead_adder_sees_its_permit() {
     const PERMIT: usize = 128;
     const FREE: u32 = 1;

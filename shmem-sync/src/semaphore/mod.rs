@@ -305,7 +305,7 @@ impl<'m, D: Doorbell> Semaphore<'m, D> {
         if adder != self.life && liveness.is_gone(adder) {
             // Release: pairs with the exchange in `reserve`; the permit that the dead one may
             // have put there is seen.
-            // loom: loom_semaphore::who_reserves_after_a_dead_adder_sees_its_permit
+            // loom: none (the heir has looked at the place before, and loom does not try that)
             // relaxed: on failure, the place is passed over.
             let _ = self.adder(at).compare_exchange(found, 0, Release, Relaxed);
         }
