@@ -268,9 +268,9 @@ static int child_that_pushes(struct shmr_producer *producer,
 TEST(a_forked_child_neither_pushes_nor_leaves_in_its_parents_name)
 {
 	struct shmr_partition partition;
-	struct shmr_producer producer;
-	struct shmr_consumer consumer;
-	struct shmr_presence presence;
+	struct shmr_producer producer = { 0 };
+	struct shmr_consumer consumer = { 0 };
+	struct shmr_presence presence = { 0 };
 	struct shmr_registry registry;
 	struct shmr_segment segment;
 	struct shmr_mapping mapping = { 0 };

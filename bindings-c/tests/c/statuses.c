@@ -594,8 +594,8 @@ TEST(SHMR_CLAIMED_is_an_end_that_another_partition_has)
 
 TEST(SHMR_EVICTED_is_an_end_of_a_ring_that_was_taken_over_as_well)
 {
-	struct shmr_producer intruder;
-	struct shmr_consumer thief;
+	struct shmr_producer intruder = { 0 };
+	struct shmr_consumer thief = { 0 };
 
 	make_ring();
 	OK(shmr_producer_take_over(&intruder, &ring, place.two));

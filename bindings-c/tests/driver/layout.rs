@@ -24,10 +24,14 @@ pub(crate) fn fields() -> Vec<Field> {
     for line in page.lines() {
         if let Some(title) = line.strip_prefix("### ") {
             table = title.split_whitespace().next().unwrap_or("").to_owned();
+        } else if line.starts_with('#') {
+            table.clear(); // What follows has no offsets.
         } else if line.starts_with("| offset in record ") {
             table = "Record".to_owned();
         }
-        fields.extend(field(&table, line));
+        if !table.is_empty() {
+            fields.extend(field(&table, line));
+        }
     }
     fields
 }
