@@ -43,6 +43,8 @@ pub trait Liveness {
     ///
     /// [`PartitionState::Gone`] is a promise: what the partition held is given to
     /// others, and a store that it makes after that changes memory of theirs.
+    /// Every store that it made must be visible to the caller by then: an answer
+    /// that is read from shared memory is read with acquire ordering.
     fn state(&mut self, life: Life) -> PartitionState;
 
     /// Whether `life` is over for certain.
