@@ -1026,7 +1026,7 @@ enum shmr_status shmr_consumer_wait(struct shmr_consumer *consumer, struct shmr_
  * @consumer: a consumer
  * @doorbell: what wakes it, or NULL
  *
- * After releasing records. SHMR_OK says that whoever takes this end over goes on after them.
+ * After releasing records. With SHMR_OK the next holder of this end starts after them.
  *
  * Return: SHMR_OK; SHMR_EINVAL; SHMR_EVICTED, another has taken this end over: for good.
  */
@@ -1676,8 +1676,8 @@ enum shmr_status shmr_producer_wait_for_space(struct shmr_producer *producer,
  * @producer: a producer
  * @doorbell: what wakes it, or NULL
  *
- * After a push, a commit or a batch. SHMR_OK says that whoever takes this end over finds
- * every record that was pushed before.
+ * After a push, a commit or a batch. With SHMR_OK the next holder of this end finds every
+ * record that was pushed before.
  *
  * Return: SHMR_OK; SHMR_EINVAL; SHMR_EVICTED, another has taken this end over: for good.
  */

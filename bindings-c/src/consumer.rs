@@ -243,7 +243,7 @@ pub unsafe extern "C" fn shmr_consumer_wait(
 /// @consumer: a consumer
 /// @doorbell: what wakes it, or NULL
 ///
-/// After releasing records. SHMR_OK says that whoever takes this end over goes on after them.
+/// After releasing records. With SHMR_OK the next holder of this end starts after them.
 ///
 /// Return: SHMR_OK; SHMR_EINVAL; SHMR_EVICTED, another has taken this end over: for good.
 #[no_mangle]

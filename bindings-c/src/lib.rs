@@ -7,7 +7,7 @@
 //!   in a C struct that is at least as large and as aligned (`handle`).
 //! - **C2** A pointer is checked for null and alignment, a handle for its tag, which is
 //!   right at one address only; what cannot be checked, that the memory of a handle
-//!   was not used for one of its type before, and that the memory behind a pointer is
+//!   was not used for one of its type before, and that the memory a pointer points to is
 //!   there for as long as the header says, is the caller's to answer for.
 //! - **C3** A handle is used by one thread at a time.
 //! - **C4** What is mapped stays mapped until every handle over it is closed:

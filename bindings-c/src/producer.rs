@@ -301,8 +301,8 @@ pub unsafe extern "C" fn shmr_producer_wait_for_space(
 /// @producer: a producer
 /// @doorbell: what wakes it, or NULL
 ///
-/// After a push, a commit or a batch. SHMR_OK says that whoever takes this end over finds
-/// every record that was pushed before.
+/// After a push, a commit or a batch. With SHMR_OK the next holder of this end finds every
+/// record that was pushed before.
 ///
 /// Return: SHMR_OK; SHMR_EINVAL; SHMR_EVICTED, another has taken this end over: for good.
 #[no_mangle]

@@ -20,47 +20,28 @@ pub(crate) trait Held<'m>: Sized {
     }
 }
 
-impl<'m, D: Doorbell> Held<'m> for MutexGuard<'_, 'm, D> {
-    fn bytes(&self) -> Window<'m> {
-        self.data()
-    }
+/// What a guard has under the same names, whichever lock's it is.
+macro_rules! held {
+    ($guard:ty $(, $bell:ident)?) => {
+        impl<'m $(, $bell: Doorbell)?> Held<'m> for $guard {
+            fn bytes(&self) -> Window<'m> {
+                self.data()
+            }
 
-    fn repaired(&mut self) {
-        self.make_consistent();
-    }
+            fn repaired(&mut self) {
+                self.make_consistent();
+            }
 
-    fn give_back(self) -> Result<(), NotHeld> {
-        self.unlock()
-    }
+            fn give_back(self) -> Result<(), NotHeld> {
+                self.unlock()
+            }
+        }
+    };
 }
 
-impl<'m, D: Doorbell> Held<'m> for WriteGuard<'_, 'm, D> {
-    fn bytes(&self) -> Window<'m> {
-        self.data()
-    }
-
-    fn repaired(&mut self) {
-        self.make_consistent();
-    }
-
-    fn give_back(self) -> Result<(), NotHeld> {
-        self.unlock()
-    }
-}
-
-impl<'m> Held<'m> for BakeryGuard<'_, 'm> {
-    fn bytes(&self) -> Window<'m> {
-        self.data()
-    }
-
-    fn repaired(&mut self) {
-        self.make_consistent();
-    }
-
-    fn give_back(self) -> Result<(), NotHeld> {
-        self.unlock()
-    }
-}
+held!(MutexGuard<'_, 'm, D>, D);
+held!(WriteGuard<'_, 'm, D>, D);
+held!(BakeryGuard<'_, 'm>);
 
 /// The guard with a ledger that is whole: mended, if its last owner died.
 pub(crate) fn admitted<'m, G: Held<'m>>(taken: LockResult<G>, party: &Party<'m>) -> Result<G> {
