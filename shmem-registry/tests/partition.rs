@@ -1,15 +1,13 @@
 //! What partitions know of each other's lives.
 #![cfg(not(loom))]
 
-use core::time::Duration;
 use std::cell::Cell;
 
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::Spin;
-use shmem_core::{Life, Region};
-use shmem_registry::{AttachError, Evicted, Geometry, Heartbeats, Process, Registry};
-use shmem_sync::{AssumeAlive, Liveness, PartitionState};
+use shmem_core::{AssumeAlive, Life, Liveness, PartitionState, Region};
+use shmem_registry::{AttachError, Evicted, Geometry, Process, Registry};
 
 fn registry(heap: &Heap) -> Registry<'_> {
     let region = Region::format(heap.window(), 0).unwrap();
@@ -115,147 +113,6 @@ fn a_slot_that_holds_another_partitions_life_is_corrupt() {
     }
 }
 
-/// A watcher with a limit of 100 ms, and the time it goes by.
-struct Watch<'m, 'c> {
-    clock: &'c Cell<Duration>,
-    liveness: Heartbeats<'m, Box<dyn FnMut() -> Duration + 'c>>,
-}
-
-const LIMIT: Duration = Duration::from_millis(100);
-
-impl<'m, 'c> Watch<'m, 'c> {
-    fn new(registry: Registry<'m>, clock: &'c Cell<Duration>) -> Self {
-        let now: Box<dyn FnMut() -> Duration> = Box::new(|| clock.get());
-        let liveness = Heartbeats::by_clock(registry, LIMIT, now);
-        Self { clock, liveness }
-    }
-
-    /// Lets `millis` pass, and looks every 10 of them.
-    fn pass(&mut self, millis: u64, life: Life) -> PartitionState {
-        for _ in 0..millis / 10 {
-            self.liveness.state(life);
-            self.jump(10);
-        }
-        self.jump(millis % 10);
-        self.liveness.state(life)
-    }
-
-    /// Lets `millis` pass without a look.
-    fn jump(&self, millis: u64) {
-        self.clock
-            .set(self.clock.get() + Duration::from_millis(millis));
-    }
-}
-
-use PartitionState::{Alive, Gone, Silent};
-
-#[test]
-fn a_heartbeat_that_stands_still_for_longer_than_the_limit_is_silence_and_no_more() {
-    let heap = Heap::new(1 << 16);
-    let registry = registry(&heap);
-    let clock = Cell::new(Duration::ZERO);
-    let mut watch = Watch::new(registry, &clock);
-    let presence = registry.attach_partition(2, Process::UNKNOWN).unwrap();
-    let first = presence.life();
-    for _ in 0..10 {
-        assert_eq!(watch.pass(90, first), Alive);
-        presence.beat().unwrap();
-    }
-    assert_eq!(watch.pass(100, first), Alive, "not longer than the limit");
-    assert_eq!(watch.pass(1, first), Silent);
-    assert_eq!(
-        watch.pass(1_000_000, first),
-        Silent,
-        "for as long as it likes"
-    );
-    // It was only slow.
-    presence.beat().unwrap();
-    assert_eq!(watch.pass(0, first), Alive);
-    drop(presence);
-    assert_eq!(watch.pass(0, first), Gone, "it has left");
-    let second = registry.attach_partition(2, Process::UNKNOWN).unwrap();
-    assert_eq!(watch.pass(0, first), Gone, "a later life followed");
-    assert_eq!(watch.pass(0, second.life()), Alive);
-    assert_eq!(watch.pass(0, life(2, 3)), Alive, "still to come");
-    assert_eq!(
-        watch.pass(1000, life(99, 1)),
-        Alive,
-        "it has no slot to beat in"
-    );
-}
-
-#[test]
-fn silence_is_the_end_only_where_the_platform_said_so_and_after_its_own_limit() {
-    let heap = Heap::new(1 << 16);
-    let registry = registry(&heap);
-    let clock = Cell::new(Duration::ZERO);
-    let mut watch = Watch::new(registry, &clock);
-    watch.liveness = watch.liveness.presume_gone_after(LIMIT * 5);
-    let presence = registry.attach_partition(2, Process::UNKNOWN).unwrap();
-    assert_eq!(watch.pass(101, presence.life()), Silent);
-    assert_eq!(watch.pass(399, presence.life()), Silent);
-    assert_eq!(watch.pass(1, presence.life()), Gone);
-}
-
-#[test]
-fn those_that_fell_silent_together_are_known_together() {
-    let heap = Heap::new(1 << 16);
-    let registry = registry(&heap);
-    let clock = Cell::new(Duration::ZERO);
-    let mut watch = Watch::new(registry, &clock);
-    let [second, third] = [2, 3].map(|partition| {
-        let presence = registry
-            .attach_partition(partition, Process::UNKNOWN)
-            .unwrap();
-        let life = presence.life();
-        core::mem::forget(presence);
-        life
-    });
-    assert_eq!(watch.pass(130, second), Silent);
-    assert_eq!(watch.liveness.state(third), Silent, "first asked about now");
-}
-
-#[test]
-fn a_watcher_that_was_away_gives_everybody_a_new_limit() {
-    let heap = Heap::new(1 << 16);
-    let registry = registry(&heap);
-    let clock = Cell::new(Duration::from_secs(5000));
-    let mut watch = Watch::new(registry, &clock);
-    let presence = registry.attach_partition(2, Process::UNKNOWN).unwrap();
-    let us = presence.life();
-    for away in [51, 1000, 3_600_000] {
-        assert_eq!(watch.pass(90, us), Alive);
-        watch.jump(away);
-        assert_eq!(watch.pass(100, us), Alive, "away for {away} ms");
-        assert_eq!(watch.pass(1, us), Silent);
-        presence.beat().unwrap();
-    }
-    // A clock that wraps, or is set.
-    assert_eq!(watch.pass(90, us), Alive);
-    clock.set(Duration::from_secs(1));
-    assert_eq!(watch.pass(100, us), Alive);
-    assert_eq!(watch.pass(1, us), Silent);
-}
-
-#[test]
-fn a_watcher_that_is_stopped_while_it_looks_makes_nobodys_silence_longer() {
-    let heap = Heap::new(1 << 16);
-    let registry = registry(&heap);
-    let presence = registry.attach_partition(2, Process::UNKNOWN).unwrap();
-    // Each look at the clock is followed by a stop of 40 ms, in which it beats.
-    let now = Cell::new(Duration::ZERO);
-    let slow = || {
-        let read = now.get();
-        now.set(read + Duration::from_millis(40));
-        presence.beat().unwrap();
-        read
-    };
-    let mut liveness = Heartbeats::by_clock(registry, LIMIT, slow);
-    for _ in 0..100 {
-        assert_eq!(liveness.state(presence.life()), Alive);
-    }
-}
-
 #[test]
 fn a_new_life_attaches_as_soon_as_the_old_one_is_known_to_be_over() {
     let heap = Heap::new(1 << 16);
@@ -286,8 +143,10 @@ mod processes {
     use std::io::{BufRead, BufReader, Write};
     use std::os::unix::process::CommandExt;
     use std::process::{Child, Command, Stdio};
+    use std::time::Duration;
 
     use shmem_core::region::Mapping;
+    use shmem_core::PartitionState::{Alive, Gone};
     use shmem_registry::Processes;
 
     use super::*;
