@@ -147,7 +147,7 @@ impl fmt::Display for OpenError {
                 "another partition is just creating or removing a segment and holds what is left: \
                  try again, and reap if that does not help",
             ),
-            Self::Evicted => f.write_str(EVICTED),
+            Self::Evicted => Evicted.fmt(f),
             Self::Reformatted => f.write_str(REFORMATTED),
             Self::NoReadModifyWrite => f.write_str(
                 "there is no such segment, and none can be created without compare-and-swap: \
@@ -192,7 +192,6 @@ pub(crate) enum MayNotChange {
     Reformatted,
 }
 
-const EVICTED: &str = "this partition was said to be gone while it lived: attach anew";
 const REFORMATTED: &str = "the region was formatted again: attach to it and to its registry anew";
 
 /// Why a segment was not removed, or not all that partitions left that are gone taken back.
@@ -220,7 +219,7 @@ impl fmt::Display for RemoveError {
         match self {
             Self::Stale => f.write_str("the segment was removed before: look it up again"),
             Self::Foreign => f.write_str("the segment is not one of this registry's"),
-            Self::Evicted => f.write_str(EVICTED),
+            Self::Evicted => Evicted.fmt(f),
             Self::Reformatted => f.write_str(REFORMATTED),
             Self::Contended => f.write_str("the table changed under every attempt: try again"),
             Self::NoReadModifyWrite => f.write_str(

@@ -105,7 +105,8 @@ pub struct Evicted;
 impl fmt::Display for Evicted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "another has attached with this partition's number: what this life held is gone",
+            "this partition was said to be gone while it lived, or its number was given twice: \
+             others have what it held; attach anew",
         )
     }
 }
