@@ -1,5 +1,6 @@
 //! What both ends of a link are made of: one that sends, one that receives, a pulse.
 
+use std::fmt::Display;
 use std::time::{Duration, Instant};
 
 use shmem_core::ring::{Consumer, PopError, Producer, PushError};
@@ -161,8 +162,7 @@ impl<'m> Sender<'m> {
     }
 
     pub(super) fn send(&mut self) -> Result<Sent, LinkError> {
-        let holder = self.producer.ring().producing();
-        self.ground.check_claim(holder, self.life)?;
+        self.check()?;
         if std::mem::take(&mut self.restarted) {
             return Ok(Sent::Restarted);
         }
@@ -170,13 +170,24 @@ impl<'m> Sender<'m> {
             Ok(()) => {}
             Err(PushError::Full) => return Ok(Sent::Full),
             Err(PushError::Restarted) => return Ok(Sent::Restarted),
-            Err(error) => return Err(LinkError::new("cannot send", error)),
+            Err(error) => return Err(self.failed(error)),
         }
         if let Some(bell) = self.way.doorbell(RECORDS) {
             let told = self.producer.notify(&bell);
-            told.map_err(|error| LinkError::new("cannot send", error))?;
+            told.map_err(|error| self.failed(error))?;
         }
         Ok(Sent::Whole)
+    }
+
+    fn check(&self) -> Result<(), LinkError> {
+        let holder = self.producer.ring().producing();
+        self.ground.check_claim(holder, self.life)
+    }
+
+    /// Why the ring refused: that the end was lost meanwhile, if it was.
+    fn failed(&self, error: impl Display) -> LinkError {
+        let why = self.check().err();
+        why.unwrap_or_else(|| LinkError::new("cannot send", error))
     }
 
     /// Waits for room for a record of `len` bytes.
@@ -246,8 +257,7 @@ impl<'m> Receiver<'m> {
         self.wait(timeout, sideline);
         let (mut count, mut bytes) = (0, 0);
         while count < BATCH && bytes < BATCH_BYTES {
-            let holder = self.consumer.ring().consuming();
-            self.ground.check_claim(holder, self.life)?;
+            self.check()?;
             let found = match self.consumer.peek() {
                 Ok(found) => {
                     found.read_into(&mut self.record);
@@ -255,7 +265,7 @@ impl<'m> Receiver<'m> {
                 }
                 Err(PopError::Restarted) => Received::Restarted,
                 Err(PopError::Empty) => break,
-                Err(error) => return Err(LinkError::new("cannot receive", error)),
+                Err(error) => return Err(self.failed(error)),
             };
             // What is discarded lies in front of it.
             let position = self.consumer.position();
@@ -271,14 +281,25 @@ impl<'m> Receiver<'m> {
             && let Some(bell) = self.way.doorbell(ROOM)
         {
             let told = self.consumer.notify(&bell);
-            told.map_err(|error| LinkError::new("cannot receive", error))?;
+            told.map_err(|error| self.failed(error))?;
         }
         Ok(count)
     }
 
     fn release(&mut self) -> Result<(), LinkError> {
         let released = self.consumer.release();
-        released.map_err(|error| LinkError::new("cannot receive", error))
+        released.map_err(|error| self.failed(error))
+    }
+
+    fn check(&self) -> Result<(), LinkError> {
+        let holder = self.consumer.ring().consuming();
+        self.ground.check_claim(holder, self.life)
+    }
+
+    /// As [`Sender::failed`].
+    fn failed(&self, error: impl Display) -> LinkError {
+        let why = self.check().err();
+        why.unwrap_or_else(|| LinkError::new("cannot receive", error))
     }
 
     /// Whether the other end interrupts this one now.

@@ -158,6 +158,25 @@ fn a_life_that_was_replaced_uses_its_rings_no_more() {
 }
 
 #[test]
+fn a_life_that_is_replaced_while_it_handles_a_record_is_told() {
+    let heap = Heap::new(MonitorLink::REGION_LEN);
+    let first = MonitorLink::create(heap.window(), &settings(2), Waiting::Poll).unwrap();
+    let daemon = DaemonLink::attach(heap.window(), Waiting::Poll).unwrap();
+    let (mut out, ..) = daemon.split();
+    assert_eq!(out.send(&Event::Goodbye), Ok(true));
+    let (_commands, mut events, _) = first.split();
+    let mut second = None;
+    let heard = events.receive(AT_ONCE, |_, _| {
+        let attached = MonitorLink::attach(heap.window(), &settings(2), Waiting::Poll);
+        second = Some(attached.unwrap());
+    });
+    assert_eq!(heard, Err(LinkError::Evicted));
+    // What was not given back is its successor's.
+    let (_commands, mut events, _) = second.unwrap().split();
+    assert_eq!(events.receive(AT_ONCE, |_, _| {}), Ok(1));
+}
+
+#[test]
 fn a_region_is_due_until_kmon_has_made_all_of_it() {
     let heap = Heap::new(MonitorLink::REGION_LEN);
     let attach = || DaemonLink::attach(heap.window(), Waiting::Poll).err();
