@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueEnum};
 use kmon_protocol::Place;
 
 /// The highest partition number that can take part.
@@ -24,6 +25,26 @@ pub(crate) struct Args {
 
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Args {
+    /// This program's own; wrong ones end it.
+    pub(crate) fn read() -> Self {
+        let args = Self::parse();
+        match &args.command {
+            Command::Work {
+                lock: Lock::Barrier,
+                amount,
+                ..
+            } if amount.time.is_some() => {
+                let why = "the phases of a barrier are counted: say --rounds instead of --for";
+                Self::command()
+                    .error(ErrorKind::ArgumentConflict, why)
+                    .exit()
+            }
+            _ => args,
+        }
+    }
 }
 
 const AFTER_HELP: &str = "\

@@ -38,7 +38,6 @@ mod work;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::Parser;
 use shmem_core::{Mapping, Region};
 use shmem_registry::{Process, Registry};
 
@@ -48,7 +47,7 @@ use crate::notes::Notes;
 use crate::report::{Event, Report, exit_code};
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = Args::read();
     match run(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

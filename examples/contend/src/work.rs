@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use shmem_core::doorbell::Silent;
 use shmem_sync::{
     AcquireError, AssumeAlive, BakeryMutex, Barrier, BarrierError, Liveness, LockError, Mutex,
@@ -30,9 +30,6 @@ pub(crate) fn run(party: &Party<'_>, lock: Lock, amount: &Amount) -> Result<()> 
         Lock::Semaphore => semaphore(party, &mut rounds)?,
         Lock::Rwlock => rwlock(party, &mut rounds)?,
         Lock::Bakery => bakery(party, &mut rounds)?,
-        Lock::Barrier if amount.time.is_some() => {
-            bail!("the phases of a barrier are counted: say --rounds instead of --for")
-        }
         Lock::Barrier => barrier(party, &mut rounds)?,
     }
     party.done(rounds.begun);

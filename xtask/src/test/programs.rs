@@ -26,8 +26,9 @@ use anyhow::{Context, Result, ensure};
 const DIRECTORIES: [&str; 4] = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
 /// Where dpkg keeps which packages offer a program of a common name.
 const ALTERNATIVES: &str = "/var/lib/dpkg/alternatives";
-/// What fetches packages; the C compiler and linker, which every build needs.
-const ALWAYS: [&str; 3] = ["apt", "gcc", "libc6-dev"];
+/// What fetches packages; the C compiler and linker, which every build needs; rustup, where
+/// it is a package.
+const ALWAYS: [&str; 4] = ["apt", "gcc", "libc6-dev", "rustup"];
 /// Found whatever package they are of: another C compiler, and what installs packages.
 const ANYWAY: [&str; 2] = ["cc", "sudo"];
 /// The fields of one package, a line each.

@@ -41,13 +41,13 @@ fn a_paused_guest_is_silent_and_keeps_what_it_holds_until_it_is_evicted() {
     let mut holds = paused.start(&format!("hold {ALL}"));
     holds.see("held");
 
-    // For less than the limit: nobody notices.
-    let mut waits = arena.host("work mutex --rounds 1 --silent-after 5s --as 1");
+    // For less than the limit: nobody notices, as its heart beats on before that.
+    let mut waits = arena.host("work mutex --rounds 1 --silent-after 3s --as 1");
     waits.see("attached");
     paused.machine.pause().unwrap();
     sleep(Duration::from_millis(300));
     paused.machine.resume().unwrap();
-    sleep(Duration::from_millis(300));
+    sleep(Duration::from_millis(3500));
     assert!(!waits.has_said("silent") && !waits.has_said("done"));
     drop(waits);
     arena.run("gone 1");
