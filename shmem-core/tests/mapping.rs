@@ -10,6 +10,7 @@ use std::sync::{Barrier, Mutex};
 use std::thread;
 
 use rustix::fs::{flock, fstat, statvfs, FlockOperation};
+use rustix::mm::{mmap_anonymous, MapFlags, ProtFlags};
 use shmem_core::region::{Displaced, Mapping};
 use shmem_core::ring::{Ring, Unread};
 use shmem_core::Life;
@@ -225,10 +226,20 @@ fn what_a_forked_child_maps_never_stands_where_its_parents_handles_look() {
     assert_eq!(child.signal(), Some(SIGSEGV));
     // What ended in the parent is no more reserved than mapped.
     drop(memory);
-    let other = Mapping::memfd("test", LEN).unwrap().fixed(at);
-    let other = other.unwrap_or_else(|_| Mapping::memfd("test", LEN).unwrap());
-    other.inherit_on_fork().unwrap();
-    let child = in_child(|| other.window().write(0, b"child"));
+    let other = (0..20).find_map(|_| {
+        let ended = Mapping::memfd("test", LEN).unwrap();
+        let at = ended.window().address().as_ptr();
+        drop(ended);
+        let (access, how) = (
+            ProtFlags::READ | ProtFlags::WRITE,
+            MapFlags::PRIVATE | MapFlags::FIXED_NOREPLACE,
+        );
+        // SAFETY: it replaces nothing; where another thread was faster, the next try.
+        unsafe { mmap_anonymous(at.cast(), LEN, access, how) }.ok()
+    });
+    let other = other.unwrap() as usize;
+    // SAFETY: mapped above, and used here alone.
+    let child = in_child(|| unsafe { (other as *mut u8).write_volatile(1) });
     assert!(child.success(), "{child}");
 }
 

@@ -200,6 +200,8 @@ impl<'m> Registry<'m> {
         // row, or of a later one, which `is_of` finds out.
         let state = self.state(row).load(Acquire); // loom: none (for inspection)
         let high = field(offset_of!(Row, id_high));
+        let id = u64::from(high) << 32 | u64::from(field(offset_of!(Row, id_low)));
+        let segment = self.read_segment(row, id, state >> 1);
         let name_at = self.row_at(row) + offset_of!(Row, name);
         let words = RowWords {
             row,
@@ -207,11 +209,11 @@ impl<'m> Registry<'m> {
             state,
             next: self.link_of(row).0,
             kind: Kind(field(offset_of!(Row, kind))),
-            id: u64::from(high) << 32 | u64::from(field(offset_of!(Row, id_low))),
+            id,
             first_block: field(offset_of!(Row, first_block)),
             length: field(offset_of!(Row, length)),
             name: Name::read(self.memory(), name_at),
-            segment: self.segment_of(row, state >> 1),
+            segment: segment.map_err(OpenError::Corrupt),
             moving: false,
         };
         // If anything above is of another use of the row, so is its state now (T2).

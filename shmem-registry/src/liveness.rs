@@ -92,7 +92,9 @@ impl<'m, C: Clock> Heartbeats<'m, C> {
     /// **A partition that was only slow is robbed by this**, and what it stores when it
     /// goes on can change memory that is others' by then, as far as the step that it
     /// was in. Choose a limit longer than any pause of a partition that comes back: of
-    /// a debugger, a snapshot, a suspended machine.
+    /// a debugger, a snapshot, a suspended machine. Only time in which this was asked
+    /// counts: one that asks less often than twice in the limit for silence, or is
+    /// itself held up for so long, begins this limit anew, too, and may never reach it.
     #[must_use]
     pub fn presume_gone_after(self, limit: Duration) -> Self {
         Self {

@@ -255,14 +255,14 @@ impl<'m> Registry<'m> {
         found.map(Some).map_err(OpenError::Corrupt)
     }
 
-    /// The segment of a row that we own.
-    pub(crate) fn segment_of(&self, row: usize, generation: u32) -> Result<Segment<'m>, OpenError> {
-        self.read_segment(row, self.id_in(row), generation)
-            .map_err(OpenError::Corrupt)
-    }
-
-    fn read_segment(&self, row: usize, id: u64, generation: u32) -> Result<Segment<'m>, Corrupt> {
-        // relaxed: `segment` asks `is_of` after it (C4), and an owner reads its own row.
+    /// What a row says of a segment, to be believed if it [is of it](Self::is_of) still.
+    pub(crate) fn read_segment(
+        &self,
+        row: usize,
+        id: u64,
+        generation: u32,
+    ) -> Result<Segment<'m>, Corrupt> {
+        // relaxed: the caller asks `is_of` after it (C4).
         let load = |field| self.row(row, field).load(Relaxed);
         let corrupt = |word, value| Corrupt { word, value };
         let length = load(offset_of!(Row, length));

@@ -1,6 +1,8 @@
 //! A peer that stores life after life that is gone holds up no call behind its deadline.
 #![cfg(not(loom))]
 
+use std::mem::forget;
+
 use shmem_core::doorbell::Silent;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
@@ -8,9 +10,12 @@ use shmem_core::wait::Spin;
 use shmem_core::{Life, Window};
 use shmem_sync::layout::PERMITS;
 use shmem_sync::{
-    AcquireError, BakeryMutex, Liveness, LockError, LockResult, Mutex, PartitionState, RwLock,
-    Semaphore,
+    AcquireError, AssumeAlive, BakeryMutex, Liveness, LockError, LockResult, Mutex, PartitionState,
+    RwLock, Semaphore,
 };
+
+mod support;
+use support::Dead;
 
 const US: Life = Life::first(1);
 
@@ -124,6 +129,30 @@ fn a_semaphore_is_given_up_whatever_lives_its_words_name() {
     assert_eq!(refused, Some(AcquireError::Busy));
     let refused = semaphore.acquire(&mut past(), &mut hostile()).err();
     assert_eq!(refused, Some(AcquireError::TimedOut));
+}
+
+#[test]
+fn a_word_that_is_none_hides_no_permit_behind_it() {
+    let heap = Heap::new(Semaphore::<Silent>::segment_len(PERMITS));
+    let dead = Life::first(2);
+    let semaphore = |life| Semaphore::attach(heap.window(), life, Silent).unwrap();
+    semaphore(US).add(PERMITS).unwrap();
+    for _ in 0..PERMITS {
+        forget(semaphore(dead).try_acquire(&mut AssumeAlive).unwrap());
+    }
+    // A permit that names no life, and an adder.
+    heap.window().word(128).store(7, Relaxed);
+    heap.window().word(128 + 8 + 4).store(7, Relaxed);
+    let semaphore = semaphore(US);
+    for left in (0..PERMITS).rev() {
+        match semaphore.try_acquire(&mut Dead(&[dead])) {
+            Ok(permit) => forget(permit),
+            Err(error) => {
+                assert!(matches!(error, AcquireError::Corrupt(_)), "{error}");
+                assert_eq!(left, 0, "all but the spoilt one were to be had");
+            }
+        }
+    }
 }
 
 #[test]

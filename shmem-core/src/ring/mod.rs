@@ -155,8 +155,8 @@ impl<'m> Ring<'m> {
     ///
     /// # Errors
     ///
-    /// [`ClaimError::Corrupt`] if what was left is not a ring; the claim stays
-    /// as it was.
+    /// [`ClaimError::Corrupt`] if what was left is not a ring: the claim stays
+    /// as it was, or is given back if that was seen only after it was made.
     pub fn take_over_producer(self, life: Life) -> Result<Producer<'m>, ClaimError> {
         let look = || {
             // relaxed: an old one is as good as having claimed earlier; each call loads it again.
@@ -185,8 +185,8 @@ impl<'m> Ring<'m> {
     ///
     /// # Errors
     ///
-    /// [`ClaimError::Corrupt`] if what was left is not a ring; the claim stays
-    /// as it was.
+    /// [`ClaimError::Corrupt`] if what was left is not a ring: the claim stays
+    /// as it was, or is given back if that was seen only after it was made.
     pub fn take_over_consumer(
         self,
         life: Life,

@@ -265,18 +265,23 @@ impl<'m, D: Doorbell> Semaphore<'m, D> {
         flag: u32,
         liveness: &mut dyn Liveness,
     ) -> Result<Result<usize, Option<Life>>, Corrupt> {
-        let mut silent = None;
+        let (mut silent, mut corrupt) = (None, None);
         for at in self.places() {
-            self.clear_adder(at, liveness)?;
+            if let Err(bad) = self.clear_adder(at, liveness) {
+                corrupt = corrupt.or(Some(bad));
+            }
             // relaxed: the exchange in `take` of the value that was found decides (P1).
             let found = self.permit(at).load(Relaxed);
             if found & !SLEEPERS == 0 || found == FREE {
                 continue;
             }
-            let holder = Life::from_word(found).ok_or(Corrupt {
-                word: ControlWord::Permit,
-                value: found,
-            })?;
+            let Some(holder) = Life::from_word(found) else {
+                corrupt = corrupt.or(Some(Corrupt {
+                    word: ControlWord::Permit,
+                    value: found,
+                }));
+                continue;
+            };
             if holder == self.life {
                 continue; // We live, whatever is said of us: another thread of ours has it.
             }
@@ -288,7 +293,8 @@ impl<'m, D: Doorbell> Semaphore<'m, D> {
                 _ => {}
             }
         }
-        Ok(Err(silent))
+        // A bad word is not in the way of a permit that is to be had.
+        corrupt.map_or(Ok(Err(silent)), Err)
     }
 
     /// Gives place `at` back if a life has reserved it that is gone.
