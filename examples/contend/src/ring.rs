@@ -30,8 +30,9 @@ pub(crate) fn send(party: &Party<'_>, to: u8, records: u32) -> Result<()> {
     let ring = Ring::attach(party.area.open(area::ring(from, to))?)?;
     let mut producer = ring.producer(party.life)?;
     let next = party.notes.sent(from, to);
+    // Loaded once: one that goes on late, evicted, may still store its own.
+    let mut number = next.load(Relaxed);
     for _ in 0..records {
-        let number = next.load(Relaxed);
         let mut wait = party.wait();
         loop {
             match producer.push(&record(number)) {
@@ -44,7 +45,8 @@ pub(crate) fn send(party: &Party<'_>, to: u8, records: u32) -> Result<()> {
                 Err(error) => return Err(error).context("cannot send"),
             }
         }
-        next.store(number.wrapping_add(1), Relaxed);
+        number = number.wrapping_add(1);
+        next.store(number, Relaxed);
     }
     party.done(records);
     Ok(())
@@ -58,11 +60,12 @@ pub(crate) fn receive(party: &Party<'_>, from: u8, records: u32) -> Result<()> {
     // The last receiver may have noted a record and died before it released it.
     let mut again = true;
     let mut left = records;
+    let mut expected = next.load(Relaxed);
     while left != 0 {
         let bytes = one(party, &mut consumer, &mut again)?;
-        let expected = next.load(Relaxed);
         if bytes == record(expected) {
-            next.store(expected.wrapping_add(1), Relaxed);
+            expected = expected.wrapping_add(1);
+            next.store(expected, Relaxed);
             left -= 1;
         } else if !(again && bytes == record(expected.wrapping_sub(1))) {
             let wrong = format!("record {bytes:?} came where {expected} was next");

@@ -14,7 +14,6 @@
 //! | `kind`        | what an instance is made of                              |
 //! | `body`        | what an instance consists of: started, watched, ended    |
 //! | `embedded`    | the processes that are an instance on this machine       |
-//! | `process`     | a process that may be another KMON's child               |
 //! | `console`     | what the operator types into an instance                 |
 //! | `commands`    | the commands at the prompt                               |
 //! | `front`       | where commands come from: a terminal or a script         |
@@ -39,7 +38,6 @@ mod interrupt;
 mod kind;
 mod monitor;
 mod notices;
-mod process;
 mod rundir;
 mod setup;
 mod terminal;

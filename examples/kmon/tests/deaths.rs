@@ -4,13 +4,15 @@
 mod common;
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::{
-    Fed, Operator, SHELL_PROMPT, assert_back, becomes_true, guestd, home, kmon_in, signal,
+    Fed, Operator, SHELL_PROMPT, assert_back, becomes_true, guestd, home, kmon_in, kmon_through,
+    signal,
 };
 
 /// The content of a file, once that has one.
@@ -279,6 +281,33 @@ fn quit_with_keep_leaves_the_instances_and_quit_does_not() {
     assert_eq!(kmon.leave("# the end"), Some(0));
     assert!(!instances.iter().any(|&pid| is_there(pid)));
     assert!(home.recorded().is_empty());
+}
+
+#[test]
+fn a_kmon_in_another_time_namespace_finds_the_instances() {
+    let time = ["unshare", "--fork", "-T", "--boottime", "1000"];
+    let tried = Command::new(time[0]).args(&time[1..]).arg("true").status();
+    if !tried.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: no time namespaces here");
+        return;
+    }
+    let home = home();
+    let mut kmon = Fed::start_in(&home, &["--instances", "1"]);
+    kmon.ask("kmexec 2 -- true");
+    assert_eq!(kmon.leave("quit --keep"), Some(0));
+    let instances = home.running();
+    let mut there = kmon_through(&time, &home);
+    there.args(["--instances", "1", "--guestd"]).arg(guestd());
+    let mut there = there.stdin(Stdio::piped()).spawn().unwrap();
+    let mut commands = there.stdin.take().unwrap();
+    commands
+        .write_all(b"kmexec 2 -- true\nquit --keep\n")
+        .unwrap();
+    assert!(there.wait().unwrap().success());
+    assert_eq!(home.running(), instances, "the same");
+    let mut kmon = Fed::start_in(&home, &["--instances", "1"]);
+    assert_eq!(kmon.list(2)["life"], 1);
+    assert_eq!(kmon.leave("quit"), Some(0));
 }
 
 #[test]

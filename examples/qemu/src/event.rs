@@ -1,6 +1,8 @@
 //! What a machine is at, and what happens to it.
 
 use std::fmt;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 
 /// What a machine is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +65,16 @@ pub enum End {
     Signal(i32),
     /// It was another process's child, which alone can tell.
     Unknown,
+}
+
+impl From<Option<ExitStatus>> for End {
+    fn from(status: Option<ExitStatus>) -> Self {
+        let code = |status: ExitStatus| status.code().map(Self::Code);
+        let signal = |status: ExitStatus| status.signal().map(Self::Signal);
+        status
+            .and_then(|status| code(status).or(signal(status)))
+            .unwrap_or(Self::Unknown)
+    }
 }
 
 impl fmt::Display for End {

@@ -10,7 +10,7 @@
 //! | [`event`]        | what a machine is at, and what happens to it                   |
 //! | `monitor`        | the connection to QEMU, kept by a thread                       |
 //! | `qmp`            | QEMU's lines, read and written                                 |
-//! | `process`        | a process that may be another's child                          |
+//! | [`process`]      | a process that may be another's child                          |
 //! | `output`         | what QEMU prints, in bounded memory                            |
 //!
 //! - **M1** QEMU outlives whoever started it: it is in a session of its own, its output goes
@@ -25,16 +25,17 @@
 pub mod event;
 pub mod machine;
 pub mod plan;
+pub mod process;
 pub mod start;
 
 mod command_line;
 mod monitor;
 mod output;
-mod process;
 mod qmp;
 
 pub use event::{End, Event, Off, Status};
 pub use machine::{FindError, Kept, Machine};
 pub use plan::{Accelerator, Boot, Plan, PlanError, Transport, VECTORS};
+pub use process::Process;
 pub use qmp::QmpError;
 pub use start::StartError;

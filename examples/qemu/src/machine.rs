@@ -81,7 +81,7 @@ impl Machine {
     ///
     /// [`FindError::Gone`] if it has ended.
     pub fn find(kept: &Kept) -> Result<(Self, OwnedFd), FindError> {
-        let process = Process::find(kept.pid, kept.start).ok_or(FindError::Gone)?;
+        let process = Process::find(kept.pid, Some(kept.start)).map_err(|_| FindError::Gone)?;
         let open = |number, options: &OpenOptions| match process.open(number, options) {
             Err(error) if !process.has_ended() => Err(FindError::Descriptor { number, error }),
             other => other.map_err(|_| FindError::Gone),
@@ -113,7 +113,10 @@ impl Machine {
         if !self.monitor.is_done() {
             return None;
         }
-        let end = self.process.end()?;
+        if !self.process.has_ended() {
+            return None;
+        }
+        let end = End::from(self.process.reap());
         Some(match (end, self.monitor.status()) {
             (End::Code(0) | End::Unknown, Status::Shutdown(off)) => End::Off(off),
             _ => end,

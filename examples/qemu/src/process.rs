@@ -1,37 +1,49 @@
 //! A process that may be another's child, known by its descriptor (M4).
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::process::ExitStatusExt;
-use std::process::Child;
+use std::process::{Child, ExitStatus};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use crate::event::End;
+/// Two readings of one start may differ by so many ticks: in another time namespace the
+/// kernel rounds another number.
+const ROUNDING: u64 = 1;
 
-pub(crate) struct Process {
+/// A process, until its end and after it.
+#[derive(Debug)]
+pub struct Process {
     pid: Pid,
     start: u64,
     descriptor: OwnedFd,
-    /// Ours to bury, if it is.
-    child: Mutex<Option<Child>>,
-    end: Mutex<Option<End>>,
+    /// Ours to reap, if it is.
+    child: Option<Mutex<Child>>,
 }
 
 impl Process {
     /// A process that was just started from here.
-    pub(crate) fn of_child(mut child: Child) -> io::Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// The kernel gives no descriptor of it; it is killed then.
+    pub fn from_child(mut child: Child) -> io::Result<Self> {
         let pid = Pid::from_child(&child);
         let found = pidfd_open(pid, PidfdFlags::empty())
             .map_err(io::Error::from)
             .and_then(|descriptor| Ok((descriptor, start_of(pid)?)));
         match found {
-            Ok((descriptor, start)) => Ok(Self::of(pid, start, descriptor, Some(child))),
+            Ok((descriptor, start)) => Ok(Self {
+                pid,
+                start,
+                descriptor,
+                child: Some(Mutex::new(child)),
+            }),
             Err(error) => {
-                // Not buried yet, so it is still that one.
+                // Not reaped yet, so the number is still its.
                 let _ = child.kill();
                 let _ = child.wait();
                 Err(error)
@@ -39,39 +51,59 @@ impl Process {
         }
     }
 
-    /// The process with this number that started then, unless it has ended.
-    pub(crate) fn find(pid: i32, start: u64) -> Option<Self> {
-        let pid = Pid::from_raw(pid)?;
-        let descriptor = pidfd_open(pid, PidfdFlags::empty()).ok()?;
-        if start_of(pid).ok()? != start {
-            return None;
-        }
-        let process = Self::of(pid, start, descriptor, None);
-        // As long as it has not ended, what `/proc` said was said of it.
-        (!process.has_ended()).then_some(process)
-    }
-
-    fn of(pid: Pid, start: u64, descriptor: OwnedFd, child: Option<Child>) -> Self {
-        Self {
+    /// The process with this number, if it started at `start` (at any time, without one).
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::NotFound`] if it has ended, or the number is another's by now.
+    pub fn find(number: i32, start: Option<u64>) -> io::Result<Self> {
+        let gone = || {
+            let why = format!("process {number} is gone");
+            io::Error::new(io::ErrorKind::NotFound, why)
+        };
+        let pid = Pid::from_raw(number).ok_or_else(gone)?;
+        let descriptor = pidfd_open(pid, PidfdFlags::empty()).map_err(|_| gone())?;
+        let process = Self {
             pid,
-            start,
+            start: start_of(pid).map_err(|_| gone())?,
             descriptor,
-            child: Mutex::new(child),
-            end: Mutex::new(None),
+            child: None,
+        };
+        // As long as it has not ended, what `/proc` said was said of it.
+        let is_another = start.is_some_and(|start| start.abs_diff(process.start) > ROUNDING);
+        match is_another || process.has_ended() {
+            true => Err(gone()),
+            false => Ok(process),
         }
     }
 
-    pub(crate) fn pid(&self) -> i32 {
+    /// Its number, as this machine numbers it.
+    pub fn pid(&self) -> i32 {
         self.pid.as_raw_nonzero().get()
     }
 
-    /// When it started, in the kernel's ticks since the machine's start.
-    pub(crate) fn start(&self) -> u64 {
+    /// When it started, in the kernel's ticks since the machine's start: the same number in
+    /// every time namespace.
+    pub fn start(&self) -> u64 {
         self.start
     }
 
+    /// How long ago that was.
+    pub fn age(&self) -> Duration {
+        let uptime = procfs::Current::current().map(|up: procfs::Uptime| up.uptime_duration());
+        let uptime = uptime.unwrap_or_default().as_millis();
+        let ticks_per_second = u128::from(procfs::ticks_per_second().max(1));
+        let now = without_offset(uptime, 1000);
+        let age = now.saturating_sub(u128::from(self.start) * 1000 / ticks_per_second);
+        Duration::from_millis(u64::try_from(age).unwrap_or(u64::MAX))
+    }
+
     /// Opens what it has open as descriptor `number` once more.
-    pub(crate) fn open(&self, number: i32, options: &OpenOptions) -> io::Result<File> {
+    ///
+    /// # Errors
+    ///
+    /// It has ended, has no such descriptor, or this user may not.
+    pub fn open(&self, number: i32, options: &OpenOptions) -> io::Result<File> {
         let file = options.open(format!("/proc/{}/fd/{number}", self.pid()))?;
         if self.has_ended() {
             return Err(io::ErrorKind::NotFound.into());
@@ -79,70 +111,102 @@ impl Process {
         Ok(file)
     }
 
-    pub(crate) fn has_ended(&self) -> bool {
+    /// Whether it has ended, reaped or not.
+    pub fn has_ended(&self) -> bool {
+        self.ends_within(Duration::ZERO)
+    }
+
+    /// Waits up to `timeout` for its end.
+    pub fn ends_within(&self, timeout: Duration) -> bool {
         let mut ready = [PollFd::new(self.descriptor.as_fd(), PollFlags::POLLIN)];
-        poll(&mut ready, PollTimeout::ZERO).is_ok_and(|count| count > 0)
+        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
+        poll(&mut ready, timeout).is_ok_and(|count| count > 0)
     }
 
-    /// How it ended, if it has; buries our child.
-    pub(crate) fn end(&self) -> Option<End> {
-        let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
-        if end.is_none() && self.has_ended() {
-            let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
-            let status = child.take().and_then(|mut child| child.wait().ok());
-            *end = Some(status.map_or(End::Unknown, |status| {
-                let code = status.code().map(End::Code);
-                let signal = status.signal().map(End::Signal);
-                code.or(signal).unwrap_or(End::Unknown)
-            }));
-        }
-        *end
+    /// Waits for its end and reaps it. Its status, if it was our child.
+    pub fn reap(&self) -> Option<ExitStatus> {
+        let child = self.child.as_ref()?.lock();
+        child.unwrap_or_else(PoisonError::into_inner).wait().ok()
     }
 
-    /// Kills it; one that has ended is killed already.
-    pub(crate) fn kill(&self) {
+    /// Kills it, unless it has ended.
+    pub fn kill(&self) {
         let _ = pidfd_send_signal(&self.descriptor, Signal::KILL);
     }
 }
 
+/// When a process started, in the kernel's ticks since the machine's start.
 fn start_of(pid: Pid) -> io::Result<u64> {
     let process = procfs::process::Process::new(pid.as_raw_nonzero().get());
     let stat = process.and_then(|process| process.stat());
-    Ok(stat.map_err(io::Error::other)?.starttime)
+    let start = stat.map_err(io::Error::other)?.starttime;
+    let start = without_offset(start.into(), procfs::ticks_per_second().into());
+    Ok(u64::try_from(start).unwrap_or(u64::MAX))
+}
+
+/// `time`, in this many units a second, as the first time namespace counts it: `/proc`
+/// shows it with the offset of the reader's.
+fn without_offset(time: u128, units_per_second: u128) -> u128 {
+    // Kernels before 5.6 have no time namespaces.
+    let offsets = fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
+    let nanos = boot_offset(&offsets).unwrap_or(0);
+    let units = nanos.unsigned_abs() * units_per_second / 1_000_000_000;
+    match nanos {
+        0.. => time.saturating_sub(units),
+        _ => time + units,
+    }
+}
+
+/// What a time namespace adds to the time since the machine's start, in nanoseconds.
+fn boot_offset(offsets: &str) -> Option<i128> {
+    let boot = offsets
+        .lines()
+        .find_map(|line| line.strip_prefix("boottime"))?;
+    let mut numbers = boot.split_whitespace().map(str::parse::<i128>);
+    let (seconds, nanos) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+    Some(seconds * 1_000_000_000 + nanos)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::FileTypeExt;
+    use std::os::unix::process::ExitStatusExt;
     use std::process::{Command, Stdio};
-    use std::thread;
-    use std::time::Duration;
+
+    /// Longer than anything here takes on a busy machine.
+    const PATIENCE: Duration = Duration::from_secs(30);
 
     fn sleeper() -> Process {
         let mut command = Command::new("sleep");
         let child = command.arg("100").stdout(Stdio::null()).spawn().unwrap();
-        Process::of_child(child).unwrap()
-    }
-
-    fn end_of(process: &Process) -> End {
-        loop {
-            if let Some(end) = process.end() {
-                return end;
-            }
-            thread::sleep(Duration::from_millis(1));
-        }
+        Process::from_child(child).unwrap()
     }
 
     #[test]
     fn a_process_is_found_again_unless_its_number_is_anothers() {
         let child = sleeper();
-        assert_eq!(child.end(), None);
-        let found = Process::find(child.pid(), child.start()).unwrap();
-        assert!(Process::find(child.pid(), child.start() + 1).is_none());
+        assert!(!child.has_ended() && child.age() < PATIENCE);
+        let found = Process::find(child.pid(), Some(child.start())).unwrap();
+        assert!(Process::find(child.pid(), Some(child.start() + 2)).is_err());
+        let output = found.open(1, OpenOptions::new().write(true)).unwrap();
+        assert!(output.metadata().unwrap().file_type().is_char_device());
         found.kill();
-        assert_eq!(end_of(&found), End::Unknown);
-        assert!(Process::find(child.pid(), child.start()).is_none());
-        assert_eq!(end_of(&child), End::Signal(9));
-        assert_eq!(child.end(), Some(End::Signal(9)), "and again");
+        assert!(found.ends_within(PATIENCE));
+        assert!(found.open(1, OpenOptions::new().write(true)).is_err());
+        assert_eq!(found.reap(), None, "another's child has no status for us");
+        assert!(Process::find(child.pid(), None).is_err());
+        let status = child.reap().and_then(|status| status.signal());
+        assert_eq!(status, Some(9));
+        assert_eq!(child.reap().and_then(|status| status.signal()), Some(9));
+    }
+
+    #[test]
+    fn the_offset_of_a_time_namespace_is_read() {
+        let offsets = "monotonic           7         0\nboottime         1000 500000000\n";
+        assert_eq!(boot_offset(offsets), Some(1_000_500_000_000));
+        let back = "boottime        -2 500000000\n";
+        assert_eq!(boot_offset(back), Some(-1_500_000_000));
+        assert_eq!(boot_offset(""), None);
     }
 }

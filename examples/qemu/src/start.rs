@@ -44,7 +44,7 @@ impl Plan {
             let program = self.program.display().to_string();
             StartError::Program { program, error }
         })?;
-        let process = Process::of_child(child).map_err(StartError::System)?;
+        let process = Process::from_child(child).map_err(StartError::System)?;
         let machine = Machine::of(Arc::new(process), &self.qmp, output);
         let machine = machine.map_err(StartError::System)?;
         match machine.wait_for_start(PATIENCE) {

@@ -21,7 +21,7 @@ use super::door::Door;
 use super::server::{self, Server};
 use super::{Body, Condition, End, Found, LastWords, Launch, Newborn, Say};
 use crate::kind::{Accelerator, Boot, Qemu, Transport};
-use crate::process::Process;
+use kmon_qemu::Process;
 
 /// By what a machine is found again.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]

@@ -31,8 +31,8 @@ use shmem_core::Mapping;
 
 use crate::embedded;
 use crate::kind::Kind;
-use crate::process::Process;
 use crate::rundir::RunDir;
+use kmon_qemu::Process;
 
 /// The programs that instances are made with.
 #[derive(Clone, Debug)]

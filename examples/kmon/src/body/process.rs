@@ -9,7 +9,7 @@ use shmem_core::Mapping;
 
 use super::{Body, Condition, End, LastWords, Launch, Newborn, Say};
 use crate::embedded;
-use crate::process::Process;
+use kmon_qemu::Process;
 
 /// The instance's first process, with which all others die.
 struct First(Process);
@@ -44,7 +44,7 @@ impl Body for First {
         if !self.0.has_ended() {
             return Condition::Lives;
         }
-        let status = self.0.bury();
+        let status = self.0.reap();
         Condition::Ended(End {
             in_order: said.goodbye && status.is_none_or(|status| status.success()),
             how: embedded::describe_end(status),

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::process::Process;
+use kmon_qemu::Process;
 
 /// How long it may take to serve.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -79,7 +79,7 @@ impl Server {
                 let program = program.display();
                 format!("cannot run {program}; build it or name it with --ivshmem-server")
             })?;
-        let server = Newborn(Some(Self(Process::of_child(child)?)));
+        let server = Newborn(Some(Self(Process::from_child(child)?)));
         let deadline = Instant::now() + PATIENCE;
         while UnixStream::connect(socket).is_err() {
             let has_ended = server.0.as_ref().is_none_or(|one| one.0.has_ended());
@@ -108,6 +108,6 @@ impl Server {
     /// Ends it, and waits for that.
     pub(super) fn kill(&self) {
         self.0.kill();
-        self.0.bury();
+        self.0.reap();
     }
 }

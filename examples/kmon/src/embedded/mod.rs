@@ -21,7 +21,7 @@ pub(crate) mod init;
 mod namespaces;
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, PipeWriter, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
@@ -30,10 +30,10 @@ use std::process::{ChildStderr, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use kmon_qemu::Process;
 use serde::{Deserialize, Serialize};
 use shmem_core::Mapping;
 
-use crate::process::{self, Process};
 use crate::text;
 
 /// What an instance is started from.
@@ -91,7 +91,7 @@ pub(crate) fn spawn(launch: &Launch<'_>, region: OwnedFd) -> anyhow::Result<Newb
         .with_context(|| format!("cannot run {}", launch.kmon.display()))?;
     let messages = child.stderr.take().context("pipe")?;
     Ok(Newborn {
-        process: Process::of_child(child)?,
+        process: Process::from_child(child)?,
         word,
         messages,
     })
@@ -103,7 +103,7 @@ impl Newborn {
         Kept {
             pid: self.process.pid(),
             start: self.process.start(),
-            boot: process::boot(),
+            boot: boot(),
             region: init::REGION,
             messages: init::MESSAGES,
         }
@@ -120,7 +120,7 @@ impl Newborn {
     /// Takes it back.
     pub(crate) fn give_up(self) {
         self.process.kill();
-        self.process.bury();
+        self.process.reap();
     }
 }
 
@@ -131,7 +131,9 @@ impl Newborn {
 /// Its process is gone, or has not what it should have.
 pub(crate) fn find(kept: &Kept) -> anyhow::Result<(Process, Mapping)> {
     let process = find_process(kept)?;
-    let region = process.open(kept.region, OpenOptions::new().read(true).write(true))?;
+    let region = process.open(kept.region, OpenOptions::new().read(true).write(true));
+    let region =
+        region.with_context(|| format!("descriptor {} of process {}", kept.region, kept.pid))?;
     let region = Mapping::from_fd(region.into()).context("its region")?;
     Ok((process, region))
 }
@@ -152,10 +154,17 @@ pub(crate) fn kill(kept: &Kept) {
 }
 
 fn find_process(kept: &Kept) -> anyhow::Result<Process> {
-    if kept.boot != process::boot() {
+    if kept.boot != boot() {
         bail!("this machine was started anew since");
     }
-    Process::find(kept.pid, Some(kept.start))
+    Ok(Process::find(kept.pid, Some(kept.start))?)
+}
+
+/// A name for the time since the machine's start.
+fn boot() -> String {
+    // Without it the ticks have to do.
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    boot.unwrap_or_default().trim().to_owned()
 }
 
 /// A line that is repeated within this time is passed on once.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::process::Process;
+use kmon_qemu::Process;
 
 /// A heartbeat that stands still for longer makes an instance stalled; a busy
 /// machine may leave a healthy one without a processor for over a second.

@@ -7,6 +7,7 @@ mod fed;
 mod operator;
 
 use std::env;
+use std::ffi::OsStr;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -172,18 +173,22 @@ pub(crate) fn home_with(config: &str) -> Home {
 
 /// KMON with the run directory of `home`.
 pub(crate) fn kmon_in(home: &Home) -> Command {
-    let mut kmon = Command::new(kmon());
-    prepare(&mut kmon, home.path());
-    kmon.arg("--run-dir").arg(home.run_dir());
-    kmon
+    kmon_through(&[], home)
 }
 
-fn prepare(command: &mut Command, home: &Path) {
+/// The same, started by another program with its arguments.
+pub(crate) fn kmon_through(starter: &[&str], home: &Home) -> Command {
+    let mut words = starter.iter().map(OsStr::new).chain([kmon().as_os_str()]);
+    let mut command = Command::new(words.next().expect("KMON at least"));
     command
-        .current_dir(home)
-        .env("HOME", home)
-        .env("XDG_STATE_HOME", home)
+        .args(words)
+        .arg("--run-dir")
+        .arg(home.run_dir())
+        .current_dir(home.path())
+        .env("HOME", home.path())
+        .env("XDG_STATE_HOME", home.path())
         .env("TERM", "xterm");
+    command
 }
 
 /// Runs KMON with `script` on standard input.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use nix::pty::{Winsize, openpty};
 
-use super::{Home, SHELL_PROMPT, becomes_true, guestd, home, prepare};
+use super::{Home, SHELL_PROMPT, becomes_true, guestd, home, kmon_through};
 
 const PROMPT: &str = "KMON# ";
 
@@ -40,16 +40,11 @@ impl Operator {
         };
         let pair = openpty(Some(&size), None).unwrap();
         // `setsid --ctty` makes the terminal the one of KMON's session.
-        let mut kmon = Command::new("setsid");
-        prepare(&mut kmon, home.path());
+        let mut kmon = kmon_through(&["setsid", "--ctty"], &home);
         let end = || Stdio::from(pair.slave.try_clone().unwrap());
         let child = kmon
-            .arg("--ctty")
-            .arg(super::kmon())
             .arg("--guestd")
             .arg(guestd())
-            .arg("--run-dir")
-            .arg(home.run_dir())
             .args(arguments)
             .stdin(end())
             .stdout(end())

@@ -22,7 +22,7 @@ struct Stage {
 impl Drop for Stage {
     fn drop(&mut self) {
         self.process.kill();
-        self.process.end();
+        self.process.reap();
     }
 }
 
@@ -31,7 +31,7 @@ fn stage() -> Stage {
     let path = directory.path().join("qmp");
     let listener = UnixListener::bind(&path).unwrap();
     let child = Command::new("sleep").arg("100").spawn().unwrap();
-    let process = Arc::new(Process::of_child(child).unwrap());
+    let process = Arc::new(Process::from_child(child).unwrap());
     Stage {
         monitor: Monitor::of(&path, Arc::clone(&process)).unwrap(),
         listener,

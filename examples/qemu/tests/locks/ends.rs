@@ -35,6 +35,47 @@ fn comes_back(arena: &Arena, other: &Guest, say: impl FnOnce()) {
     assert_eq!(arena.shown()["semaphore"]["available"], 2);
 }
 
+/// Guest 2 stands still, then ends, among three that meet at the barrier: the others are told
+/// that it is silent, then that it died; the barrier lets its next life in.
+fn ends_at_a_barrier(arena: &Arena, killed: &Guest, other: &Guest) {
+    let words = "work barrier --rounds 1000000 --timeout 3s";
+    let meet = |again: &str| {
+        let mut jobs = [
+            killed.start(&format!("{words}{again}")),
+            other.start(words),
+            arena.host(&format!("{words} --as 1")),
+        ];
+        jobs.iter_mut().for_each(|job| drop(job.see("attached")));
+        sleep(Duration::from_millis(300));
+        jobs
+    };
+    let [paused, others @ ..] = meet("");
+    killed.machine.pause().unwrap();
+    for job in others {
+        let late = job.fail(4);
+        assert!(late.contains("2.3 is silent"), "{late}");
+    }
+    killed.machine.resume().unwrap();
+    // The others have left meanwhile.
+    let alone = paused.fail(1);
+    assert!(alone.contains("died before it arrived"), "{alone}");
+
+    let [_over, others @ ..] = meet("");
+    killed.reset();
+    arena.run("gone 2");
+    for job in others {
+        let told = job.fail(1);
+        assert!(told.contains("2.4 died before it arrived"), "{told}");
+    }
+    let words = "work barrier --rounds 20";
+    let jobs = [
+        killed.start(words),
+        other.start(words),
+        arena.host(&format!("{words} --as 1")),
+    ];
+    jobs.into_iter().for_each(|job| drop(job.succeed()));
+}
+
 #[test]
 fn what_a_killed_guest_held_comes_back_when_the_host_says_so() {
     let arena = Arena::new();
@@ -53,6 +94,9 @@ fn what_a_killed_guest_held_comes_back_when_the_host_says_so() {
     assert!(receives.succeed().says("restarted"));
     let late = sends.fail(4);
     assert!(late.contains("stays full"), "{late}");
+
+    ends_at_a_barrier(&arena, &killed, &other);
+
     let mut holds = killed.start("hold mutex semaphore write bakery");
     holds.see("held");
     killed.machine.kill();

@@ -73,6 +73,7 @@ fn a_paused_guest_is_silent_and_keeps_what_it_holds_until_it_is_evicted() {
 
     evicted_while_it_stands_still(&arena, &paused, &other);
     waiting_while_it_stands_still(&arena, &paused);
+    its_end_of_a_ring_is_taken_over(&arena, &paused);
 }
 
 /// The operator is wrong: the guest goes on. It is told, and stores nothing any more.
@@ -171,4 +172,23 @@ fn waiting_while_it_stands_still(arena: &Arena, paused: &Guest) {
         waits.succeed();
         arena.run(&format!("work {lock} --rounds 1 --as 1"));
     }
+}
+
+/// A later life of its number takes its end of a ring while it stands still: it is told, and
+/// the other end misses nothing.
+fn its_end_of_a_ring_is_taken_over(arena: &Arena, paused: &Guest) {
+    let mut sends = paused.start("send --to 1 --records 1000000");
+    sends.see("attached");
+    arena.run("receive --from 2 --records 500 --as 1");
+    paused.machine.pause().unwrap();
+    let mut sends_on = arena.host("send --to 1 --records 1000000 --timeout 4s --restart --as 2");
+    sends_on.see("attached");
+    paused.machine.resume().unwrap();
+    let told = sends.fail(5);
+    assert!(told.contains("evicted"), "{told}");
+    // More than are left of the evicted one's.
+    let receives = arena.run("receive --from 2 --records 4000 --as 1");
+    assert!(receives.says("restarted"), "{receives:?}");
+    let late = sends_on.fail(4);
+    assert!(late.contains("stays full"), "{late}");
 }
