@@ -4,7 +4,9 @@
 //!   still up to a time that is read before it is looked at again: a watcher that is
 //!   stopped between two of its own steps makes nobody's silence longer.
 //! - **H2** A watcher that did not look for half a limit, or whose clock went back,
-//!   knows nothing of that time: everybody's limit starts anew.
+//!   knows nothing of that time: everybody's limit starts anew. The limit for silence and
+//!   the one for presumed ends ([`Heartbeats::presume_gone_after`]) are two, each by its own
+//!   half.
 //! - **H3** Only a later incarnation in the slot, or its own word that it left, makes
 //!   a partition gone; silence does where the platform said so
 //!   ([`Heartbeats::presume_gone_after`]).
@@ -62,6 +64,10 @@ pub struct Heartbeats<'m, C> {
     swept: Option<Duration>,
     /// When anybody was last asked about.
     asked: Option<Duration>,
+    /// When the limit for silence last began for everybody (H2).
+    silence_from: Duration,
+    /// When the limit for presumed ends last began for everybody (H2).
+    end_from: Duration,
 }
 
 /// A heartbeat when it was last seen to move.
@@ -83,6 +89,8 @@ impl<'m, C: Clock> Heartbeats<'m, C> {
             seen: [None; SLOTS],
             swept: None,
             asked: None,
+            silence_from: Duration::ZERO,
+            end_from: Duration::ZERO,
         }
     }
 
@@ -92,9 +100,8 @@ impl<'m, C: Clock> Heartbeats<'m, C> {
     /// **A partition that was only slow is robbed by this**, and what it stores when it
     /// goes on can change memory that is others' by then, as far as the step that it
     /// was in. Choose a limit longer than any pause of a partition that comes back: of
-    /// a debugger, a snapshot, a suspended machine. Only time in which this was asked
-    /// counts: one that asks less often than twice in the limit for silence, or is
-    /// itself held up for so long, begins this limit anew, too, and may never reach it.
+    /// a debugger, a snapshot, a suspended machine. A watcher that
+    /// is away for more than half of `limit` begins it anew.
     #[must_use]
     pub fn presume_gone_after(self, limit: Duration) -> Self {
         Self {
@@ -113,33 +120,37 @@ impl<'m, C: Clock> Heartbeats<'m, C> {
         for partition in 1..=self.registry.geometry().partitions as u8 {
             if let Ok(slot) = self.registry.partition(partition) {
                 if let (Some(life), true) = (slot.life, slot.attached) {
-                    self.stands_still_for(life, slot.heartbeat, now);
+                    self.last_moved(life, slot.heartbeat);
                 }
             }
         }
     }
 
-    /// Forgets what it knows if it was away (H2).
+    /// Begins the limits anew in which it was away (H2).
     fn note_absence(&mut self, now: Duration) {
-        let asked = self.asked.replace(now);
-        // Back is away, too.
-        let was_away = |asked| match now.checked_sub(asked) {
-            Some(gap) => gap > self.limit / 2,
-            None => true,
+        let Some(asked) = self.asked.replace(now) else {
+            return;
         };
-        if asked.is_some_and(was_away) {
+        let gap = now.checked_sub(asked);
+        if gap.is_none() {
+            // What was seen has times of another clock.
             self.seen = [None; SLOTS];
             self.swept = None;
         }
+        let was_away = |limit: Duration| gap.map_or(true, |gap| gap > limit / 2);
+        if was_away(self.limit) {
+            self.silence_from = now;
+        }
+        if self.gone_after.is_some_and(was_away) {
+            self.end_from = now;
+        }
     }
 
-    /// For how long, up to `now`, this heartbeat of `life` has not been seen to move.
-    fn stands_still_for(&mut self, life: Life, heartbeat: u32, now: Duration) -> Duration {
+    /// When this heartbeat of `life` was last seen to move.
+    fn last_moved(&mut self, life: Life, heartbeat: u32) -> Duration {
         let seen = &mut self.seen[usize::from(life.partition() - 1) % SLOTS];
         match seen {
-            Some(last) if last.life == life && last.heartbeat == heartbeat => {
-                now.saturating_sub(last.at)
-            }
+            Some(last) if last.life == life && last.heartbeat == heartbeat => last.at,
             _ => {
                 let at = self.clock.now(); // H1
                 *seen = Some(Seen {
@@ -147,7 +158,7 @@ impl<'m, C: Clock> Heartbeats<'m, C> {
                     heartbeat,
                     at,
                 });
-                Duration::ZERO
+                at
             }
         }
     }
@@ -187,10 +198,12 @@ impl<C: Clock> Liveness for Heartbeats<'_, C> {
         if let Some(state) = slot.knows_of(life) {
             return state;
         }
-        let still = self.stands_still_for(life, slot.heartbeat, now);
-        if self.gone_after.is_some_and(|limit| still > limit) {
+        let moved = self.last_moved(life, slot.heartbeat);
+        let still_since = |from| now.saturating_sub(moved.max(from));
+        let end = self.gone_after;
+        if end.is_some_and(|limit| still_since(self.end_from) > limit) {
             PartitionState::Gone
-        } else if still > self.limit {
+        } else if still_since(self.silence_from) > self.limit {
             PartitionState::Silent
         } else {
             PartitionState::Alive

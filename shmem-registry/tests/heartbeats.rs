@@ -99,6 +99,30 @@ fn silence_is_the_end_only_where_the_platform_said_so_and_after_its_own_limit() 
 }
 
 #[test]
+fn one_that_asks_seldom_presumes_an_end_all_the_same() {
+    let heap = Heap::new(1 << 16);
+    let registry = registry(&heap);
+    let clock = Cell::new(Duration::ZERO);
+    let mut watch = Watch::new(registry, &clock);
+    watch.liveness = watch.liveness.presume_gone_after(LIMIT * 5);
+    let presence = registry.attach_partition(2, Process::UNKNOWN).unwrap();
+    let mut look_after = |millis| {
+        watch.jump(millis);
+        watch.pass(0, presence.life())
+    };
+    assert_eq!(look_after(0), Alive);
+    assert_eq!(look_after(250), Alive, "silence was not watched for");
+    assert_eq!(look_after(250), Alive, "not longer than the limit");
+    assert_eq!(look_after(1), Gone);
+    presence.beat().unwrap();
+    assert_eq!(look_after(0), Alive);
+    assert_eq!(look_after(251), Alive);
+    assert_eq!(look_after(250), Alive, "away for more than half of it");
+    assert_eq!(look_after(250), Alive);
+    assert_eq!(look_after(1), Gone);
+}
+
+#[test]
 fn those_that_fell_silent_together_are_known_together() {
     let heap = Heap::new(1 << 16);
     let registry = registry(&heap);
