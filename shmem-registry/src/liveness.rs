@@ -211,6 +211,16 @@ impl<C: Clock> Liveness for Heartbeats<'_, C> {
     }
 }
 
+impl Registry<'_> {
+    /// What the slots alone say of a partition: gone if it left, or if a later
+    /// incarnation of it has attached; alive otherwise.
+    pub fn state_in_slot(&self, life: Life) -> PartitionState {
+        let slot = self.partition(life.partition());
+        let known = slot.ok().and_then(|slot| slot.knows_of(life));
+        known.unwrap_or(PartitionState::Alive)
+    }
+}
+
 impl Partition {
     /// What the slot alone says of `life`; `None` if that one is attached.
     pub(crate) fn knows_of(&self, life: Life) -> Option<PartitionState> {

@@ -137,7 +137,7 @@ fn a_machine_is_found_again_when_its_starter_is_gone() {
     let region = Mapping::from_fd(region).unwrap();
     assert_eq!(region.window().word(0).load(Relaxed), 0x7570);
     let other = Kept {
-        start: kept.start + 1,
+        start: kept.start + 100,
         ..kept.clone()
     };
     assert!(Machine::find(&other).is_err(), "another process");

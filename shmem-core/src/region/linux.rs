@@ -284,6 +284,16 @@ impl Mapping {
         window.expect("a mapping is page-aligned")
     }
 
+    /// The whole of the memory, mapped from now on until this process ends.
+    pub fn leak(self) -> Window<'static> {
+        let base = self.base;
+        let len = self.len;
+        core::mem::forget(self);
+        // SAFETY: L1, and nobody is left who could unmap it.
+        let window = unsafe { Window::from_raw(base, len) };
+        window.expect("a mapping is page-aligned")
+    }
+
     /// The descriptor behind the mapping, to pass to a peer.
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         self.backing.fd.as_fd()

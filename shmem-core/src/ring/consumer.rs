@@ -95,6 +95,11 @@ impl<'m> Consumer<'m> {
         &self.ring
     }
 
+    /// How often this end was claimed, with this time. From 65535 it goes on with 1.
+    pub fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
     /// Copies the next record into the front of `record`, releases it, and
     /// returns its length. Never waits, rings no bell.
     ///

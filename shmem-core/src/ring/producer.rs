@@ -84,6 +84,17 @@ impl<'m> Producer<'m> {
         &self.ring
     }
 
+    /// How often the consuming end was claimed, as the last call went by it; 0 if nobody
+    /// has claimed it yet. From 65535 it goes on with 1.
+    pub fn peer_epoch(&self) -> u32 {
+        self.peer
+    }
+
+    /// The same as it is now, whatever the other end stored.
+    pub fn current_peer_epoch(&self) -> u32 {
+        self.peer_epoch.load(Relaxed) // relaxed: a hint; the next push takes note of it.
+    }
+
     /// Copies `record` into the ring and publishes it. Never waits, rings no bell.
     ///
     /// # Errors

@@ -84,22 +84,32 @@ pub(crate) fn require(wanted: &[Package], may_install: bool) -> Result<()> {
         return Ok(());
     }
     let names: Vec<_> = wanted.iter().map(|(name, _)| *name).collect();
-    let Some(installed) = installed(&names)? else {
-        eprintln!(
-            "not a Debian system: taking for granted {}",
-            names.join(", ")
-        );
-        return Ok(());
-    };
-    let missing: Vec<_> = wanted
-        .iter()
-        .filter(|(name, _)| !installed.iter().any(|present| present == name))
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
+    for _ in 0..ROUNDS {
+        let Some(installed) = installed(&names)? else {
+            eprintln!(
+                "not a Debian system: taking for granted {}",
+                names.join(", ")
+            );
+            return Ok(());
+        };
+        let missing: Vec<_> = wanted
+            .iter()
+            .filter(|(name, _)| !installed.iter().any(|present| present == name))
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        install(&missing, may_install)?;
     }
-    install(&missing, may_install)
+    bail!(
+        "these Debian packages exclude one another: {}",
+        names.join(" ")
+    )
 }
+
+/// Installing a package can remove one that was there, of a version that does not go with
+/// it: the next round installs the other version.
+const ROUNDS: u32 = 3;
 
 /// Which of these packages are installed; nothing where there is no dpkg.
 fn installed(names: &[&str]) -> Result<Option<Vec<String>>> {

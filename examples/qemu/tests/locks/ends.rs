@@ -53,7 +53,10 @@ fn ends_at_a_barrier(arena: &Arena, killed: &Guest, other: &Guest) {
     killed.machine.pause().unwrap();
     for job in others {
         let late = job.fail(4);
-        assert!(late.contains("2.3 is silent"), "{late}");
+        assert!(
+            late.contains("partition 2 in its life 3 is silent"),
+            "{late}"
+        );
     }
     killed.machine.resume().unwrap();
     // The others have left meanwhile.
@@ -65,7 +68,10 @@ fn ends_at_a_barrier(arena: &Arena, killed: &Guest, other: &Guest) {
     arena.run("gone 2");
     for job in others {
         let told = job.fail(1);
-        assert!(told.contains("2.4 died before it arrived"), "{told}");
+        assert!(
+            told.contains("partition 2 in its life 4 died before it arrived"),
+            "{told}"
+        );
     }
     let words = "work barrier --rounds 20";
     let jobs = [

@@ -1,0 +1,2 @@
+//! placeholder until guards land
+fn main() {}

@@ -1,0 +1,34 @@
+//! A counter of boots, for machines that have none.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+use std::string::ToString;
+
+/// Counts one more boot in `file`, and returns the number, from 1. The file is made if it
+/// is not there, and replaced as a whole: a machine that loses power meanwhile has the
+/// old number or the new one.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::InvalidData`] if the file holds no number, or the kernel's reason.
+pub fn next_boot(file: &Path) -> io::Result<u32> {
+    let before = match fs::read_to_string(file) {
+        Ok(text) => text.trim().parse::<u32>().map_err(|_| {
+            let why = std::format!("{} holds no number of boots", file.display());
+            io::Error::new(io::ErrorKind::InvalidData, why)
+        })?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+        Err(error) => return Err(error),
+    };
+    let boot = before.wrapping_add(1).max(1);
+    let fresh = file.with_extension("new");
+    let mut new = File::create(&fresh)?;
+    new.write_all(boot.to_string().as_bytes())?;
+    new.sync_all()?;
+    fs::rename(&fresh, file)?;
+    if let Some(directory) = file.parent().filter(|path| !path.as_os_str().is_empty()) {
+        File::open(directory)?.sync_all()?;
+    }
+    Ok(boot)
+}

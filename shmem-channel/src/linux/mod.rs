@@ -1,0 +1,11 @@
+//! Memory, waiting and liveness from the Linux kernel.
+
+mod boots;
+mod owned;
+mod pass;
+mod platforms;
+
+pub use boots::next_boot;
+pub use owned::OwnedSession;
+pub use pass::{receive_memory, send_memory};
+pub use platforms::{Polling, SameKernel};

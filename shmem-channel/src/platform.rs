@@ -1,0 +1,66 @@
+//! What a partition needs from where it runs.
+
+use core::time::Duration;
+
+use shmem_core::doorbell::Doorbell;
+use shmem_core::primitive::{spin_loop, AtomicU32};
+use shmem_core::{Life, PartitionState};
+use shmem_registry::{Process, Registry};
+
+/// The clock, the sleep, the doorbell and the knowledge of ends that a platform gives a
+/// partition: what a hypervisor or an operating system has to implement.
+pub trait Platform: Sync {
+    /// The time since some fixed moment. It never goes back.
+    fn now(&self) -> Duration;
+
+    /// Sleeps until a peer wakes this partition, for `longest` at most. It may return at
+    /// any time; a platform that cannot sleep returns at once.
+    ///
+    /// `rings` changes when a peer rings: a sleep by futex or `WFE` begins only while its
+    /// value is `seen`.
+    fn sleep(&self, rings: &AtomicU32, seen: u32, longest: Duration);
+
+    /// Wakes the peer that sleeps on `rings`, after everything that this partition
+    /// stored before: an interrupt, a hypercall, a futex. Nothing where peers poll.
+    fn wake(&self, rings: &AtomicU32);
+
+    /// What is known of another partition in `registry`. Without an implementation: what
+    /// its slot says, so that a partition that was killed counts as alive until its next
+    /// incarnation joins.
+    fn state(&self, registry: &Registry<'_>, partition: Life) -> PartitionState {
+        registry.state_in_slot(partition)
+    }
+
+    /// How peers on the same kernel can know this partition.
+    fn process(&self) -> Process {
+        Process::UNKNOWN
+    }
+}
+
+/// A platform without sleep, clock interrupts and doorbell: both ends look again and
+/// again. For firmware, and for peers on processors of their own.
+///
+/// `C` gives the time since some fixed moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Spinning<C>(pub C);
+
+impl<C: Fn() -> Duration + Sync> Platform for Spinning<C> {
+    fn now(&self) -> Duration {
+        (self.0)()
+    }
+
+    fn sleep(&self, _: &AtomicU32, _: u32, _: Duration) {
+        spin_loop();
+    }
+
+    fn wake(&self, _: &AtomicU32) {}
+}
+
+/// A platform's doorbell.
+pub(crate) struct Bell<'p>(pub(crate) &'p dyn Platform);
+
+impl Doorbell for Bell<'_> {
+    fn ring(&self, rings: &AtomicU32) {
+        self.0.wake(rings);
+    }
+}

@@ -1,0 +1,173 @@
+//! One ring's records, received.
+
+use core::time::Duration;
+
+use shmem_core::ring::{Consumer, PopError, Ring, Unread};
+use shmem_core::wait::Wait;
+use shmem_core::Life;
+
+pub use shmem_core::ring::Record;
+
+use crate::error::Error;
+use crate::platform::Bell;
+use crate::sender::is_over;
+use crate::session::Session;
+use crate::wait::Waiter;
+
+/// What comes out of a ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received<T> {
+    /// What the peer sent.
+    Message(T),
+    /// The peer was restarted: what follows is from its new incarnation. Reported once.
+    PeerRestarted,
+}
+
+/// The receiving end of one ring. Every record that is released wakes the sender, if
+/// that waits for room.
+pub struct Receiver<'s> {
+    session: &'s Session<'s>,
+    consumer: Consumer<'s>,
+}
+
+impl<'s> Receiver<'s> {
+    pub(crate) fn open(
+        session: &'s Session<'s>,
+        ring: Ring<'s>,
+        unread: Unread,
+    ) -> Result<Self, Error> {
+        let own = session.incarnation();
+        let claimed = match ring.consuming() {
+            Some(holder) if is_over(session, holder) => ring.take_over_consumer(own, unread),
+            _ => ring.consumer(own, unread),
+        };
+        Ok(Self {
+            session,
+            consumer: claimed.map_err(Error::claim)?,
+        })
+    }
+
+    /// The partition that sends, if there is one now.
+    pub fn peer(&self) -> Option<Life> {
+        self.consumer.ring().producing()
+    }
+
+    /// How often this end was opened, with this time.
+    pub(crate) fn epoch(&self) -> u32 {
+        self.consumer.epoch()
+    }
+
+    /// The next record, in place, or a restart of the sender; `None` if there is
+    /// neither. A record stays the next until [`Receiver::release`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Evicted`], [`Error::Reformatted`], [`Error::Corrupt`].
+    #[inline]
+    pub fn peek(&mut self) -> Result<Option<Received<Record<'_>>>, Error> {
+        self.session.check_region()?;
+        let session = self.session;
+        match self.consumer.peek() {
+            Ok(record) => Ok(Some(Received::Message(record))),
+            Err(PopError::Empty) => Ok(None),
+            Err(PopError::Restarted) => Ok(Some(Received::PeerRestarted)),
+            Err(error) => Err(failed(session, error)),
+        }
+    }
+
+    /// Gives the record that was peeked last back to the sender. Does nothing if none was.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Evicted`], [`Error::Reformatted`].
+    #[inline]
+    pub fn release(&mut self) -> Result<(), Error> {
+        let bell = Bell(self.session.platform());
+        let released = self.consumer.release();
+        let released = released.and_then(|()| self.consumer.notify(&bell));
+        released
+            .map(drop)
+            .map_err(|error| failed(self.session, error))
+    }
+
+    /// Copies the next record into the front of `buffer` and releases it; `None` if there
+    /// is none now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Receiver::peek`]; [`Error::BufferTooShort`]: the record stays.
+    pub fn try_recv(&mut self, buffer: &mut [u8]) -> Result<Option<Received<usize>>, Error> {
+        let len = match self.peek()? {
+            None => return Ok(None),
+            Some(Received::PeerRestarted) => return Ok(Some(Received::PeerRestarted)),
+            Some(Received::Message(record)) if record.len() > buffer.len() => {
+                return Err(Error::BufferTooShort { len: record.len() });
+            }
+            Some(Received::Message(record)) => record.read(0, buffer),
+        };
+        self.release()?;
+        Ok(Some(Received::Message(len)))
+    }
+
+    /// As [`Receiver::try_recv`], and waits for a record up to `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Receiver::try_recv`]; [`Error::TimedOut`].
+    pub fn recv(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<Received<usize>, Error> {
+        let mut wait = self.waiter(timeout);
+        loop {
+            if let Some(received) = self.try_recv(buffer)? {
+                return Ok(received);
+            }
+            if wait.is_over() {
+                return Err(Error::TimedOut);
+            }
+            self.wait(&mut wait.slice());
+        }
+    }
+
+    /// Waits until there is a record, or something to report; the next call says what.
+    /// False if the deadline of `wait` passes first.
+    pub fn wait<W: Wait>(&mut self, wait: &mut W) -> bool {
+        self.consumer.wait(wait)
+    }
+
+    /// A wait of `timeout` from now on.
+    pub(crate) fn waiter(&self, timeout: Duration) -> Waiter<'s> {
+        Waiter::new(self.session.platform(), timeout)
+    }
+
+    /// Whether there is nothing to receive or to report now.
+    pub fn is_empty(&mut self) -> bool {
+        self.consumer.is_empty()
+    }
+
+    /// Where the next record is, or will be: a number that counts on modulo 2^32 over all
+    /// incarnations of both ends. A receiver that notes it knows again, after its own
+    /// death, what it had not released.
+    pub fn position(&self) -> u32 {
+        self.consumer.position()
+    }
+
+    /// Records that were discarded at restarts, by all incarnations of this end; counts on
+    /// modulo 2^32.
+    pub fn discarded(&self) -> u32 {
+        self.consumer.discarded()
+    }
+}
+
+/// Why the ring refused. That its memory is another by now comes first.
+#[cold]
+fn failed(session: &Session<'_>, error: PopError) -> Error {
+    if let Err(error) = session.check_region() {
+        return error;
+    }
+    match error {
+        PopError::Corrupt(corrupt) => Error::Corrupt(corrupt),
+        PopError::Evicted => session.evicted(),
+        PopError::Restarted => Error::PeerRestarted,
+        PopError::Empty => Error::TimedOut,
+        PopError::TooLong { len } | PopError::WrongSize { len } => Error::BufferTooShort { len },
+    }
+}

@@ -1,0 +1,152 @@
+//! One ring's records, sent.
+
+use core::time::Duration;
+
+use shmem_core::ring::{Producer, PushError, Ring};
+use shmem_core::wait::Wait;
+use shmem_core::{Life, PartitionState};
+
+use crate::error::Error;
+use crate::platform::Bell;
+use crate::session::Session;
+use crate::wait::Waiter;
+
+/// The sending end of one ring. Every record that is sent wakes the receiver, if that
+/// sleeps.
+pub struct Sender<'s> {
+    session: &'s Session<'s>,
+    producer: Producer<'s>,
+    /// A restart of the receiver that was learned in a wait, and not reported yet.
+    restarted: bool,
+}
+
+impl<'s> Sender<'s> {
+    pub(crate) fn open(session: &'s Session<'s>, ring: Ring<'s>) -> Result<Self, Error> {
+        let own = session.incarnation();
+        let claimed = match ring.producing() {
+            Some(holder) if is_over(session, holder) => ring.take_over_producer(own),
+            _ => ring.producer(own),
+        };
+        Ok(Self {
+            session,
+            producer: claimed.map_err(Error::claim)?,
+            restarted: false,
+        })
+    }
+
+    /// Bytes of the longest record.
+    pub fn max_len(&self) -> usize {
+        self.producer.ring().max_record()
+    }
+
+    /// The partition that receives, if there is one now.
+    pub fn peer(&self) -> Option<Life> {
+        self.producer.ring().consuming()
+    }
+
+    /// How often the receiving end was opened, as the last record went by it.
+    pub(crate) fn peer_epoch(&self) -> u32 {
+        self.producer.peer_epoch()
+    }
+
+    /// How often the receiving end was opened, as it is now.
+    pub(crate) fn current_epoch(&self) -> u32 {
+        self.producer.current_peer_epoch()
+    }
+
+    pub(crate) fn session(&self) -> &'s Session<'s> {
+        self.session
+    }
+
+    /// Sends `record`, if there is room now.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Full`]; [`Error::MessageTooLong`]; [`Error::PeerRestarted`], once: the
+    /// next record is for the receiver's new incarnation. [`Error::Evicted`],
+    /// [`Error::Reformatted`], [`Error::Corrupt`].
+    pub fn try_send(&mut self, record: &[u8]) -> Result<(), Error> {
+        self.try_send_parts([&[], record])
+    }
+
+    /// The same of a record in two parts.
+    #[inline]
+    pub(crate) fn try_send_parts(&mut self, [front, back]: [&[u8]; 2]) -> Result<(), Error> {
+        self.session.check_region()?;
+        if core::mem::take(&mut self.restarted) {
+            return Err(Error::PeerRestarted);
+        }
+        let len = front.len() + back.len();
+        let sent = self.producer.reserve(len).and_then(|mut room| {
+            room.write(0, front);
+            room.write(front.len(), back);
+            room.commit(len)
+        });
+        let sent = sent.and_then(|()| self.producer.notify(&Bell(self.session.platform())));
+        sent.map(drop).map_err(|error| self.failed(error))
+    }
+
+    /// Sends `record`, and waits for room up to `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sender::try_send`], but [`Error::TimedOut`] for [`Error::Full`];
+    /// [`Error::PeerGone`] if the ring is full and nobody is left to make room.
+    pub fn send(&mut self, record: &[u8], timeout: Duration) -> Result<(), Error> {
+        self.send_parts([&[], record], timeout)
+    }
+
+    pub(crate) fn send_parts(&mut self, parts: [&[u8]; 2], timeout: Duration) -> Result<(), Error> {
+        match self.try_send_parts(parts) {
+            Err(Error::Full) => {}
+            sent => return sent,
+        }
+        let len = parts[0].len() + parts[1].len();
+        let mut wait = Waiter::new(self.session.platform(), timeout);
+        loop {
+            self.wait_for_room(len, &mut wait.slice());
+            match self.try_send_parts(parts) {
+                Err(Error::Full) => {}
+                sent => return sent,
+            }
+            if self.peer().is_some_and(|peer| is_over(self.session, peer)) {
+                return Err(Error::PeerGone);
+            }
+            if wait.is_over() {
+                return Err(Error::TimedOut);
+            }
+        }
+    }
+
+    /// Waits until a record of `len` bytes fits, or there is something to report; the
+    /// next call says what. False if the deadline of `wait` passes first.
+    pub fn wait_for_room<W: Wait>(&mut self, len: usize, wait: &mut W) -> bool {
+        match self.producer.wait_for_space(len, wait) {
+            Ok(found) => found,
+            Err(error) => {
+                self.restarted |= error == PushError::Restarted;
+                true
+            }
+        }
+    }
+
+    /// Why the ring refused. That its memory is another by now comes first.
+    #[cold]
+    fn failed(&self, error: PushError) -> Error {
+        if let Err(error) = self.session.check_region() {
+            return error;
+        }
+        match error {
+            PushError::Full => Error::Full,
+            PushError::TooLong { len, max } => Error::MessageTooLong { len, max },
+            PushError::Restarted => Error::PeerRestarted,
+            PushError::Corrupt(corrupt) => Error::Corrupt(corrupt),
+            PushError::Evicted => self.session.evicted(),
+        }
+    }
+}
+
+/// Whether `partition` is known to be gone.
+pub(crate) fn is_over(session: &Session<'_>, partition: Life) -> bool {
+    session.state(partition) == PartitionState::Gone
+}
