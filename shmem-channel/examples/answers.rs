@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use shmem_channel::{Error, Incoming, OwnedSession, FOREVER};
 
-fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+fn main() -> Result<(), Error> {
     let (word, region) = (
         std::env::args().nth(1).unwrap_or_default(),
         "/dev/shm/answers",
@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
                     bytes[..len].make_ascii_uppercase();
                     match server.answer(call, &bytes[..len], Duration::from_secs(1)) {
                         Ok(()) | Err(Error::PeerRestarted | Error::PeerGone) => {}
-                        Err(error) => return Err(error.into()),
+                        Err(error) => return Err(error),
                     }
                 }
                 Incoming::Message { .. } => {}
@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     {
         Ok(len) => println!("{}", String::from_utf8_lossy(&bytes[..len])),
         Err(Error::PeerGone) => println!("the server died before it answered"),
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(error),
     }
     Ok(())
 }

@@ -41,6 +41,9 @@ const CAPACITY: usize = 16 << 10;
 /// Longest name of a channel: what its rings add fits into a segment's name.
 const NAME: usize = 32 - COMMAND.len();
 
+/// Restarts of a peer that was not met which one call passes over.
+const RESTARTS: u32 = 3;
+
 const COMMAND: &str = ".command";
 const RESULT: &str = ".result";
 
@@ -204,9 +207,21 @@ impl<'s> Channel<'s> {
         self.peer
     }
 
-    /// The peer's opening as the ring has it now.
-    pub(crate) fn current_peer(&self) -> u16 {
-        self.sender.current_epoch() as u16
+    /// The peer's opening that the next message is for; 0 if there is none yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PeerRestarted`] if this is a restart to be reported.
+    pub(crate) fn next_peer(&mut self) -> Result<u16, Error> {
+        let opening = match self.sender.note_receiver() {
+            // Noted. What it is, the next look says.
+            Err(Error::PeerRestarted) => self.sender.note_receiver()?,
+            noted => noted?,
+        } as u16;
+        match self.peer != 0 && opening != 0 && self.note_restart(opening) {
+            true => Err(Error::PeerRestarted),
+            false => Ok(opening),
+        }
     }
 
     /// Messages that nobody received: those discarded at restarts, and passed over.
@@ -231,18 +246,16 @@ impl<'s> Channel<'s> {
     ) -> Result<(), Error> {
         let opening = self.opening;
         let header = Header { opening, call }.encode();
-        loop {
+        for _ in 0..RESTARTS {
+            let peer = self.next_peer()?;
             match self.sender.send_parts([&header, message], timeout) {
                 Ok(()) => {
-                    self.peer = self.sender.peer_epoch() as u16;
+                    if peer != 0 {
+                        self.peer = peer;
+                    }
                     return Ok(());
                 }
-                Err(Error::PeerRestarted) => {
-                    let opening = self.sender.peer_epoch() as u16;
-                    if self.note_restart(opening) {
-                        return Err(Error::PeerRestarted);
-                    }
-                }
+                Err(Error::PeerRestarted) => {} // One that was not met, perhaps (C2).
                 Err(Error::MessageTooLong { len, max }) => {
                     let (len, max) = (len - HEADER, max - HEADER);
                     return Err(Error::MessageTooLong { len, max });
@@ -250,6 +263,7 @@ impl<'s> Channel<'s> {
                 Err(error) => return Err(error),
             }
         }
+        Err(Error::PeerRestarted)
     }
 
     /// Takes note that the peer's opening is `opening` now. Whether this is a restart to

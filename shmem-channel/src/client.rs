@@ -183,11 +183,13 @@ impl<'s> Client<'s> {
                 Some(Received::Message(message)) => Some(message.header.call),
                 None => None,
             };
-            match (found, over) {
-                (Some(0), _) => return Err(Error::MessageFirst),
-                (Some(other), _) => self.pass_over(other)?,
-                (None, Some(error)) => return Err(error),
-                (None, None) => {
+            match found {
+                Some(0) => return Err(Error::MessageFirst),
+                Some(other) => self.pass_over(other)?,
+                None => {
+                    if let Some(error) = over {
+                        return Err(error);
+                    }
                     over = self.end_of(&mut call);
                     if over.is_none() {
                         self.channel.wait(&mut wait)?;
@@ -199,15 +201,20 @@ impl<'s> Client<'s> {
 
     /// Why `call` is never answered, if that is known.
     fn end_of(&mut self, call: &mut Answering) -> Option<Error> {
-        let server = self.channel.current_peer();
-        if call.server == 0 {
-            call.server = server; // The first one gets what waits.
+        match self.channel.next_peer() {
+            Err(error) => Some(error),
+            Ok(_) if call.server != 0 && self.channel.peer() != call.server => {
+                Some(Error::PeerRestarted) // Reported before; to this call, too.
+            }
+            Ok(server) => {
+                if call.server == 0 && server != 0 {
+                    // The first one gets what waits for it.
+                    call.server = server;
+                    self.channel.note_restart(server);
+                }
+                self.channel.peer_is_gone().then_some(Error::PeerGone)
+            }
         }
-        if server != call.server {
-            self.channel.note_restart(server);
-            return Some(Error::PeerRestarted);
-        }
-        self.channel.peer_is_gone().then_some(Error::PeerGone)
     }
 
     /// Passes over the answer that is next, to a call that was given up.

@@ -11,9 +11,12 @@ use shmem_registry::{AttachError, FormatError, Name, OpenError, RequestError};
 ///
 /// After [`Error::is_final`] says true the channel, or the session, is of no use any
 /// more. The region and the other channels in it are unharmed by any of these.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
+    /// The memory cannot be mapped.
+    #[cfg(all(feature = "linux", target_os = "linux"))]
+    Memory(region::MapError),
     /// The memory is not a region that can be used: too short, never formatted, of
     /// another layout version.
     Region(region::AttachError),
@@ -110,6 +113,8 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            #[cfg(all(feature = "linux", target_os = "linux"))]
+            Self::Memory(reason) => reason.fmt(f),
             Self::Region(reason) => reason.fmt(f),
             Self::Registry(reason) => reason.fmt(f),
             Self::Join(reason) => reason.fmt(f),
@@ -153,10 +158,19 @@ impl fmt::Display for Error {
     }
 }
 
+#[cfg(all(feature = "linux", target_os = "linux"))]
+impl From<region::MapError> for Error {
+    fn from(reason: region::MapError) -> Self {
+        Self::Memory(reason)
+    }
+}
+
 #[cfg(feature = "linux")]
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
+            #[cfg(target_os = "linux")]
+            Self::Memory(reason) => Some(reason),
             Self::Region(reason) => Some(reason),
             Self::Registry(reason) => Some(reason),
             Self::Join(reason) => Some(reason),

@@ -44,14 +44,11 @@ impl<'s> Sender<'s> {
         self.producer.ring().consuming()
     }
 
-    /// How often the receiving end was opened, as the last record went by it.
-    pub(crate) fn peer_epoch(&self) -> u32 {
-        self.producer.peer_epoch()
-    }
-
-    /// How often the receiving end was opened, as it is now.
-    pub(crate) fn current_epoch(&self) -> u32 {
-        self.producer.current_peer_epoch()
+    /// Takes note of the receiver that the next record is for: how often that end was
+    /// opened; 0 if nobody has opened it yet.
+    pub(crate) fn note_receiver(&mut self) -> Result<u32, Error> {
+        let noted = self.producer.note_consumer();
+        noted.map_err(|error| self.failed(error))
     }
 
     pub(crate) fn session(&self) -> &'s Session<'s> {

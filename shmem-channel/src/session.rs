@@ -2,7 +2,8 @@
 
 use core::time::Duration;
 
-use shmem_core::ring::Ring;
+use shmem_core::layout::{MAX_CAPACITY, MIN_CAPACITY};
+use shmem_core::ring::{GeometryError, Ring, Unread};
 use shmem_core::wait::Wait;
 use shmem_core::{region, Life, Liveness, PartitionState, Region, Window};
 use shmem_registry::{
@@ -263,7 +264,11 @@ impl Session<'_> {
     }
 
     pub(crate) fn ring(&self, name: &[u8], capacity: usize) -> Result<Ring<'_>, Error> {
-        let segment = self.find(name, Kind::RING, Ring::segment_len(capacity))?;
+        let len = Ring::segment_len(capacity);
+        if !capacity.is_power_of_two() || !(MIN_CAPACITY..=MAX_CAPACITY).contains(&capacity) {
+            return Err(Error::Capacity(GeometryError { len })); // Nothing is created.
+        }
+        let segment = self.find(name, Kind::RING, len)?;
         Ring::attach(segment.window()).map_err(Error::Capacity)
     }
 
@@ -287,7 +292,7 @@ impl Session<'_> {
         &self,
         name: &str,
         capacity: usize,
-        unread: shmem_core::ring::Unread,
+        unread: Unread,
     ) -> Result<Receiver<'_>, Error> {
         Receiver::open(self, self.ring(name.as_bytes(), capacity)?, unread)
     }

@@ -31,7 +31,7 @@ use shmem_core::primitive::{
     Ordering::{Acquire, Relaxed, Release},
 };
 use shmem_core::wait::{Pause, Wait};
-use shmem_core::{ControlWord, Corrupt, Life, Liveness, Window};
+use shmem_core::{ControlWord, Corrupt, Life, Liveness, Region, Window};
 
 use crate::layout::{PartitionSlot, PARTITIONS};
 use crate::table::Registry;
@@ -171,9 +171,9 @@ impl<'m> Registry<'m> {
         let slot = self.slot(partition)?;
         let word = slot.attached_word();
         match Life::from_word(word) {
-            None if word == 0 => Presence::attach(slot, partition, word, process),
+            None if word == 0 => Presence::attach(self, slot, partition, word, process),
             Some(life) if life.partition() != partition => Err(corrupt(word)),
-            Some(_) if word & LEFT != 0 => Presence::attach(slot, partition, word, process),
+            Some(_) if word & LEFT != 0 => Presence::attach(self, slot, partition, word, process),
             Some(life) => Err(AttachError::Attached { life }),
             None => Err(corrupt(word)),
         }
@@ -196,7 +196,7 @@ impl<'m> Registry<'m> {
         let slot = self.slot(earlier.partition())?;
         let word = slot.attached_word();
         if word == earlier.word() {
-            return Presence::attach(slot, earlier.partition(), word, process);
+            return Presence::attach(self, slot, earlier.partition(), word, process);
         }
         self.attach_partition(earlier.partition(), process)
     }
@@ -265,6 +265,7 @@ fn corrupt(value: u32) -> AttachError {
 ///
 /// All threads of the partition may use one.
 pub struct Presence<'m> {
+    region: Region<'m>,
     slot: Slot<'m>,
     life: Life,
     /// The last beat. Private to this program; its threads count on together.
@@ -275,6 +276,7 @@ impl<'m> Presence<'m> {
     // relaxed in all of this: the load of `life` in `attached_word` is before it, and the
     // store of `life` publishes it.
     fn attach(
+        registry: &Registry<'m>,
         slot: Slot<'m>,
         partition: u8,
         word: u32,
@@ -294,6 +296,7 @@ impl<'m> Presence<'m> {
                                                  // Pairs with the fence in `Partition::look` (P4).
         fence(Release); // loom: loom_partition::who_sees_a_word_of_a_partition_finds_it_attached
         Ok(Self {
+            region: registry.region(),
             slot,
             life,
             heartbeat: AtomicU32::new(heartbeat),
@@ -325,14 +328,17 @@ impl<'m> Presence<'m> {
     ///
     /// # Errors
     ///
-    /// [`Evicted`] if it is not: this life is to store nothing more in the region.
+    /// [`Evicted`] if it is not, or the region was formatted again: this life is to store
+    /// nothing more in the region.
     // relaxed in all of this: the load of the beat is before them, and shows what our threads
     // have counted; an old `life` shows the eviction at the next look.
     pub fn check(&self) -> Result<(), Evicted> {
         // Acquire: pairs with the store in `beat`.
         let beat = self.slot.heartbeat().load(Acquire); // loom: loom_partition::threads_of_a_partition_beat_together
         let ahead = beat.wrapping_sub(self.heartbeat.load(Relaxed)) as i32 > 0;
-        if ahead || self.slot.life().load(Relaxed) != self.life.word() {
+        let is_ours = !ahead && self.slot.life().load(Relaxed) == self.life.word();
+        // Last: the same words can be another's after a format.
+        if !is_ours || self.region.is_stale() {
             return Err(Evicted);
         }
         Ok(())

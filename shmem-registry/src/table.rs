@@ -97,6 +97,10 @@ impl<'m> Registry<'m> {
         self.region.memory()
     }
 
+    pub(crate) fn region(&self) -> Region<'m> {
+        self.region
+    }
+
     /// Whether this handle may change the table, and the region is what it was.
     pub(crate) fn check_may_change(&self) -> Result<(), MayNotChange> {
         if !self.may_change {

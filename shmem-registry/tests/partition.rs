@@ -137,6 +137,27 @@ fn a_new_life_attaches_as_soon_as_the_old_one_is_known_to_be_over() {
     assert_eq!((presence.life(), looks.get()), (life(2, 2), 6));
 }
 
+#[test]
+fn who_was_attached_to_a_region_before_it_was_formatted_leaves_in_nobodys_name() {
+    let heap = Heap::new(1 << 16);
+    let format = || {
+        let region = Region::format(heap.window(), 0).unwrap();
+        Registry::format(region, Geometry::default()).unwrap()
+    };
+    let before = format().attach_partition(2, Process::UNKNOWN).unwrap();
+    let registry = format();
+    let now = registry.attach_partition(2, Process::UNKNOWN).unwrap();
+    assert_eq!(
+        before.life(),
+        now.life(),
+        "the memory counts from the beginning"
+    );
+    assert_eq!(before.check(), Err(Evicted));
+    assert_eq!(before.beat(), Err(Evicted));
+    drop(before);
+    assert!(registry.partition(2).unwrap().attached);
+}
+
 #[cfg(all(feature = "linux", target_os = "linux"))]
 mod processes {
     use std::env;

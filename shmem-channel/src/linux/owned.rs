@@ -17,13 +17,8 @@ use crate::error::Error;
 use crate::platform::Platform;
 use crate::session::{Session, SessionOptions};
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
 /// A [`Session`] that owns its mapping: what it opens borrows from it, and when it is
 /// dropped, the partition leaves and the memory is unmapped.
-///
-/// The constructors fail with a [`MapError`](shmem_core::region::MapError) if the memory
-/// cannot be mapped, and with an [`Error`] if it cannot be created or joined.
 pub struct OwnedSession {
     /// Ends the thread that beats, when it is dropped.
     heart: Option<(Sender<()>, JoinHandle<()>)>,
@@ -87,9 +82,9 @@ impl OwnedSession {
     /// # Errors
     ///
     /// The file cannot be made or mapped, or has another length; [`SessionOptions::create`].
-    pub fn create(path: impl AsRef<Path>, len: usize, partition: u8) -> Result<Self, BoxError> {
+    pub fn create(path: impl AsRef<Path>, len: usize, partition: u8) -> Result<Self, Error> {
         let memory = Mapping::file(path.as_ref(), Some(len))?;
-        Ok(SessionOptions::new(partition).create_in(memory, &SameKernel)?)
+        SessionOptions::new(partition).create_in(memory, &SameKernel)
     }
 
     /// Joins the region in a file as `partition`.
@@ -97,9 +92,9 @@ impl OwnedSession {
     /// # Errors
     ///
     /// The file is not there or cannot be mapped; [`SessionOptions::join`].
-    pub fn join(path: impl AsRef<Path>, partition: u8) -> Result<Self, BoxError> {
+    pub fn join(path: impl AsRef<Path>, partition: u8) -> Result<Self, Error> {
         let memory = Mapping::file(path.as_ref(), None)?;
-        Ok(SessionOptions::new(partition).join_in(memory, &SameKernel)?)
+        SessionOptions::new(partition).join_in(memory, &SameKernel)
     }
 
     /// Creates a region of `len` bytes in memory without a name, and joins it as
@@ -108,9 +103,9 @@ impl OwnedSession {
     /// # Errors
     ///
     /// There is not so much memory; [`SessionOptions::create`].
-    pub fn memfd(name: &str, len: usize, partition: u8) -> Result<Self, BoxError> {
+    pub fn memfd(name: &str, len: usize, partition: u8) -> Result<Self, Error> {
         let memory = Mapping::memfd(name, len)?;
-        Ok(SessionOptions::new(partition).create_in(memory, &SameKernel)?)
+        SessionOptions::new(partition).create_in(memory, &SameKernel)
     }
 
     /// Joins the region behind a descriptor as `partition`.
@@ -118,9 +113,9 @@ impl OwnedSession {
     /// # Errors
     ///
     /// It cannot be mapped; [`SessionOptions::join`].
-    pub fn join_fd(memory: OwnedFd, partition: u8) -> Result<Self, BoxError> {
+    pub fn join_fd(memory: OwnedFd, partition: u8) -> Result<Self, Error> {
         let memory = Mapping::from_fd(memory)?;
-        Ok(SessionOptions::new(partition).join_in(memory, &SameKernel)?)
+        SessionOptions::new(partition).join_in(memory, &SameKernel)
     }
 
     /// A descriptor of the memory, for [`OwnedSession::join_fd`] in this process, in a child,

@@ -77,7 +77,6 @@ pub const FEATURES: u32 = 0;
 #[derive(Clone, Copy)]
 pub struct Region<'m> {
     memory: Window<'m>,
-    body: Window<'m>,
     incarnation: u32,
     features: u32,
 }
@@ -158,10 +157,8 @@ impl<'m> Region<'m> {
         features: u32,
     ) -> Result<Self, AttachError> {
         let too_short = |_| AttachError::TooShort { len };
-        let body = memory.sub(LINE, len - LINE).map_err(too_short)?;
         Ok(Self {
             memory: memory.sub(0, len).map_err(too_short)?,
-            body,
             incarnation,
             features,
         })
@@ -174,7 +171,8 @@ impl<'m> Region<'m> {
 
     /// Everything behind the header.
     pub fn body(&self) -> Window<'m> {
-        self.body
+        let body = self.memory.sub(LINE, self.memory.len() - LINE);
+        body.expect("a region is longer than its header")
     }
 
     /// How often the memory was formatted.

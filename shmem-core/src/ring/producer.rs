@@ -84,15 +84,23 @@ impl<'m> Producer<'m> {
         &self.ring
     }
 
-    /// How often the consuming end was claimed, as the last call went by it; 0 if nobody
-    /// has claimed it yet. From 65535 it goes on with 1.
-    pub fn peer_epoch(&self) -> u32 {
-        self.peer
-    }
-
-    /// The same as it is now, whatever the other end stored.
-    pub fn current_peer_epoch(&self) -> u32 {
-        self.peer_epoch.load(Relaxed) // relaxed: a hint; the next push takes note of it.
+    /// Takes note of the consumer that the next record is for, as a push does, and returns
+    /// how often the consuming end was claimed; 0 if nobody has claimed it yet. From 65535
+    /// it goes on with 1. A consumer that claims the end after this is noticed by the push.
+    ///
+    /// # Errors
+    ///
+    /// [`PushError::Restarted`], [`PushError::Corrupt`], [`PushError::Evicted`], as
+    /// [`Producer::push`].
+    #[inline(always)]
+    pub fn note_consumer(&mut self) -> Result<u32, PushError> {
+        // relaxed: it orders nothing; a record that a new consumer's claim
+        // overtakes carries the old stamp.
+        let peer = self.peer_epoch.load(Relaxed);
+        if peer != self.peer || !self.claim.is_ours() {
+            self.note(peer)?;
+        }
+        Ok(self.peer)
     }
 
     /// Copies `record` into the ring and publishes it. Never waits, rings no bell.
@@ -167,12 +175,7 @@ impl<'m> Producer<'m> {
         if len > max {
             return Err(PushError::TooLong { len, max });
         }
-        // relaxed: it orders nothing; a record that a new consumer's claim
-        // overtakes carries the old stamp.
-        let peer = self.peer_epoch.load(Relaxed);
-        if peer != self.peer || !self.claim.is_ours() {
-            self.note(peer)?;
-        }
+        self.note_consumer()?;
         let to_end = self.ring.data.len() - self.ring.data.offset(tail) as u32;
         let stride = stride(len);
         let position = if stride <= to_end {

@@ -4,8 +4,9 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use kmon_qemu::Transport;
+use serde_json::Value;
 
-use crate::rig::{Arena, Guest};
+use crate::rig::{Arena, Guest, Job};
 
 /// Each lock that the guest holds, as the others wait for it.
 const LOCKS: [&str; 3] = ["mutex", "rwlock", "bakery"];
@@ -35,10 +36,23 @@ fn comes_back(arena: &Arena, other: &Guest, say: impl FnOnce()) {
     assert_eq!(arena.shown()["semaphore"]["available"], 2);
 }
 
+/// Who gives up first says `why`; the other one says so, too, or that the first has left.
+fn told(others: [Job; 2], why: &str) {
+    let ended = others.map(Job::end);
+    let failures = ended.each_ref().map(|ended| ended.event("failed"));
+    let says = |failed: &Value, what: &str| failed["error"].as_str().unwrap().contains(what);
+    assert!(failures.iter().any(|failed| says(failed, why)), "{ended:?}");
+    let left = "died before it arrived";
+    let all = failures
+        .iter()
+        .all(|failed| says(failed, why) || says(failed, left));
+    assert!(all, "{ended:?}");
+}
+
 /// Guest 2 stands still, then ends, among three that meet at the barrier: the others are told
 /// that it is silent, then that it died; the barrier lets its next life in.
 fn ends_at_a_barrier(arena: &Arena, killed: &Guest, other: &Guest) {
-    let words = "work barrier --rounds 1000000 --timeout 3s";
+    let words = "work barrier --rounds 1000000 --timeout 8s";
     let meet = |again: &str| {
         let mut jobs = [
             killed.start(&format!("{words}{again}")),
@@ -47,32 +61,23 @@ fn ends_at_a_barrier(arena: &Arena, killed: &Guest, other: &Guest) {
         ];
         jobs.iter_mut().for_each(|job| drop(job.see("attached")));
         sleep(Duration::from_millis(300));
+        jobs.iter_mut()
+            .for_each(|job| assert!(!job.has_said("failed")));
         jobs
     };
     let [paused, others @ ..] = meet("");
     killed.machine.pause().unwrap();
-    for job in others {
-        let late = job.fail(4);
-        assert!(
-            late.contains("partition 2 in its life 3 is silent"),
-            "{late}"
-        );
-    }
+    told(others, "partition 2 in its life 3 is silent");
     killed.machine.resume().unwrap();
     // The others have left meanwhile.
     let alone = paused.fail(1);
     assert!(alone.contains("died before it arrived"), "{alone}");
 
     let [_over, others @ ..] = meet("");
-    killed.reset();
+    killed.machine.pause().unwrap();
     arena.run("gone 2");
-    for job in others {
-        let told = job.fail(1);
-        assert!(
-            told.contains("partition 2 in its life 4 died before it arrived"),
-            "{told}"
-        );
-    }
+    told(others, "partition 2 in its life 4 died before it arrived");
+    killed.reset();
     let words = "work barrier --rounds 20";
     let jobs = [
         killed.start(words),

@@ -295,7 +295,8 @@ impl Job {
     pub(crate) fn has_said(&mut self, event: &str) -> bool {
         while let Ok(line) = self.lines.try_recv() {
             if let Line::Said(said) = line {
-                assert!(!said.starts_with("exit="), "{} has ended", self.words);
+                let (ended, events) = (said.starts_with("exit="), &self.events);
+                assert!(!ended, "{} has ended: {events:?}", self.words);
                 self.events
                     .extend(serde_json::from_str::<Value>(&said).ok());
             }

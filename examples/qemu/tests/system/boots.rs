@@ -80,6 +80,7 @@ fn what_cannot_boot_is_said_and_not_tried_for_ever() {
 fn a_boot_is_watched_until_the_guest_runs() {
     let home = home_of(&[guest("")]);
     let mut kmon = Fed::start_in(&home, &[]);
+    kmon.see_state(2, "running");
     kmon.ask("kmhalt 2");
     let shown = String::from_utf8(kmon.ask("kmload 2 --watch")).unwrap();
     // Behind what nobody has seen of the start before.

@@ -1,0 +1,225 @@
+//! What a client and a server say to each other.
+
+mod support;
+
+use std::thread;
+
+use shmem_channel::{Client, Error, Incoming, Received, Server};
+use support::{create, join, memory, PATIENCE, SHORT};
+
+/// Receives a call and answers it with its own bytes.
+fn answer_one(server: &mut Server<'_>) {
+    let mut buffer = [0; 256];
+    match server.recv(&mut buffer, PATIENCE).unwrap() {
+        Incoming::Call { call, len } => server.answer(call, &buffer[..len], PATIENCE).unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn call(client: &mut Client<'_>, command: &[u8]) -> Result<Vec<u8>, Error> {
+    let mut answer = [0; 256];
+    let len = client.call(command, &mut answer, PATIENCE)?;
+    Ok(answer[..len].to_vec())
+}
+
+#[test]
+fn calls_are_answered_and_messages_arrive_in_order_both_ways() {
+    let heap = memory();
+    let (first, second) = (create(&heap), join(&heap, 2));
+    let mut server = first.server("demo").unwrap();
+    let mut client = second.client("demo").unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..1000 {
+                answer_one(&mut server);
+            }
+            let mut buffer = [0; 16];
+            for n in 0..1000_u32 {
+                let got = server.recv(&mut buffer, PATIENCE).unwrap();
+                assert_eq!(got, Incoming::Message { len: 4 });
+                assert_eq!(buffer[..4], n.to_le_bytes());
+                server.send(&buffer[..4], PATIENCE).unwrap();
+            }
+        });
+        for n in 0..1000_u32 {
+            let command = vec![n as u8; n as usize % 200];
+            assert_eq!(call(&mut client, &command).unwrap(), command);
+        }
+        let mut buffer = [0; 16];
+        for n in 0..1000_u32 {
+            client.send(&n.to_le_bytes(), PATIENCE).unwrap();
+            let got = client.recv(&mut buffer, PATIENCE).unwrap();
+            assert_eq!(got, Received::Message(4));
+            assert_eq!(buffer[..4], n.to_le_bytes());
+        }
+    });
+    assert_eq!((client.discarded(), server.discarded()), (0, 0));
+}
+
+#[test]
+fn a_command_that_is_sent_before_there_is_a_server_waits_for_it() {
+    let heap = memory();
+    let (first, second) = (create(&heap), join(&heap, 2));
+    let mut client = second.client("demo").unwrap();
+    let started = client.start_call(b"early", PATIENCE).unwrap();
+    let mut server = first.server("demo").unwrap();
+    answer_one(&mut server);
+    let mut answer = [0; 16];
+    let len = client.finish_call(started, &mut answer, PATIENCE).unwrap();
+    assert_eq!(&answer[..len], b"early");
+}
+
+#[test]
+fn a_peer_that_never_answers_costs_the_time_that_was_given() {
+    let heap = memory();
+    let (first, second) = (create(&heap), join(&heap, 2));
+    let mut server = first.server("demo").unwrap();
+    let mut client = second.client("demo").unwrap();
+    let late = client.call(b"one", &mut [0; 16], SHORT);
+    assert_eq!(late, Err(Error::TimedOut));
+    // Its answer, when it comes, is not the next call's.
+    answer_one(&mut server);
+    let started = client.start_call(b"two", PATIENCE).unwrap();
+    answer_one(&mut server);
+    let mut answer = [0; 16];
+    let len = client.finish_call(started, &mut answer, PATIENCE).unwrap();
+    assert_eq!(&answer[..len], b"two");
+    assert_eq!(client.discarded(), 1, "the late answer");
+}
+
+#[test]
+fn a_call_that_timed_out_can_be_finished_later() {
+    let heap = memory();
+    let (first, second) = (create(&heap), join(&heap, 2));
+    let mut server = first.server("demo").unwrap();
+    let mut client = second.client("demo").unwrap();
+    let started = client.start_call(b"slow", PATIENCE).unwrap();
+    let mut answer = [0; 16];
+    let late = client.finish_call(started, &mut answer, SHORT);
+    assert_eq!(late, Err(Error::TimedOut));
+    answer_one(&mut server);
+    assert_eq!(client.finish_call(started, &mut answer, PATIENCE), Ok(4));
+    assert_eq!(&answer[..4], b"slow");
+}
+
+#[test]
+fn an_answer_that_does_not_fit_is_given_up_and_the_next_call_is_served() {
+    let heap = memory();
+    let (first, second) = (create(&heap), join(&heap, 2));
+    let mut server = first.server("demo").unwrap();
+    let mut client = second.client("demo").unwrap();
+    let started = client.start_call(&[7; 100], PATIENCE).unwrap();
+    answer_one(&mut server);
+    let short = client.finish_call(started, &mut [0; 99], PATIENCE);
+    assert_eq!(short, Err(Error::BufferTooShort { len: 100 }));
+    let started = client.start_call(b"next", PATIENCE).unwrap();
+    answer_one(&mut server);
+    assert_eq!(client.finish_call(started, &mut [0; 99], PATIENCE), Ok(4));
+}
+
+#[test]
+fn a_command_that_does_not_fit_the_servers_buffer_stays() {
+    let heap = memory();
+    let (first, second) = (create(&heap), join(&heap, 2));
+    let mut server = first.server("demo").unwrap();
+    let mut client = second.client("demo").unwrap();
+    client.send(&[7; 100], PATIENCE).unwrap();
+    let short = server.recv(&mut [0; 99], PATIENCE);
+    assert_eq!(short, Err(Error::BufferTooShort { len: 100 }));
+    let whole = server.recv(&mut [0; 100], PATIENCE);
+    assert_eq!(whole, Ok(Incoming::Message { len: 100 }));
+}
+
+#[test]
+fn a_message_is_as_long_as_the_ring_allows_and_no_longer() {
+    let heap = memory();
+    let (first, second) = (create(&heap), join(&heap, 2));
+    let mut server = first.server("demo").unwrap();
+    let mut client = second.client("demo").unwrap();
+    let max = client.max_len();
+    let too_long = client.send(&vec![0; max + 1], PATIENCE);
+    assert_eq!(too_long, Err(Error::MessageTooLong { len: max + 1, max }));
+    client.send(&vec![9; max], PATIENCE).unwrap();
+    let mut buffer = vec![0; max];
+    let got = server.recv(&mut buffer, PATIENCE).unwrap();
+    assert_eq!(got, Incoming::Message { len: max });
+    assert!(buffer.iter().all(|&byte| byte == 9));
+}
+
+#[test]
+fn a_full_ring_is_waited_for_and_then_is_late() {
+    let heap = memory();
+    let (_first, second) = (create(&heap), join(&heap, 2));
+    let mut client = second.client("demo").unwrap();
+    while client.send(&[0; 1000], SHORT).is_ok() {}
+    assert_eq!(client.send(&[0; 1000], SHORT), Err(Error::TimedOut));
+}
+
+#[test]
+fn a_message_that_is_no_answer_is_not_lost_to_a_call() {
+    let heap = memory();
+    let (first, second) = (create(&heap), join(&heap, 2));
+    let mut server = first.server("demo").unwrap();
+    let mut client = second.client("demo").unwrap();
+    server.send(b"news", PATIENCE).unwrap();
+    let started = client.start_call(b"ask", PATIENCE).unwrap();
+    answer_one(&mut server);
+    let mut buffer = [0; 16];
+    let first = client.finish_call(started, &mut buffer, PATIENCE);
+    assert_eq!(first, Err(Error::MessageFirst));
+    assert_eq!(client.recv(&mut buffer, PATIENCE), Ok(Received::Message(4)));
+    assert_eq!(&buffer[..4], b"news");
+    assert_eq!(client.finish_call(started, &mut buffer, PATIENCE), Ok(3));
+    assert_eq!(&buffer[..3], b"ask");
+}
+
+/// A message as it lies in a ring.
+fn message(opening: u16, call: u32, body: &[u8]) -> Vec<u8> {
+    let mut bytes = opening.to_le_bytes().to_vec();
+    bytes.extend([0; 2]);
+    bytes.extend(call.to_le_bytes());
+    bytes.extend(body);
+    bytes
+}
+
+#[test]
+fn a_server_that_breaks_the_protocol_is_reported_and_the_channel_goes_on() {
+    let heap = memory();
+    let (first, second) = (create(&heap), join(&heap, 2));
+    let mut results = first.sender("demo.result", 16 << 10).unwrap();
+    let mut client = second.client("demo").unwrap();
+    let mut buffer = [0; 16];
+    let one = client.start_call(b"1", PATIENCE).unwrap();
+    results.try_send(&message(1, 1, b"yes")).unwrap();
+    results.try_send(&message(1, 1, b"no")).unwrap();
+    results.try_send(&message(1, 77, b"?")).unwrap();
+    results.try_send(b"short").unwrap();
+    results.try_send(&message(1, 2, b"fine")).unwrap();
+    assert_eq!(client.finish_call(one, &mut buffer, PATIENCE), Ok(3));
+    assert_eq!(&buffer[..3], b"yes");
+    let two = client.start_call(b"2", PATIENCE).unwrap();
+    for expected in [
+        Error::AnsweredTwice { call: 1 },
+        Error::NeverCalled { call: 77 },
+        Error::NotAMessage { len: 5 },
+    ] {
+        let broken = client.finish_call(two, &mut buffer, PATIENCE);
+        assert_eq!(broken, Err(expected));
+    }
+    assert_eq!(client.finish_call(two, &mut buffer, PATIENCE), Ok(4));
+    assert_eq!(&buffer[..4], b"fine");
+}
+
+#[test]
+fn typed_calls_carry_plain_values() {
+    let heap = memory();
+    let (first, second) = (create(&heap), join(&heap, 2));
+    let mut server = first.server("demo").unwrap();
+    let mut client = second.client("demo").unwrap();
+    thread::scope(|scope| {
+        let serving = scope.spawn(|| answer_one(&mut server));
+        let answer: [u16; 2] = client.call_typed(&0x1234_5678_u32, PATIENCE).unwrap();
+        assert_eq!(bytemuck::bytes_of(&answer), 0x1234_5678_u32.to_ne_bytes());
+        serving.join().unwrap();
+    });
+}

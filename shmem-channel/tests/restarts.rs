@@ -1,0 +1,256 @@
+//! Ends that come back, and ends that do not.
+
+mod support;
+
+use shmem_channel::{Error, Incoming, Received, Session, SessionOptions};
+use shmem_core::mem::Heap;
+use support::{create, join, memory, PATIENCE, SHORT, SPINNING};
+
+fn recv(server: &mut shmem_channel::Server<'_>) -> Result<Incoming, Error> {
+    server.recv(&mut [0; 64], SHORT)
+}
+
+#[test]
+fn a_server_learns_once_that_its_client_was_restarted_whichever_way_it_learns_it() {
+    for answers_first in [false, true] {
+        let heap = memory();
+        let (first, second) = (create(&heap), join(&heap, 2));
+        let mut server = first.server("demo").unwrap();
+        let mut client = second.client("demo").unwrap();
+        let _ = client.start_call(b"old", PATIENCE).unwrap();
+        let Ok(Incoming::Call { call, .. }) = recv(&mut server) else {
+            panic!("no call");
+        };
+        client.send(b"never received", PATIENCE).unwrap();
+        std::mem::forget(client); // It dies.
+        let third = join(&heap, 2);
+        let mut client = third.client("demo").unwrap();
+        client.send(b"new", PATIENCE).unwrap();
+        if answers_first {
+            let answered = server.answer(call, b"late", SHORT);
+            assert_eq!(answered, Err(Error::PeerRestarted));
+        } else {
+            assert_eq!(recv(&mut server), Ok(Incoming::PeerRestarted));
+            let answered = server.answer(call, b"late", SHORT);
+            assert_eq!(answered, Err(Error::CallerRestarted));
+        }
+        assert_eq!(recv(&mut server), Ok(Incoming::Message { len: 3 }));
+        assert_eq!(
+            server.discarded(),
+            1,
+            "the old command that was not received"
+        );
+        server.send(b"hello", PATIENCE).unwrap();
+        let got = client.recv(&mut [0; 64], SHORT);
+        assert_eq!(got, Ok(Received::Message(5)));
+    }
+}
+
+#[test]
+fn a_client_learns_once_that_its_server_was_restarted_whichever_way_it_learns_it() {
+    for sends_first in [false, true] {
+        let heap = memory();
+        let (first, second) = (create(&heap), join(&heap, 2));
+        let mut server = second.server("demo").unwrap();
+        let mut client = first.client("demo").unwrap();
+        client.send(b"1", PATIENCE).unwrap();
+        recv(&mut server).unwrap();
+        server.send(b"from the old one", PATIENCE).unwrap();
+        std::mem::forget(server);
+        let third = join(&heap, 2);
+        let mut server = third.server("demo").unwrap();
+        server.send(b"from the new one", PATIENCE).unwrap();
+        let mut buffer = [0; 64];
+        if sends_first {
+            let sent = client.send(b"2", PATIENCE);
+            assert_eq!(sent, Err(Error::PeerRestarted));
+        } else {
+            // It had sent it, and it is true whoever is there now.
+            let got = client.recv(&mut buffer, SHORT);
+            assert_eq!(got, Ok(Received::Message(16)));
+            assert_eq!(&buffer[..16], b"from the old one");
+            let got = client.recv(&mut buffer, SHORT);
+            assert_eq!(got, Ok(Received::PeerRestarted));
+        }
+        assert_eq!(client.recv(&mut buffer, SHORT), Ok(Received::Message(16)));
+        assert_eq!(&buffer[..16], b"from the new one");
+        client.send(b"3", PATIENCE).unwrap();
+        assert_eq!(recv(&mut server), Ok(Incoming::Message { len: 1 }));
+        let passed_over = u32::from(sends_first);
+        assert_eq!(client.discarded(), passed_over);
+    }
+}
+
+#[test]
+fn a_call_ends_when_its_server_was_restarted_or_has_left() {
+    let heap = memory();
+    let (first, second) = (create(&heap), join(&heap, 2));
+    let mut client = first.client("demo").unwrap();
+    let mut buffer = [0; 64];
+
+    let server = second.server("demo").unwrap();
+    let started = client.start_call(b"1", PATIENCE).unwrap();
+    std::mem::forget(server);
+    let third = join(&heap, 2);
+    let server = third.server("demo").unwrap();
+    let ended = client.finish_call(started, &mut buffer, PATIENCE);
+    assert_eq!(ended, Err(Error::PeerRestarted));
+
+    // Reported once: the next call is for the new one, which leaves.
+    let started = client.start_call(b"2", PATIENCE).unwrap();
+    drop(server);
+    let ended = client.finish_call(started, &mut buffer, PATIENCE);
+    assert_eq!(ended, Err(Error::PeerGone));
+    assert!(client.server_is_gone());
+}
+
+#[test]
+fn an_answer_that_was_given_before_the_end_is_received() {
+    let heap = memory();
+    let (first, second) = (create(&heap), join(&heap, 2));
+    let mut client = first.client("demo").unwrap();
+    let mut server = second.server("demo").unwrap();
+    let started = client.start_call(b"1", PATIENCE).unwrap();
+    let Ok(Incoming::Call { call, .. }) = recv(&mut server) else {
+        panic!("no call");
+    };
+    server.answer(call, b"done", PATIENCE).unwrap();
+    drop(server);
+    drop(second);
+    let mut buffer = [0; 64];
+    assert_eq!(client.finish_call(started, &mut buffer, PATIENCE), Ok(4));
+    assert_eq!(&buffer[..4], b"done");
+}
+
+#[test]
+fn who_comes_first_is_no_restart_even_after_one_that_was_never_met() {
+    let heap = memory();
+    let (first, second) = (create(&heap), join(&heap, 2));
+    std::mem::forget(second.server("demo").unwrap());
+    let mut client = first.client("demo").unwrap();
+    let third = join(&heap, 2);
+    let mut server = third.server("demo").unwrap();
+    client.send(b"1", PATIENCE).unwrap();
+    assert_eq!(recv(&mut server), Ok(Incoming::Message { len: 1 }));
+    server.send(b"2", PATIENCE).unwrap();
+    let got = client.recv(&mut [0; 64], SHORT);
+    assert_eq!(got, Ok(Received::Message(1)));
+}
+
+#[test]
+fn an_evicted_session_and_its_channels_say_so() {
+    let heap = memory();
+    let first = create(&heap);
+    let second = join(&heap, 2);
+    let mut client = second.client("demo").unwrap();
+    let again = join(&heap, 2); // The operator was wrong: the second one lives.
+    assert_eq!(again.incarnation().incarnation(), 2);
+    assert_eq!(second.beat(), Err(Error::Evicted));
+    let refused = second.client("another").map(drop);
+    assert_eq!(refused, Err(Error::Evicted));
+    let taken = again.client("demo").unwrap();
+    assert_eq!(client.send(b"late", SHORT), Err(Error::Evicted));
+    assert_eq!(client.recv(&mut [0; 8], SHORT), Err(Error::Evicted));
+    drop(client);
+    drop(second);
+    assert_eq!(
+        again.check(),
+        Ok(()),
+        "who was evicted leaves in nobody's name"
+    );
+    drop(taken);
+    drop(first);
+}
+
+#[test]
+fn a_region_that_was_formatted_again_is_reported_and_not_stored_into() {
+    let heap = memory();
+    let first = create(&heap);
+    let mut client = first.client("demo").unwrap();
+    let second = create(&heap);
+    assert_eq!(client.send(b"late", SHORT), Err(Error::Reformatted));
+    assert_eq!(client.recv(&mut [0; 8], SHORT), Err(Error::Reformatted));
+    assert_eq!(first.beat(), Err(Error::Reformatted));
+    drop(client);
+    drop(first);
+    assert_eq!(second.check(), Ok(()));
+}
+
+/// What joining memory says that is prepared by `prepare`.
+fn refusal(prepare: impl Fn(&Heap)) -> Error {
+    let heap = memory();
+    prepare(&heap);
+    let joined = Session::join(heap.window(), 2, &SPINNING).map(drop);
+    joined.expect_err("it cannot be joined")
+}
+
+#[test]
+fn memory_that_cannot_be_joined_is_refused_with_its_reason() {
+    use shmem_core::primitive::Ordering::Relaxed;
+    use shmem_core::region::AttachError;
+    let nothing = refusal(|_| {});
+    assert_eq!(nothing, Error::Region(AttachError::NotARegion { magic: 0 }));
+    assert!(Session::is_early(&nothing));
+    let other = refusal(|heap| {
+        drop(create(heap));
+        heap.window().word(4).store(99, Relaxed);
+    });
+    assert_eq!(other, Error::Region(AttachError::Version { found: 99 }));
+    assert!(!Session::is_early(&other));
+    let short = Heap::new(64);
+    let refused = Session::create(short.window(), 1, &SPINNING).map(drop);
+    assert!(matches!(
+        refused,
+        Err(Error::Region(AttachError::TooShort { .. }))
+    ));
+    let tiny = Heap::new(4096);
+    let refused = Session::create(tiny.window(), 1, &SPINNING).map(drop);
+    assert!(matches!(refused, Err(Error::Registry(_))), "{refused:?}");
+}
+
+#[test]
+fn a_number_that_a_living_partition_has_is_refused() {
+    let heap = memory();
+    let first = create(&heap);
+    let refused = Session::join(heap.window(), 1, &SPINNING).map(drop);
+    assert!(matches!(refused, Err(Error::Join(_))), "{refused:?}");
+    let refused = Session::join(heap.window(), 200, &SPINNING).map(drop);
+    assert!(matches!(refused, Err(Error::Join(_))), "{refused:?}");
+    drop(first);
+    let again = SessionOptions::new(1)
+        .join(heap.window(), &SPINNING)
+        .unwrap();
+    assert_eq!(again.incarnation().incarnation(), 2);
+}
+
+#[test]
+fn a_channel_is_opened_by_both_ends_as_it_is() {
+    let heap = memory();
+    let (first, second) = (create(&heap), join(&heap, 2));
+    let client = first.client("demo").unwrap();
+    let refused = second.client("demo").map(drop);
+    let by = first.incarnation();
+    assert_eq!(refused, Err(Error::EndTaken { by }), "two clients");
+    let options = shmem_channel::ChannelOptions::default();
+    let refused = options
+        .command_capacity(4096)
+        .server(&second, "demo")
+        .map(drop);
+    assert!(matches!(refused, Err(Error::Open { .. })), "{refused:?}");
+    let refused = options
+        .command_capacity(5000)
+        .server(&second, "odd")
+        .map(drop);
+    assert!(matches!(refused, Err(Error::Capacity(_))), "{refused:?}");
+    let refused = options
+        .command_capacity(1 << 20)
+        .server(&second, "big")
+        .map(drop);
+    assert!(matches!(refused, Err(Error::Open { .. })), "{refused:?}");
+    for name in ["", "a name of twenty-five bytes"] {
+        let refused = second.server(name).map(drop);
+        assert!(matches!(refused, Err(Error::Name(_))), "{refused:?}");
+    }
+    drop(client);
+    assert!(second.client("demo").is_ok(), "given back");
+}
