@@ -41,6 +41,10 @@ const CAPACITY: usize = 16 << 10;
 /// Longest name of a channel: what its rings add fits into a segment's name.
 const NAME: usize = 32 - COMMAND.len();
 
+/// The most messages of earlier openings that one look passes over. One that has passed
+/// over so many finds nothing, and the next one goes on.
+const PASSES: u32 = 64;
+
 /// Restarts of a peer that was not met which one call passes over.
 const RESTARTS: u32 = 3;
 
@@ -146,10 +150,12 @@ impl Header {
     /// The header of `record`, read once; `None` if it has none.
     fn decode(record: Record<'_>) -> Option<Self> {
         let mut bytes = [0; HEADER];
-        (record.read(0, &mut bytes) == HEADER).then(|| Self {
+        let whole = record.read(0, &mut bytes) == HEADER;
+        let header = Self {
             opening: u16::from_le_bytes([bytes[0], bytes[1]]),
             call: u32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]),
-        })
+        };
+        (whole && header.opening != 0).then_some(header)
     }
 }
 
@@ -161,7 +167,7 @@ pub(crate) struct Message<'c> {
 
 impl Message<'_> {
     pub(crate) fn len(&self) -> usize {
-        self.record.len() - HEADER
+        self.record.len().saturating_sub(HEADER)
     }
 
     /// Copies it into the front of `buffer`; returns its length.
@@ -276,7 +282,7 @@ impl<'s> Channel<'s> {
     /// The next message, or the peer's restart; `None` if there is neither. A message
     /// stays the next until [`Channel::release`].
     pub(crate) fn peek(&mut self) -> Result<Option<Received<Message<'_>>>, Error> {
-        loop {
+        for _ in 0..PASSES {
             let header = match self.receiver.peek()? {
                 None => return Ok(None),
                 // What was sent after it says whose it is.
@@ -299,6 +305,8 @@ impl<'s> Channel<'s> {
             if self.note_restart(header.opening) {
                 return Ok(Some(Received::PeerRestarted));
             }
+            // Looked at again: a mad peer can mix one header with another's bytes, which it
+            // could have sent so in the first place.
             return match self.receiver.peek()? {
                 Some(Received::Message(record)) => {
                     Ok(Some(Received::Message(Message { header, record })))
@@ -306,6 +314,7 @@ impl<'s> Channel<'s> {
                 _ => Ok(None),
             };
         }
+        Ok(None)
     }
 
     /// Counts a message that nobody receives.
