@@ -1521,7 +1521,7 @@ uint32_t shmr_presence_life(const struct shmr_presence *presence);
  *
  * Several times in the time after which peers take it for silent.
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_EVICTED, another has attached with this number:
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_REFORMATTED; SHMR_EVICTED, another has attached with this number:
  *         what this life held is others', and nothing was stored.
  */
 enum shmr_status shmr_presence_beat(struct shmr_presence *presence);
@@ -1728,6 +1728,19 @@ enum shmr_status shmr_region_attach(struct shmr_region *region, void *base, size
 uint32_t shmr_region_incarnation(const struct shmr_region *region);
 
 /**
+ * shmr_region_is_stale() - whether a region was formatted again
+ * @region: a region
+ *
+ * Everything that was read from the region before the call is from before any later
+ * format if this says no. Nothing else tells rings, snapshots and locks in it: whoever
+ * stays attached while a region may be formatted again asks after each wait, and before
+ * it stores.
+ *
+ * Return: SHMR_OK if it was not; SHMR_REFORMATTED; SHMR_EINVAL.
+ */
+enum shmr_status shmr_region_is_stale(struct shmr_region *region);
+
+/**
  * shmr_registry_format() - make an empty registry in a region that was just formatted
  * @registry: to be opened
  * @region:   the region
@@ -1774,6 +1787,7 @@ enum shmr_status shmr_registry_without_rmw(struct shmr_registry *registry);
  *
  * Return: SHMR_OK; SHMR_EINVAL; SHMR_KIND, SHMR_LENGTH or SHMR_COLLISION, there is
  *         another; SHMR_TABLE_FULL; SHMR_OUT_OF_SPACE; SHMR_CONTENDED; SHMR_EVICTED;
+ *         SHMR_REFORMATTED;
  *         SHMR_NO_RMW; SHMR_CORRUPT. The region is as it was unless it is SHMR_OK.
  */
 enum shmr_status shmr_registry_open_or_create(struct shmr_registry *registry,
@@ -1833,7 +1847,8 @@ enum shmr_status shmr_registry_next(struct shmr_registry *registry,
  * Whoever still uses it must have let go, as its bytes go to others. Needs
  * compare-and-swap on this memory.
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_STALE; SHMR_CONTENDED; SHMR_EVICTED; SHMR_NO_RMW;
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_STALE; SHMR_CONTENDED; SHMR_EVICTED;
+ *         SHMR_REFORMATTED; SHMR_NO_RMW;
  *         SHMR_CORRUPT.
  */
 enum shmr_status shmr_registry_remove(struct shmr_registry *registry,
@@ -1860,7 +1875,7 @@ bool shmr_registry_is_current(const struct shmr_registry *registry,
  * Nobody needs to wait for it: it gives back space. Needs compare-and-swap on this memory.
  *
  * Return: SHMR_OK; SHMR_EINVAL; SHMR_CONTENDED or SHMR_CORRUPT, the rest is left for
- *         the next time; SHMR_EVICTED; SHMR_NO_RMW.
+ *         the next time; SHMR_EVICTED; SHMR_REFORMATTED; SHMR_NO_RMW.
  */
 enum shmr_status shmr_registry_reap(struct shmr_registry *registry,
                                     struct shmr_presence *presence,

@@ -3,7 +3,7 @@
 use core::mem::MaybeUninit;
 
 use shmem_core::Life;
-use shmem_registry::{Presence, Process};
+use shmem_registry::{Evicted, OpenError, Presence, Process};
 
 use crate::handle::{close, get, handle, open, place, value, with};
 use crate::liveness::{shmr_liveness, Told};
@@ -74,8 +74,18 @@ pub(crate) fn life(word: u32) -> Outcome<Life> {
 pub(crate) unsafe fn claim<'h>(presence: *const shmr_presence) -> Outcome<&'h Presence<'static>> {
     // SAFETY: the caller's.
     let presence: &Presence<'_> = unsafe { get(presence, Argument::Presence) }?;
-    presence.check()?;
+    presence
+        .check()
+        .map_err(|evicted| lost(presence, evicted))?;
     Ok(presence)
+}
+
+/// Why a presence is not its partition's any more.
+fn lost(presence: &Presence<'_>, evicted: Evicted) -> Fault {
+    match presence.is_reformatted() {
+        true => OpenError::Reformatted.into(),
+        false => evicted.into(),
+    }
 }
 
 /// A process that the caller named; null is none that a peer might know.
@@ -193,12 +203,16 @@ pub unsafe extern "C" fn shmr_presence_life(presence: *const shmr_presence) -> u
 ///
 /// Several times in the time after which peers take it for silent.
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_EVICTED, another has attached with this number:
+/// Return: SHMR_OK; SHMR_EINVAL; SHMR_REFORMATTED; SHMR_EVICTED, another has attached with this number:
 ///         what this life held is others', and nothing was stored.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_presence_beat(presence: *mut shmr_presence) -> shmr_status {
     // SAFETY: the caller's.
-    unsafe { with(presence, |presence| Ok(presence.beat()?)) }
+    unsafe {
+        with(presence, |own| {
+            own.beat().map_err(|evicted| lost(own, evicted))
+        })
+    }
 }
 
 /// shmr_presence_leave() - leave the region

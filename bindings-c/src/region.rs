@@ -4,8 +4,9 @@ use core::ffi::c_void;
 use core::ptr::NonNull;
 
 use shmem_core::{Region, Window};
+use shmem_registry::OpenError;
 
-use crate::handle::{get, handle, open};
+use crate::handle::{get, handle, open, with};
 use crate::status::{shmr_error, shmr_status, Fault, Outcome};
 use crate::word::Argument;
 
@@ -84,4 +85,23 @@ pub unsafe extern "C" fn shmr_region_attach(
 pub unsafe extern "C" fn shmr_region_incarnation(region: *const shmr_region) -> u32 {
     // SAFETY: the caller's.
     unsafe { get(region, Argument::Region) }.map_or(0, Region::incarnation)
+}
+
+/// shmr_region_is_stale() - whether a region was formatted again
+/// @region: a region
+///
+/// Everything that was read from the region before the call is from before any later
+/// format if this says no. Nothing else tells rings, snapshots and locks in it: whoever
+/// stays attached while a region may be formatted again asks after each wait, and before
+/// it stores.
+///
+/// Return: SHMR_OK if it was not; SHMR_REFORMATTED; SHMR_EINVAL.
+#[no_mangle]
+pub unsafe extern "C" fn shmr_region_is_stale(region: *mut shmr_region) -> shmr_status {
+    let ask = |region: &mut Region<'static>| match region.is_stale() {
+        true => Err(OpenError::Reformatted.into()),
+        false => Ok(()),
+    };
+    // SAFETY: the caller's.
+    unsafe { with(region, ask) }
 }

@@ -115,6 +115,7 @@ pub unsafe extern "C" fn shmr_registry_without_rmw(registry: *mut shmr_registry)
 ///
 /// Return: SHMR_OK; SHMR_EINVAL; SHMR_KIND, SHMR_LENGTH or SHMR_COLLISION, there is
 ///         another; SHMR_TABLE_FULL; SHMR_OUT_OF_SPACE; SHMR_CONTENDED; SHMR_EVICTED;
+///         SHMR_REFORMATTED;
 ///         SHMR_NO_RMW; SHMR_CORRUPT. The region is as it was unless it is SHMR_OK.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_registry_open_or_create(
@@ -231,7 +232,8 @@ fn listed(registry: &Registry<'static>, row: usize) -> Option<Outcome<Segment<'s
 /// Whoever still uses it must have let go, as its bytes go to others. Needs
 /// compare-and-swap on this memory.
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_STALE; SHMR_CONTENDED; SHMR_EVICTED; SHMR_NO_RMW;
+/// Return: SHMR_OK; SHMR_EINVAL; SHMR_STALE; SHMR_CONTENDED; SHMR_EVICTED;
+///         SHMR_REFORMATTED; SHMR_NO_RMW;
 ///         SHMR_CORRUPT.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_registry_remove(
@@ -281,7 +283,7 @@ pub unsafe extern "C" fn shmr_registry_is_current(
 /// Nobody needs to wait for it: it gives back space. Needs compare-and-swap on this memory.
 ///
 /// Return: SHMR_OK; SHMR_EINVAL; SHMR_CONTENDED or SHMR_CORRUPT, the rest is left for
-///         the next time; SHMR_EVICTED; SHMR_NO_RMW.
+///         the next time; SHMR_EVICTED; SHMR_REFORMATTED; SHMR_NO_RMW.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_registry_reap(
     registry: *mut shmr_registry,

@@ -7,7 +7,7 @@
 use shmem_core::doorbell::Silent;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::{AtomicU32, Ordering::Relaxed};
-use shmem_core::ring::{Consumer, PopError, Producer, PushError, Ring, Unread};
+use shmem_core::ring::{ClaimError, Consumer, PopError, Producer, PushError, Ring, Unread};
 use shmem_core::wait::{Pause, Spin, Wait};
 use shmem_core::Life;
 
@@ -242,4 +242,22 @@ fn an_incarnation_that_takes_over_its_own_end_restarts_it() {
     drop(again);
     let claim = heap.window().word(132).load(Relaxed);
     assert_eq!(claim, Life::first(2).word() | Life::FLAG);
+}
+
+#[test]
+fn an_incarnation_that_was_evicted_does_not_claim_what_its_successor_has_or_had() {
+    let heap = heap();
+    let (first, second) = (Life::first(1), Life::new(1, 2).unwrap());
+    let claims = || {
+        let producer = ring(&heap).producer(first).map(drop);
+        let consumer = ring(&heap).consumer(first, Unread::Keep).map(drop);
+        [producer, consumer]
+    };
+    let refused = [Err(ClaimError::Claimed { by: second }); 2];
+    let producer = ring(&heap).producer(second).unwrap();
+    let consumer = ring(&heap).consumer(second, Unread::Keep).unwrap();
+    assert_eq!(claims(), refused);
+    drop((producer, consumer));
+    assert_eq!(claims(), refused, "it has let go, and may come back");
+    assert!(ring(&heap).producer(Life::first(2)).is_ok());
 }

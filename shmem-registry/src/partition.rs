@@ -345,6 +345,13 @@ impl<'m> Presence<'m> {
     }
 }
 
+impl Presence<'_> {
+    /// Whether the region was formatted again since: the reason of an eviction.
+    pub fn is_reformatted(&self) -> bool {
+        self.region.is_stale()
+    }
+}
+
 impl Drop for Presence<'_> {
     fn drop(&mut self) {
         if self.check().is_ok() {

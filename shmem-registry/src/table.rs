@@ -147,9 +147,15 @@ impl<'m> Registry<'m> {
     ///
     /// [`OpenError::NotFound`]; [`OpenError::Kind`], [`OpenError::Length`] or
     /// [`OpenError::Collision`] if the segment is another than asked for;
+    /// [`OpenError::Reformatted`] if the registry is not the region's any more;
     /// [`OpenError::Corrupt`].
     pub fn open(&self, request: &Request) -> Result<Segment<'m>, OpenError> {
-        check(self.lookup(request.id)?, request)
+        let found = self.lookup(request.id);
+        // Last: what was found may be of an earlier or a later format.
+        if self.region.is_stale() {
+            return Err(OpenError::Reformatted);
+        }
+        check(found?, request)
     }
 
     /// Every segment there is; one that is created or removed meanwhile may be missing.
@@ -215,8 +221,8 @@ impl<'m> Registry<'m> {
         u64::from(high) << 32 | u64::from(load(offset_of!(Row, id_low)))
     }
 
-    /// Whether `segment` is still what its identifier names: it is of this registry, and
-    /// was not removed before this call.
+    /// Whether `segment` is still what its identifier names: it is of this registry, was
+    /// not removed before this call, and the region was not formatted again.
     pub fn is_current(&self, segment: &Segment<'m>) -> bool {
         if !self.has(segment) {
             return false;
@@ -226,7 +232,8 @@ impl<'m> Registry<'m> {
         // taken for this one's.
         fence(Acquire); // loom: loom_removal::a_segment_that_was_removed_is_not_current_any_more
         let state = self.state(segment.row).load(Relaxed); // relaxed: the fence is before it
-        state == segment.generation << 1 | NAMED && !link.is_marked()
+        let is_linked = state == segment.generation << 1 | NAMED && !link.is_marked();
+        is_linked && !self.region.is_stale()
     }
 
     /// Whether `segment` can be one of this registry's.

@@ -208,21 +208,21 @@ TEST(SHMR_CONTENDED_is_a_table_that_changes_under_every_attempt)
 TEST(SHMR_REFORMATTED_is_a_handle_from_before_the_region_was_formatted_again)
 {
 	const struct shmr_request request = {
-		.name = "new", .kind = SHMR_KIND_RAW, .len = 8,
+		.name = "old", .kind = SHMR_KIND_RAW, .len = 8,
 	};
 	struct shmr_segment segment, found;
 	struct shmr_region region;
 
 	place_make(&place);
 	segment = place_segment(&place, "old", SHMR_KIND_RAW, 8);
+	OK(shmr_region_is_stale(&place.region));
+	CHECK(shmr_registry_is_current(&place.registry, &segment));
 	OK(shmr_region_format(&region, shmr_mapping_base(&place.mapping),
 			      shmr_mapping_len(&place.mapping)));
-	SAYS(shmr_registry_remove(&place.registry, &place.first, &segment),
-	     SHMR_EVICTED);
-	place_make(&place);
-	segment = place_segment(&place, "old", SHMR_KIND_RAW, 8);
-	/* One more than it was: formatted, and all the rest as before. */
-	set_word(shmr_mapping_base(&place.mapping), 12, 77);
+	FAILS(place.region, shmr_region_is_stale(&place.region),
+	      SHMR_REFORMATTED, 0, "");
+	FAILS(place.first, shmr_presence_beat(&place.first),
+	      SHMR_REFORMATTED, 0, "");
 	FAILS(place.registry,
 	      shmr_registry_remove(&place.registry, &place.first, &segment),
 	      SHMR_REFORMATTED, 0, "");
@@ -231,8 +231,12 @@ TEST(SHMR_REFORMATTED_is_a_handle_from_before_the_region_was_formatted_again)
 					   &request, &found),
 	      SHMR_REFORMATTED, 0, "");
 	FAILS(place.registry,
+	      shmr_registry_open(&place.registry, &request, &found),
+	      SHMR_REFORMATTED, 0, "");
+	FAILS(place.registry,
 	      shmr_registry_reap(&place.registry, &place.first, NULL, NULL),
 	      SHMR_REFORMATTED, 0, "");
+	CHECK(!shmr_registry_is_current(&place.registry, &segment));
 }
 
 TEST(SHMR_EINVAL_names_the_argument)

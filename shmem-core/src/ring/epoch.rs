@@ -83,18 +83,20 @@ impl<'m> End<'m> {
         // and the first look in `take` finds a whole ring.
         // loom: none (an old `tail` is behind by no more than the walk puts right, or a lap)
         let value = self.claim.load(Acquire);
-        if value == 0 || value & RELEASED != 0 {
+        if value == 0 {
             return Ok(());
         }
         let by = Life::from_word(value).ok_or(ClaimError::Corrupt(Corrupt {
             word: ControlWord::Claim,
             value,
         }))?;
-        // Another incarnation of our own partition is gone since ours began.
-        if by.partition() == life.partition() && by != life {
-            return Ok(());
+        // A later incarnation of our own partition has evicted us, also where it has let go.
+        // An earlier one is gone since ours began.
+        let is_free = value & RELEASED != 0 || life.follows(by);
+        match is_free && !by.follows(life) {
+            true => Ok(()),
+            false => Err(ClaimError::Claimed { by }),
         }
-        Err(ClaimError::Claimed { by })
     }
 
     /// Claims the end for `life`; `resume` finds where to go on. Returns that, the claim
