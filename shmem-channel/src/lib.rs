@@ -88,7 +88,7 @@ mod stream;
 pub use channel::ChannelOptions;
 pub use client::{Answering, Client};
 pub use error::Error;
-pub use platform::{Platform, Spinning};
+pub use platform::{Platform, Reason, Spinning};
 pub use receiver::{Received, Receiver, Record};
 pub use sender::Sender;
 pub use server::{Call, Incoming, Server};

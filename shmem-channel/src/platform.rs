@@ -7,6 +7,15 @@ use shmem_core::primitive::{spin_loop, AtomicU32};
 use shmem_core::{Life, PartitionState};
 use shmem_registry::{Process, Registry};
 
+/// Why a peer is woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// There are records for it.
+    Records,
+    /// There is room for its records.
+    Room,
+}
+
 /// The clock, the sleep, the doorbell and the knowledge of ends that a platform gives a
 /// partition: what a hypervisor or an operating system has to implement.
 pub trait Platform: Sync {
@@ -20,9 +29,10 @@ pub trait Platform: Sync {
     /// value is `seen`.
     fn sleep(&self, rings: &AtomicU32, seen: u32, longest: Duration);
 
-    /// Wakes the peer that sleeps on `rings`, after everything that this partition
-    /// stored before: an interrupt, a hypercall, a futex. Nothing where peers poll.
-    fn wake(&self, rings: &AtomicU32);
+    /// Wakes the peer that sleeps on `rings`, for `reason`, after everything that this
+    /// partition stored before: an interrupt, a hypercall, a futex. Nothing where peers
+    /// poll. A platform with one interrupt for all does not look at the reason.
+    fn wake(&self, rings: &AtomicU32, reason: Reason);
 
     /// What is known of another partition in `registry`. Without an implementation: what
     /// its slot says, so that a partition that was killed counts as alive until its next
@@ -53,14 +63,14 @@ impl<C: Fn() -> Duration + Sync> Platform for Spinning<C> {
         spin_loop();
     }
 
-    fn wake(&self, _: &AtomicU32) {}
+    fn wake(&self, _: &AtomicU32, _: Reason) {}
 }
 
 /// A platform's doorbell.
-pub(crate) struct Bell<'p>(pub(crate) &'p dyn Platform);
+pub(crate) struct Bell<'p>(pub(crate) &'p dyn Platform, pub(crate) Reason);
 
 impl Doorbell for Bell<'_> {
     fn ring(&self, rings: &AtomicU32) {
-        self.0.wake(rings);
+        self.0.wake(rings, self.1);
     }
 }

@@ -9,7 +9,7 @@ use shmem_core::Life;
 pub use shmem_core::ring::Record;
 
 use crate::error::Error;
-use crate::platform::Bell;
+use crate::platform::{Bell, Reason};
 use crate::sender::is_over;
 use crate::session::Session;
 use crate::wait::Waiter;
@@ -82,7 +82,7 @@ impl<'s> Receiver<'s> {
     /// [`Error::Evicted`], [`Error::Reformatted`].
     #[inline]
     pub fn release(&mut self) -> Result<(), Error> {
-        let bell = Bell(self.session.platform());
+        let bell = Bell(self.session.platform(), Reason::Room);
         let released = self.consumer.release();
         let released = released.and_then(|()| self.consumer.notify(&bell));
         released

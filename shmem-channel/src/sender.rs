@@ -7,7 +7,7 @@ use shmem_core::wait::Wait;
 use shmem_core::{Life, PartitionState};
 
 use crate::error::Error;
-use crate::platform::Bell;
+use crate::platform::{Bell, Reason};
 use crate::session::Session;
 use crate::wait::Waiter;
 
@@ -79,7 +79,10 @@ impl<'s> Sender<'s> {
             room.write(front.len(), back);
             room.commit(len)
         });
-        let sent = sent.and_then(|()| self.producer.notify(&Bell(self.session.platform())));
+        let sent = sent.and_then(|()| {
+            self.producer
+                .notify(&Bell(self.session.platform(), Reason::Records))
+        });
         sent.map(drop).map_err(|error| self.failed(error))
     }
 

@@ -7,8 +7,8 @@ use shmem_core::ring::{GeometryError, Ring, Unread};
 use shmem_core::wait::Wait;
 use shmem_core::{region, Life, Liveness, PartitionState, Region, Window};
 use shmem_registry::{
-    AttachError, FormatError, Geometry, Kind, Name, OpenError, Presence, Process, Registry,
-    Request, Segment,
+    AttachError, FormatError, Geometry, Heartbeats, Kind, Name, OpenError, Presence, Process,
+    Registry, Request, Segment,
 };
 
 use crate::channel::ChannelOptions;
@@ -26,6 +26,7 @@ pub struct SessionOptions {
     partition: u8,
     geometry: Geometry,
     patience: Duration,
+    presumed_gone_after: Option<Duration>,
     earlier: Option<Life>,
     creates: bool,
 }
@@ -37,6 +38,7 @@ impl SessionOptions {
             partition,
             geometry: Geometry::default(),
             patience: Duration::ZERO,
+            presumed_gone_after: None,
             earlier: None,
             creates: true,
         }
@@ -53,6 +55,19 @@ impl SessionOptions {
     #[must_use]
     pub fn patience(self, patience: Duration) -> Self {
         Self { patience, ..self }
+    }
+
+    /// Takes an earlier incarnation of this partition for gone whose heartbeat stands still
+    /// for `limit` while it is waited for ([`SessionOptions::patience`]): where nothing
+    /// else tells, and there is one partition of this number by construction. One that was
+    /// only slow is evicted by this.
+    #[must_use]
+    pub fn presume_gone_after(self, limit: Duration) -> Self {
+        let presumed_gone_after = Some(limit);
+        Self {
+            presumed_gone_after,
+            ..self
+        }
     }
 
     /// The caller knows that `earlier`, an incarnation of this partition, is gone: it
@@ -114,16 +129,19 @@ impl SessionOptions {
         platform: &'m dyn Platform,
     ) -> Result<Session<'m>, Error> {
         let process = platform.process();
-        let attached = match self.earlier {
-            Some(earlier) if earlier.partition() == self.partition => {
+        let wait = &mut Waiter::new(platform, self.patience);
+        let mut known = Ask { platform, registry };
+        let attached = match (self.earlier, self.presumed_gone_after) {
+            (Some(earlier), _) if earlier.partition() == self.partition => {
                 registry.attach_after(earlier, process)
             }
-            _ => registry.attach_when_over(
-                self.partition,
-                process,
-                &mut Waiter::new(platform, self.patience),
-                &mut Ask { platform, registry },
-            ),
+            (_, None) => registry.attach_when_over(self.partition, process, wait, &mut known),
+            (_, Some(limit)) => {
+                let clock = || platform.now();
+                let beats = Heartbeats::by_clock(registry, limit / 2, clock);
+                let mut known = (known, beats.presume_gone_after(limit));
+                registry.attach_when_over(self.partition, process, wait, &mut known)
+            }
         };
         if region.is_stale() {
             return Err(Error::Reformatted);

@@ -12,7 +12,7 @@ use shmem_core::{Life, Liveness, PartitionState};
 use shmem_registry::{Process, Processes, Registry};
 use shmem_sync::{Futex, FutexBell};
 
-use crate::platform::Platform;
+use crate::platform::{Platform, Reason};
 
 /// Processes of one kernel: they sleep on a futex, and the kernel says which of them
 /// have ended. A process that runs in another PID or time namespace counts as alive until
@@ -29,7 +29,7 @@ impl Platform for SameKernel {
         Futex::timeout(longest).sleep(rings, seen);
     }
 
-    fn wake(&self, rings: &AtomicU32) {
+    fn wake(&self, rings: &AtomicU32, _: Reason) {
         FutexBell.ring(rings);
     }
 
@@ -65,7 +65,7 @@ impl Platform for Polling {
         thread::sleep(self.pause.min(longest));
     }
 
-    fn wake(&self, _: &AtomicU32) {}
+    fn wake(&self, _: &AtomicU32, _: Reason) {}
 }
 
 /// The time since this was first called.
