@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shmem_channel::{Error, Incoming, OwnedSession, FOREVER};
+use shmem_channel::{Error, Incoming, Session, FOREVER};
 
 fn main() -> Result<(), Error> {
     let (word, region) = (
@@ -11,7 +11,7 @@ fn main() -> Result<(), Error> {
     );
     let mut bytes = [0; 1024];
     if word == "serve" {
-        let session = OwnedSession::create(region, 1 << 20, 1)?;
+        let session = Session::create_file(region, 1 << 20, 1)?;
         let mut server = session.server("upper case")?;
         loop {
             match server.recv(&mut bytes, FOREVER)? {
@@ -27,7 +27,7 @@ fn main() -> Result<(), Error> {
             }
         }
     }
-    let session = OwnedSession::join(region, 2)?;
+    let session = Session::join_file(region, 2)?;
     match session
         .client("upper case")?
         .call(word.as_bytes(), &mut bytes, Duration::from_secs(5))

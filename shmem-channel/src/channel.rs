@@ -92,10 +92,10 @@ impl ChannelOptions {
     /// [`Error::Name`] if the name has more than 24 bytes; [`Error::Open`] if the channel
     /// is there with another capacity, or there is no room for it; [`Error::EndTaken`] if
     /// a living partition has this end.
-    pub fn client<'s>(self, session: &'s Session<'_>, name: &str) -> Result<Client<'s>, Error> {
+    pub fn client<'m>(self, session: &Session<'m>, name: &str) -> Result<Client<'m>, Error> {
         let (command, result) = self.rings(session, name)?;
-        let receiver = Receiver::open(session, result, Unread::Keep)?;
-        let sender = Sender::open(session, command)?;
+        let receiver = Receiver::open(&session.member, result, Unread::Keep)?;
+        let sender = Sender::open(&session.member, command)?;
         Ok(Client::new(Channel::new(sender, receiver)))
     }
 
@@ -104,18 +104,18 @@ impl ChannelOptions {
     /// # Errors
     ///
     /// As [`ChannelOptions::client`].
-    pub fn server<'s>(self, session: &'s Session<'_>, name: &str) -> Result<Server<'s>, Error> {
+    pub fn server<'m>(self, session: &Session<'m>, name: &str) -> Result<Server<'m>, Error> {
         let (command, result) = self.rings(session, name)?;
-        let receiver = Receiver::open(session, command, Unread::Discard)?;
-        let sender = Sender::open(session, result)?;
+        let receiver = Receiver::open(&session.member, command, Unread::Discard)?;
+        let sender = Sender::open(&session.member, result)?;
         Ok(Server::new(Channel::new(sender, receiver)))
     }
 
-    fn rings<'s>(
+    fn rings<'m>(
         self,
-        session: &'s Session<'_>,
+        session: &Session<'m>,
         name: &str,
-    ) -> Result<(shmem_core::ring::Ring<'s>, shmem_core::ring::Ring<'s>), Error> {
+    ) -> Result<(shmem_core::ring::Ring<'m>, shmem_core::ring::Ring<'m>), Error> {
         let name = name.as_bytes();
         let mut full = [0; NAME + COMMAND.len()];
         let mut ring = |end: &str, capacity| {
@@ -181,9 +181,9 @@ impl Message<'_> {
 }
 
 /// One end of a channel.
-pub(crate) struct Channel<'s> {
-    sender: Sender<'s>,
-    receiver: Receiver<'s>,
+pub(crate) struct Channel<'m> {
+    sender: Sender<'m>,
+    receiver: Receiver<'m>,
     /// Our own opening, for what we send.
     opening: u16,
     /// The peer's opening that we have met; 0 before that (C2).
@@ -192,8 +192,8 @@ pub(crate) struct Channel<'s> {
     passed_over: u32,
 }
 
-impl<'s> Channel<'s> {
-    fn new(sender: Sender<'s>, receiver: Receiver<'s>) -> Self {
+impl<'m> Channel<'m> {
+    fn new(sender: Sender<'m>, receiver: Receiver<'m>) -> Self {
         Self {
             opening: receiver.epoch() as u16,
             peer: 0,
@@ -238,23 +238,23 @@ impl<'s> Channel<'s> {
     /// Whether the peer is gone, or has left the channel, after this end has met it.
     pub(crate) fn peer_is_gone(&self) -> bool {
         match self.sender.peer() {
-            Some(peer) => crate::sender::is_over(self.sender.session(), peer),
+            Some(peer) => self.sender.member.is_over(peer),
             None => self.peer != 0,
         }
     }
 
-    /// Sends a message, and waits for room up to `timeout`.
+    /// Sends a message, and waits for room.
     pub(crate) fn send(
         &mut self,
         call: u32,
         message: &[u8],
-        timeout: Duration,
+        wait: &mut Waiter<'m>,
     ) -> Result<(), Error> {
         let opening = self.opening;
         let header = Header { opening, call }.encode();
         for _ in 0..RESTARTS {
             let peer = self.next_peer()?;
-            match self.sender.send_parts([&header, message], timeout) {
+            match self.sender.send_parts([&header, message], wait) {
                 Ok(()) => {
                     if peer != 0 {
                         self.peer = peer;
@@ -336,7 +336,7 @@ impl<'s> Channel<'s> {
         Ok(())
     }
 
-    pub(crate) fn waiter(&self, timeout: Duration) -> Waiter<'s> {
-        self.receiver.waiter(timeout)
+    pub(crate) fn waiter(&self, timeout: Duration) -> Waiter<'m> {
+        self.receiver.member.waiter(timeout)
     }
 }

@@ -8,6 +8,7 @@ use core::time::Duration;
 use crate::channel::Channel;
 use crate::error::Error;
 use crate::receiver::Received;
+use crate::wait::Waiter;
 
 /// Calls that may wait for an answer at the same time.
 const OUTSTANDING: u32 = 64;
@@ -22,16 +23,16 @@ pub struct Answering {
 }
 
 /// The end of a channel that sends commands.
-pub struct Client<'s> {
-    channel: Channel<'s>,
+pub struct Client<'m> {
+    channel: Channel<'m>,
     /// Number of the last call.
     last: u32,
     /// Bit `n`: call `last - n` was not answered yet.
     unanswered: u64,
 }
 
-impl<'s> Client<'s> {
-    pub(crate) fn new(channel: Channel<'s>) -> Self {
+impl<'m> Client<'m> {
+    pub(crate) fn new(channel: Channel<'m>) -> Self {
         Self {
             channel,
             last: 0,
@@ -65,7 +66,8 @@ impl<'s> Client<'s> {
     /// [`Error::MessageTooLong`]; [`Error::TimedOut`], or [`Error::PeerGone`] if nobody is
     /// left to make room; [`Error::Evicted`], [`Error::Reformatted`], [`Error::Corrupt`].
     pub fn send(&mut self, command: &[u8], timeout: Duration) -> Result<(), Error> {
-        self.channel.send(0, command, timeout)
+        let mut wait = self.channel.waiter(timeout);
+        self.channel.send(0, command, &mut wait)
     }
 
     /// Waits for a message of the server that is no answer, and copies it into the front
@@ -110,9 +112,9 @@ impl<'s> Client<'s> {
         answer: &mut [u8],
         timeout: Duration,
     ) -> Result<usize, Error> {
-        let wait = self.channel.waiter(timeout);
-        let call = self.start_call(command, timeout)?;
-        self.finish_call(call, answer, wait.left())
+        let mut wait = self.channel.waiter(timeout);
+        let call = self.start(command, &mut wait)?;
+        self.finish(call, answer, &mut wait)
     }
 
     /// The same for values without padding and pointers, whose bytes mean the same to
@@ -141,9 +143,14 @@ impl<'s> Client<'s> {
     ///
     /// As [`Client::send`].
     pub fn start_call(&mut self, command: &[u8], timeout: Duration) -> Result<Answering, Error> {
+        let mut wait = self.channel.waiter(timeout);
+        self.start(command, &mut wait)
+    }
+
+    fn start(&mut self, command: &[u8], wait: &mut Waiter<'m>) -> Result<Answering, Error> {
         // 0 is a message that is no call.
         let call = self.last.wrapping_add(1).max(1);
-        self.channel.send(call, command, timeout)?;
+        self.channel.send(call, command, wait)?;
         self.last = call;
         self.unanswered = self.unanswered << 1 | 1;
         let server = self.channel.peer();
@@ -164,11 +171,20 @@ impl<'s> Client<'s> {
     /// [`Error::Corrupt`].
     pub fn finish_call(
         &mut self,
-        mut call: Answering,
+        call: Answering,
         answer: &mut [u8],
         timeout: Duration,
     ) -> Result<usize, Error> {
         let mut wait = self.channel.waiter(timeout);
+        self.finish(call, answer, &mut wait)
+    }
+
+    fn finish(
+        &mut self,
+        mut call: Answering,
+        answer: &mut [u8],
+        wait: &mut Waiter<'m>,
+    ) -> Result<usize, Error> {
         // A look after the one that showed the end finds what was answered before it.
         let mut over = None;
         loop {
@@ -192,7 +208,7 @@ impl<'s> Client<'s> {
                     }
                     over = self.end_of(&mut call);
                     if over.is_none() {
-                        self.channel.wait(&mut wait)?;
+                        self.channel.wait(wait)?;
                     }
                 }
             }

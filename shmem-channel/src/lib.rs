@@ -21,6 +21,7 @@
 //! | `receiver`   | one ring's records, received                                   |
 //! | `sender`     | one ring's records, sent                                       |
 //! | `session`    | one partition's membership of a region                         |
+//! | `member`     | what everything in a session knows of it                       |
 //! | `wait`       | a wait with a deadline on a platform                           |
 //! | `platform`   | what a partition needs from where it runs                      |
 //! | `error`      | what can go wrong                                              |
@@ -30,7 +31,7 @@
 //! # Features
 //!
 //! The crate is `no_std` without allocation. `linux` (which needs `std`):
-//! [`OwnedSession`] over files and memfds, [`SameKernel`], byte streams.
+//! sessions over files and memfds ([`Session::create_file`]), [`SameKernel`], byte streams.
 //!
 //! # Examples
 //!
@@ -39,10 +40,10 @@
 //! ```
 //! # #[cfg(feature = "linux")] {
 //! use core::time::Duration;
-//! use shmem_channel::{Error, Incoming, OwnedSession};
+//! use shmem_channel::{Error, Incoming, Session};
 //!
-//! let first = OwnedSession::memfd("demo", 1 << 20, 1)?;
-//! let second = OwnedSession::join_fd(first.share()?, 2)?;
+//! let first = Session::create_memfd("demo", 1 << 20, 1)?;
+//! let second = Session::join_fd(first.share()?, 2)?;
 //! std::thread::scope(|scope| {
 //!     scope.spawn(|| {
 //!         let mut server = first.server("words")?;
@@ -73,6 +74,7 @@ extern crate std;
 mod channel;
 mod client;
 mod error;
+mod member;
 mod platform;
 mod receiver;
 mod sender;
@@ -88,7 +90,7 @@ mod stream;
 pub use channel::ChannelOptions;
 pub use client::{Answering, Client};
 pub use error::Error;
-pub use platform::{Platform, Reason, Spinning};
+pub use platform::{Platform, PlatformHandle, Reason, Spinning};
 pub use receiver::{Received, Receiver, Record};
 pub use sender::Sender;
 pub use server::{Call, Incoming, Server};
@@ -96,6 +98,6 @@ pub use session::{Session, SessionOptions};
 pub use wait::{Waiter, FOREVER};
 
 #[cfg(all(feature = "linux", target_os = "linux"))]
-pub use linux::{next_boot, receive_memory, send_memory, OwnedSession, Polling, SameKernel};
+pub use linux::{next_boot, receive_memory, send_memory, Beating, Polling, SameKernel};
 #[cfg(all(feature = "linux", target_os = "linux"))]
 pub use stream::{ByteReceiver, ByteSender};

@@ -7,6 +7,39 @@ use shmem_core::primitive::{spin_loop, AtomicU32};
 use shmem_core::{Life, PartitionState};
 use shmem_registry::{Process, Registry};
 
+/// A platform that is borrowed, or shared.
+#[derive(Clone)]
+pub enum PlatformHandle<'m> {
+    /// Borrowed: the platform outlives the session.
+    Borrowed(&'m dyn Platform),
+    /// Shared by everything in the session.
+    #[cfg(feature = "linux")]
+    Shared(std::sync::Arc<dyn Platform + Send + 'm>),
+}
+
+impl PlatformHandle<'_> {
+    pub(crate) fn get(&self) -> &dyn Platform {
+        match self {
+            Self::Borrowed(platform) => *platform,
+            #[cfg(feature = "linux")]
+            Self::Shared(platform) => &**platform,
+        }
+    }
+}
+
+impl<'m, P: Platform> From<&'m P> for PlatformHandle<'m> {
+    fn from(platform: &'m P) -> Self {
+        Self::Borrowed(platform)
+    }
+}
+
+#[cfg(feature = "linux")]
+impl<'m, P: Platform + Send + 'm> From<std::sync::Arc<P>> for PlatformHandle<'m> {
+    fn from(platform: std::sync::Arc<P>) -> Self {
+        Self::Shared(platform)
+    }
+}
+
 /// Why a peer is woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {

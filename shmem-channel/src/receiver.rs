@@ -9,10 +9,8 @@ use shmem_core::Life;
 pub use shmem_core::ring::Record;
 
 use crate::error::Error;
+use crate::member::Member;
 use crate::platform::{Bell, Reason};
-use crate::sender::is_over;
-use crate::session::Session;
-use crate::wait::Waiter;
 
 /// What comes out of a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,25 +23,21 @@ pub enum Received<T> {
 
 /// The receiving end of one ring. Every record that is released wakes the sender, if
 /// that waits for room.
-pub struct Receiver<'s> {
-    session: &'s Session<'s>,
-    consumer: Consumer<'s>,
+pub struct Receiver<'m> {
+    consumer: Consumer<'m>,
+    pub(crate) member: Member<'m>,
 }
 
-impl<'s> Receiver<'s> {
-    pub(crate) fn open(
-        session: &'s Session<'s>,
-        ring: Ring<'s>,
-        unread: Unread,
-    ) -> Result<Self, Error> {
-        let own = session.incarnation();
+impl<'m> Receiver<'m> {
+    pub(crate) fn open(member: &Member<'m>, ring: Ring<'m>, unread: Unread) -> Result<Self, Error> {
+        let own = member.incarnation;
         let claimed = match ring.consuming() {
-            Some(holder) if is_over(session, holder) => ring.take_over_consumer(own, unread),
+            Some(holder) if member.is_over(holder) => ring.take_over_consumer(own, unread),
             _ => ring.consumer(own, unread),
         };
         Ok(Self {
-            session,
             consumer: claimed.map_err(Error::claim)?,
+            member: member.clone(),
         })
     }
 
@@ -65,13 +59,13 @@ impl<'s> Receiver<'s> {
     /// [`Error::Evicted`], [`Error::Reformatted`], [`Error::Corrupt`].
     #[inline]
     pub fn peek(&mut self) -> Result<Option<Received<Record<'_>>>, Error> {
-        self.session.check_region()?;
-        let session = self.session;
+        self.member.check_region()?;
+        let member = &self.member;
         match self.consumer.peek() {
             Ok(record) => Ok(Some(Received::Message(record))),
             Err(PopError::Empty) => Ok(None),
             Err(PopError::Restarted) => Ok(Some(Received::PeerRestarted)),
-            Err(error) => Err(failed(session, error)),
+            Err(error) => Err(failed(member, error)),
         }
     }
 
@@ -82,12 +76,12 @@ impl<'s> Receiver<'s> {
     /// [`Error::Evicted`], [`Error::Reformatted`].
     #[inline]
     pub fn release(&mut self) -> Result<(), Error> {
-        let bell = Bell(self.session.platform(), Reason::Room);
+        let bell = Bell(self.member.platform(), Reason::Room);
         let released = self.consumer.release();
         let released = released.and_then(|()| self.consumer.notify(&bell));
         released
             .map(drop)
-            .map_err(|error| failed(self.session, error))
+            .map_err(|error| failed(&self.member, error))
     }
 
     /// Copies the next record into the front of `buffer` and releases it; `None` if there
@@ -115,7 +109,7 @@ impl<'s> Receiver<'s> {
     ///
     /// As [`Receiver::try_recv`]; [`Error::TimedOut`].
     pub fn recv(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<Received<usize>, Error> {
-        let mut wait = self.waiter(timeout);
+        let mut wait = self.member.waiter(timeout);
         loop {
             if let Some(received) = self.try_recv(buffer)? {
                 return Ok(received);
@@ -131,11 +125,6 @@ impl<'s> Receiver<'s> {
     /// False if the deadline of `wait` passes first.
     pub fn wait<W: Wait>(&mut self, wait: &mut W) -> bool {
         self.consumer.wait(wait)
-    }
-
-    /// A wait of `timeout` from now on.
-    pub(crate) fn waiter(&self, timeout: Duration) -> Waiter<'s> {
-        Waiter::new(self.session.platform(), timeout)
     }
 
     /// Whether there is nothing to receive or to report now.
@@ -159,13 +148,13 @@ impl<'s> Receiver<'s> {
 
 /// Why the ring refused. That its memory is another by now comes first.
 #[cold]
-fn failed(session: &Session<'_>, error: PopError) -> Error {
-    if let Err(error) = session.check_region() {
+fn failed(member: &Member<'_>, error: PopError) -> Error {
+    if let Err(error) = member.check_region() {
         return error;
     }
     match error {
         PopError::Corrupt(corrupt) => Error::Corrupt(corrupt),
-        PopError::Evicted => session.evicted(),
+        PopError::Evicted => member.evicted(),
         PopError::Restarted => Error::PeerRestarted,
         PopError::Empty => Error::TimedOut,
         PopError::TooLong { len } | PopError::WrongSize { len } => Error::BufferTooShort { len },

@@ -4,32 +4,32 @@ use core::time::Duration;
 
 use shmem_core::ring::{Producer, PushError, Ring};
 use shmem_core::wait::Wait;
-use shmem_core::{Life, PartitionState};
+use shmem_core::Life;
 
 use crate::error::Error;
+use crate::member::Member;
 use crate::platform::{Bell, Reason};
-use crate::session::Session;
 use crate::wait::Waiter;
 
 /// The sending end of one ring. Every record that is sent wakes the receiver, if that
 /// sleeps.
-pub struct Sender<'s> {
-    session: &'s Session<'s>,
-    producer: Producer<'s>,
+pub struct Sender<'m> {
+    producer: Producer<'m>,
+    pub(crate) member: Member<'m>,
     /// A restart of the receiver that was learned in a wait, and not reported yet.
     restarted: bool,
 }
 
-impl<'s> Sender<'s> {
-    pub(crate) fn open(session: &'s Session<'s>, ring: Ring<'s>) -> Result<Self, Error> {
-        let own = session.incarnation();
+impl<'m> Sender<'m> {
+    pub(crate) fn open(member: &Member<'m>, ring: Ring<'m>) -> Result<Self, Error> {
+        let own = member.incarnation;
         let claimed = match ring.producing() {
-            Some(holder) if is_over(session, holder) => ring.take_over_producer(own),
+            Some(holder) if member.is_over(holder) => ring.take_over_producer(own),
             _ => ring.producer(own),
         };
         Ok(Self {
-            session,
             producer: claimed.map_err(Error::claim)?,
+            member: member.clone(),
             restarted: false,
         })
     }
@@ -51,10 +51,6 @@ impl<'s> Sender<'s> {
         noted.map_err(|error| self.failed(error))
     }
 
-    pub(crate) fn session(&self) -> &'s Session<'s> {
-        self.session
-    }
-
     /// Sends `record`, if there is room now.
     ///
     /// # Errors
@@ -69,7 +65,7 @@ impl<'s> Sender<'s> {
     /// The same of a record in two parts.
     #[inline]
     pub(crate) fn try_send_parts(&mut self, [front, back]: [&[u8]; 2]) -> Result<(), Error> {
-        self.session.check_region()?;
+        self.member.check_region()?;
         if core::mem::take(&mut self.restarted) {
             return Err(Error::PeerRestarted);
         }
@@ -81,7 +77,7 @@ impl<'s> Sender<'s> {
         });
         let sent = sent.and_then(|()| {
             self.producer
-                .notify(&Bell(self.session.platform(), Reason::Records))
+                .notify(&Bell(self.member.platform(), Reason::Records))
         });
         sent.map(drop).map_err(|error| self.failed(error))
     }
@@ -93,23 +89,27 @@ impl<'s> Sender<'s> {
     /// As [`Sender::try_send`], but [`Error::TimedOut`] for [`Error::Full`];
     /// [`Error::PeerGone`] if the ring is full and nobody is left to make room.
     pub fn send(&mut self, record: &[u8], timeout: Duration) -> Result<(), Error> {
-        self.send_parts([&[], record], timeout)
+        let mut wait = self.member.waiter(timeout);
+        self.send_parts([&[], record], &mut wait)
     }
 
-    pub(crate) fn send_parts(&mut self, parts: [&[u8]; 2], timeout: Duration) -> Result<(), Error> {
+    pub(crate) fn send_parts(
+        &mut self,
+        parts: [&[u8]; 2],
+        wait: &mut Waiter<'m>,
+    ) -> Result<(), Error> {
         match self.try_send_parts(parts) {
             Err(Error::Full) => {}
             sent => return sent,
         }
         let len = parts[0].len() + parts[1].len();
-        let mut wait = Waiter::new(self.session.platform(), timeout);
         loop {
             self.wait_for_room(len, &mut wait.slice());
             match self.try_send_parts(parts) {
                 Err(Error::Full) => {}
                 sent => return sent,
             }
-            if self.peer().is_some_and(|peer| is_over(self.session, peer)) {
+            if self.peer().is_some_and(|peer| self.member.is_over(peer)) {
                 return Err(Error::PeerGone);
             }
             if wait.is_over() {
@@ -133,7 +133,7 @@ impl<'s> Sender<'s> {
     /// Why the ring refused. That its memory is another by now comes first.
     #[cold]
     fn failed(&self, error: PushError) -> Error {
-        if let Err(error) = self.session.check_region() {
+        if let Err(error) = self.member.check_region() {
             return error;
         }
         match error {
@@ -141,12 +141,7 @@ impl<'s> Sender<'s> {
             PushError::TooLong { len, max } => Error::MessageTooLong { len, max },
             PushError::Restarted => Error::PeerRestarted,
             PushError::Corrupt(corrupt) => Error::Corrupt(corrupt),
-            PushError::Evicted => self.session.evicted(),
+            PushError::Evicted => self.member.evicted(),
         }
     }
-}
-
-/// Whether `partition` is known to be gone.
-pub(crate) fn is_over(session: &Session<'_>, partition: Life) -> bool {
-    session.state(partition) == PartitionState::Gone
 }

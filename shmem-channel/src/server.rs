@@ -36,12 +36,12 @@ pub enum Incoming {
 }
 
 /// The end of a channel that answers commands.
-pub struct Server<'s> {
-    channel: Channel<'s>,
+pub struct Server<'m> {
+    channel: Channel<'m>,
 }
 
-impl<'s> Server<'s> {
-    pub(crate) fn new(channel: Channel<'s>) -> Self {
+impl<'m> Server<'m> {
+    pub(crate) fn new(channel: Channel<'m>) -> Self {
         Self { channel }
     }
 
@@ -101,7 +101,8 @@ impl<'s> Server<'s> {
         if call.client != self.channel.peer() {
             return Err(Error::CallerRestarted);
         }
-        self.channel.send(call.number, answer, timeout)
+        let mut wait = self.channel.waiter(timeout);
+        self.channel.send(call.number, answer, &mut wait)
     }
 
     /// Sends a message that is no answer, and waits for room up to `timeout`.
@@ -110,6 +111,7 @@ impl<'s> Server<'s> {
     ///
     /// As [`Client::send`](crate::Client::send).
     pub fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), Error> {
-        self.channel.send(0, message, timeout)
+        let mut wait = self.channel.waiter(timeout);
+        self.channel.send(0, message, &mut wait)
     }
 }

@@ -7,14 +7,15 @@ use shmem_core::ring::{GeometryError, Ring, Unread};
 use shmem_core::wait::Wait;
 use shmem_core::{region, Life, Liveness, PartitionState, Region, Window};
 use shmem_registry::{
-    AttachError, FormatError, Geometry, Heartbeats, Kind, Name, OpenError, Presence, Process,
-    Registry, Request, Segment,
+    FormatError, Geometry, Heartbeats, Kind, Name, OpenError, Presence, Process, Registry, Request,
+    Segment,
 };
 
 use crate::channel::ChannelOptions;
 use crate::client::Client;
 use crate::error::Error;
-use crate::platform::Platform;
+use crate::member::Member;
+use crate::platform::{Platform, PlatformHandle};
 use crate::receiver::Receiver;
 use crate::sender::Sender;
 use crate::server::Server;
@@ -98,11 +99,11 @@ impl SessionOptions {
     pub fn create<'m>(
         self,
         memory: Window<'m>,
-        platform: &'m dyn Platform,
+        platform: impl Into<PlatformHandle<'m>>,
     ) -> Result<Session<'m>, Error> {
         let region = Region::format(memory, 0).map_err(Error::Region)?;
         let registry = Registry::format(region, self.geometry).map_err(Error::Registry)?;
-        self.attach(region, registry, platform)
+        self.attach(region, registry, platform.into())
     }
 
     /// Joins the region that another partition created in `memory`.
@@ -115,30 +116,33 @@ impl SessionOptions {
     pub fn join<'m>(
         self,
         memory: Window<'m>,
-        platform: &'m dyn Platform,
+        platform: impl Into<PlatformHandle<'m>>,
     ) -> Result<Session<'m>, Error> {
         let region = Region::attach(memory).map_err(Error::Region)?;
         let registry = Registry::attach(region).map_err(Error::Registry)?;
-        self.attach(region, registry, platform)
+        self.attach(region, registry, platform.into())
     }
 
     fn attach<'m>(
         self,
         region: Region<'m>,
         registry: Registry<'m>,
-        platform: &'m dyn Platform,
+        platform: PlatformHandle<'m>,
     ) -> Result<Session<'m>, Error> {
-        let process = platform.process();
-        let wait = &mut Waiter::new(platform, self.patience);
-        let mut known = Ask { platform, registry };
+        let own = platform.get();
+        let process = own.process();
+        let wait = &mut Waiter::new(platform.clone(), self.patience);
+        let mut known = Ask {
+            platform: own,
+            registry,
+        };
         let attached = match (self.earlier, self.presumed_gone_after) {
             (Some(earlier), _) if earlier.partition() == self.partition => {
                 registry.attach_after(earlier, process)
             }
             (_, None) => registry.attach_when_over(self.partition, process, wait, &mut known),
             (_, Some(limit)) => {
-                let clock = || platform.now();
-                let beats = Heartbeats::by_clock(registry, limit / 2, clock);
+                let beats = Heartbeats::by_clock(registry, limit / 2, || own.now());
                 let mut known = (known, beats.presume_gone_after(limit));
                 registry.attach_when_over(self.partition, process, wait, &mut known)
             }
@@ -146,28 +150,28 @@ impl SessionOptions {
         if region.is_stale() {
             return Err(Error::Reformatted);
         }
+        let attachment = attached.map_err(Error::Join)?;
+        let registry = match self.creates {
+            true => registry,
+            false => registry.without_read_modify_write(),
+        };
+        let incarnation = attachment.life();
         Ok(Session {
-            region,
-            registry: match self.creates {
-                true => registry,
-                false => registry.without_read_modify_write(),
-            },
-            attachment: attached.map_err(Error::Join)?,
-            platform,
+            member: Member::new(incarnation, region, registry, platform),
+            attachment,
         })
     }
 }
 
 /// One partition's membership of a region: joined until it is dropped.
 ///
-/// Everything that is opened through it borrows from it. Threads of the partition share
-/// one session. Where others go by its heartbeat, it beats ([`Session::beat`]) several
+/// What is opened in a session lives as long as its memory does. Once the session is
+/// dropped, the partition has left: peers may take over its ends of rings, and they say so.
+/// Threads of the partition share one session. Where others go by its heartbeat, it beats ([`Session::beat`]) several
 /// times in the time after which they take it for silent.
 pub struct Session<'m> {
-    region: Region<'m>,
-    registry: Registry<'m>,
     attachment: Presence<'m>,
-    platform: &'m dyn Platform,
+    pub(crate) member: Member<'m>,
 }
 
 impl<'m> Session<'m> {
@@ -179,7 +183,7 @@ impl<'m> Session<'m> {
     pub fn create(
         memory: Window<'m>,
         partition: u8,
-        platform: &'m dyn Platform,
+        platform: impl Into<PlatformHandle<'m>>,
     ) -> Result<Self, Error> {
         SessionOptions::new(partition).create(memory, platform)
     }
@@ -192,26 +196,24 @@ impl<'m> Session<'m> {
     pub fn join(
         memory: Window<'m>,
         partition: u8,
-        platform: &'m dyn Platform,
+        platform: impl Into<PlatformHandle<'m>>,
     ) -> Result<Self, Error> {
         SessionOptions::new(partition).join(memory, platform)
     }
-}
 
-impl Session<'_> {
     /// Which incarnation of which partition this is.
     pub fn incarnation(&self) -> Life {
-        self.attachment.life()
+        self.member.incarnation
     }
 
     /// The region's registry.
     pub fn registry(&self) -> Registry<'_> {
-        self.registry
+        self.member.registry
     }
 
     /// Where this partition runs.
     pub fn platform(&self) -> &dyn Platform {
-        self.platform
+        self.member.platform()
     }
 
     /// Shows the others that this partition is alive.
@@ -221,8 +223,8 @@ impl Session<'_> {
     /// [`Error::Evicted`] and [`Error::Reformatted`]: nothing is stored, and nothing of
     /// the region is to be used any more.
     pub fn beat(&self) -> Result<(), Error> {
-        self.check_region()?;
-        self.attachment.beat().map_err(|_| self.evicted())
+        self.member.check_region()?;
+        self.attachment.beat().map_err(|_| self.member.evicted())
     }
 
     /// Whether this partition still has its place in the region.
@@ -231,32 +233,32 @@ impl Session<'_> {
     ///
     /// As [`Session::beat`].
     pub fn check(&self) -> Result<(), Error> {
-        self.check_region()?;
-        self.attachment.check().map_err(|_| self.evicted())
+        self.member.check_region()?;
+        self.attachment.check().map_err(|_| self.member.evicted())
     }
 
     /// What is known of another partition.
     pub fn state(&self, partition: Life) -> PartitionState {
-        self.platform.state(&self.registry, partition)
+        self.member.state(partition)
     }
 
     /// How another process is known to its kernel, as far as `partition` has said.
     pub fn process_of(&self, partition: u8) -> Process {
-        let slot = self.registry.partition(partition);
+        let slot = self.member.registry.partition(partition);
         slot.map_or(Process::UNKNOWN, |slot| slot.process)
     }
 
     /// For calls on locks: what is known of those that hold them.
     pub fn liveness(&self) -> impl Liveness + '_ {
         Ask {
-            platform: self.platform,
-            registry: self.registry,
+            platform: self.member.platform(),
+            registry: self.member.registry,
         }
     }
 
     /// For calls on locks: a wait of `timeout` from now on.
     pub fn wait(&self, timeout: Duration) -> impl Wait + '_ {
-        Waiter::new(self.platform, timeout)
+        self.member.waiter(timeout)
     }
 
     /// Opens the segment `name`, and creates it, zeroed, if it is not there.
@@ -268,9 +270,12 @@ impl Session<'_> {
         self.find(name.as_bytes(), kind, len)
     }
 
-    pub(crate) fn find(&self, name: &[u8], kind: Kind, len: usize) -> Result<Segment<'_>, Error> {
+    fn find(&self, name: &[u8], kind: Kind, len: usize) -> Result<Segment<'m>, Error> {
         let request = Request::named(name, kind, len).map_err(Error::Name)?;
-        let found = self.registry.open_or_create(&self.attachment, &request);
+        let found = self
+            .member
+            .registry
+            .open_or_create(&self.attachment, &request);
         found.map_err(|reason| match reason {
             OpenError::Reformatted => Error::Reformatted,
             OpenError::Evicted => Error::Evicted,
@@ -281,7 +286,7 @@ impl Session<'_> {
         })
     }
 
-    pub(crate) fn ring(&self, name: &[u8], capacity: usize) -> Result<Ring<'_>, Error> {
+    pub(crate) fn ring(&self, name: &[u8], capacity: usize) -> Result<Ring<'m>, Error> {
         let len = Ring::segment_len(capacity);
         if !capacity.is_power_of_two() || !(MIN_CAPACITY..=MAX_CAPACITY).contains(&capacity) {
             return Err(Error::Capacity(GeometryError { len })); // Nothing is created.
@@ -296,8 +301,8 @@ impl Session<'_> {
     ///
     /// [`Error::Name`], [`Error::Capacity`], [`Error::Open`]; [`Error::EndTaken`] if a
     /// living partition has this end.
-    pub fn sender(&self, name: &str, capacity: usize) -> Result<Sender<'_>, Error> {
-        Sender::open(self, self.ring(name.as_bytes(), capacity)?)
+    pub fn sender(&self, name: &str, capacity: usize) -> Result<Sender<'m>, Error> {
+        Sender::open(&self.member, self.ring(name.as_bytes(), capacity)?)
     }
 
     /// The receiving end of the ring `name`, of `capacity` bytes. `unread` says what
@@ -311,8 +316,8 @@ impl Session<'_> {
         name: &str,
         capacity: usize,
         unread: Unread,
-    ) -> Result<Receiver<'_>, Error> {
-        Receiver::open(self, self.ring(name.as_bytes(), capacity)?, unread)
+    ) -> Result<Receiver<'m>, Error> {
+        Receiver::open(&self.member, self.ring(name.as_bytes(), capacity)?, unread)
     }
 
     /// The end of channel `name` that sends commands, with [`ChannelOptions::default`].
@@ -320,7 +325,7 @@ impl Session<'_> {
     /// # Errors
     ///
     /// As [`ChannelOptions::client`].
-    pub fn client(&self, name: &str) -> Result<Client<'_>, Error> {
+    pub fn client(&self, name: &str) -> Result<Client<'m>, Error> {
         ChannelOptions::default().client(self, name)
     }
 
@@ -329,37 +334,8 @@ impl Session<'_> {
     /// # Errors
     ///
     /// As [`ChannelOptions::server`].
-    pub fn server(&self, name: &str) -> Result<Server<'_>, Error> {
+    pub fn server(&self, name: &str) -> Result<Server<'m>, Error> {
         ChannelOptions::default().server(self, name)
-    }
-
-    /// An error if the region is not the one any more that this session joined.
-    #[inline]
-    pub(crate) fn check_region(&self) -> Result<(), Error> {
-        match self.region.is_stale() {
-            true => Err(self.reformatted()),
-            false => Ok(()),
-        }
-    }
-
-    #[cold]
-    fn reformatted(&self) -> Error {
-        match Region::attach(self.region.memory()) {
-            Ok(_) | Err(region::AttachError::NotARegion { magic: 0 }) => Error::Reformatted,
-            Err(error) => Error::Region(error),
-        }
-    }
-
-    /// Why this partition lost its place.
-    #[cold]
-    pub(crate) fn evicted(&self) -> Error {
-        let slot = self.registry.partition(self.incarnation().partition());
-        match slot {
-            // Memory that was wiped counts its incarnations from the beginning.
-            Ok(slot) if slot.life.is_none() => Error::Reformatted,
-            Ok(_) | Err(AttachError::NoSuchPartition { .. }) => Error::Evicted,
-            Err(error) => Error::Join(error),
-        }
     }
 
     /// Whether joining failed because the region is not formatted yet, or not all of

@@ -10,7 +10,7 @@ use crate::receiver::{Received, Receiver};
 use crate::sender::Sender;
 use crate::session::Session;
 
-impl Session<'_> {
+impl<'m> Session<'m> {
     /// The end of the ring `name`, of `capacity` bytes, that bytes are written into. A
     /// write waits for room up to `timeout`.
     ///
@@ -22,7 +22,7 @@ impl Session<'_> {
         name: &str,
         capacity: usize,
         timeout: Duration,
-    ) -> Result<ByteSender<'_>, Error> {
+    ) -> Result<ByteSender<'m>, Error> {
         let sender = self.sender(name, capacity)?;
         Ok(ByteSender { sender, timeout })
     }
@@ -38,7 +38,7 @@ impl Session<'_> {
         name: &str,
         capacity: usize,
         timeout: Duration,
-    ) -> Result<ByteReceiver<'_>, Error> {
+    ) -> Result<ByteReceiver<'m>, Error> {
         Ok(ByteReceiver {
             receiver: self.receiver(name, capacity, Unread::Keep)?,
             taken: 0,
@@ -49,8 +49,8 @@ impl Session<'_> {
 
 /// Writes bytes into a ring. Errors carry an [`Error`]; a deadline that passes is
 /// [`io::ErrorKind::TimedOut`].
-pub struct ByteSender<'s> {
-    sender: Sender<'s>,
+pub struct ByteSender<'m> {
+    sender: Sender<'m>,
     timeout: Duration,
 }
 
@@ -74,8 +74,8 @@ impl Write for ByteSender<'_> {
 /// Reads bytes from a ring. Errors carry an [`Error`]; a deadline that passes is
 /// [`io::ErrorKind::TimedOut`], a restart of the writer [`io::ErrorKind::ConnectionReset`].
 /// There is no end of file: a partition that ends says so in its own way.
-pub struct ByteReceiver<'s> {
-    receiver: Receiver<'s>,
+pub struct ByteReceiver<'m> {
+    receiver: Receiver<'m>,
     /// Bytes of the next record that were read.
     taken: usize,
     timeout: Duration,
@@ -86,7 +86,7 @@ impl Read for ByteReceiver<'_> {
         if bytes.is_empty() {
             return Ok(0);
         }
-        let mut wait = self.receiver.waiter(self.timeout);
+        let mut wait = self.receiver.member.waiter(self.timeout);
         loop {
             let (count, is_whole) = match self.receiver.peek().map_err(io_error)? {
                 Some(Received::Message(record)) => {

@@ -5,7 +5,7 @@ use core::time::Duration;
 use shmem_core::primitive::{spin_loop, AtomicU32};
 use shmem_core::wait::{Pause, Wait, RECHECK};
 
-use crate::platform::Platform;
+use crate::platform::PlatformHandle;
 
 /// As a timeout: no deadline.
 pub const FOREVER: Duration = Duration::MAX;
@@ -16,19 +16,25 @@ const SPINS: u32 = 64;
 
 /// A wait until a deadline: looks some times, then sleeps as its platform does.
 ///
-/// Locks of `shmem-sync` take it, too ([`Session::wait`](crate::Session::wait)).
-pub struct Waiter<'p> {
-    platform: &'p dyn Platform,
-    deadline: Option<Duration>,
+/// The clock is read when there is something to wait for: the timeout counts from then on.
+pub struct Waiter<'m> {
+    platform: PlatformHandle<'m>,
+    timeout: Duration,
+    /// Nothing before the clock was read.
+    deadline: Option<Deadline>,
     looks: u32,
 }
 
-impl<'p> Waiter<'p> {
-    /// A wait of `timeout` from now on.
-    pub fn new(platform: &'p dyn Platform, timeout: Duration) -> Self {
+/// A time of the platform's clock; nothing is never.
+type Deadline = Option<Duration>;
+
+impl<'m> Waiter<'m> {
+    /// A wait of `timeout`.
+    pub fn new(platform: impl Into<PlatformHandle<'m>>, timeout: Duration) -> Self {
         Self {
-            platform,
-            deadline: platform.now().checked_add(timeout),
+            platform: platform.into(),
+            timeout,
+            deadline: None,
             looks: 0,
         }
     }
@@ -36,28 +42,39 @@ impl<'p> Waiter<'p> {
     /// The part of this wait up to the next [`RECHECK`]: between two of them the caller
     /// looks for what no ring tells.
     pub(crate) fn slice(&mut self) -> Self {
-        let next = self.platform.now().checked_add(RECHECK);
+        let next = self.platform.get().now().checked_add(RECHECK);
+        let deadline = match (self.deadline(), next) {
+            (Some(deadline), Some(next)) => Some(deadline.min(next)),
+            (deadline, next) => deadline.or(next),
+        };
         Self {
-            platform: self.platform,
-            deadline: match (self.deadline, next) {
-                (Some(deadline), Some(next)) => Some(deadline.min(next)),
-                (deadline, next) => deadline.or(next),
-            },
+            platform: self.platform.clone(),
+            timeout: self.timeout,
+            deadline: Some(deadline),
             looks: core::mem::replace(&mut self.looks, SPINS),
         }
     }
 
     /// Whether the deadline has passed.
-    pub(crate) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&mut self) -> bool {
         self.left().is_zero()
     }
 
     /// What is left until the deadline.
-    pub(crate) fn left(&self) -> Duration {
-        match self.deadline {
-            Some(deadline) => deadline.saturating_sub(self.platform.now()),
+    fn left(&mut self) -> Duration {
+        match self.deadline() {
+            Some(deadline) => deadline.saturating_sub(self.platform.get().now()),
             None => FOREVER,
         }
+    }
+
+    fn deadline(&mut self) -> Deadline {
+        let Self {
+            platform, timeout, ..
+        } = self;
+        *self
+            .deadline
+            .get_or_insert_with(|| platform.get().now().checked_add(*timeout))
     }
 }
 
@@ -75,6 +92,7 @@ impl Wait for Waiter<'_> {
     }
 
     fn sleep(&mut self, rings: &AtomicU32, seen: u32) {
-        self.platform.sleep(rings, seen, self.left().min(RECHECK));
+        let longest = self.left().min(RECHECK);
+        self.platform.get().sleep(rings, seen, longest);
     }
 }

@@ -1,8 +1,6 @@
-//! A session together with the memory that it is in.
+//! Sessions that map their memory themselves.
 
-use core::ops::Deref;
 use core::time::Duration;
-use std::boxed::Box;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -14,26 +12,12 @@ use shmem_core::{Mapping, Window};
 
 use super::platforms::SameKernel;
 use crate::error::Error;
-use crate::platform::Platform;
+use crate::platform::PlatformHandle;
 use crate::session::{Session, SessionOptions};
 
-/// A [`Session`] that owns its mapping: what it opens borrows from it, and when it is
-/// dropped, the partition leaves and the memory is unmapped.
-pub struct OwnedSession {
-    /// Ends the thread that beats, when it is dropped.
-    heart: Option<(Sender<()>, JoinHandle<()>)>,
-    own: Arc<Own>,
-}
-
-/// - **O1** `session` is dropped before `memory`, and nothing that is opened through it
-///   outlives an `Arc` of this.
-struct Own {
-    session: Session<'static>,
-    memory: Mapping,
-}
-
 impl SessionOptions {
-    /// Creates a region in `memory` and joins it.
+    /// Creates a region in `memory` and joins it. The session and all that is opened in it
+    /// share the mapping: it is unmapped with the last of them.
     ///
     /// # Errors
     ///
@@ -41,12 +25,12 @@ impl SessionOptions {
     pub fn create_in(
         self,
         memory: Mapping,
-        platform: &'static dyn Platform,
-    ) -> Result<OwnedSession, Error> {
-        OwnedSession::new(memory, |window| self.create(window, platform))
+        platform: impl Into<PlatformHandle<'static>>,
+    ) -> Result<Session<'static>, Error> {
+        with_memory(memory, |window| self.create(window, platform))
     }
 
-    /// Joins the region in `memory`.
+    /// Joins the region in `memory`; as [`SessionOptions::create_in`] otherwise.
     ///
     /// # Errors
     ///
@@ -54,35 +38,36 @@ impl SessionOptions {
     pub fn join_in(
         self,
         memory: Mapping,
-        platform: &'static dyn Platform,
-    ) -> Result<OwnedSession, Error> {
-        OwnedSession::new(memory, |window| self.join(window, platform))
+        platform: impl Into<PlatformHandle<'static>>,
+    ) -> Result<Session<'static>, Error> {
+        with_memory(memory, |window| self.join(window, platform))
     }
 }
 
-impl OwnedSession {
-    fn new(
-        memory: Mapping,
-        open: impl FnOnce(Window<'static>) -> Result<Session<'static>, Error>,
-    ) -> Result<Self, Error> {
-        let window = memory.window();
-        // SAFETY: mapped until `memory` is dropped, which is after all that can reach it (O1).
-        let window = unsafe { Window::from_raw(window.address(), window.len()) };
-        let window = window.expect("a mapping is page-aligned");
-        let session = open(window)?;
-        Ok(Self {
-            heart: None,
-            own: Arc::new(Own { session, memory }),
-        })
-    }
+/// Gives a session its mapping to keep.
+fn with_memory(
+    memory: Mapping,
+    open: impl FnOnce(Window<'static>) -> Result<Session<'static>, Error>,
+) -> Result<Session<'static>, Error> {
+    let window = memory.window();
+    // SAFETY: mapped until the last `Member` with it is dropped. Whatever can reach the window
+    // has one, or is borrowed from what has one, and drops it after its own window.
+    let window = unsafe { Window::from_raw(window.address(), window.len()) };
+    let mut session = open(window.expect("a mapping is page-aligned"))?;
+    session.member.memory = Some(Arc::new(memory));
+    Ok(session)
+}
 
+/// Over memory that the session maps itself, among processes of one kernel.
+impl Session<'static> {
     /// Creates a region of `len` bytes in a file, and joins it as `partition`. The file is
     /// made if it is not there; an earlier region in it is gone afterwards.
     ///
     /// # Errors
     ///
-    /// The file cannot be made or mapped, or has another length; [`SessionOptions::create`].
-    pub fn create(path: impl AsRef<Path>, len: usize, partition: u8) -> Result<Self, Error> {
+    /// [`Error::Memory`] if the file cannot be made or mapped, or has another length;
+    /// [`SessionOptions::create`].
+    pub fn create_file(path: impl AsRef<Path>, len: usize, partition: u8) -> Result<Self, Error> {
         let memory = Mapping::file(path.as_ref(), Some(len))?;
         SessionOptions::new(partition).create_in(memory, &SameKernel)
     }
@@ -91,19 +76,20 @@ impl OwnedSession {
     ///
     /// # Errors
     ///
-    /// The file is not there or cannot be mapped; [`SessionOptions::join`].
-    pub fn join(path: impl AsRef<Path>, partition: u8) -> Result<Self, Error> {
+    /// [`Error::Memory`] if the file is not there or cannot be mapped;
+    /// [`SessionOptions::join`].
+    pub fn join_file(path: impl AsRef<Path>, partition: u8) -> Result<Self, Error> {
         let memory = Mapping::file(path.as_ref(), None)?;
         SessionOptions::new(partition).join_in(memory, &SameKernel)
     }
 
     /// Creates a region of `len` bytes in memory without a name, and joins it as
-    /// `partition`. Peers get it by its descriptor ([`OwnedSession::share`]).
+    /// `partition`. Peers get it by its descriptor ([`Session::share`]).
     ///
     /// # Errors
     ///
-    /// There is not so much memory; [`SessionOptions::create`].
-    pub fn memfd(name: &str, len: usize, partition: u8) -> Result<Self, Error> {
+    /// [`Error::Memory`] if there is not so much; [`SessionOptions::create`].
+    pub fn create_memfd(name: &str, len: usize, partition: u8) -> Result<Self, Error> {
         let memory = Mapping::memfd(name, len)?;
         SessionOptions::new(partition).create_in(memory, &SameKernel)
     }
@@ -112,69 +98,62 @@ impl OwnedSession {
     ///
     /// # Errors
     ///
-    /// It cannot be mapped; [`SessionOptions::join`].
+    /// [`Error::Memory`] if it cannot be mapped; [`SessionOptions::join`].
     pub fn join_fd(memory: OwnedFd, partition: u8) -> Result<Self, Error> {
         let memory = Mapping::from_fd(memory)?;
         SessionOptions::new(partition).join_in(memory, &SameKernel)
     }
 
-    /// A descriptor of the memory, for [`OwnedSession::join_fd`] in this process, in a child,
-    /// or in a process that it is [sent](crate::send_memory) to.
+    /// A descriptor of the memory, for [`Session::join_fd`] in this process, in a child, or
+    /// in a process that it is [sent](crate::send_memory) to.
     ///
     /// # Errors
     ///
-    /// The kernel's reason.
+    /// [`io::ErrorKind::Unsupported`] if the session has no mapping of its own, or the
+    /// kernel's reason.
     pub fn share(&self) -> io::Result<OwnedFd> {
-        self.own.memory.as_fd().try_clone_to_owned()
+        let memory = self.memory().ok_or(io::ErrorKind::Unsupported)?;
+        memory.as_fd().try_clone_to_owned()
     }
 
-    /// The mapping.
-    pub fn memory(&self) -> &Mapping {
-        &self.own.memory
+    /// The session's own mapping, if it has one.
+    pub fn memory(&self) -> Option<&Mapping> {
+        self.member.memory.as_deref()
     }
 
-    /// Beats every `interval` in a thread of its own, until the session is dropped or the
+    /// Beats every `interval` in a thread of its own, until the result is dropped or the
     /// partition is evicted: for peers on other kernels, which go by heartbeats alone.
     ///
     /// # Errors
     ///
     /// No thread can be started.
-    pub fn beat_every(&mut self, interval: Duration) -> io::Result<()> {
-        self.stop_beating();
+    pub fn beat_every(self: &Arc<Self>, interval: Duration) -> io::Result<Beating> {
         let (stop, stopped) = channel();
-        let own = Arc::clone(&self.own);
+        let session = Arc::clone(self);
         let beat = move || {
             let is_time = || stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout);
-            while own.session.beat().is_ok() && is_time() {}
+            while session.beat().is_ok() && is_time() {}
         };
         let thread = Builder::new().name("heartbeat".into()).spawn(beat)?;
-        self.heart = Some((stop, thread));
-        Ok(())
+        Ok(Beating {
+            stop: Some(stop),
+            thread: Some(thread),
+        })
     }
+}
 
-    fn stop_beating(&mut self) {
-        if let Some((stop, thread)) = self.heart.take() {
-            drop(stop);
+/// A thread that beats for a session; dropped, it ends.
+#[must_use = "the thread ends when this is dropped"]
+pub struct Beating {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Beating {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
-    }
-
-    /// The session until this process ends, for threads that are not scoped.
-    pub fn leak(self) -> &'static Session<'static> {
-        Box::leak(Box::new(self))
-    }
-}
-
-impl Deref for OwnedSession {
-    type Target = Session<'static>;
-
-    fn deref(&self) -> &Session<'static> {
-        &self.own.session
-    }
-}
-
-impl Drop for OwnedSession {
-    fn drop(&mut self) {
-        self.stop_beating();
     }
 }
