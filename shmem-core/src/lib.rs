@@ -59,11 +59,6 @@ extern crate alloc;
 #[cfg(any(feature = "std", loom))]
 extern crate std;
 
-#[cfg(all(feature = "noncoherent", not(loom)))]
-pub mod cache;
-#[cfg(all(feature = "crash", not(loom)))]
-pub mod crash;
-
 pub mod primitive;
 
 pub mod mem;
@@ -87,6 +82,10 @@ pub use error::{ControlWord, Corrupt};
 pub use life::Life;
 pub use liveness::{AssumeAlive, Liveness, PartitionState};
 pub use mem::Window;
+#[cfg(all(feature = "noncoherent", not(loom)))]
+pub use primitive::cache;
+#[cfg(all(feature = "crash", not(loom)))]
+pub use primitive::crash;
 #[cfg(all(feature = "linux", target_os = "linux", not(loom)))]
 pub use region::Mapping;
 pub use region::Region;

@@ -66,7 +66,7 @@ impl<'p, 'm> Reservation<'p, 'm> {
     /// If `len` is more than was reserved.
     pub fn commit(self, len: usize) -> Result<(), PushError> {
         assert!(len <= self.len, "a commit longer than the reservation");
-        self.payload().clean();
+        self.payload().finish_raw_stores();
         self.producer.publish(self.place, len)
     }
 }
