@@ -2,7 +2,8 @@
 //!
 //! It reads the sources of every package with `syn`: libraries, programs, examples, benches
 //! and build scripts. Two things are wrong: files of a package that import in a circle, and
-//! an import against the order of the crates or, in shmem-core, of the modules ([`order`]).
+//! an import against the order of the crates or, in shmem-core and shmem-registry, of the
+//! modules ([`order`]).
 //!
 //! What an import is:
 //!
@@ -39,7 +40,7 @@ use survey::Survey;
 /// Check that imports only go down.
 ///
 /// Fails if files of a package import in a circle, or if a crate, or a module of
-/// shmem-core, imports from one above it.
+/// shmem-core or shmem-registry, imports from one above it.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Print one JSON document to standard output

@@ -11,8 +11,8 @@ const CRATES: &[&[&str]] = &[
     &["shmem-core"],
 ];
 
-/// The crate whose modules have an order, in the table of its `lib.rs`.
-pub(super) const ORDERED: &str = "shmem-core";
+/// The crates whose modules have an order, in the table of their `lib.rs`.
+pub(super) const ORDERED: [&str; 2] = ["shmem-core", "shmem-registry"];
 
 /// Whether package `from` may import from package `to`.
 pub(super) fn crate_may_import(from: &str, to: &str) -> bool {

@@ -68,8 +68,7 @@ impl Report {
         }
         for module in &self.survey.unordered {
             lines.push(format!(
-                "no order: module `{module}` is missing in the table of {}'s lib.rs",
-                super::order::ORDERED
+                "no order: {module} is missing in the table of its crate's lib.rs"
             ));
         }
         for ((path, reason), count) in ALLOWED.iter().zip(&self.allowed) {

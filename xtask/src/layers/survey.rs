@@ -61,7 +61,7 @@ impl Survey {
                         }
                     }
                 }
-                if package.name == order::ORDERED {
+                if order::ORDERED.contains(&package.name.as_str()) {
                     survey.module_order(&target, &crates)?;
                 }
             }
@@ -109,7 +109,8 @@ impl Survey {
         let children = (1..tree.modules.len()).filter(|&module| tree.modules[module].parent == 0);
         let names = children.filter_map(|module| tree.top_level(module));
         let missing = names.filter(|name| !order.has(name));
-        self.unordered.extend(missing.map(str::to_owned));
+        let named = |name: &str| format!("{}::{name}", target.package.name);
+        self.unordered.extend(missing.map(named));
         Ok(())
     }
 }
@@ -264,6 +265,6 @@ mod tests {
             .map(|import| import.from.as_str())
             .collect();
         assert_eq!(places, ["mem/window.rs"]);
-        assert_eq!(survey.unordered, ["error"]);
+        assert_eq!(survey.unordered, ["shmem-core::error"]);
     }
 }
