@@ -3,6 +3,7 @@
 mod bench;
 mod cfg_test;
 mod console;
+mod debian;
 mod demo;
 mod guest;
 mod header;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use super::packages;
-use super::setup::{CARGO_FUZZ, NIGHTLY, Package, Tool};
+use super::tools::{CARGO_FUZZ, NIGHTLY, Tool};
+use crate::debian::Package;
 use crate::guest;
 use crate::invocation::Invocation;
 use crate::u_boot;
