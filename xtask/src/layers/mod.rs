@@ -18,8 +18,9 @@
 //!   defines, are a circle; a parent that only declares and re-exports is in none.
 //! - What only tests compile does not count, nor do files under `tests/`, doc links and the
 //!   text of attributes.
-//! - A method call names no file, so it is not seen. A name that only a macro defines counts
-//!   as an item of the module that the path names.
+//! - A method call names no file, so it is not seen. A name that a macro makes, or that
+//!   another crate defines, counts as an item of the module that the path names.
+//! - A `use` inside a function counts for its whole module.
 
 mod graph;
 mod order;

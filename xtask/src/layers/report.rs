@@ -11,10 +11,7 @@ use crate::console::Console;
 const ALLOWED: &[(&str, &str)] = &[
     ("shmem-sync/src/", "its locks are being given guards"),
     ("xtask/kill/src/", "it is becoming the crate crash-test"),
-    (
-        "examples/protocol/src/link/",
-        "the crate shmem-channel is to replace it",
-    ),
+    ("crash-test/src/", "it is being made of xtask/kill"),
 ];
 
 pub(super) struct Report {

@@ -48,7 +48,8 @@ impl Resolver<'_> {
             "super" => [Definition::Module(self.tree.modules[module].parent)].into(),
             name => self.name(module, name, module, depth),
         };
-        if found.is_empty() && self.crates.contains(first) {
+        // One word alone may be a variable.
+        if found.is_empty() && !rest.is_empty() && self.crates.contains(first) {
             found.insert(Definition::Crate(first.clone()));
         }
         for name in rest {
@@ -70,7 +71,7 @@ impl Resolver<'_> {
                     name => {
                         let mut known = self.name(inner, name, module, depth);
                         if known.is_empty() {
-                            // A macro made it.
+                            // A macro made it, or it is another crate's.
                             known.insert(Definition::Item(inner));
                         }
                         known

@@ -237,11 +237,12 @@ mod tests {
 
     #[test]
     fn a_library_that_imports_from_a_sibling_or_from_above_is_upward() {
-        let source = "pub fn f() -> shmem_sync::Mutex { todo!() }";
+        let source = "pub fn f(kmon: u8) -> shmem_sync::Mutex { g(kmon) }";
         for (name, expected) in [("shmem-registry", 1), ("shmem-core", 1), ("kmon", 0)] {
             let survey = survey(name, &[("lib.rs", source)]);
             assert_eq!(survey.upward.len(), expected, "{name}");
-            assert!(survey.crates[name].contains("shmem-sync"));
+            let imported: Vec<_> = survey.crates[name].iter().collect();
+            assert_eq!(imported, ["shmem-sync"]);
         }
     }
 

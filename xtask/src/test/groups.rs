@@ -56,6 +56,14 @@ pub(super) const GROUPS: &[Group] = &[
         steps: clippy,
     },
     Group {
+        name: "layers",
+        about: "imports only go down, and no files import in a circle",
+        packages: Vec::new,
+        tools: &[],
+        limit: minutes(2),
+        steps: |_| Ok(vec![Step::Check(Invocation::parse("cargo xtask layers"))]),
+    },
+    Group {
         name: "unit",
         about: "unit and integration tests of the libraries and of this tool",
         packages: Vec::new,
@@ -348,7 +356,7 @@ mod tests {
     fn an_unknown_group_is_answered_with_the_known_ones() {
         let error = select(&["unit".into(), "units".into()]).err().unwrap();
         let error = error.to_string();
-        assert!(error.contains("`units`") && error.contains("clippy, unit, doc"));
+        assert!(error.contains("`units`") && error.contains("clippy, layers, unit, doc"));
         assert!(!error.contains('\n'));
     }
 
