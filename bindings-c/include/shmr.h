@@ -690,22 +690,6 @@ struct shmr_geometry {
 };
 
 /**
- * struct shmr_request - what is asked of a registry
- * @name:  1 to 32 bytes, or NULL; its identifier is shmr_id_from_name()
- * @id:    the identifier if there is no name, not 0
- * @kind:  SHMR_KIND_RING and so on
- * @len:   bytes, as shmr_ring_len() and the like say
- * @align: a power of two, or 0 for the least there is, which is 128
- */
-struct shmr_request {
-        const char *name;
-        uint64_t id;
-        uint32_t kind;
-        size_t len;
-        size_t align;
-};
-
-/**
  * struct shmr_rwlock - a reader-writer lock that survives its holders
  * @error: why the last call on it failed
  *
@@ -747,6 +731,22 @@ struct shmr_snapshot_writer {
 struct shmr_snapshot_reader {
         struct shmr_error error;
         uint64_t opaque[7];
+};
+
+/**
+ * struct shmr_request - what is asked of a registry
+ * @name:  1 to 32 bytes, or NULL; its identifier is shmr_id_from_name()
+ * @id:    the identifier if there is no name, not 0
+ * @kind:  SHMR_KIND_RING and so on
+ * @len:   bytes, as shmr_ring_len() and the like say
+ * @align: a power of two, or 0 for the least there is, which is 128
+ */
+struct shmr_request {
+        const char *name;
+        uint64_t id;
+        uint32_t kind;
+        size_t len;
+        size_t align;
 };
 
 #ifdef __cplusplus
@@ -1776,113 +1776,6 @@ enum shmr_status shmr_registry_attach(struct shmr_registry *registry,
 enum shmr_status shmr_registry_without_rmw(struct shmr_registry *registry);
 
 /**
- * shmr_registry_open_or_create() - find a segment, or create it, zeroed
- * @registry: the registry
- * @presence: the caller's; it beats while this takes long
- * @request:  what is wanted
- * @segment:  where it goes
- *
- * All partitions that ask for one identifier get one segment. Needs compare-and-swap
- * on this memory.
- *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_KIND, SHMR_LENGTH or SHMR_COLLISION, there is
- *         another; SHMR_TABLE_FULL; SHMR_OUT_OF_SPACE; SHMR_CONTENDED; SHMR_EVICTED;
- *         SHMR_REFORMATTED;
- *         SHMR_NO_RMW; SHMR_CORRUPT. The region is as it was unless it is SHMR_OK.
- */
-enum shmr_status shmr_registry_open_or_create(struct shmr_registry *registry,
-                                              struct shmr_presence *presence,
-                                              const struct shmr_request *request,
-                                              struct shmr_segment *segment);
-
-/**
- * shmr_registry_open() - find a segment of its kind and length
- * @registry: the registry
- * @request:  what is wanted
- * @segment:  where it goes
- *
- * Only loads.
- *
- * Return: as shmr_registry_open_or_create(), and SHMR_NOT_FOUND.
- */
-enum shmr_status shmr_registry_open(struct shmr_registry *registry,
-                                    const struct shmr_request *request,
-                                    struct shmr_segment *segment);
-
-/**
- * shmr_registry_lookup() - find a segment, whatever it holds
- * @registry: the registry
- * @id:       its identifier
- * @segment:  where it goes
- *
- * Only loads.
- *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_FOUND; SHMR_CONTENDED; SHMR_CORRUPT.
- */
-enum shmr_status shmr_registry_lookup(struct shmr_registry *registry,
-                                      uint64_t id,
-                                      struct shmr_segment *segment);
-
-/**
- * shmr_registry_next() - list the segments
- * @registry: the registry
- * @cursor:   0 for the first; moved on by each call
- * @segment:  where it goes
- *
- * Only loads. Segments that are created or removed meanwhile may be missing.
- *
- * Return: SHMR_OK; SHMR_EMPTY, that was all; SHMR_EINVAL; SHMR_CONTENDED or
- *         SHMR_CORRUPT, of one row: the next call goes on after it.
- */
-enum shmr_status shmr_registry_next(struct shmr_registry *registry,
-                                    size_t *cursor,
-                                    struct shmr_segment *segment);
-
-/**
- * shmr_registry_remove() - remove a segment
- * @registry: the registry
- * @presence: the caller's; it beats while this takes long
- * @segment:  what is removed
- *
- * Whoever still uses it must have let go, as its bytes go to others. Needs
- * compare-and-swap on this memory.
- *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_STALE; SHMR_CONTENDED; SHMR_EVICTED;
- *         SHMR_REFORMATTED; SHMR_NO_RMW;
- *         SHMR_CORRUPT.
- */
-enum shmr_status shmr_registry_remove(struct shmr_registry *registry,
-                                      struct shmr_presence *presence,
-                                      const struct shmr_segment *segment);
-
-/**
- * shmr_registry_is_current() - whether a segment is still what its identifier names
- * @registry: the registry
- * @segment:  the segment
- *
- * Return: also false for arguments that cannot be used.
- */
-bool shmr_registry_is_current(const struct shmr_registry *registry,
-                              const struct shmr_segment *segment);
-
-/**
- * shmr_registry_reap() - take back what partitions that are gone left half-made
- * @registry: the registry
- * @presence: the caller's; it beats while this takes long
- * @liveness: who knows which partitions are gone
- * @rows:     how many rows that were, or NULL
- *
- * Nobody needs to wait for it: it gives back space. Needs compare-and-swap on this memory.
- *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_CONTENDED or SHMR_CORRUPT, the rest is left for
- *         the next time; SHMR_EVICTED; SHMR_REFORMATTED; SHMR_NO_RMW.
- */
-enum shmr_status shmr_registry_reap(struct shmr_registry *registry,
-                                    struct shmr_presence *presence,
-                                    const struct shmr_liveness *liveness,
-                                    size_t *rows);
-
-/**
  * shmr_registry_geometry() - the sizes that a registry was formatted with
  * @registry: the registry
  * @geometry: where they go
@@ -2193,6 +2086,113 @@ uint32_t shmr_abi_version(void);
  * shmr_layout_version() - the version of docs/layout.md that this library speaks
  */
 uint32_t shmr_layout_version(void);
+
+/**
+ * shmr_registry_open_or_create() - find a segment, or create it, zeroed
+ * @registry: the registry
+ * @presence: the caller's; it beats while this takes long
+ * @request:  what is wanted
+ * @segment:  where it goes
+ *
+ * All partitions that ask for one identifier get one segment. Needs compare-and-swap
+ * on this memory.
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_KIND, SHMR_LENGTH or SHMR_COLLISION, there is
+ *         another; SHMR_TABLE_FULL; SHMR_OUT_OF_SPACE; SHMR_CONTENDED; SHMR_EVICTED;
+ *         SHMR_REFORMATTED;
+ *         SHMR_NO_RMW; SHMR_CORRUPT. The region is as it was unless it is SHMR_OK.
+ */
+enum shmr_status shmr_registry_open_or_create(struct shmr_registry *registry,
+                                              struct shmr_presence *presence,
+                                              const struct shmr_request *request,
+                                              struct shmr_segment *segment);
+
+/**
+ * shmr_registry_open() - find a segment of its kind and length
+ * @registry: the registry
+ * @request:  what is wanted
+ * @segment:  where it goes
+ *
+ * Only loads.
+ *
+ * Return: as shmr_registry_open_or_create(), and SHMR_NOT_FOUND.
+ */
+enum shmr_status shmr_registry_open(struct shmr_registry *registry,
+                                    const struct shmr_request *request,
+                                    struct shmr_segment *segment);
+
+/**
+ * shmr_registry_lookup() - find a segment, whatever it holds
+ * @registry: the registry
+ * @id:       its identifier
+ * @segment:  where it goes
+ *
+ * Only loads.
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_FOUND; SHMR_CONTENDED; SHMR_CORRUPT.
+ */
+enum shmr_status shmr_registry_lookup(struct shmr_registry *registry,
+                                      uint64_t id,
+                                      struct shmr_segment *segment);
+
+/**
+ * shmr_registry_next() - list the segments
+ * @registry: the registry
+ * @cursor:   0 for the first; moved on by each call
+ * @segment:  where it goes
+ *
+ * Only loads. Segments that are created or removed meanwhile may be missing.
+ *
+ * Return: SHMR_OK; SHMR_EMPTY, that was all; SHMR_EINVAL; SHMR_CONTENDED or
+ *         SHMR_CORRUPT, of one row: the next call goes on after it.
+ */
+enum shmr_status shmr_registry_next(struct shmr_registry *registry,
+                                    size_t *cursor,
+                                    struct shmr_segment *segment);
+
+/**
+ * shmr_registry_remove() - remove a segment
+ * @registry: the registry
+ * @presence: the caller's; it beats while this takes long
+ * @segment:  what is removed
+ *
+ * Whoever still uses it must have let go, as its bytes go to others. Needs
+ * compare-and-swap on this memory.
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_STALE; SHMR_CONTENDED; SHMR_EVICTED;
+ *         SHMR_REFORMATTED; SHMR_NO_RMW;
+ *         SHMR_CORRUPT.
+ */
+enum shmr_status shmr_registry_remove(struct shmr_registry *registry,
+                                      struct shmr_presence *presence,
+                                      const struct shmr_segment *segment);
+
+/**
+ * shmr_registry_is_current() - whether a segment is still what its identifier names
+ * @registry: the registry
+ * @segment:  the segment
+ *
+ * Return: also false for arguments that cannot be used.
+ */
+bool shmr_registry_is_current(const struct shmr_registry *registry,
+                              const struct shmr_segment *segment);
+
+/**
+ * shmr_registry_reap() - take back what partitions that are gone left half-made
+ * @registry: the registry
+ * @presence: the caller's; it beats while this takes long
+ * @liveness: who knows which partitions are gone
+ * @rows:     how many rows that were, or NULL
+ *
+ * Nobody needs to wait for it: it gives back space. Needs compare-and-swap on this memory.
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_CONTENDED or SHMR_CORRUPT, the rest is left for
+ *         the next time; SHMR_EVICTED; SHMR_REFORMATTED; SHMR_NO_RMW.
+ */
+enum shmr_status shmr_registry_reap(struct shmr_registry *registry,
+                                    struct shmr_presence *presence,
+                                    const struct shmr_liveness *liveness,
+                                    size_t *rows);
 
 /**
  * shmr_strerror() - a status in words

@@ -18,7 +18,7 @@
 //! | `status`, `text`                             | what a call says, and in words           |
 //! | `handle`                                     | Rust values in memory of a C program     |
 //! | `region`, `mapping`                          | memory                                   |
-//! | `registry`, `segment`, `partition`           | who is there, what is where              |
+//! | `registry`, `partition`, `segment`, `table`  | who is there, what is where              |
 //! | `producer`, `consumer`, `snapshot`           | data                                     |
 //! | `mutex`, `bakery`, `rwlock`, `semaphore`, `barrier` | synchronisation                   |
 //! | `wait`, `doorbell`, `liveness`               | the caller's functions, and ours |
@@ -56,6 +56,7 @@ mod semaphore;
 mod snapshot;
 mod status;
 mod strings;
+mod table;
 mod text;
 mod wait;
 mod word;
@@ -81,6 +82,7 @@ pub use segment::*;
 pub use semaphore::*;
 pub use snapshot::*;
 pub use status::*;
+pub use table::*;
 pub use text::*;
 pub use wait::*;
 

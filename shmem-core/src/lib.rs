@@ -9,18 +9,19 @@
 //!
 //! | module       | one purpose                                                |
 //! |--------------|------------------------------------------------------------|
-//! | [`region`]   | a range with a header; where it comes from                 |
 //! | [`ring`]     | one producer, one consumer, variable-length records        |
 //! | [`snapshot`] | one writer's latest value, for any number of readers       |
 //! | [`doorbell`] | "look again", rung only for a peer that sleeps             |
 //! | [`wait`]     | how a partition waits for its peer                         |
+//! | [`region`]   | a range with a header; where it comes from                 |
 //! | [`liveness`] | whether a partition is alive, silent or gone               |
 //! | [`life`]     | who is who, and in which life                              |
-//! | [`mem`]      | bounds-checked windows on shared memory                    |
+//! | `error`      | which word a peer broke the protocol with                  |
 //! | [`layout`]   | offsets and constants                                      |
+//! | [`mem`]      | bounds-checked windows on shared memory                    |
 //! | [`primitive`]| the switch between the machine's memory and loom's         |
 //!
-//! Imports go down that list. Rings, snapshots and doorbells use plain loads,
+//! Imports only go down that list (`cargo xtask layers` checks it). Rings, snapshots and doorbells use plain loads,
 //! stores and fences only; nothing here needs an atomic read-modify-write.
 //!
 //! # Features
@@ -59,34 +60,36 @@ extern crate alloc;
 #[cfg(any(feature = "std", loom))]
 extern crate std;
 
-#[cfg(all(feature = "noncoherent", not(loom)))]
-pub mod cache;
-#[cfg(all(feature = "crash", not(loom)))]
-pub mod crash;
-
 pub mod primitive;
 
 pub mod mem;
 
 pub mod layout;
 
+mod error;
+
 pub mod life;
 
 pub mod liveness;
 
+pub mod region;
+
 pub mod wait;
 
 pub mod doorbell;
-pub mod region;
-pub mod ring;
+
 pub mod snapshot;
 
-mod error;
+pub mod ring;
 
 pub use error::{ControlWord, Corrupt};
 pub use life::Life;
 pub use liveness::{AssumeAlive, Liveness, PartitionState};
 pub use mem::Window;
+#[cfg(all(feature = "noncoherent", not(loom)))]
+pub use primitive::cache;
+#[cfg(all(feature = "crash", not(loom)))]
+pub use primitive::crash;
 #[cfg(all(feature = "linux", target_os = "linux", not(loom)))]
 pub use region::Mapping;
 pub use region::Region;

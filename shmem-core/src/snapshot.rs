@@ -317,7 +317,6 @@ mod tests {
         );
     }
 
-    // relaxed in all of this: one thread.
     #[test]
     fn the_sequence_never_becomes_zero_again() {
         let heap = Heap::new(segment_len(16));
@@ -329,7 +328,6 @@ mod tests {
         assert_eq!(reader.read(&mut [0; 16]), Ok(14));
     }
 
-    // relaxed in all of this: one thread.
     #[test]
     fn a_mad_length_is_reported_with_its_value() {
         let heap = Heap::new(segment_len(16));

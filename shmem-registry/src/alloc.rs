@@ -26,10 +26,10 @@ use shmem_core::primitive::{
     Ordering::{Acquire, Relaxed, Release},
 };
 
+use crate::evicted::Evicted;
 use crate::layout::{RegistryHeader, REGISTRY};
-use crate::partition::Evicted;
+use crate::memory::Registry;
 use crate::row::Claim;
-use crate::table::Registry;
 
 /// Words of the map that are changed between two looks at the claim: a page.
 const STEP: usize = 1024;
@@ -89,11 +89,13 @@ enum Taken {
     Evicted,
 }
 
-impl<'m> Blocks<'m> {
-    pub(crate) fn new(registry: Registry<'m>) -> Self {
-        Self { registry }
+impl<'m> Registry<'m> {
+    pub(crate) fn blocks(&self) -> Blocks<'m> {
+        Blocks { registry: *self }
     }
+}
 
+impl<'m> Blocks<'m> {
     fn len(&self) -> usize {
         self.registry.places.blocks
     }

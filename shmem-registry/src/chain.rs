@@ -27,8 +27,6 @@
 //! | fence in `claim_row`, row    | row, fence in `is_of`      | that a row is used again |
 //! | `state` in `retire`          | `state`, fence, link in `is_stray` | that nothing links to the earlier use |
 
-use memoffset::offset_of;
-
 use shmem_core::mem::Word;
 use shmem_core::primitive::{
     fence, spin_loop,
@@ -36,65 +34,16 @@ use shmem_core::primitive::{
 };
 use shmem_core::{ControlWord, Corrupt};
 
+use crate::error::Lost;
 use crate::id::Id;
-use crate::layout::Row;
-use crate::partition::Evicted;
-use crate::row::NAMED;
-use crate::table::Registry;
+use crate::link::Link;
+use crate::memory::{Registry, NAMED};
 
 /// How often a walk starts again because the chain changed under it.
 pub(crate) const RESTARTS: usize = 64;
 
 /// Laps of the whole table that one call may walk, with all its restarts.
 pub(crate) const LAPS: usize = 4;
-
-/// A word that links to a row.
-///
-/// Bits 0 to 16: the row's number + 1, or 0 at the end of a chain. Bits 17 to
-/// 30: a generation (C3). Bit 31: the row whose `next` it is is removed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Link(pub(crate) u32);
-
-impl Link {
-    const MARK: u32 = 1 << 31;
-    const NUMBER: u32 = (1 << 17) - 1;
-    const GENERATION: u32 = (1 << 14) - 1;
-
-    pub(crate) fn to(row: usize, generation: u32) -> Self {
-        Self((generation & Self::GENERATION) << 17 | (row as u32 + 1))
-    }
-
-    /// The end of a chain, behind a row of this generation.
-    pub(crate) fn end(generation: u32) -> Self {
-        Self((generation & Self::GENERATION) << 17)
-    }
-
-    pub(crate) fn is_marked(self) -> bool {
-        self.0 & Self::MARK != 0
-    }
-
-    pub(crate) fn marked(self) -> Self {
-        Self(self.0 | Self::MARK)
-    }
-
-    fn unmarked(self) -> Self {
-        Self(self.0 & !Self::MARK)
-    }
-
-    pub(crate) fn is_end(self) -> bool {
-        self.0 & Self::NUMBER == 0
-    }
-
-    /// The row that it leads to, unless it is the end.
-    pub(crate) fn row(self) -> usize {
-        (self.0 & Self::NUMBER).wrapping_sub(1) as usize
-    }
-
-    /// Whether it was made in this generation of its row, of which it has 14 bits.
-    pub(crate) fn leads_to(self, generation: u32) -> bool {
-        self.0 >> 17 & Self::GENERATION == generation & Self::GENERATION
-    }
-}
 
 /// What one row of a chain says.
 #[derive(Clone, Copy)]
@@ -114,42 +63,12 @@ pub(crate) enum Place<'m> {
     End(Word<'m>, Link),
 }
 
-/// Why a walk came to nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lost {
-    /// The chain changed under every attempt.
-    Contended,
-    /// The caller was said to be gone.
-    Evicted,
-    Corrupt(Corrupt),
-}
-
-impl From<Evicted> for Lost {
-    fn from(_: Evicted) -> Self {
-        Self::Evicted
-    }
-}
-
-impl From<Corrupt> for Lost {
-    fn from(corrupt: Corrupt) -> Self {
-        Self::Corrupt(corrupt)
-    }
-}
-
 impl<'m> Registry<'m> {
-    fn next(&self, row: usize) -> Word<'m> {
-        self.row(row, offset_of!(Row, next))
-    }
-
     /// The bucket that the lookup of an identifier starts from.
     #[inline]
     pub fn bucket_of(&self, id: u64) -> usize {
         let hash = id.wrapping_mul(0x9e37_79b9_7f4a_7c15); // Spreads numbers that count up.
         (hash >> (64 - self.places.index_bits())) as usize
-    }
-
-    pub(crate) fn bucket_word(&self, bucket: usize) -> Word<'m> {
-        self.memory().word(self.places.index + bucket * 4)
     }
 
     /// Reads the row that `link` names; `None` if it is used for something else by now.

@@ -4,7 +4,8 @@ use core::cell::Cell;
 
 use shmem_core::Life;
 
-use crate::partition::{Evicted, Presence};
+use crate::evicted::Evicted;
+use crate::partition::Presence;
 
 /// Who creates and removes segments: a partition by its [`Presence`], which beats
 /// while a call takes long, or a bare [`Life`] that has no slot to beat in.

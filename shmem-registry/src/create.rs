@@ -24,15 +24,17 @@ use shmem_core::primitive::{
 };
 
 use crate::alloc::Run;
-use crate::chain::{Link, Place};
+use crate::chain::Place;
 use crate::claimant::{Caller, Claimant};
 use crate::error::OpenError;
+use crate::evicted::Evicted;
 use crate::id::Request;
-use crate::layout::Row;
-use crate::partition::Evicted;
-use crate::row::{Claim, NAMED};
+use crate::layout::{RegistryHeader, Row, REGISTRY};
+use crate::link::Link;
+use crate::memory::{Registry, NAMED};
+use crate::row::Claim;
 use crate::segment::Segment;
-use crate::table::{check, Registry};
+use crate::table::check;
 
 /// Bytes that are zeroed between two looks at the claim.
 const PAGE: usize = 4096;
@@ -136,6 +138,43 @@ impl<'m> Registry<'m> {
         self.blocks().free(&claim, run)?;
         claim.retire()?;
         lost
+    }
+
+    /// Claims a free row.
+    fn claim_row<'c>(&self, by: &'c Caller<'c>) -> Result<Claim<'c, 'm>, OpenError> {
+        let segments = self.places.geometry.segments;
+        let hint = self
+            .memory()
+            .word(REGISTRY + offset_of!(RegistryHeader, row_hint));
+        // Behind the row that was taken last, so that a row rests before it is
+        // used again (C3).
+        // relaxed: any value is harmless.
+        let start = hint.load(Relaxed) as usize;
+        for step in 0..segments {
+            let row = start.wrapping_add(step) & (segments - 1);
+            // relaxed: a hint; the state is loaded again when the row is ours.
+            let free = self.state(row).load(Relaxed) & NAMED == 0;
+            // relaxed: a hint; the exchange in `own_row` decides.
+            if !free || self.owner(row).load(Relaxed) != 0 {
+                continue;
+            }
+            let Some(claim) = self.own_row(row, 0, by) else {
+                continue;
+            };
+            // relaxed: the exchange in `own_row` is before it.
+            if self.state(row).load(Relaxed) & NAMED != 0 {
+                claim.release();
+                continue;
+            }
+            // relaxed: any value is harmless.
+            hint.store(row as u32 + 1, Relaxed);
+            // Pairs with the fences in `is_of`, `remove` and `allocate`: what is stored into
+            // the row from here on is not seen without its generation (T2), nor are
+            // blocks claimed for it without its owner and its generation.
+            fence(Release); // loom: loom_removal::a_reader_never_takes_the_rows_next_segment_for_its_own
+            return Ok(claim);
+        }
+        Err(OpenError::TableFull { segments })
     }
 
     /// Fills a row and zeroes its segment (T3). The exchange of the state, and the one in

@@ -4,46 +4,8 @@ use core::fmt;
 
 use shmem_core::Corrupt;
 
-use crate::chain::Lost;
+use crate::evicted::Evicted;
 use crate::id::{Kind, Name};
-use crate::partition::Evicted;
-
-/// A request that no registry can serve.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RequestError {
-    /// A name must have 1 to 32 bytes, none of them zero.
-    Name {
-        /// Bytes of the name.
-        len: usize,
-    },
-    /// A segment must have 1 byte to 4 GiB less one.
-    Length {
-        /// Bytes asked for.
-        len: usize,
-    },
-    /// An alignment must be a power of two.
-    Align {
-        /// What was asked for.
-        align: usize,
-    },
-}
-
-impl fmt::Display for RequestError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Name { len } => write!(
-                f,
-                "a name of {len} bytes: it must have 1 to 32, none of them zero"
-            ),
-            Self::Length { len } => {
-                write!(f, "a segment of {len} bytes: it must have 1 to 2^32 - 1")
-            }
-            Self::Align { align } => {
-                write!(f, "an alignment of {align}: it must be a power of two")
-            }
-        }
-    }
-}
 
 /// Why there is no registry in a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +43,28 @@ impl fmt::Display for FormatError {
             Self::Exists => f.write_str("the region has a registry already: format the region first"),
             Self::Corrupt(corrupt) => corrupt.fmt(f),
         }
+    }
+}
+
+/// Why a walk came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// The chain changed under every attempt.
+    Contended,
+    /// The caller was said to be gone.
+    Evicted,
+    Corrupt(Corrupt),
+}
+
+impl From<Evicted> for Lost {
+    fn from(_: Evicted) -> Self {
+        Self::Evicted
+    }
+}
+
+impl From<Corrupt> for Lost {
+    fn from(corrupt: Corrupt) -> Self {
+        Self::Corrupt(corrupt)
     }
 }
 
@@ -258,7 +242,6 @@ impl From<Lost> for RemoveError {
 
 #[cfg(feature = "std")]
 mod std_error {
-    impl std::error::Error for super::RequestError {}
     impl std::error::Error for super::FormatError {}
     impl std::error::Error for super::OpenError {}
     impl std::error::Error for super::RemoveError {}

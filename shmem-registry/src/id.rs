@@ -5,8 +5,6 @@ use core::num::NonZeroU64;
 
 use shmem_core::Window;
 
-use crate::error::RequestError;
-
 /// An identifier: any 64-bit number but 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Id(NonZeroU64);
@@ -230,3 +228,43 @@ impl Request {
         Ok(Self { align, ..self })
     }
 }
+
+/// A request that no registry can serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestError {
+    /// A name must have 1 to 32 bytes, none of them zero.
+    Name {
+        /// Bytes of the name.
+        len: usize,
+    },
+    /// A segment must have 1 byte to 4 GiB less one.
+    Length {
+        /// Bytes asked for.
+        len: usize,
+    },
+    /// An alignment must be a power of two.
+    Align {
+        /// What was asked for.
+        align: usize,
+    },
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name { len } => write!(
+                f,
+                "a name of {len} bytes: it must have 1 to 32, none of them zero"
+            ),
+            Self::Length { len } => {
+                write!(f, "a segment of {len} bytes: it must have 1 to 2^32 - 1")
+            }
+            Self::Align { align } => {
+                write!(f, "an alignment of {align}: it must be a power of two")
+            }
+        }
+    }
+}
+
+#[cfg(feature = "std")]
+impl std::error::Error for RequestError {}

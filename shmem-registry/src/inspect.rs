@@ -11,14 +11,14 @@ use shmem_core::mem::Word;
 use shmem_core::primitive::Ordering::{Acquire, Relaxed};
 use shmem_core::{Corrupt, Life};
 
-use crate::chain::{Link, Step, Walk};
+use crate::chain::{Step, Walk};
 use crate::error::OpenError;
 use crate::geometry::Places;
 use crate::id::{Kind, Name};
 use crate::layout::{Row, PARTITIONS};
-use crate::row::NAMED;
+use crate::link::Link;
+use crate::memory::{Registry, NAMED};
 use crate::segment::Segment;
-use crate::table::Registry;
 
 /// Looks at a row before one in use is said to be in motion.
 const ATTEMPTS: usize = 16;

@@ -8,21 +8,28 @@
 //!
 //! | module        | one purpose                                        |
 //! |---------------|----------------------------------------------------|
-//! | [`id`]        | identifiers, names, kinds                          |
-//! | [`layout`]    | offsets of the table                               |
-//! | [`geometry`]  | where everything lies, from three numbers          |
+//! | [`inspect`]   | the tables as a third party sees them              |
+//! | `process`     | whether a life is over, on one kernel              |
+//! | [`liveness`]  | the same, by its heartbeat                         |
+//! | `remove`      | how a segment goes, and how the dead are cleared up after |
+//! | `create`      | how a segment is created                           |
+//! | [`table`]     | looking things up                                  |
+//! | `release`     | how a row is let go of, and taken down             |
 //! | `alloc`       | which blocks belong to which row                   |
-//! | `segment`     | a segment, once it is found                        |
-//! | [`table`]     | the registry, and looking things up                |
-//! | `chain`       | the rows of one bucket, linked                     |
 //! | `row`         | who works on a row                                 |
 //! | `claimant`    | who claims, and shows meanwhile that it lives      |
-//! | `create`      | how a segment is created                           |
-//! | `remove`      | how it goes, and how the dead are cleared up after |
 //! | [`partition`] | who is attached, and in which life                 |
-//! | [`liveness`]  | whether a life is over, by its heartbeat           |
-//! | `process`     | the same, on one kernel                            |
-//! | [`inspect`]   | the tables as a third party sees them              |
+//! | `chain`       | the rows of one bucket, linked                     |
+//! | `memory`      | the registry as a handle on the words of its tables |
+//! | `link`        | the words that link rows                           |
+//! | [`geometry`]  | where everything lies, from three numbers          |
+//! | [`layout`]    | offsets of the table                               |
+//! | `error`       | what the calls can say                             |
+//! | `segment`     | a segment, once it is found                        |
+//! | [`id`]        | identifiers, names, kinds                          |
+//! | `evicted`     | that a partition was said to be gone while it lived |
+//!
+//! Imports only go down that list.
 //!
 //! # Examples
 //!
@@ -65,24 +72,29 @@ mod chain;
 mod claimant;
 mod create;
 mod error;
+mod evicted;
+mod link;
+mod memory;
 #[cfg(all(feature = "linux", target_os = "linux"))]
 mod process;
+mod release;
 mod remove;
 mod row;
 mod segment;
 
 pub use alloc::BlockOwner;
 pub use claimant::Claimant;
-pub use error::{FormatError, OpenError, RemoveError, RequestError};
+pub use error::{FormatError, OpenError, RemoveError};
+pub use evicted::Evicted;
 pub use geometry::Geometry;
-pub use id::{Id, Kind, Name, Request};
+pub use id::{Id, Kind, Name, Request, RequestError};
 pub use liveness::{Clock, Heartbeats};
-pub use partition::{AttachError, Evicted, Partition, Presence, Process};
+pub use memory::Registry;
+pub use partition::{AttachError, Partition, Presence, Process};
 #[cfg(all(feature = "linux", target_os = "linux"))]
 pub use process::Processes;
 pub use remove::Unfinished;
 pub use segment::Segment;
-pub use table::Registry;
 
 /// The README's program is compiled and run with the documentation tests.
 #[cfg(all(doctest, feature = "std"))]

@@ -15,8 +15,8 @@ use core::time::Duration;
 
 use shmem_core::{Life, Liveness, PartitionState};
 
+use crate::memory::Registry;
 use crate::partition::Partition;
-use crate::table::Registry;
 
 /// How long a heartbeat stands still before its partition is silent. With looks as
 /// often as [`shmem_core::wait::RECHECK`], silence is noticed within 100 ms.

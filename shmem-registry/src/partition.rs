@@ -33,8 +33,9 @@ use shmem_core::primitive::{
 use shmem_core::wait::{Pause, Wait};
 use shmem_core::{ControlWord, Corrupt, Life, Liveness, Region, Window};
 
+pub use crate::evicted::Evicted;
 use crate::layout::{PartitionSlot, PARTITIONS};
-use crate::table::Registry;
+use crate::memory::Registry;
 
 /// Set in the life of a partition that left.
 const LEFT: u32 = Life::FLAG;
@@ -97,24 +98,9 @@ impl fmt::Display for AttachError {
     }
 }
 
-/// Another life of the partition has taken this one's place: somebody said that it
-/// was gone, or its number was given twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Evicted;
-
-impl fmt::Display for Evicted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "this partition was said to be gone while it lived, or its number was given twice: \
-             others have what it held; attach anew",
-        )
-    }
-}
-
 #[cfg(feature = "std")]
 mod std_error {
     impl std::error::Error for super::AttachError {}
-    impl std::error::Error for super::Evicted {}
 }
 
 /// A partition's slot.

@@ -16,8 +16,8 @@ use rustix::io::Errno;
 use rustix::process::{getpid, pidfd_open, Pid, PidfdFlags};
 use shmem_core::{Life, Liveness, PartitionState};
 
+use crate::memory::Registry;
 use crate::partition::Process;
-use crate::table::Registry;
 
 /// How often it is looked whether a process still runs the program that attached: a
 /// file of `/proc` is read for it.

@@ -16,13 +16,12 @@ use shmem_core::primitive::{
 };
 use shmem_core::{Life, Liveness};
 
-use crate::chain::Lost;
 use crate::claimant::{Caller, Claimant};
-use crate::error::RemoveError;
+use crate::error::{Lost, RemoveError};
 use crate::layout::Row;
-use crate::row::{Claim, NAMED};
+use crate::memory::{Registry, NAMED};
+use crate::row::Claim;
 use crate::segment::Segment;
-use crate::table::Registry;
 
 impl<'m> Registry<'m> {
     /// Removes a segment: its identifier is free at once, its blocks as soon as

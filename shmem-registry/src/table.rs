@@ -1,4 +1,4 @@
-//! The registry: who is there, and which segment an identifier names.
+//! Which segment an identifier names.
 //!
 //! What is stored, and in which order, is in the invariants of `row` and
 //! `chain`. Looking only loads: everything loaded is checked against `Places`,
@@ -6,121 +6,21 @@
 
 use memoffset::offset_of;
 
-use shmem_core::mem::Word;
 use shmem_core::primitive::{
     fence,
     Ordering::{Acquire, Relaxed},
 };
-use shmem_core::{ControlWord, Corrupt, Region, Window};
+use shmem_core::{ControlWord, Corrupt};
 
-use crate::alloc::Blocks;
 use crate::chain::{Node, LAPS, RESTARTS};
-use crate::error::{FormatError, MayNotChange, OpenError};
-use crate::geometry::{Geometry, Places};
+use crate::error::OpenError;
 use crate::id::{Id, Kind, Name, Request};
-use crate::layout::{RegistryHeader, Row, REGISTRY};
-use crate::row::NAMED;
+use crate::layout::Row;
+pub use crate::memory::Registry;
+use crate::memory::NAMED;
 use crate::segment::Segment;
 
-/// The registry of a region.
-#[derive(Clone, Copy)]
-pub struct Registry<'m> {
-    region: Region<'m>,
-    pub(crate) places: Places,
-    /// Whether this handle may compare and swap.
-    pub(crate) may_change: bool,
-}
-
 impl<'m> Registry<'m> {
-    /// Makes an empty registry in a region that was just formatted.
-    ///
-    /// # Errors
-    ///
-    /// [`FormatError::Geometry`], [`FormatError::TooShort`] or
-    /// [`FormatError::Exists`]; the region is as it was.
-    pub fn format(region: Region<'m>, geometry: Geometry) -> Result<Self, FormatError> {
-        let memory = region.memory();
-        let word = geometry.encode()?;
-        let places = Places::of(geometry, memory.len())?;
-        // relaxed: one partition formats; the word says all by itself.
-        if Self::geometry_word(&memory).load(Relaxed) != 0 {
-            return Err(FormatError::Exists);
-        }
-        // The tables are zero since the region was formatted, and zero is empty.
-        // relaxed: the word says all by itself, and the zeroes came with the region.
-        Self::geometry_word(&memory).store(word, Relaxed);
-        Ok(Self::of(region, places))
-    }
-
-    /// Attaches to the registry of a region.
-    ///
-    /// # Errors
-    ///
-    /// [`FormatError::NotFormatted`], [`FormatError::Corrupt`] if its geometry is
-    /// none, [`FormatError::TooShort`] if it is not this region's.
-    pub fn attach(region: Region<'m>) -> Result<Self, FormatError> {
-        let memory = region.memory();
-        // relaxed: as in `format`.
-        let value = Self::geometry_word(&memory).load(Relaxed);
-        if value == 0 {
-            return Err(FormatError::NotFormatted);
-        }
-        let geometry = Geometry::decode(value).ok_or(FormatError::Corrupt(Corrupt {
-            word: ControlWord::RegistryGeometry,
-            value,
-        }))?;
-        let places = Places::of(geometry, memory.len())?;
-        Ok(Self::of(region, places))
-    }
-
-    fn of(region: Region<'m>, places: Places) -> Self {
-        Self {
-            region,
-            places,
-            may_change: true,
-        }
-    }
-
-    /// The same registry for memory on which compare-and-swap does not work, or not
-    /// together with a partition there: it opens segments, and does not
-    /// create, remove or reap any. `shmem_sync::litmus` finds out.
-    #[must_use]
-    pub fn without_read_modify_write(self) -> Self {
-        Self {
-            may_change: false,
-            ..self
-        }
-    }
-
-    #[inline]
-    pub(crate) fn memory(&self) -> Window<'m> {
-        self.region.memory()
-    }
-
-    pub(crate) fn region(&self) -> Region<'m> {
-        self.region
-    }
-
-    /// Whether this handle may change the table, and the region is what it was.
-    pub(crate) fn check_may_change(&self) -> Result<(), MayNotChange> {
-        if !self.may_change {
-            return Err(MayNotChange::NoReadModifyWrite);
-        }
-        match self.region.is_stale() {
-            true => Err(MayNotChange::Reformatted),
-            false => Ok(()),
-        }
-    }
-
-    fn geometry_word(memory: &Window<'m>) -> Word<'m> {
-        memory.word(REGISTRY + offset_of!(RegistryHeader, geometry))
-    }
-
-    /// The numbers it was formatted with.
-    pub fn geometry(&self) -> Geometry {
-        self.places.geometry
-    }
-
     /// Bytes that are free, in whole blocks, not necessarily in one piece.
     pub fn free_len(&self) -> usize {
         self.blocks().free_blocks() * self.places.geometry.block
@@ -152,7 +52,7 @@ impl<'m> Registry<'m> {
     pub fn open(&self, request: &Request) -> Result<Segment<'m>, OpenError> {
         let found = self.lookup(request.id);
         // Last: what was found may be of an earlier or a later format.
-        if self.region.is_stale() {
+        if self.region().is_stale() {
             return Err(OpenError::Reformatted);
         }
         check(found?, request)
@@ -212,15 +112,6 @@ impl<'m> Registry<'m> {
         }
     }
 
-    /// The identifier in a row, whatever the row is used for.
-    pub(crate) fn id_in(&self, row: usize) -> u64 {
-        // relaxed: `is_of` tells whether it is of the use that the caller means (C4), and what
-        // an owner reads only an owner stored.
-        let load = |field| self.row(row, field).load(Relaxed);
-        let high = load(offset_of!(Row, id_high));
-        u64::from(high) << 32 | u64::from(load(offset_of!(Row, id_low)))
-    }
-
     /// Whether `segment` is still what its identifier names: it is of this registry, was
     /// not removed before this call, and the region was not formatted again.
     pub fn is_current(&self, segment: &Segment<'m>) -> bool {
@@ -233,7 +124,7 @@ impl<'m> Registry<'m> {
         fence(Acquire); // loom: loom_removal::a_segment_that_was_removed_is_not_current_any_more
         let state = self.state(segment.row).load(Relaxed); // relaxed: the fence is before it
         let is_linked = state == segment.generation << 1 | NAMED && !link.is_marked();
-        is_linked && !self.region.is_stale()
+        is_linked && !self.region().is_stale()
     }
 
     /// Whether `segment` can be one of this registry's.
@@ -241,20 +132,6 @@ impl<'m> Registry<'m> {
         let inside = self.memory().sub(segment.offset, segment.window.len());
         let is_ours = inside.is_ok_and(|ours| ours.address() == segment.window.address());
         is_ours && segment.row < self.places.geometry.segments
-    }
-
-    pub(crate) fn blocks(&self) -> Blocks<'m> {
-        Blocks::new(*self)
-    }
-
-    #[inline]
-    pub(crate) fn row(&self, row: usize, field: usize) -> Word<'m> {
-        self.memory().word(self.row_at(row) + field)
-    }
-
-    #[inline]
-    pub(crate) fn row_at(&self, row: usize) -> usize {
-        self.places.rows + row * core::mem::size_of::<Row>()
     }
 
     /// Reads the rest of a row; `None` if it is used for something else by now.

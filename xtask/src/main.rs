@@ -1,7 +1,9 @@
 //! The project's own commands, run as `cargo xtask COMMAND`.
 
 mod bench;
+mod cfg_test;
 mod console;
+mod debian;
 mod demo;
 mod guest;
 mod header;
@@ -10,6 +12,7 @@ mod interrupt;
 mod invocation;
 mod job;
 mod kill;
+mod layers;
 mod process;
 mod test;
 mod u_boot;
@@ -38,6 +41,7 @@ enum Command {
     Header(header::Arguments),
     Install(install::Arguments),
     Kill(kill::Arguments),
+    Layers(layers::Arguments),
     UBoot(u_boot::Arguments),
 }
 
@@ -51,6 +55,7 @@ fn main() -> ExitCode {
         Command::Header(arguments) => header::run(&arguments),
         Command::Install(arguments) => install::run(&arguments),
         Command::Kill(arguments) => kill::run(&arguments),
+        Command::Layers(arguments) => layers::run(&arguments),
         Command::UBoot(arguments) => u_boot::run(&arguments),
     };
     outcome.unwrap_or_else(|error| {

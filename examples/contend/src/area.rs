@@ -92,6 +92,11 @@ impl<'m> Area<'m> {
             .with_context(|| format!("cannot open {name}"))?
             .window())
     }
+
+    /// The parties' words.
+    pub(crate) fn open_notes(self) -> Result<Notes<'m>> {
+        self.open(notes()).map(Notes::new)
+    }
 }
 
 /// Makes the memory a region with every segment, so that no other party has to create one.

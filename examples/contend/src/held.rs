@@ -7,7 +7,8 @@ use shmem_sync::{BakeryGuard, LockError, LockResult, MutexGuard, NotHeld, WriteG
 
 use crate::ledger::Ledger;
 use crate::party::Party;
-use crate::report::{Event, Stop};
+use crate::report::Event;
+use crate::stop::Stop;
 
 /// A lock that is had, alone.
 pub(crate) trait Held<'m>: Sized {

@@ -11,7 +11,8 @@ use crate::area;
 use crate::cli::{self, PARTIES};
 use crate::held::{Held, admitted, lost, refused};
 use crate::party::Party;
-use crate::report::{Event, Stop};
+use crate::report::Event;
+use crate::stop::Stop;
 use crate::work::no_permit;
 
 /// Between two looks whether it is to go on.

@@ -6,7 +6,7 @@
 use shmem_core::Window;
 
 use crate::cli::PARTIES;
-use crate::report::Stop;
+use crate::stop::Stop;
 
 const COUNT: usize = size_of::<u64>();
 /// Between `total` and `by`, so that they are in different lines.

@@ -32,6 +32,8 @@ mod party;
 mod report;
 mod ring;
 mod show;
+mod shown;
+mod stop;
 mod trial;
 mod work;
 
@@ -43,8 +45,8 @@ use shmem_registry::{Process, Registry};
 
 use crate::area::Area;
 use crate::cli::{Args, Command};
-use crate::notes::Notes;
-use crate::report::{Event, Report, exit_code};
+use crate::report::{Event, Report};
+use crate::stop::exit_code;
 
 fn main() -> ExitCode {
     let args = Args::read();
@@ -95,7 +97,7 @@ fn run(args: &Args) -> Result<()> {
             ring::receive(party, *from, *records)
         }),
         Command::Answer { partition, timeout } => trial::answer(area, report, *partition, *timeout),
-        Command::Release { partition } => Notes::open(area)?.release(*partition),
+        Command::Release { partition } => area.open_notes()?.release(*partition),
         Command::Gone { partition } => gone(area, *partition),
         Command::Show => show::run(area, report),
     }

@@ -8,7 +8,6 @@ use shmem_core::primitive::{
 };
 use shmem_core::{Life, Window};
 
-use crate::area::{self, Area};
 use crate::cli::PARTIES;
 
 const WORD: usize = size_of::<u32>();
@@ -33,8 +32,8 @@ pub(crate) struct Notes<'m>(Window<'m>);
 impl<'m> Notes<'m> {
     pub(crate) const LEN: usize = PARTIES as usize * PARTY;
 
-    pub(crate) fn open(area: Area<'m>) -> Result<Self> {
-        area.open(area::notes()).map(Self)
+    pub(crate) fn new(words: Window<'m>) -> Self {
+        Self(words)
     }
 
     fn word(self, party: u8, offset: usize) -> Word<'m> {

@@ -16,7 +16,8 @@ use shmem_sync::{SleepPoll, SpinYield};
 use crate::area::Area;
 use crate::cli;
 use crate::notes::Notes;
-use crate::report::{Event, Report, Stop, Who};
+use crate::report::{Event, Report, Who};
+use crate::stop::Stop;
 
 /// The longest sleep between two looks.
 const NAP: Duration = Duration::from_millis(1);
@@ -159,7 +160,7 @@ pub(crate) fn attend(
     let party = Party {
         area,
         life,
-        notes: Notes::open(area)?,
+        notes: area.open_notes()?,
         report,
         options,
         presence: &presence,

@@ -1,10 +1,12 @@
-//! What the program says, as text or JSON, and its exit status.
+//! What the program says, as text or JSON.
 
 use std::fmt;
 use std::io::{self, Write};
 
 use serde::Serialize;
 use shmem_core::Life;
+
+use crate::shown::Shown;
 
 /// Says what happens, one line each.
 #[derive(Clone, Copy)]
@@ -44,7 +46,7 @@ pub(crate) enum Event {
         millis: u64,
     },
     /// What is in the region.
-    Shown(crate::show::Shown),
+    Shown(Shown),
     Failed {
         error: String,
         status: u8,
@@ -134,41 +136,5 @@ impl Report {
                 let _ = writeln!(io::stderr(), "shmem-contend: {event}");
             }
         }
-    }
-}
-
-/// What a script tells apart by the exit status.
-#[derive(Debug)]
-pub(crate) enum Stop {
-    /// The memory is not fit for the lock.
-    Unfit(String),
-    /// A deadline passed.
-    Late(String),
-    /// Another has this party's place, or what it held.
-    Evicted(String),
-    /// The counters are wrong.
-    Wrong(String),
-}
-
-impl fmt::Display for Stop {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unfit(why) => write!(f, "refused: {why}"),
-            Self::Late(what) => write!(f, "the deadline passed: {what}"),
-            Self::Evicted(how) => write!(f, "evicted: {how}"),
-            Self::Wrong(what) => write!(f, "the counters are wrong: {what}"),
-        }
-    }
-}
-
-impl std::error::Error for Stop {}
-
-pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
-    match error.downcast_ref() {
-        Some(Stop::Unfit(_)) => 3,
-        Some(Stop::Late(_)) => 4,
-        Some(Stop::Evicted(_)) => 5,
-        Some(Stop::Wrong(_)) => 6,
-        None => 1,
     }
 }

@@ -11,7 +11,8 @@ use shmem_core::wait::{Pause, Wait};
 
 use crate::area;
 use crate::party::Party;
-use crate::report::{Event, Stop};
+use crate::report::Event;
+use crate::stop::Stop;
 
 /// The longest record; each is as long as its number says.
 const LONGEST: usize = 64;

@@ -1,9 +1,6 @@
 //! What is in the region now: the counters, the permits, who is attached.
 
-use std::fmt;
-
 use anyhow::Result;
-use serde::Serialize;
 use shmem_core::Life;
 use shmem_core::doorbell::Silent;
 use shmem_sync::Semaphore;
@@ -12,33 +9,7 @@ use crate::area::{self, Area, Named};
 use crate::cli::PARTIES;
 use crate::ledger::Ledger;
 use crate::report::{Event, Report};
-
-#[derive(Serialize)]
-pub(crate) struct Shown {
-    mutex: Counters,
-    rwlock: Counters,
-    bakery: Counters,
-    semaphore: Permits,
-    parties: Vec<Attached>,
-}
-
-#[derive(Serialize)]
-struct Counters {
-    total: u64,
-    by: Vec<u64>,
-}
-
-#[derive(Serialize)]
-struct Permits {
-    permits: usize,
-    available: usize,
-}
-
-#[derive(Serialize)]
-struct Attached {
-    life: String,
-    attached: bool,
-}
+use crate::shown::{Attached, Counters, Permits, Shown};
 
 /// Looks as nobody, and changes nothing: a look beside those that work can be a mixture.
 pub(crate) fn run(area: Area<'_>, report: Report) -> Result<()> {
@@ -76,24 +47,4 @@ pub(crate) fn run(area: Area<'_>, report: Report) -> Result<()> {
 
 fn short(life: Life) -> String {
     format!("{}.{}", life.partition(), life.incarnation())
-}
-
-impl fmt::Display for Shown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (name, counters) in [
-            ("mutex", &self.mutex),
-            ("rwlock", &self.rwlock),
-            ("bakery", &self.bakery),
-        ] {
-            let Counters { total, by } = counters;
-            writeln!(f, "{name}: total {total}, by party {by:?}")?;
-        }
-        let Permits { permits, available } = self.semaphore;
-        writeln!(f, "semaphore: {available} of {permits} permits available")?;
-        let parties = self.parties.iter().map(|party| match party.attached {
-            true => party.life.clone(),
-            false => format!("{} (left)", party.life),
-        });
-        write!(f, "parties: {}", parties.collect::<Vec<_>>().join(", "))
-    }
 }

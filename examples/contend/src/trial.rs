@@ -10,7 +10,8 @@ use shmem_sync::litmus::{Finding, Litmus, Verdict};
 use crate::area::{self, Area};
 use crate::cli::Lock;
 use crate::party::Party;
-use crate::report::{Event, Report, Stop};
+use crate::report::{Event, Report};
+use crate::stop::Stop;
 
 /// How long one trial may take.
 const TRIAL: Duration = Duration::from_millis(500);

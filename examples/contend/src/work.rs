@@ -14,7 +14,7 @@ use crate::cli::{Amount, Lock, PARTIES};
 use crate::held::{Held, admitted, lost, refused};
 use crate::ledger::Ledger;
 use crate::party::Party;
-use crate::report::Stop;
+use crate::stop::Stop;
 
 /// Of so many rounds under the reader-writer lock, one writes.
 const WRITES: u32 = 4;

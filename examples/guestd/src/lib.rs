@@ -25,6 +25,7 @@
 //! | `kmsg`     | the kernel's log, a line at a time                              |
 //! | `signals`  | being asked to stop                                             |
 //! | `waker`    | waking a thread that waits for descriptors                      |
+//! | `log`      | what the daemon has to say of itself                            |
 
 mod account;
 mod attach;
@@ -37,6 +38,7 @@ mod exec;
 mod feeder;
 mod kmsg;
 mod loan;
+mod log;
 mod outlet;
 mod pty;
 mod readings;
@@ -47,8 +49,6 @@ mod typist;
 mod waker;
 
 use std::ffi::OsStr;
-use std::fmt::Display;
-use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -58,6 +58,7 @@ use account::Account;
 use attach::Attacher;
 pub use cli::Args;
 use daemon::Readiness;
+pub use log::log;
 use service::Service;
 
 /// Runs the daemon until KMON or a signal ends it; then, if it was KMON and
@@ -104,11 +105,4 @@ fn become_shell(account: &Account, command: &OsStr) -> anyhow::Error {
     account.prepare(&mut shell, || Ok(()));
     let error = anyhow::Error::new(shell.exec());
     error.context(format!("cannot run {}", command.display()))
-}
-
-/// Writes one line to standard error. A log that cannot be written stops nothing.
-pub fn log(line: impl Display) {
-    // At once: `/dev/kmsg` makes a record of each write.
-    let line = format!("guestd: {line}\n");
-    let _ = io::stderr().write_all(line.as_bytes());
 }

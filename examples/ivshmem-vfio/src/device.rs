@@ -21,8 +21,9 @@ use vfio_bindings::bindings::vfio::{
     VFIO_PCI_BAR0_REGION_INDEX, VFIO_PCI_BAR2_REGION_INDEX, VFIO_PCI_CONFIG_REGION_INDEX,
 };
 
+use crate::address::Address;
 use crate::error::OpenError;
-use crate::sysfs::{Address, Loan};
+use crate::sysfs::Loan;
 use crate::vfio::{self, Opened, Range};
 
 /// Our number.

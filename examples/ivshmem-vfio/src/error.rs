@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use crate::sysfs::Address;
+use crate::address::Address;
 
 /// Why a device cannot be had.
 #[derive(Debug)]

@@ -32,6 +32,7 @@
 //! # }
 //! ```
 
+mod address;
 mod device;
 mod error;
 #[cfg(feature = "program")]
@@ -39,8 +40,9 @@ mod program;
 mod sysfs;
 mod vfio;
 
+pub use address::{Address, NoAddress};
 pub use device::{Device, PeerBell};
 pub use error::OpenError;
 #[cfg(feature = "program")]
 pub use program::run;
-pub use sysfs::{Address, NoAddress, find};
+pub use sysfs::find;

@@ -12,8 +12,9 @@ use ivshmem_server::peer::{Party, Verb};
 use shmem_core::Mapping;
 use shmem_sync::EventBell;
 
+use crate::address::Address;
 use crate::device::Device;
-use crate::sysfs::{self, Address};
+use crate::sysfs;
 
 /// A peer in a guest, to try interrupts and memory of an ivshmem-doorbell device with: what
 /// `ivshmem-peer` is on the host.

@@ -5,12 +5,11 @@
 //! - **S2** A loan ends only when nothing of the device is open in this process: the
 //!   kernel keeps who unbinds a device that is in use waiting for its end.
 
-use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
+use crate::address::Address;
 use crate::error::OpenError;
 
 /// Where the kernel shows its devices.
@@ -19,55 +18,6 @@ const SYS: &str = "/sys";
 const VFIO_PCI: &str = "vfio-pci";
 /// Vendor and device of ivshmem, as sysfs writes them.
 const IVSHMEM: (&str, &str) = ("0x1af4", "0x1110");
-
-/// A device's place: domain, bus, slot and function, as in `0000:00:03.0`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Address(String);
-
-/// A text that is no device's place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NoAddress(String);
-
-impl fmt::Display for NoAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:?} is no PCI device: give one as in 0000:00:03.0",
-            self.0
-        )
-    }
-}
-
-impl std::error::Error for NoAddress {}
-
-impl FromStr for Address {
-    type Err = NoAddress;
-
-    fn from_str(text: &str) -> Result<Self, NoAddress> {
-        let hex = |part: &str, len: usize| {
-            part.len() == len && part.bytes().all(|byte| byte.is_ascii_hexdigit())
-        };
-        // A domain may be longer than four digits.
-        let is_one = || {
-            let (domain, rest) = text.split_once(':')?;
-            let (bus, rest) = rest.split_once(':')?;
-            let (slot, function) = rest.split_once('.')?;
-            let domain = (4..=8).contains(&domain.len()) && hex(domain, domain.len());
-            Some(domain && hex(bus, 2) && hex(slot, 2) && hex(function, 1))
-        };
-        if is_one() == Some(true) {
-            Ok(Self(text.to_ascii_lowercase()))
-        } else {
-            Err(NoAddress(text.to_owned()))
-        }
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// The ivshmem devices with interrupts, in the order of their addresses.
 ///
@@ -111,7 +61,7 @@ impl<'a> Place<'a> {
         Self {
             sys,
             address,
-            directory: sys.join("bus/pci/devices").join(&address.0),
+            directory: sys.join("bus/pci/devices").join(address.as_str()),
         }
     }
 
@@ -158,10 +108,10 @@ impl<'a> Place<'a> {
     /// its `driver_override` names.
     fn hand_over(&self, driver: Option<&str>) -> Result<(), OpenError> {
         if driver.is_some() {
-            self.write(&self.directory.join("driver/unbind"), &self.address.0)?;
+            self.write(&self.directory.join("driver/unbind"), self.address.as_str())?;
         }
         let probe = self.sys.join("bus/pci/drivers_probe");
-        self.write(&probe, &self.address.0)
+        self.write(&probe, self.address.as_str())
     }
 }
 
@@ -277,16 +227,6 @@ mod tests {
             let text = self.borrow().unwrap_err().to_string();
             assert!(!text.contains('\n'));
             text
-        }
-    }
-
-    #[test]
-    fn an_address_has_four_parts_and_nothing_of_a_path() {
-        for right in ["0000:00:03.0", "0001:ff:1f.7", "10000:00:03.0"] {
-            assert_eq!(right.parse::<Address>().unwrap().to_string(), right);
-        }
-        for wrong in ["", "00:03.0", "0000:00:03", "0000:00:03.00", "../0:00:03.0"] {
-            assert!(wrong.parse::<Address>().is_err(), "{wrong}");
         }
     }
 

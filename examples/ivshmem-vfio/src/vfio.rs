@@ -18,8 +18,8 @@ use vfio_bindings::bindings::vfio::{
     VFIO_TYPE1v2_IOMMU, vfio_group_status, vfio_irq_info, vfio_irq_set, vfio_region_info,
 };
 
+use crate::address::Address;
 use crate::error::OpenError;
-use crate::sysfs::Address;
 
 mod call {
     use super::{

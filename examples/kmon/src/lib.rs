@@ -17,6 +17,7 @@
 //! | `console`     | what the operator types into an instance                 |
 //! | `commands`    | the commands at the prompt                               |
 //! | `front`       | where commands come from: a terminal or a script         |
+//! | `script`      | the lines of a script                                    |
 //! | `notices`     | what is said while the operator does something else      |
 //! | `terminal`    | the operator's terminal                                  |
 //! | `setup`       | from the command line to a running monitor               |
@@ -39,6 +40,7 @@ mod kind;
 mod monitor;
 mod notices;
 mod rundir;
+mod script;
 mod setup;
 mod terminal;
 mod text;

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::UNREADABLE;
+use crate::output::UNREADABLE;
 
 const MESSAGE: &[u8] =
     b"shmem: the memory went away while it was read: somebody truncated its file\n";

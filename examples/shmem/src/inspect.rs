@@ -10,8 +10,9 @@ use anyhow::{Result, ensure};
 use crate::cli::Inspect;
 use crate::look::{Options, Subject, look};
 use crate::open::Opened;
+use crate::output::{FOUND, print};
 use crate::report::{Report, Source, Trace};
-use crate::{FOUND, fault, print, show};
+use crate::{fault, show};
 
 /// Between the two looks at a live region: a beat at least of those who live, but of KMON's
 /// instances that are rung, which beat once a second.

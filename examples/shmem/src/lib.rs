@@ -25,22 +25,19 @@ mod inspect;
 pub mod look;
 mod memory;
 mod open;
+mod output;
 pub mod place;
 pub mod report;
 pub mod show;
 mod text;
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use cli::{Cli, Verb};
-
-/// Something was found.
-const FOUND: u8 = 1;
-/// The place cannot be read.
-const UNREADABLE: u8 = 2;
+use output::UNREADABLE;
 
 /// Runs the `shmem` program.
 pub fn run() -> ExitCode {
@@ -54,18 +51,4 @@ pub fn run() -> ExitCode {
         let _ = writeln!(io::stderr(), "shmem: {text}");
         ExitCode::from(UNREADABLE)
     })
-}
-
-/// Prints what `write` writes; nobody has to read it to its end.
-fn print(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    let mut out = BufWriter::new(io::stdout().lock());
-    let printed = write(&mut out).and_then(|()| out.flush());
-    match printed {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-            // What is left in the buffer has no reader either.
-            drop(out.into_parts());
-            Ok(())
-        }
-        printed => printed,
-    }
 }

@@ -1,7 +1,7 @@
 //! A window that is walked round and round, by positions that run freely.
 
 use super::Window;
-use crate::primitive::{clean, invalidate, store_happens, Memory, Ordering};
+use crate::primitive::{Memory, Ordering};
 
 /// A window of a power of two of bytes, addressed by `u32` positions modulo
 /// its length. Every position has a place in it, so words need no check.
@@ -44,7 +44,6 @@ impl<'m> Circle<'m> {
     #[inline(always)]
     pub(crate) fn load_pair(self, position: u32, order: Ordering) -> [u32; 2] {
         let at = self.pair(position);
-        invalidate(at.address().as_ptr(), 8);
         // SAFETY: eight mapped, 8-byte aligned bytes.
         unsafe { at.load_pair(order) }
     }
@@ -53,14 +52,9 @@ impl<'m> Circle<'m> {
     /// `order` is release.
     #[inline(always)]
     pub(crate) fn store_pair(self, position: u32, words: [u32; 2], order: Ordering) {
-        if store_happens() {
-            let at = self.pair(position);
-            // A peer's words in the line are to be what the clean writes back.
-            invalidate(at.address().as_ptr(), 8);
-            // SAFETY: eight mapped, 8-byte aligned bytes.
-            unsafe { at.store_pair(words, order) };
-            clean(at.address().as_ptr(), 8);
-        }
+        let at = self.pair(position);
+        // SAFETY: eight mapped, 8-byte aligned bytes.
+        unsafe { at.store_pair(words, order) };
     }
 
     #[inline(always)]
@@ -70,14 +64,14 @@ impl<'m> Circle<'m> {
     }
 
     /// Copies `bytes` to `position`, a multiple of 8, by whole words that are
-    /// the caller's by protocol.
+    /// the caller's by protocol, and which a later store publishes.
     #[inline(always)]
     pub(crate) fn write(self, position: u32, bytes: &[u8]) {
         let offset = self.check(position, bytes.len());
         // SAFETY: C1; checked above.
         let at = unsafe { self.memory.add(offset) };
         // SAFETY: as above; rounding out to words stays inside by C2.
-        unsafe { at.write(0, bytes) };
+        unsafe { at.write_unpublished(0, bytes) };
     }
 
     /// Copies from `position`, a multiple of 8, into `bytes`, by whole words.

@@ -4,7 +4,7 @@ use core::fmt;
 use core::ptr::NonNull;
 
 use super::Word;
-use crate::primitive::{clean, invalidate, is_watched, store_happens, Memory};
+use crate::primitive::Memory;
 
 /// A range of shared memory that this program may read and write for `'m`.
 ///
@@ -137,9 +137,6 @@ impl<'m> Window<'m> {
     #[inline(always)]
     pub fn write(&self, offset: usize, bytes: &[u8]) {
         self.check(offset, bytes.len(), 1);
-        let Some(bytes) = self.tear(bytes, |front| self.write(offset, front)) else {
-            return;
-        };
         // SAFETY: checked above; W1, W2.
         let at = unsafe { self.memory.add(offset / 8 * 8) };
         // SAFETY: as above; rounding out to words stays inside by W2.
@@ -170,9 +167,6 @@ impl<'m> Window<'m> {
     /// If `bytes` do not fit, or `offset` is not a multiple of 8.
     pub fn write_shared(&self, offset: usize, bytes: &[u8]) {
         self.check(offset, bytes.len(), 8);
-        let Some(bytes) = self.tear(bytes, |front| self.write_shared(offset, front)) else {
-            return;
-        };
         // SAFETY: checked above; W1, W2.
         let at = unsafe { self.memory.add(offset) };
         // SAFETY: as above.
@@ -209,26 +203,16 @@ impl<'m> Window<'m> {
         }
     }
 
-    /// The bytes that a copy is to store: all of them, but in tests of recovery,
-    /// where it is made in two steps, and none is made by the dead.
+    /// After stores that were not made through the window.
     #[inline(always)]
-    fn tear<'b>(&self, bytes: &'b [u8], write_front: impl FnOnce(&[u8])) -> Option<&'b [u8]> {
-        if is_watched() && bytes.len() > 8 {
-            write_front(&bytes[..8]);
-        }
-        store_happens().then_some(bytes)
-    }
-
-    /// Behind stores that were not made through the window.
-    #[inline(always)]
-    pub(crate) fn clean(&self) {
-        clean(self.address().as_ptr(), self.len);
+    pub(crate) fn finish_raw_stores(&self) {
+        self.memory.finish_raw_stores(self.len);
     }
 
     /// Before loads that are not made through the window.
     #[inline(always)]
-    pub(crate) fn invalidate(&self) {
-        invalidate(self.address().as_ptr(), self.len);
+    pub(crate) fn begin_raw_loads(&self) {
+        self.memory.begin_raw_loads(self.len);
     }
 
     pub(crate) fn memory(self) -> Memory<'m> {

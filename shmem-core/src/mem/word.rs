@@ -1,34 +1,28 @@
 //! One little-endian control word.
 
-use crate::primitive::{clean, invalidate, store_happens, AtomicU32, Ordering};
+use crate::primitive::{AtomicU32, Ordering, SharedWord};
 
 /// A 32-bit control word in shared memory, little-endian there on every machine.
 ///
 /// Callers name the paired access of every ordering they pass.
 #[derive(Clone, Copy)]
-pub struct Word<'m>(&'m AtomicU32);
+pub struct Word<'m>(SharedWord<'m>);
 
 impl<'m> Word<'m> {
-    pub(crate) fn new(atomic: &'m AtomicU32) -> Self {
-        Self(atomic)
+    pub(crate) fn new(word: SharedWord<'m>) -> Self {
+        Self(word)
     }
 
     /// Reads the word.
     #[inline(always)]
     pub fn load(self, order: Ordering) -> u32 {
-        invalidate(self.at(), 4);
         u32::from_le(self.0.load(order))
     }
 
     /// Writes the word.
     #[inline(always)]
     pub fn store(self, value: u32, order: Ordering) {
-        if store_happens() {
-            // A peer's words in the line are to be what the clean writes back.
-            invalidate(self.at(), 4);
-            self.0.store(value.to_le(), order);
-            clean(self.at(), 4);
-        }
+        self.0.store(value.to_le(), order);
     }
 
     /// Replaces `current` by `new` if that is what the word holds.
@@ -48,26 +42,16 @@ impl<'m> Word<'m> {
         success: Ordering,
         failure: Ordering,
     ) -> Result<u32, u32> {
-        if !store_happens() {
-            return Err(self.load(failure));
-        }
-        invalidate(self.at(), 4);
         let done = self
             .0
             .compare_exchange(current.to_le(), new.to_le(), success, failure);
-        if done.is_ok() {
-            clean(self.at(), 4);
-        }
         done.map(u32::from_le).map_err(u32::from_le)
-    }
-
-    fn at(self) -> *const AtomicU32 {
-        self.0
     }
 
     /// The word as the machine has it, for a kernel's wait on its address.
     /// Its value there is `value.to_le()`.
+    #[inline]
     pub fn as_atomic(self) -> &'m AtomicU32 {
-        self.0
+        self.0.as_atomic()
     }
 }

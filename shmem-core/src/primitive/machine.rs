@@ -4,29 +4,29 @@ use core::marker::PhantomData;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use super::{clean, copy, invalidate};
+use super::copy;
 
 /// Unchecked accessor of mapped bytes.
 ///
-/// - **M1** `base` is 8-byte aligned, and the bytes a caller names are mapped
-///   for `'m`: [`crate::mem::Window`] checks both.
+/// - **B1** `base` is 8-byte aligned, and the bytes a caller names are mapped
+///   for `'m`.
 #[derive(Clone, Copy)]
-pub(crate) struct Memory<'m> {
+pub(crate) struct Bytes<'m> {
     base: NonNull<u8>,
     mapped: PhantomData<&'m AtomicU32>,
 }
 
-// SAFETY: every access is an atomic of fixed width (M1), so any thread may make it.
-unsafe impl Send for Memory<'_> {}
+// SAFETY: every access is an atomic of fixed width (B1), so any thread may make it.
+unsafe impl Send for Bytes<'_> {}
 // SAFETY: as for `Send`.
-unsafe impl Sync for Memory<'_> {}
+unsafe impl Sync for Bytes<'_> {}
 
-impl<'m> Memory<'m> {
+impl<'m> Bytes<'m> {
     /// # Safety
     ///
-    /// M1 holds for every byte that will be named through this accessor or
-    /// through one that [`Memory::add`] makes of it.
-    pub(crate) unsafe fn new(base: NonNull<u8>) -> Self {
+    /// B1 holds for every byte that will be named through this accessor or
+    /// through one that [`Bytes::add`] makes of it.
+    pub(super) unsafe fn new(base: NonNull<u8>) -> Self {
         Self {
             base,
             mapped: PhantomData,
@@ -37,7 +37,7 @@ impl<'m> Memory<'m> {
     ///
     /// `offset` is within the mapped range.
     #[inline(always)]
-    pub(crate) unsafe fn add(self, offset: usize) -> Self {
+    pub(super) unsafe fn add(self, offset: usize) -> Self {
         // SAFETY: the caller keeps the sum inside one mapping.
         let base = unsafe { self.base.as_ptr().add(offset) };
         // SAFETY: no mapping holds the null address.
@@ -45,7 +45,7 @@ impl<'m> Memory<'m> {
         Self { base, ..self }
     }
 
-    pub(crate) fn address(self) -> NonNull<u8> {
+    pub(super) fn address(self) -> NonNull<u8> {
         self.base
     }
 
@@ -55,8 +55,8 @@ impl<'m> Memory<'m> {
     ///
     /// Four bytes from the base are mapped and the base is 4-byte aligned.
     #[inline(always)]
-    pub(crate) unsafe fn word(self) -> &'m AtomicU32 {
-        // SAFETY: M1; an `AtomicU32` may be shared with writers we cannot see.
+    pub(super) unsafe fn word(self) -> &'m AtomicU32 {
+        // SAFETY: B1; an `AtomicU32` may be shared with writers we cannot see.
         unsafe { AtomicU32::from_ptr(self.base.as_ptr().cast()) }
     }
 
@@ -66,7 +66,7 @@ impl<'m> Memory<'m> {
     ///
     /// Eight bytes from the base are mapped and the base is 8-byte aligned.
     #[inline(always)]
-    pub(crate) unsafe fn load_pair(self, order: Ordering) -> [u32; 2] {
+    pub(super) unsafe fn load_pair(self, order: Ordering) -> [u32; 2] {
         // SAFETY: the caller's contract is the callee's.
         unsafe { copy::load_pair(self.base.as_ptr(), order) }
     }
@@ -75,9 +75,9 @@ impl<'m> Memory<'m> {
     ///
     /// # Safety
     ///
-    /// As for [`Memory::load_pair`], mapped writable.
+    /// As for [`Bytes::load_pair`], mapped writable.
     #[inline(always)]
-    pub(crate) unsafe fn store_pair(self, words: [u32; 2], order: Ordering) {
+    pub(super) unsafe fn store_pair(self, words: [u32; 2], order: Ordering) {
         // SAFETY: the caller's contract is the callee's.
         unsafe { copy::store_pair(self.base.as_ptr(), words, order) };
     }
@@ -88,22 +88,18 @@ impl<'m> Memory<'m> {
     ///
     /// The bytes are mapped, rounded out to whole 8-byte words.
     #[inline(always)]
-    pub(crate) unsafe fn write(self, skip: usize, bytes: &[u8]) {
-        // Of lines that are written in part, the rest is cleaned too: it has to be the memory's.
-        invalidate(self.base.as_ptr(), skip + bytes.len());
+    pub(super) unsafe fn write(self, skip: usize, bytes: &[u8]) {
         // SAFETY: the caller's contract is the callee's.
         unsafe { copy::write(self.base.as_ptr(), skip, bytes) };
-        clean(self.base.as_ptr(), skip + bytes.len());
     }
 
     /// Copies out of memory that is ours alone by protocol.
     ///
     /// # Safety
     ///
-    /// As for [`Memory::write`].
+    /// As for [`Bytes::write`].
     #[inline(always)]
-    pub(crate) unsafe fn read(self, skip: usize, bytes: &mut [u8]) {
-        invalidate(self.base.as_ptr(), skip + bytes.len());
+    pub(super) unsafe fn read(self, skip: usize, bytes: &mut [u8]) {
         // SAFETY: the caller's contract is the callee's.
         unsafe { copy::read(self.base.as_ptr(), skip, bytes) };
     }
@@ -112,8 +108,8 @@ impl<'m> Memory<'m> {
     ///
     /// # Safety
     ///
-    /// As for [`Memory::write`].
-    pub(crate) unsafe fn write_shared(self, bytes: &[u8]) {
+    /// As for [`Bytes::write`].
+    pub(super) unsafe fn write_shared(self, bytes: &[u8]) {
         // SAFETY: the caller's contract is the callee's; the copy is atomic by words anyway.
         unsafe { self.write(0, bytes) };
     }
@@ -122,26 +118,25 @@ impl<'m> Memory<'m> {
     ///
     /// # Safety
     ///
-    /// As for [`Memory::write`].
-    pub(crate) unsafe fn read_shared(self, bytes: &mut [u8]) {
+    /// As for [`Bytes::write`].
+    pub(super) unsafe fn read_shared(self, bytes: &mut [u8]) {
         // SAFETY: as for `write_shared`.
         unsafe { self.read(0, bytes) };
     }
 
     /// Asks for the line at the base to be made ours, because we will write it soon.
     #[inline(always)]
-    pub(crate) fn prefetch_write(self) {
+    pub(super) fn prefetch_write(self) {
         copy::prefetch_write(self.base.as_ptr());
     }
 }
 
 #[cfg(feature = "alloc")]
-pub use heap::Heap;
+pub(crate) use heap::HeapBytes;
 
 #[cfg(feature = "alloc")]
 mod heap {
-    use super::Memory;
-    use crate::mem::Window;
+    use super::Bytes;
     use alloc::vec::Vec;
     use core::cell::UnsafeCell;
     use core::ptr::NonNull;
@@ -149,31 +144,28 @@ mod heap {
     #[repr(C, align(128))]
     struct Line(UnsafeCell<[u8; 128]>);
 
-    /// Zeroed private memory that stands in for shared memory in tests and models.
-    pub struct Heap {
+    /// Zeroed bytes of this program's own.
+    pub(crate) struct HeapBytes {
         lines: Vec<Line>,
-        len: usize,
     }
 
-    // SAFETY: the bytes are only reached through `Window`, whose accesses are atomic.
-    unsafe impl Sync for Heap {}
+    // SAFETY: the bytes are only reached through `Bytes`, whose accesses are atomic.
+    unsafe impl Sync for HeapBytes {}
 
-    impl Heap {
-        /// `len` zeroed bytes, aligned to 128.
-        pub fn new(len: usize) -> Self {
+    impl HeapBytes {
+        /// `len` zeroed bytes and what fills the last line, aligned to 128.
+        pub(crate) fn new(len: usize) -> Self {
             let mut lines = Vec::new();
             lines.resize_with(len.div_ceil(128), || Line(UnsafeCell::new([0; 128])));
-            Self { lines, len }
+            Self { lines }
         }
 
-        /// The whole of it.
-        pub fn window(&self) -> Window<'_> {
+        pub(crate) fn memory(&self) -> Bytes<'_> {
             // Of the whole slice, so that the pointer may reach all of it.
             let base = NonNull::from(self.lines.as_slice()).cast::<u8>();
-            // SAFETY: M1: the lines live as long as the borrow and are 128-byte
+            // SAFETY: B1: the lines live as long as the borrow and are 128-byte
             // aligned; `UnsafeCell` allows writes behind a shared reference.
-            let memory = unsafe { Memory::new(base) };
-            Window::over(memory, self.len)
+            unsafe { Bytes::new(base) }
         }
     }
 }

@@ -1,8 +1,10 @@
-//! The only switch between the machine's memory and loom's model of it.
+//! The only switch between the machine's memory and loom's model of it, and all that an
+//! access to shared memory takes.
 //!
-//! Both sides give the same four things: `AtomicU32`, `fence`, `spin_loop` for
-//! who looks again, and `Memory`, an unchecked accessor of shared bytes on which
-//! [`crate::mem::Window`] puts its bounds. Everything above is written once.
+//! Both sides of the switch give the same five things: `AtomicU32`, `fence`, `spin_loop` for
+//! who looks again, `Bytes`, an unchecked accessor of shared bytes, and `HeapBytes`, zeroed
+//! ones of this program's own. Everything above is written once: `Memory` and `SharedWord` add
+//! cache maintenance and fault injection to each access, [`crate::mem::Window`] its bounds.
 
 pub use core::sync::atomic::Ordering;
 
@@ -14,10 +16,10 @@ mod machine;
 pub use core::hint::spin_loop;
 #[cfg(not(loom))]
 pub use core::sync::atomic::{fence, AtomicU32};
-#[cfg(all(not(loom), feature = "alloc"))]
-pub use machine::Heap;
 #[cfg(not(loom))]
-pub(crate) use machine::Memory;
+use machine::Bytes;
+#[cfg(all(not(loom), feature = "alloc"))]
+pub(crate) use machine::HeapBytes;
 
 #[cfg(loom)]
 mod model;
@@ -26,36 +28,18 @@ pub use loom::sync::atomic::{fence, AtomicU32};
 #[cfg(loom)]
 pub use loom::thread::yield_now as spin_loop;
 #[cfg(loom)]
-pub use model::Heap;
+use model::Bytes;
 #[cfg(loom)]
-pub(crate) use model::Memory;
+pub(crate) use model::HeapBytes;
 
 #[cfg(all(feature = "noncoherent", not(loom)))]
-pub(crate) use crate::cache::{clean, invalidate};
-
-/// Behind a store: nothing to do where caches are coherent.
-#[cfg(any(not(feature = "noncoherent"), loom))]
-#[inline(always)]
-pub(crate) fn clean<T>(_: *const T, _: usize) {}
-
-/// Before a load: nothing to do where caches are coherent.
-#[cfg(any(not(feature = "noncoherent"), loom))]
-#[inline(always)]
-pub(crate) fn invalidate<T>(_: *const T, _: usize) {}
-
+pub mod cache;
 #[cfg(all(feature = "crash", not(loom)))]
-pub(crate) use crate::crash::{is_watched, store_happens};
+pub mod crash;
 
-/// Whether a store may happen: always, but in tests of recovery.
-#[cfg(any(not(feature = "crash"), loom))]
-#[inline(always)]
-pub(crate) fn store_happens() -> bool {
-    true
-}
+mod hooks;
+mod memory;
+mod word;
 
-/// Whether a copy is to be made in two stores, which a death can part.
-#[cfg(any(not(feature = "crash"), loom))]
-#[inline(always)]
-pub(crate) fn is_watched() -> bool {
-    false
-}
+pub(crate) use memory::Memory;
+pub(crate) use word::SharedWord;

@@ -6,7 +6,6 @@
 //! the atomic words, so that old bytes can be mistaken for a control word, as
 //! in the machine.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ptr::NonNull;
 
@@ -16,96 +15,83 @@ use loom::sync::atomic::{
     Ordering::{self, Relaxed},
 };
 
-use crate::mem::Window;
-
 struct Slot {
     words: [AtomicU32; 2],
     bytes: UnsafeCell<[u8; 8]>,
 }
 
-/// Zeroed memory inside a loom model.
-pub struct Heap {
+/// Zeroed bytes inside a loom model.
+pub(crate) struct HeapBytes {
     slots: Vec<Slot>,
-    len: usize,
 }
 
 // SAFETY: the plain cells are loom's, which checks every access to them.
-unsafe impl Sync for Heap {}
+unsafe impl Sync for HeapBytes {}
 // SAFETY: as for `Sync`.
-unsafe impl Send for Heap {}
+unsafe impl Send for HeapBytes {}
 
-impl Heap {
+impl HeapBytes {
     /// `len` zeroed bytes.
-    pub fn new(len: usize) -> Self {
+    pub(crate) fn new(len: usize) -> Self {
         let slot = |_| Slot {
             words: [AtomicU32::new(0), AtomicU32::new(0)],
             bytes: UnsafeCell::new([0; 8]),
         };
         Self {
             slots: (0..len.div_ceil(8)).map(slot).collect(),
-            len,
         }
     }
 
-    /// As [`Heap::new`], for the rest of the model's execution.
-    pub fn leaked(len: usize) -> &'static Self {
-        Box::leak(Box::new(Self::new(len)))
-    }
-
-    /// The whole of it.
-    pub fn window(&self) -> Window<'_> {
-        Window::over(
-            Memory {
-                slots: &self.slots,
-                base: 0,
-            },
-            self.len,
-        )
+    pub(crate) fn memory(&self) -> Bytes<'_> {
+        Bytes {
+            slots: &self.slots,
+            base: 0,
+        }
     }
 }
 
 /// Accessor of model bytes; out of range is a panic here.
 #[derive(Clone, Copy)]
-pub(crate) struct Memory<'m> {
+pub(crate) struct Bytes<'m> {
     slots: &'m [Slot],
     base: usize,
 }
 
-// The unsafety below is only that of the machine's `Memory`, whose interface this keeps.
+// The unsafety below is only that of the machine's `Bytes`, whose interface this keeps.
 // relaxed in all of this: as in the machine's; what the models try are the callers' orderings.
-impl<'m> Memory<'m> {
-    pub(crate) unsafe fn new(_: NonNull<u8>) -> Self {
+impl<'m> Bytes<'m> {
+    pub(super) unsafe fn new(_: NonNull<u8>) -> Self {
         unimplemented_in_models()
     }
 
-    pub(crate) unsafe fn add(self, offset: usize) -> Self {
+    pub(super) unsafe fn add(self, offset: usize) -> Self {
         Self {
             base: self.base + offset,
             ..self
         }
     }
 
-    pub(crate) fn address(self) -> NonNull<u8> {
+    pub(super) fn address(self) -> NonNull<u8> {
         NonNull::dangling()
     }
 
-    pub(crate) unsafe fn word(self) -> &'m AtomicU32 {
+    pub(super) unsafe fn word(self) -> &'m AtomicU32 {
         &self.slots[self.base / 8].words[self.base % 8 / 4]
     }
 
-    pub(crate) unsafe fn load_pair(self, order: Ordering) -> [u32; 2] {
+    pub(super) unsafe fn load_pair(self, order: Ordering) -> [u32; 2] {
         let [first, second] = &self.slots[self.base / 8].words;
         let first = u32::from_le(first.load(order));
         [first, u32::from_le(second.load(Relaxed))]
     }
 
-    pub(crate) unsafe fn store_pair(self, words: [u32; 2], order: Ordering) {
+    pub(super) unsafe fn store_pair(self, words: [u32; 2], order: Ordering) {
         let [first, second] = &self.slots[self.base / 8].words;
         second.store(words[1].to_le(), Relaxed);
         first.store(words[0].to_le(), order);
     }
 
-    pub(crate) unsafe fn write(self, skip: usize, bytes: &[u8]) {
+    pub(super) unsafe fn write(self, skip: usize, bytes: &[u8]) {
         for (index, &byte) in bytes.iter().enumerate() {
             let at = self.base + skip + index;
             let slot = &self.slots[at / 8];
@@ -121,7 +107,7 @@ impl<'m> Memory<'m> {
         }
     }
 
-    pub(crate) unsafe fn read(self, skip: usize, bytes: &mut [u8]) {
+    pub(super) unsafe fn read(self, skip: usize, bytes: &mut [u8]) {
         for (index, byte) in bytes.iter_mut().enumerate() {
             let at = self.base + skip + index;
             // SAFETY: loom checks that nobody writes the cell.
@@ -131,7 +117,7 @@ impl<'m> Memory<'m> {
         }
     }
 
-    pub(crate) unsafe fn write_shared(self, bytes: &[u8]) {
+    pub(super) unsafe fn write_shared(self, bytes: &[u8]) {
         for (index, word) in bytes.chunks(4).enumerate() {
             let mut value = [0; 4];
             value[..word.len()].copy_from_slice(word);
@@ -140,7 +126,7 @@ impl<'m> Memory<'m> {
         }
     }
 
-    pub(crate) unsafe fn read_shared(self, bytes: &mut [u8]) {
+    pub(super) unsafe fn read_shared(self, bytes: &mut [u8]) {
         for (index, word) in bytes.chunks_mut(4).enumerate() {
             // SAFETY: as in the machine.
             let value = unsafe { self.add(index * 4).word() }
@@ -150,11 +136,11 @@ impl<'m> Memory<'m> {
         }
     }
 
-    pub(crate) fn prefetch_write(self) {}
+    pub(super) fn prefetch_write(self) {}
 }
 
 impl Slot {
-    // relaxed in all of this: bytes, as in `Memory`.
+    // relaxed in all of this: bytes, as in `Bytes`.
     fn mirror(&self, value: [u8; 8]) {
         for (word, half) in self.words.iter().zip(value.chunks(4)) {
             let mut bytes = [0; 4];

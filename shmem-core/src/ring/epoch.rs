@@ -20,8 +20,8 @@
 //! Of two that claim at once the later store wins, and the other is told at its next call;
 //! until then both may have stored to the ring.
 
+use super::error::ClaimError;
 use super::resume::Position;
-use super::ClaimError;
 use crate::error::{ControlWord, Corrupt};
 use crate::life::Life;
 use crate::mem::Word;

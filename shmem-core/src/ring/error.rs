@@ -1,9 +1,10 @@
 //! What the calls on a ring can say.
 
 use core::fmt;
+use core::mem::size_of;
 
 use crate::error::Corrupt;
-use crate::layout::{MAX_CAPACITY, MIN_CAPACITY};
+use crate::layout::{RingControl, MAX_CAPACITY, MIN_CAPACITY};
 use crate::life::Life;
 
 /// A segment whose length is not a ring's.
@@ -19,7 +20,7 @@ impl fmt::Display for GeometryError {
             f,
             "a segment of {} bytes is no ring: it must have {} and a power of two from {} to {}",
             self.len,
-            super::CONTROL,
+            size_of::<RingControl>(),
             MIN_CAPACITY,
             MAX_CAPACITY
         )

@@ -1,6 +1,6 @@
 //! The word that publishes a record.
 
-use super::Ring;
+use super::memory::Ring;
 use crate::error::{ControlWord, Corrupt};
 use crate::layout::RECORD_HEADER;
 

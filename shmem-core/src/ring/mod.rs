@@ -48,11 +48,13 @@
 //! on every word a peer stores: a hostile one may garble records, never take us
 //! out of bounds. `tail` in memory is for recovery and inspection alone.
 
+mod claim;
 mod consumer;
 mod epoch;
 mod error;
 mod header;
 pub mod inspect;
+mod memory;
 mod producer;
 mod record;
 mod resume;
@@ -63,218 +65,10 @@ mod unpublished;
 
 pub use consumer::{Consumer, Unread, DISCARDS};
 pub use error::{ClaimError, GeometryError, PopError, PushError};
+pub use memory::Ring;
 pub use producer::Producer;
 pub use record::Record;
 #[cfg(feature = "std")]
 pub use stream::{ByteReader, ByteWriter};
 pub use typed::{TypedConsumer, TypedProducer};
 pub use unpublished::{Batch, Reservation};
-
-use resume::Position;
-
-use core::mem::size_of;
-
-use memoffset::offset_of;
-
-use crate::doorbell::{Ringer, Sleeper};
-use crate::error::ControlWord;
-use crate::layout::{RingControl, LINE, MAX_CAPACITY, MIN_CAPACITY, RECORD_HEADER};
-use crate::life::Life;
-use crate::mem::{Circle, Window, Word};
-use crate::primitive::Ordering::Relaxed;
-
-use epoch::End;
-
-const CONTROL: usize = size_of::<RingControl>();
-
-/// A ring in a segment, before one of its ends is claimed.
-#[derive(Clone, Copy)]
-pub struct Ring<'m> {
-    control: Window<'m>,
-    data: Circle<'m>,
-}
-
-impl<'m> Ring<'m> {
-    /// Bytes a segment needs for a ring of `capacity` bytes.
-    pub const fn segment_len(capacity: usize) -> usize {
-        CONTROL + capacity
-    }
-
-    /// The ring in `segment`. A zeroed segment is an empty ring, so there is
-    /// nothing to create; its length alone gives the capacity.
-    ///
-    /// # Errors
-    ///
-    /// [`GeometryError`] if the segment is not a control block and a power of
-    /// two between 64 bytes and 1 GiB.
-    pub fn attach(segment: Window<'m>) -> Result<Self, GeometryError> {
-        let error = GeometryError { len: segment.len() };
-        let capacity = segment.len().checked_sub(CONTROL).ok_or(error)?;
-        if !capacity.is_power_of_two() || !(MIN_CAPACITY..=MAX_CAPACITY).contains(&capacity) {
-            return Err(error);
-        }
-        Ok(Self {
-            control: segment.sub(0, CONTROL).map_err(|_| error)?,
-            data: segment
-                .sub(CONTROL, capacity)
-                .ok()
-                .and_then(Circle::new)
-                .ok_or(error)?,
-        })
-    }
-
-    /// Bytes of the data area.
-    pub fn capacity(&self) -> usize {
-        self.data.len() as usize
-    }
-
-    /// Bytes of the longest record: one that fits wherever `tail` stands (R4, R5).
-    pub fn max_record(&self) -> usize {
-        self.capacity() / 2 - 2 * RECORD_HEADER
-    }
-
-    /// Claims the producing end for `life`, and resumes where a producer
-    /// before it stopped.
-    ///
-    /// # Errors
-    ///
-    /// [`ClaimError::Claimed`] while another holds it, or this incarnation itself: if that
-    /// one is gone, [`Ring::take_over_producer`]. An earlier incarnation of the same
-    /// partition is. [`ClaimError::Corrupt`] if what was left is not a ring.
-    pub fn producer(self, life: Life) -> Result<Producer<'m>, ClaimError> {
-        self.producer_end().check(life)?;
-        self.take_over_producer(life)
-    }
-
-    /// As [`Ring::producer`], in place of an incarnation that is gone. One that is not is
-    /// told so at its next call ([`PushError::Evicted`]).
-    ///
-    /// An incarnation that takes over its own end restarts that end: for the peer it is
-    /// another producer. The handle it had before must not be used again; the claim is
-    /// the same, so nobody tells that handle.
-    ///
-    /// # Errors
-    ///
-    /// [`ClaimError::Corrupt`] if what was left is not a ring: the claim stays
-    /// as it was, or is given back if that was seen only after it was made.
-    pub fn take_over_producer(self, life: Life) -> Result<Producer<'m>, ClaimError> {
-        let look = || {
-            // relaxed: an old one is as good as having claimed earlier; each call loads it again.
-            let peer = self.consumer_epoch().load(Relaxed);
-            let peer = epoch::check(ControlWord::ConsumerEpoch, peer, 0)?;
-            Ok((resume::producer(&self)?, peer))
-        };
-        let (start, claim, epoch) = self.producer_end().take(life, &look)?;
-        Ok(Producer::new(self, start, claim, epoch))
-    }
-
-    /// Claims the consuming end for `life`, and resumes where a consumer
-    /// before it stopped: what that one had not released is there again, or
-    /// discarded, as `unread` says.
-    ///
-    /// # Errors
-    ///
-    /// As [`Ring::producer`].
-    pub fn consumer(self, life: Life, unread: Unread) -> Result<Consumer<'m>, ClaimError> {
-        self.consumer_end().check(life)?;
-        self.take_over_consumer(life, unread)
-    }
-
-    /// As [`Ring::consumer`], in place of an incarnation that is gone, as in
-    /// [`Ring::take_over_producer`].
-    ///
-    /// # Errors
-    ///
-    /// [`ClaimError::Corrupt`] if what was left is not a ring: the claim stays
-    /// as it was, or is given back if that was seen only after it was made.
-    pub fn take_over_consumer(
-        self,
-        life: Life,
-        unread: Unread,
-    ) -> Result<Consumer<'m>, ClaimError> {
-        let look = || {
-            // relaxed: an old one is as good as having claimed earlier; each call loads it again.
-            let peer = self.producer_epoch().load(Relaxed);
-            let peer = epoch::check(ControlWord::ProducerEpoch, peer, 0)?;
-            Ok((Position::load(&self)?, peer))
-        };
-        let ((position, peer), claim, epoch) = self.consumer_end().take(life, &look)?;
-        Ok(Consumer::new(
-            self,
-            (position.head, peer),
-            claim,
-            epoch,
-            unread,
-        ))
-    }
-
-    /// Who holds the producing end.
-    pub fn producing(&self) -> Option<Life> {
-        self.producer_end().holder()
-    }
-
-    /// Who holds the consuming end.
-    pub fn consuming(&self) -> Option<Life> {
-        self.consumer_end().holder()
-    }
-
-    fn producer_end(&self) -> End<'m> {
-        End {
-            claim: self.control_word(offset_of!(RingControl, producer)),
-            epoch: self.producer_epoch(),
-            name: ControlWord::ProducerEpoch,
-        }
-    }
-
-    fn consumer_end(&self) -> End<'m> {
-        End {
-            claim: self.control_word(offset_of!(RingControl, consumer)),
-            epoch: self.consumer_epoch(),
-            name: ControlWord::ConsumerEpoch,
-        }
-    }
-
-    fn control_word(&self, offset: usize) -> Word<'m> {
-        self.control.word(offset)
-    }
-
-    #[inline(always)]
-    fn producer_epoch(&self) -> Word<'m> {
-        self.control_word(offset_of!(RingControl, producer_epoch))
-    }
-
-    #[inline(always)]
-    fn consumer_epoch(&self) -> Word<'m> {
-        self.control_word(offset_of!(RingControl, consumer_epoch))
-    }
-
-    fn discarded(&self) -> Word<'m> {
-        self.control_word(offset_of!(RingControl, discarded))
-    }
-
-    fn tail(&self) -> Word<'m> {
-        self.control_word(offset_of!(RingControl, tail))
-    }
-
-    fn head(&self) -> Word<'m> {
-        self.control_word(offset_of!(RingControl, head))
-    }
-
-    /// The ringing side of the bell at `offset` in the control block.
-    fn ringer(&self, offset: usize) -> Ringer<'m> {
-        let line = self.control.sub(offset, LINE).and_then(Ringer::attach);
-        line.expect("a control block has its bells")
-    }
-
-    /// The sleeping side of the bell at `offset` in the control block.
-    fn sleeper(&self, offset: usize) -> Sleeper<'m> {
-        let line = self.control.sub(offset, LINE).and_then(Sleeper::attach);
-        line.expect("a control block has its bells")
-    }
-
-    /// Position of the payload of the record at `position`.
-    #[inline(always)]
-    fn payload(position: u32) -> u32 {
-        position.wrapping_add(RECORD_HEADER as u32)
-    }
-}

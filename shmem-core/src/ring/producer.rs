@@ -5,9 +5,10 @@ use core::sync::atomic::compiler_fence;
 use memoffset::offset_of;
 
 use super::epoch::{self, Claim};
+use super::error::PushError;
 use super::header::{self, stride};
+use super::memory::Ring;
 use super::resume::Position;
-use super::{Batch, PushError, Reservation, Ring};
 use crate::doorbell::{Doorbell, Ringer, Sleeper};
 use crate::error::{ControlWord, Corrupt};
 use crate::layout::{RingControl, RECORD_HEADER};
@@ -29,7 +30,7 @@ pub struct Producer<'m> {
     pub(super) ring: Ring<'m>,
     /// Our position: behind the last record we published. The copy in memory
     /// is write-only.
-    tail: u32,
+    pub(super) tail: u32,
     /// The consumer's position as we last read it: at most what it is now.
     head: u32,
     /// How many lives had our end, with ours.
@@ -116,22 +117,6 @@ impl<'m> Producer<'m> {
         let place = self.find(record.len(), self.tail)?;
         self.fill(place, record);
         self.publish(place, record.len())
-    }
-
-    /// Reserves room for a record of up to `len` bytes, to be written in place.
-    ///
-    /// # Errors
-    ///
-    /// As [`Producer::push`].
-    pub fn reserve(&mut self, len: usize) -> Result<Reservation<'_, 'm>, PushError> {
-        let place = self.find(len, self.tail)?;
-        Ok(Reservation::new(self, place, len))
-    }
-
-    /// Starts a batch: records that become visible together, by one store.
-    pub fn batch(&mut self) -> Batch<'_, 'm> {
-        let end = self.tail;
-        Batch::new(self, end)
     }
 
     /// Rings `doorbell` if the consumer sleeps. Call it after a push, a commit

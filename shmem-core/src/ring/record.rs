@@ -44,7 +44,7 @@ impl Record<'_> {
 
     /// Address of the first byte, for peers that trust each other and read in place.
     pub fn as_ptr(&self) -> *const u8 {
-        self.payload.invalidate();
+        self.payload.begin_raw_loads();
         self.payload.address().as_ptr()
     }
 

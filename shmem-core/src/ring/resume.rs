@@ -1,7 +1,7 @@
 //! Where an end goes on after another one before it.
 
 use super::header::{stride, Header};
-use super::Ring;
+use super::memory::Ring;
 use crate::error::{ControlWord, Corrupt};
 use crate::layout::RECORD_HEADER;
 use crate::primitive::Ordering::Acquire;

@@ -1,8 +1,35 @@
 //! Records that their producer has not made visible yet.
 
-use super::producer::Place;
-use super::{Producer, PushError, Ring};
+use super::error::PushError;
+use super::memory::Ring;
+use super::producer::{Place, Producer};
 use crate::mem::Window;
+
+impl<'m> Producer<'m> {
+    /// Reserves room for a record of up to `len` bytes, to be written in place.
+    ///
+    /// # Errors
+    ///
+    /// As [`Producer::push`].
+    pub fn reserve(&mut self, len: usize) -> Result<Reservation<'_, 'm>, PushError> {
+        let place = self.find(len, self.tail)?;
+        Ok(Reservation {
+            producer: self,
+            place,
+            len,
+        })
+    }
+
+    /// Starts a batch: records that become visible together, by one store.
+    pub fn batch(&mut self) -> Batch<'_, 'm> {
+        let end = self.tail;
+        Batch {
+            producer: self,
+            first: None,
+            end,
+        }
+    }
+}
 
 /// Room for one record, ours until it is committed; dropped, it was never there.
 #[must_use]
@@ -12,15 +39,7 @@ pub struct Reservation<'p, 'm> {
     len: usize,
 }
 
-impl<'p, 'm> Reservation<'p, 'm> {
-    pub(super) fn new(producer: &'p mut Producer<'m>, place: Place, len: usize) -> Self {
-        Self {
-            producer,
-            place,
-            len,
-        }
-    }
-
+impl Reservation<'_, '_> {
     /// Bytes reserved.
     #[allow(clippy::len_without_is_empty)] // A length asked for, not a collection.
     pub fn len(&self) -> usize {
@@ -66,7 +85,7 @@ impl<'p, 'm> Reservation<'p, 'm> {
     /// If `len` is more than was reserved.
     pub fn commit(self, len: usize) -> Result<(), PushError> {
         assert!(len <= self.len, "a commit longer than the reservation");
-        self.payload().clean();
+        self.payload().finish_raw_stores();
         self.producer.publish(self.place, len)
     }
 }
@@ -81,15 +100,7 @@ pub struct Batch<'p, 'm> {
     end: u32,
 }
 
-impl<'p, 'm> Batch<'p, 'm> {
-    pub(super) fn new(producer: &'p mut Producer<'m>, end: u32) -> Self {
-        Self {
-            producer,
-            first: None,
-            end,
-        }
-    }
-
+impl Batch<'_, '_> {
     /// Copies `record` behind the others; not visible yet.
     ///
     /// # Errors

@@ -1,21 +1,21 @@
 //! Debian's kernel for cloud machines, fetched and unpacked once.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::remove;
+use crate::debian;
 use crate::invocation::Invocation;
 use crate::job::Reporter;
-use crate::test::setup;
 
 /// The package that depends on the newest kernel.
 const NEWEST: &str = "linux-image-cloud-amd64";
 /// Below the guests' directory.
-pub(super) const DIRECTORY: &str = "kernel";
+const DIRECTORY: &str = "kernel";
 
 /// An unpacked kernel package.
 pub(super) struct Kernel {
@@ -61,20 +61,20 @@ pub(super) fn unpacked(home: &Path, may_install: bool, reporter: &Reporter) -> R
     }
     let package = newest(may_install, reporter)?;
     let downloads = home.join("download");
-    remove(&downloads)?;
+    remove_directory(&downloads)?;
     fs::create_dir_all(&downloads)?;
     let fetch = Invocation::parse("apt-get download").arg(&package);
     reporter.run(&format!("fetching {package}"), &fetch, Some(&downloads))?;
     // Whole or not at all: an interrupted run leaves it under another name.
     let partial = home.join("kernel.partial");
-    remove(&partial)?;
+    remove_directory(&partial)?;
     let unpack = Invocation::parse("dpkg-deb --extract")
         .path(&only_file(&downloads)?)
         .path(&partial);
     reporter.run("unpacking it", &unpack, None)?;
     Kernel::of(partial.clone())?.index(reporter)?;
     fs::rename(&partial, &root)?;
-    remove(&downloads)?;
+    remove_directory(&downloads)?;
     Kernel::of(root)
 }
 
@@ -87,7 +87,7 @@ fn newest(may_install: bool, reporter: &Reporter) -> Result<String> {
         may_install,
         "apt does not know {NEWEST}; run as root: apt-get update"
     );
-    let update = setup::as_root("apt-get update")?;
+    let update = debian::as_root("apt-get update")?;
     reporter.run("bringing apt's lists up to date", &update, None)?;
     known()?.with_context(|| format!("apt still does not know {NEWEST}"))
 }
@@ -117,6 +117,20 @@ fn dependency(fields: &str) -> Option<String> {
 fn only_file(directory: &Path) -> Result<PathBuf> {
     let entry = fs::read_dir(directory)?.next();
     Ok(entry.context("apt has fetched nothing")??.path())
+}
+
+/// Forgets the kernel below `home`, so that it is fetched again.
+pub(super) fn remove(home: &Path) -> Result<()> {
+    remove_directory(&home.join(DIRECTORY))
+}
+
+fn remove_directory(directory: &Path) -> Result<()> {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", directory.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@ mod kernel;
 mod modules;
 
 use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -15,9 +14,9 @@ use anyhow::{Context, Result};
 use serde_json::json;
 
 use crate::console::Console;
+use crate::debian::{self, Package};
 use crate::interrupt;
 use crate::job::Reporter;
-use crate::test::setup::{self, Package};
 use crate::workspace::Workspace;
 use kernel::Kernel;
 
@@ -96,10 +95,10 @@ impl Base {
     ) -> Result<Self> {
         let home = workspace.target.join("guest");
         fs::create_dir_all(&home).with_context(|| format!("cannot make {}", home.display()))?;
-        setup::require(PACKAGES, may_install)?;
+        debian::require(PACKAGES, may_install)?;
         let reporter = Reporter::new(console, "guest", home.join("image.log"))?;
         if force {
-            remove(&home.join(kernel::DIRECTORY))?;
+            kernel::remove(&home)?;
         }
         Ok(Self {
             kernel: kernel::unpacked(&home, may_install, &reporter)?,
@@ -166,14 +165,5 @@ fn print(image: &Image, json: bool) {
     }
     for (name, value) in parts {
         console.line(&format!("{name:<8}  {value}"));
-    }
-}
-
-fn remove(directory: &Path) -> Result<()> {
-    match fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", directory.display()))
-        }
-        _ => Ok(()),
     }
 }

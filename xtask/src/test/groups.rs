@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use super::packages;
-use super::setup::{CARGO_FUZZ, NIGHTLY, Package, Tool};
+use super::tools::{CARGO_FUZZ, NIGHTLY, Tool};
+use crate::debian::Package;
 use crate::guest;
 use crate::invocation::Invocation;
 use crate::u_boot;
@@ -53,6 +54,14 @@ pub(super) const GROUPS: &[Group] = &[
         tools: &[],
         limit: minutes(10),
         steps: clippy,
+    },
+    Group {
+        name: "layers",
+        about: "imports only go down, and no files import in a circle",
+        packages: Vec::new,
+        tools: &[],
+        limit: minutes(2),
+        steps: |_| Ok(vec![Step::Check(Invocation::parse("cargo xtask layers"))]),
     },
     Group {
         name: "unit",
@@ -347,7 +356,7 @@ mod tests {
     fn an_unknown_group_is_answered_with_the_known_ones() {
         let error = select(&["unit".into(), "units".into()]).err().unwrap();
         let error = error.to_string();
-        assert!(error.contains("`units`") && error.contains("clippy, unit, doc"));
+        assert!(error.contains("`units`") && error.contains("clippy, layers, unit, doc"));
         assert!(!error.contains('\n'));
     }
 

@@ -6,15 +6,17 @@ mod packages;
 mod programs;
 mod report;
 mod runner;
-pub(crate) mod setup;
+mod tools;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
 
 use crate::console::Console;
+use crate::debian;
 use crate::interrupt;
 use crate::workspace::Workspace;
+use groups::Group;
 use programs::Programs;
 
 /// Install what the tests need, then run them all.
@@ -50,7 +52,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let console = Console {
         to_stderr: arguments.json,
     };
-    setup::packages(&groups, !arguments.no_install)?;
+    require_packages(&groups, !arguments.no_install)?;
     let programs = Programs::installed()?;
     if programs.is_none() {
         eprintln!("without dpkg: the tests find every program, also one that no group declares");
@@ -76,4 +78,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// Makes sure that the Debian packages of `groups` are there.
+fn require_packages(groups: &[&Group], may_install: bool) -> Result<()> {
+    let mut wanted: Vec<_> = groups.iter().flat_map(|group| (group.packages)()).collect();
+    wanted.sort_by_key(|(name, _)| *name);
+    wanted.dedup_by_key(|(name, _)| *name);
+    debian::require(&wanted, may_install)
 }

@@ -3,7 +3,7 @@
 //! A group's commands find no programs but theirs; see [`super::programs`]. What commands
 //! of this tool install by themselves is declared where they are.
 
-use super::setup::Package;
+use crate::debian::Package;
 
 pub(super) const APPS: &[Package] = &[
     ("procps", "kill ends instances; ps and top run inside them"),

@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::debian;
 use crate::job::Reporter;
-use crate::test::setup;
 
 const SOURCES: &str = "/etc/apt/sources.list.d";
 /// The name of the file that is added there, less its ending.
@@ -28,7 +28,7 @@ pub(super) fn know_source(package: &str, may_install: bool, reporter: &Reporter)
     if !has_source_entry()? {
         add_source_entry(reporter)?;
     }
-    let update = setup::as_root("apt-get update")?;
+    let update = debian::as_root("apt-get update")?;
     reporter.run("bringing apt's lists up to date", &update, None)?;
     ensure!(
         knows(package),
@@ -94,7 +94,7 @@ fn configured(ending: &str) -> Result<Vec<String>> {
 }
 
 fn write_as_root(path: &str, text: &str) -> Result<()> {
-    let tee = setup::as_root("tee")?.arg(path);
+    let tee = debian::as_root("tee")?.arg(path);
     let mut child = tee
         .command()
         .stdin(Stdio::piped())

@@ -18,9 +18,9 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::console::Console;
+use crate::debian::{self, Package};
 use crate::interrupt;
 use crate::job::Reporter;
-use crate::test::setup::{self, Package};
 use crate::workspace::Workspace;
 use build::Build;
 use report::{Built, Outcome};
@@ -116,7 +116,7 @@ fn build_all(arguments: &Arguments, targets: &[&'static Target]) -> Result<Vec<O
         to_stderr: arguments.json,
     };
     let may_install = !arguments.no_install;
-    setup::require(&target::packages(targets.iter().copied()), may_install)?;
+    debian::require(&target::packages(targets.iter().copied()), may_install)?;
     let reporter = Reporter::new(console, "source", home.join("source.log"))?;
     let source = source::unpacked(&home, may_install, &reporter)?;
     overlay::apply(&workspace.root, &source)?;

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 
-use crate::test::setup::Package;
+use crate::debian::Package;
 
 /// One board.
 #[derive(Debug)]

@@ -7,9 +7,11 @@ use proc_macro2::{Ident, TokenStream, TokenTree};
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 use syn::{
-    Attribute, Expr, ExprCall, ExprClosure, ExprMethodCall, ExprPath, ImplItemFn, ItemFn, ItemImpl,
-    ItemMod, Macro, Stmt, TraitItemFn,
+    Expr, ExprCall, ExprClosure, ExprMethodCall, ExprPath, ImplItemFn, ItemFn, ItemImpl, ItemMod,
+    Macro, Stmt, TraitItemFn,
 };
+
+use crate::cfg_test::for_tests;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Strength {
@@ -209,17 +211,6 @@ fn is_fence(call: &ExprCall) -> bool {
     };
     let last = function.path.segments.last();
     last.is_some_and(|segment| segment.ident == "fence")
-}
-
-/// Whether a `cfg` needs `test`; one that says `not` is taken to be compiled.
-fn for_tests(attributes: &[Attribute]) -> bool {
-    attributes.iter().any(|attribute| {
-        let Ok(list) = attribute.meta.require_list() else {
-            return false;
-        };
-        let words = list.tokens.to_string();
-        list.path.is_ident("cfg") && words.contains("test") && !words.contains("not")
-    })
 }
 
 #[cfg(test)]

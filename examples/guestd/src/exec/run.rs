@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{getpid, getppid};
 
 use super::pipes::Pipes;
-use super::{Execs, Request};
+use super::table::{Execs, Request};
 use crate::children::{OwnChild, reason};
 
 /// Time between asking a group to end and killing it.

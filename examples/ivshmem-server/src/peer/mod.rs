@@ -2,6 +2,7 @@
 
 mod party;
 mod ping;
+mod say;
 mod watch;
 
 use std::io::{self, Write};
@@ -97,11 +98,4 @@ impl Verb {
             Self::Ping { peer, count } => ping::ping(&party, peer, count),
         }
     }
-}
-
-/// One line to standard output, at once: somebody may wait for it.
-fn say(line: impl std::fmt::Display) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    writeln!(out, "{line}")?;
-    out.flush()
 }

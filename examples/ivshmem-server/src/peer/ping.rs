@@ -17,7 +17,8 @@ use shmem_core::ring::{Consumer, Producer, Ring, Unread};
 use shmem_core::{Life, Region};
 use shmem_sync::{EventBell, EventWait};
 
-use super::{Party, say};
+use super::party::Party;
+use super::say::say;
 use crate::client::Change;
 
 /// Bytes of each ring.

@@ -6,7 +6,8 @@ use anyhow::{Result, bail};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-use super::{Party, say};
+use super::party::Party;
+use super::say::say;
 use crate::client::Change;
 
 /// Watches until `input` ends.

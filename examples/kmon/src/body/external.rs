@@ -8,7 +8,7 @@ use anyhow::bail;
 use kmon_protocol::link::LET_GO;
 use shmem_core::{Mapping, Region};
 
-use super::{Body, Condition, End, LastWords};
+use super::common::{Body, Condition, End, LastWords};
 use crate::kind::External;
 
 /// There is nothing but the memory.

@@ -14,21 +14,15 @@ use std::time::Duration;
 
 use kmon_protocol::link::Waiting;
 use kmon_qemu::{End as QemuEnd, Event, Machine, Off, Plan, Status};
-use serde::{Deserialize, Serialize};
 use shmem_core::Mapping;
 
+use super::common::{Body, Condition, End, Found, LastWords, Newborn, Say};
 use super::door::Door;
+use super::kept::{Kept, KeptMachine};
+use super::launch::Launch;
 use super::server::{self, Server};
-use super::{Body, Condition, End, Found, LastWords, Launch, Newborn, Say};
 use crate::kind::{Accelerator, Boot, Qemu, Transport};
 use kmon_qemu::Process;
-
-/// By what a machine is found again.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
-pub(crate) struct Kept {
-    machine: kmon_qemu::Kept,
-    server: Option<server::Kept>,
-}
 
 /// The server of a machine's doorbells, before the machine is there, and KMON's
 /// connection to it.
@@ -108,7 +102,7 @@ pub(super) fn start(
     beside: Option<Beside>,
 ) -> anyhow::Result<Newborn> {
     let machine = plan(launch, qemu).start(memory.as_fd())?;
-    let kept = Kept {
+    let kept = KeptMachine {
         machine: machine.kept(),
         server: beside.as_ref().and_then(|beside| beside.server.kept()),
     };
@@ -117,10 +111,10 @@ pub(super) fn start(
         None => (None, None),
     };
     let body = Running::over(machine, server, door);
-    Ok(Newborn::Begun(body, super::Kept::Machine(kept)))
+    Ok(Newborn::Begun(body, Kept::Machine(kept)))
 }
 
-pub(super) fn find(launch: &Launch<'_>, kept: &Kept, mut say: Say) -> anyhow::Result<Found> {
+pub(super) fn find(launch: &Launch<'_>, kept: &KeptMachine, mut say: Say) -> anyhow::Result<Found> {
     let (machine, region) = Machine::find(&kept.machine)?;
     let server = kept.server.as_ref().and_then(Server::find);
     let mut waiting = launch.kind.waiting();

@@ -8,156 +8,38 @@
 //! | [`server`]   | the server of its doorbells, a process beside it         |
 //! | [`door`]     | KMON as a peer of that machine                           |
 //! | [`external`] | memory to which somebody attaches whom KMON did not start |
+//! | [`common`]   | what all kinds have in common                            |
+//! | [`launch`]   | what a body is made from                                 |
+//! | [`kept`]     | by what it is found again                                |
 //!
 //! - **B1** Nothing waits for the instance, but for what the operator asks of a
 //!   machine ([`Body::pause`], [`Body::resume`], [`Body::power_down`]): two seconds at most.
 //! - **B2** A body that is dropped goes on; [`find`] has it again by its [`Kept`].
 //! - **B3** After [`Body::kill`] it ends, whatever it did before.
 
+mod common;
 mod door;
 mod external;
+mod kept;
+mod launch;
 mod machine;
 mod process;
 mod server;
 
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, bail};
 use kmon_protocol::link::{MonitorLink, Waiting};
-use serde::{Deserialize, Serialize};
 use shmem_core::Mapping;
+
+pub(crate) use common::{Body, Condition, End, Found, LastWords, Newborn, Say};
+pub(crate) use kept::Kept;
+pub(crate) use launch::{Launch, Programs};
 
 use crate::embedded;
 use crate::kind::Kind;
-use crate::rundir::RunDir;
-use kmon_qemu::Process;
-
-/// The programs that instances are made with.
-#[derive(Clone, Debug)]
-pub(crate) struct Programs {
-    pub(crate) kmon: PathBuf,
-    pub(crate) guestd: PathBuf,
-    pub(crate) ivshmem_server: PathBuf,
-}
-
-/// What a body is made from.
-pub(crate) struct Launch<'a> {
-    pub(crate) number: u8,
-    pub(crate) name: &'a str,
-    pub(crate) kind: &'a Kind,
-    pub(crate) programs: &'a Programs,
-    pub(crate) rundir: &'a RunDir,
-}
-
-/// Gets each line that a body itself has to say.
-pub(crate) type Say = Box<dyn FnMut(String) + Send>;
-
-/// By what the next KMON finds a body again.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Kept {
-    Process(embedded::Kept),
-    /// A machine that is just being started.
-    Begun,
-    Machine(machine::Kept),
-    External,
-}
-
-/// How a body is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Condition {
-    Lives,
-    /// It stands still, because somebody asked for that.
-    Paused,
-    /// Its kernel has given up.
-    Panicked,
-    Ended(End),
-}
-
-/// How a body ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct End {
-    /// Nothing went wrong.
-    pub(crate) in_order: bool,
-    pub(crate) how: String,
-}
-
-/// What was said before an end.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct LastWords {
-    /// Guestd took its leave.
-    pub(crate) goodbye: bool,
-    /// The operator asked for the end.
-    pub(crate) asked: bool,
-}
-
-/// What an instance consists of.
-pub(crate) trait Body: Send + Sync {
-    /// How it is now, after what was said last.
-    fn condition(&self, said: LastWords) -> Condition;
-
-    /// Ends it as it cannot refuse; one that has ended is ended already.
-    fn kill(&self);
-
-    /// Its process on this machine, if it is one.
-    fn pid(&self) -> Option<i32>;
-
-    /// How long it has been there.
-    fn age(&self) -> Duration;
-
-    /// The process of its guestd, which is number `inside` there, where that can be found.
-    fn guestd(&self, inside: u32) -> Option<Process> {
-        let _ = inside;
-        None
-    }
-
-    /// Whether it is over when guestd is.
-    fn ends_with_guestd(&self) -> bool {
-        false
-    }
-
-    /// Guestd has greeted.
-    fn greeted(&self) {}
-
-    /// What has to be done now and then; what is to be said of it.
-    fn tend(&self) -> Option<String> {
-        None
-    }
-
-    /// Whether it has booted anew since the last call.
-    fn has_booted_anew(&self) -> bool {
-        false
-    }
-
-    /// Presses the button that asks its system to end; false: it has none.
-    fn power_down(&self) -> anyhow::Result<bool> {
-        Ok(false)
-    }
-
-    /// Lets it stand still.
-    fn pause(&self) -> anyhow::Result<()>;
-
-    /// Lets it go on.
-    fn resume(&self) -> anyhow::Result<()>;
-}
-
-/// A body that was just made. One of processes waits for the word to begin.
-pub(crate) enum Newborn {
-    Waits(embedded::Newborn),
-    Begun(Arc<dyn Body>, Kept),
-}
 
 impl Newborn {
-    /// By what the next KMON finds it again.
-    pub(crate) fn kept(&self) -> Kept {
-        match self {
-            Self::Waits(newborn) => Kept::Process(newborn.kept()),
-            Self::Begun(_, kept) => kept.clone(),
-        }
-    }
-
     /// Lets it begin.
     pub(crate) fn begin(self, say: Say) -> Arc<dyn Body> {
         match self {
@@ -237,14 +119,6 @@ pub(crate) fn start(
         Kind::Qemu(qemu) => machine::start(launch, qemu, memory, beside.0),
         Kind::External(_) => Ok(Newborn::Begun(external::body(), Kept::External)),
     }
-}
-
-/// A body that an earlier KMON left.
-pub(crate) struct Found {
-    pub(crate) body: Arc<dyn Body>,
-    /// That of its region.
-    pub(crate) memory: Mapping,
-    pub(crate) waiting: Waiting,
 }
 
 /// Finds a body that an earlier KMON left.

@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::bail;
 use shmem_core::Mapping;
 
-use super::{Body, Condition, End, LastWords, Launch, Newborn, Say};
+use super::common::{Body, Condition, End, LastWords, Newborn, Say};
+use super::launch::Launch;
 use crate::embedded;
 use kmon_qemu::Process;
 

@@ -9,7 +9,8 @@ use kmon_protocol::link::CommandSender;
 use serde::Serialize;
 
 use super::line::ExecArgs;
-use super::{Session, print_json};
+use super::print::print_json;
+use super::session::Session;
 use crate::instance::outbox::Order;
 use crate::instance::shared::{ExecOutput, Stream};
 use crate::instance::state::State;

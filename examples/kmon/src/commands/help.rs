@@ -5,7 +5,7 @@ use std::fmt::Write;
 use anyhow::anyhow;
 
 use super::line::{self, HelpArgs};
-use super::print;
+use super::print::print;
 use crate::text;
 
 pub(super) fn run(args: &HelpArgs) -> anyhow::Result<()> {

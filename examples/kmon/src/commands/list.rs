@@ -6,8 +6,9 @@ use kmon_protocol::link::{Finding, Verdict};
 use serde::Serialize;
 
 use super::line::JsonArgs;
+use super::print::{print, print_json};
 use super::rates::{cpu_percent, two_digits};
-use super::{Session, print, print_json};
+use super::session::Session;
 use crate::instance::shared::View;
 use crate::kind::Transport;
 use crate::monitor::Instance;

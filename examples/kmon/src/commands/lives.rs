@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use super::line::{HaltArgs, InstanceArgs, LoadArgs, ResetArgs};
 use super::output::show_kernel;
-use super::{Session, print};
+use super::print::print;
+use super::session::Session;
 use crate::monitor::Halted;
 
 pub(super) fn load(session: &mut Session, args: LoadArgs) -> anyhow::Result<()> {

@@ -21,36 +21,22 @@ mod list;
 mod lives;
 mod monitor;
 mod output;
+mod print;
 mod rates;
+mod session;
 mod sysinfo;
 
-use std::io::Write;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use serde::Serialize;
 
 use crate::console;
-use crate::front::script::Script;
-use crate::interrupt::Interrupt;
-use crate::monitor::Monitor;
-use crate::terminal::Terminal;
+use crate::script::Front;
 use line::{Command, ConsoleArgs, Parsed};
+use print::print;
 
 pub(crate) use line::{names, options, takes_number};
-
-/// What commands work on.
-pub(crate) struct Session {
-    pub(crate) monitor: Monitor,
-    pub(crate) interrupt: Interrupt,
-    escape: u8,
-}
-
-/// Where the commands come from.
-pub(crate) enum Front {
-    Terminal(Terminal),
-    Script(Script),
-}
+pub(crate) use session::Session;
 
 /// What comes after a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,25 +48,7 @@ pub(crate) enum Next {
     Leave,
 }
 
-impl Front {
-    /// The next line of a script, if it is text; a terminal has none.
-    pub(crate) fn next_line(&mut self) -> Option<anyhow::Result<String>> {
-        match self {
-            Self::Terminal(_) => None,
-            Self::Script(script) => script.next_line(),
-        }
-    }
-}
-
 impl Session {
-    pub(crate) fn new(monitor: Monitor, interrupt: Interrupt, escape: u8) -> Self {
-        Self {
-            monitor,
-            interrupt,
-            escape,
-        }
-    }
-
     /// Does what `line` says.
     ///
     /// # Errors
@@ -137,21 +105,4 @@ impl Session {
             }
         }
     }
-}
-
-/// Prints a command's result.
-fn print(text: &str) -> anyhow::Result<()> {
-    let mut stdout = std::io::stdout().lock();
-    stdout
-        .write_all(text.as_bytes())
-        .context("standard output")?;
-    if !text.ends_with('\n') {
-        stdout.write_all(b"\n").context("standard output")?;
-    }
-    stdout.flush().context("standard output")
-}
-
-/// Prints a command's result as one line of JSON.
-fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
-    print(&serde_json::to_string(value)?)
 }

@@ -8,8 +8,9 @@ use kmon_protocol::Stats;
 use serde::Serialize;
 
 use super::line::MonitorArgs;
+use super::print::{print, print_json};
 use super::rates::{InterfaceRates, cpu_percent, interface_rates, interval, two_digits};
-use super::{Session, print, print_json};
+use super::session::Session;
 use crate::instance::state::State;
 use crate::monitor::Instance;
 

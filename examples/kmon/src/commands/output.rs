@@ -5,7 +5,8 @@ use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use super::line::{LogArgs, WatchArgs};
-use super::{Session, print};
+use super::print::print;
+use super::session::Session;
 use crate::interrupt::Interrupt;
 use crate::monitor::Instance;
 use crate::{terminal, text};

@@ -11,7 +11,7 @@ use procfs::Current;
 use serde::Serialize;
 
 use super::line::JsonArgs;
-use super::{print, print_json};
+use super::print::{print, print_json};
 use crate::text;
 
 #[derive(Serialize)]

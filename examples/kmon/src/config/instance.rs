@@ -7,7 +7,6 @@ use kmon_protocol::Place;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::InstanceConfig;
 use super::source::Source;
 use super::values::{InstanceName, LogBytes, Memory, Vcpus};
 use crate::kind::{Accelerator, Boot, External, Kind, Qemu, Transport};
@@ -16,6 +15,15 @@ use crate::kind::{Accelerator, Boot, External, Kind, Qemu, Transport};
 const MEMORY_MIB: u32 = 128;
 /// Found where programs are.
 const QEMU: &str = "qemu-system-x86_64";
+
+/// `[[instance]]`: one more of them.
+#[derive(Debug)]
+pub(crate) struct InstanceConfig {
+    pub(crate) name: Option<String>,
+    pub(crate) kind: Kind,
+    pub(crate) log_bytes: Option<usize>,
+    pub(crate) kernel_log_bytes: Option<usize>,
+}
 
 /// As it is written.
 #[derive(Debug, Deserialize)]

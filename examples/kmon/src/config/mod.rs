@@ -17,7 +17,7 @@ use kmon_protocol::LAST_PARTITION;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::kind::Kind;
+pub(crate) use instance::InstanceConfig;
 use instance::RawInstance;
 use source::Source;
 use values::{LogBytes, Period};
@@ -39,15 +39,6 @@ pub(crate) struct Config {
     /// The shell of instances that name none.
     pub(crate) shell: Option<PathBuf>,
     pub(crate) instances: Vec<InstanceConfig>,
-}
-
-/// `[[instance]]`: one more of them.
-#[derive(Debug)]
-pub(crate) struct InstanceConfig {
-    pub(crate) name: Option<String>,
-    pub(crate) kind: Kind,
-    pub(crate) log_bytes: Option<usize>,
-    pub(crate) kernel_log_bytes: Option<usize>,
 }
 
 #[derive(Debug, Default, Deserialize)]

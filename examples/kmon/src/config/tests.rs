@@ -1,5 +1,5 @@
 use super::*;
-use crate::kind::{Accelerator, Boot, Transport};
+use crate::kind::{Accelerator, Boot, Kind, Transport};
 
 fn understood(text: &str) -> anyhow::Result<Config> {
     let base = Path::new(env!("CARGO_MANIFEST_DIR"));

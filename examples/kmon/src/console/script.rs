@@ -5,11 +5,10 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 
 use super::session::greeting;
-use crate::commands::Front;
-use crate::front::script::{Told, say};
 use crate::instance::outbox::Order;
 use crate::interrupt::Interrupt;
 use crate::monitor::Instance;
+use crate::script::{Front, Told, say};
 use crate::{terminal, text};
 
 /// No output for so long, and the line has said what it has to say.

@@ -9,7 +9,8 @@ use std::process::ExitCode;
 use signal_hook::consts::SIGHUP;
 
 use super::editor::{Edited, Editor};
-use crate::commands::{Front, Next, Session};
+use crate::commands::{Next, Session};
+use crate::script::Front;
 use crate::terminal::{self, Terminal};
 use crate::text;
 

@@ -9,6 +9,8 @@
 //! | [`state`]  | how the instance is                                     |
 //! | [`shared`] | what its threads and the front end both look at         |
 //! | [`run`]    | the threads and the body, from its start or its discovery |
+//! | [`plan`]   | what a run is made from                                 |
+//! | [`flags`]  | what the front end tells its threads                    |
 //! | [`pump`]   | one turn of the receiving thread                        |
 //! | [`events`] | what the events of a turn bring                         |
 //! | [`kernel`] | the lines of the instance's kernel                      |
@@ -17,10 +19,12 @@
 //! | [`watch`]  | what the receiving thread remembers between its turns   |
 
 mod events;
+mod flags;
 mod kernel;
 pub(crate) mod log;
 pub(crate) mod modes;
 pub(crate) mod outbox;
+pub(crate) mod plan;
 mod pump;
 pub(crate) mod run;
 mod sending;

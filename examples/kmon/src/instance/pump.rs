@@ -17,9 +17,9 @@ use kmon_protocol::link::memory::faults;
 use kmon_protocol::{LinkError, Received};
 
 use super::events::{News, note, take_event};
+use super::flags::Flags;
 use super::kernel::KernelFeed;
 use super::outbox::Outbox;
-use super::run::Flags;
 use super::shared::Shared;
 use super::state::State;
 use super::trial::Trials;

@@ -10,52 +10,23 @@
 //! - **E4** The record of a body is written before that does anything, or says
 //!   that it is being made (`rundir`, R3); and it says halted only after its end.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use anyhow::Context;
-use kmon_protocol::Settings;
 use kmon_protocol::link::MonitorLink;
 
+use super::flags::Flags;
 use super::kernel::KernelFeed;
-use super::outbox::Outbox;
+use super::plan::Plan;
 use super::pump::Pump;
 use super::sending::send_orders;
-use super::shared::Shared;
 use super::state::State;
 use super::trial::Trials;
 use super::watch::Watch;
-use crate::body::{self, Body, Found, Ground, Kept, Launch, Programs, Say};
-use crate::kind::Kind;
-use crate::notices::Notices;
-use crate::rundir::{Record, RunDir};
-
-/// What a run is made from.
-#[derive(Clone)]
-pub(crate) struct Plan {
-    pub(crate) settings: Settings,
-    pub(crate) kind: Kind,
-    pub(crate) programs: Programs,
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) outbox: Arc<Outbox>,
-    pub(crate) notices: Arc<Notices>,
-    pub(crate) rundir: Arc<RunDir>,
-}
-
-/// What the front end tells the threads of a run.
-#[derive(Default)]
-pub(crate) struct Flags {
-    /// Kill the instance.
-    kill: AtomicBool,
-    /// Let go of it.
-    leave: AtomicBool,
-    /// The end of the body is what the operator asked for.
-    halting: AtomicBool,
-    /// What the threads have made or found; the front end may use it, too.
-    body: OnceLock<Arc<dyn Body>>,
-}
+use crate::body::{self, Body, Found, Ground, Kept, Say};
 
 /// A handle on a run; dropping it leaves the instance to the next KMON.
 pub(crate) struct Run {
@@ -115,25 +86,6 @@ impl Drop for Run {
     fn drop(&mut self) {
         self.leave();
         self.join();
-    }
-}
-
-impl Flags {
-    pub(super) fn is_over(&self) -> bool {
-        self.is_killed() || self.is_left()
-    }
-
-    pub(super) fn is_killed(&self) -> bool {
-        self.kill.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn is_left(&self) -> bool {
-        self.leave.load(Ordering::Relaxed)
-    }
-
-    /// Whether the operator has asked for the end.
-    pub(super) fn is_asked(&self) -> bool {
-        self.halting.load(Ordering::Relaxed)
     }
 }
 
@@ -215,28 +167,6 @@ fn messages(plan: &Plan) -> Say {
     let number = plan.settings.partition;
     let notices = Arc::clone(&plan.notices);
     Box::new(move |line| notices.say(format!("instance {number}: {line}")))
-}
-
-impl Plan {
-    /// The instance as the next KMON is to find it.
-    pub(crate) fn record(&self, body: Option<Kept>) -> Record {
-        Record {
-            number: self.settings.partition,
-            name: self.settings.name.clone(),
-            kind: self.kind.clone(),
-            body,
-        }
-    }
-
-    fn launch(&self) -> Launch<'_> {
-        Launch {
-            number: self.settings.partition,
-            name: &self.settings.name,
-            kind: &self.kind,
-            programs: &self.programs,
-            rundir: &self.rundir,
-        }
-    }
 }
 
 /// Talks to the instance until its body has ended, or KMON leaves.

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use kmon_protocol::LinkError;
 use kmon_protocol::link::{CommandSender, Sent};
 
-use super::run::{Flags, Plan};
+use super::flags::Flags;
+use super::plan::Plan;
 use super::state::State;
 
 /// How often a thread that waits looks whether its run is over.

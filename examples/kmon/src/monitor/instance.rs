@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use kmon_protocol::Settings;
 
-use super::Common;
+use super::common::Common;
 use crate::body::{Body, Kept};
 use crate::instance::outbox::{Order, Outbox};
-use crate::instance::run::{Plan, Run};
+use crate::instance::plan::Plan;
+use crate::instance::run::Run;
 use crate::instance::shared::Shared;
 use crate::instance::state::State;
 use crate::interrupt::Interrupt;

@@ -1,24 +1,25 @@
 //! The instances KMON has, by partition number, and how they start and end.
 
+mod common;
 mod instance;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 use kmon_protocol::LAST_PARTITION;
 
-use crate::body::{Body, Kept, Programs};
+use crate::body::{Body, Kept};
 use crate::instance::log::OutputLog;
 use crate::instance::shared::Shared;
 use crate::instance::state::State;
 use crate::interrupt::Interrupt;
 use crate::kind::Kind;
 use crate::notices::Notices;
-use crate::rundir::{Record, RunDir};
+use crate::rundir::Record;
 
+pub(crate) use common::{Common, LogBytes};
 pub(crate) use instance::{Halted, Instance};
 
 /// Instances count from here; 1 is KMON itself.
@@ -26,24 +27,6 @@ pub(crate) const FIRST: u8 = kmon_protocol::MONITOR + 1;
 
 /// How long it may take until a pause, or its end, shows.
 const CHANGE_TIME: Duration = Duration::from_secs(2);
-
-/// What all instances are made with.
-pub(crate) struct Common {
-    pub(crate) programs: Programs,
-    pub(crate) period: Duration,
-    pub(crate) logs: LogBytes,
-    /// The shell of instances that name none.
-    pub(crate) shell: Option<PathBuf>,
-    pub(crate) notices: Arc<Notices>,
-    pub(crate) rundir: Arc<RunDir>,
-}
-
-/// How much is kept of what an instance prints, and of what its kernel says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct LogBytes {
-    pub(crate) output: usize,
-    pub(crate) kernel: usize,
-}
 
 /// An instance that is to be.
 #[derive(Debug, Default)]

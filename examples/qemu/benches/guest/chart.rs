@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use crate::report::{NOTHING, POLLED, RUNG, Report, SERIAL, VIRTIO};
+use crate::names::{NOTHING, POLLED, RUNG, SERIAL, VIRTIO};
+use crate::report::Report;
 
 const WIDTH: f64 = 720.0;
 /// Where bars begin, and how long the longest is.

@@ -18,6 +18,7 @@ mod chart;
 mod heard;
 mod image;
 mod monitor;
+mod names;
 mod report;
 mod rig;
 mod spans;
@@ -37,7 +38,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Parser;
 
-use report::{FAST, Machine, NOTHING, POLLED, RUNG, Report, SERIAL, SLOW};
+use names::{FAST, NOTHING, POLLED, RUNG, SERIAL, SLOW};
+use report::{Machine, Report};
 use rig::Rig;
 use spans::{Cast, Span, Times};
 use talk::Amount;

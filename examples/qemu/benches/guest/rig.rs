@@ -20,7 +20,7 @@ use tempfile::TempDir;
 
 use crate::image;
 use crate::monitor::Monitor;
-use crate::report;
+use crate::names;
 use crate::way::Way;
 
 /// Where the guest has the memory of each region.
@@ -94,9 +94,9 @@ impl Rig {
         rig.start_second(&[], 0)?;
         rig.load_modules()?;
         let home = rig._home.path();
-        let serial = Way::over_socket(report::SERIAL, &home.join("ttyS0"))?;
-        let virtio = Way::over_socket(report::VIRTIO, &home.join("hvc0"))?;
-        let mut ways = vec![rig.polled.way(report::POLLED)?, rig.rung.way(report::RUNG)?];
+        let serial = Way::over_socket(names::SERIAL, &home.join("ttyS0"))?;
+        let virtio = Way::over_socket(names::VIRTIO, &home.join("hvc0"))?;
+        let mut ways = vec![rig.polled.way(names::POLLED)?, rig.rung.way(names::RUNG)?];
         for (mut way, device) in [(serial, "/dev/ttyS0"), (virtio, "/dev/hvc0")] {
             rig.rung.start(&["guest-echo", "line", device])?;
             way.meet().with_context(|| format!("over {device}"))?;

@@ -2,8 +2,8 @@
 
 use shmem_registry::BlockOwner;
 
-use super::Scene;
 use super::rows::{Entry, Rows, State};
+use super::scene::Scene;
 use crate::finding::Findings;
 
 /// How much is free.

@@ -4,8 +4,8 @@ use shmem_core::snapshot::{ReadError, Reader};
 use shmem_core::{Life, Window};
 use shmem_registry::Kind;
 
-use super::Scene;
 use super::rows::{Entry, Rows};
+use super::scene::Scene;
 use crate::finding::Findings;
 use crate::report::{self, Contents, LifeView, Segment};
 

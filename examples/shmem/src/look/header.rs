@@ -7,7 +7,7 @@ use shmem_core::layout::{LINE, MAGIC, RegionHeader, VERSION};
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::region::FEATURES;
 
-use super::Subject;
+use super::subject::Subject;
 use crate::finding::Findings;
 use crate::report::Header;
 

@@ -12,29 +12,18 @@ mod locks;
 mod partitions;
 mod rings;
 mod rows;
+mod scene;
+mod subject;
 
 use shmem_core::{Region, Window};
 use shmem_registry::{FormatError, Registry};
 
 use crate::finding::Findings;
 use crate::memory::Private;
-use crate::report::{Offsets, Report, Source, Table};
-use lives::Lives;
+use crate::report::{Offsets, Report, Table};
 use rows::Rows;
-
-/// What is looked at.
-#[derive(Clone, Copy)]
-pub struct Subject<'m> {
-    /// What the user calls it.
-    pub place: &'m str,
-    /// Where the region starts in it.
-    pub offset: u64,
-    pub memory: Window<'m>,
-    /// Bytes of `memory` that are really there: fewer of a dump that was cut off,
-    /// and zero behind.
-    pub there: usize,
-    pub source: Source,
-}
+use scene::Scene;
+pub use subject::Subject;
 
 /// How closely.
 #[derive(Clone, Copy, Debug, Default)]
@@ -111,14 +100,6 @@ fn enter(
         records: options.records,
     };
     scene.look(report, findings);
-}
-
-/// A registry in its region, and what is known of those who use it.
-struct Scene<'m> {
-    registry: Registry<'m>,
-    lives: Lives,
-    there: usize,
-    records: usize,
 }
 
 impl Scene<'_> {

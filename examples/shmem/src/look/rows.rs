@@ -4,7 +4,8 @@ use shmem_registry::inspect::RowWords;
 use shmem_registry::layout::Row;
 use shmem_registry::{Id, Kind, Name};
 
-use super::{Scene, chains};
+use super::chains;
+use super::scene::Scene;
 use crate::finding::Findings;
 use crate::report::{LifeView, Unfinished};
 

@@ -1,6 +1,7 @@
 //! Locks, a sentence each: what is worth saying differs from kind to kind.
 
-use super::{called, life, tables};
+use super::names::{called, life};
+use super::tables;
 use crate::report::{Bakery, Barrier, Contents, LifeView, Mutex, Report, RwLock, Semaphore};
 
 pub(super) fn table(report: &Report, width: Option<u16>) -> Option<String> {

@@ -1,11 +1,12 @@
 //! A report as a person reads it.
 
 mod locks;
+mod names;
 mod tables;
 
 use std::fmt::Write;
 
-use crate::report::{Header, LifeView, Report, Source, Table};
+use crate::report::{Header, Report, Source, Table};
 use crate::text::{bytes, count};
 
 /// The report as text, its tables at most `width` columns wide if that is given.
@@ -95,18 +96,4 @@ fn describe_space(table: &Table) -> String {
         bytes(free),
         table.largest_free_run
     )
-}
-
-/// What a segment is called: its name, or its row.
-fn called(name: &str, row: usize) -> String {
-    match name {
-        "" => format!("row {row}"),
-        name => name.to_owned(),
-    }
-}
-
-/// `2.1`, partition and life; `2.1!` if that is over.
-fn life(view: LifeView) -> String {
-    let over = if view.over == Some(true) { "!" } else { "" };
-    format!("{}.{}{over}", view.partition, view.incarnation)
 }

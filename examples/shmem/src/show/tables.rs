@@ -2,7 +2,7 @@
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
-use super::{called, life};
+use super::names::{called, life};
 use crate::report::{Claim, Contents, Partition, Report, Ring};
 
 /// A table of these columns, or nothing without rows. Columns that start with `>`

@@ -1,8 +1,9 @@
 //! Where the next record of a consumer is, and what becomes of those that are not for it.
 
 use super::super::epoch;
+use super::super::error::PopError;
 use super::super::header::{stride, Header};
-use super::{Consumer, PopError, Unread, DISCARDS};
+use super::state::{Consumer, Unread, DISCARDS};
 use crate::error::{ControlWord, Corrupt};
 use crate::primitive::Ordering::{Acquire, Relaxed};
 

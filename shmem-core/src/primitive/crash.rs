@@ -130,7 +130,7 @@ pub fn stores() -> u64 {
 }
 
 /// Whether a store may happen; does not return where it is the one to die at.
-pub(crate) fn store_happens() -> bool {
+pub(super) fn store_happens() -> bool {
     match STATE.get() {
         State::Idle => true,
         State::Dead => false,
@@ -151,7 +151,7 @@ pub(crate) fn store_happens() -> bool {
 }
 
 /// Whether somebody may die or stop on this thread, and copies are to be torn.
-pub(crate) fn is_watched() -> bool {
+pub(super) fn is_watched() -> bool {
     !matches!(STATE.get(), State::Idle)
 }
 

@@ -58,7 +58,7 @@ fn maintenance() -> Option<&'static Maintenance> {
 }
 
 /// Behind a store.
-pub(crate) fn clean<T>(at: *const T, len: usize) {
+pub(super) fn clean<T>(at: *const T, len: usize) {
     if let Some(maintenance) = maintenance() {
         // SAFETY: as `maintain` was promised, on bytes of a window.
         unsafe { (maintenance.clean)(at.cast(), len) }
@@ -66,7 +66,7 @@ pub(crate) fn clean<T>(at: *const T, len: usize) {
 }
 
 /// Before a load.
-pub(crate) fn invalidate<T>(at: *const T, len: usize) {
+pub(super) fn invalidate<T>(at: *const T, len: usize) {
     if let Some(maintenance) = maintenance() {
         // SAFETY: as in `clean`.
         unsafe { (maintenance.invalidate)(at.cast(), len) }

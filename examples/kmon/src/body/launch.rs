@@ -1,0 +1,23 @@
+//! What a body is made from.
+
+use std::path::PathBuf;
+
+use crate::kind::Kind;
+use crate::rundir::RunDir;
+
+/// The programs that instances are made with.
+#[derive(Clone, Debug)]
+pub(crate) struct Programs {
+    pub(crate) kmon: PathBuf,
+    pub(crate) guestd: PathBuf,
+    pub(crate) ivshmem_server: PathBuf,
+}
+
+/// What a body is made from.
+pub(crate) struct Launch<'a> {
+    pub(crate) number: u8,
+    pub(crate) name: &'a str,
+    pub(crate) kind: &'a Kind,
+    pub(crate) programs: &'a Programs,
+    pub(crate) rundir: &'a RunDir,
+}

@@ -1,0 +1,46 @@
+//! What a run is made from.
+
+use std::sync::Arc;
+
+use kmon_protocol::Settings;
+
+use super::outbox::Outbox;
+use super::shared::Shared;
+use crate::body::{Kept, Launch, Programs};
+use crate::kind::Kind;
+use crate::notices::Notices;
+use crate::rundir::{Record, RunDir};
+
+/// What a run is made from.
+#[derive(Clone)]
+pub(crate) struct Plan {
+    pub(crate) settings: Settings,
+    pub(crate) kind: Kind,
+    pub(crate) programs: Programs,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) notices: Arc<Notices>,
+    pub(crate) rundir: Arc<RunDir>,
+}
+
+impl Plan {
+    /// The instance as the next KMON is to find it.
+    pub(crate) fn record(&self, body: Option<Kept>) -> Record {
+        Record {
+            number: self.settings.partition,
+            name: self.settings.name.clone(),
+            kind: self.kind.clone(),
+            body,
+        }
+    }
+
+    pub(super) fn launch(&self) -> Launch<'_> {
+        Launch {
+            number: self.settings.partition,
+            name: &self.settings.name,
+            kind: &self.kind,
+            programs: &self.programs,
+            rundir: &self.rundir,
+        }
+    }
+}

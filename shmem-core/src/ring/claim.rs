@@ -1,0 +1,117 @@
+//! How an end of a ring is claimed.
+
+use memoffset::offset_of;
+
+use super::consumer::{Consumer, Unread};
+use super::epoch::{self, End};
+use super::error::ClaimError;
+use super::memory::Ring;
+use super::producer::Producer;
+use super::resume::{self, Position};
+use crate::error::ControlWord;
+use crate::layout::RingControl;
+use crate::life::Life;
+use crate::primitive::Ordering::Relaxed;
+
+impl<'m> Ring<'m> {
+    /// Claims the producing end for `life`, and resumes where a producer
+    /// before it stopped.
+    ///
+    /// # Errors
+    ///
+    /// [`ClaimError::Claimed`] while another holds it, or this incarnation itself: if that
+    /// one is gone, [`Ring::take_over_producer`]. An earlier incarnation of the same
+    /// partition is. [`ClaimError::Corrupt`] if what was left is not a ring.
+    pub fn producer(self, life: Life) -> Result<Producer<'m>, ClaimError> {
+        self.producer_end().check(life)?;
+        self.take_over_producer(life)
+    }
+
+    /// As [`Ring::producer`], in place of an incarnation that is gone. One that is not is
+    /// told so at its next call ([`PushError::Evicted`](super::PushError::Evicted)).
+    ///
+    /// An incarnation that takes over its own end restarts that end: for the peer it is
+    /// another producer. The handle it had before must not be used again; the claim is
+    /// the same, so nobody tells that handle.
+    ///
+    /// # Errors
+    ///
+    /// [`ClaimError::Corrupt`] if what was left is not a ring: the claim stays
+    /// as it was, or is given back if that was seen only after it was made.
+    pub fn take_over_producer(self, life: Life) -> Result<Producer<'m>, ClaimError> {
+        let look = || {
+            // relaxed: an old one is as good as having claimed earlier; each call loads it again.
+            let peer = self.consumer_epoch().load(Relaxed);
+            let peer = epoch::check(ControlWord::ConsumerEpoch, peer, 0)?;
+            Ok((resume::producer(&self)?, peer))
+        };
+        let (start, claim, epoch) = self.producer_end().take(life, &look)?;
+        Ok(Producer::new(self, start, claim, epoch))
+    }
+
+    /// Claims the consuming end for `life`, and resumes where a consumer
+    /// before it stopped: what that one had not released is there again, or
+    /// discarded, as `unread` says.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ring::producer`].
+    pub fn consumer(self, life: Life, unread: Unread) -> Result<Consumer<'m>, ClaimError> {
+        self.consumer_end().check(life)?;
+        self.take_over_consumer(life, unread)
+    }
+
+    /// As [`Ring::consumer`], in place of an incarnation that is gone, as in
+    /// [`Ring::take_over_producer`].
+    ///
+    /// # Errors
+    ///
+    /// [`ClaimError::Corrupt`] if what was left is not a ring: the claim stays
+    /// as it was, or is given back if that was seen only after it was made.
+    pub fn take_over_consumer(
+        self,
+        life: Life,
+        unread: Unread,
+    ) -> Result<Consumer<'m>, ClaimError> {
+        let look = || {
+            // relaxed: an old one is as good as having claimed earlier; each call loads it again.
+            let peer = self.producer_epoch().load(Relaxed);
+            let peer = epoch::check(ControlWord::ProducerEpoch, peer, 0)?;
+            Ok((Position::load(&self)?, peer))
+        };
+        let ((position, peer), claim, epoch) = self.consumer_end().take(life, &look)?;
+        Ok(Consumer::new(
+            self,
+            (position.head, peer),
+            claim,
+            epoch,
+            unread,
+        ))
+    }
+
+    /// Who holds the producing end.
+    pub fn producing(&self) -> Option<Life> {
+        self.producer_end().holder()
+    }
+
+    /// Who holds the consuming end.
+    pub fn consuming(&self) -> Option<Life> {
+        self.consumer_end().holder()
+    }
+
+    pub(super) fn producer_end(&self) -> End<'m> {
+        End {
+            claim: self.control_word(offset_of!(RingControl, producer)),
+            epoch: self.producer_epoch(),
+            name: ControlWord::ProducerEpoch,
+        }
+    }
+
+    pub(super) fn consumer_end(&self) -> End<'m> {
+        End {
+            claim: self.control_word(offset_of!(RingControl, consumer)),
+            epoch: self.consumer_epoch(),
+            name: ControlWord::ConsumerEpoch,
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! A ring in a segment: its control words and its data.
+
+use core::mem::size_of;
+
+use memoffset::offset_of;
+
+use super::error::GeometryError;
+use crate::doorbell::{Ringer, Sleeper};
+use crate::layout::{RingControl, LINE, MAX_CAPACITY, MIN_CAPACITY, RECORD_HEADER};
+use crate::mem::{Circle, Window, Word};
+
+const CONTROL: usize = size_of::<RingControl>();
+
+/// A ring in a segment, before one of its ends is claimed.
+#[derive(Clone, Copy)]
+pub struct Ring<'m> {
+    pub(super) control: Window<'m>,
+    pub(super) data: Circle<'m>,
+}
+
+impl<'m> Ring<'m> {
+    /// Bytes a segment needs for a ring of `capacity` bytes.
+    pub const fn segment_len(capacity: usize) -> usize {
+        CONTROL + capacity
+    }
+
+    /// The ring in `segment`. A zeroed segment is an empty ring, so there is
+    /// nothing to create; its length alone gives the capacity.
+    ///
+    /// # Errors
+    ///
+    /// [`GeometryError`] if the segment is not a control block and a power of
+    /// two between 64 bytes and 1 GiB.
+    pub fn attach(segment: Window<'m>) -> Result<Self, GeometryError> {
+        let error = GeometryError { len: segment.len() };
+        let capacity = segment.len().checked_sub(CONTROL).ok_or(error)?;
+        if !capacity.is_power_of_two() || !(MIN_CAPACITY..=MAX_CAPACITY).contains(&capacity) {
+            return Err(error);
+        }
+        Ok(Self {
+            control: segment.sub(0, CONTROL).map_err(|_| error)?,
+            data: segment
+                .sub(CONTROL, capacity)
+                .ok()
+                .and_then(Circle::new)
+                .ok_or(error)?,
+        })
+    }
+
+    /// Bytes of the data area.
+    pub fn capacity(&self) -> usize {
+        self.data.len() as usize
+    }
+
+    /// Bytes of the longest record: one that fits wherever `tail` stands (R4, R5).
+    pub fn max_record(&self) -> usize {
+        self.capacity() / 2 - 2 * RECORD_HEADER
+    }
+
+    pub(super) fn control_word(&self, offset: usize) -> Word<'m> {
+        self.control.word(offset)
+    }
+
+    #[inline(always)]
+    pub(super) fn producer_epoch(&self) -> Word<'m> {
+        self.control_word(offset_of!(RingControl, producer_epoch))
+    }
+
+    #[inline(always)]
+    pub(super) fn consumer_epoch(&self) -> Word<'m> {
+        self.control_word(offset_of!(RingControl, consumer_epoch))
+    }
+
+    pub(super) fn discarded(&self) -> Word<'m> {
+        self.control_word(offset_of!(RingControl, discarded))
+    }
+
+    pub(super) fn tail(&self) -> Word<'m> {
+        self.control_word(offset_of!(RingControl, tail))
+    }
+
+    pub(super) fn head(&self) -> Word<'m> {
+        self.control_word(offset_of!(RingControl, head))
+    }
+
+    /// The ringing side of the bell at `offset` in the control block.
+    pub(super) fn ringer(&self, offset: usize) -> Ringer<'m> {
+        let line = self.control.sub(offset, LINE).and_then(Ringer::attach);
+        line.expect("a control block has its bells")
+    }
+
+    /// The sleeping side of the bell at `offset` in the control block.
+    pub(super) fn sleeper(&self, offset: usize) -> Sleeper<'m> {
+        let line = self.control.sub(offset, LINE).and_then(Sleeper::attach);
+        line.expect("a control block has its bells")
+    }
+
+    /// Position of the payload of the record at `position`.
+    #[inline(always)]
+    pub(super) fn payload(position: u32) -> u32 {
+        position.wrapping_add(RECORD_HEADER as u32)
+    }
+}
