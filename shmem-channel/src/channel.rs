@@ -22,24 +22,13 @@
 
 use core::time::Duration;
 
-use shmem_core::ring::Unread;
-
-use crate::client::Client;
 use crate::error::Error;
 use crate::receiver::{Received, Receiver, Record};
 use crate::sender::Sender;
-use crate::server::Server;
-use crate::session::Session;
 use crate::wait::Waiter;
 
 /// Bytes before a message's own.
 const HEADER: usize = 8;
-
-/// The capacity of both rings by default.
-const CAPACITY: usize = 16 << 10;
-
-/// Longest name of a channel: what its rings add fits into a segment's name.
-const NAME: usize = 32 - COMMAND.len();
 
 /// The most messages of earlier openings that one look passes over. One that has passed
 /// over so many finds nothing, and the next one goes on.
@@ -47,90 +36,6 @@ const PASSES: u32 = 64;
 
 /// Restarts of a peer that was not met which one call passes over.
 const RESTARTS: u32 = 3;
-
-const COMMAND: &str = ".command";
-const RESULT: &str = ".result";
-
-/// The capacities of a channel's rings. Both ends say the same.
-#[derive(Clone, Copy, Debug)]
-pub struct ChannelOptions {
-    command: usize,
-    result: usize,
-}
-
-impl Default for ChannelOptions {
-    /// 16 KiB each way.
-    fn default() -> Self {
-        Self {
-            command: CAPACITY,
-            result: CAPACITY,
-        }
-    }
-}
-
-impl ChannelOptions {
-    /// Bytes of the ring from the client to the server: a power of two from 64. The
-    /// longest command is somewhat shorter than half of it.
-    #[must_use]
-    pub fn command_capacity(self, bytes: usize) -> Self {
-        let command = bytes;
-        Self { command, ..self }
-    }
-
-    /// Bytes of the ring from the server to the client.
-    #[must_use]
-    pub fn result_capacity(self, bytes: usize) -> Self {
-        let result = bytes;
-        Self { result, ..self }
-    }
-
-    /// Opens the end of channel `name` that sends commands. Whoever comes first creates
-    /// the channel.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Name`] if the name has more than 24 bytes; [`Error::Open`] if the channel
-    /// is there with another capacity, or there is no room for it; [`Error::EndTaken`] if
-    /// a living partition has this end.
-    pub fn client<'m>(self, session: &Session<'m>, name: &str) -> Result<Client<'m>, Error> {
-        let (command, result) = self.rings(session, name)?;
-        let receiver = Receiver::open(&session.member, result, Unread::Keep)?;
-        let sender = Sender::open(&session.member, command)?;
-        Ok(Client::new(Channel::new(sender, receiver)))
-    }
-
-    /// Opens the end of channel `name` that answers commands.
-    ///
-    /// # Errors
-    ///
-    /// As [`ChannelOptions::client`].
-    pub fn server<'m>(self, session: &Session<'m>, name: &str) -> Result<Server<'m>, Error> {
-        let (command, result) = self.rings(session, name)?;
-        let receiver = Receiver::open(&session.member, command, Unread::Discard)?;
-        let sender = Sender::open(&session.member, result)?;
-        Ok(Server::new(Channel::new(sender, receiver)))
-    }
-
-    fn rings<'m>(
-        self,
-        session: &Session<'m>,
-        name: &str,
-    ) -> Result<(shmem_core::ring::Ring<'m>, shmem_core::ring::Ring<'m>), Error> {
-        let name = name.as_bytes();
-        let mut full = [0; NAME + COMMAND.len()];
-        let mut ring = |end: &str, capacity| {
-            let whole = full.get_mut(..name.len() + end.len());
-            let Some(whole) = whole.filter(|_| !name.is_empty() && name.len() <= NAME) else {
-                let len = name.len();
-                return Err(Error::Name(shmem_registry::RequestError::Name { len }));
-            };
-            whole[..name.len()].copy_from_slice(name);
-            whole[name.len()..].copy_from_slice(end.as_bytes());
-            session.ring(whole, capacity)
-        };
-        Ok((ring(COMMAND, self.command)?, ring(RESULT, self.result)?))
-    }
-}
 
 /// What comes before a message's own bytes.
 #[derive(Clone, Copy)]
@@ -193,7 +98,7 @@ pub(crate) struct Channel<'m> {
 }
 
 impl<'m> Channel<'m> {
-    fn new(sender: Sender<'m>, receiver: Receiver<'m>) -> Self {
+    pub(crate) fn new(sender: Sender<'m>, receiver: Receiver<'m>) -> Self {
         Self {
             opening: receiver.epoch() as u16,
             peer: 0,

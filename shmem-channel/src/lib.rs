@@ -13,14 +13,15 @@
 //!
 //! | module       | one purpose                                                    |
 //! |--------------|----------------------------------------------------------------|
-//! | `linux`      | memory, waiting and liveness from the Linux kernel             |
+//! | `open`       | how the ends of a channel are opened                           |
 //! | `client`     | the end of a channel that sends commands                       |
 //! | `server`     | the end of a channel that answers them                         |
 //! | `channel`    | what both ends share: messages, and the peer's restarts        |
+//! | `linux`      | memory, waiting and liveness from the Linux kernel             |
 //! | `stream`     | bytes without boundaries over a ring                           |
+//! | `session`    | one partition's membership of a region                         |
 //! | `receiver`   | one ring's records, received                                   |
 //! | `sender`     | one ring's records, sent                                       |
-//! | `session`    | one partition's membership of a region                         |
 //! | `member`     | what everything in a session knows of it                       |
 //! | `wait`       | a wait with a deadline on a platform                           |
 //! | `platform`   | what a partition needs from where it runs                      |
@@ -75,6 +76,7 @@ mod channel;
 mod client;
 mod error;
 mod member;
+mod open;
 mod platform;
 mod receiver;
 mod sender;
@@ -87,9 +89,9 @@ mod linux;
 #[cfg(all(feature = "linux", target_os = "linux"))]
 mod stream;
 
-pub use channel::ChannelOptions;
 pub use client::{Answering, Client};
 pub use error::Error;
+pub use open::ChannelOptions;
 pub use platform::{Platform, PlatformHandle, Reason, Spinning};
 pub use receiver::{Received, Receiver, Record};
 pub use sender::Sender;

@@ -11,14 +11,11 @@ use shmem_registry::{
     Segment,
 };
 
-use crate::channel::ChannelOptions;
-use crate::client::Client;
 use crate::error::Error;
 use crate::member::Member;
 use crate::platform::{Platform, PlatformHandle};
 use crate::receiver::Receiver;
 use crate::sender::Sender;
-use crate::server::Server;
 use crate::wait::Waiter;
 
 /// How a partition joins a region.
@@ -318,24 +315,6 @@ impl<'m> Session<'m> {
         unread: Unread,
     ) -> Result<Receiver<'m>, Error> {
         Receiver::open(&self.member, self.ring(name.as_bytes(), capacity)?, unread)
-    }
-
-    /// The end of channel `name` that sends commands, with [`ChannelOptions::default`].
-    ///
-    /// # Errors
-    ///
-    /// As [`ChannelOptions::client`].
-    pub fn client(&self, name: &str) -> Result<Client<'m>, Error> {
-        ChannelOptions::default().client(self, name)
-    }
-
-    /// The end of channel `name` that answers them, with [`ChannelOptions::default`].
-    ///
-    /// # Errors
-    ///
-    /// As [`ChannelOptions::server`].
-    pub fn server(&self, name: &str) -> Result<Server<'m>, Error> {
-        ChannelOptions::default().server(self, name)
     }
 
     /// Whether joining failed because the region is not formatted yet, or not all of

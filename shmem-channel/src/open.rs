@@ -1,0 +1,118 @@
+//! How the ends of a channel are opened.
+
+use shmem_core::ring::{Ring, Unread};
+use shmem_registry::RequestError;
+
+use crate::channel::Channel;
+use crate::client::Client;
+use crate::error::Error;
+use crate::receiver::Receiver;
+use crate::sender::Sender;
+use crate::server::Server;
+use crate::session::Session;
+
+/// The capacity of both rings by default.
+const CAPACITY: usize = 16 << 10;
+
+/// Longest name of a channel: what its rings add fits into a segment's name.
+const NAME: usize = 32 - COMMAND.len();
+
+const COMMAND: &str = ".command";
+const RESULT: &str = ".result";
+
+/// The capacities of a channel's rings. Both ends say the same.
+#[derive(Clone, Copy, Debug)]
+pub struct ChannelOptions {
+    command: usize,
+    result: usize,
+}
+
+impl Default for ChannelOptions {
+    /// 16 KiB each way.
+    fn default() -> Self {
+        Self {
+            command: CAPACITY,
+            result: CAPACITY,
+        }
+    }
+}
+
+impl ChannelOptions {
+    /// Bytes of the ring from the client to the server: a power of two from 64. The
+    /// longest command is somewhat shorter than half of it.
+    #[must_use]
+    pub fn command_capacity(self, bytes: usize) -> Self {
+        let command = bytes;
+        Self { command, ..self }
+    }
+
+    /// Bytes of the ring from the server to the client.
+    #[must_use]
+    pub fn result_capacity(self, bytes: usize) -> Self {
+        let result = bytes;
+        Self { result, ..self }
+    }
+
+    /// Opens the end of channel `name` that sends commands. Whoever comes first creates
+    /// the channel.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Name`] if the name has more than 24 bytes; [`Error::Open`] if the channel
+    /// is there with another capacity, or there is no room for it; [`Error::EndTaken`] if
+    /// a living partition has this end.
+    pub fn client<'m>(self, session: &Session<'m>, name: &str) -> Result<Client<'m>, Error> {
+        let (command, result) = self.rings(session, name)?;
+        let receiver = Receiver::open(&session.member, result, Unread::Keep)?;
+        let sender = Sender::open(&session.member, command)?;
+        Ok(Client::new(Channel::new(sender, receiver)))
+    }
+
+    /// Opens the end of channel `name` that answers commands.
+    ///
+    /// # Errors
+    ///
+    /// As [`ChannelOptions::client`].
+    pub fn server<'m>(self, session: &Session<'m>, name: &str) -> Result<Server<'m>, Error> {
+        let (command, result) = self.rings(session, name)?;
+        let receiver = Receiver::open(&session.member, command, Unread::Discard)?;
+        let sender = Sender::open(&session.member, result)?;
+        Ok(Server::new(Channel::new(sender, receiver)))
+    }
+
+    fn rings<'m>(self, session: &Session<'m>, name: &str) -> Result<(Ring<'m>, Ring<'m>), Error> {
+        let name = name.as_bytes();
+        let mut full = [0; NAME + COMMAND.len()];
+        let mut ring = |end: &str, capacity| {
+            let whole = full.get_mut(..name.len() + end.len());
+            let Some(whole) = whole.filter(|_| !name.is_empty() && name.len() <= NAME) else {
+                let len = name.len();
+                return Err(Error::Name(RequestError::Name { len }));
+            };
+            whole[..name.len()].copy_from_slice(name);
+            whole[name.len()..].copy_from_slice(end.as_bytes());
+            session.ring(whole, capacity)
+        };
+        Ok((ring(COMMAND, self.command)?, ring(RESULT, self.result)?))
+    }
+}
+
+impl<'m> Session<'m> {
+    /// The end of channel `name` that sends commands, with [`ChannelOptions::default`].
+    ///
+    /// # Errors
+    ///
+    /// As [`ChannelOptions::client`].
+    pub fn client(&self, name: &str) -> Result<Client<'m>, Error> {
+        ChannelOptions::default().client(self, name)
+    }
+
+    /// The end of channel `name` that answers them, with [`ChannelOptions::default`].
+    ///
+    /// # Errors
+    ///
+    /// As [`ChannelOptions::server`].
+    pub fn server(&self, name: &str) -> Result<Server<'m>, Error> {
+        ChannelOptions::default().server(self, name)
+    }
+}
