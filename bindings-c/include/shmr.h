@@ -613,7 +613,7 @@ struct shmr_mutex {
  */
 struct shmr_presence {
         struct shmr_error error;
-        uint64_t opaque[9];
+        uint64_t opaque[11];
 };
 
 /**

@@ -17,7 +17,7 @@ use crate::word::Argument;
 #[repr(C)]
 pub struct shmr_presence {
     pub error: shmr_error,
-    opaque: [u64; 9],
+    opaque: [u64; 11],
 }
 
 handle!(shmr_presence, b"pres", Presence<'static>);

@@ -281,6 +281,7 @@ impl From<AttachError> for Fault {
                 Self::with(SHMR_NO_SUCH_PARTITION, wide(slots))
             }
             AttachError::Attached { life } => Self::with(SHMR_ATTACHED, life.word().into()),
+            AttachError::Reformatted => Self::new(SHMR_REFORMATTED),
             AttachError::Corrupt(corrupt) => corrupt.into(),
         }
     }

@@ -11,6 +11,7 @@ use std::thread;
 
 use rustix::fs::{flock, fstat, statvfs, FlockOperation};
 use rustix::mm::{mmap_anonymous, MapFlags, ProtFlags};
+use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::region::{Displaced, Mapping};
 use shmem_core::ring::{Ring, Unread};
 use shmem_core::Life;
@@ -261,4 +262,24 @@ fn children_have_a_mapping_that_is_to_be_inherited() {
     let mut bytes = [0; 5];
     memory.window().read(0, &mut bytes);
     assert_eq!(&bytes, b"child");
+}
+
+#[test]
+fn a_file_whose_maker_died_while_it_wrote_zeroes_is_not_mapped_and_is_made_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("region");
+    let half = [&b"unmade\r\n"[..], &[0; 5000]].concat();
+    std::fs::write(&path, half).unwrap();
+    let refused = Mapping::file(&path, None).map(drop).unwrap_err();
+    assert!(refused.to_string().contains("is making it"), "{refused}");
+    let memory = Mapping::file(&path, Some(65536)).unwrap();
+    let window = memory.window();
+    assert_eq!(window.len(), 65536);
+    assert_eq!(window.word(0).load(Relaxed), 0);
+}
+
+#[test]
+fn more_memory_than_the_machine_has_is_refused_at_once() {
+    let refused = Mapping::memfd("absurd", 1 << 60).map(drop).unwrap_err();
+    assert!(refused.to_string().contains("ask for less"), "{refused}");
 }

@@ -176,7 +176,8 @@ pub(crate) enum MayNotChange {
     Reformatted,
 }
 
-const REFORMATTED: &str = "the region was formatted again: attach to it and to its registry anew";
+pub(crate) const REFORMATTED: &str =
+    "the region was formatted again: attach to it and to its registry anew";
 
 /// Why a segment was not removed, or not all that partitions left that are gone taken back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -175,7 +175,7 @@ impl<'m> Registry<'m> {
     }
 
     /// The rows that are linked in `bucket`, removed ones too; at most as many as
-    /// there are rows. None if there is no such bucket.
+    /// there are rows. It has no rows if there is no such bucket.
     pub fn chain(&self, bucket: usize) -> Chain<'m> {
         let exists = bucket < Places::index_len(self.places.geometry);
         Chain {

@@ -120,7 +120,7 @@ impl<'m, C: Clock> Heartbeats<'m, C> {
         for partition in 1..=self.registry.geometry().partitions as u8 {
             if let Ok(slot) = self.registry.partition(partition) {
                 if let (Some(life), true) = (slot.life, slot.attached) {
-                    self.last_moved(life, slot.heartbeat);
+                    self.last_moved(life, slot.heartbeat, now);
                 }
             }
         }
@@ -146,13 +146,14 @@ impl<'m, C: Clock> Heartbeats<'m, C> {
         }
     }
 
-    /// When this heartbeat of `life` was last seen to move.
-    fn last_moved(&mut self, life: Life, heartbeat: u32) -> Duration {
+    /// When this heartbeat of `life` was last seen to move; `now` was read before.
+    fn last_moved(&mut self, life: Life, heartbeat: u32, now: Duration) -> Duration {
         let seen = &mut self.seen[usize::from(life.partition() - 1) % SLOTS];
         match seen {
             Some(last) if last.life == life && last.heartbeat == heartbeat => last.at,
             _ => {
-                let at = self.clock.now(); // H1
+                // H1; a clock that went back since is noticed by the next call.
+                let at = self.clock.now().max(now);
                 *seen = Some(Seen {
                     life,
                     heartbeat,
@@ -198,7 +199,7 @@ impl<C: Clock> Liveness for Heartbeats<'_, C> {
         if let Some(state) = slot.knows_of(life) {
             return state;
         }
-        let moved = self.last_moved(life, slot.heartbeat);
+        let moved = self.last_moved(life, slot.heartbeat, now);
         let still_since = |from| now.saturating_sub(moved.max(from));
         let end = self.gone_after;
         if end.is_some_and(|limit| still_since(self.end_from) > limit) {

@@ -11,7 +11,8 @@
 //!
 //! Who has which number is agreed beforehand, so attaching needs no
 //! read-modify-write; of two that attach with one number at the same moment, the one
-//! that beats later finds the heartbeat ahead of its own and is evicted.
+//! that beats later finds the heartbeat ahead of its own, or the other's process in the
+//! slot, and is evicted.
 //!
 //! | store                     | paired load         | hands over                  |
 //! |---------------------------|---------------------|-----------------------------|
@@ -33,6 +34,7 @@ use shmem_core::primitive::{
 use shmem_core::wait::{Pause, Wait};
 use shmem_core::{ControlWord, Corrupt, Life, Liveness, Region, Window};
 
+use crate::error::REFORMATTED;
 pub use crate::evicted::Evicted;
 use crate::layout::{PartitionSlot, PARTITIONS};
 use crate::memory::Registry;
@@ -78,6 +80,8 @@ pub enum AttachError {
         /// That life.
         life: Life,
     },
+    /// The region was formatted again since the registry's handle was made.
+    Reformatted,
     /// A partition broke the protocol.
     Corrupt(Corrupt),
 }
@@ -93,6 +97,7 @@ impl fmt::Display for AttachError {
                 f,
                 "{life} is attached: take another number, or its place once that life is over"
             ),
+            Self::Reformatted => f.write_str(REFORMATTED),
             Self::Corrupt(corrupt) => corrupt.fmt(f),
         }
     }
@@ -138,6 +143,19 @@ impl<'m> Slot<'m> {
             self.0.word(offset_of!(PartitionSlot, process_start)),
             self.0.word(offset_of!(PartitionSlot, process_image)),
         ]
+    }
+}
+
+impl Process {
+    fn load(slot: Slot<'_>) -> Self {
+        // relaxed: the load of `life` is before it where it is another's (P2).
+        let [space, number, start, image] = slot.process().map(|word| word.load(Relaxed));
+        Self {
+            space,
+            number,
+            start,
+            image,
+        }
     }
 }
 
@@ -254,6 +272,8 @@ pub struct Presence<'m> {
     region: Region<'m>,
     slot: Slot<'m>,
     life: Life,
+    /// As the slot has it, unless this partition's number was given twice.
+    process: Process,
     /// The last beat. Private to this program; its threads count on together.
     heartbeat: AtomicU32,
 }
@@ -268,6 +288,9 @@ impl<'m> Presence<'m> {
         word: u32,
         process: Process,
     ) -> Result<Self, AttachError> {
+        if registry.region().is_stale() {
+            return Err(AttachError::Reformatted);
+        }
         let before = (word & !LEFT) >> 8;
         let life = Life::after(partition, before).ok_or(corrupt(word))?;
         let heartbeat = slot.heartbeat().load(Relaxed).wrapping_add(1);
@@ -285,6 +308,7 @@ impl<'m> Presence<'m> {
             region: registry.region(),
             slot,
             life,
+            process,
             heartbeat: AtomicU32::new(heartbeat),
         })
     }
@@ -322,7 +346,9 @@ impl<'m> Presence<'m> {
         // Acquire: pairs with the store in `beat`.
         let beat = self.slot.heartbeat().load(Acquire); // loom: loom_partition::threads_of_a_partition_beat_together
         let ahead = beat.wrapping_sub(self.heartbeat.load(Relaxed)) as i32 > 0;
-        let is_ours = !ahead && self.slot.life().load(Relaxed) == self.life.word();
+        let is_ours = !ahead
+            && self.slot.life().load(Relaxed) == self.life.word()
+            && Process::load(self.slot) == self.process;
         // Last: the same words can be another's after a format.
         if !is_ours || self.region.is_stale() {
             return Err(Evicted);
@@ -372,20 +398,13 @@ impl Partition {
         if word != 0 && life.map(Life::partition) != Some(partition) {
             return Err(corrupt(word));
         }
-        // relaxed: the load of `life` is before it (P2).
-        let [space, number, start, image] = slot.process().map(|word| word.load(Relaxed));
         Ok(Self {
             life,
             attached: word != 0 && word & LEFT == 0,
             // relaxed: the load of `life` is before it; a beat that is missed is seen at the
             // next look.
             heartbeat: slot.heartbeat().load(Relaxed),
-            process: Process {
-                space,
-                number,
-                start,
-                image,
-            },
+            process: Process::load(slot),
         })
     }
 }

@@ -37,7 +37,8 @@ impl<'m> Registry<'m> {
     /// registry; [`RemoveError::Reformatted`] if this handle is not the region's any
     /// more; [`RemoveError::NoReadModifyWrite`] if it is not to remove any;
     /// [`RemoveError::Corrupt`]. [`RemoveError::Evicted`] if the caller was said to be
-    /// gone meanwhile: the segment is removed all the same.
+    /// gone. If that was before the call, nothing was done; if meanwhile, the segment is removed
+    /// all the same.
     pub fn remove(&self, by: impl Claimant, segment: &Segment<'m>) -> Result<(), RemoveError> {
         self.check_may_change()?;
         let by = &Caller::begin(&by)?;

@@ -163,6 +163,30 @@ fn a_watcher_that_was_away_gives_everybody_a_new_limit() {
 }
 
 #[test]
+fn a_clock_that_goes_back_within_a_look_makes_nobody_silent() {
+    let heap = Heap::new(1 << 16);
+    let registry = registry(&heap);
+    let presence = registry.attach_partition(2, Process::UNKNOWN).unwrap();
+    for step in 0..12 {
+        // The clock is set back by an hour between two readings, and runs on.
+        let (now, reads) = (Cell::new(Duration::from_secs(7200)), Cell::new(0));
+        let set_back = || {
+            reads.set(reads.get() + 1);
+            let back = if reads.get() == step { 3600 } else { 0 };
+            now.set(now.get() - Duration::from_secs(back) + Duration::from_micros(1));
+            now.get()
+        };
+        let liveness = Heartbeats::by_clock(registry, LIMIT, set_back);
+        let mut liveness = liveness.presume_gone_after(LIMIT * 2);
+        for look in 0..10 {
+            let state = liveness.state(presence.life());
+            assert_eq!(state, Alive, "step {step}, look {look}");
+            presence.beat().unwrap();
+        }
+    }
+}
+
+#[test]
 fn a_watcher_that_is_stopped_while_it_looks_makes_nobodys_silence_longer() {
     let heap = Heap::new(1 << 16);
     let registry = registry(&heap);

@@ -158,6 +158,50 @@ fn who_was_attached_to_a_region_before_it_was_formatted_leaves_in_nobodys_name()
     assert!(registry.partition(2).unwrap().attached);
 }
 
+#[test]
+fn nobody_attaches_by_the_registry_of_before_the_format() {
+    let heap = Heap::new(1 << 16);
+    let format = |partitions| {
+        let region = Region::format(heap.window(), 0).unwrap();
+        let geometry = Geometry {
+            partitions,
+            ..Geometry::default()
+        };
+        Registry::format(region, geometry).unwrap()
+    };
+    let (before, registry) = (format(64), format(4));
+    let refused = before.attach_partition(50, Process::UNKNOWN).map(drop);
+    assert_eq!(refused, Err(AttachError::Reformatted));
+    let refused = before.attach_after(life(3, 1), Process::UNKNOWN).map(drop);
+    assert_eq!(refused, Err(AttachError::Reformatted));
+    assert_eq!(
+        registry.segments().count(),
+        0,
+        "its tables are as they were"
+    );
+}
+
+#[test]
+fn of_twins_that_attached_at_one_moment_the_one_whose_process_is_not_in_the_slot_is_evicted() {
+    let heap = Heap::new(1 << 16);
+    let registry = registry(&heap);
+    let process = |number| Process {
+        number,
+        ..Process::UNKNOWN
+    };
+    let quick = registry.attach_partition(2, process(7)).unwrap();
+    quick.beat().unwrap();
+    // The slow one had looked before, and stores the same life and its own process.
+    let slots = shmem_registry::layout::PARTITIONS + shmem_core::layout::LINE;
+    heap.window().word(slots + 12).store(8, Relaxed);
+    assert_eq!(quick.beat(), Err(Evicted));
+    drop(quick);
+    assert!(
+        registry.partition(2).unwrap().attached,
+        "the slot is the other's"
+    );
+}
+
 #[cfg(all(feature = "linux", target_os = "linux"))]
 mod processes {
     use std::env;

@@ -19,7 +19,7 @@ use rustix::shm;
 use super::backing::{Backing, Displaced};
 use super::fork;
 use super::map_error::MapError;
-use super::sized::{allocate, give_length, length};
+use super::sized::{allocate, give_length, is_unfinished, length};
 use crate::mem::Window;
 
 /// A mapping of shared memory, unmapped when it is dropped.
@@ -60,6 +60,10 @@ impl Mapping {
         let what = || format!("a memfd of {len} bytes");
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let fd = rustix::fs::memfd_create(name, flags).map_err(|e| MapError::new(what(), e))?;
+        // The kernel would look for memory among the other processes first.
+        if len as u64 > machine_memory() {
+            return Err(MapError::new(what(), Errno::NOMEM));
+        }
         // In this order: the first refuses what no machine has.
         rustix::fs::ftruncate(&fd, len as u64)
             .and_then(|()| allocate(&fd, len))
@@ -111,7 +115,8 @@ impl Mapping {
     /// QEMU's `memory-backend-file`, a dump, a test.
     ///
     /// If `len` is given its blocks are reserved before it has that length (by zeroes where
-    /// the file system cannot reserve), and of several processes that make it, one does. An
+    /// the file system cannot reserve), and of several processes that make it, one
+    /// does; the others wait for it, ten seconds at most. An
     /// access can then fault only if somebody cuts the file ([`Mapping::check`]), or made it
     /// without its blocks on a file system that cannot reserve. Without `len` its blocks are
     /// the affair of who made it.
@@ -309,6 +314,13 @@ impl Mapping {
         if let Some(len) = len {
             give_length(&fd, len, &what)?;
         }
+        if is_unfinished(&fd).map_err(error)? {
+            return Err(MapError {
+                why: "another process is making it, or died at that".to_owned(),
+                hint: "; wait, or make it with the region's length",
+                ..error(Errno::AGAIN)
+            });
+        }
         let size = length(&fd).map_err(error)?;
         Self::map(what.clone(), fd, Some(path), 0, size, None)
     }
@@ -376,6 +388,13 @@ impl Mapping {
         debug_assert_eq!(base, at);
         Ok(())
     }
+}
+
+/// Bytes of memory and swap space that this machine has.
+fn machine_memory() -> u64 {
+    let info = rustix::system::sysinfo();
+    let units = u64::from(info.totalram).saturating_add(u64::from(info.totalswap));
+    units.saturating_mul(u64::from(info.mem_unit))
 }
 
 const PROTECTION: ProtFlags = ProtFlags::READ.union(ProtFlags::WRITE);

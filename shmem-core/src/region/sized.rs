@@ -1,7 +1,9 @@
 //! How a file gets its length, once, with the blocks for it.
 //!
 //! The blocks come before the length, so that nobody maps what is not there; of
-//! several that make one file, one sets the length, under a lock.
+//! several that make one file, one sets the length, under a lock. Where a file system
+//! cannot reserve blocks, zeroes are written, and the file grows: it begins with
+//! [`UNFINISHED`] until all are there.
 
 use std::borrow::ToOwned;
 use std::format;
@@ -10,9 +12,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{fallocate, flock, fstat, ftruncate, FallocateFlags, FlockOperation as Flock};
-use rustix::io::{pwrite, retry_on_intr, Errno};
+use rustix::io::{pread, pwrite, retry_on_intr, Errno};
+use rustix::process::{getrlimit, Resource};
 
 use super::map_error::MapError;
+
+/// What a file begins with while zeroes are written to it: no region does.
+const UNFINISHED: &[u8; 8] = b"unmade\r\n";
 
 /// How long others may take to make the file.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -22,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) fn give_length(fd: &OwnedFd, len: usize, what: &str) -> Result<(), MapError> {
     let error = |errno| MapError::new(what, errno);
     // Who has the length has the blocks, if it was made here.
-    if length(fd).map_err(error)? == len {
+    if length(fd).map_err(error)? == len && !is_unfinished(fd).map_err(error)? {
         return reserve_rest(fd, len).map_err(error);
     }
     lock(fd).map_err(|errno| match errno {
@@ -33,7 +39,11 @@ pub(super) fn give_length(fd: &OwnedFd, len: usize, what: &str) -> Result<(), Ma
         },
         errno => error(errno),
     })?;
-    let done = match length(fd) {
+    let found = is_unfinished(fd).and_then(|unfinished| match unfinished {
+        true => Ok(0), // Whoever made it has died: it would have the lock.
+        false => length(fd),
+    });
+    let done = match found {
         Ok(0) => reserve(fd, len).map_err(error),
         Ok(found) if found == len => reserve_rest(fd, len).map_err(error),
         Ok(found) => Err(MapError {
@@ -50,6 +60,9 @@ pub(super) fn give_length(fd: &OwnedFd, len: usize, what: &str) -> Result<(), Ma
 
 /// Gives an empty file its blocks, then its length; neither if that fails.
 fn reserve(fd: &OwnedFd, len: usize) -> Result<(), Errno> {
+    if len as u64 > getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX) {
+        return Err(Errno::FBIG); // The kernel would send a signal.
+    }
     let made = match allocate(fd, len) {
         Err(Errno::OPNOTSUPP) => write_zeroes(fd, len),
         made => made,
@@ -79,12 +92,32 @@ pub(super) fn allocate(fd: &OwnedFd, len: usize) -> Result<(), Errno> {
 
 fn write_zeroes(fd: &OwnedFd, len: usize) -> Result<(), Errno> {
     const ZEROES: [u8; 1 << 14] = [0; 1 << 14];
-    let mut at = 0;
+    let front = UNFINISHED.len();
+    write_all(fd, 0, UNFINISHED)?;
+    ftruncate(fd, front as u64)?;
+    let mut at = front;
     while at < len {
         let part = ZEROES.len().min(len - at);
-        at += retry_on_intr(|| pwrite(fd, &ZEROES[..part], at as u64))?;
+        write_all(fd, at, &ZEROES[..part])?;
+        at += part;
+    }
+    write_all(fd, 0, &ZEROES[..front])
+}
+
+fn write_all(fd: &OwnedFd, mut at: usize, mut bytes: &[u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        let written = retry_on_intr(|| pwrite(fd, bytes, at as u64))?;
+        at += written;
+        bytes = &bytes[written..];
     }
     Ok(())
+}
+
+/// Whether zeroes are being written to the file, or were by a process that died.
+pub(super) fn is_unfinished(fd: &OwnedFd) -> Result<bool, Errno> {
+    let mut front = [0; UNFINISHED.len()];
+    let len = retry_on_intr(|| pread(fd, &mut front, 0))?;
+    Ok(len == front.len() && front == *UNFINISHED)
 }
 
 fn lock(fd: &OwnedFd) -> Result<(), Errno> {
