@@ -115,9 +115,9 @@ impl fmt::Display for Error {
         match self {
             #[cfg(all(feature = "linux", target_os = "linux"))]
             Self::Memory(reason) => reason.fmt(f),
-            Self::Region(reason) => reason.fmt(f),
-            Self::Registry(reason) => reason.fmt(f),
-            Self::Join(reason) => reason.fmt(f),
+            Self::Region(reason) => write!(f, "region: {reason}"),
+            Self::Registry(reason) => write!(f, "registry: {reason}"),
+            Self::Join(reason) => write!(f, "partition: {reason}"),
             Self::Open { name, reason } => write!(f, "segment {name}: {reason}"),
             Self::Name(reason) => reason.fmt(f),
             Self::Capacity(reason) => reason.fmt(f),

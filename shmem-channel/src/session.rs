@@ -203,6 +203,12 @@ impl<'m> Session<'m> {
         self.member.incarnation
     }
 
+    /// This partition's place in the region, for what the registry does in its name:
+    /// creating, removing and reaping.
+    pub fn attachment(&self) -> &Presence<'_> {
+        &self.attachment
+    }
+
     /// The region's registry.
     pub fn registry(&self) -> Registry<'_> {
         self.member.registry
@@ -299,7 +305,25 @@ impl<'m> Session<'m> {
     /// [`Error::Name`], [`Error::Capacity`], [`Error::Open`]; [`Error::EndTaken`] if a
     /// living partition has this end.
     pub fn sender(&self, name: &str, capacity: usize) -> Result<Sender<'m>, Error> {
-        Sender::open(&self.member, self.ring(name.as_bytes(), capacity)?)
+        self.sender_on(self.ring(name.as_bytes(), capacity)?)
+    }
+
+    /// The sending end of `ring`, which the caller found in this session's region.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::EndTaken`], [`Error::Corrupt`].
+    pub fn sender_on(&self, ring: Ring<'m>) -> Result<Sender<'m>, Error> {
+        Sender::open(&self.member, ring)
+    }
+
+    /// The receiving end of `ring`, which the caller found in this session's region.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::EndTaken`], [`Error::Corrupt`].
+    pub fn receiver_on(&self, ring: Ring<'m>, unread: Unread) -> Result<Receiver<'m>, Error> {
+        Receiver::open(&self.member, ring, unread)
     }
 
     /// The receiving end of the ring `name`, of `capacity` bytes. `unread` says what
@@ -314,7 +338,7 @@ impl<'m> Session<'m> {
         capacity: usize,
         unread: Unread,
     ) -> Result<Receiver<'m>, Error> {
-        Receiver::open(&self.member, self.ring(name.as_bytes(), capacity)?, unread)
+        self.receiver_on(self.ring(name.as_bytes(), capacity)?, unread)
     }
 
     /// Whether joining failed because the region is not formatted yet, or not all of

@@ -393,6 +393,7 @@ impl Mapping {
 /// Bytes of memory and swap space that this machine has.
 fn machine_memory() -> u64 {
     let info = rustix::system::sysinfo();
+    #[allow(clippy::useless_conversion)] // 32 bits wide on 32-bit machines.
     let units = u64::from(info.totalram).saturating_add(u64::from(info.totalswap));
     units.saturating_mul(u64::from(info.mem_unit))
 }

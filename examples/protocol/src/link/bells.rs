@@ -17,15 +17,17 @@
 
 use std::fmt;
 use std::os::fd::AsFd;
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use shmem_core::doorbell::Doorbell;
+use shmem_channel::{Platform, Reason, SameKernel};
 use shmem_core::mem::Word;
 use shmem_core::primitive::{AtomicU32, Ordering::Relaxed};
 use shmem_core::wait::{Pause, Wait};
-use shmem_registry::{Kind, OpenError, Request, Segment};
-use shmem_sync::{EventBell, FutexBell};
+use shmem_core::{Life, PartitionState};
+use shmem_registry::{Kind, OpenError, Process, Registry, Request, Segment};
+use shmem_sync::EventBell;
 
 use super::sideline::Sideline;
 use super::{LinkError, segment};
@@ -38,6 +40,8 @@ pub const RECORDS: u16 = 0;
 pub const ROOM: u16 = 1;
 
 const LEN: usize = 128;
+/// Between two looks for room, or for the end of an earlier incarnation, of one that polls.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// How two ends wait for each other.
 #[derive(Clone, Debug)]
@@ -110,26 +114,32 @@ impl fmt::Debug for Bells {
     }
 }
 
-/// [`Waiting`] in a region.
-#[derive(Clone)]
+/// [`Waiting`] in a region: where an end runs, as its session needs to know it.
 pub(super) struct Way<'m> {
     waiting: Waiting,
     /// KMON's number; nothing in a region of a KMON that has none.
-    number: Option<Word<'m>>,
+    number: OnceLock<Word<'m>>,
 }
 
 impl<'m> Way<'m> {
-    /// The way of one end; KMON says its number.
-    pub(super) fn new(
-        waiting: Waiting,
+    pub(super) fn new(waiting: Waiting) -> Self {
+        let number = OnceLock::new();
+        Self { waiting, number }
+    }
+
+    /// Finds where KMON's number is said, once the session is there.
+    pub(super) fn find_number(
+        &self,
         mut open: impl FnMut(&Request) -> Result<Segment<'m>, OpenError>,
-    ) -> Result<Self, LinkError> {
-        let number = match segment(&mut open, "kmon.bells", Kind::RAW, LEN) {
-            Ok(segment) => Some(segment.window().word(0)),
-            Err(LinkError::Unformatted(_)) => None,
-            Err(error) => return Err(error),
-        };
-        Ok(Self { waiting, number })
+    ) -> Result<(), LinkError> {
+        match segment(&mut open, "kmon.bells", Kind::RAW, LEN) {
+            Ok(segment) => {
+                let _ = self.number.set(segment.window().word(0));
+                Ok(())
+            }
+            Err(LinkError::Unformatted(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Says KMON's number in the region, or that it has none.
@@ -138,8 +148,8 @@ impl<'m> Way<'m> {
             Waiting::Bells(bells) => bells.number,
             Waiting::Futex | Waiting::Poll => None,
         };
-        if let Some(word) = self.number {
-            // Relaxed: whoever rings the earlier life meanwhile costs a look (B1).
+        if let Some(word) = self.number.get() {
+            // Relaxed: whoever rings the earlier incarnation meanwhile costs a look (B1).
             word.store(own.map_or(0, |own| u32::from(own) + 1), Relaxed);
         }
     }
@@ -147,7 +157,7 @@ impl<'m> Way<'m> {
     /// KMON's number, as the region has it now.
     fn peer(&self) -> Option<u16> {
         // Relaxed: of a stale number see B2.
-        let word = self.number?.load(Relaxed);
+        let word = self.number.get()?.load(Relaxed);
         u16::try_from(word.checked_sub(1)?).ok()
     }
 
@@ -169,37 +179,44 @@ impl<'m> Way<'m> {
             Waiting::Bells(bells) => Some(Arc::clone(bells.own(vector))),
         }
     }
+}
 
-    /// What wakes the other end for `vector`; nothing where it polls.
-    pub(super) fn doorbell(&self, vector: u16) -> Option<Knock<'_, 'm>> {
-        match &self.waiting {
-            Waiting::Futex => Some(Knock::Futex),
-            Waiting::Poll => None,
-            Waiting::Bells(bells) => Some(Knock::Bells(bells, self, vector)),
+impl Platform for Way<'_> {
+    fn now(&self) -> Duration {
+        SameKernel.now()
+    }
+
+    fn sleep(&self, rings: &AtomicU32, seen: u32, longest: Duration) {
+        match self.waiting {
+            Waiting::Futex => SameKernel.sleep(rings, seen, longest),
+            Waiting::Poll | Waiting::Bells(_) => thread::sleep(longest.min(PAUSE)),
         }
     }
-}
 
-/// Wakes the other end.
-pub(super) enum Knock<'w, 'm> {
-    Futex,
-    Bells(&'w Bells, &'w Way<'m>, u16),
-}
-
-impl Doorbell for Knock<'_, '_> {
-    fn ring(&self, rings: &AtomicU32) {
-        match self {
-            Self::Futex => FutexBell.ring(rings),
+    fn wake(&self, rings: &AtomicU32, reason: Reason) {
+        let vector = match reason {
+            Reason::Records => RECORDS,
+            Reason::Room => ROOM,
+        };
+        match &self.waiting {
+            Waiting::Futex => SameKernel.wake(rings, reason),
+            Waiting::Poll => {}
             // B3.
-            Self::Bells(bells, _, vector) if bells.number.is_some() => {
-                bells.peers.ring(None, *vector);
-            }
-            Self::Bells(bells, way, vector) => {
-                if let Some(peer) = way.peer() {
-                    bells.peers.ring(Some(peer), *vector);
+            Waiting::Bells(bells) if bells.number.is_some() => bells.peers.ring(None, vector),
+            Waiting::Bells(bells) => {
+                if let Some(peer) = self.peer() {
+                    bells.peers.ring(Some(peer), vector);
                 }
             }
         }
+    }
+
+    fn state(&self, registry: &Registry<'_>, partition: Life) -> PartitionState {
+        SameKernel.state(registry, partition)
+    }
+
+    fn process(&self) -> Process {
+        SameKernel.process()
     }
 }
 

@@ -1,5 +1,6 @@
 //! An instance's end of its region.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use shmem_core::ring::Unread;
@@ -8,13 +9,12 @@ use shmem_core::{Life, Window};
 use shmem_registry::Segment;
 use shmem_sync::litmus::Verdict;
 
-use super::bells::Way;
-use super::ends::{Ground, Pulse, Receiver, Release, Sender};
+use super::ends::{Found, Membership, Receiver, Release, Sender};
 use super::kernel::{KernelSegments, KernelSender};
 use super::memory::Trial;
 use super::poll::{Output, Role};
 use super::sideline::{Idle, Sideline};
-use super::{LinkError, Received, Segments, Sent, Waiting, ring};
+use super::{LinkError, Received, Segments, Sent, Waiting};
 use crate::MONITOR;
 use crate::message::{Command, EVENT_BODY, Event, HEADER_LEN};
 use crate::settings::Settings;
@@ -39,49 +39,50 @@ impl<'m> DaemonLink<'m> {
     /// [`LinkError::Unformatted`] if KMON has still to format it; another if it is
     /// no such region, or the earlier life still lives after 4 s.
     pub fn attach(memory: Window<'m>, waiting: Waiting) -> Result<Self, LinkError> {
-        let ground = Ground::attach(memory)?;
-        let attached = Self::over(ground, waiting);
+        let attached = Self::join(memory, waiting);
         // A region that KMON began to format meanwhile is whatever it is.
-        match (&attached, ground.check()) {
-            (Err(_), Err(e @ LinkError::Formatted)) => Err(LinkError::due(true, "region", e)),
-            _ => attached,
+        match attached {
+            Err(LinkError::Formatted) => {
+                Err(LinkError::Unformatted(LinkError::Formatted.to_string()))
+            }
+            attached => attached,
         }
     }
 
-    fn over(ground: Ground<'m>, waiting: Waiting) -> Result<Self, LinkError> {
-        let segments = Segments::find(|request| ground.registry.open(request))?;
+    fn join(memory: Window<'m>, waiting: Waiting) -> Result<Self, LinkError> {
+        let found = Found::attach(memory)?;
+        let registry = found.registry;
+        let segments = Segments::find(|request| registry.open(request))?;
         let settings = settings(&segments.settings)?;
-        // Behind the settings, which KMON tells last: what is missing now was never made.
-        let kernel = KernelSegments::find(|request| ground.registry.open(request))?;
-        let way = Way::new(waiting, |request| ground.registry.open(request))?;
-        let trial = Trial::new(&way, |request| ground.registry.open(request))?;
-        let pulse = Pulse::attach(ground, settings.partition, MONITOR)?;
-        let life = pulse.life();
-
-        let consumer = ring(&segments.command)?.consumer(life, Unread::Discard);
-        let producer = ring(&segments.result)?.producer(life);
-        let consumer = consumer.map_err(|e| LinkError::new("kmon.command", e))?;
-        let producer = producer.map_err(|e| LinkError::new("kmon.result", e))?;
-        let kernel = kernel.map(|segments| segments.sender(&pulse, &way));
+        // After the settings, which KMON tells last: what is missing now was never made.
+        let kernel = KernelSegments::find(|request| registry.open(request))?;
+        let member = Membership::join(found, settings.partition, MONITOR, waiting)?;
+        let member = Arc::new(member);
+        member.way.find_number(|request| registry.open(request))?;
+        let trial = Trial::new(member.way.waiting(), |request| registry.open(request))?;
+        let kernel = kernel.map(|segments| segments.sender(&member));
         let output = Output::default();
+        let role = Role::instance(output.clone());
+        let receiver = member.receiver(&segments.command, Unread::Discard, role)?;
+        let sender = member.sender(&segments.result)?;
         Ok(Self {
             kernel: kernel.transpose()?,
             sender: EventSender {
-                end: Sender::new(producer, &pulse, &way),
-                output: output.clone(),
+                end: sender,
+                output,
             },
             receiver: CommandReceiver {
-                told: consumer.discarded(),
-                end: Receiver::new(consumer, &pulse, &way, Role::instance(output)),
+                told: receiver.discarded(),
+                end: receiver,
                 strays: 0,
-                pulse,
+                member: Arc::clone(&member),
                 trial,
             },
             stats: StatsWriter {
-                ground,
                 writer: Writer::attach(segments.stats.window())
                     .map_err(|e| LinkError::new("kmon.stats", e))?,
                 bytes: Vec::new(),
+                member,
             },
             settings,
         })
@@ -94,7 +95,7 @@ impl<'m> DaemonLink<'m> {
 
     /// Which of the instance's lives it is.
     pub fn life(&self) -> Life {
-        self.receiver.pulse.life()
+        self.receiver.member.incarnation()
     }
 
     /// The parts, for a thread each; the last is missing where KMON made no log ring.
@@ -159,7 +160,7 @@ impl EventSender<'_> {
 /// An instance's half that receives.
 pub struct CommandReceiver<'m> {
     end: Receiver<'m>,
-    pulse: Pulse<'m>,
+    member: Arc<Membership<'m>>,
     trial: Trial<'m>,
     /// Commands for another life that the ring could not tell from ours.
     strays: u32,
@@ -196,7 +197,7 @@ impl CommandReceiver<'_> {
         mut handle: impl FnMut(Received<Command<'_>>),
     ) -> Result<usize, LinkError> {
         let (before, strays) = (Release::Before, &mut self.strays);
-        let life = self.pulse.life().incarnation();
+        let life = self.member.incarnation().incarnation();
         self.end.receive(timeout, sideline, before, |_, received| {
             match received.map(Command::decode) {
                 Received::Message(Ok((meant_for, _))) if meant_for != life as u16 => {
@@ -216,7 +217,7 @@ impl CommandReceiver<'_> {
 
     /// Commands discarded since the last call.
     pub fn take_discarded(&mut self) -> u32 {
-        let now = self.end.consumer.discarded().wrapping_add(self.strays);
+        let now = self.end.discarded().wrapping_add(self.strays);
         now.wrapping_sub(std::mem::replace(&mut self.told, now))
     }
 
@@ -238,26 +239,26 @@ impl CommandReceiver<'_> {
     /// [`LinkError::Evicted`]: another process has this instance's number;
     /// nothing of the region is to be used any more.
     pub fn beat(&mut self) -> Result<(), LinkError> {
-        self.pulse.beat()
+        self.member.beat()
     }
 
     /// KMON's heartbeat.
     pub fn peer_beat(&self) -> u32 {
-        self.pulse.peer_beat()
+        self.member.peer_beat()
     }
 }
 
 /// An instance's half that reports.
 pub struct StatsWriter<'m> {
-    ground: Ground<'m>,
     writer: Writer<'m>,
     bytes: Vec<u8>,
+    member: Arc<Membership<'m>>,
 }
 
 impl StatsWriter<'_> {
     /// Makes `stats` the latest; nothing if the region is another by now (A4).
     pub fn publish(&mut self, stats: &Stats) {
-        if self.ground.check().is_err() {
+        if self.member.check().is_err() {
             return;
         }
         stats.encode(&mut self.bytes);

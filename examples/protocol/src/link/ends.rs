@@ -1,211 +1,216 @@
-//! What both ends of a link are made of: one that sends, one that receives, a pulse.
+//! What both ends of a link are made of: one that sends, one that receives, a session.
 
-use std::fmt::Display;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use shmem_core::ring::{Consumer, PopError, Producer, PushError};
-use shmem_core::{Life, Region, Window, region};
-use shmem_registry::{FormatError, Heartbeats, Partition, Presence, Process, Processes, Registry};
-use shmem_sync::{Futex, SleepPoll};
+use shmem_channel::{Error, Session, SessionOptions, Waiter};
+use shmem_core::ring::{Ring, Unread};
+use shmem_core::{Life, Region, Window};
+use shmem_registry::{OpenError, Partition, Registry, Request, Segment};
 
 use super::bells::{Nap, RECORDS, ROOM, Way};
 use super::poll::{LONGEST, Pace, Poll, Role};
 use super::sideline::{Idle, Sideline};
-use super::{LinkError, Received, Sent, Waiting};
+use super::{GEOMETRY, LinkError, Received, Sent, Waiting};
 
 /// Records and bytes handled by one call of `receive`, so that a flood leaves its caller time.
 const BATCH: usize = 256;
 const BATCH_BYTES: usize = 64 << 10;
-/// Longest delay between two looks for room, or for the end of an earlier life.
-const POLL_LIMIT: Duration = Duration::from_millis(10);
-/// An earlier life whose heartbeat stands still for so long is over, where
-/// nothing else tells: longer than a busy machine leaves one without a processor.
+/// An earlier incarnation whose heartbeat stands still for so long is over, where nothing
+/// else tells: longer than a busy machine leaves one without a processor.
 pub(crate) const STANDSTILL: Duration = Duration::from_secs(3);
-/// How long attaching waits for the end of an earlier life.
+/// How long joining waits for the end of an earlier incarnation.
 pub(crate) const TAKE_OVER: Duration = Duration::from_secs(4);
 
-/// The region that this end attached to, as it was then.
-#[derive(Clone, Copy)]
-pub(super) struct Ground<'m> {
-    region: Region<'m>,
-    pub(super) registry: Registry<'m>,
-}
-
-impl<'m> Ground<'m> {
-    /// A region that was formatted just now.
-    pub(super) fn new(region: Region<'m>, registry: Registry<'m>) -> Self {
-        Self { region, registry }
-    }
-
-    /// A region that is there already.
-    pub(super) fn attach(memory: Window<'m>) -> Result<Self, LinkError> {
-        let region = Region::attach(memory).map_err(|e| {
-            let is_due = matches!(e, region::AttachError::NotARegion { .. });
-            LinkError::due(is_due, "region", e)
-        })?;
-        let registry = Registry::attach(region)
-            .map_err(|e| LinkError::due(e == FormatError::NotFormatted, "registry", e))?;
-        Ok(Self { region, registry })
-    }
-
-    /// An error if it is not that region any more (A4).
-    pub(super) fn check(&self) -> Result<(), LinkError> {
-        if !self.region.is_stale() {
-            return Ok(());
+impl From<Error> for LinkError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Evicted => Self::Evicted,
+            Error::Reformatted => Self::Formatted,
+            error => Self::Broken(error.to_string()),
         }
-        match Region::attach(self.region.memory()) {
-            Ok(_) | Err(region::AttachError::NotARegion { magic: 0 }) => Err(LinkError::Formatted),
-            Err(error) => Err(LinkError::new("region", error)),
-        }
-    }
-
-    /// An error unless `own` still has an end that `holder` has: a life that was
-    /// thought dead while it only slept touches nothing more.
-    fn check_claim(&self, holder: Option<Life>, own: Life) -> Result<(), LinkError> {
-        self.check()?;
-        match holder {
-            Some(life) if life == own => Ok(()),
-            Some(life) if life.partition() == own.partition() => Err(LinkError::Evicted),
-            _ if self.knows_none(own) => Err(LinkError::Formatted),
-            _ => Err(LinkError::new("claim", "this end of the ring was ours")),
-        }
-    }
-
-    /// Whether no life of `own`'s partition was ever here: memory that was wiped
-    /// counts its incarnations from the beginning.
-    fn knows_none(&self, own: Life) -> bool {
-        let partition = self.registry.partition(own.partition());
-        partition.is_ok_and(|partition| partition.life.is_none())
     }
 }
 
-/// This end's heartbeat and the peer's.
-pub(super) struct Pulse<'m> {
-    ground: Ground<'m>,
-    presence: Presence<'m>,
+/// One end's membership of its region, and whom it shares that with.
+pub(super) struct Membership<'m> {
+    session: Session<'m>,
+    registry: Registry<'m>,
+    pub(super) way: Arc<Way<'m>>,
     peer: u8,
 }
 
-impl<'m> Pulse<'m> {
-    /// Attaches as a new life of `own`, at once if its earlier one left or its
-    /// process is gone.
-    pub(super) fn attach(ground: Ground<'m>, own: u8, peer: u8) -> Result<Self, LinkError> {
-        let registry = ground.registry;
-        let processes = Processes::new(registry);
-        // KMON and each machine have a number of their own, and there is one of each:
-        // an earlier life that is silent for so long was another boot of the machine.
-        let heartbeats = Heartbeats::with_limit(registry, STANDSTILL / 2);
-        let heartbeats = heartbeats.presume_gone_after(STANDSTILL);
-        let mut wait = SleepPoll::timeout(TAKE_OVER, POLL_LIMIT);
-        let presence = registry.attach_when_over(
-            own,
-            Process::this(),
-            &mut wait,
-            &mut (processes, heartbeats),
-        );
+/// KMON and each machine have a number of their own, and there is one of each: an earlier
+/// incarnation that is silent for long was another boot of the machine.
+fn options(own: u8) -> SessionOptions {
+    let options = SessionOptions::new(own).geometry(GEOMETRY);
+    options.patience(TAKE_OVER).presume_gone_after(STANDSTILL)
+}
+
+impl<'m> Membership<'m> {
+    /// Formats `memory` as partition `own`.
+    pub(super) fn create(
+        memory: Window<'m>,
+        own: u8,
+        peer: u8,
+        waiting: Waiting,
+    ) -> Result<Self, LinkError> {
+        let way = Arc::new(Way::new(waiting));
+        let session = options(own).create(memory, Arc::clone(&way))?;
+        Self::over(session, Found::attach(memory)?, way, peer)
+    }
+
+    /// Joins the region that was `found` as partition `own`, at once if its earlier
+    /// incarnation left or its process is gone.
+    pub(super) fn join(
+        found: Found<'m>,
+        own: u8,
+        peer: u8,
+        waiting: Waiting,
+    ) -> Result<Self, LinkError> {
+        let way = Arc::new(Way::new(waiting));
+        let session = options(own).join(found.region.memory(), Arc::clone(&way));
+        Self::over(session.map_err(early)?, found, way, peer)
+    }
+
+    fn over(
+        session: Session<'m>,
+        found: Found<'m>,
+        way: Arc<Way<'m>>,
+        peer: u8,
+    ) -> Result<Self, LinkError> {
+        // What was found and what was joined are one region.
+        if found.region.is_stale() {
+            return Err(LinkError::Formatted);
+        }
         Ok(Self {
-            ground,
-            presence: presence.map_err(|e| LinkError::new("partition", e))?,
+            session,
+            registry: found.registry,
+            way,
             peer,
         })
     }
 
-    pub(super) fn life(&self) -> Life {
-        self.presence.life()
+    pub(super) fn incarnation(&self) -> Life {
+        self.session.incarnation()
     }
 
-    pub(super) fn beat(&mut self) -> Result<(), LinkError> {
-        self.ground.check()?;
-        if self.presence.beat().is_ok() {
-            return Ok(());
-        }
-        if self.ground.knows_none(self.life()) {
-            return Err(LinkError::Formatted);
-        }
-        let own = self.ground.registry.partition(self.life().partition());
-        own.map_err(|e| LinkError::new("partition", e))?;
-        Err(LinkError::Evicted)
+    /// What this end makes of a request.
+    pub(super) fn open_or_create(&self, request: &Request) -> Result<Segment<'m>, OpenError> {
+        self.registry
+            .open_or_create(self.session.attachment(), request)
+    }
+
+    pub(super) fn beat(&self) -> Result<(), LinkError> {
+        Ok(self.session.beat()?)
+    }
+
+    pub(super) fn check(&self) -> Result<(), LinkError> {
+        Ok(self.session.check()?)
     }
 
     /// What is known of the peer; nothing if its slot is no slot any more.
     pub(super) fn peer(&self) -> Option<Partition> {
-        self.ground.registry.partition(self.peer).ok()
+        self.registry.partition(self.peer).ok()
     }
 
     pub(super) fn peer_beat(&self) -> u32 {
         self.peer().map_or(0, |peer| peer.heartbeat)
     }
+
+    pub(super) fn sender(&self, segment: &Segment<'m>) -> Result<Sender<'m>, LinkError> {
+        let end = self.session.sender_on(ring(segment)?);
+        Ok(Sender {
+            end: end.map_err(|error| of_segment(segment, error))?,
+            way: Arc::clone(&self.way),
+            record: Vec::new(),
+        })
+    }
+
+    pub(super) fn receiver(
+        &self,
+        segment: &Segment<'m>,
+        unread: Unread,
+        role: Role,
+    ) -> Result<Receiver<'m>, LinkError> {
+        let end = self.session.receiver_on(ring(segment)?, unread);
+        Ok(Receiver {
+            end: end.map_err(|error| of_segment(segment, error))?,
+            way: Arc::clone(&self.way),
+            record: Vec::new(),
+            pace: Pace::new(role),
+        })
+    }
+}
+
+fn ring<'m>(segment: &Segment<'m>) -> Result<Ring<'m>, LinkError> {
+    Ring::attach(segment.window()).map_err(|e| LinkError::new(segment.name().as_str(), e))
+}
+
+fn of_segment(segment: &Segment<'_>, error: Error) -> LinkError {
+    match error.into() {
+        LinkError::Broken(why) => LinkError::new(segment.name().as_str(), why),
+        error => error,
+    }
+}
+
+/// A region that is there, before it is joined.
+#[derive(Clone, Copy)]
+pub(super) struct Found<'m> {
+    region: Region<'m>,
+    pub(super) registry: Registry<'m>,
+}
+
+impl<'m> Found<'m> {
+    pub(super) fn attach(memory: Window<'m>) -> Result<Self, LinkError> {
+        let region = Region::attach(memory).map_err(|error| early(Error::Region(error)))?;
+        let registry = Registry::attach(region);
+        let registry = registry.map_err(|error| early(Error::Registry(error)))?;
+        Ok(Self { region, registry })
+    }
+}
+
+/// Why a region cannot be joined: what KMON has still to format is due.
+fn early(error: Error) -> LinkError {
+    match Session::is_early(&error) {
+        true => LinkError::Unformatted(error.to_string()),
+        false => error.into(),
+    }
 }
 
 /// The producing end of either ring.
 pub(super) struct Sender<'m> {
-    ground: Ground<'m>,
-    producer: Producer<'m>,
-    life: Life,
-    way: Way<'m>,
-    /// Learnt while waiting for space, and not said yet.
-    restarted: bool,
+    end: shmem_channel::Sender<'m>,
+    way: Arc<Way<'m>>,
     /// The record to send.
     pub(super) record: Vec<u8>,
 }
 
-impl<'m> Sender<'m> {
-    pub(super) fn new(producer: Producer<'m>, pulse: &Pulse<'m>, way: &Way<'m>) -> Self {
-        Self {
-            ground: pulse.ground,
-            producer,
-            life: pulse.life(),
-            way: way.clone(),
-            restarted: false,
-            record: Vec::new(),
-        }
-    }
-
+impl Sender<'_> {
     pub(super) fn send(&mut self) -> Result<Sent, LinkError> {
-        self.check()?;
-        if std::mem::take(&mut self.restarted) {
-            return Ok(Sent::Restarted);
+        match self.end.try_send(&self.record) {
+            Ok(()) => Ok(Sent::Whole),
+            Err(Error::Full) => Ok(Sent::Full),
+            Err(Error::PeerRestarted) => Ok(Sent::Restarted),
+            Err(error) => Err(error.into()),
         }
-        match self.producer.push(&self.record) {
-            Ok(()) => {}
-            Err(PushError::Full) => return Ok(Sent::Full),
-            Err(PushError::Restarted) => return Ok(Sent::Restarted),
-            Err(error) => return Err(self.failed(error)),
-        }
-        if let Some(bell) = self.way.doorbell(RECORDS) {
-            let told = self.producer.notify(&bell);
-            told.map_err(|error| self.failed(error))?;
-        }
-        Ok(Sent::Whole)
-    }
-
-    fn check(&self) -> Result<(), LinkError> {
-        let holder = self.producer.ring().producing();
-        self.ground.check_claim(holder, self.life)
-    }
-
-    /// Why the ring refused: that the end was lost meanwhile, if it was.
-    fn failed(&self, error: impl Display) -> LinkError {
-        let why = self.check().err();
-        why.unwrap_or_else(|| LinkError::new("cannot send", error))
     }
 
     /// Waits for room for a record of `len` bytes.
     pub(super) fn wait_for_space(&mut self, len: usize, timeout: Duration) {
-        let deadline = Instant::now() + timeout.min(LONGEST);
-        let waited = match self.way.waiting() {
-            Waiting::Futex => self
-                .producer
-                .wait_for_space(len, &mut Futex::timeout(timeout)),
-            Waiting::Poll => self
-                .producer
-                .wait_for_space(len, &mut SleepPoll::timeout(timeout, POLL_LIMIT)),
-            Waiting::Bells(bells) => self
-                .producer
-                .wait_for_space(len, &mut Nap::new(&mut Idle, bells.own(ROOM), deadline)),
-        };
-        // A broken ring has "space": the next `send` says what is wrong.
-        self.restarted |= waited == Err(PushError::Restarted);
+        // A broken ring has room: the next `send` says what is wrong.
+        match self.way.waiting() {
+            Waiting::Bells(bells) => {
+                let deadline = Instant::now() + timeout.min(LONGEST);
+                let (mut idle, bell) = (Idle, bells.own(ROOM));
+                let mut nap = Nap::new(&mut idle, bell, deadline);
+                self.end.wait_for_room(len, &mut nap);
+            }
+            Waiting::Futex | Waiting::Poll => {
+                let mut wait = Waiter::new(&*self.way, timeout);
+                self.end.wait_for_room(len, &mut wait);
+            }
+        }
     }
 }
 
@@ -214,37 +219,19 @@ impl<'m> Sender<'m> {
 pub(super) enum Release {
     /// Before it is handled: whoever dies at it leaves it handled, or half.
     Before,
-    /// Behind that: whoever dies at it leaves it to the next life.
-    Behind,
+    /// After that: whoever dies at it leaves it to the next incarnation.
+    After,
 }
 
 /// The consuming end of either ring.
 pub(super) struct Receiver<'m> {
-    ground: Ground<'m>,
-    pub(super) consumer: Consumer<'m>,
-    life: Life,
-    way: Way<'m>,
+    end: shmem_channel::Receiver<'m>,
+    way: Arc<Way<'m>>,
     record: Vec<u8>,
     pace: Pace,
 }
 
-impl<'m> Receiver<'m> {
-    pub(super) fn new(
-        consumer: Consumer<'m>,
-        pulse: &Pulse<'m>,
-        way: &Way<'m>,
-        role: Role,
-    ) -> Self {
-        Self {
-            ground: pulse.ground,
-            consumer,
-            life: pulse.life(),
-            way: way.clone(),
-            record: Vec::new(),
-            pace: Pace::new(role),
-        }
-    }
-
+impl Receiver<'_> {
     /// Waits for records, attending to `sideline`, and hands a copy of each of a batch to
     /// `handle`, with its position.
     pub(super) fn receive(
@@ -257,49 +244,30 @@ impl<'m> Receiver<'m> {
         self.wait(timeout, sideline);
         let (mut count, mut bytes) = (0, 0);
         while count < BATCH && bytes < BATCH_BYTES {
-            self.check()?;
-            let found = match self.consumer.peek() {
-                Ok(found) => {
+            let found = match self.end.peek()? {
+                None => break,
+                Some(shmem_channel::Received::PeerRestarted) => Received::Restarted,
+                Some(shmem_channel::Received::Message(found)) => {
                     found.read_into(&mut self.record);
                     Received::Message(())
                 }
-                Err(PopError::Restarted) => Received::Restarted,
-                Err(PopError::Empty) => break,
-                Err(error) => return Err(self.failed(error)),
             };
-            // What is discarded lies in front of it.
-            let position = self.consumer.position();
+            // What is discarded lies before it.
+            let position = self.end.position();
             if release == Release::Before {
-                self.release()?;
+                self.end.release()?;
             }
             bytes += self.record.len();
             handle(position, found.map(|()| &*self.record));
-            self.release()?;
+            self.end.release()?;
             count += 1;
-        }
-        if count != 0
-            && let Some(bell) = self.way.doorbell(ROOM)
-        {
-            let told = self.consumer.notify(&bell);
-            told.map_err(|error| self.failed(error))?;
         }
         Ok(count)
     }
 
-    fn release(&mut self) -> Result<(), LinkError> {
-        let released = self.consumer.release();
-        released.map_err(|error| self.failed(error))
-    }
-
-    fn check(&self) -> Result<(), LinkError> {
-        let holder = self.consumer.ring().consuming();
-        self.ground.check_claim(holder, self.life)
-    }
-
-    /// As [`Sender::failed`].
-    fn failed(&self, error: impl Display) -> LinkError {
-        let why = self.check().err();
-        why.unwrap_or_else(|| LinkError::new("cannot receive", error))
+    /// Records that were discarded, by all incarnations of this end.
+    pub(super) fn discarded(&self) -> u32 {
+        self.end.discarded()
     }
 
     /// Whether the other end interrupts this one now.
@@ -309,25 +277,24 @@ impl<'m> Receiver<'m> {
 
     /// Passes over the next record if it is the one at `position`.
     pub(super) fn skip(&mut self, position: u32) {
-        let next = &mut self.consumer;
-        if next.position() == position && next.peek().is_ok() {
+        if self.end.position() == position && matches!(self.end.peek(), Ok(Some(_))) {
             // The next call says if it is another's.
-            let _ = next.release();
+            let _ = self.end.release();
         }
     }
 
     fn wait(&mut self, timeout: Duration, sideline: &mut dyn Sideline) {
         let waiting = self.way.waiting();
         // Where records are always there, no wait gives it a turn.
-        if !matches!(waiting, Waiting::Futex) && !self.consumer.is_empty() {
+        if !matches!(waiting, Waiting::Futex) && !self.end.is_empty() {
             sideline.turn();
         }
         match waiting {
             Waiting::Bells(bells) => {
                 let mut poll = Poll::linger(&mut self.pace, sideline, timeout);
-                let mut found = self.consumer.wait(&mut poll);
+                let mut found = self.end.wait(&mut poll);
                 if !found && poll.lie_down() {
-                    found = self.consumer.wait(&mut poll.nap(bells.own(RECORDS)));
+                    found = self.end.wait(&mut poll.nap(bells.own(RECORDS)));
                     poll.wake();
                 }
                 if found {
@@ -335,11 +302,11 @@ impl<'m> Receiver<'m> {
                 }
             }
             Waiting::Futex => {
-                self.consumer.wait(&mut Futex::timeout(timeout));
+                self.end.wait(&mut Waiter::new(&*self.way, timeout));
             }
             Waiting::Poll => {
                 let mut poll = Poll::timeout(&mut self.pace, sideline, timeout);
-                if self.consumer.wait(&mut poll) {
+                if self.end.wait(&mut poll) {
                     poll.found();
                 }
             }

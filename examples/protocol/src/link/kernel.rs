@@ -6,18 +6,16 @@
 
 use std::time::Duration;
 
-use shmem_core::Life;
 use shmem_core::ring::{Ring, Unread};
 use shmem_core::snapshot::{self, Reader, Writer};
 use shmem_registry::{Kind, OpenError, Request, Segment};
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::bells::Way;
-use super::ends::{Pulse, Receiver, Release, Sender};
+use super::ends::{Membership, Receiver, Release, Sender};
 use super::nudge::Nudge;
 use super::poll::Role;
 use super::sideline::Idle;
-use super::{LinkError, Received, Sent, ring, segment};
+use super::{LinkError, Received, Sent, segment};
 use crate::kernel::{KernelLine, Mark};
 
 const KERNEL_RING: usize = 256 << 10;
@@ -48,16 +46,10 @@ impl<'m> KernelSegments<'m> {
         }
     }
 
-    pub(super) fn sender(
-        &self,
-        pulse: &Pulse<'m>,
-        way: &Way<'m>,
-    ) -> Result<KernelSender<'m>, LinkError> {
-        let producer = ring(&self.log)?.producer(pulse.life());
-        let producer = producer.map_err(|e| LinkError::new("kmon.kernel", e))?;
+    pub(super) fn sender(&self, member: &Membership<'m>) -> Result<KernelSender<'m>, LinkError> {
         let error = |e| LinkError::new("kmon.kernel-mark", e);
         Ok(KernelSender {
-            end: Sender::new(producer, pulse, way),
+            end: member.sender(&self.log)?,
             told: told(&self.mark),
             mark: Writer::attach(self.mark.window()).map_err(error)?,
             boot: [0; 16],
@@ -66,18 +58,12 @@ impl<'m> KernelSegments<'m> {
 
     pub(super) fn receiver(
         &self,
-        life: Life,
-        pulse: &Pulse<'m>,
-        way: &Way<'m>,
+        member: &Membership<'m>,
     ) -> Result<KernelReceiver<'m>, LinkError> {
-        let consumer = ring(&self.log)?.consumer(life, Unread::Keep);
-        let consumer = consumer.map_err(|e| LinkError::new("kmon.kernel", e))?;
-        Ok(KernelReceiver(Receiver::new(
-            consumer,
-            pulse,
-            way,
-            Role::Monitor(Nudge::default()),
-        )))
+        let role = Role::Monitor(Nudge::default());
+        member
+            .receiver(&self.log, Unread::Keep, role)
+            .map(KernelReceiver)
     }
 }
 
@@ -147,8 +133,8 @@ impl KernelReceiver<'_> {
         timeout: Duration,
         mut handle: impl FnMut(u32, Received<KernelLine<'_>>),
     ) -> Result<usize, LinkError> {
-        let behind = Release::Behind;
-        self.0.receive(timeout, &mut Idle, behind, |at, received| {
+        let after = Release::After;
+        self.0.receive(timeout, &mut Idle, after, |at, received| {
             match received.map(KernelLine::decode) {
                 Received::Message(Ok(line)) => handle(at, Received::Message(line)),
                 Received::Message(Err(_)) => {}

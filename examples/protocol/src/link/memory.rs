@@ -13,7 +13,6 @@ use shmem_registry::{Kind, OpenError, Request, Segment};
 use shmem_sync::SpinYield;
 use shmem_sync::litmus::{Finding, Litmus, Unfit, Verdict};
 
-use super::bells::Way;
 use super::{LinkError, Waiting, segment};
 
 /// How long one end waits for the other in a trial: less than a heartbeat may take.
@@ -46,7 +45,7 @@ pub(super) struct Trial<'m> {
 
 impl<'m> Trial<'m> {
     pub(super) fn new(
-        way: &Way<'m>,
+        waiting: &Waiting,
         mut open: impl FnMut(&Request) -> Result<Segment<'m>, OpenError>,
     ) -> Result<Self, LinkError> {
         let len = Litmus::segment_len();
@@ -58,7 +57,7 @@ impl<'m> Trial<'m> {
         let litmus = litmus.map(Litmus::attach).transpose();
         Ok(Self {
             litmus: litmus.map_err(|e| LinkError::new("kmon.litmus", e))?,
-            waiting: way.waiting().clone(),
+            waiting: waiting.clone(),
         })
     }
 

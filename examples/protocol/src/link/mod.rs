@@ -183,9 +183,5 @@ fn segment<'m>(
     open(&request).map_err(|e| LinkError::due(e == OpenError::NotFound, name, e))
 }
 
-fn ring<'m>(segment: &Segment<'m>) -> Result<Ring<'m>, LinkError> {
-    Ring::attach(segment.window()).map_err(|e| LinkError::new(segment.name().as_str(), e))
-}
-
 #[cfg(test)]
 mod tests;

@@ -4,18 +4,18 @@ use std::time::Duration;
 
 use shmem_core::ring::Unread;
 use shmem_core::snapshot::{Reader, Writer};
-use shmem_core::{Life, Region, Window};
-use shmem_registry::{Process, Registry, Segment};
+use shmem_core::{Life, Window};
+use shmem_registry::{Process, Segment};
 use shmem_sync::litmus::Verdict;
 
-use super::bells::{RECORDS, Way};
-use super::ends::{Ground, Pulse, Receiver, Release, Sender};
+use super::bells::RECORDS;
+use super::ends::{Found, Membership, Receiver, Release, Sender};
 use super::kernel::{KernelReceiver, KernelSegments};
 use super::memory::Trial;
 use super::nudge::Nudge;
 use super::poll::Role;
 use super::sideline::Idle;
-use super::{COMMAND_BODY, GEOMETRY, LinkError, Received, Segments, Sent, Waiting, ring};
+use super::{COMMAND_BODY, LinkError, Received, Segments, Sent, Waiting};
 use crate::MONITOR;
 use crate::message::{Command, Event, HEADER_LEN};
 use crate::settings::Settings;
@@ -42,19 +42,15 @@ impl<'m> MonitorLink<'m> {
         settings: &Settings,
         waiting: Waiting,
     ) -> Result<Self, LinkError> {
-        let region = Region::format(memory, 0).map_err(|e| LinkError::new("region", e))?;
-        let registry =
-            Registry::format(region, GEOMETRY).map_err(|e| LinkError::new("registry", e))?;
-        let ground = Ground::new(region, registry);
-        let pulse = Pulse::attach(ground, MONITOR, settings.partition)?;
-        let life = pulse.life();
-        let segments = Segments::find(|request| registry.open_or_create(life, request))?;
-        let kernel = KernelSegments::find(|request| registry.open_or_create(life, request))?;
-        let way = Way::new(waiting, |request| registry.open_or_create(life, request))?;
-        let trial = Trial::new(&way, |request| registry.open_or_create(life, request))?;
+        let member = Membership::create(memory, MONITOR, settings.partition, waiting)?;
+        let segments = Segments::find(|request| member.open_or_create(request))?;
+        let kernel = KernelSegments::find(|request| member.open_or_create(request))?;
+        let way = &member.way;
+        way.find_number(|request| member.open_or_create(request))?;
+        let trial = Trial::new(way.waiting(), |request| member.open_or_create(request))?;
         // Last: an instance that sees them finds all else.
         tell(&segments.settings, settings)?;
-        Self::over(&segments, kernel, pulse, &way, trial)
+        Self::over(&segments, kernel, member, trial)
     }
 
     /// Attaches as KMON's next life to a region that an earlier one formatted.
@@ -70,42 +66,39 @@ impl<'m> MonitorLink<'m> {
         settings: &Settings,
         waiting: Waiting,
     ) -> Result<Self, LinkError> {
-        let ground = Ground::attach(memory)?;
-        let segments = Segments::find(|request| ground.registry.open(request))?;
-        let kernel = KernelSegments::find(|request| ground.registry.open(request))?;
-        let pulse = Pulse::attach(ground, MONITOR, settings.partition)?;
-        let way = Way::new(waiting, |request| ground.registry.open(request))?;
-        let trial = Trial::new(&way, |request| ground.registry.open(request))?;
+        let found = Found::attach(memory)?;
+        let registry = found.registry;
+        let segments = Segments::find(|request| registry.open(request))?;
+        let kernel = KernelSegments::find(|request| registry.open(request))?;
+        let member = Membership::join(found, MONITOR, settings.partition, waiting)?;
+        let way = &member.way;
+        way.find_number(|request| registry.open(request))?;
+        let trial = Trial::new(way.waiting(), |request| registry.open(request))?;
         tell(&segments.settings, settings)?;
-        Self::over(&segments, kernel, pulse, &way, trial)
+        Self::over(&segments, kernel, member, trial)
     }
 
     fn over(
         segments: &Segments<'m>,
         kernel: Option<KernelSegments<'m>>,
-        pulse: Pulse<'m>,
-        way: &Way<'m>,
+        member: Membership<'m>,
         trial: Trial<'m>,
     ) -> Result<Self, LinkError> {
-        let life = pulse.life();
-        let producer = ring(&segments.command)?.producer(life);
-        let consumer = ring(&segments.result)?.consumer(life, Unread::Keep);
-        let producer = producer.map_err(|e| LinkError::new("kmon.command", e))?;
-        let consumer = consumer.map_err(|e| LinkError::new("kmon.result", e))?;
-        let kernel = kernel.map(|segments| segments.receiver(life, &pulse, way));
-        way.say_number();
-        // So that an instance that sleeps greets this life now.
-        way.waiting().disturb();
+        let way = &member.way;
         let nudge = Nudge::new(way.own_bell(RECORDS));
+        let sender = member.sender(&segments.command)?;
+        let role = Role::Monitor(nudge.clone());
+        let receiver = member.receiver(&segments.result, Unread::Keep, role)?;
+        let kernel = kernel.map(|segments| segments.receiver(&member));
+        way.say_number();
+        // So that an instance that sleeps greets this incarnation now.
+        way.waiting().disturb();
         Ok(Self {
             kernel: kernel.transpose()?,
-            sender: CommandSender {
-                end: Sender::new(producer, &pulse, way),
-                nudge: nudge.clone(),
-            },
+            sender: CommandSender { end: sender, nudge },
             receiver: EventReceiver {
-                end: Receiver::new(consumer, &pulse, way, Role::Monitor(nudge)),
-                pulse,
+                end: receiver,
+                member,
                 trial,
                 stats: Reader::attach(segments.stats.window())
                     .map_err(|e| LinkError::new("kmon.stats", e))?,
@@ -115,7 +108,7 @@ impl<'m> MonitorLink<'m> {
 
     /// Which of KMON's lives in this region it is.
     pub fn life(&self) -> Life {
-        self.receiver.pulse.life()
+        self.receiver.member.incarnation()
     }
 
     /// The parts, for a thread each; the last is missing where the KMON that
@@ -176,7 +169,7 @@ impl CommandSender<'_> {
 /// KMON's half that receives.
 pub struct EventReceiver<'m> {
     end: Receiver<'m>,
-    pulse: Pulse<'m>,
+    member: Membership<'m>,
     trial: Trial<'m>,
     stats: Reader<'m>,
 }
@@ -194,15 +187,14 @@ impl EventReceiver<'_> {
         timeout: Duration,
         mut handle: impl FnMut(u32, Received<Event<'_>>),
     ) -> Result<usize, LinkError> {
-        let behind = Release::Behind;
-        self.end
-            .receive(timeout, &mut Idle, behind, |at, received| {
-                match received.map(Event::decode) {
-                    Received::Message(Ok(event)) => handle(at, Received::Message(event)),
-                    Received::Message(Err(_)) => {}
-                    Received::Restarted => handle(at, Received::Restarted),
-                }
-            })
+        let after = Release::After;
+        self.end.receive(timeout, &mut Idle, after, |at, received| {
+            match received.map(Event::decode) {
+                Received::Message(Ok(event)) => handle(at, Received::Message(event)),
+                Received::Message(Err(_)) => {}
+                Received::Restarted => handle(at, Received::Restarted),
+            }
+        })
     }
 
     /// Passes over the next record if it is the one at `position`: an earlier
@@ -230,17 +222,17 @@ impl EventReceiver<'_> {
     ///
     /// [`LinkError::Evicted`]: another KMON has the region; nothing of it is to be used any more.
     pub fn beat(&mut self) -> Result<(), LinkError> {
-        self.pulse.beat()
+        self.member.beat()
     }
 
     /// The instance's heartbeat; 0 before it attached.
     pub fn peer_beat(&self) -> u32 {
-        self.pulse.peer_beat()
+        self.member.peer_beat()
     }
 
     /// The instance's process, as its kernel knows it.
     pub fn peer_process(&self) -> Process {
-        self.pulse
+        self.member
             .peer()
             .map_or(Process::UNKNOWN, |peer| peer.process)
     }

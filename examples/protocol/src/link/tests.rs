@@ -5,7 +5,7 @@ use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_registry::Registry;
 
-use super::ends::{Ground, Pulse};
+use super::ends::Membership;
 use super::*;
 use crate::kernel::KernelLine;
 use crate::message::{Command, Event};
@@ -350,10 +350,8 @@ fn a_new_life_of_kmon_hears_each_line_once() {
 fn a_region_without_a_log_ring_is_used_without_it() {
     let heap = Heap::new(MonitorLink::REGION_LEN);
     // As U-Boot's KMON formats it.
-    let region = Region::format(heap.window(), 0).unwrap();
-    let registry = Registry::format(region, GEOMETRY).unwrap();
-    let kmon = Pulse::attach(Ground::new(region, registry), crate::MONITOR, 2).unwrap();
-    Segments::find(|request| registry.open_or_create(kmon.life(), request)).unwrap();
+    let kmon = Membership::create(heap.window(), crate::MONITOR, 2, Waiting::Poll).unwrap();
+    Segments::find(|request| kmon.open_or_create(request)).unwrap();
     drop(kmon);
     let monitor = MonitorLink::attach(heap.window(), &settings(2), Waiting::Poll).unwrap();
     let daemon = DaemonLink::attach(heap.window(), Waiting::Poll).unwrap();

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use shmem_core::doorbell::Doorbell;
 use shmem_core::mem::Heap;
 use shmem_registry::Registry;
 
@@ -155,8 +156,9 @@ fn the_next_life_of_kmon_is_rung_by_its_own_number_and_a_mad_one_rings_nobody() 
     let word = registry.open(&request).unwrap().window().word(0);
     assert_eq!(word.load(Relaxed), 1);
 
-    let way = Way::new(wires.of_instance(), |request| registry.open(request)).unwrap();
-    let knock = || way.doorbell(ROOM).unwrap().ring(&AtomicU32::new(0));
+    let way = Way::new(wires.of_instance());
+    way.find_number(|request| registry.open(request)).unwrap();
+    let knock = || way.wake(&AtomicU32::new(0), Reason::Room);
     knock();
     assert_eq!(wires.wires[1].rung(), [(Some(0), ROOM)]);
     for mad in [0, u32::from(u16::MAX) + 2, u32::MAX] {
