@@ -5,11 +5,11 @@
 //! every operation, on a stand-in for shared memory; and at any moment at all, of real
 //! processes that are killed, or stopped.
 
-#[path = "../../src/console.rs"]
+#[path = "../../xtask/src/console.rs"]
 mod console;
 mod deaths;
 mod every_store;
-#[path = "../../src/interrupt.rs"]
+#[path = "../../xtask/src/interrupt.rs"]
 mod interrupt;
 mod processes;
 mod report;
