@@ -1,35 +1,65 @@
 //! `cargo xtask kill`: a partition can die between any two instructions, or stand
 //! still there and go on later.
 //!
-//! It is shown in two ways, and a run goes both: a death, or a stop, at every store of
-//! every operation, on a stand-in for shared memory; and at any moment at all, of real
-//! processes that are killed, or stopped.
+//! | concept | is |
+//! |---|---|
+//! | scenario | an object in shared memory, the operations of its roles, and the invariants that hold whatever happens: data, in `scenarios/` |
+//! | actor | one party: an incarnation that plays a role of a scenario; the same for all of them |
+//! | fault | a death or a stall, before an enumerated store or at a random moment; the peers of a stalled party take it for silent or for gone |
+//! | ledger | words beside the region, in which each actor notes what it attempts and what was acknowledged |
+//! | verdict | what an operation or an audit found: nothing, or a violation |
+//!
+//! A run has each fault in two ways. `enumerated/` has an actor die or stop at every store
+//! of every operation, from several starting states, on a stand-in for shared memory: what
+//! it finds is the same each time. `processes/` kills or stops real processes, at any moment
+//! at all. Both then let other actors take over, go on and audit. `self_test` spoils each
+//! invariant, and expects a violation.
+//!
+//! Imports go down: `run, self_test` → `enumerated, processes` → `scenarios` → `scenario` →
+//! `scene` → `actor` → `party` → `observer` → `memory` → `ledger, verdict`.
+//!
+//! To add a scenario: a file in `scenarios/` with one state per role that implements
+//! `Party`, its `Scenario`, and a line in `scenarios::ALL`. `scenarios/snapshot.rs` is the
+//! smallest.
 
+mod actor;
 #[path = "../../xtask/src/console.rs"]
 mod console;
-mod deaths;
-mod every_store;
+mod enumerated;
+mod fault;
+mod harness;
+mod incarnation;
 #[path = "../../xtask/src/interrupt.rs"]
 mod interrupt;
+mod kit;
+mod ledger;
+mod memory;
+mod observer;
+mod party;
 mod processes;
 mod report;
+mod run;
 mod sabotage;
 mod scenario;
 mod scenarios;
-mod stage;
+mod scene;
+mod self_test;
+mod timed_wait;
+mod verdict;
 mod watchdog;
 
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
-use fastrand::Rng;
 
 use console::Console;
-use every_store::EveryStore;
-use processes::{Liveness, Processes};
+use fault::FaultKind;
+use processes::Detection;
 use report::{Found, Tally};
-use scenario::{Scenario, Violation};
+use run::Plan;
+use scenario::Scenario;
+use verdict::Violation;
 use watchdog::Watchdog;
 
 /// Kill partitions in the middle of what they do, and look at what they leave.
@@ -55,7 +85,7 @@ struct Arguments {
     stall: bool,
     /// How the living learn of a death [default: pidfd; by turns with `--stall`]
     #[arg(long, value_enum)]
-    liveness: Option<Liveness>,
+    liveness: Option<Detection>,
     /// Do something wrongly on purpose, and fail unless that is noticed
     #[arg(long)]
     self_test: bool,
@@ -67,19 +97,22 @@ struct Arguments {
     #[arg(long)]
     json: bool,
     #[command(subcommand)]
-    victim: Option<Victim>,
+    process: Option<Process>,
 }
 
 #[derive(Subcommand)]
-enum Victim {
-    #[command(name = processes::VICTIM, hide = true)]
+enum Process {
+    #[command(name = processes::COMMAND, hide = true)]
     Work(processes::Arguments),
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let outcome = match &arguments.victim {
-        Some(Victim::Work(arguments)) => processes::run_victim(arguments),
+    let outcome = match &arguments.process {
+        Some(Process::Work(arguments)) => processes::run_worker(arguments, |name| {
+            let everything = scenarios::ALL.iter().chain(&sabotage::ALL).copied();
+            Ok(select(everything, &[name.to_owned()])?[0])
+        }),
         None => run(&arguments),
     };
     outcome.unwrap_or_else(|error| {
@@ -89,7 +122,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let scenarios = select(scenarios::all(), &arguments.only)?;
+    let scenarios = select(scenarios::ALL.iter().copied(), &arguments.only)?;
     if arguments.list {
         report::list(&scenarios, arguments.json);
         return Ok(ExitCode::SUCCESS);
@@ -98,15 +131,25 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     let console = Console {
         to_stderr: arguments.json,
     };
+    let fault = match arguments.stall {
+        true => FaultKind::Stall,
+        false => FaultKind::Death,
+    };
     let seed = arguments.seed.unwrap_or_else(|| fastrand::u64(..));
-    let tally = Tally::new(Some(console), arguments.stall);
+    let tally = Tally::new(Some(console), fault);
     tally.line(&format!("seed {seed}"));
     let watchdog = Watchdog::default();
     watch(&watchdog, &tally, arguments.json);
     let passed = if arguments.self_test {
-        self_test(&tally, &watchdog, seed)
+        self_test::run(&tally, &watchdog, seed)
     } else {
-        kill(arguments, &scenarios, &tally, &watchdog, seed);
+        let plan = Plan {
+            fault,
+            points: arguments.points,
+            detection: arguments.liveness,
+            seed,
+        };
+        plan.run(&scenarios, &tally, &watchdog);
         tally.close(arguments.json);
         tally.counts().violations.is_empty()
     };
@@ -135,83 +178,20 @@ fn watch(watchdog: &Watchdog, tally: &Tally, json: bool) {
     });
 }
 
-fn kill(
-    arguments: &Arguments,
-    scenarios: &[&'static dyn Scenario],
-    tally: &Tally,
-    watchdog: &Watchdog,
-    seed: u64,
-) {
-    let points = arguments.points.unwrap_or(match arguments.liveness {
-        _ if arguments.stall => 300,
-        Some(Liveness::Heartbeat) => 60,
-        _ => 600,
-    });
-    let faults = match arguments.stall {
-        true => every_store::STALLS,
-        false => every_store::DEATHS,
-    };
-    let mut seeds = Rng::with_seed(seed);
-    for (at, &scenario) in scenarios.iter().enumerate() {
-        let before = tally.counts().clone();
-        let left = points.saturating_sub(before.points);
-        let share = left.div_ceil((scenarios.len() - at) as u64);
-        let stop = &interrupt::interrupted;
-        let every_store = EveryStore {
-            faults,
-            scenario,
-            tally,
-            watchdog,
-            stop,
-        };
-        every_store.run();
-        let processes = Processes {
-            scenario,
-            liveness: arguments.liveness,
-            stall: arguments.stall,
-            tally,
-            watchdog,
-            stop,
-        };
-        processes.run(share, &mut seeds);
-        tally.progress(scenario.name(), &before);
-        if interrupt::interrupted() {
-            return;
-        }
-    }
-}
-
-/// Whether whatever is wrong is noticed, in both ways.
-fn self_test(tally: &Tally, watchdog: &Watchdog, seed: u64) -> bool {
-    let mut seeds = Rng::with_seed(seed);
-    let stop = &interrupt::interrupted;
-    let mut passed = true;
-    for scenario in sabotage::all() {
-        watchdog.alive();
-        let at_stores = sabotage::at_stores(scenario, stop);
-        let in_processes = sabotage::in_processes(scenario, watchdog, &mut seeds, stop);
-        for noticed in std::iter::once(at_stores).chain(in_processes) {
-            let what = noticed.what.as_deref().unwrap_or("NOT NOTICED");
-            let (name, about, way) = (noticed.name, noticed.about, noticed.way);
-            tally.line(&format!("{name} ({about}), {way}:\n  {what}"));
-            passed &= noticed.what.is_some();
-        }
-    }
-    passed
-}
-
 /// Those of `all` with these names; all if none is named.
-fn select(all: Vec<&'static dyn Scenario>, names: &[String]) -> Result<Vec<&'static dyn Scenario>> {
+fn select(
+    all: impl Iterator<Item = &'static Scenario> + Clone,
+    names: &[String],
+) -> Result<Vec<&'static Scenario>> {
     for name in names {
-        let known: Vec<_> = all.iter().map(|scenario| scenario.name()).collect();
+        let known: Vec<_> = all.clone().map(|scenario| scenario.name).collect();
         ensure!(
             known.contains(&name.as_str()),
             "no scenario `{name}`; the scenarios are {}",
             known.join(", ")
         );
     }
-    let wanted = |scenario: &&dyn Scenario| {
-        names.is_empty() || names.iter().any(|name| name == scenario.name())
-    };
-    Ok(all.into_iter().filter(wanted).collect())
+    let is_wanted =
+        |scenario: &&Scenario| names.is_empty() || names.iter().any(|name| name == scenario.name);
+    Ok(all.filter(is_wanted).collect())
 }

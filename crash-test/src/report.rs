@@ -5,65 +5,66 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::scenario::{Scenario, Violation};
 use crate::console::Console;
+use crate::fault::FaultKind;
+use crate::scenario::Scenario;
+use crate::verdict::Violation;
 
 /// The scenarios, for a person or a program that chooses.
-pub(super) fn list(scenarios: &[&dyn Scenario], json: bool) {
+pub(crate) fn list(scenarios: &[&Scenario], json: bool) {
     let console = Console { to_stderr: false };
     if json {
         let scenarios: Vec<_> = scenarios
             .iter()
-            .map(|scenario| json!({ "name": scenario.name(), "about": scenario.about() }))
+            .map(|scenario| json!({ "name": scenario.name, "about": scenario.about }))
             .collect();
         console.line(&Value::from(scenarios).to_string());
         return;
     }
     for scenario in scenarios {
-        console.line(&format!("{:<14}  {}", scenario.name(), scenario.about()));
+        console.line(&format!("{:<14}  {}", scenario.name, scenario.about));
     }
 }
 
 /// A violation and where it was found.
 #[derive(Clone, Debug)]
-pub(super) struct Found {
-    pub(super) scenario: &'static str,
-    /// Of the session of processes.
-    pub(super) seed: Option<u64>,
-    /// Who died where.
-    pub(super) point: String,
-    pub(super) violation: Violation,
+pub(crate) struct Found {
+    pub(crate) scenario: &'static str,
+    /// Of the round of processes.
+    pub(crate) seed: Option<u64>,
+    /// Who had the fault, and where.
+    pub(crate) point: String,
+    pub(crate) violation: Violation,
 }
 
 /// What came of a run; its copies are one and the same.
 #[derive(Clone)]
-pub(super) struct Tally {
+pub(crate) struct Tally {
     counts: Arc<Mutex<Counts>>,
     /// Where violations and progress are printed; nowhere if there is none.
     console: Option<Console>,
 }
 
 #[derive(Clone, Default)]
-pub(super) struct Counts {
-    /// Whether they are stops, not deaths.
-    stall: bool,
-    /// Deaths of processes.
-    pub(super) points: u64,
-    /// Deaths at chosen stores.
-    pub(super) enumerated: u64,
+pub(crate) struct Counts {
+    fault: FaultKind,
+    /// Faults of processes.
+    pub(crate) points: u64,
+    /// Faults at chosen stores.
+    pub(crate) enumerated: u64,
     /// Stops after which the one store under way of a party that was told left damage.
-    pub(super) landed: u64,
-    pub(super) violations: Vec<Found>,
+    pub(crate) landed: u64,
+    pub(crate) violations: Vec<Found>,
     /// A time for each recovery from deaths of processes.
-    pub(super) recoveries: Vec<Duration>,
-    /// How often a life was silent for longer than the limit, and not over.
-    pub(super) doubts: u64,
+    pub(crate) recoveries: Vec<Duration>,
+    /// How often an incarnation was silent for longer than the limit, and not gone.
+    pub(crate) doubts: u64,
 }
 
 impl Tally {
-    pub(super) fn new(console: Option<Console>, stall: bool) -> Self {
+    pub(crate) fn new(console: Option<Console>, fault: FaultKind) -> Self {
         let counts = Counts {
-            stall,
+            fault,
             ..Counts::default()
         };
         Self {
@@ -72,36 +73,44 @@ impl Tally {
         }
     }
 
-    pub(super) fn counts(&self) -> MutexGuard<'_, Counts> {
+    pub(crate) fn counts(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn line(&self, text: &str) {
+    pub(crate) fn line(&self, text: &str) {
         if let Some(console) = self.console {
             console.line(text);
         }
     }
 
     /// Prints what a scenario came to since `before`.
-    pub(super) fn progress(&self, name: &str, before: &Counts) {
+    pub(crate) fn progress(&self, name: &str, before: &Counts) {
         let counts = self.counts().clone();
+        let (at_stores, at_moments) = match counts.fault {
+            FaultKind::Death => ("died", "killed"),
+            FaultKind::Stall => ("stopped", "processes"),
+        };
+        let enumerated = counts.enumerated - before.enumerated;
+        let points = counts.points - before.points;
         self.line(&format!(
-            "{name}: {} at {} stores, {} {} times",
-            if counts.stall { "stopped" } else { "died" },
-            counts.enumerated - before.enumerated,
-            if counts.stall { "processes" } else { "killed" },
-            counts.points - before.points,
+            "{name}: {at_stores} at {enumerated} stores, {at_moments} {points} times"
         ));
     }
 
+    /// Counts a fault of a process, if the run is one of such faults.
+    pub(crate) fn count_point(&self, fault: FaultKind) {
+        let mut counts = self.counts();
+        counts.points += u64::from(counts.fault == fault);
+    }
+
     /// Counts a violation, and prints it.
-    pub(super) fn violation(&self, found: Found) {
+    pub(crate) fn violation(&self, found: Found) {
         self.line(&found.text());
         self.counts().violations.push(found);
     }
 
     /// Prints what came of it all; the last line is the same every time.
-    pub(super) fn close(&self, json: bool) {
+    pub(crate) fn close(&self, json: bool) {
         let counts = self.counts().clone();
         self.line(&counts.details());
         self.line(&counts.closing());
@@ -135,7 +144,7 @@ impl Counts {
         }
         if self.doubts != 0 {
             text += &format!(
-                ", {} times a life was silent for longer than the limit and not over",
+                ", {} times an incarnation was silent for longer than the limit and not gone",
                 self.doubts
             );
         }
@@ -143,7 +152,7 @@ impl Counts {
     }
 
     fn closing(&self) -> String {
-        if self.stall {
+        if self.fault == FaultKind::Stall {
             let found = self.violations.len();
             return format!("{} stalls, {found} violations", self.points);
         }
@@ -158,7 +167,10 @@ impl Counts {
     fn document(&self) -> Value {
         let violations: Vec<_> = self.violations.iter().map(Found::document).collect();
         json!({
-            "fault": if self.stall { "stall" } else { "death" },
+            "fault": match self.fault {
+                FaultKind::Death => "death",
+                FaultKind::Stall => "stall",
+            },
             "points": self.points,
             "enumerated": self.enumerated,
             "landed": self.landed,
@@ -201,7 +213,7 @@ mod tests {
 
     fn counts() -> Counts {
         Counts {
-            stall: false,
+            fault: FaultKind::Death,
             points: 600,
             enumerated: 1234,
             landed: 0,
@@ -223,7 +235,7 @@ mod tests {
         let line = "0 kill points, 0 violations, slowest recovery 0.0 ms";
         assert_eq!(Counts::default().closing(), line);
         let stalls = Counts {
-            stall: true,
+            fault: FaultKind::Stall,
             ..counts()
         };
         assert_eq!(stalls.closing(), "600 stalls, 1 violations");

@@ -6,11 +6,11 @@ use std::thread;
 use std::time::Duration;
 
 /// How long a call may take at most: none waits for so long.
-pub(super) const LIMIT: Duration = Duration::from_secs(10);
+pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 
 /// Told of every move, it notices a call that does not return.
 #[derive(Clone, Default)]
-pub(super) struct Watchdog(Arc<Shared>);
+pub(crate) struct Watchdog(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
@@ -21,7 +21,7 @@ struct Shared {
 impl Watchdog {
     /// Watches this program's first thread. `hung` is told what was done when nothing
     /// had moved for `limit`, and where the thread was.
-    pub(super) fn start(&self, limit: Duration, hung: impl FnOnce(String) + Send + 'static) {
+    pub(crate) fn start(&self, limit: Duration, hung: impl FnOnce(String) + Send + 'static) {
         let shared = Arc::clone(&self.0);
         let task = task(std::process::id());
         thread::spawn(move || {
@@ -38,24 +38,24 @@ impl Watchdog {
     }
 
     /// Something was done.
-    pub(super) fn alive(&self) {
+    pub(crate) fn alive(&self) {
         self.0.moves.fetch_add(1, Relaxed);
     }
 
     /// Something else is begun.
-    pub(super) fn doing(&self, what: impl FnOnce() -> String) {
+    pub(crate) fn doing(&self, what: impl FnOnce() -> String) {
         self.alive();
         *self.0.doing.lock().unwrap_or_else(PoisonError::into_inner) = what();
     }
 }
 
 /// Where the kernel describes a process's first thread.
-pub(super) fn task(process: u32) -> String {
+pub(crate) fn task(process: u32) -> String {
     format!("/proc/{process}/task/{process}")
 }
 
 /// What the kernel says a thread is at, and how to learn more.
-pub(super) fn whereabouts(task: &str) -> String {
+pub(crate) fn whereabouts(task: &str) -> String {
     let read = |file: &str| {
         let text = std::fs::read_to_string(format!("{task}/{file}")).unwrap_or_default();
         text.trim().to_owned()

@@ -1,141 +1,127 @@
-//! What the living do about a death.
+//! What the living do about a death: take the places of the dead, and audit.
 
 use std::time::Instant;
 
-use super::session::{Player, Session};
-use super::victim::{REST, RESTING};
-use crate::deaths::LIMIT;
-use crate::scenario::{Actor, Outcome, Step, Violation, ensure};
+use super::round::Round;
+use crate::actor::Actor;
+use crate::observer::LIMIT;
+use crate::verdict::{Outcome, Violation, ensure};
 
 /// The first partition of those that take the place of the dead, if that is another.
-const HEIRS: u8 = 12;
+const SUCCESSORS: u8 = 12;
 /// The first partition of those that play what nobody plays any more.
 const AUDITORS: u8 = 5;
 
-impl<'m> Session<'_, '_, 'm> {
+impl<'m> Round<'_, 'm> {
     /// Lets each role of the dead be played again until it works, and notes how long
-    /// that took. Those of which there is one are played by heirs, which are returned.
-    pub(super) fn recover(&mut self, targets: &[usize], dead: Instant) -> Outcome<Vec<Player<'m>>> {
-        let roles = self.plan.scenario.roles();
+    /// that took. Those of which there is one are played by successors, which are returned.
+    pub(super) fn recover(&mut self, targets: &[usize], dead: Instant) -> Outcome<Vec<Actor<'m>>> {
         let played = targets.iter().map(|&slot| (slot, self.cast.victims[slot]));
         let (alone, shared): (Vec<_>, Vec<_>) =
-            played.partition(|&(_, role)| roles[role].exclusive);
-        let mut heirs = self.heirs(&alone)?;
-        let mut unproven: Vec<_> = heirs.iter().map(|heir| heir.role).collect();
+            played.partition(|&(_, role)| self.scene.roles[role].exclusive);
+        let mut successors = self.successors(&alone)?;
+        let mut unproven: Vec<_> = successors.iter().map(|actor| actor.place).collect();
         unproven.extend(shared.into_iter().map(|(_, role)| role));
         let deadline = dead + LIMIT;
         while !unproven.is_empty() {
-            self.plan.watchdog.alive();
-            let heirs = heirs.iter_mut().map(|heir| (heir, true));
-            let survivors = self.survivors.iter_mut().map(|player| (player, false));
-            for (player, is_heir) in heirs.chain(survivors) {
-                let at = unproven.iter().position(|&role| role == player.role);
-                // Others may need an heir that has shown what it can do.
-                if is_heir || at.is_some() {
-                    let ops = self.plan.scenario.recovery(player.role);
-                    let proven = proves(player, roles[player.role].proof, &ops, &mut self.rng)?;
-                    at.filter(|_| proven).map(|at| unproven.remove(at));
-                }
-            }
+            self.harness.watchdog.alive();
+            self.prove(&mut successors, &mut unproven)?;
             if unproven.is_empty() {
                 break;
             }
             self.work()?;
             ensure(Instant::now() < deadline, || {
-                let names = unproven.iter().map(|&role| roles[role].name);
+                let names = unproven.iter().map(|&role| self.scene.roles[role].name);
                 let names: Vec<_> = names.collect();
+                let about = (self.scenario.describe)(&self.scene.memory);
                 format!(
-                    "{} cannot work {LIMIT:?} after the death; {}{}",
+                    "{} cannot work {LIMIT:?} after the death; {about}{}",
                     names.join(", "),
-                    self.plan.scenario.describe(&self.stage),
                     self.stuck()
                 )
             })?;
         }
-        self.plan.tally.counts().recoveries.push(dead.elapsed());
-        Ok(heirs)
+        self.harness.tally.counts().recoveries.push(dead.elapsed());
+        Ok(successors)
     }
 
-    /// Lives in place of the dead of these slots and roles.
-    fn heirs(&mut self, dead: &[(usize, usize)]) -> Outcome<Vec<Player<'m>>> {
+    /// One attempt of all that can show that a role works.
+    fn prove(&mut self, successors: &mut [Actor<'m>], unproven: &mut Vec<usize>) -> Outcome {
+        let count = successors.len();
+        let actors = successors.iter_mut().chain(&mut self.survivors);
+        for (at, actor) in actors.enumerate() {
+            let open = unproven.iter().position(|&role| role == actor.place);
+            // Others may need a successor that has shown what it can do.
+            if (at < count || open.is_some()) && actor.recover(&mut self.rng)? {
+                open.map(|open| unproven.remove(open));
+            }
+        }
+        Ok(())
+    }
+
+    /// Actors in place of the dead of these slots and roles.
+    fn successors(&mut self, dead: &[(usize, usize)]) -> Outcome<Vec<Actor<'m>>> {
         let watching = dead.iter().map(|&(slot, role)| {
-            let mut deaths = self.heart.deaths();
+            let mut observer = self.attachments.observer();
             // All at once, where it takes time to know.
-            deaths.watch_all(&self.stage.registry);
-            let partition = slot as u8 + if self.rng.bool() { 1 } else { HEIRS };
-            (role, partition, deaths)
+            observer.watch_all(&self.scene.memory.registry);
+            let partition = slot as u8 + if self.rng.bool() { 1 } else { SUCCESSORS };
+            (role, partition, observer)
         });
         let watching: Vec<_> = watching.collect();
-        let joins = watching.into_iter();
-        joins
-            .map(|(role, partition, deaths)| self.join(role, partition, deaths))
+        watching
+            .into_iter()
+            .map(|(role, partition, observer)| self.join(role, partition, observer))
             .collect()
     }
 
     /// Lets the processes rest and the scenario look at what is there, unless a living
-    /// process has a role that is needed for that. Ends the heirs.
-    pub(super) fn audit(&mut self, mut heirs: Vec<Player<'m>>, end: bool) -> Outcome {
-        let roles = self.plan.scenario.roles();
-        let is_taken =
-            |(slot, &role): (usize, &usize)| roles[role].exclusive && self.victims[slot].is_some();
-        let busy = self.cast.victims.iter().enumerate().any(is_taken);
-        if end || self.plan.scenario.audits() && !busy {
-            for role in 0..roles.len() {
-                let is_it = |player: &Player<'_>| player.role == role;
-                if !heirs.iter().chain(&self.survivors).any(is_it) {
+    /// process has a role that is needed for that. Ends the successors.
+    pub(super) fn audit(&mut self, mut successors: Vec<Actor<'m>>, end: bool) -> Outcome {
+        let mut slots = 0..self.processes.len();
+        let busy = slots.any(|slot| self.role(slot).exclusive && self.processes[slot].is_some());
+        if end || self.scenario.audits_each_death && !busy {
+            for role in 0..self.scene.roles.len() {
+                let is_it = |actor: &Actor<'_>| actor.place == role;
+                if !successors.iter().chain(&self.survivors).any(is_it) {
                     let partition = AUDITORS + role as u8;
-                    heirs.push(self.join(role, partition, self.heart.deaths())?);
+                    successors.push(self.join(role, partition, self.attachments.observer())?);
                 }
             }
             self.rest()?;
-            let looked = self.look(&mut heirs, end);
-            self.stage.ledger.session(REST).set(0);
-            looked?;
+            let audited = self.audit_at_rest(&mut successors, end);
+            self.scene.memory.ledger.rest().set(0);
+            audited?;
         }
-        for Player { life, actor, .. } in heirs {
+        for actor in successors {
+            let incarnation = actor.incarnation;
             drop(actor);
-            self.heart.leave(life);
+            self.attachments.leave(incarnation);
         }
         Ok(())
     }
 
     /// Waits until all living processes rest.
     fn rest(&mut self) -> Outcome {
-        self.stage.ledger.session(REST).set(1);
-        self.until("a living process does not come to rest", |session| {
-            let living = |slot: &usize| session.victims[*slot].is_some();
-            let mut slots = (0..session.victims.len()).filter(living);
-            slots.all(|slot| session.word(slot, RESTING) != 0)
+        self.scene.memory.ledger.rest().set(1);
+        self.until("a living process does not come to rest", |round| {
+            let mut processes = round.processes.iter().enumerate();
+            processes
+                .all(|(slot, process)| process.is_none() || round.slot(slot).resting.get() != 0)
         })
     }
 
-    fn look(&mut self, heirs: &mut [Player<'m>], end: bool) -> Outcome {
-        let mut parts: Vec<Option<&mut (dyn Actor + 'm)>> = Vec::new();
-        parts.resize_with(self.plan.scenario.roles().len(), || None);
-        for player in heirs.iter_mut().chain(&mut self.survivors) {
-            parts[player.role].get_or_insert(&mut *player.actor);
+    fn audit_at_rest(&mut self, successors: &mut [Actor<'m>], end: bool) -> Outcome {
+        let mut parts: Vec<Option<&mut Actor<'m>>> = Vec::new();
+        parts.resize_with(self.scene.roles.len(), || None);
+        for actor in successors.iter_mut().chain(&mut self.survivors) {
+            parts[actor.place].get_or_insert(actor);
         }
         let mut actors: Vec<_> = parts.into_iter().flatten().collect();
-        let deaths = self.heart.deaths();
-        let audited = self
-            .plan
+        let scene = self
             .scenario
-            .audit(&self.stage, &deaths, &mut actors, end);
+            .scene(self.scene.memory, self.attachments.observer());
+        let audited = (self.scenario.audit)(&scene, &mut actors, end);
         audited.map_err(|found| Violation::new(format!("at rest: {found}")))
     }
-}
-
-/// Whether a player could do what shows that its role works.
-fn proves(
-    player: &mut Player<'_>,
-    proof: usize,
-    ops: &[usize],
-    rng: &mut fastrand::Rng,
-) -> Outcome<bool> {
-    for &op in ops {
-        if player.actor.act(op, rng)? == Step::Done && op == proof {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }

@@ -1,66 +1,56 @@
-//! Lives of a scenario's own numbering, for objects whose users are numbered by
+//! Incarnations of a scenario's own numbering, for objects whose users are numbered by
 //! the place they have in it.
 //!
-//! Each stands for a life that the harness knows, which the account says.
+//! Each stands for an incarnation that the harness knows, which the account says.
 
-use shmem_core::Life;
 use shmem_sync::{Liveness, PartitionState};
 
-use crate::deaths::Deaths;
-use crate::scenario::{Outcome, Violation};
-use crate::stage::{Cell, Ledger};
+use crate::kit::{Cell, Incarnation, Ledger, Observer, Outcome, Violation};
 
 /// Partitions of such a numbering.
 const PARTITIONS: usize = 8;
-/// Lives that are remembered of each.
-const LIVES: usize = 16;
+/// Incarnations that are remembered of each.
+const INCARNATIONS: usize = 16;
 
-/// Words of the account.
-pub(super) const ACCOUNT: usize = PARTITIONS * LIVES;
+/// Words of the account, its first ones.
+pub(super) const ACCOUNT: usize = PARTITIONS * INCARNATIONS;
 
-/// Which life stands for which, in the account from word `at` on.
-#[derive(Clone, Copy)]
+/// Which incarnation stands for which, and what state that one is in.
 pub(super) struct Aliases<'m> {
     pub(super) ledger: Ledger<'m>,
-    pub(super) at: usize,
+    pub(super) observer: Observer<'m>,
 }
 
 impl<'m> Aliases<'m> {
-    fn cell(self, alias: Life) -> Cell<'m> {
+    fn cell(&self, alias: Incarnation) -> Cell<'m> {
         let partition = usize::from(alias.partition()) % PARTITIONS;
-        let life = alias.incarnation() as usize % LIVES;
-        self.ledger.account(self.at + partition * LIVES + life)
+        let incarnation = alias.incarnation() as usize % INCARNATIONS;
+        self.ledger.account(partition * INCARNATIONS + incarnation)
     }
 
-    /// Lets `alias` stand for `life` from now on.
-    pub(super) fn set(self, alias: Life, life: Life) {
-        self.cell(alias).set(life.word());
-    }
-
-    /// The life that `alias` stands for.
-    pub(super) fn get(self, alias: Life) -> Option<Life> {
-        Life::from_word(self.cell(alias).get())
-    }
-
-    /// The next life of `partition` in this numbering, which counts them in `count`.
-    pub(super) fn next(self, partition: u8, count: Cell<'_>, life: Life) -> Outcome<Life> {
-        let alias = Life::after(partition, count.get());
-        let alias = alias.ok_or_else(|| Violation::new(format!("no partition {partition}")))?;
-        self.set(alias, life);
-        count.set(alias.incarnation());
+    /// Lets the one after `last` of `partition` stand for `incarnation` from now on.
+    pub(super) fn add(
+        &self,
+        partition: u8,
+        last: u32,
+        incarnation: Incarnation,
+    ) -> Outcome<Incarnation> {
+        let alias = Incarnation::after(partition, last);
+        let alias =
+            alias.ok_or_else(|| Violation::new(format!("nobody follows {partition}.{last}")))?;
+        self.cell(alias).set(incarnation.word());
         Ok(alias)
     }
+
+    /// The incarnation that `alias` stands for.
+    pub(super) fn get(&self, alias: Incarnation) -> Option<Incarnation> {
+        Incarnation::from_word(self.cell(alias).get())
+    }
 }
 
-/// Whether such a life is over.
-pub(super) struct AliasDeaths<'m> {
-    pub(super) aliases: Aliases<'m>,
-    pub(super) deaths: Deaths<'m>,
-}
-
-impl Liveness for AliasDeaths<'_> {
-    fn state(&mut self, alias: Life) -> PartitionState {
-        let life = self.aliases.get(alias);
-        life.map_or(PartitionState::Alive, |life| self.deaths.state(life))
+impl Liveness for Aliases<'_> {
+    fn state(&mut self, alias: Incarnation) -> PartitionState {
+        let known = self.get(alias);
+        known.map_or(PartitionState::Alive, |known| self.observer.state(known))
     }
 }

@@ -1,202 +1,119 @@
-//! A snapshot whose writer dies.
+//! A snapshot whose writer dies: readers get a whole value, no older than the last that was
+//! acknowledged.
 
 use fastrand::Rng;
-use shmem_core::Life;
 use shmem_core::snapshot::{self, ReadError, Reader, Writer};
 use shmem_registry::Kind;
 
-use super::SMALL;
-use super::record::{MIN, Tag};
-use crate::deaths::Deaths;
-use crate::scenario::{
-    Actor, Cast, Layout, Outcome, Role, Scenario, Step, Violation, ensure, unexpected,
+use super::tag::{MIN, Tag};
+use crate::kit::{
+    Cast, Count, Incarnation, Layout, OrViolation, Outcome, Party, Role, Scenario, Scene, Seat,
+    Step, Violation, boxed, ensure, unexpected,
 };
-use crate::stage::{Cell, Stage};
 
 const WRITER: usize = 0;
 const READER: usize = 1;
 
-const ROLES: &[Role] = &[
-    Role {
-        name: "writer",
-        ops: &["write"],
-        proof: 0,
-        exclusive: true,
+pub(crate) const SNAPSHOT: Scenario = Scenario {
+    name: "snapshot",
+    about: "the writer of a snapshot dies; readers get a whole value, old or new",
+    roles: &[
+        Role::exclusive("writer", &["write"], |seat| boxed(ValueWriter::join(seat))),
+        Role::shared("reader", &["read"], |seat| boxed(ValueReader::join(seat))),
+    ],
+    casts: &[
+        Cast::new(&[WRITER], &[READER]),
+        Cast::new(&[WRITER, READER], &[READER]),
+    ],
+    shapes: &[16, 600],
+    layout: |shape| {
+        let len = snapshot::segment_len(shape as usize);
+        Layout::with_object(Kind::SNAPSHOT, len, 8)
     },
-    Role {
-        name: "reader",
-        ops: &["read"],
-        proof: 0,
-        exclusive: false,
-    },
-];
+    starts: |_| 4,
+    prepare,
+    ..Scenario::BASE
+};
 
-const CASTS: &[Cast] = &[
-    Cast {
-        victims: &[WRITER],
-        survivors: &[READER],
-    },
-    Cast {
-        victims: &[WRITER, READER],
-        survivors: &[READER],
-    },
-];
-
-/// The number of the latest value, whose writing has returned.
-const ACKNOWLEDGED: usize = 0;
-/// The number of the latest value that may be there.
-const ATTEMPTED: usize = 1;
-
-pub(super) struct SnapshotScenario;
-
-/// The two numbers.
-#[derive(Clone, Copy)]
-struct Account<'m> {
-    acknowledged: Cell<'m>,
-    attempted: Cell<'m>,
+/// So many values were written.
+fn prepare(scene: &Scene<'_>, start: u32) -> Outcome {
+    let mut rng = Rng::with_seed(start.into());
+    for at in 0..start {
+        let mut writer = scene.join(WRITER, Incarnation::first(5 + at as u8))?;
+        writer.perform(0, &mut rng)?;
+    }
+    Ok(())
 }
 
-impl<'m> Account<'m> {
-    fn of(stage: &Stage<'m>) -> Self {
-        Self {
-            acknowledged: stage.ledger.account(ACKNOWLEDGED),
-            attempted: stage.ledger.account(ATTEMPTED),
-        }
+struct ValueWriter<'m> {
+    writer: Writer<'m>,
+    /// The number of the last value.
+    written: Count<'m>,
+}
+
+impl<'m> ValueWriter<'m> {
+    fn join(seat: Seat<'m>) -> Outcome<Self> {
+        Ok(Self {
+            writer: Writer::attach(seat.memory.object).or_violation("attaching")?,
+            written: seat.memory.ledger.count(0),
+        })
     }
 }
 
-struct Scribe<'m> {
-    writer: Writer<'m>,
-    account: Account<'m>,
-}
-
-impl Actor for Scribe<'_> {
-    fn act(&mut self, _: usize, rng: &mut Rng) -> Outcome<Step> {
-        let number = self.account.attempted.get() + 1;
+impl Party for ValueWriter<'_> {
+    fn perform(&mut self, _: usize, rng: &mut Rng) -> Outcome<Step> {
+        let number = self.written.attempted.get() + 1;
         let tag = Tag {
-            life: 1,
+            incarnation: 1,
             number,
             reader: 0,
         };
         let value = tag.record(rng.usize(MIN..=self.writer.max()));
-        self.account.attempted.set(number);
-        self.writer.write(&value).map_err(unexpected("writing"))?;
-        self.account.acknowledged.set(number);
+        self.written.attempted.set(number);
+        self.writer.write(&value).or_violation("writing")?;
+        self.written.acknowledged.set(number);
         Ok(Step::Done)
     }
 }
 
-struct Onlooker<'m> {
+struct ValueReader<'m> {
     reader: Reader<'m>,
-    account: Account<'m>,
+    written: Count<'m>,
     last: u32,
 }
 
-impl Actor for Onlooker<'_> {
-    fn act(&mut self, _: usize, _: &mut Rng) -> Outcome<Step> {
-        let least = self.account.acknowledged.get().max(self.last);
+impl<'m> ValueReader<'m> {
+    fn join(seat: Seat<'m>) -> Outcome<Self> {
+        Ok(Self {
+            reader: Reader::attach(seat.memory.object).or_violation("attaching")?,
+            written: seat.memory.ledger.count(0),
+            last: 0,
+        })
+    }
+}
+
+impl Party for ValueReader<'_> {
+    fn perform(&mut self, _: usize, _: &mut Rng) -> Outcome<Step> {
+        let least = self.written.acknowledged.get().max(self.last);
         let mut value = [0; 1024];
         let len = match self.reader.read(&mut value) {
             Ok(len) => len,
             Err(ReadError::Busy) => return Ok(Step::Idle),
             Err(ReadError::Empty) => {
-                return ensure(least == 0, || {
-                    format!("value {least} is there, and a read gave none")
-                })
-                .map(|()| Step::Idle);
+                ensure(least == 0, || {
+                    format!("value {least} is there, and was not read")
+                })?;
+                return Ok(Step::Idle);
             }
-            Err(error) => return Err(unexpected("reading")(error)),
+            Err(error) => return Err(unexpected("reading", error)),
         };
-        let most = self.account.attempted.get();
-        let tag = Tag::of(&value[..len]);
-        let tag =
-            tag.ok_or_else(|| Violation::new(format!("no whole value: {:02x?}", &value[..len])))?;
+        let most = self.written.attempted.get();
+        let torn = || Violation::new(format!("no whole value: {:02x?}", &value[..len]));
+        let tag = Tag::read(&value[..len]).ok_or_else(torn)?;
         ensure((least..=most).contains(&tag.number), || {
             format!("read value {}, not one of {least} to {most}", tag.number)
         })?;
         self.last = tag.number;
         Ok(Step::Done)
-    }
-}
-
-impl Scenario for SnapshotScenario {
-    fn name(&self) -> &'static str {
-        "snapshot"
-    }
-
-    fn about(&self) -> &'static str {
-        "the writer of a snapshot dies; readers get a whole value, old or new"
-    }
-
-    fn roles(&self) -> &'static [Role] {
-        ROLES
-    }
-
-    fn casts(&self) -> &'static [Cast] {
-        CASTS
-    }
-
-    fn shapes(&self) -> &'static [u32] {
-        &[16, 600]
-    }
-
-    fn layout(&self, shape: u32) -> Layout {
-        Layout {
-            geometry: SMALL,
-            space: 0,
-            object: Some((Kind::SNAPSHOT, snapshot::segment_len(shape as usize))),
-            account: 8,
-        }
-    }
-
-    fn starts(&self, _: u32) -> u32 {
-        4
-    }
-
-    fn prepare<'m>(&self, stage: &Stage<'m>, start: u32, deaths: &Deaths<'m>) -> Outcome {
-        let mut rng = Rng::with_seed(start.into());
-        for life in 0..start {
-            let life = Life::first(5 + life as u8);
-            let mut writer = self.join(stage, WRITER, life, deaths.share())?;
-            writer.act(0, &mut rng)?;
-        }
-        Ok(())
-    }
-
-    fn join<'m>(
-        &self,
-        stage: &Stage<'m>,
-        role: usize,
-        _: Life,
-        _: Deaths<'m>,
-    ) -> Outcome<Box<dyn Actor + 'm>> {
-        let account = Account::of(stage);
-        if role == WRITER {
-            let writer = Writer::attach(stage.object).map_err(unexpected("attaching"))?;
-            return Ok(Box::new(Scribe { writer, account }));
-        }
-        let reader = Reader::attach(stage.object).map_err(unexpected("attaching"))?;
-        Ok(Box::new(Onlooker {
-            reader,
-            account,
-            last: 0,
-        }))
-    }
-
-    fn audit<'m>(
-        &self,
-        _: &Stage<'m>,
-        _: &Deaths<'m>,
-        actors: &mut [&mut (dyn Actor + 'm)],
-        _: bool,
-    ) -> Outcome {
-        let mut rng = Rng::with_seed(0);
-        for actor in actors {
-            let step = actor.act(0, &mut rng)?;
-            ensure(step == Step::Done, || {
-                "it does not work any more".to_owned()
-            })?;
-        }
-        Ok(())
     }
 }

@@ -3,248 +3,201 @@
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use shmem_core::Life;
 use shmem_registry::Kind;
 use shmem_sync::{Arrival, Barrier, BarrierError, FutexBell, Liveness};
 
-use super::super::SMALL;
-use super::super::alias::{self, AliasDeaths, Aliases};
-use crate::deaths::Deaths;
-use crate::scenario::{
-    Actor, Cast, Layout, Outcome, Role, Scenario, Step, ensure, is_in_vain, unexpected,
+use super::super::alias::{self, Aliases};
+use crate::kit::{
+    Actor, Cast, Cell, Incarnation, Layout, OrViolation, Outcome, Party, Role, Scenario, Scene,
+    Seat, Step, TestMemory, boxed, ensure, is_timeout, unexpected,
 };
-use crate::stage::{Cell, Stage};
 
-const OPS: &[&str] = &["look", "wait"];
+const TRY: usize = 0;
+const WAIT: usize = 1;
 
 const PARTIES: usize = 3;
 
-const fn party(name: &'static str) -> Role {
-    Role {
-        name,
-        ops: OPS,
-        proof: 1,
-        exclusive: true,
-    }
-}
-
-const ROLES: &[Role] = &[party("party 1"), party("party 2"), party("party 3")];
-
-const CASTS: &[Cast] = &[
-    Cast {
-        victims: &[0, 1],
-        survivors: &[2],
-    },
-    Cast {
-        victims: &[0, 2],
-        survivors: &[1],
-    },
-    Cast {
-        victims: &[0, 1, 2],
-        survivors: &[],
-    },
-];
-
-/// For how long a life that is over may look alive while the next one attaches.
+/// For how long an incarnation that is gone may look alive while the next one attaches.
 const MOMENT: Duration = Duration::from_secs(1);
 
 /// Phases whose leaders are remembered.
 const LEADERS: usize = 32;
 
+/// Words of the account: the aliases, those of each party, the leaders.
+const OF_PARTIES: usize = alias::ACCOUNT;
+const OF_LEADERS: usize = OF_PARTIES + 4 * PARTIES;
+
 /// An arrival at whatever phase is the next.
 const ANY: u32 = u32::MAX;
 
-pub(in super::super) struct BarrierScenario;
+/// Who was there before.
+const FORMER: Incarnation = Incarnation::first(6);
 
-struct Party<'m> {
+pub(crate) const BARRIER: Scenario = Scenario {
+    name: "barrier",
+    about: "parties of a barrier die, and their next incarnations arrive in their stead",
+    roles: &[role("party 1"), role("party 2"), role("party 3")],
+    casts: &[
+        Cast::new(&[0, 1], &[2]),
+        Cast::new(&[0, 2], &[1]),
+        Cast::new(&[0, 1, 2], &[]),
+    ],
+    layout: |_| {
+        let len = Barrier::<FutexBell>::segment_len(PARTIES as u8);
+        Layout::with_object(Kind::BARRIER, len, OF_LEADERS + LEADERS)
+    },
+    starts: |_| 4,
+    prepare,
+    audits_each_death: false,
+    audit,
+    ..Scenario::BASE
+};
+
+const fn role(name: &'static str) -> Role {
+    Role {
+        proof: WAIT,
+        recovery: &[WAIT],
+        ..Role::exclusive(name, &["look", "wait"], |seat| boxed(Waiter::join(seat)))
+    }
+}
+
+/// So many phases passed, and then some have come to the next.
+fn prepare(scene: &Scene<'_>, start: u32) -> Outcome {
+    let mut rng = Rng::with_seed(start.into());
+    let waiters: Outcome<Vec<_>> = (0..PARTIES).map(|role| scene.join(role, FORMER)).collect();
+    let mut waiters = waiters?;
+    for _ in 0..2 * start {
+        for waiter in &mut waiters {
+            waiter.perform(TRY, &mut rng)?;
+        }
+    }
+    scene.declare_gone(FORMER);
+    Ok(())
+}
+
+fn audit<'m>(_: &Scene<'m>, actors: &mut [&mut Actor<'m>], _: bool) -> Outcome {
+    let mut rng = Rng::with_seed(0);
+    let mut passes = 0;
+    for _ in 0..6 {
+        for actor in &mut *actors {
+            passes += usize::from(actor.perform(TRY, &mut rng)? == Step::Done);
+        }
+    }
+    ensure(passes >= 2 * PARTIES, || {
+        format!("all come, and in six turns {passes} pass")
+    })
+}
+
+/// What the account says of a party.
+struct Account<'m> {
+    /// The number of its incarnations.
+    incarnations: Cell<'m>,
+    /// The phase that it may have arrived at.
+    arriving: Cell<'m>,
+    /// The last phase that it passed.
+    passed: Cell<'m>,
+}
+
+impl<'m> Account<'m> {
+    fn new(memory: &TestMemory<'m>, role: usize) -> Self {
+        let cell = |word| memory.ledger.account(OF_PARTIES + role * 4 + word);
+        Self {
+            incarnations: cell(0),
+            arriving: cell(1),
+            passed: cell(2),
+        }
+    }
+}
+
+struct Waiter<'m> {
     barrier: Barrier<'m, FutexBell>,
-    role: usize,
-    stage: Stage<'m>,
-    liveness: AliasDeaths<'m>,
+    memory: TestMemory<'m>,
+    account: Account<'m>,
+    aliases: Aliases<'m>,
     /// The next phase to arrive at, until it is passed.
     next: u32,
 }
 
-/// What the account says of a party.
-fn cell<'m>(stage: &Stage<'m>, role: usize, word: usize) -> Cell<'m> {
-    stage.ledger.account(alias::ACCOUNT + role * 4 + word)
-}
+impl<'m> Waiter<'m> {
+    fn join(seat: Seat<'m>) -> Outcome<Self> {
+        let memory = seat.memory;
+        let aliases = Aliases {
+            ledger: memory.ledger,
+            observer: seat.observer,
+        };
+        let account = Account::new(&memory, seat.role);
+        let last = account.incarnations.get();
+        let alias = aliases.add(seat.role as u8 + 1, last, seat.incarnation)?;
+        account.incarnations.set(alias.incarnation());
+        let barrier = Barrier::attach(memory.object, alias, PARTIES, FutexBell);
+        Ok(Self {
+            barrier: barrier.or_violation("attaching to the barrier")?,
+            memory,
+            account,
+            aliases,
+            next: ANY,
+        })
+    }
 
-/// Lives of the party.
-fn lives<'m>(stage: &Stage<'m>, role: usize) -> Cell<'m> {
-    cell(stage, role, 0)
-}
-
-/// The phase that it may have arrived at.
-fn arriving<'m>(stage: &Stage<'m>, role: usize) -> Cell<'m> {
-    cell(stage, role, 1)
-}
-
-/// The last phase that it passed.
-fn passed<'m>(stage: &Stage<'m>, role: usize) -> Cell<'m> {
-    cell(stage, role, 2)
-}
-
-impl Party<'_> {
+    /// Nobody passes before all have come, or twice, and one leads.
     fn pass(&mut self, arrival: Arrival) -> Outcome<Step> {
         let phase = arrival.phase;
-        let last = passed(&self.stage, self.role).get();
+        let last = self.account.passed.get();
         ensure(
             self.next == ANY && phase > last || phase == self.next,
             || format!("passed {phase}, and before that {last}"),
         )?;
         for other in 0..PARTIES {
-            let at = arriving(&self.stage, other).get();
+            let account = Account::new(&self.memory, other);
+            let (at, other) = (account.arriving.get(), other + 1);
             ensure(at >= phase, || {
-                format!(
-                    "passed {phase} when party {} had come to {at} at the most",
-                    other + 1
-                )
+                format!("passed {phase} when party {other} had come to {at} at the most")
             })?;
-            let through = passed(&self.stage, other).get();
+            let through = account.passed.get();
             ensure(through <= phase, || {
-                format!(
-                    "party {} passed {through} without us, at {phase}",
-                    other + 1
-                )
+                format!("party {other} passed {through} without us, at {phase}")
             })?;
         }
         if arrival.leader {
-            let at = alias::ACCOUNT + 4 * PARTIES + phase as usize % LEADERS;
-            let before = self.stage.ledger.account(at).swap(phase);
+            let at = OF_LEADERS + phase as usize % LEADERS;
+            let before = self.memory.ledger.account(at).swap(phase);
             ensure(before != phase, || format!("phase {phase} has two leaders"))?;
         }
-        passed(&self.stage, self.role).set(phase);
+        self.account.passed.set(phase);
         self.next = phase + 1;
         Ok(Step::Done)
     }
+
+    /// Whoever is said to have died did.
+    fn ensure_gone(&mut self, party: Incarnation) -> Outcome<Step> {
+        // While its next incarnation attaches, it looks alive for a moment.
+        let told = Instant::now();
+        while !self.aliases.is_gone(party) {
+            ensure(told.elapsed() < MOMENT, || {
+                format!("{party} is said to have died, and lives")
+            })?;
+            std::thread::yield_now();
+        }
+        Ok(Step::Idle)
+    }
 }
 
-impl Actor for Party<'_> {
-    fn act(&mut self, op: usize, _: &mut Rng) -> Outcome<Step> {
-        arriving(&self.stage, self.role).set(self.next);
-        let came = match op {
-            0 => self.barrier.try_wait(&mut self.liveness),
+impl Party for Waiter<'_> {
+    fn perform(&mut self, op: usize, _: &mut Rng) -> Outcome<Step> {
+        self.account.arriving.set(self.next);
+        let arrival = match op {
+            TRY => self.barrier.try_wait(&mut self.aliases),
             _ => {
-                let mut wait = self.liveness.deaths.patience(Duration::from_millis(1));
-                self.barrier.wait(&mut wait, &mut self.liveness).map(Some)
+                let mut wait = self.aliases.observer.wait(Duration::from_millis(1));
+                self.barrier.wait(&mut wait, &mut self.aliases).map(Some)
             }
         };
-        match came {
+        match arrival {
             Ok(Some(arrival)) => self.pass(arrival),
             Ok(None) => Ok(Step::Idle),
-            Err(error) if is_in_vain(&error) => Ok(Step::Idle),
-            Err(BarrierError::PartyDied(life)) => {
-                // While its next life attaches, it looks alive for a moment.
-                let told = Instant::now();
-                while !self.liveness.is_gone(life) {
-                    ensure(told.elapsed() < MOMENT, || {
-                        format!("{life} is said to have died, and lives")
-                    })?;
-                    std::thread::yield_now();
-                }
-                Ok(Step::Idle)
-            }
-            Err(error) => Err(unexpected("waiting")(error)),
+            Err(error) if is_timeout(&error) => Ok(Step::Idle),
+            Err(BarrierError::PartyDied(party)) => self.ensure_gone(party),
+            Err(error) => Err(unexpected("waiting", error)),
         }
-    }
-}
-
-impl Scenario for BarrierScenario {
-    fn name(&self) -> &'static str {
-        "barrier"
-    }
-
-    fn about(&self) -> &'static str {
-        "parties of a barrier die, and their next lives arrive in their stead"
-    }
-
-    fn roles(&self) -> &'static [Role] {
-        ROLES
-    }
-
-    fn casts(&self) -> &'static [Cast] {
-        CASTS
-    }
-
-    fn shapes(&self) -> &'static [u32] {
-        &[0]
-    }
-
-    fn layout(&self, _: u32) -> Layout {
-        let len = Barrier::<FutexBell>::segment_len(PARTIES as u8);
-        Layout {
-            geometry: SMALL,
-            space: 0,
-            object: Some((Kind::BARRIER, len)),
-            account: alias::ACCOUNT + 4 * PARTIES + LEADERS,
-        }
-    }
-
-    fn starts(&self, _: u32) -> u32 {
-        4
-    }
-
-    /// So many phases passed, and then some have come to the next.
-    fn prepare<'m>(&self, stage: &Stage<'m>, start: u32, deaths: &Deaths<'m>) -> Outcome {
-        let mut rng = Rng::with_seed(start.into());
-        let mut parties = Vec::new();
-        for role in 0..PARTIES {
-            parties.push(self.join(stage, role, Life::first(6), deaths.share())?);
-        }
-        for _ in 0..start {
-            for _ in 0..2 {
-                for party in &mut parties {
-                    party.act(0, &mut rng)?;
-                }
-            }
-        }
-        deaths.bury(Life::first(6));
-        Ok(())
-    }
-
-    fn join<'m>(
-        &self,
-        stage: &Stage<'m>,
-        role: usize,
-        life: Life,
-        deaths: Deaths<'m>,
-    ) -> Outcome<Box<dyn Actor + 'm>> {
-        let aliases = Aliases {
-            ledger: stage.ledger,
-            at: 0,
-        };
-        let alias = aliases.next(role as u8 + 1, lives(stage, role), life)?;
-        let barrier = Barrier::attach(stage.object, alias, PARTIES, FutexBell);
-        Ok(Box::new(Party {
-            barrier: barrier.map_err(unexpected("attaching to the barrier"))?,
-            role,
-            stage: *stage,
-            liveness: AliasDeaths { aliases, deaths },
-            next: ANY,
-        }))
-    }
-
-    fn audits(&self) -> bool {
-        false
-    }
-
-    fn audit<'m>(
-        &self,
-        _: &Stage<'m>,
-        _: &Deaths<'m>,
-        actors: &mut [&mut (dyn Actor + 'm)],
-        _: bool,
-    ) -> Outcome {
-        let mut rng = Rng::with_seed(0);
-        let mut passes = 0;
-        for _ in 0..6 {
-            for actor in &mut *actors {
-                passes += usize::from(actor.act(0, &mut rng)? == Step::Done);
-            }
-        }
-        ensure(passes >= 2 * PARTIES, || {
-            format!("all come, and in six turns {passes} pass")
-        })
     }
 }

@@ -1,12 +1,13 @@
 //! Locks whose owners die.
 
 mod barrier;
-mod mutex;
+mod calls;
+mod counter_pair;
+mod exclusive;
 mod rwlock;
 mod semaphore;
-mod twin;
 
-pub(super) use barrier::BarrierScenario;
-pub(super) use mutex::Exclusion;
-pub(super) use rwlock::RwLockScenario;
-pub(super) use semaphore::SemaphoreScenario;
+pub(crate) use barrier::BARRIER;
+pub(crate) use exclusive::{BAKERY, MUTEX};
+pub(crate) use rwlock::RWLOCK;
+pub(crate) use semaphore::SEMAPHORE;

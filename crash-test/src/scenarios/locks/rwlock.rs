@@ -1,223 +1,108 @@
 //! A reader-writer lock whose readers and writers die inside.
 
 use fastrand::Rng;
-use shmem_core::Life;
-use shmem_registry::Kind;
-use shmem_sync::{AssumeAlive, FutexBell, LockResult, ReadGuard, RwLock, WriteGuard};
+use shmem_sync::{FutexBell, RwLock};
 
-use super::super::{SMALL, die};
-use super::mutex::CASTS;
-use super::twin::{self, Twin};
-use crate::deaths::{Deaths, LIMIT};
-use crate::scenario::{Actor, Cast, Layout, Outcome, Role, Scenario, Step, ensure, unexpected};
-use crate::stage::Stage;
+use super::calls::{HOW, How, Lock, forget_reader, read, unlock_read};
+use super::exclusive::{CASTS, HOLDER, Locker, hold, layout, release};
+use crate::kit::{
+    Observer, OrViolation, Outcome, Party, Role, Scenario, Scene, Seat, Step, TestMemory, boxed,
+};
+
+type TestLock<'m> = RwLock<'m, FutexBell>;
 
 const WRITE: usize = 0;
-const TRY_WRITE: usize = 1;
-const WRITE_RELEASE: usize = 2;
 const READ: usize = 3;
-const TRY_READ: usize = 4;
 
-const ROLES: &[Role] = &[Role {
-    name: "locker",
-    ops: &[
-        "write",
-        "try to write",
-        "write, forget, release",
-        "read",
-        "try to read",
-        "read, forget, release",
-    ],
-    proof: WRITE,
-    exclusive: false,
-}];
+pub(crate) const RWLOCK: Scenario = Scenario {
+    name: "rwlock",
+    about: "readers and writers die inside, and those that wait",
+    roles: &[Role {
+        proof: WRITE,
+        recovery: &[READ, WRITE],
+        ..Role::shared("locker", OPS, |seat| boxed(ReaderWriter::join(seat)))
+    }],
+    casts: CASTS,
+    layout: |_| layout::<TestLock<'_>>(),
+    starts: |_| 8,
+    prepare,
+    release_held,
+    ..Scenario::BASE
+};
 
-pub(in super::super) struct RwLockScenario;
+const OPS: &[&str] = &[
+    "write",
+    "try to write",
+    "write, forget, release",
+    "read",
+    "try to read",
+    "read, forget, release",
+];
 
-/// What is said of a lock that a living life holds; of a reader, and its place.
-const HELD_BY_WRITER: u32 = 1;
+/// Used, and then left by one that died writing, or reading; or held.
+fn prepare(scene: &Scene<'_>, start: u32) -> Outcome {
+    if start % 2 == 1 {
+        let mut rng = Rng::with_seed(start.into());
+        let mut locker = scene.join(0, HOLDER)?;
+        locker.perform_each([WRITE, READ], &mut rng)?;
+    }
+    match start {
+        2 | 3 => scene.die(0, WRITE, 4),
+        4 => scene.die(0, READ, 1),
+        5 => scene.die(0, WRITE, 1),
+        6 => hold::<TestLock<'_>>(&scene.memory),
+        7 => hold_reading(&scene.memory),
+        _ => Ok(()),
+    }
+}
+
+/// What the ledger says of a lock that a living reader holds, and its place; a writer is 1.
 const HELD_BY_READER: u32 = 2;
 
-/// The lock, as used by a life that holds it for a while.
-fn holders<'m>(stage: &Stage<'m>) -> Outcome<RwLock<'m, FutexBell>> {
-    let lock = RwLock::attach(stage.object, Life::first(6), FutexBell);
-    lock.map_err(unexpected("attaching to the lock"))
+fn hold_reading(memory: &TestMemory<'_>) -> Outcome {
+    let lock = <TestLock<'_> as Lock>::attach(memory, HOLDER)?;
+    let guard = read(&lock, How::Try, &mut Observer::listed()).or_violation("holding")?;
+    let held = HELD_BY_READER + forget_reader(guard) as u32;
+    memory.ledger.held().set(held);
+    Ok(())
 }
 
-struct Locker<'m> {
-    lock: RwLock<'m, FutexBell>,
-    twin: Twin<'m>,
-    deaths: Deaths<'m>,
+fn release_held(memory: &TestMemory<'_>) -> Outcome {
+    let Some(place) = memory.ledger.held().get().checked_sub(HELD_BY_READER) else {
+        return release::<TestLock<'_>>(memory);
+    };
+    let lock = <TestLock<'_> as Lock>::attach(memory, HOLDER)?;
+    let released = lock.release_read(place as usize);
+    released.or_violation("releasing what was held")
 }
 
-impl<'m> Locker<'m> {
-    fn write(&mut self, op: usize) -> Outcome<Step> {
-        let mut wait = self.deaths.patience(LIMIT);
-        let locked: LockResult<WriteGuard<'_, 'm, _>> = match op {
-            TRY_WRITE => self.lock.try_write(&mut self.deaths),
-            _ => self.lock.write(&mut wait, &mut self.deaths),
-        };
-        let Some(guard) = self.twin.change(locked)? else {
-            return Ok(Step::Idle);
-        };
-        self.twin.is_unread(&mut self.deaths)?;
-        let unlocked = match op {
-            WRITE_RELEASE => {
-                std::mem::forget(guard);
-                self.lock.release_write()
-            }
-            _ => guard.unlock(),
-        };
-        unlocked.map_err(unexpected("ending to write"))?;
-        self.twin.acknowledge()?;
-        Ok(Step::Done)
+/// One who writes or reads.
+struct ReaderWriter<'m>(Locker<'m, TestLock<'m>>);
+
+impl<'m> ReaderWriter<'m> {
+    fn join(seat: Seat<'m>) -> Outcome<Self> {
+        Ok(Self(Locker::join(seat)?))
     }
 
-    fn read(&mut self, op: usize) -> Outcome<Step> {
-        let mut wait = self.deaths.patience(LIMIT);
-        let locked: LockResult<ReadGuard<'_, 'm, _>> = match op {
-            TRY_READ => self.lock.try_read(&mut self.deaths),
-            _ => self.lock.read(&mut wait, &mut self.deaths),
-        };
-        let Some(guard) = self.twin.read(locked)? else {
+    fn read(&mut self, how: How) -> Outcome<Step> {
+        let Locker {
+            lock,
+            pair,
+            observer,
+        } = &mut self.0;
+        let Some(guard) = pair.read(read(lock, how, observer))? else {
             return Ok(Step::Idle);
         };
-        let unlocked = match op {
-            READ | TRY_READ => guard.unlock(),
-            _ => {
-                let place = guard.place();
-                std::mem::forget(guard);
-                self.lock.release_read(place)
-            }
-        };
-        unlocked.map_err(unexpected("ending to read"))?;
+        unlock_read(lock, guard, how)?;
         Ok(Step::Done)
     }
 }
 
-impl Actor for Locker<'_> {
-    fn act(&mut self, op: usize, _: &mut Rng) -> Outcome<Step> {
-        if op < READ {
-            self.write(op)
-        } else {
-            self.read(op)
+impl Party for ReaderWriter<'_> {
+    fn perform(&mut self, op: usize, _: &mut Rng) -> Outcome<Step> {
+        match op.checked_sub(READ) {
+            None => self.0.change(HOW[op]),
+            Some(how) => self.read(HOW[how]),
         }
-    }
-}
-
-impl Scenario for RwLockScenario {
-    fn name(&self) -> &'static str {
-        "rwlock"
-    }
-
-    fn about(&self) -> &'static str {
-        "readers and writers die inside, and those that wait"
-    }
-
-    fn roles(&self) -> &'static [Role] {
-        ROLES
-    }
-
-    fn casts(&self) -> &'static [Cast] {
-        CASTS
-    }
-
-    fn shapes(&self) -> &'static [u32] {
-        &[0]
-    }
-
-    fn layout(&self, _: u32) -> Layout {
-        let len = RwLock::<FutexBell>::segment_len(twin::LEN);
-        Layout {
-            geometry: SMALL,
-            space: 0,
-            object: Some((Kind::RWLOCK, len)),
-            account: twin::ACCOUNT,
-        }
-    }
-
-    fn starts(&self, _: u32) -> u32 {
-        8
-    }
-
-    /// Used, and then left by one that died writing, or reading; or held.
-    fn prepare<'m>(&self, stage: &Stage<'m>, start: u32, deaths: &Deaths<'m>) -> Outcome {
-        let mut rng = Rng::with_seed(start.into());
-        if start % 2 == 1 {
-            let mut locker = self.join(stage, 0, Life::first(6), deaths.share())?;
-            locker.act(WRITE, &mut rng)?;
-            locker.act(READ, &mut rng)?;
-        }
-        match start {
-            2 | 3 => die(self, stage, deaths, 0, WRITE, 4),
-            4 => die(self, stage, deaths, 0, READ, 1),
-            5 => die(self, stage, deaths, 0, WRITE, 1),
-            6 => {
-                let lock = holders(stage)?;
-                let guard = lock
-                    .try_write(&mut AssumeAlive)
-                    .map_err(unexpected("holding"))?;
-                stage.held().set(HELD_BY_WRITER);
-                std::mem::forget(guard);
-                Ok(())
-            }
-            7 => {
-                let lock = holders(stage)?;
-                let guard = lock
-                    .try_read(&mut AssumeAlive)
-                    .map_err(unexpected("holding"))?;
-                stage.held().set(HELD_BY_READER + guard.place() as u32);
-                std::mem::forget(guard);
-                Ok(())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn let_go(&self, stage: &Stage<'_>) -> Outcome {
-        let lock = holders(stage)?;
-        let given = match stage.held().get() {
-            HELD_BY_WRITER => lock.release_write(),
-            held => lock.release_read((held - HELD_BY_READER) as usize),
-        };
-        given.map_err(unexpected("letting go"))
-    }
-
-    fn join<'m>(
-        &self,
-        stage: &Stage<'m>,
-        _: usize,
-        life: Life,
-        deaths: Deaths<'m>,
-    ) -> Outcome<Box<dyn Actor + 'm>> {
-        let lock = RwLock::attach(stage.object, life, FutexBell);
-        Ok(Box::new(Locker {
-            lock: lock.map_err(unexpected("attaching to the lock"))?,
-            twin: Twin::new(*stage, life),
-            deaths,
-        }))
-    }
-
-    fn recovery(&self, _: usize) -> Vec<usize> {
-        vec![READ, WRITE]
-    }
-
-    fn audit<'m>(
-        &self,
-        _: &Stage<'m>,
-        _: &Deaths<'m>,
-        actors: &mut [&mut (dyn Actor + 'm)],
-        _: bool,
-    ) -> Outcome {
-        let mut rng = Rng::with_seed(0);
-        for actor in actors {
-            for op in 0..ROLES[0].ops.len() {
-                let step = actor.act(op, &mut rng)?;
-                ensure(step == Step::Done, || {
-                    "nobody is inside, and it is busy".to_owned()
-                })?;
-            }
-        }
-        Ok(())
     }
 }

@@ -1,227 +1,162 @@
 //! A registry whose partitions die while they create and remove.
 
 mod audit;
-mod tenant;
+mod ids;
+mod user;
 
 use fastrand::Rng;
-use shmem_core::Life;
 use shmem_core::mem::Window;
 use shmem_registry::{Geometry, Segment};
 
-use super::{DYING, die};
-use crate::deaths::Deaths;
-use crate::scenario::{Actor, Cast, Layout, Outcome, Role, Scenario, unexpected};
-use crate::stage::{PARTITIONS, Stage};
-use audit::Audit;
-use tenant::{CREATE, CREATE_SHARED, IDS, Naming, REAP, REMOVE, REMOVE_SHARED, Tenant};
-
-const ROLES: &[Role] = &[Role {
-    name: "tenant",
-    ops: tenant::OPS,
-    proof: CREATE_SHARED,
-    exclusive: false,
-}];
-
-const CASTS: &[Cast] = &[
-    Cast {
-        victims: &[0, 0],
-        survivors: &[0],
-    },
-    Cast {
-        victims: &[0, 0, 0],
-        survivors: &[0],
-    },
-];
+use crate::kit::{
+    Actor, Cast, DYING, Incarnation, Layout, OrViolation, Outcome, PARTITIONS, Role, Scenario,
+    Scene, TestMemory, boxed,
+};
+use audit::RegistryAudit;
+use ids::{ALL, IDS, Ids};
+use user::{CREATE, CREATE_SHARED, REAP, REMOVE, REMOVE_SHARED, SegmentUser};
 
 /// All identifiers in one bucket.
 const CROWDED: u32 = 1;
 /// Little more room than what is wanted.
 const TIGHT: u32 = 2;
-
 /// Segments of several pages.
 const PAGES: u32 = 4;
 
-/// Where a fresh registry's number of free bytes is kept.
+/// Word of the account: the free bytes of a fresh registry.
 const FREE: usize = 0;
 
-pub(super) struct RegistryScenario;
+pub(crate) const REGISTRY: Scenario = Scenario {
+    name: "registry",
+    about: "a registry in which several partitions create, remove and reap, and die",
+    roles: &[Role {
+        proof: CREATE_SHARED,
+        // Without taking anything back first; then with.
+        recovery: &[CREATE_SHARED, REMOVE_SHARED, CREATE, REAP, REMOVE],
+        // As much as can be had.
+        before_return: &[CREATE; IDS as usize],
+        ..Role::shared("user", user::OPS, |seat| {
+            let shape = seat.memory.shape;
+            boxed(SegmentUser::join(seat, ids(shape), is_roomy(shape)))
+        })
+    }],
+    casts: &[Cast::new(&[0, 0], &[0]), Cast::new(&[0, 0, 0], &[0])],
+    shapes: &[0, CROWDED, CROWDED | TIGHT],
+    stall_shapes: &[0, CROWDED | TIGHT, PAGES | TIGHT],
+    layout,
+    initialize: |memory| {
+        let free = memory.registry.free_len() as u32;
+        memory.ledger.account(FREE).set(free);
+        Ok(())
+    },
+    starts: |_| 10,
+    prepare,
+    belongings,
+    describe,
+    audit,
+    ..Scenario::BASE
+};
 
-impl RegistryScenario {
-    fn geometry(shape: u32) -> Geometry {
-        Geometry {
-            segments: if shape & TIGHT == 0 { 32 } else { 8 },
-            partitions: PARTITIONS,
-            block: if shape & PAGES == 0 { 128 } else { 4096 },
-        }
-    }
+/// Whether there is room for all that everybody wants, and for what some dead left.
+fn is_roomy(shape: u32) -> bool {
+    shape & TIGHT == 0
+}
 
-    fn tenant<'m>(stage: &Stage<'m>, life: Life, deaths: Deaths<'m>) -> Outcome<Tenant<'m>> {
-        let roomy = stage.shape & TIGHT == 0;
-        let late = Life::from_word(stage.late().get());
-        let own = match late.is_some_and(|late| life.follows(late)) {
-            // What the late life had may still go when that one goes on.
-            true => life.partition() + PARTITIONS as u8 / 2,
-            false => life.partition(),
-        };
-        let naming = Self::naming(stage);
-        Tenant::join(stage.registry, naming, own, roomy, life, deaths)
-    }
-
-    fn naming(stage: &Stage<'_>) -> Naming {
-        match stage.shape & CROWDED {
-            0 => Naming::spread(),
-            _ => Naming::crowded(),
-        }
-    }
-
-    /// Lets a life die that removes a segment of its own.
-    fn die_removing<'m>(&self, stage: &Stage<'m>, deaths: &Deaths<'m>, at: u64) -> Outcome {
-        let mut tenant = Self::tenant(stage, DYING, deaths.share())?;
-        tenant.act(CREATE, &mut Rng::with_seed(0))?;
-        die(self, stage, deaths, 0, REMOVE, at)
+fn ids(shape: u32) -> Ids {
+    match shape & CROWDED {
+        0 => Ids::spread(),
+        _ => Ids::crowded(),
     }
 }
 
-impl Scenario for RegistryScenario {
-    fn name(&self) -> &'static str {
-        "registry"
+fn layout(shape: u32) -> Layout {
+    let (segments, blocks) = if is_roomy(shape) { (32, 128) } else { (8, 12) };
+    let block = if shape & PAGES == 0 { 128 } else { 4096 };
+    Layout {
+        geometry: Geometry {
+            segments,
+            partitions: PARTITIONS,
+            block,
+        },
+        space: block * blocks,
+        object: None,
+        account: 8,
     }
+}
 
-    fn about(&self) -> &'static str {
-        "a registry in which several partitions create, remove and reap, and die"
+/// Never used; a chain of three, the middle one the victim's; and what the dead left.
+fn prepare(scene: &Scene<'_>, start: u32) -> Outcome {
+    let mut rng = Rng::with_seed(start.into());
+    let mut ours = scene.join(0, Incarnation::first(1))?;
+    let mut other = scene.join(0, Incarnation::first(6))?;
+    if start == 0 {
+        return Ok(());
     }
-
-    fn roles(&self) -> &'static [Role] {
-        ROLES
+    other.perform(CREATE, &mut rng)?;
+    ours.perform(CREATE, &mut rng)?;
+    if start != 1 {
+        other.perform(CREATE, &mut rng)?;
     }
-
-    fn casts(&self) -> &'static [Cast] {
-        CASTS
-    }
-
-    fn shapes(&self) -> &'static [u32] {
-        &[0, CROWDED, CROWDED | TIGHT]
-    }
-
-    fn stall_shapes(&self) -> &'static [u32] {
-        &[0, CROWDED | TIGHT, PAGES | TIGHT]
-    }
-
-    fn layout(&self, shape: u32) -> Layout {
-        Layout {
-            geometry: Self::geometry(shape),
-            space: Self::geometry(shape).block * if shape & TIGHT == 0 { 128 } else { 12 },
-            object: None,
-            account: 8,
-        }
-    }
-
-    fn found(&self, stage: &Stage<'_>) -> Outcome {
-        let free = stage.registry.free_len() as u32;
-        stage.ledger.account(FREE).set(free);
-        Ok(())
-    }
-
-    fn starts(&self, _: u32) -> u32 {
-        10
-    }
-
-    fn prepare<'m>(&self, stage: &Stage<'m>, start: u32, deaths: &Deaths<'m>) -> Outcome {
-        let mut rng = Rng::with_seed(start.into());
-        let mut ours = Self::tenant(stage, Life::first(1), deaths.share())?;
-        let mut other = Self::tenant(stage, Life::first(6), deaths.share())?;
-        if start == 0 {
-            return Ok(()); // Never used.
-        }
-        // A chain of three, the middle one the victim's.
-        other.act(CREATE, &mut rng)?;
-        ours.act(CREATE, &mut rng)?;
-        if start != 1 {
-            other.act(CREATE, &mut rng)?;
-        }
-        match start {
-            3 => drop(ours.act(REMOVE, &mut rng)?),
-            4 => self.die_removing(stage, deaths, 1)?,
-            5 => self.die_removing(stage, deaths, 2)?,
-            6 => die(self, stage, deaths, 0, CREATE, 12)?,
-            7 => die(self, stage, deaths, 0, CREATE, 16)?,
-            8 => {
-                for _ in 0..20 {
-                    ours.act(REMOVE, &mut rng)?;
-                    other.act(CREATE_SHARED, &mut rng)?;
-                    ours.act(CREATE, &mut rng)?;
-                    other.act(REMOVE_SHARED, &mut rng)?;
-                }
+    match start {
+        3 => drop(ours.perform(REMOVE, &mut rng)?),
+        4 => die_removing(scene, 1)?,
+        5 => die_removing(scene, 2)?,
+        6 => scene.die(0, CREATE, 12)?,
+        7 => scene.die(0, CREATE, 16)?,
+        8 => {
+            for _ in 0..20 {
+                ours.perform(REMOVE, &mut rng)?;
+                other.perform(CREATE_SHARED, &mut rng)?;
+                ours.perform(CREATE, &mut rng)?;
+                other.perform(REMOVE_SHARED, &mut rng)?;
             }
-            9 => {
-                for _ in 0..4 {
-                    other.act(CREATE, &mut rng)?;
-                    other.act(CREATE_SHARED, &mut rng)?;
-                }
-            }
-            _ => {}
         }
-        Ok(())
+        9 => {
+            for _ in 0..4 {
+                other.perform_each([CREATE, CREATE_SHARED], &mut rng)?;
+            }
+        }
+        _ => {}
     }
+    Ok(())
+}
 
-    fn join<'m>(
-        &self,
-        stage: &Stage<'m>,
-        _: usize,
-        life: Life,
-        deaths: Deaths<'m>,
-    ) -> Outcome<Box<dyn Actor + 'm>> {
-        Ok(Box::new(Self::tenant(stage, life, deaths)?))
-    }
+/// Lets one die that removes a segment of its own.
+fn die_removing(scene: &Scene<'_>, at: u64) -> Outcome {
+    let mut user = scene.join(0, DYING)?;
+    user.perform(CREATE, &mut Rng::with_seed(0))?;
+    scene.die(0, REMOVE, at)
+}
 
-    fn recovery(&self, _: usize) -> Vec<usize> {
-        // Without taking anything back first; then with.
-        vec![CREATE_SHARED, REMOVE_SHARED, CREATE, REAP, REMOVE]
-    }
+/// The segments that neither `late` may change nor everybody.
+fn belongings<'m>(memory: &TestMemory<'m>, late: Incarnation) -> Outcome<Vec<Window<'m>>> {
+    let segments: Result<Vec<_>, _> = memory.registry.segments().collect();
+    let segments = segments.or_violation("listing the segments")?;
+    let is_theirs =
+        |segment: &Segment<'_>| ![ALL, late.partition()].contains(&Ids::partition(segment.id()));
+    let theirs = segments.into_iter().filter(is_theirs);
+    Ok(theirs.map(|segment| segment.window()).collect())
+}
 
-    /// As much as can be had.
-    fn before_return(&self, _: usize) -> Vec<usize> {
-        vec![CREATE; IDS as usize]
-    }
+fn describe(memory: &TestMemory<'_>) -> String {
+    let registry = memory.registry;
+    let unfinished: Vec<_> = registry.unfinished().collect();
+    let segments = registry.segments().map(|segment| {
+        let shown = |s: Segment<'_>| format!("{} at {:#x}, {}", s.id(), s.offset(), s.len());
+        segment.map_or_else(|error| error.to_string(), shown)
+    });
+    let (free, segments) = (registry.free_len(), segments.collect::<Vec<_>>());
+    format!("{free} bytes are free; unfinished: {unfinished:?}; segments: {segments:?}")
+}
 
-    fn belongings<'m>(&self, stage: &Stage<'m>, late: Life) -> Outcome<Vec<Window<'m>>> {
-        let segments: Result<Vec<_>, _> = stage.registry.segments().collect();
-        let segments = segments.map_err(unexpected("listing the segments"))?;
-        let is_theirs = |segment: &Segment<'_>| {
-            ![tenant::ALL, late.partition()].contains(&Naming::partition(segment.id()))
-        };
-        let theirs = segments.into_iter().filter(is_theirs);
-        Ok(theirs.map(|segment| segment.window()).collect())
-    }
-
-    fn describe(&self, stage: &Stage<'_>) -> String {
-        let registry = stage.registry;
-        let unfinished: Vec<_> = registry.unfinished().collect();
-        let segments = registry.segments().map(|segment| {
-            let shown = |s: Segment<'_>| format!("{} at {:#x}, {}", s.id(), s.offset(), s.len());
-            segment.map_or_else(|error| error.to_string(), shown)
-        });
-        format!(
-            "{} bytes are free; unfinished: {unfinished:?}; segments: {:?}",
-            registry.free_len(),
-            segments.collect::<Vec<_>>()
-        )
-    }
-
-    fn audit<'m>(
-        &self,
-        stage: &Stage<'m>,
-        deaths: &Deaths<'m>,
-        _: &mut [&mut (dyn Actor + 'm)],
-        end: bool,
-    ) -> Outcome {
-        let audit = Audit {
-            registry: stage.registry,
-            naming: Self::naming(stage),
-            all: stage.ledger.account(FREE).get() as usize,
-            life: Life::first(u8::MAX),
-        };
-        audit.check(&mut deaths.share())?;
-        if end { audit.clear() } else { Ok(()) }
-    }
+fn audit<'m>(scene: &Scene<'m>, _: &mut [&mut Actor<'m>], end: bool) -> Outcome {
+    let memory = &scene.memory;
+    let audit = RegistryAudit {
+        registry: memory.registry,
+        ids: ids(memory.shape),
+        all: memory.ledger.account(FREE).get() as usize,
+        us: Incarnation::first(u8::MAX),
+    };
+    audit.check(&mut scene.observer.share())?;
+    if end { audit.clear() } else { Ok(()) }
 }

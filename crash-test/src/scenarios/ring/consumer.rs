@@ -1,78 +1,75 @@
-//! A life that pops, and holds what it gets against the account.
+//! A party that pops, and holds what it gets against the ledger.
 
 use std::time::Duration;
 
 use fastrand::Rng;
-use shmem_core::Life;
 use shmem_core::ring::{ClaimError, Consumer, PopError, Ring, Unread};
 use shmem_sync::{FutexBell, Liveness};
 
-use super::super::record::Tag;
-use super::book::{Book, Position};
-use crate::deaths::Deaths;
-use crate::scenario::{Actor, Outcome, Step, Violation, ensure, unexpected};
+use super::super::tag::Tag;
+use super::ring_ledger::{Position, RingLedger};
+use crate::kit::{
+    Observer, OrViolation, Outcome, Party, Seat, Step, Violation, ensure, unexpected,
+};
 
 pub(super) const OPS: &[&str] = &["pop", "peek, release", "drain", "wait for a record"];
 
-pub(super) struct Eater<'m> {
+pub(super) struct RecordConsumer<'m> {
     consumer: Consumer<'m>,
-    deaths: Deaths<'m>,
+    observer: Observer<'m>,
     checks: Checks<'m>,
 }
 
-/// What this life knows of the records it got.
+/// What this incarnation knows of the records it got.
 struct Checks<'m> {
-    book: Book<'m>,
+    ledger: RingLedger<'m>,
     unread: Unread,
-    /// Number of this life.
-    life: u32,
-    /// Whether no life before this one is known to have had the end.
+    /// Number of this incarnation.
+    incarnation: u32,
+    /// Whether none before this one is known to have had the end.
     first: bool,
-    /// Records that earlier lives may have released unseen.
+    /// Records that earlier ones may have released unseen.
     unknown: u32,
-    /// The last record of this life.
+    /// The last record that it got.
     last: Option<Tag>,
-    /// The producer's life that the next restart is told after, at the earliest.
+    /// The producer's incarnation that the next restart is told after, at the earliest.
     known: u32,
     /// Restarts that were told since the last record.
     told: u32,
 }
 
-impl<'m> Eater<'m> {
-    pub(super) fn join(
-        ring: Ring<'m>,
-        book: Book<'m>,
-        unread: Unread,
-        life: Life,
-        mut deaths: Deaths<'m>,
-    ) -> Outcome<Self> {
-        let number = book.begin_consumer();
-        let first = book.consuming().get() == 0;
-        let known = book.producing().get();
+impl<'m> RecordConsumer<'m> {
+    pub(super) fn join(seat: Seat<'m>, unread: Unread) -> Outcome<Self> {
+        let ring = Ring::attach(seat.memory.object).or_violation("attaching to the ring")?;
+        let (us, mut observer) = (seat.incarnation, seat.observer);
+        let ledger = RingLedger::new(seat.memory.ledger);
+        let number = ledger.begin_consumer();
+        let first = ledger.consuming.get() == 0;
+        let known = ledger.producing.get();
         if let Some(before) = ring.consuming() {
-            deaths.until_known(|deaths| Ok(deaths.is_gone(before)))?;
+            observer.until_known(|observer| Ok(observer.is_gone(before)))?;
         }
-        let consumer = match ring.consumer(life, unread) {
-            Err(ClaimError::Claimed { by }) if deaths.is_gone(by) => {
-                ring.take_over_consumer(life, unread)
+        let consumer = match ring.consumer(us, unread) {
+            Err(ClaimError::Claimed { by }) if observer.is_gone(by) => {
+                ring.take_over_consumer(us, unread)
             }
             claimed => claimed,
         };
         let consumer = consumer.map_err(|error| {
-            book.consumers().set(number - 1); // It did not begin.
-            unexpected("claiming the consuming end")(error)
+            ledger.consumers.set(number - 1); // It did not begin.
+            unexpected("claiming the consuming end", error)
         })?;
-        book.doubted().add(book.unknown().get());
-        book.consuming().set(number);
+        ledger.doubted.add(ledger.unknown.get());
+        ledger.consuming.set(number);
         Ok(Self {
             consumer,
-            deaths,
+            observer,
             checks: Checks {
-                book,
+                ledger,
                 unread,
-                life: number,
+                incarnation: number,
                 first,
-                unknown: book.unknown().get(),
+                unknown: ledger.unknown.get(),
                 last: None,
                 known,
                 told: 0,
@@ -82,11 +79,11 @@ impl<'m> Eater<'m> {
 
     fn pop(&mut self) -> Outcome<Step> {
         let mut bytes = [0; 4096];
-        let unknown = self.checks.book.unknown();
+        let unknown = self.checks.ledger.unknown;
         unknown.set(self.checks.unknown + 1);
         let popped = self.consumer.pop(&mut bytes);
         if self.checks.is_replaced() {
-            return late(popped);
+            return evicted(popped);
         }
         match popped {
             Ok(len) => {
@@ -106,14 +103,14 @@ impl<'m> Eater<'m> {
         let mut bytes = [0; 4096];
         let len = match self.consumer.peek() {
             Ok(record) => record.read(0, &mut bytes),
-            Err(error) if self.checks.is_replaced() => return late::<()>(Err(error)),
+            Err(error) if self.checks.is_replaced() => return evicted::<()>(Err(error)),
             Err(error) => return self.checks.refused(error),
         };
         if !self.checks.is_replaced() {
             self.checks.see(&bytes[..len])?;
         }
         let released = self.consumer.release();
-        released.map_err(unexpected("releasing"))?;
+        released.or_violation("releasing")?;
         if self.checks.is_replaced() {
             return Ok(Step::Done);
         }
@@ -136,7 +133,7 @@ impl<'m> Eater<'m> {
         });
         seen?;
         if checks.is_replaced() {
-            return late(drained);
+            return evicted(drained);
         }
         match drained {
             Ok(0) => Ok(Step::Idle),
@@ -151,11 +148,11 @@ impl<'m> Eater<'m> {
 
     fn notify(&mut self) -> Outcome {
         let told = self.consumer.notify(&FutexBell);
-        told.map(drop).map_err(unexpected("ringing"))
+        told.map(drop).or_violation("ringing")
     }
 
     fn wait(&mut self) -> Outcome<Step> {
-        let mut wait = self.deaths.patience(Duration::from_micros(300));
+        let mut wait = self.observer.wait(Duration::from_micros(300));
         match self.consumer.wait(&mut wait) {
             true => self.peek(),
             false => Ok(Step::Idle),
@@ -163,42 +160,43 @@ impl<'m> Eater<'m> {
     }
 }
 
-/// What a call comes to of one that comes late: the account is its heir's.
-fn late<T>(popped: Result<T, PopError>) -> Outcome<Step> {
+/// What a call comes to of one that was evicted: the ledger is its successor's.
+fn evicted<T>(popped: Result<T, PopError>) -> Outcome<Step> {
     match popped {
         Ok(_) => Ok(Step::Done),
         Err(PopError::Empty | PopError::Restarted) => Ok(Step::Idle),
-        Err(error) => Err(unexpected("pop")(error)),
+        Err(error) => Err(unexpected("pop", error)),
     }
 }
 
 impl Checks<'_> {
-    /// Whether a later life has begun.
+    /// Whether a later incarnation has begun.
     fn is_replaced(&self) -> bool {
-        self.book.consumers().get() != self.life
+        self.ledger.consumers.get() != self.incarnation
     }
 
     /// A record was handed out.
     fn see(&mut self, record: &[u8]) -> Outcome {
-        let tag = Tag::of(record)
+        let tag = Tag::read(record)
             .ok_or_else(|| Violation::new(format!("a record is not whole: {record:02x?}")))?;
-        let attempted = self.book.attempted(tag.life).get();
+        let attempted = self.ledger.attempted(tag.incarnation).get();
         ensure(tag.number < attempted, || {
             format!("{tag:?} was never pushed")
         })?;
         match self.unread {
-            Unread::Keep => self.is_next(tag)?,
-            Unread::Discard => self.is_for_us(tag)?,
+            Unread::Keep => self.ensure_next(tag)?,
+            Unread::Discard => self.ensure_for_us(tag)?,
         }
-        self.is_behind_its_seam(tag)?;
+        self.ensure_restart_was_told(tag)?;
         if self.last.is_none() {
-            // Now it is known where the lives before this one stopped.
-            let count = tag.number;
-            let life = tag.life;
-            self.book.set_released(Position { life, count });
+            // Now it is known where those before this one stopped.
+            self.ledger.set_released(Position {
+                incarnation: tag.incarnation,
+                count: tag.number,
+            });
         }
-        self.book.set_seen(Position::behind(tag));
-        self.book.taken(tag.life).set(tag.number + 1);
+        self.ledger.set_seen(Position::after(tag));
+        self.ledger.taken(tag.incarnation).set(tag.number + 1);
         self.unknown = 0;
         self.last = Some(tag);
         Ok(())
@@ -206,61 +204,67 @@ impl Checks<'_> {
 
     /// So many records that were handed out are released.
     fn release(&mut self, count: usize) {
-        self.book.popped().add(count as u32);
-        self.book.set_released(self.book.seen());
-        self.book.unknown().set(0);
+        self.ledger.popped.add(count as u32);
+        self.ledger.set_released(self.ledger.seen());
+        self.ledger.unknown.set(0);
     }
 
     /// Every acknowledged record, once and in order.
-    fn is_next(&self, tag: Tag) -> Outcome {
-        let (released, seen) = (self.book.released(), self.book.seen());
+    fn ensure_next(&self, tag: Tag) -> Outcome {
+        let (released, seen) = (self.ledger.released(), self.ledger.seen());
         let next = match self.last {
-            Some(_) => self.book.follows(seen, tag, 0),
+            Some(_) => self.ledger.follows(seen, tag, 0),
             None => [released, seen]
                 .iter()
-                .any(|&position| self.book.follows(position, tag, self.unknown)),
+                .any(|&position| self.ledger.follows(position, tag, self.unknown)),
         };
         ensure(next, || {
-            let produced = |life| self.book.produced(life);
+            let produced = |number| self.ledger.produced(number);
             format!(
                 "{tag:?} is lost, repeated or out of order: released {released:?}, seen {seen:?}, \
-                 {} more unseen; produced in those lives: {:?}, {:?}",
+                 {} more unseen; produced in those incarnations: {:?}, {:?}",
                 self.unknown,
-                produced(released.life),
-                produced(seen.life),
+                produced(released.incarnation),
+                produced(seen.incarnation),
             )
         })
     }
 
-    /// Only what was pushed for this life, and all of that.
-    fn is_for_us(&self, tag: Tag) -> Outcome {
-        let ours = tag.reader == self.life || tag.reader == 0 && self.first;
+    /// Only what was pushed for this incarnation, and all of that.
+    fn ensure_for_us(&self, tag: Tag) -> Outcome {
+        let ours = tag.reader == self.incarnation || tag.reader == 0 && self.first;
         ensure(ours, || {
-            format!("{tag:?} was handed to the consumer's life {}", self.life)
+            format!(
+                "{tag:?} was handed to the consumer's incarnation {}",
+                self.incarnation
+            )
         })?;
-        let released = self.book.released();
-        let fresh = (tag.life, tag.number) >= (released.life, released.count);
+        let released = self.ledger.released();
+        let fresh = (tag.incarnation, tag.number) >= (released.incarnation, released.count);
         ensure(fresh, || {
             format!("{tag:?} was handed out again: released {released:?}")
         })?;
         let expected = match self.last {
-            Some(last) if last.life == tag.life => Some(last.number + 1),
+            Some(last) if last.incarnation == tag.incarnation => Some(last.number + 1),
             _ if tag.reader == 0 => None,
-            _ => self.book.since(tag.life, tag.reader),
+            _ => self.ledger.since(tag.incarnation, tag.reader),
         };
         ensure(expected.is_none_or(|number| tag.number == number), || {
             format!("number {expected:?} is lost: next came {tag:?}")
         })
     }
 
-    /// A restart was told for each change of the producer's life, and not else.
-    fn is_behind_its_seam(&mut self, tag: Tag) -> Outcome {
-        let told = core::mem::take(&mut self.told);
+    /// A restart was told for each change of the producer's incarnation, and not else.
+    fn ensure_restart_was_told(&mut self, tag: Tag) -> Outcome {
+        let told = std::mem::take(&mut self.told);
         let (least, most) = match self.last {
-            Some(last) => (u32::from(last.life != tag.life), tag.life - last.life),
-            None => (0, tag.life.saturating_sub(self.known)),
+            Some(last) => (
+                u32::from(last.incarnation != tag.incarnation),
+                tag.incarnation - last.incarnation,
+            ),
+            None => (0, tag.incarnation.saturating_sub(self.known)),
         };
-        self.known = tag.life;
+        self.known = tag.incarnation;
         ensure((least..=most).contains(&told), || {
             format!(
                 "{told} restarts were told between {:?} and {tag:?}, not {least} to {most}",
@@ -275,19 +279,19 @@ impl Checks<'_> {
             PopError::Empty => Ok(Step::Idle),
             PopError::Restarted => {
                 self.told += 1;
-                let most = self.book.producers().get().saturating_sub(self.known);
+                let most = self.ledger.producers.get().saturating_sub(self.known);
                 ensure(self.told <= most, || {
                     format!("{} restarts were told, {most} happened", self.told)
                 })?;
                 Ok(Step::Idle)
             }
-            error => Err(unexpected("pop")(error)),
+            error => Err(unexpected("pop", error)),
         }
     }
 }
 
-impl Actor for Eater<'_> {
-    fn act(&mut self, op: usize, rng: &mut Rng) -> Outcome<Step> {
+impl Party for RecordConsumer<'_> {
+    fn perform(&mut self, op: usize, rng: &mut Rng) -> Outcome<Step> {
         match op {
             0 => self.pop(),
             1 => self.peek(),

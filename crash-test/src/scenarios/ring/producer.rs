@@ -1,62 +1,58 @@
-//! A life that pushes.
+//! A party that pushes.
 
 use std::time::Duration;
 
 use fastrand::Rng;
-use shmem_core::Life;
 use shmem_core::ring::{ClaimError, Producer, PushError, Ring};
 use shmem_sync::{FutexBell, Liveness};
 
-use super::super::record::{MIN, Tag};
-use super::book::Book;
-use crate::deaths::Deaths;
-use crate::scenario::{Actor, Outcome, Step, unexpected};
+use super::super::tag::{MIN, Tag};
+use super::ring_ledger::RingLedger;
+use crate::kit::{Observer, OrViolation, Outcome, Party, Seat, Step, unexpected};
 
 pub(super) const OPS: &[&str] = &["push", "reserve, commit", "batch", "wait for space"];
 
-pub(super) struct Feeder<'m> {
+pub(super) struct RecordProducer<'m> {
     producer: Producer<'m>,
-    book: Book<'m>,
-    deaths: Deaths<'m>,
-    /// Number of this life.
-    life: u32,
+    ledger: RingLedger<'m>,
+    observer: Observer<'m>,
+    /// Number of this incarnation.
+    incarnation: u32,
     /// Records that were pushed.
     count: u32,
-    /// The consumer's life that is pushed for, as far as is known.
+    /// The consumer's incarnation that is pushed for, as far as is known.
     reader: u32,
 }
 
-impl<'m> Feeder<'m> {
-    pub(super) fn join(
-        ring: Ring<'m>,
-        book: Book<'m>,
-        life: Life,
-        mut deaths: Deaths<'m>,
-    ) -> Outcome<Self> {
-        let number = book.begin_producer();
+impl<'m> RecordProducer<'m> {
+    pub(super) fn join(seat: Seat<'m>) -> Outcome<Self> {
+        let ring = Ring::attach(seat.memory.object).or_violation("attaching to the ring")?;
+        let (us, mut observer) = (seat.incarnation, seat.observer);
+        let ledger = RingLedger::new(seat.memory.ledger);
+        let number = ledger.begin_producer();
         if let Some(before) = ring.producing() {
-            deaths.until_known(|deaths| Ok(deaths.is_gone(before)))?;
+            observer.until_known(|observer| Ok(observer.is_gone(before)))?;
         }
-        let producer = match ring.producer(life) {
-            Err(ClaimError::Claimed { by }) if deaths.is_gone(by) => ring.take_over_producer(life),
+        let producer = match ring.producer(us) {
+            Err(ClaimError::Claimed { by }) if observer.is_gone(by) => ring.take_over_producer(us),
             claimed => claimed,
         };
         let producer = producer.map_err(|error| {
-            book.producers().set(number - 1); // It did not begin.
-            unexpected("claiming the producing end")(error)
+            ledger.producers.set(number - 1); // It did not begin.
+            unexpected("claiming the producing end", error)
         })?;
-        book.producing().set(number);
-        // Behind the claim: at least as new as what the producer knows.
-        let reader = match book.consuming().get() {
+        ledger.producing.set(number);
+        // After the claim: at least as new as what the producer knows.
+        let reader = match ledger.consuming.get() {
             0 => 0,
-            _ => book.consumers().get(),
+            _ => ledger.consumers.get(),
         };
-        book.set_since(number, reader, 0);
+        ledger.set_since(number, reader, 0);
         Ok(Self {
             producer,
-            book,
-            deaths,
-            life: number,
+            ledger,
+            observer,
+            incarnation: number,
             count: 0,
             reader,
         })
@@ -66,34 +62,37 @@ impl<'m> Feeder<'m> {
     fn record(&self, ahead: u32, rng: &mut Rng) -> Vec<u8> {
         let longest = self.producer.ring().max_record().min(MIN + 200);
         let tag = Tag {
-            life: self.life,
+            incarnation: self.incarnation,
             number: self.count + ahead,
             reader: self.reader,
         };
         tag.record(rng.usize(MIN..=longest))
     }
 
-    /// Before a push: a consumer that is there is met by it, if none was known.
-    fn look_for_first_reader(&mut self) {
-        if self.reader == 0 && self.book.consuming().get() != 0 {
+    /// Before a push: notes a consumer that is there, if none was known.
+    fn note_first_reader(&mut self) {
+        if self.reader == 0 && self.ledger.consuming.get() != 0 {
             self.set_reader();
         }
     }
 
     fn set_reader(&mut self) {
-        self.reader = self.book.consumers().get();
-        self.book.set_since(self.life, self.reader, self.count);
+        self.reader = self.ledger.consumers.get();
+        self.ledger
+            .set_since(self.incarnation, self.reader, self.count);
     }
 
     fn attempt(&self, count: u32) {
-        self.book.attempted(self.life).set(self.count + count);
+        self.ledger
+            .attempted(self.incarnation)
+            .set(self.count + count);
     }
 
     fn acknowledge(&mut self, count: u32) -> Outcome {
         self.count += count;
-        self.book.acknowledged(self.life).set(self.count);
+        self.ledger.acknowledged(self.incarnation).set(self.count);
         let told = self.producer.notify(&FutexBell);
-        told.map(drop).map_err(unexpected("ringing"))
+        told.map(drop).or_violation("ringing")
     }
 
     /// What an error of a push comes to; it pushed nothing.
@@ -105,7 +104,7 @@ impl<'m> Feeder<'m> {
                 self.set_reader();
                 Ok(Step::Idle)
             }
-            error => Err(unexpected("push")(error)),
+            error => Err(unexpected("push", error)),
         }
     }
 
@@ -141,7 +140,7 @@ impl<'m> Feeder<'m> {
         reservation.write(front.len(), back);
         reservation.write(0, front);
         let committed = reservation.commit(record.len());
-        committed.map_err(unexpected("committing"))?;
+        committed.or_violation("committing")?;
         self.acknowledge(1)?;
         Ok(Step::Done)
     }
@@ -161,8 +160,10 @@ impl<'m> Feeder<'m> {
             }
         }
         if count != 0 {
-            self.book.attempted(self.life).set(self.count + count);
-            batch.publish().map_err(unexpected("publishing"))?;
+            self.ledger
+                .attempted(self.incarnation)
+                .set(self.count + count);
+            batch.publish().or_violation("publishing")?;
             self.acknowledge(count)?;
         }
         match refused {
@@ -173,7 +174,7 @@ impl<'m> Feeder<'m> {
     }
 
     fn wait_for_space(&mut self, rng: &mut Rng) -> Outcome<Step> {
-        let mut wait = self.deaths.patience(Duration::from_micros(300));
+        let mut wait = self.observer.wait(Duration::from_micros(300));
         let len = self.producer.ring().max_record();
         match self.producer.wait_for_space(len, &mut wait) {
             Ok(true) => self.push(rng),
@@ -183,9 +184,9 @@ impl<'m> Feeder<'m> {
     }
 }
 
-impl Actor for Feeder<'_> {
-    fn act(&mut self, op: usize, rng: &mut Rng) -> Outcome<Step> {
-        self.look_for_first_reader();
+impl Party for RecordProducer<'_> {
+    fn perform(&mut self, op: usize, rng: &mut Rng) -> Outcome<Step> {
+        self.note_first_reader();
         match op {
             0 => self.push(rng),
             1 => self.reserve(rng),

@@ -12,34 +12,34 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, pidfd_send_signal};
-use shmem_core::Life;
 use shmem_registry::liveness::LIMIT;
-use shmem_sync::{Liveness as _, PartitionState};
+use shmem_sync::{Liveness, PartitionState};
 
-use super::Liveness;
-use super::session::Session;
-use crate::deaths::Deaths;
-use crate::scenario::{Outcome, ensure, unexpected};
+use super::arguments::Detection;
+use super::round::Round;
+use crate::fault::FaultKind;
+use crate::incarnation::Incarnation;
+use crate::observer::Observer;
+use crate::verdict::{OrViolation, Outcome, ensure};
 
 /// The longest stop where nobody goes by the time.
 const SHORT: Duration = Duration::from_millis(10);
 /// The longest time between those that go on.
 const APART: Duration = Duration::from_millis(3);
 
-impl Session<'_, '_, '_> {
+impl Round<'_, '_> {
     /// Stops processes so many times. `point` says what is done.
-    pub(super) fn stall(&mut self, points: u64, point: &mut String) -> Outcome {
-        self.cast_all(None)?;
+    pub(super) fn stop_some(&mut self, points: u64, point: &mut String) -> Outcome {
+        self.start_missing(None)?;
         self.until_all_work()?;
         for _ in 0..points {
-            if (self.plan.stop)() {
+            if (self.harness.stop)() {
                 break;
             }
-            let delay = self.delay();
-            self.work_for(delay)?;
-            let time = self.time();
-            self.plan.tally.counts().points += 1;
-            let count = self.victims.len();
+            self.work_a_while()?;
+            let time = self.stop_time();
+            self.harness.tally.count_point(FaultKind::Stall);
+            let count = self.processes.len();
             // One of them, all, or those that judge and are not among them.
             match self.rng.usize(..count + 2) {
                 all if all == count => {
@@ -47,7 +47,7 @@ impl Session<'_, '_, '_> {
                     self.stop((0..count).collect(), time)?;
                 }
                 one if one < count => {
-                    *point = format!("{} is stopped for {time:?}", self.name(one));
+                    *point = format!("{} is stopped for {time:?}", self.role(one).name);
                     self.stop(vec![one], time)?;
                 }
                 _ => {
@@ -55,9 +55,7 @@ impl Session<'_, '_, '_> {
                     self.stop_ourselves(time)?;
                 }
             }
-            ensure(!self.heart.is_robbed(), || {
-                "another took the place of the harness".to_owned()
-            })?;
+            self.attachments.ensure_not_evicted()?;
             self.everybody_moves()?;
             self.audit(Vec::new(), false)?;
         }
@@ -65,35 +63,26 @@ impl Session<'_, '_, '_> {
     }
 
     /// Shorter and longer than the limit of a heartbeat.
-    fn time(&mut self) -> Duration {
+    fn stop_time(&mut self) -> Duration {
         let part = self.rng.f64();
-        match self.heart.liveness {
-            Liveness::Pidfd => SHORT.mul_f64(part),
-            Liveness::Heartbeat if self.rng.bool() => LIMIT.mul_f64(part / 2.0),
-            Liveness::Heartbeat => LIMIT.mul_f64(1.0 + part),
+        match self.attachments.detection {
+            Detection::Pidfd => SHORT.mul_f64(part),
+            Detection::Heartbeat if self.rng.bool() => LIMIT.mul_f64(part / 2.0),
+            Detection::Heartbeat => LIMIT.mul_f64(1.0 + part),
         }
-    }
-
-    /// The lives of all processes.
-    fn lives(&self) -> Outcome<Vec<Life>> {
-        let partitions = 1..=self.victims.len() as u8;
-        let life = |partition| {
-            let slot = self.stage.registry.partition(partition);
-            Ok(slot.map_err(unexpected("looking at a partition"))?.life)
-        };
-        let lives: Outcome<Vec<_>> = partitions.map(life).collect();
-        Ok(lives?.into_iter().flatten().collect())
     }
 
     /// Stops some processes; they go on one after the other.
     fn stop(&mut self, mut slots: Vec<usize>, time: Duration) -> Outcome {
         self.rng.shuffle(&mut slots);
-        let handles = slots.iter().filter_map(|&slot| self.victims[slot].as_ref());
-        let handles: Outcome<Vec<OwnedFd>> = handles.map(|victim| victim.handle()).collect();
+        let processes = slots
+            .iter()
+            .filter_map(|&slot| self.processes[slot].as_ref());
+        let handles: Outcome<Vec<OwnedFd>> = processes.map(|process| process.handle()).collect();
         let handles = handles?;
         let signal = |handle: &OwnedFd, signal| pidfd_send_signal(handle, signal);
         for handle in &handles {
-            signal(handle, Signal::STOP).map_err(unexpected("stopping"))?;
+            signal(handle, Signal::STOP).or_violation("stopping")?;
         }
         let apart = APART.mul_f64(self.rng.f64());
         // On a thread: we may wait for them ourselves.
@@ -116,30 +105,36 @@ impl Session<'_, '_, '_> {
             .args(["-c", &script])
             .process_group(0)
             .spawn();
-        let mut waker = waker.map_err(unexpected("starting a shell"))?;
+        let mut waker = waker.or_violation("starting a shell")?;
         self.watch_until(|| has_ended(&mut waker))
+    }
+
+    /// The incarnations of all processes.
+    fn incarnations(&self) -> Outcome<Vec<Incarnation>> {
+        let mut incarnations = Vec::new();
+        for partition in 1..=self.processes.len() as u8 {
+            let found = self.scene.memory.registry.partition(partition);
+            incarnations.extend(found.or_violation("looking at a partition")?.life);
+        }
+        Ok(incarnations)
     }
 
     /// Works, and asks whether all are alive (T1), until `done`.
     fn watch_until(&mut self, mut done: impl FnMut() -> bool) -> Outcome {
-        let lives = self.lives()?;
-        let mut watchers = [
-            self.heart.deaths(),
-            Deaths::of_processes(self.stage.registry),
-        ];
+        let incarnations = self.incarnations()?;
+        let mut observer = self.attachments.observer();
+        let mut kernel = Observer::by_kernel(self.scene.memory.registry);
         let begun = Instant::now();
         while !done() {
             self.work()?;
-            for &life in &lives {
-                let [heart, kernel] = watchers.each_mut().map(|watcher| watcher.state(life));
-                ensure(heart != PartitionState::Gone, || {
-                    format!(
-                        "{life} is said to be gone {:?} after it was stopped",
-                        begun.elapsed()
-                    )
+            for &incarnation in &incarnations {
+                let (said, known) = (observer.state(incarnation), kernel.state(incarnation));
+                ensure(said != PartitionState::Gone, || {
+                    let time = begun.elapsed();
+                    format!("{incarnation} is said to be gone {time:?} after it was stopped")
                 })?;
-                ensure(kernel == PartitionState::Alive, || {
-                    format!("the kernel is said to know that {life} is {kernel:?}")
+                ensure(known == PartitionState::Alive, || {
+                    format!("the kernel is said to know that {incarnation} is {known:?}")
                 })?;
             }
             if self.survivors.is_empty() {

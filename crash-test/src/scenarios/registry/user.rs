@@ -1,20 +1,17 @@
-//! A life that creates and removes segments.
+//! A party that creates and removes segments.
 //!
-//! Each partition has identifiers of its own, which nobody else creates or
-//! removes: their segments hold a pattern, so that a window that is handed out
-//! twice shows. The shared identifiers are everybody's: nobody writes into their
-//! segments, which stay zero.
-
-use std::sync::{LazyLock, OnceLock};
+//! What only one partition creates holds a pattern, so that a window that is handed out
+//! twice shows. Nobody writes into shared segments, which stay zero.
 
 use fastrand::Rng;
-use shmem_core::Life;
 use shmem_core::primitive::Ordering::Acquire;
 use shmem_core::primitive::fence;
 use shmem_registry::{Id, Kind, OpenError, Registry, RemoveError, Request, Segment};
 
-use crate::deaths::Deaths;
-use crate::scenario::{Actor, Outcome, Step, ensure, unexpected};
+use super::ids::{ALL, IDS, Ids};
+use crate::kit::{
+    Incarnation, Observer, OrViolation, Outcome, PARTITIONS, Party, Seat, Step, ensure, unexpected,
+};
 
 pub(super) const OPS: &[&str] = &[
     "create",
@@ -30,105 +27,56 @@ pub(super) const CREATE_SHARED: usize = 2;
 pub(super) const REMOVE_SHARED: usize = 3;
 pub(super) const REAP: usize = 5;
 
-/// Identifiers of each partition, and of all together.
-pub(super) const IDS: u64 = 3;
-
-/// The number that stands for all partitions together.
-pub(super) const ALL: u8 = 0;
-
-/// The identifiers of all partitions.
-#[derive(Clone, Copy)]
-pub(super) struct Naming(&'static [Id]);
-
-impl Naming {
-    /// Partitions with identifiers of their own, and [`ALL`].
-    pub(super) const PARTITIONS: u8 = 17;
-
-    /// Identifiers as they come.
-    pub(super) fn spread() -> Self {
-        static IDS: LazyLock<Vec<Id>> = LazyLock::new(|| Naming::choose(|_| true));
-        Self(&IDS)
-    }
-
-    /// Identifiers that are all in one bucket, for any number of buckets up to 2^8.
-    pub(super) fn crowded() -> Self {
-        // `docs/layout.md`, Index.
-        let hash = |id: u64| id.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        static IDS: OnceLock<Vec<Id>> = OnceLock::new();
-        Self(IDS.get_or_init(|| Naming::choose(|id| hash(id) >> 56 == 0)))
-    }
-
-    fn choose(fits: impl Fn(u64) -> bool) -> Vec<Id> {
-        let fronts = (0..u64::from(Self::PARTITIONS) * IDS).map(|at| {
-            let (partition, at) = (at / IDS, at % IDS);
-            partition << 40 | at << 32
-        });
-        let first = |front: u64| (front + 1..).find(|&id| fits(id)).and_then(Id::new);
-        fronts.filter_map(first).collect()
-    }
-
-    /// Identifier number `at` of a partition.
-    pub(super) fn id(self, partition: u8, at: u64) -> Id {
-        self.0[(u64::from(partition) * IDS + at) as usize]
-    }
-
-    /// Whose identifier it is.
-    pub(super) fn partition(id: Id) -> u8 {
-        (id.get() >> 40) as u8
-    }
-}
-
-pub(super) struct Tenant<'m> {
-    pub(super) registry: Registry<'m>,
-    pub(super) naming: Naming,
+pub(super) struct SegmentUser<'m> {
+    registry: Registry<'m>,
+    ids: Ids,
     /// Whose identifiers we create.
     own: u8,
-    pub(super) life: Life,
-    pub(super) deaths: Deaths<'m>,
-    /// Whether there is room for all that everybody wants, and for what some dead left.
-    pub(super) roomy: bool,
+    us: Incarnation,
+    observer: Observer<'m>,
+    /// Whether a registry without room is a violation.
+    roomy: bool,
     /// The segments of our own identifiers.
     held: [Option<Segment<'m>>; IDS as usize],
 }
 
-impl<'m> Tenant<'m> {
-    pub(super) fn join(
-        registry: Registry<'m>,
-        naming: Naming,
-        own: u8,
-        roomy: bool,
-        life: Life,
-        deaths: Deaths<'m>,
-    ) -> Outcome<Self> {
-        let mut tenant = Self {
-            registry,
-            naming,
+impl<'m> SegmentUser<'m> {
+    pub(super) fn join(seat: Seat<'m>, ids: Ids, roomy: bool) -> Outcome<Self> {
+        let us = seat.incarnation;
+        let evicted = Incarnation::from_word(seat.memory.ledger.evicted().get());
+        let own = match evicted.is_some_and(|evicted| us.follows(evicted)) {
+            // What the evicted one had may still go when that one goes on.
+            true => us.partition() + PARTITIONS as u8 / 2,
+            false => us.partition(),
+        };
+        let mut user = Self {
+            registry: seat.memory.registry,
+            ids,
             own,
-            life,
-            deaths,
+            us,
+            observer: seat.observer,
             roomy,
             held: [None; IDS as usize],
         };
         for at in 0..IDS {
-            let id = naming.id(own, at);
-            tenant.held[at as usize] = match registry.lookup(id) {
+            user.held[at as usize] = match user.registry.lookup(ids.id(own, at)) {
                 Ok(segment) => Some(segment),
                 Err(OpenError::NotFound | OpenError::Contended) => None,
-                Err(error) => return Err(unexpected("looking an identifier up")(error)),
+                Err(error) => return Err(unexpected("looking an identifier up", error)),
             };
         }
-        Ok(tenant)
+        Ok(user)
     }
 
     fn create(&mut self, rng: &mut Rng) -> Outcome<Step> {
         let Some(at) = self.held.iter().position(Option::is_none) else {
             return Ok(Step::Idle);
         };
-        let id = self.naming.id(self.own, at as u64);
+        let id = self.ids.id(self.own, at as u64);
         let request = request(id, rng.usize(1..=3 * self.registry.geometry().block))?;
-        let segment = match self.registry.open_or_create(self.life, &request) {
+        let segment = match self.registry.open_or_create(self.us, &request) {
             Ok(segment) => segment,
-            // An earlier life's, if the table was too busy when we joined.
+            // An earlier incarnation's, if the table was too busy when we joined.
             Err(OpenError::Length { .. }) => return self.find(at, id),
             Err(error) => return self.refused(error),
         };
@@ -154,12 +102,12 @@ impl<'m> Tenant<'m> {
         };
         inspect(&self.registry, &segment)?;
         let id = segment.id();
-        match self.registry.remove(self.life, &segment) {
+        match self.registry.remove(self.us, &segment) {
             Ok(()) => {}
             Err(RemoveError::Contended) => return Ok(Step::Idle),
-            Err(error) => return Err(unexpected("removing a segment of our own")(error)),
+            Err(error) => return Err(unexpected("removing a segment of our own", error)),
         }
-        let again = self.registry.remove(self.life, &segment);
+        let again = self.registry.remove(self.us, &segment);
         ensure(again == Err(RemoveError::Stale), || {
             format!("removing {id} once more gave {again:?}")
         })?;
@@ -173,8 +121,8 @@ impl<'m> Tenant<'m> {
 
     fn create_shared(&mut self, rng: &mut Rng) -> Outcome<Step> {
         let at = rng.u64(0..IDS);
-        let request = request(self.naming.id(ALL, at), 128 * (at as usize + 1))?;
-        match self.registry.open_or_create(self.life, &request) {
+        let request = request(self.ids.id(ALL, at), 128 * (at as usize + 1))?;
+        match self.registry.open_or_create(self.us, &request) {
             Ok(segment) => inspect(&self.registry, &segment).map(|()| Step::Done),
             Err(error) => self.refused(error),
         }
@@ -183,15 +131,15 @@ impl<'m> Tenant<'m> {
     fn remove_shared(&mut self, rng: &mut Rng) -> Outcome<Step> {
         let start = rng.u64(0..IDS);
         for at in 0..IDS {
-            let id = self.naming.id(ALL, (start + at) % IDS);
+            let id = self.ids.id(ALL, (start + at) % IDS);
             let Ok(segment) = self.registry.lookup(id) else {
                 continue;
             };
-            return match self.registry.remove(self.life, &segment) {
+            return match self.registry.remove(self.us, &segment) {
                 Ok(()) => Ok(Step::Done),
                 // Another was faster.
                 Err(RemoveError::Stale | RemoveError::Contended) => Ok(Step::Idle),
-                Err(error) => Err(unexpected("removing a shared segment")(error)),
+                Err(error) => Err(unexpected("removing a shared segment", error)),
             };
         }
         Ok(Step::Idle)
@@ -201,7 +149,7 @@ impl<'m> Tenant<'m> {
     fn look(&self, rng: &mut Rng) -> Outcome<Step> {
         let mut listed = Vec::new();
         for segment in self.registry.segments() {
-            let segment = segment.map_err(unexpected("listing the segments"))?;
+            let segment = segment.or_violation("listing the segments")?;
             inspect(&self.registry, &segment)?;
             listed.push(segment.id());
         }
@@ -214,37 +162,37 @@ impl<'m> Tenant<'m> {
             };
             ensure(found, || format!("{id} is not found"))?;
         }
-        let other = self.naming.id(rng.u8(0..8), rng.u64(0..IDS));
+        let other = self.ids.id(rng.u8(0..8), rng.u64(0..IDS));
         match self.registry.lookup(other) {
             Ok(segment) => inspect(&self.registry, &segment)?,
             Err(OpenError::NotFound | OpenError::Contended) => {}
-            Err(error) => return Err(unexpected("looking an identifier up")(error)),
+            Err(error) => return Err(unexpected("looking an identifier up", error)),
         }
         Ok(Step::Done)
     }
 
     fn reap(&mut self) -> Outcome<Step> {
-        match self.registry.reap(self.life, &mut self.deaths) {
+        match self.registry.reap(self.us, &mut self.observer) {
             Ok(_) => Ok(Step::Done),
             Err(RemoveError::Contended) => Ok(Step::Idle),
-            Err(error) => Err(unexpected("reaping")(error)),
+            Err(error) => Err(unexpected("reaping", error)),
         }
     }
 
     fn refused(&self, error: OpenError) -> Outcome<Step> {
         match error {
             OpenError::Contended => Ok(Step::Idle),
-            // Others, dead ones too, have all there is: an answer like any other.
+            // Others, dead ones too, have all there is.
             OpenError::OutOfSpace { .. } | OpenError::TableFull { .. } if !self.roomy => {
                 Ok(Step::Done)
             }
-            error => Err(unexpected("creating a segment")(error)),
+            error => Err(unexpected("creating a segment", error)),
         }
     }
 }
 
 pub(super) fn request(id: Id, len: usize) -> Outcome<Request> {
-    Request::new(id, Kind::RAW, len).map_err(unexpected("request"))
+    Request::new(id, Kind::RAW, len).or_violation("request")
 }
 
 fn content(segment: &Segment<'_>) -> Vec<u8> {
@@ -266,7 +214,7 @@ pub(super) fn inspect(registry: &Registry<'_>, segment: &Segment<'_>) -> Outcome
     let bytes = content(segment);
     // What was read above counts if the segment is still there below.
     fence(Acquire);
-    let pattern = match Naming::partition(segment.id()) {
+    let pattern = match Ids::partition(segment.id()) {
         ALL => Vec::new(),
         _ => pattern(segment),
     };
@@ -295,8 +243,8 @@ fn shown(segment: &Segment<'_>, bytes: &[u8]) -> String {
     )
 }
 
-impl Actor for Tenant<'_> {
-    fn act(&mut self, op: usize, rng: &mut Rng) -> Outcome<Step> {
+impl Party for SegmentUser<'_> {
+    fn perform(&mut self, op: usize, rng: &mut Rng) -> Outcome<Step> {
         match op {
             CREATE => self.create(rng),
             REMOVE => self.remove(),
@@ -304,27 +252,6 @@ impl Actor for Tenant<'_> {
             REMOVE_SHARED => self.remove_shared(rng),
             REAP => self.reap(),
             _ => self.look(rng),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use super::*;
-
-    #[test]
-    fn every_identifier_is_another_and_says_whose_it_is() {
-        for naming in [Naming::spread(), Naming::crowded()] {
-            let mut ids = HashSet::new();
-            for partition in 0..Naming::PARTITIONS {
-                for at in 0..IDS {
-                    let id = naming.id(partition, at);
-                    assert_eq!(Naming::partition(id), partition);
-                    assert!(ids.insert(id));
-                }
-            }
         }
     }
 }

@@ -1,8 +1,8 @@
-//! A victim, as the harness has it.
+//! A process that may be killed, as the harness has it.
 
 use std::io::Read;
 use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -10,25 +10,25 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use shmem_core::Mapping;
 
-use super::victim;
-use crate::scenario::{Outcome, Violation, unexpected};
+use super::arguments::{Arguments, COMMAND};
+use crate::verdict::{OrViolation, Outcome, Violation, unexpected};
 
-/// A process that is to be killed; dropped, it is.
-pub(super) struct Victim {
+/// A process of this program; dropped, it is killed.
+pub(super) struct Process {
     child: Child,
-    process: OwnedFd,
+    handle: OwnedFd,
     /// Whether it kills itself.
     pub(super) armed: bool,
 }
 
-impl Victim {
-    /// Starts a victim on the memory of a stage.
-    pub(super) fn spawn(memory: &Mapping, arguments: &victim::Arguments) -> Outcome<Self> {
-        let program = std::env::current_exe().map_err(unexpected("this program"))?;
+impl Process {
+    /// Starts a process on the memory of a round.
+    pub(super) fn spawn(memory: &Mapping, arguments: &Arguments) -> Outcome<Self> {
+        let program = std::env::current_exe().or_violation("this program")?;
         let memory = memory.as_fd().try_clone_to_owned();
-        let memory = memory.map_err(unexpected("the memory's descriptor"))?;
+        let memory = memory.or_violation("the memory's descriptor")?;
         let mut child = Command::new(program)
-            .arg(victim::COMMAND)
+            .arg(COMMAND)
             .args(arguments.words())
             .stdin(Stdio::from(memory))
             .stdout(Stdio::null())
@@ -36,17 +36,16 @@ impl Victim {
             // An interrupt is the harness's to deal with.
             .process_group(0)
             .spawn()
-            .map_err(unexpected("starting a victim"))?;
-        let opened = pidfd_open(Pid::from_child(&child), PidfdFlags::empty());
-        match opened {
-            Ok(process) => Ok(Self {
+            .or_violation("starting a process")?;
+        match pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
+            Ok(handle) => Ok(Self {
                 child,
-                process,
+                handle,
                 armed: arguments.armed.is_some(),
             }),
             Err(error) => {
                 let _ = child.kill();
-                Err(unexpected("watching a victim")(error))
+                Err(unexpected("watching a process", error))
             }
         }
     }
@@ -57,22 +56,23 @@ impl Victim {
 
     /// What signals reach it by.
     pub(super) fn handle(&self) -> Outcome<OwnedFd> {
-        let cloned = self.process.try_clone();
-        cloned.map_err(unexpected("a process's descriptor"))
+        self.handle
+            .try_clone()
+            .or_violation("a process's descriptor")
     }
 
-    /// Kills it, and returns when it is dead, with the moment when that was known.
+    /// Kills it. Returns when it is dead, with the moment when that was known.
     pub(super) fn kill(&self) -> Outcome<Instant> {
-        pidfd_send_signal(&self.process, Signal::KILL).map_err(unexpected("killing"))?;
+        pidfd_send_signal(&self.handle, Signal::KILL).or_violation("killing")?;
         match self.has_ended(Duration::from_secs(5)) {
             true => Ok(Instant::now()),
-            false => Err(Violation::new("a killed process does not end".to_owned())),
+            false => Err(Violation::new("a killed process does not end")),
         }
     }
 
     /// Whether it ends within `limit`.
     pub(super) fn has_ended(&self, limit: Duration) -> bool {
-        let mut polled = [PollFd::new(&self.process, PollFlags::IN)];
+        let mut polled = [PollFd::new(&self.handle, PollFlags::IN)];
         let limit = Timespec {
             tv_sec: limit.as_secs() as i64,
             tv_nsec: limit.subsec_nanos().into(),
@@ -80,11 +80,9 @@ impl Victim {
         poll(&mut polled, Some(&limit)).is_ok_and(|ready| ready != 0)
     }
 
-    /// Takes it off the kernel's list. An error if it did not die of a kill: then it
-    /// said why.
-    pub(super) fn bury(mut self) -> Outcome {
-        use std::os::unix::process::ExitStatusExt;
-        let status = self.child.wait().map_err(unexpected("waiting"))?;
+    /// Takes it off the kernel's list. An error if it was not killed: then it said why.
+    pub(super) fn reap(mut self) -> Outcome {
+        let status = self.child.wait().or_violation("waiting")?;
         if status.signal() == Some(Signal::KILL.as_raw()) {
             return Ok(());
         }
@@ -92,14 +90,13 @@ impl Victim {
         if let Some(mut stderr) = self.child.stderr.take() {
             let _ = stderr.read_to_string(&mut text);
         }
-        Err(Violation::new(format!(
-            "a process ended by itself ({status}): {}",
-            text.trim()
-        )))
+        let text = text.trim();
+        let what = format!("a process ended by itself ({status}): {text}");
+        Err(Violation::new(what))
     }
 }
 
-impl Drop for Victim {
+impl Drop for Process {
     fn drop(&mut self) {
         // It may have ended already.
         let _ = self.child.kill();

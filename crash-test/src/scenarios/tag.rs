@@ -6,11 +6,11 @@ pub(super) const MIN: usize = 16;
 /// Which record it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tag {
-    /// Number of the producer's life, from 1.
-    pub(super) life: u32,
-    /// Number of the record in that life, from 0.
+    /// The producer's incarnation, from 1.
+    pub(super) incarnation: u32,
+    /// Number of the record in that incarnation, from 0.
     pub(super) number: u32,
-    /// Number of the consumer's life that it is for; 0 is whoever comes first.
+    /// The consumer's incarnation that it is for; 0 is the first one.
     pub(super) reader: u32,
 }
 
@@ -18,10 +18,10 @@ impl Tag {
     /// A record of `len` bytes.
     pub(super) fn record(self, len: usize) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(len);
-        for word in [self.life, self.number, self.reader] {
+        for word in [self.incarnation, self.number, self.reader] {
             bytes.extend_from_slice(&word.to_le_bytes());
         }
-        let start = self.life.wrapping_mul(31).wrapping_add(self.number) as u8;
+        let start = self.incarnation.wrapping_mul(31).wrapping_add(self.number) as u8;
         bytes.extend((0..len.saturating_sub(MIN)).map(|at| start.wrapping_add(at as u8)));
         let sum = checksum(&bytes);
         bytes.extend_from_slice(&sum.to_le_bytes());
@@ -29,14 +29,14 @@ impl Tag {
     }
 
     /// Which record it is; `None` if it is not whole.
-    pub(super) fn of(record: &[u8]) -> Option<Self> {
+    pub(super) fn read(record: &[u8]) -> Option<Self> {
         let (body, sum) = record.split_last_chunk()?;
         if record.len() < MIN || u32::from_le_bytes(*sum) != checksum(body) {
             return None;
         }
         let word = |at: usize| Some(u32::from_le_bytes(*body.get(at..)?.first_chunk()?));
         Some(Self {
-            life: word(0)?,
+            incarnation: word(0)?,
             number: word(4)?,
             reader: word(8)?,
         })
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     const TAG: Tag = Tag {
-        life: 3,
+        incarnation: 3,
         number: 70_000,
         reader: 2,
     };
@@ -65,19 +65,19 @@ mod tests {
     fn a_record_says_which_it_is_at_any_length() {
         for len in MIN..200 {
             let record = TAG.record(len);
-            assert_eq!((record.len(), Tag::of(&record)), (len, Some(TAG)));
+            assert_eq!((record.len(), Tag::read(&record)), (len, Some(TAG)));
         }
     }
 
     #[test]
-    fn a_record_that_is_cut_or_torn_is_none() {
+    fn a_record_that_is_cut_or_torn_is_invalid() {
         let record = TAG.record(64);
-        assert_eq!(Tag::of(&record[..60]), None);
-        assert_eq!(Tag::of(&[]), None);
+        assert_eq!(Tag::read(&record[..60]), None);
+        assert_eq!(Tag::read(&[]), None);
         for at in 0..record.len() {
             let mut torn = record.clone();
             torn[at] ^= 1;
-            assert_eq!(Tag::of(&torn), None);
+            assert_eq!(Tag::read(&torn), None);
         }
     }
 }

@@ -1,0 +1,89 @@
+//! A process with one actor, which works until it is killed.
+
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use fastrand::Rng;
+use rustix::process::{Signal, getpid, getppid, kill_process, set_parent_process_death_signal};
+use shmem_core::Mapping;
+use shmem_core::crash::{self, Ended};
+
+use super::arguments::Arguments;
+use super::attachments::Attachments;
+use crate::ledger::{Ledger, Slot};
+use crate::memory::TestMemory;
+use crate::party::Step;
+use crate::scenario::Scenario;
+use crate::verdict::Outcome;
+
+/// Works until it is killed, or finds a violation. `find` knows the scenarios by name.
+pub(crate) fn run(
+    arguments: &Arguments,
+    find: impl Fn(&str) -> Result<&'static Scenario>,
+) -> Result<ExitCode> {
+    set_parent_process_death_signal(Some(Signal::KILL)).context("cannot die with the harness")?;
+    let parent = getppid().map(|parent| parent.as_raw_nonzero().get().unsigned_abs());
+    if parent != Some(arguments.parent) {
+        return Ok(ExitCode::FAILURE); // It is gone already.
+    }
+    let memory = io::stdin().as_fd().try_clone_to_owned();
+    let memory = Mapping::from_fd(memory.context("no memory behind standard input")?)?;
+    let scenario = find(&arguments.scenario)?;
+    let layout = (scenario.layout)(arguments.shape);
+    let memory = TestMemory::attach(memory.window(), &layout, arguments.shape)?;
+    let attachments = Attachments::new(memory, arguments.liveness, scenario);
+    let mut outcome = Ok(());
+    thread::scope(|scope| {
+        let _beating = attachments.beat(scope);
+        let work = || outcome = work(scenario, memory, &attachments, arguments);
+        if crash::run(arguments.armed, work) == Ended::Died {
+            // Its destructors stored nothing.
+            let _ = kill_process(getpid(), Signal::KILL);
+        }
+    });
+    if let Err(violation) = outcome {
+        let _ = writeln!(io::stderr(), "{violation}");
+    }
+    Ok(ExitCode::from(3))
+}
+
+fn work<'m>(
+    scenario: &'static Scenario,
+    memory: TestMemory<'m>,
+    attachments: &Attachments<'m>,
+    arguments: &Arguments,
+) -> Outcome {
+    let mut rng = Rng::with_seed(arguments.seed);
+    let slot = memory.ledger.slot(arguments.slot);
+    let mut observer = attachments.observer();
+    let incarnation = attachments.attach(arguments.partition, &mut observer)?;
+    let scene = scenario.scene(memory, observer);
+    let mut actor = scene.join(arguments.role, incarnation)?;
+    slot.ready.set(1);
+    loop {
+        if memory.ledger.rest().get() != 0 {
+            rest(memory.ledger, slot);
+        }
+        let op = actor.choose(&mut rng);
+        slot.set_doing(op);
+        let step = actor.perform(op, &mut rng)?;
+        slot.operations.add(1);
+        if step == Step::Idle {
+            thread::yield_now();
+        }
+        attachments.ensure_not_evicted()?;
+    }
+}
+
+/// Does nothing for as long as all are to rest.
+fn rest(ledger: Ledger<'_>, slot: Slot<'_>) {
+    slot.resting.set(1);
+    while ledger.rest().get() != 0 {
+        thread::sleep(Duration::from_micros(50));
+    }
+    slot.resting.set(0);
+}

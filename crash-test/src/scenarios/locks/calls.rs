@@ -1,0 +1,242 @@
+//! The calls to the locks of `shmem-sync`: the one file to change when their types do.
+//!
+//! A scenario says how a lock is taken and given back; which calls that is stands here.
+
+use std::mem;
+
+use shmem_core::mem::Window;
+use shmem_registry::Kind;
+use shmem_sync::{
+    AcquireError, BakeryGuard, BakeryMutex, FutexBell, LockError, LockResult, Mutex, MutexGuard,
+    NotHeld, ReadGuard, RwLock, Semaphore, WriteGuard,
+};
+
+use crate::kit::{
+    Incarnation, LIMIT, Observer, OrViolation, Outcome, PARTITIONS, TestMemory, is_timeout,
+    unexpected,
+};
+
+/// How a lock is taken and given back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum How {
+    Wait,
+    Try,
+    /// The guard is forgotten, and the lock released without it.
+    Forget,
+}
+
+/// In the order of the operations that are named after them.
+pub(super) const HOW: [How; 3] = [How::Wait, How::Try, How::Forget];
+
+/// A lock that one party at a time has: a mutex, or the writing side.
+pub(super) trait Lock<'m>: Sized {
+    const KIND: Kind;
+    type Guard<'l>: Guard
+    where
+        Self: 'l;
+
+    /// Bytes of a lock that protects so many.
+    fn segment_len(data: usize) -> usize;
+    fn attach(memory: &TestMemory<'m>, incarnation: Incarnation) -> Outcome<Self>;
+    fn lock(&mut self, how: How, observer: &mut Observer<'m>) -> LockResult<Self::Guard<'_>>;
+    /// Releases what a forgotten guard held.
+    fn release(&mut self) -> Result<(), NotHeld>;
+}
+
+/// Being alone inside.
+pub(super) trait Guard {
+    fn bytes(&self) -> Window<'_>;
+    fn repaired(&mut self);
+    fn unlock(self) -> Result<(), NotHeld>;
+}
+
+impl<'m> Lock<'m> for Mutex<'m, FutexBell> {
+    const KIND: Kind = Kind::MUTEX;
+    type Guard<'l>
+        = MutexGuard<'l, 'm, FutexBell>
+    where
+        Self: 'l;
+
+    fn segment_len(data: usize) -> usize {
+        Self::segment_len(data)
+    }
+
+    fn attach(memory: &TestMemory<'m>, incarnation: Incarnation) -> Outcome<Self> {
+        Self::attach(memory.object, incarnation, FutexBell).or_violation("attaching to the lock")
+    }
+
+    fn lock(&mut self, how: How, observer: &mut Observer<'m>) -> LockResult<Self::Guard<'_>> {
+        match how {
+            How::Try => self.try_lock(observer),
+            _ => Self::lock(self, &mut observer.wait(LIMIT), observer),
+        }
+    }
+
+    fn release(&mut self) -> Result<(), NotHeld> {
+        Self::release(self)
+    }
+}
+
+impl<'m> Lock<'m> for BakeryMutex<'m> {
+    const KIND: Kind = Kind::BAKERY;
+    type Guard<'l>
+        = BakeryGuard<'l, 'm>
+    where
+        Self: 'l;
+
+    fn segment_len(data: usize) -> usize {
+        Self::segment_len(data)
+    }
+
+    fn attach(memory: &TestMemory<'m>, incarnation: Incarnation) -> Outcome<Self> {
+        let attached = Self::attach_among(memory.object, incarnation, PARTITIONS as u8);
+        attached.or_violation("attaching to the lock")
+    }
+
+    fn lock(&mut self, how: How, observer: &mut Observer<'m>) -> LockResult<Self::Guard<'_>> {
+        match how {
+            How::Try => self.try_lock(observer),
+            _ => Self::lock(self, &mut observer.poll(LIMIT), observer),
+        }
+    }
+
+    fn release(&mut self) -> Result<(), NotHeld> {
+        Self::release(self)
+    }
+}
+
+impl<'m> Lock<'m> for RwLock<'m, FutexBell> {
+    const KIND: Kind = Kind::RWLOCK;
+    type Guard<'l>
+        = WriteGuard<'l, 'm, FutexBell>
+    where
+        Self: 'l;
+
+    fn segment_len(data: usize) -> usize {
+        Self::segment_len(data)
+    }
+
+    fn attach(memory: &TestMemory<'m>, incarnation: Incarnation) -> Outcome<Self> {
+        Self::attach(memory.object, incarnation, FutexBell).or_violation("attaching to the lock")
+    }
+
+    fn lock(&mut self, how: How, observer: &mut Observer<'m>) -> LockResult<Self::Guard<'_>> {
+        match how {
+            How::Try => self.try_write(observer),
+            _ => self.write(&mut observer.wait(LIMIT), observer),
+        }
+    }
+
+    fn release(&mut self) -> Result<(), NotHeld> {
+        self.release_write()
+    }
+}
+
+impl Guard for MutexGuard<'_, '_, FutexBell> {
+    fn bytes(&self) -> Window<'_> {
+        self.data()
+    }
+
+    fn repaired(&mut self) {
+        self.make_consistent();
+    }
+
+    fn unlock(self) -> Result<(), NotHeld> {
+        self.unlock()
+    }
+}
+
+impl Guard for BakeryGuard<'_, '_> {
+    fn bytes(&self) -> Window<'_> {
+        self.data()
+    }
+
+    fn repaired(&mut self) {
+        self.make_consistent();
+    }
+
+    fn unlock(self) -> Result<(), NotHeld> {
+        self.unlock()
+    }
+}
+
+impl Guard for WriteGuard<'_, '_, FutexBell> {
+    fn bytes(&self) -> Window<'_> {
+        self.data()
+    }
+
+    fn repaired(&mut self) {
+        self.make_consistent();
+    }
+
+    fn unlock(self) -> Result<(), NotHeld> {
+        self.unlock()
+    }
+}
+
+/// The reading side.
+pub(super) fn read<'l, 'm>(
+    lock: &'l RwLock<'m, FutexBell>,
+    how: How,
+    observer: &mut Observer<'m>,
+) -> LockResult<ReadGuard<'l, 'm, FutexBell>> {
+    match how {
+        How::Try => lock.try_read(observer),
+        _ => lock.read(&mut observer.wait(LIMIT), observer),
+    }
+}
+
+pub(super) fn unlock_read<'m>(
+    lock: &RwLock<'m, FutexBell>,
+    guard: ReadGuard<'_, 'm, FutexBell>,
+    how: How,
+) -> Outcome {
+    let unlocked = match how {
+        How::Forget => lock.release_read(forget_reader(guard)),
+        _ => guard.unlock(),
+    };
+    unlocked.or_violation("ending to read")
+}
+
+/// Keeps the lock. Returns the place by which it is released.
+pub(super) fn forget_reader(guard: ReadGuard<'_, '_, FutexBell>) -> usize {
+    let place = guard.place();
+    mem::forget(guard);
+    place
+}
+
+/// The semaphore of a scenario.
+pub(super) fn semaphore<'m>(
+    memory: &TestMemory<'m>,
+    incarnation: Incarnation,
+) -> Outcome<Semaphore<'m, FutexBell>> {
+    let semaphore = Semaphore::attach(memory.object, incarnation, FutexBell);
+    semaphore.or_violation("attaching to the semaphore")
+}
+
+/// The guard, and whether the last owner died inside; none if the lock is busy.
+pub(super) fn locked<G>(
+    memory: &TestMemory<'_>,
+    locked: LockResult<G>,
+) -> Outcome<Option<(G, bool)>> {
+    match locked {
+        Ok(guard) => Ok(Some((guard, false))),
+        Err(LockError::OwnerDied(guard)) => Ok(Some((guard, true))),
+        Err(LockError::Busy) => Ok(None),
+        Err(error) if is_timeout(&error) && memory.is_held() => Ok(None),
+        Err(error) => Err(unexpected("locking", error)),
+    }
+}
+
+/// The permit; none if all are held.
+pub(super) fn acquired<P>(
+    memory: &TestMemory<'_>,
+    acquired: Result<P, AcquireError>,
+) -> Outcome<Option<P>> {
+    match acquired {
+        Ok(permit) => Ok(Some(permit)),
+        Err(AcquireError::Busy) => Ok(None),
+        Err(error) if is_timeout(&error) && memory.is_held() => Ok(None),
+        Err(error) => Err(unexpected("acquiring", error)),
+    }
+}
