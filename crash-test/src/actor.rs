@@ -163,8 +163,10 @@ impl<'m> Actor<'m> {
         Ok(false)
     }
 
-    /// Chooses one of its operations.
-    pub(crate) fn choose(&self, rng: &mut Rng) -> usize {
-        rng.usize(..self.role.ops.len())
+    /// Performs any one operation; `note` is given which, before it begins.
+    pub(crate) fn perform_any(&mut self, rng: &mut Rng, note: impl FnOnce(usize)) -> Outcome<Step> {
+        let op = rng.usize(..self.role.ops.len());
+        note(op);
+        self.perform(op, rng)
     }
 }

@@ -1,5 +1,5 @@
-//! `cargo xtask kill`: a partition can die between any two instructions, or stand
-//! still there and go on later.
+//! `cargo xtask kill`: a partition can die between any two instructions, or be stopped
+//! there and go on later.
 //!
 //! | concept | is |
 //! |---|---|
@@ -15,12 +15,14 @@
 //! at all. Both then let other actors take over, go on and audit. `self_test` spoils each
 //! invariant, and expects a violation.
 //!
-//! Imports go down: `run, self_test` → `enumerated, processes` → `scenarios` → `scenario` →
-//! `scene` → `actor` → `party` → `observer` → `memory` → `ledger, verdict`.
+//! Imports go down: `run, self_test` → `enumerated, processes` → `scenario`, and
+//! `sabotage` → `scenarios` → `kit` → `scenario` → `scene` → `actor` → `party` → `observer` →
+//! `memory` → `ledger, verdict`.
 //!
-//! To add a scenario: a file in `scenarios/` with one state per role that implements
-//! `Party`, its `Scenario`, and a line in `scenarios::ALL`. `scenarios/snapshot.rs` is the
-//! smallest.
+//! To add a scenario: a file in `scenarios/` with one [`party::Party`] per role, the
+//! [`Scenario`] that names them, and a line in [`scenarios::ALL`]. An invariant is an
+//! [`verdict::ensure`] where an operation can see it, or in the audit; a sabotage shows that
+//! it can fail. `scenarios/snapshot.rs` is the smallest.
 
 mod actor;
 #[path = "../../xtask/src/console.rs"]

@@ -1,5 +1,5 @@
-//! A party that is stopped at a store, and goes on when its peers have met it as silent or
-//! as gone.
+//! A party that is stopped at a store, and goes on after its peers have worked, to whom it
+//! was silent or gone.
 //!
 //! - **S1** Nobody takes anything from a silent party: when it goes on, everything that
 //!   it does works, and nothing of what others own by then has changed.
@@ -30,7 +30,7 @@ const STORES: u64 = 2;
 /// Rounds of work of the others while one is silent: they may time out.
 const FEW: usize = 4;
 
-/// Stops the victim before its store `at`, and lets the others meet it as `state`.
+/// Stops the victim before its store `at`, and lets the others work, to whom it is `state`.
 pub(super) fn attempt(
     memory: Window<'_>,
     case: Case,

@@ -68,9 +68,7 @@ fn work<'m>(
         if memory.ledger.rest().get() != 0 {
             rest(memory.ledger, slot);
         }
-        let op = actor.choose(&mut rng);
-        slot.set_doing(op);
-        let step = actor.perform(op, &mut rng)?;
+        let step = actor.perform_any(&mut rng, |op| slot.set_doing(op))?;
         slot.operations.add(1);
         if step == Step::Idle {
             thread::yield_now();

@@ -28,3 +28,25 @@ pub(crate) static ALL: [&Scenario; 10] = [
     &SEMAPHORE,
     &BARRIER,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scenario_names_only_roles_and_operations_that_it_has() {
+        for scenario in ALL {
+            for role in scenario.roles {
+                assert!(role.recovery.contains(&role.proof), "{}", role.name);
+                let ops = [role.recovery, role.claimed, role.before_return].concat();
+                let there = ops.iter().all(|&op| op < role.ops.len());
+                assert!(there, "{} of {}", role.name, scenario.name);
+            }
+            for cast in scenario.casts {
+                let roles = [cast.victims, cast.survivors].concat();
+                let there = roles.iter().all(|&role| role < scenario.roles.len());
+                assert!(there, "a cast of {}", scenario.name);
+            }
+        }
+    }
+}

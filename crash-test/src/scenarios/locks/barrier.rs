@@ -6,11 +6,11 @@ use fastrand::Rng;
 use shmem_registry::Kind;
 use shmem_sync::{Arrival, Barrier, BarrierError, FutexBell, Liveness};
 
-use super::super::alias::{self, Aliases};
 use crate::kit::{
     Actor, Cast, Cell, Incarnation, Layout, OrViolation, Outcome, Party, Role, Scenario, Scene,
     Seat, Step, TestMemory, boxed, ensure, is_timeout, unexpected,
 };
+use crate::scenarios::alias::{self, Aliases};
 
 const TRY: usize = 0;
 const WAIT: usize = 1;

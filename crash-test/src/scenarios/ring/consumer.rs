@@ -6,11 +6,11 @@ use fastrand::Rng;
 use shmem_core::ring::{ClaimError, Consumer, PopError, Ring, Unread};
 use shmem_sync::{FutexBell, Liveness};
 
-use super::super::tag::Tag;
 use super::ring_ledger::{Position, RingLedger};
 use crate::kit::{
     Observer, OrViolation, Outcome, Party, Seat, Step, Violation, ensure, unexpected,
 };
+use crate::scenarios::tag::Tag;
 
 pub(super) const OPS: &[&str] = &["pop", "peek, release", "drain", "wait for a record"];
 

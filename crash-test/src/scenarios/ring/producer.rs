@@ -6,9 +6,9 @@ use fastrand::Rng;
 use shmem_core::ring::{ClaimError, Producer, PushError, Ring};
 use shmem_sync::{FutexBell, Liveness};
 
-use super::super::tag::{MIN, Tag};
 use super::ring_ledger::RingLedger;
 use crate::kit::{Observer, OrViolation, Outcome, Party, Seat, Step, unexpected};
+use crate::scenarios::tag::{MIN, Tag};
 
 pub(super) const OPS: &[&str] = &["push", "reserve, commit", "batch", "wait for space"];
 

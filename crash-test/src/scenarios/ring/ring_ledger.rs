@@ -9,8 +9,8 @@
 //! So one that died published what it acknowledged or what it attempted, and
 //! released what it says or what it had seen, with up to `unknown` more.
 
-use super::super::tag::Tag;
 use crate::kit::{Cell, Ledger};
+use crate::scenarios::tag::Tag;
 
 /// Words before the incarnations of producers.
 const CONSUMERS: usize = 32;
