@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use shmem_core::Mapping;
 
-use super::arguments::{Arguments, COMMAND};
+use super::arguments::{COMMAND, Task};
 use crate::verdict::{OrViolation, Outcome, Violation, unexpected};
 
 /// A process of this program; dropped, it is killed.
@@ -23,13 +23,12 @@ pub(super) struct Process {
 
 impl Process {
     /// Starts a process on the memory of a round.
-    pub(super) fn spawn(memory: &Mapping, arguments: &Arguments) -> Outcome<Self> {
+    pub(super) fn spawn(memory: &Mapping, task: &Task) -> Outcome<Self> {
         let program = std::env::current_exe().or_violation("this program")?;
         let memory = memory.as_fd().try_clone_to_owned();
         let memory = memory.or_violation("the memory's descriptor")?;
         let mut child = Command::new(program)
-            .arg(COMMAND)
-            .args(arguments.words())
+            .args([COMMAND, &task.word()])
             .stdin(Stdio::from(memory))
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -41,7 +40,7 @@ impl Process {
             Ok(handle) => Ok(Self {
                 child,
                 handle,
-                armed: arguments.armed.is_some(),
+                armed: task.armed.is_some(),
             }),
             Err(error) => {
                 let _ = child.kill();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use shmem_core::Mapping;
 
-use super::arguments::Arguments;
+use super::arguments::Task;
 use super::attachments::Attachments;
 use super::process::Process;
 use crate::actor::{Actor, Role};
@@ -107,18 +107,18 @@ impl<'a, 'm> Round<'a, 'm> {
             if is_armed {
                 memory.ledger.deaths().add(1);
             }
-            let arguments = Arguments {
+            let task = Task {
                 scenario: self.scenario.name.to_owned(),
                 shape: memory.shape,
                 slot,
                 role: self.cast.victims[slot],
                 partition: slot as u8 + 1,
                 seed: self.rng.u64(..),
-                liveness: self.attachments.detection,
+                detection: self.attachments.detection,
                 parent: std::process::id(),
                 armed: is_armed.then(|| self.rng.u64(..2000)),
             };
-            self.processes[slot] = Some(Process::spawn(self.mapping, &arguments)?);
+            self.processes[slot] = Some(Process::spawn(self.mapping, &task)?);
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use rustix::process::{Signal, getpid, getppid, kill_process, set_parent_process_
 use shmem_core::Mapping;
 use shmem_core::crash::{self, Ended};
 
-use super::arguments::Arguments;
+use super::arguments::{Arguments, Task};
 use super::attachments::Attachments;
 use crate::ledger::{Ledger, Slot};
 use crate::memory::TestMemory;
@@ -25,22 +25,23 @@ pub(crate) fn run(
     arguments: &Arguments,
     find: impl Fn(&str) -> Result<&'static Scenario>,
 ) -> Result<ExitCode> {
+    let task = &arguments.task;
     set_parent_process_death_signal(Some(Signal::KILL)).context("cannot die with the harness")?;
     let parent = getppid().map(|parent| parent.as_raw_nonzero().get().unsigned_abs());
-    if parent != Some(arguments.parent) {
+    if parent != Some(task.parent) {
         return Ok(ExitCode::FAILURE); // It is gone already.
     }
     let memory = io::stdin().as_fd().try_clone_to_owned();
-    let memory = Mapping::from_fd(memory.context("no memory behind standard input")?)?;
-    let scenario = find(&arguments.scenario)?;
-    let layout = (scenario.layout)(arguments.shape);
-    let memory = TestMemory::attach(memory.window(), &layout, arguments.shape)?;
-    let attachments = Attachments::new(memory, arguments.liveness, scenario);
+    let memory = Mapping::from_fd(memory.context("no memory as standard input")?)?;
+    let scenario = find(&task.scenario)?;
+    let layout = (scenario.layout)(task.shape);
+    let memory = TestMemory::attach(memory.window(), &layout, task.shape)?;
+    let attachments = Attachments::new(memory, task.detection, scenario);
     let mut outcome = Ok(());
     thread::scope(|scope| {
         let _beating = attachments.beat(scope);
-        let work = || outcome = work(scenario, memory, &attachments, arguments);
-        if crash::run(arguments.armed, work) == Ended::Died {
+        let work = || outcome = work(scenario, memory, &attachments, task);
+        if crash::run(task.armed, work) == Ended::Died {
             // Its destructors stored nothing.
             let _ = kill_process(getpid(), Signal::KILL);
         }
@@ -55,14 +56,14 @@ fn work<'m>(
     scenario: &'static Scenario,
     memory: TestMemory<'m>,
     attachments: &Attachments<'m>,
-    arguments: &Arguments,
+    task: &Task,
 ) -> Outcome {
-    let mut rng = Rng::with_seed(arguments.seed);
-    let slot = memory.ledger.slot(arguments.slot);
+    let mut rng = Rng::with_seed(task.seed);
+    let slot = memory.ledger.slot(task.slot);
     let mut observer = attachments.observer();
-    let incarnation = attachments.attach(arguments.partition, &mut observer)?;
+    let incarnation = attachments.attach(task.partition, &mut observer)?;
     let scene = scenario.scene(memory, observer);
-    let mut actor = scene.join(arguments.role, incarnation)?;
+    let mut actor = scene.join(task.role, incarnation)?;
     slot.ready.set(1);
     loop {
         if memory.ledger.rest().get() != 0 {

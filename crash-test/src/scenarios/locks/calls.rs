@@ -8,7 +8,7 @@ use shmem_core::mem::Window;
 use shmem_registry::Kind;
 use shmem_sync::{
     AcquireError, BakeryGuard, BakeryMutex, FutexBell, LockError, LockResult, Mutex, MutexGuard,
-    NotHeld, ReadGuard, RwLock, Semaphore, WriteGuard,
+    NotHeld, Permit, ReadGuard, RwLock, Semaphore, WriteGuard,
 };
 
 use crate::kit::{
@@ -212,6 +212,32 @@ pub(super) fn semaphore<'m>(
 ) -> Outcome<Semaphore<'m, FutexBell>> {
     let semaphore = Semaphore::attach(memory.object, incarnation, FutexBell);
     semaphore.or_violation("attaching to the semaphore")
+}
+
+pub(super) fn acquire<'s, 'm>(
+    semaphore: &'s Semaphore<'m, FutexBell>,
+    how: How,
+    observer: &mut Observer<'m>,
+) -> Result<Permit<'s, 'm, FutexBell>, AcquireError> {
+    match how {
+        How::Try => semaphore.try_acquire(observer),
+        _ => semaphore.acquire(&mut observer.wait(LIMIT), observer),
+    }
+}
+
+pub(super) fn give_back<'m>(
+    semaphore: &Semaphore<'m, FutexBell>,
+    permit: Permit<'_, 'm, FutexBell>,
+    how: How,
+) -> Outcome {
+    let given = match how {
+        How::Forget => {
+            mem::forget(permit);
+            semaphore.release()
+        }
+        _ => permit.release(),
+    };
+    given.or_violation("giving a permit back")
 }
 
 /// The guard, and whether the last owner died inside; none if the lock is busy.

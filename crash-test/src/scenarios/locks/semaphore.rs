@@ -4,11 +4,11 @@ use fastrand::Rng;
 use shmem_registry::Kind;
 use shmem_sync::{AddError, FutexBell, Liveness, Semaphore};
 
-use super::calls::{acquired, semaphore};
+use super::calls::{How, acquire, acquired, give_back, semaphore};
 use super::exclusive::{CASTS, HOLDER};
 use crate::kit::{
-    Actor, Cell, Count, Incarnation, LIMIT, Layout, Observer, OrViolation, Outcome, PARTITIONS,
-    Party, Role, Scenario, Scene, Seat, Step, TestMemory, boxed, ensure, unexpected,
+    Actor, Cell, Count, Incarnation, Layout, Observer, OrViolation, Outcome, PARTITIONS, Party,
+    Role, Scenario, Scene, Seat, Step, TestMemory, boxed, ensure, unexpected,
 };
 
 const ACQUIRE: usize = 0;
@@ -79,7 +79,7 @@ fn prepare(scene: &Scene<'_>, start: u32) -> Outcome {
 fn hold_all(memory: &TestMemory<'_>) -> Outcome {
     let semaphore = semaphore(memory, HOLDER)?;
     for _ in 0..memory.shape {
-        let permit = semaphore.try_acquire(&mut Observer::listed());
+        let permit = acquire(&semaphore, How::Try, &mut Observer::listed());
         std::mem::forget(permit.or_violation("holding")?);
     }
     memory.ledger.held().set(memory.shape);
@@ -102,7 +102,7 @@ fn audit<'m>(scene: &Scene<'m>, _: &mut [&mut Actor<'m>], _: bool) -> Outcome {
     let semaphore = semaphore(memory, FOUNDER)?;
     let mut permits = Vec::new();
     scene.observer.share().until_known(|observer| {
-        while let Some(permit) = acquired(memory, semaphore.try_acquire(observer))? {
+        while let Some(permit) = acquired(memory, acquire(&semaphore, How::Try, observer))? {
             permits.push(permit);
         }
         Ok(semaphore.permits() == permits.len())
@@ -210,31 +210,25 @@ impl<'m> Holder<'m> {
 
     fn acquire(&mut self, op: usize) -> Outcome<Step> {
         let (account, us, observer) = (self.account, self.us, &mut self.observer);
-        let mut wait = observer.wait(LIMIT);
-        let permit = match op {
-            TRY => self.semaphore.try_acquire(observer),
-            _ => self.semaphore.acquire(&mut wait, observer),
+        let how = match op {
+            TRY => How::Try,
+            FORGET => How::Forget,
+            _ => How::Wait,
         };
-        let Some(permit) = acquired(&account.0, permit)? else {
+        let semaphore = &self.semaphore;
+        let Some(permit) = acquired(&account.0, acquire(semaphore, how, observer))? else {
             return Ok(Step::Idle);
         };
         account.acquired(us, observer)?;
         if op == TWO
-            && let Some(second) = acquired(&account.0, self.semaphore.try_acquire(observer))?
+            && let Some(second) = acquired(&account.0, acquire(semaphore, How::Try, observer))?
         {
             account.acquired(us, observer)?;
             account.releases(us);
             drop(second);
         }
         account.releases(us);
-        let released = match op {
-            FORGET => {
-                std::mem::forget(permit);
-                self.semaphore.release()
-            }
-            _ => permit.release(),
-        };
-        released.or_violation("giving a permit back")?;
+        give_back(semaphore, permit, how)?;
         Ok(Step::Done)
     }
 
@@ -252,8 +246,7 @@ impl<'m> Holder<'m> {
             Err(error) => return Err(unexpected("adding", error)),
         }
         added.acknowledged.add(1);
-        let mut wait = self.observer.wait(LIMIT);
-        let permit = self.semaphore.acquire(&mut wait, &mut self.observer);
+        let permit = acquire(&self.semaphore, How::Wait, &mut self.observer);
         let permit = permit.or_violation("acquiring where we added")?;
         consumed.attempted.add(1);
         permit.consume().or_violation("consuming")?;
