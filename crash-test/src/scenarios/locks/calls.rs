@@ -1,6 +1,7 @@
 //! The calls to the locks of `shmem-sync`: the one file to change when their types do.
 //!
-//! A scenario says how a lock is taken and given back; which calls that is stands here.
+//! A scenario says how a lock is taken and given back; which calls that is stands here. What
+//! only one kind can do, such as adding permits, is in the file of its scenario.
 
 use std::mem;
 
@@ -198,6 +199,10 @@ pub(super) fn unlock_read<'m>(
     unlocked.or_violation("ending to read")
 }
 
+pub(super) fn read_bytes<'g>(guard: &'g ReadGuard<'_, '_, FutexBell>) -> Window<'g> {
+    guard.data()
+}
+
 /// Keeps the lock. Returns the place by which it is released.
 pub(super) fn forget_reader(guard: ReadGuard<'_, '_, FutexBell>) -> usize {
     let place = guard.place();
@@ -240,14 +245,22 @@ pub(super) fn give_back<'m>(
     given.or_violation("giving a permit back")
 }
 
-/// The guard, and whether the last owner died inside; none if the lock is busy.
+/// A lock that was granted.
+pub(super) struct Locked<G> {
+    pub(super) guard: G,
+    /// Whether the last owner died inside.
+    pub(super) owner_died: bool,
+}
+
+/// The lock; none if it is busy.
 pub(super) fn locked<G>(
     memory: &TestMemory<'_>,
-    locked: LockResult<G>,
-) -> Outcome<Option<(G, bool)>> {
-    match locked {
-        Ok(guard) => Ok(Some((guard, false))),
-        Err(LockError::OwnerDied(guard)) => Ok(Some((guard, true))),
+    result: LockResult<G>,
+) -> Outcome<Option<Locked<G>>> {
+    let granted = |guard, owner_died| Ok(Some(Locked { guard, owner_died }));
+    match result {
+        Ok(guard) => granted(guard, false),
+        Err(LockError::OwnerDied(guard)) => granted(guard, true),
         Err(LockError::Busy) => Ok(None),
         Err(error) if is_timeout(&error) && memory.is_held() => Ok(None),
         Err(error) => Err(unexpected("locking", error)),
@@ -257,9 +270,9 @@ pub(super) fn locked<G>(
 /// The permit; none if all are held.
 pub(super) fn acquired<P>(
     memory: &TestMemory<'_>,
-    acquired: Result<P, AcquireError>,
+    result: Result<P, AcquireError>,
 ) -> Outcome<Option<P>> {
-    match acquired {
+    match result {
         Ok(permit) => Ok(Some(permit)),
         Err(AcquireError::Busy) => Ok(None),
         Err(error) if is_timeout(&error) && memory.is_held() => Ok(None),

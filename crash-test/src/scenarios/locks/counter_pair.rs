@@ -4,9 +4,8 @@
 use std::cell;
 
 use shmem_core::mem::Window;
-use shmem_sync::{FutexBell, LockResult, ReadGuard};
 
-use super::calls::{Guard, locked};
+use super::calls::{Guard, Locked};
 use crate::kit::{Cell, Count, Incarnation, Observer, Outcome, PARTITIONS, TestMemory, ensure};
 
 /// Bytes of the two numbers, each in a word of its own.
@@ -17,7 +16,7 @@ pub(super) const ACCOUNT: usize = 8 + 4 * PARTITIONS;
 
 /// What one incarnation knows of the two numbers.
 pub(super) struct CounterPair<'m> {
-    memory: TestMemory<'m>,
+    pub(super) memory: TestMemory<'m>,
     incarnation: Incarnation,
     /// Whether others were inside while we were: then we were evicted.
     overtaken: cell::Cell<bool>,
@@ -55,11 +54,9 @@ impl<'m> CounterPair<'m> {
     }
 
     /// Changes the numbers under a lock that was granted, and repairs them if its last
-    /// owner died, or was evicted and told so; none if it is busy.
-    pub(super) fn change<G: Guard>(&self, lock: LockResult<G>) -> Outcome<Option<G>> {
-        let Some((mut guard, died)) = locked(&self.memory, lock)? else {
-            return Ok(None);
-        };
+    /// owner died, or was evicted and told so.
+    pub(super) fn change<G: Guard>(&self, locked: Locked<G>) -> Outcome<G> {
+        let (mut guard, died) = (locked.guard, locked.owner_died);
         let before = Incarnation::from_word(self.inside().swap(self.incarnation.word()));
         let half_done = self.memory.ledger.half_done().swap(0) != 0;
         let warned = died || half_done;
@@ -89,7 +86,7 @@ impl<'m> CounterPair<'m> {
         ensure(!self.overtaken.get() || self.is_evicted(), || {
             format!("{inside:?} came inside while we were")
         })?;
-        Ok(Some(guard))
+        Ok(guard)
     }
 
     /// Whether we were taken for gone: others may have been inside since we looked.
@@ -105,15 +102,8 @@ impl<'m> CounterPair<'m> {
         })
     }
 
-    /// Looks at the numbers among other readers; none if the lock is busy.
-    pub(super) fn read<'l, 'm2: 'l>(
-        &self,
-        lock: LockResult<ReadGuard<'l, 'm2, FutexBell>>,
-    ) -> Outcome<Option<ReadGuard<'l, 'm2, FutexBell>>> {
-        let Some((guard, died)) = locked(&self.memory, lock)? else {
-            return Ok(None);
-        };
-        let data = guard.data();
+    /// Looks at the numbers among other readers.
+    pub(super) fn read(&self, data: Window<'_>, died: bool) -> Outcome {
         self.reading(self.own()).set(self.incarnation.word());
         self.ensure_somebody_died(died)?;
         for _ in 0..2 {
@@ -125,7 +115,7 @@ impl<'m> CounterPair<'m> {
             })?;
         }
         self.reading(self.own()).set(0);
-        Ok(Some(guard))
+        Ok(())
     }
 
     /// Nobody who lives reads.

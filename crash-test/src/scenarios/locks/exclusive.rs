@@ -3,7 +3,7 @@
 use fastrand::Rng;
 use shmem_sync::{BakeryMutex, FutexBell, Mutex};
 
-use super::calls::{Guard, HOW, How, Lock};
+use super::calls::{Guard, HOW, How, Lock, locked};
 use super::counter_pair::{self, CounterPair};
 use crate::kit::{
     Cast, Incarnation, Join, Layout, Observer, OrViolation, Outcome, Party, Role, Scenario, Scene,
@@ -100,10 +100,11 @@ impl<'m, L: Lock<'m> + 'm> Locker<'m, L> {
 
     /// Changes the numbers under the lock.
     pub(super) fn change(&mut self, how: How) -> Outcome<Step> {
-        let locked = self.lock.lock(how, &mut self.observer);
-        let Some(guard) = self.pair.change(locked)? else {
+        let result = self.lock.lock(how, &mut self.observer);
+        let Some(locked) = locked(&self.pair.memory, result)? else {
             return Ok(Step::Idle);
         };
+        let guard = self.pair.change(locked)?;
         self.pair.ensure_unread(&mut self.observer)?;
         let unlocked = match how {
             How::Forget => {

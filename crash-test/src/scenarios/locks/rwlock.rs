@@ -3,7 +3,7 @@
 use fastrand::Rng;
 use shmem_sync::{FutexBell, RwLock};
 
-use super::calls::{HOW, How, Lock, forget_reader, read, unlock_read};
+use super::calls::{HOW, How, Lock, forget_reader, locked, read, read_bytes, unlock_read};
 use super::exclusive::{CASTS, HOLDER, Locker, hold, layout, release};
 use crate::kit::{
     Observer, OrViolation, Outcome, Party, Role, Scenario, Scene, Seat, Step, TestMemory, boxed,
@@ -90,10 +90,11 @@ impl<'m> ReaderWriter<'m> {
             pair,
             observer,
         } = &mut self.0;
-        let Some(guard) = pair.read(read(lock, how, observer))? else {
+        let Some(locked) = locked(&pair.memory, read(lock, how, observer))? else {
             return Ok(Step::Idle);
         };
-        unlock_read(lock, guard, how)?;
+        pair.read(read_bytes(&locked.guard), locked.owner_died)?;
+        unlock_read(lock, locked.guard, how)?;
         Ok(Step::Done)
     }
 }
