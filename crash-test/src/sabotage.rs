@@ -3,25 +3,36 @@
 
 use std::mem::offset_of;
 
-use shmem_core::layout::RingControl;
+use shmem_core::layout::{RingControl, SnapshotControl};
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_registry::layout::{PARTITIONS, PartitionSlot, Row};
 use shmem_sync::layout::{
-    BakeryControl, MutexControl, RwLockControl, SemaphoreControl, SemaphorePlace,
+    BakeryControl, BarrierControl, BarrierEntry, MutexControl, RwLockControl, SemaphoreControl,
+    SemaphorePlace,
 };
 
 use crate::actor::Sabotage;
 use crate::incarnation::Incarnation;
 use crate::memory::TestMemory;
 use crate::scenario::Scenario;
-use crate::scenarios::{ATTACH, BAKERY, MUTEX, REGISTRY, RING_RESULTS, RWLOCK, SEMAPHORE};
+use crate::scenarios::{
+    ATTACH, BAKERY, BARRIER, MUTEX, REGISTRY, RING_RESULTS, RWLOCK, SEMAPHORE, SNAPSHOT,
+};
 
-pub(crate) static ALL: [&Scenario; 10] = [
+pub(crate) static ALL: [&Scenario; 12] = [
     &Scenario {
         name: "forgetful-ring",
         about: "what a dead producer or consumer left unread is dropped",
         sabotage: Some(Sabotage::SpoilRecovery(forget_unread)),
         ..RING_RESULTS
+    },
+    &Scenario {
+        name: "forgetful-snapshot",
+        about: "what a dead writer wrote is forgotten",
+        sabotage: Some(Sabotage::SpoilRecovery(|memory| {
+            clear(memory, offset_of!(SnapshotControl, sequence));
+        })),
+        ..SNAPSHOT
     },
     &Scenario {
         name: "free-rows",
@@ -58,6 +69,12 @@ pub(crate) static ALL: [&Scenario; 10] = [
         about: "a dead holder's permit is gone",
         sabotage: Some(Sabotage::SpoilRecovery(lose_permits)),
         ..SEMAPHORE
+    },
+    &Scenario {
+        name: "open-barrier",
+        about: "a dead party is taken for one that has arrived",
+        sabotage: Some(Sabotage::SpoilRecovery(let_all_arrive)),
+        ..BARRIER
     },
     &Scenario {
         name: "rash-mutex",
@@ -108,6 +125,19 @@ fn free_rows(memory: &TestMemory<'_>) {
             memory,
             rows + row * size_of::<Row>() + offset_of!(Row, owner),
         );
+    }
+}
+
+fn let_all_arrive(memory: &TestMemory<'_>) {
+    let parties = size_of::<BarrierControl>()..memory.object.len();
+    for party in parties.step_by(size_of::<BarrierEntry>()) {
+        let arrived = memory
+            .object
+            .word(party + offset_of!(BarrierEntry, arrived));
+        match arrived.load(Relaxed) {
+            0 => {} // Nobody has used it.
+            phase => arrived.store(phase + 1, Relaxed),
+        }
     }
 }
 
