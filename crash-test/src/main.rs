@@ -1,19 +1,21 @@
 //! `cargo xtask kill`: a partition can die between any two instructions, or be stopped
 //! there and go on later.
 //!
-//! | concept | is |
-//! |---|---|
-//! | scenario | an object in shared memory, the operations of its roles, and the invariants that hold whatever happens: data, in `scenarios/` |
-//! | actor | one party: an incarnation that plays a role of a scenario; the same for all of them |
-//! | fault | a death or a stall, before an enumerated store or at a random moment; the peers of a stalled party take it for silent or for gone |
-//! | ledger | words beside the region, in which each actor notes what it attempts and what was acknowledged |
-//! | verdict | what an operation or an audit found: nothing, or a violation |
+//! - A *scenario* is data (`scenarios/`): an object in shared memory, the operations of its
+//!   roles, and the invariants that hold whatever happens.
+//! - An *actor* is one party: an incarnation that plays a role. It is the same for all
+//!   scenarios, as a thread, as a process, and as work that dies or stops at a store.
+//! - A *fault* is a death or a stall, before an enumerated store or at a random moment. To
+//!   the peers of a stalled party it is silent, or gone.
+//! - The *ledger* lies beside the region: in it each actor notes what it attempts, and what
+//!   was acknowledged.
+//! - A *verdict* is what an operation or an audit came to: nothing, or a violation.
 //!
 //! A run has each fault in two ways. `enumerated/` has an actor die or stop at every store
 //! of every operation, from several starting states, on a stand-in for shared memory: what
 //! it finds is the same each time. `processes/` kills or stops real processes, at any moment
-//! at all. Both then let other actors take over, go on and audit. `self_test` spoils each
-//! invariant, and expects a violation.
+//! at all. Both then let other actors take over, go on and audit. `self_test` spoils each kind
+//! of object, and expects a violation.
 //!
 //! Imports go down: `run, self_test` → `enumerated, processes` → `scenario`, and
 //! `sabotage` → `scenarios` → `kit` → `scenario` → `scene` → `actor` → `party` → `observer` →

@@ -104,7 +104,8 @@ impl Case {
             format!("; then its successor, at store {at}")
         });
         format!(
-            "size {shape}, start {start}: {} {fault} in `{doing}`, successor is {successor}{restart}{at}{then}",
+            "size {shape}, start {start}: {} {fault} in `{doing}`, successor is \
+             {successor}{restart}{at}{then}",
             role.name
         )
     }
