@@ -21,7 +21,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let program = Invocation::parse("cargo run --quiet --package xtask-kill --");
+    let program = Invocation::parse("cargo run --quiet --package crash-test --");
     let program = arguments.words.iter().fold(program, Invocation::arg);
     Err(program.command().exec()).context("cannot run cargo")
 }

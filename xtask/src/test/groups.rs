@@ -205,7 +205,7 @@ fn unit(_: &Workspace) -> Result<Vec<Step>> {
             "cargo test --no-fail-fast --all-features --lib --tests",
         )),
         Step::Tests(Invocation::parse(
-            "cargo test --no-fail-fast -p xtask -p xtask-kill",
+            "cargo test --no-fail-fast -p xtask -p crash-test",
         )),
     ])
 }

@@ -1,0 +1,119 @@
+//! The attachments of this process, and the thread that beats for them.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::{self, Scope};
+
+use shmem_registry::liveness::BEAT;
+use shmem_registry::{Presence, Process};
+
+use super::arguments::Detection;
+use crate::incarnation::Incarnation;
+use crate::memory::TestMemory;
+use crate::observer::{LIMIT, Observer};
+use crate::scenario::Scenario;
+use crate::verdict::{OrViolation, Outcome, ensure};
+
+pub(super) struct Attachments<'m> {
+    memory: TestMemory<'m>,
+    pub(super) detection: Detection,
+    presume_gone: bool,
+    process: Process,
+    presences: Mutex<Vec<Presence<'m>>>,
+    stopped: AtomicBool,
+    evicted: AtomicBool,
+}
+
+impl<'m> Attachments<'m> {
+    pub(super) fn new(memory: TestMemory<'m>, detection: Detection, scenario: &Scenario) -> Self {
+        Self {
+            memory,
+            detection,
+            presume_gone: scenario.presumes_gone(),
+            process: Process::this(),
+            presences: Mutex::default(),
+            stopped: AtomicBool::new(false),
+            evicted: AtomicBool::new(false),
+        }
+    }
+
+    /// How an actor of this process learns of deaths.
+    pub(super) fn observer(&self) -> Observer<'m> {
+        let registry = self.memory.registry;
+        match self.detection {
+            Detection::Pidfd => Observer::by_kernel(registry),
+            Detection::Heartbeat => {
+                let doubts = self.memory.ledger.doubts().word();
+                Observer::by_heartbeat(registry, doubts, self.presume_gone)
+            }
+        }
+    }
+
+    /// Attaches as the next incarnation of a partition, once its last one is gone.
+    pub(super) fn attach(
+        &self,
+        partition: u8,
+        observer: &mut Observer<'m>,
+    ) -> Outcome<Incarnation> {
+        let registry = self.memory.registry;
+        let mut wait = observer.poll(LIMIT);
+        let before = registry.partition(partition);
+        let before = before.or_violation("looking at a partition")?.life;
+        let attached = registry.attach_when_over(partition, self.process, &mut wait, observer);
+        let presence = attached.or_violation("attaching")?;
+        let now = presence.life();
+        ensure(
+            before.is_none_or(|before| before.incarnation() < now.incarnation()),
+            || format!("{now} attached after {before:?}"),
+        )?;
+        self.presences().push(presence);
+        Ok(now)
+    }
+
+    /// Leaves, if it was attached.
+    pub(super) fn leave(&self, incarnation: Incarnation) {
+        self.presences()
+            .retain(|presence| presence.life() != incarnation);
+    }
+
+    fn presences(&self) -> MutexGuard<'_, Vec<Presence<'m>>> {
+        self.presences
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A violation if another took the place of an incarnation of ours.
+    pub(super) fn ensure_not_evicted(&self) -> Outcome {
+        ensure(!self.evicted.load(Relaxed), || {
+            "another took the place of a partition that is not gone".to_owned()
+        })
+    }
+
+    /// Beats until the guard is dropped, where anybody listens.
+    pub(super) fn beat<'scope, 'env>(
+        &'env self,
+        scope: &'scope Scope<'scope, 'env>,
+    ) -> Beating<'env> {
+        if self.detection == Detection::Heartbeat {
+            scope.spawn(move || {
+                while !self.stopped.load(Relaxed) {
+                    let beaten = |presence: &mut Presence<'_>| presence.beat().is_ok();
+                    if !self.presences().iter_mut().all(beaten) {
+                        self.evicted.store(true, Relaxed);
+                    }
+                    thread::sleep(BEAT / 2);
+                }
+            });
+        }
+        Beating(&self.stopped)
+    }
+}
+
+/// Beats go on until this is dropped.
+pub(super) struct Beating<'s>(&'s AtomicBool);
+
+impl Drop for Beating<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}

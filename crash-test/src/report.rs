@@ -1,0 +1,259 @@
+//! What was tried, what was found, and how a person or a program gets to read it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::console::Console;
+use crate::fault::FaultKind;
+use crate::scenario::Scenario;
+use crate::verdict::Violation;
+
+/// The scenarios, for a person or a program that chooses.
+pub(crate) fn list(scenarios: &[&Scenario], json: bool) {
+    let console = Console { to_stderr: false };
+    if json {
+        let scenarios: Vec<_> = scenarios
+            .iter()
+            .map(|scenario| json!({ "name": scenario.name, "about": scenario.about }))
+            .collect();
+        console.line(&Value::from(scenarios).to_string());
+        return;
+    }
+    for scenario in scenarios {
+        console.line(&format!("{:<14}  {}", scenario.name, scenario.about));
+    }
+}
+
+/// A violation and where it was found.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    pub(crate) scenario: &'static str,
+    /// Of the round of processes.
+    pub(crate) seed: Option<u64>,
+    /// Who had the fault, and where.
+    pub(crate) point: String,
+    pub(crate) violation: Violation,
+}
+
+/// What came of a run; its copies are one and the same.
+#[derive(Clone)]
+pub(crate) struct Tally {
+    counts: Arc<Mutex<Counts>>,
+    /// Where violations and progress are printed; nowhere if there is none.
+    console: Option<Console>,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct Counts {
+    fault: FaultKind,
+    /// Faults of processes.
+    pub(crate) points: u64,
+    /// Faults at chosen stores.
+    pub(crate) enumerated: u64,
+    /// Stops after which the one store under way of a party that was told left damage.
+    pub(crate) landed: u64,
+    pub(crate) violations: Vec<Found>,
+    /// A time for each recovery from deaths of processes.
+    pub(crate) recoveries: Vec<Duration>,
+    /// How often an incarnation was silent for longer than the limit, and not gone.
+    pub(crate) doubts: u64,
+}
+
+impl Tally {
+    pub(crate) fn new(console: Option<Console>, fault: FaultKind) -> Self {
+        let counts = Counts {
+            fault,
+            ..Counts::default()
+        };
+        Self {
+            counts: Arc::new(Mutex::new(counts)),
+            console,
+        }
+    }
+
+    pub(crate) fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn line(&self, text: &str) {
+        if let Some(console) = self.console {
+            console.line(text);
+        }
+    }
+
+    /// Prints what a scenario came to since `before`.
+    pub(crate) fn progress(&self, name: &str, before: &Counts) {
+        let counts = self.counts().clone();
+        let (at_stores, at_moments) = match counts.fault {
+            FaultKind::Death => ("died", "killed"),
+            FaultKind::Stall => ("stopped", "processes"),
+        };
+        let enumerated = counts.enumerated - before.enumerated;
+        let points = counts.points - before.points;
+        self.line(&format!(
+            "{name}: {at_stores} at {enumerated} stores, {at_moments} {points} times"
+        ));
+    }
+
+    /// Counts a fault of a process, if the run is one of such faults.
+    pub(crate) fn count_point(&self, fault: FaultKind) {
+        let mut counts = self.counts();
+        counts.points += u64::from(counts.fault == fault);
+    }
+
+    /// Counts a violation, and prints it.
+    pub(crate) fn violation(&self, found: Found) {
+        self.line(&found.text());
+        self.counts().violations.push(found);
+    }
+
+    /// Prints what came of it all; the last line is the same every time.
+    pub(crate) fn close(&self, json: bool) {
+        let counts = self.counts().clone();
+        self.line(&counts.details());
+        self.line(&counts.closing());
+        if json {
+            Console { to_stderr: false }.line(&counts.document().to_string());
+        }
+    }
+}
+
+impl Counts {
+    fn slowest(&self) -> Duration {
+        self.recoveries.iter().max().copied().unwrap_or_default()
+    }
+
+    fn median(&self) -> Duration {
+        let mut sorted = self.recoveries.clone();
+        sorted.sort();
+        sorted.get(sorted.len() / 2).copied().unwrap_or_default()
+    }
+
+    fn details(&self) -> String {
+        let mut text = format!("{} enumerated points", self.enumerated);
+        if !self.recoveries.is_empty() {
+            text += &format!(", median recovery {} ms", millis(self.median()));
+        }
+        if self.landed != 0 {
+            text += &format!(
+                ", {} times the one step under way of a party that was gone left damage",
+                self.landed
+            );
+        }
+        if self.doubts != 0 {
+            text += &format!(
+                ", {} times an incarnation was silent for longer than the limit and not gone",
+                self.doubts
+            );
+        }
+        text
+    }
+
+    fn closing(&self) -> String {
+        if self.fault == FaultKind::Stall {
+            let found = self.violations.len();
+            return format!("{} stalls, {found} violations", self.points);
+        }
+        format!(
+            "{} kill points, {} violations, slowest recovery {} ms",
+            self.points,
+            self.violations.len(),
+            millis(self.slowest())
+        )
+    }
+
+    fn document(&self) -> Value {
+        let violations: Vec<_> = self.violations.iter().map(Found::document).collect();
+        json!({
+            "fault": match self.fault {
+                FaultKind::Death => "death",
+                FaultKind::Stall => "stall",
+            },
+            "points": self.points,
+            "enumerated": self.enumerated,
+            "landed": self.landed,
+            "violations": violations,
+            "slowest_recovery_ms": self.slowest().as_secs_f64() * 1e3,
+            "median_recovery_ms": self.median().as_secs_f64() * 1e3,
+            "doubts": self.doubts,
+        })
+    }
+}
+
+impl Found {
+    fn text(&self) -> String {
+        let seed = self
+            .seed
+            .map_or(String::new(), |seed| format!(", seed {seed}"));
+        format!(
+            "VIOLATION in {}{seed}, {}\n  {}",
+            self.scenario, self.point, self.violation
+        )
+    }
+
+    fn document(&self) -> Value {
+        json!({
+            "scenario": self.scenario,
+            "seed": self.seed,
+            "point": self.point,
+            "found": self.violation.what,
+        })
+    }
+}
+
+fn millis(time: Duration) -> String {
+    format!("{:.1}", time.as_secs_f64() * 1e3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts() -> Counts {
+        Counts {
+            fault: FaultKind::Death,
+            points: 600,
+            enumerated: 1234,
+            landed: 0,
+            violations: vec![Found {
+                scenario: "mutex",
+                seed: Some(7),
+                point: "point 3: locker is killed".to_owned(),
+                violation: Violation::new("two inside".to_owned()),
+            }],
+            recoveries: [4, 1, 2].map(Duration::from_millis).to_vec(),
+            doubts: 0,
+        }
+    }
+
+    #[test]
+    fn the_closing_line_has_the_form_that_scripts_read() {
+        let line = "600 kill points, 1 violations, slowest recovery 4.0 ms";
+        assert_eq!(counts().closing(), line);
+        let line = "0 kill points, 0 violations, slowest recovery 0.0 ms";
+        assert_eq!(Counts::default().closing(), line);
+        let stalls = Counts {
+            fault: FaultKind::Stall,
+            ..counts()
+        };
+        assert_eq!(stalls.closing(), "600 stalls, 1 violations");
+    }
+
+    #[test]
+    fn enumerated_points_have_a_line_of_their_own() {
+        let line = "1234 enumerated points, median recovery 2.0 ms";
+        assert_eq!(counts().details(), line);
+    }
+
+    #[test]
+    fn a_violation_says_where_and_what() {
+        let found = &counts().violations[0];
+        let text = "VIOLATION in mutex, seed 7, point 3: locker is killed\n  two inside";
+        assert_eq!(found.text(), text);
+        let document = counts().document();
+        assert_eq!(document["violations"][0]["found"], "two inside");
+        assert_eq!(document["violations"][0]["seed"], 7);
+    }
+}

@@ -1,0 +1,152 @@
+//! Scenarios in which something is wrong on purpose, each of which must be noticed: or a run
+//! without violations would mean nothing.
+
+use std::mem::offset_of;
+
+use shmem_core::layout::{RingControl, SnapshotControl};
+use shmem_core::primitive::Ordering::Relaxed;
+use shmem_registry::layout::{PARTITIONS, PartitionSlot, Row};
+use shmem_sync::layout::{
+    BakeryControl, BarrierControl, BarrierEntry, MutexControl, RwLockControl, SemaphoreControl,
+    SemaphorePlace,
+};
+
+use crate::actor::Sabotage;
+use crate::incarnation::Incarnation;
+use crate::memory::TestMemory;
+use crate::scenario::Scenario;
+use crate::scenarios::{
+    ATTACH, BAKERY, BARRIER, MUTEX, REGISTRY, RING_RESULTS, RWLOCK, SEMAPHORE, SNAPSHOT,
+};
+
+pub(crate) static ALL: [&Scenario; 12] = [
+    &Scenario {
+        name: "forgetful-ring",
+        about: "what a dead producer or consumer left unread is dropped",
+        sabotage: Some(Sabotage::SpoilRecovery(forget_unread)),
+        ..RING_RESULTS
+    },
+    &Scenario {
+        name: "forgetful-snapshot",
+        about: "what a dead writer wrote is forgotten",
+        sabotage: Some(Sabotage::SpoilRecovery(|memory| {
+            clear(memory, offset_of!(SnapshotControl, sequence));
+        })),
+        ..SNAPSHOT
+    },
+    &Scenario {
+        name: "free-rows",
+        about: "a dead owner's row is taken for free",
+        sabotage: Some(Sabotage::SpoilRecovery(free_rows)),
+        ..REGISTRY
+    },
+    &Scenario {
+        name: "free-mutex",
+        about: "a dead owner's mutex is taken for free",
+        sabotage: Some(Sabotage::SpoilRecovery(|memory| {
+            clear(memory, offset_of!(MutexControl, owner));
+        })),
+        ..MUTEX
+    },
+    &Scenario {
+        name: "free-bakery",
+        about: "a dead owner of a bakery mutex is not noticed",
+        sabotage: Some(Sabotage::SpoilRecovery(|memory| {
+            clear(memory, offset_of!(BakeryControl, holder));
+        })),
+        ..BAKERY
+    },
+    &Scenario {
+        name: "free-rwlock",
+        about: "a dead writer's lock is taken for free",
+        sabotage: Some(Sabotage::SpoilRecovery(|memory| {
+            clear(memory, offset_of!(RwLockControl, writer));
+        })),
+        ..RWLOCK
+    },
+    &Scenario {
+        name: "lost-permits",
+        about: "a dead holder's permit is gone",
+        sabotage: Some(Sabotage::SpoilRecovery(lose_permits)),
+        ..SEMAPHORE
+    },
+    &Scenario {
+        name: "open-barrier",
+        about: "a dead party is taken for one that has arrived",
+        sabotage: Some(Sabotage::SpoilRecovery(let_all_arrive)),
+        ..BARRIER
+    },
+    &Scenario {
+        name: "rash-mutex",
+        about: "a silent owner's mutex is taken from it",
+        sabotage: Some(Sabotage::PresumeGone),
+        ..MUTEX
+    },
+    &Scenario {
+        name: "rash-ring",
+        about: "a silent producer's or consumer's end is taken from it",
+        sabotage: Some(Sabotage::PresumeGone),
+        ..RING_RESULTS
+    },
+    &Scenario {
+        name: "deaf-partition",
+        about: "an evicted partition goes on when it is told that another has its place",
+        sabotage: Some(Sabotage::IgnoreEviction),
+        ..ATTACH
+    },
+    &Scenario {
+        name: "blind-user",
+        about: "an evicted partition stores into what is others' by then",
+        sabotage: Some(Sabotage::StoreAfterEviction(REGISTRY.belongings)),
+        ..REGISTRY
+    },
+];
+
+/// Stores 0 in a word of the object.
+fn clear(memory: &TestMemory<'_>, offset: usize) {
+    memory.object.word(offset).store(0, Relaxed);
+}
+
+fn forget_unread(memory: &TestMemory<'_>) {
+    let word = |offset| memory.object.word(offset);
+    let head = word(offset_of!(RingControl, head)).load(Relaxed);
+    word(offset_of!(RingControl, tail)).store(head, Relaxed);
+    let control = size_of::<RingControl>();
+    let capacity = memory.object.len() - control;
+    clear(memory, control + head as usize % capacity);
+}
+
+fn free_rows(memory: &TestMemory<'_>) {
+    let geometry = memory.registry.geometry();
+    let index = PARTITIONS + geometry.partitions * size_of::<PartitionSlot>();
+    let rows = index + geometry.segments * 2 * 4;
+    for row in 0..geometry.segments {
+        clear(
+            memory,
+            rows + row * size_of::<Row>() + offset_of!(Row, owner),
+        );
+    }
+}
+
+fn let_all_arrive(memory: &TestMemory<'_>) {
+    let parties = size_of::<BarrierControl>()..memory.object.len();
+    for party in parties.step_by(size_of::<BarrierEntry>()) {
+        let arrived = memory
+            .object
+            .word(party + offset_of!(BarrierEntry, arrived));
+        match arrived.load(Relaxed) {
+            0 => {} // Nobody has used it.
+            phase => arrived.store(phase + 1, Relaxed),
+        }
+    }
+}
+
+fn lose_permits(memory: &TestMemory<'_>) {
+    let places = size_of::<SemaphoreControl>()..memory.object.len();
+    for offset in places.step_by(size_of::<SemaphorePlace>()) {
+        let word = memory.object.word(offset);
+        if Incarnation::from_word(word.load(Relaxed)).is_some() {
+            word.store(0, Relaxed);
+        }
+    }
+}

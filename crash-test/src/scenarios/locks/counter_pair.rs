@@ -1,0 +1,165 @@
+//! What a lock protects here: two numbers that are the same whenever nobody
+//! changes them, and count the changes.
+
+use std::cell;
+
+use shmem_core::mem::Window;
+
+use super::calls::{Guard, Locked};
+use crate::kit::{Cell, Count, Incarnation, Observer, Outcome, PARTITIONS, TestMemory, ensure};
+
+/// Bytes of the two numbers, each in a word of its own.
+pub(super) const LEN: usize = 16;
+
+/// Words of the account.
+pub(super) const ACCOUNT: usize = 8 + 4 * PARTITIONS;
+
+/// What one incarnation knows of the two numbers.
+pub(super) struct CounterPair<'m> {
+    pub(super) memory: TestMemory<'m>,
+    incarnation: Incarnation,
+    /// Whether others were inside while we were: then we were evicted.
+    overtaken: cell::Cell<bool>,
+}
+
+impl<'m> CounterPair<'m> {
+    pub(super) fn new(memory: TestMemory<'m>, incarnation: Incarnation) -> Self {
+        let pair = Self {
+            memory,
+            incarnation,
+            overtaken: cell::Cell::new(false),
+        };
+        pair.reading(pair.own()).set(0);
+        pair
+    }
+
+    /// The incarnation that changes the numbers.
+    fn inside(&self) -> Cell<'m> {
+        self.memory.ledger.account(0)
+    }
+
+    /// Changes that a partition made and had unlocked after, over all its incarnations.
+    fn changes(&self, partition: usize) -> Count<'m> {
+        self.memory.ledger.count(8 + partition % PARTITIONS * 4)
+    }
+
+    /// The incarnation of a partition that reads the numbers.
+    fn reading(&self, partition: usize) -> Cell<'m> {
+        let at = 8 + partition % PARTITIONS * 4 + 2;
+        self.memory.ledger.account(at)
+    }
+
+    fn own(&self) -> usize {
+        self.incarnation.partition().into()
+    }
+
+    /// Changes the numbers under a lock that was granted, and repairs them if its last
+    /// owner died, or was evicted and told so.
+    pub(super) fn change<G: Guard>(&self, locked: Locked<G>) -> Outcome<G> {
+        let (mut guard, died) = (locked.guard, locked.owner_died);
+        let before = Incarnation::from_word(self.inside().swap(self.incarnation.word()));
+        let half_done = self.memory.ledger.half_done().swap(0) != 0;
+        let warned = died || half_done;
+        self.ensure_somebody_died(died)?;
+        let (mut first, second) = numbers(guard.bytes());
+        ensure(warned || before.is_none() && first == second, || {
+            format!("inside after {before:?}, unwarned, with {first} and {second}")
+        })?;
+        if half_done {
+            // What an evicted owner stored may be an old number.
+            first = self.sum(|count| count.acknowledged);
+        }
+        if warned {
+            store(guard.bytes(), 8, first);
+        }
+        if died {
+            guard.repaired();
+        }
+        if !self.is_evicted() {
+            self.ensure_counted(first)?;
+        }
+        self.changes(self.own()).attempted.add(1);
+        store(guard.bytes(), 0, first + 1);
+        store(guard.bytes(), 8, first + 1);
+        let inside = Incarnation::from_word(self.inside().swap(0));
+        self.overtaken.set(inside != Some(self.incarnation));
+        ensure(!self.overtaken.get() || self.is_evicted(), || {
+            format!("{inside:?} came inside while we were")
+        })?;
+        Ok(guard)
+    }
+
+    /// Whether we were taken for gone: others may have been inside since we looked.
+    fn is_evicted(&self) -> bool {
+        self.memory.is_evicted(self.incarnation)
+    }
+
+    /// Notes that a change is made and the lock given back.
+    pub(super) fn acknowledge(&self) -> Outcome {
+        self.changes(self.own()).acknowledged.add(1);
+        ensure(!self.overtaken.get(), || {
+            "others were inside while we were, and we could give the lock back".to_owned()
+        })
+    }
+
+    /// Looks at the numbers among other readers.
+    pub(super) fn read(&self, data: Window<'_>, died: bool) -> Outcome {
+        self.reading(self.own()).set(self.incarnation.word());
+        self.ensure_somebody_died(died)?;
+        for _ in 0..2 {
+            let inside = Incarnation::from_word(self.inside().get());
+            let (first, second) = numbers(data);
+            let warned = died || self.memory.ledger.half_done().get() != 0;
+            ensure(warned || inside.is_none() && first == second, || {
+                format!("reading beside {inside:?}, unwarned, {first} and {second}")
+            })?;
+        }
+        self.reading(self.own()).set(0);
+        Ok(())
+    }
+
+    /// Nobody who lives reads.
+    pub(super) fn ensure_unread(&self, observer: &mut Observer<'_>) -> Outcome {
+        for partition in 0..PARTITIONS {
+            if let Some(reader) = Incarnation::from_word(self.reading(partition).get()) {
+                ensure(observer.is_truly_gone(reader), || {
+                    format!("inside alone while {reader} reads")
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Nobody is said to have died where nobody was killed.
+    fn ensure_somebody_died(&self, died: bool) -> Outcome {
+        ensure(!died || self.memory.ledger.deaths().get() != 0, || {
+            "warned of a death that never was".to_owned()
+        })
+    }
+
+    fn sum(&self, part: fn(Count<'m>) -> Cell<'m>) -> u64 {
+        let parts = (0..PARTITIONS).map(|at| part(self.changes(at)).get());
+        parts.map(u64::from).sum()
+    }
+
+    /// Every acknowledged change is there, and none that nobody attempted.
+    fn ensure_counted(&self, number: u64) -> Outcome {
+        // In this order: the first grow while we look, the second do not.
+        let least = self.sum(|count| count.acknowledged);
+        let most = self.sum(|count| count.attempted);
+        ensure((least..=most).contains(&number), || {
+            format!("{number} changes are there, not {least} to {most}")
+        })
+    }
+}
+
+fn numbers(data: Window<'_>) -> (u64, u64) {
+    let mut bytes = [[0; 8]; 2];
+    data.read(0, &mut bytes[0]);
+    data.read(8, &mut bytes[1]);
+    (u64::from_le_bytes(bytes[0]), u64::from_le_bytes(bytes[1]))
+}
+
+fn store(data: Window<'_>, offset: usize, number: u64) {
+    data.write(offset, &number.to_le_bytes());
+}

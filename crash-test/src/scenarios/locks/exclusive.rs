@@ -1,0 +1,126 @@
+//! A mutex and a bakery mutex whose owners die inside.
+
+use fastrand::Rng;
+use shmem_sync::{BakeryMutex, FutexBell, Mutex};
+
+use super::calls::{Guard, HOW, How, Lock, locked};
+use super::counter_pair::{self, CounterPair};
+use crate::kit::{
+    Cast, Incarnation, Join, Layout, Observer, OrViolation, Outcome, Party, Role, Scenario, Scene,
+    Seat, Step, TestMemory, boxed,
+};
+
+pub(super) const CASTS: &[Cast] = &[Cast::new(&[0, 0], &[0]), Cast::new(&[0, 0, 0], &[0])];
+
+/// Who holds a lock in a starting state, and releases it later.
+pub(super) const HOLDER: Incarnation = Incarnation::first(6);
+
+/// The starting state in which a mutex is held.
+const HELD: u32 = 6;
+
+pub(crate) const MUTEX: Scenario = Scenario {
+    name: "mutex",
+    about: "owners of a mutex die inside, and those that repair it",
+    roles: &[locker(|seat| {
+        boxed(Locker::<Mutex<'_, FutexBell>>::join(seat))
+    })],
+    layout: |_| layout::<Mutex<'_, FutexBell>>(),
+    starts: |_| HELD + 1,
+    release_held: |memory| release::<Mutex<'_, FutexBell>>(memory),
+    ..BAKERY
+};
+
+pub(crate) const BAKERY: Scenario = Scenario {
+    name: "bakery",
+    about: "the same of a bakery mutex, which has loads and stores only",
+    roles: &[locker(|seat| boxed(Locker::<BakeryMutex<'_>>::join(seat)))],
+    casts: CASTS,
+    layout: |_| layout::<BakeryMutex<'_>>(),
+    // Only who holds it can release it.
+    starts: |_| HELD,
+    prepare,
+    ..Scenario::BASE
+};
+
+const fn locker(join: Join) -> Role {
+    let ops = &["lock", "try to lock", "lock, forget, release"];
+    Role::shared("locker", ops, join)
+}
+
+pub(super) fn layout<'m, L: Lock<'m>>() -> Layout {
+    let len = L::segment_len(counter_pair::LEN);
+    Layout::with_object(L::KIND, len, counter_pair::ACCOUNT)
+}
+
+/// Used so often, and then left by one that died inside; or held.
+fn prepare(scene: &Scene<'_>, start: u32) -> Outcome {
+    if start == HELD {
+        return hold::<Mutex<'_, FutexBell>>(&scene.memory);
+    }
+    let mut rng = Rng::with_seed(start.into());
+    for turn in 0..start % 3 {
+        let incarnation = Incarnation::first(5 + turn as u8);
+        scene.join(0, incarnation)?.perform(0, &mut rng)?;
+    }
+    if start >= 3 {
+        scene.die(0, 0, u64::from(start) + 1)?;
+    }
+    Ok(())
+}
+
+/// Lets the holder have the lock for a while.
+pub(super) fn hold<'m, L: Lock<'m>>(memory: &TestMemory<'m>) -> Outcome {
+    let mut lock = L::attach(memory, HOLDER)?;
+    let guard = lock.lock(How::Try, &mut Observer::listed());
+    std::mem::forget(guard.or_violation("holding")?);
+    memory.ledger.held().set(1);
+    Ok(())
+}
+
+pub(super) fn release<'m, L: Lock<'m>>(memory: &TestMemory<'m>) -> Outcome {
+    let released = L::attach(memory, HOLDER)?.release();
+    released.or_violation("releasing what was held")
+}
+
+/// One who has the lock from time to time.
+pub(super) struct Locker<'m, L> {
+    pub(super) lock: L,
+    pub(super) pair: CounterPair<'m>,
+    pub(super) observer: Observer<'m>,
+}
+
+impl<'m, L: Lock<'m> + 'm> Locker<'m, L> {
+    pub(super) fn join(seat: Seat<'m>) -> Outcome<Self> {
+        Ok(Self {
+            lock: L::attach(&seat.memory, seat.incarnation)?,
+            pair: CounterPair::new(seat.memory, seat.incarnation),
+            observer: seat.observer,
+        })
+    }
+
+    /// Changes the numbers under the lock.
+    pub(super) fn change(&mut self, how: How) -> Outcome<Step> {
+        let result = self.lock.lock(how, &mut self.observer);
+        let Some(locked) = locked(&self.pair.memory, result)? else {
+            return Ok(Step::Idle);
+        };
+        let guard = self.pair.change(locked)?;
+        self.pair.ensure_unread(&mut self.observer)?;
+        let unlocked = match how {
+            How::Forget => {
+                std::mem::forget(guard);
+                self.lock.release()
+            }
+            _ => guard.unlock(),
+        };
+        unlocked.or_violation("unlocking")?;
+        self.pair.acknowledge()?;
+        Ok(Step::Done)
+    }
+}
+
+impl<'m, L: Lock<'m> + 'm> Party for Locker<'m, L> {
+    fn perform(&mut self, op: usize, _: &mut Rng) -> Outcome<Step> {
+        self.change(HOW[op])
+    }
+}

@@ -1,0 +1,107 @@
+//! The self-test: whatever is done wrongly is noticed, at every store and in processes.
+
+use fastrand::Rng;
+
+use crate::actor::Sabotage;
+use crate::enumerated;
+use crate::fault::FaultKind;
+use crate::harness::Harness;
+use crate::interrupt;
+use crate::processes::{Detection, Processes};
+use crate::report::Tally;
+use crate::sabotage;
+use crate::scenario::Scenario;
+use crate::watchdog::Watchdog;
+
+/// Faults of processes after which it should have been noticed.
+const POINTS: u64 = 400;
+
+/// Returns whether everything was noticed; `tally` prints it.
+pub(crate) fn run(tally: &Tally, watchdog: &Watchdog, seed: u64) -> bool {
+    let mut seeds = Rng::with_seed(seed);
+    let mut passed = true;
+    for scenario in sabotage::ALL {
+        watchdog.alive();
+        let at_stores = at_stores(scenario);
+        let in_processes = in_processes(scenario, watchdog, &mut seeds);
+        let at_stores = ("at every store", at_stores);
+        for (way, found) in [at_stores]
+            .into_iter()
+            .chain(in_processes.map(|found| ("in processes", found)))
+        {
+            let what = found.as_deref().unwrap_or("NOT NOTICED");
+            let Scenario { name, about, .. } = scenario;
+            tally.line(&format!("{name} ({about}), {way}:\n  {what}"));
+            passed &= found.is_some();
+        }
+    }
+    passed
+}
+
+/// The fault that shows what is wrong.
+fn fault(scenario: &Scenario) -> FaultKind {
+    match scenario.sabotage {
+        None | Some(Sabotage::SpoilRecovery(_)) => FaultKind::Death,
+        Some(_) => FaultKind::Stall,
+    }
+}
+
+/// Tries every store. Returns the first violation.
+fn at_stores(scenario: &'static Scenario) -> Option<String> {
+    let fault = fault(scenario);
+    first_violation(fault, &Watchdog::default(), |harness| {
+        enumerated::run(&harness, scenario, fault);
+    })
+}
+
+/// The same in processes, which have no part in what some do wrongly.
+fn in_processes(
+    scenario: &'static Scenario,
+    watchdog: &Watchdog,
+    seeds: &mut Rng,
+) -> Option<Option<String>> {
+    let detection = match scenario.sabotage {
+        Some(Sabotage::IgnoreEviction | Sabotage::StoreAfterEviction(_)) => return None,
+        Some(Sabotage::PresumeGone) => Detection::Heartbeat,
+        _ => Detection::Pidfd,
+    };
+    let fault = fault(scenario);
+    Some(first_violation(fault, watchdog, |harness| {
+        let processes = Processes {
+            harness,
+            scenario,
+            fault,
+            detection: Some(detection),
+        };
+        processes.run(POINTS, seeds);
+    }))
+}
+
+fn first_violation(
+    fault: FaultKind,
+    watchdog: &Watchdog,
+    run: impl FnOnce(Harness<'_>),
+) -> Option<String> {
+    let tally = Tally::new(None, fault);
+    let found = || !tally.counts().violations.is_empty();
+    run(Harness {
+        tally: &tally,
+        watchdog,
+        stop: &|| interrupt::interrupted() || found(),
+    });
+    let counts = tally.counts();
+    let first = counts.violations.first();
+    first.map(|found| found.violation.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_is_wrong_is_noticed_at_some_store() {
+        for scenario in sabotage::ALL {
+            assert!(at_stores(scenario).is_some(), "{}", scenario.name);
+        }
+    }
+}
