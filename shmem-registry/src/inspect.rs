@@ -199,8 +199,7 @@ impl<'m> Registry<'m> {
         // Acquire: pairs with the exchange in `change_state`; the words are of that use of the
         // row, or of a later one, which `is_of` finds out.
         let state = self.state(row).load(Acquire); // loom: none (for inspection)
-        let high = field(offset_of!(Row, id_high));
-        let id = u64::from(high) << 32 | u64::from(field(offset_of!(Row, id_low)));
+        let id = self.id_in(row);
         let segment = self.read_segment(row, id, state >> 1);
         let name_at = self.row_at(row) + offset_of!(Row, name);
         let words = RowWords {
