@@ -12,15 +12,16 @@
 //! | `party`  | a partition that is attached, beats, and watches others  |
 //! | `ledger` | the counters that a lock protects                        |
 //! | `notes`  | words outside the locks, each with one writer            |
-//! | `held`   | guards of all locks in one form                          |
+//! | `held`   | guards of the locks that protect the counters            |
 //! | `work`   | many short rounds under a lock                           |
 //! | `hold`   | one long round                                           |
 //! | `ring`   | numbered records, one way                                |
+//! | `sole`   | locks to which a party has one handle                    |
 //! | `trial`  | whether the memory is fit for a lock                     |
 //! | `show`   | what is in the region now                                |
 //! | `report` | events, as text or JSON, and exit statuses               |
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod area;
 mod cli;
@@ -32,6 +33,8 @@ mod party;
 mod report;
 mod ring;
 mod show;
+#[allow(unsafe_code)] // Attaching promises one handle.
+mod sole;
 mod trial;
 mod work;
 

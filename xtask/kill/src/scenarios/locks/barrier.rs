@@ -57,7 +57,7 @@ const ANY: u32 = u32::MAX;
 pub(in super::super) struct BarrierScenario;
 
 struct Party<'m> {
-    barrier: Barrier<'m, FutexBell>,
+    barrier: Barrier<'m>,
     role: usize,
     stage: Stage<'m>,
     liveness: AliasDeaths<'m>,
@@ -172,7 +172,7 @@ impl Scenario for BarrierScenario {
     }
 
     fn layout(&self, _: u32) -> Layout {
-        let len = Barrier::<FutexBell>::segment_len(PARTIES as u8);
+        let len = Barrier::segment_len(PARTIES as u8);
         Layout {
             geometry: SMALL,
             space: 0,
@@ -215,7 +215,8 @@ impl Scenario for BarrierScenario {
             at: 0,
         };
         let alias = aliases.next(role as u8 + 1, lives(stage, role), life)?;
-        let barrier = Barrier::attach(stage.object, alias, PARTIES, FutexBell);
+        // SAFETY: the only handle of its life that is used.
+        let barrier = unsafe { Barrier::attach(stage.object, alias, PARTIES, &FutexBell) };
         Ok(Box::new(Party {
             barrier: barrier.map_err(unexpected("attaching to the barrier"))?,
             role,

@@ -3,17 +3,18 @@
 use fastrand::Rng;
 use shmem_core::Life;
 use shmem_registry::Kind;
+use shmem_sync::raw::RawMutex;
 use shmem_sync::{AssumeAlive, BakeryMutex, FutexBell, Mutex};
 
 use super::super::{SMALL, die};
-use super::twin::{self, Twin};
+use super::twin::{self, Numbers, Twin};
 use crate::deaths::{Deaths, LIMIT};
 use crate::scenario::{Actor, Cast, Layout, Outcome, Role, Scenario, Step, ensure, unexpected};
 use crate::stage::{PARTITIONS, Stage};
 
 const ROLES: &[Role] = &[Role {
     name: "locker",
-    ops: &["lock", "try to lock", "lock, forget, release"],
+    ops: &["lock", "try to lock"],
     proof: 0,
     exclusive: false,
 }];
@@ -30,7 +31,7 @@ pub(super) const CASTS: &[Cast] = &[
 ];
 
 struct Locker<'m> {
-    mutex: Mutex<'m, FutexBell>,
+    mutex: Mutex<'m, Numbers>,
     twin: Twin<'m>,
     deaths: Deaths<'m>,
 }
@@ -45,21 +46,14 @@ impl Actor for Locker<'_> {
         let Some(guard) = self.twin.change(locked)? else {
             return Ok(Step::Idle);
         };
-        let unlocked = match op {
-            2 => {
-                std::mem::forget(guard);
-                self.mutex.release()
-            }
-            _ => guard.unlock(),
-        };
-        unlocked.map_err(unexpected("unlocking"))?;
+        guard.unlock().map_err(unexpected("unlocking"))?;
         self.twin.acknowledge()?;
         Ok(Step::Done)
     }
 }
 
 struct Customer<'m> {
-    mutex: BakeryMutex<'m>,
+    mutex: BakeryMutex<'m, Numbers>,
     twin: Twin<'m>,
     deaths: Deaths<'m>,
 }
@@ -74,22 +68,15 @@ impl Actor for Customer<'_> {
         let Some(guard) = self.twin.change(locked)? else {
             return Ok(Step::Idle);
         };
-        let unlocked = match op {
-            2 => {
-                std::mem::forget(guard);
-                self.mutex.release()
-            }
-            _ => guard.unlock(),
-        };
-        unlocked.map_err(unexpected("unlocking"))?;
+        guard.unlock().map_err(unexpected("unlocking"))?;
         self.twin.acknowledge()?;
         Ok(Step::Done)
     }
 }
 
 /// The mutex, as used by a life that holds it for a while.
-fn holders<'m>(stage: &Stage<'m>) -> Outcome<Mutex<'m, FutexBell>> {
-    let mutex = Mutex::attach(stage.object, Life::first(6), FutexBell);
+fn holders<'m>(stage: &Stage<'m>) -> Outcome<RawMutex<'m>> {
+    let mutex = RawMutex::attach(stage.object, Life::first(6), &FutexBell);
     mutex.map_err(unexpected("attaching to the lock"))
 }
 
@@ -129,8 +116,8 @@ impl Scenario for Exclusion {
 
     fn layout(&self, _: u32) -> Layout {
         let object = match self {
-            Self::Mutex => (Kind::MUTEX, Mutex::<FutexBell>::segment_len(twin::LEN)),
-            Self::Bakery => (Kind::BAKERY, BakeryMutex::segment_len(twin::LEN)),
+            Self::Mutex => (Kind::MUTEX, Mutex::<Numbers>::SEGMENT_LEN),
+            Self::Bakery => (Kind::BAKERY, BakeryMutex::<Numbers>::SEGMENT_LEN),
         };
         Layout {
             geometry: SMALL,
@@ -153,11 +140,9 @@ impl Scenario for Exclusion {
         let mut rng = Rng::with_seed(start.into());
         if start == 6 {
             let mutex = holders(stage)?;
-            let guard = mutex
-                .try_lock(&mut AssumeAlive)
-                .map_err(unexpected("holding"))?;
+            let held = mutex.try_lock(&mut AssumeAlive);
+            let _ = held.map_err(unexpected("holding"))?;
             stage.held().set(1);
-            std::mem::forget(guard);
             return Ok(());
         }
         for turn in 0..start % 3 {
@@ -166,13 +151,14 @@ impl Scenario for Exclusion {
                 .act(0, &mut rng)?;
         }
         if start >= 3 {
-            die(self, stage, deaths, 0, 0, u64::from(start) + 1)?;
+            die(self, stage, deaths, 0, 0, u64::from(start) + 2)?;
         }
         Ok(())
     }
 
     fn let_go(&self, stage: &Stage<'_>) -> Outcome {
-        let released = holders(stage)?.release();
+        // SAFETY: the holder's, which uses the bytes no more.
+        let released = unsafe { holders(stage)?.unlock() };
         released.map_err(unexpected("letting go"))
     }
 
@@ -187,13 +173,14 @@ impl Scenario for Exclusion {
         let attaching = "attaching to the lock";
         Ok(match self {
             Self::Mutex => Box::new(Locker {
-                mutex: Mutex::attach(stage.object, life, FutexBell)
+                mutex: Mutex::attach(stage.object, life, &FutexBell)
                     .map_err(unexpected(attaching))?,
                 twin,
                 deaths,
             }),
             Self::Bakery => Box::new(Customer {
-                mutex: BakeryMutex::attach_among(stage.object, life, PARTITIONS as u8)
+                // SAFETY: the only handle of its life that is used.
+                mutex: unsafe { BakeryMutex::attach(stage.object, life, PARTITIONS as u8) }
                     .map_err(unexpected(attaching))?,
                 twin,
                 deaths,

@@ -3,31 +3,24 @@
 use fastrand::Rng;
 use shmem_core::Life;
 use shmem_registry::Kind;
-use shmem_sync::{AssumeAlive, FutexBell, LockResult, ReadGuard, RwLock, WriteGuard};
+use shmem_sync::raw::RawRwLock;
+use shmem_sync::{AssumeAlive, FutexBell, RwLock};
 
 use super::super::{SMALL, die};
 use super::mutex::CASTS;
-use super::twin::{self, Twin};
+use super::twin::{self, Numbers, Twin};
 use crate::deaths::{Deaths, LIMIT};
 use crate::scenario::{Actor, Cast, Layout, Outcome, Role, Scenario, Step, ensure, unexpected};
 use crate::stage::Stage;
 
 const WRITE: usize = 0;
 const TRY_WRITE: usize = 1;
-const WRITE_RELEASE: usize = 2;
-const READ: usize = 3;
-const TRY_READ: usize = 4;
+const READ: usize = 2;
+const TRY_READ: usize = 3;
 
 const ROLES: &[Role] = &[Role {
     name: "locker",
-    ops: &[
-        "write",
-        "try to write",
-        "write, forget, release",
-        "read",
-        "try to read",
-        "read, forget, release",
-    ],
+    ops: &["write", "try to write", "read", "try to read"],
     proof: WRITE,
     exclusive: false,
 }];
@@ -39,21 +32,21 @@ const HELD_BY_WRITER: u32 = 1;
 const HELD_BY_READER: u32 = 2;
 
 /// The lock, as used by a life that holds it for a while.
-fn holders<'m>(stage: &Stage<'m>) -> Outcome<RwLock<'m, FutexBell>> {
-    let lock = RwLock::attach(stage.object, Life::first(6), FutexBell);
+fn holders<'m>(stage: &Stage<'m>) -> Outcome<RawRwLock<'m>> {
+    let lock = RawRwLock::attach(stage.object, Life::first(6), &FutexBell);
     lock.map_err(unexpected("attaching to the lock"))
 }
 
 struct Locker<'m> {
-    lock: RwLock<'m, FutexBell>,
+    lock: RwLock<'m, Numbers>,
     twin: Twin<'m>,
     deaths: Deaths<'m>,
 }
 
-impl<'m> Locker<'m> {
+impl Locker<'_> {
     fn write(&mut self, op: usize) -> Outcome<Step> {
         let mut wait = self.deaths.patience(LIMIT);
-        let locked: LockResult<WriteGuard<'_, 'm, _>> = match op {
+        let locked = match op {
             TRY_WRITE => self.lock.try_write(&mut self.deaths),
             _ => self.lock.write(&mut wait, &mut self.deaths),
         };
@@ -61,36 +54,21 @@ impl<'m> Locker<'m> {
             return Ok(Step::Idle);
         };
         self.twin.is_unread(&mut self.deaths)?;
-        let unlocked = match op {
-            WRITE_RELEASE => {
-                std::mem::forget(guard);
-                self.lock.release_write()
-            }
-            _ => guard.unlock(),
-        };
-        unlocked.map_err(unexpected("ending to write"))?;
+        guard.unlock().map_err(unexpected("ending to write"))?;
         self.twin.acknowledge()?;
         Ok(Step::Done)
     }
 
     fn read(&mut self, op: usize) -> Outcome<Step> {
         let mut wait = self.deaths.patience(LIMIT);
-        let locked: LockResult<ReadGuard<'_, 'm, _>> = match op {
+        let locked = match op {
             TRY_READ => self.lock.try_read(&mut self.deaths),
             _ => self.lock.read(&mut wait, &mut self.deaths),
         };
         let Some(guard) = self.twin.read(locked)? else {
             return Ok(Step::Idle);
         };
-        let unlocked = match op {
-            READ | TRY_READ => guard.unlock(),
-            _ => {
-                let place = guard.place();
-                std::mem::forget(guard);
-                self.lock.release_read(place)
-            }
-        };
-        unlocked.map_err(unexpected("ending to read"))?;
+        guard.unlock().map_err(unexpected("ending to read"))?;
         Ok(Step::Done)
     }
 }
@@ -127,7 +105,7 @@ impl Scenario for RwLockScenario {
     }
 
     fn layout(&self, _: u32) -> Layout {
-        let len = RwLock::<FutexBell>::segment_len(twin::LEN);
+        let len = RwLock::<Numbers>::SEGMENT_LEN;
         Layout {
             geometry: SMALL,
             space: 0,
@@ -149,25 +127,21 @@ impl Scenario for RwLockScenario {
             locker.act(READ, &mut rng)?;
         }
         match start {
-            2 | 3 => die(self, stage, deaths, 0, WRITE, 4),
-            4 => die(self, stage, deaths, 0, READ, 1),
-            5 => die(self, stage, deaths, 0, WRITE, 1),
+            2 | 3 => die(self, stage, deaths, 0, WRITE, 5),
+            4 => die(self, stage, deaths, 0, READ, 2),
+            5 => die(self, stage, deaths, 0, WRITE, 2),
             6 => {
                 let lock = holders(stage)?;
-                let guard = lock
-                    .try_write(&mut AssumeAlive)
-                    .map_err(unexpected("holding"))?;
+                let held = lock.try_write(&mut AssumeAlive);
+                let _ = held.map_err(unexpected("holding"))?;
                 stage.held().set(HELD_BY_WRITER);
-                std::mem::forget(guard);
                 Ok(())
             }
             7 => {
                 let lock = holders(stage)?;
-                let guard = lock
-                    .try_read(&mut AssumeAlive)
-                    .map_err(unexpected("holding"))?;
-                stage.held().set(HELD_BY_READER + guard.place() as u32);
-                std::mem::forget(guard);
+                let held = lock.try_read(&mut AssumeAlive);
+                let (_, place) = held.map_err(unexpected("holding"))?;
+                stage.held().set(HELD_BY_READER + place as u32);
                 Ok(())
             }
             _ => Ok(()),
@@ -177,8 +151,10 @@ impl Scenario for RwLockScenario {
     fn let_go(&self, stage: &Stage<'_>) -> Outcome {
         let lock = holders(stage)?;
         let given = match stage.held().get() {
-            HELD_BY_WRITER => lock.release_write(),
-            held => lock.release_read((held - HELD_BY_READER) as usize),
+            // SAFETY: the holder's, which uses the bytes no more.
+            HELD_BY_WRITER => unsafe { lock.unlock_write() },
+            // SAFETY: as above.
+            held => unsafe { lock.unlock_read((held - HELD_BY_READER) as usize) },
         };
         given.map_err(unexpected("letting go"))
     }
@@ -190,7 +166,7 @@ impl Scenario for RwLockScenario {
         life: Life,
         deaths: Deaths<'m>,
     ) -> Outcome<Box<dyn Actor + 'm>> {
-        let lock = RwLock::attach(stage.object, life, FutexBell);
+        let lock = RwLock::attach(stage.object, life, &FutexBell);
         Ok(Box::new(Locker {
             lock: lock.map_err(unexpected("attaching to the lock"))?,
             twin: Twin::new(*stage, life),

@@ -3,6 +3,7 @@
 use fastrand::Rng;
 use shmem_core::Life;
 use shmem_registry::Kind;
+use shmem_sync::raw::RawSemaphore;
 use shmem_sync::{AcquireError, AddError, AssumeAlive, FutexBell, Liveness, Semaphore};
 
 use super::super::{SMALL, die};
@@ -16,8 +17,7 @@ use crate::stage::{Cell, PARTITIONS, Stage};
 const ACQUIRE: usize = 0;
 const TRY: usize = 1;
 const TWO: usize = 2;
-const FORGET: usize = 3;
-const ADD: usize = 4;
+const ADD: usize = 3;
 
 const ROLES: &[Role] = &[Role {
     name: "holder",
@@ -25,7 +25,6 @@ const ROLES: &[Role] = &[Role {
         "acquire",
         "try to acquire",
         "acquire two",
-        "acquire, forget, release",
         "add, acquire, consume",
     ],
     proof: ACQUIRE,
@@ -83,7 +82,7 @@ impl<'m> Account<'m> {
 }
 
 struct Holder<'m> {
-    semaphore: Semaphore<'m, FutexBell>,
+    semaphore: Semaphore<'m>,
     account: Account<'m>,
     life: Life,
     deaths: Deaths<'m>,
@@ -143,14 +142,9 @@ impl Holder<'_> {
             drop(second);
         }
         account.gives(us);
-        let given = match op {
-            FORGET => {
-                std::mem::forget(permit);
-                self.semaphore.release()
-            }
-            _ => permit.release(),
-        };
-        given.map_err(unexpected("giving a permit back"))?;
+        permit
+            .release()
+            .map_err(unexpected("giving a permit back"))?;
         Ok(Step::Done)
     }
 
@@ -220,7 +214,7 @@ impl Scenario for SemaphoreScenario {
     }
 
     fn layout(&self, shape: u32) -> Layout {
-        let len = Semaphore::<FutexBell>::segment_len(shape as usize + ROOM);
+        let len = Semaphore::segment_len(shape as usize + ROOM);
         Layout {
             geometry: SMALL,
             space: 0,
@@ -258,8 +252,8 @@ impl Scenario for SemaphoreScenario {
             5 => {
                 let semaphore = holders(stage)?;
                 for _ in 0..stage.shape {
-                    let permit = semaphore.try_acquire(&mut AssumeAlive);
-                    std::mem::forget(permit.map_err(unexpected("holding"))?);
+                    let place = semaphore.try_acquire(&mut AssumeAlive);
+                    place.map_err(unexpected("holding"))?;
                 }
                 stage.held().set(stage.shape);
                 Ok(())
@@ -270,10 +264,11 @@ impl Scenario for SemaphoreScenario {
 
     fn let_go(&self, stage: &Stage<'_>) -> Outcome {
         let semaphore = holders(stage)?;
-        for _ in 0..stage.held().get() {
-            semaphore.release().map_err(unexpected("letting go"))?;
-        }
-        Ok(())
+        semaphore.held().try_for_each(|place| {
+            // SAFETY: the holder's, which has kept no permit.
+            let released = unsafe { semaphore.release(place) };
+            released.map_err(unexpected("letting go"))
+        })
     }
 
     fn join<'m>(
@@ -283,7 +278,7 @@ impl Scenario for SemaphoreScenario {
         life: Life,
         deaths: Deaths<'m>,
     ) -> Outcome<Box<dyn Actor + 'm>> {
-        let semaphore = Semaphore::attach(stage.object, life, FutexBell);
+        let semaphore = Semaphore::attach(stage.object, life, &FutexBell);
         let account = Account(*stage);
         let (holder, count) = account.holds(life.partition().into());
         count.set(0);
@@ -330,13 +325,13 @@ impl Scenario for SemaphoreScenario {
 }
 
 /// The semaphore, as used by a life that holds all permits for a while.
-fn holders<'m>(stage: &Stage<'m>) -> Outcome<Semaphore<'m, FutexBell>> {
-    let semaphore = Semaphore::attach(stage.object, Life::first(6), FutexBell);
+fn holders<'m>(stage: &Stage<'m>) -> Outcome<RawSemaphore<'m>> {
+    let semaphore = RawSemaphore::attach(stage.object, Life::first(6), &FutexBell);
     semaphore.map_err(unexpected("attaching to the semaphore"))
 }
 
 /// The semaphore, as used by a life that does not die.
-fn founders<'m>(stage: &Stage<'m>) -> Outcome<Semaphore<'m, FutexBell>> {
-    let semaphore = Semaphore::attach(stage.object, Life::first(u8::MAX), FutexBell);
+fn founders<'m>(stage: &Stage<'m>) -> Outcome<Semaphore<'m>> {
+    let semaphore = Semaphore::attach(stage.object, Life::first(u8::MAX), &FutexBell);
     semaphore.map_err(unexpected("attaching to the semaphore"))
 }

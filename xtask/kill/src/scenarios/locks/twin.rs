@@ -2,17 +2,15 @@
 //! changes them, and count the changes.
 
 use shmem_core::Life;
-use shmem_core::mem::Window;
-use shmem_sync::{
-    BakeryGuard, FutexBell, LockError, LockResult, MutexGuard, ReadGuard, WriteGuard,
-};
+use shmem_core::mem::{ReadWindow, Window};
+use shmem_sync::{Guard, LockError, LockFailure, LockResult, ReadGuard};
 
 use crate::deaths::Deaths;
 use crate::scenario::{Outcome, ensure, is_in_vain, unexpected};
 use crate::stage::{Cell, PARTITIONS, Stage};
 
-/// Bytes of the two numbers, each in a word of its own.
-pub(super) const LEN: usize = 16;
+/// The two numbers, each in a word of its own.
+pub(super) type Numbers = [u64; 2];
 
 /// Words of the account.
 pub(super) const ACCOUNT: usize = 8 + 4 * PARTITIONS;
@@ -67,7 +65,10 @@ impl<'m> Twin<'m> {
 
     /// Changes the numbers under a lock that is had, and repairs them if its last
     /// owner died, or came late and was told so; none if it is busy.
-    pub(super) fn change<G: Inside>(&self, lock: LockResult<G>) -> Outcome<Option<G>> {
+    pub(super) fn change<'l, 'w>(
+        &self,
+        lock: LockResult<Guard<'l, 'w, Numbers>>,
+    ) -> Outcome<Option<Guard<'l, 'w, Numbers>>> {
         let Some((mut guard, died)) = admitted(&self.stage, lock)? else {
             return Ok(None);
         };
@@ -75,7 +76,7 @@ impl<'m> Twin<'m> {
         let spoilt = self.stage.spoilt().swap(0) != 0;
         let warned = died || spoilt;
         self.is_warned(died)?;
-        let (mut first, second) = numbers(guard.bytes());
+        let (mut first, second) = numbers(guard.window().into());
         ensure(warned || before.is_none() && first == second, || {
             format!("inside after {before:?}, unwarned, with {first} and {second}")
         })?;
@@ -84,17 +85,17 @@ impl<'m> Twin<'m> {
             first = self.least();
         }
         if warned {
-            store(guard.bytes(), 8, first);
+            store(guard.window(), 8, first);
         }
         if died {
-            guard.repaired();
+            guard.make_consistent();
         }
         if !self.is_late() {
             self.counts(first)?;
         }
         self.attempted(self.own()).add(1);
-        store(guard.bytes(), 0, first + 1);
-        store(guard.bytes(), 8, first + 1);
+        store(guard.window(), 0, first + 1);
+        store(guard.window(), 8, first + 1);
         let inside = Life::from_word(self.inside().swap(0));
         self.robbed.set(inside != Some(self.life));
         ensure(!self.robbed.get() || self.is_late(), || {
@@ -117,19 +118,18 @@ impl<'m> Twin<'m> {
     }
 
     /// Looks at the numbers among other readers; none if the lock is busy.
-    pub(super) fn read<'l, 'm2: 'l>(
+    pub(super) fn read<'l, 'w>(
         &self,
-        lock: LockResult<ReadGuard<'l, 'm2, FutexBell>>,
-    ) -> Outcome<Option<ReadGuard<'l, 'm2, FutexBell>>> {
+        lock: LockResult<ReadGuard<'l, 'w, Numbers>>,
+    ) -> Outcome<Option<ReadGuard<'l, 'w, Numbers>>> {
         let Some((guard, died)) = admitted(&self.stage, lock)? else {
             return Ok(None);
         };
-        let data = guard.data();
         self.reading(self.life.partition()).set(self.life.word());
         self.is_warned(died)?;
         for _ in 0..2 {
             let inside = Life::from_word(self.inside().get());
-            let (first, second) = numbers(data);
+            let (first, second) = numbers(guard.window());
             let warned = died || self.stage.spoilt().get() != 0;
             ensure(warned || inside.is_none() && first == second, || {
                 format!("reading beside {inside:?}, unwarned, {first} and {second}")
@@ -179,7 +179,7 @@ impl<'m> Twin<'m> {
     }
 }
 
-fn numbers(data: Window<'_>) -> (u64, u64) {
+fn numbers(data: ReadWindow<'_>) -> (u64, u64) {
     let mut bytes = [[0; 8]; 2];
     data.read(0, &mut bytes[0]);
     data.read(8, &mut bytes[1]);
@@ -190,49 +190,15 @@ fn store(data: Window<'_>, offset: usize, number: u64) {
     data.write(offset, &number.to_le_bytes());
 }
 
-/// Being alone inside.
-pub(super) trait Inside {
-    fn bytes(&self) -> Window<'_>;
-    fn repaired(&mut self);
-}
-
-impl Inside for MutexGuard<'_, '_, FutexBell> {
-    fn bytes(&self) -> Window<'_> {
-        self.data()
-    }
-
-    fn repaired(&mut self) {
-        self.make_consistent();
-    }
-}
-
-impl Inside for BakeryGuard<'_, '_> {
-    fn bytes(&self) -> Window<'_> {
-        self.data()
-    }
-
-    fn repaired(&mut self) {
-        self.make_consistent();
-    }
-}
-
-impl Inside for WriteGuard<'_, '_, FutexBell> {
-    fn bytes(&self) -> Window<'_> {
-        self.data()
-    }
-
-    fn repaired(&mut self) {
-        self.make_consistent();
-    }
-}
-
 /// The guard, and whether the last owner died inside; none if the lock is busy.
 fn admitted<G>(stage: &Stage<'_>, lock: LockResult<G>) -> Outcome<Option<(G, bool)>> {
     match lock {
         Ok(guard) => Ok(Some((guard, false))),
         Err(LockError::OwnerDied(guard)) => Ok(Some((guard, true))),
-        Err(LockError::Busy) => Ok(None),
-        Err(error) if is_in_vain(&error) && stage.held().get() != 0 => Ok(None),
-        Err(error) => Err(unexpected("locking")(error)),
+        Err(LockError::Failed(LockFailure::Busy)) => Ok(None),
+        Err(LockError::Failed(failure)) if is_in_vain(&failure) && stage.held().get() != 0 => {
+            Ok(None)
+        }
+        Err(LockError::Failed(failure)) => Err(unexpected("locking")(failure)),
     }
 }

@@ -53,24 +53,23 @@
 
 mod add;
 mod error;
-mod permit;
 
 pub use error::{AcquireError, AddError};
-pub use permit::Permit;
 
 use core::mem::size_of;
 use core::sync::atomic::AtomicUsize;
 
 use memoffset::offset_of;
-use shmem_core::doorbell::Doorbell;
-use shmem_core::mem::{OutOfWindow, Word};
+use shmem_core::mem::Word;
 use shmem_core::primitive::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use shmem_core::wait::{Pause, Wait};
 use shmem_core::{ControlWord, Corrupt, Life, Window};
 
-use crate::error::NotHeld;
+use super::Bell;
+use crate::error::{AttachError, NotHeld};
 use crate::layout::{SemaphoreControl, SemaphorePlace, PERMITS, PERMIT_FREE as FREE};
 use crate::owner::{not_held, plain};
+use crate::protected::control;
 use crate::{Liveness, PartitionState};
 
 const CONTROL: usize = size_of::<SemaphoreControl>();
@@ -79,40 +78,34 @@ const PLACE: usize = size_of::<SemaphorePlace>();
 /// The flag: somebody may sleep until the word's permit is nobody's.
 const SLEEPERS: u32 = Life::FLAG;
 
-/// A counting semaphore, as one life of a partition uses it.
-///
-/// All threads of the partition may use one handle. `D` wakes the partitions that
-/// sleep for a permit. It needs compare-and-swap ([`Word::compare_exchange`]).
+/// The protocol of [`Semaphore`](crate::Semaphore), without permits that release
+/// themselves.
 ///
 /// # Examples
 ///
 /// ```
-/// # #[cfg(feature = "linux")] {
-/// use shmem_core::{Life, Mapping};
-/// use shmem_sync::{Futex, FutexBell, AssumeAlive, Semaphore};
+/// use shmem_core::{doorbell::Silent, mem::Heap, wait::Spin, Life};
+/// use shmem_sync::{raw::RawSemaphore, AssumeAlive};
 ///
-/// let memory = Mapping::memfd("semaphore", Semaphore::<FutexBell>::segment_len(4))?;
-/// let semaphore = Semaphore::attach(memory.window(), Life::first(1), FutexBell)?;
-/// semaphore.add(2)?;
-///
-/// let permit = semaphore.acquire(&mut Futex::forever(), &mut AssumeAlive)?;
-/// assert_eq!(semaphore.available(), 1);
-/// permit.release()?;
-/// assert_eq!(semaphore.available(), 2);
-/// # }
+/// let heap = Heap::new(RawSemaphore::segment_len(1));
+/// let semaphore = RawSemaphore::attach(heap.window(), Life::first(1), &Silent)?;
+/// semaphore.add(1)?;
+/// let place = semaphore.acquire(&mut Spin::forever(), &mut AssumeAlive)?;
+/// // SAFETY: acquired above, and nothing else releases it.
+/// unsafe { semaphore.release(place)? };
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct Semaphore<'m, D> {
+pub struct RawSemaphore<'m> {
     segment: Window<'m>,
     capacity: usize,
     life: Life,
-    bell: D,
-    /// Where the last permit was had: where the next search begins. A private
+    bell: Bell<'m>,
+    /// Where the last permit was acquired: where the next search begins. A private
     /// word of this handle's, and any value will do.
     hint: AtomicUsize,
 }
 
-impl<'m, D: Doorbell> Semaphore<'m, D> {
+impl<'m> RawSemaphore<'m> {
     /// Bytes of a segment with room for `capacity` permits, at most [`PERMITS`].
     pub const fn segment_len(capacity: usize) -> usize {
         CONTROL + capacity * PLACE
@@ -124,9 +117,9 @@ impl<'m, D: Doorbell> Semaphore<'m, D> {
     ///
     /// # Errors
     ///
-    /// [`OutOfWindow`] if the segment has no room for a permit.
-    pub fn attach(segment: Window<'m>, life: Life, bell: D) -> Result<Self, OutOfWindow> {
-        segment.sub(0, Self::segment_len(1))?;
+    /// [`AttachError::Length`] if the segment has no room for a permit.
+    pub fn attach(segment: Window<'m>, life: Life, bell: Bell<'m>) -> Result<Self, AttachError> {
+        control(segment, Self::segment_len(1))?;
         Ok(Self {
             segment,
             capacity: ((segment.len() - CONTROL) / PLACE).min(PERMITS),
@@ -134,6 +127,11 @@ impl<'m, D: Doorbell> Semaphore<'m, D> {
             bell,
             hint: AtomicUsize::new(0),
         })
+    }
+
+    /// Rings `bell` from now on.
+    pub fn set_bell(&mut self, bell: Bell<'m>) {
+        self.bell = bell;
     }
 
     /// Permits there is room for.
@@ -157,50 +155,87 @@ impl<'m, D: Doorbell> Semaphore<'m, D> {
         words.filter(|&found| which(found)).count()
     }
 
-    /// Takes a permit that nobody holds, or one that a life held which is gone.
+    /// As [`Semaphore::try_acquire`](crate::Semaphore::try_acquire). Returns the permit's
+    /// place.
     ///
     /// # Errors
     ///
-    /// [`AcquireError::Busy`] if there is none; [`AcquireError::Corrupt`] if there
-    /// is none and a word is not one.
+    /// [`AcquireError`], with the meaning it has there.
     #[inline]
-    pub fn try_acquire<L: Liveness>(
-        &self,
-        liveness: &mut L,
-    ) -> Result<Permit<'_, 'm, D>, AcquireError> {
-        if let Some(at) = self.take_again() {
-            return Ok(Permit::new(self, at));
+    pub fn try_acquire<L: Liveness>(&self, liveness: &mut L) -> Result<usize, AcquireError> {
+        if let Some(at) = self.take_again().or_else(|| self.search(0)) {
+            return Ok(at);
         }
-        let found = match self.search(0) {
-            Some(at) => Some(at),
-            None => self.inherit(0, liveness)?.ok(),
-        };
-        found
-            .map(|at| Permit::new(self, at))
-            .ok_or(AcquireError::Busy)
+        self.inherit(0, liveness)?.map_err(|_| AcquireError::Busy)
     }
 
-    /// Takes a permit, and waits for one until the deadline of `wait`; one that has
-    /// passed leaves time for one look.
-    ///
-    /// A permit of a life that is silent stays where it is: others go on with the rest.
+    /// As [`Semaphore::acquire`](crate::Semaphore::acquire). Returns the permit's place.
     ///
     /// # Errors
     ///
-    /// [`AcquireError::TimedOut`] at the deadline, or [`AcquireError::HolderSilent`] if
-    /// somebody who holds a permit is silent then;
-    /// [`AcquireError::Corrupt`] if there is none and a word is not one.
+    /// [`AcquireError`], with the meaning it has there.
     #[inline]
     pub fn acquire<W: Wait, L: Liveness>(
         &self,
         wait: &mut W,
         liveness: &mut L,
-    ) -> Result<Permit<'_, 'm, D>, AcquireError> {
-        let at = match self.take_again() {
-            Some(at) => at,
-            None => self.wait_for_one(wait, liveness)?,
-        };
-        Ok(Permit::new(self, at))
+    ) -> Result<usize, AcquireError> {
+        match self.take_again() {
+            Some(at) => Ok(at),
+            None => self.wait_for_one(wait, liveness),
+        }
+    }
+
+    /// Releases the permit at `place`.
+    ///
+    /// # Errors
+    ///
+    /// [`NotHeld`] if this life does not have it; nothing is changed then.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such place.
+    ///
+    /// # Safety
+    ///
+    /// The caller acquired this permit, or knows that this life does not have it; no
+    /// [`Permit`](crate::Permit) of it is used after this.
+    #[inline]
+    pub unsafe fn release(&self, place: usize) -> Result<(), NotHeld> {
+        let slept = self.exchange_for_free(place, self.life.word());
+        if slept.map_err(not_held)? {
+            self.ring(false);
+        }
+        Ok(())
+    }
+
+    /// Ends the permit at `place`: there is one less from now on.
+    ///
+    /// # Errors
+    ///
+    /// As [`RawSemaphore::release`].
+    ///
+    /// # Panics
+    ///
+    /// As [`RawSemaphore::release`].
+    ///
+    /// # Safety
+    ///
+    /// As [`RawSemaphore::release`].
+    // relaxed in all of this: nothing is handed over.
+    pub unsafe fn consume(&self, place: usize) -> Result<(), NotHeld> {
+        let (word, ours) = (self.permit(place), self.life.word());
+        let discard = |flag| word.compare_exchange(ours | flag, flag, Relaxed, Relaxed);
+        let done = discard(0).or_else(|_| discard(SLEEPERS)); // P2
+        done.map(drop).map_err(not_held)
+    }
+
+    /// The places of the permits that this life holds: for inspection, and for callers
+    /// that cannot keep a place.
+    pub fn held(&self) -> impl Iterator<Item = usize> + '_ {
+        // relaxed: only our life stores this value (P1), and an exchange decides.
+        let ours = |&at: &usize| self.permit(at).load(Relaxed) & !SLEEPERS == self.life.word();
+        self.places().filter(ours)
     }
 
     #[cold]
@@ -233,7 +268,7 @@ impl<'m, D: Doorbell> Semaphore<'m, D> {
             }
         };
         if slept != 0 {
-            self.ring(D::ring); // P4
+            self.ring(false); // P4
         }
         outcome
     }
@@ -331,16 +366,6 @@ impl<'m, D: Doorbell> Semaphore<'m, D> {
         taken.is_ok()
     }
 
-    /// Gives the permit of word `at` back.
-    #[inline]
-    fn give(&self, at: usize) -> Result<(), NotHeld> {
-        let slept = self.exchange_for_free(at, self.life.word());
-        if slept.map_err(not_held)? {
-            self.ring(D::ring);
-        }
-        Ok(())
-    }
-
     /// Makes the permit of place `at`, which is `ours` whatever its flag, nobody's: whether
     /// somebody may sleep for it. Or what it was instead.
     #[inline]
@@ -364,15 +389,6 @@ impl<'m, D: Doorbell> Semaphore<'m, D> {
         }
     }
 
-    /// Makes the permit of place `at`, which is ours, no permit.
-    // relaxed in all of this: nothing is handed over.
-    fn discard(&self, at: usize) -> Result<(), NotHeld> {
-        let (word, ours) = (self.permit(at), self.life.word());
-        let discard = |flag| word.compare_exchange(ours | flag, flag, Relaxed, Relaxed);
-        let done = discard(0).or_else(|_| discard(SLEEPERS)); // P2
-        done.map(drop).map_err(not_held)
-    }
-
     /// Sets the flag on every word (P3). What `rings` was before; `None` if it is
     /// better to look again, because a permit is nobody's or a word changed.
     fn arm(&self) -> Option<u32> {
@@ -394,16 +410,19 @@ impl<'m, D: Doorbell> Semaphore<'m, D> {
         Some(seen)
     }
 
-    /// Wakes who sleeps, with `ring` of our doorbell.
+    /// Wakes one who sleeps, or all.
     #[cold]
-    fn ring(&self, ring: impl Fn(&D, &shmem_core::primitive::AtomicU32)) {
+    fn ring(&self, all: bool) {
         let rings = self.rings();
         // relaxed: the Acquire in `exchange_for_free` comes after the sleeper's look at it.
         let count = rings.load(Relaxed);
         // One attempt: if it fails, another has changed the word since.
         // relaxed: says only that there is a change; who wakes looks at the permits.
         let _ = rings.compare_exchange(count, count.wrapping_add(1), Relaxed, Relaxed);
-        ring(&self.bell, rings.as_atomic());
+        match all {
+            false => self.bell.ring(rings.as_atomic()),
+            true => self.bell.ring_all(rings.as_atomic()),
+        }
     }
 
     /// Every word's place once, the last permit's first.
