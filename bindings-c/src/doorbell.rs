@@ -4,7 +4,7 @@ use core::ffi::{c_int, c_void};
 
 use shmem_core::doorbell::{Doorbell, Silent};
 use shmem_core::primitive::AtomicU32;
-use shmem_sync::raw::{self, RawMutex, RawRwLock, RawSemaphore};
+use shmem_sync::raw::{DoorbellRef, RawMutex, RawRwLock, RawSemaphore};
 use shmem_sync::Barrier;
 #[cfg(feature = "linux")]
 use shmem_sync::FutexBell;
@@ -57,18 +57,18 @@ impl Bell {
 unsafe impl Sync for Bell {}
 
 /// Of a lock whose own doorbell is not set yet.
-pub(crate) const NO_BELL: raw::Bell<'static> = &Silent;
+pub(crate) const NO_BELL: DoorbellRef<'static> = &Silent;
 
 /// What rings a doorbell that it refers to.
 pub(crate) trait Rings {
-    fn set_bell(&mut self, bell: raw::Bell<'static>);
+    fn set_bell(&mut self, bell: DoorbellRef<'static>);
 }
 
 /// All have it under the same name.
 macro_rules! rings {
     ($($lock:ty),*) => {
         $(impl Rings for $lock {
-            fn set_bell(&mut self, bell: raw::Bell<'static>) {
+            fn set_bell(&mut self, bell: DoorbellRef<'static>) {
                 <$lock>::set_bell(self, bell);
             }
         })*

@@ -16,6 +16,8 @@
 //! **Guards.** What a lock protects, a value or bytes, is reached through a [`Guard`] or a
 //! [`ReadGuard`] alone, and no safe call unlocks without one. Whoever attaches with a type
 //! declares its size and alignment in the lock, and one that comes with others is refused.
+//! Whoever keeps a [`Window`](shmem_core::Window) on the segment reaches the bytes as a
+//! peer does.
 //! [`raw`] has the locks without guards and without bytes, for other languages.
 //!
 //! **Death.** Whoever waits asks a [`Liveness`] whether those in its way still live,

@@ -12,7 +12,7 @@ use crate::error::{AttachError, LockResult};
 use crate::guard::{Guard, Held};
 use crate::layout::MutexControl;
 use crate::protected::Protected;
-use crate::raw::{Bell, RawMutex};
+use crate::raw::{DoorbellRef, RawMutex};
 use crate::Liveness;
 
 /// A robust mutex, and the value in shared memory that it protects: a `T`, or bytes
@@ -80,7 +80,11 @@ impl<'m, T: Protected + ?Sized> Mutex<'m, T> {
     /// [`AttachError::Length`] if the segment is not as long as
     /// [`SEGMENT_LEN`](Mutex::SEGMENT_LEN), or too short for any mutex;
     /// [`AttachError::Shape`] if a partition uses the mutex for another type.
-    pub fn attach(segment: Window<'m>, life: Life, bell: Bell<'m>) -> Result<Self, AttachError> {
+    pub fn attach(
+        segment: Window<'m>,
+        life: Life,
+        bell: DoorbellRef<'m>,
+    ) -> Result<Self, AttachError> {
         let data = T::part(segment, RawMutex::segment_len(0))?;
         let raw = RawMutex::attach(segment, life, bell)?;
         T::SHAPE.install(segment.word(offset_of!(MutexControl, protects)))?;

@@ -91,7 +91,8 @@ impl fmt::Display for Shape {
 ///
 /// It lies in the segment behind the lock's control block, and is copied out and in.
 /// Partitions that attach with different types are told apart by size and alignment,
-/// not by name. Bytes have no shape, and those that attach to them accept any.
+/// not by name; its bytes are in the order of the machine. Bytes have no shape, and those
+/// that attach to them accept any.
 pub trait Protected: private::Sealed {
     #[doc(hidden)]
     const SHAPE: Shape;

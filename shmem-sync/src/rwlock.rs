@@ -12,7 +12,7 @@ use crate::error::{AttachError, LockResult};
 use crate::guard::{Guard, Held, ReadGuard};
 use crate::layout::RwLockControl;
 use crate::protected::Protected;
-use crate::raw::{Bell, RawRwLock};
+use crate::raw::{DoorbellRef, RawRwLock};
 use crate::Liveness;
 
 /// A robust reader-writer lock, and the value in shared memory that it protects: a `T`,
@@ -66,7 +66,11 @@ impl<'m, T: Protected + ?Sized> RwLock<'m, T> {
     /// # Errors
     ///
     /// As [`Mutex::attach`](crate::Mutex::attach).
-    pub fn attach(segment: Window<'m>, life: Life, bell: Bell<'m>) -> Result<Self, AttachError> {
+    pub fn attach(
+        segment: Window<'m>,
+        life: Life,
+        bell: DoorbellRef<'m>,
+    ) -> Result<Self, AttachError> {
         let data = T::part(segment, RawRwLock::segment_len(0))?;
         let raw = RawRwLock::attach(segment, life, bell)?;
         T::SHAPE.install(segment.word(offset_of!(RwLockControl, protects)))?;

@@ -6,7 +6,7 @@ use shmem_core::wait::Wait;
 use shmem_core::{Life, Window};
 
 use crate::error::{AttachError, NotHeld};
-use crate::raw::{AcquireError, AddError, Bell, RawSemaphore};
+use crate::raw::{AcquireError, AddError, DoorbellRef, RawSemaphore};
 use crate::Liveness;
 
 /// A counting semaphore, as one life of a partition uses it.
@@ -57,7 +57,11 @@ impl<'m> Semaphore<'m> {
     /// # Errors
     ///
     /// [`AttachError::Length`] if the segment has no room for a permit.
-    pub fn attach(segment: Window<'m>, life: Life, bell: Bell<'m>) -> Result<Self, AttachError> {
+    pub fn attach(
+        segment: Window<'m>,
+        life: Life,
+        bell: DoorbellRef<'m>,
+    ) -> Result<Self, AttachError> {
         RawSemaphore::attach(segment, life, bell).map(Self)
     }
 

@@ -10,7 +10,7 @@ use shmem_core::doorbell::Silent;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::Wait;
 use shmem_core::{Life, Window};
-use shmem_sync::raw::{Bell, RawMutex};
+use shmem_sync::raw::{DoorbellRef, RawMutex};
 use shmem_sync::{AssumeAlive, LockError, LockFailure, Mutex};
 
 mod support;
@@ -24,7 +24,7 @@ fn memory() -> Window<'static> {
     heap(RawMutex::segment_len(8))
 }
 
-fn mutex<'m>(memory: Window<'m>, life: Life, bell: Bell<'m>) -> Mutex<'m, [u8]> {
+fn mutex<'m>(memory: Window<'m>, life: Life, bell: DoorbellRef<'m>) -> Mutex<'m, [u8]> {
     Mutex::attach(memory, life, bell).unwrap()
 }
 

@@ -12,7 +12,7 @@ use shmem_core::doorbell::Silent;
 use shmem_core::primitive::Ordering::{Acquire, Relaxed};
 use shmem_core::wait::Wait;
 use shmem_core::{Life, Window};
-use shmem_sync::raw::{Bell, RawRwLock};
+use shmem_sync::raw::{DoorbellRef, RawRwLock};
 use shmem_sync::{AssumeAlive, LockError, LockFailure, RwLock};
 
 mod support;
@@ -26,7 +26,7 @@ fn memory() -> Window<'static> {
     heap(RawRwLock::segment_len(8))
 }
 
-fn lock<'m>(memory: Window<'m>, life: Life, bell: Bell<'m>) -> RwLock<'m, [u8]> {
+fn lock<'m>(memory: Window<'m>, life: Life, bell: DoorbellRef<'m>) -> RwLock<'m, [u8]> {
     RwLock::attach(memory, life, bell).unwrap()
 }
 

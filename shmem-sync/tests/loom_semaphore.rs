@@ -12,7 +12,7 @@ use shmem_core::primitive::{
 };
 use shmem_core::wait::{Pause, Wait};
 use shmem_core::{Life, Window};
-use shmem_sync::raw::{Bell, RawSemaphore};
+use shmem_sync::raw::{DoorbellRef, RawSemaphore};
 use shmem_sync::{AcquireError, AddError, AssumeAlive, Semaphore};
 
 mod support;
@@ -29,12 +29,12 @@ fn memory(permits: usize) -> Window<'static> {
     memory
 }
 
-fn semaphore<'m>(memory: Window<'m>, life: Life, bell: Bell<'m>) -> Semaphore<'m> {
+fn semaphore<'m>(memory: Window<'m>, life: Life, bell: DoorbellRef<'m>) -> Semaphore<'m> {
     Semaphore::attach(memory, life, bell).unwrap()
 }
 
 /// The same without permits that release themselves.
-fn raw<'m>(memory: Window<'m>, life: Life, bell: Bell<'m>) -> RawSemaphore<'m> {
+fn raw<'m>(memory: Window<'m>, life: Life, bell: DoorbellRef<'m>) -> RawSemaphore<'m> {
     RawSemaphore::attach(memory, life, bell).unwrap()
 }
 

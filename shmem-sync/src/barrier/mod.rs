@@ -57,7 +57,7 @@ use shmem_core::wait::{Pause, Wait};
 use shmem_core::{ControlWord, Corrupt, Life, Window};
 
 use crate::layout::{BarrierControl, BarrierEntry};
-use crate::raw::Bell;
+use crate::raw::DoorbellRef;
 use crate::{Liveness, PartitionState};
 
 const CONTROL: usize = size_of::<BarrierControl>();
@@ -94,7 +94,7 @@ pub struct Barrier<'m> {
     entries: usize,
     parties: usize,
     life: Life,
-    bell: Bell<'m>,
+    bell: DoorbellRef<'m>,
     /// The phase we arrived at last, whatever our entry says.
     phase: u32,
     /// Whether we have yet to pass it.
@@ -135,7 +135,7 @@ impl<'m> Barrier<'m> {
         segment: Window<'m>,
         life: Life,
         parties: usize,
-        bell: Bell<'m>,
+        bell: DoorbellRef<'m>,
     ) -> Result<Self, BarrierAttachError> {
         let entries = segment.len().saturating_sub(CONTROL) / ENTRY;
         let entries = entries.min(u8::MAX.into());
@@ -158,7 +158,7 @@ impl<'m> Barrier<'m> {
     }
 
     /// Rings `bell` from now on.
-    pub fn set_bell(&mut self, bell: Bell<'m>) {
+    pub fn set_bell(&mut self, bell: DoorbellRef<'m>) {
         self.bell = bell;
     }
 

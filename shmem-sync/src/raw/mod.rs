@@ -19,4 +19,4 @@ pub use semaphore::{AcquireError, AddError, RawSemaphore};
 use shmem_core::doorbell::Doorbell;
 
 /// What wakes those that wait for a lock; used only while somebody may sleep.
-pub type Bell<'m> = &'m (dyn Doorbell + Sync);
+pub type DoorbellRef<'m> = &'m (dyn Doorbell + Sync);

@@ -32,7 +32,7 @@ use shmem_core::mem::Word;
 use shmem_core::wait::Wait;
 use shmem_core::{ControlWord, Corrupt, Life, Window};
 
-use super::Bell;
+use super::DoorbellRef;
 use crate::error::{Acquired, AttachError, LockFailure, NotHeld};
 use crate::health;
 use crate::layout::MutexControl;
@@ -68,7 +68,7 @@ use crate::Liveness;
 pub struct RawMutex<'m> {
     owner: Owner<'m>,
     health: Word<'m>,
-    bell: Bell<'m>,
+    bell: DoorbellRef<'m>,
 }
 
 impl<'m> RawMutex<'m> {
@@ -83,7 +83,11 @@ impl<'m> RawMutex<'m> {
     /// # Errors
     ///
     /// [`AttachError::Length`] if the segment is shorter than a control line.
-    pub fn attach(segment: Window<'m>, life: Life, bell: Bell<'m>) -> Result<Self, AttachError> {
+    pub fn attach(
+        segment: Window<'m>,
+        life: Life,
+        bell: DoorbellRef<'m>,
+    ) -> Result<Self, AttachError> {
         let control = control(segment, LINE)?;
         let owner = control.word(offset_of!(MutexControl, owner));
         Ok(Self {
@@ -94,7 +98,7 @@ impl<'m> RawMutex<'m> {
     }
 
     /// Rings `bell` from now on.
-    pub fn set_bell(&mut self, bell: Bell<'m>) {
+    pub fn set_bell(&mut self, bell: DoorbellRef<'m>) {
         self.bell = bell;
     }
 

@@ -2,7 +2,7 @@
 #![allow(dead_code, unused_imports)] // Each test program uses its part of it.
 
 use shmem_core::{Life, Window};
-use shmem_sync::raw::{Bell, RawBakeryMutex};
+use shmem_sync::raw::{DoorbellRef, RawBakeryMutex};
 use shmem_sync::{BakeryMutex, Barrier, Liveness, NotHeld, PartitionState, Protected};
 
 mod halves;
@@ -50,7 +50,7 @@ pub(crate) fn attach_barrier<'m>(
     segment: Window<'m>,
     life: Life,
     parties: usize,
-    bell: Bell<'m>,
+    bell: DoorbellRef<'m>,
 ) -> Barrier<'m> {
     // SAFETY: the only handle of its life that is used.
     unsafe { Barrier::attach(segment, life, parties, bell) }.unwrap()

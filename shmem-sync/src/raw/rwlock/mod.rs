@@ -55,7 +55,7 @@ use shmem_core::mem::Word;
 use shmem_core::primitive::Ordering::{Relaxed, Release};
 use shmem_core::{ControlWord, Corrupt, Life, Window};
 
-use super::Bell;
+use super::DoorbellRef;
 use crate::error::{AttachError, NotHeld};
 use crate::health;
 use crate::layout::{RwLockControl, READERS};
@@ -91,7 +91,7 @@ pub struct RawRwLock<'m> {
     health: Word<'m>,
     writing: Word<'m>,
     control: Window<'m>,
-    bell: Bell<'m>,
+    bell: DoorbellRef<'m>,
 }
 
 impl<'m> RawRwLock<'m> {
@@ -106,7 +106,11 @@ impl<'m> RawRwLock<'m> {
     /// # Errors
     ///
     /// [`AttachError::Length`] if the segment is shorter than the control block.
-    pub fn attach(segment: Window<'m>, life: Life, bell: Bell<'m>) -> Result<Self, AttachError> {
+    pub fn attach(
+        segment: Window<'m>,
+        life: Life,
+        bell: DoorbellRef<'m>,
+    ) -> Result<Self, AttachError> {
         let control = control(segment, CONTROL)?;
         let writer = control.word(offset_of!(RwLockControl, writer));
         Ok(Self {
@@ -120,7 +124,7 @@ impl<'m> RawRwLock<'m> {
     }
 
     /// Rings `bell` from now on.
-    pub fn set_bell(&mut self, bell: Bell<'m>) {
+    pub fn set_bell(&mut self, bell: DoorbellRef<'m>) {
         self.bell = bell;
     }
 

@@ -65,7 +65,7 @@ use shmem_core::mem::Word;
 use shmem_core::primitive::Ordering::{AcqRel, Relaxed, Release};
 use shmem_core::{Life, Window};
 
-use super::Bell;
+use super::DoorbellRef;
 use crate::error::{AttachError, NotHeld};
 use crate::layout::{SemaphoreControl, SemaphorePlace, PERMITS, PERMIT_FREE as FREE};
 use crate::owner::not_held;
@@ -98,7 +98,7 @@ pub struct RawSemaphore<'m> {
     segment: Window<'m>,
     capacity: usize,
     life: Life,
-    bell: Bell<'m>,
+    bell: DoorbellRef<'m>,
     /// Where the last permit was acquired: where the next search begins. A private
     /// word of this handle's, and any value will do.
     hint: AtomicUsize,
@@ -117,7 +117,11 @@ impl<'m> RawSemaphore<'m> {
     /// # Errors
     ///
     /// [`AttachError::Length`] if the segment has no room for a permit.
-    pub fn attach(segment: Window<'m>, life: Life, bell: Bell<'m>) -> Result<Self, AttachError> {
+    pub fn attach(
+        segment: Window<'m>,
+        life: Life,
+        bell: DoorbellRef<'m>,
+    ) -> Result<Self, AttachError> {
         control(segment, Self::segment_len(1))?;
         Ok(Self {
             segment,
@@ -129,7 +133,7 @@ impl<'m> RawSemaphore<'m> {
     }
 
     /// Rings `bell` from now on.
-    pub fn set_bell(&mut self, bell: Bell<'m>) {
+    pub fn set_bell(&mut self, bell: DoorbellRef<'m>) {
         self.bell = bell;
     }
 
