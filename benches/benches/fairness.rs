@@ -204,37 +204,39 @@ fn std_mutex(parties: u8, time: Duration) -> Vec<Tally> {
 }
 
 fn mutex(parties: u8, time: Duration) -> Vec<Tally> {
-    let memory = memory(Mutex::<FutexBell>::segment_len(DATA));
+    let memory = memory(Mutex::<[u8; DATA]>::SEGMENT_LEN);
     contend(parties, time, |life| {
-        let lock = Mutex::attach(memory.window(), life, FutexBell).expect("long enough");
+        let lock =
+            Mutex::<[u8; DATA]>::attach(memory.window(), life, &FutexBell).expect("long enough");
         move |inside: &mut Inside<'_>| {
-            let guard = lock
+            let mut guard = lock
                 .lock(&mut futex(), &mut AssumeAlive)
                 .expect("nobody dies");
-            inside(guard.data());
+            inside(guard.window());
         }
     })
 }
 
 fn rwlock(parties: u8, time: Duration) -> Vec<Tally> {
-    let memory = memory(RwLock::<FutexBell>::segment_len(DATA));
+    let memory = memory(RwLock::<[u8; DATA]>::SEGMENT_LEN);
     contend(parties, time, |life| {
-        let lock = RwLock::attach(memory.window(), life, FutexBell).expect("long enough");
+        let lock =
+            RwLock::<[u8; DATA]>::attach(memory.window(), life, &FutexBell).expect("long enough");
         move |inside: &mut Inside<'_>| {
-            let guard = lock
+            let mut guard = lock
                 .write(&mut futex(), &mut AssumeAlive)
                 .expect("nobody dies");
-            inside(guard.data());
+            inside(guard.window());
         }
     })
 }
 
 fn semaphore(parties: u8, time: Duration) -> Vec<Tally> {
-    let len = Semaphore::<FutexBell>::segment_len(2);
+    let len = Semaphore::segment_len(2);
     let memory = memory(len + DATA);
     let part = |offset, len| memory.window().sub(offset, len).expect("long enough");
     let (segment, data) = (part(0, len), part(len, DATA));
-    let attach = |life| Semaphore::attach(segment, life, FutexBell).expect("room for two permits");
+    let attach = |life| Semaphore::attach(segment, life, &FutexBell).expect("room for two permits");
     attach(Life::first(1)).add(1).expect("room for one");
     contend(parties, time, |life| {
         let lock = attach(life);
@@ -249,14 +251,15 @@ fn semaphore(parties: u8, time: Duration) -> Vec<Tally> {
 }
 
 fn bakery(parties: u8, time: Duration) -> Vec<Tally> {
-    let memory = memory(BakeryMutex::segment_len(DATA));
+    let memory = memory(BakeryMutex::<[u8; DATA]>::SEGMENT_LEN);
     contend(parties, time, |life| {
-        let mut lock = BakeryMutex::attach_among(memory.window(), life, parties)
-            .expect("room for all parties");
+        // SAFETY: each party has a life of its own, and one handle.
+        let lock = unsafe { BakeryMutex::<[u8; DATA]>::attach(memory.window(), life, parties) };
+        let mut lock = lock.expect("room for all parties");
         move |inside: &mut Inside<'_>| {
             let mut wait = SpinYield::forever();
-            let guard = lock.lock(&mut wait, &mut AssumeAlive).expect("nobody dies");
-            inside(guard.data());
+            let mut guard = lock.lock(&mut wait, &mut AssumeAlive).expect("nobody dies");
+            inside(guard.window());
         }
     })
 }

@@ -79,13 +79,13 @@ fn shared<T>(lock: T) -> [&'static T; 2] {
 const LIVES: [Life; 2] = [Life::first(1), Life::first(2)];
 
 /// Our mutex.
-pub struct Mutex<const SPINS: u32>(shmem_sync::Mutex<'static, FutexBell>);
+pub struct Mutex<const SPINS: u32>(shmem_sync::Mutex<'static, u64>);
 
 impl<const SPINS: u32> Lock for Mutex<SPINS> {
     fn pair() -> [Self; 2] {
-        let memory = memory(shmem_sync::Mutex::<FutexBell>::segment_len(8));
+        let memory = memory(shmem_sync::Mutex::<u64>::SEGMENT_LEN);
         LIVES.map(|life| {
-            let attached = shmem_sync::Mutex::attach(memory, life, FutexBell);
+            let attached = shmem_sync::Mutex::attach(memory, life, &FutexBell);
             Self(attached.expect("long enough"))
         })
     }
@@ -103,13 +103,13 @@ impl<const SPINS: u32> Lock for Mutex<SPINS> {
 }
 
 /// Our reader-writer lock, read or written.
-pub struct RwLock<const WRITE: bool>(shmem_sync::RwLock<'static, FutexBell>);
+pub struct RwLock<const WRITE: bool>(shmem_sync::RwLock<'static, u64>);
 
 impl<const WRITE: bool> Lock for RwLock<WRITE> {
     fn pair() -> [Self; 2] {
-        let memory = memory(shmem_sync::RwLock::<FutexBell>::segment_len(8));
+        let memory = memory(shmem_sync::RwLock::<u64>::SEGMENT_LEN);
         LIVES.map(|life| {
-            let attached = shmem_sync::RwLock::attach(memory, life, FutexBell);
+            let attached = shmem_sync::RwLock::attach(memory, life, &FutexBell);
             Self(attached.expect("long enough"))
         })
     }
@@ -136,13 +136,13 @@ impl<const WRITE: bool> Lock for RwLock<WRITE> {
 }
 
 /// Our semaphore, of one permit.
-pub struct Semaphore<const SPINS: u32>(shmem_sync::Semaphore<'static, FutexBell>);
+pub struct Semaphore<const SPINS: u32>(shmem_sync::Semaphore<'static>);
 
 impl<const SPINS: u32> Lock for Semaphore<SPINS> {
     fn pair() -> [Self; 2] {
-        let memory = memory(shmem_sync::Semaphore::<FutexBell>::segment_len(1));
+        let memory = memory(shmem_sync::Semaphore::segment_len(1));
         let pair = LIVES.map(|life| {
-            let attached = shmem_sync::Semaphore::attach(memory, life, FutexBell);
+            let attached = shmem_sync::Semaphore::attach(memory, life, &FutexBell);
             Self(attached.expect("room for a permit"))
         });
         pair[0].0.add(1).expect("room for a permit");

@@ -769,6 +769,8 @@ size_t shmr_bakery_len(size_t data);
  * @limit:    partitions 1 to @limit take part, 64 at the most. All must say the same; the
  *            fewer, the sooner it is had
  *
+ * No other handle of @life on this mutex is used from now on, as two let each other in.
+ *
  * Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT; SHMR_NO_SUCH_PARTITION, this one's number
  *         is larger than @limit.
  */
@@ -851,6 +853,9 @@ size_t shmr_barrier_len(uint8_t partitions);
  * @life:     the caller's
  * @parties:  how many meet
  * @doorbell: what wakes those that wait, copied; or NULL
+ *
+ * No other handle of @life on this barrier is used from now on, as two let the others pass
+ * early.
  *
  * Return: SHMR_OK; SHMR_EINVAL; SHMR_NO_SUCH_PARTITION, the segment has no entry for this
  *         one's number.

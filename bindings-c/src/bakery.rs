@@ -1,13 +1,12 @@
 //! A mutex for memory on which read-modify-write does not work.
 
 use core::ffi::c_void;
-use core::mem::forget;
 
-use shmem_sync::{BakeryGuard, BakeryMutex};
+use shmem_sync::raw::RawBakeryMutex;
 
 use crate::handle::{get, handle, open, with};
 use crate::liveness::{shmr_liveness, Told};
-use crate::mutex::{data, had, word};
+use crate::mutex::{data, lock_status, word};
 use crate::partition::life;
 use crate::segment::{segment_window, shmr_segment, sized};
 use crate::status::{shmr_error, shmr_status, Fault, Outcome};
@@ -25,11 +24,7 @@ pub struct shmr_bakery {
     opaque: [u64; 16],
 }
 
-handle!(shmr_bakery, b"bakr", BakeryMutex<'static>);
-
-fn keep(guard: BakeryGuard<'_, '_>) {
-    forget(guard); // C gives it back.
-}
+handle!(shmr_bakery, b"bakr", RawBakeryMutex<'static>);
 
 /// shmr_bakery_len() - bytes of a segment for a mutex
 /// @data: bytes that it protects
@@ -37,7 +32,7 @@ fn keep(guard: BakeryGuard<'_, '_>) {
 /// Return: the number for struct shmr_request; 0 if that is more than 1 GiB.
 #[no_mangle]
 pub extern "C" fn shmr_bakery_len(data: usize) -> usize {
-    sized(data, BakeryMutex::segment_len)
+    sized(data, RawBakeryMutex::segment_len)
 }
 
 /// shmr_bakery_open() - a mutex in a segment
@@ -46,6 +41,8 @@ pub extern "C" fn shmr_bakery_len(data: usize) -> usize {
 /// @life:     the caller's
 /// @limit:    partitions 1 to @limit take part, 64 at the most. All must say the same; the
 ///            fewer, the sooner it is had
+///
+/// No other handle of @life on this mutex is used from now on, as two let each other in.
 ///
 /// Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT; SHMR_NO_SUCH_PARTITION, this one's number
 ///         is larger than @limit.
@@ -63,7 +60,7 @@ pub unsafe extern "C" fn shmr_bakery_open(
                 return Err(Fault::invalid(Argument::Limit));
             }
             let window = segment_window(segment)?;
-            Ok(BakeryMutex::attach_among(window, self::life(life)?, limit)?)
+            Ok(RawBakeryMutex::attach(window, self::life(life)?, limit)?)
         })
     }
 }
@@ -91,7 +88,7 @@ pub unsafe extern "C" fn shmr_bakery_try_lock(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(bakery, |own| {
-            had(own.try_lock(&mut Told::by(liveness)?), keep)
+            lock_status(own.try_lock(&mut Told::by(liveness)?))
         })
     }
 }
@@ -116,7 +113,7 @@ pub unsafe extern "C" fn shmr_bakery_lock(
     unsafe {
         with(bakery, |own| {
             let (mut wait, mut told) = (Waiting::by(wait)?, Told::by(liveness)?);
-            had(own.lock(&mut wait, &mut told), keep)
+            lock_status(own.lock(&mut wait, &mut told))
         })
     }
 }
@@ -139,7 +136,7 @@ pub unsafe extern "C" fn shmr_bakery_make_consistent(bakery: *mut shmr_bakery) -
 #[no_mangle]
 pub unsafe extern "C" fn shmr_bakery_unlock(bakery: *mut shmr_bakery) -> shmr_status {
     // SAFETY: the caller's.
-    unsafe { with(bakery, |own| Ok(own.release()?)) }
+    unsafe { with(bakery, |own| Ok(own.unlock()?)) }
 }
 
 /// shmr_bakery_owner() - which life has the mutex now
@@ -149,6 +146,6 @@ pub unsafe extern "C" fn shmr_bakery_unlock(bakery: *mut shmr_bakery) -> shmr_st
 #[no_mangle]
 pub unsafe extern "C" fn shmr_bakery_owner(bakery: *const shmr_bakery) -> u32 {
     // SAFETY: the caller's.
-    let own: Outcome<&BakeryMutex<'_>> = unsafe { get(bakery, Argument::Bakery) };
+    let own: Outcome<&RawBakeryMutex<'_>> = unsafe { get(bakery, Argument::Bakery) };
     own.map_or(0, |own| word(own.owner().ok().flatten()))
 }

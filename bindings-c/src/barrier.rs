@@ -2,7 +2,7 @@
 
 use shmem_sync::{Arrival, Barrier};
 
-use crate::doorbell::{shmr_doorbell, Bell};
+use crate::doorbell::{shmr_doorbell, Bell, WithBell, NO_BELL};
 use crate::handle::{handle, open, place, with};
 use crate::liveness::{shmr_liveness, Told};
 use crate::partition::life;
@@ -22,7 +22,7 @@ pub struct shmr_barrier {
     opaque: [u64; 12],
 }
 
-handle!(shmr_barrier, b"barr", Barrier<'static, Bell>);
+handle!(shmr_barrier, b"barr", WithBell<Barrier<'static>>);
 
 /// struct shmr_arrival - that all parties have arrived
 /// @phase:  how often that was, modulo 2^32
@@ -49,7 +49,7 @@ impl From<Arrival> for shmr_arrival {
 /// Return: the number for struct shmr_request.
 #[no_mangle]
 pub extern "C" fn shmr_barrier_len(partitions: u8) -> usize {
-    Barrier::<Bell>::segment_len(partitions)
+    Barrier::segment_len(partitions)
 }
 
 /// shmr_barrier_open() - a barrier in a segment
@@ -58,6 +58,9 @@ pub extern "C" fn shmr_barrier_len(partitions: u8) -> usize {
 /// @life:     the caller's
 /// @parties:  how many meet
 /// @doorbell: what wakes those that wait, copied; or NULL
+///
+/// No other handle of @life on this barrier is used from now on, as two let the others pass
+/// early.
 ///
 /// Return: SHMR_OK; SHMR_EINVAL; SHMR_NO_SUCH_PARTITION, the segment has no entry for this
 ///         one's number.
@@ -74,7 +77,8 @@ pub unsafe extern "C" fn shmr_barrier_open(
         open(barrier, || {
             let (life, bell) = (self::life(life)?, Bell::by(doorbell)?);
             let window = segment_window(segment)?;
-            Ok(Barrier::attach(window, life, parties, bell)?)
+            let barrier = Barrier::attach(window, life, parties, NO_BELL)?;
+            Ok(WithBell::new(barrier, bell))
         })
     }
 }
@@ -95,7 +99,7 @@ pub unsafe extern "C" fn shmr_barrier_try_wait(
     unsafe {
         with(barrier, |own| {
             let (out, mut told) = (place(arrival, Argument::Arrival)?, Told::by(liveness)?);
-            let arrival = own.try_wait(&mut told)?;
+            let arrival = own.lock().try_wait(&mut told)?;
             out.write(arrival.ok_or(Fault::new(SHMR_BUSY))?.into());
             Ok(())
         })
@@ -125,7 +129,7 @@ pub unsafe extern "C" fn shmr_barrier_wait(
     unsafe {
         with(barrier, |own| {
             let (out, mut told) = (place(arrival, Argument::Arrival)?, Told::by(liveness)?);
-            out.write(own.wait(&mut Waiting::by(wait)?, &mut told)?.into());
+            out.write(own.lock().wait(&mut Waiting::by(wait)?, &mut told)?.into());
             Ok(())
         })
     }

@@ -2,8 +2,10 @@
 
 use core::ffi::{c_int, c_void};
 
-use shmem_core::doorbell::Doorbell;
+use shmem_core::doorbell::{Doorbell, Silent};
 use shmem_core::primitive::AtomicU32;
+use shmem_sync::raw::{DoorbellRef, RawMutex, RawRwLock, RawSemaphore};
+use shmem_sync::Barrier;
 #[cfg(feature = "linux")]
 use shmem_sync::FutexBell;
 
@@ -48,6 +50,61 @@ impl Bell {
             // SAFETY: as `by` demands.
             unsafe { ring(self.0.context, rings.as_ptr(), all.into()) }
         }
+    }
+}
+
+// SAFETY: no reference to it leaves its handle, which one thread uses at a time.
+unsafe impl Sync for Bell {}
+
+/// Of a lock whose own doorbell is not set yet.
+pub(crate) const NO_BELL: DoorbellRef<'static> = &Silent;
+
+/// What rings a doorbell that it refers to.
+pub(crate) trait Rings {
+    fn set_bell(&mut self, bell: DoorbellRef<'static>);
+}
+
+/// All have it under the same name.
+macro_rules! rings {
+    ($($lock:ty),*) => {
+        $(impl Rings for $lock {
+            fn set_bell(&mut self, bell: DoorbellRef<'static>) {
+                <$lock>::set_bell(self, bell);
+            }
+        })*
+    };
+}
+
+rings!(
+    RawMutex<'static>,
+    RawRwLock<'static>,
+    RawSemaphore<'static>,
+    Barrier<'static>
+);
+
+/// A lock, and beside it the doorbell that it rings.
+pub(crate) struct WithBell<L> {
+    lock: L,
+    bell: Bell,
+}
+
+impl<L: Rings> WithBell<L> {
+    /// `lock` was attached with [`NO_BELL`].
+    pub(crate) fn new(lock: L, bell: Bell) -> Self {
+        Self { lock, bell }
+    }
+
+    /// The lock, for calls that may ring.
+    pub(crate) fn lock(&mut self) -> &mut L {
+        let bell: *const Bell = &self.bell;
+        // SAFETY: it lies beside the lock, and is set anew wherever that may ring.
+        self.lock.set_bell(unsafe { &*bell });
+        &mut self.lock
+    }
+
+    /// The lock, for calls that do not ring.
+    pub(crate) fn silent(&self) -> &L {
+        &self.lock
     }
 }
 

@@ -1,12 +1,12 @@
 //! A mutex that survives its owner.
 
 use core::ffi::c_void;
-use core::mem::forget;
 
 use shmem_core::Life;
-use shmem_sync::{LockError, LockResult, Mutex, MutexGuard};
+use shmem_sync::raw::RawMutex;
+use shmem_sync::{Acquired, LockFailure};
 
-use crate::doorbell::{shmr_doorbell, Bell};
+use crate::doorbell::{shmr_doorbell, Bell, WithBell, NO_BELL};
 use crate::handle::{get, handle, open, with};
 use crate::liveness::{shmr_liveness, Told};
 use crate::partition::life;
@@ -29,25 +29,19 @@ pub struct shmr_mutex {
     opaque: [u64; 12],
 }
 
-handle!(shmr_mutex, b"mutx", Mutex<'static, Bell>);
+handle!(shmr_mutex, b"mutx", WithBell<RawMutex<'static>>);
 
-/// What a lock said, its guard dealt with by `keep`.
-pub(crate) fn had<G>(result: LockResult<G>, keep: impl FnOnce(G)) -> Outcome {
+/// What C is told of a call that locks.
+pub(crate) fn lock_status(result: Result<Acquired, LockFailure>) -> Outcome {
     Err(match result {
-        Ok(guard) => {
-            keep(guard);
-            return Ok(());
-        }
-        Err(LockError::OwnerDied(guard)) => {
-            keep(guard);
-            Fault::new(SHMR_OWNER_DIED)
-        }
-        Err(LockError::Poisoned) => Fault::new(SHMR_POISONED),
-        Err(LockError::Busy) => Fault::new(SHMR_BUSY),
-        Err(LockError::TimedOut) => Fault::new(SHMR_TIMED_OUT),
-        Err(LockError::HolderSilent(life)) => Fault::with(SHMR_TIMED_OUT, life.word().into()),
-        Err(LockError::Evicted) => Fault::new(SHMR_EVICTED),
-        Err(LockError::Corrupt(corrupt)) => corrupt.into(),
+        Ok(Acquired::Clean) => return Ok(()),
+        Ok(Acquired::OwnerDied) => Fault::new(SHMR_OWNER_DIED),
+        Err(LockFailure::Poisoned) => Fault::new(SHMR_POISONED),
+        Err(LockFailure::Busy) => Fault::new(SHMR_BUSY),
+        Err(LockFailure::TimedOut) => Fault::new(SHMR_TIMED_OUT),
+        Err(LockFailure::HolderSilent(life)) => Fault::with(SHMR_TIMED_OUT, life.word().into()),
+        Err(LockFailure::Evicted) => Fault::new(SHMR_EVICTED),
+        Err(LockFailure::Corrupt(corrupt)) => corrupt.into(),
     })
 }
 
@@ -56,17 +50,13 @@ pub(crate) fn word(life: Option<Life>) -> u32 {
     life.map_or(0, Life::word)
 }
 
-fn keep(guard: MutexGuard<'_, '_, Bell>) {
-    forget(guard); // C gives it back.
-}
-
 /// shmr_mutex_len() - bytes of a segment for a mutex
 /// @data: bytes that it protects
 ///
 /// Return: the number for struct shmr_request; 0 if that is more than 1 GiB.
 #[no_mangle]
 pub extern "C" fn shmr_mutex_len(data: usize) -> usize {
-    sized(data, Mutex::<Bell>::segment_len)
+    sized(data, RawMutex::segment_len)
 }
 
 /// shmr_mutex_open() - a mutex in a segment
@@ -87,7 +77,8 @@ pub unsafe extern "C" fn shmr_mutex_open(
     unsafe {
         open(mutex, || {
             let (life, bell) = (self::life(life)?, Bell::by(doorbell)?);
-            Ok(Mutex::attach(segment_window(segment)?, life, bell)?)
+            let mutex = RawMutex::attach(segment_window(segment)?, life, NO_BELL)?;
+            Ok(WithBell::new(mutex, bell))
         })
     }
 }
@@ -129,7 +120,7 @@ pub unsafe extern "C" fn shmr_mutex_try_lock(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(mutex, |own| {
-            had(own.try_lock(&mut Told::by(liveness)?), keep)
+            lock_status(own.lock().try_lock(&mut Told::by(liveness)?))
         })
     }
 }
@@ -153,7 +144,7 @@ pub unsafe extern "C" fn shmr_mutex_lock(
     unsafe {
         with(mutex, |own| {
             let (mut wait, mut told) = (Waiting::by(wait)?, Told::by(liveness)?);
-            had(own.lock(&mut wait, &mut told), keep)
+            lock_status(own.lock().lock(&mut wait, &mut told))
         })
     }
 }
@@ -165,7 +156,7 @@ pub unsafe extern "C" fn shmr_mutex_lock(
 #[no_mangle]
 pub unsafe extern "C" fn shmr_mutex_make_consistent(mutex: *mut shmr_mutex) -> shmr_status {
     // SAFETY: the caller's.
-    unsafe { with(mutex, |own| Ok(own.make_consistent()?)) }
+    unsafe { with(mutex, |own| Ok(own.lock().make_consistent()?)) }
 }
 
 /// shmr_mutex_unlock() - give the mutex back
@@ -176,7 +167,7 @@ pub unsafe extern "C" fn shmr_mutex_make_consistent(mutex: *mut shmr_mutex) -> s
 #[no_mangle]
 pub unsafe extern "C" fn shmr_mutex_unlock(mutex: *mut shmr_mutex) -> shmr_status {
     // SAFETY: the caller's.
-    unsafe { with(mutex, |own| Ok(own.release()?)) }
+    unsafe { with(mutex, |own| Ok(own.lock().unlock()?)) }
 }
 
 /// shmr_mutex_owner() - which life has the mutex now
@@ -186,6 +177,6 @@ pub unsafe extern "C" fn shmr_mutex_unlock(mutex: *mut shmr_mutex) -> shmr_statu
 #[no_mangle]
 pub unsafe extern "C" fn shmr_mutex_owner(mutex: *const shmr_mutex) -> u32 {
     // SAFETY: the caller's.
-    let own: Outcome<&Mutex<'_, Bell>> = unsafe { get(mutex, Argument::Mutex) };
-    own.map_or(0, |own| word(own.owner().ok().flatten()))
+    let own: Outcome<&WithBell<RawMutex<'_>>> = unsafe { get(mutex, Argument::Mutex) };
+    own.map_or(0, |own| word(own.silent().owner().ok().flatten()))
 }

@@ -1,14 +1,15 @@
 //! A reader-writer lock that survives its holders.
 
 use core::ffi::c_void;
-use core::mem::forget;
+use core::mem::MaybeUninit;
 
-use shmem_sync::{ReadGuard, RwLock, WriteGuard};
+use shmem_sync::raw::RawRwLock;
+use shmem_sync::{Acquired, LockFailure};
 
-use crate::doorbell::{shmr_doorbell, Bell};
+use crate::doorbell::{shmr_doorbell, Bell, WithBell, NO_BELL};
 use crate::handle::{get, handle, open, place, with};
 use crate::liveness::{shmr_liveness, Told};
-use crate::mutex::{data, had, word};
+use crate::mutex::{data, lock_status, word};
 use crate::partition::life;
 use crate::segment::{segment_window, shmr_segment, sized};
 use crate::status::{shmr_error, shmr_status, Outcome};
@@ -25,11 +26,7 @@ pub struct shmr_rwlock {
     opaque: [u64; 18],
 }
 
-handle!(shmr_rwlock, b"rwlk", RwLock<'static, Bell>);
-
-fn keep(guard: WriteGuard<'_, '_, Bell>) {
-    forget(guard); // C gives it back.
-}
+handle!(shmr_rwlock, b"rwlk", WithBell<RawRwLock<'static>>);
 
 /// shmr_rwlock_len() - bytes of a segment for a reader-writer lock
 /// @data: bytes that it protects
@@ -37,7 +34,7 @@ fn keep(guard: WriteGuard<'_, '_, Bell>) {
 /// Return: the number for struct shmr_request; 0 if that is more than 1 GiB.
 #[no_mangle]
 pub extern "C" fn shmr_rwlock_len(data: usize) -> usize {
-    sized(data, RwLock::<Bell>::segment_len)
+    sized(data, RawRwLock::segment_len)
 }
 
 /// shmr_rwlock_open() - a reader-writer lock in a segment
@@ -58,7 +55,8 @@ pub unsafe extern "C" fn shmr_rwlock_open(
     unsafe {
         open(rwlock, || {
             let (life, bell) = (self::life(life)?, Bell::by(doorbell)?);
-            Ok(RwLock::attach(segment_window(segment)?, life, bell)?)
+            let lock = RawRwLock::attach(segment_window(segment)?, life, NO_BELL)?;
+            Ok(WithBell::new(lock, bell))
         })
     }
 }
@@ -74,10 +72,15 @@ pub unsafe extern "C" fn shmr_rwlock_data(segment: *const shmr_segment) -> *mut 
     unsafe { data(segment, shmr_rwlock_len(0)) }
 }
 
-/// Keeps a reader's place for C.
-fn keep_place(guard: ReadGuard<'_, '_, Bell>, place: &mut core::mem::MaybeUninit<u32>) {
-    place.write(guard.place() as u32);
-    forget(guard); // C gives it back.
+/// What C is told of a call that locks for reading; its place goes to `out`.
+fn read_status(
+    result: Result<(Acquired, usize), LockFailure>,
+    out: &mut MaybeUninit<u32>,
+) -> Outcome {
+    lock_status(result.map(|(acquired, place)| {
+        out.write(place as u32);
+        acquired
+    }))
 }
 
 /// shmr_rwlock_try_read() - read if no writer is alive
@@ -96,8 +99,7 @@ pub unsafe extern "C" fn shmr_rwlock_try_read(
     unsafe {
         with(rwlock, |own| {
             let place = self::place(place, Argument::Place)?;
-            let result = own.try_read(&mut Told::by(liveness)?);
-            had(result, |guard| keep_place(guard, place))
+            read_status(own.lock().try_read(&mut Told::by(liveness)?), place)
         })
     }
 }
@@ -123,8 +125,7 @@ pub unsafe extern "C" fn shmr_rwlock_read(
         with(rwlock, |own| {
             let place = self::place(place, Argument::Place)?;
             let (mut wait, mut told) = (Waiting::by(wait)?, Told::by(liveness)?);
-            let result = own.read(&mut wait, &mut told);
-            had(result, |guard| keep_place(guard, place))
+            read_status(own.lock().read(&mut wait, &mut told), place)
         })
     }
 }
@@ -137,7 +138,7 @@ pub unsafe extern "C" fn shmr_rwlock_read(
 #[no_mangle]
 pub unsafe extern "C" fn shmr_rwlock_end_read(rwlock: *mut shmr_rwlock, place: u32) -> shmr_status {
     // SAFETY: the caller's.
-    unsafe { with(rwlock, |own| Ok(own.release_read(place as usize)?)) }
+    unsafe { with(rwlock, |own| Ok(own.lock().unlock_read(place as usize)?)) }
 }
 
 /// shmr_rwlock_try_write() - write if nobody else alive reads or writes
@@ -153,7 +154,7 @@ pub unsafe extern "C" fn shmr_rwlock_try_write(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(rwlock, |own| {
-            had(own.try_write(&mut Told::by(liveness)?), keep)
+            lock_status(own.lock().try_write(&mut Told::by(liveness)?))
         })
     }
 }
@@ -177,7 +178,7 @@ pub unsafe extern "C" fn shmr_rwlock_write(
     unsafe {
         with(rwlock, |own| {
             let (mut wait, mut told) = (Waiting::by(wait)?, Told::by(liveness)?);
-            had(own.write(&mut wait, &mut told), keep)
+            lock_status(own.lock().write(&mut wait, &mut told))
         })
     }
 }
@@ -189,7 +190,7 @@ pub unsafe extern "C" fn shmr_rwlock_write(
 #[no_mangle]
 pub unsafe extern "C" fn shmr_rwlock_make_consistent(rwlock: *mut shmr_rwlock) -> shmr_status {
     // SAFETY: the caller's.
-    unsafe { with(rwlock, |own| Ok(own.make_consistent()?)) }
+    unsafe { with(rwlock, |own| Ok(own.lock().make_consistent()?)) }
 }
 
 /// shmr_rwlock_end_write() - end a writing
@@ -200,7 +201,7 @@ pub unsafe extern "C" fn shmr_rwlock_make_consistent(rwlock: *mut shmr_rwlock) -
 #[no_mangle]
 pub unsafe extern "C" fn shmr_rwlock_end_write(rwlock: *mut shmr_rwlock) -> shmr_status {
     // SAFETY: the caller's.
-    unsafe { with(rwlock, |own| Ok(own.release_write()?)) }
+    unsafe { with(rwlock, |own| Ok(own.lock().unlock_write()?)) }
 }
 
 /// shmr_rwlock_writer() - which life writes now, or waits to
@@ -210,6 +211,6 @@ pub unsafe extern "C" fn shmr_rwlock_end_write(rwlock: *mut shmr_rwlock) -> shmr
 #[no_mangle]
 pub unsafe extern "C" fn shmr_rwlock_writer(rwlock: *const shmr_rwlock) -> u32 {
     // SAFETY: the caller's.
-    let own: Outcome<&RwLock<'_, Bell>> = unsafe { get(rwlock, Argument::Rwlock) };
-    own.map_or(0, |own| word(own.writer().ok().flatten()))
+    let own: Outcome<&WithBell<RawRwLock<'_>>> = unsafe { get(rwlock, Argument::Rwlock) };
+    own.map_or(0, |own| word(own.silent().writer().ok().flatten()))
 }

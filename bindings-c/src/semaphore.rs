@@ -1,10 +1,9 @@
 //! A counting semaphore whose permits come back from the dead.
 
-use core::mem::forget;
+use shmem_sync::raw::RawSemaphore;
+use shmem_sync::NotHeld;
 
-use shmem_sync::{Permit, Semaphore};
-
-use crate::doorbell::{shmr_doorbell, Bell};
+use crate::doorbell::{shmr_doorbell, Bell, WithBell, NO_BELL};
 use crate::handle::{get, handle, open, with};
 use crate::liveness::{shmr_liveness, Told};
 use crate::partition::life;
@@ -23,10 +22,17 @@ pub struct shmr_semaphore {
     opaque: [u64; 10],
 }
 
-handle!(shmr_semaphore, b"sema", Semaphore<'static, Bell>);
+handle!(shmr_semaphore, b"sema", WithBell<RawSemaphore<'static>>);
 
-fn keep(permit: Permit<'_, '_, Bell>) {
-    forget(permit); // C gives it back.
+/// Ends one of the permits that the caller's life holds by `end`.
+fn end_one(
+    semaphore: &RawSemaphore<'_>,
+    end: impl Fn(usize) -> Result<(), NotHeld>,
+) -> Result<(), NotHeld> {
+    match semaphore.held().any(|place| end(place).is_ok()) {
+        true => Ok(()),
+        false => Err(NotHeld { holder: None }),
+    }
 }
 
 /// shmr_semaphore_len() - bytes of a segment for a semaphore
@@ -36,7 +42,7 @@ fn keep(permit: Permit<'_, '_, Bell>) {
 #[no_mangle]
 pub extern "C" fn shmr_semaphore_len(capacity: usize) -> usize {
     // More would say the same as the most, and overflow.
-    Semaphore::<Bell>::segment_len(capacity.min(shmem_sync::layout::PERMITS))
+    RawSemaphore::segment_len(capacity.min(shmem_sync::layout::PERMITS))
 }
 
 /// shmr_semaphore_open() - a semaphore in a segment
@@ -57,7 +63,8 @@ pub unsafe extern "C" fn shmr_semaphore_open(
     unsafe {
         open(semaphore, || {
             let (life, bell) = (self::life(life)?, Bell::by(doorbell)?);
-            Ok(Semaphore::attach(segment_window(segment)?, life, bell)?)
+            let semaphore = RawSemaphore::attach(segment_window(segment)?, life, NO_BELL)?;
+            Ok(WithBell::new(semaphore, bell))
         })
     }
 }
@@ -73,7 +80,7 @@ pub unsafe extern "C" fn shmr_semaphore_add(
     permits: usize,
 ) -> shmr_status {
     // SAFETY: the caller's.
-    unsafe { with(semaphore, |own| Ok(own.add(permits)?)) }
+    unsafe { with(semaphore, |own| Ok(own.lock().add(permits)?)) }
 }
 
 /// shmr_semaphore_try_acquire() - take a permit that nobody alive holds
@@ -89,7 +96,7 @@ pub unsafe extern "C" fn shmr_semaphore_try_acquire(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(semaphore, |own| {
-            own.try_acquire(&mut Told::by(liveness)?).map(keep)?;
+            own.lock().try_acquire(&mut Told::by(liveness)?)?;
             Ok(())
         })
     }
@@ -112,7 +119,7 @@ pub unsafe extern "C" fn shmr_semaphore_acquire(
     unsafe {
         with(semaphore, |own| {
             let (mut wait, mut told) = (Waiting::by(wait)?, Told::by(liveness)?);
-            own.acquire(&mut wait, &mut told).map(keep)?;
+            own.lock().acquire(&mut wait, &mut told)?;
             Ok(())
         })
     }
@@ -124,8 +131,13 @@ pub unsafe extern "C" fn shmr_semaphore_acquire(
 /// Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_semaphore_release(semaphore: *mut shmr_semaphore) -> shmr_status {
-    // SAFETY: the caller's.
-    unsafe { with(semaphore, |own| Ok(own.release()?)) }
+    // SAFETY: the caller's, here and below.
+    unsafe {
+        with(semaphore, |own| {
+            let own = own.lock();
+            Ok(end_one(own, |place| own.release(place))?)
+        })
+    }
 }
 
 /// shmr_semaphore_consume() - end a permit that the caller's life holds: there is one less
@@ -134,8 +146,13 @@ pub unsafe extern "C" fn shmr_semaphore_release(semaphore: *mut shmr_semaphore) 
 /// Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_semaphore_consume(semaphore: *mut shmr_semaphore) -> shmr_status {
-    // SAFETY: the caller's.
-    unsafe { with(semaphore, |own| Ok(own.consume()?)) }
+    // SAFETY: the caller's, here and below.
+    unsafe {
+        with(semaphore, |own| {
+            let own = own.lock();
+            Ok(end_one(own, |place| own.consume(place))?)
+        })
+    }
 }
 
 /// shmr_semaphore_available() - permits that nobody holds
@@ -145,6 +162,6 @@ pub unsafe extern "C" fn shmr_semaphore_consume(semaphore: *mut shmr_semaphore) 
 #[no_mangle]
 pub unsafe extern "C" fn shmr_semaphore_available(semaphore: *const shmr_semaphore) -> usize {
     // SAFETY: the caller's.
-    let own: Outcome<&Semaphore<'_, Bell>> = unsafe { get(semaphore, Argument::Semaphore) };
-    own.map_or(0, Semaphore::available)
+    let own: Outcome<&WithBell<RawSemaphore<'_>>> = unsafe { get(semaphore, Argument::Semaphore) };
+    own.map_or(0, |own| own.silent().available())
 }

@@ -9,7 +9,8 @@ use shmem_core::snapshot::{ReadError, TooLong};
 use shmem_core::Corrupt;
 use shmem_registry::{AttachError, Evicted, FormatError, OpenError, RemoveError, RequestError};
 use shmem_sync::{
-    AcquireError, AddError, BakeryAttachError, BarrierAttachError, BarrierError, NotHeld,
+    AcquireError, AddError, AttachError as LockAttachError, BarrierAttachError, BarrierError,
+    NotHeld,
 };
 
 use crate::word::{Argument, Word};
@@ -385,12 +386,13 @@ impl From<AddError> for Fault {
     }
 }
 
-impl From<BakeryAttachError> for Fault {
+impl From<LockAttachError> for Fault {
     #[inline(never)]
-    fn from(error: BakeryAttachError) -> Self {
+    fn from(error: LockAttachError) -> Self {
         match error {
-            BakeryAttachError::Segment(error) => error.into(),
-            BakeryAttachError::Partition { limit, .. } => {
+            LockAttachError::Length { segment, .. } => Self::with(SHMR_TOO_SHORT, wide(segment)),
+            LockAttachError::Shape { found, .. } => Self::with(SHMR_LENGTH, wide(found.size())),
+            LockAttachError::Partition { limit, .. } => {
                 Self::with(SHMR_NO_SUCH_PARTITION, limit.into())
             }
         }

@@ -3,6 +3,8 @@
 
 #![no_main]
 
+use std::cell::RefCell;
+
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use shmem_core::doorbell::Silent;
@@ -10,10 +12,8 @@ use shmem_core::mem::Heap;
 use shmem_core::{Life, Window};
 use shmem_fuzz::{Limited, Many, Oracle, Rarely, Scribble, Who, expand, while_scribbling};
 use shmem_sync::inspect::{BakeryWords, BarrierWords, MutexWords, RwLockWords, SemaphoreWords};
-use shmem_sync::{
-    AcquireError, BakeryMutex, Barrier, BarrierError, LockError, LockResult, Mutex, RwLock,
-    Semaphore,
-};
+use shmem_sync::raw::{RawBakeryMutex, RawMutex, RawRwLock, RawSemaphore};
+use shmem_sync::{AcquireError, Barrier, BarrierError, LockFailure, NotHeld};
 
 #[derive(Arbitrary, Debug)]
 struct Input {
@@ -89,11 +89,11 @@ impl Which {
     fn len(self, len: u8) -> usize {
         let data = usize::from(len % 64);
         match self {
-            Self::Mutex => Mutex::<Silent>::segment_len(data),
-            Self::Bakery => BakeryMutex::segment_len(data),
-            Self::Semaphore => Semaphore::<Silent>::segment_len(data % 16 + 1),
-            Self::RwLock => RwLock::<Silent>::segment_len(data),
-            Self::Barrier => Barrier::<Silent>::segment_len(len % 8 + 4),
+            Self::Mutex => RawMutex::segment_len(data),
+            Self::Bakery => RawBakeryMutex::segment_len(data),
+            Self::Semaphore => RawSemaphore::segment_len(data % 16 + 1),
+            Self::RwLock => RawRwLock::segment_len(data),
+            Self::Barrier => Barrier::segment_len(len % 8 + 4),
         }
     }
 }
@@ -103,36 +103,36 @@ fn run(input: &Input, window: Window<'_>, quiet: bool) {
     let lives = input.users.map(Who::life);
     match input.which {
         Which::Mutex => {
-            let attach = |life| Mutex::attach(window, life, Silent).expect("room for one");
+            let attach = |life| RawMutex::attach(window, life, &Silent).expect("room for one");
             let mutexes = lives.map(attach);
             play(input, window, |step, oracle| {
                 mutex(&mutexes, window, step, oracle)
             });
         }
         Which::Bakery => {
-            let attach = |life| BakeryMutex::attach_among(window, life, 5).expect("room for one");
-            let mut mutexes = lives.map(attach);
+            // SAFETY: two of one life let each other in, to bytes that nobody relies on.
+            let attach = |life| unsafe { RawBakeryMutex::attach(window, life, 5) };
+            let mut mutexes = lives.map(|life| attach(life).expect("room for one"));
             play(input, window, |step, oracle| {
                 bakery(&mut mutexes, window, step, oracle)
             });
         }
         Which::Semaphore => {
-            let attach = |life| Semaphore::attach(window, life, Silent).expect("room for one");
+            let attach = |life| RawSemaphore::attach(window, life, &Silent).expect("room for one");
             let semaphores = lives.map(attach);
             play(input, window, |step, oracle| {
                 semaphore(&semaphores, window, step, oracle, quiet)
             });
         }
         Which::RwLock => {
-            let attach = |life| RwLock::attach(window, life, Silent).expect("room for one");
+            let attach = |life| RawRwLock::attach(window, life, &Silent).expect("room for one");
             let locks = lives.map(attach);
             play(input, window, |step, oracle| {
                 rwlock(&locks, window, step, oracle)
             });
         }
         Which::Barrier => {
-            let attach = |life| Barrier::attach(window, life, 2, Silent).expect("room for one");
-            let mut barriers = lives.map(attach);
+            let mut barriers = lives.map(|life| meet(window, life));
             play(input, window, |step, oracle| {
                 barrier(&mut barriers, window, step, oracle, lives)
             });
@@ -151,90 +151,99 @@ fn play(input: &Input, window: Window<'_>, mut take: impl FnMut(Step, &mut Oracl
     }
 }
 
-/// A lock that was not had, for a reason that fits the call; `waits` or only tries.
-fn refused<G>(error: &LockError<G>, waits: bool) {
-    match error {
-        LockError::Busy => assert!(!waits, "busy, and it would have waited"),
-        LockError::TimedOut => assert!(waits, "a deadline without a wait"),
-        error => assert!(!error.to_string().is_empty()),
+/// Whether a lock was acquired; if not, for a reason that fits the call.
+fn acquired<A>(result: Result<A, LockFailure>, waits: bool) -> Option<A> {
+    match &result {
+        Err(LockFailure::Busy) => assert!(!waits, "busy, and it would have waited"),
+        Err(LockFailure::TimedOut) => assert!(waits, "a deadline without a wait"),
+        Err(failure) => assert!(!failure.to_string().is_empty()),
+        Ok(_) => {}
+    }
+    result.ok()
+}
+
+/// Changes the bytes at the end, which a lock protects.
+fn change(window: Window<'_>, len: usize) {
+    window.write(window.len() - len, &vec![1; len]);
+}
+
+/// Repairs and unlocks, as the step has it, by the calls of any lock.
+fn finish(
+    verb: Verb,
+    repair: &mut dyn FnMut() -> Result<(), NotHeld>,
+    unlock: &mut dyn FnMut() -> Result<(), NotHeld>,
+) {
+    if matches!(verb, Verb::Use { repair: true } | Verb::Repair) {
+        let _ = repair();
+    }
+    if matches!(verb, Verb::Use { .. } | Verb::Share { .. } | Verb::Release) {
+        let _ = unlock();
     }
 }
 
-/// The guard, with a warning or without.
-fn had<G>(result: LockResult<G>, waits: bool) -> Option<G> {
-    match result {
-        Ok(guard) | Err(LockError::OwnerDied(guard)) => Some(guard),
-        Err(error) => {
-            refused(&error, waits);
-            None
-        }
-    }
-}
-
-fn mutex(mutexes: &[Mutex<'_, Silent>; 2], window: Window<'_>, step: Step, oracle: &mut Oracle) {
+fn mutex(mutexes: &[RawMutex<'_>; 2], window: Window<'_>, step: Step, oracle: &mut Oracle) {
     let mutex = &mutexes[usize::from(step.second)];
-    let waits = step.wait.is_some();
-    let lock = |oracle: &mut Oracle| match step.wait {
-        Some((pauses, sleepy)) => mutex.lock(&mut Limited::new(pauses, sleepy), oracle),
-        None => mutex.try_lock(oracle),
-    };
-    match step.verb {
-        Verb::Use { repair } => {
-            if let Some(mut guard) = had(lock(oracle), waits) {
-                guard.data().write(0, &vec![1; guard.data().len()]);
-                if repair {
-                    guard.make_consistent();
-                }
-                let _ = guard.unlock();
-            }
+    if matches!(
+        step.verb,
+        Verb::Use { .. } | Verb::Take | Verb::Share { .. }
+    ) {
+        let result = match step.wait {
+            Some((pauses, sleepy)) => mutex.lock(&mut Limited::new(pauses, sleepy), oracle),
+            None => mutex.try_lock(oracle),
+        };
+        if acquired(result, step.wait.is_some()).is_none() {
+            return;
         }
-        Verb::Take => drop(had(lock(oracle), waits).map(std::mem::forget)),
-        Verb::Share { .. } => drop(had(lock(oracle), waits)),
-        Verb::Release => drop(mutex.release()),
-        Verb::Repair => drop(mutex.make_consistent()),
-        _ => {
-            let _ = mutex.owner();
-            let words = MutexWords::attach(window).expect("room for one");
-            let _ = (words.owner(), words.health());
-        }
+        change(window, window.len() - RawMutex::segment_len(0));
     }
+    // SAFETY: nobody relies on the bytes.
+    let repair = &mut || unsafe { mutex.make_consistent() };
+    // SAFETY: as above.
+    finish(step.verb, repair, &mut || unsafe { mutex.unlock() });
+    let _ = mutex.owner();
+    let words = MutexWords::attach(window).expect("room for one");
+    let _ = (words.owner(), words.health(), words.protects());
 }
 
-fn bakery(mutexes: &mut [BakeryMutex<'_>; 2], window: Window<'_>, step: Step, oracle: &mut Oracle) {
+fn bakery(
+    mutexes: &mut [RawBakeryMutex<'_>; 2],
+    window: Window<'_>,
+    step: Step,
+    oracle: &mut Oracle,
+) {
     let mutex = &mut mutexes[usize::from(step.second)];
-    let waits = step.wait.is_some();
-    match step.verb {
-        Verb::Use { .. } | Verb::Take | Verb::Share { .. } => {
-            let result = match step.wait {
-                Some((pauses, sleepy)) => mutex.lock(&mut Limited::new(pauses, sleepy), oracle),
-                None => mutex.try_lock(oracle),
-            };
-            let Some(mut guard) = had(result, waits) else {
-                return;
-            };
-            guard.data().write(0, &vec![1; guard.data().len()]);
-            match step.verb {
-                Verb::Take => std::mem::forget(guard),
-                Verb::Use { repair: true } => {
-                    guard.make_consistent();
-                    let _ = guard.unlock();
-                }
-                _ => {}
-            }
+    if matches!(
+        step.verb,
+        Verb::Use { .. } | Verb::Take | Verb::Share { .. }
+    ) {
+        let result = match step.wait {
+            Some((pauses, sleepy)) => mutex.lock(&mut Limited::new(pauses, sleepy), oracle),
+            None => mutex.try_lock(oracle),
+        };
+        if acquired(result, step.wait.is_some()).is_none() {
+            return;
         }
-        Verb::Release => drop(mutex.release()),
-        Verb::Repair => drop(mutex.make_consistent()),
-        _ => {
-            let _ = mutex.owner();
-            let words = BakeryWords::attach(window).expect("room for one");
-            let _ = (words.holder(), words.health(), words.colour());
-            assert_eq!(words.places().count(), 64);
-        }
+        change(window, window.len() - RawBakeryMutex::segment_len(0));
     }
+    let mutex = RefCell::new(mutex);
+    // SAFETY: nobody relies on the bytes.
+    let repair = &mut || unsafe { mutex.borrow_mut().make_consistent() };
+    // SAFETY: as above.
+    let unlock = &mut || unsafe { mutex.borrow_mut().unlock() };
+    finish(step.verb, repair, unlock);
+    let _ = mutex.borrow().owner();
+    let words = BakeryWords::attach(window).expect("room for one");
+    let _ = (
+        words.holder(),
+        words.health(),
+        words.colour(),
+        words.protects(),
+    );
+    assert_eq!(words.places().count(), 64);
 }
 
 fn semaphore(
-    semaphores: &[Semaphore<'_, Silent>; 2],
+    semaphores: &[RawSemaphore<'_>; 2],
     window: Window<'_>,
     step: Step,
     oracle: &mut Oracle,
@@ -249,17 +258,20 @@ fn semaphore(
                 }
                 None => semaphore.try_acquire(oracle),
             };
-            match (result, step.verb) {
-                (Ok(permit), Verb::Take) => std::mem::forget(permit),
-                (Ok(permit), Verb::Consume) => drop(permit.consume()),
-                (Ok(permit), _) => {
-                    let given = permit.release();
-                    assert!(!quiet || given.is_ok(), "what was just had is ours");
-                }
-                (Err(AcquireError::Busy), _) => assert!(step.wait.is_none()),
-                (Err(AcquireError::TimedOut), _) => assert!(step.wait.is_some()),
-                (Err(error), _) => assert!(!error.to_string().is_empty()),
-            }
+            let place = match result {
+                Ok(place) => place,
+                Err(AcquireError::Busy) => return assert!(step.wait.is_none()),
+                Err(AcquireError::TimedOut) => return assert!(step.wait.is_some()),
+                Err(error) => return assert!(!error.to_string().is_empty()),
+            };
+            let given = match step.verb {
+                Verb::Take => return,
+                // SAFETY: acquired above.
+                Verb::Consume => unsafe { semaphore.consume(place) },
+                // SAFETY: as above.
+                _ => unsafe { semaphore.release(place) },
+            };
+            assert!(!quiet || given.is_ok(), "what was just acquired is ours");
         }
         Verb::Add(permits) => {
             let before = semaphore.permits();
@@ -268,7 +280,13 @@ fn semaphore(
                 assert_eq!(semaphore.permits(), before, "all or none");
             }
         }
-        Verb::Release => drop(semaphore.release()),
+        Verb::Release => {
+            let places: Vec<usize> = semaphore.held().take(1).collect();
+            for place in places {
+                // SAFETY: no guard of it is used.
+                let _ = unsafe { semaphore.release(place) };
+            }
+        }
         _ => {
             assert!(semaphore.permits() <= semaphore.capacity());
             assert!(semaphore.available() <= semaphore.capacity());
@@ -278,54 +296,62 @@ fn semaphore(
     }
 }
 
-fn rwlock(locks: &[RwLock<'_, Silent>; 2], window: Window<'_>, step: Step, oracle: &mut Oracle) {
+fn rwlock(locks: &[RawRwLock<'_>; 2], window: Window<'_>, step: Step, oracle: &mut Oracle) {
     let lock = &locks[usize::from(step.second)];
-    let waits = step.wait.is_some();
+    let (waits, len) = (
+        step.wait.is_some(),
+        window.len() - RawRwLock::segment_len(0),
+    );
+    // SAFETY: nobody relies on the bytes.
+    let unlock_read = |place| unsafe { lock.unlock_read(place) };
     match step.verb {
         Verb::Share { keep } => {
             let result = match step.wait {
                 Some((pauses, sleepy)) => lock.read(&mut Limited::new(pauses, sleepy), oracle),
                 None => lock.try_read(oracle),
             };
-            if let Some(guard) = had(result, waits) {
-                guard.data().read(0, &mut vec![0; guard.data().len()]);
-                if keep {
-                    std::mem::forget(guard);
-                }
+            if let Some((_, place)) = acquired(result, waits).filter(|_| !keep) {
+                let _ = unlock_read(place);
             }
         }
-        Verb::Use { .. } | Verb::Take => {
-            let result = match step.wait {
-                Some((pauses, sleepy)) => lock.write(&mut Limited::new(pauses, sleepy), oracle),
-                None => lock.try_write(oracle),
-            };
-            if let Some(mut guard) = had(result, waits) {
-                guard.data().write(0, &vec![1; guard.data().len()]);
-                match step.verb {
-                    Verb::Take => std::mem::forget(guard),
-                    Verb::Use { repair: true } => {
-                        guard.make_consistent();
-                        let _ = guard.unlock();
-                    }
-                    _ => {}
+        Verb::Add(place) => drop(unlock_read(usize::from(place))),
+        verb => {
+            if matches!(verb, Verb::Use { .. } | Verb::Take) {
+                let result = match step.wait {
+                    Some((pauses, sleepy)) => lock.write(&mut Limited::new(pauses, sleepy), oracle),
+                    None => lock.try_write(oracle),
+                };
+                if acquired(result, waits).is_none() {
+                    return;
                 }
+                change(window, len);
             }
-        }
-        Verb::Release => drop(lock.release_write()),
-        Verb::Add(place) => drop(lock.release_read(usize::from(place))),
-        Verb::Repair => drop(lock.make_consistent()),
-        _ => {
-            assert!(lock.readers().count() <= 128);
-            let _ = lock.writer();
-            let words = RwLockWords::attach(window).expect("room for one");
-            let _ = (words.writer(), words.is_writing(), words.health());
-            assert!(words.readers().count() <= 128);
+            // SAFETY: as above.
+            let repair = &mut || unsafe { lock.make_consistent() };
+            // SAFETY: as above.
+            finish(verb, repair, &mut || unsafe { lock.unlock_write() });
         }
     }
+    assert!(lock.readers().count() <= 128);
+    let _ = lock.writer();
+    let words = RwLockWords::attach(window).expect("room for one");
+    let _ = (
+        words.writer(),
+        words.is_writing(),
+        words.health(),
+        words.protects(),
+    );
+    assert!(words.readers().count() <= 128);
+}
+
+/// A party's handle to a barrier.
+fn meet(window: Window<'_>, life: Life) -> Barrier<'_> {
+    // SAFETY: two of one life let the others pass early, which nobody relies on.
+    unsafe { Barrier::attach(window, life, 2, &Silent) }.expect("room for one")
 }
 
 fn barrier<'m>(
-    barriers: &mut [Barrier<'m, Silent>; 2],
+    barriers: &mut [Barrier<'m>; 2],
     window: Window<'m>,
     step: Step,
     oracle: &mut Oracle,
@@ -338,10 +364,7 @@ fn barrier<'m>(
             let words = BarrierWords::attach(window).expect("room for one");
             assert!(words.parties().count() <= 11);
         }
-        (Verb::Release, _) => {
-            let again = Barrier::attach(window, lives[at], 2, Silent);
-            *barrier = again.expect("room for one");
-        }
+        (Verb::Release, _) => *barrier = meet(window, lives[at]),
         (_, Some((pauses, sleepy))) => {
             match barrier.wait(&mut Limited::new(pauses, sleepy), oracle) {
                 Ok(arrival) => assert_ne!(arrival.phase, 0),

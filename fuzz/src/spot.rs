@@ -141,29 +141,29 @@ fn fill_ring(ring: Ring<'_>, one: Life, two: Life) {
 }
 
 fn fill_locks<'m>(segment: impl Fn(&str, Kind, usize) -> Option<Window<'m>>, one: Life, two: Life) {
-    if let Some(window) = segment("mutex", Kind::MUTEX, Mutex::<Silent>::segment_len(8)) {
-        let mutex = Mutex::attach(window, one, Silent).expect("a mutex's length");
+    if let Some(window) = segment("mutex", Kind::MUTEX, Mutex::<u64>::SEGMENT_LEN) {
+        let mutex = Mutex::<u64>::attach(window, one, &Silent).expect("a mutex's length");
         std::mem::forget(mutex.try_lock(&mut AssumeAlive));
     }
-    if let Some(window) = segment("bakery", Kind::BAKERY, BakeryMutex::segment_len(8)) {
-        let mut mutex = BakeryMutex::attach(window, two).expect("a mutex's length");
+    if let Some(window) = segment("bakery", Kind::BAKERY, BakeryMutex::<u64>::SEGMENT_LEN) {
+        // SAFETY: the only handle of its life.
+        let mut mutex =
+            unsafe { BakeryMutex::<u64>::attach(window, two, 64) }.expect("a mutex's length");
         std::mem::forget(mutex.try_lock(&mut AssumeAlive));
     }
-    if let Some(window) = segment(
-        "semaphore",
-        Kind::SEMAPHORE,
-        Semaphore::<Silent>::segment_len(6),
-    ) {
-        let semaphore = Semaphore::attach(window, one, Silent).expect("a semaphore's length");
+    if let Some(window) = segment("semaphore", Kind::SEMAPHORE, Semaphore::segment_len(6)) {
+        let semaphore = Semaphore::attach(window, one, &Silent).expect("a semaphore's length");
         semaphore.add(3).expect("room for three");
         std::mem::forget(semaphore.try_acquire(&mut AssumeAlive));
     }
-    if let Some(window) = segment("rwlock", Kind::RWLOCK, RwLock::<Silent>::segment_len(8)) {
-        let lock = RwLock::attach(window, two, Silent).expect("a lock's length");
+    if let Some(window) = segment("rwlock", Kind::RWLOCK, RwLock::<u64>::SEGMENT_LEN) {
+        let lock = RwLock::<u64>::attach(window, two, &Silent).expect("a lock's length");
         std::mem::forget(lock.try_read(&mut AssumeAlive));
     }
-    if let Some(window) = segment("barrier", Kind::BARRIER, Barrier::<Silent>::segment_len(4)) {
-        let mut barrier = Barrier::attach(window, one, 2, Silent).expect("a barrier's length");
+    if let Some(window) = segment("barrier", Kind::BARRIER, Barrier::segment_len(4)) {
+        // SAFETY: the only handle of its life.
+        let mut barrier =
+            unsafe { Barrier::attach(window, one, 2, &Silent) }.expect("a barrier's length");
         let _ = barrier.try_wait(&mut AssumeAlive);
     }
 }

@@ -5,7 +5,7 @@
 //! All words are little-endian; all offsets are bytes.
 
 /// Version of the layout; a partition that does not know it must not attach.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// Words of different writers are this far apart: two 64-byte lines, because
 /// processors fetch lines in pairs, and one line of those with 128.

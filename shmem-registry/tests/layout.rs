@@ -78,12 +78,12 @@ fn the_document_gives_every_field_its_offset_and_width() {
         ),
         (
             "MutexControl",
-            coded!(MutexControl: owner, health, reserved),
+            coded!(MutexControl: owner, health, protects, reserved),
             128,
         ),
         (
             "RwLockControl",
-            coded!(RwLockControl: writer, health, writing, reserved, readers),
+            coded!(RwLockControl: writer, health, writing, protects, reserved, readers),
             640,
         ),
         (
@@ -93,8 +93,8 @@ fn the_document_gives_every_field_its_offset_and_width() {
         ),
         (
             "BakeryControl",
-            coded!(BakeryControl: holder, health, colour, reserved, entries),
-            640,
+            coded!(BakeryControl: holder, health, colour, reserved, entries, protects),
+            896,
         ),
         (
             "BarrierControl",

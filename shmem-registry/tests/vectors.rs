@@ -135,9 +135,9 @@ fn region(heap: &Heap) {
     writer.write(b"first").unwrap();
     writer.write(b"second").unwrap();
 
-    let mutex = Mutex::attach(lock.window(), one.life(), Silent).unwrap();
-    let guard = mutex.lock(&mut Spin::forever(), &mut AssumeAlive).unwrap();
-    guard.data().write(0, b"whole");
+    let mutex = Mutex::<u64>::attach(lock.window(), one.life(), &Silent).unwrap();
+    let mut guard = mutex.lock(&mut Spin::forever(), &mut AssumeAlive).unwrap();
+    guard.window().write(0, b"whole");
     core::mem::forget(guard);
     core::mem::forget((one, two));
 }

@@ -19,7 +19,7 @@ use shmem_core::primitive::{
 };
 use shmem_core::{ControlWord, Corrupt, Life};
 
-use crate::error::{LockError, Refusal};
+use crate::error::LockFailure;
 use crate::owner::{plain, Owner};
 
 /// No owner died inside, or what it left was repaired.
@@ -34,13 +34,13 @@ const ATTEMPTS: u32 = 128;
 /// What `value`, the `name`d health of a lock, says to one who has the lock; `died` if
 /// it was had of an owner that died inside. Whether the bytes are suspect.
 #[inline]
-pub(crate) fn examine(value: u32, name: ControlWord, died: bool) -> Result<bool, Refusal> {
+pub(crate) fn examine(value: u32, name: ControlWord, died: bool) -> Result<bool, LockFailure> {
     match value {
         WHOLE => Ok(died),
-        POISONED => Err(LockError::Poisoned),
+        POISONED => Err(LockFailure::Poisoned),
         _ => match plain(value) {
             Some(_) => Ok(true),
-            None => Err(LockError::Corrupt(Corrupt { word: name, value })),
+            None => Err(LockFailure::Corrupt(Corrupt { word: name, value })),
         },
     }
 }
@@ -53,7 +53,7 @@ pub(crate) fn take_on(
     name: ControlWord,
     owner: &Owner<'_>,
     died: bool,
-) -> Result<bool, Refusal> {
+) -> Result<bool, LockFailure> {
     // relaxed: the word goes from owner to owner with the lock.
     let found = word.load(Relaxed);
     if !examine(found, name, died)? {
@@ -71,8 +71,8 @@ pub(crate) fn put_life(
     word: Word<'_>,
     mut found: u32,
     owner: &Owner<'_>,
-    check: impl Fn(u32) -> Result<(), Refusal>,
-) -> Result<(), Refusal> {
+    check: impl Fn(u32) -> Result<(), LockFailure>,
+) -> Result<(), LockFailure> {
     for _ in 0..ATTEMPTS {
         if found != 0 {
             // Pairs with the exchange below, in one that took over from us: if we found its

@@ -16,6 +16,7 @@ use crate::layout::{
     SemaphoreControl, SemaphorePlace, BAKERY_PARTITIONS, PERMITS, PERMIT_FREE, READERS,
 };
 use crate::owner::plain;
+use crate::Shape;
 
 /// Whose something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +128,11 @@ impl<'m> MutexWords<'m> {
     pub fn health(&self) -> Health {
         Health::of(load(self.0.word(offset_of!(MutexControl, health))))
     }
+
+    /// What it protects, if a partition has declared it.
+    pub fn protects(&self) -> Option<Shape> {
+        declared(self.0.word(offset_of!(MutexControl, protects)))
+    }
 }
 
 /// The words of a [`crate::BakeryMutex`].
@@ -178,6 +184,12 @@ impl<'m> BakeryWords<'m> {
     /// State of the bytes.
     pub fn health(&self) -> Health {
         Health::of(load(self.0.word(offset_of!(BakeryControl, health))))
+    }
+
+    /// What it protects, as the first partition says that has declared it.
+    pub fn protects(&self) -> Option<Shape> {
+        let word = |index| self.0.word(offset_of!(BakeryControl, protects) + index * 4);
+        (0..BAKERY_PARTITIONS).find_map(|index| declared(word(index)))
     }
 
     /// Colour of the tickets that are drawn now; more than 0 and 1 is not honest.
@@ -284,6 +296,11 @@ impl<'m> RwLockWords<'m> {
         Health::of(load(self.0.word(offset_of!(RwLockControl, health))))
     }
 
+    /// What it protects, if a partition has declared it.
+    pub fn protects(&self) -> Option<Shape> {
+        declared(self.0.word(offset_of!(RwLockControl, protects)))
+    }
+
     /// Who reads; a place that nobody has is left out.
     pub fn readers(&self) -> impl Iterator<Item = Holder> + 'm {
         let control = self.0;
@@ -345,6 +362,10 @@ impl<'m> BarrierWords<'m> {
         let has_come = |party: &Party| party.arrived != 0 || party.life.holder != Holder::Nobody;
         (0..entries).map(party).filter(has_come)
     }
+}
+
+fn declared(protects: Word<'_>) -> Option<Shape> {
+    Some(Shape::from_word(load(protects))).filter(|shape| *shape != Shape::UNSAID)
 }
 
 fn control<T>(segment: Window<'_>) -> Result<Window<'_>, OutOfWindow> {

@@ -13,8 +13,10 @@ pub struct MutexControl {
     pub owner: u32,
     /// State of the bytes: see [`crate::health`].
     pub health: u32,
+    /// What the mutex protects: see [`crate::Shape`].
+    pub protects: u32,
     /// Zero.
-    pub reserved: [u32; 30],
+    pub reserved: [u32; 29],
 }
 
 /// Partitions that can share a bakery mutex: numbers 1 to this.
@@ -33,6 +35,8 @@ pub struct BakeryControl {
     pub reserved: [u32; 29],
     /// One for each partition; entry *n* - 1 is partition *n*'s, and only it writes it.
     pub entries: [BakeryEntry; BAKERY_PARTITIONS],
+    /// What the mutex protects, as each partition has declared it: see [`crate::Shape`].
+    pub protects: [u32; BAKERY_PARTITIONS],
 }
 
 /// A partition's place in a bakery.
@@ -82,8 +86,10 @@ pub struct RwLockControl {
     pub health: u32,
     /// 0, or the life that is inside as the writer; only the writer writes it.
     pub writing: u32,
+    /// What the lock protects: see [`crate::Shape`].
+    pub protects: u32,
     /// Zero.
-    pub reserved: [u32; 29],
+    pub reserved: [u32; 28],
     /// 0, or a life that reads.
     pub readers: [u32; READERS],
 }
@@ -155,7 +161,7 @@ pub struct LitmusControl {
 const _: () = {
     use core::mem::size_of;
     assert!(size_of::<MutexControl>() == LINE);
-    assert!(size_of::<BakeryControl>() == LINE + 512);
+    assert!(size_of::<BakeryControl>() == LINE + 512 + 256);
     assert!(size_of::<SemaphoreControl>() == LINE);
     assert!(size_of::<SemaphorePlace>() == 8);
     assert!(size_of::<RwLockControl>() == LINE + 512);

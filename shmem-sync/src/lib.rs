@@ -9,15 +9,22 @@
 //! | [`Barrier`]     | all, when all have come         | those that wait are told whose            | loads and stores |
 //!
 //! **Zeroed memory is ready**: a free lock, a semaphore of no permits, a barrier that
-//! nobody has passed. Whoever attaches stores nothing, so there is no race for who
-//! initialises. Each use is by one [`Life`](shmem_core::Life) of a partition; threads
-//! of a partition share its life. [`inspect`] is for those that only look.
+//! nobody has passed. There is no race for who initialises. Each use is by one
+//! [`Life`](shmem_core::Life) of a partition; threads of a partition share its life.
+//! [`inspect`] is for those that only look.
+//!
+//! **Guards.** What a lock protects, a value or bytes, is reached through a [`Guard`] or a
+//! [`ReadGuard`] alone, and no safe call unlocks without one. Whoever attaches with a type
+//! declares its size and alignment in the lock, and one that comes with others is refused.
+//! Whoever keeps a [`Window`](shmem_core::Window) on the segment reaches the bytes as a
+//! peer does.
+//! [`raw`] has the locks without guards and without bytes, for other languages.
 //!
 //! **Death.** Whoever waits asks a [`Liveness`] whether those in its way still live,
 //! and takes what the dead held. What a dead owner's lock protects may be half-changed:
 //! the next owner gets it with a warning ([`LockError::OwnerDied`]), repairs it and
 //! says so, or the lock is [poisoned](health). A life that was taken for dead while it
-//! lived learns it when it gives back what it no longer has: [`NotHeld`].
+//! lived learns it when it unlocks what it no longer has: [`NotHeld`].
 //!
 //! **Fairness.** Only the bakery is fair: first come, first served. With the others,
 //! whoever comes while there is room goes in before those that are still waking
@@ -49,8 +56,7 @@
 //! None is on by default, and the crate is `no_std` without allocation. `std`:
 //! waits by the scheduler. `linux`: waits in the kernel.
 #![no_std]
-#![forbid(unsafe_code)]
-#![deny(missing_docs)]
+#![deny(unsafe_code, missing_docs)]
 
 #[cfg(feature = "std")]
 extern crate std;
@@ -59,15 +65,23 @@ pub mod health;
 pub mod inspect;
 pub mod layout;
 pub mod litmus;
+#[allow(unsafe_code)] // Who unlocks promises to hold the lock.
+pub mod raw;
 
+#[allow(unsafe_code)] // Attaching promises one handle.
 mod bakery;
+#[allow(unsafe_code)] // As of the bakery.
 mod barrier;
 #[cfg(feature = "std")]
 mod deadline;
 mod error;
+#[allow(unsafe_code)] // Keeps the promises of `raw`.
+mod guard;
 mod mutex;
 mod owner;
+mod protected;
 mod rwlock;
+#[allow(unsafe_code)] // As the guards.
 mod semaphore;
 mod vigil;
 
@@ -78,12 +92,15 @@ mod futex;
 #[cfg(feature = "std")]
 mod poll;
 
-pub use bakery::{BakeryAttachError, BakeryGuard, BakeryMutex};
+pub use bakery::BakeryMutex;
 pub use barrier::{Arrival, Barrier, BarrierAttachError, BarrierError};
-pub use error::{LockError, LockResult, NotHeld};
-pub use mutex::{Mutex, MutexGuard};
-pub use rwlock::{ReadGuard, RwLock, WriteGuard};
-pub use semaphore::{AcquireError, AddError, Permit, Semaphore};
+pub use error::{Acquired, AttachError, LockError, LockFailure, LockResult, NotHeld};
+pub use guard::{Guard, ReadGuard};
+pub use mutex::Mutex;
+pub use protected::{Protected, Shape};
+pub use raw::{AcquireError, AddError};
+pub use rwlock::RwLock;
+pub use semaphore::{Permit, Semaphore};
 pub use shmem_core::liveness::{AssumeAlive, Liveness, PartitionState};
 
 #[cfg(all(feature = "linux", target_os = "linux"))]

@@ -34,7 +34,7 @@ use shmem_core::mem::Word;
 use shmem_core::primitive::Ordering::{Acquire, Relaxed, Release};
 use shmem_core::{ControlWord, Corrupt, Life};
 
-use crate::error::{LockError, NotHeld, Refusal};
+use crate::error::{LockFailure, NotHeld};
 use crate::vigil::{Turn, Vigil};
 
 /// The flag: somebody may sleep on the word.
@@ -55,13 +55,13 @@ impl<'m> Owner<'m> {
 
     /// Takes the word if it is free.
     #[inline]
-    pub(crate) fn seize(&self) -> bool {
+    pub(crate) fn try_acquire(&self) -> bool {
         self.exchange(0, self.life.word()).is_ok()
     }
 
     /// Takes the word from nobody or from the dead. Whether it was from the dead.
     #[cold]
-    pub(crate) fn take(&self, vigil: &mut Vigil<'_>) -> Result<bool, Refusal> {
+    pub(crate) fn take(&self, vigil: &mut Vigil<'_>) -> Result<bool, LockFailure> {
         loop {
             let sleepers = if vigil.has_slept() { SLEEPERS } else { 0 }; // O3
             let ours = self.life.word() | sleepers;
@@ -81,8 +81,8 @@ impl<'m> Owner<'m> {
 
     /// Spends a turn on waiting for `found` to leave the word. Whether its life was
     /// over, and the word is ours now.
-    pub(crate) fn turn(&self, found: u32, vigil: &mut Vigil<'_>) -> Result<bool, Refusal> {
-        let holder = self.life_in(found).map_err(LockError::Corrupt)?;
+    pub(crate) fn turn(&self, found: u32, vigil: &mut Vigil<'_>) -> Result<bool, LockFailure> {
+        let holder = self.life_in(found).map_err(LockFailure::Corrupt)?;
         // We live, whatever is said of us: another thread of ours has it.
         let other = (holder != self.life).then_some(holder);
         match vigil.turn(other) {
@@ -93,12 +93,12 @@ impl<'m> Owner<'m> {
                     vigil.sleep(self.word, seen);
                 }
             }
-            Turn::GiveUp(refusal) => {
+            Turn::GiveUp(failure) => {
                 // The ring that ended our sleep was perhaps another's as well.
                 if vigil.has_slept() {
                     self.flag(found);
                 }
-                return Err(refusal);
+                return Err(failure);
             }
         }
         Ok(false)
@@ -106,7 +106,7 @@ impl<'m> Owner<'m> {
 
     /// Gives the word back. Whether somebody may sleep on it, who is to be rung.
     #[inline]
-    pub(crate) fn give(&self) -> Result<bool, NotHeld> {
+    pub(crate) fn release(&self) -> Result<bool, NotHeld> {
         let ours = self.life.word();
         match self.free(ours) {
             Ok(_) => Ok(false),

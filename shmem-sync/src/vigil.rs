@@ -19,7 +19,7 @@ use shmem_core::mem::Word;
 use shmem_core::wait::{Pause, Wait};
 use shmem_core::Life;
 
-use crate::error::{LockError, Refusal};
+use crate::error::LockFailure;
 use crate::layout::READERS;
 use crate::{Liveness, PartitionState};
 
@@ -51,7 +51,7 @@ pub(crate) enum Turn {
     /// Whom we wait for is gone.
     Gone,
     /// Time is up.
-    GiveUp(Refusal),
+    GiveUp(LockFailure),
 }
 
 impl<'w> Vigil<'w> {
@@ -90,10 +90,10 @@ impl<'w> Vigil<'w> {
         match pause {
             Pause::Again => Turn::Again,
             Pause::Sleep => Turn::Sleep,
-            Pause::TimedOut if self.wait.is_none() => Turn::GiveUp(LockError::Busy),
+            Pause::TimedOut if self.wait.is_none() => Turn::GiveUp(LockFailure::Busy),
             Pause::TimedOut => Turn::GiveUp(match (holder, state) {
-                (Some(holder), Some(PartitionState::Silent)) => LockError::HolderSilent(holder),
-                _ => LockError::TimedOut,
+                (Some(holder), Some(PartitionState::Silent)) => LockFailure::HolderSilent(holder),
+                _ => LockFailure::TimedOut,
             }),
         }
     }

@@ -17,17 +17,17 @@ use shmem_sync::{
 };
 
 mod support;
-use support::Dead;
+use support::{attach_barrier, Dead};
 
 const FIRST: Life = Life::first(1);
 const SECOND: Life = Life::first(2);
 
 fn heap(partitions: u8) -> Heap {
-    Heap::new(Barrier::<Silent>::segment_len(partitions))
+    Heap::new(Barrier::segment_len(partitions))
 }
 
-fn barrier(heap: &Heap, life: Life, parties: usize) -> Barrier<'_, FutexBell> {
-    Barrier::attach(heap.window(), life, parties, FutexBell).unwrap()
+fn barrier(heap: &Heap, life: Life, parties: usize) -> Barrier<'_> {
+    attach_barrier(heap.window(), life, parties, &FutexBell)
 }
 
 fn next_life(life: Life) -> Life {
@@ -46,7 +46,8 @@ fn a_barrier_needs_an_entry_for_us_and_for_as_many_as_there_are_parties() {
     let heap = heap(2);
     let attach = |partition, parties| {
         let life = Life::first(partition);
-        Barrier::attach(heap.window(), life, parties, Silent).err()
+        // SAFETY: none is used.
+        unsafe { Barrier::attach(heap.window(), life, parties, &Silent) }.err()
     };
     assert_eq!(attach(2, 2), None);
     let (partition, entries) = (3, 2);
@@ -57,7 +58,8 @@ fn a_barrier_needs_an_entry_for_us_and_for_as_many_as_there_are_parties() {
         assert_eq!(attach(1, parties), Some(error));
     }
     let short = heap.window().sub(0, 128).unwrap();
-    assert!(Barrier::attach(short, FIRST, 1, Silent).is_err());
+    // SAFETY: none is used.
+    assert!(unsafe { Barrier::attach(short, FIRST, 1, &Silent) }.is_err());
 }
 
 #[test]
@@ -167,7 +169,7 @@ fn a_party_that_arrived_and_then_died_while_we_asked_has_arrived() {
     assert!(theirs.try_wait(&mut AssumeAlive).unwrap().is_some());
     assert!(ours.try_wait(&mut AssumeAlive).unwrap().is_some());
     /// Whom it is asked about arrives, and dies.
-    struct Last<'a, 'm>(&'a mut Barrier<'m, FutexBell>);
+    struct Last<'a, 'm>(&'a mut Barrier<'m>);
     impl Liveness for Last<'_, '_> {
         fn state(&mut self, life: Life) -> PartitionState {
             assert_eq!(life, SECOND);

@@ -8,7 +8,7 @@ use shmem_core::{Life, Window};
 use shmem_sync::{AssumeAlive, LockError, LockResult, Mutex, ReadGuard, RwLock};
 
 mod support;
-use support::{whole, write_halves, Dead};
+use support::{whole, Dead};
 
 const FIRST: Life = Life::first(1);
 const SECOND: Life = Life::first(2);
@@ -36,12 +36,12 @@ fn tear(data: Window<'_>) {
     data.write(0, &[1]);
 }
 
-fn mutex(heap: &Heap, life: Life) -> Mutex<'_, Silent> {
-    Mutex::attach(heap.window(), life, Silent).unwrap()
+fn mutex(heap: &Heap, life: Life) -> Mutex<'_, [u64; 2]> {
+    Mutex::attach(heap.window(), life, &Silent).unwrap()
 }
 
 fn mutex_heap() -> Heap {
-    Heap::new(Mutex::<Silent>::segment_len(16))
+    Heap::new(Mutex::<[u64; 2]>::SEGMENT_LEN)
 }
 
 /// Takes the mutex, finds whole bytes or is warned, and leaves them whole.
@@ -52,8 +52,8 @@ fn own(heap: &Heap, life: Life, dead: &[Life]) {
         Err(LockError::OwnerDied(guard)) => (true, guard),
         Err(error) => panic!("{error}"),
     };
-    assert!(warned || whole(guard.data()).is_some());
-    write_halves(guard.data(), 7);
+    assert!(warned || whole(guard.get()).is_some());
+    guard.set([7; 2]);
     guard.make_consistent();
     guard.unlock().unwrap();
 }
@@ -61,7 +61,7 @@ fn own(heap: &Heap, life: Life, dead: &[Life]) {
 fn the_mutex_goes_on(heap: &Heap) {
     own(heap, THIRD, &[FIRST, SECOND]);
     let mutex = mutex(heap, FIRST);
-    assert!(whole(mutex.try_lock(&mut AssumeAlive).unwrap().data()).is_some());
+    assert!(whole(mutex.try_lock(&mut AssumeAlive).unwrap().get()).is_some());
 }
 
 #[test]
@@ -74,25 +74,25 @@ fn whenever_one_dies_that_repairs_the_next_one_does() {
     let torn = || {
         let heap = mutex_heap();
         let mutex = mutex(&heap, FIRST);
-        let guard = mutex.try_lock(&mut AssumeAlive).unwrap();
-        tear(guard.data());
+        let mut guard = mutex.try_lock(&mut AssumeAlive).unwrap();
+        tear(guard.window());
         std::mem::forget(guard);
         heap
     };
     die_everywhere(torn, |heap| own(heap, SECOND, &[FIRST]), the_mutex_goes_on);
 }
 
-fn lock(heap: &Heap, life: Life) -> RwLock<'_, Silent> {
-    RwLock::attach(heap.window(), life, Silent).unwrap()
+fn lock(heap: &Heap, life: Life) -> RwLock<'_, [u64; 2]> {
+    RwLock::attach(heap.window(), life, &Silent).unwrap()
 }
 
 fn lock_heap() -> Heap {
-    Heap::new(RwLock::<Silent>::segment_len(16))
+    Heap::new(RwLock::<[u64; 2]>::SEGMENT_LEN)
 }
 
 fn read(heap: &Heap, life: Life, dead: &[Life]) {
-    let check = |taken: LockResult<ReadGuard<'_, '_, Silent>>| match taken {
-        Ok(guard) => assert!(whole(guard.data()).is_some()),
+    let check = |taken: LockResult<ReadGuard<'_, '_, [u64; 2]>>| match taken {
+        Ok(guard) => assert!(whole(guard.get()).is_some()),
         Err(LockError::OwnerDied(_)) => {}
         Err(error) => panic!("{error}"),
     };
@@ -107,8 +107,8 @@ fn write(heap: &Heap, life: Life, dead: &[Life]) {
         Err(LockError::OwnerDied(guard)) => (true, guard),
         Err(error) => panic!("{error}"),
     };
-    assert!(warned || whole(guard.data()).is_some());
-    write_halves(guard.data(), 7);
+    assert!(warned || whole(guard.get()).is_some());
+    guard.set([7; 2]);
     guard.make_consistent();
     guard.unlock().unwrap();
 }
@@ -117,7 +117,7 @@ fn the_lock_goes_on(heap: &Heap) {
     read(heap, THIRD, &[FIRST, SECOND]);
     write(heap, THIRD, &[FIRST, SECOND]);
     let lock = lock(heap, FIRST);
-    assert!(whole(lock.try_read(&mut AssumeAlive).unwrap().data()).is_some());
+    assert!(whole(lock.try_read(&mut AssumeAlive).unwrap().get()).is_some());
 }
 
 #[test]
@@ -134,8 +134,8 @@ fn whenever_a_reader_dies_the_others_go_on() {
 fn torn_lock() -> Heap {
     let heap = lock_heap();
     let lock = lock(&heap, FIRST);
-    let guard = lock.try_write(&mut AssumeAlive).unwrap();
-    tear(guard.data());
+    let mut guard = lock.try_write(&mut AssumeAlive).unwrap();
+    tear(guard.window());
     std::mem::forget(guard);
     heap
 }

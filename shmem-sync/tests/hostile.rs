@@ -10,12 +10,12 @@ use shmem_core::wait::Spin;
 use shmem_core::{Life, Window};
 use shmem_sync::layout::PERMITS;
 use shmem_sync::{
-    AcquireError, AssumeAlive, BakeryMutex, Liveness, LockError, LockResult, Mutex, PartitionState,
-    RwLock, Semaphore,
+    AcquireError, AssumeAlive, BakeryMutex, Liveness, LockError, LockFailure, LockResult, Mutex,
+    PartitionState, RwLock, Semaphore,
 };
 
 mod support;
-use support::Dead;
+use support::{attach_bakery, Dead};
 
 const US: Life = Life::first(1);
 
@@ -65,17 +65,17 @@ fn past() -> Spin {
 }
 
 fn is_busy<G>(taken: LockResult<G>) -> bool {
-    matches!(taken, Err(LockError::Busy))
+    matches!(taken, Err(LockError::Failed(LockFailure::Busy)))
 }
 
 fn is_late<G>(taken: LockResult<G>) -> bool {
-    matches!(taken, Err(LockError::TimedOut))
+    matches!(taken, Err(LockError::Failed(LockFailure::TimedOut)))
 }
 
 #[test]
 fn a_mutex_is_given_up_whatever_lives_its_owner_word_names() {
-    let heap = Heap::new(Mutex::<Silent>::segment_len(8));
-    let mutex = Mutex::attach(heap.window(), US, Silent).unwrap();
+    let heap = Heap::new(Mutex::<u64>::SEGMENT_LEN);
+    let mutex = Mutex::<u64>::attach(heap.window(), US, &Silent).unwrap();
     let hostile = || Hostile::new(&heap, 0..4, 2, 300);
     assert!(is_busy(mutex.try_lock(&mut hostile())));
     assert!(is_late(mutex.lock(&mut past(), &mut hostile())));
@@ -85,8 +85,8 @@ fn a_mutex_is_given_up_whatever_lives_its_owner_word_names() {
 
 #[test]
 fn a_reader_writer_lock_is_given_up_whatever_lives_its_words_name() {
-    let heap = Heap::new(RwLock::<Silent>::segment_len(8));
-    let lock = RwLock::attach(heap.window(), US, Silent).unwrap();
+    let heap = Heap::new(RwLock::<u64>::SEGMENT_LEN);
+    let lock = RwLock::<u64>::attach(heap.window(), US, &Silent).unwrap();
     let writers = || Hostile::new(&heap, 0..4, 2, 300);
     assert!(is_busy(lock.try_read(&mut writers())));
     assert!(is_late(lock.read(&mut past(), &mut writers())));
@@ -104,8 +104,8 @@ fn a_reader_writer_lock_is_given_up_whatever_lives_its_words_name() {
 
 #[test]
 fn a_writer_that_only_tries_clears_128_words_of_readers_that_are_gone() {
-    let heap = Heap::new(RwLock::<Silent>::segment_len(8));
-    let lock = RwLock::attach(heap.window(), US, Silent).unwrap();
+    let heap = Heap::new(RwLock::<u64>::SEGMENT_LEN);
+    let lock = RwLock::<u64>::attach(heap.window(), US, &Silent).unwrap();
     struct Gone;
     impl Liveness for Gone {
         fn state(&mut self, _: Life) -> PartitionState {
@@ -121,8 +121,8 @@ fn a_writer_that_only_tries_clears_128_words_of_readers_that_are_gone() {
 
 #[test]
 fn a_semaphore_is_given_up_whatever_lives_its_words_name() {
-    let heap = Heap::new(Semaphore::<Silent>::segment_len(PERMITS));
-    let semaphore = Semaphore::attach(heap.window(), US, Silent).unwrap();
+    let heap = Heap::new(Semaphore::segment_len(PERMITS));
+    let semaphore = Semaphore::attach(heap.window(), US, &Silent).unwrap();
     let limit = 5 * PERMITS as u32;
     let hostile = || Hostile::new(&heap, 128..heap.window().len(), 2, limit);
     let refused = semaphore.try_acquire(&mut hostile()).err();
@@ -133,9 +133,9 @@ fn a_semaphore_is_given_up_whatever_lives_its_words_name() {
 
 #[test]
 fn a_word_that_is_none_hides_no_permit_behind_it() {
-    let heap = Heap::new(Semaphore::<Silent>::segment_len(PERMITS));
+    let heap = Heap::new(Semaphore::segment_len(PERMITS));
     let dead = Life::first(2);
-    let semaphore = |life| Semaphore::attach(heap.window(), life, Silent).unwrap();
+    let semaphore = |life| Semaphore::attach(heap.window(), life, &Silent).unwrap();
     semaphore(US).add(PERMITS).unwrap();
     for _ in 0..PERMITS {
         forget(semaphore(dead).try_acquire(&mut AssumeAlive).unwrap());
@@ -157,8 +157,8 @@ fn a_word_that_is_none_hides_no_permit_behind_it() {
 
 #[test]
 fn a_bakery_is_passed_or_given_up_whatever_lives_its_entries_name() {
-    let heap = Heap::new(BakeryMutex::segment_len(8));
-    let mut bakery = BakeryMutex::attach(heap.window(), US).unwrap();
+    let heap = Heap::new(BakeryMutex::<u64>::SEGMENT_LEN);
+    let mut bakery = attach_bakery::<u64>(heap.window(), US, 64);
     let entry = 128 + 8;
     for ticket in [1, !3, 1 << 2] {
         heap.window().word(entry + 4).store(ticket, Relaxed);

@@ -20,6 +20,9 @@ struct Nobody;
 
 use shmem_sync::PartitionState;
 
+mod support;
+use support::{attach_bakery, attach_barrier};
+
 impl shmem_sync::Liveness for Nobody {
     fn state(&mut self, _: Life) -> PartitionState {
         PartitionState::gone_if(true)
@@ -35,10 +38,10 @@ fn held(by: Life) -> Owner {
 
 #[test]
 fn a_mutex_shows_its_owner_and_its_health() {
-    let heap = Heap::new(Mutex::<Silent>::segment_len(8));
+    let heap = Heap::new(Mutex::<u64>::SEGMENT_LEN);
     let words = MutexWords::attach(heap.window()).unwrap();
     assert_eq!(words.owner().holder, Holder::Nobody);
-    let mutex = |life| Mutex::attach(heap.window(), life, Silent).unwrap();
+    let mutex = |life| Mutex::<u64>::attach(heap.window(), life, &Silent).unwrap();
     let (one, two) = (mutex(ONE), mutex(TWO));
     std::mem::forget(one.try_lock(&mut AssumeAlive).unwrap());
     assert_eq!((words.owner(), words.health()), (held(ONE), Health::Whole));
@@ -53,9 +56,9 @@ fn a_mutex_shows_its_owner_and_its_health() {
 
 #[test]
 fn a_bakery_shows_who_is_inside_and_who_waits() {
-    let heap = Heap::new(BakeryMutex::segment_len(8));
+    let heap = Heap::new(BakeryMutex::<u64>::SEGMENT_LEN);
     let words = BakeryWords::attach(heap.window()).unwrap();
-    let mut one = BakeryMutex::attach(heap.window(), ONE).unwrap();
+    let mut one = attach_bakery::<u64>(heap.window(), ONE, 64);
     let guard = one.try_lock(&mut AssumeAlive).unwrap();
     assert_eq!(words.holder(), Holder::Life(ONE));
     let place = words.places().next().unwrap();
@@ -69,9 +72,9 @@ fn a_bakery_shows_who_is_inside_and_who_waits() {
 
 #[test]
 fn a_semaphore_shows_every_permit() {
-    let heap = Heap::new(Semaphore::<Silent>::segment_len(4));
+    let heap = Heap::new(Semaphore::segment_len(4));
     let words = SemaphoreWords::attach(heap.window()).unwrap();
-    let semaphore = Semaphore::attach(heap.window(), ONE, Silent).unwrap();
+    let semaphore = Semaphore::attach(heap.window(), ONE, &Silent).unwrap();
     semaphore.add(3).unwrap();
     let permit = semaphore.try_acquire(&mut AssumeAlive).unwrap();
     let permits: Vec<_> = words.permits().map(|(permit, _)| permit).collect();
@@ -82,9 +85,9 @@ fn a_semaphore_shows_every_permit() {
 
 #[test]
 fn a_reader_writer_lock_shows_its_readers_and_its_writer() {
-    let heap = Heap::new(RwLock::<Silent>::segment_len(8));
+    let heap = Heap::new(RwLock::<u64>::SEGMENT_LEN);
     let words = RwLockWords::attach(heap.window()).unwrap();
-    let lock = |life| RwLock::attach(heap.window(), life, Silent).unwrap();
+    let lock = |life| RwLock::<u64>::attach(heap.window(), life, &Silent).unwrap();
     let (one, two) = (lock(ONE), lock(TWO));
     let reading = one.try_read(&mut AssumeAlive).unwrap();
     let readers: Vec<_> = words.readers().collect();
@@ -99,10 +102,10 @@ fn a_reader_writer_lock_shows_its_readers_and_its_writer() {
 
 #[test]
 fn a_barrier_shows_who_has_arrived() {
-    let heap = Heap::new(Barrier::<Silent>::segment_len(4));
+    let heap = Heap::new(Barrier::segment_len(4));
     let words = BarrierWords::attach(heap.window()).unwrap();
     assert_eq!((words.parties().count(), words.phase()), (0, 0));
-    let party = |life| Barrier::attach(heap.window(), life, 2, Silent).unwrap();
+    let party = |life| attach_barrier(heap.window(), life, 2, &Silent);
     let (mut one, mut two) = (party(ONE), party(TWO));
     assert_eq!(one.try_wait(&mut AssumeAlive), Ok(None));
     two.wait(&mut Spin::checks(1), &mut AssumeAlive).unwrap();

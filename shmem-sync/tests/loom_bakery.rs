@@ -6,26 +6,29 @@ use shmem_core::primitive::AtomicU32;
 use shmem_core::primitive::Ordering::Release;
 use shmem_core::wait::{Pause, Wait};
 use shmem_core::{Life, Window};
-use shmem_sync::{AssumeAlive, BakeryGuard, BakeryMutex, Liveness, LockError};
+use shmem_sync::raw::RawBakeryMutex;
+use shmem_sync::{
+    AssumeAlive, AttachError, BakeryMutex, Liveness, LockError, LockFailure, Protected,
+};
 
 mod support;
-use support::{heap, Obituary, Yield};
+use support::{add_one, attach_bakery, heap, Obituary, Yield};
 
 const FIRST: Life = Life::first(1);
 const SECOND: Life = Life::first(2);
 
 const THIRD: Life = Life::first(3);
 
-/// A free mutex that protects eight bytes.
+/// A free mutex that protects a count.
 fn segment() -> Window<'static> {
-    heap(BakeryMutex::segment_len(8))
+    heap(RawBakeryMutex::segment_len(8))
 }
 
-fn mutex_among(partitions: u8, segment: Window<'static>, life: Life) -> BakeryMutex<'static> {
-    BakeryMutex::attach_among(segment, life, partitions).unwrap()
+fn mutex_among(partitions: u8, segment: Window<'static>, life: Life) -> BakeryMutex<'static, [u8]> {
+    attach_bakery(segment, life, partitions)
 }
 
-fn mutex(segment: Window<'static>, life: Life) -> BakeryMutex<'static> {
+fn mutex(segment: Window<'static>, life: Life) -> BakeryMutex<'static, [u8]> {
     mutex_among(2, segment, life)
 }
 
@@ -59,29 +62,21 @@ impl Wait for Turns {
     fn sleep(&mut self, _: &AtomicU32, _: u32) {}
 }
 
-/// How many were inside before.
-fn count(guard: &BakeryGuard<'_, '_>) -> u8 {
-    let mut count = [0];
-    guard.data().read(0, &mut count);
-    guard.data().write(0, &[count[0] + 1]);
-    count[0]
-}
-
 /// Goes in and comes out. How many were inside before.
-fn pass(mutex: &mut BakeryMutex<'_>) -> u8 {
-    let guard = mutex.lock(&mut Yield, &mut AssumeAlive).unwrap();
-    let before = count(&guard);
+fn pass(mutex: &mut BakeryMutex<'_, [u8]>) -> u8 {
+    let mut guard = mutex.lock(&mut Yield, &mut AssumeAlive).unwrap();
+    let before = add_one(&mut guard);
     guard.unlock().unwrap();
     before
 }
 
 /// As [`pass`], and whether it was warned of a death.
-fn pass_the_dead(mutex: &mut BakeryMutex<'_>, liveness: &mut impl Liveness) -> (u8, bool) {
+fn pass_the_dead(mutex: &mut BakeryMutex<'_, [u8]>, liveness: &mut impl Liveness) -> (u8, bool) {
     match mutex.lock(&mut Doze, liveness) {
-        Ok(guard) => (count(&guard), false),
+        Ok(mut guard) => (add_one(&mut guard), false),
         Err(LockError::OwnerDied(mut guard)) => {
             guard.make_consistent();
-            (count(&guard), true)
+            (add_one(&mut guard), true)
         }
         Err(error) => panic!("{error}"),
     }
@@ -107,9 +102,9 @@ fn what_one_did_inside_is_seen_by_the_next() {
     loom::model(|| {
         let segment = segment();
         let mut first = mutex(segment, FIRST);
-        let guard = first.lock(&mut Yield, &mut AssumeAlive).unwrap();
+        let mut guard = first.lock(&mut Yield, &mut AssumeAlive).unwrap();
         let peer = thread::spawn(move || pass(&mut mutex(segment, SECOND)));
-        assert_eq!(count(&guard), 0);
+        assert_eq!(add_one(&mut guard), 0);
         guard.unlock().unwrap();
         assert_eq!(peer.join().unwrap(), 1);
     });
@@ -139,7 +134,7 @@ fn three_partitions_are_never_inside_together() {
         let pass = move |life| {
             let mut mutex = mutex_among(3, segment, life);
             let taken = mutex.lock(&mut Turns(2), &mut AssumeAlive);
-            let passed = taken.map(|guard| count(&guard)).is_ok();
+            let passed = taken.map(|mut guard| add_one(&mut guard)).is_ok();
             u8::from(passed)
         };
         let peers = [SECOND, THIRD].map(|life| thread::spawn(move || pass(life)));
@@ -158,7 +153,7 @@ fn one_that_gives_up_lets_the_others_go_on_one_at_a_time() {
         let peer = thread::spawn(move || {
             let mut second = mutex(segment, SECOND);
             let tried = second.try_lock(&mut AssumeAlive);
-            let tried = tried.map(|guard| count(&guard)).ok();
+            let tried = tried.map(|mut guard| add_one(&mut guard)).ok();
             (tried, pass(&mut second))
         });
         let ours = pass(&mut mutex(segment, FIRST));
@@ -177,9 +172,9 @@ fn one_that_waits_learns_that_the_holder_died_and_sees_what_it_did() {
         let death = Obituary::new();
         let mut told = death.clone();
         let mut second = mutex(segment, SECOND);
-        let guard = second.lock(&mut Yield, &mut AssumeAlive).unwrap();
+        let mut guard = second.lock(&mut Yield, &mut AssumeAlive).unwrap();
         let peer = thread::spawn(move || pass_the_dead(&mut mutex(segment, FIRST), &mut told));
-        count(&guard);
+        add_one(&mut guard);
         core::mem::forget(guard);
         death.announce(SECOND);
         assert_eq!(peer.join().unwrap(), (1, true));
@@ -236,9 +231,32 @@ fn a_restart_after_a_death_inside_evicts_nobody() {
         });
         let mut ours = mutex(segment, FIRST);
         match ours.lock(&mut Turns(3), &mut AssumeAlive) {
-            Ok(_) | Err(LockError::OwnerDied(_) | LockError::TimedOut | LockError::Poisoned) => {}
+            Ok(_)
+            | Err(
+                LockError::OwnerDied(_)
+                | LockError::Failed(LockFailure::TimedOut)
+                | LockError::Failed(LockFailure::Poisoned),
+            ) => {}
             Err(error) => panic!("{error}"),
         }
         restarted.join().unwrap();
+    });
+}
+
+#[test] // Kills: the fence in `agree`.
+fn of_two_types_at_the_same_time_at_most_one_attaches() {
+    fn attach<T: Protected>(segment: Window<'static>, life: Life) -> Result<(), AttachError> {
+        // SAFETY: none is used.
+        unsafe { BakeryMutex::<T>::attach(segment, life, 2) }.map(drop)
+    }
+    loom::model(|| {
+        let segment = heap(BakeryMutex::<u64>::SEGMENT_LEN);
+        let peer = thread::spawn(move || attach::<[u8; 8]>(segment, SECOND));
+        let ours = attach::<u64>(segment, FIRST);
+        let theirs = peer.join().unwrap();
+        assert!(ours.is_err() || theirs.is_err());
+        // Whoever comes later is not held up by one that was refused.
+        let later = attach::<u64>(segment, FIRST);
+        assert_eq!(later.is_ok(), theirs.is_err());
     });
 }

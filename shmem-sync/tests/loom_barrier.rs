@@ -5,28 +5,19 @@
 #![cfg(loom)]
 
 use loom::thread;
-use shmem_core::doorbell::{Doorbell, Silent};
+use shmem_core::doorbell::Silent;
 use shmem_core::wait::Wait;
 use shmem_core::{Life, Window};
 use shmem_sync::{AssumeAlive, Barrier, BarrierError};
 
 mod support;
-use support::{heap, yields, Dead, Kernel, Yield};
+use support::{attach_barrier, heap, yields, Dead, Kernel, Yield};
 
 fn memory(parties: u8) -> Window<'static> {
-    heap(Barrier::<Silent>::segment_len(parties))
+    heap(Barrier::segment_len(parties))
 }
 
-fn barrier<D: Doorbell>(
-    memory: Window<'static>,
-    life: Life,
-    parties: usize,
-    bell: D,
-) -> Barrier<'static, D> {
-    Barrier::attach(memory, life, parties, bell).unwrap()
-}
-
-fn meet<D: Doorbell>(barrier: &mut Barrier<'_, D>, wait: &mut impl Wait) {
+fn meet(barrier: &mut Barrier<'_>, wait: &mut impl Wait) {
     barrier.wait(wait, &mut AssumeAlive).unwrap();
 }
 
@@ -45,7 +36,7 @@ fn what_was_done_before_a_phase_is_seen_after_it_and_not_touched_before() {
     loom::model(|| {
         let (memory, cells) = (memory(2), heap(16));
         let party = move |own: usize| {
-            let mut barrier = barrier(memory, Life::first(own as u8 + 1), 2, Silent);
+            let mut barrier = attach_barrier(memory, Life::first(own as u8 + 1), 2, &Silent);
             put(cells, own, 1);
             meet(&mut barrier, &mut Yield);
             assert_eq!(get(cells, 1 - own), 1);
@@ -67,7 +58,7 @@ fn all_meet(parties: u8, phases: u32) {
         let (memory, kernel) = (memory(parties), Kernel::new());
         let party = move |number, kernel: Kernel| {
             let life = Life::first(number);
-            let mut barrier = barrier(memory, life, parties.into(), kernel.clone());
+            let mut barrier = attach_barrier(memory, life, parties.into(), &kernel);
             for _ in 0..phases {
                 meet(&mut barrier, &mut kernel.clone());
             }
@@ -108,10 +99,10 @@ fn a_new_life_arrives_in_the_stead_of_a_dead_one() {
         let dead = Life::first(2);
         let peer = thread::spawn(move || {
             for life in [dead, next] {
-                meet(&mut barrier(memory, life, 2, Silent), &mut Yield);
+                meet(&mut attach_barrier(memory, life, 2, &Silent), &mut Yield);
             }
         });
-        let mut barrier = barrier(memory, Life::first(1), 2, Silent);
+        let mut barrier = attach_barrier(memory, Life::first(1), 2, &Silent);
         meet(&mut barrier, &mut Yield);
         yields(|| match barrier.try_wait(&mut Dead(&[dead])) {
             Ok(arrival) => arrival.is_some(),

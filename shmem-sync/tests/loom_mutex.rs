@@ -6,55 +6,48 @@
 #![cfg(loom)]
 
 use loom::thread;
-use shmem_core::doorbell::{Doorbell, Silent};
+use shmem_core::doorbell::Silent;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::Wait;
 use shmem_core::{Life, Window};
-use shmem_sync::{AssumeAlive, LockError, Mutex};
+use shmem_sync::raw::{DoorbellRef, RawMutex};
+use shmem_sync::{AssumeAlive, LockError, LockFailure, Mutex};
 
 mod support;
-use support::{heap, yields, Dead, Kernel, Obituary, Yield};
+use support::{add_one, count, heap, yields, Dead, Kernel, Obituary, Yield};
 
 const FIRST: Life = Life::first(1);
 const SECOND: Life = Life::first(2);
 const THIRD: Life = Life::first(3);
 
 fn memory() -> Window<'static> {
-    heap(Mutex::<Silent>::segment_len(8))
+    heap(RawMutex::segment_len(8))
 }
 
-fn mutex<D: Doorbell>(memory: Window<'static>, life: Life, bell: D) -> Mutex<'static, D> {
+fn mutex<'m>(memory: Window<'m>, life: Life, bell: DoorbellRef<'m>) -> Mutex<'m, [u8]> {
     Mutex::attach(memory, life, bell).unwrap()
 }
 
-/// Adds one to what is inside, in two steps.
-fn add_one(data: Window<'_>) {
-    let mut count = [0];
-    data.read(0, &mut count);
-    data.write(0, &[count[0] + 1]);
-}
-
-fn count(data: Window<'_>) -> u8 {
-    let mut count = [0];
-    data.read(0, &mut count);
-    count[0]
-}
-
-fn enter<D: Doorbell>(mutex: &Mutex<'_, D>, wait: &mut impl Wait) {
-    let guard = mutex.lock(wait, &mut AssumeAlive).unwrap();
-    add_one(guard.data());
+fn enter(mutex: &Mutex<'_, [u8]>, wait: &mut impl Wait) {
+    let mut guard = mutex.lock(wait, &mut AssumeAlive).unwrap();
+    add_one(&mut guard);
     guard.unlock().unwrap();
+}
+
+/// The count in a mutex that is free.
+fn count_of(mutex: &Mutex<'_, [u8]>) -> u8 {
+    count(mutex.try_lock(&mut AssumeAlive).unwrap().window().into())
 }
 
 #[test] // Kills: Acquire in `exchange`, Release in `free`.
 fn an_owner_sees_what_the_last_one_did() {
     loom::model(|| {
         let memory = memory();
-        let peer = thread::spawn(move || enter(&mutex(memory, SECOND, Silent), &mut Yield));
-        let mutex = mutex(memory, FIRST, Silent);
+        let peer = thread::spawn(move || enter(&mutex(memory, SECOND, &Silent), &mut Yield));
+        let mutex = mutex(memory, FIRST, &Silent);
         enter(&mutex, &mut Yield);
         peer.join().unwrap();
-        assert_eq!(count(mutex.try_lock(&mut AssumeAlive).unwrap().data()), 2);
+        assert_eq!(count_of(&mutex), 2);
     });
 }
 
@@ -63,7 +56,7 @@ fn all_enter(lives: &'static [Life]) {
     loom::model(move || {
         let (memory, kernel) = (memory(), Kernel::new());
         let turn = move |life, kernel: Kernel| {
-            enter(&mutex(memory, life, kernel.clone()), &mut kernel.clone());
+            enter(&mutex(memory, life, &kernel), &mut kernel.clone());
         };
         let threads: Vec<_> = lives[1..]
             .iter()
@@ -76,9 +69,9 @@ fn all_enter(lives: &'static [Life]) {
         for thread in threads {
             thread.join().unwrap();
         }
-        let mutex = mutex(memory, FIRST, Silent);
-        let inside = mutex.try_lock(&mut AssumeAlive).unwrap();
-        assert_eq!(usize::from(count(inside.data())), lives.len());
+        let mutex = mutex(memory, FIRST, &Silent);
+        let mut inside = mutex.try_lock(&mut AssumeAlive).unwrap();
+        assert_eq!(usize::from(count(inside.window().into())), lives.len());
     });
 }
 
@@ -103,19 +96,19 @@ fn who_takes_over_sees_what_the_dead_did_and_says_so() {
         let (memory, obituary) = (memory(), Obituary::new());
         let announced = obituary.clone();
         let peer = thread::spawn(move || {
-            let mutex = mutex(memory, SECOND, Silent);
-            let guard = mutex.lock(&mut Yield, &mut AssumeAlive).unwrap();
-            add_one(guard.data());
+            let mutex = mutex(memory, SECOND, &Silent);
+            let mut guard = mutex.lock(&mut Yield, &mut AssumeAlive).unwrap();
+            add_one(&mut guard);
             core::mem::forget(guard);
             announced.announce(SECOND);
         });
-        let mutex = mutex(memory, FIRST, Silent);
+        let mutex = mutex(memory, FIRST, &Silent);
         let (repaired, mut guard) = match mutex.lock(&mut Yield, &mut obituary.clone()) {
             Ok(guard) => (false, guard),
             Err(LockError::OwnerDied(guard)) => (true, guard),
             Err(error) => panic!("{error}"),
         };
-        assert_eq!(count(guard.data()), u8::from(repaired));
+        assert_eq!(count(guard.window().into()), u8::from(repaired));
         guard.make_consistent();
         guard.unlock().unwrap();
         peer.join().unwrap();
@@ -127,16 +120,16 @@ fn who_takes_over_sees_what_was_done_before_the_dead() {
     loom::model(|| {
         let memory = memory();
         let peer = thread::spawn(move || {
-            enter(&mutex(memory, THIRD, Silent), &mut Yield);
+            enter(&mutex(memory, THIRD, &Silent), &mut Yield);
             // It dies without a trace but this one: its death is known by the clock.
-            core::mem::forget(mutex(memory, SECOND, Silent).try_lock(&mut AssumeAlive));
+            core::mem::forget(mutex(memory, SECOND, &Silent).try_lock(&mut AssumeAlive));
         });
-        let mutex = mutex(memory, FIRST, Silent);
+        let mutex = mutex(memory, FIRST, &Silent);
         yields(|| mutex.owner() == Ok(Some(SECOND)));
-        let Err(LockError::OwnerDied(guard)) = mutex.try_lock(&mut Dead(&[SECOND])) else {
+        let Err(LockError::OwnerDied(mut guard)) = mutex.try_lock(&mut Dead(&[SECOND])) else {
             panic!("no word of the death");
         };
-        assert_eq!(count(guard.data()), 1);
+        assert_eq!(count(guard.window().into()), 1);
         drop(guard);
         peer.join().unwrap();
     });
@@ -146,23 +139,23 @@ fn who_takes_over_sees_what_was_done_before_the_dead() {
 fn one_of_two_takes_over_and_the_other_waits_for_it() {
     loom::model(|| {
         let memory = memory();
-        core::mem::forget(mutex(memory, THIRD, Silent).try_lock(&mut AssumeAlive));
+        core::mem::forget(mutex(memory, THIRD, &Silent).try_lock(&mut AssumeAlive));
         let repair = move |life| {
-            let mutex = mutex(memory, life, Silent);
+            let mutex = mutex(memory, life, &Silent);
             let (told, mut guard) = match mutex.lock(&mut Yield, &mut Dead(&[THIRD])) {
                 Ok(guard) => (false, guard),
                 Err(LockError::OwnerDied(guard)) => (true, guard),
                 Err(error) => panic!("{error}"),
             };
-            add_one(guard.data());
+            add_one(&mut guard);
             guard.make_consistent();
             told
         };
         let peer = thread::spawn(move || repair(SECOND));
         let ours = repair(FIRST);
         assert_ne!(ours, peer.join().unwrap(), "both, or neither, were told");
-        let mutex = mutex(memory, FIRST, Silent);
-        assert_eq!(count(mutex.try_lock(&mut AssumeAlive).unwrap().data()), 2);
+        let mutex = mutex(memory, FIRST, &Silent);
+        assert_eq!(count_of(&mutex), 2);
     });
 }
 
@@ -171,14 +164,14 @@ fn one_that_is_late_leaves_the_suspicion_to_the_next_owner() {
     loom::model(|| {
         let memory = memory();
         // It died while it repaired: the bytes are suspect on its account.
-        let dead = mutex(memory, FIRST, Silent);
+        let dead = mutex(memory, FIRST, &Silent);
         core::mem::forget(dead.try_lock(&mut AssumeAlive));
         memory.word(4).store(FIRST.word(), Relaxed);
         let late = thread::spawn(move || {
-            let mutex = mutex(memory, SECOND, Silent);
+            let mutex = mutex(memory, SECOND, &Silent);
             core::mem::forget(mutex.try_lock(&mut Dead(&[FIRST])));
         });
-        let mutex = mutex(memory, THIRD, Silent);
+        let mutex = mutex(memory, THIRD, &Silent);
         let taken = mutex.try_lock(&mut Dead(&[FIRST, SECOND]));
         late.join().unwrap();
         match taken {
@@ -186,7 +179,7 @@ fn one_that_is_late_leaves_the_suspicion_to_the_next_owner() {
                 assert_eq!(memory.word(4).load(Relaxed), THIRD.word());
                 drop(guard);
             }
-            Err(LockError::Busy) => {} // The late one was first in between.
+            Err(LockError::Failed(LockFailure::Busy)) => {} // The late one was first in between.
             _ => panic!("no word of the death"),
         }
     });

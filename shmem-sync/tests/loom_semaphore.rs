@@ -5,13 +5,14 @@
 #![cfg(loom)]
 
 use loom::thread;
-use shmem_core::doorbell::{Doorbell, Silent};
+use shmem_core::doorbell::Silent;
 use shmem_core::primitive::{
     AtomicU32,
     Ordering::{Relaxed, Release},
 };
 use shmem_core::wait::{Pause, Wait};
 use shmem_core::{Life, Window};
+use shmem_sync::raw::{DoorbellRef, RawSemaphore};
 use shmem_sync::{AcquireError, AddError, AssumeAlive, Semaphore};
 
 mod support;
@@ -23,13 +24,18 @@ const THIRD: Life = Life::first(3);
 
 /// A semaphore of so many permits, and as many words or one more.
 fn memory(permits: usize) -> Window<'static> {
-    let memory = heap(Semaphore::<Silent>::segment_len(permits));
-    semaphore(memory, FIRST, Silent).add(permits).unwrap();
+    let memory = heap(Semaphore::segment_len(permits));
+    semaphore(memory, FIRST, &Silent).add(permits).unwrap();
     memory
 }
 
-fn semaphore<D: Doorbell>(memory: Window<'static>, life: Life, bell: D) -> Semaphore<'static, D> {
+fn semaphore<'m>(memory: Window<'m>, life: Life, bell: DoorbellRef<'m>) -> Semaphore<'m> {
     Semaphore::attach(memory, life, bell).unwrap()
+}
+
+/// The same without permits that release themselves.
+fn raw<'m>(memory: Window<'m>, life: Life, bell: DoorbellRef<'m>) -> RawSemaphore<'m> {
+    RawSemaphore::attach(memory, life, bell).unwrap()
 }
 
 /// Adds one to what the permit guards, in two steps.
@@ -39,7 +45,7 @@ fn add_one(data: Window<'_>) {
     data.write(0, &[count[0] + 1]);
 }
 
-fn enter<D: Doorbell>(semaphore: &Semaphore<'_, D>, wait: &mut impl Wait, data: Window<'_>) {
+fn enter(semaphore: &Semaphore<'_>, wait: &mut impl Wait, data: Window<'_>) {
     let permit = semaphore.acquire(wait, &mut AssumeAlive).unwrap();
     add_one(data);
     permit.release().unwrap();
@@ -51,11 +57,11 @@ fn assert_count(data: Window<'_>, expected: u8) {
     assert_eq!(count[0], expected);
 }
 
-#[test] // Kills: Acquire in `take`, Release in `vacate` of a word without the flag.
+#[test] // Kills: Acquire in `take`, Release in `exchange_for_free` of a word without the flag.
 fn who_has_the_permit_sees_what_the_last_one_did() {
     loom::model(|| {
         let (memory, data) = (memory(1), heap(8));
-        let turn = move |life| enter(&semaphore(memory, life, Silent), &mut Yield, data);
+        let turn = move |life| enter(&semaphore(memory, life, &Silent), &mut Yield, data);
         let peer = thread::spawn(move || turn(SECOND));
         turn(FIRST);
         peer.join().unwrap();
@@ -75,7 +81,7 @@ fn all_enter(preemptions: usize, lives: &'static [Life]) {
     bounded(preemptions, move || {
         let (memory, data, kernel) = (memory(1), heap(8), Kernel::new());
         let turn = move |life, kernel: Kernel| {
-            let semaphore = semaphore(memory, life, kernel.clone());
+            let semaphore = semaphore(memory, life, &kernel);
             enter(&semaphore, &mut kernel.clone(), data);
         };
         let turns = lives[1..].iter().map(|&life| {
@@ -117,20 +123,22 @@ impl Wait for Hasty {
     fn sleep(&mut self, _: &AtomicU32, _: u32) {}
 }
 
-#[test] // Kills: Release in `arm`, AcqRel in `vacate` of a word with the flag.
+#[test] // Kills: Release in `arm`, AcqRel in `exchange_for_free` of a word with the flag.
 fn a_giver_changes_the_rings_that_the_sleeper_saw() {
     loom::model(|| {
         let (memory, data, kernel) = (memory(2), heap(8), Kernel::new());
-        let ours = semaphore(memory, FIRST, kernel.clone());
-        let theirs = semaphore(memory, SECOND, kernel.clone());
+        let ours = semaphore(memory, FIRST, &kernel);
+        let theirs = raw(memory, SECOND, &kernel);
         let permit = ours.acquire(&mut Hasty(0), &mut AssumeAlive).unwrap();
-        core::mem::forget(theirs.acquire(&mut Hasty(0), &mut AssumeAlive).unwrap());
+        let place = theirs.acquire(&mut Hasty(0), &mut AssumeAlive).unwrap();
         // Both words have the flag.
         let late = ours.acquire(&mut Hasty(0), &mut AssumeAlive).err();
         assert_eq!(late, Some(AcquireError::TimedOut));
+        let bell = kernel.clone();
         let peer = thread::spawn(move || {
             add_one(data);
-            theirs.release().unwrap();
+            // SAFETY: acquired above.
+            unsafe { raw(memory, SECOND, &bell).release(place) }.unwrap();
         });
         // `rings` is changed here, too, and the sleeper is the only one who knows.
         permit.release().unwrap();
@@ -146,14 +154,18 @@ fn a_giver_changes_the_rings_that_the_sleeper_saw() {
 fn a_sleeper_is_woken_by_a_permit_that_is_added() {
     loom::model(|| {
         let (memory, data, kernel) = (memory(1), heap(8), Kernel::new());
-        let theirs = semaphore(memory, SECOND, kernel.clone());
-        core::mem::forget(theirs.try_acquire(&mut AssumeAlive).unwrap());
+        let bell = kernel.clone();
+        let place = raw(memory, SECOND, &bell)
+            .try_acquire(&mut AssumeAlive)
+            .unwrap();
         let peer = thread::spawn(move || {
-            theirs.consume().unwrap();
+            let theirs = raw(memory, SECOND, &bell);
+            // SAFETY: acquired above.
+            unsafe { theirs.consume(place) }.unwrap();
             data.write(0, &[1]);
             theirs.add(1).unwrap();
         });
-        let semaphore = semaphore(memory, FIRST, kernel.clone());
+        let semaphore = semaphore(memory, FIRST, &kernel);
         let permit = semaphore
             .acquire(&mut kernel.clone(), &mut AssumeAlive)
             .unwrap();
@@ -169,12 +181,12 @@ fn who_gives_up_passes_the_ring_on() {
     // Enough for it to fail; more takes minutes.
     bounded(1, || {
         let (memory, kernel) = (memory(1), Kernel::new());
-        let holder = semaphore(memory, FIRST, kernel.clone());
+        let holder = semaphore(memory, FIRST, &kernel);
         let permit = holder.acquire(&mut Hasty(0), &mut AssumeAlive).unwrap();
         let sleeper = |life, mut wait: Patience| {
             let kernel = kernel.clone();
             thread::spawn(move || {
-                let semaphore = semaphore(memory, life, kernel);
+                let semaphore = semaphore(memory, life, &kernel);
                 drop(semaphore.acquire(&mut wait, &mut AssumeAlive));
             })
         };
@@ -211,11 +223,11 @@ fn who_inherits_a_permit_sees_what_the_dead_one_was_given() {
     loom::model(|| {
         let (memory, data) = (memory(1), heap(8));
         let peer = thread::spawn(move || {
-            enter(&semaphore(memory, SECOND, Silent), &mut Yield, data);
-            let dead = semaphore(memory, THIRD, Silent);
+            enter(&semaphore(memory, SECOND, &Silent), &mut Yield, data);
+            let dead = semaphore(memory, THIRD, &Silent);
             let _ = dead.try_acquire(&mut AssumeAlive).map(core::mem::forget);
         });
-        let heir = semaphore(memory, FIRST, Silent);
+        let heir = semaphore(memory, FIRST, &Silent);
         let permit = heir.acquire(&mut Yield, &mut Dead(&[THIRD])).unwrap();
         add_one(data);
         drop(permit);
@@ -228,12 +240,12 @@ fn who_inherits_a_permit_sees_what_the_dead_one_was_given() {
 fn one_heir_gets_the_permit_of_the_dead() {
     loom::model(|| {
         let (memory, data) = (memory(1), heap(8));
-        let dead = semaphore(memory, THIRD, Silent);
+        let dead = semaphore(memory, THIRD, &Silent);
         core::mem::forget(dead.try_acquire(&mut AssumeAlive).unwrap());
         add_one(data);
         let obituary = Obituary::new();
         let heir = move |life, mut obituary: Obituary| {
-            let semaphore = semaphore(memory, life, Silent);
+            let semaphore = semaphore(memory, life, &Silent);
             let permit = semaphore.acquire(&mut Yield, &mut obituary).unwrap();
             add_one(data);
             permit.release().unwrap();
@@ -250,9 +262,9 @@ fn one_heir_gets_the_permit_of_the_dead() {
 #[test]
 fn two_that_add_at_once_add_all_or_nothing() {
     loom::model(|| {
-        let memory = heap(Semaphore::<Silent>::segment_len(2));
+        let memory = heap(Semaphore::segment_len(2));
         let add = move |life| {
-            let added = semaphore(memory, life, Silent).add(2);
+            let added = semaphore(memory, life, &Silent).add(2);
             assert_ne!(added, Err(AddError::Evicted), "a permit was not seen");
             added.is_ok()
         };
@@ -260,7 +272,7 @@ fn two_that_add_at_once_add_all_or_nothing() {
         let ours = add(FIRST);
         let theirs = peer.join().unwrap();
         assert!(!(ours && theirs));
-        let semaphore = semaphore(memory, FIRST, Silent);
+        let semaphore = semaphore(memory, FIRST, &Silent);
         let permits = semaphore.permits();
         assert_eq!(permits, semaphore.available());
         assert_eq!(permits, if ours || theirs { 2 } else { 0 });
@@ -274,7 +286,7 @@ fn who_reserves_after_a_dead_adder_sees_its_permit() {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(2);
     model.check(|| {
-        let memory = heap(Semaphore::<Silent>::segment_len(1));
+        let memory = heap(Semaphore::segment_len(1));
         // It reserved the place before, puts a permit there, and dies.
         memory.word(PERMIT + 4).store(THIRD.word(), Relaxed);
         let obituary = Obituary::new();
@@ -287,12 +299,12 @@ fn who_reserves_after_a_dead_adder_sees_its_permit() {
             announced.announce(THIRD);
         });
         let heir = thread::spawn(move || {
-            let semaphore = semaphore(memory, SECOND, Silent);
+            let semaphore = semaphore(memory, SECOND, &Silent);
             if let Ok(permit) = semaphore.try_acquire(&mut known) {
                 core::mem::forget(permit);
             };
         });
-        let added = semaphore(memory, FIRST, Silent).add(1);
+        let added = semaphore(memory, FIRST, &Silent).add(1);
         assert_ne!(added, Err(AddError::Evicted));
         dying.join().unwrap();
         heir.join().unwrap();

@@ -11,8 +11,8 @@ use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::{Pause, Spin, Wait};
 use shmem_core::{ControlWord, Corrupt, Life, Mapping, Window};
 use shmem_sync::{
-    health, AssumeAlive, Futex, FutexBell, Liveness, LockError, LockResult, Mutex, MutexGuard,
-    NotHeld, PartitionState,
+    health, AssumeAlive, Futex, FutexBell, Guard, Liveness, LockError, LockFailure, LockResult,
+    Mutex, NotHeld, PartitionState,
 };
 
 mod support;
@@ -23,11 +23,11 @@ const SECOND: Life = Life::first(2);
 const THIRD: Life = Life::first(3);
 
 fn heap() -> Heap {
-    Heap::new(Mutex::<Silent>::segment_len(8))
+    Heap::new(Mutex::<u64>::SEGMENT_LEN)
 }
 
-fn mutex(heap: &Heap, life: Life) -> Mutex<'_, Silent> {
-    Mutex::attach(heap.window(), life, Silent).unwrap()
+fn mutex(heap: &Heap, life: Life) -> Mutex<'_, u64> {
+    Mutex::<u64>::attach(heap.window(), life, &Silent).unwrap()
 }
 
 fn health(heap: &Heap) -> u32 {
@@ -40,7 +40,7 @@ fn die_inside(heap: &Heap, life: Life) {
 }
 
 /// The guard that comes with the news of a death.
-fn warned<'l, 'm>(taken: LockResult<MutexGuard<'l, 'm, Silent>>) -> MutexGuard<'l, 'm, Silent> {
+fn warned<'l, 'm>(taken: LockResult<Guard<'l, 'm, u64>>) -> Guard<'l, 'm, u64> {
     match taken {
         Ok(_) => panic!("no word of the death"),
         Err(LockError::OwnerDied(guard)) => guard,
@@ -62,13 +62,13 @@ fn a_zeroed_segment_is_a_free_mutex() {
     let heap = heap();
     let mutex = mutex(&heap, FIRST);
     assert_eq!(mutex.owner(), Ok(None));
-    let guard = mutex.try_lock(&mut Unasked).unwrap();
+    let mut guard = mutex.try_lock(&mut Unasked).unwrap();
     assert_eq!(mutex.owner(), Ok(Some(FIRST)));
-    assert_eq!(guard.data().len(), 8);
-    guard.data().write(0, &[7; 8]);
+    assert_eq!(guard.get(), 0);
+    guard.set(7);
     guard.unlock().unwrap();
     assert_eq!(mutex.owner(), Ok(None));
-    assert!(Mutex::attach(heap.window().sub(0, 120).unwrap(), FIRST, Silent).is_err());
+    assert!(Mutex::<u64>::attach(heap.window().sub(0, 120).unwrap(), FIRST, &Silent).is_err());
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn a_mutex_is_busy_until_its_guard_is_dropped() {
     let guard = ours.try_lock(&mut AssumeAlive);
     assert!(matches!(
         theirs.try_lock(&mut AssumeAlive),
-        Err(LockError::Busy)
+        Err(LockError::Failed(LockFailure::Busy))
     ));
     drop(guard);
     assert!(theirs.try_lock(&mut AssumeAlive).is_ok());
@@ -91,25 +91,16 @@ fn a_deadline_that_has_passed_gets_a_free_mutex_but_not_a_held_one() {
     let past = || Futex::until(Instant::now());
     let guard = ours.lock(&mut past(), &mut AssumeAlive).unwrap();
     let late = theirs.lock(&mut past(), &mut AssumeAlive);
-    assert!(matches!(late, Err(LockError::TimedOut)));
+    assert!(matches!(
+        late,
+        Err(LockError::Failed(LockFailure::TimedOut))
+    ));
     let late = theirs.lock(&mut Spin::checks(100), &mut AssumeAlive);
-    assert!(matches!(late, Err(LockError::TimedOut)));
+    assert!(matches!(
+        late,
+        Err(LockError::Failed(LockFailure::TimedOut))
+    ));
     drop(guard);
-}
-
-#[test]
-fn one_who_does_not_have_it_cannot_give_it_back() {
-    let heap = heap();
-    let (ours, theirs) = (mutex(&heap, FIRST), mutex(&heap, SECOND));
-    assert_eq!(theirs.release(), Err(NotHeld { holder: None }));
-    let guard = ours.try_lock(&mut AssumeAlive).unwrap();
-    let not_held = NotHeld {
-        holder: Some(FIRST),
-    };
-    assert_eq!(theirs.release(), Err(not_held));
-    assert_eq!(theirs.make_consistent(), Err(not_held));
-    assert_eq!(ours.owner(), Ok(Some(FIRST)));
-    guard.unlock().unwrap();
 }
 
 #[test]
@@ -119,7 +110,7 @@ fn the_next_owner_learns_that_the_last_one_died_and_makes_it_good() {
     let mutex = mutex(&heap, SECOND);
     assert!(matches!(
         mutex.try_lock(&mut AssumeAlive),
-        Err(LockError::Busy)
+        Err(LockError::Failed(LockFailure::Busy))
     ));
     let mut guard = warned(mutex.try_lock(&mut Dead(&[FIRST])));
     assert_eq!(health(&heap), SECOND.word());
@@ -159,13 +150,19 @@ fn a_mutex_that_is_given_back_unrepaired_is_poisoned_for_good() {
     assert_eq!(health(&heap), health::POISONED);
     for _ in 0..2 {
         let taken = mutex.try_lock(&mut AssumeAlive);
-        assert!(matches!(taken, Err(LockError::Poisoned)));
+        assert!(matches!(
+            taken,
+            Err(LockError::Failed(LockFailure::Poisoned))
+        ));
         assert_eq!(mutex.owner(), Ok(None));
     }
     // Nor does one more death change it.
     heap.window().word(0).store(FIRST.word(), Relaxed);
     let taken = mutex.try_lock(&mut Dead(&[FIRST]));
-    assert!(matches!(taken, Err(LockError::Poisoned)));
+    assert!(matches!(
+        taken,
+        Err(LockError::Failed(LockFailure::Poisoned))
+    ));
 }
 
 #[test]
@@ -200,24 +197,6 @@ fn one_who_was_taken_for_dead_learns_it_and_changes_nothing() {
 }
 
 #[test]
-fn a_mutex_is_given_back_without_its_guard() {
-    let heap = heap();
-    let mutex = mutex(&heap, SECOND);
-    std::mem::forget(mutex.try_lock(&mut AssumeAlive).unwrap());
-    mutex.release().unwrap();
-    for (repair, left) in [(true, health::WHOLE), (false, health::POISONED)] {
-        die_inside(&heap, FIRST);
-        let guard = warned(mutex.try_lock(&mut Dead(&[FIRST])));
-        std::mem::forget(guard);
-        if repair {
-            mutex.make_consistent().unwrap();
-        }
-        mutex.release().unwrap();
-        assert_eq!((mutex.owner(), health(&heap)), (Ok(None), left));
-    }
-}
-
-#[test]
 fn what_no_honest_partition_writes_is_corrupt() {
     for (offset, value, word) in [
         (0, 1, ControlWord::MutexOwner),
@@ -230,7 +209,7 @@ fn what_no_honest_partition_writes_is_corrupt() {
         heap.window().word(offset).store(value, Relaxed);
         let mutex = mutex(&heap, FIRST);
         let taken = mutex.lock(&mut Futex::forever(), &mut AssumeAlive);
-        let Err(LockError::Corrupt(corrupt)) = taken else {
+        let Err(LockError::Failed(LockFailure::Corrupt(corrupt))) = taken else {
             panic!("{word} of {value} passes");
         };
         assert_eq!(corrupt, Corrupt { word, value });
@@ -243,9 +222,15 @@ fn a_life_never_takes_itself_for_dead() {
     let heap = heap();
     let mutex = mutex(&heap, FIRST);
     let _guard = mutex.try_lock(&mut AssumeAlive).unwrap();
-    assert!(matches!(mutex.try_lock(&mut Unasked), Err(LockError::Busy)));
+    assert!(matches!(
+        mutex.try_lock(&mut Unasked),
+        Err(LockError::Failed(LockFailure::Busy))
+    ));
     let late = mutex.lock(&mut Futex::until(Instant::now()), &mut Unasked);
-    assert!(matches!(late, Err(LockError::TimedOut)));
+    assert!(matches!(
+        late,
+        Err(LockError::Failed(LockFailure::TimedOut))
+    ));
 }
 
 /// Sleeps once, while the mutex changes hands, and then has no more time.
@@ -273,7 +258,10 @@ fn one_who_gives_up_leaves_the_owner_to_wake_the_others() {
     die_inside(&heap, FIRST);
     let mutex = mutex(&heap, SECOND);
     let late = mutex.lock(&mut Overtaken(Some(heap.window())), &mut AssumeAlive);
-    assert!(matches!(late, Err(LockError::TimedOut)));
+    assert!(matches!(
+        late,
+        Err(LockError::Failed(LockFailure::TimedOut))
+    ));
     let owner = heap.window().word(0).load(Relaxed);
     assert_eq!(owner, THIRD.word() | Life::FLAG);
 }
@@ -281,16 +269,16 @@ fn one_who_gives_up_leaves_the_owner_to_wake_the_others() {
 #[test]
 fn owners_exclude_each_other_whichever_partition_they_are_of() {
     const TURNS: u64 = 20_000;
-    let memory = Mapping::memfd("mutex", Mutex::<FutexBell>::segment_len(8)).unwrap();
+    let memory = Mapping::memfd("mutex", Mutex::<u64>::SEGMENT_LEN).unwrap();
     let window = memory.window();
     thread::scope(|scope| {
         for life in [FIRST, SECOND, SECOND] {
             scope.spawn(move || {
-                let mutex = Mutex::attach(window, life, FutexBell).unwrap();
+                let mutex = Mutex::<u64>::attach(window, life, &FutexBell).unwrap();
                 for turn in 0..TURNS {
                     let mut wait = Futex::forever().spin_first(turn as u32 % 2 * 100);
-                    let guard = mutex.lock(&mut wait, &mut AssumeAlive).unwrap();
-                    add_one(guard.data());
+                    let mut guard = mutex.lock(&mut wait, &mut AssumeAlive).unwrap();
+                    guard.update(|sum| *sum += 1);
                     guard.unlock().unwrap();
                 }
             });
@@ -299,12 +287,4 @@ fn owners_exclude_each_other_whichever_partition_they_are_of() {
     let mut sum = [0; 8];
     window.read(128, &mut sum);
     assert_eq!(u64::from_le_bytes(sum), 3 * TURNS);
-}
-
-/// In two steps, so that two at once lose one.
-fn add_one(data: Window<'_>) {
-    let mut sum = [0; 8];
-    data.read(0, &mut sum);
-    let next = u64::from_le_bytes(sum) + 1;
-    data.write(0, &next.to_le_bytes());
 }

@@ -13,6 +13,7 @@ use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::Spin;
 use shmem_core::{ControlWord, Corrupt, Life, Window};
 use shmem_sync::layout::{PERMITS, PERMIT_FREE};
+use shmem_sync::raw::RawSemaphore;
 use shmem_sync::{AcquireError, AddError, AssumeAlive, Futex, FutexBell, NotHeld, Semaphore};
 
 mod support;
@@ -23,15 +24,15 @@ const SECOND: Life = Life::first(2);
 const THIRD: Life = Life::first(3);
 
 fn heap(capacity: usize) -> Heap {
-    Heap::new(Semaphore::<Silent>::segment_len(capacity))
+    Heap::new(Semaphore::segment_len(capacity))
 }
 
-fn semaphore(heap: &Heap, life: Life) -> Semaphore<'_, FutexBell> {
-    Semaphore::attach(heap.window(), life, FutexBell).unwrap()
+fn semaphore(heap: &Heap, life: Life) -> Semaphore<'_> {
+    Semaphore::attach(heap.window(), life, &FutexBell).unwrap()
 }
 
 /// Takes permits until there are none.
-fn take_all(semaphore: &Semaphore<'_, FutexBell>, dead: &[Life]) -> usize {
+fn take_all(semaphore: &Semaphore<'_>, dead: &[Life]) -> usize {
     let take = || semaphore.try_acquire(&mut Dead(dead)).map(mem::forget);
     std::iter::repeat_with(take)
         .take_while(Result::is_ok)
@@ -54,7 +55,7 @@ fn the_segment_gives_the_capacity_up_to_a_limit() {
     semaphore(&heap, FIRST).add(PERMITS).unwrap();
     assert_eq!(semaphore(&heap, SECOND).available(), PERMITS);
     let short = heap.window().sub(0, 128).unwrap();
-    assert!(Semaphore::attach(short, FIRST, Silent).is_err());
+    assert!(Semaphore::attach(short, FIRST, &Silent).is_err());
 }
 
 #[test]
@@ -134,22 +135,27 @@ fn a_permit_that_is_dropped_is_given_back_and_one_consumed_is_gone() {
 }
 
 #[test]
-fn permits_without_a_guard_are_given_back_and_consumed_by_number() {
+fn permits_without_a_guard_are_released_and_consumed_by_place() {
     let heap = heap(4);
-    let ours = semaphore(&heap, FIRST);
+    let ours = RawSemaphore::attach(heap.window(), FIRST, &FutexBell).unwrap();
     ours.add(3).unwrap();
-    mem::forget(
-        semaphore(&heap, SECOND)
-            .try_acquire(&mut AssumeAlive)
-            .unwrap(),
-    );
-    assert_eq!(take_all(&ours, &[]), 2);
-    ours.release().unwrap();
+    let theirs = semaphore(&heap, SECOND);
+    mem::forget(theirs.try_acquire(&mut AssumeAlive).unwrap());
+    let [released, consumed] = [(); 2].map(|()| ours.try_acquire(&mut AssumeAlive).unwrap());
+    assert_eq!(ours.held().count(), 2);
+    // SAFETY: acquired above, or found not to be held.
+    let release = |place| unsafe { ours.release(place) };
+    // SAFETY: as above.
+    let consume = |place| unsafe { ours.consume(place) };
+    release(released).unwrap();
     assert_eq!((ours.available(), ours.permits()), (1, 3));
-    ours.consume().unwrap();
+    consume(consumed).unwrap();
     assert_eq!((ours.available(), ours.permits()), (1, 2));
-    assert_eq!(ours.release(), Err(NotHeld { holder: None }));
-    assert_eq!(ours.consume(), Err(NotHeld { holder: None }));
+    for place in [released, consumed] {
+        assert_eq!(release(place), Err(NotHeld { holder: None }));
+        assert_eq!(consume(place), Err(NotHeld { holder: None }));
+    }
+    assert_eq!(ours.held().count(), 0);
 }
 
 #[test]
@@ -301,13 +307,12 @@ fn whatever_the_words_hold_every_call_ends() {
         let timeout = &mut Futex::until(Instant::now());
         let _ = semaphore.acquire(timeout, &mut AssumeAlive);
         let _ = semaphore.add(3);
-        let _ = (semaphore.release(), semaphore.consume());
     }
 }
 
 /// Lets `work` die at each of its stores on a semaphore of four words with two
 /// permits, and gives `check` how many the others can have.
-fn die_everywhere(work: impl Fn(&Semaphore<'_, FutexBell>), check: impl Fn(usize)) {
+fn die_everywhere(work: impl Fn(&Semaphore<'_>), check: impl Fn(usize)) {
     let attempt = |at| {
         let heap = heap(4);
         let mortal = semaphore(&heap, FIRST);
@@ -330,7 +335,7 @@ fn die_everywhere(work: impl Fn(&Semaphore<'_, FutexBell>), check: impl Fn(usize
 
 #[test]
 fn who_dies_with_a_permit_at_any_store_leaves_it_to_the_others() {
-    let hold = |semaphore: &Semaphore<'_, FutexBell>| {
+    let hold = |semaphore: &Semaphore<'_>| {
         let permit = semaphore.acquire(&mut Futex::forever(), &mut AssumeAlive);
         permit.unwrap().release().unwrap();
     };
@@ -339,15 +344,15 @@ fn who_dies_with_a_permit_at_any_store_leaves_it_to_the_others() {
 
 #[test]
 fn who_dies_at_any_store_of_an_addition_leaves_at_most_what_it_would_have_added() {
-    let add = |semaphore: &Semaphore<'_, FutexBell>| semaphore.add(2).unwrap();
+    let add = |semaphore: &Semaphore<'_>| semaphore.add(2).unwrap();
     die_everywhere(add, |taken| assert!((2..=4).contains(&taken)));
-    let fail = |semaphore: &Semaphore<'_, FutexBell>| assert!(semaphore.add(3).is_err());
+    let fail = |semaphore: &Semaphore<'_>| assert!(semaphore.add(3).is_err());
     die_everywhere(fail, |taken| assert!((2..=4).contains(&taken)));
 }
 
 #[test]
 fn who_dies_asleep_leaves_no_trace_that_matters() {
-    let sleep = |semaphore: &Semaphore<'_, FutexBell>| {
+    let sleep = |semaphore: &Semaphore<'_>| {
         let permits = [(); 2].map(|()| semaphore.try_acquire(&mut AssumeAlive).unwrap());
         let mut wait = Futex::timeout(Duration::from_millis(1));
         assert!(semaphore.acquire(&mut wait, &mut AssumeAlive).is_err());

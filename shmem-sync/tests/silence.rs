@@ -8,12 +8,12 @@ use shmem_core::mem::Heap;
 use shmem_core::wait::Spin;
 use shmem_core::Life;
 use shmem_sync::{
-    AcquireError, AssumeAlive, BakeryMutex, Barrier, BarrierError, LockError, LockResult, Mutex,
-    RwLock, Semaphore,
+    AcquireError, AssumeAlive, BakeryMutex, Barrier, BarrierError, LockError, LockFailure,
+    LockResult, Mutex, RwLock, Semaphore,
 };
 
 mod support;
-use support::Known;
+use support::{attach_bakery, attach_barrier, Known};
 
 const FIRST: Life = Life::first(1);
 const SECOND: Life = Life::first(2);
@@ -32,21 +32,24 @@ fn soon() -> Spin {
 }
 
 fn names_the_first<G>(taken: LockResult<G>) -> bool {
-    matches!(taken, Err(LockError::HolderSilent(FIRST)))
+    matches!(
+        taken,
+        Err(LockError::Failed(LockFailure::HolderSilent(FIRST)))
+    )
 }
 
 fn is_busy<G>(taken: LockResult<G>) -> bool {
-    matches!(taken, Err(LockError::Busy))
+    matches!(taken, Err(LockError::Failed(LockFailure::Busy)))
 }
 
 fn is_late<G>(taken: LockResult<G>) -> bool {
-    matches!(taken, Err(LockError::TimedOut))
+    matches!(taken, Err(LockError::Failed(LockFailure::TimedOut)))
 }
 
 #[test]
 fn a_silent_owner_keeps_the_mutex_and_is_named_at_the_deadline() {
-    let heap = Heap::new(Mutex::<Silent>::segment_len(8));
-    let mutex = |life| Mutex::attach(heap.window(), life, Silent).unwrap();
+    let heap = Heap::new(Mutex::<u64>::SEGMENT_LEN);
+    let mutex = |life| Mutex::<u64>::attach(heap.window(), life, &Silent).unwrap();
     let (first, second) = (mutex(FIRST), mutex(SECOND));
     forget(first.try_lock(&mut AssumeAlive).unwrap());
     assert!(names_the_first(second.lock(&mut soon(), &mut { SILENT })));
@@ -55,7 +58,7 @@ fn a_silent_owner_keeps_the_mutex_and_is_named_at_the_deadline() {
     assert_eq!(second.owner(), Ok(Some(FIRST)));
     let taken = second.lock(&mut soon(), &mut { GONE });
     assert!(matches!(taken, Err(LockError::OwnerDied(_))));
-    let error = LockError::<()>::HolderSilent(FIRST);
+    let error = LockFailure::HolderSilent(FIRST);
     assert!(error
         .to_string()
         .contains("partition 1 in its life 1, which is silent"));
@@ -64,8 +67,8 @@ fn a_silent_owner_keeps_the_mutex_and_is_named_at_the_deadline() {
 
 #[test]
 fn a_silent_writer_keeps_the_lock_and_so_does_a_silent_reader() {
-    let heap = Heap::new(RwLock::<Silent>::segment_len(8));
-    let lock = |life| RwLock::attach(heap.window(), life, Silent).unwrap();
+    let heap = Heap::new(RwLock::<u64>::SEGMENT_LEN);
+    let lock = |life| RwLock::<u64>::attach(heap.window(), life, &Silent).unwrap();
     let (first, second) = (lock(FIRST), lock(SECOND));
     let writer = first.try_write(&mut AssumeAlive).unwrap();
     assert!(names_the_first(second.write(&mut soon(), &mut { SILENT })));
@@ -83,8 +86,8 @@ fn a_silent_writer_keeps_the_lock_and_so_does_a_silent_reader() {
 
 #[test]
 fn a_silent_partition_keeps_its_place_in_the_queue_of_a_bakery() {
-    let heap = Heap::new(BakeryMutex::segment_len(8));
-    let bakery = |life| BakeryMutex::attach_among(heap.window(), life, 4).unwrap();
+    let heap = Heap::new(BakeryMutex::<u64>::SEGMENT_LEN);
+    let bakery = |life| attach_bakery::<u64>(heap.window(), life, 4);
     let (mut first, mut second) = (bakery(FIRST), bakery(SECOND));
     let guard = first.try_lock(&mut AssumeAlive).unwrap();
     assert!(names_the_first(second.lock(&mut soon(), &mut { SILENT })));
@@ -96,8 +99,8 @@ fn a_silent_partition_keeps_its_place_in_the_queue_of_a_bakery() {
 
 #[test]
 fn others_go_on_with_the_permits_that_no_silent_partition_holds() {
-    let heap = Heap::new(Semaphore::<Silent>::segment_len(2));
-    let semaphore = |life| Semaphore::attach(heap.window(), life, Silent).unwrap();
+    let heap = Heap::new(Semaphore::segment_len(2));
+    let semaphore = |life| Semaphore::attach(heap.window(), life, &Silent).unwrap();
     let (first, second) = (semaphore(FIRST), semaphore(SECOND));
     first.add(2).unwrap();
     let held = first.try_acquire(&mut AssumeAlive).unwrap();
@@ -120,8 +123,8 @@ fn others_go_on_with_the_permits_that_no_silent_partition_holds() {
 
 #[test]
 fn a_silent_party_is_waited_for_and_named_at_the_deadline() {
-    let heap = Heap::new(Barrier::<Silent>::segment_len(2));
-    let barrier = |life| Barrier::attach(heap.window(), life, 2, Silent).unwrap();
+    let heap = Heap::new(Barrier::segment_len(2));
+    let barrier = |life| attach_barrier(heap.window(), life, 2, &Silent);
     let (mut first, mut second) = (barrier(FIRST), barrier(SECOND));
     assert_eq!(first.try_wait(&mut AssumeAlive), Ok(None));
     assert_eq!(second.wait(&mut soon(), &mut { SILENT }).unwrap().phase, 1);

@@ -10,13 +10,16 @@ use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::Spin;
 use shmem_core::Life;
+use shmem_sync::raw::{RawBakeryMutex, RawSemaphore};
 use shmem_sync::{
-    health, AcquireError, AddError, AssumeAlive, BakeryMutex, Barrier, BarrierError, LockError,
-    LockResult, Mutex, NotHeld, RwLock, Semaphore, WriteGuard,
+    health, AcquireError, Acquired, AddError, AssumeAlive, BakeryMutex, Barrier, BarrierError,
+    Guard, LockError, LockFailure, LockResult, Mutex, NotHeld, RwLock, Semaphore,
 };
 
 mod support;
-use support::{Dead, Known};
+use support::{
+    attach_bakery, attach_barrier, attach_raw_bakery, repair_bakery, unlock_bakery, Dead, Known,
+};
 
 /// Is stopped, and late.
 const LATE: Life = Life::first(1);
@@ -74,7 +77,7 @@ fn had<G>(taken: LockResult<G>) -> Option<(G, bool)> {
     match taken {
         Ok(guard) => Some((guard, false)),
         Err(LockError::OwnerDied(guard)) => Some((guard, true)),
-        Err(LockError::Poisoned) => None,
+        Err(LockError::Failed(LockFailure::Poisoned)) => None,
         Err(error) => panic!("{error}"),
     }
 }
@@ -85,14 +88,14 @@ fn at_each_store(attempt: impl Fn(u64) -> bool) {
     assert!(stores > 1);
 }
 
-fn mutex(heap: &Heap, life: Life) -> Mutex<'_, Silent> {
-    Mutex::attach(heap.window(), life, Silent).unwrap()
+fn mutex(heap: &Heap, life: Life) -> Mutex<'_, u64> {
+    Mutex::<u64>::attach(heap.window(), life, &Silent).unwrap()
 }
 
 fn pass_mutex(heap: &Heap, work: Work) -> Report {
     let mutex = mutex(heap, LATE);
     let taken = mutex.try_lock(&mut Dead(&[DEAD]));
-    let repair = |guard: &mut shmem_sync::MutexGuard<'_, '_, Silent>| {
+    let repair = |guard: &mut Guard<'_, '_, u64>| {
         if work == Work::Repair {
             guard.make_consistent();
         }
@@ -103,7 +106,7 @@ fn pass_mutex(heap: &Heap, work: Work) -> Report {
 /// Stops `work` at its store `at`, lets another take over, which repairs before the late
 /// one goes on or after.
 fn stall_mutex(work: Work, early: bool, at: u64) -> bool {
-    let heap = Heap::new(Mutex::<Silent>::segment_len(8));
+    let heap = Heap::new(Mutex::<u64>::SEGMENT_LEN);
     if work != Work::Pass {
         forget(mutex(&heap, DEAD).try_lock(&mut AssumeAlive).unwrap());
     }
@@ -113,7 +116,10 @@ fn stall_mutex(work: Work, early: bool, at: u64) -> bool {
         robbed = owner(&heap) == LATE.word();
         if robbed {
             let waited = other.lock(&mut Spin::checks(9), &mut { SILENT });
-            assert!(matches!(waited, Err(LockError::HolderSilent(LATE))));
+            assert!(matches!(
+                waited,
+                Err(LockError::Failed(LockFailure::HolderSilent(LATE)))
+            ));
         }
         taken = had(other.try_lock(&mut Dead(&[LATE, DEAD])));
         if let Some((guard, true)) = taken.as_mut().filter(|_| early) {
@@ -159,8 +165,8 @@ fn an_owner_that_is_late_changes_nothing_of_the_next_ones_mutex_and_is_told() {
     }
 }
 
-fn lock(heap: &Heap, life: Life) -> RwLock<'_, Silent> {
-    RwLock::attach(heap.window(), life, Silent).unwrap()
+fn lock(heap: &Heap, life: Life) -> RwLock<'_, u64> {
+    RwLock::<u64>::attach(heap.window(), life, &Silent).unwrap()
 }
 
 const WRITING: usize = 8;
@@ -168,7 +174,7 @@ const WRITING: usize = 8;
 fn pass_writer(heap: &Heap, work: Work) -> Report {
     let lock = lock(heap, LATE);
     let taken = lock.try_write(&mut Dead(&[DEAD]));
-    let repair = |guard: &mut WriteGuard<'_, '_, Silent>| {
+    let repair = |guard: &mut Guard<'_, '_, u64>| {
         if work == Work::Repair {
             guard.make_consistent();
         }
@@ -177,7 +183,7 @@ fn pass_writer(heap: &Heap, work: Work) -> Report {
 }
 
 fn stall_writer(work: Work, early: bool, at: u64) -> bool {
-    let heap = Heap::new(RwLock::<Silent>::segment_len(8));
+    let heap = Heap::new(RwLock::<u64>::SEGMENT_LEN);
     if work != Work::Pass {
         forget(lock(&heap, DEAD).try_write(&mut AssumeAlive).unwrap());
     }
@@ -187,7 +193,10 @@ fn stall_writer(work: Work, early: bool, at: u64) -> bool {
         robbed = owner(&heap) == LATE.word();
         if robbed {
             let waited = other.read(&mut Spin::checks(9), &mut { SILENT });
-            assert!(matches!(waited, Err(LockError::HolderSilent(LATE))));
+            assert!(matches!(
+                waited,
+                Err(LockError::Failed(LockFailure::HolderSilent(LATE)))
+            ));
         }
         taken = had(other.try_write(&mut Dead(&[LATE, DEAD])));
         if let Some((guard, true)) = taken.as_mut().filter(|_| early) {
@@ -242,7 +251,7 @@ fn a_writer_that_is_late_changes_nothing_of_the_next_ones_lock_and_is_told() {
 #[test]
 fn a_reader_that_is_late_changes_nothing_of_a_writers_lock_and_is_told() {
     let attempt = |at, dead_writer: bool| {
-        let heap = Heap::new(RwLock::<Silent>::segment_len(8));
+        let heap = Heap::new(RwLock::<u64>::SEGMENT_LEN);
         if dead_writer {
             forget(lock(&heap, DEAD).try_write(&mut AssumeAlive).unwrap());
         }
@@ -253,7 +262,10 @@ fn a_reader_that_is_late_changes_nothing_of_a_writers_lock_and_is_told() {
             let tidies = owner(&heap) == LATE.word();
             if robbed || tidies {
                 let waited = other.write(&mut Spin::checks(9), &mut { SILENT });
-                assert!(matches!(waited, Err(LockError::HolderSilent(LATE))));
+                assert!(matches!(
+                    waited,
+                    Err(LockError::Failed(LockFailure::HolderSilent(LATE)))
+                ));
             }
             taken = had(other.try_write(&mut Dead(&[LATE, DEAD])));
             if let Some((guard, true)) = &mut taken {
@@ -282,14 +294,14 @@ fn a_reader_that_is_late_changes_nothing_of_a_writers_lock_and_is_told() {
     at_each_store(|at| attempt(at, true));
 }
 
-fn semaphore(heap: &Heap, life: Life) -> Semaphore<'_, Silent> {
-    Semaphore::attach(heap.window(), life, Silent).unwrap()
+fn semaphore(heap: &Heap, life: Life) -> Semaphore<'_> {
+    Semaphore::attach(heap.window(), life, &Silent).unwrap()
 }
 
 #[test]
 fn a_holder_that_is_late_makes_no_permit_of_the_one_that_was_taken_from_it() {
     let attempt = |at| {
-        let heap = Heap::new(Semaphore::<Silent>::segment_len(4));
+        let heap = Heap::new(Semaphore::segment_len(4));
         let other = semaphore(&heap, OTHER);
         other.add(2).unwrap();
         let mut permits = Vec::new();
@@ -326,7 +338,7 @@ fn a_holder_that_is_late_makes_no_permit_of_the_one_that_was_taken_from_it() {
 #[test]
 fn an_adder_that_is_late_adds_no_permit_twice() {
     let attempt = |at| {
-        let heap = Heap::new(Semaphore::<Silent>::segment_len(4));
+        let heap = Heap::new(Semaphore::segment_len(4));
         let other = semaphore(&heap, OTHER);
         let mut added = 2;
         let meanwhile = || {
@@ -361,11 +373,19 @@ fn an_adder_that_is_late_adds_no_permit_twice() {
 fn what_a_thread_has_reserved_is_no_permit_that_another_gives_back() {
     for consume in [false, true] {
         at_each_store(|at| {
-            let heap = Heap::new(Semaphore::<Silent>::segment_len(4));
-            let ours = semaphore(&heap, LATE);
-            let end = || match consume {
-                true => assert!(ours.consume().is_err()),
-                false => assert!(ours.release().is_err()),
+            let heap = Heap::new(Semaphore::segment_len(4));
+            let ours = RawSemaphore::attach(heap.window(), LATE, &Silent).unwrap();
+            let end = || {
+                assert_eq!(ours.held().count(), 0);
+                for place in 0..ours.capacity() {
+                    let ended = match consume {
+                        // SAFETY: this life holds none.
+                        true => unsafe { ours.consume(place) },
+                        // SAFETY: as above.
+                        false => unsafe { ours.release(place) },
+                    };
+                    ended.unwrap_err();
+                }
             };
             let (added, reached) = stall(at, || semaphore(&heap, LATE).add(2), end);
             added.unwrap();
@@ -382,8 +402,8 @@ fn next(life: Life) -> Life {
 #[test]
 fn a_party_that_is_late_is_told_and_its_next_life_meets_the_others() {
     at_each_store(|at| {
-        let heap = Heap::new(Barrier::<Silent>::segment_len(2));
-        let party = |life| Barrier::attach(heap.window(), life, 2, Silent).unwrap();
+        let heap = Heap::new(Barrier::segment_len(2));
+        let party = |life| attach_barrier(heap.window(), life, 2, &Silent);
         let (mut other, mut later) = (party(OTHER), party(next(LATE)));
         assert_eq!(other.try_wait(&mut AssumeAlive), Ok(None));
         let meanwhile = || {
@@ -412,35 +432,41 @@ fn a_party_that_is_late_is_told_and_its_next_life_meets_the_others() {
     });
 }
 
-fn bakery(heap: &Heap, life: Life) -> BakeryMutex<'_> {
-    BakeryMutex::attach_among(heap.window(), life, 4).unwrap()
+fn bakery(heap: &Heap, life: Life) -> BakeryMutex<'_, u64> {
+    attach_bakery::<u64>(heap.window(), life, 4)
+}
+
+fn raw_bakery(heap: &Heap, life: Life) -> RawBakeryMutex<'_> {
+    attach_raw_bakery(heap.window(), life, 4)
 }
 
 #[test]
 fn an_owner_of_a_bakery_that_is_late_is_told_and_the_others_go_on() {
     for work in [Work::Pass, Work::Repair, Work::Poison] {
         at_each_store(|at| {
-            let heap = Heap::new(BakeryMutex::segment_len(8));
+            let heap = Heap::new(BakeryMutex::<u64>::SEGMENT_LEN);
             if work != Work::Pass {
                 forget(bakery(&heap, DEAD).try_lock(&mut AssumeAlive).unwrap());
             }
-            let (mut late, mut other) = (bakery(&heap, LATE), bakery(&heap, OTHER));
+            let (mut late, mut other) = (bakery(&heap, LATE), raw_bakery(&heap, OTHER));
             let (mut went_in, mut robbed) = (false, false);
             let meanwhile = || {
                 robbed = word(&heap, 0) == LATE.word();
                 if robbed {
                     let waited = other.lock(&mut Spin::checks(9), &mut { SILENT });
-                    assert!(matches!(waited, Err(LockError::HolderSilent(LATE))));
+                    assert_eq!(waited, Err(LockFailure::HolderSilent(LATE)));
                 }
-                if let Some((mut guard, _)) = had(other.try_lock(&mut Dead(&[LATE, DEAD]))) {
-                    went_in = true;
-                    guard.make_consistent();
-                    forget(guard);
+                match other.try_lock(&mut Dead(&[LATE, DEAD])) {
+                    Ok(_) => {
+                        went_in = true;
+                        let _ = repair_bakery(&mut other);
+                    }
+                    Err(failure) => assert_eq!(failure, LockFailure::Poisoned),
                 }
             };
             let pass = || {
                 let taken = late.try_lock(&mut Dead(&[DEAD]));
-                let repair = |guard: &mut shmem_sync::BakeryGuard<'_, '_>| {
+                let repair = |guard: &mut Guard<'_, '_, u64>| {
                     if work == Work::Repair {
                         guard.make_consistent();
                     }
@@ -458,9 +484,9 @@ fn an_owner_of_a_bakery_that_is_late_is_told_and_the_others_go_on() {
                     holder: Some(OTHER),
                 };
                 assert!(!robbed || report == Some(Err(told)), "{report:?} at {at}");
-                other.release().unwrap();
+                unlock_bakery(&mut other).unwrap();
             } else if went_in {
-                let _ = other.release();
+                let _ = unlock_bakery(&mut other);
             }
             let mut last = bakery(&heap, LAST);
             let taken = last.lock(&mut Spin::checks(99), &mut Dead(&[LATE, DEAD]));
@@ -475,9 +501,9 @@ fn an_owner_of_a_bakery_that_is_late_is_told_and_the_others_go_on() {
 
 #[test]
 fn one_whose_next_life_uses_a_bakery_is_told_and_stores_nothing() {
-    let heap = Heap::new(BakeryMutex::segment_len(8));
-    let (mut late, mut idle) = (bakery(&heap, LATE), bakery(&heap, LATE));
-    forget(late.try_lock(&mut AssumeAlive).unwrap());
+    let heap = Heap::new(BakeryMutex::<u64>::SEGMENT_LEN);
+    let mut late = raw_bakery(&heap, LATE);
+    assert_eq!(late.try_lock(&mut AssumeAlive), Ok(Acquired::Clean));
     let mut later = bakery(&heap, next(LATE));
     let Err(LockError::OwnerDied(mut guard)) = later.try_lock(&mut AssumeAlive) else {
         panic!("no word of the death");
@@ -491,10 +517,10 @@ fn one_whose_next_life_uses_a_bakery_is_told_and_stores_nothing() {
     };
     let before = words();
     let holder = Some(next(LATE));
-    assert_eq!(late.make_consistent(), Err(NotHeld { holder }));
-    assert_eq!(late.release(), Err(NotHeld { holder }));
-    let refused = idle.lock(&mut Spin::checks(9), &mut AssumeAlive);
-    assert!(matches!(refused, Err(LockError::Evicted)));
+    assert_eq!(repair_bakery(&mut late), Err(NotHeld { holder }));
+    assert_eq!(unlock_bakery(&mut late), Err(NotHeld { holder }));
+    let refused = late.lock(&mut Spin::checks(9), &mut AssumeAlive);
+    assert_eq!(refused, Err(LockFailure::Evicted));
     assert!(words() == before);
     guard.unlock().unwrap();
 }

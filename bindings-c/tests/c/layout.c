@@ -328,6 +328,8 @@ TEST(a_mutex_says_who_has_it_and_whether_it_is_whole)
 	OK(shmr_mutex_try_lock(&mutex, NULL));
 	SAME(word_at(segment.base, MutexControl_owner), place.two);
 	SAME(word_at(segment.base, MutexControl_health), 0);
+	/* C declares nothing. */
+	SAME(word_at(segment.base, MutexControl_protects), 0);
 	OK(shmr_mutex_unlock(&mutex));
 	SAME(word_at(segment.base, MutexControl_owner), 0);
 	SAME((char *)shmr_mutex_data(&segment) - (char *)segment.base, 128);
@@ -351,6 +353,7 @@ TEST(a_reader_writer_lock_says_who_reads_and_who_writes)
 	SAME(word_at(segment.base, RwLockControl_writer), place.two);
 	SAME(word_at(segment.base, RwLockControl_writing), place.two);
 	SAME(word_at(segment.base, RwLockControl_health), 0);
+	SAME(word_at(segment.base, RwLockControl_protects), 0);
 	OK(shmr_rwlock_end_write(&rwlock));
 	SAME(word_at(segment.base, RwLockControl_writing), 0);
 	SAME((char *)shmr_rwlock_data(&segment) - (char *)segment.base, 640);
@@ -386,6 +389,7 @@ TEST(a_bakery_has_an_entry_for_each_partition)
 	SAME(word_at(segment.base, BakeryControl_holder), place.two);
 	SAME(word_at(segment.base, BakeryControl_health), 0);
 	SAME(word_at(segment.base, BakeryControl_colour), 0);
+	SAME(word_at(segment.base, BakeryControl_protects), 0);
 	SAME(word_at(entry, 0), place.two);
 	SAME(word_at(entry, 4) & 3, 0);
 	CHECK(word_at(entry, 4) >> 2 != 0);
@@ -393,7 +397,7 @@ TEST(a_bakery_has_an_entry_for_each_partition)
 	SAME(word_at(segment.base, BakeryControl_holder), 0);
 	SAME(word_at(segment.base, BakeryControl_colour), 1);
 	SAME(word_at(entry, 4), 0);
-	SAME((char *)shmr_bakery_data(&segment) - (char *)segment.base, 640);
+	SAME((char *)shmr_bakery_data(&segment) - (char *)segment.base, 896);
 }
 
 TEST(a_barrier_counts_its_phases)

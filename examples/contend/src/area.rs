@@ -9,7 +9,7 @@ use shmem_sync::litmus::Litmus;
 use shmem_sync::{BakeryMutex, Barrier, Mutex, RwLock, Semaphore};
 
 use crate::cli::{HOST, PARTIES};
-use crate::ledger::Ledger;
+use crate::ledger::Counters;
 use crate::notes::Notes;
 
 /// Bytes of a ring's data: few, so that both ends wait for each other.
@@ -25,27 +25,27 @@ pub(crate) struct Area<'m>(Registry<'m>);
 pub(crate) type Named = (String, Kind, usize);
 
 pub(crate) fn mutex() -> Named {
-    let len = Mutex::<Silent>::segment_len(Ledger::LEN);
+    let len = Mutex::<Counters>::SEGMENT_LEN;
     ("contend.mutex".into(), Kind::MUTEX, len)
 }
 
 pub(crate) fn rwlock() -> Named {
-    let len = RwLock::<Silent>::segment_len(Ledger::LEN);
+    let len = RwLock::<Counters>::SEGMENT_LEN;
     ("contend.rwlock".into(), Kind::RWLOCK, len)
 }
 
 pub(crate) fn bakery() -> Named {
-    let len = BakeryMutex::segment_len(Ledger::LEN);
+    let len = BakeryMutex::<Counters>::SEGMENT_LEN;
     ("contend.bakery".into(), Kind::BAKERY, len)
 }
 
 pub(crate) fn semaphore() -> Named {
-    let len = Semaphore::<Silent>::segment_len(PERMITS);
+    let len = Semaphore::segment_len(PERMITS);
     ("contend.semaphore".into(), Kind::SEMAPHORE, len)
 }
 
 pub(crate) fn barrier() -> Named {
-    let len = Barrier::<Silent>::segment_len(PARTIES);
+    let len = Barrier::segment_len(PARTIES);
     ("contend.barrier".into(), Kind::BARRIER, len)
 }
 
@@ -115,6 +115,6 @@ pub(crate) fn prepare(mapping: &Mapping, permits: u8, again: bool) -> Result<()>
         created.with_context(|| format!("cannot create {name}"))?;
     }
     let words = Area::new(registry).open(semaphore())?;
-    Semaphore::attach(words, presence.life(), Silent)?.add(permits.into())?;
+    Semaphore::attach(words, presence.life(), &Silent)?.add(permits.into())?;
     Ok(())
 }

@@ -1,73 +1,43 @@
-//! Guards of all locks that protect a ledger, in one form.
+//! Guards of the locks that protect the counters.
 
 use anyhow::Result;
-use shmem_core::Window;
-use shmem_core::doorbell::Doorbell;
-use shmem_sync::{BakeryGuard, LockError, LockResult, MutexGuard, NotHeld, WriteGuard};
+use shmem_sync::{Guard, LockError, LockFailure, LockResult, NotHeld};
 
-use crate::ledger::Ledger;
+use crate::ledger::{self, Counters};
 use crate::party::Party;
 use crate::report::Event;
 use crate::stop::Stop;
 
-/// A lock that is had, alone.
-pub(crate) trait Held<'m>: Sized {
-    fn bytes(&self) -> Window<'m>;
-    fn repaired(&mut self);
-    fn give_back(self) -> Result<(), NotHeld>;
+/// A lock that is held, alone.
+pub(crate) type Held<'l, 'm> = Guard<'l, 'm, Counters>;
 
-    fn ledger(&self) -> Ledger<'m> {
-        Ledger::new(self.bytes())
-    }
-}
-
-/// What a guard has under the same names, whichever lock's it is.
-macro_rules! held {
-    ($guard:ty $(, $bell:ident)?) => {
-        impl<'m $(, $bell: Doorbell)?> Held<'m> for $guard {
-            fn bytes(&self) -> Window<'m> {
-                self.data()
-            }
-
-            fn repaired(&mut self) {
-                self.make_consistent();
-            }
-
-            fn give_back(self) -> Result<(), NotHeld> {
-                self.unlock()
-            }
-        }
-    };
-}
-
-held!(MutexGuard<'_, 'm, D>, D);
-held!(WriteGuard<'_, 'm, D>, D);
-held!(BakeryGuard<'_, 'm>);
-
-/// The guard with a ledger that is whole: mended, if its last owner died.
-pub(crate) fn admitted<'m, G: Held<'m>>(taken: LockResult<G>, party: &Party<'m>) -> Result<G> {
+/// The guard with counters that are whole: mended, if its last owner died.
+pub(crate) fn admitted<'l, 'm>(
+    taken: LockResult<Held<'l, 'm>>,
+    party: &Party<'_>,
+) -> Result<Held<'l, 'm>> {
     let guard = match taken {
         Ok(guard) => guard,
         Err(LockError::OwnerDied(mut guard)) => {
-            guard.ledger().mend();
-            guard.repaired();
+            guard.update(ledger::mend);
+            guard.make_consistent();
             party.report.say(&Event::Mended);
             guard
         }
-        Err(error) => return Err(refused(error)),
+        Err(LockError::Failed(failure)) => return Err(refused(failure)),
     };
-    guard.ledger().check()?;
+    ledger::check(&guard.get())?;
     Ok(guard)
 }
 
 /// What to say where there is no guard.
-pub(crate) fn refused<G>(error: LockError<G>) -> anyhow::Error {
-    match error {
-        LockError::TimedOut => Stop::Late("another party has the lock".to_owned()).into(),
-        LockError::HolderSilent(life) => {
+pub(crate) fn refused(failure: LockFailure) -> anyhow::Error {
+    match failure {
+        LockFailure::TimedOut => Stop::Late("another party has the lock".to_owned()).into(),
+        LockFailure::HolderSilent(life) => {
             Stop::Late(format!("{life} has the lock, and is silent")).into()
         }
-        LockError::Evicted => Stop::Evicted(error.to_string()).into(),
+        LockFailure::Evicted => Stop::Evicted(failure.to_string()).into(),
         other => anyhow::Error::msg(other.to_string()),
     }
 }

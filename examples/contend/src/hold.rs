@@ -3,15 +3,17 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use shmem_core::doorbell::Silent;
-use shmem_sync::{BakeryMutex, LockError, Mutex, NotHeld, RwLock, Semaphore};
+use shmem_sync::{LockError, Mutex, NotHeld, RwLock, Semaphore};
 
 use crate::area;
-use crate::cli::{self, PARTIES};
+use crate::cli;
 use crate::held::{Held, admitted, lost, refused};
+use crate::ledger::{self, Counters};
 use crate::party::Party;
 use crate::report::Event;
+use crate::sole;
 use crate::stop::Stop;
 use crate::work::no_permit;
 
@@ -19,6 +21,11 @@ use crate::work::no_permit;
 const NAP: Duration = Duration::from_millis(5);
 
 pub(crate) fn run(party: &Party<'_>, locks: &[cli::Held]) -> Result<()> {
+    let bakeries = locks.iter().filter(|&&lock| lock == cli::Held::Bakery);
+    ensure!(
+        bakeries.count() <= 1,
+        "a party has one handle to the bakery"
+    );
     // Before a lock is had: who sees us hold it may say it at once.
     let before = party.notes.released(party.number());
     hold(party, locks, before)?;
@@ -35,23 +42,23 @@ fn hold(party: &Party<'_>, locks: &[cli::Held], before: u32) -> Result<()> {
     let inside = || hold(party, others, before);
     match lock {
         cli::Held::Mutex => {
-            let lock = Mutex::attach(party.area.open(area::mutex())?, party.life, Silent)?;
+            let lock = Mutex::attach(party.area.open(area::mutex())?, party.life, &Silent)?;
             let taken = lock.lock(wait, &mut *party.liveness());
             alone(admitted(taken, party)?, party, inside)
         }
         cli::Held::Write => {
-            let lock = RwLock::attach(party.area.open(area::rwlock())?, party.life, Silent)?;
+            let lock = RwLock::attach(party.area.open(area::rwlock())?, party.life, &Silent)?;
             let taken = lock.write(wait, &mut *party.liveness());
             alone(admitted(taken, party)?, party, inside)
         }
         cli::Held::Bakery => {
-            let segment = party.area.open(area::bakery())?;
-            let mut lock = BakeryMutex::attach_among(segment, party.life, PARTIES)?;
+            let mut lock = sole::bakery(party)?;
             let taken = lock.lock(wait, &mut *party.liveness());
             alone(admitted(taken, party)?, party, inside)
         }
         cli::Held::Read => {
-            let lock = RwLock::attach(party.area.open(area::rwlock())?, party.life, Silent)?;
+            let lock =
+                RwLock::<Counters>::attach(party.area.open(area::rwlock())?, party.life, &Silent)?;
             let taken = lock.read(wait, &mut *party.liveness());
             match taken {
                 Ok(guard) | Err(LockError::OwnerDied(guard)) => {
@@ -59,12 +66,12 @@ fn hold(party: &Party<'_>, locks: &[cli::Held], before: u32) -> Result<()> {
                     keep_or(party, guard, |guard| guard.unlock())?;
                     stayed
                 }
-                Err(error) => Err(refused(error)),
+                Err(LockError::Failed(failure)) => Err(refused(failure)),
             }
         }
         cli::Held::Semaphore => {
             let segment = party.area.open(area::semaphore())?;
-            let semaphore = Semaphore::attach(segment, party.life, Silent)?;
+            let semaphore = Semaphore::attach(segment, party.life, &Silent)?;
             let permit = semaphore.acquire(wait, &mut *party.liveness());
             let permit = permit.map_err(no_permit)?;
             party.notes.enter(party.life, true);
@@ -79,16 +86,16 @@ fn hold(party: &Party<'_>, locks: &[cli::Held], before: u32) -> Result<()> {
 }
 
 /// A round with a long pause between its halves.
-fn alone<'m>(
-    guard: impl Held<'m>,
-    party: &Party<'m>,
+fn alone(
+    mut guard: Held<'_, '_>,
+    party: &Party<'_>,
     inside: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
-    guard.ledger().begin(party.number());
+    guard.update(|counters| ledger::begin(counters, party.number()));
     let stayed = inside();
-    keep_or(party, guard, |guard| {
-        guard.ledger().finish();
-        guard.give_back()
+    keep_or(party, guard, |mut guard| {
+        guard.update(ledger::finish);
+        guard.unlock()
     })?;
     stayed
 }

@@ -1,74 +1,60 @@
 //! The counters that a lock protects: plain loads and stores, nothing atomic about them.
 //!
-//! `total` counts everybody's rounds and `by` each party's. Whoever is inside adds to `by`
-//! first and to `total` second, so they disagree while somebody is inside, or died there.
+//! The total counts everybody's rounds, and each party has a count of its own. Whoever is
+//! inside adds to its own first and to the total second, so they disagree while somebody is
+//! inside, or died there.
 
 use shmem_core::Window;
 
 use crate::cli::PARTIES;
 use crate::stop::Stop;
 
-const COUNT: usize = size_of::<u64>();
-/// Between `total` and `by`, so that they are in different lines.
-const GAP: usize = 128;
+/// Where the parties' counts begin: in another line than the total, which is the first.
+const BY_PARTY: usize = 16;
 
-/// The counters, for whoever is inside.
-#[derive(Clone, Copy)]
-pub(crate) struct Ledger<'m>(Window<'m>);
+/// The counters: the total, zeros, and each party's count from party 1 on.
+pub(crate) type Counters = [u64; BY_PARTY + PARTIES as usize];
 
-impl<'m> Ledger<'m> {
-    pub(crate) const LEN: usize = GAP + PARTIES as usize * COUNT;
+pub(crate) fn total(counters: &Counters) -> u64 {
+    counters[0]
+}
 
-    pub(crate) fn new(data: Window<'m>) -> Self {
-        Self(data)
+/// Each party's rounds, from party 1 on.
+pub(crate) fn by_party(counters: &Counters) -> &[u64] {
+    &counters[BY_PARTY..]
+}
+
+/// The first half of a round.
+pub(crate) fn begin(counters: &mut Counters, party: u8) {
+    counters[BY_PARTY + usize::from(party) - 1] += 1;
+}
+
+/// The second half.
+pub(crate) fn finish(counters: &mut Counters) {
+    counters[0] += 1;
+}
+
+/// Makes good what one left that died between the halves.
+pub(crate) fn mend(counters: &mut Counters) {
+    counters[0] = by_party(counters).iter().sum();
+}
+
+/// An error unless all rounds are whole.
+pub(crate) fn check(counters: &Counters) -> Result<(), Stop> {
+    let (total, by) = (total(counters), by_party(counters));
+    match by.iter().sum::<u64>() == total {
+        true => Ok(()),
+        false => Err(Stop::Wrong(format!("total {total}, by party {by:?}"))),
     }
+}
 
-    fn at(party: u8) -> usize {
-        GAP + (usize::from(party) - 1) * COUNT
-    }
-
-    fn get(self, at: usize) -> u64 {
-        let mut bytes = [0; COUNT];
-        self.0.read(at, &mut bytes);
-        u64::from_le_bytes(bytes)
-    }
-
-    fn set(self, at: usize, count: u64) {
-        self.0.write(at, &count.to_le_bytes());
-    }
-
-    pub(crate) fn total(self) -> u64 {
-        self.get(0)
-    }
-
-    /// Each party's rounds, from party 1 on.
-    pub(crate) fn by_party(self) -> Vec<u64> {
-        (1..=PARTIES)
-            .map(|party| self.get(Self::at(party)))
-            .collect()
-    }
-
-    /// The first half of a round.
-    pub(crate) fn begin(self, party: u8) {
-        self.set(Self::at(party), self.get(Self::at(party)) + 1);
-    }
-
-    /// The second half.
-    pub(crate) fn finish(self) {
-        self.set(0, self.total() + 1);
-    }
-
-    /// Makes good what one left that died between the halves.
-    pub(crate) fn mend(self) {
-        self.set(0, self.by_party().iter().sum());
-    }
-
-    /// An error unless all rounds are whole.
-    pub(crate) fn check(self) -> Result<(), Stop> {
-        let (total, by) = (self.total(), self.by_party());
-        match by.iter().sum::<u64>() == total {
-            true => Ok(()),
-            false => Err(Stop::Wrong(format!("total {total}, by party {by:?}"))),
-        }
-    }
+/// The counters at the end of a lock's segment, for one that has no lock: others may
+/// change them meanwhile.
+pub(crate) fn look(segment: Window<'_>) -> Counters {
+    let start = segment.len() - size_of::<Counters>();
+    std::array::from_fn(|index| {
+        let mut bytes = [0; size_of::<u64>()];
+        segment.read(start + index * bytes.len(), &mut bytes);
+        u64::from_ne_bytes(bytes)
+    })
 }

@@ -12,15 +12,16 @@
 //! | `party`  | a partition that is attached, beats, and watches others  |
 //! | `ledger` | the counters that a lock protects                        |
 //! | `notes`  | words outside the locks, each with one writer            |
-//! | `held`   | guards of all locks in one form                          |
+//! | `held`   | guards of the locks that protect the counters            |
 //! | `work`   | many short rounds under a lock                           |
 //! | `hold`   | one long round                                           |
 //! | `ring`   | numbered records, one way                                |
+//! | `sole`   | locks to which a party has one handle                    |
 //! | `trial`  | whether the memory is fit for a lock                     |
 //! | `show`   | what is in the region now                                |
 //! | `report` | events, as text or JSON, and exit statuses               |
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod area;
 mod cli;
@@ -33,6 +34,8 @@ mod report;
 mod ring;
 mod show;
 mod shown;
+#[allow(unsafe_code)] // Attaching promises one handle.
+mod sole;
 mod stop;
 mod trial;
 mod work;

@@ -7,7 +7,7 @@ use shmem_sync::Semaphore;
 
 use crate::area::{self, Area, Named};
 use crate::cli::PARTIES;
-use crate::ledger::Ledger;
+use crate::ledger;
 use crate::report::{Event, Report};
 use crate::shown::{Attached, Counters, Permits, Shown};
 
@@ -16,16 +16,13 @@ pub(crate) fn run(area: Area<'_>, report: Report) -> Result<()> {
     // Nobody locks with it.
     let nobody = Life::first(PARTIES + 1);
     let counters = |segment: Named| -> Result<Counters> {
-        let segment = area.open(segment)?;
-        // A lock's bytes are at its segment's end.
-        let data = segment.sub(segment.len() - Ledger::LEN, Ledger::LEN)?;
-        let ledger = Ledger::new(data);
+        let counters = ledger::look(area.open(segment)?);
         Ok(Counters {
-            total: ledger.total(),
-            by: ledger.by_party(),
+            total: ledger::total(&counters),
+            by: ledger::by_party(&counters).to_vec(),
         })
     };
-    let semaphore = Semaphore::attach(area.open(area::semaphore())?, nobody, Silent)?;
+    let semaphore = Semaphore::attach(area.open(area::semaphore())?, nobody, &Silent)?;
     let parties = (1..=PARTIES).filter_map(|party| {
         let slot = area.registry().partition(party).ok()?;
         let life = short(slot.life?);

@@ -5,15 +5,16 @@ use std::time::Instant;
 use anyhow::Result;
 use shmem_core::doorbell::Silent;
 use shmem_sync::{
-    AcquireError, AssumeAlive, BakeryMutex, Barrier, BarrierError, Liveness, LockError, Mutex,
-    ReadGuard, RwLock, Semaphore,
+    AcquireError, AssumeAlive, BarrierError, Liveness, LockError, Mutex, ReadGuard, RwLock,
+    Semaphore,
 };
 
 use crate::area;
-use crate::cli::{Amount, Lock, PARTIES};
+use crate::cli::{Amount, Lock};
 use crate::held::{Held, admitted, lost, refused};
-use crate::ledger::Ledger;
+use crate::ledger::{self, Counters};
 use crate::party::Party;
+use crate::sole;
 use crate::stop::Stop;
 
 /// Of so many rounds under the reader-writer lock, one writes.
@@ -69,14 +70,14 @@ impl Iterator for &mut Rounds {
 }
 
 /// One round of one that is inside alone.
-fn count<'m, G: Held<'m>>(guard: G, party: &Party<'m>) -> Result<()> {
-    guard.ledger().begin(party.number());
-    guard.ledger().finish();
-    Ok(guard.give_back().map_err(lost)?)
+fn count(mut guard: Held<'_, '_>, party: &Party<'_>) -> Result<()> {
+    guard.update(|counters| ledger::begin(counters, party.number()));
+    guard.update(ledger::finish);
+    Ok(guard.unlock().map_err(lost)?)
 }
 
 fn mutex(party: &Party<'_>, rounds: &mut Rounds) -> Result<()> {
-    let mutex = Mutex::attach(party.area.open(area::mutex())?, party.life, Silent)?;
+    let mutex = Mutex::attach(party.area.open(area::mutex())?, party.life, &Silent)?;
     for _ in rounds {
         let taken = mutex.lock(&mut party.wait(), &mut *party.liveness());
         count(admitted(taken, party)?, party)?;
@@ -85,8 +86,7 @@ fn mutex(party: &Party<'_>, rounds: &mut Rounds) -> Result<()> {
 }
 
 fn bakery(party: &Party<'_>, rounds: &mut Rounds) -> Result<()> {
-    let segment = party.area.open(area::bakery())?;
-    let mut mutex = BakeryMutex::attach_among(segment, party.life, PARTIES)?;
+    let mut mutex = sole::bakery(party)?;
     for _ in rounds {
         let taken = mutex.lock(&mut party.wait(), &mut *party.liveness());
         count(admitted(taken, party)?, party)?;
@@ -95,7 +95,7 @@ fn bakery(party: &Party<'_>, rounds: &mut Rounds) -> Result<()> {
 }
 
 fn rwlock(party: &Party<'_>, rounds: &mut Rounds) -> Result<()> {
-    let lock = RwLock::attach(party.area.open(area::rwlock())?, party.life, Silent)?;
+    let lock = RwLock::attach(party.area.open(area::rwlock())?, party.life, &Silent)?;
     for round in rounds {
         if round % WRITES == 0 {
             let taken = lock.write(&mut party.wait(), &mut *party.liveness());
@@ -107,7 +107,7 @@ fn rwlock(party: &Party<'_>, rounds: &mut Rounds) -> Result<()> {
             Ok(guard) => read(&guard).and(Ok(guard)),
             // Whoever writes next mends it.
             Err(LockError::OwnerDied(guard)) => Ok(guard),
-            Err(error) => return Err(refused(error)),
+            Err(LockError::Failed(failure)) => return Err(refused(failure)),
         }?
         .unlock()
         .map_err(lost)?;
@@ -116,11 +116,11 @@ fn rwlock(party: &Party<'_>, rounds: &mut Rounds) -> Result<()> {
 }
 
 /// Looks twice at what nobody changes meanwhile.
-fn read(guard: &ReadGuard<'_, '_, Silent>) -> Result<(), Stop> {
-    let ledger = Ledger::new(guard.data());
-    let before = ledger.total();
-    ledger.check()?;
-    match ledger.total() {
+fn read(guard: &ReadGuard<'_, '_, Counters>) -> Result<(), Stop> {
+    let counters = guard.get();
+    let before = ledger::total(&counters);
+    ledger::check(&counters)?;
+    match ledger::total(&guard.get()) {
         after if after == before => Ok(()),
         after => Err(Stop::Wrong(format!(
             "{before}, then {after}, while it was read"
@@ -130,7 +130,7 @@ fn read(guard: &ReadGuard<'_, '_, Silent>) -> Result<(), Stop> {
 
 fn semaphore(party: &Party<'_>, rounds: &mut Rounds) -> Result<()> {
     let segment = party.area.open(area::semaphore())?;
-    let semaphore = Semaphore::attach(segment, party.life, Silent)?;
+    let semaphore = Semaphore::attach(segment, party.life, &Silent)?;
     let permits = semaphore.permits();
     for _ in rounds {
         let taken = semaphore.acquire(&mut party.wait(), &mut *party.liveness());
@@ -159,9 +159,7 @@ pub(crate) fn no_permit(error: AcquireError) -> anyhow::Error {
 
 /// Meets the others at the barrier, and returns the phase, each time that it is called.
 fn meeting<'p>(party: &'p Party<'_>) -> Result<impl FnMut() -> Result<u32> + 'p> {
-    let segment = party.area.open(area::barrier())?;
-    let parties = party.options.parties.into();
-    let mut barrier = Barrier::attach(segment, party.life, parties, Silent)?;
+    let mut barrier = sole::barrier(party)?;
     let mut first = true;
     Ok(move || {
         // Whoever was here before us and left is yet to come again.

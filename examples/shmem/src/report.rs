@@ -209,11 +209,20 @@ pub struct Snapshot {
     pub bytes: Option<usize>,
 }
 
+/// The value that a lock protects.
+#[derive(Clone, Debug, Serialize)]
+pub struct Protects {
+    pub size: usize,
+    pub align: usize,
+}
+
 #[derive(Clone, Debug, Serialize)]
 pub struct Mutex {
     pub owner: Option<LifeView>,
     pub contended: bool,
     pub health: &'static str,
+    /// `None` if nobody has said.
+    pub protects: Option<Protects>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -222,6 +231,8 @@ pub struct Bakery {
     pub health: &'static str,
     pub colour: &'static str,
     pub tickets: Vec<Ticket>,
+    /// As of a mutex.
+    pub protects: Option<Protects>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -256,6 +267,8 @@ pub struct RwLock {
     pub contended: bool,
     pub health: &'static str,
     pub readers: Vec<LifeView>,
+    /// As of a mutex.
+    pub protects: Option<Protects>,
 }
 
 #[derive(Clone, Debug, Serialize)]

@@ -3,11 +3,13 @@
 mod circle;
 #[cfg(any(feature = "alloc", loom))]
 mod heap;
+mod read_window;
 mod window;
 mod word;
 
 pub(crate) use circle::Circle;
 #[cfg(any(feature = "alloc", loom))]
 pub use heap::Heap;
+pub use read_window::ReadWindow;
 pub use window::{OutOfWindow, Window};
 pub use word::Word;

@@ -48,7 +48,6 @@ pub use error::{BarrierAttachError, BarrierError};
 use core::mem::size_of;
 
 use memoffset::offset_of;
-use shmem_core::doorbell::Doorbell;
 use shmem_core::mem::Word;
 use shmem_core::primitive::{
     fence,
@@ -58,6 +57,7 @@ use shmem_core::wait::{Pause, Wait};
 use shmem_core::{ControlWord, Corrupt, Life, Window};
 
 use crate::layout::{BarrierControl, BarrierEntry};
+use crate::raw::DoorbellRef;
 use crate::{Liveness, PartitionState};
 
 const CONTROL: usize = size_of::<BarrierControl>();
@@ -77,9 +77,11 @@ const ENTRY: usize = size_of::<BarrierEntry>();
 /// use shmem_core::{mem::Heap, wait::Spin, Life};
 /// use shmem_sync::{Barrier, AssumeAlive};
 ///
-/// let heap = Heap::new(Barrier::<Silent>::segment_len(2));
+/// let heap = Heap::new(Barrier::segment_len(2));
 /// let party = |partition| {
-///     let mut barrier = Barrier::attach(heap.window(), Life::first(partition), 2, Silent)?;
+///     // SAFETY: the only handle of this partition.
+///     let barrier = unsafe { Barrier::attach(heap.window(), Life::first(partition), 2, &Silent) };
+///     let mut barrier = barrier?;
 ///     barrier.wait(&mut Spin::forever(), &mut AssumeAlive).map_err(Box::<dyn std::error::Error>::from)
 /// };
 /// std::thread::scope(|scope| {
@@ -87,12 +89,12 @@ const ENTRY: usize = size_of::<BarrierEntry>();
 ///     assert!(party(1).unwrap().leader != other.join().unwrap().leader);
 /// });
 /// ```
-pub struct Barrier<'m, D> {
+pub struct Barrier<'m> {
     segment: Window<'m>,
     entries: usize,
     parties: usize,
     life: Life,
-    bell: D,
+    bell: DoorbellRef<'m>,
     /// The phase we arrived at last, whatever our entry says.
     phase: u32,
     /// Whether we have yet to pass it.
@@ -108,7 +110,7 @@ pub struct Arrival {
     pub leader: bool,
 }
 
-impl<'m, D: Doorbell> Barrier<'m, D> {
+impl<'m> Barrier<'m> {
     /// Bytes of a segment whose barrier has room for partitions with numbers up to
     /// `partitions`.
     pub const fn segment_len(partitions: u8) -> usize {
@@ -123,11 +125,17 @@ impl<'m, D: Doorbell> Barrier<'m, D> {
     ///
     /// [`BarrierAttachError`] if the segment has no entry for the partition, or not so
     /// many entries, or there are no parties.
-    pub fn attach(
+    ///
+    /// # Safety
+    ///
+    /// No other handle of `life` on this barrier is used from now on: a partition has one
+    /// entry, so two handles of one life let the others pass early. By loads and stores
+    /// alone, two that attach at the same time cannot find each other.
+    pub unsafe fn attach(
         segment: Window<'m>,
         life: Life,
         parties: usize,
-        bell: D,
+        bell: DoorbellRef<'m>,
     ) -> Result<Self, BarrierAttachError> {
         let entries = segment.len().saturating_sub(CONTROL) / ENTRY;
         let entries = entries.min(u8::MAX.into());
@@ -147,6 +155,11 @@ impl<'m, D: Doorbell> Barrier<'m, D> {
             phase: 0,
             pending: false,
         })
+    }
+
+    /// Rings `bell` from now on.
+    pub fn set_bell(&mut self, bell: DoorbellRef<'m>) {
+        self.bell = bell;
     }
 
     /// Arrives, and waits for the others until the deadline of `wait`; one that has

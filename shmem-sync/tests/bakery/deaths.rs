@@ -5,10 +5,12 @@ use std::mem::forget;
 use shmem_core::mem::Heap;
 use shmem_core::wait::{Spin, Wait};
 use shmem_core::Life;
-use shmem_sync::{health, AssumeAlive, Futex, LockError, NotHeld, SpinYield};
+use shmem_sync::{
+    health, Acquired, AssumeAlive, Futex, LockError, LockFailure, NotHeld, SpinYield,
+};
 
-use crate::support::Dead;
-use crate::{die_with, heap, is_busy, mutex, put, ticket, ticket_at, word, Meanwhile};
+use crate::support::{repair_bakery, unlock_bakery, Dead};
+use crate::{die_with, heap, is_busy, mutex, put, raw, ticket, ticket_at, word, Meanwhile};
 use crate::{COLOUR, DRAWING, FIRST, HEALTH, HOLDER, SECOND, THIRD};
 
 /// `life` goes in and dies there.
@@ -55,7 +57,10 @@ fn a_mutex_that_is_given_back_unrepaired_is_poisoned_for_good() {
     for _ in 0..2 {
         assert_eq!(word(&heap, HEALTH), health::POISONED);
         let taken = mutex.try_lock(&mut Dead(&[FIRST]));
-        assert!(matches!(taken, Err(LockError::Poisoned)));
+        assert!(matches!(
+            taken,
+            Err(LockError::Failed(LockFailure::Poisoned))
+        ));
         assert_eq!((word(&heap, HOLDER), word(&heap, ticket_at(2))), (0, 0));
         // Nor does one more death change it.
         put(&heap, HOLDER, FIRST.word());
@@ -63,19 +68,17 @@ fn a_mutex_that_is_given_back_unrepaired_is_poisoned_for_good() {
 }
 
 #[test]
-fn a_mutex_is_repaired_and_given_back_without_its_guard() {
+fn a_mutex_is_repaired_and_unlocked_without_a_guard() {
     for (repair, left) in [(true, health::WHOLE), (false, health::POISONED)] {
         let heap = heap();
-        let mut mutex = mutex(&heap, SECOND);
+        let mut mutex = raw(&heap, SECOND);
         die_inside(&heap, FIRST);
-        let Err(LockError::OwnerDied(guard)) = mutex.try_lock(&mut Dead(&[FIRST])) else {
-            panic!("no word of the death");
-        };
-        forget(guard);
+        let taken = mutex.try_lock(&mut Dead(&[FIRST]));
+        assert_eq!(taken, Ok(Acquired::OwnerDied));
         if repair {
-            mutex.make_consistent().unwrap();
+            repair_bakery(&mut mutex).unwrap();
         }
-        mutex.release().unwrap();
+        unlock_bakery(&mut mutex).unwrap();
         assert_eq!((mutex.owner(), word(&heap, HEALTH)), (Ok(None), left));
     }
 }

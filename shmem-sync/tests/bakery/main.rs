@@ -3,12 +3,15 @@
 
 use std::mem::forget;
 
-use shmem_core::mem::{Heap, OutOfWindow};
+use shmem_core::mem::Heap;
 use shmem_core::primitive::AtomicU32;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::{Pause, Spin, Wait};
 use shmem_core::{ControlWord, Corrupt, Life};
-use shmem_sync::{AssumeAlive, BakeryAttachError, BakeryMutex, Liveness, LockError, NotHeld};
+use shmem_sync::raw::RawBakeryMutex;
+use shmem_sync::{
+    Acquired, AssumeAlive, AttachError, BakeryMutex, Liveness, LockError, LockFailure, NotHeld,
+};
 
 mod deaths;
 mod states;
@@ -16,7 +19,7 @@ mod states;
 mod support;
 mod threads;
 
-use support::Dead;
+use support::{attach_bakery, attach_raw_bakery, repair_bakery, unlock_bakery, Dead};
 
 const FIRST: Life = Life::first(1);
 const SECOND: Life = Life::first(2);
@@ -31,11 +34,16 @@ const LAST: u32 = (1 << 30) - 1;
 const DRAWING: u32 = 1;
 
 fn heap() -> Heap {
-    Heap::new(BakeryMutex::segment_len(8))
+    Heap::new(BakeryMutex::<u64>::SEGMENT_LEN)
 }
 
-fn mutex(heap: &Heap, life: Life) -> BakeryMutex<'_> {
-    BakeryMutex::attach_among(heap.window(), life, 4).unwrap()
+fn mutex(heap: &Heap, life: Life) -> BakeryMutex<'_, u64> {
+    attach_bakery::<u64>(heap.window(), life, 4)
+}
+
+/// The same without a guard.
+fn raw(heap: &Heap, life: Life) -> RawBakeryMutex<'_> {
+    attach_raw_bakery(heap.window(), life, 4)
 }
 
 fn word(heap: &Heap, offset: usize) -> u32 {
@@ -76,23 +84,29 @@ impl<F: FnMut() -> bool> Wait for Meanwhile<F> {
     fn sleep(&mut self, _: &AtomicU32, _: u32) {}
 }
 
-fn is_busy(mutex: &mut BakeryMutex<'_>, liveness: &mut impl Liveness) -> bool {
-    matches!(mutex.try_lock(liveness), Err(LockError::Busy))
+fn is_busy(mutex: &mut BakeryMutex<'_, u64>, liveness: &mut impl Liveness) -> bool {
+    matches!(
+        mutex.try_lock(liveness),
+        Err(LockError::Failed(LockFailure::Busy))
+    )
 }
 
-fn times_out(mutex: &mut BakeryMutex<'_>, wait: &mut impl Wait) -> bool {
-    matches!(mutex.lock(wait, &mut AssumeAlive), Err(LockError::TimedOut))
+fn times_out(mutex: &mut BakeryMutex<'_, u64>, wait: &mut impl Wait) -> bool {
+    matches!(
+        mutex.lock(wait, &mut AssumeAlive),
+        Err(LockError::Failed(LockFailure::TimedOut))
+    )
 }
 
 #[test]
 fn a_zeroed_segment_is_a_free_mutex() {
     let heap = heap();
-    let mut mutex = BakeryMutex::attach(heap.window(), FIRST).unwrap();
+    let mut mutex = attach_bakery::<u64>(heap.window(), FIRST, 64);
     assert_eq!(mutex.owner(), Ok(None));
-    let guard = mutex.try_lock(&mut AssumeAlive).unwrap();
+    let mut guard = mutex.try_lock(&mut AssumeAlive).unwrap();
     assert_eq!(word(&heap, HOLDER), FIRST.word());
-    assert_eq!(guard.data().len(), 8);
-    guard.data().write(0, &[7; 8]);
+    assert_eq!(guard.get(), 0);
+    guard.set(7);
     guard.unlock().unwrap();
     assert_eq!(mutex.owner(), Ok(None));
 }
@@ -102,23 +116,14 @@ fn a_partition_that_there_is_no_room_for_cannot_attach() {
     let heap = heap();
     let attach = |partition, partitions| {
         let life = Life::first(partition);
-        BakeryMutex::attach_among(heap.window(), life, partitions).map(|_| ())
+        // SAFETY: none is used.
+        unsafe { BakeryMutex::<u64>::attach(heap.window(), life, partitions) }.map(|_| ())
     };
-    let no_room = |partition, limit| Err(BakeryAttachError::Partition { partition, limit });
+    let no_room = |partition, limit| Err(AttachError::Partition { partition, limit });
     assert_eq!(attach(64, 64), Ok(()));
     assert_eq!(attach(65, 64), no_room(65, 64));
     assert_eq!(attach(65, 255), no_room(65, 64));
     assert_eq!(attach(3, 2), no_room(3, 2));
-    assert!(BakeryMutex::attach(heap.window(), Life::first(64)).is_ok());
-
-    let short = heap.window().sub(0, 632).unwrap();
-    let error = OutOfWindow {
-        offset: 0,
-        len: 640,
-        window: 632,
-    };
-    let refused = BakeryMutex::attach(short, FIRST).map(|_| ());
-    assert_eq!(refused, Err(BakeryAttachError::Segment(error)));
 }
 
 #[test]
@@ -149,8 +154,9 @@ fn a_deadline_that_has_passed_gets_a_free_mutex_but_not_a_held_one() {
 #[test]
 fn who_comes_first_is_served_first() {
     let heap = heap();
-    let [mut first, mut second, mut third] = [FIRST, SECOND, THIRD].map(|life| mutex(&heap, life));
-    forget(first.try_lock(&mut AssumeAlive).unwrap());
+    let mut first = raw(&heap, FIRST);
+    let [mut second, mut third] = [SECOND, THIRD].map(|life| mutex(&heap, life));
+    assert_eq!(first.try_lock(&mut AssumeAlive), Ok(Acquired::Clean));
     let mut turns = 0;
     let mut meanwhile = Meanwhile(|| {
         turns += 1;
@@ -158,9 +164,10 @@ fn who_comes_first_is_served_first() {
         match turns {
             // Whoever was inside is behind those that waited.
             2 => {
-                first.release().unwrap();
-                assert!(times_out(&mut first, &mut Spin::checks(10)));
-                assert!(is_busy(&mut first, &mut AssumeAlive));
+                unlock_bakery(&mut first).unwrap();
+                let late = first.lock(&mut Spin::checks(10), &mut AssumeAlive);
+                assert_eq!(late, Err(LockFailure::TimedOut));
+                assert_eq!(first.try_lock(&mut AssumeAlive), Err(LockFailure::Busy));
             }
             3 => panic!("not served although it is free"),
             _ => {}
@@ -172,7 +179,7 @@ fn who_comes_first_is_served_first() {
 }
 
 #[test]
-fn one_that_forgot_its_guard_waits_for_itself_and_gives_back_without() {
+fn one_that_forgot_its_guard_waits_for_itself() {
     let heap = heap();
     let mut mutex = mutex(&heap, FIRST);
     forget(mutex.try_lock(&mut AssumeAlive).unwrap());
@@ -180,22 +187,19 @@ fn one_that_forgot_its_guard_waits_for_itself_and_gives_back_without() {
     assert!(is_busy(&mut mutex, &mut Dead(&[FIRST])));
     assert!(times_out(&mut mutex, &mut Spin::checks(100)));
     assert_eq!(mutex.owner(), Ok(Some(FIRST)));
-    mutex.release().unwrap();
-    assert_eq!(mutex.release(), Err(NotHeld { holder: None }));
-    assert!(mutex.try_lock(&mut AssumeAlive).is_ok());
 }
 
 #[test]
-fn one_who_does_not_have_it_cannot_give_it_back() {
+fn one_who_does_not_have_it_cannot_unlock_it() {
     let heap = heap();
-    let (mut ours, mut theirs) = (mutex(&heap, FIRST), mutex(&heap, SECOND));
-    assert_eq!(theirs.release(), Err(NotHeld { holder: None }));
+    let (mut ours, mut theirs) = (mutex(&heap, FIRST), raw(&heap, SECOND));
+    assert_eq!(unlock_bakery(&mut theirs), Err(NotHeld { holder: None }));
     let guard = ours.try_lock(&mut AssumeAlive).unwrap();
     let not_held = NotHeld {
         holder: Some(FIRST),
     };
-    assert_eq!(theirs.release(), Err(not_held));
-    assert_eq!(theirs.make_consistent(), Err(not_held));
+    assert_eq!(unlock_bakery(&mut theirs), Err(not_held));
+    assert_eq!(repair_bakery(&mut theirs), Err(not_held));
     assert_eq!(word(&heap, HOLDER), FIRST.word());
     guard.unlock().unwrap();
 }
@@ -263,7 +267,7 @@ fn what_no_honest_partition_writes_is_corrupt() {
         put(&heap, ticket_at(2), DRAWING * u32::from(offset >= 128));
         put(&heap, offset, value);
         let taken = mutex.lock(&mut Spin::forever(), &mut AssumeAlive);
-        let Err(LockError::Corrupt(corrupt)) = taken else {
+        let Err(LockError::Failed(LockFailure::Corrupt(corrupt))) = taken else {
             panic!("{word_is} of {value} passes");
         };
         let word = word_is;
@@ -275,7 +279,7 @@ fn what_no_honest_partition_writes_is_corrupt() {
 #[test]
 fn whatever_stands_in_the_words_a_call_with_a_deadline_ends() {
     let heap = heap();
-    let mut mutex = mutex(&heap, FIRST);
+    let mut mutex = raw(&heap, FIRST);
     let values = [
         0,
         1,
@@ -294,9 +298,9 @@ fn whatever_stands_in_the_words_a_call_with_a_deadline_ends() {
                 put(&heap, ticket_at(2), other);
                 put(&heap, offset, value);
                 let _ = mutex.owner();
-                drop(mutex.try_lock(&mut AssumeAlive));
-                drop(mutex.lock(&mut Spin::checks(20), &mut Dead(&[SECOND])));
-                let _ = mutex.release();
+                let _ = mutex.try_lock(&mut AssumeAlive);
+                let _ = mutex.lock(&mut Spin::checks(20), &mut Dead(&[SECOND]));
+                let _ = unlock_bakery(&mut mutex);
             }
         }
     }

@@ -7,16 +7,16 @@ use std::thread;
 use shmem_core::primitive::Ordering::{Acquire, Relaxed, Release};
 use shmem_core::wait::Spin;
 use shmem_core::{Life, Mapping, Window};
-use shmem_sync::{AssumeAlive, BakeryMutex, Liveness, LockError, PartitionState, SpinYield};
+use shmem_sync::{
+    AssumeAlive, BakeryMutex, Guard, Liveness, LockError, LockFailure, PartitionState, SpinYield,
+};
 
+use crate::support::attach_bakery;
 use crate::{ticket_at, DRAWING};
 
 /// In two steps, so that two at once lose one.
-fn add_one(data: Window<'_>) {
-    let mut sum = [0; 8];
-    data.read(0, &mut sum);
-    let next = u64::from_le_bytes(sum) + 1;
-    data.write(0, &next.to_le_bytes());
+fn add_one(guard: &mut Guard<'_, '_, u64>) {
+    guard.update(|sum| *sum += 1);
 }
 
 fn sum(segment: Window<'_>) -> u64 {
@@ -35,18 +35,18 @@ fn largest(segment: Window<'_>, partitions: u8) -> u32 {
 fn owners_exclude_each_other_and_their_tickets_stay_small() {
     for partitions in [2, 3, 8] {
         let turns = 4_000 / u32::from(partitions);
-        let memory = Mapping::memfd("bakery", BakeryMutex::segment_len(8)).unwrap();
+        let memory = Mapping::memfd("bakery", BakeryMutex::<u64>::SEGMENT_LEN).unwrap();
         let window = memory.window();
         thread::scope(|scope| {
             for partition in 1..=partitions {
                 let life = Life::first(partition);
                 scope.spawn(move || {
-                    let mut mutex = BakeryMutex::attach_among(window, life, partitions).unwrap();
+                    let mut mutex = attach_bakery::<u64>(window, life, partitions);
                     for _ in 0..turns {
-                        let guard = mutex
+                        let mut guard = mutex
                             .lock(&mut SpinYield::forever(), &mut AssumeAlive)
                             .unwrap();
-                        add_one(guard.data());
+                        add_one(&mut guard);
                         let largest = largest(window, partitions);
                         assert!(largest <= partitions.into(), "number {largest}");
                         guard.unlock().unwrap();
@@ -61,10 +61,10 @@ fn owners_exclude_each_other_and_their_tickets_stay_small() {
 #[test]
 fn owners_exclude_each_other_while_some_give_up() {
     const TURNS: u32 = 3_000;
-    let memory = Mapping::memfd("bakery", BakeryMutex::segment_len(8)).unwrap();
+    let memory = Mapping::memfd("bakery", BakeryMutex::<u64>::SEGMENT_LEN).unwrap();
     let window = memory.window();
     let pass = |partition: u8| {
-        let mut mutex = BakeryMutex::attach(window, Life::first(partition * 16)).unwrap();
+        let mut mutex = attach_bakery::<u64>(window, Life::first(partition * 16), 64);
         let mut passed = 0;
         for turn in 0..TURNS {
             let taken = match turn % 3 {
@@ -73,8 +73,10 @@ fn owners_exclude_each_other_while_some_give_up() {
                 _ => mutex.lock(&mut SpinYield::forever(), &mut AssumeAlive),
             };
             match taken {
-                Ok(guard) => add_one(guard.data()),
-                Err(LockError::Busy | LockError::TimedOut) => continue,
+                Ok(mut guard) => add_one(&mut guard),
+                Err(
+                    LockError::Failed(LockFailure::Busy) | LockError::Failed(LockFailure::TimedOut),
+                ) => continue,
                 Err(error) => panic!("{error}"),
             }
             passed += 1;
@@ -110,13 +112,13 @@ impl Liveness for &Lives {
 /// Attaches and passes once, dying on the way or not, as `turn` has it. Whether it
 /// was inside, and whether it was warned.
 fn live(window: Window<'_>, life: Life, turn: u32, mut lives: &Lives) -> (bool, bool) {
-    let mut mutex = BakeryMutex::attach_among(window, life, 3).unwrap();
+    let mut mutex = attach_bakery::<u64>(window, life, 3);
     let ticket = window.word(ticket_at(life.partition()));
     if turn % 5 == 1 {
         ticket.store(DRAWING, Release);
         return (false, false);
     }
-    let (guard, warned) = match mutex.lock(&mut SpinYield::forever(), &mut lives) {
+    let (mut guard, warned) = match mutex.lock(&mut SpinYield::forever(), &mut lives) {
         Ok(guard) => (guard, false),
         Err(LockError::OwnerDied(mut guard)) => {
             guard.make_consistent();
@@ -124,7 +126,7 @@ fn live(window: Window<'_>, life: Life, turn: u32, mut lives: &Lives) -> (bool, 
         }
         Err(error) => panic!("{error}"),
     };
-    add_one(guard.data());
+    add_one(&mut guard);
     if turn % 5 == 2 {
         forget(guard);
     }
@@ -134,7 +136,7 @@ fn live(window: Window<'_>, life: Life, turn: u32, mut lives: &Lives) -> (bool, 
 #[test]
 fn lives_exclude_each_other_and_every_death_inside_is_told_once() {
     const TURNS: u32 = 2_000;
-    let memory = Mapping::memfd("bakery", BakeryMutex::segment_len(8)).unwrap();
+    let memory = Mapping::memfd("bakery", BakeryMutex::<u64>::SEGMENT_LEN).unwrap();
     let window = memory.window();
     let lives = Lives([1, 1, 1].map(Incarnation::new));
     let run = |partition: u8| {

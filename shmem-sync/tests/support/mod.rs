@@ -1,16 +1,60 @@
 //! What the tests of the locks share.
 #![allow(dead_code, unused_imports)] // Each test program uses its part of it.
 
-use shmem_core::Life;
-use shmem_sync::{Liveness, PartitionState};
+use shmem_core::{Life, Window};
+use shmem_sync::raw::{DoorbellRef, RawBakeryMutex};
+use shmem_sync::{BakeryMutex, Barrier, Liveness, NotHeld, PartitionState, Protected};
 
 mod halves;
 #[cfg(loom)]
 mod model;
 
-pub(crate) use halves::{whole, write_halves};
+pub(crate) use halves::whole;
 #[cfg(loom)]
-pub(crate) use model::{heap, yields, Kernel, Obituary, Yield};
+pub(crate) use model::{add_one, count, heap, yields, Kernel, Obituary, Yield};
+
+/// A handle to a bakery mutex. No test uses two of one life.
+pub(crate) fn attach_bakery<T: Protected + ?Sized>(
+    segment: Window<'_>,
+    life: Life,
+    partitions: u8,
+) -> BakeryMutex<'_, T> {
+    // SAFETY: the only handle of its life that is used.
+    unsafe { BakeryMutex::attach(segment, life, partitions) }.unwrap()
+}
+
+/// The same without a guard.
+pub(crate) fn attach_raw_bakery(
+    segment: Window<'_>,
+    life: Life,
+    partitions: u8,
+) -> RawBakeryMutex<'_> {
+    // SAFETY: the only handle of its life that is used.
+    unsafe { RawBakeryMutex::attach(segment, life, partitions) }.unwrap()
+}
+
+/// Unlocks it, or finds that it is not held.
+pub(crate) fn unlock_bakery(mutex: &mut RawBakeryMutex<'_>) -> Result<(), NotHeld> {
+    // SAFETY: these tests use no window of it.
+    unsafe { mutex.unlock() }
+}
+
+/// Says that its bytes are whole, or finds that it is not held.
+pub(crate) fn repair_bakery(mutex: &mut RawBakeryMutex<'_>) -> Result<(), NotHeld> {
+    // SAFETY: there is nothing to repair.
+    unsafe { mutex.make_consistent() }
+}
+
+/// A handle to a barrier. No test uses two of one life.
+pub(crate) fn attach_barrier<'m>(
+    segment: Window<'m>,
+    life: Life,
+    parties: usize,
+    bell: DoorbellRef<'m>,
+) -> Barrier<'m> {
+    // SAFETY: the only handle of its life that is used.
+    unsafe { Barrier::attach(segment, life, parties, bell) }.unwrap()
+}
 
 /// Knows that these lives are over, and of no other death.
 pub(crate) struct Dead<'a>(pub(crate) &'a [Life]);

@@ -4,16 +4,30 @@ use loom::sync::atomic::AtomicU32 as Flag;
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 use shmem_core::doorbell::Doorbell;
-use shmem_core::mem::Heap;
+use shmem_core::mem::{Heap, ReadWindow};
 use shmem_core::primitive::AtomicU32;
 use shmem_core::primitive::Ordering::{Acquire, Relaxed, Release};
 use shmem_core::wait::{Pause, Wait};
 use shmem_core::{Life, Window};
-use shmem_sync::{Liveness, PartitionState};
+use shmem_sync::{Guard, Liveness, PartitionState};
 
 /// Zeroed memory for the rest of the model's execution.
 pub(crate) fn heap(len: usize) -> Window<'static> {
     Heap::leaked(len).window()
+}
+
+/// The count in protected bytes: bytes, as attaching to them has fewest steps.
+pub(crate) fn count(data: ReadWindow<'_>) -> u8 {
+    let mut count = [0];
+    data.read(0, &mut count);
+    count[0]
+}
+
+/// Adds one to the count, in two steps. What it was.
+pub(crate) fn add_one(guard: &mut Guard<'_, '_, [u8]>) -> u8 {
+    let before = count(guard.window().into());
+    guard.window().write(0, &[before + 1]);
+    before
 }
 
 /// The kernel's sleep: it looks at the word and sleeps as one step, and only a

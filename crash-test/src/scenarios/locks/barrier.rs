@@ -43,7 +43,7 @@ pub(crate) const BARRIER: Scenario = Scenario {
         Cast::new(&[0, 1, 2], &[]),
     ],
     layout: |_| {
-        let len = Barrier::<FutexBell>::segment_len(PARTIES as u8);
+        let len = Barrier::segment_len(PARTIES as u8);
         Layout::with_object(Kind::BARRIER, len, OF_LEADERS + LEADERS)
     },
     starts: |_| 4,
@@ -110,7 +110,7 @@ impl<'m> Account<'m> {
 }
 
 struct Waiter<'m> {
-    barrier: Barrier<'m, FutexBell>,
+    barrier: Barrier<'m>,
     memory: TestMemory<'m>,
     account: Account<'m>,
     aliases: Aliases<'m>,
@@ -129,7 +129,8 @@ impl<'m> Waiter<'m> {
         let last = account.incarnations.get();
         let alias = aliases.add(seat.role as u8 + 1, last, seat.incarnation)?;
         account.incarnations.set(alias.incarnation());
-        let barrier = Barrier::attach(memory.object, alias, PARTIES, FutexBell);
+        // SAFETY: the only handle of its incarnation that is used.
+        let barrier = unsafe { Barrier::attach(memory.object, alias, PARTIES, &FutexBell) };
         Ok(Self {
             barrier: barrier.or_violation("attaching to the barrier")?,
             memory,

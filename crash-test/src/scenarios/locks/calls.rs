@@ -3,13 +3,11 @@
 //! A scenario says how a lock is taken and given back; which calls that is stands here. What
 //! only one kind can do, such as adding permits, is in the file of its scenario.
 
-use std::mem;
-
-use shmem_core::mem::Window;
 use shmem_registry::Kind;
+use shmem_sync::raw::{RawMutex, RawRwLock, RawSemaphore};
 use shmem_sync::{
-    AcquireError, BakeryGuard, BakeryMutex, FutexBell, LockError, LockResult, Mutex, MutexGuard,
-    NotHeld, Permit, ReadGuard, RwLock, Semaphore, WriteGuard,
+    AcquireError, BakeryMutex, FutexBell, Guard, LockError, LockFailure, LockResult, Mutex, Permit,
+    ReadGuard, RwLock, Semaphore,
 };
 
 use crate::kit::{
@@ -17,232 +15,193 @@ use crate::kit::{
     unexpected,
 };
 
-/// How a lock is taken and given back.
+/// What a lock protects: two numbers, each in a word of its own.
+pub(super) type Numbers = [u64; 2];
+
+/// How a lock is taken.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum How {
     Wait,
     Try,
-    /// The guard is forgotten, and the lock released without it.
-    Forget,
 }
 
 /// In the order of the operations that are named after them.
-pub(super) const HOW: [How; 3] = [How::Wait, How::Try, How::Forget];
+pub(super) const HOW: [How; 2] = [How::Wait, How::Try];
 
 /// A lock that one party at a time has: a mutex, or the writing side.
 pub(super) trait Lock<'m>: Sized {
     const KIND: Kind;
-    type Guard<'l>: Guard
-    where
-        Self: 'l;
+    const SEGMENT_LEN: usize;
 
-    /// Bytes of a lock that protects so many.
-    fn segment_len(data: usize) -> usize;
     fn attach(memory: &TestMemory<'m>, incarnation: Incarnation) -> Outcome<Self>;
-    fn lock(&mut self, how: How, observer: &mut Observer<'m>) -> LockResult<Self::Guard<'_>>;
-    /// Releases what a forgotten guard held.
-    fn release(&mut self) -> Result<(), NotHeld>;
+    fn lock(&mut self, how: How, observer: &mut Observer<'m>)
+    -> LockResult<Guard<'_, 'm, Numbers>>;
 }
 
-/// Being alone inside.
-pub(super) trait Guard {
-    fn bytes(&self) -> Window<'_>;
-    fn repaired(&mut self);
-    fn unlock(self) -> Result<(), NotHeld>;
-}
-
-impl<'m> Lock<'m> for Mutex<'m, FutexBell> {
+impl<'m> Lock<'m> for Mutex<'m, Numbers> {
     const KIND: Kind = Kind::MUTEX;
-    type Guard<'l>
-        = MutexGuard<'l, 'm, FutexBell>
-    where
-        Self: 'l;
-
-    fn segment_len(data: usize) -> usize {
-        Self::segment_len(data)
-    }
+    const SEGMENT_LEN: usize = Self::SEGMENT_LEN;
 
     fn attach(memory: &TestMemory<'m>, incarnation: Incarnation) -> Outcome<Self> {
-        Self::attach(memory.object, incarnation, FutexBell).or_violation("attaching to the lock")
+        Self::attach(memory.object, incarnation, &FutexBell).or_violation("attaching to the lock")
     }
 
-    fn lock(&mut self, how: How, observer: &mut Observer<'m>) -> LockResult<Self::Guard<'_>> {
+    fn lock(
+        &mut self,
+        how: How,
+        observer: &mut Observer<'m>,
+    ) -> LockResult<Guard<'_, 'm, Numbers>> {
         match how {
             How::Try => self.try_lock(observer),
-            _ => Self::lock(self, &mut observer.wait(LIMIT), observer),
+            How::Wait => Self::lock(self, &mut observer.wait(LIMIT), observer),
         }
-    }
-
-    fn release(&mut self) -> Result<(), NotHeld> {
-        Self::release(self)
     }
 }
 
-impl<'m> Lock<'m> for BakeryMutex<'m> {
+impl<'m> Lock<'m> for BakeryMutex<'m, Numbers> {
     const KIND: Kind = Kind::BAKERY;
-    type Guard<'l>
-        = BakeryGuard<'l, 'm>
-    where
-        Self: 'l;
-
-    fn segment_len(data: usize) -> usize {
-        Self::segment_len(data)
-    }
+    const SEGMENT_LEN: usize = Self::SEGMENT_LEN;
 
     fn attach(memory: &TestMemory<'m>, incarnation: Incarnation) -> Outcome<Self> {
-        let attached = Self::attach_among(memory.object, incarnation, PARTITIONS as u8);
+        // SAFETY: the only handle of its incarnation that is used.
+        let attached = unsafe { Self::attach(memory.object, incarnation, PARTITIONS as u8) };
         attached.or_violation("attaching to the lock")
     }
 
-    fn lock(&mut self, how: How, observer: &mut Observer<'m>) -> LockResult<Self::Guard<'_>> {
+    fn lock(
+        &mut self,
+        how: How,
+        observer: &mut Observer<'m>,
+    ) -> LockResult<Guard<'_, 'm, Numbers>> {
         match how {
             How::Try => self.try_lock(observer),
-            _ => Self::lock(self, &mut observer.poll(LIMIT), observer),
+            How::Wait => Self::lock(self, &mut observer.poll(LIMIT), observer),
         }
-    }
-
-    fn release(&mut self) -> Result<(), NotHeld> {
-        Self::release(self)
     }
 }
 
-impl<'m> Lock<'m> for RwLock<'m, FutexBell> {
+impl<'m> Lock<'m> for RwLock<'m, Numbers> {
     const KIND: Kind = Kind::RWLOCK;
-    type Guard<'l>
-        = WriteGuard<'l, 'm, FutexBell>
-    where
-        Self: 'l;
-
-    fn segment_len(data: usize) -> usize {
-        Self::segment_len(data)
-    }
+    const SEGMENT_LEN: usize = Self::SEGMENT_LEN;
 
     fn attach(memory: &TestMemory<'m>, incarnation: Incarnation) -> Outcome<Self> {
-        Self::attach(memory.object, incarnation, FutexBell).or_violation("attaching to the lock")
+        Self::attach(memory.object, incarnation, &FutexBell).or_violation("attaching to the lock")
     }
 
-    fn lock(&mut self, how: How, observer: &mut Observer<'m>) -> LockResult<Self::Guard<'_>> {
+    fn lock(
+        &mut self,
+        how: How,
+        observer: &mut Observer<'m>,
+    ) -> LockResult<Guard<'_, 'm, Numbers>> {
         match how {
             How::Try => self.try_write(observer),
-            _ => self.write(&mut observer.wait(LIMIT), observer),
+            How::Wait => self.write(&mut observer.wait(LIMIT), observer),
         }
-    }
-
-    fn release(&mut self) -> Result<(), NotHeld> {
-        self.release_write()
-    }
-}
-
-impl Guard for MutexGuard<'_, '_, FutexBell> {
-    fn bytes(&self) -> Window<'_> {
-        self.data()
-    }
-
-    fn repaired(&mut self) {
-        self.make_consistent();
-    }
-
-    fn unlock(self) -> Result<(), NotHeld> {
-        self.unlock()
-    }
-}
-
-impl Guard for BakeryGuard<'_, '_> {
-    fn bytes(&self) -> Window<'_> {
-        self.data()
-    }
-
-    fn repaired(&mut self) {
-        self.make_consistent();
-    }
-
-    fn unlock(self) -> Result<(), NotHeld> {
-        self.unlock()
-    }
-}
-
-impl Guard for WriteGuard<'_, '_, FutexBell> {
-    fn bytes(&self) -> Window<'_> {
-        self.data()
-    }
-
-    fn repaired(&mut self) {
-        self.make_consistent();
-    }
-
-    fn unlock(self) -> Result<(), NotHeld> {
-        self.unlock()
     }
 }
 
 /// The reading side.
 pub(super) fn read<'l, 'm>(
-    lock: &'l RwLock<'m, FutexBell>,
+    lock: &'l RwLock<'m, Numbers>,
     how: How,
     observer: &mut Observer<'m>,
-) -> LockResult<ReadGuard<'l, 'm, FutexBell>> {
+) -> LockResult<ReadGuard<'l, 'm, Numbers>> {
     match how {
         How::Try => lock.try_read(observer),
-        _ => lock.read(&mut observer.wait(LIMIT), observer),
+        How::Wait => lock.read(&mut observer.wait(LIMIT), observer),
     }
 }
 
-pub(super) fn unlock_read<'m>(
-    lock: &RwLock<'m, FutexBell>,
-    guard: ReadGuard<'_, 'm, FutexBell>,
-    how: How,
+fn mutex<'m>(memory: &TestMemory<'m>, holder: Incarnation) -> Outcome<RawMutex<'m>> {
+    let lock = RawMutex::attach(memory.object, holder, &FutexBell);
+    lock.or_violation("attaching to the lock")
+}
+
+fn rwlock<'m>(memory: &TestMemory<'m>, holder: Incarnation) -> Outcome<RawRwLock<'m>> {
+    let lock = RawRwLock::attach(memory.object, holder, &FutexBell);
+    lock.or_violation("attaching to the lock")
+}
+
+/// Lets `holder` have the mutex until it is released.
+pub(super) fn hold_mutex(memory: &TestMemory<'_>, holder: Incarnation) -> Outcome {
+    let held = mutex(memory, holder)?.try_lock(&mut Observer::listed());
+    held.map(drop).or_violation("holding")
+}
+
+pub(super) fn release_mutex(memory: &TestMemory<'_>, holder: Incarnation) -> Outcome {
+    // SAFETY: the holder's, which uses the bytes no more.
+    let released = unsafe { mutex(memory, holder)?.unlock() };
+    released.or_violation("releasing what was held")
+}
+
+pub(super) fn hold_writing(memory: &TestMemory<'_>, holder: Incarnation) -> Outcome {
+    let held = rwlock(memory, holder)?.try_write(&mut Observer::listed());
+    held.map(drop).or_violation("holding")
+}
+
+pub(super) fn release_writing(memory: &TestMemory<'_>, holder: Incarnation) -> Outcome {
+    // SAFETY: as for a mutex.
+    let released = unsafe { rwlock(memory, holder)?.unlock_write() };
+    released.or_violation("releasing what was held")
+}
+
+/// Returns the place by which it is released.
+pub(super) fn hold_reading(memory: &TestMemory<'_>, holder: Incarnation) -> Outcome<usize> {
+    let held = rwlock(memory, holder)?.try_read(&mut Observer::listed());
+    held.map(|(_, place)| place).or_violation("holding")
+}
+
+pub(super) fn release_reading(
+    memory: &TestMemory<'_>,
+    holder: Incarnation,
+    place: usize,
 ) -> Outcome {
-    let unlocked = match how {
-        How::Forget => lock.release_read(forget_reader(guard)),
-        _ => guard.unlock(),
-    };
-    unlocked.or_violation("ending to read")
-}
-
-pub(super) fn read_bytes<'g>(guard: &'g ReadGuard<'_, '_, FutexBell>) -> Window<'g> {
-    guard.data()
-}
-
-/// Keeps the lock. Returns the place by which it is released.
-pub(super) fn forget_reader(guard: ReadGuard<'_, '_, FutexBell>) -> usize {
-    let place = guard.place();
-    mem::forget(guard);
-    place
+    // SAFETY: as for a mutex.
+    let released = unsafe { rwlock(memory, holder)?.unlock_read(place) };
+    released.or_violation("releasing what was held")
 }
 
 /// The semaphore of a scenario.
 pub(super) fn semaphore<'m>(
     memory: &TestMemory<'m>,
     incarnation: Incarnation,
-) -> Outcome<Semaphore<'m, FutexBell>> {
-    let semaphore = Semaphore::attach(memory.object, incarnation, FutexBell);
+) -> Outcome<Semaphore<'m>> {
+    let semaphore = Semaphore::attach(memory.object, incarnation, &FutexBell);
     semaphore.or_violation("attaching to the semaphore")
 }
 
 pub(super) fn acquire<'s, 'm>(
-    semaphore: &'s Semaphore<'m, FutexBell>,
+    semaphore: &'s Semaphore<'m>,
     how: How,
     observer: &mut Observer<'m>,
-) -> Result<Permit<'s, 'm, FutexBell>, AcquireError> {
+) -> Result<Permit<'s, 'm>, AcquireError> {
     match how {
         How::Try => semaphore.try_acquire(observer),
-        _ => semaphore.acquire(&mut observer.wait(LIMIT), observer),
+        How::Wait => semaphore.acquire(&mut observer.wait(LIMIT), observer),
     }
 }
 
-pub(super) fn give_back<'m>(
-    semaphore: &Semaphore<'m, FutexBell>,
-    permit: Permit<'_, 'm, FutexBell>,
-    how: How,
-) -> Outcome {
-    let given = match how {
-        How::Forget => {
-            mem::forget(permit);
-            semaphore.release()
-        }
-        _ => permit.release(),
-    };
-    given.or_violation("giving a permit back")
+fn raw_semaphore<'m>(memory: &TestMemory<'m>, holder: Incarnation) -> Outcome<RawSemaphore<'m>> {
+    let semaphore = RawSemaphore::attach(memory.object, holder, &FutexBell);
+    semaphore.or_violation("attaching to the semaphore")
+}
+
+/// Lets `holder` have so many permits until they are released.
+pub(super) fn hold_permits(memory: &TestMemory<'_>, holder: Incarnation, permits: u32) -> Outcome {
+    let semaphore = raw_semaphore(memory, holder)?;
+    (0..permits).try_for_each(|_| {
+        let acquired = semaphore.try_acquire(&mut Observer::listed());
+        acquired.map(drop).or_violation("holding")
+    })
+}
+
+pub(super) fn release_permits(memory: &TestMemory<'_>, holder: Incarnation) -> Outcome {
+    let semaphore = raw_semaphore(memory, holder)?;
+    semaphore.held().try_for_each(|place| {
+        // SAFETY: the holder's, which has kept no permit.
+        let released = unsafe { semaphore.release(place) };
+        released.or_violation("releasing what was held")
+    })
 }
 
 /// A lock that was granted.
@@ -261,9 +220,9 @@ pub(super) fn locked<G>(
     match result {
         Ok(guard) => granted(guard, false),
         Err(LockError::OwnerDied(guard)) => granted(guard, true),
-        Err(LockError::Busy) => Ok(None),
-        Err(error) if is_timeout(&error) && memory.is_held() => Ok(None),
-        Err(error) => Err(unexpected("locking", error)),
+        Err(LockError::Failed(LockFailure::Busy)) => Ok(None),
+        Err(LockError::Failed(failure)) if is_timeout(&failure) && memory.is_held() => Ok(None),
+        Err(LockError::Failed(failure)) => Err(unexpected("locking", failure)),
     }
 }
 

@@ -3,13 +3,11 @@
 
 use std::cell;
 
-use shmem_core::mem::Window;
+use shmem_core::mem::{ReadWindow, Window};
+use shmem_sync::Guard;
 
-use super::calls::{Guard, Locked};
+use super::calls::{Locked, Numbers};
 use crate::kit::{Cell, Count, Incarnation, Observer, Outcome, PARTITIONS, TestMemory, ensure};
-
-/// Bytes of the two numbers, each in a word of its own.
-pub(super) const LEN: usize = 16;
 
 /// Words of the account.
 pub(super) const ACCOUNT: usize = 8 + 4 * PARTITIONS;
@@ -55,13 +53,16 @@ impl<'m> CounterPair<'m> {
 
     /// Changes the numbers under a lock that was granted, and repairs them if its last
     /// owner died, or was evicted and told so.
-    pub(super) fn change<G: Guard>(&self, locked: Locked<G>) -> Outcome<G> {
+    pub(super) fn change<'l, 'w>(
+        &self,
+        locked: Locked<Guard<'l, 'w, Numbers>>,
+    ) -> Outcome<Guard<'l, 'w, Numbers>> {
         let (mut guard, died) = (locked.guard, locked.owner_died);
         let before = Incarnation::from_word(self.inside().swap(self.incarnation.word()));
         let half_done = self.memory.ledger.half_done().swap(0) != 0;
         let warned = died || half_done;
         self.ensure_somebody_died(died)?;
-        let (mut first, second) = numbers(guard.bytes());
+        let (mut first, second) = numbers(guard.window().into());
         ensure(warned || before.is_none() && first == second, || {
             format!("inside after {before:?}, unwarned, with {first} and {second}")
         })?;
@@ -70,17 +71,17 @@ impl<'m> CounterPair<'m> {
             first = self.sum(|count| count.acknowledged);
         }
         if warned {
-            store(guard.bytes(), 8, first);
+            store(guard.window(), 8, first);
         }
         if died {
-            guard.repaired();
+            guard.make_consistent();
         }
         if !self.is_evicted() {
             self.ensure_counted(first)?;
         }
         self.changes(self.own()).attempted.add(1);
-        store(guard.bytes(), 0, first + 1);
-        store(guard.bytes(), 8, first + 1);
+        store(guard.window(), 0, first + 1);
+        store(guard.window(), 8, first + 1);
         let inside = Incarnation::from_word(self.inside().swap(0));
         self.overtaken.set(inside != Some(self.incarnation));
         ensure(!self.overtaken.get() || self.is_evicted(), || {
@@ -103,7 +104,7 @@ impl<'m> CounterPair<'m> {
     }
 
     /// Looks at the numbers among other readers.
-    pub(super) fn read(&self, data: Window<'_>, died: bool) -> Outcome {
+    pub(super) fn read(&self, data: ReadWindow<'_>, died: bool) -> Outcome {
         self.reading(self.own()).set(self.incarnation.word());
         self.ensure_somebody_died(died)?;
         for _ in 0..2 {
@@ -153,7 +154,7 @@ impl<'m> CounterPair<'m> {
     }
 }
 
-fn numbers(data: Window<'_>) -> (u64, u64) {
+fn numbers(data: ReadWindow<'_>) -> (u64, u64) {
     let mut bytes = [[0; 8]; 2];
     data.read(0, &mut bytes[0]);
     data.read(8, &mut bytes[1]);

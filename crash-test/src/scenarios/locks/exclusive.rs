@@ -1,13 +1,13 @@
 //! A mutex and a bakery mutex whose owners die inside.
 
 use fastrand::Rng;
-use shmem_sync::{BakeryMutex, FutexBell, Mutex};
+use shmem_sync::{BakeryMutex, Mutex};
 
-use super::calls::{Guard, HOW, How, Lock, locked};
+use super::calls::{HOW, How, Lock, Numbers, hold_mutex, locked, release_mutex};
 use super::counter_pair::{self, CounterPair};
 use crate::kit::{
     Cast, Incarnation, Join, Layout, Observer, OrViolation, Outcome, Party, Role, Scenario, Scene,
-    Seat, Step, TestMemory, boxed,
+    Seat, Step, boxed,
 };
 
 pub(super) const CASTS: &[Cast] = &[Cast::new(&[0, 0], &[0]), Cast::new(&[0, 0, 0], &[0])];
@@ -22,20 +22,22 @@ pub(crate) const MUTEX: Scenario = Scenario {
     name: "mutex",
     about: "owners of a mutex die inside, and those that repair it",
     roles: &[locker(|seat| {
-        boxed(Locker::<Mutex<'_, FutexBell>>::join(seat))
+        boxed(Locker::<Mutex<'_, Numbers>>::join(seat))
     })],
-    layout: |_| layout::<Mutex<'_, FutexBell>>(),
+    layout: |_| layout::<Mutex<'_, Numbers>>(),
     starts: |_| HELD + 1,
-    release_held: |memory| release::<Mutex<'_, FutexBell>>(memory),
+    release_held: |memory| release_mutex(memory, HOLDER),
     ..BAKERY
 };
 
 pub(crate) const BAKERY: Scenario = Scenario {
     name: "bakery",
     about: "the same of a bakery mutex, which has loads and stores only",
-    roles: &[locker(|seat| boxed(Locker::<BakeryMutex<'_>>::join(seat)))],
+    roles: &[locker(|seat| {
+        boxed(Locker::<BakeryMutex<'_, Numbers>>::join(seat))
+    })],
     casts: CASTS,
-    layout: |_| layout::<BakeryMutex<'_>>(),
+    layout: |_| layout::<BakeryMutex<'_, Numbers>>(),
     // Only who holds it can release it.
     starts: |_| HELD,
     prepare,
@@ -43,19 +45,19 @@ pub(crate) const BAKERY: Scenario = Scenario {
 };
 
 const fn locker(join: Join) -> Role {
-    let ops = &["lock", "try to lock", "lock, forget, release"];
-    Role::shared("locker", ops, join)
+    Role::shared("locker", &["lock", "try to lock"], join)
 }
 
 pub(super) fn layout<'m, L: Lock<'m>>() -> Layout {
-    let len = L::segment_len(counter_pair::LEN);
-    Layout::with_object(L::KIND, len, counter_pair::ACCOUNT)
+    Layout::with_object(L::KIND, L::SEGMENT_LEN, counter_pair::ACCOUNT)
 }
 
 /// Used so often, and then left by one that died inside; or held.
 fn prepare(scene: &Scene<'_>, start: u32) -> Outcome {
     if start == HELD {
-        return hold::<Mutex<'_, FutexBell>>(&scene.memory);
+        hold_mutex(&scene.memory, HOLDER)?;
+        scene.memory.ledger.held().set(1);
+        return Ok(());
     }
     let mut rng = Rng::with_seed(start.into());
     for turn in 0..start % 3 {
@@ -63,23 +65,9 @@ fn prepare(scene: &Scene<'_>, start: u32) -> Outcome {
         scene.join(0, incarnation)?.perform(0, &mut rng)?;
     }
     if start >= 3 {
-        scene.die(0, 0, u64::from(start) + 1)?;
+        scene.die(0, 0, u64::from(start) + 2)?;
     }
     Ok(())
-}
-
-/// Lets the holder have the lock for a while.
-pub(super) fn hold<'m, L: Lock<'m>>(memory: &TestMemory<'m>) -> Outcome {
-    let mut lock = L::attach(memory, HOLDER)?;
-    let guard = lock.lock(How::Try, &mut Observer::listed());
-    std::mem::forget(guard.or_violation("holding")?);
-    memory.ledger.held().set(1);
-    Ok(())
-}
-
-pub(super) fn release<'m, L: Lock<'m>>(memory: &TestMemory<'m>) -> Outcome {
-    let released = L::attach(memory, HOLDER)?.release();
-    released.or_violation("releasing what was held")
 }
 
 /// One who has the lock from time to time.
@@ -106,14 +94,7 @@ impl<'m, L: Lock<'m> + 'm> Locker<'m, L> {
         };
         let guard = self.pair.change(locked)?;
         self.pair.ensure_unread(&mut self.observer)?;
-        let unlocked = match how {
-            How::Forget => {
-                std::mem::forget(guard);
-                self.lock.release()
-            }
-            _ => guard.unlock(),
-        };
-        unlocked.or_violation("unlocking")?;
+        guard.unlock().or_violation("unlocking")?;
         self.pair.acknowledge()?;
         Ok(Step::Done)
     }

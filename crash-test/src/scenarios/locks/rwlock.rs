@@ -1,18 +1,20 @@
 //! A reader-writer lock whose readers and writers die inside.
 
 use fastrand::Rng;
-use shmem_sync::{FutexBell, RwLock};
+use shmem_sync::RwLock;
 
-use super::calls::{HOW, How, Lock, forget_reader, locked, read, read_bytes, unlock_read};
-use super::exclusive::{CASTS, HOLDER, Locker, hold, layout, release};
+use super::calls::{
+    HOW, How, Numbers, hold_reading, hold_writing, locked, read, release_reading, release_writing,
+};
+use super::exclusive::{CASTS, HOLDER, Locker, layout};
 use crate::kit::{
-    Observer, OrViolation, Outcome, Party, Role, Scenario, Scene, Seat, Step, TestMemory, boxed,
+    OrViolation, Outcome, Party, Role, Scenario, Scene, Seat, Step, TestMemory, boxed,
 };
 
-type TestLock<'m> = RwLock<'m, FutexBell>;
+type TestLock<'m> = RwLock<'m, Numbers>;
 
 const WRITE: usize = 0;
-const READ: usize = 3;
+const READ: usize = 2;
 
 pub(crate) const RWLOCK: Scenario = Scenario {
     name: "rwlock",
@@ -30,14 +32,7 @@ pub(crate) const RWLOCK: Scenario = Scenario {
     ..Scenario::BASE
 };
 
-const OPS: &[&str] = &[
-    "write",
-    "try to write",
-    "write, forget, release",
-    "read",
-    "try to read",
-    "read, forget, release",
-];
+const OPS: &[&str] = &["write", "try to write", "read", "try to read"];
 
 /// Used, and then left by one that died writing, or reading; or held.
 fn prepare(scene: &Scene<'_>, start: u32) -> Outcome {
@@ -47,11 +42,19 @@ fn prepare(scene: &Scene<'_>, start: u32) -> Outcome {
         locker.perform_each([WRITE, READ], &mut rng)?;
     }
     match start {
-        2 | 3 => scene.die(0, WRITE, 4),
-        4 => scene.die(0, READ, 1),
-        5 => scene.die(0, WRITE, 1),
-        6 => hold::<TestLock<'_>>(&scene.memory),
-        7 => hold_reading(&scene.memory),
+        2 | 3 => scene.die(0, WRITE, 5),
+        4 => scene.die(0, READ, 2),
+        5 => scene.die(0, WRITE, 2),
+        6 => {
+            hold_writing(&scene.memory, HOLDER)?;
+            scene.memory.ledger.held().set(1);
+            Ok(())
+        }
+        7 => {
+            let place = hold_reading(&scene.memory, HOLDER)? as u32;
+            scene.memory.ledger.held().set(HELD_BY_READER + place);
+            Ok(())
+        }
         _ => Ok(()),
     }
 }
@@ -59,21 +62,11 @@ fn prepare(scene: &Scene<'_>, start: u32) -> Outcome {
 /// What the ledger says of a lock that a living reader holds, and its place; a writer is 1.
 const HELD_BY_READER: u32 = 2;
 
-fn hold_reading(memory: &TestMemory<'_>) -> Outcome {
-    let lock = <TestLock<'_> as Lock>::attach(memory, HOLDER)?;
-    let guard = read(&lock, How::Try, &mut Observer::listed()).or_violation("holding")?;
-    let held = HELD_BY_READER + forget_reader(guard) as u32;
-    memory.ledger.held().set(held);
-    Ok(())
-}
-
 fn release_held(memory: &TestMemory<'_>) -> Outcome {
-    let Some(place) = memory.ledger.held().get().checked_sub(HELD_BY_READER) else {
-        return release::<TestLock<'_>>(memory);
-    };
-    let lock = <TestLock<'_> as Lock>::attach(memory, HOLDER)?;
-    let released = lock.release_read(place as usize);
-    released.or_violation("releasing what was held")
+    match memory.ledger.held().get().checked_sub(HELD_BY_READER) {
+        None => release_writing(memory, HOLDER),
+        Some(place) => release_reading(memory, HOLDER, place as usize),
+    }
 }
 
 /// One who writes or reads.
@@ -93,8 +86,8 @@ impl<'m> ReaderWriter<'m> {
         let Some(locked) = locked(&pair.memory, read(lock, how, observer))? else {
             return Ok(Step::Idle);
         };
-        pair.read(read_bytes(&locked.guard), locked.owner_died)?;
-        unlock_read(lock, locked.guard, how)?;
+        pair.read(locked.guard.window(), locked.owner_died)?;
+        locked.guard.unlock().or_violation("ending to read")?;
         Ok(Step::Done)
     }
 }

@@ -2,9 +2,9 @@
 
 use fastrand::Rng;
 use shmem_registry::Kind;
-use shmem_sync::{AddError, FutexBell, Liveness, Semaphore};
+use shmem_sync::{AddError, Liveness, Semaphore};
 
-use super::calls::{How, acquire, acquired, give_back, semaphore};
+use super::calls::{How, acquire, acquired, hold_permits, release_permits, semaphore};
 use super::exclusive::{CASTS, HOLDER};
 use crate::kit::{
     Actor, Cell, Count, Incarnation, Layout, Observer, OrViolation, Outcome, PARTITIONS, Party,
@@ -14,14 +14,12 @@ use crate::kit::{
 const ACQUIRE: usize = 0;
 const TRY: usize = 1;
 const TWO: usize = 2;
-const FORGET: usize = 3;
-const ADD: usize = 4;
+const ADD: usize = 3;
 
 const OPS: &[&str] = &[
     "acquire",
     "try to acquire",
     "acquire two",
-    "acquire, forget, release",
     "add, acquire, consume",
 ];
 
@@ -41,7 +39,7 @@ pub(crate) const SEMAPHORE: Scenario = Scenario {
     // Permits to begin with.
     shapes: &[1, 3],
     layout: |shape| {
-        let len = Semaphore::<FutexBell>::segment_len(shape as usize + ROOM);
+        let len = Semaphore::segment_len(shape as usize + ROOM);
         Layout::with_object(Kind::SEMAPHORE, len, 8 + 2 * PARTITIONS)
     },
     initialize,
@@ -77,23 +75,13 @@ fn prepare(scene: &Scene<'_>, start: u32) -> Outcome {
 }
 
 fn hold_all(memory: &TestMemory<'_>) -> Outcome {
-    let semaphore = semaphore(memory, HOLDER)?;
-    for _ in 0..memory.shape {
-        let permit = acquire(&semaphore, How::Try, &mut Observer::listed());
-        std::mem::forget(permit.or_violation("holding")?);
-    }
+    hold_permits(memory, HOLDER, memory.shape)?;
     memory.ledger.held().set(memory.shape);
     Ok(())
 }
 
 fn release_held(memory: &TestMemory<'_>) -> Outcome {
-    let semaphore = semaphore(memory, HOLDER)?;
-    for _ in 0..memory.ledger.held().get() {
-        semaphore
-            .release()
-            .or_violation("releasing what was held")?;
-    }
-    Ok(())
+    release_permits(memory, HOLDER)
 }
 
 /// All permits can be had, and no more.
@@ -186,7 +174,7 @@ impl<'m> Account<'m> {
 }
 
 struct Holder<'m> {
-    semaphore: Semaphore<'m, FutexBell>,
+    semaphore: Semaphore<'m>,
     account: Account<'m>,
     us: Incarnation,
     observer: Observer<'m>,
@@ -212,7 +200,6 @@ impl<'m> Holder<'m> {
         let (account, us, observer) = (self.account, self.us, &mut self.observer);
         let how = match op {
             TRY => How::Try,
-            FORGET => How::Forget,
             _ => How::Wait,
         };
         let semaphore = &self.semaphore;
@@ -228,7 +215,7 @@ impl<'m> Holder<'m> {
             drop(second);
         }
         account.releases(us);
-        give_back(semaphore, permit, how)?;
+        permit.release().or_violation("giving a permit back")?;
         Ok(Step::Done)
     }
 

@@ -1,13 +1,19 @@
 //! Locks: who has them, and whether that one lives.
 
 use shmem_core::Window;
+use shmem_sync::Shape;
 use shmem_sync::inspect::{
     BakeryWords, BarrierWords, Health, Holder, MutexWords, Party, Permit, RwLockWords,
     SemaphoreWords, Ticket,
 };
 
 use super::contents::Inside;
-use crate::report::{self, LifeView};
+use crate::report::{self, LifeView, Protects};
+
+fn protects(shape: Shape) -> Protects {
+    let (size, align) = (shape.size(), shape.align());
+    Protects { size, align }
+}
 
 impl Inside<'_, '_> {
     pub(super) fn mutex(&mut self, window: Window<'_>) -> Option<report::Mutex> {
@@ -17,6 +23,7 @@ impl Inside<'_, '_> {
             owner: self.owner(owner.holder, "held by"),
             contended: owner.contended,
             health: self.health(words.health()),
+            protects: words.protects().map(protects),
         })
     }
 
@@ -54,6 +61,7 @@ impl Inside<'_, '_> {
             health: self.health(words.health()),
             colour: colour(shop),
             tickets,
+            protects: words.protects().map(protects),
         })
     }
 
@@ -120,6 +128,7 @@ impl Inside<'_, '_> {
                 .into_iter()
                 .filter_map(|holder| self.owner(holder, "read by"))
                 .collect(),
+            protects: words.protects().map(protects),
         })
     }
 

@@ -74,25 +74,27 @@ impl Sample {
     }
 
     fn fill_locks(&self, one: Life, two: Life) {
-        let window = self.segment("jobs", Kind::MUTEX, Mutex::<Silent>::segment_len(64));
-        let jobs = Mutex::attach(window, one, Silent).unwrap();
+        let window = self.segment("jobs", Kind::MUTEX, Mutex::<[u64; 8]>::SEGMENT_LEN);
+        let jobs = Mutex::<[u64; 8]>::attach(window, one, &Silent).unwrap();
         std::mem::forget(jobs.try_lock(&mut AssumeAlive).unwrap());
 
-        let window = self.segment("bus", Kind::BAKERY, BakeryMutex::segment_len(64));
-        let mut bus = BakeryMutex::attach(window, two).unwrap();
+        let window = self.segment("bus", Kind::BAKERY, BakeryMutex::<[u64; 8]>::SEGMENT_LEN);
+        // SAFETY: the only handle of its life.
+        let mut bus = unsafe { BakeryMutex::<[u64; 8]>::attach(window, two, 64) }.unwrap();
         std::mem::forget(bus.try_lock(&mut AssumeAlive).unwrap());
 
-        let window = self.segment("pool", Kind::SEMAPHORE, Semaphore::<Silent>::segment_len(8));
-        let pool = Semaphore::attach(window, one, Silent).unwrap();
+        let window = self.segment("pool", Kind::SEMAPHORE, Semaphore::segment_len(8));
+        let pool = Semaphore::attach(window, one, &Silent).unwrap();
         pool.add(3).unwrap();
         std::mem::forget(pool.try_acquire(&mut AssumeAlive).unwrap());
 
-        let window = self.segment("map", Kind::RWLOCK, RwLock::<Silent>::segment_len(64));
-        let map = RwLock::attach(window, two, Silent).unwrap();
+        let window = self.segment("map", Kind::RWLOCK, RwLock::<[u64; 8]>::SEGMENT_LEN);
+        let map = RwLock::<[u64; 8]>::attach(window, two, &Silent).unwrap();
         std::mem::forget(map.try_read(&mut AssumeAlive).unwrap());
 
-        let window = self.segment("start", Kind::BARRIER, Barrier::<Silent>::segment_len(4));
-        let mut start = Barrier::attach(window, one, 2, Silent).unwrap();
+        let window = self.segment("start", Kind::BARRIER, Barrier::segment_len(4));
+        // SAFETY: the only handle of its life.
+        let mut start = unsafe { Barrier::attach(window, one, 2, &Silent) }.unwrap();
         start.try_wait(&mut AssumeAlive).unwrap();
     }
 

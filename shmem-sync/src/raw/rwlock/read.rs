@@ -1,58 +1,64 @@
 //! Reading under a reader-writer lock.
 
-use shmem_core::doorbell::Doorbell;
 use shmem_core::primitive::{
     fence,
     Ordering::{Relaxed, Release, SeqCst},
 };
 use shmem_core::wait::Wait;
-use shmem_core::Window;
 
-use super::{bad_reader, RwLock, HEALTH, PLACES};
-use crate::error::{LockError, LockResult, NotHeld, Refusal};
+use super::{bad_reader, RawRwLock, HEALTH, PLACES};
+use crate::error::{Acquired, LockFailure, NotHeld};
 use crate::health;
 use crate::owner::{not_held, plain};
 use crate::vigil::{Turn, Vigil};
 use crate::Liveness;
 
-impl<'m, D: Doorbell> RwLock<'m, D> {
-    /// Reads if nobody writes or waits to.
+/// How the lock was acquired for reading, and the place of the reader word that
+/// [`RawRwLock::unlock_read`] is called with.
+type Reading = (Acquired, usize);
+
+impl RawRwLock<'_> {
+    /// As [`RwLock::try_read`](crate::RwLock::try_read).
     ///
     /// # Errors
     ///
-    /// As [`RwLock::read`], but [`LockError::Busy`] instead of waiting.
-    pub fn try_read<L: Liveness>(&self, liveness: &mut L) -> LockResult<ReadGuard<'_, 'm, D>> {
-        self.enter(&mut Vigil::once(liveness))
+    /// As [`RawRwLock::read`], but [`LockFailure::Busy`] instead of waiting.
+    pub fn try_read<L: Liveness>(&self, liveness: &mut L) -> Result<Reading, LockFailure> {
+        self.read_with(&mut Vigil::once(liveness))
     }
 
-    /// Reads, and waits for writers to leave until the deadline of `wait`; one that
-    /// has passed leaves time for one look.
+    /// As [`RwLock::read`](crate::RwLock::read). Returns also the place of the reader
+    /// word, which [`RawRwLock::unlock_read`] is called with.
     ///
     /// # Errors
     ///
-    /// [`LockError::OwnerDied`] with the guard if a writer died inside and no other
-    /// writer has repaired it yet; [`LockError::Poisoned`] if nobody did when it was
-    /// their turn; [`LockError::TimedOut`] at the deadline, or
-    /// [`LockError::HolderSilent`] if the writer is silent then; [`LockError::Corrupt`]
-    /// if a partition broke the protocol, and no reader word can be claimed for it.
+    /// [`LockFailure`], with the meaning it has there.
     pub fn read<W: Wait, L: Liveness>(
         &self,
         wait: &mut W,
         liveness: &mut L,
-    ) -> LockResult<ReadGuard<'_, 'm, D>> {
-        self.enter(&mut Vigil::long(wait, liveness))
+    ) -> Result<Reading, LockFailure> {
+        self.read_with(&mut Vigil::long(wait, liveness))
     }
 
-    /// Ends the reading of the guard that had this [`place`](ReadGuard::place), for
-    /// callers that forgot it because they cannot keep it.
+    /// Ends the reading that has this place.
     ///
     /// # Errors
     ///
     /// [`NotHeld`] if this life does not read there; nothing is changed then.
-    pub fn release_read(&self, place: usize) -> Result<(), NotHeld> {
-        if place >= PLACES {
-            return Err(NotHeld { holder: None });
+    ///
+    /// # Safety
+    ///
+    /// The caller reads at this place, or knows that this life does not; no guard of it and
+    /// no pointer to what the lock protects is used after this.
+    pub unsafe fn unlock_read(&self, place: usize) -> Result<(), NotHeld> {
+        match place < PLACES {
+            true => self.release_reader(place),
+            false => Err(NotHeld { holder: None }),
         }
+    }
+
+    fn release_reader(&self, place: usize) -> Result<(), NotHeld> {
         let reader = self.reader(place);
         // Release: pairs with the load in `drain`; we are done reading.
         // loom: loom_rwlock
@@ -69,32 +75,32 @@ impl<'m, D: Doorbell> RwLock<'m, D> {
         Ok(())
     }
 
-    fn enter(&self, vigil: &mut Vigil<'_>) -> LockResult<ReadGuard<'_, 'm, D>> {
+    fn read_with(&self, vigil: &mut Vigil<'_>) -> Result<Reading, LockFailure> {
         loop {
             let found = match self.writer.glance() {
-                0 => match self.claim(vigil).map_err(LockError::of)? {
+                0 => match self.claim(vigil)? {
                     Some(place) => match self.look_for_writer(place) {
-                        0 => return self.admit(place),
+                        0 => return self.finish_read(place),
                         found => found,
                     },
                     None => {
-                        self.wait_for_place(vigil).map_err(LockError::of)?;
+                        self.wait_for_place(vigil)?;
                         continue;
                     }
                 },
                 found => found,
             };
-            if self.writer.turn(found, vigil).map_err(LockError::of)? {
-                // Its word is ours until what it left is in order. Robbed of it in
-                // turn, we have nothing to give back.
-                self.inherit();
-                let _ = self.give_writer();
+            if self.writer.turn(found, vigil)? {
+                // Its word is ours until what it left is in order. If it was taken from us
+                // in turn, there is nothing to release.
+                self.recover_dead_writer();
+                let _ = self.release_writer();
             }
         }
     }
 
     /// Claims a reader word that is free, or else one whose life is gone.
-    fn claim(&self, vigil: &mut Vigil<'_>) -> Result<Option<usize>, Refusal> {
+    fn claim(&self, vigil: &mut Vigil<'_>) -> Result<Option<usize>, LockFailure> {
         let start = usize::from(self.life.partition()) - 1;
         let mut places = (0..PLACES).map(|step| (start + step) % PLACES);
         // relaxed in all of this: the bytes come with `writer`; `look_for_writer` has the fence. A
@@ -121,7 +127,7 @@ impl<'m, D: Doorbell> RwLock<'m, D> {
             }
         };
         match (places.find(left), corrupt) {
-            (None, Some(corrupt)) => Err(LockError::Corrupt(corrupt)),
+            (None, Some(corrupt)) => Err(LockFailure::Corrupt(corrupt)),
             (place, _) => Ok(place),
         }
     }
@@ -143,9 +149,9 @@ impl<'m, D: Doorbell> RwLock<'m, D> {
     }
 
     /// Spends a turn while 128 others read.
-    fn wait_for_place(&self, vigil: &mut Vigil<'_>) -> Result<(), Refusal> {
+    fn wait_for_place(&self, vigil: &mut Vigil<'_>) -> Result<(), LockFailure> {
         match vigil.turn(None) {
-            Turn::GiveUp(refusal) => Err(refusal),
+            Turn::GiveUp(failure) => Err(failure),
             Turn::Sleep => {
                 // Until a re-check: readers ring nobody but a writer.
                 vigil.sleep(self.writer.word(), 0);
@@ -155,50 +161,14 @@ impl<'m, D: Doorbell> RwLock<'m, D> {
         }
     }
 
-    fn admit(&self, place: usize) -> LockResult<ReadGuard<'_, 'm, D>> {
-        let guard = ReadGuard { lock: self, place };
+    /// Checks what a reader at `place` has acquired.
+    fn finish_read(&self, place: usize) -> Result<Reading, LockFailure> {
         // relaxed: comes with `writer`, and after the fence in `look_for_writer`.
-        match health::examine(self.health.load(Relaxed), HEALTH, false) {
-            Ok(false) => Ok(guard),
-            Ok(true) => Err(LockError::OwnerDied(guard)),
-            Err(refusal) => Err(refusal.of()),
+        let checked = health::examine(self.health.load(Relaxed), HEALTH, false);
+        if checked.is_err() {
+            // If this life was taken for gone meanwhile, there is nothing to release.
+            let _ = self.release_reader(place);
         }
-    }
-}
-
-/// The lock is had for reading; dropped, it is given back.
-#[must_use = "the lock is given back at once if the guard is dropped"]
-pub struct ReadGuard<'l, 'm, D: Doorbell> {
-    lock: &'l RwLock<'m, D>,
-    place: usize,
-}
-
-impl<'m, D: Doorbell> ReadGuard<'_, 'm, D> {
-    /// The protected bytes, to be read: nobody changes them meanwhile.
-    pub fn data(&self) -> Window<'m> {
-        self.lock.data
-    }
-
-    /// Which reader word is this guard's, for [`RwLock::release_read`].
-    pub fn place(&self) -> usize {
-        self.place
-    }
-
-    /// Gives the lock back.
-    ///
-    /// # Errors
-    ///
-    /// [`NotHeld`] if this life was said to be gone: what it read may be a mixture.
-    pub fn unlock(self) -> Result<(), NotHeld> {
-        let given = self.lock.release_read(self.place);
-        core::mem::forget(self);
-        given
-    }
-}
-
-impl<D: Doorbell> Drop for ReadGuard<'_, '_, D> {
-    fn drop(&mut self) {
-        // Nobody to tell that it was not held any more: who wants to know unlocks.
-        let _ = self.lock.release_read(self.place);
+        checked.map(|suspect| (Acquired::new(suspect), place))
     }
 }

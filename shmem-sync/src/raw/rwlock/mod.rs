@@ -42,8 +42,8 @@
 //! | store                       | paired load             | hands over                 |
 //! |-----------------------------|-------------------------|----------------------------|
 //! | `writer` in `Owner::free`   | `writer` in `Owner::exchange`, `look` | the bytes and `health`, to writers and readers |
-//! | reader word in `release_read` | reader word in `drain` | the bytes, to a writer; exchanges between continue it |
-//! | `writing` in `done`         | `writing` in `inherit`, and the fence of whoever goes in | the bytes and `health`, where the writer died right behind it |
+//! | reader word in `unlock_read` | reader word in `drain` | the bytes, to a writer; exchanges between continue it |
+//! | `writing` in `done`         | `writing` in `recover_dead_writer`, and the fence of whoever goes in | the bytes and `health`, where the writer died right behind it |
 //! | fence in `begin`            | whoever saw the bytes change | that `writing` is not 0 |
 
 mod read;
@@ -51,18 +51,16 @@ mod write;
 
 use memoffset::offset_of;
 
-use shmem_core::doorbell::Doorbell;
-use shmem_core::mem::{OutOfWindow, Word};
+use shmem_core::mem::Word;
 use shmem_core::primitive::Ordering::{Relaxed, Release};
 use shmem_core::{ControlWord, Corrupt, Life, Window};
 
-use crate::error::NotHeld;
+use super::DoorbellRef;
+use crate::error::{AttachError, NotHeld};
 use crate::health;
 use crate::layout::{RwLockControl, READERS};
 use crate::owner::Owner;
-
-pub use read::ReadGuard;
-pub use write::WriteGuard;
+use crate::protected::{control, segment_len};
 
 /// Bytes in front of what the lock protects.
 const CONTROL: usize = core::mem::size_of::<RwLockControl>();
@@ -71,62 +69,49 @@ const CONTROL: usize = core::mem::size_of::<RwLockControl>();
 /// place where it could be interrupted.
 const PLACES: usize = if cfg!(loom) { 2 } else { READERS };
 
-/// A robust reader-writer lock, and the bytes in shared memory that it protects.
-///
-/// Writers go first: one that waits keeps new readers out, so readers starve
-/// where writers follow one another closely. Among writers, and among readers
-/// that wait, it is not fair. A reader that reads again while it reads, or writes,
-/// waits for itself once a writer comes between.
-///
-/// At most 128 read at a time; the next one waits, and looks again every
-/// [`RECHECK`](shmem_core::wait::RECHECK).
+/// The protocol of [`RwLock`](crate::RwLock), without a guard.
 ///
 /// # Examples
 ///
 /// ```
-/// # #[cfg(feature = "linux")] {
-/// use shmem_core::{Life, Mapping};
-/// use shmem_sync::{Futex, FutexBell, AssumeAlive, RwLock};
+/// use shmem_core::{doorbell::Silent, mem::Heap, wait::Spin, Life};
+/// use shmem_sync::{raw::RawRwLock, Acquired, AssumeAlive};
 ///
-/// let memory = Mapping::memfd("demo", RwLock::<FutexBell>::segment_len(8))?;
-/// let lock = RwLock::attach(memory.window(), Life::first(1), FutexBell)?;
-///
-/// let guard = lock.write(&mut Futex::forever(), &mut AssumeAlive).map_err(|e| e.to_string())?;
-/// guard.data().write(0, b"together");
-/// guard.unlock()?;
-///
-/// let guard = lock.read(&mut Futex::forever(), &mut AssumeAlive).map_err(|e| e.to_string())?;
-/// let mut bytes = [0; 8];
-/// guard.data().read(0, &mut bytes);
-/// assert_eq!(&bytes, b"together");
-/// # drop(guard);
-/// # }
+/// let heap = Heap::new(RawRwLock::segment_len(0));
+/// let lock = RawRwLock::attach(heap.window(), Life::first(1), &Silent)?;
+/// let (acquired, place) = lock.read(&mut Spin::forever(), &mut AssumeAlive)?;
+/// assert_eq!(acquired, Acquired::Clean);
+/// // SAFETY: locked for reading above, and nothing else unlocks it.
+/// unsafe { lock.unlock_read(place)? };
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct RwLock<'m, D> {
+pub struct RawRwLock<'m> {
     life: Life,
     writer: Owner<'m>,
     health: Word<'m>,
     writing: Word<'m>,
     control: Window<'m>,
-    data: Window<'m>,
-    bell: D,
+    bell: DoorbellRef<'m>,
 }
 
-impl<'m, D: Doorbell> RwLock<'m, D> {
+impl<'m> RawRwLock<'m> {
     /// Bytes of a segment whose lock protects `data` bytes.
     pub const fn segment_len(data: usize) -> usize {
-        CONTROL + data.div_ceil(8) * 8
+        segment_len(CONTROL, data)
     }
 
-    /// The lock in `segment`, used by `life`, which rings `bell` for those that wait.
-    /// A zeroed segment is a free lock.
+    /// The lock in `segment`, used by `life`, which rings `bell` for those that wait. A
+    /// zeroed segment is a free lock.
     ///
     /// # Errors
     ///
-    /// [`OutOfWindow`] if the segment is shorter than the control block.
-    pub fn attach(segment: Window<'m>, life: Life, bell: D) -> Result<Self, OutOfWindow> {
-        let control = segment.sub(0, CONTROL)?;
+    /// [`AttachError::Length`] if the segment is shorter than the control block.
+    pub fn attach(
+        segment: Window<'m>,
+        life: Life,
+        bell: DoorbellRef<'m>,
+    ) -> Result<Self, AttachError> {
+        let control = control(segment, CONTROL)?;
         let writer = control.word(offset_of!(RwLockControl, writer));
         Ok(Self {
             life,
@@ -134,9 +119,13 @@ impl<'m, D: Doorbell> RwLock<'m, D> {
             health: control.word(offset_of!(RwLockControl, health)),
             writing: control.word(offset_of!(RwLockControl, writing)),
             control,
-            data: segment.sub(CONTROL, segment.len() - CONTROL)?,
             bell,
         })
+    }
+
+    /// Rings `bell` from now on.
+    pub fn set_bell(&mut self, bell: DoorbellRef<'m>) {
+        self.bell = bell;
     }
 
     /// Which life writes, or waits to: for inspection, it may have changed since.
@@ -162,7 +151,7 @@ impl<'m, D: Doorbell> RwLock<'m, D> {
     }
 
     /// Puts what a dead writer left in order, for one who has its word now (L1).
-    fn inherit(&self) {
+    fn recover_dead_writer(&self) {
         // relaxed: whoever goes in reads `health` behind a fence, which pairs with the
         // exchange in `done`: one that put the lock in order and died has left it as it
         // is to be.
@@ -176,7 +165,7 @@ impl<'m, D: Doorbell> RwLock<'m, D> {
 
     /// Says that `writer`, as `writing` has it, is not writing any more.
     fn done(&self, writer: u32) {
-        // Release: pairs with the load in `inherit`, and the fence in `begin` or
+        // Release: pairs with the load in `recover_dead_writer`, and the fence in `begin` or
         // `look_for_writer` behind it; what we wrote, and that it is suspect, is seen
         // by one who takes over from us now.
         // loom: loom_rwlock
@@ -184,9 +173,9 @@ impl<'m, D: Doorbell> RwLock<'m, D> {
         let _ = self.writing.compare_exchange(writer, 0, Release, Relaxed);
     }
 
-    /// Gives the writer's word back, and wakes all who sleep on it.
-    fn give_writer(&self) -> Result<(), NotHeld> {
-        if self.writer.give()? {
+    /// Releases the writer's word, and wakes all who sleep on it.
+    fn release_writer(&self) -> Result<(), NotHeld> {
+        if self.writer.release()? {
             self.bell.ring_all(self.writer.word().as_atomic());
         }
         Ok(())

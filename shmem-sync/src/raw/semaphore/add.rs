@@ -1,9 +1,8 @@
 //! Adding permits to a semaphore, all or none.
 
-use shmem_core::doorbell::Doorbell;
 use shmem_core::primitive::Ordering::{Acquire, Relaxed, Release};
 
-use super::{AddError, Semaphore, SLEEPERS};
+use super::{AddError, RawSemaphore, SLEEPERS};
 use crate::layout::PERMITS;
 
 const BITS: usize = u32::BITS as usize;
@@ -21,7 +20,7 @@ impl Reserved {
     }
 }
 
-impl<D: Doorbell> Semaphore<'_, D> {
+impl RawSemaphore<'_> {
     /// Adds `permits`, which nobody holds yet: all of them, or none.
     ///
     /// The places for them are reserved first. A caller that dies meanwhile has added any
@@ -65,8 +64,8 @@ impl<D: Doorbell> Semaphore<'_, D> {
         }
         match sleepers {
             0 => {}
-            1 => self.ring(D::ring),
-            _ => self.ring(D::ring_all),
+            1 => self.ring(false),
+            _ => self.ring(true),
         }
         match evicted {
             true => Err(AddError::Evicted),

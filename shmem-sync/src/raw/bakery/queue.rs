@@ -75,7 +75,7 @@ use shmem_core::primitive::{
 use shmem_core::{ControlWord, Corrupt, Life, Window};
 
 use super::ticket::{Colour, Ticket, LAST};
-use crate::error::{LockError, Refusal};
+use crate::error::LockFailure;
 use crate::layout::{BakeryControl, BakeryEntry};
 use crate::owner::plain;
 use crate::vigil::{Turn, Vigil};
@@ -126,7 +126,7 @@ impl<'m> Queue<'m> {
     }
 
     /// Draws a ticket and waits for its turn; or gives up, and the ticket back.
-    pub(super) fn enter(&mut self, vigil: &mut Vigil<'_>) -> Result<(), Refusal> {
+    pub(super) fn enter(&mut self, vigil: &mut Vigil<'_>) -> Result<(), LockFailure> {
         self.check_place()?;
         while self.is_inside() {
             self.idle(vigil)?; // For ourselves, until the deadline.
@@ -151,16 +151,16 @@ impl<'m> Queue<'m> {
     }
 
     /// An error if the entry is not this life's any more: a later one has attached.
-    pub(super) fn check_place(&self) -> Result<(), Refusal> {
+    pub(super) fn check_place(&self) -> Result<(), LockFailure> {
         let us = self.life.partition();
         match self.life_of(us)? {
             Some(life) if life == self.life => Ok(()),
-            _ => Err(LockError::Evicted),
+            _ => Err(LockFailure::Evicted),
         }
     }
 
     /// Whether `life`, of another partition, has a ticket.
-    pub(super) fn is_waiting(&self, life: Life) -> Result<bool, Refusal> {
+    pub(super) fn is_waiting(&self, life: Life) -> Result<bool, LockFailure> {
         let partition = life.partition();
         // Acquire: pairs with the Release in `show`; a ticket that a later life drew is not
         // taken for the earlier one's, whose life would be loaded below.
@@ -187,7 +187,7 @@ impl<'m> Queue<'m> {
     }
 
     /// Draws a ticket behind all of the present colour.
-    fn draw(&mut self, vigil: &mut Vigil<'_>) -> Result<(), Refusal> {
+    fn draw(&mut self, vigil: &mut Vigil<'_>) -> Result<(), LockFailure> {
         loop {
             self.show(Ticket::DRAWING);
             // Should it change just now, either will do (Q3).
@@ -216,7 +216,7 @@ impl<'m> Queue<'m> {
     }
 
     /// The largest number of the tickets of `colour`.
-    fn last(&self, colour: Colour, vigil: &mut Vigil<'_>) -> Result<u32, Refusal> {
+    fn last(&self, colour: Colour, vigil: &mut Vigil<'_>) -> Result<u32, LockFailure> {
         let mut last = 0;
         for partition in self.others() {
             // relaxed: after the fence in `show`, and only the number counts.
@@ -239,7 +239,7 @@ impl<'m> Queue<'m> {
     }
 
     /// Waits until nobody is before us.
-    fn wait(&self, vigil: &mut Vigil<'_>) -> Result<(), Refusal> {
+    fn wait(&self, vigil: &mut Vigil<'_>) -> Result<(), LockFailure> {
         for partition in self.others() {
             let mut drawn = false;
             while let Some(ticket) = self.obstacle(partition, &mut drawn)? {
@@ -254,7 +254,7 @@ impl<'m> Queue<'m> {
 
     /// The ticket of `partition`, if we have to wait for it (Q3). It is `drawn` once
     /// it was seen not being drawn: one that is drawn after that is behind ours.
-    fn obstacle(&self, partition: u8, drawn: &mut bool) -> Result<Option<Ticket>, Refusal> {
+    fn obstacle(&self, partition: u8, drawn: &mut bool) -> Result<Option<Ticket>, LockFailure> {
         // Acquire: pairs with the Release in `clear_ticket`.
         // loom: loom_bakery::what_one_did_inside_is_seen_by_the_next
         let ticket = checked(self.ticket_word(partition).load(Acquire))?;
@@ -267,7 +267,7 @@ impl<'m> Queue<'m> {
     }
 
     /// Whether we are behind `ticket`, which is `partition`'s.
-    fn is_behind(&self, ticket: Ticket, partition: u8) -> Result<bool, Refusal> {
+    fn is_behind(&self, ticket: Ticket, partition: u8) -> Result<bool, LockFailure> {
         let ours = self.ticket;
         if ticket.colour() == ours.colour() {
             return Ok(ticket.is_before(partition, ours, self.life.partition()));
@@ -277,7 +277,7 @@ impl<'m> Queue<'m> {
     }
 
     /// The colour of the tickets that are drawn now.
-    fn present_colour(&self) -> Result<Colour, Refusal> {
+    fn present_colour(&self) -> Result<Colour, LockFailure> {
         // relaxed: after the fence in `show`; an old colour makes us wait for longer (Q3), and
         // changes at most once while our ticket stands.
         let word = self.colour().load(Relaxed);
@@ -286,7 +286,7 @@ impl<'m> Queue<'m> {
     }
 
     /// Spends a turn on waiting for nobody who could be dead.
-    fn idle(&self, vigil: &mut Vigil<'_>) -> Result<(), Refusal> {
+    fn idle(&self, vigil: &mut Vigil<'_>) -> Result<(), LockFailure> {
         let us = self.life.partition();
         self.turn(vigil, None, us, self.ticket).map(|_| ())
     }
@@ -299,19 +299,19 @@ impl<'m> Queue<'m> {
         life: Option<Life>,
         partition: u8,
         ticket: Ticket,
-    ) -> Result<bool, Refusal> {
+    ) -> Result<bool, LockFailure> {
         match vigil.turn(life) {
             Turn::Again => {}
             Turn::Gone => return Ok(true),
             Turn::Sleep => vigil.sleep(self.ticket_word(partition), ticket.word()),
-            Turn::GiveUp(refusal) => return Err(refusal),
+            Turn::GiveUp(failure) => return Err(failure),
         }
         Ok(false)
     }
 
     /// Whose tickets are in the entry of `partition`; `None` while it looks as if it
     /// had never attached, although there is a ticket.
-    fn life_of(&self, partition: u8) -> Result<Option<Life>, Refusal> {
+    fn life_of(&self, partition: u8) -> Result<Option<Life>, LockFailure> {
         // relaxed: as new as the ticket that was read before it, by the Acquire in `obstacle` or
         // by the fence in `show`; or its owner finds our ticket being drawn, and waits for us.
         let value = self.life_word(partition).load(Relaxed);
@@ -346,12 +346,12 @@ impl<'m> Queue<'m> {
 }
 
 /// The ticket in `word`, if it can be one.
-fn checked(word: u32) -> Result<Ticket, Refusal> {
+fn checked(word: u32) -> Result<Ticket, LockFailure> {
     Ticket::of(word).ok_or_else(|| bad(ControlWord::BakeryTicket, word))
 }
 
-fn bad(word: ControlWord, value: u32) -> Refusal {
-    LockError::Corrupt(Corrupt { word, value })
+fn bad(word: ControlWord, value: u32) -> LockFailure {
+    LockFailure::Corrupt(Corrupt { word, value })
 }
 
 /// Offset of the entry of `partition`.

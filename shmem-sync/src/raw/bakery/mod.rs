@@ -53,6 +53,7 @@
 //! | `holder`            | who is inside is told [`NotHeld`]; should it die inside, nobody is warned. If it was about to come in, both are inside |
 //! | `colour`            | those that wait may be let in together                          |
 //! | its ticket          | a later life of the partition that waits may meet others inside |
+//! | its `protects`      | those that attach with another type than that are refused       |
 //!
 //! So the promise of [`PartitionState::Gone`](crate::PartitionState::Gone) is to be kept
 //! here above all; where compare-and-swap works, [`Mutex`](crate::Mutex) has no such store.
@@ -64,175 +65,125 @@ use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::Wait;
 use shmem_core::{ControlWord, Corrupt, Life, Window};
 
-use crate::error::{LockError, LockResult, NotHeld, Refusal};
+use crate::error::{Acquired, AttachError, LockFailure, NotHeld};
 use crate::health::{self, POISONED, WHOLE};
 use crate::layout::{BakeryControl, BAKERY_PARTITIONS};
 use crate::owner::{not_held, plain};
+use crate::protected::{control, segment_len};
 use crate::vigil::Vigil;
 use crate::Liveness;
 
-mod error;
+mod agree;
 mod queue;
 mod ticket;
 
-pub use error::BakeryAttachError;
+pub(crate) use agree::agree;
 use queue::Queue;
 
-const CONTROL: usize = core::mem::size_of::<BakeryControl>();
+pub(crate) const CONTROL: usize = core::mem::size_of::<BakeryControl>();
 
-/// A robust mutex for memory on which compare-and-swap does not work, and the bytes
-/// in it that it protects.
-///
-/// Device mappings and some emulators have loads and stores only. Where
-/// compare-and-swap works, [`Mutex`](crate::Mutex) costs less: here every locking
-/// reads the tickets of all partitions that may take part, twice.
-///
-/// Fair, first come first served: once a partition has drawn its ticket, which
-/// takes one look at every other's, each other partition goes in before it once
-/// at the most, and whoever comes later goes in later. So one that has its turn and
-/// is not running holds up all the others, where they would pass it at a
-/// [`Mutex`](crate::Mutex). A call that gives up, at its deadline or because it does
-/// not wait, loses its place.
-///
-/// Nobody rings when it is given back, so wait with what looks by itself:
-/// [`Spin`](shmem_core::wait::Spin), [`SpinYield`](crate::SpinYield),
-/// [`SleepPoll`](crate::SleepPoll). A wait that sleeps until it is woken looks
-/// again after [`RECHECK`](shmem_core::wait::RECHECK).
-///
-/// A partition has one handle to a mutex, and one thread uses it at a time, which
-/// `&mut` sees to. One that forgets its guard and locks again waits for itself.
+/// The protocol of [`BakeryMutex`](crate::BakeryMutex), without a guard.
 ///
 /// # Examples
 ///
 /// ```
-/// # #[cfg(feature = "linux")] {
-/// use shmem_core::{Life, Mapping};
-/// use shmem_sync::{BakeryMutex, AssumeAlive, LockError, SpinYield};
+/// use shmem_core::{mem::Heap, wait::Spin, Life};
+/// use shmem_sync::{raw::RawBakeryMutex, Acquired, AssumeAlive};
 ///
-/// let memory = Mapping::memfd("demo", BakeryMutex::segment_len(8))?;
-/// let mut mutex = BakeryMutex::attach_among(memory.window(), Life::first(1), 4)?;
-///
-/// let guard = match mutex.lock(&mut SpinYield::forever(), &mut AssumeAlive) {
-///     Ok(guard) => guard,
-///     Err(LockError::OwnerDied(mut guard)) => {
-///         guard.data().zero(0, 8); // Whatever makes it whole again.
-///         guard.make_consistent();
-///         guard
-///     }
-///     Err(error) => return Err(error.to_string().into()),
-/// };
-/// guard.data().write(0, b"together");
-/// guard.unlock()?;
-/// # }
+/// let heap = Heap::new(RawBakeryMutex::segment_len(0));
+/// // SAFETY: the only handle of this partition.
+/// let mut mutex = unsafe { RawBakeryMutex::attach(heap.window(), Life::first(1), 4)? };
+/// assert_eq!(mutex.lock(&mut Spin::forever(), &mut AssumeAlive)?, Acquired::Clean);
+/// // SAFETY: locked above.
+/// unsafe { mutex.unlock()? };
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct BakeryMutex<'m> {
+pub struct RawBakeryMutex<'m> {
     queue: Queue<'m>,
     holder: Word<'m>,
     health: Word<'m>,
-    data: Window<'m>,
     /// While we are inside: whether the last one's death is not made good.
     suspect: bool,
 }
 
-impl<'m> BakeryMutex<'m> {
+impl<'m> RawBakeryMutex<'m> {
     /// Bytes of a segment whose mutex protects `data` bytes.
     pub const fn segment_len(data: usize) -> usize {
-        CONTROL + data.div_ceil(8) * 8
+        segment_len(CONTROL, data)
     }
 
-    /// The mutex in `segment`, used by `life`, among all partitions that there is
-    /// room for: 1 to 64. A zeroed segment is a free mutex.
+    /// The mutex in `segment`, used by `life`, among partitions 1 to `partitions`, 64 at
+    /// the most. A zeroed segment is a free mutex.
     ///
-    /// It stores the life in its partition's entry, and takes away the ticket that
-    /// an earlier life may have left there.
+    /// It stores the life in its partition's entry, and takes away the ticket that an
+    /// earlier life may have left there.
     ///
     /// # Errors
     ///
-    /// As [`BakeryMutex::attach_among`].
-    pub fn attach(segment: Window<'m>, life: Life) -> Result<Self, BakeryAttachError> {
-        Self::attach_among(segment, life, BAKERY_PARTITIONS as u8)
-    }
-
-    /// As [`BakeryMutex::attach`], among partitions 1 to `partitions`, 64 at the most.
+    /// [`AttachError::Partition`] if the number of this one is larger;
+    /// [`AttachError::Length`] if the segment is shorter than the control block.
     ///
-    /// All must say the same, or they do not exclude each other. The fewer, the
-    /// sooner it is had: locking reads the entry of each twice, and a read of a
-    /// device takes about a microsecond.
+    /// # Safety
     ///
-    /// # Errors
-    ///
-    /// [`BakeryAttachError::Partition`] if the number of this one is larger;
-    /// [`BakeryAttachError::Segment`] if the segment is shorter than
-    /// [`BakeryMutex::segment_len`] of 0.
-    pub fn attach_among(
+    /// No other handle of `life` on this mutex is used from now on: a partition has one
+    /// entry, so two handles of one life let each other in. By loads and stores alone, two
+    /// that attach at the same time cannot find each other.
+    pub unsafe fn attach(
         segment: Window<'m>,
         life: Life,
         partitions: u8,
-    ) -> Result<Self, BakeryAttachError> {
-        let control = segment.sub(0, CONTROL)?;
-        let limit = partitions.min(BAKERY_PARTITIONS as u8);
-        if life.partition() > limit {
-            return Err(BakeryAttachError::Partition {
-                partition: life.partition(),
-                limit,
-            });
-        }
+    ) -> Result<Self, AttachError> {
+        let control = control(segment, CONTROL)?;
+        let limit = limit(life, partitions)?;
         Ok(Self {
             queue: Queue::attach(control, life, limit),
             holder: control.word(offset_of!(BakeryControl, holder)),
             health: control.word(offset_of!(BakeryControl, health)),
-            data: segment.sub(CONTROL, segment.len() - CONTROL)?,
             suspect: false,
         })
     }
 
-    /// Takes the mutex if nobody is inside or before us but those that are gone.
-    ///
-    /// Of several that try at the same moment, all may fail.
+    /// As [`BakeryMutex::try_lock`](crate::BakeryMutex::try_lock).
     ///
     /// # Errors
     ///
-    /// As [`BakeryMutex::lock`], but [`LockError::Busy`] instead of waiting.
-    pub fn try_lock<L: Liveness>(&mut self, liveness: &mut L) -> LockResult<BakeryGuard<'_, 'm>> {
+    /// As [`RawBakeryMutex::lock`], but [`LockFailure::Busy`] instead of waiting.
+    pub fn try_lock<L: Liveness>(&mut self, liveness: &mut L) -> Result<Acquired, LockFailure> {
         // A life of our own is no obstacle: an earlier one is over, and this one has its ticket.
         let us = self.queue.life().partition();
         // relaxed: a hint, which saves a ticket that would be given back.
         let holder = Life::from_word(self.holder.load(Relaxed));
         let other = holder.filter(|holder| holder.partition() != us);
         if other.is_some_and(|other| !liveness.is_gone(other)) {
-            return Err(LockError::Busy);
+            return Err(LockFailure::Busy);
         }
-        self.take(&mut Vigil::once(liveness))
+        self.lock_with(&mut Vigil::once(liveness))
     }
 
-    /// Takes the mutex, and waits for it until the deadline of `wait`; one that has
-    /// passed leaves time for one look.
-    ///
-    /// Those that are gone are passed over. For silent ones it waits.
+    /// As [`BakeryMutex::lock`](crate::BakeryMutex::lock).
     ///
     /// # Errors
     ///
-    /// [`LockError::OwnerDied`] with the guard if the last owner died inside;
-    /// [`LockError::Poisoned`] if nobody repaired what such a one left;
-    /// [`LockError::TimedOut`] at the deadline, or [`LockError::HolderSilent`] if who is
-    /// before us then is silent; [`LockError::Evicted`] if a later life of this partition
-    /// has attached, or others passed this one over as gone; [`LockError::Corrupt`] if a partition broke the protocol.
+    /// [`LockFailure`], with the meaning it has there.
     pub fn lock<W: Wait, L: Liveness>(
         &mut self,
         wait: &mut W,
         liveness: &mut L,
-    ) -> LockResult<BakeryGuard<'_, 'm>> {
-        self.take(&mut Vigil::long(wait, liveness))
+    ) -> Result<Acquired, LockFailure> {
+        self.lock_with(&mut Vigil::long(wait, liveness))
     }
 
-    /// Gives the mutex back without its guard, as a guard that is dropped does: for
-    /// callers that forgot it because they cannot keep it.
+    /// Unlocks the mutex. One that was acquired from a dead owner and is not consistent is
+    /// poisoned.
     ///
     /// # Errors
     ///
     /// [`NotHeld`] if this handle does not have it; nothing is changed then.
-    pub fn release(&mut self) -> Result<(), NotHeld> {
+    ///
+    /// # Safety
+    ///
+    /// No guard of the mutex and no pointer to what it protects is used after this.
+    pub unsafe fn unlock(&mut self) -> Result<(), NotHeld> {
         if let Err(robbed) = self.check() {
             // Our ticket may be ours still, and the others believe that we live.
             self.queue.withdraw();
@@ -250,12 +201,16 @@ impl<'m> BakeryMutex<'m> {
         Ok(())
     }
 
-    /// Says without the guard that the bytes are whole again.
+    /// Declares what a dead owner left repaired.
     ///
     /// # Errors
     ///
     /// [`NotHeld`] if this handle does not have the mutex.
-    pub fn make_consistent(&mut self) -> Result<(), NotHeld> {
+    ///
+    /// # Safety
+    ///
+    /// The caller has repaired the bytes.
+    pub unsafe fn make_consistent(&mut self) -> Result<(), NotHeld> {
         self.check()?;
         // relaxed: the ticket that `clear_ticket` gives back hands it to the next one (B1, B3).
         self.health.store(WHOLE, Relaxed);
@@ -285,13 +240,13 @@ impl<'m> BakeryMutex<'m> {
     // relaxed in all of this: `health` and `holder` are used inside alone (B1): the Acquire in
     // `obstacle` comes before, the Release in `clear_ticket` after. What a dead one stored has
     // arrived when it is known to be gone.
-    fn take(&mut self, vigil: &mut Vigil<'_>) -> LockResult<BakeryGuard<'_, 'm>> {
-        self.queue.enter(vigil).map_err(LockError::of)?;
+    fn lock_with(&mut self, vigil: &mut Vigil<'_>) -> Result<Acquired, LockFailure> {
+        self.queue.enter(vigil)?;
         let died = match self.died_inside(vigil) {
             Ok(died) => died,
-            Err(refusal) => {
+            Err(failure) => {
                 self.queue.withdraw();
-                return Err(refusal.of());
+                return Err(failure);
             }
         };
         match health::examine(self.health.load(Relaxed), ControlWord::BakeryHealth, died) {
@@ -301,27 +256,23 @@ impl<'m> BakeryMutex<'m> {
                 }
                 self.holder.store(self.queue.life().word(), Relaxed);
                 self.suspect = suspect;
-                let guard = BakeryGuard { mutex: self };
-                match suspect {
-                    false => Ok(guard),
-                    true => Err(LockError::OwnerDied(guard)),
-                }
+                Ok(Acquired::new(suspect))
             }
-            Err(refusal) => {
+            Err(failure) => {
                 self.leave();
-                Err(refusal.of())
+                Err(failure)
             }
         }
     }
 
     /// Whether the last one inside died there, for one whose turn has come. An error if it
     /// is inside still (B6).
-    fn died_inside(&self, vigil: &mut Vigil<'_>) -> Result<bool, Refusal> {
-        let Some(holder) = self.owner().map_err(LockError::Corrupt)? else {
+    fn died_inside(&self, vigil: &mut Vigil<'_>) -> Result<bool, LockFailure> {
+        let Some(holder) = self.owner().map_err(LockFailure::Corrupt)? else {
             return Ok(false);
         };
         match self.queue.is_waiting(holder)? && !vigil.is_gone(holder) {
-            true => Err(LockError::Evicted),
+            true => Err(LockFailure::Evicted),
             false => Ok(true),
         }
     }
@@ -348,42 +299,11 @@ impl<'m> BakeryMutex<'m> {
     }
 }
 
-/// The mutex is had; dropped, it is given back.
-///
-/// Dropped or given back by one that was warned and did not
-/// [`make_consistent`](BakeryGuard::make_consistent), it poisons the mutex.
-#[must_use = "the mutex is given back at once if the guard is dropped"]
-pub struct BakeryGuard<'l, 'm> {
-    mutex: &'l mut BakeryMutex<'m>,
-}
-
-impl<'m> BakeryGuard<'_, 'm> {
-    /// The protected bytes: the caller's alone as long as it has the mutex.
-    pub fn data(&self) -> Window<'m> {
-        self.mutex.data
-    }
-
-    /// Says that what a dead owner left is repaired. One that was meanwhile said to
-    /// be gone changes nothing by it, and learns it from [`BakeryGuard::unlock`].
-    pub fn make_consistent(&mut self) {
-        let _ = self.mutex.make_consistent();
-    }
-
-    /// Gives the mutex back.
-    ///
-    /// # Errors
-    ///
-    /// [`NotHeld`] if this life was said to be gone and another came in.
-    pub fn unlock(self) -> Result<(), NotHeld> {
-        let given = self.mutex.release();
-        core::mem::forget(self);
-        given
-    }
-}
-
-impl Drop for BakeryGuard<'_, '_> {
-    fn drop(&mut self) {
-        // Nobody to tell that it was not held any more: who wants to know unlocks.
-        let _ = self.mutex.release();
+/// The largest number that takes part, where `life`'s is one of them.
+pub(crate) fn limit(life: Life, partitions: u8) -> Result<u8, AttachError> {
+    let (partition, limit) = (life.partition(), partitions.min(BAKERY_PARTITIONS as u8));
+    match partition <= limit {
+        true => Ok(limit),
+        false => Err(AttachError::Partition { partition, limit }),
     }
 }

@@ -1,0 +1,57 @@
+//! A range of shared memory to read.
+
+use super::{OutOfWindow, Window};
+
+/// A range of shared memory that this program may read, and not write, for `'w`.
+///
+/// What a lock gives to its readers: nothing can be stored through it.
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(feature = "alloc")] {
+/// use shmem_core::mem::{Heap, ReadWindow};
+///
+/// let heap = Heap::new(8);
+/// heap.window().write(0, b"together");
+/// let mut bytes = [0; 3];
+/// ReadWindow::from(heap.window()).read(5, &mut bytes);
+/// assert_eq!(&bytes, b"her");
+/// # }
+/// ```
+#[derive(Clone, Copy)]
+pub struct ReadWindow<'w>(Window<'w>);
+
+impl ReadWindow<'_> {
+    /// Bytes in the window.
+    #[inline]
+    #[allow(clippy::len_without_is_empty)] // An empty window is of no use to anyone.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Copies from `offset` into `bytes`, as [`Window::read`] does.
+    ///
+    /// # Panics
+    ///
+    /// If the range is not inside the window.
+    #[inline]
+    pub fn read(&self, offset: usize, bytes: &mut [u8]) {
+        self.0.read(offset, bytes);
+    }
+
+    /// A part of the window; `len` is rounded down to a multiple of 8.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfWindow`] if the range is not inside, or `offset` is not a multiple of 8.
+    pub fn sub(&self, offset: usize, len: usize) -> Result<Self, OutOfWindow> {
+        self.0.sub(offset, len).map(Self)
+    }
+}
+
+impl<'w> From<Window<'w>> for ReadWindow<'w> {
+    fn from(window: Window<'w>) -> Self {
+        Self(window)
+    }
+}

@@ -1,0 +1,191 @@
+//! Acquiring a permit of a semaphore.
+
+use shmem_core::primitive::Ordering::{Acquire, Relaxed, Release};
+use shmem_core::wait::{Pause, Wait};
+use shmem_core::{ControlWord, Corrupt, Life};
+
+use super::{AcquireError, RawSemaphore, FREE, SLEEPERS};
+use crate::owner::plain;
+use crate::{Liveness, PartitionState};
+
+impl RawSemaphore<'_> {
+    /// As [`Semaphore::try_acquire`](crate::Semaphore::try_acquire). Returns the permit's
+    /// place.
+    ///
+    /// # Errors
+    ///
+    /// [`AcquireError`], with the meaning it has there.
+    #[inline]
+    pub fn try_acquire<L: Liveness>(&self, liveness: &mut L) -> Result<usize, AcquireError> {
+        if let Some(at) = self.take_again().or_else(|| self.search(0)) {
+            return Ok(at);
+        }
+        self.take_over(0, liveness)?.map_err(|_| AcquireError::Busy)
+    }
+
+    /// As [`Semaphore::acquire`](crate::Semaphore::acquire). Returns the permit's place.
+    ///
+    /// # Errors
+    ///
+    /// [`AcquireError`], with the meaning it has there.
+    #[inline]
+    pub fn acquire<W: Wait, L: Liveness>(
+        &self,
+        wait: &mut W,
+        liveness: &mut L,
+    ) -> Result<usize, AcquireError> {
+        match self.take_again() {
+            Some(at) => Ok(at),
+            None => self.wait_for_one(wait, liveness),
+        }
+    }
+
+    #[cold]
+    fn wait_for_one(
+        &self,
+        wait: &mut dyn Wait,
+        liveness: &mut dyn Liveness,
+    ) -> Result<usize, AcquireError> {
+        let (mut slept, mut late) = (0, false);
+        let outcome = loop {
+            if let Some(at) = self.search(slept) {
+                return Ok(at);
+            }
+            match self.take_over(slept, liveness) {
+                Ok(Err(Some(silent))) if late => break Err(AcquireError::HolderSilent(silent)),
+                Ok(Err(None)) if late => break Err(AcquireError::TimedOut),
+                Ok(Err(_)) => {}
+                Ok(Ok(at)) => break Ok(at),
+                Err(corrupt) => break Err(corrupt.into()),
+            }
+            match wait.pause() {
+                Pause::Again => {}
+                Pause::TimedOut => late = true,
+                Pause::Sleep => {
+                    slept = SLEEPERS;
+                    if let Some(seen) = self.arm() {
+                        wait.sleep(self.rings().as_atomic(), seen.to_le());
+                    }
+                }
+            }
+        };
+        if slept != 0 {
+            self.ring(false); // P4
+        }
+        outcome
+    }
+
+    /// Takes the permit of the last time: the uncontended way.
+    #[inline]
+    fn take_again(&self) -> Option<usize> {
+        // relaxed: private, and any value will do.
+        let at = self.hint.load(Relaxed);
+        self.take(at, FREE, 0).then_some(at)
+    }
+
+    /// Takes a permit that nobody holds.
+    fn search(&self, flag: u32) -> Option<usize> {
+        // relaxed: a hint; the exchange in `take` decides.
+        let free = |&at: &usize| self.permit(at).load(Relaxed) == FREE;
+        let at = self
+            .places()
+            .filter(free)
+            .find(|&at| self.take(at, FREE, flag))?;
+        self.hint.store(at, Relaxed); // relaxed: private, and any value will do
+        Some(at)
+    }
+
+    /// Takes a permit that a life holds which is gone, and gives back what such ones have
+    /// reserved. Where there is none: a life that holds one and is silent, if any.
+    fn take_over(
+        &self,
+        flag: u32,
+        liveness: &mut dyn Liveness,
+    ) -> Result<Result<usize, Option<Life>>, Corrupt> {
+        let (mut silent, mut corrupt) = (None, None);
+        for at in self.places() {
+            if let Err(bad) = self.clear_adder(at, liveness) {
+                corrupt = corrupt.or(Some(bad));
+            }
+            // relaxed: the exchange in `take` of the value that was found decides (P1).
+            let found = self.permit(at).load(Relaxed);
+            if found & !SLEEPERS == 0 || found == FREE {
+                continue;
+            }
+            let Some(holder) = Life::from_word(found) else {
+                corrupt = corrupt.or(Some(Corrupt {
+                    word: ControlWord::Permit,
+                    value: found,
+                }));
+                continue;
+            };
+            if holder == self.life {
+                continue; // We live, whatever is said of us: another thread of ours has it.
+            }
+            match liveness.state(holder) {
+                PartitionState::Gone if self.take(at, found, found & SLEEPERS | flag) => {
+                    return Ok(Ok(at));
+                }
+                PartitionState::Silent => silent = silent.or(Some(holder)),
+                _ => {}
+            }
+        }
+        // A bad word is not in the way of a permit that is to be had.
+        corrupt.map_or(Ok(Err(silent)), Err)
+    }
+
+    /// Gives place `at` back if a life has reserved it that is gone.
+    fn clear_adder(&self, at: usize, liveness: &mut dyn Liveness) -> Result<(), Corrupt> {
+        // relaxed: an exchange of the value that was found decides.
+        let found = self.adder(at).load(Relaxed);
+        if found == 0 {
+            return Ok(());
+        }
+        let adder = plain(found).ok_or(Corrupt {
+            word: ControlWord::PermitAdder,
+            value: found,
+        })?;
+        if adder != self.life && liveness.is_gone(adder) {
+            // Release: pairs with the exchange in `reserve`; the permit that the dead one may
+            // have put there is seen.
+            // loom: none (the heir has looked at the place before, and loom does not try that)
+            // relaxed: on failure, the place is passed over.
+            let _ = self.adder(at).compare_exchange(found, 0, Release, Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Makes word `at` ours if it is `found`, which is nobody's or a dead life's.
+    #[inline]
+    fn take(&self, at: usize, found: u32, flag: u32) -> bool {
+        let ours = self.life.word() | flag;
+        // Acquire: pairs with the exchanges in `exchange_for_free`; who had the permit is done.
+        // loom: loom_semaphore::who_has_the_permit_sees_what_the_last_one_did
+        // relaxed: on failure, the place is passed over.
+        let taken = self
+            .permit(at)
+            .compare_exchange(found, ours, Acquire, Relaxed);
+        taken.is_ok()
+    }
+
+    /// Sets the flag on every word (P3). What `rings` was before; `None` if it is
+    /// better to look again, because a permit is nobody's or a word changed.
+    fn arm(&self) -> Option<u32> {
+        // relaxed: the Release of each exchange below comes after it.
+        let seen = self.rings().load(Relaxed);
+        for at in self.places() {
+            // relaxed: the exchange of the value that was found decides.
+            let found = self.permit(at).load(Relaxed);
+            if found == FREE {
+                return None;
+            }
+            // Release: pairs with the exchange in `exchange_for_free`; we have read `rings`.
+            // loom: loom_semaphore::a_giver_changes_the_rings_that_the_sleeper_saw
+            // relaxed: on failure, the caller looks again.
+            self.permit(at)
+                .compare_exchange(found, found | SLEEPERS, Release, Relaxed)
+                .ok()?;
+        }
+        Some(seen)
+    }
+}
