@@ -395,6 +395,7 @@ impl From<LockAttachError> for Fault {
             LockAttachError::Partition { limit, .. } => {
                 Self::with(SHMR_NO_SUCH_PARTITION, limit.into())
             }
+            LockAttachError::Evicted => Self::new(SHMR_EVICTED),
         }
     }
 }

@@ -36,6 +36,8 @@ pub enum Error {
     Name(RequestError),
     /// A ring cannot have this capacity: a power of two from 64 bytes to 1 GiB.
     Capacity(GeometryError),
+    /// The lock in a segment cannot be used: it protects another type, for example.
+    Lock(shmem_sync::AttachError),
     /// Another living partition has this end of the ring: each end of a channel is used
     /// by one partition, the two by different ones.
     EndTaken {
@@ -121,6 +123,7 @@ impl fmt::Display for Error {
             Self::Open { name, reason } => write!(f, "segment {name}: {reason}"),
             Self::Name(reason) => reason.fmt(f),
             Self::Capacity(reason) => reason.fmt(f),
+            Self::Lock(reason) => reason.fmt(f),
             Self::EndTaken { by } => write!(f, "{by} has this end of the ring"),
             Self::Full => f.write_str("the ring is full"),
             Self::TimedOut => f.write_str("the deadline passed"),
@@ -177,6 +180,7 @@ impl std::error::Error for Error {
             Self::Open { reason, .. } => Some(reason),
             Self::Name(reason) => Some(reason),
             Self::Capacity(reason) => Some(reason),
+            Self::Lock(reason) => Some(reason),
             Self::Corrupt(corrupt) => Some(corrupt),
             _ => None,
         }

@@ -18,6 +18,7 @@
 //! | `server`     | the end of a channel that answers them                         |
 //! | `channel`    | what both ends share: messages, and the peer's restarts        |
 //! | `linux`      | memory, waiting and liveness from the Linux kernel             |
+//! | `locks`      | locks that are found by name                                   |
 //! | `stream`     | bytes without boundaries over a ring                           |
 //! | `session`    | one partition's membership of a region                         |
 //! | `receiver`   | one ring's records, received                                   |
@@ -75,6 +76,7 @@ extern crate std;
 mod channel;
 mod client;
 mod error;
+mod locks;
 mod member;
 mod open;
 mod platform;

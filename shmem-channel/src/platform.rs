@@ -47,6 +47,8 @@ pub enum Reason {
     Records,
     /// There is room for its records.
     Room,
+    /// A lock that it waits for was released.
+    Lock,
 }
 
 /// The clock, the sleep, the doorbell and the knowledge of ends that a platform gives a
@@ -66,6 +68,11 @@ pub trait Platform: Sync {
     /// partition stored before: an interrupt, a hypercall, a futex. Nothing where peers
     /// poll. A platform with one interrupt for all does not look at the reason.
     fn wake(&self, rings: &AtomicU32, reason: Reason);
+
+    /// As [`Platform::wake`], for all that sleep on `rings`: several can wait for one lock.
+    fn wake_all(&self, rings: &AtomicU32, reason: Reason) {
+        self.wake(rings, reason);
+    }
 
     /// What is known of another partition in `registry`. Without an implementation: what
     /// its slot says, so that a partition that was killed counts as alive until its next
@@ -99,7 +106,20 @@ impl<C: Fn() -> Duration + Sync> Platform for Spinning<C> {
     fn wake(&self, _: &AtomicU32, _: Reason) {}
 }
 
-/// A platform's doorbell.
+/// A platform's doorbell for locks.
+pub(crate) struct LockBell<'m>(pub(crate) PlatformHandle<'m>);
+
+impl Doorbell for LockBell<'_> {
+    fn ring(&self, rings: &AtomicU32) {
+        self.0.get().wake(rings, Reason::Lock);
+    }
+
+    fn ring_all(&self, rings: &AtomicU32) {
+        self.0.get().wake_all(rings, Reason::Lock);
+    }
+}
+
+/// A platform's doorbell for a ring.
 pub(crate) struct Bell<'p>(pub(crate) &'p dyn Platform, pub(crate) Reason);
 
 impl Doorbell for Bell<'_> {

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use shmem_core::doorbell::Doorbell;
 use shmem_core::layout::{MAX_CAPACITY, MIN_CAPACITY};
 use shmem_core::ring::{GeometryError, Ring, Unread};
 use shmem_core::wait::Wait;
@@ -13,7 +14,7 @@ use shmem_registry::{
 
 use crate::error::Error;
 use crate::member::Member;
-use crate::platform::{Platform, PlatformHandle};
+use crate::platform::{LockBell, Platform, PlatformHandle};
 use crate::receiver::Receiver;
 use crate::sender::Sender;
 use crate::wait::Waiter;
@@ -154,6 +155,7 @@ impl SessionOptions {
         };
         let incarnation = attachment.life();
         Ok(Session {
+            bell: LockBell(platform.clone()),
             member: Member::new(incarnation, region, registry, platform),
             attachment,
         })
@@ -168,6 +170,8 @@ impl SessionOptions {
 /// times in the time after which they take it for silent.
 pub struct Session<'m> {
     attachment: Presence<'m>,
+    /// What locks ring.
+    bell: LockBell<'m>,
     pub(crate) member: Member<'m>,
 }
 
@@ -196,6 +200,10 @@ impl<'m> Session<'m> {
         platform: impl Into<PlatformHandle<'m>>,
     ) -> Result<Self, Error> {
         SessionOptions::new(partition).join(memory, platform)
+    }
+
+    pub(crate) fn bell(&self) -> &(dyn Doorbell + Sync) {
+        &self.bell
     }
 
     /// Which incarnation of which partition this is.

@@ -71,3 +71,26 @@ fn two_processes_ask_and_answer_and_learn_of_each_others_death() {
 fn a_vendors_guest_asks_its_hypervisor() {
     assert_eq!(says(&mut program("vendor")), "7.1\n");
 }
+
+#[test]
+fn a_counter_survives_one_that_dies_inside_its_mutex() {
+    let directory = tempfile::tempdir_in("/dev/shm").unwrap();
+    let region = directory.path().join("region");
+    let session = shmem_channel::Session::create_file(&region, 1 << 20, 1).unwrap();
+    let counter = |number: &str| {
+        let mut program = program("counter");
+        program.arg(&region).arg(number);
+        program
+    };
+    assert_eq!(says(&mut counter("2")), "1\n");
+    assert_eq!(says(&mut counter("3")), "2\n");
+    // A partition that leaves inside, half-way through.
+    let dying = shmem_channel::Session::join_file(&region, 4).unwrap();
+    let mutex = dying.mutex::<[u64; 2]>("counts").unwrap();
+    let mut guard = mutex.try_lock(&mut dying.liveness()).unwrap();
+    guard.update(|[begun, _]| *begun += 1);
+    std::mem::forget(guard);
+    drop(dying);
+    assert_eq!(says(&mut counter("2")), "3\n");
+    drop(session);
+}

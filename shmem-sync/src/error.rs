@@ -4,7 +4,7 @@ use core::fmt;
 
 use shmem_core::{Corrupt, Life};
 
-use crate::protected::Shape;
+use crate::shape::Shape;
 
 /// How a lock was acquired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,6 +154,9 @@ pub enum AttachError {
         /// The largest number that takes part.
         limit: u8,
     },
+    /// A later life of this partition uses the [`BakeryMutex`](crate::BakeryMutex): this one
+    /// was taken for gone.
+    Evicted,
 }
 
 impl fmt::Display for AttachError {
@@ -168,6 +171,9 @@ impl fmt::Display for AttachError {
             Self::Shape { found, ours } => {
                 write!(f, "the lock protects a value of {found}, not one of {ours}")
             }
+            Self::Evicted => f.write_str(
+                "this partition was taken for gone, and a later incarnation of it uses the lock",
+            ),
             Self::Partition { partition, limit } => write!(
                 f,
                 "partition {partition} does not take part: partitions 1 to {limit} do"

@@ -83,6 +83,7 @@ mod protected;
 mod rwlock;
 #[allow(unsafe_code)] // As the guards.
 mod semaphore;
+mod shape;
 mod vigil;
 
 #[cfg(all(feature = "linux", target_os = "linux"))]
@@ -97,10 +98,11 @@ pub use barrier::{Arrival, Barrier, BarrierAttachError, BarrierError};
 pub use error::{Acquired, AttachError, LockError, LockFailure, LockResult, NotHeld};
 pub use guard::{Guard, ReadGuard};
 pub use mutex::Mutex;
-pub use protected::{Protected, Shape};
+pub use protected::Protected;
 pub use raw::{AcquireError, AddError};
 pub use rwlock::RwLock;
 pub use semaphore::{Permit, Semaphore};
+pub use shape::Shape;
 pub use shmem_core::liveness::{AssumeAlive, Liveness, PartitionState};
 
 #[cfg(all(feature = "linux", target_os = "linux"))]

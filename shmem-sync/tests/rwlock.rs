@@ -234,6 +234,22 @@ fn one_who_gives_up_waiting_to_repair_leaves_the_repair_to_the_next() {
 }
 
 #[test]
+fn what_a_writer_began_late_and_left_by_dying_is_warned_of() {
+    let heap = heap();
+    // It was said to be gone, and the lock taken over and given back, before it stored this.
+    let writing = heap.window().word(8);
+    writing.store(FIRST.word(), Relaxed);
+    let second = lock(&heap, SECOND);
+    drop(warned(second.try_read(&mut AssumeAlive)));
+    assert_eq!(health(&heap), 0, "a reader changes nothing");
+    let mut guard = warned(second.try_write(&mut AssumeAlive));
+    guard.make_consistent();
+    guard.unlock().unwrap();
+    assert_eq!(writing.load(Relaxed), 0);
+    assert!(second.try_write(&mut AssumeAlive).is_ok());
+}
+
+#[test]
 fn those_who_were_taken_for_dead_learn_it_and_change_nothing() {
     let heap = heap();
     let (first, second) = (lock(&heap, FIRST), lock(&heap, SECOND));

@@ -33,6 +33,10 @@ impl Platform for SameKernel {
         FutexBell.ring(rings);
     }
 
+    fn wake_all(&self, rings: &AtomicU32, _: Reason) {
+        FutexBell.ring_all(rings);
+    }
+
     fn state(&self, registry: &Registry<'_>, partition: Life) -> PartitionState {
         Processes::new(*registry).state(partition)
     }

@@ -127,6 +127,19 @@ fn a_partition_that_there_is_no_room_for_cannot_attach() {
 }
 
 #[test]
+fn a_life_that_was_evicted_does_not_attach_in_its_successors_place() {
+    let heap = heap();
+    let successor = Life::new(1, 2).unwrap();
+    let mut inside = attach_bakery::<u64>(heap.window(), successor, 64);
+    let guard = inside.try_lock(&mut AssumeAlive).unwrap();
+    // SAFETY: none is used.
+    let late = unsafe { BakeryMutex::<u64>::attach(heap.window(), FIRST, 64) }.map(|_| ());
+    assert_eq!(late, Err(AttachError::Evicted));
+    assert!(is_busy(&mut mutex(&heap, SECOND), &mut AssumeAlive));
+    guard.unlock().unwrap();
+}
+
+#[test]
 fn a_mutex_is_busy_until_its_guard_is_dropped() {
     let heap = heap();
     let (mut ours, mut theirs) = (mutex(&heap, FIRST), mutex(&heap, SECOND));

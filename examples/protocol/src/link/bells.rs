@@ -196,7 +196,7 @@ impl Platform for Way<'_> {
     fn wake(&self, rings: &AtomicU32, reason: Reason) {
         let vector = match reason {
             Reason::Records => RECORDS,
-            Reason::Room => ROOM,
+            Reason::Room | Reason::Lock => ROOM,
         };
         match &self.waiting {
             Waiting::Futex => SameKernel.wake(rings, reason),

@@ -27,7 +27,8 @@ use shmem_core::Window;
 use super::CONTROL;
 use crate::error::AttachError;
 use crate::layout::BakeryControl;
-use crate::protected::{control, Shape};
+use crate::protected::control;
+use crate::shape::Shape;
 
 /// Declares that the bakery in `segment` protects `shape`, for `partition`, one of so many
 /// `partitions`.

@@ -121,7 +121,9 @@ impl<'m> RawBakeryMutex<'m> {
     /// # Errors
     ///
     /// [`AttachError::Partition`] if the number of this one is larger;
-    /// [`AttachError::Length`] if the segment is shorter than the control block.
+    /// [`AttachError::Length`] if the segment is shorter than the control block;
+    /// [`AttachError::Evicted`] if a later life of this partition has attached: nothing is
+    /// stored.
     ///
     /// # Safety
     ///
@@ -136,7 +138,7 @@ impl<'m> RawBakeryMutex<'m> {
         let control = control(segment, CONTROL)?;
         let limit = limit(life, partitions)?;
         Ok(Self {
-            queue: Queue::attach(control, life, limit),
+            queue: Queue::attach(control, life, limit)?,
             holder: control.word(offset_of!(BakeryControl, holder)),
             health: control.word(offset_of!(BakeryControl, health)),
             suspect: false,

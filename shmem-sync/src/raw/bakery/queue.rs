@@ -75,7 +75,7 @@ use shmem_core::primitive::{
 use shmem_core::{ControlWord, Corrupt, Life, Window};
 
 use super::ticket::{Colour, Ticket, LAST};
-use crate::error::LockFailure;
+use crate::error::{AttachError, LockFailure};
 use crate::layout::{BakeryControl, BakeryEntry};
 use crate::owner::plain;
 use crate::vigil::{Turn, Vigil};
@@ -93,13 +93,23 @@ pub(super) struct Queue<'m> {
 
 impl<'m> Queue<'m> {
     /// The place of `life`, one of so many partitions, without a ticket.
-    pub(super) fn attach(control: Window<'m>, life: Life, partitions: u8) -> Self {
+    pub(super) fn attach(
+        control: Window<'m>,
+        life: Life,
+        partitions: u8,
+    ) -> Result<Self, AttachError> {
         let queue = Self {
             control,
             life,
             partitions,
             ticket: Ticket::NONE,
         };
+        // relaxed: one that is not seen yet attaches at this moment, and is looked for again by
+        // every call.
+        let found = queue.life_word(life.partition()).load(Relaxed);
+        if Life::from_word(found).is_some_and(|found| found.follows(life)) {
+            return Err(AttachError::Evicted);
+        }
         // The ticket first: an earlier life may have left one, and it is not ours.
         queue.clear_ticket();
         // relaxed: seen by whoever sees a ticket of this life, through the fence in `show`. Seen
@@ -107,7 +117,7 @@ impl<'m> Queue<'m> {
         queue
             .life_word(life.partition())
             .store(life.word(), Relaxed);
-        queue
+        Ok(queue)
     }
 
     /// Whether a life of `partition` may be inside.

@@ -163,8 +163,10 @@ impl RawRwLock<'_> {
 
     /// Checks what a reader at `place` has acquired.
     fn finish_read(&self, place: usize) -> Result<Reading, LockFailure> {
-        // relaxed: comes with `writer`, and after the fence in `look_for_writer`.
-        let checked = health::examine(self.health.load(Relaxed), HEALTH, false);
+        // relaxed in both: come with `writer`, and after the fence in `look_for_writer`. Nobody
+        // writes now, so what is in `writing` one left that was late (L3).
+        let late = self.writing.load(Relaxed) != 0;
+        let checked = health::examine(self.health.load(Relaxed), HEALTH, late);
         if checked.is_err() {
             // If this life was taken for gone meanwhile, there is nothing to release.
             let _ = self.release_reader(place);

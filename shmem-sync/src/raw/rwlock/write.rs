@@ -1,6 +1,8 @@
 //! Writing under a reader-writer lock.
 
+use core::cell::Cell;
 use shmem_core::mem::Word;
+
 use shmem_core::primitive::{
     fence,
     Ordering::{Acquire, Relaxed, Release, SeqCst},
@@ -95,9 +97,18 @@ impl<'m> RawRwLock<'m> {
         // other, or both get in, or we sleep and are not rung.
         fence(SeqCst); // loom: loom_rwlock
         (0..PLACES).try_for_each(|place| self.drain(place, vigil))?;
-        let suspect = health::take_on(self.health, HEALTH, &self.writer, false)?;
-        // From 0, or what one that was late has left there (L3).
-        health::put_life(self.writing, 0, &self.writer, |_| Ok(()))?;
+        // relaxed: a hint; the exchange below decides.
+        let late = self.writing.load(Relaxed) != 0;
+        let mut suspect = health::take_on(self.health, HEALTH, &self.writer, late)?;
+        // From 0, or what one that was late has left there (L3): it may have died since.
+        let late = Cell::new(false);
+        health::put_life(self.writing, 0, &self.writer, |_| {
+            late.set(true);
+            Ok(())
+        })?;
+        if late.get() && !suspect {
+            suspect = health::take_on(self.health, HEALTH, &self.writer, true)?;
+        }
         // Release: whoever sees any of what we write sees `writing` (L3), should we
         // die then.
         fence(Release); // loom: loom_rwlock

@@ -1,0 +1,45 @@
+//! Locks that are found by name.
+
+use bytemuck::Pod;
+use shmem_registry::Kind;
+use shmem_sync::{Mutex, RwLock, Semaphore};
+
+use crate::error::Error;
+use crate::session::Session;
+
+/// Locks need compare-and-swap on their memory. What is passed to their calls:
+/// [`Session::wait`] and [`Session::liveness`].
+impl Session<'_> {
+    /// The mutex `name`, which protects a `T`. Whoever comes first creates it, free, with
+    /// a value of zeroes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Name`]; [`Error::Open`] if the name is used for something else, or there is
+    /// no room; [`Error::Lock`] if the mutex protects another type.
+    pub fn mutex<T: Pod>(&self, name: &str) -> Result<Mutex<'_, T>, Error> {
+        let segment = self.segment(name, Kind::MUTEX, Mutex::<T>::SEGMENT_LEN)?;
+        Mutex::attach(segment.window(), self.incarnation(), self.bell()).map_err(Error::Lock)
+    }
+
+    /// The reader-writer lock `name`, which protects a `T`; as [`Session::mutex`] otherwise.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::mutex`].
+    pub fn rwlock<T: Pod>(&self, name: &str) -> Result<RwLock<'_, T>, Error> {
+        let segment = self.segment(name, Kind::RWLOCK, RwLock::<T>::SEGMENT_LEN)?;
+        RwLock::attach(segment.window(), self.incarnation(), self.bell()).map_err(Error::Lock)
+    }
+
+    /// The semaphore `name` with room for so many permits; it has none at first
+    /// ([`Semaphore::add`]).
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::mutex`].
+    pub fn semaphore(&self, name: &str, room: usize) -> Result<Semaphore<'_>, Error> {
+        let segment = self.segment(name, Kind::SEMAPHORE, Semaphore::segment_len(room))?;
+        Semaphore::attach(segment.window(), self.incarnation(), self.bell()).map_err(Error::Lock)
+    }
+}
