@@ -54,7 +54,7 @@ pub unsafe extern "C" fn shmr_region_format(
     len: usize,
 ) -> shmr_status {
     // SAFETY: the caller's, here and below.
-    unsafe { open(region, || Ok(Region::format(window(base, len)?, 0)?)) }
+    unsafe { open(region, || Ok(Region::format(window(base, len)?)?)) }
 }
 
 /// shmr_region_attach() - attach to a region that another partition formatted

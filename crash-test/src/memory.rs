@@ -79,7 +79,7 @@ impl<'m> TestMemory<'m> {
     /// Formats `memory`: a region, and the object zeroed.
     pub(crate) fn format(memory: Window<'m>, layout: &Layout, shape: u32) -> Outcome<Self> {
         memory.zero(0, Ledger::len(layout.account));
-        let region = Region::format(region(memory, layout)?, 0).or_violation("region")?;
+        let region = Region::format(region(memory, layout)?).or_violation("region")?;
         let registry = Registry::format(region, layout.geometry).or_violation("registry")?;
         if let Some(request) = layout.request()? {
             // Nobody's who will die.

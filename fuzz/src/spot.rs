@@ -22,7 +22,7 @@ pub const PARTITIONS: usize = 4;
 
 /// An empty registry in a fresh region; its rows are 2 to the power of 1 to 5.
 pub fn registry(heap: &Heap, segments: u8) -> Registry<'_> {
-    let region = Region::format(heap.window(), 0).expect("memory of a region's length");
+    let region = Region::format(heap.window()).expect("memory of a region's length");
     let geometry = Geometry {
         segments: 2 << (segments % 5),
         partitions: PARTITIONS,

@@ -99,7 +99,7 @@ impl SessionOptions {
         memory: Window<'m>,
         platform: impl Into<PlatformHandle<'m>>,
     ) -> Result<Session<'m>, Error> {
-        let region = Region::format(memory, 0).map_err(Error::Region)?;
+        let region = Region::format(memory).map_err(Error::Region)?;
         let registry = Registry::format(region, self.geometry).map_err(Error::Registry)?;
         self.attach(region, registry, platform.into())
     }

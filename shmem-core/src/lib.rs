@@ -39,7 +39,7 @@
 //! use shmem_core::ring::{Ring, Unread};
 //!
 //! let memory = Mapping::memfd("demo", 64 * 1024)?;
-//! let region = Region::format(memory.window(), 0)?;
+//! let region = Region::format(memory.window())?;
 //! let window = region.body().sub(0, Ring::segment_len(4096))?;
 //!
 //! let mut producer = Ring::attach(window)?.producer(Life::first(1))?;

@@ -48,11 +48,11 @@ fn memory(len: usize) -> Window<'static> {
 fn a_header_is_of_one_incarnation_whichever_load_a_format_precedes() {
     for at in 0..20 {
         let whole = memory(264);
-        Region::format(whole.sub(0, 256).unwrap(), 0).unwrap();
+        Region::format(whole.sub(0, 256).unwrap()).unwrap();
         let loads = Cell::new(0);
         let format = move || {
             if loads.replace(loads.get() + 1) == at {
-                Region::format(whole, 0).unwrap();
+                Region::format(whole).unwrap();
             }
         };
         let region = attach_beside(whole, format).unwrap();
@@ -67,7 +67,7 @@ fn a_header_is_of_one_incarnation_whichever_load_a_format_precedes() {
 #[test]
 fn a_region_whose_header_never_stands_still_is_being_formatted() {
     let memory = memory(256);
-    Region::format(memory, 0).unwrap();
+    Region::format(memory).unwrap();
     let incarnation = memory.word(12);
     let format = move || incarnation.store(incarnation.load(Relaxed) + 1, Relaxed);
     let error = attach_beside(memory, format).err().unwrap();

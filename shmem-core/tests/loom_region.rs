@@ -27,7 +27,7 @@ fn a_region_with_a_magic_has_a_whole_header() {
     loom::model(|| {
         let memory = Heap::leaked(256).window();
         let peer = thread::spawn(move || {
-            Region::format(memory, 0).unwrap();
+            Region::format(memory).unwrap();
         });
         let region = attach(memory);
         assert_eq!(region.incarnation(), 1);
@@ -41,9 +41,9 @@ fn a_region_with_a_magic_has_a_whole_header() {
 fn a_header_is_of_one_incarnation_whoever_formats_meanwhile() {
     loom::model(|| {
         let memory = Heap::leaked(264).window();
-        Region::format(memory.sub(0, 256).unwrap(), 0).unwrap();
+        Region::format(memory.sub(0, 256).unwrap()).unwrap();
         let peer = thread::spawn(move || {
-            Region::format(memory, 0).unwrap();
+            Region::format(memory).unwrap();
         });
         let region = attach(memory);
         let (len, incarnation) = (region.memory().len(), region.incarnation());
@@ -60,10 +60,10 @@ fn a_header_is_of_one_incarnation_whoever_formats_meanwhile() {
 fn what_a_format_zeroed_is_read_by_stale_handles_only() {
     loom::model(|| {
         let memory = Heap::leaked(256).window();
-        let region = Region::format(memory, 0).unwrap();
+        let region = Region::format(memory).unwrap();
         memory.word(WORD).store(7, Relaxed);
         let peer = thread::spawn(move || {
-            Region::format(memory, 0).unwrap();
+            Region::format(memory).unwrap();
         });
         if memory.word(WORD).load(Relaxed) == 0 {
             assert!(region.is_stale());
@@ -77,9 +77,9 @@ fn what_a_format_zeroed_is_read_by_stale_handles_only() {
 fn what_is_stored_into_a_later_region_is_read_by_stale_handles_only() {
     loom::model(|| {
         let memory = Heap::leaked(256).window();
-        let region = Region::format(memory, 0).unwrap();
+        let region = Region::format(memory).unwrap();
         let formats = thread::spawn(move || {
-            Region::format(memory, 0).unwrap();
+            Region::format(memory).unwrap();
         });
         let stores = thread::spawn(move || {
             if Region::attach(memory).is_ok_and(|region| region.incarnation() == 2) {

@@ -139,12 +139,12 @@ fn a_region_that_one_side_formats_is_attached_by_the_other() {
     for line in [64, 128] {
         let machine = Machine::new(line, 4096);
         assert!(Region::attach(machine.window(1)).is_err());
-        let ours = Region::format(machine.window(0), 0).unwrap();
+        let ours = Region::format(machine.window(0)).unwrap();
         let theirs = Region::attach(machine.window(1)).unwrap();
         let mut body = [1; 128];
         theirs.body().read(0, &mut body);
         assert_eq!((body, theirs.incarnation()), ([0; 128], 1));
-        Region::format(machine.window(1), 0).unwrap();
+        Region::format(machine.window(1)).unwrap();
         assert!(ours.is_stale());
     }
 }

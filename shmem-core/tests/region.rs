@@ -23,11 +23,11 @@ fn attaching_never_formats() {
 #[test]
 fn what_was_formatted_can_be_attached_and_knows_its_incarnation() {
     let memory = Mapping::memfd("test", LEN).unwrap();
-    let first = Region::format(memory.window(), 0).unwrap();
+    let first = Region::format(memory.window()).unwrap();
     first.body().write(0, b"old");
     assert_eq!(Region::attach(memory.window()).unwrap().incarnation(), 1);
     assert!(!first.is_stale());
-    let second = Region::format(memory.window(), 0).unwrap();
+    let second = Region::format(memory.window()).unwrap();
     assert_eq!(second.incarnation(), 2);
     assert!(first.is_stale());
     let mut body = [1; 3];
@@ -39,7 +39,7 @@ fn what_was_formatted_can_be_attached_and_knows_its_incarnation() {
 fn each_way_not_to_be_a_region_is_its_own_error() {
     let memory = Mapping::memfd("test", LEN).unwrap();
     let window = memory.window();
-    Region::format(window, 0).unwrap();
+    Region::format(window).unwrap();
     let broken = |offset, value| {
         let word = window.word(offset);
         let right = word.load(Relaxed);
@@ -72,12 +72,8 @@ fn each_way_not_to_be_a_region_is_its_own_error() {
         Some(AttachError::TooShort { len: 128 })
     );
     assert_eq!(
-        Region::format(short, 0).err(),
+        Region::format(short).err(),
         Some(AttachError::TooShort { len: 128 })
-    );
-    assert_eq!(
-        Region::format(window, 2).err(),
-        Some(AttachError::Features { unknown: 2 })
     );
 }
 
@@ -92,7 +88,7 @@ fn a_file_and_posix_memory_are_the_same_memory_for_all_who_map_them() {
         (file(Some(LEN)).unwrap(), file(None).unwrap()),
         (posix(Some(LEN)).unwrap(), posix(None).unwrap()),
     ] {
-        Region::format(mine.window(), 0).unwrap();
+        Region::format(mine.window()).unwrap();
         mine.window().write(4096, b"hello");
         let region = Region::attach(peers.window()).unwrap();
         let mut hello = [0; 5];
@@ -230,7 +226,7 @@ fn two_processes_talk_over_one_memfd() {
         return echo(fd.parse().unwrap());
     }
     let memory = Mapping::memfd("test", LEN).unwrap();
-    let region = Region::format(memory.window(), 0).unwrap();
+    let region = Region::format(memory.window()).unwrap();
     let segment = |n: usize| {
         region
             .body()

@@ -40,7 +40,7 @@
 //! use shmem_registry::{Geometry, Kind, Process, Registry, Request};
 //!
 //! let memory = Mapping::memfd("demo", 1 << 20)?;
-//! let region = Region::format(memory.window(), 0)?;
+//! let region = Region::format(memory.window())?;
 //! let registry = Registry::format(region, Geometry::default())?;
 //!
 //! let request = Request::named("commands", Kind::RING, Ring::segment_len(4096))?;

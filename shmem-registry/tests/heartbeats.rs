@@ -10,7 +10,7 @@ use shmem_core::{Life, Liveness, Region};
 use shmem_registry::{Geometry, Heartbeats, Process, Registry};
 
 fn registry(heap: &Heap) -> Registry<'_> {
-    let region = Region::format(heap.window(), 0).unwrap();
+    let region = Region::format(heap.window()).unwrap();
     Registry::format(region, Geometry::default()).unwrap()
 }
 

@@ -12,7 +12,7 @@ const ME: Life = Life::first(1);
 
 /// 16 rows, so that some share a bucket.
 fn registry(heap: &Heap) -> Registry<'_> {
-    let region = Region::format(heap.window(), 0).unwrap();
+    let region = Region::format(heap.window()).unwrap();
     let geometry = Geometry {
         segments: 16,
         ..Geometry::default()

@@ -241,7 +241,7 @@ fn a_peer_written_from_the_document_understands_and_is_understood() {
     use shmem_registry::{Geometry, Kind, Registry, Request};
 
     let heap = Heap::new(100_000);
-    let region = Region::format(heap.window(), 0).unwrap();
+    let region = Region::format(heap.window()).unwrap();
     let registry = Registry::format(region, Geometry::default()).unwrap();
     let make = |name: &str, len| {
         let request = Request::named(name, Kind::RING, len).unwrap();

@@ -17,7 +17,7 @@ fn registry() -> (Registry<'static>, Window<'static>) {
         partitions: 2,
         block: 128,
     };
-    let region = Region::format(memory, 0).unwrap();
+    let region = Region::format(memory).unwrap();
     let registry = Registry::format(region, geometry).unwrap();
     (registry, memory.sub(2048 - 128, 128).unwrap())
 }

@@ -20,7 +20,7 @@ fn memory_and_registry(segments: usize, blocks: usize) -> (Window<'static>, Regi
     let tables = PARTITIONS + 2 * 128 + segments * (2 * 4 + 64);
     let len = (tables + blocks * 4).next_multiple_of(128) + blocks * 128;
     let memory = Heap::leaked(len).window();
-    let region = Region::format(memory, 0).unwrap();
+    let region = Region::format(memory).unwrap();
     let geometry = Geometry {
         segments,
         partitions: 2,

@@ -19,7 +19,7 @@ fn ring(name: &str) -> Request {
 fn segments_that_one_side_creates_before_the_other_attaches_are_found_by_it() {
     for line in [64, 128] {
         let machine = Machine::new(line, LEN);
-        let region = Region::format(machine.window(0), 0).unwrap();
+        let region = Region::format(machine.window(0)).unwrap();
         let ours = Registry::format(region, Geometry::default()).unwrap();
         let create = |name| ours.open_or_create(Life::first(1), &ring(name)).unwrap();
         let (asks, passing) = (create("asks"), create("passing"));

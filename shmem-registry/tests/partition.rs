@@ -10,7 +10,7 @@ use shmem_core::{AssumeAlive, Life, Liveness, PartitionState, Region};
 use shmem_registry::{AttachError, Evicted, Geometry, Process, Registry};
 
 fn registry(heap: &Heap) -> Registry<'_> {
-    let region = Region::format(heap.window(), 0).unwrap();
+    let region = Region::format(heap.window()).unwrap();
     Registry::format(region, Geometry::default()).unwrap()
 }
 
@@ -141,7 +141,7 @@ fn a_new_life_attaches_as_soon_as_the_old_one_is_known_to_be_over() {
 fn who_was_attached_to_a_region_before_it_was_formatted_leaves_in_nobodys_name() {
     let heap = Heap::new(1 << 16);
     let format = || {
-        let region = Region::format(heap.window(), 0).unwrap();
+        let region = Region::format(heap.window()).unwrap();
         Registry::format(region, Geometry::default()).unwrap()
     };
     let before = format().attach_partition(2, Process::UNKNOWN).unwrap();
@@ -162,7 +162,7 @@ fn who_was_attached_to_a_region_before_it_was_formatted_leaves_in_nobodys_name()
 fn nobody_attaches_by_the_registry_of_before_the_format() {
     let heap = Heap::new(1 << 16);
     let format = |partitions| {
-        let region = Region::format(heap.window(), 0).unwrap();
+        let region = Region::format(heap.window()).unwrap();
         let geometry = Geometry {
             partitions,
             ..Geometry::default()
@@ -311,7 +311,7 @@ mod processes {
     }
 
     fn registry_in(memory: &Mapping) -> Registry<'_> {
-        let region = Region::format(memory.window(), 0).unwrap();
+        let region = Region::format(memory.window()).unwrap();
         Registry::format(region, Geometry::default()).unwrap()
     }
 

@@ -12,7 +12,7 @@ use shmem_registry::{FormatError, Geometry, Id, Kind, OpenError, Registry, Remov
 use shmem_sync::AssumeAlive;
 
 fn registry(heap: &Heap, geometry: Geometry) -> Registry<'_> {
-    let region = Region::format(heap.window(), 0).unwrap();
+    let region = Region::format(heap.window()).unwrap();
     Registry::format(region, geometry).unwrap()
 }
 
@@ -194,7 +194,7 @@ fn racing_partitions_get_one_segment_for_each_identifier() {
 #[test]
 fn a_region_without_a_registry_or_too_short_for_one_is_said_to_be_so() {
     let heap = Heap::new(4096);
-    let region = Region::format(heap.window(), 0).unwrap();
+    let region = Region::format(heap.window()).unwrap();
     assert_eq!(
         Registry::attach(region).err(),
         Some(FormatError::NotFormatted)
@@ -209,7 +209,7 @@ fn a_region_without_a_registry_or_too_short_for_one_is_said_to_be_so() {
         Some(FormatError::NotFormatted)
     );
     let heap = Heap::new(1 << 16);
-    let region = Region::format(heap.window(), 0).unwrap();
+    let region = Region::format(heap.window()).unwrap();
     Registry::format(region, Geometry::default()).unwrap();
     let again = Registry::format(region, Geometry::default()).err();
     assert_eq!(again, Some(FormatError::Exists));

@@ -12,7 +12,7 @@ use shmem_sync::{AssumeAlive, Liveness, PartitionState};
 const ME: Life = Life::first(1);
 
 fn registry(heap: &Heap, geometry: Geometry) -> Registry<'_> {
-    let region = Region::format(heap.window(), 0).unwrap();
+    let region = Region::format(heap.window()).unwrap();
     Registry::format(region, geometry).unwrap()
 }
 

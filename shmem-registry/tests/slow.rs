@@ -20,7 +20,7 @@ const MIB: usize = 1 << 20;
 const LONG: usize = 4 * MIB;
 
 fn registry(heap: &Heap) -> Registry<'_> {
-    let region = Region::format(heap.window(), 0).unwrap();
+    let region = Region::format(heap.window()).unwrap();
     Registry::format(region, Geometry::default()).unwrap()
 }
 
@@ -230,7 +230,7 @@ fn a_segment_of_another_registry_is_not_current_and_not_removed() {
         ..Geometry::default()
     };
     let make = |heap, segments| {
-        let region = Region::format(heap, 0).unwrap();
+        let region = Region::format(heap).unwrap();
         Registry::format(region, geometry(segments)).unwrap()
     };
     let big = make(heap.window(), 1024);
@@ -264,7 +264,7 @@ fn a_circle_is_corrupt_for_everybody_and_listing_goes_round_it_once() {
         ..Geometry::default()
     };
     let heap = Heap::new(32 * MIB);
-    let region = Region::format(heap.window(), 0).unwrap();
+    let region = Region::format(heap.window()).unwrap();
     let registry = Registry::format(region, geometry).unwrap();
     let tables = registry.tables();
     let store = |at, value| heap.window().word(at).store(value, Relaxed);

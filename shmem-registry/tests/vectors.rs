@@ -48,7 +48,7 @@ fn number(text: &str) -> u64 {
 #[test]
 fn identifiers_and_buckets_are_as_the_document_has_them() {
     let heap = Heap::new(1 << 16);
-    let region = Region::format(heap.window(), 0).unwrap();
+    let region = Region::format(heap.window()).unwrap();
     let registry = Registry::format(region, Geometry::default()).unwrap();
     let rows = table("#### Vectors: identifiers");
     assert!(rows.len() >= 3);
@@ -71,7 +71,7 @@ fn geometries_are_as_the_document_has_them() {
             panic!("{row:?}");
         };
         let heap = Heap::new(len);
-        let region = Region::format(heap.window(), 0).unwrap();
+        let region = Region::format(heap.window()).unwrap();
         let geometry = Geometry {
             segments,
             partitions,
@@ -95,7 +95,7 @@ fn geometries_are_as_the_document_has_them() {
 
 /// A small region in which a bit of everything has happened.
 fn region(heap: &Heap) {
-    let region = Region::format(heap.window(), 0).unwrap();
+    let region = Region::format(heap.window()).unwrap();
     let registry = Registry::format(region, GEOMETRY).unwrap();
     let process = Process {
         space: 0x1111_1111,

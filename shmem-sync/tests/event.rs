@@ -29,7 +29,7 @@ fn mapped_again(memory: &Mapping) -> Mapping {
 fn a_consumer_that_sleeps_on_an_eventfd_is_woken_by_the_record() {
     const RECORDS: u32 = 200;
     let ours = Mapping::memfd("event", 64 * 1024).unwrap();
-    Region::format(ours.window(), 0).unwrap();
+    Region::format(ours.window()).unwrap();
     let theirs = mapped_again(&ours);
     let bell = EventBell::new().unwrap();
     let peers = EventBell::from_fd(bell.as_fd().try_clone_to_owned().unwrap()).unwrap();

@@ -106,7 +106,7 @@ pub(crate) fn prepare(mapping: &Mapping, permits: u8, again: bool) -> Result<()>
         again || Region::attach(memory).is_err(),
         "this is a region already: if nobody uses it, say --again"
     );
-    let region = Region::format(memory, 0)?;
+    let region = Region::format(memory)?;
     let registry = Registry::format(region, Geometry::default())?;
     let presence = registry.attach_partition(HOST, Process::UNKNOWN)?;
     for (name, kind, len) in all() {

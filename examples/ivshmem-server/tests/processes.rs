@@ -34,7 +34,7 @@ fn records_and_interrupts_go_both_ways_between_processes_that_sleep() {
     answering.line("peer 1 answers");
     assert_eq!(changes(&mut client, 1), ["+1"]);
     let memory = Arc::clone(client.memory());
-    let region = Region::format(memory.window(), 0).unwrap();
+    let region = Region::format(memory.window()).unwrap();
     let mut there = ring(&region, 0).producer(Life::first(1)).unwrap();
     let back = ring(&region, 1).consumer(Life::first(1), Unread::Keep);
     let mut back = back.unwrap();

@@ -256,7 +256,7 @@ fn a_busy_region_is_sound() {
 #[test]
 fn every_place_that_a_process_can_have_is_read() {
     let memory = Mapping::memfd("kmon-like", LEN).unwrap();
-    let region = Region::format(memory.window(), 0).unwrap();
+    let region = Region::format(memory.window()).unwrap();
     Registry::format(region, Geometry::default()).unwrap();
     let fd = memory.as_fd().as_raw_fd();
     let place = format!("pid:{}/{fd}", std::process::id());
@@ -269,7 +269,7 @@ fn every_place_that_a_process_can_have_is_read() {
 
     let name = format!("/shmem-inspect-{}", std::process::id());
     let memory = Mapping::posix_shm(&name, Some(LEN)).unwrap();
-    Region::format(memory.window(), 0).unwrap();
+    Region::format(memory.window()).unwrap();
     let (shown, status) = inspect(format!("shm:{name}"));
     Mapping::unlink_posix_shm(&name).unwrap();
     assert_eq!(status, 0, "{shown}");
@@ -324,7 +324,7 @@ fn a_region_inside_a_bigger_dump_is_found_at_its_offset() {
     // Live memory at a multiple of 8, in the middle of a page.
     let live = sample.directory().join("live");
     let memory = Mapping::file(&live, Some(2 * LEN)).unwrap();
-    Region::format(memory.window().sub(1032, LEN).unwrap(), 0).unwrap();
+    Region::format(memory.window().sub(1032, LEN).unwrap()).unwrap();
     let place = format!("file:{}", live.display());
     let output = shmem(["inspect", "--offset", "1032", &place]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));

@@ -78,7 +78,6 @@ pub const FEATURES: u32 = 0;
 pub struct Region<'m> {
     memory: Window<'m>,
     incarnation: u32,
-    features: u32,
 }
 
 impl<'m> Region<'m> {
@@ -88,11 +87,9 @@ impl<'m> Region<'m> {
     ///
     /// # Errors
     ///
-    /// [`AttachError::TooShort`] if there is no room for a header and a line,
-    /// [`AttachError::Features`] for bits this library does not know.
-    pub fn format(memory: Window<'m>, features: u32) -> Result<Self, AttachError> {
+    /// [`AttachError::TooShort`] if there is no room for a header and a line.
+    pub fn format(memory: Window<'m>) -> Result<Self, AttachError> {
         check_len(&memory)?;
-        check_features(features)?;
         let word = |offset| memory.word(offset);
         // Whatever was there: one more differs from what an earlier handle saw,
         // even if an earlier format died half-way.
@@ -114,7 +111,7 @@ impl<'m> Region<'m> {
         // relaxed: the Release of `incarnation` below publishes it.
         word(offset_of!(RegionHeader, version)).store(VERSION, Relaxed);
         // relaxed: as `version`.
-        word(offset_of!(RegionHeader, features)).store(features, Relaxed);
+        word(offset_of!(RegionHeader, features)).store(FEATURES, Relaxed);
         // relaxed: as `version`.
         word(offset_of!(RegionHeader, length_low)).store(length as u32, Relaxed);
         // relaxed: as `version`.
@@ -124,7 +121,7 @@ impl<'m> Region<'m> {
         word(offset_of!(RegionHeader, incarnation)).store(incarnation, Release);
         // Pairs with the loads in `Header::read` and `is_stale`: the incarnation is the new one.
         word(offset_of!(RegionHeader, magic)).store(MAGIC, Release); // loom: loom_region
-        Self::over(memory, memory.len(), incarnation, features)
+        Self::over(memory, memory.len(), incarnation)
     }
 
     /// Attaches to a region that a partition formatted. Never formats.
@@ -150,17 +147,11 @@ impl<'m> Region<'m> {
         Err(AttachError::BeingFormatted)
     }
 
-    fn over(
-        memory: Window<'m>,
-        len: usize,
-        incarnation: u32,
-        features: u32,
-    ) -> Result<Self, AttachError> {
-        let too_short = |_| AttachError::TooShort { len };
+    fn over(memory: Window<'m>, len: usize, incarnation: u32) -> Result<Self, AttachError> {
+        let whole = memory.sub(0, len);
         Ok(Self {
-            memory: memory.sub(0, len).map_err(too_short)?,
+            memory: whole.map_err(|_| AttachError::TooShort { len })?,
             incarnation,
-            features,
         })
     }
 
@@ -178,11 +169,6 @@ impl<'m> Region<'m> {
     /// How often the memory was formatted.
     pub fn incarnation(&self) -> u32 {
         self.incarnation
-    }
-
-    /// The feature bits.
-    pub fn features(&self) -> u32 {
-        self.features
     }
 
     /// Whether the region was formatted again since this handle was made, or is being
@@ -259,7 +245,7 @@ impl Header {
         // Pairs with the fence in `is_stale` of who has an earlier incarnation: what
         // this thread stores from now on is not seen before the format (G4).
         fence(Release); // loom: loom_region
-        Region::over(memory, len, self.incarnation, self.features)
+        Region::over(memory, len, self.incarnation)
     }
 }
 

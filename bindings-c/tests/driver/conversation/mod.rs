@@ -140,7 +140,7 @@ fn judge(from: &Party, to: &Party, kills: u32) -> Outcome {
 
 /// Makes the region; gives the word that ends the conversation.
 fn format(memory: Window<'_>) -> Outcome<Window<'_>> {
-    let region = Region::format(memory, 0).map_err(|error| error.to_string())?;
+    let region = Region::format(memory).map_err(|error| error.to_string())?;
     let geometry = Geometry {
         segments: 8,
         partitions: 4,

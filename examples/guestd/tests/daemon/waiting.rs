@@ -41,7 +41,7 @@ fn a_daemon_that_starts_before_kmon_is_ready_and_attaches_to_the_region_when_it_
 #[test]
 fn a_region_without_all_that_kmon_puts_there_is_waited_for_too() {
     let memory = memory();
-    Region::format(memory.window(), 0).unwrap();
+    Region::format(memory.window()).unwrap();
     let output = guestd(memory, ["--foreground"]).output().unwrap();
     assert_one_line(&output, 1, "registry");
     let mut waiting = guestd(memory, ["--foreground", "--shell", SH, "--wait", "forever"]);
@@ -77,7 +77,7 @@ fn waiting_ends_when_its_time_is_up() {
 #[test]
 fn a_region_of_another_version_is_not_waited_for() {
     let memory = memory();
-    Region::format(memory.window(), 0).unwrap();
+    Region::format(memory.window()).unwrap();
     memory.window().write(4, &99_u32.to_le_bytes());
     let output = guestd(memory, ["--foreground", "--wait", "forever"]).output();
     assert_one_line(&output.unwrap(), 1, "layout version 99");

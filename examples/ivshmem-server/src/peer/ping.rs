@@ -64,7 +64,7 @@ pub(super) fn ping(party: &impl Party, peer: u16, count: u32) -> Result<()> {
     ensure!(party.may_know(peer), "peer {peer} is not there");
     let bell = Bell(party, peer);
     let own = party.own(VECTOR).context("no vector")?;
-    let region = Region::format(party.memory().window(), 0).map_err(|e| anyhow!("{e}"))?;
+    let region = Region::format(party.memory().window()).map_err(|e| anyhow!("{e}"))?;
     let us = Life::first(1);
     let there = ring(&region, 0)?.producer(us);
     let back = ring(&region, 1)?.consumer(us, Unread::Keep);

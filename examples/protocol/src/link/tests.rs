@@ -182,7 +182,7 @@ fn a_region_is_due_until_kmon_has_made_all_of_it() {
     let attach = || DaemonLink::attach(heap.window(), Waiting::Poll).err();
     let is_due = || matches!(attach(), Some(LinkError::Unformatted(_)));
     assert!(is_due());
-    let region = Region::format(heap.window(), 0).unwrap();
+    let region = Region::format(heap.window()).unwrap();
     assert!(is_due());
     Registry::format(region, GEOMETRY).unwrap();
     assert!(is_due());

@@ -29,7 +29,7 @@ impl Sample {
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let memory = Mapping::file(&directory.path().join("region"), Some(LEN)).unwrap();
-        let region = Region::format(memory.window(), 0).unwrap();
+        let region = Region::format(memory.window()).unwrap();
         let geometry = Geometry {
             segments: 16,
             partitions: 8,
