@@ -40,7 +40,8 @@ pub(super) fn give_length(fd: &OwnedFd, len: usize, what: &str) -> Result<(), Ma
         errno => error(errno),
     })?;
     let found = is_unfinished(fd).and_then(|unfinished| match unfinished {
-        true => Ok(0), // Whoever made it has died: it would have the lock.
+        // Whoever made it has died: it would have the lock.
+        true => ftruncate(fd, 0).map(|()| 0),
         false => length(fd),
     });
     let done = match found {
