@@ -92,8 +92,12 @@ impl ChannelOptions {
     /// [`Error::Name`] if the name has more than 24 bytes; [`Error::Open`] if the channel
     /// is there with another capacity, or there is no room for it; [`Error::EndTaken`] if
     /// a living partition has this end.
-    pub fn client<'s>(self, session: &'s Session<'_>, name: &str) -> Result<Client<'s>, Error> {
-        let (command, result) = self.rings(session, name)?;
+    pub fn client<'s>(
+        self,
+        session: &'s Session<'_>,
+        name: impl AsRef<[u8]>,
+    ) -> Result<Client<'s>, Error> {
+        let (command, result) = self.rings(session, name.as_ref())?;
         let receiver = Receiver::open(session, result, Unread::Keep)?;
         let sender = Sender::open(session, command)?;
         Ok(Client::new(Channel::new(sender, receiver)))
@@ -104,8 +108,12 @@ impl ChannelOptions {
     /// # Errors
     ///
     /// As [`ChannelOptions::client`].
-    pub fn server<'s>(self, session: &'s Session<'_>, name: &str) -> Result<Server<'s>, Error> {
-        let (command, result) = self.rings(session, name)?;
+    pub fn server<'s>(
+        self,
+        session: &'s Session<'_>,
+        name: impl AsRef<[u8]>,
+    ) -> Result<Server<'s>, Error> {
+        let (command, result) = self.rings(session, name.as_ref())?;
         let receiver = Receiver::open(session, command, Unread::Discard)?;
         let sender = Sender::open(session, result)?;
         Ok(Server::new(Channel::new(sender, receiver)))
@@ -114,9 +122,8 @@ impl ChannelOptions {
     fn rings<'s>(
         self,
         session: &'s Session<'_>,
-        name: &str,
+        name: &[u8],
     ) -> Result<(shmem_core::ring::Ring<'s>, shmem_core::ring::Ring<'s>), Error> {
-        let name = name.as_bytes();
         let mut full = [0; NAME + COMMAND.len()];
         let mut ring = |end: &str, capacity| {
             let whole = full.get_mut(..name.len() + end.len());

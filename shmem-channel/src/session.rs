@@ -209,6 +209,12 @@ impl Session<'_> {
         self.registry
     }
 
+    /// This partition's place in the region, for what the registry does in its name:
+    /// creating, removing and reaping.
+    pub fn attachment(&self) -> &Presence<'_> {
+        &self.attachment
+    }
+
     /// Where this partition runs.
     pub fn platform(&self) -> &dyn Platform {
         self.platform
@@ -264,8 +270,13 @@ impl Session<'_> {
     /// # Errors
     ///
     /// [`Error::Name`] for a name that is too long, [`Error::Open`].
-    pub fn segment(&self, name: &str, kind: Kind, len: usize) -> Result<Segment<'_>, Error> {
-        self.find(name.as_bytes(), kind, len)
+    pub fn segment(
+        &self,
+        name: impl AsRef<[u8]>,
+        kind: Kind,
+        len: usize,
+    ) -> Result<Segment<'_>, Error> {
+        self.find(name.as_ref(), kind, len)
     }
 
     pub(crate) fn find(&self, name: &[u8], kind: Kind, len: usize) -> Result<Segment<'_>, Error> {
@@ -296,8 +307,8 @@ impl Session<'_> {
     ///
     /// [`Error::Name`], [`Error::Capacity`], [`Error::Open`]; [`Error::EndTaken`] if a
     /// living partition has this end.
-    pub fn sender(&self, name: &str, capacity: usize) -> Result<Sender<'_>, Error> {
-        Sender::open(self, self.ring(name.as_bytes(), capacity)?)
+    pub fn sender(&self, name: impl AsRef<[u8]>, capacity: usize) -> Result<Sender<'_>, Error> {
+        Sender::open(self, self.ring(name.as_ref(), capacity)?)
     }
 
     /// The receiving end of the ring `name`, of `capacity` bytes. `unread` says what
@@ -308,11 +319,11 @@ impl Session<'_> {
     /// As [`Session::sender`].
     pub fn receiver(
         &self,
-        name: &str,
+        name: impl AsRef<[u8]>,
         capacity: usize,
         unread: Unread,
     ) -> Result<Receiver<'_>, Error> {
-        Receiver::open(self, self.ring(name.as_bytes(), capacity)?, unread)
+        Receiver::open(self, self.ring(name.as_ref(), capacity)?, unread)
     }
 
     /// The end of channel `name` that sends commands, with [`ChannelOptions::default`].
@@ -320,7 +331,7 @@ impl Session<'_> {
     /// # Errors
     ///
     /// As [`ChannelOptions::client`].
-    pub fn client(&self, name: &str) -> Result<Client<'_>, Error> {
+    pub fn client(&self, name: impl AsRef<[u8]>) -> Result<Client<'_>, Error> {
         ChannelOptions::default().client(self, name)
     }
 
@@ -329,7 +340,7 @@ impl Session<'_> {
     /// # Errors
     ///
     /// As [`ChannelOptions::server`].
-    pub fn server(&self, name: &str) -> Result<Server<'_>, Error> {
+    pub fn server(&self, name: impl AsRef<[u8]>) -> Result<Server<'_>, Error> {
         ChannelOptions::default().server(self, name)
     }
 
