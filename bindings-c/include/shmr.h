@@ -172,9 +172,9 @@
 #define SHMR_GIVE_UP 2
 
 /**
- * No deadline.
+ * No deadline, and no limit.
  */
-#define SHMR_FOREVER 4294967295
+#define SHMR_FOREVER 18446744073709551615ull
 
 /**
  * enum shmr_status - what a call says
@@ -2211,7 +2211,7 @@ const char *shmr_strerror(int32_t status);
  *
  * Return: SHMR_OK; SHMR_EINVAL.
  */
-enum shmr_status shmr_wait_checks(struct shmr_wait *wait, uint32_t checks);
+enum shmr_status shmr_wait_checks(struct shmr_wait *wait, uint64_t checks);
 
 #if defined(SHMR_LINUX)
 /**
@@ -2224,7 +2224,7 @@ enum shmr_status shmr_wait_checks(struct shmr_wait *wait, uint32_t checks);
  *
  * Return: SHMR_OK; SHMR_EINVAL.
  */
-enum shmr_status shmr_wait_futex(struct shmr_wait *wait, uint32_t timeout_ms);
+enum shmr_status shmr_wait_futex(struct shmr_wait *wait, uint64_t timeout_ms);
 #endif
 
 #if defined(SHMR_LINUX)
@@ -2235,7 +2235,7 @@ enum shmr_status shmr_wait_futex(struct shmr_wait *wait, uint32_t timeout_ms);
  *
  * Return: SHMR_OK; SHMR_EINVAL.
  */
-enum shmr_status shmr_wait_spin(struct shmr_wait *wait, uint32_t timeout_ms);
+enum shmr_status shmr_wait_spin(struct shmr_wait *wait, uint64_t timeout_ms);
 #endif
 
 #if defined(SHMR_LINUX)
@@ -2247,7 +2247,7 @@ enum shmr_status shmr_wait_spin(struct shmr_wait *wait, uint32_t timeout_ms);
  *
  * Return: SHMR_OK; SHMR_EINVAL.
  */
-enum shmr_status shmr_wait_poll(struct shmr_wait *wait, uint32_t timeout_ms, uint32_t limit_ms);
+enum shmr_status shmr_wait_poll(struct shmr_wait *wait, uint64_t timeout_ms, uint64_t limit_ms);
 #endif
 
 #if !defined(SHMR_LINUX)
