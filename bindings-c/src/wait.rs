@@ -86,7 +86,7 @@ impl Wait for Waiting {
 /// # Safety
 ///
 /// Null, or room for a wait.
-unsafe fn fill<W: Wait>(wait: *mut shmr_wait, own: W) -> shmr_status {
+pub(crate) unsafe fn fill<W: Wait>(wait: *mut shmr_wait, own: W) -> shmr_status {
     const {
         assert!(size_of::<W>() <= size_of::<[u64; 10]>() && align_of::<W>() <= align_of::<u64>());
     }
