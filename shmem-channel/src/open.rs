@@ -61,8 +61,12 @@ impl ChannelOptions {
     /// [`Error::Name`] if the name has more than 24 bytes; [`Error::Open`] if the channel
     /// is there with another capacity, or there is no room for it; [`Error::EndTaken`] if
     /// a living partition has this end.
-    pub fn client<'m>(self, session: &Session<'m>, name: &str) -> Result<Client<'m>, Error> {
-        let (command, result) = self.rings(session, name)?;
+    pub fn client<'m>(
+        self,
+        session: &Session<'m>,
+        name: impl AsRef<[u8]>,
+    ) -> Result<Client<'m>, Error> {
+        let (command, result) = self.rings(session, name.as_ref())?;
         let receiver = Receiver::open(&session.member, result, Unread::Keep)?;
         let sender = Sender::open(&session.member, command)?;
         Ok(Client::new(Channel::new(sender, receiver)))
@@ -73,15 +77,18 @@ impl ChannelOptions {
     /// # Errors
     ///
     /// As [`ChannelOptions::client`].
-    pub fn server<'m>(self, session: &Session<'m>, name: &str) -> Result<Server<'m>, Error> {
-        let (command, result) = self.rings(session, name)?;
+    pub fn server<'m>(
+        self,
+        session: &Session<'m>,
+        name: impl AsRef<[u8]>,
+    ) -> Result<Server<'m>, Error> {
+        let (command, result) = self.rings(session, name.as_ref())?;
         let receiver = Receiver::open(&session.member, command, Unread::Discard)?;
         let sender = Sender::open(&session.member, result)?;
         Ok(Server::new(Channel::new(sender, receiver)))
     }
 
-    fn rings<'m>(self, session: &Session<'m>, name: &str) -> Result<(Ring<'m>, Ring<'m>), Error> {
-        let name = name.as_bytes();
+    fn rings<'m>(self, session: &Session<'m>, name: &[u8]) -> Result<(Ring<'m>, Ring<'m>), Error> {
         let mut full = [0; NAME + COMMAND.len()];
         let mut ring = |end: &str, capacity| {
             let whole = full.get_mut(..name.len() + end.len());
@@ -103,7 +110,7 @@ impl<'m> Session<'m> {
     /// # Errors
     ///
     /// As [`ChannelOptions::client`].
-    pub fn client(&self, name: &str) -> Result<Client<'m>, Error> {
+    pub fn client(&self, name: impl AsRef<[u8]>) -> Result<Client<'m>, Error> {
         ChannelOptions::default().client(self, name)
     }
 
@@ -112,7 +119,7 @@ impl<'m> Session<'m> {
     /// # Errors
     ///
     /// As [`ChannelOptions::server`].
-    pub fn server(&self, name: &str) -> Result<Server<'m>, Error> {
+    pub fn server(&self, name: impl AsRef<[u8]>) -> Result<Server<'m>, Error> {
         ChannelOptions::default().server(self, name)
     }
 }
