@@ -147,6 +147,7 @@ impl<'m> Slot<'m> {
 }
 
 impl Process {
+    #[inline(never)]
     fn load(slot: Slot<'_>) -> Self {
         // relaxed: the load of `life` is before it where it is another's (P2).
         let [space, number, start, image] = slot.process().map(|word| word.load(Relaxed));

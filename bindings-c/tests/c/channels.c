@@ -162,11 +162,19 @@ TEST(a_platform_needs_a_clock_and_nothing_else)
 /* What a platform was asked for. */
 struct asked {
 	unsigned int sleeps, records, room, states;
-	uint64_t longest;
+	uint64_t longest, time;
 	uint32_t number;
 	/* On another session: what it sends ends the sleep. */
 	struct shmr_sender *sender;
 };
+
+/* However busy the machine is, a microsecond has passed. */
+static uint64_t count_time(void *context)
+{
+	struct asked *asked = context;
+
+	return asked->time += 1000;
+}
 
 static void count_sleep(void *context, const uint32_t *rings, uint32_t seen,
 			uint64_t longest)
@@ -206,7 +214,7 @@ TEST(a_platform_of_the_programs_own_sleeps_wakes_and_says_who_is_gone)
 {
 	static struct asked asked;
 	struct shmr_platform platform = {
-		.now = now, .sleep = count_sleep, .wake = count_wake,
+		.now = count_time, .sleep = count_sleep, .wake = count_wake,
 		.state = count_state, .context = &asked,
 	};
 	struct shmr_receiver receiver = { 0 };
