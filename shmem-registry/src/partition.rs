@@ -343,6 +343,7 @@ impl<'m> Presence<'m> {
     /// nothing more in the region.
     // relaxed in all of this: the load of the beat is before them, and shows what our threads
     // have counted; an old `life` shows the eviction at the next look.
+    #[inline(never)] // One copy: a beat is no hurry.
     pub fn check(&self) -> Result<(), Evicted> {
         // Acquire: pairs with the store in `beat`.
         let beat = self.slot.heartbeat().load(Acquire); // loom: loom_partition::threads_of_a_partition_beat_together
