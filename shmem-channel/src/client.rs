@@ -1,6 +1,6 @@
 //! The end of a channel that sends commands and receives results.
 //!
-//! Calls have numbers that count on. Those that wait for an answer are the last
+//! Calls have numbers that count on (C5). Those that wait for an answer are the last
 //! [`OUTSTANDING`] at most; answers to those given up before are passed over.
 
 use core::time::Duration;
@@ -25,6 +25,8 @@ pub struct Answering {
 /// The end of a channel that sends commands.
 pub struct Client<'m> {
     channel: Channel<'m>,
+    /// Those up to here are calls of earlier clients.
+    earlier: u32,
     /// Number of the last call.
     last: u32,
     /// Bit `n`: call `last - n` was not answered yet.
@@ -33,9 +35,11 @@ pub struct Client<'m> {
 
 impl<'m> Client<'m> {
     pub(crate) fn new(channel: Channel<'m>) -> Self {
+        let earlier = channel.calls();
         Self {
             channel,
-            last: 0,
+            earlier,
+            last: earlier,
             unanswered: 0,
         }
     }
@@ -46,7 +50,7 @@ impl<'m> Client<'m> {
     }
 
     /// Messages of a dead server that nobody received, and answers to calls that were
-    /// given up.
+    /// given up, or that an earlier client made.
     pub fn discarded(&self) -> u32 {
         self.channel.discarded()
     }
@@ -243,8 +247,11 @@ impl<'m> Client<'m> {
 
     /// Takes note that `call` was answered.
     fn take(&mut self, call: u32) -> Result<(), Error> {
+        if self.earlier.wrapping_sub(call) <= i32::MAX as u32 {
+            return Ok(());
+        }
         let age = self.last.wrapping_sub(call);
-        if age > i32::MAX as u32 || self.last == 0 {
+        if age > i32::MAX as u32 {
             return Err(Error::NeverCalled { call });
         }
         let bit = match age < OUTSTANDING {
