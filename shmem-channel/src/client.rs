@@ -13,12 +13,15 @@ use crate::wait::Waiter;
 /// Calls that may wait for an answer at the same time.
 const OUTSTANDING: u32 = 64;
 
+/// The opening of a server that comes first.
+const FIRST: u16 = 1;
+
 /// A call that was started: see [`Client::finish_call`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "the answer is received by `finish_call`"]
 pub struct Answering {
     call: u32,
-    /// The server's opening that got the command; 0 if there was none yet.
+    /// The server's opening that the command is for.
     server: u16,
 }
 
@@ -157,13 +160,14 @@ impl<'m> Client<'m> {
         self.channel.send(call, command, wait)?;
         self.last = call;
         self.unanswered = self.unanswered << 1 | 1;
-        let server = self.channel.peer();
+        // Without a server, it is for the first one alone.
+        let server = self.channel.peer().max(FIRST);
         Ok(Answering { call, server })
     }
 
     /// Waits up to `timeout` for the answer to `call`, and copies it into the front of
-    /// `answer`; returns its length. Calls that were started before this one and are not
-    /// finished are given up: their answers are passed over.
+    /// `answer`; returns its length. Calls whose answers the server gave before this one and
+    /// that are not finished are given up: their answers are passed over.
     ///
     /// # Errors
     ///
@@ -185,7 +189,7 @@ impl<'m> Client<'m> {
 
     fn finish(
         &mut self,
-        mut call: Answering,
+        call: Answering,
         answer: &mut [u8],
         wait: &mut Waiter<'m>,
     ) -> Result<usize, Error> {
@@ -204,13 +208,15 @@ impl<'m> Client<'m> {
                 None => None,
             };
             match found {
+                // The answer is to a later call, for another server.
+                Some(_) if self.channel.peer() != call.server => return Err(Error::PeerRestarted),
                 Some(0) => return Err(Error::MessageFirst),
                 Some(other) => self.pass_over(other)?,
                 None => {
                     if let Some(error) = over {
                         return Err(error);
                     }
-                    over = self.end_of(&mut call);
+                    over = self.end_of(call);
                     if over.is_none() {
                         self.channel.wait(wait)?;
                     }
@@ -220,21 +226,18 @@ impl<'m> Client<'m> {
     }
 
     /// Why `call` is never answered, if that is known.
-    fn end_of(&mut self, call: &mut Answering) -> Option<Error> {
-        match self.channel.next_peer() {
-            Err(error) => Some(error),
-            Ok(_) if call.server != 0 && self.channel.peer() != call.server => {
-                Some(Error::PeerRestarted) // Reported before; to this call, too.
-            }
-            Ok(server) => {
-                if call.server == 0 && server != 0 {
-                    // The first one gets what waits for it.
-                    call.server = server;
-                    self.channel.note_restart(server);
-                }
-                self.channel.peer_is_gone().then_some(Error::PeerGone)
-            }
+    fn end_of(&mut self, call: Answering) -> Option<Error> {
+        let server = match self.channel.next_peer() {
+            Ok(server) => server,
+            Err(error) => return Some(error),
+        };
+        if self.channel.peer() == 0 && server != 0 {
+            self.channel.note_restart(server); // The first one that is met.
         }
+        if server != 0 && server != call.server {
+            return Some(Error::PeerRestarted); // Reported before; to this call, too.
+        }
+        self.channel.peer_is_gone().then_some(Error::PeerGone)
     }
 
     /// Passes over the answer that is next, to a call that was given up.

@@ -305,3 +305,40 @@ fn an_answer_to_an_earlier_client_is_not_taken_for_one_to_a_later() {
         }
     }
 }
+#[test]
+fn a_call_for_a_server_that_nobody_met_ends_when_another_has_its_place() {
+    let heap = memory();
+    let (first, second) = (create(&heap), join(&heap, 2));
+    let mut client = first.client("demo").unwrap();
+    let started = client.start_call(b"early", PATIENCE).unwrap();
+    let mut server = second.server("demo").unwrap();
+    assert!(matches!(recv(&mut server), Ok(Incoming::Call { .. })));
+    std::mem::forget(server); // It dies with the call.
+    let third = join(&heap, 2);
+    let _server = third.server("demo").unwrap();
+    let ended = client.finish_call(started, &mut [0; 64], SHORT);
+    assert_eq!(ended, Err(Error::PeerRestarted));
+}
+
+#[test]
+fn a_call_of_a_dead_server_does_not_cost_the_answer_to_a_later_one() {
+    let heap = memory();
+    let (first, second) = (create(&heap), join(&heap, 2));
+    let mut client = first.client("demo").unwrap();
+    let server = second.server("demo").unwrap();
+    let dead = client.start_call(b"1", PATIENCE).unwrap();
+    std::mem::forget(server);
+    let third = join(&heap, 2);
+    let mut server = third.server("demo").unwrap();
+    let refused = client.start_call(b"2", PATIENCE);
+    assert_eq!(refused, Err(Error::PeerRestarted));
+    let later = client.start_call(b"2", PATIENCE).unwrap();
+    let Ok(Incoming::Call { call, .. }) = recv(&mut server) else {
+        panic!("no call");
+    };
+    server.answer(call, b"two", PATIENCE).unwrap();
+    let mut buffer = [0; 64];
+    let ended = client.finish_call(dead, &mut buffer, SHORT);
+    assert_eq!(ended, Err(Error::PeerRestarted));
+    assert_eq!(client.finish_call(later, &mut buffer, SHORT), Ok(3));
+}
