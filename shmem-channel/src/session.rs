@@ -311,7 +311,7 @@ impl<'m> Session<'m> {
     /// # Errors
     ///
     /// [`Error::Name`], [`Error::Capacity`], [`Error::Open`]; [`Error::EndTaken`] if a
-    /// living partition has this end.
+    /// living partition has this end; [`Error::Evicted`], [`Error::Reformatted`].
     pub fn sender(&self, name: &str, capacity: usize) -> Result<Sender<'m>, Error> {
         self.sender_on(self.ring(name.as_bytes(), capacity)?)
     }
@@ -320,8 +320,9 @@ impl<'m> Session<'m> {
     ///
     /// # Errors
     ///
-    /// [`Error::EndTaken`], [`Error::Corrupt`].
+    /// [`Error::EndTaken`], [`Error::Corrupt`], [`Error::Evicted`], [`Error::Reformatted`].
     pub fn sender_on(&self, ring: Ring<'m>) -> Result<Sender<'m>, Error> {
+        self.check()?;
         Sender::open(&self.member, ring)
     }
 
@@ -329,8 +330,9 @@ impl<'m> Session<'m> {
     ///
     /// # Errors
     ///
-    /// [`Error::EndTaken`], [`Error::Corrupt`].
+    /// As [`Session::sender_on`].
     pub fn receiver_on(&self, ring: Ring<'m>, unread: Unread) -> Result<Receiver<'m>, Error> {
+        self.check()?;
         Receiver::open(&self.member, ring, unread)
     }
 

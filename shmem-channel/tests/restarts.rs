@@ -342,3 +342,14 @@ fn a_call_of_a_dead_server_does_not_cost_the_answer_to_a_later_one() {
     assert_eq!(ended, Err(Error::PeerRestarted));
     assert_eq!(client.finish_call(later, &mut buffer, SHORT), Ok(3));
 }
+
+#[test]
+fn an_evicted_session_opens_no_end_even_one_that_nobody_has() {
+    let heap = memory();
+    let (first, second) = (create(&heap), join(&heap, 2));
+    drop(first.client("demo").unwrap()); // The rings are there.
+    let _again = join(&heap, 2);
+    assert_eq!(second.client("demo").map(drop), Err(Error::Evicted));
+    assert_eq!(second.server("demo").map(drop), Err(Error::Evicted));
+    assert!(first.server("demo").is_ok(), "nobody has it");
+}
