@@ -18,7 +18,11 @@
 //! - **C3** After a restart was reported, no message of an earlier opening is delivered:
 //!   such messages are passed over and counted.
 //! - **C4** Commands that a restarted server had not received are discarded by the ring.
-//!   Results stay until they are received, or passed over by C3.
+//!   Results stay until they are received, or passed over by C3 and C5.
+//! - **C5** No two calls on a channel have the same number, modulo 2^32: a client counts by
+//!   one from the position at which it opened the command ring, and each call moves that
+//!   position by more than one. So an answer to an earlier client is known, passed over
+//!   and counted.
 
 use core::time::Duration;
 
@@ -111,6 +115,11 @@ impl<'m> Channel<'m> {
     /// Bytes of the longest message that this end can send.
     pub(crate) fn max_len(&self) -> usize {
         self.sender.max_len() - HEADER
+    }
+
+    /// A number greater than those of all calls that were sent before on this channel (C5).
+    pub(crate) fn calls(&self) -> u32 {
+        self.sender.position()
     }
 
     /// The peer's opening that the last message went to, or came from.

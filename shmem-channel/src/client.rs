@@ -1,6 +1,6 @@
 //! The end of a channel that sends commands and receives results.
 //!
-//! Calls have numbers that count on. Those that wait for an answer are the last
+//! Calls have numbers that count on (C5). Those that wait for an answer are the last
 //! [`OUTSTANDING`] at most; answers to those given up before are passed over.
 
 use core::time::Duration;
@@ -13,12 +13,15 @@ use crate::wait::Waiter;
 /// Calls that may wait for an answer at the same time.
 const OUTSTANDING: u32 = 64;
 
+/// The opening of a server that comes first.
+const FIRST: u16 = 1;
+
 /// A call that was started: see [`Client::finish_call`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "the answer is received by `finish_call`"]
 pub struct Answering {
     call: u32,
-    /// The server's opening that got the command; 0 if there was none yet.
+    /// The server's opening that the command is for.
     server: u16,
 }
 
@@ -38,6 +41,8 @@ impl Answering {
 /// The end of a channel that sends commands.
 pub struct Client<'m> {
     channel: Channel<'m>,
+    /// Those up to here are calls of earlier clients.
+    earlier: u32,
     /// Number of the last call.
     last: u32,
     /// Bit `n`: call `last - n` was not answered yet.
@@ -46,9 +51,11 @@ pub struct Client<'m> {
 
 impl<'m> Client<'m> {
     pub(crate) fn new(channel: Channel<'m>) -> Self {
+        let earlier = channel.calls();
         Self {
             channel,
-            last: 0,
+            earlier,
+            last: earlier,
             unanswered: 0,
         }
     }
@@ -59,7 +66,7 @@ impl<'m> Client<'m> {
     }
 
     /// Messages of a dead server that nobody received, and answers to calls that were
-    /// given up.
+    /// given up, or that an earlier client made.
     pub fn discarded(&self) -> u32 {
         self.channel.discarded()
     }
@@ -166,13 +173,14 @@ impl<'m> Client<'m> {
         self.channel.send(call, command, wait)?;
         self.last = call;
         self.unanswered = self.unanswered << 1 | 1;
-        let server = self.channel.peer();
+        // Without a server, it is for the first one alone.
+        let server = self.channel.peer().max(FIRST);
         Ok(Answering { call, server })
     }
 
     /// Waits up to `timeout` for the answer to `call`, and copies it into the front of
-    /// `answer`; returns its length. Calls that were started before this one and are not
-    /// finished are given up: their answers are passed over.
+    /// `answer`; returns its length. Calls whose answers the server gave before this one and
+    /// that are not finished are given up: their answers are passed over.
     ///
     /// # Errors
     ///
@@ -194,7 +202,7 @@ impl<'m> Client<'m> {
 
     fn finish(
         &mut self,
-        mut call: Answering,
+        call: Answering,
         answer: &mut [u8],
         wait: &mut Waiter<'m>,
     ) -> Result<usize, Error> {
@@ -213,13 +221,15 @@ impl<'m> Client<'m> {
                 None => None,
             };
             match found {
+                // The answer is to a later call, for another server.
+                Some(_) if self.channel.peer() != call.server => return Err(Error::PeerRestarted),
                 Some(0) => return Err(Error::MessageFirst),
                 Some(other) => self.pass_over(other)?,
                 None => {
                     if let Some(error) = over {
                         return Err(error);
                     }
-                    over = self.end_of(&mut call);
+                    over = self.end_of(call);
                     if over.is_none() {
                         self.channel.wait(wait)?;
                     }
@@ -229,21 +239,18 @@ impl<'m> Client<'m> {
     }
 
     /// Why `call` is never answered, if that is known.
-    fn end_of(&mut self, call: &mut Answering) -> Option<Error> {
-        match self.channel.next_peer() {
-            Err(error) => Some(error),
-            Ok(_) if call.server != 0 && self.channel.peer() != call.server => {
-                Some(Error::PeerRestarted) // Reported before; to this call, too.
-            }
-            Ok(server) => {
-                if call.server == 0 && server != 0 {
-                    // The first one gets what waits for it.
-                    call.server = server;
-                    self.channel.note_restart(server);
-                }
-                self.channel.peer_is_gone().then_some(Error::PeerGone)
-            }
+    fn end_of(&mut self, call: Answering) -> Option<Error> {
+        let server = match self.channel.next_peer() {
+            Ok(server) => server,
+            Err(error) => return Some(error),
+        };
+        if self.channel.peer() == 0 && server != 0 {
+            self.channel.note_restart(server); // The first one that is met.
         }
+        if server != 0 && server != call.server {
+            return Some(Error::PeerRestarted); // Reported before; to this call, too.
+        }
+        self.channel.peer_is_gone().then_some(Error::PeerGone)
     }
 
     /// Passes over the answer that is next, to a call that was given up.
@@ -256,8 +263,11 @@ impl<'m> Client<'m> {
 
     /// Takes note that `call` was answered.
     fn take(&mut self, call: u32) -> Result<(), Error> {
+        if self.earlier.wrapping_sub(call) <= i32::MAX as u32 {
+            return Ok(());
+        }
         let age = self.last.wrapping_sub(call);
-        if age > i32::MAX as u32 || self.last == 0 {
+        if age > i32::MAX as u32 {
             return Err(Error::NeverCalled { call });
         }
         let bit = match age < OUTSTANDING {

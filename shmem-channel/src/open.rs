@@ -6,8 +6,6 @@ use shmem_registry::RequestError;
 use crate::channel::Channel;
 use crate::client::Client;
 use crate::error::Error;
-use crate::receiver::Receiver;
-use crate::sender::Sender;
 use crate::server::Server;
 use crate::session::Session;
 
@@ -60,15 +58,15 @@ impl ChannelOptions {
     ///
     /// [`Error::Name`] if the name has more than 24 bytes; [`Error::Open`] if the channel
     /// is there with another capacity, or there is no room for it; [`Error::EndTaken`] if
-    /// a living partition has this end.
+    /// a living partition has this end; [`Error::Evicted`], [`Error::Reformatted`].
     pub fn client<'m>(
         self,
         session: &Session<'m>,
         name: impl AsRef<[u8]>,
     ) -> Result<Client<'m>, Error> {
         let (command, result) = self.rings(session, name.as_ref())?;
-        let receiver = Receiver::open(&session.member, result, Unread::Keep)?;
-        let sender = Sender::open(&session.member, command)?;
+        let receiver = session.receiver_on(result, Unread::Keep)?;
+        let sender = session.sender_on(command)?;
         Ok(Client::new(Channel::new(sender, receiver)))
     }
 
@@ -83,8 +81,8 @@ impl ChannelOptions {
         name: impl AsRef<[u8]>,
     ) -> Result<Server<'m>, Error> {
         let (command, result) = self.rings(session, name.as_ref())?;
-        let receiver = Receiver::open(&session.member, command, Unread::Discard)?;
-        let sender = Sender::open(&session.member, result)?;
+        let receiver = session.receiver_on(command, Unread::Discard)?;
+        let sender = session.sender_on(result)?;
         Ok(Server::new(Channel::new(sender, receiver)))
     }
 

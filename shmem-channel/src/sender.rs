@@ -44,6 +44,12 @@ impl<'m> Sender<'m> {
         self.producer.ring().consuming()
     }
 
+    /// Where the next record is sent: a number that counts on modulo 2^32 over all
+    /// incarnations of both ends, by 8 for each record or by more.
+    pub fn position(&self) -> u32 {
+        self.producer.position()
+    }
+
     /// Takes note of the receiver that the next record is for: how often that end was
     /// opened; 0 if nobody has opened it yet.
     pub(crate) fn note_receiver(&mut self) -> Result<u32, Error> {

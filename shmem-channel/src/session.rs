@@ -316,7 +316,7 @@ impl<'m> Session<'m> {
     /// # Errors
     ///
     /// [`Error::Name`], [`Error::Capacity`], [`Error::Open`]; [`Error::EndTaken`] if a
-    /// living partition has this end.
+    /// living partition has this end; [`Error::Evicted`], [`Error::Reformatted`].
     pub fn sender(&self, name: impl AsRef<[u8]>, capacity: usize) -> Result<Sender<'m>, Error> {
         self.sender_on(self.ring(name.as_ref(), capacity)?)
     }
@@ -325,8 +325,9 @@ impl<'m> Session<'m> {
     ///
     /// # Errors
     ///
-    /// [`Error::EndTaken`], [`Error::Corrupt`].
+    /// [`Error::EndTaken`], [`Error::Corrupt`], [`Error::Evicted`], [`Error::Reformatted`].
     pub fn sender_on(&self, ring: Ring<'m>) -> Result<Sender<'m>, Error> {
+        self.check()?;
         Sender::open(&self.member, ring)
     }
 
@@ -334,8 +335,9 @@ impl<'m> Session<'m> {
     ///
     /// # Errors
     ///
-    /// [`Error::EndTaken`], [`Error::Corrupt`].
+    /// As [`Session::sender_on`].
     pub fn receiver_on(&self, ring: Ring<'m>, unread: Unread) -> Result<Receiver<'m>, Error> {
+        self.check()?;
         Receiver::open(&self.member, ring, unread)
     }
 

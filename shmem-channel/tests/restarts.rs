@@ -2,7 +2,7 @@
 
 mod support;
 
-use shmem_channel::{Error, Incoming, Received, Session, SessionOptions};
+use shmem_channel::{Answering, Call, Error, Incoming, Received, Session, SessionOptions};
 use shmem_core::mem::Heap;
 use support::{create, join, memory, PATIENCE, SHORT, SPINNING};
 
@@ -253,4 +253,104 @@ fn a_channel_is_opened_by_both_ends_as_it_is() {
     }
     drop(client);
     assert!(second.client("demo").is_ok(), "given back");
+}
+
+/// Starts a call that is received, but not answered yet.
+fn start<'m>(
+    client: &mut shmem_channel::Client<'m>,
+    server: &mut shmem_channel::Server<'m>,
+) -> (Answering, Call) {
+    let started = client.start_call(b"call", PATIENCE).unwrap();
+    loop {
+        match recv(server).unwrap() {
+            Incoming::PeerRestarted => {}
+            Incoming::Call { call, .. } => return (started, call),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn an_answer_to_an_earlier_client_is_not_taken_for_one_to_a_later() {
+    for answers_first in [false, true] {
+        for restarts in [false, true] {
+            let heap = memory();
+            let (first, second, third);
+            first = create(&heap);
+            second = join(&heap, 2);
+            let mut server = first.server("demo").unwrap();
+            let mut client = second.client("demo").unwrap();
+            let (_, mut old) = start(&mut client, &mut server);
+            if answers_first {
+                server.answer(old, b"old", PATIENCE).unwrap();
+                old = start(&mut client, &mut server).1;
+            }
+            drop(client);
+            client = if restarts {
+                third = join(&heap, 2);
+                third.client("demo").unwrap()
+            } else {
+                second.client("demo").unwrap()
+            };
+            let (started, new) = start(&mut client, &mut server);
+            let late = server.answer(old, b"old", PATIENCE);
+            assert_eq!(late.is_err(), restarts, "{late:?}");
+            let mut buffer = [0; 64];
+            let early = client.finish_call(started, &mut buffer, SHORT);
+            assert_eq!(early, Err(Error::TimedOut), "nobody has answered it");
+            server.answer(new, b"new!", PATIENCE).unwrap();
+            assert_eq!(client.finish_call(started, &mut buffer, PATIENCE), Ok(4));
+            let passed_over = u32::from(answers_first) + u32::from(!restarts);
+            assert_eq!(client.discarded(), passed_over);
+        }
+    }
+}
+
+#[test]
+fn a_call_for_a_server_that_nobody_met_ends_when_another_has_its_place() {
+    let heap = memory();
+    let (first, second) = (create(&heap), join(&heap, 2));
+    let mut client = first.client("demo").unwrap();
+    let started = client.start_call(b"early", PATIENCE).unwrap();
+    let mut server = second.server("demo").unwrap();
+    assert!(matches!(recv(&mut server), Ok(Incoming::Call { .. })));
+    std::mem::forget(server); // It dies with the call.
+    let third = join(&heap, 2);
+    let _server = third.server("demo").unwrap();
+    let ended = client.finish_call(started, &mut [0; 64], SHORT);
+    assert_eq!(ended, Err(Error::PeerRestarted));
+}
+
+#[test]
+fn a_call_of_a_dead_server_does_not_cost_the_answer_to_a_later_one() {
+    let heap = memory();
+    let (first, second) = (create(&heap), join(&heap, 2));
+    let mut client = first.client("demo").unwrap();
+    let server = second.server("demo").unwrap();
+    let dead = client.start_call(b"1", PATIENCE).unwrap();
+    std::mem::forget(server);
+    let third = join(&heap, 2);
+    let mut server = third.server("demo").unwrap();
+    let refused = client.start_call(b"2", PATIENCE);
+    assert_eq!(refused, Err(Error::PeerRestarted));
+    let later = client.start_call(b"2", PATIENCE).unwrap();
+    let Ok(Incoming::Call { call, .. }) = recv(&mut server) else {
+        panic!("no call");
+    };
+    server.answer(call, b"two", PATIENCE).unwrap();
+    let mut buffer = [0; 64];
+    let ended = client.finish_call(dead, &mut buffer, SHORT);
+    assert_eq!(ended, Err(Error::PeerRestarted));
+    assert_eq!(client.finish_call(later, &mut buffer, SHORT), Ok(3));
+}
+
+#[test]
+fn an_evicted_session_opens_no_end_even_one_that_nobody_has() {
+    let heap = memory();
+    let (first, second) = (create(&heap), join(&heap, 2));
+    drop(first.client("demo").unwrap()); // The rings are there.
+    let _again = join(&heap, 2);
+    assert_eq!(second.client("demo").map(drop), Err(Error::Evicted));
+    assert_eq!(second.server("demo").map(drop), Err(Error::Evicted));
+    assert!(first.server("demo").is_ok(), "nobody has it");
 }

@@ -85,6 +85,12 @@ impl<'m> Producer<'m> {
         &self.ring
     }
 
+    /// Where the next record is published: a position that counts on modulo 2^32, by at
+    /// least 8 for each record, and at which a later incarnation resumes.
+    pub fn position(&self) -> u32 {
+        self.tail
+    }
+
     /// Takes note of the consumer that the next record is for, as a push does, and returns
     /// how often the consuming end was claimed; 0 if nobody has claimed it yet. From 65535
     /// it goes on with 1. A consumer that claims the end after this is noticed by the push.
