@@ -132,8 +132,9 @@ impl<'m> Slot<'m> {
 
     /// The life's word, for one that comes after it.
     fn attached_word(self) -> u32 {
-        // Pairs with the store in `drop`: what one did that left is seen.
-        self.life().load(Acquire) // loom: loom_partition::who_follows_one_that_left_sees_what_it_did
+        // relaxed: before `attach` stores, the fence in `Region::is_stale` pairs with the
+        // store in `drop`: what one did that left is seen.
+        self.life().load(Relaxed)
     }
 
     fn process(self) -> [Word<'m>; 4] {
@@ -280,8 +281,8 @@ pub struct Presence<'m> {
 }
 
 impl<'m> Presence<'m> {
-    // relaxed in all of this: the load of `life` in `attached_word` is before it, and the
-    // store of `life` publishes it.
+    // relaxed in all of this: the fence in `is_stale` is before it, and the store of `life`
+    // publishes it.
     fn attach(
         registry: &Registry<'m>,
         slot: Slot<'m>,
@@ -369,8 +370,8 @@ impl Presence<'_> {
 impl Drop for Presence<'_> {
     fn drop(&mut self) {
         if self.check().is_ok() {
-            // Pairs with the loads in `attached_word` and `look`: whoever takes over
-            // from us sees what we did.
+            // Pairs with the load in `look`, and with the fence in `Region::is_stale` of who
+            // attaches next: it sees what we did.
             self.slot.life().store(self.life.word() | LEFT, Release); // loom: loom_partition::who_follows_one_that_left_sees_what_it_did
         }
     }
