@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args as ClapArgs, CommandFactory, Parser, Subcommand, ValueEnum};
-use kmon_protocol::Place;
+use shmem_core::region::Place;
 
 /// The highest partition number that can take part.
 pub(crate) const PARTIES: u8 = 8;

@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Error, Result};
 use kmon_protocol::link::{Bells, Waiting};
-use kmon_protocol::{DaemonLink, LinkError, Place};
+use kmon_protocol::{DaemonLink, LinkError};
 use shmem_core::Mapping;
+use shmem_core::region::Place;
 
 use crate::cli::{Args, Region, Wait};
 use crate::doorbell;

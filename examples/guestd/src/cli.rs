@@ -6,9 +6,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
-use kmon_protocol::Place;
 use kmon_protocol::link::Waiting;
-use kmon_protocol::place::PlaceError;
+use shmem_core::region::Place;
+use shmem_core::region::place::PlaceError;
 
 /// KMON's daemon inside an instance: runs a login shell and commands for the
 /// monitor and publishes statistics, all through a region of shared memory.
@@ -151,10 +151,9 @@ impl Args {
 
     /// How the two ends wait for each other over the memory at `place`.
     pub fn waiting(&self, place: &Place) -> Waiting {
-        if self.poll {
-            Waiting::Poll
-        } else {
-            place.waiting()
+        match self.poll {
+            true => Waiting::Poll,
+            false => place.into(),
         }
     }
 

@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use kmon_protocol::Place;
+use shmem_core::region::Place;
 
 /// The word on the kernel command line in front of the place.
 const PARAMETER: &str = "shmr.region=";

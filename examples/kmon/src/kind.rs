@@ -3,9 +3,9 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use kmon_protocol::Place;
 use kmon_protocol::link::Waiting;
 use serde::{Deserialize, Serialize};
+use shmem_core::region::Place;
 
 /// What an instance is made of.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
@@ -91,7 +91,7 @@ impl Kind {
             Self::Process { .. } => Waiting::Futex,
             Self::Qemu(_) => Waiting::Poll,
             Self::External(external) if external.poll => Waiting::Poll,
-            Self::External(external) => external.region.waiting(),
+            Self::External(external) => (&external.region).into(),
         }
     }
 
@@ -124,9 +124,9 @@ impl fmt::Display for Transport {
 
 /// A place as the word that it is on a command line.
 mod place {
-    use kmon_protocol::Place;
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
+    use shmem_core::region::Place;
 
     pub(super) fn serialize<S: Serializer>(place: &Place, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(place)

@@ -10,14 +10,12 @@
 //! | [`stats`]   | the statistics an instance publishes                     |
 //! | [`settings`]| what KMON tells an instance about itself                 |
 //! | [`link`]    | the two ends of an instance's region                     |
-//! | [`place`]   | where a region's memory comes from, as a word on a command line |
 
 #[cfg(test)]
 mod c_header;
 pub mod kernel;
 pub mod link;
 pub mod message;
-pub mod place;
 pub mod settings;
 pub mod stats;
 mod wire;
@@ -25,7 +23,6 @@ mod wire;
 pub use kernel::KernelLine;
 pub use link::{DaemonLink, LinkError, MonitorLink, Received, Sent};
 pub use message::{Command, Ending, Event};
-pub use place::Place;
 pub use settings::Settings;
 pub use stats::Stats;
 

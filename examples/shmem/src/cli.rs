@@ -4,14 +4,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use shmem_core::region::place::parse_bytes;
 
-use crate::place::{Place, number};
+use crate::place::Place;
 
 const PLACES: &str = "\
 Places:
   PATH              a dump: a file that nobody uses as memory
   shm:/NAME         POSIX shared memory
-  file:PATH         a file that is somebody's memory now
+  file:PATH         a file that is somebody's memory now; a part of it is
+                    file:PATH@OFFSET+LENGTH
   pid:PID/FD        a descriptor of a process, such as a memfd; pid:PID finds it
   mem:ADDR+LENGTH   physical memory, through /dev/mem
   pci:PATH          a PCI device's resource file in sysfs";
@@ -93,7 +95,7 @@ pub(crate) struct Dump {
 }
 
 fn bytes(text: &str) -> Result<u64, String> {
-    number(text).ok_or_else(|| "give a number of bytes, as 4096, 0x1000 or 4K".to_owned())
+    parse_bytes(text).ok_or_else(|| "give a number of bytes, as 4096, 0x1000 or 4K".to_owned())
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::fs::OFlags;
 use shmem_core::Window;
 use shmem_core::layout::{LINE, MAGIC, RegionHeader};
+use shmem_core::region;
 
 use crate::memory::{Mapped, Private};
 use crate::place::Place;
@@ -64,12 +65,7 @@ impl Place {
     pub(crate) fn open(&self, offset: u64) -> Result<Opened> {
         let mut place = self.clone();
         let memory = match self {
-            Self::Shm(name) => map_file(&shm_path(name)?, offset),
-            Self::File(path) => map_file(path, offset),
-            Self::Pci(path) => map_file(path, offset).map_err(hint(
-                "enable the device first (write 1 to its `enable`), as root",
-            )),
-            Self::Physical { base, len } => map_physical(*base, *len, offset),
+            Self::Memory(place) => map_memory(place, offset),
             Self::Process { pid, fd } => {
                 let fd = fd.map_or_else(|| find_region(*pid), Ok)?;
                 place = Self::Process {
@@ -85,6 +81,29 @@ impl Place {
             place,
             offset,
         })
+    }
+}
+
+fn map_memory(place: &region::Place, offset: u64) -> Result<Memory> {
+    use region::Place::{Fd, File, FilePart, Pci, Physical, Shm};
+    match place {
+        Shm(name) => map_file(&shm_path(name)?, offset),
+        File(path) => map_file(path, offset),
+        FilePart {
+            path,
+            offset: start,
+            len,
+        } => map_part(path, *start, *len, offset),
+        Pci(path) => map_file(path, offset).map_err(hint(
+            "enable the device first (write 1 to its `enable`), as root",
+        )),
+        Physical { base, len } => {
+            map_part(Path::new("/dev/mem"), *base, *len, offset).map_err(hint(
+                "where the kernel guards its own memory (STRICT_DEVMEM, lockdown), \
+                 reserve the range with memmap= or in the device tree",
+            ))
+        }
+        Fd(fd) => bail!("descriptor {fd} is this program's own: give pid:PID/FD"),
     }
 }
 
@@ -108,15 +127,20 @@ fn map_file(path: &Path, offset: u64) -> Result<Memory> {
     map(&file, offset, remaining(len, offset)?)
 }
 
-fn map_physical(base: u64, len: u64, offset: u64) -> Result<Memory> {
-    let file = open_file(Path::new("/dev/mem"))?;
+/// Maps what is from `offset` in the `len` bytes at `base`.
+fn map_part(path: &Path, base: u64, len: u64, offset: u64) -> Result<Memory> {
+    let file = open_file(path)?;
     let start = base
         .checked_add(offset)
         .context("the address is too large")?;
-    map(&file, start, remaining(len, offset)?).map_err(hint(
-        "where the kernel guards its own memory (STRICT_DEVMEM, lockdown), \
-         reserve the range with memmap= or in the device tree",
-    ))
+    let left = remaining(len, offset)?;
+    // A device has no length.
+    let there = file.metadata()?;
+    if there.is_file() {
+        let end = start.checked_add(left).filter(|&end| end <= there.len());
+        end.with_context(|| format!("the file ends at {:#x}", there.len()))?;
+    }
+    map(&file, start, left)
 }
 
 fn map(file: &File, offset: u64, len: u64) -> Result<Memory> {

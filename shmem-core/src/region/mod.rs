@@ -51,6 +51,8 @@ mod linux;
 #[cfg(all(feature = "linux", target_os = "linux", not(loom)))]
 mod map_error;
 #[cfg(all(feature = "linux", target_os = "linux", not(loom)))]
+pub mod place;
+#[cfg(all(feature = "linux", target_os = "linux", not(loom)))]
 mod sized;
 
 #[cfg(all(feature = "linux", target_os = "linux", not(loom)))]
@@ -60,6 +62,8 @@ pub use error::AttachError;
 pub use linux::Mapping;
 #[cfg(all(feature = "linux", target_os = "linux", not(loom)))]
 pub use map_error::MapError;
+#[cfg(all(feature = "linux", target_os = "linux", not(loom)))]
+pub use place::Place;
 
 use memoffset::offset_of;
 

@@ -3,8 +3,8 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use kmon_protocol::Place;
 use serde::Deserialize;
+use shmem_core::region::Place;
 use toml::Spanned;
 
 use super::source::Source;

@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 use shmem_channel::{Platform, Reason, SameKernel};
 use shmem_core::mem::Word;
 use shmem_core::primitive::{AtomicU32, Ordering::Relaxed};
+use shmem_core::region::Place;
 use shmem_core::wait::{Pause, Wait};
 use shmem_core::{Life, PartitionState};
 use shmem_registry::{Kind, OpenError, Process, Registry, Request, Segment};
@@ -52,6 +53,16 @@ pub enum Waiting {
     Poll,
     /// They interrupt each other.
     Bells(Bells),
+}
+
+impl From<&Place> for Waiting {
+    /// Over the memory at a place, where nothing else is known.
+    fn from(place: &Place) -> Self {
+        match place.has_futex() {
+            true => Self::Futex,
+            false => Self::Poll,
+        }
+    }
 }
 
 impl Waiting {

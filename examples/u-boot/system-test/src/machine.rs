@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kmon_protocol::Place;
 use shmem_core::Mapping;
+use shmem_core::region::Place;
 use tempfile::TempDir;
 
 use crate::PATIENCE;

@@ -1,13 +1,15 @@
 //! Where a region's memory comes from, as a word on a command line.
 
-use std::fmt;
+use core::fmt;
+use core::str::FromStr;
+use std::borrow::ToOwned;
+use std::error::Error;
+use std::format;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
-use std::path::PathBuf;
-use std::str::FromStr;
+use std::path::{Path, PathBuf};
+use std::string::String;
 
-use shmem_core::Mapping;
-
-use crate::link::Waiting;
+use super::{MapError, Mapping};
 
 /// Where a region's memory comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,52 +22,105 @@ pub enum Place {
     File(PathBuf),
     /// `file:/path@64M+2M`: a part of a file, of a virtual machine's memory say.
     FilePart {
+        /// The file.
         path: PathBuf,
+        /// Its byte at which the part begins.
         offset: u64,
+        /// Bytes of the part.
         len: u64,
     },
     /// `mem:0x100000000+16M`: reserved physical memory.
-    Physical { base: u64, len: u64 },
+    Physical {
+        /// Physical address.
+        base: u64,
+        /// Bytes.
+        len: u64,
+    },
     /// `pci:/sys/bus/pci/devices/.../resource2`: a PCI device's memory.
     Pci(PathBuf),
 }
 
-/// A place that is none, or whose memory cannot be had: one line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PlaceError(String);
+/// Why a place gives no memory. One line.
+#[derive(Debug)]
+pub enum PlaceError {
+    /// The text is no place.
+    NoPlace {
+        /// What was said.
+        text: String,
+    },
+    /// The descriptor was not passed to this program.
+    NotInherited {
+        /// Its number.
+        fd: RawFd,
+    },
+    /// There are more bytes than addresses.
+    TooLong {
+        /// How many.
+        len: u64,
+    },
+    /// It cannot be mapped.
+    Map(MapError),
+}
 
 impl fmt::Display for PlaceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        match self {
+            Self::NoPlace { text } => write!(
+                f,
+                "{text:?} is no place of a region: give fd:N, shm:/NAME, file:PATH, \
+                 file:PATH@OFFSET+LENGTH, mem:ADDRESS+LENGTH or pci:PATH"
+            ),
+            Self::NotInherited { fd } => write!(
+                f,
+                "fd:{fd} is not an inherited descriptor: pass one from 3 that is open"
+            ),
+            Self::TooLong { len } => write!(f, "{len} bytes are longer than the address space"),
+            Self::Map(error) => error.fmt(f),
+        }
     }
 }
 
-impl std::error::Error for PlaceError {}
+impl Error for PlaceError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Map(error) => error.source(),
+            Self::NoPlace { .. } | Self::NotInherited { .. } | Self::TooLong { .. } => None,
+        }
+    }
+}
+
+impl From<MapError> for PlaceError {
+    fn from(error: MapError) -> Self {
+        Self::Map(error)
+    }
+}
 
 impl FromStr for Place {
     type Err = PlaceError;
 
     fn from_str(text: &str) -> Result<Self, PlaceError> {
-        let unknown = || {
-            PlaceError(format!(
-                "{text:?} is no place of a region: give fd:N, shm:/NAME, file:PATH, \
-                 file:PATH@OFFSET+LENGTH, mem:ADDRESS+LENGTH or pci:PATH"
-            ))
-        };
-        let (kind, rest) = text.split_once(':').ok_or_else(unknown)?;
-        match kind {
-            _ if rest.is_empty() => Err(unknown()),
-            "fd" => rest.parse().map(Self::Fd).map_err(|_| unknown()),
-            "shm" => Ok(Self::Shm(rest.to_owned())),
-            "file" => Ok(file_part(rest).unwrap_or_else(|| Self::File(rest.into()))),
-            "pci" => Ok(Self::Pci(rest.into())),
-            "mem" => {
-                let (base, len) = range(rest).ok_or_else(unknown)?;
-                Ok(Self::Physical { base, len })
-            }
-            _ => Err(unknown()),
-        }
+        parse(text).ok_or_else(|| PlaceError::NoPlace {
+            text: text.to_owned(),
+        })
     }
+}
+
+fn parse(text: &str) -> Option<Place> {
+    let (kind, rest) = text.split_once(':')?;
+    if rest.is_empty() {
+        return None;
+    }
+    Some(match kind {
+        "fd" => Place::Fd(rest.parse().ok()?),
+        "shm" => Place::Shm(rest.to_owned()),
+        "file" => file_part(rest).unwrap_or_else(|| Place::File(rest.into())),
+        "pci" => Place::Pci(rest.into()),
+        "mem" => {
+            let (base, len) = range(rest)?;
+            Place::Physical { base, len }
+        }
+        _ => return None,
+    })
 }
 
 impl fmt::Display for Place {
@@ -95,11 +150,11 @@ fn file_part(text: &str) -> Option<Place> {
 /// `START+LENGTH`.
 fn range(text: &str) -> Option<(u64, u64)> {
     let (start, len) = text.split_once('+')?;
-    Some((number(start)?, number(len)?))
+    Some((parse_bytes(start)?, parse_bytes(len)?))
 }
 
-/// A decimal or `0x` number, with `K`, `M` or `G` for powers of 1024.
-fn number(text: &str) -> Option<u64> {
+/// The number that `text` says: decimal or `0x`, with `K`, `M` or `G` for powers of 1024.
+pub fn parse_bytes(text: &str) -> Option<u64> {
     let (digits, unit) = match text.as_bytes().last()? {
         b'K' => (&text[..text.len() - 1], 1 << 10),
         b'M' => (&text[..text.len() - 1], 1 << 20),
@@ -120,48 +175,44 @@ impl Place {
     ///
     /// [`PlaceError`]: what could not be mapped, why, and what to do.
     pub fn open(&self) -> Result<Mapping, PlaceError> {
-        let length = |len: u64| {
-            usize::try_from(len)
-                .map_err(|_| PlaceError(format!("{self}: longer than the address space")))
-        };
-        let mapping = match self {
-            Self::Fd(fd) => return open_fd(*fd),
-            Self::Shm(name) => Mapping::posix_shm(name, None),
-            Self::File(path) => Mapping::file(path, None),
+        let length = |len| usize::try_from(len).map_err(|_| PlaceError::TooLong { len });
+        Ok(match self {
+            Self::Fd(fd) => Mapping::from_fd(inherited(*fd)?)?,
+            Self::Shm(name) => Mapping::posix_shm(name, None)?,
+            Self::File(path) => Mapping::file(path, None)?,
             Self::FilePart { path, offset, len } => {
-                Mapping::file_part(path, *offset, length(*len)?)
+                Mapping::file_part(path, *offset, length(*len)?)?
             }
-            Self::Physical { base, len } => Mapping::physical(*base, length(*len)?),
-            Self::Pci(path) => Mapping::pci(path),
-        };
-        mapping.map_err(|error| PlaceError(error.to_string()))
+            Self::Physical { base, len } => Mapping::physical(*base, length(*len)?)?,
+            Self::Pci(path) => Mapping::pci(path)?,
+        })
     }
 
-    /// How the two ends wait for each other over this memory.
-    pub fn waiting(&self) -> Waiting {
+    /// Whether this is ordinary memory of the kernel, on which its futexes work, and not a
+    /// device's or reserved memory.
+    pub fn has_futex(&self) -> bool {
         match self {
-            Self::Fd(_) | Self::Shm(_) | Self::File(_) | Self::FilePart { .. } => Waiting::Futex,
-            Self::Physical { .. } | Self::Pci(_) => Waiting::Poll,
+            Self::Fd(_) | Self::Shm(_) | Self::File(_) | Self::FilePart { .. } => true,
+            Self::Physical { .. } | Self::Pci(_) => false,
         }
     }
 }
 
-fn open_fd(fd: RawFd) -> Result<Mapping, PlaceError> {
+/// Takes descriptor `fd` from the program's environment.
+fn inherited(fd: RawFd) -> Result<OwnedFd, PlaceError> {
     // `/proc` tells whether it is open, without touching what is not ours.
-    let open = fd > 2 && std::fs::exists(format!("/proc/self/fd/{fd}")).unwrap_or(false);
-    if !open {
-        return Err(PlaceError(format!(
-            "fd:{fd} is not an inherited descriptor: pass one from 3 that is open"
-        )));
+    if fd <= 2 || !Path::new(&format!("/proc/self/fd/{fd}")).exists() {
+        return Err(PlaceError::NotInherited { fd });
     }
     // SAFETY: open, not one of the standard three, and passed to this process
     // for this purpose; nothing else in it owns it.
-    let owned = unsafe { OwnedFd::from_raw_fd(fd) };
-    Mapping::from_fd(owned).map_err(|error| PlaceError(error.to_string()))
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::string::ToString;
+
     use super::*;
 
     #[test]
@@ -177,12 +228,12 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Place>().unwrap().to_string(), text);
         }
-        let place = "mem:0x100000000+16M".parse();
+        let place = "mem:0x100000000+16M".parse::<Place>().unwrap();
         let (base, len) = (1 << 32, 16 << 20);
-        assert_eq!(place, Ok(Place::Physical { base, len }));
-        let place = "file:a@b@64M+2M".parse();
+        assert_eq!(place, Place::Physical { base, len });
+        let place = "file:a@b@64M+2M".parse::<Place>().unwrap();
         let (path, offset, len) = ("a@b".into(), 64 << 20, 2 << 20);
-        assert_eq!(place, Ok(Place::FilePart { path, offset, len }));
+        assert_eq!(place, Place::FilePart { path, offset, len });
     }
 
     #[test]
