@@ -101,6 +101,21 @@
 #define SHMR_BEAT_MS 10
 
 /**
+ * To `wake`: there are records for the peer.
+ */
+#define SHMR_RECORDS 0
+
+/**
+ * To `wake`: there is room for the peer's records.
+ */
+#define SHMR_ROOM 1
+
+/**
+ * To `wake`: a lock that the peer waits for was released.
+ */
+#define SHMR_LOCK 2
+
+/**
  * Bytes of the application's own making.
  */
 #define SHMR_KIND_RAW 0
@@ -172,9 +187,9 @@
 #define SHMR_GIVE_UP 2
 
 /**
- * No deadline.
+ * No deadline, and no limit.
  */
-#define SHMR_FOREVER 4294967295
+#define SHMR_FOREVER 18446744073709551615ull
 
 /**
  * enum shmr_status - what a call says
@@ -205,7 +220,7 @@ enum shmr_status {
          */
         SHMR_TIMED_OUT = 4,
         /**
-         * The other end of the ring was restarted. Said once; nothing was moved.
+         * The other end of the ring or channel was restarted. Reported once; nothing was moved.
          */
         SHMR_RESTARTED = 5,
         /**
@@ -221,6 +236,19 @@ enum shmr_status {
          * of the table, reap if that does not help.
          */
         SHMR_CONTENDED = 8,
+        /**
+         * The other end of the channel is gone, or has left it. Whether it has done what it was
+         * sent is not known.
+         */
+        SHMR_PEER_GONE = 9,
+        /**
+         * The client that made this call was restarted since: the answer was not sent.
+         */
+        SHMR_CALLER_RESTARTED = 10,
+        /**
+         * A message that is no answer is next: receive it, then wait for the answer again.
+         */
+        SHMR_MESSAGE_FIRST = 11,
         /**
          * A pointer is null or misaligned, a handle is not open, a number out of range;
          * `word` says which argument.
@@ -327,9 +355,21 @@ enum shmr_status {
          */
         SHMR_REFORMATTED = -26,
         /**
-         * The handle is open and has to be closed first; it stays as it was.
+         * The handle is open and has to be closed first; it stays as it was. Of a session that
+         * is to be left, `value` is how many handles on it are open.
          */
         SHMR_OPEN = -27,
+        /**
+         * The next message, or the answer, is longer than the buffer; `value` is its length. A
+         * message stays where it is; an answer is given up.
+         */
+        SHMR_BUFFER_TOO_SHORT = -28,
+        /**
+         * The peer broke the rules of calls, and what it sent was passed over; the channel goes
+         * on. `word` says how: "answered twice" and "never called", where `value` is the number
+         * of the call, or "not a message", where it is the record's length.
+         */
+        SHMR_BAD_MESSAGE = -29,
 };
 
 /**
@@ -348,8 +388,8 @@ enum shmr_partition_state {
  * struct shmr_error - why the last call on a handle failed
  * @status: what that call said
  * @value:  the value, length or life that goes with the status; else 0
- * @word:   the word that a corrupt peer wrote, as docs/layout.md names it, or the
- *          argument that is invalid; else empty
+ * @word:   the word that a corrupt peer wrote, as docs/layout.md names it, the
+ *          argument that is invalid, or how a peer broke the rules of calls; else empty
  *
  * Every handle begins with one. It is written by calls that fail, also by those that
  * were to open the handle, and by nothing else.
@@ -458,6 +498,57 @@ struct shmr_doorbell {
 struct shmr_arrival {
         uint32_t phase;
         bool leader;
+};
+
+/**
+ * struct shmr_client - the end of a channel that sends commands and receives results
+ * @error: why the last call on it failed
+ */
+struct SHMR_ALIGNED(128) shmr_client {
+        struct shmr_error error;
+        uint64_t opaque[172];
+};
+
+/**
+ * struct shmr_session - one partition's membership of a region
+ * @error: why the last call on it failed
+ *
+ * What is opened through it points to it: it stays where it is until that is closed. Calls
+ * on what was opened are refused with SHMR_EINVAL and the word "session" if the session is
+ * no longer there. Several threads may open clients, servers, senders and receivers on one
+ * session and use them, while another one beats; calls on the session itself are made by
+ * one thread at a time.
+ */
+struct shmr_session {
+        struct shmr_error error;
+        uint64_t opaque[42];
+};
+
+/**
+ * struct shmr_channel_options - the capacities of a channel's rings
+ * @command_capacity: bytes of the ring from the client to the server, a power of two from
+ *                    64; the longest command is somewhat shorter than half of it. 0 is
+ *                    16 KiB
+ * @result_capacity:  bytes of the ring from the server to the client; 0 is 16 KiB
+ *
+ * Both ends say the same.
+ */
+struct shmr_channel_options {
+        size_t command_capacity;
+        size_t result_capacity;
+};
+
+/**
+ * struct shmr_call - a call that is to be finished, or to be answered
+ * @number: its number, from 1; 0 is no call
+ * @peer:   which opening of the other end it was sent to, or is from
+ *
+ * A value, not a handle. Zeroed by the call that finishes or answers it, which refuses it
+ * with SHMR_EINVAL and the word "call" the next time.
+ */
+struct shmr_call {
+        uint32_t number;
+        uint32_t peer;
 };
 
 /**
@@ -645,6 +736,36 @@ struct shmr_partition {
 };
 
 /**
+ * struct shmr_platform - the clock, the sleep, the doorbell and the knowledge of ends
+ * @now:     nanoseconds since some fixed moment; never goes back. Not NULL
+ * @sleep:   sleeps until a peer wakes this partition, @longest nanoseconds at most; may
+ *           return at any time. A sleep by futex or WFE begins only while *@rings, as the
+ *           memory has it, is @seen. NULL: the processor looks again and again
+ * @wake:    wakes the peer that sleeps on @rings, after everything that was stored before:
+ *           an interrupt, a hypercall, a futex. @reason is SHMR_RECORDS, SHMR_ROOM or
+ *           SHMR_LOCK. NULL: peers poll
+ * @state:   an enum shmr_partition_state: what is known of the incarnation @life, whose
+ *           slot says that it is attached, and what @process it is. SHMR_GONE is a
+ *           promise: what @life held is given to others. Any other number than the three
+ *           counts as SHMR_ALIVE. NULL: what its slot says, so that a partition that was
+ *           killed counts as alive until its next incarnation attaches
+ * @context: passed to all of them
+ * @process: how peers on the same kernel can know this partition: shmr_process_this(), or
+ *           zeroes
+ *
+ * The functions are called by whatever thread calls on a session or on what was opened
+ * through it. They call nothing on those.
+ */
+struct shmr_platform {
+        uint64_t (*now)(void *context);
+        void (*sleep)(void *context, const uint32_t *rings, uint32_t seen, uint64_t longest);
+        void (*wake)(void *context, const uint32_t *rings, int reason);
+        int (*state)(void *context, uint32_t life, const struct shmr_process *process);
+        void *context;
+        struct shmr_process process;
+};
+
+/**
  * struct shmr_producer - the end of a ring that pushes
  * @error: why the last call on it failed
  *
@@ -664,6 +785,17 @@ struct SHMR_ALIGNED(128) shmr_producer {
 struct shmr_slice {
         const void *base;
         size_t len;
+};
+
+/**
+ * struct shmr_receiver - the receiving end of one ring
+ * @error: why the last call on it failed
+ *
+ * Every record that is received wakes the sender, if that waits for room.
+ */
+struct SHMR_ALIGNED(128) shmr_receiver {
+        struct shmr_error error;
+        uint64_t opaque[76];
 };
 
 /**
@@ -712,6 +844,70 @@ struct shmr_semaphore {
 };
 
 /**
+ * struct shmr_sender - the sending end of one ring
+ * @error: why the last call on it failed
+ *
+ * Every record that is sent wakes the receiver, if that sleeps.
+ */
+struct SHMR_ALIGNED(128) shmr_sender {
+        struct shmr_error error;
+        uint64_t opaque[76];
+};
+
+/**
+ * struct shmr_server - the end of a channel that receives commands and sends results
+ * @error: why the last call on it failed
+ */
+struct SHMR_ALIGNED(128) shmr_server {
+        struct shmr_error error;
+        uint64_t opaque[172];
+};
+
+/**
+ * struct shmr_session_options - how a partition joins a region
+ * @partition:           its number, from 1, which is its own by agreement
+ * @without_rmw:         whether compare-and-swap does not work on this memory: nothing is
+ *                       created, every segment has to be there already
+ * @take_over:           an incarnation of this partition that the caller knows to be gone,
+ *                       as it ended it itself or an operator said so; if it lives, it is
+ *                       evicted. 0 for none
+ * @patience:            nanoseconds to wait until an earlier incarnation of this partition
+ *                       is known to be gone; 0: it has to be known at once
+ * @presume_gone_after:  nanoseconds after which an earlier incarnation whose heartbeat stands
+ *                       still during the wait is taken for gone: where nothing else tells,
+ *                       and there is one partition of this number by construction. One that
+ *                       was only slow is evicted by this. 0 for never
+ * @geometry:            what shmr_session_create() gives the registry, or NULL for 64
+ *                       segments, 64 partitions and blocks of 128 bytes
+ *
+ * Begin with zeroes and set @partition.
+ */
+struct shmr_session_options {
+        uint8_t partition;
+        bool without_rmw;
+        uint32_t take_over;
+        uint64_t patience;
+        uint64_t presume_gone_after;
+        const struct shmr_geometry *geometry;
+};
+
+/**
+ * struct shmr_request - what is asked of a registry
+ * @name:  1 to 32 bytes, or NULL; its identifier is shmr_id_from_name()
+ * @id:    the identifier if there is no name, not 0
+ * @kind:  SHMR_KIND_RING and so on
+ * @len:   bytes, as shmr_ring_len() and the like say
+ * @align: a power of two, or 0 for the least there is, which is 128
+ */
+struct shmr_request {
+        const char *name;
+        uint64_t id;
+        uint32_t kind;
+        size_t len;
+        size_t align;
+};
+
+/**
  * struct shmr_snapshot_writer - the side of a snapshot that writes
  * @error: why the last call on it failed
  *
@@ -731,22 +927,6 @@ struct shmr_snapshot_writer {
 struct shmr_snapshot_reader {
         struct shmr_error error;
         uint64_t opaque[7];
-};
-
-/**
- * struct shmr_request - what is asked of a registry
- * @name:  1 to 32 bytes, or NULL; its identifier is shmr_id_from_name()
- * @id:    the identifier if there is no name, not 0
- * @kind:  SHMR_KIND_RING and so on
- * @len:   bytes, as shmr_ring_len() and the like say
- * @align: a power of two, or 0 for the least there is, which is 128
- */
-struct shmr_request {
-        const char *name;
-        uint64_t id;
-        uint32_t kind;
-        size_t len;
-        size_t align;
 };
 
 #ifdef __cplusplus
@@ -916,6 +1096,172 @@ enum shmr_status shmr_barrier_wait(struct shmr_barrier *barrier,
 enum shmr_status shmr_cache_maintain(void (*clean)(const void *at, size_t len),
                                      void (*invalidate)(const void *at, size_t len));
 #endif
+
+/**
+ * shmr_client_open() - open the end of a channel that sends commands
+ * @client:  to be opened
+ * @session: the session, which stays where it is until @client is closed
+ * @name:    the channel's, 1 to 24 bytes
+ * @options: capacities, or NULL for 16 KiB each way
+ *
+ * Whoever comes first, client or server, creates the channel.
+ *
+ * Return: SHMR_OK; SHMR_EINVAL, also for a name or a capacity that no channel has;
+ *         SHMR_LENGTH, the channel is there with another capacity; SHMR_KIND or
+ *         SHMR_COLLISION, its name is used for something else; SHMR_TABLE_FULL;
+ *         SHMR_OUT_OF_SPACE; SHMR_CONTENDED; SHMR_NO_RMW; SHMR_CLAIMED, a partition that
+ *         is not known to be gone has this end, and the error's value is that one;
+ *         SHMR_EVICTED; SHMR_REFORMATTED; SHMR_CORRUPT.
+ */
+enum shmr_status shmr_client_open(struct shmr_client *client,
+                                  const struct shmr_session *session,
+                                  const char *name,
+                                  const struct shmr_channel_options *options);
+
+/**
+ * shmr_client_max_len() - bytes of the longest command
+ * @client: a client
+ *
+ * Return: 0 if @client is not open.
+ */
+size_t shmr_client_max_len(const struct shmr_client *client);
+
+/**
+ * shmr_client_discarded() - messages that this end never received
+ * @client: a client
+ *
+ * Return: those of a server that was restarted, and answers to calls that were given up;
+ *         counts on modulo 2^32. 0 if @client is not open.
+ */
+uint32_t shmr_client_discarded(const struct shmr_client *client);
+
+/**
+ * shmr_client_server_is_gone() - whether the server is gone, or has left the channel
+ * @client: a client
+ *
+ * Return: true after this client has heard of a server, and that one is gone or has left;
+ *         else false.
+ */
+bool shmr_client_server_is_gone(const struct shmr_client *client);
+
+/**
+ * shmr_client_send() - send a command that is not answered
+ * @client:  a client
+ * @command: its bytes, outside the region
+ * @len:     how many, at most shmr_client_max_len(); may be 0
+ * @timeout: nanoseconds to wait for room; SHMR_FOREVER is no limit
+ *
+ * A command that is sent before there is a server waits for the first one.
+ *
+ * Return: SHMR_OK; SHMR_TIMED_OUT, there was no room; SHMR_RESTARTED, the server was
+ *         restarted and nothing was sent: reported once, the next command is for its new
+ *         incarnation; SHMR_PEER_GONE, nobody is left to make room; SHMR_EINVAL;
+ *         SHMR_TOO_LONG; SHMR_EVICTED, SHMR_REFORMATTED or SHMR_CORRUPT: for good.
+ */
+enum shmr_status shmr_client_send(struct shmr_client *client,
+                                  const void *command,
+                                  size_t len,
+                                  uint64_t timeout);
+
+/**
+ * shmr_client_recv() - receive a message of the server that is no answer
+ * @client:  a client
+ * @buffer:  where its bytes go
+ * @size:    room there
+ * @len:     bytes of the message
+ * @timeout: nanoseconds to wait; SHMR_FOREVER is no limit
+ *
+ * Answers to calls that were not finished are passed over.
+ *
+ * Return: SHMR_OK; SHMR_TIMED_OUT; SHMR_RESTARTED, the server was restarted, and what
+ *         follows is from its new incarnation: reported once; SHMR_EINVAL;
+ *         SHMR_BUFFER_TOO_SHORT, the message stays; SHMR_BAD_MESSAGE; SHMR_EVICTED,
+ *         SHMR_REFORMATTED or SHMR_CORRUPT: for good.
+ */
+enum shmr_status shmr_client_recv(struct shmr_client *client,
+                                  void *buffer,
+                                  size_t size,
+                                  size_t *len,
+                                  uint64_t timeout);
+
+/**
+ * shmr_client_call() - send a command and wait for its answer
+ * @client:      a client
+ * @command:     its bytes, outside the region
+ * @command_len: how many, at most shmr_client_max_len(); may be 0
+ * @answer:      where the answer goes; may be where @command is
+ * @size:        room there
+ * @len:         bytes of the answer
+ * @timeout:     nanoseconds for all of it; SHMR_FOREVER is no limit
+ *
+ * A call ends as soon as it is known that its server is gone. How soon that is, the
+ * session's platform decides.
+ *
+ * Return: SHMR_OK; SHMR_TIMED_OUT and SHMR_PEER_GONE, the command may have been carried out
+ *         or not; SHMR_RESTARTED, the server was restarted, and there will be no answer;
+ *         SHMR_MESSAGE_FIRST, the answer is passed over when it comes: to have both, use
+ *         shmr_client_start_call(); SHMR_EINVAL; SHMR_TOO_LONG, the command can never be
+ *         sent; SHMR_BUFFER_TOO_SHORT, the answer is given up; SHMR_BAD_MESSAGE;
+ *         SHMR_EVICTED, SHMR_REFORMATTED or SHMR_CORRUPT: for good.
+ */
+enum shmr_status shmr_client_call(struct shmr_client *client,
+                                  const void *command,
+                                  size_t command_len,
+                                  void *answer,
+                                  size_t size,
+                                  size_t *len,
+                                  uint64_t timeout);
+
+/**
+ * shmr_client_start_call() - send a command without waiting for its answer
+ * @client:  a client
+ * @command: its bytes, outside the region
+ * @len:     how many, at most shmr_client_max_len(); may be 0
+ * @call:    what to finish: shmr_client_finish_call()
+ * @timeout: nanoseconds to wait for room; SHMR_FOREVER is no limit
+ *
+ * Up to 64 calls may wait for their answers at the same time.
+ *
+ * Return: as shmr_client_send().
+ */
+enum shmr_status shmr_client_start_call(struct shmr_client *client,
+                                        const void *command,
+                                        size_t len,
+                                        struct shmr_call *call,
+                                        uint64_t timeout);
+
+/**
+ * shmr_client_finish_call() - wait for the answer to a call
+ * @client:  the client that started it
+ * @call:    the call; zeroed when there is nothing more to wait for
+ * @answer:  where the answer goes
+ * @size:    room there
+ * @len:     bytes of the answer
+ * @timeout: nanoseconds to wait; SHMR_FOREVER is no limit
+ *
+ * Calls that were started before this one and are not finished are given up: their answers
+ * are passed over.
+ *
+ * Return: SHMR_OK; SHMR_TIMED_OUT, the call can be finished later; SHMR_MESSAGE_FIRST,
+ *         after shmr_client_recv() the call can be finished; SHMR_PEER_GONE or
+ *         SHMR_RESTARTED, there will be no answer; SHMR_EINVAL; SHMR_BUFFER_TOO_SHORT, the
+ *         answer is given up; SHMR_BAD_MESSAGE, the call can be finished later;
+ *         SHMR_EVICTED, SHMR_REFORMATTED or SHMR_CORRUPT: for good.
+ */
+enum shmr_status shmr_client_finish_call(struct shmr_client *client,
+                                         struct shmr_call *call,
+                                         void *answer,
+                                         size_t size,
+                                         size_t *len,
+                                         uint64_t timeout);
+
+/**
+ * shmr_client_close() - give this end of the channel back
+ * @client: closed by this
+ *
+ * Return: SHMR_OK; SHMR_EINVAL.
+ */
+enum shmr_status shmr_client_close(struct shmr_client *client);
 
 /**
  * shmr_consumer_open() - claim the consuming end of a ring
@@ -1563,6 +1909,17 @@ enum shmr_status shmr_partition_look(struct shmr_registry *registry,
 struct shmr_process shmr_process_this(void);
 #endif
 
+#if defined(SHMR_LINUX)
+/**
+ * shmr_platform_same_kernel() - the platform of processes of one kernel
+ *
+ * They sleep on a futex, and the kernel (5.3 or later) says which of them have ended. A
+ * process in another PID or time namespace counts as alive until its next incarnation
+ * attaches. Call it in the process that joins, not before a fork.
+ */
+struct shmr_platform shmr_platform_same_kernel(void);
+#endif
+
 /**
  * shmr_ring_len() - bytes of a segment for a ring
  * @capacity: bytes of its data, a power of two from 64 to 2^30
@@ -1696,6 +2053,79 @@ enum shmr_status shmr_producer_notify(struct shmr_producer *producer,
  * Return: SHMR_OK; SHMR_EINVAL.
  */
 enum shmr_status shmr_producer_close(struct shmr_producer *producer);
+
+/**
+ * shmr_receiver_open() - open the receiving end of a ring
+ * @receiver: to be opened
+ * @session:  the session, which stays where it is until @receiver is closed
+ * @name:     the ring's, 1 to 32 bytes
+ * @capacity: bytes of its data, a power of two from 64 to 2^30; both ends say the same
+ * @unread:   what becomes of records from before a restart of either end: SHMR_KEEP or
+ *            SHMR_DISCARD
+ *
+ * Whoever comes first creates the ring.
+ *
+ * Return: as shmr_client_open().
+ */
+enum shmr_status shmr_receiver_open(struct shmr_receiver *receiver,
+                                    const struct shmr_session *session,
+                                    const char *name,
+                                    size_t capacity,
+                                    uint32_t unread);
+
+/**
+ * shmr_receiver_peer() - the partition that sends
+ * @receiver: a receiver
+ *
+ * Return: its incarnation; 0 if there is none now, or @receiver is not open.
+ */
+uint32_t shmr_receiver_peer(const struct shmr_receiver *receiver);
+
+/**
+ * shmr_receiver_recv() - receive a record
+ * @receiver: a receiver
+ * @buffer:   where its bytes go
+ * @size:     room there
+ * @len:      bytes of the record
+ * @timeout:  nanoseconds to wait; SHMR_FOREVER is no limit
+ *
+ * Return: SHMR_OK; SHMR_TIMED_OUT; SHMR_RESTARTED, the sender was restarted, and what
+ *         follows is from its new incarnation: reported once; SHMR_EINVAL;
+ *         SHMR_BUFFER_TOO_SHORT, the record stays; SHMR_EVICTED, SHMR_REFORMATTED or
+ *         SHMR_CORRUPT: for good.
+ */
+enum shmr_status shmr_receiver_recv(struct shmr_receiver *receiver,
+                                    void *buffer,
+                                    size_t size,
+                                    size_t *len,
+                                    uint64_t timeout);
+
+/**
+ * shmr_receiver_position() - where the next record is, or will be
+ * @receiver: a receiver
+ *
+ * Return: a number that counts on modulo 2^32 over all incarnations of both ends: one that
+ *         notes it knows again, after its own death, what it had not received. 0 if
+ *         @receiver is not open.
+ */
+uint32_t shmr_receiver_position(const struct shmr_receiver *receiver);
+
+/**
+ * shmr_receiver_discarded() - records that were discarded at restarts
+ * @receiver: a receiver
+ *
+ * Return: by all incarnations of this end; counts on modulo 2^32. 0 if @receiver is not
+ *         open.
+ */
+uint32_t shmr_receiver_discarded(const struct shmr_receiver *receiver);
+
+/**
+ * shmr_receiver_close() - give this end of the ring back
+ * @receiver: closed by this
+ *
+ * Return: SHMR_OK; SHMR_EINVAL.
+ */
+enum shmr_status shmr_receiver_close(struct shmr_receiver *receiver);
 
 /**
  * shmr_region_format() - make memory a region
@@ -2013,6 +2443,318 @@ enum shmr_status shmr_semaphore_consume(struct shmr_semaphore *semaphore);
 size_t shmr_semaphore_available(const struct shmr_semaphore *semaphore);
 
 /**
+ * shmr_sender_open() - open the sending end of a ring
+ * @sender:   to be opened
+ * @session:  the session, which stays where it is until @sender is closed
+ * @name:     the ring's, 1 to 32 bytes
+ * @capacity: bytes of its data, a power of two from 64 to 2^30; both ends say the same
+ *
+ * Whoever comes first creates the ring.
+ *
+ * Return: as shmr_client_open().
+ */
+enum shmr_status shmr_sender_open(struct shmr_sender *sender,
+                                  const struct shmr_session *session,
+                                  const char *name,
+                                  size_t capacity);
+
+/**
+ * shmr_sender_max_len() - bytes of the longest record
+ * @sender: a sender
+ *
+ * Return: 0 if @sender is not open.
+ */
+size_t shmr_sender_max_len(const struct shmr_sender *sender);
+
+/**
+ * shmr_sender_peer() - the partition that receives
+ * @sender: a sender
+ *
+ * Return: its incarnation; 0 if there is none now, or @sender is not open.
+ */
+uint32_t shmr_sender_peer(const struct shmr_sender *sender);
+
+/**
+ * shmr_sender_send() - send a record
+ * @sender:  a sender
+ * @record:  its bytes, outside the region
+ * @len:     how many, at most shmr_sender_max_len(); may be 0
+ * @timeout: nanoseconds to wait for room; SHMR_FOREVER is no limit
+ *
+ * Return: SHMR_OK; SHMR_TIMED_OUT, there was no room; SHMR_RESTARTED, the receiver was
+ *         restarted and nothing was sent: reported once, the next record is for its new
+ *         incarnation; SHMR_PEER_GONE, nobody is left to make room; SHMR_EINVAL;
+ *         SHMR_TOO_LONG; SHMR_EVICTED, SHMR_REFORMATTED or SHMR_CORRUPT: for good.
+ */
+enum shmr_status shmr_sender_send(struct shmr_sender *sender,
+                                  const void *record,
+                                  size_t len,
+                                  uint64_t timeout);
+
+/**
+ * shmr_sender_close() - give this end of the ring back
+ * @sender: closed by this
+ *
+ * Return: SHMR_OK; SHMR_EINVAL.
+ */
+enum shmr_status shmr_sender_close(struct shmr_sender *sender);
+
+/**
+ * shmr_server_open() - open the end of a channel that answers commands
+ * @server:  to be opened
+ * @session: the session, which stays where it is until @server is closed
+ * @name:    the channel's, 1 to 24 bytes
+ * @options: capacities, or NULL for 16 KiB each way
+ *
+ * Commands that an earlier incarnation of this end has not received are discarded.
+ *
+ * Return: as shmr_client_open().
+ */
+enum shmr_status shmr_server_open(struct shmr_server *server,
+                                  const struct shmr_session *session,
+                                  const char *name,
+                                  const struct shmr_channel_options *options);
+
+/**
+ * shmr_server_max_len() - bytes of the longest answer
+ * @server: a server
+ *
+ * Return: 0 if @server is not open.
+ */
+size_t shmr_server_max_len(const struct shmr_server *server);
+
+/**
+ * shmr_server_discarded() - commands that this end never received
+ * @server: a server
+ *
+ * Return: those that were discarded at restarts of either end; counts on modulo 2^32. 0 if
+ *         @server is not open.
+ */
+uint32_t shmr_server_discarded(const struct shmr_server *server);
+
+/**
+ * shmr_server_client_is_gone() - whether the client is gone, or has left the channel
+ * @server: a server
+ *
+ * Return: true after this server has heard of a client, and that one is gone or has left;
+ *         else false.
+ */
+bool shmr_server_client_is_gone(const struct shmr_server *server);
+
+/**
+ * shmr_server_recv() - receive a command
+ * @server:  a server
+ * @buffer:  where its bytes go
+ * @size:    room there
+ * @len:     bytes of the command
+ * @call:    what to answer: shmr_server_answer(). Its number is 0 if the command is a
+ *           message that is not answered
+ * @timeout: nanoseconds to wait; SHMR_FOREVER is no limit
+ *
+ * A command that was received is not received again by a later incarnation of this end.
+ *
+ * Return: SHMR_OK; SHMR_TIMED_OUT; SHMR_RESTARTED, the client was restarted, and what
+ *         follows is from its new incarnation: reported once; SHMR_EINVAL;
+ *         SHMR_BUFFER_TOO_SHORT, the command stays; SHMR_BAD_MESSAGE; SHMR_EVICTED,
+ *         SHMR_REFORMATTED or SHMR_CORRUPT: for good.
+ */
+enum shmr_status shmr_server_recv(struct shmr_server *server,
+                                  void *buffer,
+                                  size_t size,
+                                  size_t *len,
+                                  struct shmr_call *call,
+                                  uint64_t timeout);
+
+/**
+ * shmr_server_answer() - answer a call
+ * @server:  the server that received it
+ * @call:    the call; zeroed when it was answered, or cannot be any more
+ * @answer:  its bytes, outside the region
+ * @len:     how many, at most shmr_server_max_len(); may be 0
+ * @timeout: nanoseconds to wait for room; SHMR_FOREVER is no limit
+ *
+ * Return: SHMR_OK; SHMR_CALLER_RESTARTED, the client that made the call was restarted
+ *         since, and nothing was sent; otherwise as shmr_client_send().
+ */
+enum shmr_status shmr_server_answer(struct shmr_server *server,
+                                    struct shmr_call *call,
+                                    const void *answer,
+                                    size_t len,
+                                    uint64_t timeout);
+
+/**
+ * shmr_server_send() - send a message that is no answer
+ * @server:  a server
+ * @message: its bytes, outside the region
+ * @len:     how many, at most shmr_server_max_len(); may be 0
+ * @timeout: nanoseconds to wait for room; SHMR_FOREVER is no limit
+ *
+ * Return: as shmr_client_send().
+ */
+enum shmr_status shmr_server_send(struct shmr_server *server,
+                                  const void *message,
+                                  size_t len,
+                                  uint64_t timeout);
+
+/**
+ * shmr_server_close() - give this end of the channel back
+ * @server: closed by this
+ *
+ * Return: SHMR_OK; SHMR_EINVAL.
+ */
+enum shmr_status shmr_server_close(struct shmr_server *server);
+
+/**
+ * shmr_session_create() - make memory a region with an empty registry, and join it
+ * @session:  to be opened
+ * @base:     first byte, a multiple of 8
+ * @len:      bytes
+ * @options:  who joins, and how
+ * @platform: the caller's functions, copied
+ *
+ * Zeroes the memory. One partition does this, which the platform or the operator names;
+ * whoever used the memory before and has not ended is told SHMR_REFORMATTED at its next
+ * call.
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT; SHMR_NO_SUCH_PARTITION, the geometry has no
+ *         such partition; SHMR_REFORMATTED, another one did the same meanwhile.
+ */
+enum shmr_status shmr_session_create(struct shmr_session *session,
+                                     void *base,
+                                     size_t len,
+                                     const struct shmr_session_options *options,
+                                     const struct shmr_platform *platform);
+
+/**
+ * shmr_session_join() - join the region that another partition created
+ * @session:  to be opened
+ * @base:     first byte of the whole of it, a multiple of 8
+ * @len:      bytes that are mapped; the region may be shorter
+ * @options:  who joins, and how
+ * @platform: the caller's functions, copied
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_A_REGION, SHMR_CONTENDED, SHMR_NOT_FORMATTED or
+ *         SHMR_REFORMATTED, it is not there yet: shmr_session_is_early(); SHMR_TOO_SHORT,
+ *         SHMR_LENGTH, SHMR_VERSION or SHMR_FEATURES, as shmr_region_attach();
+ *         SHMR_NO_SUCH_PARTITION; SHMR_ATTACHED, an earlier incarnation of this partition
+ *         is not known to be gone, and the error's value is that one; SHMR_CORRUPT.
+ */
+enum shmr_status shmr_session_join(struct shmr_session *session,
+                                   void *base,
+                                   size_t len,
+                                   const struct shmr_session_options *options,
+                                   const struct shmr_platform *platform);
+
+/**
+ * shmr_session_is_early() - whether joining failed only because it came too early
+ * @status: what shmr_session_join() said
+ *
+ * Return: true if the region is not formatted yet, or not all of it: try again later.
+ */
+bool shmr_session_is_early(int status);
+
+/**
+ * shmr_session_beat() - show the others that this partition is alive
+ * @session: a session
+ *
+ * Where others go by its heartbeat: several times in the time after which they take it for
+ * silent.
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_EVICTED or SHMR_REFORMATTED, nothing was stored, and
+ *         nothing of the region is to be used any more: leave, and join again.
+ */
+enum shmr_status shmr_session_beat(struct shmr_session *session);
+
+/**
+ * shmr_session_check() - whether this partition still has its place in the region
+ * @session: a session
+ *
+ * Only loads.
+ *
+ * Return: as shmr_session_beat().
+ */
+enum shmr_status shmr_session_check(struct shmr_session *session);
+
+/**
+ * shmr_session_life() - which incarnation of which partition this is
+ * @session: a session
+ *
+ * Return: one word, as shmr_presence_life(); 0 if @session is not open.
+ */
+uint32_t shmr_session_life(const struct shmr_session *session);
+
+/**
+ * shmr_session_registry() - the region's registry, for calls that take one
+ * @session:  a session
+ * @registry: to be opened
+ *
+ * Return: SHMR_OK; SHMR_EINVAL.
+ */
+enum shmr_status shmr_session_registry(const struct shmr_session *session,
+                                       struct shmr_registry *registry);
+
+/**
+ * shmr_session_open_or_create() - find a segment, or create it, zeroed
+ * @session: a session
+ * @request: what is wanted
+ * @segment: where it goes
+ *
+ * For snapshots, locks and memory of the program's own; rings and channels have calls that
+ * do it. A segment that is not there yet needs compare-and-swap on this memory.
+ *
+ * Return: as shmr_registry_open_or_create().
+ */
+enum shmr_status shmr_session_open_or_create(struct shmr_session *session,
+                                             const struct shmr_request *request,
+                                             struct shmr_segment *segment);
+
+/**
+ * shmr_session_remove() - remove a segment
+ * @session: a session
+ * @segment: what is removed
+ *
+ * Return: as shmr_registry_remove().
+ */
+enum shmr_status shmr_session_remove(struct shmr_session *session,
+                                     const struct shmr_segment *segment);
+
+/**
+ * shmr_session_reap() - take back what partitions that are gone left half-made
+ * @session: a session
+ * @rows:    how many rows that were, or NULL
+ *
+ * Return: as shmr_registry_reap().
+ */
+enum shmr_status shmr_session_reap(struct shmr_session *session, size_t *rows);
+
+/**
+ * shmr_session_liveness() - what the session's platform knows, for calls on locks
+ * @session: in place for as long as this is used
+ */
+struct shmr_liveness shmr_session_liveness(const struct shmr_session *session);
+
+/**
+ * shmr_session_wait() - wait as the session's platform does, for calls on locks
+ * @session: in place for as long as @wait is used
+ * @wait:    to be filled in
+ * @timeout: nanoseconds from now; SHMR_FOREVER is no limit
+ *
+ * Return: SHMR_OK; SHMR_EINVAL.
+ */
+enum shmr_status shmr_session_wait(const struct shmr_session *session,
+                                   struct shmr_wait *wait,
+                                   uint64_t timeout);
+
+/**
+ * shmr_session_leave() - leave the region
+ * @session: closed by this
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_OPEN, handles on it are open, and the error's value is
+ *         how many: close them first.
+ */
+enum shmr_status shmr_session_leave(struct shmr_session *session);
+
+/**
  * shmr_snapshot_len() - bytes of a segment for a snapshot
  * @max: bytes of the longest value
  *
@@ -2216,7 +2958,7 @@ const char *shmr_strerror(int32_t status);
  *
  * Return: SHMR_OK; SHMR_EINVAL.
  */
-enum shmr_status shmr_wait_checks(struct shmr_wait *wait, uint32_t checks);
+enum shmr_status shmr_wait_checks(struct shmr_wait *wait, uint64_t checks);
 
 #if defined(SHMR_LINUX)
 /**
@@ -2229,7 +2971,7 @@ enum shmr_status shmr_wait_checks(struct shmr_wait *wait, uint32_t checks);
  *
  * Return: SHMR_OK; SHMR_EINVAL.
  */
-enum shmr_status shmr_wait_futex(struct shmr_wait *wait, uint32_t timeout_ms);
+enum shmr_status shmr_wait_futex(struct shmr_wait *wait, uint64_t timeout_ms);
 #endif
 
 #if defined(SHMR_LINUX)
@@ -2240,7 +2982,7 @@ enum shmr_status shmr_wait_futex(struct shmr_wait *wait, uint32_t timeout_ms);
  *
  * Return: SHMR_OK; SHMR_EINVAL.
  */
-enum shmr_status shmr_wait_spin(struct shmr_wait *wait, uint32_t timeout_ms);
+enum shmr_status shmr_wait_spin(struct shmr_wait *wait, uint64_t timeout_ms);
 #endif
 
 #if defined(SHMR_LINUX)
@@ -2252,7 +2994,7 @@ enum shmr_status shmr_wait_spin(struct shmr_wait *wait, uint32_t timeout_ms);
  *
  * Return: SHMR_OK; SHMR_EINVAL.
  */
-enum shmr_status shmr_wait_poll(struct shmr_wait *wait, uint32_t timeout_ms, uint32_t limit_ms);
+enum shmr_status shmr_wait_poll(struct shmr_wait *wait, uint64_t timeout_ms, uint64_t limit_ms);
 #endif
 
 #if !defined(SHMR_LINUX)

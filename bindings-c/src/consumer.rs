@@ -33,7 +33,7 @@ pub const SHMR_KEEP: u32 = 0;
 /// They are discarded, and counted: commands, which no new life is to obey.
 pub const SHMR_DISCARD: u32 = 1;
 
-fn unread(number: u32) -> Outcome<Unread> {
+pub(crate) fn unread(number: u32) -> Outcome<Unread> {
     match number {
         SHMR_KEEP => Ok(Unread::Keep),
         SHMR_DISCARD => Ok(Unread::Discard),

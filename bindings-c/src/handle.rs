@@ -4,9 +4,15 @@
 //! is a copy of an open one, or whose memory never held an open one here is not open.
 //! Memory in which a handle of the same type was open at the same address looks as
 //! that handle does until it is closed or overwritten.
+//!
+//! A handle that others point to, a session's, is worked on by [`with_shared`] and closed by
+//! [`close_if`]: there is never a `&mut` to what is in it while they read it.
 
 use core::ffi::c_char;
 use core::mem::{needs_drop, MaybeUninit};
+use core::ptr::addr_of;
+#[cfg(feature = "channel")]
+use core::ptr::addr_of_mut;
 use core::slice;
 
 use crate::status::shmr_status::SHMR_OPEN;
@@ -129,6 +135,38 @@ pub(crate) unsafe fn open<H: Handle>(
     }
 }
 
+/// The same of a value that points to itself: `init` writes it where it stays. If `init`
+/// fails, nothing of it is dropped.
+///
+/// # Safety
+///
+/// As [`storage`]; `init` writes a whole value, or fails.
+#[cfg(feature = "channel")]
+pub(crate) unsafe fn open_in_place<H: Handle>(
+    handle: *mut H,
+    init: impl FnOnce(*mut H::Inner) -> Outcome,
+) -> shmr_status {
+    if !is_sound(handle) {
+        return shmr_status::SHMR_EINVAL;
+    }
+    let storage = handle.cast::<Storage<H::Inner>>();
+    // SAFETY: neither null nor misaligned, large enough by `Handle`; the caller answers for
+    // the rest. What is there is overwritten, not dropped.
+    unsafe {
+        let error = &mut *addr_of_mut!((*storage).error);
+        if is_open(storage.cast(), core::mem::align_of::<H>(), H::TAG) {
+            return fail(error, Fault::new(SHMR_OPEN));
+        }
+        addr_of_mut!((*storage).tag).write(0);
+        if let Err(fault) = init(addr_of_mut!((*storage).inner).cast()) {
+            return fail(error, fault);
+        }
+        error.write(shmr_error::NONE);
+        addr_of_mut!((*storage).tag).write(tag(handle, H::TAG));
+    }
+    shmr_status::SHMR_OK
+}
+
 /// Works on what is in an open handle; says in the handle why it could not.
 ///
 /// # Safety
@@ -149,6 +187,34 @@ pub(crate) unsafe fn with<H: Handle>(
     match work(inner) {
         Ok(()) => shmr_status::SHMR_OK,
         Err(fault) => fail(&mut storage.error, fault),
+    }
+}
+
+/// Works on what is in an open handle that others read at the same time. Its error is
+/// written by this call alone.
+///
+/// # Safety
+///
+/// As [`get`]; one thread at a time calls this for a handle.
+#[cfg(feature = "channel")]
+pub(crate) unsafe fn with_shared<'h, H: Handle>(
+    handle: *mut H,
+    work: impl FnOnce(&'h H::Inner) -> Outcome,
+) -> shmr_status
+where
+    H::Inner: 'h,
+{
+    // SAFETY: the caller's.
+    let Ok(inner) = (unsafe { get(handle, Argument::Handle) }) else {
+        return shmr_status::SHMR_EINVAL;
+    };
+    match work(inner) {
+        Ok(()) => shmr_status::SHMR_OK,
+        Err(fault) => {
+            let storage = handle.cast::<Storage<H::Inner>>();
+            // SAFETY: an open handle; nobody else looks at its error now.
+            fail(unsafe { &mut *addr_of_mut!((*storage).error) }, fault)
+        }
     }
 }
 
@@ -173,10 +239,10 @@ pub(crate) unsafe fn get<'h, H: Handle>(
     if !open {
         return Err(Fault::invalid(argument));
     }
-    // SAFETY: as in `storage`; nothing is stored through it.
-    let storage = unsafe { &*handle.cast::<Storage<H::Inner>>() };
-    // SAFETY: as in `with`.
-    Ok(unsafe { storage.inner.assume_init_ref() })
+    let storage = handle.cast::<Storage<H::Inner>>();
+    // SAFETY: as in `storage`, and initialised as in `with`; nothing is stored through it,
+    // and the error, which may be written meanwhile, is no part of it.
+    Ok(unsafe { &*addr_of!((*storage).inner).cast::<H::Inner>() })
 }
 
 /// Closes a handle, which drops what is in it.
@@ -194,6 +260,30 @@ pub(crate) unsafe fn close<H: Handle>(handle: *mut H) -> shmr_status {
     // SAFETY: it was open; without its tag it is not dropped again.
     unsafe { storage.inner.assume_init_drop() };
     shmr_status::SHMR_OK
+}
+
+/// Closes a handle if `may` does not refuse; else it stays open.
+///
+/// # Safety
+///
+/// As [`storage`].
+#[cfg(feature = "channel")]
+pub(crate) unsafe fn close_if<H: Handle>(
+    handle: *mut H,
+    may: impl FnOnce(&H::Inner) -> Outcome,
+) -> shmr_status {
+    let storage = handle.cast::<Storage<H::Inner>>();
+    // SAFETY: the caller's. It was open, and without its tag it is not dropped again.
+    unsafe {
+        let refused = with_shared(handle, may);
+        if refused == shmr_status::SHMR_OK {
+            addr_of_mut!((*storage).tag).write(0);
+            addr_of_mut!((*storage).inner)
+                .cast::<H::Inner>()
+                .drop_in_place();
+        }
+        refused
+    }
 }
 
 /// A plain value behind a pointer.

@@ -1,4 +1,4 @@
-//! The C interface of shmem-core, shmem-registry and shmem-sync.
+//! The C interface of shmem-channel, shmem-core, shmem-registry and shmem-sync.
 //!
 //! `include/shmr.h` is generated from this crate and committed, its comments
 //! are the ones here: they are written for C, and `docs/c-api.md` has the rest.
@@ -9,7 +9,8 @@
 //!   right at one address only; what cannot be checked, that the memory of a handle
 //!   was not used for one of its type before, and that the memory a pointer points to is
 //!   there for as long as the header says, is the caller's to answer for.
-//! - **C3** A handle is used by one thread at a time.
+//! - **C3** A handle is used by one thread at a time. What is opened through a session reads
+//!   the session's handle by whatever thread uses it (`session`).
 //! - **C4** What is mapped stays mapped until every handle over it is closed:
 //!   hence `'static` for everything in a region.
 //!
@@ -17,6 +18,9 @@
 //! |----------------------------------------------|------------------------------------------|
 //! | `status`, `text`                             | what a call says, and in words           |
 //! | `handle`                                     | Rust values in memory of a C program     |
+//! | `client`, `server`, `channel`                | commands and their answers               |
+//! | `sender`, `receiver`                         | one ring with doorbells                  |
+//! | `session`, `on_session`, `platform`          | who is in a region, and where that runs  |
 //! | `region`, `mapping`                          | memory                                   |
 //! | `registry`, `partition`, `segment`, `table`  | who is there, what is where              |
 //! | `producer`, `consumer`, `snapshot`           | data                                     |
@@ -37,6 +41,10 @@ mod bakery;
 mod barrier;
 #[cfg(feature = "noncoherent")]
 mod cache;
+#[cfg(feature = "channel")]
+mod channel;
+#[cfg(feature = "channel")]
+mod client;
 mod consumer;
 mod doorbell;
 mod handle;
@@ -46,13 +54,25 @@ mod liveness;
 #[cfg(feature = "linux")]
 mod mapping;
 mod mutex;
+#[cfg(feature = "channel")]
+mod on_session;
 mod partition;
+#[cfg(feature = "channel")]
+mod platform;
 mod producer;
+#[cfg(feature = "channel")]
+mod receiver;
 mod region;
 mod registry;
 mod rwlock;
 mod segment;
 mod semaphore;
+#[cfg(feature = "channel")]
+mod sender;
+#[cfg(feature = "channel")]
+mod server;
+#[cfg(feature = "channel")]
+mod session;
 mod snapshot;
 mod status;
 mod strings;
@@ -65,6 +85,10 @@ pub use bakery::*;
 pub use barrier::*;
 #[cfg(feature = "noncoherent")]
 pub use cache::*;
+#[cfg(feature = "channel")]
+pub use channel::*;
+#[cfg(feature = "channel")]
+pub use client::*;
 pub use consumer::*;
 pub use doorbell::*;
 pub use inspect::*;
@@ -74,12 +98,22 @@ pub use liveness::*;
 pub use mapping::*;
 pub use mutex::*;
 pub use partition::*;
+#[cfg(feature = "channel")]
+pub use platform::*;
 pub use producer::*;
+#[cfg(feature = "channel")]
+pub use receiver::*;
 pub use region::*;
 pub use registry::*;
 pub use rwlock::*;
 pub use segment::*;
 pub use semaphore::*;
+#[cfg(feature = "channel")]
+pub use sender::*;
+#[cfg(feature = "channel")]
+pub use server::*;
+#[cfg(feature = "channel")]
+pub use session::*;
 pub use snapshot::*;
 pub use status::*;
 pub use table::*;

@@ -75,11 +75,16 @@ impl Liveness for Told {
             return AssumeAlive.state(life);
         };
         // SAFETY: as `by` demands.
-        match unsafe { state(context, life.word()) } {
-            1 => PartitionState::Silent,
-            2 => PartitionState::Gone,
-            _ => PartitionState::Alive,
-        }
+        state_from_number(unsafe { state(context, life.word()) })
+    }
+}
+
+/// What a function of the caller's says of a partition.
+pub(crate) fn state_from_number(state: c_int) -> PartitionState {
+    match state {
+        1 => PartitionState::Silent,
+        2 => PartitionState::Gone,
+        _ => PartitionState::Alive,
     }
 }
 

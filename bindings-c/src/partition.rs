@@ -47,6 +47,17 @@ impl From<Process> for shmr_process {
     }
 }
 
+impl From<shmr_process> for Process {
+    fn from(process: shmr_process) -> Self {
+        Self {
+            space: process.space,
+            number: process.number,
+            start: process.start,
+            image: process.image,
+        }
+    }
+}
+
 /// struct shmr_partition - what a partition's slot says of it
 /// @life:      its life, or its last one; 0 if it never attached
 /// @attached:  whether it has not left. One that was killed did not leave
@@ -98,13 +109,7 @@ unsafe fn process(process: *const shmr_process) -> Outcome<Process> {
         return Ok(Process::UNKNOWN);
     }
     // SAFETY: the caller's.
-    let process = unsafe { value(process, Argument::Process) }?;
-    Ok(Process {
-        space: process.space,
-        number: process.number,
-        start: process.start,
-        image: process.image,
-    })
+    unsafe { value(process, Argument::Process) }.map(|&process| process.into())
 }
 
 /// shmr_partition_attach() - announce a partition to the others, as a new life of it

@@ -33,6 +33,16 @@ pub struct shmr_geometry {
     pub block: usize,
 }
 
+impl From<shmr_geometry> for Geometry {
+    fn from(asked: shmr_geometry) -> Self {
+        Self {
+            segments: asked.segments,
+            partitions: asked.partitions,
+            block: asked.block,
+        }
+    }
+}
+
 /// shmr_registry_format() - make an empty registry in a region that was just formatted
 /// @registry: to be opened
 /// @region:   the region
@@ -49,10 +59,7 @@ pub unsafe extern "C" fn shmr_registry_format(
         let mut sizes = Geometry::default();
         if !geometry.is_null() {
             // SAFETY: the caller's.
-            let asked = unsafe { value(geometry, Argument::Geometry) }?;
-            sizes.segments = asked.segments;
-            sizes.partitions = asked.partitions;
-            sizes.block = asked.block;
+            sizes = Geometry::from(*unsafe { value(geometry, Argument::Geometry) }?);
         }
         // SAFETY: the caller's.
         let region = unsafe { get(region, Argument::Region) }?;

@@ -37,7 +37,7 @@ pub enum shmr_status {
     /// The wait gave up first. Of a lock or barrier `value` is the life that is waited
     /// for if that is silent, else 0.
     SHMR_TIMED_OUT = 4,
-    /// The other end of the ring was restarted. Said once; nothing was moved.
+    /// The other end of the ring or channel was restarted. Reported once; nothing was moved.
     SHMR_RESTARTED = 5,
     /// The lock is had, but its last owner died inside: repair, then make consistent.
     SHMR_OWNER_DIED = 6,
@@ -46,6 +46,13 @@ pub enum shmr_status {
     /// Others changed the table, or formatted the region, under every attempt: try again;
     /// of the table, reap if that does not help.
     SHMR_CONTENDED = 8,
+    /// The other end of the channel is gone, or has left it. Whether it has done what it was
+    /// sent is not known.
+    SHMR_PEER_GONE = 9,
+    /// The client that made this call was restarted since: the answer was not sent.
+    SHMR_CALLER_RESTARTED = 10,
+    /// A message that is no answer is next: receive it, then wait for the answer again.
+    SHMR_MESSAGE_FIRST = 11,
     /// A pointer is null or misaligned, a handle is not open, a number out of range;
     /// `word` says which argument.
     SHMR_EINVAL = -1,
@@ -99,8 +106,16 @@ pub enum shmr_status {
     SHMR_NO_RMW = -25,
     /// The region was formatted again since the handle was opened.
     SHMR_REFORMATTED = -26,
-    /// The handle is open and has to be closed first; it stays as it was.
+    /// The handle is open and has to be closed first; it stays as it was. Of a session that
+    /// is to be left, `value` is how many handles on it are open.
     SHMR_OPEN = -27,
+    /// The next message, or the answer, is longer than the buffer; `value` is its length. A
+    /// message stays where it is; an answer is given up.
+    SHMR_BUFFER_TOO_SHORT = -28,
+    /// The peer broke the rules of calls, and what it sent was passed over; the channel goes
+    /// on. `word` says how: "answered twice" and "never called", where `value` is the number
+    /// of the call, or "not a message", where it is the record's length.
+    SHMR_BAD_MESSAGE = -29,
 }
 
 use shmr_status::*;
@@ -108,8 +123,8 @@ use shmr_status::*;
 /// struct shmr_error - why the last call on a handle failed
 /// @status: what that call said
 /// @value:  the value, length or life that goes with the status; else 0
-/// @word:   the word that a corrupt peer wrote, as docs/layout.md names it, or the
-///          argument that is invalid; else empty
+/// @word:   the word that a corrupt peer wrote, as docs/layout.md names it, the
+///          argument that is invalid, or how a peer broke the rules of calls; else empty
 ///
 /// Every handle begins with one. It is written by calls that fail, also by those that
 /// were to open the handle, and by nothing else.

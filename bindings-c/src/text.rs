@@ -26,21 +26,18 @@ fn text(status: i32) -> &'static [u8] {
 }
 
 /// The largest status that is no failure.
-const LAST_GOOD: i32 = SHMR_CONTENDED as i32;
+const LAST_GOOD: i32 = SHMR_MESSAGE_FIRST as i32;
 /// The failure with the lowest number.
-const LAST_BAD: i32 = SHMR_OPEN as i32;
+const LAST_BAD: i32 = SHMR_BAD_MESSAGE as i32;
 
 /// Every status, in the order that `text` counts them in, and what no status is.
-const TEXTS: [(i32, &str); 37] = [
+const TEXTS: [(i32, &str); 42] = [
     (SHMR_OK as i32, "done"),
     (SHMR_EMPTY as i32, "nothing is there now"),
     (SHMR_FULL as i32, "no room now"),
     (SHMR_BUSY as i32, "somebody else has it"),
     (SHMR_TIMED_OUT as i32, "the wait gave up first"),
-    (
-        SHMR_RESTARTED as i32,
-        "the other end of the ring was restarted",
-    ),
+    (SHMR_RESTARTED as i32, "the other end was restarted"),
     (SHMR_OWNER_DIED as i32, "the lock's last owner died inside"),
     (
         SHMR_PARTY_DIED as i32,
@@ -49,6 +46,15 @@ const TEXTS: [(i32, &str); 37] = [
     (
         SHMR_CONTENDED as i32,
         "others changed the table under every attempt: try again",
+    ),
+    (SHMR_PEER_GONE as i32, "the peer is gone"),
+    (
+        SHMR_CALLER_RESTARTED as i32,
+        "the client that made the call was restarted: no answer was sent",
+    ),
+    (
+        SHMR_MESSAGE_FIRST as i32,
+        "a message that is no answer is next: receive it first",
     ),
     (SHMR_EINVAL as i32, "an argument that cannot be used"),
     (SHMR_CORRUPT as i32, "the peer broke the protocol"),
@@ -119,6 +125,11 @@ const TEXTS: [(i32, &str); 37] = [
         SHMR_OPEN as i32,
         "the handle is open and has to be closed first",
     ),
+    (
+        SHMR_BUFFER_TOO_SHORT as i32,
+        "the message is longer than the buffer",
+    ),
+    (SHMR_BAD_MESSAGE as i32, "the peer broke the rules of calls"),
     (i32::MAX, "not a status of this library"),
 ];
 

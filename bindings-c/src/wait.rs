@@ -21,8 +21,8 @@ pub const SHMR_SLEEP: c_int = 1;
 /// From `pause`: give up; the call says SHMR_TIMED_OUT after one more check.
 pub const SHMR_GIVE_UP: c_int = 2;
 
-/// No deadline.
-pub const SHMR_FOREVER: u32 = 0xffff_ffff;
+/// No deadline, and no limit.
+pub const SHMR_FOREVER: u64 = 0xffff_ffff_ffff_ffff;
 
 /// struct shmr_wait - how a call waits, and for how long
 /// @pause:   called between two checks; returns SHMR_AGAIN, SHMR_SLEEP or SHMR_GIVE_UP
@@ -86,7 +86,7 @@ impl Wait for Waiting {
 /// # Safety
 ///
 /// Null, or room for a wait.
-unsafe fn fill<W: Wait>(wait: *mut shmr_wait, own: W) -> shmr_status {
+pub(crate) unsafe fn fill<W: Wait>(wait: *mut shmr_wait, own: W) -> shmr_status {
     const {
         assert!(size_of::<W>() <= size_of::<[u64; 10]>() && align_of::<W>() <= align_of::<u64>());
     }
@@ -142,18 +142,16 @@ unsafe extern "C" fn sleep<W: Wait>(wait: *mut shmr_wait, rings: *const u32, see
 ///
 /// Return: SHMR_OK; SHMR_EINVAL.
 #[no_mangle]
-pub unsafe extern "C" fn shmr_wait_checks(wait: *mut shmr_wait, checks: u32) -> shmr_status {
-    let spin = match checks {
-        SHMR_FOREVER => Spin::forever(),
-        checks => Spin::checks(checks),
-    };
+pub unsafe extern "C" fn shmr_wait_checks(wait: *mut shmr_wait, checks: u64) -> shmr_status {
+    // More than 2^32 take longer than anybody waits.
+    let spin = u32::try_from(checks).map_or_else(|_| Spin::forever(), Spin::checks);
     // SAFETY: the caller's.
     unsafe { fill(wait, spin) }
 }
 
 #[cfg(feature = "linux")]
-fn milliseconds(timeout_ms: u32) -> Duration {
-    Duration::from_millis(timeout_ms.into())
+fn milliseconds(timeout_ms: u64) -> Duration {
+    Duration::from_millis(timeout_ms)
 }
 
 /// shmr_wait_futex() - wait asleep, for peers on the same kernel
@@ -166,7 +164,7 @@ fn milliseconds(timeout_ms: u32) -> Duration {
 /// Return: SHMR_OK; SHMR_EINVAL.
 #[cfg(feature = "linux")]
 #[no_mangle]
-pub unsafe extern "C" fn shmr_wait_futex(wait: *mut shmr_wait, timeout_ms: u32) -> shmr_status {
+pub unsafe extern "C" fn shmr_wait_futex(wait: *mut shmr_wait, timeout_ms: u64) -> shmr_status {
     let futex = match timeout_ms {
         SHMR_FOREVER => Futex::forever(),
         timeout_ms => Futex::timeout(milliseconds(timeout_ms)),
@@ -182,7 +180,7 @@ pub unsafe extern "C" fn shmr_wait_futex(wait: *mut shmr_wait, timeout_ms: u32) 
 /// Return: SHMR_OK; SHMR_EINVAL.
 #[cfg(feature = "linux")]
 #[no_mangle]
-pub unsafe extern "C" fn shmr_wait_spin(wait: *mut shmr_wait, timeout_ms: u32) -> shmr_status {
+pub unsafe extern "C" fn shmr_wait_spin(wait: *mut shmr_wait, timeout_ms: u64) -> shmr_status {
     let spin = match timeout_ms {
         SHMR_FOREVER => SpinYield::forever(),
         timeout_ms => SpinYield::timeout(milliseconds(timeout_ms)),
@@ -201,8 +199,8 @@ pub unsafe extern "C" fn shmr_wait_spin(wait: *mut shmr_wait, timeout_ms: u32) -
 #[no_mangle]
 pub unsafe extern "C" fn shmr_wait_poll(
     wait: *mut shmr_wait,
-    timeout_ms: u32,
-    limit_ms: u32,
+    timeout_ms: u64,
+    limit_ms: u64,
 ) -> shmr_status {
     let poll = SleepPoll::timeout(milliseconds(timeout_ms), milliseconds(limit_ms));
     // SAFETY: the caller's.

@@ -6,14 +6,16 @@ use shmem_core::ControlWord;
 
 use crate::strings;
 
-/// What a fault is about: nothing, a word that a peer wrote, or an argument.
+/// What a fault is about: nothing, a word that a peer wrote, an argument, or a rule of
+/// calls that the peer broke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Word(u32);
 
-/// Declares the arguments that can be invalid, each with its name.
+/// Declares the arguments that can be invalid, and what a peer can do wrong in a channel,
+/// each with its name.
 macro_rules! arguments {
     ($($argument:ident $name:literal,)*) => {
-        /// An argument that cannot be used.
+        /// An argument that cannot be used, or what a peer did wrong in a channel.
         #[derive(Clone, Copy, Debug)]
         #[cfg_attr(not(feature = "linux"), allow(dead_code))]
         pub(crate) enum Argument {
@@ -24,10 +26,14 @@ macro_rules! arguments {
 }
 
 arguments! {
+    AnsweredTwice "answered twice",
     Arrival "arrival",
     At "at",
     Bakery "bakery",
     Base "base",
+    Buffer "buffer",
+    Call "call",
+    Capacity "capacity",
     Clock "clock",
     Consumer "consumer",
     Count "count",
@@ -42,13 +48,18 @@ arguments! {
     Limit "limit",
     Liveness "liveness",
     Mapping "mapping",
+    Message "message",
     Mutex "mutex",
     Name "name",
+    NeverCalled "never called",
+    NotAMessage "not a message",
     Of "of",
+    Options "options",
     Parties "parties",
     Partition "partition",
     Path "path",
     Place "place",
+    Platform "platform",
     Presence "presence",
     Process "process",
     Producer "producer",
@@ -68,6 +79,7 @@ arguments! {
     Rwlock "rwlock",
     Segment "segment",
     Semaphore "semaphore",
+    Session "session",
     Unread "unread",
     Value "value",
     Verdict "verdict",
@@ -133,7 +145,7 @@ mod tests {
         for word in ControlWord::ALL {
             assert_eq!(name(word), word.name());
         }
-        assert_eq!(name(Argument::Arrival), "arrival");
+        assert_eq!(name(Argument::AnsweredTwice), "answered twice");
         assert_eq!(name(Argument::RequestLen), "request len");
         assert_eq!(name(Argument::Wait), "wait");
         assert_eq!(name(Word::NONE), "");

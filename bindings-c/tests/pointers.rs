@@ -1,6 +1,8 @@
 //! What C's structs hold, held by Rust: Miri says whether the pointers in them are good.
 //!
-//! `cargo +nightly miri test -p shmr --no-default-features --test pointers`
+//! `MIRIFLAGS=-Zmiri-disable-weak-memory-emulation cargo +nightly miri test -p shmr
+//! --no-default-features --features channel --test pointers --target s390x-unknown-linux-gnu`:
+//! Miri has no inline assembly, and its emulation of weak memory one width an address.
 // A program in C is one promise of its own, too.
 #![allow(clippy::multiple_unsafe_ops_per_block)]
 
@@ -10,7 +12,7 @@ use shmr::shmr_status::SHMR_OK;
 use shmr::*;
 
 #[repr(C, align(128))]
-struct Memory([u8; 1024]);
+struct Memory<const LEN: usize>([u8; LEN]);
 
 #[test]
 fn a_copy_of_a_segment_is_good_for_what_the_segment_is() {
@@ -33,5 +35,84 @@ fn a_copy_of_a_segment_is_good_for_what_the_segment_is() {
         let reader: &shmr_snapshot_reader = reader.assume_init_ref();
         assert_eq!(shmr_snapshot_sequence(reader), 1);
         assert_eq!(reader.error.status, SHMR_OK);
+    }
+}
+
+#[cfg(feature = "channel")]
+unsafe extern "C" fn now(context: *mut std::ffi::c_void) -> u64 {
+    let time = context.cast::<u64>();
+    // SAFETY: the test's clock, which it alone uses.
+    unsafe {
+        *time += 1;
+        *time
+    }
+}
+
+#[cfg(feature = "channel")]
+#[test]
+fn a_session_is_called_on_while_a_channel_points_to_it() {
+    const LEN: usize = 16 << 10;
+
+    let mut memory = Box::new(Memory([0; LEN]));
+    let mut time = Box::new(0_u64);
+    // SAFETY: all zeroes is no function, no pointer and no process.
+    let mut platform: shmr_platform = unsafe { MaybeUninit::zeroed().assume_init() };
+    platform.now = Some(now);
+    platform.context = std::ptr::addr_of_mut!(*time).cast();
+    let geometry = shmr_geometry {
+        segments: 4,
+        partitions: 2,
+        block: 128,
+    };
+    let mut options = shmr_session_options {
+        partition: 1,
+        without_rmw: false,
+        take_over: 0,
+        patience: 0,
+        presume_gone_after: 0,
+        geometry: &geometry,
+    };
+    let capacities = shmr_channel_options {
+        command_capacity: 256,
+        result_capacity: 256,
+    };
+    let base = memory.0.as_mut_ptr().cast();
+    let mut first = Box::new(MaybeUninit::<shmr_session>::zeroed());
+    let mut second = Box::new(MaybeUninit::<shmr_session>::zeroed());
+    let (first, second) = (first.as_mut_ptr(), second.as_mut_ptr());
+    let mut server = Box::new(MaybeUninit::<shmr_server>::zeroed());
+    let mut client = Box::new(MaybeUninit::<shmr_client>::zeroed());
+    let (server, client) = (server.as_mut_ptr(), client.as_mut_ptr());
+    let (mut call, mut received) = (
+        shmr_call { number: 0, peer: 0 },
+        shmr_call { number: 0, peer: 0 },
+    );
+    let (mut text, mut len) = ([0_u8; 8], 0);
+    let name = b"calls\0".as_ptr().cast();
+    // SAFETY: handles and memory that stay in place and are used here alone.
+    unsafe {
+        let created = shmr_session_create(first, base, LEN, &options, &platform);
+        assert_eq!(created, SHMR_OK);
+        options.partition = 2;
+        let joined = shmr_session_join(second, base, LEN, &options, &platform);
+        assert_eq!(joined, SHMR_OK);
+        assert_eq!(shmr_server_open(server, first, name, &capacities), SHMR_OK);
+        assert_eq!(shmr_client_open(client, second, name, &capacities), SHMR_OK);
+        let asked = shmr_client_start_call(client, b"ask".as_ptr().cast(), 3, &mut call, 0);
+        assert_eq!(asked, SHMR_OK);
+        assert_eq!(shmr_session_beat(first), SHMR_OK);
+        assert_eq!(shmr_session_leave(first), shmr_status::SHMR_OPEN);
+        let buffer = text.as_mut_ptr().cast();
+        let got = shmr_server_recv(server, buffer, 8, &mut len, &mut received, 0);
+        assert_eq!((got, len), (SHMR_OK, 3));
+        let answered = shmr_server_answer(server, &mut received, buffer, len, 0);
+        assert_eq!(answered, SHMR_OK);
+        assert_eq!(shmr_session_check(second), SHMR_OK);
+        let finished = shmr_client_finish_call(client, &mut call, buffer, 8, &mut len, 0);
+        assert_eq!((finished, len), (SHMR_OK, 3));
+        assert_eq!(shmr_client_close(client), SHMR_OK);
+        assert_eq!(shmr_server_close(server), SHMR_OK);
+        assert_eq!(shmr_session_leave(first), SHMR_OK);
+        assert_eq!(shmr_session_leave(second), SHMR_OK);
     }
 }

@@ -25,6 +25,19 @@ pub struct Answering {
     server: u16,
 }
 
+impl Answering {
+    /// It as one number, for a program that keeps it outside of Rust. Never 0.
+    pub fn to_word(self) -> u64 {
+        u64::from(self.server) << 32 | u64::from(self.call)
+    }
+
+    /// The call that [`Answering::to_word`] made `word` of; `None` if it made no such word.
+    pub fn from_word(word: u64) -> Option<Self> {
+        let (server, call) = (u16::try_from(word >> 32).ok()?, word as u32);
+        (call != 0).then_some(Self { call, server })
+    }
+}
+
 /// The end of a channel that sends commands.
 pub struct Client<'m> {
     channel: Channel<'m>,

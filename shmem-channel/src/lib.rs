@@ -105,3 +105,8 @@ pub use wait::{Waiter, FOREVER};
 pub use linux::{next_boot, receive_memory, send_memory, Beating, Polling, SameKernel};
 #[cfg(all(feature = "linux", target_os = "linux"))]
 pub use stream::{ByteReceiver, ByteSender};
+
+/// The README's program is compiled with the documentation tests.
+#[cfg(all(doctest, feature = "linux"))]
+#[doc = include_str!("../../README.md")]
+struct Readme;

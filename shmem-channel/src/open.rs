@@ -59,8 +59,12 @@ impl ChannelOptions {
     /// [`Error::Name`] if the name has more than 24 bytes; [`Error::Open`] if the channel
     /// is there with another capacity, or there is no room for it; [`Error::EndTaken`] if
     /// a living partition has this end; [`Error::Evicted`], [`Error::Reformatted`].
-    pub fn client<'m>(self, session: &Session<'m>, name: &str) -> Result<Client<'m>, Error> {
-        let (command, result) = self.rings(session, name)?;
+    pub fn client<'m>(
+        self,
+        session: &Session<'m>,
+        name: impl AsRef<[u8]>,
+    ) -> Result<Client<'m>, Error> {
+        let (command, result) = self.rings(session, name.as_ref())?;
         let receiver = session.receiver_on(result, Unread::Keep)?;
         let sender = session.sender_on(command)?;
         Ok(Client::new(Channel::new(sender, receiver)))
@@ -71,15 +75,18 @@ impl ChannelOptions {
     /// # Errors
     ///
     /// As [`ChannelOptions::client`].
-    pub fn server<'m>(self, session: &Session<'m>, name: &str) -> Result<Server<'m>, Error> {
-        let (command, result) = self.rings(session, name)?;
+    pub fn server<'m>(
+        self,
+        session: &Session<'m>,
+        name: impl AsRef<[u8]>,
+    ) -> Result<Server<'m>, Error> {
+        let (command, result) = self.rings(session, name.as_ref())?;
         let receiver = session.receiver_on(command, Unread::Discard)?;
         let sender = session.sender_on(result)?;
         Ok(Server::new(Channel::new(sender, receiver)))
     }
 
-    fn rings<'m>(self, session: &Session<'m>, name: &str) -> Result<(Ring<'m>, Ring<'m>), Error> {
-        let name = name.as_bytes();
+    fn rings<'m>(self, session: &Session<'m>, name: &[u8]) -> Result<(Ring<'m>, Ring<'m>), Error> {
         let mut full = [0; NAME + COMMAND.len()];
         let mut ring = |end: &str, capacity| {
             let whole = full.get_mut(..name.len() + end.len());
@@ -101,7 +108,7 @@ impl<'m> Session<'m> {
     /// # Errors
     ///
     /// As [`ChannelOptions::client`].
-    pub fn client(&self, name: &str) -> Result<Client<'m>, Error> {
+    pub fn client(&self, name: impl AsRef<[u8]>) -> Result<Client<'m>, Error> {
         ChannelOptions::default().client(self, name)
     }
 
@@ -110,7 +117,7 @@ impl<'m> Session<'m> {
     /// # Errors
     ///
     /// As [`ChannelOptions::server`].
-    pub fn server(&self, name: &str) -> Result<Server<'m>, Error> {
+    pub fn server(&self, name: impl AsRef<[u8]>) -> Result<Server<'m>, Error> {
         ChannelOptions::default().server(self, name)
     }
 }

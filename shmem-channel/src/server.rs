@@ -15,6 +15,19 @@ pub struct Call {
     client: u16,
 }
 
+impl Call {
+    /// It as one number, for a program that keeps it outside of Rust. Never 0.
+    pub fn into_word(self) -> u64 {
+        u64::from(self.client) << 32 | u64::from(self.number)
+    }
+
+    /// The call that [`Call::into_word`] made `word` of; `None` if it made no such word.
+    pub fn from_word(word: u64) -> Option<Self> {
+        let (client, number) = (u16::try_from(word >> 32).ok()?, word as u32);
+        (number != 0).then_some(Self { number, client })
+    }
+}
+
 /// What a server receives. The message is in the front of the buffer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Incoming {

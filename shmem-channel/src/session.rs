@@ -211,15 +211,15 @@ impl<'m> Session<'m> {
         self.member.incarnation
     }
 
+    /// The region's registry.
+    pub fn registry(&self) -> Registry<'_> {
+        self.member.registry
+    }
+
     /// This partition's place in the region, for what the registry does in its name:
     /// creating, removing and reaping.
     pub fn attachment(&self) -> &Presence<'_> {
         &self.attachment
-    }
-
-    /// The region's registry.
-    pub fn registry(&self) -> Registry<'_> {
-        self.member.registry
     }
 
     /// Where this partition runs.
@@ -277,8 +277,13 @@ impl<'m> Session<'m> {
     /// # Errors
     ///
     /// [`Error::Name`] for a name that is too long, [`Error::Open`].
-    pub fn segment(&self, name: &str, kind: Kind, len: usize) -> Result<Segment<'_>, Error> {
-        self.find(name.as_bytes(), kind, len)
+    pub fn segment(
+        &self,
+        name: impl AsRef<[u8]>,
+        kind: Kind,
+        len: usize,
+    ) -> Result<Segment<'_>, Error> {
+        self.find(name.as_ref(), kind, len)
     }
 
     fn find(&self, name: &[u8], kind: Kind, len: usize) -> Result<Segment<'m>, Error> {
@@ -312,8 +317,8 @@ impl<'m> Session<'m> {
     ///
     /// [`Error::Name`], [`Error::Capacity`], [`Error::Open`]; [`Error::EndTaken`] if a
     /// living partition has this end; [`Error::Evicted`], [`Error::Reformatted`].
-    pub fn sender(&self, name: &str, capacity: usize) -> Result<Sender<'m>, Error> {
-        self.sender_on(self.ring(name.as_bytes(), capacity)?)
+    pub fn sender(&self, name: impl AsRef<[u8]>, capacity: usize) -> Result<Sender<'m>, Error> {
+        self.sender_on(self.ring(name.as_ref(), capacity)?)
     }
 
     /// The sending end of `ring`, which the caller found in this session's region.
@@ -344,11 +349,11 @@ impl<'m> Session<'m> {
     /// As [`Session::sender`].
     pub fn receiver(
         &self,
-        name: &str,
+        name: impl AsRef<[u8]>,
         capacity: usize,
         unread: Unread,
     ) -> Result<Receiver<'m>, Error> {
-        self.receiver_on(self.ring(name.as_bytes(), capacity)?, unread)
+        self.receiver_on(self.ring(name.as_ref(), capacity)?, unread)
     }
 
     /// Whether joining failed because the region is not formatted yet, or not all of

@@ -8,7 +8,9 @@ use std::thread;
 use std::time::Duration;
 
 use memoffset::offset_of;
-use shmem_channel::{Client, Error, Incoming, Platform, Reason, Received, Server, Session};
+use shmem_channel::{
+    Answering, Call, Client, Error, Incoming, Platform, Reason, Received, Server, Session,
+};
 use shmem_core::layout::RingControl;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::AtomicU32;
@@ -77,6 +79,28 @@ fn a_command_that_is_sent_before_there_is_a_server_waits_for_it() {
     let mut answer = [0; 16];
     let len = client.finish_call(started, &mut answer, PATIENCE).unwrap();
     assert_eq!(&answer[..len], b"early");
+}
+
+#[test]
+fn a_call_is_finished_and_answered_from_the_numbers_that_it_was_kept_as() {
+    let heap = memory();
+    let (first, second) = (create(&heap), join(&heap, 2));
+    let mut server = first.server("demo").unwrap();
+    let mut client = second.client(b"demo").unwrap();
+    let started = client.start_call(b"ask", PATIENCE).unwrap().to_word();
+    let mut buffer = [0; 16];
+    let received = server.recv(&mut buffer, PATIENCE).unwrap();
+    let Incoming::Call { call, len } = received else {
+        panic!("{received:?}");
+    };
+    let kept = Call::from_word(call.into_word()).unwrap();
+    server.answer(kept, &buffer[..len], PATIENCE).unwrap();
+    let started = Answering::from_word(started).unwrap();
+    assert_eq!(client.finish_call(started, &mut buffer, PATIENCE), Ok(3));
+    for word in [0, 1 << 32, 1 << 48 | 1] {
+        assert_eq!(Call::from_word(word), None);
+        assert_eq!(Answering::from_word(word), None);
+    }
 }
 
 #[test]

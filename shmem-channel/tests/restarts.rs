@@ -305,6 +305,7 @@ fn an_answer_to_an_earlier_client_is_not_taken_for_one_to_a_later() {
         }
     }
 }
+
 #[test]
 fn a_call_for_a_server_that_nobody_met_ends_when_another_has_its_place() {
     let heap = memory();

@@ -117,7 +117,7 @@ impl<'m> Registry<'m> {
         let is_linked = state & NAMED != 0 && link.leads_to(state >> 1);
         // relaxed: the fence is before it: a row whose generation was seen to move before the
         // fence had left `word`.
-        !is_linked && word.load(Relaxed) == link.0
+        !is_linked && Link(word.load(Relaxed)).unmarked() == link.unmarked()
     }
 
     /// Walks to the row of `id`. Only loads.

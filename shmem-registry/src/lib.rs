@@ -95,8 +95,3 @@ pub use partition::{AttachError, Partition, Presence, Process};
 pub use process::Processes;
 pub use remove::Unfinished;
 pub use segment::Segment;
-
-/// The README's program is compiled and run with the documentation tests.
-#[cfg(all(doctest, feature = "std"))]
-#[doc = include_str!("../../README.md")]
-struct Readme;

@@ -132,8 +132,9 @@ impl<'m> Slot<'m> {
 
     /// The life's word, for one that comes after it.
     fn attached_word(self) -> u32 {
-        // Pairs with the store in `drop`: what one did that left is seen.
-        self.life().load(Acquire) // loom: loom_partition::who_follows_one_that_left_sees_what_it_did
+        // relaxed: before `attach` stores, the fence in `Region::is_stale` pairs with the
+        // store in `drop`: what one did that left is seen.
+        self.life().load(Relaxed)
     }
 
     fn process(self) -> [Word<'m>; 4] {
@@ -147,6 +148,7 @@ impl<'m> Slot<'m> {
 }
 
 impl Process {
+    #[inline(never)]
     fn load(slot: Slot<'_>) -> Self {
         // relaxed: the load of `life` is before it where it is another's (P2).
         let [space, number, start, image] = slot.process().map(|word| word.load(Relaxed));
@@ -279,8 +281,8 @@ pub struct Presence<'m> {
 }
 
 impl<'m> Presence<'m> {
-    // relaxed in all of this: the load of `life` in `attached_word` is before it, and the
-    // store of `life` publishes it.
+    // relaxed in all of this: the fence in `is_stale` is before it, and the store of `life`
+    // publishes it.
     fn attach(
         registry: &Registry<'m>,
         slot: Slot<'m>,
@@ -342,6 +344,7 @@ impl<'m> Presence<'m> {
     /// nothing more in the region.
     // relaxed in all of this: the load of the beat is before them, and shows what our threads
     // have counted; an old `life` shows the eviction at the next look.
+    #[inline(never)] // One copy: a beat is no hurry.
     pub fn check(&self) -> Result<(), Evicted> {
         // Acquire: pairs with the store in `beat`.
         let beat = self.slot.heartbeat().load(Acquire); // loom: loom_partition::threads_of_a_partition_beat_together
@@ -367,8 +370,8 @@ impl Presence<'_> {
 impl Drop for Presence<'_> {
     fn drop(&mut self) {
         if self.check().is_ok() {
-            // Pairs with the loads in `attached_word` and `look`: whoever takes over
-            // from us sees what we did.
+            // Pairs with the load in `look`, and with the fence in `Region::is_stale` of who
+            // attaches next: it sees what we did.
             self.slot.life().store(self.life.word() | LEFT, Release); // loom: loom_partition::who_follows_one_that_left_sees_what_it_did
         }
     }

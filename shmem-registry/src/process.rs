@@ -38,6 +38,18 @@ impl Process {
             _ => Self::UNKNOWN,
         }
     }
+
+    /// Whether this process has ended, or runs another program by now. False if that is not
+    /// known: of [`Process::UNKNOWN`], and of a process of another kernel or namespace.
+    ///
+    /// Looks everything up at each call; [`Processes`] remembers.
+    pub fn has_ended(self) -> bool {
+        match open(space(), self) {
+            Some(Known::Process(descriptor)) => has_ended(&descriptor),
+            Some(Known::Gone) => true,
+            Some(Known::Foreign) | None => false,
+        }
+    }
 }
 
 /// A number for this kernel's life and this process's namespaces of processes and of
@@ -257,6 +269,37 @@ mod tests {
         }
         assert_eq!(parse_stat(b"7 (sh S 1"), None);
         assert_eq!(parse_stat(b"7 (sh) S 1"), None);
+    }
+
+    #[test]
+    fn a_process_has_ended_when_its_kernel_says_so() {
+        let own = Process::this();
+        assert!(!own.has_ended());
+        assert!(!Process::UNKNOWN.has_ended());
+        let start = own.start.wrapping_add(1);
+        let earlier = Process { start, ..own };
+        assert!(earlier.has_ended(), "an earlier one with this number");
+        let space = own.space ^ 1;
+        let foreign = Process { space, ..earlier };
+        assert!(!foreign.has_ended());
+
+        let mut child = std::process::Command::new("sleep")
+            .arg("1000")
+            .spawn()
+            .unwrap();
+        let number = child.id();
+        let found = look_up(Pid::from_raw(number as i32).unwrap()).unwrap();
+        let process = Process {
+            space: own.space,
+            number,
+            start: found.start,
+            image: 0,
+        };
+        assert!(!process.has_ended());
+        child.kill().unwrap();
+        while !process.has_ended() {} // Its parent has not waited for it.
+        child.wait().unwrap();
+        assert!(process.has_ended());
     }
 
     #[test]

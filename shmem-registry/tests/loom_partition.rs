@@ -64,7 +64,7 @@ fn who_sees_a_word_of_a_partition_finds_it_attached() {
     });
 }
 
-#[test] // Kills: Release in `drop`, Acquire in `look`, Acquire in `attached_word`.
+#[test] // Kills: Release in `drop`, Acquire in `look`.
 fn who_follows_one_that_left_sees_what_it_did() {
     for follow in [true, false] {
         loom::model(move || {

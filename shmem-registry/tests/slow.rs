@@ -223,6 +223,22 @@ fn a_link_that_an_evicted_creator_made_late_ends_its_chain_and_is_replaced() {
 }
 
 #[test]
+fn a_late_link_behind_a_removed_row_ends_its_chain_before_anybody_takes_the_row_out() {
+    let heap = Heap::new(1 << 16);
+    let registry = registry(&heap);
+    let segment = registry.open_or_create(US, &raw(7, 8)).unwrap();
+    registry.remove(US, &segment).unwrap();
+    let nine = Id::new(9).unwrap();
+    let segment = registry.open_or_create(US, &raw(9, 8)).unwrap();
+    // Marked by a remover that died, and linked to row 0 in generation 0, which is over.
+    let next = registry.tables().rows + 64 * segment.row() + 8;
+    heap.window().word(next).store(1 << 31 | 1, Relaxed);
+    assert_eq!(registry.lookup(nine).err(), Some(OpenError::NotFound));
+    let segment = registry.open_or_create(US, &raw(9, 8)).unwrap();
+    assert_eq!(registry.lookup(nine).unwrap().row(), segment.row());
+}
+
+#[test]
 fn a_segment_of_another_registry_is_not_current_and_not_removed() {
     let (heap, other) = (Heap::new(1 << 18), Heap::new(1 << 16));
     let geometry = |segments| Geometry {

@@ -45,6 +45,25 @@ static void open_data(void)
 				     &all.shmr_segment));
 }
 
+static void open_channels(void)
+{
+	all.shmr_platform = shmr_platform_same_kernel();
+	all.shmr_session_options.partition = 5;
+	OK(shmr_session_join(&all.shmr_session,
+			     shmr_mapping_base(&place.mapping), PLACE_LEN,
+			     &all.shmr_session_options, &all.shmr_platform));
+	OK(shmr_client_open(&all.shmr_client, &all.shmr_session, "channel",
+			    NULL));
+	OK(shmr_server_open(&all.shmr_server, &all.shmr_session, "channel",
+			    &all.shmr_channel_options));
+	OK(shmr_sender_open(&all.shmr_sender, &all.shmr_session, "single",
+			    1024));
+	OK(shmr_receiver_open(&all.shmr_receiver, &all.shmr_session, "single",
+			      1024, SHMR_KEEP));
+	OK(shmr_client_start_call(&all.shmr_client, "call", 4, &all.shmr_call,
+				  0));
+}
+
 void make_all(void)
 {
 	memset(&all, 0, sizeof(all));
@@ -66,6 +85,7 @@ void make_all(void)
 				 shmr_ring_len(1024));
 	open_locks();
 	open_data();
+	open_channels();
 	all.shmr_request.name = "request";
 	all.shmr_request.len = 8;
 	all.shmr_geometry.segments = 2;
@@ -79,6 +99,11 @@ void make_all(void)
 /* What a test closed is closed already. */
 void end_all(void)
 {
+	(void)shmr_client_close(&all.shmr_client);
+	(void)shmr_server_close(&all.shmr_server);
+	(void)shmr_sender_close(&all.shmr_sender);
+	(void)shmr_receiver_close(&all.shmr_receiver);
+	(void)shmr_session_leave(&all.shmr_session);
 	(void)shmr_processes_close(&all.shmr_processes);
 	(void)shmr_unmap(&all.shmr_mapping);
 	place_end(&place);

@@ -9,6 +9,7 @@
 struct all {
 	struct shmr_bakery shmr_bakery;
 	struct shmr_barrier shmr_barrier;
+	struct shmr_client shmr_client;
 	struct shmr_consumer shmr_consumer;
 	struct shmr_heartbeats shmr_heartbeats;
 	struct shmr_mapping shmr_mapping;
@@ -16,23 +17,31 @@ struct all {
 	struct shmr_presence shmr_presence;
 	struct shmr_processes shmr_processes;
 	struct shmr_producer shmr_producer;
+	struct shmr_receiver shmr_receiver;
 	struct shmr_region shmr_region;
 	struct shmr_registry shmr_registry;
 	struct shmr_rwlock shmr_rwlock;
 	struct shmr_semaphore shmr_semaphore;
+	struct shmr_sender shmr_sender;
+	struct shmr_server shmr_server;
+	struct shmr_session shmr_session;
 	struct shmr_snapshot_reader shmr_snapshot_reader;
 	struct shmr_snapshot_writer shmr_snapshot_writer;
 
 	struct shmr_arrival shmr_arrival;
+	struct shmr_call shmr_call;
+	struct shmr_channel_options shmr_channel_options;
 	struct shmr_clock shmr_clock;
 	struct shmr_doorbell shmr_doorbell;
 	struct shmr_geometry shmr_geometry;
 	struct shmr_liveness shmr_liveness;
 	struct shmr_lock_view shmr_lock_view;
 	struct shmr_partition shmr_partition;
+	struct shmr_platform shmr_platform;
 	struct shmr_process shmr_process;
 	struct shmr_request shmr_request;
 	struct shmr_ring_view shmr_ring_view;
+	struct shmr_session_options shmr_session_options;
 	struct shmr_slice shmr_slice;
 	struct shmr_wait shmr_wait;
 	struct shmr_verdict shmr_verdict;

@@ -152,6 +152,47 @@ static void take_turns(void)
 	MUST(shmr_mutex_try_lock(&two, (void *)0) == SHMR_OK);
 }
 
+static uint64_t now(void *context)
+{
+	return ++*(uint64_t *)context;
+}
+
+static void make_calls(void)
+{
+	static unsigned char own[LEN] __attribute__((aligned(128)));
+	static struct shmr_session session, other;
+	static struct shmr_server server;
+	static struct shmr_client client;
+	static uint64_t time;
+	struct shmr_session_options options = { 0 };
+	struct shmr_platform platform = { 0 };
+	struct shmr_call call, received;
+	char text[8];
+	size_t len;
+
+	options.partition = 1;
+	platform.now = now;
+	platform.context = &time;
+	MUST(shmr_session_create(&session, own, LEN, &options, &platform) ==
+	     SHMR_OK);
+	options.partition = 2;
+	MUST(shmr_session_join(&other, own, LEN, &options, &platform) ==
+	     SHMR_OK);
+	MUST(shmr_server_open(&server, &session, "calls", (void *)0) ==
+	     SHMR_OK);
+	MUST(shmr_client_open(&client, &other, "calls", (void *)0) == SHMR_OK);
+	MUST(shmr_client_start_call(&client, "ask", 3, &call, 0) == SHMR_OK);
+	MUST(shmr_server_recv(&server, text, 8, &len, &received, 0) ==
+	     SHMR_OK);
+	MUST(shmr_server_answer(&server, &received, text, len, 0) == SHMR_OK);
+	MUST(shmr_client_finish_call(&client, &call, text, 8, &len, 0) ==
+	     SHMR_OK);
+	MUST(len == 3 && memcmp(text, "ask", 3) == 0);
+	MUST(shmr_client_recv(&client, text, 8, &len, 1000) == SHMR_TIMED_OUT);
+	MUST(shmr_client_close(&client) == SHMR_OK);
+	MUST(shmr_session_leave(&other) == SHMR_OK);
+}
+
 static __attribute__((used)) void work(void)
 {
 	MUST(shmr_header_matches());
@@ -164,6 +205,7 @@ static __attribute__((used)) void work(void)
 	pass_messages();
 	pass_a_value();
 	take_turns();
+	make_calls();
 	MUST(shmr_presence_leave(&second) == SHMR_OK);
 	leave(0);
 }

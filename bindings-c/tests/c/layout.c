@@ -201,6 +201,31 @@ TEST(a_record_is_its_header_its_stamp_and_its_payload)
 	SAME(shmr_consumer_position(&consumer), 16);
 }
 
+TEST(a_message_is_its_opening_its_call_and_its_bytes)
+{
+	const struct shmr_session_options options = { .partition = 5 };
+	const struct shmr_platform platform = shmr_platform_same_kernel();
+	struct shmr_session session = { 0 };
+	struct shmr_client client = { 0 };
+	struct shmr_segment ring;
+	struct shmr_call call;
+	char *message;
+
+	place_make(&place);
+	OK(shmr_session_join(&session, region(), PLACE_LEN, &options,
+			     &platform));
+	OK(shmr_client_open(&client, &session, "demo", NULL));
+	OK(shmr_client_start_call(&client, "hello", 5, &call, 0));
+	OK(shmr_registry_lookup(&place.registry,
+				shmr_id_from_name("demo.command"), &ring));
+	message = (char *)ring.base + RING_DATA + Record_payload;
+	SAME(word_at(message, Message_opening), 1);
+	SAME(word_at(message, Message_call), 1);
+	SAME(memcmp(message + 8, "hello", 5), 0);
+	OK(shmr_client_close(&client));
+	OK(shmr_session_leave(&session));
+}
+
 TEST(padding_fills_the_rest_where_a_record_would_not_fit)
 {
 	static const char longest[112];

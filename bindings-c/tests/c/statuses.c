@@ -707,17 +707,372 @@ TEST(SHMR_OPEN_is_a_handle_that_was_not_closed_and_it_stays_as_it_was)
 	OK(shmr_producer_open(&producer, &ring, place.one));
 }
 
+/* A channel of 1, the server, and 2, the client, in one process. */
+static struct shmr_session here, there;
+static struct shmr_client client;
+static struct shmr_server server;
+
+static void join(struct shmr_session *session, uint8_t partition,
+		 uint32_t earlier)
+{
+	const struct shmr_session_options options = {
+		.partition = partition, .take_over = earlier,
+	};
+	struct shmr_platform platform = shmr_platform_same_kernel();
+
+	memset(session, 0, sizeof(*session));
+	OK(shmr_session_join(session, shmr_mapping_base(&place.mapping),
+			     PLACE_LEN, &options, &platform));
+}
+
+static void make_channel(void)
+{
+	place_make(&place);
+	join(&here, 3, 0);
+	join(&there, 4, 0);
+	memset(&server, 0, sizeof(server));
+	memset(&client, 0, sizeof(client));
+	OK(shmr_server_open(&server, &here, "channel", NULL));
+	OK(shmr_client_open(&client, &there, "channel", NULL));
+}
+
+#define LONG ((uint64_t)30000000000)
+#define SHORT ((uint64_t)1000000)
+
+static char text[64];
+static size_t len;
+
+TEST(SHMR_TIMED_OUT_is_a_server_that_does_not_answer_in_time)
+{
+	make_channel();
+	FAILS(client,
+	      shmr_client_call(&client, "?", 1, text, 64, &len, SHORT),
+	      SHMR_TIMED_OUT, 0, "");
+	FAILS(client, shmr_client_recv(&client, text, 64, &len, 0),
+	      SHMR_TIMED_OUT, 0, "");
+}
+
+TEST(SHMR_RESTARTED_is_a_server_that_was_followed_by_another_and_is_reported_once)
+{
+	struct shmr_session next;
+	struct shmr_server other = { 0 };
+	struct shmr_call call;
+
+	make_channel();
+	OK(shmr_client_send(&client, "a", 1, LONG));
+	join(&next, 3, shmr_session_life(&here));
+	OK(shmr_server_open(&other, &next, "channel", NULL));
+	FAILS(client, shmr_client_send(&client, "b", 1, LONG),
+	      SHMR_RESTARTED, 0, "");
+	OK(shmr_client_send(&client, "c", 1, LONG));
+	OK(shmr_server_recv(&other, text, 64, &len, &call, LONG));
+	CHECK(len == 1 && text[0] == 'c' && call.number == 0);
+	SAME(shmr_server_discarded(&other), 1);
+}
+
+TEST(SHMR_PEER_GONE_is_a_server_that_left_before_it_answered)
+{
+	struct shmr_call call;
+
+	make_channel();
+	OK(shmr_client_start_call(&client, "?", 1, &call, LONG));
+	CHECK(!shmr_client_server_is_gone(&client));
+	OK(shmr_server_close(&server));
+	FAILS(client,
+	      shmr_client_finish_call(&client, &call, text, 64, &len, LONG),
+	      SHMR_PEER_GONE, 0, "");
+	CHECK(shmr_client_server_is_gone(&client));
+	SAME(call.number, 0);
+}
+
+TEST(SHMR_CALLER_RESTARTED_is_a_call_of_a_client_that_was_followed_by_another)
+{
+	struct shmr_session next;
+	struct shmr_client other = { 0 };
+	struct shmr_call call, kept;
+
+	make_channel();
+	OK(shmr_client_start_call(&client, "?", 1, &call, LONG));
+	OK(shmr_server_recv(&server, text, 64, &len, &call, LONG));
+	join(&next, 4, shmr_session_life(&there));
+	OK(shmr_client_open(&other, &next, "channel", NULL));
+	OK(shmr_client_send(&other, "new", 3, LONG));
+	SAYS(shmr_server_recv(&server, text, 64, &len, &kept, LONG),
+	     SHMR_RESTARTED);
+	FAILS(server, shmr_server_answer(&server, &call, "!", 1, LONG),
+	      SHMR_CALLER_RESTARTED, 0, "");
+	FAILS(server, shmr_server_answer(&server, &call, "!", 1, LONG),
+	      SHMR_EINVAL, 0, "call");
+	OK(shmr_server_recv(&server, text, 64, &len, &kept, LONG));
+	SAME(len, 3);
+}
+
+TEST(SHMR_MESSAGE_FIRST_is_a_message_before_the_answer)
+{
+	struct shmr_call call, received;
+
+	make_channel();
+	OK(shmr_client_start_call(&client, "?", 1, &call, LONG));
+	OK(shmr_server_recv(&server, text, 64, &len, &received, LONG));
+	OK(shmr_server_send(&server, "news", 4, LONG));
+	OK(shmr_server_answer(&server, &received, "!", 1, LONG));
+	FAILS(client,
+	      shmr_client_finish_call(&client, &call, text, 64, &len, LONG),
+	      SHMR_MESSAGE_FIRST, 0, "");
+	OK(shmr_client_recv(&client, text, 64, &len, LONG));
+	SAME(len, 4);
+	OK(shmr_client_finish_call(&client, &call, text, 64, &len, LONG));
+	CHECK(len == 1 && text[0] == '!');
+}
+
+TEST(SHMR_BUFFER_TOO_SHORT_is_a_command_that_stays_and_an_answer_that_does_not)
+{
+	struct shmr_call call, received;
+
+	make_channel();
+	OK(shmr_client_start_call(&client, "12345678", 8, &call, LONG));
+	FAILS(server, shmr_server_recv(&server, text, 7, &len, &received, LONG),
+	      SHMR_BUFFER_TOO_SHORT, 8, "");
+	OK(shmr_server_recv(&server, text, 8, &len, &received, LONG));
+	OK(shmr_server_answer(&server, &received, text, 8, LONG));
+	FAILS(client,
+	      shmr_client_finish_call(&client, &call, text, 7, &len, LONG),
+	      SHMR_BUFFER_TOO_SHORT, 8, "");
+	FAILS(client,
+	      shmr_client_finish_call(&client, &call, text, 8, &len, LONG),
+	      SHMR_EINVAL, 0, "call");
+}
+
+TEST(SHMR_TOO_LONG_is_a_message_longer_than_the_channel_ever_takes)
+{
+	static const char message[16384];
+	size_t longest;
+
+	make_channel();
+	longest = shmr_client_max_len(&client);
+	FAILS(client, shmr_client_send(&client, message, longest + 1, LONG),
+	      SHMR_TOO_LONG, longest + 1, "");
+	OK(shmr_client_send(&client, message, longest, LONG));
+}
+
+/* A message as docs/layout.md's rings carry it: see shmem-channel. */
+static void send_as(struct shmr_sender *sender, unsigned char call)
+{
+	const unsigned char message[] = { 1, 0, 0, 0, call, 0, 0, 0, '!' };
+
+	OK(shmr_sender_send(sender, message, sizeof(message), LONG));
+}
+
+TEST(SHMR_BAD_MESSAGE_is_a_server_that_breaks_the_rules_of_calls)
+{
+	static struct shmr_sender mad;
+	struct shmr_call call;
+
+	make_channel();
+	OK(shmr_server_close(&server));
+	memset(&mad, 0, sizeof(mad));
+	OK(shmr_sender_open(&mad, &here, "channel.result", 16384));
+	OK(shmr_client_start_call(&client, "?", 1, &call, LONG));
+	SAME(call.number, 1);
+	send_as(&mad, 1);
+	send_as(&mad, 1);
+	send_as(&mad, 77);
+	OK(shmr_sender_send(&mad, "short", 5, LONG));
+	send_as(&mad, 2);
+	OK(shmr_client_finish_call(&client, &call, text, 64, &len, LONG));
+	OK(shmr_client_start_call(&client, "?", 1, &call, LONG));
+	FAILS(client,
+	      shmr_client_finish_call(&client, &call, text, 64, &len, LONG),
+	      SHMR_BAD_MESSAGE, 1, "answered twice");
+	FAILS(client,
+	      shmr_client_finish_call(&client, &call, text, 64, &len, LONG),
+	      SHMR_BAD_MESSAGE, 77, "never called");
+	FAILS(client,
+	      shmr_client_finish_call(&client, &call, text, 64, &len, LONG),
+	      SHMR_BAD_MESSAGE, 5, "not a message");
+	OK(shmr_client_finish_call(&client, &call, text, 64, &len, LONG));
+	CHECK(len == 1 && text[0] == '!');
+}
+
+TEST(SHMR_CLAIMED_is_a_second_client_of_a_channel)
+{
+	struct shmr_client other = { 0 };
+
+	make_channel();
+	FAILS(other, shmr_client_open(&other, &here, "channel", NULL),
+	      SHMR_CLAIMED, shmr_session_life(&there), "");
+}
+
+TEST(SHMR_LENGTH_is_a_channel_of_another_capacity)
+{
+	const struct shmr_channel_options options = { .result_capacity = 1024 };
+	struct shmr_client other = { 0 };
+
+	make_channel();
+	OK(shmr_client_close(&client));
+	FAILS(other, shmr_client_open(&other, &there, "channel", &options),
+	      SHMR_LENGTH, shmr_ring_len(16384), "");
+}
+
+TEST(SHMR_EVICTED_is_a_session_whose_partition_was_taken_over_while_it_lived)
+{
+	struct shmr_session next;
+	struct shmr_client other = { 0 };
+
+	make_channel();
+	OK(shmr_session_check(&there));
+	join(&next, 4, shmr_session_life(&there));
+	FAILS(there, shmr_session_beat(&there), SHMR_EVICTED, 0, "");
+	FAILS(there, shmr_session_check(&there), SHMR_EVICTED, 0, "");
+	FAILS(there, shmr_session_reap(&there, NULL), SHMR_EVICTED, 0, "");
+	OK(shmr_client_open(&other, &next, "channel", NULL));
+	FAILS(client, shmr_client_send(&client, "late", 4, LONG),
+	      SHMR_EVICTED, 0, "");
+}
+
+TEST(SHMR_REFORMATTED_is_a_session_from_before_the_region_was_created_again)
+{
+	const struct shmr_session_options options = { .partition = 1 };
+	struct shmr_platform platform = shmr_platform_same_kernel();
+	struct shmr_session next = { 0 };
+
+	make_channel();
+	OK(shmr_session_create(&next, shmr_mapping_base(&place.mapping),
+			       PLACE_LEN, &options, &platform));
+	FAILS(there, shmr_session_beat(&there), SHMR_REFORMATTED, 0, "");
+	FAILS(client, shmr_client_send(&client, "late", 4, LONG),
+	      SHMR_REFORMATTED, 0, "");
+	FAILS(client, shmr_client_recv(&client, text, 64, &len, LONG),
+	      SHMR_REFORMATTED, 0, "");
+	OK(shmr_client_close(&client));
+	OK(shmr_session_leave(&there));
+	OK(shmr_session_check(&next));
+}
+
+TEST(SHMR_ATTACHED_is_a_session_of_a_number_whose_incarnation_lives)
+{
+	const struct shmr_session_options options = { .partition = 4 };
+	struct shmr_platform platform = shmr_platform_same_kernel();
+	struct shmr_session other = { 0 };
+
+	make_channel();
+	/* Both are this process, which has not ended. */
+	FAILS(other,
+	      shmr_session_join(&other, shmr_mapping_base(&place.mapping),
+				PLACE_LEN, &options, &platform),
+	      SHMR_ATTACHED, shmr_session_life(&there), "");
+	CHECK(!shmr_session_is_early(SHMR_ATTACHED));
+}
+
+TEST(SHMR_NOT_A_REGION_is_a_session_that_comes_too_early)
+{
+	static uint64_t memory[8192];
+	const struct shmr_session_options options = { .partition = 1 };
+	struct shmr_platform platform = shmr_platform_same_kernel();
+	struct shmr_session session = { 0 };
+
+	memset(memory, 0, sizeof(memory));
+	FAILS(session,
+	      shmr_session_join(&session, memory, sizeof(memory), &options,
+				&platform),
+	      SHMR_NOT_A_REGION, 0, "");
+	CHECK(shmr_session_is_early(SHMR_NOT_A_REGION));
+	OK(shmr_session_create(&session, memory, sizeof(memory), &options,
+			       &platform));
+	OK(shmr_session_leave(&session));
+}
+
+TEST(SHMR_NO_RMW_is_a_session_that_is_to_create_nothing)
+{
+	struct shmr_session_options options = {
+		.partition = 5, .without_rmw = true,
+	};
+	struct shmr_platform platform = shmr_platform_same_kernel();
+	struct shmr_session session = { 0 };
+	struct shmr_client other = { 0 };
+
+	make_channel();
+	OK(shmr_session_join(&session, shmr_mapping_base(&place.mapping),
+			     PLACE_LEN, &options, &platform));
+	FAILS(other, shmr_client_open(&other, &session, "new", NULL),
+	      SHMR_NO_RMW, 0, "");
+	OK(shmr_client_close(&client));
+	OK(shmr_client_open(&other, &session, "channel", NULL));
+}
+
+TEST(SHMR_EINVAL_names_what_no_session_and_no_channel_can_be_opened_with)
+{
+	struct shmr_session_options options = { .partition = 5 };
+	struct shmr_platform platform = shmr_platform_same_kernel();
+	struct shmr_channel_options odd = { .command_capacity = 5000 };
+	void *base;
+
+	make_channel();
+	base = shmr_mapping_base(&place.mapping);
+	OK(shmr_client_close(&client));
+	FAILS(client,
+	      shmr_client_open(&client, &there, "a name of twenty-five byt", NULL),
+	      SHMR_EINVAL, 0, "name");
+	OK(shmr_client_open(&client, &there, "a name of twenty-four by", NULL));
+	OK(shmr_client_close(&client));
+	FAILS(client, shmr_client_open(&client, &there, "", NULL),
+	      SHMR_EINVAL, 0, "name");
+	FAILS(client, shmr_client_open(&client, &there, "odd", &odd),
+	      SHMR_EINVAL, 0, "capacity");
+	odd.command_capacity = 32;
+	FAILS(client, shmr_client_open(&client, &there, "odd", &odd),
+	      SHMR_EINVAL, 0, "capacity");
+	FAILS(client, shmr_client_open(&client, NULL, "channel", NULL),
+	      SHMR_EINVAL, 0, "session");
+	OK(shmr_session_leave(&there));
+	platform.now = NULL;
+	FAILS(there,
+	      shmr_session_join(&there, base, PLACE_LEN, &options, &platform),
+	      SHMR_EINVAL, 0, "platform");
+	platform = shmr_platform_same_kernel();
+	options.take_over = 0x106;
+	FAILS(there,
+	      shmr_session_join(&there, base, PLACE_LEN, &options, &platform),
+	      SHMR_EINVAL, 0, "life");
+	FAILS(there,
+	      shmr_session_join(&there, base, PLACE_LEN, NULL, &platform),
+	      SHMR_EINVAL, 0, "options");
+}
+
+TEST(SHMR_OPEN_is_a_session_on_which_handles_are_open)
+{
+	const struct shmr_session_options options = { .partition = 5 };
+	struct shmr_platform platform = shmr_platform_same_kernel();
+	struct shmr_sender sender = { 0 };
+
+	make_channel();
+	OK(shmr_sender_open(&sender, &there, "single", 1024));
+	FAILS(there, shmr_session_leave(&there), SHMR_OPEN, 2, "");
+	FAILS(there,
+	      shmr_session_join(&there, shmr_mapping_base(&place.mapping),
+				PLACE_LEN, &options, &platform),
+	      SHMR_OPEN, 0, "");
+	FAILS(client, shmr_client_open(&client, &there, "other", NULL),
+	      SHMR_OPEN, 0, "");
+	OK(shmr_client_send(&client, "a", 1, LONG));
+	OK(shmr_sender_close(&sender));
+	FAILS(there, shmr_session_leave(&there), SHMR_OPEN, 1, "");
+	OK(shmr_client_close(&client));
+	OK(shmr_session_leave(&there));
+	SAYS(shmr_session_leave(&there), SHMR_EINVAL);
+}
+
 TEST(SHMR_OK_and_every_other_status_has_words_of_its_own)
 {
 	const char *unknown = shmr_strerror(1000);
 	int status, other;
 
-	for (status = SHMR_OPEN; status <= SHMR_CONTENDED; status++) {
+	for (status = SHMR_BAD_MESSAGE; status <= SHMR_MESSAGE_FIRST; status++) {
 		CHECK(strcmp(shmr_strerror(status), unknown) != 0);
-		for (other = SHMR_OPEN; other < status; other++)
+		for (other = SHMR_BAD_MESSAGE; other < status; other++)
 			CHECK(strcmp(shmr_strerror(status),
 				     shmr_strerror(other)) != 0);
 	}
-	SAME(strcmp(shmr_strerror(SHMR_OPEN - 1), unknown), 0);
-	SAME(strcmp(shmr_strerror(SHMR_CONTENDED + 1), unknown), 0);
+	SAME(strcmp(shmr_strerror(SHMR_BAD_MESSAGE - 1), unknown), 0);
+	SAME(strcmp(shmr_strerror(SHMR_MESSAGE_FIRST + 1), unknown), 0);
 }

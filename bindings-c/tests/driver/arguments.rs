@@ -92,8 +92,10 @@ fn good(function: &Function, parameter: &Parameter) -> String {
     let of_ring = ["shmr_producer", "shmr_consumer", "shmr_ring"]
         .iter()
         .any(|prefix| function.name.starts_with(prefix));
+    let opens_channel = ["shmr_client_open", "shmr_server_open"].contains(&&*function.name);
     let good = match parameter.kind.trim_start_matches("const ") {
         "struct shmr_segment *" if of_ring => "&all.ring",
+        "char *" if opens_channel => "\"another\"",
         "void *" | "char *" if parameter.name == "base" => "all.shmr_segment.base",
         "void *" | "char *" => "all.bytes",
         "size_t *" => "&all.size",

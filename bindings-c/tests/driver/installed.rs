@@ -119,7 +119,7 @@ fn pkg_config(fixed: bool) -> Outcome<PathBuf> {
         "installed/shared/x"
     });
     let directory = directory.parent().expect("scratch is below a directory");
-    for example in ["receiver", "sender"] {
+    for example in ["server", "client", "receiver", "sender"] {
         let mut compiler = Command::new("gcc");
         compiler
             .args(["-std=c99", "-Wall", "-Wextra", "-Werror"])

@@ -1,9 +1,10 @@
 //! docs/c-api.md: its programs are the examples, its table has every call.
 
-use std::io::{read_to_string, Write};
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::io::{read_to_string, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
 
@@ -18,6 +19,10 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial(
             "page::its_programs_are_the_examples",
             its_programs_are_the_examples,
+        ),
+        trial(
+            "page::its_client_is_answered_by_the_server_after_the_one_that_died",
+            its_client_outlives_its_server,
         ),
         trial(
             "page::its_sender_is_woken_as_soon_as_there_is_room",
@@ -40,7 +45,7 @@ fn page() -> String {
 
 fn its_programs_are_the_examples() -> Outcome {
     let page = page();
-    for example in ["receiver.c", "sender.c"] {
+    for example in ["server.c", "client.c", "receiver.c", "sender.c"] {
         let text = read(&format!("examples/{example}"));
         ensure(page.contains(&format!("```c\n{text}```\n")), || {
             format!("bindings-c/examples/{example} is not what docs/c-api.md has")
@@ -56,6 +61,58 @@ fn example(name: &str) -> Outcome<PathBuf> {
     compiler.arg(package().join(format!("examples/{name}.c")));
     link(&mut compiler, &path)?;
     Ok(path)
+}
+
+/// A running program of the page, its standard input and the lines that it prints.
+fn start(name: &str, region: &Path) -> Outcome<(Running, ChildStdin, BufReader<ChildStdout>)> {
+    let mut command = Command::new(example(name)?);
+    let command = command.arg(region).stderr(Stdio::null());
+    let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut running = Running(spawned?);
+    let input = running.0.stdin.take().ok_or("it has a standard input")?;
+    let output = running.0.stdout.take().ok_or("it has an output")?;
+    Ok((running, input, BufReader::new(output)))
+}
+
+/// The server is killed while the client waits for it, then the client; the next ones go on
+/// where those were.
+fn its_client_outlives_its_server() -> Outcome {
+    let region = tempfile::tempdir()?;
+    let region = region.path().join("region");
+    let ask = |line: &str, input: &mut ChildStdin, output: &mut dyn BufRead| -> Outcome {
+        let mut answer = String::new();
+        input.write_all(line.as_bytes())?;
+        output.read_line(&mut answer)?;
+        ensure(answer == line.to_uppercase(), || answer)
+    };
+    let (server, ..) = start("server", &region)?;
+    wait_for_the_file(&region)?;
+    let (client, mut input, mut output) = start("client", &region)?;
+    ask("hello\n", &mut input, &mut output)?;
+    drop(server);
+    input.write_all(b"is anybody there\n")?;
+    let (mut server, _, printed) = start("server", &region)?;
+    let mut answer = String::new();
+    output.read_line(&mut answer)?;
+    ensure(answer == "IS ANYBODY THERE\n", || answer)?;
+    drop(client);
+    let (mut client, mut input, mut output) = start("client", &region)?;
+    ask("again\n", &mut input, &mut output)?;
+    drop(input);
+    let ended = [client.0.wait()?.success(), server.0.wait()?.success()];
+    ensure(ended == [true; 2], || format!("{ended:?}"))?;
+    let printed = read_to_string(printed)?;
+    ensure(printed == "(another client)\n", || printed)
+}
+
+/// Until the server has made its region's file.
+fn wait_for_the_file(region: &Path) -> Outcome {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !std::fs::metadata(region).is_ok_and(|file| file.len() != 0) {
+        ensure(Instant::now() < deadline, || "no region".into())?;
+        thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
 }
 
 /// Much more than the ring and two pipes take goes through it while nobody reads at first:

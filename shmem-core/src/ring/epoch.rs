@@ -78,6 +78,7 @@ impl<'m> End<'m> {
     }
 
     /// Whether `life` may claim the end.
+    #[cfg_attr(feature = "small", inline(never))]
     pub(super) fn check(self, life: Life) -> Result<(), ClaimError> {
         // Acquire: pairs with the store in `Claim::give_back`; who had the end has let go,
         // and the first look in `take` finds a whole ring.

@@ -245,12 +245,23 @@ fn apps(workspace: &Workspace) -> Result<Vec<Step>> {
 }
 
 fn c(_: &Workspace) -> Result<Vec<Step>> {
-    let bare = Invocation::parse(
-        "cargo clippy -p shmr --no-default-features --features small --profile bare -- -D warnings",
-    );
+    let bare = |features| {
+        Step::Check(
+            Invocation::parse("cargo clippy -p shmr --no-default-features --profile bare")
+                .arg("--features")
+                .arg(features)
+                .arg("--")
+                .arg("-D")
+                .arg("warnings"),
+        )
+    };
     // Its unit tests, the generated header, and all that is written in C.
     let tests = Invocation::parse("cargo test --no-fail-fast -p shmr");
-    Ok(vec![Step::Check(bare), Step::Tests(tests)])
+    Ok(vec![
+        bare("small"),
+        bare("small,channel"),
+        Step::Tests(tests),
+    ])
 }
 
 fn u_boot(workspace: &Workspace) -> Result<Vec<Step>> {

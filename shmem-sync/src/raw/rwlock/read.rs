@@ -162,9 +162,10 @@ impl RawRwLock<'_> {
     }
 
     /// Checks what a reader at `place` has acquired.
+    // relaxed in all of this: `health` and `writing` come with `writer`, after the fence in
+    // `look_for_writer`.
     fn finish_read(&self, place: usize) -> Result<Reading, LockFailure> {
-        // relaxed in both: come with `writer`, and after the fence in `look_for_writer`. Nobody
-        // writes now, so what is in `writing` one left that was late (L3).
+        // Nobody writes now: what is in `writing` was left by a writer that was late (L3).
         let late = self.writing.load(Relaxed) != 0;
         let checked = health::examine(self.health.load(Relaxed), HEALTH, late);
         if checked.is_err() {

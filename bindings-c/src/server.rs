@@ -1,0 +1,193 @@
+//! The end of a channel that receives commands and answers them.
+
+use core::ffi::{c_char, c_void};
+
+use shmem_channel::{Call, Incoming, Server};
+
+use crate::channel::{options, shmr_call, shmr_channel_options};
+use crate::handle::{bytes, bytes_mut, c_string, close, handle, place};
+use crate::on_session::{ask_open, open_on, with_open, OnSession};
+use crate::platform::timeout;
+use crate::session::shmr_session;
+use crate::status::shmr_status::{SHMR_CALLER_RESTARTED, SHMR_OK, SHMR_RESTARTED};
+use crate::status::{shmr_error, shmr_status, status, Fault, Outcome};
+use crate::word::Argument;
+
+/// struct shmr_server - the end of a channel that receives commands and sends results
+/// @error: why the last call on it failed
+#[repr(C, align(128))]
+pub struct shmr_server {
+    pub error: shmr_error,
+    opaque: [u64; 172],
+}
+
+handle!(shmr_server, b"srvr", OnSession<Server<'static>>);
+
+/// shmr_server_open() - open the end of a channel that answers commands
+/// @server:  to be opened
+/// @session: the session, which stays where it is until @server is closed
+/// @name:    the channel's, 1 to 24 bytes
+/// @options: capacities, or NULL for 16 KiB each way
+///
+/// Commands that an earlier incarnation of this end has not received are discarded.
+///
+/// Return: as shmr_client_open().
+#[no_mangle]
+pub unsafe extern "C" fn shmr_server_open(
+    server: *mut shmr_server,
+    session: *const shmr_session,
+    name: *const c_char,
+    options: *const shmr_channel_options,
+) -> shmr_status {
+    // SAFETY: the caller's, here and below.
+    unsafe {
+        open_on(server, session, |session| {
+            let name = c_string(name, Argument::Name)?;
+            Ok(self::options(options)?.server(session, name)?)
+        })
+    }
+}
+
+/// shmr_server_max_len() - bytes of the longest answer
+/// @server: a server
+///
+/// Return: 0 if @server is not open.
+#[no_mangle]
+pub unsafe extern "C" fn shmr_server_max_len(server: *const shmr_server) -> usize {
+    // SAFETY: the caller's.
+    unsafe { ask_open(server, 0, Server::max_len) }
+}
+
+/// shmr_server_discarded() - commands that this end never received
+/// @server: a server
+///
+/// Return: those that were discarded at restarts of either end; counts on modulo 2^32. 0 if
+///         @server is not open.
+#[no_mangle]
+pub unsafe extern "C" fn shmr_server_discarded(server: *const shmr_server) -> u32 {
+    // SAFETY: the caller's.
+    unsafe { ask_open(server, 0, Server::discarded) }
+}
+
+/// shmr_server_client_is_gone() - whether the client is gone, or has left the channel
+/// @server: a server
+///
+/// Return: true after this server has heard of a client, and that one is gone or has left;
+///         else false.
+#[no_mangle]
+pub unsafe extern "C" fn shmr_server_client_is_gone(server: *const shmr_server) -> bool {
+    // SAFETY: the caller's.
+    unsafe { ask_open(server, false, Server::client_is_gone) }
+}
+
+/// shmr_server_recv() - receive a command
+/// @server:  a server
+/// @buffer:  where its bytes go
+/// @size:    room there
+/// @len:     bytes of the command
+/// @call:    what to answer: shmr_server_answer(). Its number is 0 if the command is a
+///           message that is not answered
+/// @timeout: nanoseconds to wait; SHMR_FOREVER is no limit
+///
+/// A command that was received is not received again by a later incarnation of this end.
+///
+/// Return: SHMR_OK; SHMR_TIMED_OUT; SHMR_RESTARTED, the client was restarted, and what
+///         follows is from its new incarnation: reported once; SHMR_EINVAL;
+///         SHMR_BUFFER_TOO_SHORT, the command stays; SHMR_BAD_MESSAGE; SHMR_EVICTED,
+///         SHMR_REFORMATTED or SHMR_CORRUPT: for good.
+#[no_mangle]
+pub unsafe extern "C" fn shmr_server_recv(
+    server: *mut shmr_server,
+    buffer: *mut c_void,
+    size: usize,
+    len: *mut usize,
+    call: *mut shmr_call,
+    timeout: u64,
+) -> shmr_status {
+    // SAFETY: the caller's, here and below.
+    unsafe {
+        with_open(server, |own, _| {
+            let (len_place, call_place) =
+                (place(len, Argument::Len)?, place(call, Argument::Call)?);
+            call_place.write(shmr_call::NONE);
+            let buffer = bytes_mut(buffer, size, Argument::Buffer)?;
+            let len = match own.recv(buffer, self::timeout(timeout))? {
+                Incoming::Call { call, len } => {
+                    call_place.write(shmr_call::from_word(call.into_word()));
+                    len
+                }
+                Incoming::Message { len } => len,
+                Incoming::PeerRestarted => return Err(Fault::new(SHMR_RESTARTED)),
+            };
+            len_place.write(len);
+            Ok(())
+        })
+    }
+}
+
+/// shmr_server_answer() - answer a call
+/// @server:  the server that received it
+/// @call:    the call; zeroed when it was answered, or cannot be any more
+/// @answer:  its bytes, outside the region
+/// @len:     how many, at most shmr_server_max_len(); may be 0
+/// @timeout: nanoseconds to wait for room; SHMR_FOREVER is no limit
+///
+/// Return: SHMR_OK; SHMR_CALLER_RESTARTED, the client that made the call was restarted
+///         since, and nothing was sent; otherwise as shmr_client_send().
+#[no_mangle]
+pub unsafe extern "C" fn shmr_server_answer(
+    server: *mut shmr_server,
+    call: *mut shmr_call,
+    answer: *const c_void,
+    len: usize,
+    timeout: u64,
+) -> shmr_status {
+    // SAFETY: the caller's, here and below.
+    unsafe {
+        with_open(server, |own, _| {
+            let call = &mut *place(call, Argument::Call)?.as_mut_ptr();
+            let answer = bytes(answer, len, Argument::Message)?;
+            let invalid = Fault::invalid(Argument::Call);
+            let number = Call::from_word(call.word()).ok_or(invalid)?;
+            let answered = own.answer(number, answer, self::timeout(timeout));
+            let answered: Outcome = answered.map_err(Fault::from);
+            if let SHMR_OK | SHMR_CALLER_RESTARTED = status(answered) {
+                *call = shmr_call::NONE;
+            }
+            answered
+        })
+    }
+}
+
+/// shmr_server_send() - send a message that is no answer
+/// @server:  a server
+/// @message: its bytes, outside the region
+/// @len:     how many, at most shmr_server_max_len(); may be 0
+/// @timeout: nanoseconds to wait for room; SHMR_FOREVER is no limit
+///
+/// Return: as shmr_client_send().
+#[no_mangle]
+pub unsafe extern "C" fn shmr_server_send(
+    server: *mut shmr_server,
+    message: *const c_void,
+    len: usize,
+    timeout: u64,
+) -> shmr_status {
+    // SAFETY: the caller's, here and below.
+    unsafe {
+        with_open(server, |own, _| {
+            let message = bytes(message, len, Argument::Message)?;
+            Ok(own.send(message, self::timeout(timeout))?)
+        })
+    }
+}
+
+/// shmr_server_close() - give this end of the channel back
+/// @server: closed by this
+///
+/// Return: SHMR_OK; SHMR_EINVAL.
+#[no_mangle]
+pub unsafe extern "C" fn shmr_server_close(server: *mut shmr_server) -> shmr_status {
+    // SAFETY: the caller's.
+    unsafe { close(server) }
+}
