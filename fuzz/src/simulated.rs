@@ -83,7 +83,7 @@ impl Platform for Simulated<'_, '_> {
     fn now(&self) -> Duration {
         let looks = self.looks.fetch_add(1, Relaxed);
         // Not at each: what our end does then is seldom undone.
-        if looks % 4 == 0 {
+        if looks.is_multiple_of(4) {
             self.scribble(looks / 4);
         }
         TICK * (looks + self.sleeps.load(Relaxed))
