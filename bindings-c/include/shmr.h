@@ -1239,8 +1239,8 @@ enum shmr_status shmr_client_start_call(struct shmr_client *client,
  * @len:     bytes of the answer
  * @timeout: nanoseconds to wait; SHMR_FOREVER is no limit
  *
- * Calls that were started before this one and are not finished are given up: their answers
- * are passed over.
+ * Calls whose answers the server gave before this one and that are not finished are given
+ * up: their answers are passed over.
  *
  * Return: SHMR_OK; SHMR_TIMED_OUT, the call can be finished later; SHMR_MESSAGE_FIRST,
  *         after shmr_client_recv() the call can be finished; SHMR_PEER_GONE or

@@ -237,8 +237,8 @@ pub unsafe extern "C" fn shmr_client_start_call(
 /// @len:     bytes of the answer
 /// @timeout: nanoseconds to wait; SHMR_FOREVER is no limit
 ///
-/// Calls that were started before this one and are not finished are given up: their answers
-/// are passed over.
+/// Calls whose answers the server gave before this one and that are not finished are given
+/// up: their answers are passed over.
 ///
 /// Return: SHMR_OK; SHMR_TIMED_OUT, the call can be finished later; SHMR_MESSAGE_FIRST,
 ///         after shmr_client_recv() the call can be finished; SHMR_PEER_GONE or

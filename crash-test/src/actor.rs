@@ -62,8 +62,8 @@ impl Role {
 /// What is done wrongly on purpose, to see that it is noticed.
 #[derive(Clone, Copy)]
 pub(crate) enum Sabotage {
-    /// The object is spoilt whenever somebody joins after a death.
-    SpoilRecovery(fn(&TestMemory<'_>)),
+    /// The object is spoilt whenever somebody joins, in a role, after a death.
+    SpoilRecovery(fn(&TestMemory<'_>, usize)),
     /// Whoever is silent is taken for gone.
     PresumeGone,
     /// One that was evicted goes on when it is told so.
@@ -101,7 +101,7 @@ impl<'m> Actor<'m> {
         if let (Some(Sabotage::SpoilRecovery(spoil)), 1..) =
             (sabotage, memory.ledger.deaths().get())
         {
-            spoil(&memory);
+            spoil(&memory, place);
         }
         Ok(Self {
             role,

@@ -114,7 +114,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = match &arguments.process {
         Some(Process::Work(arguments)) => processes::run_worker(arguments, |name| {
-            let everything = scenarios::ALL.iter().chain(&sabotage::ALL).copied();
+            let everything = scenarios::ALL.iter().copied().chain(sabotage::all());
             Ok(select(everything, &[name.to_owned()])?[0])
         }),
         None => run(&arguments),

@@ -65,6 +65,11 @@ impl<'m> Observer<'m> {
         }
     }
 
+    /// Whether incarnations are no processes, and time stands still.
+    pub(crate) fn is_listed(&self) -> bool {
+        matches!(self, Self::Listed(_))
+    }
+
     /// Another that learns in the same way.
     pub(crate) fn share(&self) -> Self {
         match self {

@@ -20,7 +20,7 @@ const POINTS: u64 = 400;
 pub(crate) fn run(tally: &Tally, watchdog: &Watchdog, seed: u64) -> bool {
     let mut seeds = Rng::with_seed(seed);
     let mut passed = true;
-    for scenario in sabotage::ALL {
+    for scenario in sabotage::all() {
         watchdog.alive();
         let at_stores = at_stores(scenario);
         let in_processes = in_processes(scenario, watchdog, &mut seeds);
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn whatever_is_wrong_is_noticed_at_some_store() {
-        for scenario in sabotage::ALL {
+        for scenario in sabotage::all() {
             assert!(at_stores(scenario).is_some(), "{}", scenario.name);
         }
     }

@@ -12,7 +12,15 @@ pub(crate) struct Violation {
 }
 
 /// The errors of the libraries that say so.
-const EVICTIONS: [&str; 5] = ["Evicted", "NotHeld", "Stale", "Claimed", "Attached"];
+const EVICTIONS: [&str; 7] = [
+    "Evicted",
+    "NotHeld",
+    "Stale",
+    "Claimed",
+    "EndTaken",
+    "Attached",
+    "Join(Attached",
+];
 
 /// The errors of the libraries that say that a wait ended without what it was for.
 const TIMEOUTS: [&str; 3] = ["TimedOut", "HolderSilent", "PartySilent"];

@@ -15,6 +15,7 @@ use shmem_core::wait::{Pause, Wait};
 use shmem_core::{Life, Window};
 use shmem_sync::{Liveness, PartitionState};
 
+pub mod simulated;
 pub mod spot;
 
 /// The input, and behind it bytes that follow from it, 1 KiB in all: a short input,

@@ -101,6 +101,7 @@ impl<'m> Client<'m> {
     /// [`Error::Corrupt`].
     pub fn recv(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<Received<usize>, Error> {
         let mut wait = self.channel.waiter(timeout);
+        let mut passed_over = 0;
         loop {
             let call = match self.channel.peek()? {
                 Some(Received::PeerRestarted) => return Ok(Received::PeerRestarted),
@@ -115,7 +116,7 @@ impl<'m> Client<'m> {
                     continue;
                 }
             };
-            self.pass_over(call)?;
+            self.pass_over(call, &mut passed_over, &mut wait)?;
         }
     }
 
@@ -208,6 +209,7 @@ impl<'m> Client<'m> {
     ) -> Result<usize, Error> {
         // A look after the one that showed the end finds what was answered before it.
         let mut over = None;
+        let mut passed_over = 0;
         loop {
             let found = match self.channel.peek()? {
                 Some(Received::PeerRestarted) => return Err(Error::PeerRestarted),
@@ -224,7 +226,7 @@ impl<'m> Client<'m> {
                 // The answer is to a later call, for another server.
                 Some(_) if self.channel.peer() != call.server => return Err(Error::PeerRestarted),
                 Some(0) => return Err(Error::MessageFirst),
-                Some(other) => self.pass_over(other)?,
+                Some(other) => self.pass_over(other, &mut passed_over, wait)?,
                 None => {
                     if let Some(error) = over {
                         return Err(error);
@@ -253,12 +255,23 @@ impl<'m> Client<'m> {
         self.channel.peer_is_gone().then_some(Error::PeerGone)
     }
 
-    /// Passes over the answer that is next, to a call that was given up.
-    fn pass_over(&mut self, call: u32) -> Result<(), Error> {
+    /// Passes over the answer that is next, to a call that was given up. A server that
+    /// gives such without an end costs the time that there is: `count` says how many this
+    /// call has passed over.
+    fn pass_over(
+        &mut self,
+        call: u32,
+        count: &mut u32,
+        wait: &mut Waiter<'m>,
+    ) -> Result<(), Error> {
         self.channel.release()?;
         self.take(call)?;
         self.channel.pass_over();
-        Ok(())
+        *count += 1;
+        match *count % OUTSTANDING == 0 && wait.is_over() {
+            true => Err(Error::TimedOut),
+            false => Ok(()),
+        }
     }
 
     /// Takes note that `call` was answered.

@@ -2,10 +2,22 @@
 
 mod support;
 
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::Mutex;
 use std::thread;
+use std::time::Duration;
 
-use shmem_channel::{Answering, Call, Client, Error, Incoming, Received, Server};
-use support::{create, join, memory, PATIENCE, SHORT};
+use memoffset::offset_of;
+use shmem_channel::{
+    Answering, Call, Client, Error, Incoming, Platform, Reason, Received, Server, Session,
+};
+use shmem_core::layout::RingControl;
+use shmem_core::mem::Heap;
+use shmem_core::primitive::AtomicU32;
+use shmem_core::ring::{Producer, Ring};
+use shmem_core::Life;
+use shmem_registry::{Kind, Request};
+use support::{create, join, memory, PATIENCE, SHORT, SPINNING};
 
 /// Receives a call and answers it with its own bytes.
 fn answer_one(server: &mut Server<'_>) {
@@ -244,4 +256,58 @@ fn typed_calls_carry_plain_values() {
         assert_eq!(bytemuck::bytes_of(&answer), 0x1234_5678_u32.to_ne_bytes());
         serving.join().unwrap();
     });
+}
+
+/// A platform with a mad server on it, which answers calls of nobody without an end: each
+/// time that it is woken, since there is room in its ring.
+struct Flood {
+    results: Mutex<Option<Producer<'static>>>,
+    answers: AtomicU32,
+}
+
+/// More answers than anybody waits for.
+const MANY: u32 = 100_000;
+
+impl Platform for Flood {
+    fn now(&self) -> Duration {
+        SPINNING.now()
+    }
+
+    fn sleep(&self, _: &AtomicU32, _: u32, _: Duration) {}
+
+    fn wake(&self, _: &AtomicU32, _: Reason) {
+        let mut results = self.results.lock().unwrap();
+        if let (Some(results), 0..MANY) = (&mut *results, self.answers.load(Relaxed)) {
+            results.push(&message(1, u32::MAX, b"")).unwrap();
+            self.answers.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+#[test]
+fn answers_without_an_end_do_not_keep_a_client_after_its_deadline() {
+    let heap: &Heap = Box::leak(Box::new(memory()));
+    let platform: &Flood = Box::leak(Box::new(Flood {
+        results: Mutex::new(None),
+        answers: AtomicU32::new(0),
+    }));
+    let session = Session::create(heap.window(), 1, platform).unwrap();
+    let mut client = session.client("demo").unwrap();
+    let len = Ring::segment_len(16 << 10);
+    let request = Request::named("demo.result", Kind::RING, len).unwrap();
+    let results = session.registry().open(&request).unwrap();
+    let offset = results.offset();
+    let results = heap.window().sub(offset, len).unwrap();
+    results
+        .word(offset_of!(RingControl, space))
+        .store(1, Relaxed); // It wants to be woken.
+    let producer = Ring::attach(results).unwrap().producer(Life::first(2));
+    *platform.results.lock().unwrap() = Some(producer.unwrap());
+    platform.wake(&AtomicU32::new(0), Reason::Room);
+    let received = client.recv(&mut [0; 8], Duration::ZERO);
+    assert_eq!(received, Err(Error::TimedOut));
+    let started = client.start_call(b"?", PATIENCE).unwrap();
+    let finished = client.finish_call(started, &mut [0; 8], Duration::ZERO);
+    assert_eq!(finished, Err(Error::TimedOut));
+    assert!(platform.answers.load(Relaxed) < MANY, "all were received");
 }

@@ -9,6 +9,8 @@
 //!   one step that was under way was done, which nothing can prevent: such are counted.
 //! - **S3** Whoever is alive is not told that it was evicted, unless the other was stopped
 //!   while it came or left: its last store may take the part, of which both are told.
+//! - **S4** One that was told at an operation all through which the object knows its part is
+//!   told again by each such operation, and stores nothing more.
 
 use fastrand::Rng;
 use shmem_core::crash::{self, Ended};
@@ -115,18 +117,27 @@ impl Stopped<'_> {
     }
 
     fn play(&mut self) -> Outcome {
+        let mut actor = self.scene.join(self.case.role, victim())?;
+        if self.case.action == Action::Leave {
+            drop(actor);
+            self.is_at_end = crash::stop();
+            return Ok(());
+        }
+        let performed = self.perform(&mut actor);
+        let told = matches!(&performed, Err(error) if error.says_evicted && self.is_evicted());
+        if told && self.case.is_claimed() && self.case.is_same_role() {
+            ensure_silent(actor)?; // S4
+        }
+        performed
+    }
+
+    fn perform(&mut self, actor: &mut Actor<'_>) -> Outcome {
         let case = self.case;
-        let mut actor = self.scene.join(case.role, victim())?;
         let mut rng = Rng::with_seed(case.start.into());
         let role = actor.role;
         let op = match case.action {
-            Action::Join => role.proof,
             Action::Perform(op) => actor.perform(op, &mut rng).map(|_| op)?,
-            Action::Leave => {
-                drop(actor);
-                self.is_at_end = crash::stop();
-                return Ok(());
-            }
+            _ => role.proof,
         };
         self.is_at_end = crash::stop();
         if !self.is_evicted() {
@@ -139,6 +150,24 @@ impl Stopped<'_> {
         }
         Ok(())
     }
+}
+
+/// An evicted actor is told so again, and stores nothing.
+fn ensure_silent(mut actor: Actor<'_>) -> Outcome {
+    let before = crash::stores();
+    for &op in actor.role.claimed {
+        let again = actor.perform(op, &mut Rng::with_seed(0));
+        let told = matches!(&again, Err(error) if error.says_evicted);
+        ensure(told, || {
+            let op = actor.role.ops[op];
+            format!("it was told that another has its part, and `{op}` came to {again:?}")
+        })?;
+    }
+    drop(actor);
+    let stored = crash::stores() - before;
+    ensure(stored == 0, || {
+        format!("it was told that another has its part, and stored {stored} times more")
+    })
 }
 
 /// Memory that others own, and what was there when the stopped party went on.

@@ -11,7 +11,7 @@ use crate::kit::{
 };
 
 /// The number that attaches and leaves: none that the harness uses.
-const PARTITION: u8 = 4;
+pub(super) const PARTITION: u8 = 4;
 
 const MEMBER: usize = 0;
 const ONLOOKER: usize = 1;
@@ -28,7 +28,7 @@ pub(crate) const ATTACH: Scenario = Scenario {
                 boxed(Member::join(seat))
             })
         },
-        Role::shared("onlooker", &["look"], |seat| boxed(Onlooker::join(seat))),
+        ONLOOKING,
     ],
     casts: &[Cast::new(&[MEMBER, ONLOOKER], &[ONLOOKER])],
     layout: |_| Layout {
@@ -42,6 +42,10 @@ pub(crate) const ATTACH: Scenario = Scenario {
     ..Scenario::BASE
 };
 
+/// One that looks whether the partition goes from one incarnation to the next.
+pub(super) const ONLOOKING: Role =
+    Role::shared("onlooker", &["look"], |seat| boxed(Onlooker::join(seat)));
+
 fn prepare(scene: &Scene<'_>, start: u32) -> Outcome {
     for number in 1..=start {
         let incarnation = Incarnation::new(6, number).unwrap_or(Incarnation::first(6));
@@ -54,13 +58,13 @@ fn prepare(scene: &Scene<'_>, start: u32) -> Outcome {
     Ok(())
 }
 
-fn look(registry: &Registry<'_>) -> Outcome<Partition> {
-    let found = registry.partition(PARTITION);
+pub(super) fn look(registry: &Registry<'_>, partition: u8) -> Outcome<Partition> {
+    let found = registry.partition(partition);
     found.or_violation("looking at a partition")
 }
 
 /// What an incarnation says of its process: which it is.
-fn process(incarnation: Incarnation) -> Process {
+pub(super) fn process(incarnation: Incarnation) -> Process {
     Process {
         space: 1,
         number: incarnation.incarnation(),
@@ -97,7 +101,7 @@ impl<'m> Member<'m> {
     }
 
     fn attach(&mut self) -> Outcome {
-        let before = look(&self.registry)?;
+        let before = look(&self.registry, PARTITION)?;
         let last = before.life.map_or(0, Incarnation::incarnation);
         let next = self.aliases.add(PARTITION, last, self.incarnation)?;
         let mut wait = self.aliases.observer.poll(LIMIT);
@@ -105,7 +109,7 @@ impl<'m> Member<'m> {
             self.registry
                 .attach_when_over(PARTITION, process(next), &mut wait, &mut self.aliases);
         let presence = attached.or_violation("attaching")?;
-        let after = look(&self.registry)?;
+        let after = look(&self.registry, PARTITION)?;
         let right = presence.life() == next
             && after.life == Some(next)
             && after.attached
@@ -121,7 +125,7 @@ impl<'m> Member<'m> {
 
     fn leave(&mut self) -> Outcome {
         self.presence = None;
-        let left = look(&self.registry)?;
+        let left = look(&self.registry, PARTITION)?;
         // Another may have its place, if it was evicted.
         let is_other = |alias| self.aliases.get(alias) != Some(self.incarnation);
         let is_replaced = left.life.is_some_and(is_other) && self.is_gone();
@@ -160,7 +164,7 @@ impl<'m> Onlooker<'m> {
 
 impl Party for Onlooker<'_> {
     fn perform(&mut self, _: usize, _: &mut Rng) -> Outcome<Step> {
-        let found = look(&self.registry)?;
+        let found = look(&self.registry, PARTITION)?;
         let incarnation = found.life.map_or(0, Incarnation::incarnation);
         ensure(incarnation >= self.last, || {
             format!("{found:?}, which was in incarnation {} before", self.last)
@@ -169,7 +173,7 @@ impl Party for Onlooker<'_> {
         if found.life.is_none() {
             return Ok(Step::Done);
         }
-        let again = look(&self.registry)?;
+        let again = look(&self.registry, PARTITION)?;
         let number = found.process.number;
         // The next incarnation stores its process before it stores itself; and others may
         // have attached and left while we looked.

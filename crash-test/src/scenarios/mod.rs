@@ -2,6 +2,7 @@
 
 mod alias;
 mod attach;
+pub(crate) mod channel;
 mod locks;
 mod registry;
 mod ring;
@@ -10,13 +11,14 @@ mod tag;
 
 use crate::scenario::Scenario;
 pub(crate) use attach::ATTACH;
+pub(crate) use channel::{CALL, CHANNEL, SESSION};
 pub(crate) use locks::{BAKERY, BARRIER, MUTEX, RWLOCK, SEMAPHORE};
 pub(crate) use registry::REGISTRY;
 pub(crate) use ring::{RING_COMMANDS, RING_RESULTS};
 pub(crate) use snapshot::SNAPSHOT;
 
 /// All scenarios, in the order in which they run.
-pub(crate) static ALL: [&Scenario; 10] = [
+pub(crate) static ALL: [&Scenario; 13] = [
     &RING_RESULTS,
     &RING_COMMANDS,
     &SNAPSHOT,
@@ -27,6 +29,9 @@ pub(crate) static ALL: [&Scenario; 10] = [
     &RWLOCK,
     &SEMAPHORE,
     &BARRIER,
+    &SESSION,
+    &CHANNEL,
+    &CALL,
 ];
 
 #[cfg(test)]

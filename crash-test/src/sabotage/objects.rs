@@ -1,9 +1,8 @@
-//! Scenarios in which something is wrong on purpose, each of which must be noticed: or a run
-//! without violations would mean nothing.
+//! What is done wrongly to each kind of object.
 
 use std::mem::offset_of;
 
-use shmem_core::layout::{RingControl, SnapshotControl};
+use shmem_core::layout::SnapshotControl;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_registry::layout::{PARTITIONS, PartitionSlot, Row};
 use shmem_sync::layout::{
@@ -11,6 +10,7 @@ use shmem_sync::layout::{
     SemaphorePlace,
 };
 
+use super::rings::forget_unread;
 use crate::actor::Sabotage;
 use crate::incarnation::Incarnation;
 use crate::memory::TestMemory;
@@ -19,17 +19,19 @@ use crate::scenarios::{
     ATTACH, BAKERY, BARRIER, MUTEX, REGISTRY, RING_RESULTS, RWLOCK, SEMAPHORE, SNAPSHOT,
 };
 
-pub(crate) static ALL: [&Scenario; 12] = [
+pub(super) static ALL: [&Scenario; 12] = [
     &Scenario {
         name: "forgetful-ring",
         about: "what a dead producer or consumer left unread is dropped",
-        sabotage: Some(Sabotage::SpoilRecovery(forget_unread)),
+        sabotage: Some(Sabotage::SpoilRecovery(|memory, _| {
+            forget_unread(&memory.object)
+        })),
         ..RING_RESULTS
     },
     &Scenario {
         name: "forgetful-snapshot",
         about: "what a dead writer wrote is forgotten",
-        sabotage: Some(Sabotage::SpoilRecovery(|memory| {
+        sabotage: Some(Sabotage::SpoilRecovery(|memory, _| {
             clear(memory, offset_of!(SnapshotControl, sequence));
         })),
         ..SNAPSHOT
@@ -37,13 +39,13 @@ pub(crate) static ALL: [&Scenario; 12] = [
     &Scenario {
         name: "free-rows",
         about: "a dead owner's row is taken for free",
-        sabotage: Some(Sabotage::SpoilRecovery(free_rows)),
+        sabotage: Some(Sabotage::SpoilRecovery(|memory, _| free_rows(memory))),
         ..REGISTRY
     },
     &Scenario {
         name: "free-mutex",
         about: "a dead owner's mutex is taken for free",
-        sabotage: Some(Sabotage::SpoilRecovery(|memory| {
+        sabotage: Some(Sabotage::SpoilRecovery(|memory, _| {
             clear(memory, offset_of!(MutexControl, owner));
         })),
         ..MUTEX
@@ -51,7 +53,7 @@ pub(crate) static ALL: [&Scenario; 12] = [
     &Scenario {
         name: "free-bakery",
         about: "a dead owner of a bakery mutex is not noticed",
-        sabotage: Some(Sabotage::SpoilRecovery(|memory| {
+        sabotage: Some(Sabotage::SpoilRecovery(|memory, _| {
             clear(memory, offset_of!(BakeryControl, holder));
         })),
         ..BAKERY
@@ -59,7 +61,7 @@ pub(crate) static ALL: [&Scenario; 12] = [
     &Scenario {
         name: "free-rwlock",
         about: "a dead writer's lock is taken for free",
-        sabotage: Some(Sabotage::SpoilRecovery(|memory| {
+        sabotage: Some(Sabotage::SpoilRecovery(|memory, _| {
             clear(memory, offset_of!(RwLockControl, writer));
         })),
         ..RWLOCK
@@ -67,13 +69,13 @@ pub(crate) static ALL: [&Scenario; 12] = [
     &Scenario {
         name: "lost-permits",
         about: "a dead holder's permit is gone",
-        sabotage: Some(Sabotage::SpoilRecovery(lose_permits)),
+        sabotage: Some(Sabotage::SpoilRecovery(|memory, _| lose_permits(memory))),
         ..SEMAPHORE
     },
     &Scenario {
         name: "open-barrier",
         about: "a dead party is taken for one that has arrived",
-        sabotage: Some(Sabotage::SpoilRecovery(let_all_arrive)),
+        sabotage: Some(Sabotage::SpoilRecovery(|memory, _| let_all_arrive(memory))),
         ..BARRIER
     },
     &Scenario {
@@ -105,15 +107,6 @@ pub(crate) static ALL: [&Scenario; 12] = [
 /// Stores 0 in a word of the object.
 fn clear(memory: &TestMemory<'_>, offset: usize) {
     memory.object.word(offset).store(0, Relaxed);
-}
-
-fn forget_unread(memory: &TestMemory<'_>) {
-    let word = |offset| memory.object.word(offset);
-    let head = word(offset_of!(RingControl, head)).load(Relaxed);
-    word(offset_of!(RingControl, tail)).store(head, Relaxed);
-    let control = size_of::<RingControl>();
-    let capacity = memory.object.len() - control;
-    clear(memory, control + head as usize % capacity);
 }
 
 fn free_rows(memory: &TestMemory<'_>) {

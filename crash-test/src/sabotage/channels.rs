@@ -1,0 +1,141 @@
+//! What is done wrongly to sessions and channels.
+
+use std::mem::offset_of;
+
+use shmem_core::primitive::Ordering::Relaxed;
+use shmem_registry::layout::PartitionSlot;
+
+use super::rings::{count_opening, forget_unread, mix_up, receive_again, skip_unread};
+use crate::actor::Sabotage;
+use crate::scenario::Scenario;
+use crate::scenarios::{CALL, CHANNEL, SESSION, channel};
+use crate::verdict::OrViolation;
+
+const CLIENT: usize = channel::CLIENT;
+const SERVER: usize = channel::SERVER;
+
+pub(super) static ALL: [&Scenario; 12] = [
+    &Scenario {
+        name: "forgetful-session",
+        about: "which incarnation a partition was in is forgotten when it dies",
+        sabotage: Some(Sabotage::SpoilRecovery(|memory, _| {
+            if let Ok(slot) = channel::slot(memory) {
+                let life = slot.word(offset_of!(PartitionSlot, life));
+                life.store(0, Relaxed);
+            }
+        })),
+        ..SESSION
+    },
+    &Scenario {
+        name: "rash-session",
+        about: "a silent partition's place is taken from it",
+        sabotage: Some(Sabotage::PresumeGone),
+        ..SESSION
+    },
+    &Scenario {
+        name: "deaf-session",
+        about: "an evicted session goes on when it is told that another has its place",
+        sabotage: Some(Sabotage::IgnoreEviction),
+        ..SESSION
+    },
+    &Scenario {
+        name: "blind-session",
+        about: "an evicted session stores into the slot that is another's by then",
+        sabotage: Some(Sabotage::StoreAfterEviction(|memory, _| {
+            let reserved = size_of::<PartitionSlot>() - 8;
+            let word = channel::slot(memory)?.sub(reserved, 8);
+            word.map(|word| vec![word]).or_violation("a slot")
+        })),
+        ..SESSION
+    },
+    &Scenario {
+        name: "forgetful-channel",
+        about: "what a dead end sent and nobody received is dropped, and not counted",
+        sabotage: Some(Sabotage::SpoilRecovery(|memory, role| {
+            let sent = [channel::COMMANDS, channel::RESULTS][role];
+            channel::ring(memory, sent).inspect(forget_unread);
+        })),
+        ..CHANNEL
+    },
+    &Scenario {
+        name: "obedient-server",
+        about: "a server takes itself for the dead one, and obeys that one's commands",
+        sabotage: Some(Sabotage::SpoilRecovery(|memory, role| {
+            if role == SERVER {
+                channel::ring(memory, channel::COMMANDS).inspect(|ring| count_opening(ring, -1));
+            }
+        })),
+        ..CHANNEL
+    },
+    &Scenario {
+        name: "silent-client",
+        about: "a client takes itself for the dead one, so that nobody learns of its restart",
+        sabotage: Some(Sabotage::SpoilRecovery(|memory, role| {
+            if role == CLIENT {
+                channel::ring(memory, channel::RESULTS).inspect(|ring| count_opening(ring, -1));
+            }
+        })),
+        ..CHANNEL
+    },
+    &Scenario {
+        name: "repeating-channel",
+        about: "the last message that a dead client received is there again",
+        sabotage: Some(Sabotage::SpoilRecovery(|memory, role| {
+            if role == CLIENT {
+                channel::ring(memory, channel::RESULTS).inspect(receive_again);
+            }
+        })),
+        ..CHANNEL
+    },
+    &Scenario {
+        name: "repeating-call",
+        about: "the last call that a dead server carried out is there again",
+        sabotage: Some(Sabotage::SpoilRecovery(|memory, role| {
+            if role == SERVER {
+                let commands = channel::ring(memory, channel::COMMANDS);
+                commands.inspect(|ring| {
+                    count_opening(ring, -1);
+                    receive_again(ring);
+                });
+            }
+        })),
+        ..CALL
+    },
+    &Scenario {
+        name: "endless-call",
+        about: "the calls that a dead server had are lost, and its client is not told",
+        sabotage: Some(Sabotage::SpoilRecovery(|memory, role| {
+            if role == SERVER {
+                let commands = channel::ring(memory, channel::COMMANDS);
+                commands.inspect(|ring| {
+                    count_opening(ring, -1);
+                    skip_unread(ring);
+                });
+            }
+        })),
+        ..CALL
+    },
+    &Scenario {
+        name: "mixed-up-call",
+        about: "the answer to a dead client's call is taken for that to the next one's",
+        sabotage: Some(Sabotage::SpoilRecovery(|memory, role| {
+            let rings = [channel::COMMANDS, channel::RESULTS];
+            if let (CLIENT, [Some(commands), Some(results)]) =
+                (role, rings.map(|name| channel::ring(memory, name)))
+            {
+                mix_up(&commands, &results);
+            }
+        })),
+        ..CALL
+    },
+    &Scenario {
+        name: "absent-server",
+        about: "a new client's calls are for a server that is not there",
+        sabotage: Some(Sabotage::SpoilRecovery(|memory, role| {
+            if role == CLIENT {
+                channel::ring(memory, channel::COMMANDS).inspect(|ring| count_opening(ring, 1));
+            }
+        })),
+        ..CALL
+    },
+];

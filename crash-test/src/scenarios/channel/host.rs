@@ -1,0 +1,101 @@
+//! Where a session of a scenario runs: its clock, its sleep, and what is known of its peers.
+
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use shmem_channel::{Platform, Reason, Session, SessionOptions};
+use shmem_core::doorbell::Doorbell;
+use shmem_core::wait::Wait;
+use shmem_core::{Liveness, PartitionState};
+use shmem_registry::{Process, Registry};
+use shmem_sync::{Futex, FutexBell};
+
+use crate::kit::{Incarnation, LIMIT, OrViolation, Outcome, Seat, ensure};
+use crate::scenarios::alias::Aliases;
+use crate::scenarios::attach::{look, process};
+
+/// How long a call waits.
+pub(super) const WAIT: Duration = Duration::from_micros(500);
+
+/// How much later it is at each look at a clock that nobody else moves.
+const TICK: Duration = Duration::from_micros(100);
+
+struct Host<'m> {
+    aliases: Mutex<Aliases<'m>>,
+    process: Process,
+    /// Looks at the clock, where that is simulated.
+    looks: Option<AtomicU32>,
+}
+
+impl Platform for Host<'_> {
+    fn now(&self) -> Duration {
+        static START: OnceLock<Instant> = OnceLock::new();
+        match &self.looks {
+            Some(looks) => TICK * looks.fetch_add(1, Relaxed),
+            None => START.get_or_init(Instant::now).elapsed(),
+        }
+    }
+
+    fn sleep(&self, rings: &AtomicU32, seen: u32, longest: Duration) {
+        if self.looks.is_none() {
+            Futex::timeout(longest).sleep(rings, seen);
+        }
+    }
+
+    fn wake(&self, rings: &AtomicU32, _: Reason) {
+        FutexBell.ring(rings);
+    }
+
+    fn state(&self, _: &Registry<'_>, partition: Incarnation) -> PartitionState {
+        let mut aliases = self.aliases.lock().unwrap_or_else(PoisonError::into_inner);
+        aliases.state(partition)
+    }
+
+    fn process(&self) -> Process {
+        self.process
+    }
+}
+
+/// Joins the region as the next incarnation of `partition`, once its last one is gone.
+pub(super) fn join(seat: Seat<'_>, partition: u8) -> Outcome<Session<'_>> {
+    let memory = seat.memory;
+    let is_simulated = seat.observer.is_listed();
+    let mut aliases = Aliases {
+        ledger: memory.ledger,
+        observer: seat.observer,
+    };
+    let before = look(&memory.registry, partition)?;
+    let last = before.life.map_or(0, Incarnation::incarnation);
+    let next = aliases.add(partition, last, seat.incarnation)?;
+    let mut options = SessionOptions::new(partition);
+    match before.life {
+        // By turns: some are told who is gone.
+        Some(earlier) if last % 2 == 0 && aliases.is_gone(earlier) => {
+            options = options.take_over(earlier);
+        }
+        _ if !is_simulated => options = options.patience(LIMIT),
+        _ => {}
+    }
+    let host = Arc::new(Host {
+        aliases: Mutex::new(aliases),
+        process: process(next),
+        looks: is_simulated.then(AtomicU32::default),
+    });
+    let session = options.join(memory.object, Arc::clone(&host));
+    let session = session.or_violation("joining")?;
+    let after = look(&memory.registry, partition)?;
+    let joined = session.incarnation() == next
+        && after.life == Some(next)
+        && after.attached
+        && after.process == process(next);
+    let mut aliases = host.aliases.lock().unwrap_or_else(PoisonError::into_inner);
+    ensure(joined || aliases.observer.is_gone(seat.incarnation), || {
+        format!(
+            "{before:?}, then {} joined: {after:?}",
+            session.incarnation()
+        )
+    })?;
+    drop(aliases);
+    Ok(session)
+}

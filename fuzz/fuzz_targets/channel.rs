@@ -1,0 +1,423 @@
+//! A client or a server whose peer stores whatever it likes into the two rings of their
+//! channel, and sends whatever records it likes, between our calls and during them.
+
+#![no_main]
+
+use std::time::Duration;
+
+use arbitrary::{Arbitrary, Unstructured};
+use libfuzzer_sys::fuzz_target;
+use shmem_channel::{
+    Answering, Call, ChannelOptions, Client, Error, Incoming, Received, Server, Session,
+    SessionOptions,
+};
+use shmem_core::Life;
+use shmem_core::mem::Heap;
+use shmem_core::ring::{Consumer, Producer, Ring, Unread};
+use shmem_fuzz::simulated::{CAPACITY, Simulated, Stroke, Watched};
+use shmem_fuzz::spot::{LEN, PARTITIONS};
+use shmem_fuzz::{Many, Rarely, expand, while_scribbling};
+use shmem_registry::{Geometry, Kind, Request};
+
+/// Bytes before the body of a message.
+const HEADER: usize = 8;
+
+#[derive(Arbitrary, Debug)]
+struct Input {
+    /// Whether our end is the server.
+    serves: bool,
+    /// Which partitions are gone.
+    over: u32,
+    /// What the peer stores during our calls: one at each look at the clock.
+    during: Many<Stroke>,
+    /// Whether to play all of that from another thread too.
+    threaded: Rarely,
+    steps: Many<(Step, Option<Stroke>)>,
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Step {
+    Send(Len),
+    Recv(Len),
+    /// A call, by a client; an answer, by a server.
+    Call(Len, Len),
+    StartCall(Len),
+    FinishCall {
+        which: u8,
+        room: Len,
+    },
+    /// Our end is dropped and opened again.
+    Reopen,
+    /// The peer sends a message as it lies in a ring, some times.
+    Message {
+        opening: Number,
+        call: Number,
+        len: Len,
+        times: u8,
+    },
+    /// The peer sends a record that is no message.
+    Record(u8),
+    /// The peer receives so many records.
+    Drain(u8),
+    /// The peer's ends are taken over by its next incarnation.
+    Restart,
+}
+
+/// A number in a message.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Number {
+    /// The first opening; no call, or a call of an earlier client.
+    Plain(bool),
+    /// One that may well be.
+    Small(u8),
+    Any(u32),
+}
+
+impl Number {
+    fn value(self, plain: u32) -> u32 {
+        match self {
+            Self::Plain(earlier) => plain.wrapping_sub(u32::from(earlier)),
+            Self::Small(number) => u32::from(number % 8),
+            Self::Any(number) => number,
+        }
+    }
+}
+
+/// A length, and a timeout in milliseconds.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+struct Len(u8, u8);
+
+impl Len {
+    fn bytes(self) -> usize {
+        usize::from(self.0) % 130
+    }
+}
+
+fuzz_target!(|data: &[u8]| {
+    let data = expand(data);
+    let mut bytes = Unstructured::new(&data);
+    let Ok(input) = Input::arbitrary(&mut bytes) else {
+        return;
+    };
+    let heap = Heap::new(LEN);
+    let platform = Simulated::new(heap.window(), input.over, &input.during);
+    let geometry = Geometry {
+        segments: 8,
+        partitions: PARTITIONS,
+        block: 128,
+    };
+    let options = SessionOptions::new(1).geometry(geometry);
+    let first = options.create(heap.window(), &platform).expect("memory");
+    let second = Session::join(heap.window(), 2, &platform).expect("a number that is free");
+    // Both rings are there, and their ends are free.
+    drop(channel().client(&first, "bad").expect("room"));
+    let names = ["bad.command", "bad.result"];
+    platform.begin(names.map(|name| offset(&first, name)));
+    play(&input, &platform, &first);
+    if *input.threaded {
+        let [commands, results] = platform.rings();
+        let scribbles = |result| {
+            let steps = input.steps.iter().filter_map(|step| step.1);
+            let all = steps.chain(input.during.iter().copied());
+            let of_ring = all.filter(move |stroke| stroke.0 == result);
+            of_ring.map(|stroke| stroke.1).collect::<Vec<_>>()
+        };
+        let (commanding, resulting) = (scribbles(false), scribbles(true));
+        while_scribbling(commands, &commanding, || {
+            while_scribbling(results, &resulting, || play(&input, &platform, &first));
+        });
+    }
+    platform.begin([0, 0]);
+    honest(&first, &second);
+});
+
+fn channel() -> ChannelOptions {
+    ChannelOptions::default()
+        .command_capacity(CAPACITY)
+        .result_capacity(CAPACITY)
+}
+
+/// Where a ring of the channel lies.
+fn offset(session: &Session<'_>, name: &str) -> usize {
+    let len = Ring::segment_len(CAPACITY);
+    let request = Request::named(name, Kind::RING, len).expect("a request");
+    let segment = session.registry().open(&request);
+    segment.expect("it is there").offset()
+}
+
+/// An honest peer on another channel of the same region notices nothing.
+fn honest(first: &Session<'_>, second: &Session<'_>) {
+    let timeout = Duration::from_millis(5);
+    let mut client = channel().client(first, "good").expect("room");
+    let mut server = channel().server(second, "good").expect("room");
+    let started = client.start_call(b"how are you?", timeout).expect("room");
+    let mut buffer = [0; 16];
+    match server.recv(&mut buffer, timeout) {
+        Ok(Incoming::Call { call, len }) => {
+            assert_eq!(&buffer[..len], b"how are you?");
+            server.answer(call, b"fine", timeout).expect("room");
+        }
+        other => panic!("no call: {other:?}"),
+    }
+    assert_eq!(client.finish_call(started, &mut buffer, timeout), Ok(4));
+    assert_eq!(&buffer[..4], b"fine");
+}
+
+/// What was said for good.
+#[derive(Default)]
+struct Said {
+    sending: Option<Error>,
+    receiving: Option<Error>,
+}
+
+/// Our end of the channel.
+enum End<'m> {
+    Client(Client<'m>, Vec<Answering>),
+    Server(Server<'m>, Vec<Call>),
+}
+
+impl Said {
+    /// An error of a send.
+    fn sent(&mut self, error: Option<&Error>, longest: usize) {
+        match error {
+            None | Some(Error::TimedOut | Error::PeerGone) => {
+                assert_eq!(self.sending, None, "forgotten");
+            }
+            Some(Error::PeerRestarted) => {}
+            Some(&Error::MessageTooLong { len, max }) => {
+                assert!(len > max && max == longest);
+            }
+            Some(error @ (Error::Corrupt(_) | Error::Evicted)) => {
+                let said = self.sending.get_or_insert(error.clone());
+                assert_eq!(said, error);
+            }
+            Some(error) => panic!("a send said {error:?}"),
+        }
+    }
+
+    /// An error of a call that receives.
+    fn received(&mut self, error: Option<&Error>, room: usize) {
+        match error {
+            Some(error @ (Error::Corrupt(_) | Error::Evicted)) => {
+                let said = self.receiving.get_or_insert(error.clone());
+                assert_eq!(said, error);
+                return;
+            }
+            Some(&Error::BufferTooShort { len }) => assert!(len > room && len < CAPACITY / 2),
+            Some(&Error::NotAMessage { len }) => assert!(len < CAPACITY / 2),
+            None | Some(Error::TimedOut) => {}
+            Some(Error::AnsweredTwice { call } | Error::NeverCalled { call }) => {
+                assert_ne!(*call, 0);
+            }
+            Some(error) => panic!("a receiver said {error:?}"),
+        }
+        assert_eq!(self.receiving, None, "forgotten");
+    }
+}
+
+fn open<'m>(input: &Input, session: &Session<'m>) -> Option<End<'m>> {
+    let opened = match input.serves {
+        true => {
+            let server = channel().server(session, "bad");
+            server.map(|server| End::Server(server, Vec::new()))
+        }
+        false => {
+            let client = channel().client(session, "bad");
+            client.map(|client| End::Client(client, Vec::new()))
+        }
+    };
+    match opened {
+        Ok(end) => Some(end),
+        Err(Error::EndTaken { .. } | Error::Corrupt(_)) => None,
+        Err(error) => panic!("opening said {error:?}"),
+    }
+}
+
+/// The peer's raw ends.
+#[derive(Default)]
+struct Peer<'m> {
+    incarnation: u32,
+    producer: Option<Producer<'m>>,
+    consumer: Option<Consumer<'m>>,
+}
+
+impl<'m> Peer<'m> {
+    fn restart(&mut self, platform: &Simulated<'_, 'm>, serves: bool) {
+        let ring = |result: bool| Ring::attach(platform.rings()[usize::from(result)]);
+        self.incarnation += 1;
+        let life = Life::new(3, self.incarnation).expect("they count from 1");
+        (self.producer, self.consumer) = (None, None);
+        let (sending, receiving) = (ring(!serves), ring(serves));
+        let consumer = receiving.map(|ring| ring.take_over_consumer(life, Unread::Keep));
+        self.consumer = consumer.expect("a ring's length").ok();
+        let producer = sending.map(|ring| ring.take_over_producer(life));
+        self.producer = producer.expect("a ring's length").ok();
+    }
+
+    fn push(&mut self, record: &[u8]) {
+        if let Some(producer) = &mut self.producer {
+            // Twice: the first may say that our end was opened again.
+            let _ = producer.push(record).or_else(|_| producer.push(record));
+        }
+    }
+}
+
+fn play(input: &Input, platform: &Simulated<'_, '_>, session: &Session<'_>) {
+    let mut end = open(input, session);
+    let mut said = Said::default();
+    let mut peer = Peer::default();
+    peer.restart(platform, input.serves);
+    for (step, stroke) in input.steps.iter() {
+        match (*step, &mut end) {
+            (Step::Reopen, _) => {
+                drop(end.take());
+                said = Said::default();
+                end = open(input, session);
+            }
+            (
+                Step::Message {
+                    opening,
+                    call,
+                    len,
+                    times,
+                },
+                _,
+            ) => {
+                let mut record = opening.value(1).to_le_bytes().to_vec();
+                record.extend(call.value(0).to_le_bytes());
+                record.resize(HEADER + len.bytes() % 100, 7);
+                for _ in 0..times % 4 {
+                    peer.push(&record);
+                }
+            }
+            (Step::Record(len), _) => peer.push(&vec![7; usize::from(len % 100)]),
+            (Step::Drain(count), _) => {
+                for _ in 0..count % 16 {
+                    let _ = peer
+                        .consumer
+                        .as_mut()
+                        .map(|ring| ring.pop(&mut [0; CAPACITY]));
+                }
+            }
+            (Step::Restart, _) => peer.restart(platform, input.serves),
+            (step, Some(End::Client(client, started))) => {
+                ask(step, client, started, platform, &mut said);
+            }
+            (step, Some(End::Server(server, calls))) => {
+                serve(step, server, calls, platform, &mut said);
+            }
+            (_, None) => {}
+        }
+        if let Some((result, scribble)) = stroke {
+            scribble.apply(platform.rings()[usize::from(*result)]);
+        }
+    }
+}
+
+/// One call of a client.
+fn ask(
+    step: Step,
+    client: &mut Client<'_>,
+    started: &mut Vec<Answering>,
+    platform: &Simulated<'_, '_>,
+    said: &mut Said,
+) {
+    let max = client.max_len();
+    match step {
+        Step::Send(len) => {
+            let watched = Watched::begin(platform, len.1);
+            let sent = client.send(&vec![1; len.bytes()], watched.timeout).err();
+            watched.end(sent.as_ref());
+            said.sent(sent.as_ref(), max);
+        }
+        Step::StartCall(len) => {
+            let watched = Watched::begin(platform, len.1);
+            let result = client.start_call(&vec![2; len.bytes()], watched.timeout);
+            watched.end(result.as_ref().err());
+            said.sent(result.as_ref().err(), max);
+            started.extend(result);
+        }
+        Step::Call(len, room) => {
+            let watched = Watched::begin(platform, len.1);
+            let mut answer = vec![0; room.bytes()];
+            let result = client.call(&vec![3; len.bytes()], &mut answer, watched.timeout);
+            watched.end(result.as_ref().err());
+            assert!(result.is_err() || result.is_ok_and(|len| len <= room.bytes()));
+        }
+        Step::FinishCall { which, room } if !started.is_empty() => {
+            let call = started[usize::from(which) % started.len()];
+            let watched = Watched::begin(platform, room.1);
+            let mut answer = vec![0; room.bytes()];
+            let result = client.finish_call(call, &mut answer, watched.timeout);
+            watched.end(result.as_ref().err());
+            match &result {
+                Ok(len) => assert!(*len <= room.bytes()),
+                Err(Error::PeerGone | Error::PeerRestarted | Error::MessageFirst) => {}
+                // The end of the sending ring, at which the server's restarts are seen.
+                Err(Error::Corrupt(_) | Error::Evicted) => {}
+                Err(error) => said.received(Some(error), room.bytes()),
+            }
+        }
+        Step::Recv(room) => {
+            let watched = Watched::begin(platform, room.1);
+            let mut buffer = vec![0; room.bytes()];
+            let result = client.recv(&mut buffer, watched.timeout);
+            watched.end(result.as_ref().err());
+            if let Ok(Received::Message(len)) = result {
+                assert!(len <= room.bytes());
+            }
+            said.received(result.as_ref().err(), room.bytes());
+        }
+        _ => {
+            let _ = (client.discarded(), client.server_is_gone());
+        }
+    }
+}
+
+/// One call of a server.
+fn serve(
+    step: Step,
+    server: &mut Server<'_>,
+    calls: &mut Vec<Call>,
+    platform: &Simulated<'_, '_>,
+    said: &mut Said,
+) {
+    let max = server.max_len();
+    match step {
+        Step::Send(len) | Step::StartCall(len) => {
+            let watched = Watched::begin(platform, len.1);
+            let sent = server.send(&vec![1; len.bytes()], watched.timeout).err();
+            watched.end(sent.as_ref());
+            said.sent(sent.as_ref(), max);
+        }
+        Step::Call(len, _) => {
+            let Some(call) = calls.pop() else {
+                return;
+            };
+            let watched = Watched::begin(platform, len.1);
+            let answered = server.answer(call, &vec![2; len.bytes()], watched.timeout);
+            watched.end(answered.as_ref().err());
+            if answered != Err(Error::CallerRestarted) {
+                said.sent(answered.as_ref().err(), max);
+            }
+        }
+        Step::Recv(room) => {
+            let watched = Watched::begin(platform, room.1);
+            let mut buffer = vec![0; room.bytes()];
+            let result = server.recv(&mut buffer, watched.timeout);
+            watched.end(result.as_ref().err());
+            said.received(result.as_ref().err(), room.bytes());
+            match result {
+                Ok(Incoming::Call { call, len }) => {
+                    assert!(len <= room.bytes());
+                    calls.push(call);
+                }
+                Ok(Incoming::Message { len }) => assert!(len <= room.bytes()),
+                _ => {}
+            }
+        }
+        _ => {
+            let _ = (server.discarded(), server.client_is_gone());
+        }
+    }
+}
