@@ -314,7 +314,7 @@ impl Mapping {
         if let Some(len) = len {
             give_length(&fd, len, &what)?;
         }
-        if is_unfinished(&fd).map_err(error)? {
+        if is_unfinished(&fd) {
             return Err(MapError {
                 why: "another process is making it, or died at that".to_owned(),
                 hint: "; wait, or make it with the region's length",

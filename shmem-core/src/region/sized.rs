@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) fn give_length(fd: &OwnedFd, len: usize, what: &str) -> Result<(), MapError> {
     let error = |errno| MapError::new(what, errno);
     // Who has the length has the blocks, if it was made here.
-    if length(fd).map_err(error)? == len && !is_unfinished(fd).map_err(error)? {
+    if length(fd).map_err(error)? == len && !is_unfinished(fd) {
         return reserve_rest(fd, len).map_err(error);
     }
     lock(fd).map_err(|errno| match errno {
@@ -39,11 +39,11 @@ pub(super) fn give_length(fd: &OwnedFd, len: usize, what: &str) -> Result<(), Ma
         },
         errno => error(errno),
     })?;
-    let found = is_unfinished(fd).and_then(|unfinished| match unfinished {
+    let found = match is_unfinished(fd) {
         // Whoever made it has died: it would have the lock.
         true => ftruncate(fd, 0).map(|()| 0),
         false => length(fd),
-    });
+    };
     let done = match found {
         Ok(0) => reserve(fd, len).map_err(error),
         Ok(found) if found == len => reserve_rest(fd, len).map_err(error),
@@ -115,10 +115,11 @@ fn write_all(fd: &OwnedFd, mut at: usize, mut bytes: &[u8]) -> Result<(), Errno>
 }
 
 /// Whether zeroes are being written to the file, or were by a process that died.
-pub(super) fn is_unfinished(fd: &OwnedFd) -> Result<bool, Errno> {
+pub(super) fn is_unfinished(fd: &OwnedFd) -> bool {
     let mut front = [0; UNFINISHED.len()];
-    let len = retry_on_intr(|| pread(fd, &mut front, 0))?;
-    Ok(len == front.len() && front == *UNFINISHED)
+    // What can be mapped and not read is a device's memory, which nobody makes.
+    let len = retry_on_intr(|| pread(fd, &mut front, 0)).unwrap_or(0);
+    len == front.len() && front == *UNFINISHED
 }
 
 fn lock(fd: &OwnedFd) -> Result<(), Errno> {
@@ -136,4 +137,19 @@ fn lock(fd: &OwnedFd) -> Result<(), Errno> {
 
 pub(super) fn length(fd: &OwnedFd) -> Result<usize, Errno> {
     usize::try_from(fstat(fd)?.st_size).map_err(|_| Errno::OVERFLOW)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+
+    #[test]
+    fn what_can_be_mapped_and_not_read_is_not_unfinished() {
+        // As a PCI device's memory in sysfs: reading it is an I/O error.
+        let fd = OwnedFd::from(File::open("/proc/self/mem").unwrap());
+        assert_eq!(pread(&fd, &mut [0; 8], 0), Err(Errno::IO));
+        assert!(!is_unfinished(&fd));
+    }
 }
