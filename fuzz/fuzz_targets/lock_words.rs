@@ -13,7 +13,7 @@ use shmem_core::{Life, Window};
 use shmem_fuzz::{Limited, Many, Oracle, Rarely, Scribble, Who, expand, while_scribbling};
 use shmem_sync::inspect::{BakeryWords, BarrierWords, MutexWords, RwLockWords, SemaphoreWords};
 use shmem_sync::raw::{RawBakeryMutex, RawMutex, RawRwLock, RawSemaphore};
-use shmem_sync::{AcquireError, Barrier, BarrierError, LockFailure, NotHeld};
+use shmem_sync::{AcquireError, AttachError, Barrier, BarrierError, LockFailure, NotHeld};
 
 #[derive(Arbitrary, Debug)]
 struct Input {
@@ -112,7 +112,12 @@ fn run(input: &Input, window: Window<'_>, quiet: bool) {
         Which::Bakery => {
             // SAFETY: two of one life let each other in, to bytes that nobody relies on.
             let attach = |life| unsafe { RawBakeryMutex::attach(window, life, 5) };
-            let mut mutexes = lives.map(|life| attach(life).expect("room for one"));
+            let mut mutexes = match lives.map(attach) {
+                [Ok(first), Ok(second)] => [first, second],
+                // A later incarnation has the entry.
+                [Err(AttachError::Evicted), _] | [_, Err(AttachError::Evicted)] => return,
+                [first, second] => panic!("{:?} {:?}", first.err(), second.err()),
+            };
             play(input, window, |step, oracle| {
                 bakery(&mut mutexes, window, step, oracle)
             });
