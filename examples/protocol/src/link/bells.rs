@@ -19,18 +19,18 @@ use std::fmt;
 use std::os::fd::AsFd;
 use std::sync::{Arc, OnceLock};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use shmem_channel::{Platform, Reason, SameKernel};
 use shmem_core::mem::Word;
 use shmem_core::primitive::{AtomicU32, Ordering::Relaxed};
 use shmem_core::region::Place;
-use shmem_core::wait::{Pause, Wait};
+use shmem_core::wait::RECHECK;
 use shmem_core::{Life, PartitionState};
 use shmem_registry::{Kind, OpenError, Process, Registry, Request, Segment};
 use shmem_sync::EventBell;
 
-use super::sideline::Sideline;
+use super::sideline::{Idle, Sideline};
 use super::{LinkError, segment};
 
 /// Interrupts that each end has.
@@ -198,9 +198,16 @@ impl Platform for Way<'_> {
     }
 
     fn sleep(&self, rings: &AtomicU32, seen: u32, longest: Duration) {
-        match self.waiting {
+        match self.waiting() {
             Waiting::Futex => SameKernel.sleep(rings, seen, longest),
-            Waiting::Poll | Waiting::Bells(_) => thread::sleep(longest.min(PAUSE)),
+            Waiting::Poll => thread::sleep(longest.min(PAUSE)),
+            // For room: who waits for records has its own way.
+            Waiting::Bells(bells) => {
+                let bell = bells.own(ROOM);
+                if Idle.sleep(Some(bell.as_fd()), longest.min(RECHECK)) {
+                    bell.take();
+                }
+            }
         }
     }
 
@@ -228,56 +235,6 @@ impl Platform for Way<'_> {
 
     fn process(&self) -> Process {
         SameKernel.process()
-    }
-}
-
-/// One sleep, which a ring ends whatever it is for; what there is to do besides interrupts it.
-pub(super) struct Nap<'b> {
-    sideline: &'b mut dyn Sideline,
-    bell: &'b EventBell,
-    deadline: Instant,
-    has_slept: bool,
-    is_over: bool,
-}
-
-impl<'b> Nap<'b> {
-    pub(super) fn new(
-        sideline: &'b mut dyn Sideline,
-        bell: &'b EventBell,
-        deadline: Instant,
-    ) -> Self {
-        Self {
-            sideline,
-            bell,
-            deadline,
-            has_slept: false,
-            is_over: false,
-        }
-    }
-}
-
-impl Wait for Nap<'_> {
-    fn pause(&mut self) -> Pause {
-        // Here, where the bell is not armed: who is awake need not be rung.
-        if std::mem::take(&mut self.has_slept) {
-            self.sideline.turn();
-        }
-        if self.is_over {
-            return Pause::TimedOut;
-        }
-        Pause::Sleep
-    }
-
-    fn sleep(&mut self, rings: &AtomicU32, seen: u32) {
-        // Relaxed: a ring that is not seen here has left its event.
-        self.is_over = rings.load(Relaxed) != seen;
-        if self.is_over {
-            return;
-        }
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        let is_rung = self.sideline.sleep(Some(self.bell.as_fd()), left);
-        self.is_over = is_rung && self.bell.take() || left.is_zero();
-        self.has_slept = true;
     }
 }
 

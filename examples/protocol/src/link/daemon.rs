@@ -11,8 +11,8 @@ use shmem_sync::litmus::Verdict;
 
 use super::ends::{Found, Membership, Receiver, Release, Sender};
 use super::kernel::{KernelSegments, KernelSender};
+use super::look::{BackOff, Side};
 use super::memory::Trial;
-use super::poll::{Output, Role};
 use super::sideline::{Idle, Sideline};
 use super::{LinkError, Received, Segments, Sent, Waiting};
 use crate::MONITOR;
@@ -61,16 +61,12 @@ impl<'m> DaemonLink<'m> {
         member.way.find_number(|request| registry.open(request))?;
         let trial = Trial::new(member.way.waiting(), |request| registry.open(request))?;
         let kernel = kernel.map(|segments| segments.sender(&member));
-        let output = Output::default();
-        let role = Role::instance(output.clone());
-        let receiver = member.receiver(&segments.command, Unread::Discard, role)?;
+        let back_off = BackOff::new(Side::Instance, None);
+        let receiver = member.receiver(&segments.command, Unread::Discard, back_off)?;
         let sender = member.sender(&segments.result)?;
         Ok(Self {
             kernel: kernel.transpose()?,
-            sender: EventSender {
-                end: sender,
-                output,
-            },
+            sender: EventSender { end: sender },
             receiver: CommandReceiver {
                 told: receiver.discarded(),
                 end: receiver,
@@ -123,7 +119,6 @@ fn settings(segment: &Segment<'_>) -> Result<Settings, LinkError> {
 /// An instance's half that sends.
 pub struct EventSender<'m> {
     end: Sender<'m>,
-    output: Output,
 }
 
 impl EventSender<'_> {
@@ -143,9 +138,6 @@ impl EventSender<'_> {
         let mut sent = self.end.send()?;
         if sent == Sent::Restarted {
             sent = self.end.send()?;
-        }
-        if sent == Sent::Whole {
-            self.output.count();
         }
         Ok(sent == Sent::Whole)
     }

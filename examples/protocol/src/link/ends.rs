@@ -1,16 +1,16 @@
 //! What both ends of a link are made of: one that sends, one that receives, a session.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use shmem_channel::{Error, Session, SessionOptions, Waiter};
 use shmem_core::ring::{Ring, Unread};
 use shmem_core::{Life, Region, Window};
 use shmem_registry::{OpenError, Partition, Registry, Request, Segment};
 
-use super::bells::{Nap, RECORDS, ROOM, Way};
-use super::poll::{LONGEST, Pace, Poll, Role};
-use super::sideline::{Idle, Sideline};
+use super::bells::{RECORDS, Way};
+use super::look::{BackOff, Look};
+use super::sideline::Sideline;
 use super::{GEOMETRY, LinkError, Received, Sent, Waiting};
 
 /// Records and bytes handled by one call of `receive`, so that a flood leaves its caller time.
@@ -131,14 +131,14 @@ impl<'m> Membership<'m> {
         &self,
         segment: &Segment<'m>,
         unread: Unread,
-        role: Role,
+        back_off: BackOff,
     ) -> Result<Receiver<'m>, LinkError> {
         let end = self.session.receiver_on(ring(segment)?, unread);
         Ok(Receiver {
             end: end.map_err(|error| of_segment(segment, error))?,
             way: Arc::clone(&self.way),
             record: Vec::new(),
-            pace: Pace::new(role),
+            back_off,
         })
     }
 }
@@ -199,18 +199,8 @@ impl Sender<'_> {
     /// Waits for room for a record of `len` bytes.
     pub(super) fn wait_for_space(&mut self, len: usize, timeout: Duration) {
         // A broken ring has room: the next `send` says what is wrong.
-        match self.way.waiting() {
-            Waiting::Bells(bells) => {
-                let deadline = Instant::now() + timeout.min(LONGEST);
-                let (mut idle, bell) = (Idle, bells.own(ROOM));
-                let mut nap = Nap::new(&mut idle, bell, deadline);
-                self.end.wait_for_room(len, &mut nap);
-            }
-            Waiting::Futex | Waiting::Poll => {
-                let mut wait = Waiter::new(&*self.way, timeout);
-                self.end.wait_for_room(len, &mut wait);
-            }
-        }
+        let mut wait = Waiter::new(&*self.way, timeout);
+        self.end.wait_for_room(len, &mut wait);
     }
 }
 
@@ -228,7 +218,7 @@ pub(super) struct Receiver<'m> {
     end: shmem_channel::Receiver<'m>,
     way: Arc<Way<'m>>,
     record: Vec<u8>,
-    pace: Pace,
+    back_off: BackOff,
 }
 
 impl Receiver<'_> {
@@ -284,32 +274,21 @@ impl Receiver<'_> {
     }
 
     fn wait(&mut self, timeout: Duration, sideline: &mut dyn Sideline) {
-        let waiting = self.way.waiting();
-        // Where records are always there, no wait gives it a turn.
-        if !matches!(waiting, Waiting::Futex) && !self.end.is_empty() {
-            sideline.turn();
-        }
-        match waiting {
-            Waiting::Bells(bells) => {
-                let mut poll = Poll::linger(&mut self.pace, sideline, timeout);
-                let mut found = self.end.wait(&mut poll);
-                if !found && poll.lie_down() {
-                    found = self.end.wait(&mut poll.nap(bells.own(RECORDS)));
-                    poll.wake();
-                }
-                if found {
-                    poll.found();
-                }
-            }
+        let bell = match self.way.waiting() {
             Waiting::Futex => {
                 self.end.wait(&mut Waiter::new(&*self.way, timeout));
+                return;
             }
-            Waiting::Poll => {
-                let mut poll = Poll::timeout(&mut self.pace, sideline, timeout);
-                if self.end.wait(&mut poll) {
-                    poll.found();
-                }
-            }
+            Waiting::Poll => None,
+            Waiting::Bells(bells) => Some(&**bells.own(RECORDS)),
+        };
+        // Where records are always there, no wait gives it a turn.
+        if !self.end.is_empty() {
+            sideline.turn();
+        }
+        let mut look = Look::new(&mut self.back_off, sideline, bell, timeout);
+        if self.end.wait(&mut look) {
+            look.found();
         }
     }
 }

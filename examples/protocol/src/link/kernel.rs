@@ -12,8 +12,7 @@ use shmem_registry::{Kind, OpenError, Request, Segment};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::ends::{Membership, Receiver, Release, Sender};
-use super::nudge::Nudge;
-use super::poll::Role;
+use super::look::{BackOff, Side};
 use super::sideline::Idle;
 use super::{LinkError, Received, Sent, segment};
 use crate::kernel::{KernelLine, Mark};
@@ -60,9 +59,9 @@ impl<'m> KernelSegments<'m> {
         &self,
         member: &Membership<'m>,
     ) -> Result<KernelReceiver<'m>, LinkError> {
-        let role = Role::Monitor(Nudge::default());
+        let back_off = BackOff::new(Side::Monitor, None);
         member
-            .receiver(&self.log, Unread::Keep, role)
+            .receiver(&self.log, Unread::Keep, back_off)
             .map(KernelReceiver)
     }
 }

@@ -35,10 +35,9 @@ pub mod bells;
 mod daemon;
 pub(crate) mod ends;
 mod kernel;
+mod look;
 pub mod memory;
 mod monitor;
-mod nudge;
-mod poll;
 mod sideline;
 
 use std::fmt;

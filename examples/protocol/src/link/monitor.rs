@@ -1,19 +1,20 @@
 //! KMON's end of an instance's region.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use shmem_core::ring::Unread;
 use shmem_core::snapshot::{Reader, Writer};
 use shmem_core::{Life, Window};
 use shmem_registry::{Process, Segment};
+use shmem_sync::EventBell;
 use shmem_sync::litmus::Verdict;
 
 use super::bells::RECORDS;
 use super::ends::{Found, Membership, Receiver, Release, Sender};
 use super::kernel::{KernelReceiver, KernelSegments};
+use super::look::{BackOff, Nudge, Side};
 use super::memory::Trial;
-use super::nudge::Nudge;
-use super::poll::Role;
 use super::sideline::Idle;
 use super::{COMMAND_BODY, LinkError, Received, Segments, Sent, Waiting};
 use crate::MONITOR;
@@ -85,10 +86,14 @@ impl<'m> MonitorLink<'m> {
         trial: Trial<'m>,
     ) -> Result<Self, LinkError> {
         let way = &member.way;
-        let nudge = Nudge::new(way.own_bell(RECORDS));
+        let bell = match way.own_bell(RECORDS) {
+            Some(bell) => bell,
+            None => Arc::new(EventBell::new().map_err(|e| LinkError::new("a bell", e))?),
+        };
+        let nudge = Nudge::new(bell);
         let sender = member.sender(&segments.command)?;
-        let role = Role::Monitor(nudge.clone());
-        let receiver = member.receiver(&segments.result, Unread::Keep, role)?;
+        let back_off = BackOff::new(Side::Monitor, Some(nudge.clone()));
+        let receiver = member.receiver(&segments.result, Unread::Keep, back_off)?;
         let kernel = kernel.map(|segments| segments.receiver(&member));
         way.say_number();
         // So that an instance that sleeps greets this incarnation now.

@@ -286,7 +286,7 @@ fn what_an_instance_does_besides_gets_turns_and_holds_up_nothing() {
             (heard, job.turns - before)
         };
         // Of the ring for whoever is there.
-        let _ = turns_of(&mut job, Duration::ZERO);
+        let _ = turns_of(&mut job, Duration::from_millis(1));
         // Asleep, and woken by it alone, again and again.
         job.work.ring(&AtomicU32::new(0));
         let started = Instant::now();
