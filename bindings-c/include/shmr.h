@@ -1373,11 +1373,13 @@ enum shmr_status shmr_consumer_drain(struct shmr_consumer *consumer,
 enum shmr_status shmr_consumer_wait(struct shmr_consumer *consumer, struct shmr_wait *wait);
 
 /**
- * shmr_consumer_notify() - ring the producer if it sleeps for space
+ * shmr_consumer_notify() - give back what was released, and ring the producer if it sleeps
  * @consumer: a consumer
  * @doorbell: what wakes it, or NULL
  *
- * After releasing records. With SHMR_OK the next holder of this end starts after them.
+ * After releasing records. Without it the producer learns of space when there is an eighth
+ * of the ring, and of all of it when a call finds no record. With SHMR_OK the next holder of
+ * this end starts after them.
  *
  * Return: SHMR_OK; SHMR_EINVAL; SHMR_EVICTED, another has taken this end over: for good.
  */
@@ -2099,6 +2101,34 @@ enum shmr_status shmr_receiver_recv(struct shmr_receiver *receiver,
                                     size_t size,
                                     size_t *len,
                                     uint64_t timeout);
+
+/**
+ * shmr_receiver_peek() - find the next record in place
+ * @receiver: a receiver
+ * @at:       its first byte, in the region, a multiple of 8
+ * @len:      its bytes
+ * @timeout:  nanoseconds to wait; SHMR_FOREVER is no limit
+ *
+ * It stays the next until shmr_receiver_release(). A hostile sender may change it while it
+ * is read: copy, then check the copy.
+ *
+ * Return: as shmr_receiver_recv(), without SHMR_BUFFER_TOO_SHORT.
+ */
+enum shmr_status shmr_receiver_peek(struct shmr_receiver *receiver,
+                                    const void **at,
+                                    size_t *len,
+                                    uint64_t timeout);
+
+/**
+ * shmr_receiver_release() - give the record that was peeked last back to the sender
+ * @receiver: a receiver
+ *
+ * Does nothing if none was. It wakes the sender, if that waits for room.
+ *
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_EVICTED, another has taken this end over and gets the
+ *         record, too; SHMR_REFORMATTED: for good.
+ */
+enum shmr_status shmr_receiver_release(struct shmr_receiver *receiver);
 
 /**
  * shmr_receiver_position() - where the next record is, or will be

@@ -239,11 +239,13 @@ pub unsafe extern "C" fn shmr_consumer_wait(
     }
 }
 
-/// shmr_consumer_notify() - ring the producer if it sleeps for space
+/// shmr_consumer_notify() - give back what was released, and ring the producer if it sleeps
 /// @consumer: a consumer
 /// @doorbell: what wakes it, or NULL
 ///
-/// After releasing records. With SHMR_OK the next holder of this end starts after them.
+/// After releasing records. Without it the producer learns of space when there is an eighth
+/// of the ring, and of all of it when a call finds no record. With SHMR_OK the next holder of
+/// this end starts after them.
 ///
 /// Return: SHMR_OK; SHMR_EINVAL; SHMR_EVICTED, another has taken this end over: for good.
 #[no_mangle]

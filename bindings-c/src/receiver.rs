@@ -1,6 +1,7 @@
 //! The receiving end of one ring on a session.
 
 use core::ffi::{c_char, c_void};
+use core::ptr;
 
 use shmem_channel::{Received, Receiver};
 
@@ -9,7 +10,7 @@ use crate::handle::{bytes_mut, c_string, close, handle, place};
 use crate::on_session::{ask_open, open_on, with_open, OnSession};
 use crate::platform::timeout;
 use crate::session::shmr_session;
-use crate::status::shmr_status::SHMR_RESTARTED;
+use crate::status::shmr_status::{SHMR_RESTARTED, SHMR_TIMED_OUT};
 use crate::status::{shmr_error, shmr_status, Fault};
 use crate::word::Argument;
 
@@ -98,6 +99,56 @@ pub unsafe extern "C" fn shmr_receiver_recv(
             Ok(())
         })
     }
+}
+
+/// shmr_receiver_peek() - find the next record in place
+/// @receiver: a receiver
+/// @at:       its first byte, in the region, a multiple of 8
+/// @len:      its bytes
+/// @timeout:  nanoseconds to wait; SHMR_FOREVER is no limit
+///
+/// It stays the next until shmr_receiver_release(). A hostile sender may change it while it
+/// is read: copy, then check the copy.
+///
+/// Return: as shmr_receiver_recv(), without SHMR_BUFFER_TOO_SHORT.
+#[no_mangle]
+pub unsafe extern "C" fn shmr_receiver_peek(
+    receiver: *mut shmr_receiver,
+    at: *mut *const c_void,
+    len: *mut usize,
+    timeout: u64,
+) -> shmr_status {
+    // SAFETY: the caller's, here and below.
+    unsafe {
+        with_open(receiver, |own, _| {
+            let (at, len) = (place(at, Argument::At)?, place(len, Argument::Len)?);
+            at.write(ptr::null());
+            len.write(0);
+            own.wait_for(self::timeout(timeout))?;
+            match own.peek()? {
+                Some(Received::Message(record)) => {
+                    at.write(record.as_ptr().cast());
+                    len.write(record.len());
+                    Ok(())
+                }
+                Some(Received::PeerRestarted) => Err(Fault::new(SHMR_RESTARTED)),
+                None => Err(Fault::new(SHMR_TIMED_OUT)),
+            }
+        })
+    }
+}
+
+/// shmr_receiver_release() - give the record that was peeked last back to the sender
+/// @receiver: a receiver
+///
+/// Does nothing if none was. It wakes the sender, if that waits for room.
+///
+/// Return: SHMR_OK; SHMR_EINVAL; SHMR_EVICTED, another has taken this end over and gets the
+///         record, too; SHMR_REFORMATTED: for good.
+#[no_mangle]
+pub unsafe extern "C" fn shmr_receiver_release(receiver: *mut shmr_receiver) -> shmr_status {
+    // SAFETY: the caller's.
+    unsafe { with_open(receiver, |own, _| Ok(own.release()?)) }
 }
 
 /// shmr_receiver_position() - where the next record is, or will be

@@ -121,8 +121,28 @@ impl<'m> Receiver<'m> {
         }
     }
 
-    /// Waits until there is a record, or something to report; the next call says what.
-    /// False if the deadline of `wait` passes first.
+    /// Waits up to `timeout` until there is a record, or something to report; the next call
+    /// says what. False if there is neither.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Reformatted`].
+    pub fn wait_for(&mut self, timeout: Duration) -> Result<bool, Error> {
+        let mut wait = self.member.waiter(timeout);
+        loop {
+            self.member.check_region()?;
+            if !self.is_empty() {
+                return Ok(true);
+            }
+            if wait.is_over() {
+                return Ok(false);
+            }
+            self.wait(&mut wait.slice());
+        }
+    }
+
+    /// The same, with a way to wait of the caller's. False if the deadline of `wait` passes
+    /// first.
     pub fn wait<W: Wait>(&mut self, wait: &mut W) -> bool {
         self.consumer.wait(wait)
     }

@@ -570,6 +570,7 @@ TEST(a_ring_with_doorbells_wakes_both_its_ends)
 {
 	struct shmr_receiver receiver = { 0 };
 	struct shmr_sender sender = { 0 };
+	const void *found;
 	pthread_t thread;
 	unsigned int at;
 
@@ -591,6 +592,19 @@ TEST(a_ring_with_doorbells_wakes_both_its_ends)
 	SAME(at, SHMR_TIMED_OUT);
 	FAILS(receiver, shmr_receiver_recv(&receiver, text, 3, &len, LONG),
 	      SHMR_BUFFER_TOO_SHORT, 4, "");
+	/* In place: it stays the next until it is released. */
+	for (at = 0; at < 2; at++) {
+		OK(shmr_receiver_peek(&receiver, &found, &len, LONG));
+		SAME(len, 4);
+		SAME(memcmp(found, "full", 4), 0);
+	}
+	for (at = 0; shmr_receiver_peek(&receiver, &found, &len, 0) == SHMR_OK;
+	     at++)
+		OK(shmr_receiver_release(&receiver));
+	CHECK(at > 1 && !found && len == 0);
+	SAYS(shmr_receiver_peek(&receiver, &found, &len, SHORT), SHMR_TIMED_OUT);
+	OK(shmr_receiver_release(&receiver));
+	OK(shmr_sender_send(&sender, "room", 4, 0));
 	OK(shmr_receiver_close(&receiver));
 	OK(shmr_sender_close(&sender));
 	end();
