@@ -1,5 +1,9 @@
-//! The goals, each a ratio within one run: we and the peer take turns, so that
-//! whatever disturbs the machine disturbs both.
+//! The goals, each a ratio within one run: we and the peer take turns, so that whatever
+//! disturbs the machine disturbs both.
+//!
+//! A virtual machine's processors are moved by its host, and every figure with them. Before
+//! and after each pair of turns two cache lines go to and fro: their time says where the two
+//! processors are, pairs are sorted by it, and one whose place changed is left out.
 //!
 //! It reports and never fails. `--json` for machines; `--rounds N`.
 
@@ -9,69 +13,113 @@ use serde::Serialize;
 use shmem_benches::{Contender, line, ours, ringbuf, rtrb};
 
 struct Goal {
-    /// The row of the table of goals, and what is compared.
-    name: &'static str,
+    /// The row of the table of goals; 0 if it is none.
+    goal: u32,
     /// Messages of one turn.
     count: u64,
+    name: &'static str,
     ours: Contender,
-    peer: Contender,
-    limit: f64,
+    peer: &'static str,
+    theirs: Contender,
+    /// The ratio that is aimed at.
+    target: f64,
 }
 
+/// Where the two processors are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Place {
+    /// Two threads of one core.
+    Sibling,
+    /// Cores that share a cache.
+    Near,
+    Far,
+}
+
+impl Place {
+    const ALL: [Self; 3] = [Self::Sibling, Self::Near, Self::Far];
+
+    /// By the time, in nanoseconds, that two lines take to and fro.
+    fn of(two_lines: f64) -> Self {
+        match two_lines {
+            ..85.0 => Self::Sibling,
+            85.0..200.0 => Self::Near,
+            _ => Self::Far,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Sibling => "sibling threads",
+            Self::Near => "near",
+            Self::Far => "far",
+        }
+    }
+}
+
+/// One goal in one place.
 #[derive(Serialize)]
 struct Row {
-    goal: &'static str,
+    goal: u32,
+    name: &'static str,
+    place: Place,
+    rounds: usize,
     ours_ns: f64,
+    peer: &'static str,
     peer_ns: f64,
     ratio: f64,
     /// Quartiles of the rounds' ratios.
     low: f64,
     high: f64,
-    limit: f64,
+    target: f64,
     met: bool,
 }
 
-#[derive(Serialize)]
-struct Summary {
-    line_ns: f64,
-    two_lines_ns: f64,
-    rows: Vec<Row>,
+/// What both turns of a pair took, ns per message.
+struct Pair {
+    place: Place,
+    ours: f64,
+    theirs: f64,
 }
 
 const fn goal(
-    name: &'static str,
-    count: u64,
-    ours: Contender,
-    peer: Contender,
-    limit: f64,
+    (goal, count): (u32, u64),
+    (name, ours): (&'static str, Contender),
+    (peer, theirs): (&'static str, Contender),
+    target: f64,
 ) -> Goal {
     Goal {
-        name,
+        goal,
         count,
+        name,
         ours,
         peer,
-        limit,
+        theirs,
+        target,
     }
 }
 
 #[rustfmt::skip]
-const GOALS: [Goal; 16] = [
-    goal("2 round trip 64 B / rtrb", 10_000, ours::round_trip::<64>, rtrb::round_trip::<64>, 0.90),
-    goal("2 round trip 8 B / rtrb", 10_000, ours::round_trip::<8>, rtrb::round_trip::<8>, 0.90),
-    goal("3 8 B push / rtrb push", 300_000, ours::push_pop::<8>, rtrb::push_pop::<8>, 0.75),
-    goal("3 8 B push / ringbuf slice", 300_000, ours::push_pop::<8>, ringbuf::slice::<8, 32>, 0.90),
-    goal("3 8 B batch / ringbuf slice", 300_000, ours::batch::<8, 32>, ringbuf::slice::<8, 32>, 0.90),
-    goal("4 64 B push / rtrb chunk x1", 150_000, ours::push_pop::<64>, rtrb::chunk::<64, 1>, 0.50),
-    goal("4 64 B push / ringbuf slice", 150_000, ours::push_pop::<64>, ringbuf::slice::<64, 32>, 0.85),
-    goal("4 64 B batch / ringbuf slice", 150_000, ours::batch::<64, 32>, ringbuf::slice::<64, 32>, 0.85),
-    goal("4 64 B push / rtrb framed", 150_000, ours::push_pop::<64>, rtrb::framed::<64>, 0.60),
-    goal("4 8 B push / rtrb framed", 150_000, ours::push_pop::<8>, rtrb::framed::<8>, 0.60),
-    goal("5 4 KiB push / rtrb chunk x1", 15_000, ours::push_pop::<4096>, rtrb::chunk::<4096, 1>, 0.95),
-    goal("5 4 KiB push / rtrb chunk x8", 15_000, ours::push_pop::<4096>, rtrb::chunk::<4096, 8>, 0.95),
-    goal("5 4 KiB batch / rtrb chunk x8", 15_000, ours::batch::<4096, 8>, rtrb::chunk::<4096, 8>, 0.95),
-    goal("- 4 KiB hand-over / 64 B", 30_000, ours::hand_over::<4096>, ours::hand_over::<64>, 1.50),
-    goal("- one thread 64 B / rtrb", 300_000, ours::alone::<64>, rtrb::alone::<64>, 1.00),
-    goal("- one thread 64 B / ringbuf", 300_000, ours::alone::<64>, ringbuf::alone::<64>, 1.00),
+const GOALS: [Goal; 19] = [
+    goal((2, 10_000), ("round trip 8 B", ours::round_trip::<8>), ("rtrb", rtrb::round_trip::<8>), 0.80),
+    goal((2, 10_000), ("round trip 64 B", ours::round_trip::<64>), ("rtrb", rtrb::round_trip::<64>), 0.80),
+    goal((3, 300_000), ("8 B push", ours::push_pop::<8>), ("rtrb push", rtrb::push_pop::<8>), 1.00),
+    goal((0, 300_000), ("8 B push", ours::push_pop::<8>), ("ringbuf slice", ringbuf::slice::<8, 32>), 1.00),
+    goal((0, 300_000), ("8 B batch", ours::batch::<8, 32>), ("ringbuf slice", ringbuf::slice::<8, 32>), 1.00),
+    goal((0, 300_000), ("8 B push", ours::push_pop::<8>), ("rtrb framed", rtrb::framed::<8>), 0.50),
+    goal((4, 150_000), ("64 B push", ours::push_pop::<64>), ("rtrb chunk of 1", rtrb::chunk::<64, 1>), 0.50),
+    goal((4, 150_000), ("64 B push", ours::push_pop::<64>), ("ringbuf slice", ringbuf::slice::<64, 32>), 1.00),
+    goal((4, 150_000), ("64 B push", ours::push_pop::<64>), ("rtrb framed", rtrb::framed::<64>), 0.50),
+    goal((0, 150_000), ("64 B batch", ours::batch::<64, 32>), ("ringbuf slice", ringbuf::slice::<64, 32>), 1.00),
+    goal((5, 15_000), ("4 KiB push", ours::push_pop::<4096>), ("rtrb chunk of 1", rtrb::chunk::<4096, 1>), 0.95),
+    goal((5, 15_000), ("4 KiB push", ours::push_pop::<4096>), ("rtrb chunk of 8", rtrb::chunk::<4096, 8>), 0.95),
+    goal((5, 15_000), ("4 KiB batch", ours::batch::<4096, 8>), ("rtrb chunk of 8", rtrb::chunk::<4096, 8>), 0.95),
+    goal((5, 30_000), ("4 KiB handed over", ours::hand_over::<4096>), ("64 B, the same way", ours::hand_over::<64>), 1.50),
+    goal((0, 300_000), ("8 B, one thread", ours::alone::<8>), ("rtrb", rtrb::alone::<8>), 1.00),
+    goal((0, 300_000), ("64 B, one thread", ours::alone::<64>), ("rtrb", rtrb::alone::<64>), 1.00),
+    goal((0, 300_000), ("64 B, one thread", ours::alone::<64>), ("ringbuf", ringbuf::alone::<64>), 1.00),
+    goal((0, 10_000), ("round trip 8 B", ours::round_trip::<8>), ("two lines", line::two), 2.00),
+    goal((0, 10_000), ("round trip 64 B", ours::round_trip::<64>), ("two lines", line::two), 2.00),
 ];
 
 fn main() {
@@ -82,16 +130,16 @@ fn main() {
     if has("--list") || (rounds.is_none() && arguments.iter().any(|a| !a.starts_with('-'))) {
         return;
     }
-    let summary = if has("--test") {
+    let rows = if has("--test") {
         measure(1, 100)
     } else {
         measure(rounds.unwrap_or(25), 1)
     };
     if has("--json") {
-        let text = serde_json::to_string_pretty(&summary).expect("numbers and words");
+        let text = serde_json::to_string_pretty(&rows).expect("numbers and words");
         println!("{text}");
     } else {
-        print(&summary);
+        print(&rows);
     }
 }
 
@@ -101,28 +149,29 @@ fn value_of(arguments: &[String], flag: &str) -> Option<usize> {
 }
 
 /// Takes turns for so many rounds, each `shorter` times shorter than usual.
-fn measure(rounds: usize, shorter: u64) -> Summary {
-    let mut times: Vec<Vec<(f64, f64)>> = GOALS.iter().map(|_| Vec::new()).collect();
-    let mut lines = Vec::new();
+fn measure(rounds: usize, shorter: u64) -> Vec<Row> {
+    let mut pairs: Vec<Vec<Pair>> = GOALS.iter().map(|_| Vec::new()).collect();
+    let look = || Place::of(turn(line::two, 3_000 / shorter));
+    let mut place = look();
     for _ in 0..rounds.max(1) {
-        lines.push((
-            turn(line::one, 10_000 / shorter),
-            turn(line::two, 10_000 / shorter),
-        ));
-        for (goal, times) in GOALS.iter().zip(&mut times) {
+        for (goal, pairs) in GOALS.iter().zip(&mut pairs) {
             let count = goal.count / shorter;
-            times.push((turn(goal.ours, count), turn(goal.peer, count)));
+            let (ours, theirs) = (turn(goal.ours, count), turn(goal.theirs, count));
+            let before = std::mem::replace(&mut place, look());
+            if before == place || rounds <= 1 {
+                pairs.push(Pair {
+                    place,
+                    ours,
+                    theirs,
+                });
+            }
         }
     }
-    let rows = GOALS
-        .iter()
-        .zip(&times)
-        .map(|(goal, times)| row(goal, times));
-    Summary {
-        line_ns: quantile(lines.iter().map(|turn| turn.0), 0.5),
-        two_lines_ns: quantile(lines.iter().map(|turn| turn.1), 0.5),
-        rows: rows.collect(),
-    }
+    let in_place = |place| {
+        let goals = GOALS.iter().zip(&pairs);
+        goals.filter_map(move |(goal, pairs)| row(goal, pairs, place))
+    };
+    Place::ALL.into_iter().flat_map(in_place).collect()
 }
 
 /// Nanoseconds per message.
@@ -131,19 +180,29 @@ fn turn(contender: Contender, count: u64) -> f64 {
     time.as_nanos() as f64 / count as f64
 }
 
-fn row(goal: &Goal, times: &[(f64, f64)]) -> Row {
-    let ratios = || times.iter().map(|(ours, peer)| ours / peer);
-    let ratio = quantile(ratios(), 0.5);
-    Row {
-        goal: goal.name,
-        ours_ns: quantile(times.iter().map(|turn| turn.0), 0.5),
-        peer_ns: quantile(times.iter().map(|turn| turn.1), 0.5),
-        ratio,
-        low: quantile(ratios(), 0.25),
-        high: quantile(ratios(), 0.75),
-        limit: goal.limit,
-        met: ratio <= goal.limit,
+/// The medians in one place; `None` if the processors never were there.
+fn row(goal: &Goal, pairs: &[Pair], place: Place) -> Option<Row> {
+    let pairs: Vec<_> = pairs.iter().filter(|pair| pair.place == place).collect();
+    if pairs.is_empty() {
+        return None;
     }
+    let median = |value: fn(&Pair) -> f64| quantile(pairs.iter().map(|pair| value(pair)), 0.5);
+    let ratios = |part| quantile(pairs.iter().map(|pair| pair.ours / pair.theirs), part);
+    let ratio = ratios(0.5);
+    Some(Row {
+        goal: goal.goal,
+        name: goal.name,
+        place,
+        rounds: pairs.len(),
+        ours_ns: median(|pair| pair.ours),
+        peer: goal.peer,
+        peer_ns: median(|pair| pair.theirs),
+        ratio,
+        low: ratios(0.25),
+        high: ratios(0.75),
+        target: goal.target,
+        met: ratio <= goal.target,
+    })
 }
 
 fn quantile(values: impl Iterator<Item = f64>, part: f64) -> f64 {
@@ -152,20 +211,29 @@ fn quantile(values: impl Iterator<Item = f64>, part: f64) -> f64 {
     sorted[((sorted.len() - 1) as f64 * part).round() as usize]
 }
 
-fn print(summary: &Summary) {
-    let (one, two) = (summary.line_ns, summary.two_lines_ns);
-    println!("\na cache line to and fro: {one:.0} ns; two lines: {two:.0} ns");
-    println!("medians; in brackets the quartiles of the ratio\n");
-    println!(
-        "{:<32} {:>8} {:>8} {:>6}  {:<13} {:>5}",
-        "goal", "ours ns", "peer ns", "ratio", "", "goal"
-    );
-    for row in &summary.rows {
-        let spread = format!("[{:.2}-{:.2}]", row.low, row.high);
-        let met = if row.met { "" } else { "  missed" };
+fn print(rows: &[Row]) {
+    for place in Place::ALL {
+        let mut rows = rows.iter().filter(|row| row.place == place).peekable();
+        let Some(first) = rows.peek() else {
+            continue;
+        };
+        println!("\n{}, about {} rounds", place.name(), first.rounds);
+        println!("medians; in brackets the quartiles of the ratio\n");
         println!(
-            "{:<32} {:>8.1} {:>8.1} {:>6.2}  {:<13} {:>5.2}{met}",
-            row.goal, row.ours_ns, row.peer_ns, row.ratio, spread, row.limit
+            "{:>4}  {:<18} {:>8}  {:<18} {:>8} {:>6}  {:<13} {:>6}",
+            "goal", "", "ns", "peer", "ns", "ratio", "", "target"
         );
+        for row in rows {
+            let spread = format!("[{:.2}-{:.2}]", row.low, row.high);
+            let goal = match row.goal {
+                0 => "-".to_owned(),
+                goal => goal.to_string(),
+            };
+            let met = if row.met { "" } else { "  missed" };
+            println!(
+                "{goal:>4}  {:<18} {:>8.1}  {:<18} {:>8.1} {:>6.2}  {spread:<13} {:>6.2}{met}",
+                row.name, row.ours_ns, row.peer, row.peer_ns, row.ratio, row.target
+            );
+        }
     }
 }

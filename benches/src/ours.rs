@@ -56,13 +56,13 @@ pub fn push_pop<const N: usize>(count: u64) -> Duration {
     let (mut producer, mut consumer) = memory.ends();
     let (mut sent, mut received) = ([0; N], [0; N]);
     race(
-        || {
+        move || {
             for n in 0..count {
                 stamp(&mut sent, n);
                 push(&mut producer, &sent);
             }
         },
-        || {
+        move || {
             for n in 0..count {
                 pop(&mut consumer, &mut received);
                 check(&received, n);
@@ -82,7 +82,7 @@ where
     let mut consumer = TypedConsumer::<[u8; N]>::new(consumer);
     let mut sent = [0; N];
     race(
-        || {
+        move || {
             for n in 0..count {
                 stamp(&mut sent, n);
                 while producer.push(&sent) == Err(PushError::Full) {
@@ -90,7 +90,7 @@ where
                 }
             }
         },
-        || {
+        move || {
             for n in 0..count {
                 let received = loop {
                     match consumer.pop() {
@@ -109,7 +109,7 @@ pub fn batch<const N: usize, const B: usize>(count: u64) -> Duration {
     let memory = Memory::new(N);
     let (mut producer, mut consumer) = memory.ends();
     race(
-        || {
+        move || {
             let (mut sent, mut n) = ([0; N], 0);
             while n < count {
                 let end = count.min(n + B as u64);
@@ -125,7 +125,7 @@ pub fn batch<const N: usize, const B: usize>(count: u64) -> Duration {
                 batch.publish().expect("nobody took over");
             }
         },
-        || {
+        move || {
             let (mut received, mut n) = ([0; N], 0);
             while n < count {
                 let drained = consumer.drain(B, |record| {
@@ -159,7 +159,7 @@ fn by_parts<const N: usize, const TOUCHED: usize>(count: u64) -> Duration {
     let (mut producer, mut consumer) = memory.ends();
     let (mut sent, mut received) = ([0; TOUCHED], [0; TOUCHED]);
     race(
-        || {
+        move || {
             for n in 0..count {
                 stamp(&mut sent, n);
                 let mut reservation = loop {
@@ -172,7 +172,7 @@ fn by_parts<const N: usize, const TOUCHED: usize>(count: u64) -> Duration {
                 reservation.commit(N).expect("nobody took over");
             }
         },
-        || {
+        move || {
             for n in 0..count {
                 while consumer.is_empty() {
                     spin_loop();
@@ -191,7 +191,7 @@ pub fn round_trip<const N: usize>(count: u64) -> Duration {
     let (mut question, mut asked) = there.ends();
     let (mut answer, mut answered) = back.ends();
     race(
-        || {
+        move || {
             let (mut sent, mut received) = ([0; N], [0; N]);
             for n in 0..count {
                 stamp(&mut sent, n);
@@ -200,7 +200,7 @@ pub fn round_trip<const N: usize>(count: u64) -> Duration {
                 check(&received, n);
             }
         },
-        || {
+        move || {
             let mut echo = [0; N];
             for _ in 0..count {
                 pop(&mut asked, &mut echo);

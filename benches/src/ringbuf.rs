@@ -35,13 +35,13 @@ pub fn push_pop<const N: usize>(count: u64) -> Duration {
     let (mut producer, mut consumer) = ends::<N>();
     let mut sent = [0; N];
     race(
-        || {
+        move || {
             for n in 0..count {
                 stamp(&mut sent, n);
                 push(&mut producer, &sent);
             }
         },
-        || {
+        move || {
             for n in 0..count {
                 check(&pop(&mut consumer), n);
             }
@@ -53,7 +53,7 @@ pub fn push_pop<const N: usize>(count: u64) -> Duration {
 pub fn slice<const N: usize, const B: usize>(count: u64) -> Duration {
     let (mut producer, mut consumer) = ends::<N>();
     race(
-        || {
+        move || {
             let (mut sent, mut n) = ([[0; N]; B], 0);
             while n < count {
                 let len = B.min((count - n) as usize);
@@ -67,7 +67,7 @@ pub fn slice<const N: usize, const B: usize>(count: u64) -> Duration {
                 n += pushed as u64;
             }
         },
-        || {
+        move || {
             let (mut received, mut n) = ([[0; N]; B], 0);
             while n < count {
                 let popped = consumer.pop_slice(&mut received);
@@ -88,7 +88,7 @@ pub fn round_trip<const N: usize>(count: u64) -> Duration {
     let (mut question, mut asked) = ends::<N>();
     let (mut answer, mut answered) = ends::<N>();
     race(
-        || {
+        move || {
             let mut sent = [0; N];
             for n in 0..count {
                 stamp(&mut sent, n);
@@ -96,7 +96,7 @@ pub fn round_trip<const N: usize>(count: u64) -> Duration {
                 check(&pop(&mut answered), n);
             }
         },
-        || {
+        move || {
             for _ in 0..count {
                 let echo = pop(&mut asked);
                 push(&mut answer, &echo);

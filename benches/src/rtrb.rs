@@ -35,13 +35,13 @@ pub fn push_pop<const N: usize>(count: u64) -> Duration {
     let (mut producer, mut consumer) = ends::<N>();
     let mut sent = [0; N];
     race(
-        || {
+        move || {
             for n in 0..count {
                 stamp(&mut sent, n);
                 push(&mut producer, &sent);
             }
         },
-        || {
+        move || {
             for n in 0..count {
                 check(&pop(&mut consumer), n);
             }
@@ -53,7 +53,7 @@ pub fn push_pop<const N: usize>(count: u64) -> Duration {
 pub fn chunk<const N: usize, const B: usize>(count: u64) -> Duration {
     let (mut producer, mut consumer) = ends::<N>();
     race(
-        || {
+        move || {
             let (mut sent, mut n) = ([0; N], 0);
             while n < count {
                 let len = B.min((count - n) as usize);
@@ -71,7 +71,7 @@ pub fn chunk<const N: usize, const B: usize>(count: u64) -> Duration {
                 unsafe { chunk.commit_all() };
             }
         },
-        || {
+        move || {
             let (mut received, mut n) = ([0; N], 0);
             while n < count {
                 let len = B.min((count - n) as usize);
@@ -96,7 +96,7 @@ pub fn framed<const N: usize>(count: u64) -> Duration {
     let (mut producer, mut consumer) = RingBuffer::<u8>::new(room(N));
     let (mut sent, mut received) = ([0; N], [0; N]);
     race(
-        || {
+        move || {
             for n in 0..count {
                 stamp(&mut sent, n);
                 while !push_frame(&mut producer, &sent) {
@@ -104,7 +104,7 @@ pub fn framed<const N: usize>(count: u64) -> Duration {
                 }
             }
         },
-        || {
+        move || {
             for n in 0..count {
                 while !pop_frame(&mut consumer, &mut received) {
                     spin_loop();
@@ -180,7 +180,7 @@ pub fn round_trip<const N: usize>(count: u64) -> Duration {
     let (mut question, mut asked) = ends::<N>();
     let (mut answer, mut answered) = ends::<N>();
     race(
-        || {
+        move || {
             let mut sent = [0; N];
             for n in 0..count {
                 stamp(&mut sent, n);
@@ -188,7 +188,7 @@ pub fn round_trip<const N: usize>(count: u64) -> Duration {
                 check(&pop(&mut answered), n);
             }
         },
-        || {
+        move || {
             for _ in 0..count {
                 let echo = pop(&mut asked);
                 push(&mut answer, &echo);

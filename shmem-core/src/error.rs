@@ -64,11 +64,13 @@ pub enum ControlWord {
     BakeryTicket,
     /// The colour of the tickets of a bakery mutex that are drawn now.
     BakeryColour,
+    /// Up to which record a ring's consumer has read.
+    Position,
 }
 
 impl ControlWord {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::Head,
         Self::Tail,
         Self::Claim,
@@ -96,6 +98,7 @@ impl ControlWord {
         Self::PermitAdder,
         Self::BakeryTicket,
         Self::BakeryColour,
+        Self::Position,
     ];
 
     /// Its name in `docs/layout.md`.
@@ -128,6 +131,7 @@ impl ControlWord {
             Self::PermitAdder => "permit adder",
             Self::BakeryTicket => "bakery ticket",
             Self::BakeryColour => "bakery colour",
+            Self::Position => "position",
         }
     }
 }

@@ -5,7 +5,7 @@
 //! All words are little-endian; all offsets are bytes.
 
 /// Version of the layout; a partition that does not know it must not attach.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// Words of different writers are this far apart: two 64-byte lines, because
 /// processors fetch lines in pairs, and one line of those with 128.
@@ -33,12 +33,12 @@ pub struct RegionHeader {
     pub reserved: [u32; 26],
 }
 
-/// The control block in front of a ring's data: a line for each end.
+/// The control block in front of a ring's data: two lines for each end.
 ///
 /// An end's epoch lies in the other end's line, which looks at it with every record.
 #[repr(C)]
 pub struct RingControl {
-    /// Position behind the last published record; lags while one is published.
+    /// Position after a published record; lags behind the last one.
     pub tail: u32,
     /// The life that produces, or that did if bit 31 is set; 0 is nobody yet.
     pub producer: u32,
@@ -46,7 +46,7 @@ pub struct RingControl {
     pub consumer_epoch: u32,
     /// Zero.
     pub producer_reserved: [u32; 29],
-    /// Position of the first record not released.
+    /// Position up to which bytes were given back to the producer; lags behind `position`.
     pub head: u32,
     /// The life that consumes, or that did if bit 31 is set; 0 is nobody yet.
     pub consumer: u32,
@@ -55,7 +55,12 @@ pub struct RingControl {
     /// Counts the records that consumers discarded because they were for another life.
     pub discarded: u32,
     /// Zero.
-    pub consumer_reserved: [u32; 28],
+    pub consumer_reserved: [u32; 12],
+    /// Position of the first record not released, for the next life that consumes. The
+    /// producer does not load it, nor anything else in these 64 bytes.
+    pub position: u32,
+    /// Zero.
+    pub position_reserved: [u32; 15],
     /// Rung by the producer: there is a record.
     pub records: Bell,
     /// Rung by the consumer: there is space.
@@ -95,6 +100,7 @@ const _: () = {
     use core::mem::size_of;
     assert!(size_of::<RegionHeader>() == LINE);
     assert!(size_of::<RingControl>() == 4 * LINE);
+    assert!(core::mem::offset_of!(RingControl, position) == 192);
     assert!(size_of::<Bell>() == LINE);
     assert!(size_of::<SnapshotControl>() == LINE);
 };

@@ -182,20 +182,31 @@ fn a_drain_that_was_stopped_in_the_middle_does_not_put_the_head_back() {
 }
 
 #[test]
-fn who_was_evicted_stays_so_when_its_successor_has_gone() {
+fn who_was_evicted_stays_so_when_its_incarnation_claims_the_end_again() {
     let heap = heap();
     let (mut producer, mut consumer) = ends(&heap, Unread::Keep);
+    for n in 1..=6 {
+        producer.push(&[n]).unwrap();
+    }
+    assert_eq!(consumer.pop(&mut [0; 8]), Ok(1));
     let successor = ring(&heap).take_over_producer(SUCCESSOR).unwrap();
     assert_eq!(producer.push(&[1]), Err(PushError::Evicted));
     drop(successor);
     let successor = ring(&heap).take_over_consumer(SUCCESSOR, Unread::Keep);
     assert_eq!(consumer.release(), Err(PopError::Evicted));
     drop(successor);
-    let again = ring(&heap).producer(Life::first(1)).unwrap();
-    let other = ring(&heap).consumer(Life::first(2), Unread::Keep).unwrap();
-    assert_eq!(producer.push(&[1]), Err(PushError::Evicted));
+    let _again = ring(&heap).producer(Life::first(1)).unwrap();
+    let mut other = ring(&heap).consumer(Life::first(2), Unread::Keep).unwrap();
+    assert_eq!(other.pop(&mut [0; 8]), Ok(1));
+    let before = bytes(&heap);
+    is_told(&mut producer);
+    // What it expects next is there.
     assert_eq!(consumer.pop(&mut [0; 8]), Err(PopError::Evicted));
-    drop((again, other));
+    assert_eq!(consumer.drain(8, |_| true), Err(PopError::Evicted));
+    assert_eq!(consumer.notify(&Silent), Err(PopError::Evicted));
+    drop((producer, consumer));
+    assert_eq!(bytes(&heap), before);
+    assert_eq!(drain(&mut other), [3, 4, 5, 6, 0]);
 }
 
 /// Sleeps until somebody has taken over.

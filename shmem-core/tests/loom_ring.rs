@@ -50,7 +50,27 @@ fn a_record_is_whole_when_it_is_seen() {
     });
 }
 
-#[test] // Kills: Release in `advance`, Acquire in `refresh`.
+#[test] // Kills: Acquire in `find`.
+fn a_record_that_was_guessed_is_whole() {
+    loom::model(|| {
+        let ring = ring();
+        let mut producer = ring.producer(Life::first(1)).unwrap();
+        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        // What the next ones are guessed from, and an empty ring.
+        push(&mut producer, &[0; 8]);
+        assert_eq!(pop(&mut consumer), [0; 8]);
+        assert!(consumer.is_empty());
+        let peer = thread::spawn(move || {
+            push(&mut producer, &[1; 8]);
+            push(&mut producer, &[2; 8]);
+        });
+        assert_eq!(pop(&mut consumer), [1; 8]);
+        assert_eq!(pop(&mut consumer), [2; 8]);
+        peer.join().unwrap();
+    });
+}
+
+#[test] // Kills: Release in `tell`, Acquire in `refresh`.
 fn a_record_is_read_before_its_place_is_used_again() {
     loom::model(|| {
         let ring = ring();
@@ -67,6 +87,31 @@ fn a_record_is_read_before_its_place_is_used_again() {
             assert_eq!(pop(&mut consumer), [n; 8]);
         }
         assert_eq!(pop(&mut consumer), [3; 16]);
+        peer.join().unwrap();
+    });
+}
+
+#[test] // Kills: lines fetched beyond what is known to be given back.
+fn lines_are_fetched_where_nothing_is_read_any_more() {
+    loom::model(|| {
+        let ring = Ring::attach(Heap::leaked(Ring::segment_len(128)).window()).unwrap();
+        let mut producer = ring.producer(Life::first(1)).unwrap();
+        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        for n in 0..7 {
+            producer.push(&[n; 8]).unwrap();
+            if n < 4 {
+                consumer.pop(&mut [0; 8]).unwrap();
+            }
+        }
+        let peer = thread::spawn(move || {
+            // The one at 64, where a line begins.
+            assert_eq!(pop(&mut consumer), [4; 8]);
+            core::mem::forget(consumer);
+        });
+        // Once round, up to the third: the last one needs a look at `head`.
+        for len in [16, 16, 8] {
+            push(&mut producer, &[9; 16][..len]);
+        }
         peer.join().unwrap();
     });
 }
@@ -142,7 +187,7 @@ fn an_end_that_is_given_back_is_let_go() {
     });
 }
 
-#[test] // Kills: Release of `tail` in `advance`, Acquire of `tail` in `resume`.
+#[test] // Kills: Release of `tail` in `tell`, Acquire of `tail` in `resume`.
 fn a_producer_that_resumes_finds_the_zero_header() {
     loom::model(|| {
         let window = Heap::leaked(Ring::segment_len(64)).window();
@@ -164,6 +209,26 @@ fn a_producer_that_resumes_finds_the_zero_header() {
         producer.push(&[2; 8]).unwrap();
         let header = window.word(512).load(Relaxed);
         assert_eq!(header, 8 << 2 | 1, "it went on behind an old header");
+        peer.join().unwrap();
+    });
+}
+
+#[test] // Kills: fence(Release) in `discard`, Acquire of `position` in `resume`.
+fn a_consumer_that_resumes_after_a_discarded_record_has_it_counted() {
+    loom::model(|| {
+        let ring = ring();
+        let mut producer = ring.producer(Life::first(1)).unwrap();
+        drop(ring.consumer(Life::first(2), Unread::Discard).unwrap());
+        push(&mut producer, &[1; 8]);
+        let life = Life::new(2, 2).unwrap();
+        let mut consumer = ring.consumer(life, Unread::Discard).unwrap();
+        let peer = thread::spawn(move || {
+            let _ = consumer.pop(&mut [0; 8]);
+            core::mem::forget(consumer);
+        });
+        let next = ring.take_over_consumer(Life::first(3), Unread::Discard);
+        let next = next.unwrap();
+        assert!(next.position() == 0 || next.discarded() == 1);
         peer.join().unwrap();
     });
 }
@@ -238,7 +303,8 @@ fn no_command_for_a_dead_consumer_reaches_its_next_life() {
             // For whom it is, the producer knows when it has been told.
             let mut told = false;
             loop {
-                match producer.push(&[if told { 2 } else { 1 }; 8]) {
+                // Room for one of them after the first.
+                match producer.push(&[if told { 2 } else { 1 }; 16]) {
                     Ok(()) if told => break,
                     Ok(()) => {}
                     Err(PushError::Restarted) => told = true,
@@ -249,7 +315,7 @@ fn no_command_for_a_dead_consumer_reaches_its_next_life() {
         });
         let life = Life::new(2, 2).unwrap();
         let mut consumer = ring.consumer(life, Unread::Discard).unwrap();
-        assert_eq!(pop(&mut consumer), [2; 8]);
+        assert_eq!(pop(&mut consumer), [2; 16]);
         peer.join().unwrap();
     });
 }

@@ -4,12 +4,14 @@
 use std::collections::VecDeque;
 
 use proptest::prelude::*;
+use shmem_core::doorbell::Silent;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::ring::{ClaimError, Consumer, PopError, Producer, PushError, Ring, Unread};
 use shmem_core::{ControlWord, Corrupt, Life};
 
 const HEAD: usize = 128;
+const POSITION: usize = 192;
 const DATA: usize = 512;
 
 fn heap(capacity: usize) -> Heap {
@@ -181,6 +183,28 @@ fn a_new_producer_resumes_behind_what_a_dead_one_published() {
 }
 
 #[test]
+fn producers_that_die_one_after_the_other_leave_a_tail_that_lags_by_one_of_them() {
+    let heap = heap(64);
+    let (mut producer, mut consumer) = ends(&heap);
+    let tail = heap.window().word(0);
+    for life in 2..6 {
+        let start = producer.position();
+        assert_eq!(tail.load(Relaxed), start);
+        let mut batch = producer.batch();
+        for len in [8, 16] {
+            batch.push(&vec![7; len]).unwrap();
+        }
+        batch.publish().unwrap();
+        // Died between the header's store and the tail's.
+        tail.store(start, Relaxed);
+        std::mem::forget(producer);
+        while consumer.pop(&mut [0; 16]) != Err(PopError::Empty) {}
+        let life = Life::new(1, life).unwrap();
+        producer = ring(&heap).take_over_producer(life).unwrap();
+    }
+}
+
+#[test]
 fn a_new_consumer_finds_what_the_dead_one_had_not_released() {
     let heap = heap(256);
     let (mut producer, mut consumer) = ends(&heap);
@@ -295,14 +319,149 @@ fn claims(heap: &Heap) -> [Option<Corrupt>; 3] {
 }
 
 #[test]
+fn nothing_but_free_bytes_is_stored_to_when_lines_are_fetched() {
+    // At each place of a ring whose lines are all taken, records of all kinds of lengths.
+    for len in [0, 8, 24, 64, 200, 700] {
+        let heap = heap(2048);
+        let (mut producer, mut consumer) = ends(&heap);
+        let mut sent = 0_u8;
+        let mut received = 0_u8;
+        for _ in 0..200 {
+            while producer.push(&vec![sent; len]) == Ok(()) {
+                sent = sent.wrapping_add(1);
+            }
+            for _ in 0..3 {
+                if !consumer.is_empty() {
+                    assert_eq!(pop(&mut consumer), vec![received; len]);
+                    received = received.wrapping_add(1);
+                }
+            }
+            consumer.notify(&Silent).unwrap();
+        }
+        while !consumer.is_empty() {
+            assert_eq!(pop(&mut consumer), vec![received; len]);
+            received = received.wrapping_add(1);
+        }
+        assert_eq!(sent, received);
+    }
+}
+
+#[test]
+fn the_longest_record_fits_where_nothing_is_left_once_the_consumer_has_seen_that() {
+    for capacity in [64, 128, 256, 1024, 4096] {
+        let heap = heap(capacity);
+        let (mut producer, mut consumer) = ends(&heap);
+        let longest = vec![7; producer.ring().max_record()];
+        let mut refused = 0;
+        for short in 0..capacity {
+            producer.push(&vec![1; short % 17]).unwrap();
+            pop(&mut consumer);
+            if producer.push(&longest) == Err(PushError::Full) {
+                refused += 1;
+                assert_eq!(consumer.pop(&mut []), Err(PopError::Empty));
+                producer.push(&longest).unwrap();
+            }
+            assert_eq!(pop(&mut consumer), longest);
+            assert!(consumer.is_empty());
+        }
+        // Where it is small all is given back at once.
+        let is_late = !cfg!(feature = "small") && capacity == 256;
+        assert!(refused != 0 || !is_late, "what is given back late is free");
+    }
+}
+
+#[test]
+fn a_tail_that_lies_costs_no_record_and_makes_none() {
+    for tail in [0, 8, 17, 48, 1024, 1032, 0x8000_0000, u32::MAX] {
+        let heap = heap(1024);
+        let (mut producer, mut consumer) = ends(&heap);
+        for n in 0..4_u8 {
+            producer.push(&[n; 8]).unwrap();
+        }
+        heap.window().word(0).store(tail, Relaxed);
+        for n in 0..4_u8 {
+            assert_eq!(pop(&mut consumer), [n; 8], "{tail:#x}");
+        }
+        for _ in 0..2 {
+            assert_eq!(consumer.pop(&mut [0; 8]), Err(PopError::Empty));
+        }
+    }
+}
+
+#[test]
+fn a_position_before_the_head_is_a_late_one_and_no_other_is_out_of_reach() {
+    let corrupt = |value| {
+        let word = ControlWord::Position;
+        Some(Corrupt { word, value })
+    };
+    for (position, expected) in [
+        (96, None),
+        (80, None), // a late store of an evicted consumer
+        (0x8000_0060, None),
+        (100, corrupt(100)),
+        (96 + 64, corrupt(96 + 64)),
+        (0x7fff_ff00, corrupt(0x7fff_ff00)),
+    ] {
+        let heap = heap(64);
+        for (at, value) in [(0, 96), (HEAD, 96), (POSITION, position)] {
+            heap.window().word(at).store(value, Relaxed);
+        }
+        let [_, consumer, seen] = claims(&heap);
+        assert_eq!((consumer, seen), (expected, expected), "{position:#x}");
+        if expected.is_none() {
+            let consumer = ring(&heap).take_over_consumer(Life::first(2), Unread::Keep);
+            assert_eq!(consumer.unwrap().position(), 96);
+        }
+    }
+}
+
+#[test]
+fn a_record_like_the_last_one_is_looked_at_all_the_same() {
+    let heap = heap(64);
+    let (mut producer, mut consumer) = ends(&heap);
+    for _ in 0..2 {
+        producer.push(&[1; 16]).unwrap();
+        pop(&mut consumer);
+    }
+    // The same header and stamp again, where such a record would go past the end.
+    let like = [0, 4].map(|at| heap.window().word(DATA + at).load(Relaxed));
+    assert_eq!(like, [16 << 2 | 1, 1 << 16 | 1]);
+    for (at, word) in like.into_iter().enumerate() {
+        heap.window().word(DATA + 48 + 4 * at).store(word, Relaxed);
+    }
+    let Err(PopError::Corrupt(corrupt)) = consumer.pop(&mut [0; 16]) else {
+        panic!("it was taken for a record");
+    };
+    assert_eq!(corrupt.value, like[0]);
+}
+
+#[test]
+fn what_a_dropped_batch_found_free_at_the_start_is_not_taken_for_free_before() {
+    let heap = heap(256);
+    let (mut producer, mut consumer) = ends(&heap);
+    for _ in 0..3 {
+        producer.push(&[1; 56]).unwrap();
+        pop(&mut consumer);
+    }
+    // At 192: the batch goes on at the start, the record after it does not.
+    let mut batch = producer.batch();
+    batch.push(&[2; 96]).unwrap();
+    drop(batch);
+    for n in 3..30_u8 {
+        producer.push(&vec![n; n.into()]).unwrap();
+        assert_eq!(pop(&mut consumer), vec![n; n.into()]);
+    }
+}
+
+#[test]
 fn positions_that_no_pair_of_ends_leaves_are_corrupt_at_each_claim_and_look() {
     use ControlWord::{Head, Tail};
     for (tail, head, word) in [
         (0, 4, Head),
-        (0, 64, Head),
+        (0, 72, Head),
         (0, 1024, Head),
         (0x100, 0x7fff_fff8, Head),
-        (u32::MAX - 7, 56, Head),
+        (u32::MAX - 7, 64, Head),
         (4, 0, Tail),
         (64, 0, Tail),
         (0x8000_0000, 0, Tail),
@@ -315,9 +474,11 @@ fn positions_that_no_pair_of_ends_leaves_are_corrupt_at_each_claim_and_look() {
         assert_eq!(claims(&heap), [corrupt; 3], "{tail:#x} {head:#x}");
         assert_eq!(ring(&heap).producing(), None, "the claim stays as it was");
     }
-    // `tail` may lag by what is published at once.
+    // `tail` may lag by an eighth and what is published at once.
     let heap = heap(64);
-    heap.window().word(HEAD).store(56, Relaxed);
+    for at in [HEAD, POSITION] {
+        heap.window().word(at).store(64, Relaxed);
+    }
     assert_eq!(claims(&heap), [None; 3]);
 }
 
@@ -369,7 +530,7 @@ fn an_epoch_out_of_range_is_corrupt_where_nothing_is_published_and_at_each_claim
 #[test]
 fn padding_without_a_record_is_corrupt_for_either_end() {
     let heap = heap(64);
-    for at in [0, HEAD] {
+    for at in [0, HEAD, POSITION] {
         heap.window().word(at).store(48, Relaxed);
     }
     heap.window().word(DATA + 48).store(8 << 2 | 3, Relaxed);
@@ -388,8 +549,9 @@ fn padding_without_a_record_is_corrupt_for_either_end() {
 fn positions_wrap_past_two_to_the_thirty_two() {
     let heap = heap(64);
     let near = u32::MAX - 64 + 1;
-    heap.window().word(0).store(near, Relaxed);
-    heap.window().word(HEAD).store(near, Relaxed);
+    for at in [0, HEAD, POSITION] {
+        heap.window().word(at).store(near, Relaxed);
+    }
     let (mut producer, mut consumer) = ends(&heap);
     for n in 0..32_u8 {
         producer.push(&[n; 5]).unwrap();
@@ -431,6 +593,7 @@ fn typed_records_go_one_by_one_and_in_slices() {
     let mut consumer = TypedConsumer::<[u32; 2]>::new(consumer);
     producer.push(&[1, 2]).unwrap();
     assert_eq!(consumer.pop(), Ok([1, 2]));
+    assert_eq!(consumer.pop(), Err(PopError::Empty));
     assert_eq!(producer.push_slice(&[[7, 8]; 100]), Ok(15));
     let mut values = [[0; 2]; 100];
     assert_eq!(consumer.pop_slice(&mut values), Ok(15));
@@ -461,6 +624,7 @@ enum Step {
     Push(Vec<u8>),
     Reserve(Vec<u8>, usize),
     Batch(Vec<Vec<u8>>),
+    DropBatch(Vec<Vec<u8>>),
     Pop,
     Drain(usize),
     RestartProducer,
@@ -468,11 +632,19 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let record = || proptest::collection::vec(any::<u8>(), 0..120);
+    // Long ones fit into a large ring alone, and are copied by parts.
+    let record = || {
+        prop_oneof![
+            3 => proptest::collection::vec(any::<u8>(), 0..120),
+            1 => (any::<u8>(), 500..4000_u32)
+                .prop_map(|(first, len)| (0..len).map(|n| first ^ n as u8).collect()),
+        ]
+    };
     prop_oneof![
         4 => record().prop_map(Step::Push),
         2 => (record(), 0..32_usize).prop_map(|(r, more)| Step::Reserve(r, more)),
         2 => proptest::collection::vec(record(), 0..4).prop_map(Step::Batch),
+        1 => proptest::collection::vec(record(), 1..4).prop_map(Step::DropBatch),
         5 => Just(Step::Pop),
         2 => (0..5_usize).prop_map(Step::Drain),
         1 => Just(Step::RestartProducer),
@@ -485,17 +657,26 @@ proptest! {
     fn a_ring_is_a_queue_whatever_is_done_to_it(
         steps in proptest::collection::vec(step(), 1..300),
         start in any::<u32>(),
+        is_large in any::<bool>(),
     ) {
-        let heap = heap(256);
-        heap.window().word(0).store(start / 8 * 8, Relaxed);
-        heap.window().word(HEAD).store(start / 8 * 8, Relaxed);
+        let heap = heap(if is_large { 8192 } else { 256 });
+        for at in [0, HEAD, POSITION] {
+            heap.window().word(at).store(start / 8 * 8, Relaxed);
+        }
         let (mut producer, mut consumer) = ends(&heap);
         let mut queue = VecDeque::new();
         for step in steps {
             match step {
                 Step::Push(record) => match told(&mut producer, |end| end.push(&record)) {
                     Ok(()) => queue.push_back(record),
-                    Err(PushError::Full) => prop_assert!(!queue.is_empty()),
+                    Err(PushError::Full) if queue.is_empty() => {
+                        // The consumer gives back the rest when it finds nothing.
+                        let empty = told(&mut consumer, |end| end.pop(&mut []));
+                        prop_assert_eq!(empty, Err(PopError::Empty));
+                        told(&mut producer, |end| end.push(&record)).unwrap();
+                        queue.push_back(record);
+                    }
+                    Err(PushError::Full) => {}
                     Err(PushError::TooLong { max, .. }) => prop_assert!(record.len() > max),
                     Err(error) => prop_assert!(false, "{error}"),
                 },
@@ -518,8 +699,14 @@ proptest! {
                     batch.publish().unwrap();
                     queue.extend(pushed);
                 }
+                Step::DropBatch(records) => {
+                    let mut batch = producer.batch();
+                    for record in records {
+                        let _ = batch.push(&record);
+                    }
+                }
                 Step::Pop => {
-                    let mut record = [0; 256];
+                    let mut record = [0; 4096];
                     match told(&mut consumer, |end| end.pop(&mut record)) {
                         Ok(len) => prop_assert_eq!(Some(record[..len].to_vec()), queue.pop_front()),
                         Err(error) => {

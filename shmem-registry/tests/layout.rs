@@ -67,7 +67,7 @@ fn the_document_gives_every_field_its_offset_and_width() {
         ),
         (
             "RingControl",
-            coded!(RingControl: tail, producer, consumer_epoch, producer_reserved, head, consumer, producer_epoch, discarded, consumer_reserved, records, space),
+            coded!(RingControl: tail, producer, consumer_epoch, producer_reserved, head, consumer, producer_epoch, discarded, consumer_reserved, position, position_reserved, records, space),
             512,
         ),
         ("Bell", coded!(Bell: armed, rings, reserved), 128),

@@ -1,9 +1,11 @@
 //! The test vectors of `docs/layout.md`: what a peer by somebody else can be held against.
 #![cfg(not(loom))]
 
+use core::mem::offset_of;
 use std::fmt::Write;
 
 use shmem_core::doorbell::Silent;
+use shmem_core::layout::RingControl;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::ring::{Ring, Unread};
@@ -115,7 +117,7 @@ fn region(heap: &Heap) {
     // A row in its second use.
     let gone = make("gone", Kind::RAW, 8);
     registry.remove(&one, &gone).unwrap();
-    let ring = make("commands", Kind::RING, Ring::segment_len(64));
+    let ring = make("commands", Kind::RING, Ring::segment_len(256));
     let state = make("state", Kind::SNAPSHOT, 640);
     let lock = make("lock", Kind::MUTEX, 128 + 8);
     make("bytes", Kind::RAW, 13);
@@ -126,10 +128,21 @@ fn region(heap: &Heap) {
         .unwrap();
     let consumer = Ring::attach(ring.window()).unwrap();
     let mut consumer = consumer.consumer(two.life(), Unread::Discard).unwrap();
-    producer.push(b"uname -a").unwrap();
-    consumer.pop(&mut [0; 16]).unwrap();
-    producer.push(b"ls").unwrap();
+    for command in [&b"uname -a"[..], b"date", b"ls"] {
+        producer.push(command).unwrap();
+    }
+    // The first is given back, the second only read; of the third the tail does not tell.
+    for _ in 0..2 {
+        consumer.pop(&mut [0; 16]).unwrap();
+    }
     core::mem::forget((producer, consumer));
+    // As late as they may be.
+    for (word, value) in [
+        (offset_of!(RingControl, tail), 32),
+        (offset_of!(RingControl, head), 16),
+    ] {
+        ring.window().word(word).store(value, Relaxed);
+    }
 
     let mut writer = Writer::attach(state.window()).unwrap();
     writer.write(b"first").unwrap();
@@ -187,6 +200,8 @@ fn the_dumped_region_is_read_as_it_was_made() {
     let ring = registry.lookup(Id::from_name("commands")).unwrap();
     let ring = Ring::attach(ring.window()).unwrap();
     let unread: Vec<_> = ring.unread().collect();
+    let seen = ring.inspect(0);
+    assert_eq!((seen.given_back, seen.head, seen.tail), (16, 32, 32));
     let mut record = Vec::new();
     unread[0].record.read_into(&mut record);
     assert_eq!((unread.len(), &record[..]), (1, &b"ls"[..]));

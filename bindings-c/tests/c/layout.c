@@ -194,11 +194,24 @@ TEST(a_record_is_its_header_its_stamp_and_its_payload)
 	SAME(word_at(record, Record_stamp), 1 << 16 | 1);
 	SAME(memcmp(record + Record_payload, "hello", 5), 0);
 	SAME(word_at(record, 16), 0);
-	SAME(word_at(segment.base, RingControl_tail), 16);
+	SAME(word_at(segment.base, RingControl_tail), 0);
 	SAME(word_at(segment.base, RingControl_head), 0);
 	OK(shmr_consumer_pop(&consumer, copy, 8, &len));
-	SAME(word_at(segment.base, RingControl_head), 16);
+	SAME(word_at(segment.base, RingControl_position), 16);
 	SAME(shmr_consumer_position(&consumer), 16);
+	/* An eighth of the ring may be given back later, but not after a notify. */
+	for (int times = 0; times < 3; times++)
+		OK(shmr_producer_push(&producer, "hello", 5));
+	OK(shmr_consumer_pop(&consumer, copy, 8, &len));
+	OK(shmr_consumer_pop(&consumer, copy, 8, &len));
+	CHECK(word_at(segment.base, RingControl_head) >= 16);
+	OK(shmr_consumer_notify(&consumer, NULL));
+	SAME(word_at(segment.base, RingControl_head), 48);
+	SAME(word_at(segment.base, RingControl_position), 48);
+	/* So may what was published, but not after the end is given back. */
+	CHECK(word_at(segment.base, RingControl_tail) >= 32);
+	OK(shmr_producer_close(&producer));
+	SAME(word_at(segment.base, RingControl_tail), 64);
 }
 
 TEST(a_message_is_its_opening_its_call_and_its_bytes)

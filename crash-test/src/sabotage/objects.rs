@@ -10,7 +10,7 @@ use shmem_sync::layout::{
     SemaphorePlace,
 };
 
-use super::rings::forget_unread;
+use super::rings::{forget_position, forget_unread};
 use crate::actor::Sabotage;
 use crate::incarnation::Incarnation;
 use crate::memory::TestMemory;
@@ -19,13 +19,23 @@ use crate::scenarios::{
     ATTACH, BAKERY, BARRIER, MUTEX, REGISTRY, RING_RESULTS, RWLOCK, SEMAPHORE, SNAPSHOT,
 };
 
-pub(super) static ALL: [&Scenario; 12] = [
+pub(super) static ALL: [&Scenario; 13] = [
     &Scenario {
         name: "forgetful-ring",
         about: "what a dead producer or consumer left unread is dropped",
         sabotage: Some(Sabotage::SpoilRecovery(|memory, _| {
             forget_unread(&memory.object)
         })),
+        ..RING_RESULTS
+    },
+    &Scenario {
+        name: "repeating-ring",
+        about: "what a dead consumer had read, but not given back, comes again",
+        sabotage: Some(Sabotage::SpoilRecovery(|memory, _| {
+            forget_position(&memory.object)
+        })),
+        // In a small one each record is an eighth, and is given back at once.
+        shapes: &[4096],
         ..RING_RESULTS
     },
     &Scenario {

@@ -5,10 +5,11 @@ use std::mem::offset_of;
 use shmem_core::layout::{RECORD_HEADER, RingControl};
 use shmem_core::mem::{Window, Word};
 use shmem_core::primitive::Ordering::Relaxed;
+use shmem_core::ring::Ring;
 
 /// Drops what nobody received.
 pub(super) fn forget_unread(ring: &Window<'_>) {
-    let head = ring.word(offset_of!(RingControl, head)).load(Relaxed);
+    let head = first_unread(ring);
     ring.word(offset_of!(RingControl, tail))
         .store(head, Relaxed);
     let control = size_of::<RingControl>();
@@ -28,32 +29,60 @@ pub(super) fn count_opening(ring: &Window<'_>, by: i32) {
 
 /// Lets the receiving end of a ring begin one record earlier.
 pub(super) fn receive_again(ring: &Window<'_>) {
-    let word = ring.word(offset_of!(RingControl, head));
-    let head = word.load(Relaxed);
+    let head = first_unread(ring);
     let is_record = |&stride: &u32| {
         let header = data(ring, head.wrapping_sub(stride)).load(Relaxed);
         let len = (header >> 2) as usize + RECORD_HEADER;
         header & 3 == 1 && len.next_multiple_of(8) == stride as usize
     };
     if let Some(stride) = (8..100).step_by(8).find(is_record) {
-        word.store(head.wrapping_sub(stride), Relaxed);
+        begin_at(ring, head.wrapping_sub(stride));
     }
 }
 
 /// Lets the receiving end of a ring begin after all that is there.
 pub(super) fn skip_unread(ring: &Window<'_>) {
-    let tail = ring.word(offset_of!(RingControl, tail)).load(Relaxed);
-    ring.word(offset_of!(RingControl, head))
-        .store(tail, Relaxed);
+    begin_at(ring, end(ring));
+}
+
+/// Forgets what a consumer has read, but for what it gave back.
+pub(super) fn forget_position(ring: &Window<'_>) {
+    let head = ring.word(offset_of!(RingControl, head)).load(Relaxed);
+    begin_at(ring, head);
+}
+
+/// Where the next consumer begins.
+fn first_unread(ring: &Window<'_>) -> u32 {
+    ring.word(offset_of!(RingControl, position)).load(Relaxed)
+}
+
+/// Where the next producer begins.
+fn end(ring: &Window<'_>) -> u32 {
+    let records = Ring::attach(*ring)
+        .ok()
+        .and_then(|ring| ring.unread().last());
+    records.map_or(first_unread(ring), |last| {
+        let stride = (RECORD_HEADER + last.record.len()).next_multiple_of(8);
+        last.position.wrapping_add(stride as u32)
+    })
+}
+
+/// Lets the next consumer begin at `position`.
+fn begin_at(ring: &Window<'_>, position: u32) {
+    for offset in [
+        offset_of!(RingControl, head),
+        offset_of!(RingControl, position),
+    ] {
+        ring.word(offset).store(position, Relaxed);
+    }
 }
 
 /// Makes the answer that is next that to the first call of a client that comes.
 pub(super) fn mix_up(commands: &Window<'_>, results: &Window<'_>) {
-    let tail = commands.word(offset_of!(RingControl, tail)).load(Relaxed);
-    let head = results.word(offset_of!(RingControl, head)).load(Relaxed);
+    let head = first_unread(results);
     let number = data(results, head.wrapping_add(RECORD_HEADER as u32 + 4));
     if number.load(Relaxed) != 0 {
-        number.store(tail.wrapping_add(1), Relaxed);
+        number.store(end(commands).wrapping_add(1), Relaxed);
     }
 }
 

@@ -166,6 +166,7 @@ pub struct Ring {
     /// `end`, `limit`, `moving` or `corrupt`.
     pub counted_to: &'static str,
     pub head: u32,
+    pub given_back: u32,
     pub tail: u32,
     pub producer: Claim,
     pub consumer: Claim,

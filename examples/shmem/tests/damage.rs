@@ -307,7 +307,11 @@ fn a_damaged_ring_says_which_word() {
     );
     assert_eq!(
         ring(128, 3),
-        line("head 0x3 cannot be: position 0x3, 0 sound records before it")
+        line("head 0x3 cannot be: position 0x38, 2 sound records before it")
+    );
+    assert_eq!(
+        ring(192, 3),
+        line("position 0x3 cannot be: position 0x38, 2 sound records before it")
     );
     assert_eq!(
         ring(0, 800),

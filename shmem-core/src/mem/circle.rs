@@ -6,8 +6,9 @@ use crate::primitive::{Memory, Ordering};
 /// A window of a power of two of bytes, addressed by `u32` positions modulo
 /// its length. Every position has a place in it, so words need no check.
 ///
-/// - **C1** `memory` is mapped for `mask + 1` bytes from an 8-byte aligned base, for `'m`.
-/// - **C2** `mask + 1` is a power of two and a multiple of 8.
+/// - **C1** `memory` is mapped for `mask + 8` bytes from an 8-byte aligned base, for `'m`.
+/// - **C2** `mask + 8` is a power of two, at least 8; so `mask` takes a position to a
+///   multiple of 8 below it.
 #[derive(Clone, Copy)]
 pub(crate) struct Circle<'m> {
     memory: Memory<'m>,
@@ -20,17 +21,17 @@ impl<'m> Circle<'m> {
         let len = u32::try_from(window.len()).ok()?;
         (len >= 8 && len.is_power_of_two()).then_some(Self {
             memory: window.memory(),
-            mask: len - 1,
+            mask: len - 8,
         })
     }
 
     /// Bytes of a lap.
     #[inline(always)]
     pub(crate) fn len(self) -> u32 {
-        self.mask + 1
+        self.mask + 8
     }
 
-    /// Where `position` lies.
+    /// Where `position` lies, rounded down to a multiple of 8.
     #[inline(always)]
     pub(crate) fn offset(self, position: u32) -> usize {
         (position & self.mask) as usize
@@ -60,7 +61,7 @@ impl<'m> Circle<'m> {
     #[inline(always)]
     fn pair(self, position: u32) -> Memory<'m> {
         // SAFETY: C1; the mask leaves at most the last eight bytes' offset (C2).
-        unsafe { self.memory.add(self.offset(position) & !7) }
+        unsafe { self.memory.add(self.offset(position)) }
     }
 
     /// Copies `bytes` to `position`, a multiple of 8, by whole words that are
@@ -94,19 +95,10 @@ impl<'m> Circle<'m> {
         Window::over(at, len)
     }
 
-    /// Tells the processor that the line at `position` will be written soon.
-    #[inline(always)]
-    pub(crate) fn prefetch_write(self, position: u32) {
-        // SAFETY: C1; the mask leaves an offset inside.
-        let at = unsafe { self.memory.add(self.offset(position)) };
-        at.prefetch_write();
-    }
-
     #[inline(always)]
     fn check(self, position: u32, len: usize) -> usize {
         let offset = self.offset(position);
-        let inside = len <= self.len() as usize - offset;
-        if !inside || offset % 8 != 0 {
+        if len > self.len() as usize - offset {
             outside();
         }
         offset

@@ -6,8 +6,8 @@
 //! covers in part is loaded, merged and stored, which is right because the
 //! words belong to the caller meanwhile.
 //!
-//! Where the processor has it, long copies go through inline assembly, which the
-//! compiler sees as an opaque copy of bytes and so keeps the rule.
+//! On x86-64 copies of 16 bytes and more go through inline assembly, by 16 bytes a time,
+//! which the compiler sees as an opaque copy of bytes and so keeps the rule.
 
 /// The width of every access to shared payload: what one plain load or store
 /// moves. (32-bit machines may have 64-bit atomics, but made of exclusives.)
@@ -28,7 +28,11 @@ const WIDTH: usize = core::mem::size_of::<Value>();
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 const BLOCK: usize = 64;
 
-/// From here on blocks beat the loop of words (`benches/`, group `copy`).
+/// Bytes that one vector register has.
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+const PAIR: usize = 16;
+
+/// From here on blocks beat pairs (`benches/`, group `copy`).
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 const LONG: usize = 256;
 
@@ -115,6 +119,17 @@ unsafe fn write_words(mut at: *mut u8, bytes: &[u8]) {
         at = unsafe { at.add(blocks.len()) };
         bytes = rest;
     }
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+    if bytes.len() >= PAIR {
+        let (pairs, rest) = bytes.split_at(bytes.len() / PAIR * PAIR);
+        for pair in pairs.chunks_exact(PAIR) {
+            // SAFETY: both ranges are valid for 16 bytes.
+            unsafe { write_pair(at, pair.as_ptr()) };
+            // SAFETY: at most one behind the range.
+            at = unsafe { at.add(PAIR) };
+        }
+        bytes = rest;
+    }
     for word in bytes.chunks_exact(WIDTH) {
         let mut value = [0; WIDTH];
         value.copy_from_slice(word);
@@ -139,6 +154,18 @@ unsafe fn read_words(mut at: *const u8, bytes: &mut [u8]) {
         unsafe { copy_blocks(blocks.as_mut_ptr(), at, whole) };
         // SAFETY: at most one behind the range.
         at = unsafe { at.add(whole) };
+        bytes = rest;
+    }
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+    if bytes.len() >= PAIR {
+        let whole = bytes.len() / PAIR * PAIR;
+        let (pairs, rest) = bytes.split_at_mut(whole);
+        for pair in pairs.chunks_exact_mut(PAIR) {
+            // SAFETY: both ranges are valid for 16 bytes.
+            unsafe { read_pair(pair.as_mut_ptr(), at) };
+            // SAFETY: at most one behind the range.
+            at = unsafe { at.add(PAIR) };
+        }
         bytes = rest;
     }
     for word in bytes.chunks_exact_mut(WIDTH) {
@@ -197,6 +224,38 @@ unsafe fn copy_blocks(to: *mut u8, from: *const u8, len: usize) {
     }
 }
 
+/// Copies [`PAIR`] bytes by one store, from two loads: the bytes may have been stored just
+/// now in words, and a load of both would wait for them.
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+#[inline(always)]
+unsafe fn write_pair(to: *mut u8, from: *const u8) {
+    // SAFETY: the caller's ranges.
+    unsafe {
+        core::arch::asm!(
+            "movq {a}, [{from}]",
+            "movhps {a}, [{from} + 8]",
+            "movups [{to}], {a}",
+            a = out(xmm_reg) _, from = in(reg) from, to = in(reg) to,
+            options(nostack, preserves_flags)
+        );
+    }
+}
+
+/// Copies [`PAIR`] bytes by one load and one store.
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+#[inline(always)]
+unsafe fn read_pair(to: *mut u8, from: *const u8) {
+    // SAFETY: the caller's ranges.
+    unsafe {
+        core::arch::asm!(
+            "movups {a}, [{from}]",
+            "movups [{to}], {a}",
+            a = out(xmm_reg) _, from = in(reg) from, to = in(reg) to,
+            options(nostack, preserves_flags)
+        );
+    }
+}
+
 /// Loads two little-endian words, the first by `order`.
 ///
 /// # Safety
@@ -242,21 +301,5 @@ pub(super) unsafe fn store_pair(at: *mut u8, words: [u32; 2], order: Ordering) {
         // relaxed: before the first, whose order publishes it.
         second.store(words[1].to_le(), Relaxed);
         first.store(words[0].to_le(), order);
-    }
-}
-
-/// Asks for the line at `at` to be made exclusive to this processor.
-#[inline(always)]
-#[allow(unused_variables)]
-pub(super) fn prefetch_write(at: *const u8) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a hint that neither faults nor changes memory.
-    unsafe {
-        core::arch::asm!("prefetchw [{}]", in(reg) at, options(nostack, preserves_flags, readonly));
-    }
-    #[cfg(target_arch = "aarch64")]
-    // SAFETY: a hint that neither faults nor changes memory.
-    unsafe {
-        core::arch::asm!("prfm pstl1keep, [{}]", in(reg) at, options(nostack, preserves_flags, readonly));
     }
 }

@@ -123,12 +123,6 @@ impl<'m> Bytes<'m> {
         // SAFETY: as for `write_shared`.
         unsafe { self.read(0, bytes) };
     }
-
-    /// Asks for the line at the base to be made ours, because we will write it soon.
-    #[inline(always)]
-    pub(super) fn prefetch_write(self) {
-        copy::prefetch_write(self.base.as_ptr());
-    }
 }
 
 #[cfg(feature = "alloc")]

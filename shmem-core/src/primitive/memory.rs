@@ -173,12 +173,6 @@ impl<'m> Memory<'m> {
     pub(crate) fn finish_raw_stores(self, len: usize) {
         clean(self.address().as_ptr(), len);
     }
-
-    /// Asks for the line at the base to be made ours, because we will write it soon.
-    #[inline(always)]
-    pub(crate) fn prefetch_write(self) {
-        self.bytes.prefetch_write();
-    }
 }
 
 impl<'m> From<Bytes<'m>> for Memory<'m> {

@@ -135,8 +135,6 @@ impl<'m> Bytes<'m> {
             word.copy_from_slice(&value[..word.len()]);
         }
     }
-
-    pub(super) fn prefetch_write(self) {}
 }
 
 impl Slot {

@@ -7,8 +7,8 @@ use super::epoch::{self, End};
 use super::error::ClaimError;
 use super::memory::Ring;
 use super::producer::Producer;
-use super::resume::{self, Position};
-use crate::error::ControlWord;
+use super::resume::{self, Start};
+use crate::error::{ControlWord, Corrupt};
 use crate::layout::RingControl;
 use crate::life::Life;
 use crate::primitive::Ordering::Relaxed;
@@ -39,14 +39,11 @@ impl<'m> Ring<'m> {
     /// [`ClaimError::Corrupt`] if what was left is not a ring: the claim stays
     /// as it was, or is given back if that was seen only after it was made.
     pub fn take_over_producer(self, life: Life) -> Result<Producer<'m>, ClaimError> {
-        let look = || {
-            // relaxed: an old one is as good as having claimed earlier; each call loads it again.
-            let peer = self.consumer_epoch().load(Relaxed);
-            let peer = epoch::check(ControlWord::ConsumerEpoch, peer, 0)?;
-            Ok((resume::producer(&self)?, peer))
-        };
-        let (start, claim, epoch) = self.producer_end().take(life, &look)?;
-        Ok(Producer::new(self, start, claim, epoch))
+        let (start, claim, epoch) = self.producer_end().take(life, &self, start_producer)?;
+        let mut producer = Producer::new(self, start, claim, epoch);
+        // It lags by one incarnation's eighth at the most, whoever died before.
+        producer.catch_up();
+        Ok(producer)
     }
 
     /// Claims the consuming end for `life`, and resumes where a consumer
@@ -73,20 +70,8 @@ impl<'m> Ring<'m> {
         life: Life,
         unread: Unread,
     ) -> Result<Consumer<'m>, ClaimError> {
-        let look = || {
-            // relaxed: an old one is as good as having claimed earlier; each call loads it again.
-            let peer = self.producer_epoch().load(Relaxed);
-            let peer = epoch::check(ControlWord::ProducerEpoch, peer, 0)?;
-            Ok((Position::load(&self)?, peer))
-        };
-        let ((position, peer), claim, epoch) = self.consumer_end().take(life, &look)?;
-        Ok(Consumer::new(
-            self,
-            (position.head, peer),
-            claim,
-            epoch,
-            unread,
-        ))
+        let (start, claim, epoch) = self.consumer_end().take(life, &self, start_consumer)?;
+        Ok(Consumer::new(self, start, claim, epoch, unread))
     }
 
     /// Who holds the producing end.
@@ -114,4 +99,20 @@ impl<'m> Ring<'m> {
             name: ControlWord::ConsumerEpoch,
         }
     }
+}
+
+/// Where a producer goes on, and the consumer's epoch.
+fn start_producer(ring: &Ring<'_>) -> Result<(Start, u32), Corrupt> {
+    // relaxed: an old one is as good as having claimed earlier; each call loads it again.
+    let peer = ring.consumer_epoch().load(Relaxed);
+    let peer = epoch::check(ControlWord::ConsumerEpoch, peer, 0)?;
+    Ok((resume::producer(ring)?, peer))
+}
+
+/// Where a consumer goes on, and the producer's epoch.
+fn start_consumer(ring: &Ring<'_>) -> Result<(Start, u32), Corrupt> {
+    // relaxed: as for a producer.
+    let peer = ring.producer_epoch().load(Relaxed);
+    let peer = epoch::check(ControlWord::ProducerEpoch, peer, 0)?;
+    Ok((resume::consumer(ring)?, peer))
 }

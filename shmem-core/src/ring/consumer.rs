@@ -1,6 +1,8 @@
 //! The end of a ring that pops.
 
+mod classify;
 mod find;
+mod pace;
 mod state;
 
 pub use self::state::{Consumer, Unread, DISCARDS};
@@ -8,10 +10,13 @@ pub use self::state::{Consumer, Unread, DISCARDS};
 use memoffset::offset_of;
 
 use self::find::{Found, Miss};
+use self::pace::Pace;
+use self::state::Like;
 use super::epoch::Claim;
 use super::error::PopError;
-use super::memory::Ring;
+use super::memory::{Ring, SMALL};
 use super::record::Record;
+use super::resume::Start;
 use crate::doorbell::Doorbell;
 use crate::layout::RingControl;
 use crate::primitive::Ordering::Relaxed;
@@ -20,31 +25,38 @@ use crate::wait::Wait;
 impl<'m> Consumer<'m> {
     pub(super) fn new(
         ring: Ring<'m>,
-        (head, peer): (u32, u32),
+        (start, peer): (Start, u32),
         claim: Claim<'m>,
         epoch: u32,
         unread: Unread,
     ) -> Self {
         let mut consumer = Self {
             ring,
-            head,
-            peeked: head,
+            head: start.at,
+            told: start.told.head,
+            like: Like::NOTHING,
+            pace: Pace::new(start.at),
+            peeked: start.at,
             epoch,
             peer,
+            position_word: ring.position(),
             head_word: ring.head(),
             peer_epoch: ring.producer_epoch(),
             unread,
-            // relaxed: stored before `head`, which was loaded with Acquire.
+            // relaxed: stored before `position` and `head`, which were loaded with Acquire.
             discarded: ring.discarded().load(Relaxed),
             claim,
             broken: None,
             records: ring.sleeper(offset_of!(RingControl, records)),
             space: ring.ringer(offset_of!(RingControl, space)),
         };
+        if SMALL && start.at != start.told.head && consumer.own().is_ok() {
+            consumer.tell();
+        }
         if unread == Unread::Keep {
-            // The seam is behind what is kept, not in front of it.
-            if let Err(Miss::Seam(peer)) = consumer.find(head) {
-                consumer.peer = peer;
+            // The seam is after what is kept, not before it.
+            if let Err(Miss::Seam(peer)) = consumer.look() {
+                consumer.know(peer);
             }
         }
         consumer
@@ -73,10 +85,16 @@ impl<'m> Consumer<'m> {
     #[inline(always)]
     pub fn pop(&mut self, record: &mut [u8]) -> Result<usize, PopError> {
         let found = self.next()?;
-        let Some(bytes) = record.get_mut(..found.len) else {
-            return Err(PopError::TooLong { len: found.len });
-        };
-        self.ring.data.read(Ring::payload(found.position), bytes);
+        let payload = Ring::payload(found.position);
+        if !SMALL && found.len == record.len() {
+            // The copy of a length that the caller's code has in it needs no loop.
+            self.ring.data.read(payload, record);
+        } else {
+            let Some(bytes) = record.get_mut(..found.len) else {
+                return Err(PopError::TooLong { len: found.len });
+            };
+            self.ring.data.read(payload, bytes);
+        }
         self.advance(found.end())?;
         Ok(found.len)
     }
@@ -130,6 +148,7 @@ impl<'m> Consumer<'m> {
     ) -> Result<usize, PopError> {
         let mut end = self.head;
         let mut count = 0;
+        let mut is_empty = false;
         let result = loop {
             // R2: an honest producer is at most a lap ahead; another one must
             // not lead us round and round.
@@ -154,12 +173,18 @@ impl<'m> Consumer<'m> {
                     end = found.end();
                     count += 1;
                 }
-                Err(error) if error != PopError::Empty => break Err(error),
-                Err(_) => break Ok(count),
+                Err(PopError::Empty) => {
+                    is_empty = true;
+                    break Ok(count);
+                }
+                Err(error) => break Err(error),
             }
         };
         if end != self.head {
             self.advance(end)?;
+        }
+        if is_empty {
+            self.catch_up()?;
         }
         result
     }
@@ -171,7 +196,8 @@ impl<'m> Consumer<'m> {
         for _ in 0..=DISCARDS {
             match self.look() {
                 Err(Miss::Stale(found)) if self.discard(found).is_ok() => {}
-                found => return matches!(found, Err(Miss::Empty)),
+                Err(Miss::Empty) => return self.catch_up().is_ok(),
+                _ => return false,
             }
         }
         false
@@ -199,8 +225,11 @@ impl<'m> Consumer<'m> {
         found.is_some()
     }
 
-    /// Rings `doorbell` if the producer sleeps for space. Call it after
-    /// releasing records. Returns whether it slept.
+    /// Gives back what was released, and rings `doorbell` if the producer sleeps for space.
+    /// Call it after releasing records. Returns whether it slept.
+    ///
+    /// Without it the producer learns of space when there is an eighth of the ring, and of all
+    /// of it when a call finds no record.
     ///
     /// Its full fence lies between what was released and a last look at the claim: `Ok`
     /// says that whoever takes over goes on behind it.
@@ -211,6 +240,7 @@ impl<'m> Consumer<'m> {
     #[inline(always)]
     pub fn notify<D: Doorbell>(&mut self, doorbell: &D) -> Result<bool, PopError> {
         self.own()?;
+        self.catch_up()?;
         let slept = self.space.ring(doorbell);
         self.own()?;
         Ok(slept)

@@ -21,7 +21,8 @@
 //! until then both may have stored to the ring.
 
 use super::error::ClaimError;
-use super::resume::Position;
+use super::memory::Ring;
+use super::resume::Start;
 use crate::error::{ControlWord, Corrupt};
 use crate::life::Life;
 use crate::mem::Word;
@@ -32,6 +33,9 @@ use crate::primitive::{
 
 /// Set in a claim that was given back.
 const RELEASED: u32 = Life::FLAG;
+
+/// A claim that nobody has: of partition 0.
+const LOST: u32 = 1 << 8;
 
 /// The largest epoch.
 const LAST: u32 = 0xffff;
@@ -100,17 +104,18 @@ impl<'m> End<'m> {
         }
     }
 
-    /// Claims the end for `life`; `resume` finds where to go on. Returns that, the claim
+    /// Claims the end of `ring` for `life`; `resume` finds where to go on. Returns that, the claim
     /// and the epoch.
     pub(super) fn take(
         self,
         life: Life,
-        resume: &dyn Fn() -> Result<(Position, u32), Corrupt>,
-    ) -> Result<((Position, u32), Claim<'m>, u32), ClaimError> {
+        ring: &Ring<'_>,
+        resume: fn(&Ring<'_>) -> Result<(Start, u32), Corrupt>,
+    ) -> Result<((Start, u32), Claim<'m>, u32), ClaimError> {
         let look = || {
             // relaxed: the second look, after the fence, is the one that counts.
             let last = check(self.name, self.epoch.load(Relaxed), 0)?;
-            Ok((last, resume()?))
+            Ok((last, resume(ring)?))
         };
         // A broken ring's claim stays as it was.
         look().map_err(ClaimError::Corrupt)?;
@@ -154,6 +159,12 @@ impl Claim<'_> {
     pub(super) fn is_ours(&self) -> bool {
         // relaxed: see R7 for what is ordered and what is not.
         self.word.load(Relaxed) == self.value
+    }
+
+    /// Keeps for good that somebody took the end over, also where that one gives it back and
+    /// this incarnation claims it again: that is another handle's.
+    pub(super) fn lose(&mut self) {
+        self.value = LOST;
     }
 
     /// Gives the end back, unless somebody took it over meanwhile.

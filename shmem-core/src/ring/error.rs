@@ -56,7 +56,9 @@ const EVICTED: &str = "another partition has taken this end of the ring over";
 /// Why a record was not pushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PushError {
-    /// No room now; the consumer makes some.
+    /// No room now; the consumer makes some. It gives back what it has read after an eighth of
+    /// the ring, with [`Consumer::notify`](super::Consumer::notify), and when it finds nothing
+    /// more.
     Full,
     /// No room ever.
     TooLong {

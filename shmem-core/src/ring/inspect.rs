@@ -7,7 +7,7 @@
 use memoffset::offset_of;
 
 use super::header::{stride, Header};
-use super::resume::Position;
+use super::resume::{first_unread, Position};
 use super::{epoch, Record, Ring};
 use crate::error::{ControlWord, Corrupt};
 use crate::layout::{Bell, RingControl, RECORD_HEADER};
@@ -24,11 +24,13 @@ const ATTEMPTS: usize = 16;
 /// What a ring's words say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inspection {
-    /// Position behind the last record, as its producer stored it; it may be
-    /// behind the records, never before them.
+    /// Position after a record, as the producer stored it: of the last one, or of an earlier
+    /// one.
     pub tail: u32,
     /// Position of the first record not released.
     pub head: u32,
+    /// Position up to which bytes were given back to the producer; lags behind `head`.
+    pub given_back: u32,
     /// What lies between the two ends.
     pub backlog: Backlog,
     /// The producing end.
@@ -160,29 +162,38 @@ impl<'m> Ring<'m> {
     /// loads; those of a ring in use may be gone, and others in their place.
     pub fn unread(&self) -> Walk<'m> {
         // relaxed: a start; each header is loaded with Acquire and checked.
-        let head = self.head().load(Relaxed);
-        Walk::from(*self, head)
+        let [given_back, position] = [self.head(), self.position()].map(|word| word.load(Relaxed));
+        let head = first_unread(self, given_back, position);
+        Walk::from(*self, head.unwrap_or(given_back))
     }
 
     fn glance(&self, limit: usize) -> Inspection {
-        // Before all else. Pairs with the store in `Producer::advance`: the headers
+        // Before all else. Pairs with the store in `Producer::tell`: the headers
         // in front of it are seen.
         // loom: loom_inspect
         let tail = self.tail().load(Acquire);
         // relaxed: after the Acquire of `tail`; it is loaded again after the fence.
-        let head = self.head().load(Relaxed);
+        let given_back = self.head().load(Relaxed);
         // relaxed: for inspection; it may have changed since.
         let load = |word: Word<'_>| word.load(Relaxed);
         let claim = |word, epoch| Claim { word, epoch };
         let end = |end: epoch::End<'_>| claim(load(end.claim), load(end.epoch));
         let (producer, consumer) = (end(self.producer_end()), end(self.consumer_end()));
+        let first = first_unread(self, given_back, load(self.position()));
+        let head = first.unwrap_or(given_back);
         let mut backlog = self.count(head, limit, epoch::stamp(producer.epoch, consumer.epoch));
         // Behind the headers that were read, so that one which was overwritten is
         // noticed by `head`, which made room for that.
         fence(Acquire); // loom: none (payload is no release, so a model raises the false alarm with it, too)
-        if load(self.head()) != head {
+        let positions = Position {
+            tail,
+            head: given_back,
+        };
+        if load(self.head()) != given_back {
             backlog.end = End::Moving;
-        } else if let Err(corrupt) = (Position { tail, head }).check(self) {
+        } else if let Err(corrupt) = first {
+            backlog.end = End::Corrupt(corrupt);
+        } else if let Err(corrupt) = positions.check(self) {
             // A `tail` that moves, too, may have been a lap before.
             let moved = load(self.tail()) != tail;
             backlog.end = if moved {
@@ -194,6 +205,7 @@ impl<'m> Ring<'m> {
         Inspection {
             tail,
             head,
+            given_back,
             backlog,
             producer,
             consumer,

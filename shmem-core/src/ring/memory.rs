@@ -11,6 +11,9 @@ use crate::mem::{Circle, Window, Word};
 
 const CONTROL: usize = size_of::<RingControl>();
 
+/// Code that is small rather than fast: no guesses, no pacing, functions that are shared.
+pub(super) const SMALL: bool = cfg!(feature = "small");
+
 /// A ring in a segment, before one of its ends is claimed.
 #[derive(Clone, Copy)]
 pub struct Ring<'m> {
@@ -52,7 +55,8 @@ impl<'m> Ring<'m> {
         self.data.len() as usize
     }
 
-    /// Bytes of the longest record: one that fits wherever `tail` stands (R4, R5).
+    /// Bytes of the longest record: one that fits into an empty ring wherever its producer
+    /// stands (R4, R5), once the consumer has given all of it back.
     pub fn max_record(&self) -> usize {
         self.capacity() / 2 - 2 * RECORD_HEADER
     }
@@ -81,6 +85,10 @@ impl<'m> Ring<'m> {
 
     pub(super) fn head(&self) -> Word<'m> {
         self.control_word(offset_of!(RingControl, head))
+    }
+
+    pub(super) fn position(&self) -> Word<'m> {
+        self.control_word(offset_of!(RingControl, position))
     }
 
     /// The ringing side of the bell at `offset` in the control block.

@@ -6,14 +6,15 @@
 //! leaves whole records or none.
 //!
 //! - **R1** Only the producer stores `tail`, headers and payload; only the
-//!   consumer stores `head`.
-//! - **R2** `tail - head <= capacity`, modulo 2^32; capacity is a power of two;
-//!   positions are multiples of 8.
-//! - **R3** Bytes in `[head, tail)` are the consumer's, the rest the
-//!   producer's; a header's store gives bytes to the consumer, `head`'s store
-//!   gives them back.
-//! - **R4** The header at `tail` is zero. It lies in the producer's part, so 8
-//!   bytes always stay free.
+//!   consumer stores `head` and `position`.
+//! - **R2** The producer's position is at most a capacity, less 8, further than `head`,
+//!   modulo 2^32; capacity is a power of two; positions are multiples of 8.
+//! - **R3** Bytes from `head` to the end of the last published record are the consumer's,
+//!   the rest the producer's; a header's store gives bytes to the consumer, `head`'s store
+//!   gives them back. An end's own position is private. In memory `head` and `tail` lag
+//!   behind it, between calls by less than an eighth of the ring; `position` is stored at once.
+//! - **R4** The header after the last published record is zero. It lies in the
+//!   producer's part, so 8 bytes always stay free.
 //! - **R5** A record is contiguous; where it would not fit before the end, a
 //!   padding record fills the rest. Hence no record is longer than half.
 //! - **R6** A record carries the epochs of both ends as its producer knew them:
@@ -29,24 +30,25 @@
 //!
 //! What R7 and R8 do not promise: the stores between one look and the next are not one
 //! step. Of a producer that is stopped there at most one record (or batch) is under way:
-//! its late stores go to the free bytes that its successor writes from the same position,
+//! its late stores go to the free bytes that its successor writes from the same position on,
 //! and can garble or hide what that one pushed there, or make it corrupt. Of a consumer it is
-//! one store of `head`. Of one that runs on at the very moment of the takeover, an `Ok`
-//! without a `notify` can be of a record that the successor overwrites, for as long as a
-//! store takes to be seen. Hence an end is taken over from who is *gone*, and R7 tells who
-//! was not.
+//! one store of `discarded`, of `position` and of `head`. Of one that runs on at the very moment of the
+//! takeover, an `Ok` without a `notify` can be of a record that the successor overwrites, for
+//! as long as a store takes to be seen. Hence an end is taken over from who is *gone*, and R7
+//! tells who was not.
 //!
 //! | store                           | paired load              | hands over    |
 //! |---------------------------------|--------------------------|---------------|
-//! | header in `Producer::expose`    | header in `Consumer::header`, `resume::producer` | a record  |
-//! | `head` in `Consumer::advance`   | `head` in `Producer::refresh`, `Position::load` | free bytes |
-//! | `tail` in `Producer::advance`   | `tail` in `Position::load` | the zero header there |
+//! | header in `Producer::expose`    | header in `Consumer::find` and `header`, `resume::producer` | a record  |
+//! | `head` in `Consumer::tell`      | `head` in `Producer::refresh`, `Position::load` | free bytes |
+//! | `tail` in `Producer::tell`      | `tail` in `Position::load` | the headers before it |
+//! | fence in `Consumer::discard`, `position` | `position` in `resume::consumer` | what was discarded |
 //! | `producer_epoch` in `End::take` | `producer_epoch` in `Consumer::resolve` | what earlier producers published |
 //! | claim in `Claim::give_back`     | claim in `End::check`, fence in `End::take` | an end of the ring |
 //!
 //! R1, R3, R4 bind honest peers (`tests/loom_ring.rs`). R2 and R5 are checked
 //! on every word a peer stores: a hostile one may garble records, never take us
-//! out of bounds. `tail` in memory is for recovery and inspection alone.
+//! out of bounds. `tail` and `position` in memory are for recovery and inspection alone.
 
 mod claim;
 mod consumer;

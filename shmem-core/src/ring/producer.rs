@@ -7,8 +7,8 @@ use memoffset::offset_of;
 use super::epoch::{self, Claim};
 use super::error::PushError;
 use super::header::{self, stride};
-use super::memory::Ring;
-use super::resume::Position;
+use super::memory::{Ring, SMALL};
+use super::resume::Start;
 use crate::doorbell::{Doorbell, Ringer, Sleeper};
 use crate::error::{ControlWord, Corrupt};
 use crate::layout::{RingControl, RECORD_HEADER};
@@ -16,8 +16,14 @@ use crate::mem::Word;
 use crate::primitive::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use crate::wait::Wait;
 
-/// How far ahead of `tail` a line is asked for, bytes (`benches/`, group `one_way`).
-const AHEAD: u32 = 1024;
+/// Bytes of the lines that are fetched at a time (`benches/README.md`, "Fetching ahead").
+const AHEAD: u32 = 512;
+
+/// Bytes of a line, or a part of one.
+const FETCHED: u32 = 64;
+
+/// Whether lines are fetched ahead at all.
+const FETCHES: bool = !SMALL && !cfg!(feature = "noncoherent");
 
 /// The end that pushes. Dropping it gives the claim back.
 ///
@@ -28,11 +34,17 @@ const AHEAD: u32 = 1024;
 #[repr(align(128))]
 pub struct Producer<'m> {
     pub(super) ring: Ring<'m>,
-    /// Our position: behind the last record we published. The copy in memory
-    /// is write-only.
+    /// Our position: after the last record we published.
     pub(super) tail: u32,
-    /// The consumer's position as we last read it: at most what it is now.
+    /// `tail` in memory, which is write-only and lags.
+    told: u32,
+    /// What the consumer had given back when we last looked: at most what it has now.
     head: u32,
+    /// Free up to here and contiguous from `tail`: a record that ends no later needs no
+    /// look. No further than the longest record, so that its length is checked as well.
+    pub(super) room: u32,
+    /// Up to here lines were fetched, or there was none to fetch.
+    fetched: u32,
     /// How many lives had our end, with ours.
     epoch: u32,
     /// How many had the consumer's, as we last read it from `peer_epoch`.
@@ -56,19 +68,24 @@ pub(super) struct Place {
     pub(super) position: u32,
     /// Both epochs (R6).
     stamp: u32,
+    /// [`Producer::room`] once this is published.
+    pub(super) room: u32,
 }
 
 impl<'m> Producer<'m> {
     pub(super) fn new(
         ring: Ring<'m>,
-        (position, peer): (Position, u32),
+        (start, peer): (Start, u32),
         claim: Claim<'m>,
         epoch: u32,
     ) -> Self {
         Self {
             ring,
-            tail: position.tail,
-            head: position.head,
+            tail: start.at,
+            told: start.told.tail,
+            head: start.told.head,
+            room: start.at,
+            fetched: start.at,
             epoch,
             peer,
             tail_word: ring.tail(),
@@ -120,7 +137,22 @@ impl<'m> Producer<'m> {
     /// this end was taken over.
     #[inline(always)]
     pub fn push(&mut self, record: &[u8]) -> Result<(), PushError> {
-        let place = self.find(record.len(), self.tail)?;
+        if SMALL {
+            return self.push_anywhere(record);
+        }
+        match self.near(record.len(), self.tail, self.room) {
+            Some(place) => {
+                self.fill(place, record);
+                self.publish(place, record.len())
+            }
+            None => self.push_anywhere(record),
+        }
+    }
+
+    /// As [`Producer::push`], where it may need a look at the consumer, or padding.
+    #[inline(never)]
+    fn push_anywhere(&mut self, record: &[u8]) -> Result<(), PushError> {
+        let place = self.find(record.len(), self.tail, self.tail)?;
         self.fill(place, record);
         self.publish(place, record.len())
     }
@@ -150,7 +182,7 @@ impl<'m> Producer<'m> {
     pub fn wait_for_space<W: Wait>(&mut self, len: usize, wait: &mut W) -> Result<bool, PushError> {
         let space = self.space;
         let tail = self.tail;
-        let found = space.wait(wait, || match self.find(len, tail) {
+        let found = space.wait(wait, || match self.find(len, tail, tail) {
             Ok(_) => Some(Ok(true)),
             Err(PushError::Full) => None,
             Err(error) => Some(Err(error)),
@@ -158,24 +190,52 @@ impl<'m> Producer<'m> {
         found.unwrap_or(Ok(false))
     }
 
-    /// Finds room behind `tail`.
+    /// The place at `tail`, if nothing there is to be looked for: it is free up to `room`,
+    /// the consumer is the one we know, and the end is ours.
+    #[inline(always)]
+    fn near(&self, len: usize, tail: u32, room: u32) -> Option<Place> {
+        let left = room.wrapping_sub(tail);
+        // relaxed: as in `note_consumer`.
+        let is_near = len <= left as usize
+            && stride(len) <= left
+            && self.peer_epoch.load(Relaxed) == self.peer
+            && self.claim.is_ours();
+        is_near.then(|| Place {
+            padding: tail,
+            position: tail,
+            stamp: epoch::stamp(self.epoch, self.peer),
+            room,
+        })
+    }
+
+    /// Finds a place at `tail` or after it; `room` is free, as for [`Producer::near`].
     #[cfg_attr(not(feature = "small"), inline(always))]
     #[cfg_attr(feature = "small", inline(never))]
-    pub(super) fn find(&mut self, len: usize, tail: u32) -> Result<Place, PushError> {
+    pub(super) fn find(&mut self, len: usize, tail: u32, room: u32) -> Result<Place, PushError> {
+        if !SMALL {
+            if let Some(place) = self.near(len, tail, room) {
+                return Ok(place);
+            }
+        }
+        self.search(len, tail)
+    }
+
+    #[inline(never)]
+    fn search(&mut self, len: usize, tail: u32) -> Result<Place, PushError> {
         let max = self.ring.max_record();
         if len > max {
             return Err(PushError::TooLong { len, max });
         }
         self.note_consumer()?;
         let to_end = self.ring.data.len() - self.ring.data.offset(tail) as u32;
-        let stride = stride(len);
-        let position = if stride <= to_end {
+        let bytes = stride(len);
+        let position = if bytes <= to_end {
             tail
         } else {
             tail.wrapping_add(to_end) // R5
         };
-        let end = position.wrapping_add(stride);
-        // R4: the header behind must be ours too.
+        let end = position.wrapping_add(bytes);
+        // R4: the header after it must be ours too.
         let limit = self.ring.data.len() - RECORD_HEADER as u32;
         if end.wrapping_sub(self.head) > limit {
             self.refresh()?;
@@ -187,7 +247,19 @@ impl<'m> Producer<'m> {
             padding: tail,
             position,
             stamp: epoch::stamp(self.epoch, self.peer),
+            room: match SMALL {
+                true => position,
+                false => self.extent(position, limit, stride(max)),
+            },
         })
+    }
+
+    /// Up to where the bytes from `position` are free and contiguous, of `limit` that the
+    /// ring holds and `longest` that a record may have.
+    fn extent(&self, position: u32, limit: u32, longest: u32) -> u32 {
+        let to_end = self.ring.data.len() - self.ring.data.offset(position) as u32;
+        let free = limit - position.wrapping_sub(self.head);
+        position.wrapping_add(free.min(to_end).min(longest))
     }
 
     /// Takes note of an eviction, or of another consumer.
@@ -207,7 +279,8 @@ impl<'m> Producer<'m> {
     }
 
     /// Whether this end is ours (R7).
-    #[inline(always)]
+    #[cfg_attr(not(feature = "small"), inline(always))]
+    #[cfg_attr(feature = "small", inline(never))]
     pub(super) fn look(&mut self) -> Result<(), PushError> {
         if self.claim.is_ours() {
             return Ok(());
@@ -219,18 +292,22 @@ impl<'m> Producer<'m> {
     #[cold]
     #[inline(never)]
     fn fail(&mut self, error: PushError) -> PushError {
+        if error == PushError::Evicted {
+            self.claim.lose();
+        }
         // No room is left for any record, so that every later call asks for some.
         self.head = self.tail.wrapping_sub(self.ring.data.len());
+        self.room = self.tail;
         *self.broken.get_or_insert(error)
     }
 
-    /// Reads the consumer's position.
+    /// Looks at what the consumer has given back.
     #[cold]
     fn refresh(&mut self) -> Result<(), PushError> {
         if let Some(error) = self.broken {
             return Err(error);
         }
-        // Pairs with the store in `Consumer::advance`: the consumer has
+        // Pairs with the store in `Consumer::tell`: the consumer has
         // finished reading what we are about to overwrite.
         let head = self.ring.head().load(Acquire); // loom: loom_ring
         let moved = head.wrapping_sub(self.head);
@@ -247,19 +324,42 @@ impl<'m> Producer<'m> {
 
     #[cfg_attr(not(feature = "small"), inline(always))]
     #[cfg_attr(feature = "small", inline(never))]
-    pub(super) fn fill(&self, place: Place, record: &[u8]) {
-        self.ring.data.write(Ring::payload(place.position), record);
+    pub(super) fn fill(&mut self, place: Place, record: &[u8]) {
+        let position = Ring::payload(place.position);
+        if FETCHES && record.len() >= AHEAD as usize {
+            return self.fill_by_parts(position, record);
+        }
+        self.ring.data.write(position, record);
     }
 
-    /// Zeroes the header behind the record of `len` bytes at `place`, writes the one
-    /// behind padding, and returns the position behind the record.
+    /// Copies a record that is longer than what is fetched at a time.
+    #[inline(never)]
+    fn fill_by_parts(&mut self, position: u32, record: &[u8]) {
+        // The consumer looks at the line of the header meanwhile: what else is in it comes last.
+        let (first, rest) = record.split_at((FETCHED - position % FETCHED) as usize);
+        let mut at = position.wrapping_add(first.len() as u32);
+        for part in rest.chunks(AHEAD as usize) {
+            let end = at.wrapping_add(part.len() as u32);
+            self.fetch_ahead(end);
+            self.ring.data.write(at, part);
+            at = end;
+        }
+        self.ring.data.write(position, first);
+    }
+
+    /// Zeroes the header at `end`, the first one that is not to be published (R4).
+    #[inline(always)]
+    pub(super) fn close(&self, end: u32) {
+        // relaxed: the Release of the header that publishes what lies before it publishes it.
+        self.ring.data.store_pair(end, [0, 0], Relaxed);
+    }
+
+    /// Writes the header after padding, if there is any, of the record of `len` bytes at
+    /// `place`, and returns the position after that record.
     #[cfg_attr(not(feature = "small"), inline(always))]
     #[cfg_attr(feature = "small", inline(never))]
     pub(super) fn seal(&self, place: Place, len: usize) -> u32 {
         let end = place.position.wrapping_add(stride(len));
-        // R4.
-        // relaxed: the Release of the header before it publishes it.
-        self.ring.data.store_pair(end, [0, 0], Relaxed);
         if place.padding != place.position {
             let words = [header::record(len), place.stamp];
             // relaxed: the padding before it publishes both, by Release.
@@ -274,8 +374,9 @@ impl<'m> Producer<'m> {
     pub(super) fn publish(&mut self, place: Place, len: usize) -> Result<(), PushError> {
         self.look()?; // Copying it took its time.
         let end = self.seal(place, len);
+        self.close(end);
         self.expose(place, len);
-        self.advance(end)
+        self.advance(end, place.room)
     }
 
     /// Stores the words that make `place` visible: of the padding, or of the record.
@@ -289,29 +390,82 @@ impl<'m> Producer<'m> {
         };
         let words = [word, place.stamp];
         let data = &self.ring.data;
-        // Pairs with the load in `Consumer::header`: payload and next header are whole.
+        // Pairs with the loads in `Consumer::find` and `header`: payload and next header are whole.
         data.store_pair(place.padding, words, Release); // loom: loom_ring
     }
 
-    /// Acknowledges what was published up to `end`.
+    /// Acknowledges what was published up to `end`, after which it is free up to `room`.
     #[cfg_attr(not(feature = "small"), inline(always))]
     #[cfg_attr(feature = "small", inline(never))]
-    pub(super) fn advance(&mut self, end: u32) -> Result<(), PushError> {
-        // The look stays behind the header's store where this program is stopped between
+    pub(super) fn advance(&mut self, end: u32, room: u32) -> Result<(), PushError> {
+        // The look stays after the header's store where this program is stopped between
         // the two. Where it runs on meanwhile, see R8.
         compiler_fence(SeqCst); // loom: none (a fence of the compiler's alone)
         self.look()?;
         self.tail = end;
-        // For recovery and inspection, which walk on from here. Pairs with the
-        // load in `Position::load`: the header at `end` is zero.
-        self.tail_word.store(end, Release); // loom: loom_ring
-        self.ring.data.prefetch_write(end.wrapping_add(AHEAD));
+        if !SMALL {
+            self.room = room;
+        }
+        // It lags by an eighth at the most: one store less for each record.
+        if SMALL || end.wrapping_sub(self.told) >= self.ring.data.len() / 8 {
+            self.tell();
+        }
+        self.fetch_ahead(end);
         Ok(())
+    }
+
+    /// For recovery and inspection, which walk on from here.
+    #[inline(always)]
+    fn tell(&mut self) {
+        self.told = self.tail;
+        // Pairs with the load in `Position::load`: the header there is zero.
+        self.tail_word.store(self.tail, Release); // loom: loom_ring
+    }
+
+    /// Stores `tail`, if it lags.
+    pub(super) fn catch_up(&mut self) {
+        if self.told != self.tail && self.claim.is_ours() {
+            self.tell();
+        }
+    }
+
+    /// Fetches the lines that records after `end` go to, some before they are needed.
+    #[inline(always)]
+    pub(super) fn fetch_ahead(&mut self, end: u32) {
+        if FETCHES && (self.fetched.wrapping_sub(end) as i32) < AHEAD as i32 {
+            self.fetch(end);
+        }
+    }
+
+    /// Stores a word into each of those lines.
+    ///
+    /// The consumer has read them a lap ago, and its processor has a copy of each, which it
+    /// has to give up before a store is done. The stores of records wait for one line after
+    /// the other. Stores in a row, one to a line, wait for all of them together. A hint
+    /// (`prefetchw`) does nothing on some processors while ours has a copy, too.
+    #[inline(never)]
+    fn fetch(&mut self, end: u32) {
+        if !self.claim.is_ours() {
+            return; // The next look says so.
+        }
+        let data = &self.ring.data;
+        let ahead = (self.fetched.wrapping_sub(end) as i32).max(0) as u32;
+        let start = end.wrapping_add(ahead + FETCHED - 1) & !(FETCHED - 1);
+        // Free bytes only (R3). The first can be the header at `end`, which is to be 0 (R4).
+        let free = self.head.wrapping_add(data.len()).wrapping_sub(start) as i32;
+        let lines = (free.max(0) as u32 / FETCHED).min(AHEAD / FETCHED);
+        for line in 0..lines {
+            data.write(start.wrapping_add(line * FETCHED), &[0; 8]);
+        }
+        self.fetched = start.wrapping_add(lines * FETCHED);
     }
 }
 
 impl Drop for Producer<'_> {
     fn drop(&mut self) {
+        if !SMALL {
+            self.catch_up();
+        }
         self.claim.give_back();
     }
 }

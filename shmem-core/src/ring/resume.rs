@@ -10,7 +10,16 @@ use crate::primitive::Ordering::Acquire;
 /// of an attempt a ring in use can move on by more than a lap.
 const ATTEMPTS: usize = 4;
 
-/// Where the two ends stand.
+/// Where an end goes on.
+#[derive(Clone, Copy)]
+pub(super) struct Start {
+    /// Its own position.
+    pub(super) at: u32,
+    /// What is in memory; each end may be further.
+    pub(super) told: Position,
+}
+
+/// What the two ends have stored of their positions.
 #[derive(Clone, Copy)]
 pub(super) struct Position {
     pub(super) tail: u32,
@@ -26,11 +35,11 @@ impl Position {
     pub(super) fn load(ring: &Ring<'_>) -> Result<Self, Corrupt> {
         let mut attempt = 1;
         loop {
-            // Pairs with the store in `Producer::advance`: the header there is zero or a
+            // Pairs with the store in `Producer::tell`: the header there is zero or a
             // record's, and `head` is at least what made room for what lies before.
             let tail = ring.tail().load(Acquire); // loom: loom_evicted
 
-            // Pairs with the store in `Consumer::advance`, as in `Producer::refresh`.
+            // Pairs with the store in `Consumer::tell`, as in `Producer::refresh`.
             let head = ring.head().load(Acquire); // loom: loom_ring
             let position = Self { tail, head };
             match position.check(ring) {
@@ -40,15 +49,16 @@ impl Position {
         }
     }
 
-    /// R2, where `tail` may lag by one publication.
+    /// R2, where `tail` may lag by an eighth and one publication.
     pub(super) fn check(self, ring: &Ring<'_>) -> Result<(), Corrupt> {
         let Self { tail, head } = self;
         let limit = ring.data.len() - RECORD_HEADER as u32; // R4
+        let most = limit + ring.data.len() / 8;
         let (lag, backlog) = (head.wrapping_sub(tail), tail.wrapping_sub(head));
         // Positions differ by much less than half of their range.
         let lags = lag as i32 > 0;
         let corrupt = |word, value| Err(Corrupt { word, value });
-        if head % 8 != 0 || (lags && lag > limit) {
+        if head % 8 != 0 || (lags && lag > most) {
             return corrupt(ControlWord::Head, head);
         }
         if tail % 8 != 0 || (!lags && backlog > limit) {
@@ -58,15 +68,55 @@ impl Position {
     }
 }
 
+/// Finds the first record that an earlier consumer had not read.
+///
+/// # Errors
+///
+/// [`Corrupt`] if what it left is not a ring.
+pub(super) fn consumer(ring: &Ring<'_>) -> Result<Start, Corrupt> {
+    let mut attempt = 1;
+    loop {
+        let told = Position::load(ring)?;
+        // Pairs with the fence in `Consumer::discard`: what it discarded is counted. After the
+        // Acquire of `head` it is no older than that.
+        let position = ring.position().load(Acquire); // loom: loom_ring
+        match first_unread(ring, told.head, position) {
+            Err(_) if attempt < ATTEMPTS => attempt += 1,
+            found => return Ok(Start { at: found?, told }),
+        }
+    }
+}
+
+/// The first record not read, where the two words hold `head` and `position`.
+///
+/// # Errors
+///
+/// [`Corrupt`] if no honest consumer leaves this `position`. One that is before `head` is a
+/// late store of a consumer that another one has replaced.
+pub(super) fn first_unread(ring: &Ring<'_>, head: u32, position: u32) -> Result<u32, Corrupt> {
+    let read = position.wrapping_sub(head);
+    if position % 8 == 0 && read as i32 <= 0 {
+        return Ok(head);
+    }
+    if position % 8 != 0 || read > ring.data.len() - RECORD_HEADER as u32 {
+        return Err(Corrupt {
+            word: ControlWord::Position,
+            value: position,
+        });
+    }
+    Ok(position)
+}
+
 /// Finds the end of what an earlier producer published: `tail` in memory may be before it.
 ///
 /// # Errors
 ///
 /// [`Corrupt`] if what it left is not a ring.
-pub(super) fn producer(ring: &Ring<'_>) -> Result<Position, Corrupt> {
-    let Position { mut tail, head } = Position::load(ring)?;
+pub(super) fn producer(ring: &Ring<'_>) -> Result<Start, Corrupt> {
+    let told = Position::load(ring)?;
+    let Position { mut tail, head } = told;
     if head.wrapping_sub(tail) as i32 > 0 {
-        // What was published last is consumed, and `tail` lags.
+        // `tail` lags, and what it does not tell of is consumed.
         tail = head;
     }
     let mut padded = false;
@@ -89,5 +139,5 @@ pub(super) fn producer(ring: &Ring<'_>) -> Result<Position, Corrupt> {
             value: tail,
         });
     }
-    Ok(Position { tail, head })
+    Ok(Start { at: tail, told })
 }

@@ -12,7 +12,7 @@ impl<'m> Producer<'m> {
     ///
     /// As [`Producer::push`].
     pub fn reserve(&mut self, len: usize) -> Result<Reservation<'_, 'm>, PushError> {
-        let place = self.find(len, self.tail)?;
+        let place = self.find(len, self.tail, self.room)?;
         Ok(Reservation {
             producer: self,
             place,
@@ -22,11 +22,12 @@ impl<'m> Producer<'m> {
 
     /// Starts a batch: records that become visible together, by one store.
     pub fn batch(&mut self) -> Batch<'_, 'm> {
-        let end = self.tail;
+        let (end, room) = (self.tail, self.room);
         Batch {
             producer: self,
             first: None,
             end,
+            room,
         }
     }
 }
@@ -98,6 +99,8 @@ pub struct Batch<'p, 'm> {
     first: Option<(Place, usize)>,
     /// Position behind the last record.
     end: u32,
+    /// As [`Producer::room`], from `end` on.
+    room: u32,
 }
 
 impl Batch<'_, '_> {
@@ -107,10 +110,16 @@ impl Batch<'_, '_> {
     ///
     /// As [`Producer::push`]; what is in the batch stays, after
     /// [`PushError::Restarted`] still for the consumer's earlier life.
+    #[cfg_attr(not(feature = "small"), inline(always))]
     pub fn push(&mut self, record: &[u8]) -> Result<(), PushError> {
-        let place = self.producer.find(record.len(), self.end)?;
+        // After an error the next push searches again: `fail` resets the producer's room, not
+        // this copy.
+        let room = core::mem::replace(&mut self.room, self.end);
+        let place = self.producer.find(record.len(), self.end, room)?;
+        self.room = place.room;
         self.producer.fill(place, record);
         self.end = self.producer.seal(place, record.len());
+        self.producer.fetch_ahead(self.end);
         if self.first.is_none() {
             self.first = Some((place, record.len()));
         } else {
@@ -129,8 +138,9 @@ impl Batch<'_, '_> {
         self.producer.look()?;
         match self.first {
             Some((place, len)) => {
+                self.producer.close(self.end);
                 self.producer.expose(place, len);
-                self.producer.advance(self.end)
+                self.producer.advance(self.end, self.room)
             }
             None => Ok(()),
         }

@@ -12,7 +12,13 @@ use crate::kit::{
 };
 use crate::scenarios::tag::Tag;
 
-pub(super) const OPS: &[&str] = &["pop", "peek, release", "drain", "wait for a record"];
+pub(super) const OPS: &[&str] = &[
+    "pop",
+    "peek, release",
+    "drain",
+    "wait for a record",
+    "pop one after another",
+];
 
 pub(super) struct RecordConsumer<'m> {
     consumer: Consumer<'m>,
@@ -78,6 +84,30 @@ impl<'m> RecordConsumer<'m> {
     }
 
     fn pop(&mut self) -> Outcome<Step> {
+        let step = self.pop_silently()?;
+        if step == Step::Done && !self.checks.is_replaced() {
+            self.notify()?;
+        }
+        Ok(step)
+    }
+
+    /// Pops some records and gives them back later, if not at the end of it.
+    fn pop_several(&mut self, rng: &mut Rng) -> Outcome<Step> {
+        let mut result = Step::Idle;
+        for _ in 0..rng.u32(2..12) {
+            match self.pop_silently()? {
+                Step::Done => result = Step::Done,
+                _ => break,
+            }
+        }
+        if rng.bool() && !self.checks.is_replaced() {
+            self.notify()?;
+        }
+        Ok(result)
+    }
+
+    /// Pops a record, and leaves it to the ring when the producer is told.
+    fn pop_silently(&mut self) -> Outcome<Step> {
         let mut bytes = [0; 4096];
         let unknown = self.checks.ledger.unknown;
         unknown.set(self.checks.unknown + 1);
@@ -89,7 +119,6 @@ impl<'m> RecordConsumer<'m> {
             Ok(len) => {
                 self.checks.see(&bytes[..len])?;
                 self.checks.release(1);
-                self.notify()?;
                 Ok(Step::Done)
             }
             Err(error) => {
@@ -296,7 +325,8 @@ impl Party for RecordConsumer<'_> {
             0 => self.pop(),
             1 => self.peek(),
             2 => self.drain(rng),
-            _ => self.wait(),
+            3 => self.wait(),
+            _ => self.pop_several(rng),
         }
     }
 }

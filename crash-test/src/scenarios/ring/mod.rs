@@ -22,6 +22,9 @@ use ring_ledger::RingLedger;
 /// Incarnations of producers that the account knows at a time.
 const PRODUCERS: usize = 192;
 
+/// Bytes of the largest ring.
+const LARGE: usize = 4096;
+
 const PRODUCER: usize = 0;
 const CONSUMER: usize = 1;
 
@@ -39,7 +42,7 @@ pub(crate) const RING_RESULTS: Scenario = Scenario {
         consuming(|seat| boxed(RecordConsumer::join(seat, Unread::Keep))),
     ],
     casts: CASTS,
-    shapes: &[64, 128, 256, 4096],
+    shapes: &[64, 128, 256, LARGE as u32],
     layout: |shape| {
         let len = Ring::segment_len(shape as usize);
         Layout::with_object(Kind::RING, len, ring_ledger::account_len(PRODUCERS))
@@ -47,7 +50,7 @@ pub(crate) const RING_RESULTS: Scenario = Scenario {
     starts: |shape| match shape {
         64 => 32,
         128 | 256 => 16,
-        _ => 1,
+        _ => 2,
     },
     prepare,
     audits_each_death: false,
@@ -81,7 +84,7 @@ const PRODUCING: Role = Role {
 
 const fn consuming(join: Join) -> Role {
     Role {
-        claimed: &[0, 1, 2, 3],
+        claimed: &[0, 1, 2, 3, 4],
         // An empty ring: a late step may garble what is unread.
         before_return: &[0; 40],
         ..Role::exclusive("consumer", consumer::OPS, join)
@@ -94,9 +97,13 @@ const EPOCHS: [usize; 2] = [
     offset_of!(RingControl, consumer_epoch),
 ];
 
-/// Every place in the smallest ring, with and without unread records.
+/// Every place in the smallest ring, with and without unread records; in the largest one
+/// several that are less than an eighth of it, which a consumer does not give back at once.
 fn prepare(scene: &Scene<'_>, start: u32) -> Outcome {
-    let (turns, unread) = (start % 8, start / 8);
+    let (turns, unread) = match scene.memory.object.len() < Ring::segment_len(LARGE) {
+        true => (start % 8, start / 8),
+        false => (0, 6),
+    };
     if start == 0 {
         return Ok(()); // Never used.
     }

@@ -29,6 +29,7 @@ impl Inside<'_, '_> {
                 ring::End::Corrupt(_) => "corrupt",
             },
             head: seen.head,
+            given_back: seen.given_back,
             tail: seen.tail,
             producer: self.claim(seen.producer, "producing"),
             consumer: self.claim(seen.consumer, "consuming"),

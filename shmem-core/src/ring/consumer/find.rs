@@ -3,9 +3,14 @@
 use super::super::epoch;
 use super::super::error::PopError;
 use super::super::header::{stride, Header};
-use super::state::{Consumer, Unread, DISCARDS};
-use crate::error::{ControlWord, Corrupt};
-use crate::primitive::Ordering::{Acquire, Relaxed};
+use super::super::memory::SMALL;
+use super::classify::{classify, Known, Verdict};
+use super::state::{Consumer, Like, DISCARDS};
+use crate::error::Corrupt;
+use crate::primitive::{
+    fence,
+    Ordering::{Acquire, Relaxed, Release},
+};
 
 /// Where the next record is.
 #[derive(Clone, Copy)]
@@ -34,17 +39,16 @@ impl Consumer<'_> {
     pub(super) fn next(&mut self) -> Result<Found, PopError> {
         match self.find(self.head) {
             Ok(found) => Ok(found),
-            Err(Miss::Empty) => Err(PopError::Empty),
             Err(miss) => self.resolve(miss),
         }
     }
 
-    /// Deals with what an earlier life left.
+    /// Deals with what an earlier life left, and with an empty ring.
     #[cold]
     fn resolve(&mut self, mut miss: Miss) -> Result<Found, PopError> {
         for _ in 0..DISCARDS {
             let seam = match miss {
-                Miss::Empty => return Err(PopError::Empty),
+                Miss::Empty => return Err(self.caught_up()),
                 Miss::Broken(error) => return Err(error),
                 Miss::Stale(found) => {
                     self.discard(found)?;
@@ -52,17 +56,17 @@ impl Consumer<'_> {
                 }
                 Miss::Seam(peer) => Some(peer),
                 Miss::Moved => {
-                    // Pairs with the store in `End::take`: behind it, all that
+                    // Pairs with the store in `End::take`: after it, all that
                     // earlier lives published is seen.
                     let peer = self.ring.producer_epoch().load(Acquire); // loom: loom_ring
-                    if let Err(corrupt) = self.check(peer) {
+                    if let Err(corrupt) = self.classify(None, peer) {
                         return Err(self.fail(corrupt));
                     }
                     matches!(self.look(), Err(Miss::Moved)).then_some(peer)
                 }
             };
             if let Some(peer) = seam {
-                let known = core::mem::replace(&mut self.peer, peer);
+                let known = self.know(peer);
                 // Whoever is first is nobody's restart.
                 if known != 0 {
                     return Err(PopError::Restarted);
@@ -73,7 +77,21 @@ impl Consumer<'_> {
                 Err(again) => miss = again,
             }
         }
-        Err(PopError::Empty)
+        Err(self.caught_up())
+    }
+
+    /// What is said where no record is left for now: the producer has all its space.
+    fn caught_up(&mut self) -> PopError {
+        match self.catch_up() {
+            Ok(()) => PopError::Empty,
+            Err(evicted) => evicted,
+        }
+    }
+
+    /// Goes by another epoch of the producer; returns the one before.
+    pub(super) fn know(&mut self, peer: u32) -> u32 {
+        self.expect_nothing(); // The stamp is another.
+        core::mem::replace(&mut self.peer, peer)
     }
 
     /// As [`Consumer::find`] at `head`, where its time does not count: code that many
@@ -87,24 +105,50 @@ impl Consumer<'_> {
     pub(super) fn discard(&mut self, found: Found) -> Result<(), PopError> {
         self.own()?;
         self.discarded = self.discarded.wrapping_add(1);
-        // relaxed: the Release of `head` after it publishes it.
+        // relaxed: the fence after it publishes it.
         self.ring.discarded().store(self.discarded, Relaxed);
+        // Pairs with the load in `resume::consumer`: who goes on after this record counts it.
+        fence(Release); // loom: loom_ring
         self.advance(found.end())
     }
 
-    /// Looks for a record at or behind `head`.
-    #[cfg_attr(not(feature = "small"), inline(always))]
-    #[cfg_attr(feature = "small", inline(never))]
+    /// Looks for a record at or after `head`.
+    #[inline(always)]
     pub(super) fn find(&mut self, head: u32) -> Result<Found, Miss> {
+        let data = &self.ring.data;
+        let Like { words, len, stride } = self.like;
+        let to_end = data.len() - data.offset(head) as u32;
+        if !SMALL && stride <= to_end {
+            // Pairs with the store in `Producer::expose`: payload and next header are whole.
+            let found = data.load_pair(head, Acquire); // loom: loom_ring
+                                                       // relaxed: after the header's Acquire, as in `search`.
+            let is_like = found == words
+                && self.peer_epoch.load(Relaxed) == self.peer
+                && self.claim.is_ours();
+            if is_like {
+                let position = head;
+                return Ok(Found { position, len });
+            }
+        }
+        self.search(head)
+    }
+
+    /// As [`Consumer::find`], of any record.
+    #[inline(never)]
+    fn search(&mut self, head: u32) -> Result<Found, Miss> {
         if let Some(error) = self.broken {
             return Err(Miss::Broken(error));
         }
         let mut position = head;
-        let (mut header, mut stamp) = self.header(position)?;
+        let (mut header, mut words) = self.header(position)?;
+        if !SMALL && header == Header::Nothing && self.pace.pause(head, self.like.stride) {
+            (header, words) = self.header(position)?;
+            self.pace.looked(header != Header::Nothing);
+        }
         if let Header::Padding(padding) = header {
-            // R5: behind padding comes the start, where there is none, but a record.
+            // R5: after padding comes the start, where there is none, but a record.
             position = head.wrapping_add(padding);
-            (header, stamp) = self.header(position)?;
+            (header, words) = self.header(position)?;
             if header == Header::Nothing {
                 return Err(Miss::Broken(self.fail(Header::corrupt(0))));
             }
@@ -115,64 +159,43 @@ impl Consumer<'_> {
         if let Err(error) = self.own() {
             return Err(Miss::Broken(error));
         }
-        let Header::Record(len) = header else {
-            return Err(self.nothing(peer));
+        let found = match header {
+            Header::Record(len) => Some(Found { position, len }),
+            _ => None,
         };
-        let found = Found { position, len };
-        if stamp == epoch::stamp(self.peer, self.epoch) && peer == self.peer {
-            return Ok(found);
-        }
-        self.judge(found, stamp, peer)
-    }
-
-    /// Says what it means that no record is there.
-    #[inline(always)]
-    fn nothing(&mut self, peer: u32) -> Miss {
-        if peer == self.peer {
-            return Miss::Empty;
-        }
-        match self.check(peer) {
-            Err(corrupt) => Miss::Broken(self.fail(corrupt)),
-            // Whoever is first has nothing to say before its first record.
-            Ok(_) if self.peer == 0 => Miss::Empty,
-            Ok(_) => Miss::Moved,
-        }
-    }
-
-    /// Says what becomes of a record that is not from the producer we know for us.
-    #[cold]
-    fn judge(&mut self, found: Found, stamp: u32, peer: u32) -> Result<Found, Miss> {
-        if let Err(corrupt) = self.check(peer) {
-            return Err(Miss::Broken(self.fail(corrupt)));
-        }
-        let theirs = epoch::of_producer(stamp);
-        match self.unread {
-            Unread::Keep if theirs == self.peer => Ok(found),
-            Unread::Keep => Err(Miss::Seam(theirs)),
-            Unread::Discard if peer != self.peer => Err(Miss::Seam(peer)),
-            Unread::Discard => {
-                let ours = epoch::of_consumer(stamp);
-                let first = ours == 0 && self.epoch == 1; // E3
-                if theirs == peer && (ours == self.epoch || first) {
-                    Ok(found)
-                } else {
-                    Err(Miss::Stale(found))
+        let stamp = found.map(|_| words[1]);
+        match (self.classify(stamp, peer), found) {
+            (Ok(Verdict::Ours), Some(found)) => {
+                let ours = epoch::stamp(self.peer, self.epoch);
+                if !SMALL && words[1] == ours && peer == self.peer {
+                    let (len, stride) = (found.len, stride(found.len));
+                    self.like = Like { words, len, stride };
                 }
+                Ok(found)
             }
+            (Ok(Verdict::Stale), Some(found)) => Err(Miss::Stale(found)),
+            (Ok(Verdict::Seam(peer)), _) => Err(Miss::Seam(peer)),
+            (Ok(Verdict::Moved), _) => Err(Miss::Moved),
+            (Ok(_), _) => Err(Miss::Empty),
+            (Err(corrupt), _) => Err(Miss::Broken(self.fail(corrupt))),
         }
     }
 
-    /// Holds the producer's epoch against E2.
-    fn check(&self, peer: u32) -> Result<u32, Corrupt> {
-        epoch::check(ControlWord::ProducerEpoch, peer, self.peer)
+    fn classify(&self, stamp: Option<u32>, peer: u32) -> Result<Verdict, Corrupt> {
+        let known = Known {
+            epoch: self.epoch,
+            peer: self.peer,
+            unread: self.unread,
+        };
+        classify(stamp, peer, known)
     }
 
     #[inline(always)]
-    fn header(&mut self, position: u32) -> Result<(Header, u32), Miss> {
+    fn header(&mut self, position: u32) -> Result<(Header, [u32; 2]), Miss> {
         // Pairs with the store in `Producer::expose`: payload and next header are whole.
-        let [word, stamp] = self.ring.data.load_pair(position, Acquire); // loom: loom_ring
-        match Header::decode(word, &self.ring, position) {
-            Ok(header) => Ok((header, stamp)),
+        let words = self.ring.data.load_pair(position, Acquire); // loom: loom_ring
+        match Header::decode(words[0], &self.ring, position) {
+            Ok(header) => Ok((header, words)),
             Err(corrupt) => Err(Miss::Broken(self.fail(corrupt))),
         }
     }

@@ -1,0 +1,206 @@
+//! What a consumer does with what a look found: the rules of restarts, without the ring.
+
+use super::super::epoch;
+use super::state::Unread;
+use crate::error::{ControlWord, Corrupt};
+
+/// What a consumer goes by.
+#[derive(Clone, Copy)]
+pub(super) struct Known {
+    /// How many incarnations had our end, with ours.
+    pub(super) epoch: u32,
+    /// How many had the producer's, as far as we know; 0 is none yet.
+    pub(super) peer: u32,
+    /// What becomes of what was pushed before a restart.
+    pub(super) unread: Unread,
+}
+
+/// What becomes of what a look found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// A record to be handed out.
+    Ours,
+    /// A record to be discarded.
+    Stale,
+    /// From here on the producer is another, with this epoch.
+    Seam(u32),
+    /// Nothing is there, and nothing to say.
+    Nothing,
+    /// Nothing is there, but the producer is another: what the one before it published may
+    /// only now be seen.
+    Moved,
+}
+
+/// Says what becomes of a record with this `stamp`, or of none, where the producing end's
+/// epoch was `peer` after that was looked at.
+///
+/// # Errors
+///
+/// [`Corrupt`] if `peer` is no epoch (E2).
+pub(super) fn classify(stamp: Option<u32>, peer: u32, known: Known) -> Result<Verdict, Corrupt> {
+    let peer = epoch::check(ControlWord::ProducerEpoch, peer, known.peer)?;
+    let Some(stamp) = stamp else {
+        // Whoever is first has nothing to say before its first record.
+        let is_known = peer == known.peer || known.peer == 0;
+        return Ok(if is_known {
+            Verdict::Nothing
+        } else {
+            Verdict::Moved
+        });
+    };
+    let (from, to) = (epoch::of_producer(stamp), epoch::of_consumer(stamp));
+    Ok(match known.unread {
+        Unread::Keep if from == known.peer => Verdict::Ours,
+        Unread::Keep => Verdict::Seam(from),
+        Unread::Discard if peer != known.peer => Verdict::Seam(peer),
+        Unread::Discard => {
+            let is_first = to == 0 && known.epoch == 1; // E3
+            let is_ours = from == peer && (to == known.epoch || is_first);
+            if is_ours {
+                Verdict::Ours
+            } else {
+                Verdict::Stale
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Verdict::*;
+    use super::*;
+    use Unread::{Discard, Keep};
+
+    #[test]
+    fn each_case() {
+        // Our epoch, the producer's as known, policy; stamp (from, to), epoch in memory.
+        let cases = [
+            ("the usual record", (1, 1, Keep), Some((1, 1)), 1, Ours),
+            ("the usual record", (1, 1, Discard), Some((1, 1)), 1, Ours),
+            (
+                "kept, though for an earlier consumer",
+                (2, 1, Keep),
+                Some((1, 1)),
+                1,
+                Ours,
+            ),
+            (
+                "discarded, as for an earlier consumer",
+                (2, 1, Discard),
+                Some((1, 1)),
+                1,
+                Stale,
+            ),
+            (
+                "for whoever comes first, and we are",
+                (1, 1, Discard),
+                Some((1, 0)),
+                1,
+                Ours,
+            ),
+            (
+                "for whoever came first, and we are not",
+                (2, 1, Discard),
+                Some((1, 0)),
+                1,
+                Stale,
+            ),
+            (
+                "kept, before the restart is told",
+                (1, 1, Keep),
+                Some((1, 1)),
+                2,
+                Ours,
+            ),
+            (
+                "the first kept record of the next",
+                (1, 1, Keep),
+                Some((2, 1)),
+                2,
+                Seam(2),
+            ),
+            (
+                "the one after the next, already",
+                (1, 1, Keep),
+                Some((2, 1)),
+                3,
+                Seam(2),
+            ),
+            (
+                "told before the old ones go",
+                (1, 1, Discard),
+                Some((1, 1)),
+                2,
+                Seam(2),
+            ),
+            (
+                "an old one after it was told",
+                (1, 2, Discard),
+                Some((1, 1)),
+                2,
+                Stale,
+            ),
+            (
+                "the first producer's first record",
+                (1, 0, Keep),
+                Some((1, 0)),
+                1,
+                Seam(1),
+            ),
+            (
+                "the first producer's first record",
+                (1, 0, Discard),
+                Some((1, 0)),
+                1,
+                Seam(1),
+            ),
+            ("nothing", (1, 1, Keep), None, 1, Nothing),
+            ("nothing, nobody ever", (1, 0, Discard), None, 0, Nothing),
+            (
+                "nothing, the first has come",
+                (1, 0, Discard),
+                None,
+                1,
+                Nothing,
+            ),
+            ("nothing, another has come", (1, 1, Discard), None, 2, Moved),
+            ("nothing, another has come", (1, 1, Keep), None, 2, Moved),
+            (
+                "from 65535 epochs go on with 1",
+                (1, 0xffff, Keep),
+                Some((1, 1)),
+                1,
+                Seam(1),
+            ),
+        ];
+        for (case, (epoch, known, unread), stamp, peer, verdict) in cases {
+            let stamp = stamp.map(|(from, to)| epoch::stamp(from, to));
+            let known = Known {
+                epoch,
+                peer: known,
+                unread,
+            };
+            assert_eq!(classify(stamp, peer, known), Ok(verdict), "{case}");
+        }
+    }
+
+    #[test]
+    fn an_epoch_that_is_none_is_corrupt_whatever_was_found() {
+        let known = |peer, unread| Known {
+            epoch: 1,
+            peer,
+            unread,
+        };
+        for unread in [Keep, Discard] {
+            for stamp in [None, Some(epoch::stamp(1, 1))] {
+                for (value, peer) in [(0, 1), (0x1_0000, 1), (u32::MAX, 0)] {
+                    let corrupt = Corrupt {
+                        word: ControlWord::ProducerEpoch,
+                        value,
+                    };
+                    assert_eq!(classify(stamp, value, known(peer, unread)), Err(corrupt));
+                }
+            }
+        }
+    }
+}
