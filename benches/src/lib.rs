@@ -9,6 +9,8 @@
 pub mod harness;
 pub mod line;
 pub mod locks;
+pub mod lookup;
+pub mod others;
 pub mod ours;
 pub mod pthread;
 pub mod race;

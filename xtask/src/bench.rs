@@ -13,7 +13,10 @@ use crate::workspace::Workspace;
 /// The bench that boots a guest, which is no part of all.
 const GUEST: &str = "guest";
 
-/// Measure the rings beside their peers.
+/// Measure the rings, locks and lookups beside their peers, in one table.
+///
+/// It writes target/bench/summary.json and summary.svg as well. `--only NAME` runs another
+/// bench of `benches/`, by criterion.
 ///
 /// `--only guest` measures a Linux guest's consoles beside each other: the rings, a serial
 /// port, a virtio console. It builds the guest's image first; behind `--` it takes `--quick`,
@@ -23,6 +26,12 @@ pub(crate) struct Arguments {
     /// Run only this bench target; may be given several times
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     only: Vec<String>,
+    /// Seven rounds instead of 25: within a minute once it is built
+    #[arg(long)]
+    quick: bool,
+    /// Print one JSON document to standard output, everything else to standard error
+    #[arg(long)]
+    json: bool,
     /// Further arguments for the bench: for criterion, such as a filter
     #[arg(last = true, value_name = "ARGS")]
     further: Vec<String>,
@@ -33,18 +42,24 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         ensure!(arguments.only.len() == 1, "`{GUEST}` runs alone");
         return run_guest(&arguments.further);
     }
-    // `--benches` would also run the library's own empty test harness, which
-    // does not know criterion's options.
-    let selected = if arguments.only.is_empty() {
-        vec!["*".to_owned()]
-    } else {
-        arguments.only.clone()
-    };
     let mut bench = Invocation::parse("cargo bench -p shmem-benches");
-    for name in selected {
-        bench = bench.arg("--bench").arg(name);
+    if arguments.only.is_empty() {
+        let directory = Workspace::find()?.target.join("bench");
+        bench = bench.arg("--bench").arg("summary").arg("--");
+        bench = bench.arg("--write").path(&directory);
+        let rounds = if arguments.quick { "7" } else { "25" };
+        bench = bench.arg("--rounds").arg(rounds);
+        if arguments.json {
+            bench = bench.arg("--json");
+        }
+    } else {
+        let of_one = !arguments.quick && !arguments.json;
+        ensure!(of_one, "--quick and --json are for the summary of all");
+        for name in &arguments.only {
+            bench = bench.arg("--bench").arg(name);
+        }
+        bench = bench.arg("--");
     }
-    bench = bench.arg("--");
     for word in &arguments.further {
         bench = bench.arg(word);
     }

@@ -5,12 +5,19 @@
 //! and after each pair of turns two cache lines go to and fro: their time says where the two
 //! processors are, pairs are sorted by it, and one whose place changed is left out.
 //!
-//! It reports and never fails. `--json` for machines; `--rounds N`.
+//! It reports and never fails on what it finds. `--json` for machines; `--rounds N`;
+//! `--write DIRECTORY` for `summary.json` and `summary.svg` there.
 
+mod chart;
+
+use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
-use shmem_benches::{Contender, line, ours, ringbuf, rtrb};
+use shmem_benches::locks::{
+    Mutex, ParkingLot, RobustMutex, Semaphore, StdMutex, SystemSemaphore, alone, contended,
+};
+use shmem_benches::{Contender, line, lookup, others, ours, ringbuf, rtrb};
 
 struct Goal {
     /// The row of the table of goals; 0 if it is none.
@@ -23,6 +30,8 @@ struct Goal {
     theirs: Contender,
     /// The ratio that is aimed at.
     target: f64,
+    /// What the machine does at best.
+    limit: Option<Contender>,
 }
 
 /// Where the two processors are.
@@ -67,6 +76,7 @@ struct Row {
     ours_ns: f64,
     peer: &'static str,
     peer_ns: f64,
+    limit_ns: Option<f64>,
     ratio: f64,
     /// Quartiles of the rounds' ratios.
     low: f64,
@@ -75,17 +85,21 @@ struct Row {
     met: bool,
 }
 
-/// What both turns of a pair took, ns per message.
+/// What the turns of a round took, ns per message.
 struct Pair {
     place: Place,
     ours: f64,
     theirs: f64,
+    limit: Option<f64>,
 }
+
+/// A name and what it names.
+type Named = (&'static str, Contender);
 
 const fn goal(
     (goal, count): (u32, u64),
-    (name, ours): (&'static str, Contender),
-    (peer, theirs): (&'static str, Contender),
+    (name, ours): Named,
+    (peer, theirs): Named,
     target: f64,
 ) -> Goal {
     Goal {
@@ -96,38 +110,79 @@ const fn goal(
         peer,
         theirs,
         target,
+        limit: None,
     }
 }
 
+impl Goal {
+    const fn limit(self, limit: Contender) -> Self {
+        Self {
+            limit: Some(limit),
+            ..self
+        }
+    }
+}
+
+/// As our waits are meant to be used where the peer runs on another core.
+const SPINS: u32 = 100;
+
+const TRIP_8: Named = ("round trip 8 B", ours::round_trip::<8>);
+const TRIP_64: Named = ("round trip 64 B", ours::round_trip::<64>);
+const PUSH_8: Named = ("8 B push", ours::push_pop::<8>);
+const BATCH_8: Named = ("8 B batch", ours::batch::<8, 32>);
+const PUSH_64: Named = ("64 B push", ours::push_pop::<64>);
+const BATCH_64: Named = ("64 B batch", ours::batch::<64, 32>);
+const PUSH_4K: Named = ("4 KiB push", ours::push_pop::<4096>);
+const BATCH_4K: Named = ("4 KiB batch", ours::batch::<4096, 8>);
+const ALONE: Named = ("mutex, alone", alone::<Mutex<0>>);
+const CONTENDED: Named = ("mutex, contended", contended::<Mutex<SPINS>>);
+
 #[rustfmt::skip]
-const GOALS: [Goal; 19] = [
-    goal((2, 10_000), ("round trip 8 B", ours::round_trip::<8>), ("rtrb", rtrb::round_trip::<8>), 0.80),
-    goal((2, 10_000), ("round trip 64 B", ours::round_trip::<64>), ("rtrb", rtrb::round_trip::<64>), 0.80),
-    goal((3, 300_000), ("8 B push", ours::push_pop::<8>), ("rtrb push", rtrb::push_pop::<8>), 1.00),
-    goal((0, 300_000), ("8 B push", ours::push_pop::<8>), ("ringbuf slice", ringbuf::slice::<8, 32>), 1.00),
-    goal((0, 300_000), ("8 B batch", ours::batch::<8, 32>), ("ringbuf slice", ringbuf::slice::<8, 32>), 1.00),
-    goal((0, 300_000), ("8 B push", ours::push_pop::<8>), ("rtrb framed", rtrb::framed::<8>), 0.50),
-    goal((4, 150_000), ("64 B push", ours::push_pop::<64>), ("rtrb chunk of 1", rtrb::chunk::<64, 1>), 0.50),
-    goal((4, 150_000), ("64 B push", ours::push_pop::<64>), ("ringbuf slice", ringbuf::slice::<64, 32>), 1.00),
-    goal((4, 150_000), ("64 B push", ours::push_pop::<64>), ("rtrb framed", rtrb::framed::<64>), 0.50),
-    goal((0, 150_000), ("64 B batch", ours::batch::<64, 32>), ("ringbuf slice", ringbuf::slice::<64, 32>), 1.00),
-    goal((5, 15_000), ("4 KiB push", ours::push_pop::<4096>), ("rtrb chunk of 1", rtrb::chunk::<4096, 1>), 0.95),
-    goal((5, 15_000), ("4 KiB push", ours::push_pop::<4096>), ("rtrb chunk of 8", rtrb::chunk::<4096, 8>), 0.95),
-    goal((5, 15_000), ("4 KiB batch", ours::batch::<4096, 8>), ("rtrb chunk of 8", rtrb::chunk::<4096, 8>), 0.95),
+const GOALS: [Goal; 34] = [
+    goal((2, 10_000), TRIP_8, ("rtrb", rtrb::round_trip::<8>), 0.80).limit(line::two),
+    goal((2, 10_000), TRIP_64, ("rtrb", rtrb::round_trip::<64>), 0.80).limit(line::two),
+    goal((0, 1_000), TRIP_64, ("pipe", others::pipe_round_trip::<64>), 0.10),
+    goal((0, 1_000), TRIP_64, ("Unix socket", others::socket_round_trip::<64>), 0.10),
+    goal((3, 300_000), PUSH_8, ("rtrb push", rtrb::push_pop::<8>), 1.00),
+    goal((0, 300_000), PUSH_8, ("ringbuf slice", ringbuf::slice::<8, 32>), 1.00),
+    goal((0, 300_000), BATCH_8, ("ringbuf slice", ringbuf::slice::<8, 32>), 1.00),
+    goal((0, 300_000), PUSH_8, ("rtrb framed", rtrb::framed::<8>), 0.50),
+    goal((0, 100_000), PUSH_8, ("ArrayQueue", others::array_queue::<8>), 1.00),
+    goal((0, 100_000), PUSH_8, ("std channel", others::channel::<8>), 1.00),
+    goal((4, 150_000), PUSH_64, ("rtrb chunk of 1", rtrb::chunk::<64, 1>), 0.50),
+    goal((4, 150_000), PUSH_64, ("ringbuf slice", ringbuf::slice::<64, 32>), 1.00),
+    goal((4, 150_000), PUSH_64, ("rtrb framed", rtrb::framed::<64>), 0.50),
+    goal((0, 150_000), BATCH_64, ("ringbuf slice", ringbuf::slice::<64, 32>), 1.00),
+    goal((0, 100_000), PUSH_64, ("ArrayQueue", others::array_queue::<64>), 1.00),
+    goal((0, 100_000), PUSH_64, ("std channel", others::channel::<64>), 1.00),
+    goal((5, 15_000), PUSH_4K, ("rtrb chunk of 1", rtrb::chunk::<4096, 1>), 0.95),
+    goal((5, 15_000), PUSH_4K, ("rtrb chunk of 8", rtrb::chunk::<4096, 8>), 0.95),
+    goal((5, 15_000), BATCH_4K, ("rtrb chunk of 8", rtrb::chunk::<4096, 8>), 0.95),
     goal((5, 30_000), ("4 KiB handed over", ours::hand_over::<4096>), ("64 B, the same way", ours::hand_over::<64>), 1.50),
+    goal((6, 300_000), ALONE, ("pthread robust", alone::<RobustMutex>), 0.70),
+    goal((6, 300_000), ALONE, ("std mutex", alone::<StdMutex>), 1.10),
+    goal((6, 500_000), CONTENDED, ("parking_lot", contended::<ParkingLot>), 1.00),
+    goal((0, 500_000), CONTENDED, ("pthread robust", contended::<RobustMutex>), 1.00),
+    goal((0, 500_000), CONTENDED, ("std mutex", contended::<StdMutex>), 1.00),
+    goal((6, 300_000), ("semaphore, alone", alone::<Semaphore<0>>), ("sem_t", alone::<SystemSemaphore>), 0.75),
+    goal((0, 500_000), ("sem., contended", contended::<Semaphore<SPINS>>), ("sem_t", contended::<SystemSemaphore>), 1.00),
+    goal((7, 300_000), ("lookup in 16", lookup::ours::<16>), ("HashMap", lookup::map::<16>), 1.00),
+    goal((7, 300_000), ("lookup in 1,000", lookup::ours::<1000>), ("HashMap", lookup::map::<1000>), 1.00),
+    goal((7, 100_000), ("lookup in 65,536", lookup::ours::<65_536>), ("HashMap", lookup::map::<65_536>), 1.00),
     goal((0, 300_000), ("8 B, one thread", ours::alone::<8>), ("rtrb", rtrb::alone::<8>), 1.00),
     goal((0, 300_000), ("64 B, one thread", ours::alone::<64>), ("rtrb", rtrb::alone::<64>), 1.00),
     goal((0, 300_000), ("64 B, one thread", ours::alone::<64>), ("ringbuf", ringbuf::alone::<64>), 1.00),
-    goal((0, 10_000), ("round trip 8 B", ours::round_trip::<8>), ("two lines", line::two), 2.00),
-    goal((0, 10_000), ("round trip 64 B", ours::round_trip::<64>), ("two lines", line::two), 2.00),
+    goal((0, 300_000), ("8 B, one thread", ours::alone::<8>), ("ringbuf", ringbuf::alone::<8>), 1.00),
 ];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
-    let rounds = value_of(&arguments, "--rounds");
+    let rounds = value_of(&arguments, "--rounds").and_then(|rounds| rounds.parse().ok());
+    let directory = value_of(&arguments, "--write");
     // A filter for criterion's benches, or their list, asks for something else.
-    if has("--list") || (rounds.is_none() && arguments.iter().any(|a| !a.starts_with('-'))) {
+    let is_filtered = rounds.is_none() && directory.is_none();
+    if has("--list") || (is_filtered && arguments.iter().any(|a| !a.starts_with('-'))) {
         return;
     }
     let rows = if has("--test") {
@@ -135,17 +190,29 @@ fn main() {
     } else {
         measure(rounds.unwrap_or(25), 1)
     };
+    let text = serde_json::to_string_pretty(&rows).expect("numbers and words");
     if has("--json") {
-        let text = serde_json::to_string_pretty(&rows).expect("numbers and words");
         println!("{text}");
     } else {
         print(&rows);
     }
+    if let Some(directory) = directory
+        && let Err(error) = write(Path::new(directory), &text, &rows)
+    {
+        eprintln!("cannot write to {directory}: {error}");
+        std::process::exit(1);
+    }
 }
 
-fn value_of(arguments: &[String], flag: &str) -> Option<usize> {
+fn value_of<'a>(arguments: &'a [String], flag: &str) -> Option<&'a str> {
     let at = arguments.iter().position(|argument| argument == flag)?;
-    arguments.get(at + 1)?.parse().ok()
+    Some(arguments.get(at + 1)?)
+}
+
+fn write(directory: &Path, json: &str, rows: &[Row]) -> std::io::Result<()> {
+    std::fs::create_dir_all(directory)?;
+    std::fs::write(directory.join("summary.json"), json)?;
+    std::fs::write(directory.join("summary.svg"), chart::svg(rows))
 }
 
 /// Takes turns for so many rounds, each `shorter` times shorter than usual.
@@ -157,12 +224,14 @@ fn measure(rounds: usize, shorter: u64) -> Vec<Row> {
         for (goal, pairs) in GOALS.iter().zip(&mut pairs) {
             let count = goal.count / shorter;
             let (ours, theirs) = (turn(goal.ours, count), turn(goal.theirs, count));
+            let limit = goal.limit.map(|limit| turn(limit, count));
             let before = std::mem::replace(&mut place, look());
             if before == place || rounds <= 1 {
                 pairs.push(Pair {
                     place,
                     ours,
                     theirs,
+                    limit,
                 });
             }
         }
@@ -187,6 +256,7 @@ fn row(goal: &Goal, pairs: &[Pair], place: Place) -> Option<Row> {
         return None;
     }
     let median = |value: fn(&Pair) -> f64| quantile(pairs.iter().map(|pair| value(pair)), 0.5);
+    let limits: Vec<f64> = pairs.iter().filter_map(|pair| pair.limit).collect();
     let ratios = |part| quantile(pairs.iter().map(|pair| pair.ours / pair.theirs), part);
     let ratio = ratios(0.5);
     Some(Row {
@@ -197,6 +267,7 @@ fn row(goal: &Goal, pairs: &[Pair], place: Place) -> Option<Row> {
         ours_ns: median(|pair| pair.ours),
         peer: goal.peer,
         peer_ns: median(|pair| pair.theirs),
+        limit_ns: (!limits.is_empty()).then(|| quantile(limits.into_iter(), 0.5)),
         ratio,
         low: ratios(0.25),
         high: ratios(0.75),
@@ -220,8 +291,8 @@ fn print(rows: &[Row]) {
         println!("\n{}, about {} rounds", place.name(), first.rounds);
         println!("medians; in brackets the quartiles of the ratio\n");
         println!(
-            "{:>4}  {:<18} {:>8}  {:<18} {:>8} {:>6}  {:<13} {:>6}",
-            "goal", "", "ns", "peer", "ns", "ratio", "", "target"
+            "{:>4}  {:<18} {:>8}  {:<18} {:>8} {:>6}  {:<13} {:>6} {:>8}",
+            "goal", "", "ns", "peer", "ns", "ratio", "", "target", "limit"
         );
         for row in rows {
             let spread = format!("[{:.2}-{:.2}]", row.low, row.high);
@@ -230,9 +301,16 @@ fn print(rows: &[Row]) {
                 goal => goal.to_string(),
             };
             let met = if row.met { "" } else { "  missed" };
+            let limit = row.limit_ns.map(|limit| format!("{limit:.1}"));
             println!(
-                "{goal:>4}  {:<18} {:>8.1}  {:<18} {:>8.1} {:>6.2}  {spread:<13} {:>6.2}{met}",
-                row.name, row.ours_ns, row.peer, row.peer_ns, row.ratio, row.target
+                "{goal:>4}  {:<18} {:>8.1}  {:<18} {:>8.1} {:>6.2}  {spread:<13} {:>6.2} {:>8}{met}",
+                row.name,
+                row.ours_ns,
+                row.peer,
+                row.peer_ns,
+                row.ratio,
+                row.target,
+                limit.unwrap_or_default()
             );
         }
     }

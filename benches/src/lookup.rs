@@ -1,0 +1,90 @@
+//! A segment found by its identifier, beside the standard library's map.
+
+use std::collections::HashMap;
+use std::hint::black_box;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use shmem_core::{Mapping, Region};
+use shmem_registry::{Geometry, Id, Kind, Process, Registry, Request};
+
+use crate::race::pin;
+
+/// So many segments, and the map with as many entries.
+struct Tables {
+    registry: Registry<'static>,
+    map: HashMap<u64, (usize, usize)>,
+    /// The identifiers in an order of chance, a power of two of them.
+    order: Vec<Id>,
+}
+
+/// In our registry.
+pub fn ours<const N: usize>(count: u64) -> Duration {
+    let Tables {
+        registry, order, ..
+    } = tables::<N>();
+    timed(count, order, |id| {
+        let segment = registry.lookup(id).expect("it is there");
+        black_box((segment.offset(), segment.len()));
+    })
+}
+
+/// In a `HashMap` from identifiers to places.
+pub fn map<const N: usize>(count: u64) -> Duration {
+    let Tables { map, order, .. } = tables::<N>();
+    timed(count, order, |id| {
+        black_box(*map.get(&id.get()).expect("it is there"));
+    })
+}
+
+fn timed(count: u64, order: &[Id], mut find: impl FnMut(Id)) -> Duration {
+    pin(0);
+    let start = Instant::now();
+    for n in 0..count as usize {
+        find(order[n % order.len()]);
+    }
+    start.elapsed()
+}
+
+fn tables<const N: usize>() -> &'static Tables {
+    static SIZES: [OnceLock<Tables>; 3] = [const { OnceLock::new() }; 3];
+    let at = match N {
+        ..100 => 0,
+        100..10_000 => 1,
+        _ => 2,
+    };
+    SIZES[at].get_or_init(|| make(N))
+}
+
+fn make(segments: usize) -> Tables {
+    const BLOCK: usize = 128;
+    let geometry = Geometry {
+        segments,
+        partitions: 2,
+        block: BLOCK,
+    };
+    // The tables take 200 bytes a segment.
+    let len = (segments * (BLOCK + 256) + 8192).next_multiple_of(4096);
+    let mapping = Box::leak(Box::new(Mapping::memfd("bench", len).expect("a memfd")));
+    let region = Region::format(mapping.window()).expect("long enough");
+    let registry = Registry::format(region, geometry).expect("long enough");
+    let presence = registry.attach_partition(1, Process::UNKNOWN);
+    let presence = presence.expect("nobody else is there");
+    let mut map = HashMap::new();
+    let mut order = Vec::new();
+    for number in 0..segments {
+        let id = Id::from_name(format!("segment {number}"));
+        let request = Request::new(id, Kind::RAW, BLOCK).expect("of that length");
+        let segment = registry.open_or_create(&presence, &request);
+        let segment = segment.expect("there is room");
+        map.insert(id.get(), (segment.offset(), segment.len()));
+        order.push(id);
+    }
+    // Hashes have no order.
+    order.sort_by_key(|id| id.get());
+    Tables {
+        registry,
+        map,
+        order,
+    }
+}
