@@ -8,7 +8,7 @@ use shmem_core::ring::{
     ClaimError, Consumer, PopError, Producer, PushError, Ring, Unread, DISCARDS,
 };
 use shmem_core::wait::Spin;
-use shmem_core::Life;
+use shmem_core::{ControlWord, Life};
 
 fn ring(heap: &Heap) -> Ring<'_> {
     Ring::attach(heap.window()).unwrap()
@@ -197,10 +197,41 @@ fn a_drain_stops_at_the_seam_and_the_next_one_tells_it() {
 }
 
 #[test]
+fn a_record_of_a_producer_that_never_claimed_its_end_is_corrupt() {
+    for unread in [Unread::Keep, Unread::Discard] {
+        let heap = heap();
+        let mut end = consumer(&heap, 1, unread);
+        heap.window().word(512).store(1, Relaxed);
+        let Err(PopError::Corrupt(corrupt)) = pop(&mut end) else {
+            panic!("it was taken for a record, or discarded");
+        };
+        assert_eq!(
+            (corrupt.word, corrupt.value),
+            (ControlWord::ProducerEpoch, 0)
+        );
+    }
+}
+
+#[test]
+fn a_seam_gives_back_what_was_read_before_it() {
+    let heap = Heap::new(Ring::segment_len(1024));
+    let ring = Ring::attach(heap.window()).unwrap();
+    let mut end = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+    let mut first = ring.producer(Life::first(1)).unwrap();
+    first.push(&[1]).unwrap();
+    assert_eq!(end.pop(&mut [0; 8]), Ok(1));
+    drop(first);
+    let _next = ring.producer(Life::new(1, 2).unwrap()).unwrap();
+    assert_eq!(end.pop(&mut [0; 8]), Err(PopError::Restarted));
+    assert_eq!(heap.window().word(128).load(Relaxed), 16);
+}
+
+#[test]
 fn a_producer_that_keeps_the_consumer_discarding_does_not_keep_it_for_ever() {
     let heap = heap();
     let window = heap.window();
-    // A ring full of records for another life, without end.
+    // A ring full of records for another life, without end, of a producer that there was.
+    window.word(136).store(1, Relaxed);
     for at in (512..512 + 256).step_by(8) {
         window.word(at).store(1, Relaxed);
         window.word(at + 4).store(77, Relaxed);

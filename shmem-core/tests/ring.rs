@@ -131,6 +131,7 @@ fn a_claim_that_fails_or_is_taken_over_leaves_the_ring_to_its_owner() {
 #[test]
 fn a_drain_ends_after_a_lap_and_a_stream_passes_empty_records() {
     let heap = heap(256);
+    heap.window().word(HEAD + 8).store(1, Relaxed);
     for at in (DATA..DATA + 256).step_by(8) {
         heap.window().word(at).store(1, Relaxed); // records without bytes, for ever
     }

@@ -91,16 +91,23 @@ impl<'m> End<'m> {
         if value == 0 {
             return Ok(());
         }
-        let by = Life::from_word(value).ok_or(ClaimError::Corrupt(Corrupt {
-            word: ControlWord::Claim,
-            value,
-        }))?;
+        let by = claimant(value)?;
         // A later incarnation of our own partition has evicted us, also where it has let go.
         // An earlier one is gone since ours began.
         let is_free = value & RELEASED != 0 || life.follows(by);
         match is_free && !by.follows(life) {
             true => Ok(()),
             false => Err(ClaimError::Claimed { by }),
+        }
+    }
+
+    /// Why the end is not ours, which another has claimed meanwhile.
+    #[cold]
+    fn claimed(self) -> ClaimError {
+        // relaxed: to say who it is.
+        match claimant(self.claim.load(Relaxed)) {
+            Ok(by) => ClaimError::Claimed { by },
+            Err(error) => error,
         }
     }
 
@@ -114,8 +121,8 @@ impl<'m> End<'m> {
     ) -> Result<((Start, u32), Claim<'m>, u32), ClaimError> {
         let look = || {
             // relaxed: the second look, after the fence, is the one that counts.
-            let last = check(self.name, self.epoch.load(Relaxed), 0)?;
-            Ok((last, resume(ring)?))
+            check(self.name, self.epoch.load(Relaxed), 0)?;
+            resume(ring)
         };
         // A broken ring's claim stays as it was.
         look().map_err(ClaimError::Corrupt)?;
@@ -130,10 +137,17 @@ impl<'m> End<'m> {
         // E4: the claim stored before it and what is looked at after it must not pass each
         // other, as what the holder before stored and its look at the claim must not.
         fence(SeqCst); // loom: loom_evicted
-        let (last, position) = look().map_err(|corrupt| {
+        let position = look().map_err(|corrupt| {
             claim.give_back();
             ClaimError::Corrupt(corrupt)
         })?;
+        // Looking took its time, and the epoch is not to go back under a successor: this is
+        // as late as can be.
+        // relaxed: the fence before it orders it, and R7 says what is not ordered.
+        let last = self.epoch.load(Relaxed) & LAST;
+        if !claim.is_ours() {
+            return Err(self.claimed());
+        }
         let epoch = match again && last != 0 {
             true => last,
             false => last % LAST + 1, // E2
@@ -143,6 +157,14 @@ impl<'m> End<'m> {
         self.epoch.store(epoch, Release); // loom: loom_evicted
         Ok((position, claim, epoch))
     }
+}
+
+/// Whose claim the word is that was loaded from one.
+fn claimant(value: u32) -> Result<Life, ClaimError> {
+    Life::from_word(value).ok_or(ClaimError::Corrupt(Corrupt {
+        word: ControlWord::Claim,
+        value,
+    }))
 }
 
 /// An end's claim, as its holder looks at it.

@@ -38,7 +38,9 @@ pub(super) enum Verdict {
 ///
 /// [`Corrupt`] if `peer` is no epoch (E2).
 pub(super) fn classify(stamp: Option<u32>, peer: u32, known: Known) -> Result<Verdict, Corrupt> {
-    let peer = epoch::check(ControlWord::ProducerEpoch, peer, known.peer)?;
+    // Who published a record has claimed the end before.
+    let least = if stamp.is_some() { 1 } else { known.peer };
+    let peer = epoch::check(ControlWord::ProducerEpoch, peer, least)?;
     let Some(stamp) = stamp else {
         // Whoever is first has nothing to say before its first record.
         let is_known = peer == known.peer || known.peer == 0;
@@ -193,7 +195,9 @@ mod tests {
         };
         for unread in [Keep, Discard] {
             for stamp in [None, Some(epoch::stamp(1, 1))] {
-                for (value, peer) in [(0, 1), (0x1_0000, 1), (u32::MAX, 0)] {
+                let of_record = stamp.map(|_| (0, 0));
+                let bad = [(0, 1), (0x1_0000, 1), (u32::MAX, 0)].into_iter();
+                for (value, peer) in bad.chain(of_record) {
                     let corrupt = Corrupt {
                         word: ControlWord::ProducerEpoch,
                         value,

@@ -69,6 +69,7 @@ impl Consumer<'_> {
                 let known = self.know(peer);
                 // Whoever is first is nobody's restart.
                 if known != 0 {
+                    self.catch_up()?;
                     return Err(PopError::Restarted);
                 }
             }
