@@ -14,7 +14,7 @@ use crate::race::pin;
 struct Tables {
     registry: Registry<'static>,
     map: HashMap<u64, (usize, usize)>,
-    /// The identifiers in an order of chance, a power of two of them.
+    /// The identifiers, in an order of chance.
     order: Vec<Id>,
 }
 
@@ -58,13 +58,14 @@ fn tables<const N: usize>() -> &'static Tables {
 
 fn make(segments: usize) -> Tables {
     const BLOCK: usize = 128;
+    let rows = segments.next_power_of_two();
     let geometry = Geometry {
-        segments,
+        segments: rows,
         partitions: 2,
         block: BLOCK,
     };
     // The tables take 200 bytes a segment.
-    let len = (segments * (BLOCK + 256) + 8192).next_multiple_of(4096);
+    let len = (rows * (BLOCK + 256) + 8192).next_multiple_of(4096);
     let mapping = Box::leak(Box::new(Mapping::memfd("bench", len).expect("a memfd")));
     let region = Region::format(mapping.window()).expect("long enough");
     let registry = Registry::format(region, geometry).expect("long enough");

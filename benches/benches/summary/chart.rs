@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Place, Row};
+use crate::row::{Place, Row};
 
 /// Width of it all, of the names, and of a ratio of 1.
 const WIDTH: f64 = 760.0;

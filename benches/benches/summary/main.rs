@@ -9,11 +9,12 @@
 //! `--write DIRECTORY` for `summary.json` and `summary.svg` there.
 
 mod chart;
+mod row;
 
 use std::path::Path;
 use std::time::Duration;
 
-use serde::Serialize;
+use row::{Place, Row};
 use shmem_benches::locks::{
     Mutex, ParkingLot, RobustMutex, Semaphore, StdMutex, SystemSemaphore, alone, contended,
 };
@@ -32,57 +33,6 @@ struct Goal {
     target: f64,
     /// What the machine does at best.
     limit: Option<Contender>,
-}
-
-/// Where the two processors are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Place {
-    /// Two threads of one core.
-    Sibling,
-    /// Cores that share a cache.
-    Near,
-    Far,
-}
-
-impl Place {
-    const ALL: [Self; 3] = [Self::Sibling, Self::Near, Self::Far];
-
-    /// By the time, in nanoseconds, that two lines take to and fro.
-    fn of(two_lines: f64) -> Self {
-        match two_lines {
-            ..85.0 => Self::Sibling,
-            85.0..200.0 => Self::Near,
-            _ => Self::Far,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Sibling => "sibling threads",
-            Self::Near => "near",
-            Self::Far => "far",
-        }
-    }
-}
-
-/// One goal in one place.
-#[derive(Serialize)]
-struct Row {
-    goal: u32,
-    name: &'static str,
-    place: Place,
-    rounds: usize,
-    ours_ns: f64,
-    peer: &'static str,
-    peer_ns: f64,
-    limit_ns: Option<f64>,
-    ratio: f64,
-    /// Quartiles of the rounds' ratios.
-    low: f64,
-    high: f64,
-    target: f64,
-    met: bool,
 }
 
 /// What the turns of a round took, ns per message.
