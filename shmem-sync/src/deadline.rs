@@ -23,6 +23,7 @@ pub(crate) struct Deadline {
 }
 
 impl Deadline {
+    #[inline]
     pub(crate) fn new(at: Option<Instant>) -> Self {
         Self {
             at,
@@ -32,6 +33,7 @@ impl Deadline {
     }
 
     /// In `timeout`, or never if that is longer than the clock can say.
+    #[inline]
     pub(crate) fn after(timeout: Duration) -> Self {
         Self::new(Instant::now().checked_add(timeout))
     }

@@ -75,20 +75,24 @@ pub struct EventWait<'e> {
 
 impl<'e> EventWait<'e> {
     /// Waits for ever.
+    #[inline]
     pub fn forever(bell: &'e EventBell) -> Self {
         Self::with(bell, Deadline::new(None))
     }
 
     /// Gives up after `timeout`.
+    #[inline]
     pub fn timeout(bell: &'e EventBell, timeout: Duration) -> Self {
         Self::with(bell, Deadline::after(timeout))
     }
 
     /// Gives up at `deadline`; one that has passed leaves time for one look.
+    #[inline]
     pub fn until(bell: &'e EventBell, deadline: Instant) -> Self {
         Self::with(bell, Deadline::new(Some(deadline)))
     }
 
+    #[inline]
     fn with(bell: &'e EventBell, deadline: Deadline) -> Self {
         Self {
             bell,
@@ -109,6 +113,7 @@ impl<'e> EventWait<'e> {
 
     /// Looks `spins` times before each sleep, for peers that answer at once.
     #[must_use]
+    #[inline]
     pub fn spin_first(mut self, spins: u32) -> Self {
         self.deadline.spins = spins;
         self

@@ -27,20 +27,24 @@ pub struct Futex {
 
 impl Futex {
     /// Waits for ever.
+    #[inline]
     pub fn forever() -> Self {
         Self::with(Deadline::new(None))
     }
 
     /// Gives up after `timeout`.
+    #[inline]
     pub fn timeout(timeout: Duration) -> Self {
         Self::with(Deadline::after(timeout))
     }
 
     /// Gives up at `deadline`; one that has passed leaves time for one look.
+    #[inline]
     pub fn until(deadline: Instant) -> Self {
         Self::with(Deadline::new(Some(deadline)))
     }
 
+    #[inline]
     fn with(deadline: Deadline) -> Self {
         Self {
             deadline,
@@ -50,6 +54,7 @@ impl Futex {
 
     /// Looks `spins` times before each sleep, for peers that answer at once.
     #[must_use]
+    #[inline]
     pub fn spin_first(mut self, spins: u32) -> Self {
         self.deadline.spins = spins;
         self

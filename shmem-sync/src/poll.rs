@@ -23,6 +23,7 @@ const SPINS: u32 = 64;
 
 impl SpinYield {
     /// Waits for ever.
+    #[inline]
     pub fn forever() -> Self {
         Self {
             deadline: None,
@@ -124,6 +125,7 @@ impl Backoff {
     const FIRST: Duration = Duration::from_micros(50);
 
     /// Both limits are kept: a shorter delay would spin, a longer one the kernel refuses.
+    #[inline]
     pub(crate) fn up_to(limit: Duration) -> Self {
         Self {
             delay: Self::FIRST,
