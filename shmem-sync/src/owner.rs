@@ -85,7 +85,7 @@ impl<'m> Owner<'m> {
         let holder = self.life_in(found).map_err(LockFailure::Corrupt)?;
         // We live, whatever is said of us: another thread of ours has it.
         let other = (holder != self.life).then_some(holder);
-        match vigil.turn(other) {
+        match vigil.longer_turn(other) {
             Turn::Again => {}
             Turn::Gone => return Ok(self.exchange(found, self.life.word() | SLEEPERS).is_ok()),
             Turn::Sleep => {

@@ -27,6 +27,9 @@ use crate::{Liveness, PartitionState};
 /// owners are back sooner.
 const TRUSTING: u32 = 8;
 
+/// The most pauses between two looks, as a power of two. Models look each time.
+const BACK_OFF: u32 = if cfg!(loom) { 0 } else { 4 };
+
 /// Lives that are gone and may be met when there is no time left: more than the readers
 /// that a writer may have to clear away, with some that come between.
 const TAKEOVERS: u32 = 2 * READERS as u32;
@@ -76,10 +79,23 @@ impl<'w> Vigil<'w> {
 
     /// Spends a turn on waiting for `holder`; `None` is nobody in particular.
     pub(crate) fn turn(&mut self, holder: Option<Life>) -> Turn {
-        let pause = match &mut self.wait {
-            Some(wait) => wait.pause(),
-            None => Pause::TimedOut,
-        };
+        self.turn_of(1, holder)
+    }
+
+    /// The same, twice as long each time, where a look takes the line of the word away from
+    /// who is about to change it.
+    pub(crate) fn longer_turn(&mut self, holder: Option<Life>) -> Turn {
+        self.turn_of(1 << self.turns.min(BACK_OFF), holder)
+    }
+
+    /// A turn of so many pauses, if the wait has them.
+    fn turn_of(&mut self, pauses: u32, holder: Option<Life>) -> Turn {
+        let mut pause = Pause::TimedOut;
+        if let Some(wait) = &mut self.wait {
+            let mut pauses = (0..pauses).map(|_| wait.pause());
+            let other = pauses.find(|&pause| pause != Pause::Again);
+            pause = other.unwrap_or(Pause::Again);
+        }
         self.turns = self.turns.saturating_add(1);
         let ask = pause != Pause::Again || self.turns > TRUSTING;
         let asked = holder.filter(|_| ask);
