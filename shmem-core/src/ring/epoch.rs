@@ -37,6 +37,9 @@ const RELEASED: u32 = Life::FLAG;
 /// A claim that nobody has: of partition 0.
 const LOST: u32 = 1 << 8;
 
+/// Claims in place of late ones that were given back, before another is said to have the end.
+const ATTEMPTS: u32 = 4;
+
 /// The largest epoch.
 const LAST: u32 = 0xffff;
 
@@ -101,16 +104,6 @@ impl<'m> End<'m> {
         }
     }
 
-    /// Why the end is not ours, which another has claimed meanwhile.
-    #[cold]
-    fn claimed(self) -> ClaimError {
-        // relaxed: to say who it is.
-        match claimant(self.claim.load(Relaxed)) {
-            Ok(by) => ClaimError::Claimed { by },
-            Err(error) => error,
-        }
-    }
-
     /// Claims the end of `ring` for `life`; `resume` finds where to go on. Returns that, the claim
     /// and the epoch.
     pub(super) fn take(
@@ -132,22 +125,31 @@ impl<'m> End<'m> {
             word: self.claim,
             value: life.word(),
         };
-        // relaxed: the fence orders it before the second look (E4).
-        claim.word.store(claim.value, Relaxed);
-        // E4: the claim stored before it and what is looked at after it must not pass each
-        // other, as what the holder before stored and its look at the claim must not.
-        fence(SeqCst); // loom: loom_evicted
-        let position = look().map_err(|corrupt| {
-            claim.give_back();
-            ClaimError::Corrupt(corrupt)
-        })?;
-        // Looking took its time, and the epoch is not to go back under a successor: this is
-        // as late as can be.
-        // relaxed: the fence before it orders it, and R7 says what is not ordered.
-        let last = self.epoch.load(Relaxed) & LAST;
-        if !claim.is_ours() {
-            return Err(self.claimed());
-        }
+        let mut attempt = 1;
+        let (position, last) = loop {
+            // relaxed: the fence orders it before the second look (E4).
+            claim.word.store(claim.value, Relaxed);
+            // E4: the claim stored before it and what is looked at after it must not pass each
+            // other, as what the holder before stored and its look at the claim must not.
+            fence(SeqCst); // loom: loom_evicted
+            let position = look().map_err(|corrupt| {
+                claim.give_back();
+                ClaimError::Corrupt(corrupt)
+            })?;
+            // Looking took its time, and the epoch is not to go back under a successor: this
+            // is as late as can be.
+            // relaxed: the fence orders both, and R7 says what is not ordered.
+            let last = self.epoch.load(Relaxed) & LAST;
+            let found = self.claim.load(Relaxed);
+            if found == claim.value {
+                break (position, last);
+            }
+            // One that gave the end back late, and did not see our claim, has not claimed it.
+            if found & RELEASED == 0 || attempt == ATTEMPTS {
+                return Err(claimant(found).map_or_else(|e| e, |by| ClaimError::Claimed { by }));
+            }
+            attempt += 1;
+        };
         let epoch = match again && last != 0 {
             true => last,
             false => last % LAST + 1, // E2
