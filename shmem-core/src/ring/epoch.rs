@@ -138,8 +138,9 @@ impl<'m> End<'m> {
             })?;
             // Looking took its time, and the epoch is not to go back under a successor: this
             // is as late as can be.
-            // relaxed: the fence orders both, and R7 says what is not ordered.
+            // relaxed: the fence orders it.
             let last = self.epoch.load(Relaxed) & LAST;
+            // relaxed: as the epoch; R7 says what is not ordered.
             let found = self.claim.load(Relaxed);
             if found == claim.value {
                 break (position, last);

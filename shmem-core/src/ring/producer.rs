@@ -424,7 +424,8 @@ impl<'m> Producer<'m> {
 
     /// Stores `tail`, if it lags.
     pub(super) fn catch_up(&mut self) {
-        if self.told != self.tail && self.claim.is_ours() {
+        // Where it is small only at the claim, which was looked at just now.
+        if self.told != self.tail && (SMALL || self.claim.is_ours()) {
             self.tell();
         }
     }
