@@ -24,7 +24,9 @@ fn waits_in_vain(arena: &Arena, other: &Guest) {
         for job in [arena.host(&format!("{words} --as 1")), other.start(&words)] {
             let ended = job.end();
             assert_eq!(ended.status, 4, "{ended:?}");
-            assert!(!ended.says("gone") && !ended.says("mended"), "{ended:?}");
+            // The host's job can end before the guest's, which sees that.
+            let gone = ended.says_of(2, "gone");
+            assert!(!gone && !ended.says("mended"), "{ended:?}");
             let silent = ended.event("silent");
             assert_eq!(silent["partition"], 2, "{ended:?}");
             let after = silent["after_millis"].as_u64().unwrap();

@@ -339,6 +339,14 @@ impl Ended {
         self.events.iter().any(|said| said["event"] == event)
     }
 
+    pub(crate) fn says_of(&self, partition: u64, event: &str) -> bool {
+        let mut of_it = self
+            .events
+            .iter()
+            .filter(|said| said["partition"] == partition);
+        of_it.any(|said| said["event"] == event)
+    }
+
     #[track_caller]
     pub(crate) fn event(&self, event: &str) -> &Value {
         let found = self.events.iter().find(|said| said["event"] == event);
