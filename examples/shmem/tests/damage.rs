@@ -311,7 +311,7 @@ fn a_damaged_ring_says_which_word() {
     );
     assert_eq!(
         ring(192, 3),
-        line("position 0x3 cannot be: position 0x38, 2 sound records before it")
+        line("position 0x3 cannot be: position 0x38, 3 sound records before it")
     );
     assert_eq!(
         ring(0, 800),
