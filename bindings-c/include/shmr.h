@@ -1345,7 +1345,7 @@ enum shmr_status shmr_consumer_peek(struct shmr_consumer *consumer,
 enum shmr_status shmr_consumer_release(struct shmr_consumer *consumer);
 
 /**
- * shmr_consumer_drain() - hand records to a function and release them by one store
+ * shmr_consumer_drain() - hand records to a function and release them together
  * @consumer: a consumer
  * @limit:    the most records
  * @handle:   gets each, in place; one for which it returns 0 stays the next and ends it.

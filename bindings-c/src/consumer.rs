@@ -182,7 +182,7 @@ pub unsafe extern "C" fn shmr_consumer_release(consumer: *mut shmr_consumer) -> 
     unsafe { with(consumer, |own| Ok(own.release()?)) }
 }
 
-/// shmr_consumer_drain() - hand records to a function and release them by one store
+/// shmr_consumer_drain() - hand records to a function and release them together
 /// @consumer: a consumer
 /// @limit:    the most records
 /// @handle:   gets each, in place; one for which it returns 0 stays the next and ends it.

@@ -33,40 +33,41 @@ fn pop(consumer: &mut Consumer<'_>) -> Vec<u8> {
     }
 }
 
+/// Two records pass from one thread to the other.
+fn two_records_pass(mut producer: Producer<'static>, mut consumer: Consumer<'static>) {
+    let peer = thread::spawn(move || {
+        push(&mut producer, &[1; 8]);
+        push(&mut producer, &[2; 8]);
+    });
+    assert_eq!(pop(&mut consumer), [1; 8]);
+    assert_eq!(pop(&mut consumer), [2; 8]);
+    peer.join().unwrap();
+    assert!(consumer.is_empty());
+}
+
 #[test] // Kills: Release in `expose`, Acquire in `header`.
 fn a_record_is_whole_when_it_is_seen() {
     loom::model(|| {
         let ring = ring();
-        let mut producer = ring.producer(Life::first(1)).unwrap();
-        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
-        let peer = thread::spawn(move || {
-            push(&mut producer, &[1; 8]);
-            push(&mut producer, &[2; 8]);
-        });
-        assert_eq!(pop(&mut consumer), [1; 8]);
-        assert_eq!(pop(&mut consumer), [2; 8]);
-        peer.join().unwrap();
-        assert!(consumer.is_empty());
+        let producer = ring.producer(Life::first(1)).unwrap();
+        two_records_pass(
+            producer,
+            ring.consumer(Life::first(2), Unread::Keep).unwrap(),
+        );
     });
 }
 
 #[test] // Kills: Acquire in `find`.
-fn a_record_that_was_guessed_is_whole() {
+fn a_record_that_was_expected_is_whole() {
     loom::model(|| {
         let ring = ring();
         let mut producer = ring.producer(Life::first(1)).unwrap();
         let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
-        // What the next ones are guessed from, and an empty ring.
+        // What the next ones are expected to be like, and an empty ring.
         push(&mut producer, &[0; 8]);
         assert_eq!(pop(&mut consumer), [0; 8]);
         assert!(consumer.is_empty());
-        let peer = thread::spawn(move || {
-            push(&mut producer, &[1; 8]);
-            push(&mut producer, &[2; 8]);
-        });
-        assert_eq!(pop(&mut consumer), [1; 8]);
-        assert_eq!(pop(&mut consumer), [2; 8]);
-        peer.join().unwrap();
+        two_records_pass(producer, consumer);
     });
 }
 

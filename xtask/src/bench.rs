@@ -19,14 +19,14 @@ const GUEST: &str = "guest";
 /// bench of `benches/`, by criterion.
 ///
 /// `--only guest` measures a Linux guest's consoles beside each other: the rings, a serial
-/// port, a virtio console. It builds the guest's image first; behind `--` it takes `--quick`,
-/// `--json` and `--chart FILE`.
+/// port, a virtio console. It builds the guest's image first; after `--` it takes
+/// `--chart FILE`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Run only this bench target; may be given several times
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     only: Vec<String>,
-    /// Seven rounds instead of 25: within a minute once it is built
+    /// Seven rounds instead of 25, of a guest half a minute: a little of everything
     #[arg(long)]
     quick: bool,
     /// Print one JSON document to standard output, everything else to standard error
@@ -40,7 +40,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if arguments.only.iter().any(|name| name == GUEST) {
         ensure!(arguments.only.len() == 1, "`{GUEST}` runs alone");
-        return run_guest(&arguments.further);
+        return run_guest(arguments);
     }
     let mut bench = Invocation::parse("cargo bench -p shmem-benches");
     if arguments.only.is_empty() {
@@ -53,8 +53,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             bench = bench.arg("--json");
         }
     } else {
-        let of_one = !arguments.quick && !arguments.json;
-        ensure!(of_one, "--quick and --json are for the summary of all");
+        let is_summary = arguments.quick || arguments.json;
+        ensure!(
+            !is_summary,
+            "criterion's benches have no --quick and no --json"
+        );
         for name in &arguments.only {
             bench = bench.arg("--bench").arg(name);
         }
@@ -67,7 +70,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 /// Builds both halves of the guest's bench, and runs it.
-fn run_guest(further: &[String]) -> Result<ExitCode> {
+fn run_guest(arguments: &Arguments) -> Result<ExitCode> {
     let workspace = Workspace::find()?;
     // Standard output is the bench's.
     guest::build_for_bench(&workspace, Console { to_stderr: true })?;
@@ -75,6 +78,11 @@ fn run_guest(further: &[String]) -> Result<ExitCode> {
     let bench = Invocation::parse("cargo bench -p kmon-qemu --profile release --bench guest --");
     let here = std::env::current_dir().context("no working directory")?;
     let bench = bench.set("INVOKED_FROM", here.display().to_string());
-    let bench = further.iter().fold(bench, Invocation::arg);
+    let mut bench = arguments.further.iter().fold(bench, Invocation::arg);
+    for (is_asked, flag) in [(arguments.quick, "--quick"), (arguments.json, "--json")] {
+        if is_asked {
+            bench = bench.arg(flag);
+        }
+    }
     Err(bench.command().exec()).context("cannot run cargo")
 }

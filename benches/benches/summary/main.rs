@@ -21,7 +21,7 @@ use shmem_benches::locks::{
 use shmem_benches::{Contender, line, lookup, others, ours, ringbuf, rtrb};
 
 struct Goal {
-    /// The row of the table of goals; 0 if it is none.
+    /// Number of the goal; 0 for what is compared without one.
     goal: u32,
     /// Messages of one turn.
     count: u64,

@@ -41,7 +41,7 @@ impl<'m> Ring<'m> {
     pub fn take_over_producer(self, life: Life) -> Result<Producer<'m>, ClaimError> {
         let (start, claim, epoch) = self.producer_end().take(life, &self, start_producer)?;
         let mut producer = Producer::new(self, start, claim, epoch);
-        // It lags by one incarnation's eighth at the most, whoever died before.
+        // So it lags by what one incarnation may leave, however many died.
         producer.catch_up();
         Ok(producer)
     }

@@ -132,8 +132,7 @@ impl<'m> Consumer<'m> {
         self.own()
     }
 
-    /// Hands up to `limit` records to `handle` and releases them together, by
-    /// one store; the first one for which `handle` says `false` stays the next
+    /// Hands up to `limit` records to `handle` and releases them together; the first one for which `handle` says `false` stays the next
     /// and ends it. Returns how many were released.
     ///
     /// # Errors

@@ -55,6 +55,7 @@ mod claim;
 mod consumer;
 mod epoch;
 mod error;
+mod fetch;
 mod header;
 pub mod inspect;
 mod memory;

@@ -1,7 +1,7 @@
 //! Looking for records: how often where nobody rings, at what cost, and when at once.
 //!
 //! For [`LINGER`] after a command that it sent or was sent an end looks without a sleep, and
-//! gives way between two looks: the answer is on its way, and whoever has it often has the next
+//! gives way between two looks: the answer is on its way, and who reads it often sends the next
 //! command at once; a sleep, or an interrupt, costs more than to look. Then it looks the more
 //! rarely the longer ago the command is: after *age*² / 1000 s, from 100 µs to 200 ms.
 //!

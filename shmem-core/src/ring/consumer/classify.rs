@@ -9,7 +9,7 @@ use crate::error::{ControlWord, Corrupt};
 pub(super) struct Known {
     /// How many incarnations had our end, with ours.
     pub(super) epoch: u32,
-    /// How many had the producer's, as far as we know; 0 is none yet.
+    /// How many had the producer's, as far as we know; 0 if there was none.
     pub(super) peer: u32,
     /// What becomes of what was pushed before a restart.
     pub(super) unread: Unread,
@@ -94,14 +94,14 @@ mod tests {
                 Stale,
             ),
             (
-                "for whoever comes first, and we are",
+                "for the first consumer, and we are it",
                 (1, 1, Discard),
                 Some((1, 0)),
                 1,
                 Ours,
             ),
             (
-                "for whoever came first, and we are not",
+                "for the first consumer, and we are not it",
                 (2, 1, Discard),
                 Some((1, 0)),
                 1,

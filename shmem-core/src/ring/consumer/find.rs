@@ -121,8 +121,9 @@ impl Consumer<'_> {
         let to_end = data.len() - data.offset(head) as u32;
         if !SMALL && stride <= to_end {
             // Pairs with the store in `Producer::expose`: payload and next header are whole.
-            let found = data.load_pair(head, Acquire); // loom: loom_ring
-                                                       // relaxed: after the header's Acquire, as in `search`.
+            // loom: loom_ring
+            let found = data.load_pair(head, Acquire);
+            // relaxed: after the header's Acquire, as in `search`.
             let is_like = found == words
                 && self.peer_epoch.load(Relaxed) == self.peer
                 && self.claim.is_ours();
@@ -147,7 +148,7 @@ impl Consumer<'_> {
             self.pace.looked(header != Header::Nothing);
         }
         if let Header::Padding(padding) = header {
-            // R5: after padding comes the start, where there is none, but a record.
+            // R5: after padding the data begins anew, with a record.
             position = head.wrapping_add(padding);
             (header, words) = self.header(position)?;
             if header == Header::Nothing {

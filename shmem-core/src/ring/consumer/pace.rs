@@ -1,7 +1,7 @@
 //! How long a consumer that has caught up with its producer leaves it alone.
 //!
-//! A consumer that is close behind its producer reads each line while it is written: for
-//! one record or two both wait until the line has moved from one processor to the other,
+//! A consumer that is close to its producer reads each line while it is written: for one
+//! record or two both wait until the line has moved from one processor to the other,
 //! and back. After a short pause there are many records, and neither waits. How long it has
 //! to be depends on how long a move takes: a pause is doubled as long as that brings clearly
 //! more than twice as many bytes. Where it brings nothing, because the producer waits for an

@@ -119,8 +119,8 @@ impl Consumer<'_> {
         self.own()?;
         self.head = end;
         self.peeked = end;
-        // relaxed: for who takes over once we read no more. What `discard` counts before it has
-        // a fence of its own.
+        // relaxed: only a successor loads it, when we read no more. What `discard` counts
+        // before it has a fence of its own.
         self.position_word.store(end, Relaxed);
         if SMALL || end.wrapping_sub(self.told) >= self.ring.data.len() / 8 {
             self.tell();

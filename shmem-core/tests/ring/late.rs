@@ -1,38 +1,16 @@
-//! What the words of a ring say late: `head` and `tail` lag behind their ends' positions.
-//! With the feature `small` they do not.
-#![cfg(all(feature = "alloc", not(loom), not(feature = "small")))]
+//! `head` and `tail` in memory lag behind their ends' positions; with the feature `small`
+//! they do not.
 
 use shmem_core::doorbell::Doorbell;
-use shmem_core::mem::{Heap, Word};
+use shmem_core::mem::Word;
 use shmem_core::primitive::{AtomicU32, Ordering::Relaxed};
-use shmem_core::ring::{Consumer, PopError, Producer, Ring, Unread};
+use shmem_core::ring::{Consumer, PopError, Unread};
 use shmem_core::wait::Spin;
 use shmem_core::Life;
 
-const HEAD: usize = 128;
+use super::{ends, heap, pop, ring, HEAD};
+
 const SPACE: usize = 384;
-
-fn heap(capacity: usize) -> Heap {
-    Heap::new(Ring::segment_len(capacity))
-}
-
-fn ring(heap: &Heap) -> Ring<'_> {
-    Ring::attach(heap.window()).unwrap()
-}
-
-fn ends(heap: &Heap) -> (Producer<'_>, Consumer<'_>) {
-    (
-        ring(heap).producer(Life::first(1)).unwrap(),
-        ring(heap).consumer(Life::first(2), Unread::Keep).unwrap(),
-    )
-}
-
-fn pop(consumer: &mut Consumer<'_>) -> Vec<u8> {
-    let mut record = Vec::new();
-    consumer.peek().unwrap().read_into(&mut record);
-    consumer.release().unwrap();
-    record
-}
 
 #[test]
 fn space_is_given_back_by_the_eighth() {

@@ -1,0 +1,72 @@
+//! Lines that a producer fetches from its consumer's processor before records need them.
+//!
+//! The consumer has read each line a lap ago, and its processor has a copy, which it has to
+//! give up before a store to the line is done. The stores of records wait for one line after
+//! the other. Stores in a row, one to a line, wait for all of them together. A hint
+//! (`prefetchw`) does nothing on some processors while the producer's has a copy, too.
+
+use super::memory::{Ring, SMALL};
+use super::producer::{Place, Producer};
+
+/// Bytes of the lines that are fetched at a time (`benches/README.md`, "Fetching ahead").
+const AHEAD: u32 = 512;
+
+/// Bytes of a line, or a part of one.
+const FETCHED: u32 = 64;
+
+/// Whether lines are fetched ahead at all.
+const FETCHES: bool = !SMALL && !cfg!(feature = "noncoherent");
+
+impl Producer<'_> {
+    /// Copies `record` to its place, and fetches lines for what lies beyond.
+    #[cfg_attr(not(feature = "small"), inline(always))]
+    #[cfg_attr(feature = "small", inline(never))]
+    pub(super) fn fill(&mut self, place: Place, record: &[u8]) {
+        let position = Ring::payload(place.position);
+        if FETCHES && record.len() >= AHEAD as usize {
+            return self.fill_by_parts(position, record);
+        }
+        self.ring.data.write(position, record);
+    }
+
+    /// Copies a record that is longer than what is fetched at a time.
+    #[inline(never)]
+    fn fill_by_parts(&mut self, position: u32, record: &[u8]) {
+        // The consumer looks at the line of the header meanwhile: what else is in it comes last.
+        let (first, rest) = record.split_at((FETCHED - position % FETCHED) as usize);
+        let mut at = position.wrapping_add(first.len() as u32);
+        for part in rest.chunks(AHEAD as usize) {
+            let end = at.wrapping_add(part.len() as u32);
+            self.fetch_ahead(end);
+            self.ring.data.write(at, part);
+            at = end;
+        }
+        self.ring.data.write(position, first);
+    }
+
+    /// Fetches the lines that records after `end` go to, some before they are needed.
+    #[inline(always)]
+    pub(super) fn fetch_ahead(&mut self, end: u32) {
+        if FETCHES && (self.fetched.wrapping_sub(end) as i32) < AHEAD as i32 {
+            self.fetch(end);
+        }
+    }
+
+    /// Stores a word into each of those lines.
+    #[inline(never)]
+    fn fetch(&mut self, end: u32) {
+        if !self.claim.is_ours() {
+            return; // The next look says so.
+        }
+        let data = &self.ring.data;
+        let ahead = (self.fetched.wrapping_sub(end) as i32).max(0) as u32;
+        let start = end.wrapping_add(ahead + FETCHED - 1) & !(FETCHED - 1);
+        // Free bytes only (R3). The first can be the header at `end`, which is to be 0 (R4).
+        let free = self.head.wrapping_add(data.len()).wrapping_sub(start) as i32;
+        let lines = (free.max(0) as u32 / FETCHED).min(AHEAD / FETCHED);
+        for line in 0..lines {
+            data.write(start.wrapping_add(line * FETCHED), &[0; 8]);
+        }
+        self.fetched = start.wrapping_add(lines * FETCHED);
+    }
+}

@@ -1,0 +1,103 @@
+//! Where records find room.
+
+use shmem_core::doorbell::Silent;
+use shmem_core::ring::{PopError, PushError};
+
+use super::{ends, heap, pop};
+
+#[test]
+fn the_longest_record_fits_wherever_the_tail_stands() {
+    let heap = heap(128);
+    let (mut producer, mut consumer) = ends(&heap);
+    let longest = vec![7; producer.ring().max_record()];
+    for short in 0..64 {
+        producer.push(&vec![1; short % 9]).unwrap();
+        pop(&mut consumer);
+        producer.push(&longest).unwrap();
+        assert_eq!(pop(&mut consumer), longest);
+    }
+}
+
+#[test]
+fn a_full_ring_takes_a_record_again_after_one_was_released() {
+    let heap = heap(64);
+    let (mut producer, mut consumer) = ends(&heap);
+    let mut pushed = 0_u8;
+    while producer.push(&[pushed; 8]) == Ok(()) {
+        pushed += 1;
+    }
+    assert_eq!(pushed, 3); // 4 x 16 bytes, but the next header stays free
+    assert_eq!(pop(&mut consumer), [0; 8]);
+    producer.push(&[9; 8]).unwrap();
+    assert_eq!(producer.push(&[9; 8]), Err(PushError::Full));
+}
+
+#[test]
+fn nothing_but_free_bytes_is_stored_to_when_lines_are_fetched() {
+    // At each place of a ring whose lines are all taken, records of all kinds of lengths.
+    for len in [0, 8, 24, 64, 200, 700] {
+        let heap = heap(2048);
+        let (mut producer, mut consumer) = ends(&heap);
+        let mut sent = 0_u8;
+        let mut received = 0_u8;
+        for _ in 0..200 {
+            while producer.push(&vec![sent; len]) == Ok(()) {
+                sent = sent.wrapping_add(1);
+            }
+            for _ in 0..3 {
+                if !consumer.is_empty() {
+                    assert_eq!(pop(&mut consumer), vec![received; len]);
+                    received = received.wrapping_add(1);
+                }
+            }
+            consumer.notify(&Silent).unwrap();
+        }
+        while !consumer.is_empty() {
+            assert_eq!(pop(&mut consumer), vec![received; len]);
+            received = received.wrapping_add(1);
+        }
+        assert_eq!(sent, received);
+    }
+}
+
+#[test]
+fn the_longest_record_fits_where_nothing_is_left_once_the_consumer_has_seen_that() {
+    for capacity in [64, 128, 256, 1024, 4096] {
+        let heap = heap(capacity);
+        let (mut producer, mut consumer) = ends(&heap);
+        let longest = vec![7; producer.ring().max_record()];
+        let mut refused = 0;
+        for short in 0..capacity {
+            producer.push(&vec![1; short % 17]).unwrap();
+            pop(&mut consumer);
+            if producer.push(&longest) == Err(PushError::Full) {
+                refused += 1;
+                assert_eq!(consumer.pop(&mut []), Err(PopError::Empty));
+                producer.push(&longest).unwrap();
+            }
+            assert_eq!(pop(&mut consumer), longest);
+            assert!(consumer.is_empty());
+        }
+        // Where it is small all is given back at once.
+        let is_late = !cfg!(feature = "small") && capacity == 256;
+        assert!(refused != 0 || !is_late, "what is given back late is free");
+    }
+}
+
+#[test]
+fn what_a_dropped_batch_found_free_at_the_start_is_not_taken_for_free_before() {
+    let heap = heap(256);
+    let (mut producer, mut consumer) = ends(&heap);
+    for _ in 0..3 {
+        producer.push(&[1; 56]).unwrap();
+        pop(&mut consumer);
+    }
+    // At 192: the batch goes on at the start, the record after it does not.
+    let mut batch = producer.batch();
+    batch.push(&[2; 96]).unwrap();
+    drop(batch);
+    for n in 3..30_u8 {
+        producer.push(&vec![n; n.into()]).unwrap();
+        assert_eq!(pop(&mut consumer), vec![n; n.into()]);
+    }
+}
