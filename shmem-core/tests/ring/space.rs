@@ -92,12 +92,12 @@ fn what_a_dropped_batch_found_free_at_the_start_is_not_taken_for_free_before() {
         producer.push(&[1; 56]).unwrap();
         pop(&mut consumer);
     }
-    // At 192: the batch goes on at the start, the record after it does not.
+    // At 192 of 256: what fits at the start does not fit here.
     let mut batch = producer.batch();
-    batch.push(&[2; 96]).unwrap();
+    batch.push(&[2; 80]).unwrap();
     drop(batch);
-    for n in 3..30_u8 {
-        producer.push(&vec![n; n.into()]).unwrap();
-        assert_eq!(pop(&mut consumer), vec![n; n.into()]);
+    for n in 3..6 {
+        producer.push(&[n; 64]).unwrap();
+        assert_eq!(pop(&mut consumer), [n; 64]);
     }
 }
