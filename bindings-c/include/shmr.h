@@ -259,7 +259,8 @@ enum shmr_status {
          */
         SHMR_CORRUPT = -2,
         /**
-         * Longer than there is room for, ever; `value` is the length.
+         * Longer than there is room for, ever. `value` is the limit of what was to be written
+         * or sent, and the length of what was to be read.
          */
         SHMR_TOO_LONG = -3,
         /**
@@ -749,6 +750,8 @@ struct shmr_partition {
  *           promise: what @life held is given to others. Any other number than the three
  *           counts as SHMR_ALIVE. NULL: what its slot says, so that a partition that was
  *           killed counts as alive until its next incarnation attaches
+ * @interrupted: whether every wait is to end now, as if its time were over: an operator's
+ *           Ctrl-C, a shutdown; asked before each sleep. NULL: never
  * @context: passed to all of them
  * @process: how peers on the same kernel can know this partition: shmr_process_this(), or
  *           zeroes
@@ -761,6 +764,7 @@ struct shmr_platform {
         void (*sleep)(void *context, const uint32_t *rings, uint32_t seen, uint64_t longest);
         void (*wake)(void *context, const uint32_t *rings, int reason);
         int (*state)(void *context, uint32_t life, const struct shmr_process *process);
+        bool (*interrupted)(void *context);
         void *context;
         struct shmr_process process;
 };
@@ -2103,21 +2107,29 @@ enum shmr_status shmr_receiver_recv(struct shmr_receiver *receiver,
                                     uint64_t timeout);
 
 /**
+ * shmr_receiver_wait() - wait until there is a record, or something to report
+ * @receiver: a receiver
+ * @timeout:  nanoseconds to wait; SHMR_FOREVER is no limit
+ *
+ * Return: SHMR_OK, the next call finds it; SHMR_TIMED_OUT; SHMR_EINVAL; SHMR_REFORMATTED.
+ */
+enum shmr_status shmr_receiver_wait(struct shmr_receiver *receiver, uint64_t timeout);
+
+/**
  * shmr_receiver_peek() - find the next record in place
  * @receiver: a receiver
  * @at:       its first byte, in the region, a multiple of 8
  * @len:      its bytes
- * @timeout:  nanoseconds to wait; SHMR_FOREVER is no limit
  *
  * It stays the next until shmr_receiver_release(). A hostile sender may change it while it
  * is read: copy, then check the copy.
  *
- * Return: as shmr_receiver_recv(), without SHMR_BUFFER_TOO_SHORT.
+ * Return: SHMR_OK; SHMR_EMPTY, there is none now; SHMR_RESTARTED, as shmr_receiver_recv();
+ *         SHMR_EINVAL; SHMR_EVICTED, SHMR_REFORMATTED or SHMR_CORRUPT: for good.
  */
 enum shmr_status shmr_receiver_peek(struct shmr_receiver *receiver,
                                     const void **at,
-                                    size_t *len,
-                                    uint64_t timeout);
+                                    size_t *len);
 
 /**
  * shmr_receiver_release() - give the record that was peeked last back to the sender
@@ -2520,6 +2532,18 @@ enum shmr_status shmr_sender_send(struct shmr_sender *sender,
                                   const void *record,
                                   size_t len,
                                   uint64_t timeout);
+
+/**
+ * shmr_sender_try_send() - send a record if there is room now
+ * @sender: a sender
+ * @record: its bytes, outside the region
+ * @len:    how many, at most shmr_sender_max_len(); may be 0
+ *
+ * Return: as shmr_sender_send(), but SHMR_FULL if there is no room.
+ */
+enum shmr_status shmr_sender_try_send(struct shmr_sender *sender,
+                                      const void *record,
+                                      size_t len);
 
 /**
  * shmr_sender_close() - give this end of the ring back

@@ -89,7 +89,7 @@ impl From<Error> for Fault {
             Error::EndTaken { by } => Self::with(SHMR_CLAIMED, by.word().into()),
             Error::Full => Self::new(SHMR_FULL),
             Error::TimedOut => Self::new(SHMR_TIMED_OUT),
-            Error::MessageTooLong { len, .. } => Self::with(SHMR_TOO_LONG, wide(len)),
+            Error::MessageTooLong { max } => Self::with(SHMR_TOO_LONG, wide(max)),
             Error::BufferTooShort { len } => Self::with(SHMR_BUFFER_TOO_SHORT, wide(len)),
             Error::PeerRestarted => Self::new(SHMR_RESTARTED),
             Error::PeerGone => Self::new(SHMR_PEER_GONE),

@@ -11,7 +11,6 @@
 use core::ffi::c_char;
 use core::mem::{needs_drop, MaybeUninit};
 use core::ptr::addr_of;
-#[cfg(feature = "channel")]
 use core::ptr::addr_of_mut;
 use core::slice;
 
@@ -141,7 +140,6 @@ pub(crate) unsafe fn open<H: Handle>(
 /// # Safety
 ///
 /// As [`storage`]; `init` writes a whole value, or fails.
-#[cfg(feature = "channel")]
 pub(crate) unsafe fn open_in_place<H: Handle>(
     handle: *mut H,
     init: impl FnOnce(*mut H::Inner) -> Outcome,
@@ -196,7 +194,6 @@ pub(crate) unsafe fn with<H: Handle>(
 /// # Safety
 ///
 /// As [`get`]; one thread at a time calls this for a handle.
-#[cfg(feature = "channel")]
 pub(crate) unsafe fn with_shared<'h, H: Handle>(
     handle: *mut H,
     work: impl FnOnce(&'h H::Inner) -> Outcome,
@@ -267,7 +264,6 @@ pub(crate) unsafe fn close<H: Handle>(handle: *mut H) -> shmr_status {
 /// # Safety
 ///
 /// As [`storage`].
-#[cfg(feature = "channel")]
 pub(crate) unsafe fn close_if<H: Handle>(
     handle: *mut H,
     may: impl FnOnce(&H::Inner) -> Outcome,

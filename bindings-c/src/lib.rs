@@ -41,9 +41,7 @@ mod bakery;
 mod barrier;
 #[cfg(feature = "noncoherent")]
 mod cache;
-#[cfg(feature = "channel")]
 mod channel;
-#[cfg(feature = "channel")]
 mod client;
 mod consumer;
 mod doorbell;
@@ -54,24 +52,18 @@ mod liveness;
 #[cfg(feature = "linux")]
 mod mapping;
 mod mutex;
-#[cfg(feature = "channel")]
 mod on_session;
 mod partition;
-#[cfg(feature = "channel")]
 mod platform;
 mod producer;
-#[cfg(feature = "channel")]
 mod receiver;
 mod region;
 mod registry;
 mod rwlock;
 mod segment;
 mod semaphore;
-#[cfg(feature = "channel")]
 mod sender;
-#[cfg(feature = "channel")]
 mod server;
-#[cfg(feature = "channel")]
 mod session;
 mod snapshot;
 mod status;
@@ -85,9 +77,7 @@ pub use bakery::*;
 pub use barrier::*;
 #[cfg(feature = "noncoherent")]
 pub use cache::*;
-#[cfg(feature = "channel")]
 pub use channel::*;
-#[cfg(feature = "channel")]
 pub use client::*;
 pub use consumer::*;
 pub use doorbell::*;
@@ -98,21 +88,16 @@ pub use liveness::*;
 pub use mapping::*;
 pub use mutex::*;
 pub use partition::*;
-#[cfg(feature = "channel")]
 pub use platform::*;
 pub use producer::*;
-#[cfg(feature = "channel")]
 pub use receiver::*;
 pub use region::*;
 pub use registry::*;
 pub use rwlock::*;
 pub use segment::*;
 pub use semaphore::*;
-#[cfg(feature = "channel")]
 pub use sender::*;
-#[cfg(feature = "channel")]
 pub use server::*;
-#[cfg(feature = "channel")]
 pub use session::*;
 pub use snapshot::*;
 pub use status::*;

@@ -39,6 +39,8 @@ pub const SHMR_LOCK: c_int = 2;
 ///           promise: what @life held is given to others. Any other number than the three
 ///           counts as SHMR_ALIVE. NULL: what its slot says, so that a partition that was
 ///           killed counts as alive until its next incarnation attaches
+/// @interrupted: whether every wait is to end now, as if its time were over: an operator's
+///           Ctrl-C, a shutdown; asked before each sleep. NULL: never
 /// @context: passed to all of them
 /// @process: how peers on the same kernel can know this partition: shmr_process_this(), or
 ///           zeroes
@@ -60,6 +62,7 @@ pub struct shmr_platform {
             process: *const shmr_process,
         ) -> c_int,
     >,
+    pub interrupted: Option<unsafe extern "C" fn(context: *mut c_void) -> bool>,
     pub context: *mut c_void,
     pub process: shmr_process,
 }
@@ -128,6 +131,16 @@ impl Platform for CPlatform {
         }
     }
 
+    fn is_interrupted(&self) -> bool {
+        let context = self.functions.context;
+        // SAFETY: as `by` demands.
+        let asked = self
+            .functions
+            .interrupted
+            .map(|asked| unsafe { asked(context) });
+        asked.unwrap_or(false)
+    }
+
     fn process(&self) -> Process {
         self.functions.process.into()
     }
@@ -160,6 +173,7 @@ pub extern "C" fn shmr_platform_same_kernel() -> shmr_platform {
         sleep: Some(sleep),
         wake: Some(wake),
         state: Some(state),
+        interrupted: None,
         context: core::ptr::null_mut(),
         process: Process::this().into(),
     }

@@ -10,7 +10,7 @@ use crate::handle::{bytes_mut, c_string, close, handle, place};
 use crate::on_session::{ask_open, open_on, with_open, OnSession};
 use crate::platform::timeout;
 use crate::session::shmr_session;
-use crate::status::shmr_status::{SHMR_RESTARTED, SHMR_TIMED_OUT};
+use crate::status::shmr_status::{SHMR_EMPTY, SHMR_RESTARTED, SHMR_TIMED_OUT};
 use crate::status::{shmr_error, shmr_status, Fault};
 use crate::word::Argument;
 
@@ -101,22 +101,42 @@ pub unsafe extern "C" fn shmr_receiver_recv(
     }
 }
 
+/// shmr_receiver_wait() - wait until there is a record, or something to report
+/// @receiver: a receiver
+/// @timeout:  nanoseconds to wait; SHMR_FOREVER is no limit
+///
+/// Return: SHMR_OK, the next call finds it; SHMR_TIMED_OUT; SHMR_EINVAL; SHMR_REFORMATTED.
+#[no_mangle]
+pub unsafe extern "C" fn shmr_receiver_wait(
+    receiver: *mut shmr_receiver,
+    timeout: u64,
+) -> shmr_status {
+    // SAFETY: the caller's, here and below.
+    unsafe {
+        with_open(receiver, |own, _| {
+            match own.wait_for(self::timeout(timeout))? {
+                true => Ok(()),
+                false => Err(Fault::new(SHMR_TIMED_OUT)),
+            }
+        })
+    }
+}
+
 /// shmr_receiver_peek() - find the next record in place
 /// @receiver: a receiver
 /// @at:       its first byte, in the region, a multiple of 8
 /// @len:      its bytes
-/// @timeout:  nanoseconds to wait; SHMR_FOREVER is no limit
 ///
 /// It stays the next until shmr_receiver_release(). A hostile sender may change it while it
 /// is read: copy, then check the copy.
 ///
-/// Return: as shmr_receiver_recv(), without SHMR_BUFFER_TOO_SHORT.
+/// Return: SHMR_OK; SHMR_EMPTY, there is none now; SHMR_RESTARTED, as shmr_receiver_recv();
+///         SHMR_EINVAL; SHMR_EVICTED, SHMR_REFORMATTED or SHMR_CORRUPT: for good.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_receiver_peek(
     receiver: *mut shmr_receiver,
     at: *mut *const c_void,
     len: *mut usize,
-    timeout: u64,
 ) -> shmr_status {
     // SAFETY: the caller's, here and below.
     unsafe {
@@ -124,7 +144,6 @@ pub unsafe extern "C" fn shmr_receiver_peek(
             let (at, len) = (place(at, Argument::At)?, place(len, Argument::Len)?);
             at.write(ptr::null());
             len.write(0);
-            own.wait_for(self::timeout(timeout))?;
             match own.peek()? {
                 Some(Received::Message(record)) => {
                     at.write(record.as_ptr().cast());
@@ -132,7 +151,7 @@ pub unsafe extern "C" fn shmr_receiver_peek(
                     Ok(())
                 }
                 Some(Received::PeerRestarted) => Err(Fault::new(SHMR_RESTARTED)),
-                None => Err(Fault::new(SHMR_TIMED_OUT)),
+                None => Err(Fault::new(SHMR_EMPTY)),
             }
         })
     }

@@ -97,6 +97,26 @@ pub unsafe extern "C" fn shmr_sender_send(
     }
 }
 
+/// shmr_sender_try_send() - send a record if there is room now
+/// @sender: a sender
+/// @record: its bytes, outside the region
+/// @len:    how many, at most shmr_sender_max_len(); may be 0
+///
+/// Return: as shmr_sender_send(), but SHMR_FULL if there is no room.
+#[no_mangle]
+pub unsafe extern "C" fn shmr_sender_try_send(
+    sender: *mut shmr_sender,
+    record: *const c_void,
+    len: usize,
+) -> shmr_status {
+    // SAFETY: the caller's, here and below.
+    unsafe {
+        with_open(sender, |own, _| {
+            Ok(own.try_send(bytes(record, len, Argument::Record)?)?)
+        })
+    }
+}
+
 /// shmr_sender_close() - give this end of the ring back
 /// @sender: closed by this
 ///

@@ -8,8 +8,8 @@ use core::ptr::{addr_of, addr_of_mut};
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::Acquire;
 
-use shmem_channel::{Error, Session, SessionOptions, Waiter};
-use shmem_core::{Life, Liveness, PartitionState, Window};
+use shmem_channel::{Session, SessionOptions, Waiter};
+use shmem_core::{Life, Liveness, PartitionState};
 use shmem_registry::{Geometry, Presence};
 
 use crate::handle::with_shared;
@@ -122,17 +122,12 @@ unsafe fn options(options: *const shmr_session_options) -> Outcome<SessionOption
 /// # Safety
 ///
 /// As [`shmr_session_join`].
-#[inline(always)]
 unsafe fn join(
     session: *mut shmr_session,
     memory: (*mut c_void, usize),
     asked: *const shmr_session_options,
     platform: *const shmr_platform,
-    join: fn(
-        SessionOptions,
-        Window<'static>,
-        &'static CPlatform,
-    ) -> Result<Session<'static>, Error>,
+    creates: bool,
 ) -> shmr_status {
     let init = |joined: *mut Joined| {
         // SAFETY: the caller's, here and below; written once, and stays there.
@@ -143,7 +138,10 @@ unsafe fn join(
             addr_of_mut!((*joined).users).write(AtomicU32::new(0));
             let platform = &*addr_of!((*joined).platform);
             let joined = addr_of_mut!((*joined).session);
-            joined.write(join(asked, window, platform)?);
+            joined.write(match creates {
+                true => asked.create(window, platform)?,
+                false => asked.join(window, platform)?,
+            });
         }
         Ok(())
     };
@@ -173,15 +171,7 @@ pub unsafe extern "C" fn shmr_session_create(
     platform: *const shmr_platform,
 ) -> shmr_status {
     // SAFETY: the caller's.
-    unsafe {
-        join(
-            session,
-            (base, len),
-            options,
-            platform,
-            |own, memory, platform| own.create(memory, platform),
-        )
-    }
+    unsafe { join(session, (base, len), options, platform, true) }
 }
 
 /// shmr_session_join() - join the region that another partition created
@@ -205,15 +195,7 @@ pub unsafe extern "C" fn shmr_session_join(
     platform: *const shmr_platform,
 ) -> shmr_status {
     // SAFETY: the caller's.
-    unsafe {
-        join(
-            session,
-            (base, len),
-            options,
-            platform,
-            |own, memory, platform| own.join(memory, platform),
-        )
-    }
+    unsafe { join(session, (base, len), options, platform, false) }
 }
 
 /// shmr_session_is_early() - whether joining failed only because it came too early

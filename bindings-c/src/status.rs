@@ -58,7 +58,8 @@ pub enum shmr_status {
     SHMR_EINVAL = -1,
     /// The peer broke the protocol: `word` is the word, `value` what it held.
     SHMR_CORRUPT = -2,
-    /// Longer than there is room for, ever; `value` is the length.
+    /// Longer than there is room for, ever. `value` is the limit of what was to be written
+    /// or sent, and the length of what was to be read.
     SHMR_TOO_LONG = -3,
     /// The memory, or the mapping's file, is too short; `value` is its length.
     SHMR_TOO_SHORT = -4,
@@ -330,7 +331,7 @@ impl From<PushError> for Fault {
     fn from(error: PushError) -> Self {
         match error {
             PushError::Full => Self::new(SHMR_FULL),
-            PushError::TooLong { len, .. } => Self::with(SHMR_TOO_LONG, wide(len)),
+            PushError::TooLong { max } => Self::with(SHMR_TOO_LONG, wide(max)),
             PushError::Restarted => Self::new(SHMR_RESTARTED),
             PushError::Corrupt(corrupt) => corrupt.into(),
             PushError::Evicted => Self::new(SHMR_EVICTED),
@@ -368,7 +369,7 @@ impl From<ReadError> for Fault {
 
 impl From<TooLong> for Fault {
     fn from(error: TooLong) -> Self {
-        Self::with(SHMR_TOO_LONG, wide(error.len))
+        Self::with(SHMR_TOO_LONG, wide(error.max))
     }
 }
 

@@ -38,7 +38,6 @@ fn a_copy_of_a_segment_is_good_for_what_the_segment_is() {
     }
 }
 
-#[cfg(feature = "channel")]
 unsafe extern "C" fn now(context: *mut std::ffi::c_void) -> u64 {
     let time = context.cast::<u64>();
     // SAFETY: the test's clock, which it alone uses.
@@ -48,7 +47,6 @@ unsafe extern "C" fn now(context: *mut std::ffi::c_void) -> u64 {
     }
 }
 
-#[cfg(feature = "channel")]
 #[test]
 fn a_session_is_called_on_while_a_channel_points_to_it() {
     const LEN: usize = 16 << 10;

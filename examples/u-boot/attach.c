@@ -136,7 +136,7 @@ static int attach(struct km_instance *k, const struct wish *wish)
 		puts(": formatted\n");
 	else
 		printf(": attached, KMON's life %u\n",
-		       shmr_presence_life(&k->presence) >> 8);
+		       shmr_session_life(&k->session) >> 8);
 
 	return 0;
 }

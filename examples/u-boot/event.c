@@ -96,7 +96,7 @@ static int next_event(struct km_instance *k, struct km_event *event)
 	const void *at;
 	size_t len;
 
-	switch (shmr_consumer_peek(&k->events, &at, &len)) {
+	switch (shmr_receiver_peek(&k->events, &at, &len)) {
 	case SHMR_OK:
 		break;
 	case SHMR_EMPTY:
@@ -121,7 +121,7 @@ static int next_event(struct km_instance *k, struct km_event *event)
 /* Leaves out what a console that was left in the middle of it has shown. */
 static void skip_shown(struct km_instance *k, struct km_event *event)
 {
-	u32 position = shmr_consumer_position(&k->events);
+	u32 position = shmr_receiver_position(&k->events);
 
 	if (event->kind != KMON_EVENT_OUTPUT || position != k->shown_at)
 		k->shown = 0;
@@ -165,7 +165,7 @@ int km_receive(struct km_instance *k, km_handler handle, void *context)
 			if (!handle(k, &event, context))
 				break;
 		}
-		shmr_consumer_release(&k->events);
+		shmr_receiver_release(&k->events);
 	}
 
 	return count;

@@ -141,7 +141,7 @@ static int start(struct km_instance *k, struct exec *exec, int argc,
 	if (km_look(k, &exec->life) != KM_RUNNING)
 		return km_require_running("kmexec", k);
 	/* Unlike that of any command of an earlier life of KMON. */
-	exec->stream = (shmr_presence_life(&k->presence) >> 8) << 16 |
+	exec->stream = (shmr_session_life(&k->session) >> 8) << 16 |
 		       ++k->execs;
 	switch (km_send(k, exec->life, KMON_COMMAND_EXEC, exec->stream, body,
 			len)) {

@@ -225,13 +225,11 @@ int km_require_running(const char *command, struct km_instance *k)
 }
 
 /* Another life has KMON's place, or garbage is there: which of the two? */
-static void lose(struct km_instance *k)
+static void lose(struct km_instance *k, enum shmr_status status)
 {
-	struct shmr_partition own;
-
-	if (shmr_partition_look(&k->registry, KMON_MONITOR, &own)) {
+	if (status != SHMR_EVICTED && status != SHMR_REFORMATTED) {
 		k->corrupt = true;
-		km_say_trouble(k, "KMON's place", &k->registry.error);
+		km_say_trouble(k, "KMON's place", &k->session.error);
 		return;
 	}
 	k->replaced = true;
@@ -246,9 +244,13 @@ static void lose(struct km_instance *k)
  */
 bool km_beat(struct km_instance *k)
 {
-	if (!k->replaced && !k->corrupt &&
-	    shmr_presence_beat(&k->presence) != SHMR_OK)
-		lose(k);
+	enum shmr_status status;
+
+	if (!k->replaced && !k->corrupt) {
+		status = shmr_session_beat(&k->session);
+		if (status != SHMR_OK)
+			lose(k, status);
+	}
 
 	return !k->replaced && !k->corrupt;
 }

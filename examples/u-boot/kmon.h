@@ -160,11 +160,10 @@ struct km_instance {
 	char name[KMON_SETTINGS_NAME_LEN + 1];
 	char trouble[96];
 
-	struct shmr_region region;
+	struct shmr_session session;
 	struct shmr_registry registry;
-	struct shmr_presence presence;
-	struct shmr_producer commands;
-	struct shmr_consumer events;
+	struct shmr_sender commands;
+	struct shmr_receiver events;
 	struct shmr_snapshot_reader stats;
 
 	bool corrupt;

@@ -19,14 +19,7 @@
 #include <linux/delay.h>
 #include "kmon.h"
 
-/* The segments of a region. */
-struct segments {
-	struct shmr_segment settings, command, result, stats;
-};
-
-/* One for all: attaching is over before the next begins. */
-static struct segments segments;
-static struct shmr_heartbeats heartbeats;
+#define NS_PER_MS	1000000ull
 
 /**
  * km_say_trouble() - put into words why a call of the library failed
@@ -59,51 +52,23 @@ static int fail(struct km_instance *k, const char *what,
 	return -EPROTO;
 }
 
-/* Finds the segments of a region; makes those that are missing if @create. */
-static int find_segments(struct km_instance *k, bool create)
+/* What is asked for as a snapshot that holds @len bytes. */
+static struct shmr_request snapshot(const char *name, size_t len)
 {
-	const struct {
-		struct shmr_request request;
-		struct shmr_segment *segment;
-	} wanted[] = {
-		{ { KMON_SEGMENT_SETTINGS, 0, SHMR_KIND_SNAPSHOT,
-		    shmr_snapshot_len(KMON_SETTINGS_MAX_LEN), 0 },
-		  &segments.settings },
-		{ { KMON_SEGMENT_COMMAND, 0, SHMR_KIND_RING,
-		    shmr_ring_len(KMON_COMMAND_RING), 0 },
-		  &segments.command },
-		{ { KMON_SEGMENT_RESULT, 0, SHMR_KIND_RING,
-		    shmr_ring_len(KMON_RESULT_RING), 0 },
-		  &segments.result },
-		{ { KMON_SEGMENT_STATS, 0, SHMR_KIND_SNAPSHOT,
-		    shmr_snapshot_len(KMON_STATS_MAX_LEN), 0 },
-		  &segments.stats },
+	return (struct shmr_request){
+		.name = name,
+		.kind = SHMR_KIND_SNAPSHOT,
+		.len = shmr_snapshot_len(len),
 	};
-	enum shmr_status status;
-	int i;
-
-	for (i = 0; i < ARRAY_SIZE(wanted); i++) {
-		if (create)
-			status = shmr_registry_open_or_create(&k->registry,
-							      &k->presence,
-							      &wanted[i].request,
-							      wanted[i].segment);
-		else
-			status = shmr_registry_open(&k->registry,
-						    &wanted[i].request,
-						    wanted[i].segment);
-		if (status != SHMR_OK)
-			return fail(k, wanted[i].request.name,
-				    &k->registry.error);
-	}
-
-	return 0;
 }
 
 /* Tells the instance its number, its name and how often it is to report. */
 static int tell_settings(struct km_instance *k)
 {
+	const struct shmr_request request =
+		snapshot(KMON_SEGMENT_SETTINGS, KMON_SETTINGS_MAX_LEN);
 	struct shmr_snapshot_writer writer;
+	struct shmr_segment segment;
 	u8 value[4 + 4 + 2 + KMON_SETTINGS_NAME_LEN];
 	size_t len = strlen(k->name);
 
@@ -111,7 +76,9 @@ static int tell_settings(struct km_instance *k)
 	put_unaligned_le32(KM_PERIOD_MS, value + 4);
 	put_unaligned_le16(len, value + 8);
 	memcpy(value + 10, k->name, len);
-	if (shmr_snapshot_writer_open(&writer, &segments.settings) ||
+	if (shmr_session_open_or_create(&k->session, &request, &segment))
+		return fail(k, KMON_SEGMENT_SETTINGS, &k->session.error);
+	if (shmr_snapshot_writer_open(&writer, &segment) ||
 	    shmr_snapshot_write(&writer, value, 10 + len))
 		return fail(k, KMON_SEGMENT_SETTINGS, &writer.error);
 
@@ -122,7 +89,8 @@ static int tell_settings(struct km_instance *k)
  * Reads the number and the name that an earlier KMON gave the instance. What
  * cannot be read is told anew.
  */
-static int recall_settings(struct km_instance *k)
+static int recall_settings(struct km_instance *k,
+			   const struct shmr_segment *segment)
 {
 	u8 value[KMON_SETTINGS_MAX_LEN];
 	struct shmr_snapshot_reader reader;
@@ -130,7 +98,7 @@ static int recall_settings(struct km_instance *k)
 	struct km_text name;
 	u32 number;
 
-	if (shmr_snapshot_reader_open(&reader, &segments.settings) ||
+	if (shmr_snapshot_reader_open(&reader, segment) ||
 	    shmr_snapshot_read(&reader, value, sizeof(value), &bytes.len))
 		return 0;
 	number = km_take_u32(&bytes);
@@ -144,122 +112,132 @@ static int recall_settings(struct km_instance *k)
 	return number;
 }
 
-/* Opens all but the presence, which there is. */
-static int open_ends(struct km_instance *k)
+static int open_stats(struct km_instance *k)
 {
-	u32 life = shmr_presence_life(&k->presence);
+	const struct shmr_request request =
+		snapshot(KMON_SEGMENT_STATS, KMON_STATS_MAX_LEN);
+	struct shmr_segment segment;
 
-	if (shmr_producer_open(&k->commands, &segments.command, life))
+	if (shmr_session_open_or_create(&k->session, &request, &segment))
+		return fail(k, KMON_SEGMENT_STATS, &k->session.error);
+	if (shmr_snapshot_reader_open(&k->stats, &segment))
+		return fail(k, KMON_SEGMENT_STATS, &k->stats.error);
+
+	return 0;
+}
+
+/* Opens what is in the region; a segment that is missing is made. */
+static int open_all(struct km_instance *k, bool tell)
+{
+	int ret = tell ? tell_settings(k) : 0;
+
+	if (!ret)
+		ret = open_stats(k);
+	if (ret)
+		return ret;
+	if (shmr_session_registry(&k->session, &k->registry))
+		return fail(k, "registry", &k->registry.error);
+	if (shmr_sender_open(&k->commands, &k->session, KMON_SEGMENT_COMMAND,
+			     KMON_COMMAND_RING))
 		return fail(k, KMON_SEGMENT_COMMAND, &k->commands.error);
-	if (shmr_consumer_open(&k->events, &segments.result, life, SHMR_KEEP)) {
-		shmr_producer_close(&k->commands);
+	if (shmr_receiver_open(&k->events, &k->session, KMON_SEGMENT_RESULT,
+			       KMON_RESULT_RING, SHMR_KEEP)) {
+		shmr_sender_close(&k->commands);
 		return fail(k, KMON_SEGMENT_RESULT, &k->events.error);
 	}
-	if (shmr_snapshot_reader_open(&k->stats, &segments.stats)) {
-		shmr_producer_close(&k->commands);
-		shmr_consumer_close(&k->events);
-		return fail(k, KMON_SEGMENT_STATS, &k->stats.error);
-	}
-
-	return 0;
-}
-
-/* A wait for the end of KMON's earlier life. */
-struct patience {
-	ulong start;
-	bool told;
-	bool interrupted;
-};
-
-static int pause_attaching(struct shmr_wait *wait)
-{
-	struct patience *patience = wait->context;
-
-	km_breathe();
-	if (ctrlc())
-		patience->interrupted = true;
-	if (patience->interrupted ||
-	    get_timer(patience->start) > KMON_TAKE_OVER_MS)
-		return SHMR_GIVE_UP;
-	if (!patience->told && get_timer(patience->start) > 200) {
-		patience->told = true;
-		puts("An earlier KMON did not leave: waiting 3 s for its heartbeat to stand still (Ctrl-C gives up)\n");
-	}
-	udelay(1000);
-
-	return SHMR_AGAIN;
-}
-
-static u64 now_us(void *context)
-{
-	return (u64)get_timer(0) * 1000;
-}
-
-/*
- * Attaches KMON as its next life. Nobody else knows whether an earlier KMON has
- * ended, so its silence decides: one that is only stopped for longer, in a
- * debugger say, is evicted, and told so at its next beat (L3).
- */
-static int announce(struct km_instance *k)
-{
-	const struct shmr_clock clock = { .now_us = now_us };
-	struct patience patience = { .start = get_timer(0) };
-	struct shmr_wait wait = {
-		.pause = pause_attaching,
-		.context = &patience,
-	};
-	struct shmr_liveness liveness;
-	enum shmr_status status;
-
-	if (shmr_heartbeats_watch(&heartbeats, &k->registry,
-				  KMON_STANDSTILL_MS / 2, &clock) ||
-	    shmr_heartbeats_presume_gone_after(&heartbeats,
-					       KMON_STANDSTILL_MS))
-		return fail(k, "heartbeats", &heartbeats.error);
-	liveness = shmr_heartbeats_liveness(&heartbeats);
-	status = shmr_partition_attach_when_over(&k->presence, &k->registry,
-						 KMON_MONITOR, NULL, &wait,
-						 &liveness);
-	if (patience.interrupted) {
-		strcpy(k->trouble, "interrupted");
-		return -EINTR;
-	}
-	if (status == SHMR_ATTACHED) {
-		strcpy(k->trouble, "another KMON is attached, and its heartbeat moves");
-		return -EBUSY;
-	}
-	if (status != SHMR_OK)
-		return fail(k, "KMON's place", &k->presence.error);
-
-	return 0;
-}
-
-static void begin(struct km_instance *k)
-{
 	k->beat_at = get_timer(0);
 	k->ready = true;
 	km_look(k, NULL);
 	k->moved = false;
-}
-
-/* Finishes attaching, or leaves the region again. */
-static int finish(struct km_instance *k, int ret)
-{
-	if (ret) {
-		shmr_presence_leave(&k->presence);
-		return ret;
-	}
-	begin(k);
 
 	return 0;
 }
+
+/* Opens all, or leaves the region again. */
+static int finish(struct km_instance *k, bool tell)
+{
+	int ret = open_all(k, tell);
+
+	if (ret)
+		shmr_session_leave(&k->session);
+
+	return ret;
+}
+
+/* A wait for the end of KMON's earlier life; all zero outside one. */
+static struct {
+	ulong start;
+	bool waits, told, interrupted;
+} joining;
+
+static u64 now(void *context)
+{
+	return get_timer(0) * NS_PER_MS;
+}
+
+static void rest(void *context, const u32 *rings, u32 seen, u64 longest)
+{
+	km_breathe();
+	if (ctrlc())
+		joining.interrupted = true;
+	if (joining.waits && !joining.told &&
+	    get_timer(joining.start) > 200) {
+		joining.told = true;
+		puts("An earlier KMON did not leave: waiting 3 s for its heartbeat to stand still (Ctrl-C gives up)\n");
+	}
+	udelay(1000);
+}
+
+static bool interrupted(void *context)
+{
+	return joining.interrupted;
+}
+
+static const struct shmr_platform platform = {
+	.now = now,
+	.sleep = rest,
+	.interrupted = interrupted,
+};
+
+/*
+ * Joins as KMON's next life. Nobody else knows whether an earlier KMON has
+ * ended, so its silence decides: one that is only stopped for longer, in a
+ * debugger say, is evicted, and told so at its next beat (L3).
+ */
+static int join(struct km_instance *k)
+{
+	static const struct shmr_session_options options = {
+		.partition = KMON_MONITOR,
+		.patience = KMON_TAKE_OVER_MS * NS_PER_MS,
+		.presume_gone_after = KMON_STANDSTILL_MS * NS_PER_MS,
+	};
+	enum shmr_status status;
+	bool interrupted;
+
+	memset(&joining, 0, sizeof(joining));
+	joining.start = get_timer(0);
+	joining.waits = true;
+	status = shmr_session_join(&k->session, k->memory.base, k->memory.len,
+				   &options, &platform);
+	interrupted = joining.interrupted;
+	memset(&joining, 0, sizeof(joining));
+	if (status != SHMR_ATTACHED)
+		return status ? fail(k, "KMON's place", &k->session.error) : 0;
+	strcpy(k->trouble, interrupted ? "interrupted" :
+	       "another KMON is attached, and its heartbeat moves");
+
+	return interrupted ? -EINTR : -EBUSY;
+}
+
+/* One for all, where KMON has not joined. */
+static struct shmr_region region;
 
 /* Ends a region for all who are attached to it (L4). */
 static void end_region(struct km_instance *k)
 {
 	ulong start = get_timer(0);
 
-	if (shmr_region_attach(&k->region, k->memory.base, k->memory.len))
+	if (shmr_region_attach(&region, k->memory.base, k->memory.len))
 		return;
 	/* Its first word is the magic. */
 	*(volatile u32 *)k->memory.base = 0;
@@ -282,23 +260,17 @@ int km_format(struct km_instance *k)
 		.partitions = KMON_GEOMETRY_PARTITIONS,
 		.block = KMON_GEOMETRY_BLOCK,
 	};
-	int ret;
+	const struct shmr_session_options options = {
+		.partition = KMON_MONITOR,
+		.geometry = &geometry,
+	};
 
 	end_region(k);
-	if (shmr_region_format(&k->region, k->memory.base, k->memory.len))
-		return fail(k, "region", &k->region.error);
-	if (shmr_registry_format(&k->registry, &k->region, &geometry))
-		return fail(k, "registry", &k->registry.error);
-	if (shmr_partition_attach(&k->presence, &k->registry, KMON_MONITOR,
-				  NULL))
-		return fail(k, "KMON's place", &k->presence.error);
-	ret = find_segments(k, true);
-	if (!ret)
-		ret = tell_settings(k);
-	if (!ret)
-		ret = open_ends(k);
+	if (shmr_session_create(&k->session, k->memory.base, k->memory.len,
+				&options, &platform))
+		return fail(k, "region", &k->session.error);
 
-	return finish(k, ret);
+	return finish(k, true);
 }
 
 /**
@@ -313,22 +285,23 @@ int km_format(struct km_instance *k)
  */
 int km_recognise(struct km_instance *k)
 {
-	int ret;
+	const struct shmr_request request =
+		snapshot(KMON_SEGMENT_SETTINGS, KMON_SETTINGS_MAX_LEN);
+	struct shmr_segment segment;
 
-	switch (shmr_region_attach(&k->region, k->memory.base, k->memory.len)) {
+	switch (shmr_region_attach(&region, k->memory.base, k->memory.len)) {
 	case SHMR_OK:
 		break;
 	case SHMR_NOT_A_REGION:
 		return -ENOENT;
 	default:
-		return fail(k, "region", &k->region.error);
+		return fail(k, "region", &region.error);
 	}
-	if (shmr_registry_attach(&k->registry, &k->region))
+	if (shmr_registry_attach(&k->registry, &region))
 		return fail(k, "registry", &k->registry.error);
-	ret = find_segments(k, false);
-	if (ret)
-		return ret;
-	k->number = recall_settings(k);
+	if (shmr_registry_open(&k->registry, &request, &segment))
+		return fail(k, KMON_SEGMENT_SETTINGS, &k->registry.error);
+	k->number = recall_settings(k, &segment);
 
 	return 0;
 }
@@ -342,17 +315,9 @@ int km_recognise(struct km_instance *k)
  */
 int km_attach(struct km_instance *k, bool tell)
 {
-	int ret;
+	int ret = join(k);
 
-	ret = announce(k);
-	if (ret)
-		return ret;
-	if (tell)
-		ret = tell_settings(k);
-	if (!ret)
-		ret = open_ends(k);
-
-	return finish(k, ret);
+	return ret ? ret : finish(k, tell);
 }
 
 /**
@@ -365,9 +330,9 @@ void km_close(struct km_instance *k)
 	k->ready = false;
 	if (k->replaced) /* L3 */
 		return;
-	shmr_producer_close(&k->commands);
-	shmr_consumer_close(&k->events);
-	shmr_presence_leave(&k->presence);
+	shmr_sender_close(&k->commands);
+	shmr_receiver_close(&k->events);
+	shmr_session_leave(&k->session);
 }
 
 /**
@@ -395,12 +360,12 @@ enum km_sent km_send(struct km_instance *k, u32 life, u16 kind, u32 stream,
 	put_unaligned_le16(life, record + 2); /* L1 */
 	put_unaligned_le32(stream, record + 4);
 	memcpy(record + KMON_HEADER_LEN, body, len);
-	status = shmr_producer_push(&k->commands, record,
-				    KMON_HEADER_LEN + len);
+	status = shmr_sender_try_send(&k->commands, record,
+				      KMON_HEADER_LEN + len);
 	/* Said once. A life that it is not for discards the command. */
 	if (status == SHMR_RESTARTED)
-		status = shmr_producer_push(&k->commands, record,
-					    KMON_HEADER_LEN + len);
+		status = shmr_sender_try_send(&k->commands, record,
+					      KMON_HEADER_LEN + len);
 	switch (status) {
 	case SHMR_OK:
 		return KM_SENT;

@@ -176,9 +176,9 @@ impl<'m> Channel<'m> {
                     return Ok(());
                 }
                 Err(Error::PeerRestarted) => {} // One that was not met, perhaps (C2).
-                Err(Error::MessageTooLong { len, max }) => {
-                    let (len, max) = (len - HEADER, max - HEADER);
-                    return Err(Error::MessageTooLong { len, max });
+                Err(Error::MessageTooLong { max }) => {
+                    let max = max - HEADER;
+                    return Err(Error::MessageTooLong { max });
                 }
                 Err(error) => return Err(error),
             }

@@ -50,8 +50,6 @@ pub enum Error {
     TimedOut,
     /// The message can never be sent on this ring: give the ring more capacity.
     MessageTooLong {
-        /// Bytes of the message.
-        len: usize,
         /// Bytes of the longest one.
         max: usize,
     },
@@ -127,9 +125,9 @@ impl fmt::Display for Error {
             Self::EndTaken { by } => write!(f, "{by} has this end of the ring"),
             Self::Full => f.write_str("the ring is full"),
             Self::TimedOut => f.write_str("the deadline passed"),
-            Self::MessageTooLong { len, max } => write!(
+            Self::MessageTooLong { max } => write!(
                 f,
-                "a message of {len} bytes is longer than this ring can ever take ({max})"
+                "the message is longer than the {max} bytes that this ring can ever take"
             ),
             Self::BufferTooShort { len } => {
                 write!(f, "the message has {len} bytes, more than the buffer")

@@ -81,6 +81,12 @@ pub trait Platform: Sync {
         registry.state_in_slot(partition)
     }
 
+    /// Whether every wait is to end now, as if its time were over: an operator's Ctrl-C, a
+    /// shutdown. Asked before each sleep.
+    fn is_interrupted(&self) -> bool {
+        false
+    }
+
     /// How peers on the same kernel can know this partition.
     fn process(&self) -> Process {
         Process::UNKNOWN

@@ -23,9 +23,12 @@ pub struct Sender<'m> {
 impl<'m> Sender<'m> {
     pub(crate) fn open(member: &Member<'m>, ring: Ring<'m>) -> Result<Self, Error> {
         let own = member.incarnation;
-        let claimed = match ring.producing() {
-            Some(holder) if member.is_over(holder) => ring.take_over_producer(own),
-            _ => ring.producer(own),
+        let is_over = ring
+            .producing()
+            .is_some_and(|holder| member.is_over(holder));
+        let claimed = match is_over {
+            true => ring.take_over_producer(own),
+            false => ring.producer(own),
         };
         Ok(Self {
             producer: claimed.map_err(Error::claim)?,
@@ -65,26 +68,21 @@ impl<'m> Sender<'m> {
     /// next record is for the receiver's new incarnation. [`Error::Evicted`],
     /// [`Error::Reformatted`], [`Error::Corrupt`].
     pub fn try_send(&mut self, record: &[u8]) -> Result<(), Error> {
-        self.try_send_parts([&[], record])
+        self.try_with(|producer| producer.push(record))
     }
 
-    /// The same of a record in two parts.
-    #[inline]
-    pub(crate) fn try_send_parts(&mut self, [front, back]: [&[u8]; 2]) -> Result<(), Error> {
+    /// Publishes a record with `publish`, and wakes the receiver.
+    #[inline(always)]
+    fn try_with(
+        &mut self,
+        publish: impl FnOnce(&mut Producer<'m>) -> Result<(), PushError>,
+    ) -> Result<(), Error> {
         self.member.check_region()?;
         if core::mem::take(&mut self.restarted) {
             return Err(Error::PeerRestarted);
         }
-        let len = front.len() + back.len();
-        let sent = self.producer.reserve(len).and_then(|mut room| {
-            room.write(0, front);
-            room.write(front.len(), back);
-            room.commit(len)
-        });
-        let sent = sent.and_then(|()| {
-            self.producer
-                .notify(&Bell(self.member.platform(), Reason::Records))
-        });
+        let bell = Bell(self.member.platform(), Reason::Records);
+        let sent = publish(&mut self.producer).and_then(|()| self.producer.notify(&bell));
         sent.map(drop).map_err(|error| self.failed(error))
     }
 
@@ -96,22 +94,39 @@ impl<'m> Sender<'m> {
     /// [`Error::PeerGone`] if the ring is full and nobody is left to make room.
     pub fn send(&mut self, record: &[u8], timeout: Duration) -> Result<(), Error> {
         let mut wait = self.member.waiter(timeout);
-        self.send_parts([&[], record], &mut wait)
+        self.send_with(record.len(), &mut wait, |own| own.try_send(record))
     }
 
+    /// The same of a record in two parts.
     pub(crate) fn send_parts(
         &mut self,
-        parts: [&[u8]; 2],
+        [front, back]: [&[u8]; 2],
         wait: &mut Waiter<'m>,
     ) -> Result<(), Error> {
-        match self.try_send_parts(parts) {
+        let len = front.len() + back.len();
+        let publish = |producer: &mut Producer<'m>| {
+            let mut room = producer.reserve(len)?;
+            room.write(0, front);
+            room.write(front.len(), back);
+            room.commit(len)
+        };
+        self.send_with(len, wait, |own| own.try_with(publish))
+    }
+
+    /// Sends a record of `len` bytes with `try_send` when there is room.
+    fn send_with(
+        &mut self,
+        len: usize,
+        wait: &mut Waiter<'m>,
+        mut try_send: impl FnMut(&mut Self) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        match try_send(self) {
             Err(Error::Full) => {}
             sent => return sent,
         }
-        let len = parts[0].len() + parts[1].len();
         loop {
             self.wait_for_room(len, &mut wait.slice());
-            match self.try_send_parts(parts) {
+            match try_send(self) {
                 Err(Error::Full) => {}
                 sent => return sent,
             }
@@ -144,7 +159,7 @@ impl<'m> Sender<'m> {
         }
         match error {
             PushError::Full => Error::Full,
-            PushError::TooLong { len, max } => Error::MessageTooLong { len, max },
+            PushError::TooLong { max } => Error::MessageTooLong { max },
             PushError::Restarted => Error::PeerRestarted,
             PushError::Corrupt(corrupt) => Error::Corrupt(corrupt),
             PushError::Evicted => self.member.evicted(),

@@ -17,7 +17,7 @@ use crate::member::Member;
 use crate::platform::{LockBell, Platform, PlatformHandle};
 use crate::receiver::Receiver;
 use crate::sender::Sender;
-use crate::wait::Waiter;
+use crate::wait::{Waiter, FOREVER};
 
 /// How a partition joins a region.
 #[derive(Clone, Copy, Debug)]
@@ -130,19 +130,19 @@ impl SessionOptions {
         let own = platform.get();
         let process = own.process();
         let wait = &mut Waiter::new(platform.clone(), self.patience);
-        let mut known = Ask {
+        let known = Ask {
             platform: own,
             registry,
         };
-        let attached = match (self.earlier, self.presumed_gone_after) {
-            (Some(earlier), _) if earlier.partition() == self.partition => {
+        let attached = match self.earlier {
+            Some(earlier) if earlier.partition() == self.partition => {
                 registry.attach_after(earlier, process)
             }
-            (_, None) => registry.attach_when_over(self.partition, process, wait, &mut known),
-            (_, Some(limit)) => {
+            _ => {
+                let limit = self.presumed_gone_after.unwrap_or(FOREVER);
                 let beats = Heartbeats::by_clock(registry, limit / 2, || own.now());
-                let mut known = (known, beats.presume_gone_after(limit));
-                registry.attach_when_over(self.partition, process, wait, &mut known)
+                let known = &mut (known, beats.presume_gone_after(limit));
+                registry.attach_when_over(self.partition, process, wait, known)
             }
         };
         if region.is_stale() {

@@ -62,6 +62,9 @@ impl<'m> Waiter<'m> {
 
     /// What is left until the deadline.
     fn left(&mut self) -> Duration {
+        if self.platform.get().is_interrupted() {
+            return Duration::ZERO;
+        }
         match self.deadline() {
             Some(deadline) => deadline.saturating_sub(self.platform.get().now()),
             None => FOREVER,

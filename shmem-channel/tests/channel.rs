@@ -10,6 +10,7 @@ use std::time::Duration;
 use memoffset::offset_of;
 use shmem_channel::{
     Answering, Call, Client, Error, Incoming, Platform, Reason, Received, Server, Session,
+    SessionOptions, FOREVER,
 };
 use shmem_core::layout::RingControl;
 use shmem_core::mem::Heap;
@@ -172,7 +173,7 @@ fn a_message_is_as_long_as_the_ring_allows_and_no_longer() {
     let mut client = second.client("demo").unwrap();
     let max = client.max_len();
     let too_long = client.send(&vec![0; max + 1], PATIENCE);
-    assert_eq!(too_long, Err(Error::MessageTooLong { len: max + 1, max }));
+    assert_eq!(too_long, Err(Error::MessageTooLong { max }));
     client.send(&vec![9; max], PATIENCE).unwrap();
     let mut buffer = vec![0; max];
     let got = server.recv(&mut buffer, PATIENCE).unwrap();
@@ -282,6 +283,46 @@ impl Platform for Flood {
             self.answers.fetch_add(1, Relaxed);
         }
     }
+}
+
+/// A platform whose clock stands still: only an interrupt ends a wait there.
+struct Interrupted {
+    sleeps: AtomicU32,
+}
+
+impl Platform for Interrupted {
+    fn now(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn sleep(&self, _: &AtomicU32, _: u32, _: Duration) {
+        self.sleeps.fetch_add(1, Relaxed);
+    }
+
+    fn wake(&self, _: &AtomicU32, _: Reason) {}
+
+    fn is_interrupted(&self) -> bool {
+        self.sleeps.load(Relaxed) >= 3
+    }
+}
+
+#[test]
+fn an_interrupt_ends_every_wait_as_its_deadline_does() {
+    let heap = memory();
+    let _living = create(&heap);
+    let platform = Interrupted {
+        sleeps: AtomicU32::new(0),
+    };
+    let options = SessionOptions::new(1).patience(FOREVER);
+    let refused = options.join(heap.window(), &platform).err();
+    assert!(matches!(refused, Some(Error::Join(_))), "{refused:?}");
+
+    platform.sleeps.store(0, Relaxed);
+    let session = Session::join(heap.window(), 2, &platform).unwrap();
+    let mut client = session.client("demo").unwrap();
+    let called = client.call(b"?", &mut [0; 8], FOREVER);
+    assert_eq!(called, Err(Error::TimedOut));
+    assert_eq!(platform.sleeps.load(Relaxed), 3);
 }
 
 #[test]

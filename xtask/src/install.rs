@@ -46,7 +46,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     place.link(SONAME, "libshmr.so")?;
     // Second, as cargo gives its libshmr.a the same name.
     let bare = build(
-        "cargo rustc -p shmr --lib --no-default-features --features small,channel --profile bare \
+        "cargo rustc -p shmr --lib --no-default-features --features small --profile bare \
          --crate-type staticlib --message-format json",
     )?;
     place.copy(bare.file(".a")?, "libshmr-bare.a")?;

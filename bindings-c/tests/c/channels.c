@@ -166,6 +166,8 @@ struct asked {
 	uint32_t number;
 	/* On another session: what it sends ends the sleep. */
 	struct shmr_sender *sender;
+	/* So many sleeps, then an interrupt. */
+	unsigned int allowed;
 };
 
 /* However busy the machine is, a microsecond has passed. */
@@ -208,6 +210,40 @@ static int count_state(void *context, uint32_t life,
 	asked->states++;
 	asked->number = process->number;
 	return SHMR_GONE;
+}
+
+static bool sleep_no_more(void *context)
+{
+	struct asked *asked = context;
+
+	return asked->sleeps >= asked->allowed;
+}
+
+TEST(an_interrupt_ends_a_wait_without_a_deadline)
+{
+	static struct asked asked;
+	struct shmr_platform platform = {
+		.now = count_time, .sleep = count_sleep,
+		.interrupted = sleep_no_more, .context = &asked,
+	};
+	struct shmr_receiver receiver = { 0 };
+	struct shmr_session own;
+
+	memset(&asked, 0, sizeof(asked));
+	asked.allowed = 4;
+	make(NULL);
+	/* Partition 3 lives: it is waited for until the interrupt. */
+	SAYS(try_join(&own, &place, 3, SHMR_FOREVER, &platform), SHMR_ATTACHED);
+	SAME(asked.sleeps, 4);
+	OK(try_join(&own, &place, 5, 0, &platform));
+	OK(shmr_receiver_open(&receiver, &own, "single", 256, SHMR_KEEP));
+	asked.allowed = 8;
+	SAYS(shmr_receiver_recv(&receiver, text, 64, &len, SHMR_FOREVER),
+	     SHMR_TIMED_OUT);
+	SAME(asked.sleeps, 8);
+	OK(shmr_receiver_close(&receiver));
+	OK(shmr_session_leave(&own));
+	end();
 }
 
 TEST(a_platform_of_the_programs_own_sleeps_wakes_and_says_who_is_gone)
@@ -593,18 +629,20 @@ TEST(a_ring_with_doorbells_wakes_both_its_ends)
 	FAILS(receiver, shmr_receiver_recv(&receiver, text, 3, &len, LONG),
 	      SHMR_BUFFER_TOO_SHORT, 4, "");
 	/* In place: it stays the next until it is released. */
+	OK(shmr_receiver_wait(&receiver, LONG));
 	for (at = 0; at < 2; at++) {
-		OK(shmr_receiver_peek(&receiver, &found, &len, LONG));
+		OK(shmr_receiver_peek(&receiver, &found, &len));
 		SAME(len, 4);
 		SAME(memcmp(found, "full", 4), 0);
 	}
-	for (at = 0; shmr_receiver_peek(&receiver, &found, &len, 0) == SHMR_OK;
+	for (at = 0; shmr_receiver_peek(&receiver, &found, &len) == SHMR_OK;
 	     at++)
 		OK(shmr_receiver_release(&receiver));
 	CHECK(at > 1 && !found && len == 0);
-	SAYS(shmr_receiver_peek(&receiver, &found, &len, SHORT), SHMR_TIMED_OUT);
+	SAYS(shmr_receiver_peek(&receiver, &found, &len), SHMR_EMPTY);
+	SAYS(shmr_receiver_wait(&receiver, SHORT), SHMR_TIMED_OUT);
 	OK(shmr_receiver_release(&receiver));
-	OK(shmr_sender_send(&sender, "room", 4, 0));
+	OK(shmr_sender_try_send(&sender, "room", 4));
 	OK(shmr_receiver_close(&receiver));
 	OK(shmr_sender_close(&sender));
 	end();

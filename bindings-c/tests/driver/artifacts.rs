@@ -26,7 +26,7 @@ pub(crate) fn bare() -> Outcome<&'static Library> {
         build(&[
             "--no-default-features",
             "--features",
-            "small,channel",
+            "small",
             "--profile",
             "bare",
         ])

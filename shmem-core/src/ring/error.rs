@@ -60,10 +60,8 @@ pub enum PushError {
     /// the ring, with [`Consumer::notify`](super::Consumer::notify), and when it finds nothing
     /// more.
     Full,
-    /// No room ever.
+    /// Longer than any record of this ring.
     TooLong {
-        /// Bytes of the record.
-        len: usize,
         /// Bytes of the longest one.
         max: usize,
     },
@@ -82,10 +80,12 @@ impl fmt::Display for PushError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Full => f.write_str("the ring is full"),
-            Self::TooLong { len, max } => write!(
-                f,
-                "a record of {len} bytes is longer than this ring takes ({max})"
-            ),
+            Self::TooLong { max } => {
+                write!(
+                    f,
+                    "the record is longer than the {max} bytes that this ring takes"
+                )
+            }
             Self::Restarted => f.write_str("the consumer was restarted: nothing was pushed"),
             Self::Corrupt(corrupt) => corrupt.fmt(f),
             Self::Evicted => f.write_str(EVICTED),

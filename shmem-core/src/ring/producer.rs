@@ -215,7 +215,7 @@ impl<'m> Producer<'m> {
     fn search(&mut self, len: usize, tail: u32) -> Result<Place, PushError> {
         let max = self.ring.max_record();
         if len > max {
-            return Err(PushError::TooLong { len, max });
+            return Err(PushError::TooLong { max });
         }
         self.note_consumer()?;
         let to_end = self.ring.data.len() - self.ring.data.offset(tail) as u32;

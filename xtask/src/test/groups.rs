@@ -261,11 +261,7 @@ fn c(_: &Workspace) -> Result<Vec<Step>> {
     };
     // Its unit tests, the generated header, and all that is written in C.
     let tests = Invocation::parse("cargo test --no-fail-fast -p shmr");
-    Ok(vec![
-        bare("small"),
-        bare("small,channel"),
-        Step::Tests(tests),
-    ])
+    Ok(vec![bare("small"), Step::Tests(tests)])
 }
 
 fn u_boot(workspace: &Workspace) -> Result<Vec<Step>> {

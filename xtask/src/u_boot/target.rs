@@ -107,7 +107,7 @@ pub(crate) const TARGETS: &[Target] = &[
         flash_len: None,
         limits: Some(Limits {
             core: 19 * 1024,
-            kmon: 44 * 1024,
+            kmon: 51 * 1024,
         }),
     },
     Target {
