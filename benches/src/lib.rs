@@ -6,6 +6,7 @@
 //! other side, so that nobody is measured for bytes that nobody looked at. All
 //! wait in the same way: they spin.
 
+pub mod call;
 pub mod harness;
 pub mod line;
 pub mod locks;

@@ -1,13 +1,13 @@
 //! What both ends of a channel share: messages, and the peer's restarts.
 //!
-//! A channel `name` is two rings: `name.command`, from the client to the server, and
-//! `name.result`, back. Each end opens its receiving ring first. A message is a record
-//! that begins with 8 bytes:
+//! A channel `name` is two rings, `name.command`, from the client to the server, and
+//! `name.result`, back, and the call line `name.call`. Each end opens its receiving ring
+//! first. A message is a record that begins with 8 bytes:
 //!
 //! | offset | bytes | content, little-endian                                          |
 //! |--------|-------|-----------------------------------------------------------------|
 //! | 0      | 2     | the *opening* of its sender: the epoch of the sender's receiving end |
-//! | 2      | 2     | 0                                                               |
+//! | 2      | 2     | bit 0: its sender looks at the call line                        |
 //! | 4      | 4     | number of the call that it makes or answers; 0 for a plain message |
 //!
 //! - **C1** An opening identifies one opening of an end. The peer learns it in two ways:
@@ -20,11 +20,18 @@
 //! - **C4** Commands that a restarted server had not received are discarded by the ring.
 //!   Results stay until they are received, or passed over by C3 and C5.
 //! - **C5** No two calls on a channel have the same number, modulo 2^32: a client counts by
-//!   one from the position at which it opened the command ring, and each call moves that
-//!   position by more than one. So an answer to an earlier client is known, passed over
-//!   and counted.
+//!   one from the last one that was started, which the call line tells. So an answer to an
+//!   earlier client is known, passed over and counted.
+//! - **C6** A short command goes by the line if that is free, the server looks there, and all
+//!   that was sent by the ring before is known to be received: by the answer to a call that
+//!   was made after it. So the call in the line comes before everything in the ring, and the
+//!   first call to a server goes by the ring. Its answer tells the server's opening.
+//! - **C7** A call that was made by the line is answered there. Where the answer is too long
+//!   it is sent by the ring first, and then the line is freed.
 
 use core::time::Duration;
+
+use shmem_core::call::{self as call_line, CallLine};
 
 use crate::error::Error;
 use crate::receiver::{Received, Receiver, Record};
@@ -41,10 +48,17 @@ const PASSES: u32 = 64;
 /// Restarts of a peer that was not met which one call passes over.
 const RESTARTS: u32 = 3;
 
+/// The number of the call after `call`: 0 is a message that is no call.
+pub(crate) fn next_call(call: u32) -> u32 {
+    call.wrapping_add(1).max(1)
+}
+
 /// What comes before a message's own bytes.
 #[derive(Clone, Copy)]
 pub(crate) struct Header {
     opening: u16,
+    /// Whether its sender looks at the call line.
+    pub(crate) looks_at_line: bool,
     pub(crate) call: u32,
 }
 
@@ -52,6 +66,7 @@ impl Header {
     fn encode(self) -> [u8; HEADER] {
         let mut bytes = [0; HEADER];
         bytes[..2].copy_from_slice(&self.opening.to_le_bytes());
+        bytes[2] = self.looks_at_line.into();
         bytes[4..].copy_from_slice(&self.call.to_le_bytes());
         bytes
     }
@@ -62,6 +77,7 @@ impl Header {
         let whole = record.read(0, &mut bytes) == HEADER;
         let header = Self {
             opening: u16::from_le_bytes([bytes[0], bytes[1]]),
+            looks_at_line: bytes[2] & 1 != 0,
             call: u32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]),
         };
         (whole && header.opening != 0).then_some(header)
@@ -93,6 +109,7 @@ impl Message<'_> {
 pub(crate) struct Channel<'m> {
     sender: Sender<'m>,
     receiver: Receiver<'m>,
+    pub(crate) line: CallLine<'m>,
     /// Our own opening, for what we send.
     opening: u16,
     /// The peer's opening that we have met; 0 before that (C2).
@@ -102,8 +119,9 @@ pub(crate) struct Channel<'m> {
 }
 
 impl<'m> Channel<'m> {
-    pub(crate) fn new(sender: Sender<'m>, receiver: Receiver<'m>) -> Self {
+    pub(crate) fn new(sender: Sender<'m>, receiver: Receiver<'m>, line: CallLine<'m>) -> Self {
         Self {
+            line,
             opening: receiver.epoch() as u16,
             peer: 0,
             passed_over: 0,
@@ -115,11 +133,6 @@ impl<'m> Channel<'m> {
     /// Bytes of the longest message that this end can send.
     pub(crate) fn max_len(&self) -> usize {
         self.sender.max_len() - HEADER
-    }
-
-    /// A number greater than those of all calls that were sent before on this channel (C5).
-    pub(crate) fn calls(&self) -> u32 {
-        self.sender.position()
     }
 
     /// The peer's opening that the last message went to, or came from.
@@ -164,8 +177,12 @@ impl<'m> Channel<'m> {
         message: &[u8],
         wait: &mut Waiter<'m>,
     ) -> Result<(), Error> {
-        let opening = self.opening;
-        let header = Header { opening, call }.encode();
+        let header = Header {
+            opening: self.opening,
+            looks_at_line: call_line::USABLE,
+            call,
+        };
+        let header = header.encode();
         for _ in 0..RESTARTS {
             let peer = self.next_peer()?;
             match self.sender.send_parts([&header, message], wait) {
@@ -241,16 +258,35 @@ impl<'m> Channel<'m> {
         self.receiver.release()
     }
 
-    /// Waits for a part of `wait`; an error if it is over.
-    pub(crate) fn wait(&mut self, wait: &mut Waiter<'_>) -> Result<(), Error> {
+    /// Wakes the peer for what was stored in the call line.
+    pub(crate) fn notify(&mut self) -> Result<(), Error> {
+        self.sender.notify()
+    }
+
+    /// Whether the ring has nothing to receive or to report now.
+    pub(crate) fn is_empty(&mut self) -> bool {
+        self.receiver.is_empty()
+    }
+
+    /// Waits for a part of `wait`, for a message or until `other` says true; an error if it is
+    /// over.
+    pub(crate) fn wait(
+        &mut self,
+        wait: &mut Waiter<'_>,
+        other: impl FnMut(&CallLine<'m>) -> bool,
+    ) -> Result<(), Error> {
         if wait.is_over() {
             return Err(Error::TimedOut);
         }
-        self.receiver.wait(&mut wait.slice());
+        if !wait.has_looks() {
+            self.sender.check_region()?;
+        }
+        let (line, mut other) = (self.line, other);
+        self.receiver.wait_part(wait, || other(&line));
         Ok(())
     }
 
     pub(crate) fn waiter(&self, timeout: Duration) -> Waiter<'m> {
-        self.receiver.member.waiter(timeout)
+        self.receiver.waiter(timeout)
     }
 }

@@ -5,7 +5,9 @@
 
 use core::time::Duration;
 
-use crate::channel::Channel;
+use shmem_core::call::{Found, MAX_LEN};
+
+use crate::channel::{next_call, Channel, Header};
 use crate::error::Error;
 use crate::receiver::Received;
 use crate::wait::Waiter;
@@ -47,16 +49,26 @@ pub struct Client<'m> {
     last: u32,
     /// Bit `n`: call `last - n` was not answered yet.
     unanswered: u64,
+    /// The call in the line that was not answered yet; 0 is none.
+    in_line: u32,
+    /// The answer to a call from this one on says that the server has received all that was
+    /// sent by the ring.
+    receipt: u32,
+    /// The server's opening that gave this answer and looks at the line; 0 is none (C6).
+    by_line: u16,
 }
 
 impl<'m> Client<'m> {
     pub(crate) fn new(channel: Channel<'m>) -> Self {
-        let earlier = channel.calls();
+        let earlier = channel.line.last_started();
         Self {
             channel,
             earlier,
             last: earlier,
             unanswered: 0,
+            in_line: 0,
+            receipt: earlier,
+            by_line: 0,
         }
     }
 
@@ -87,7 +99,19 @@ impl<'m> Client<'m> {
     /// left to make room; [`Error::Evicted`], [`Error::Reformatted`], [`Error::Corrupt`].
     pub fn send(&mut self, command: &[u8], timeout: Duration) -> Result<(), Error> {
         let mut wait = self.channel.waiter(timeout);
-        self.channel.send(0, command, &mut wait)
+        self.send_by_ring(0, command, &mut wait)
+    }
+
+    /// Sends a message, or makes a call, by the ring.
+    fn send_by_ring(
+        &mut self,
+        call: u32,
+        command: &[u8],
+        wait: &mut Waiter<'m>,
+    ) -> Result<(), Error> {
+        self.by_line = 0;
+        self.receipt = next_call(self.last);
+        self.channel.send(call, command, wait)
     }
 
     /// Waits for a message of the server that is no answer, and copies it into the front
@@ -103,20 +127,20 @@ impl<'m> Client<'m> {
         let mut wait = self.channel.waiter(timeout);
         let mut passed_over = 0;
         loop {
-            let call = match self.channel.peek()? {
+            let header = match self.channel.peek()? {
                 Some(Received::PeerRestarted) => return Ok(Received::PeerRestarted),
                 Some(Received::Message(message)) if message.header.call == 0 => {
                     let len = message.read(buffer)?;
                     self.channel.release()?;
                     return Ok(Received::Message(len));
                 }
-                Some(Received::Message(message)) => message.header.call,
+                Some(Received::Message(message)) => message.header,
                 None => {
-                    self.channel.wait(&mut wait)?;
+                    self.channel.wait(&mut wait, |_| false)?;
                     continue;
                 }
             };
-            self.pass_over(call, &mut passed_over, &mut wait)?;
+            self.pass_over(header, &mut passed_over, &mut wait)?;
         }
     }
 
@@ -169,11 +193,25 @@ impl<'m> Client<'m> {
     }
 
     fn start(&mut self, command: &[u8], wait: &mut Waiter<'m>) -> Result<Answering, Error> {
-        // 0 is a message that is no call.
-        let call = self.last.wrapping_add(1).max(1);
-        self.channel.send(call, command, wait)?;
+        let call = next_call(self.last);
+        let line = self.channel.line;
+        // C6
+        let by_line = self.by_line != 0
+            && self.by_line == self.channel.next_peer()?
+            && command.len() <= MAX_LEN
+            && line.is_free();
+        if by_line {
+            line.ask(call, command);
+        } else {
+            line.start_elsewhere(call);
+            self.send_by_ring(call, command, wait)?;
+        }
         self.last = call;
         self.unanswered = self.unanswered << 1 | 1;
+        if by_line {
+            self.in_line = call;
+            self.channel.notify()?;
+        }
         // Without a server, it is for the first one alone.
         let server = self.channel.peer().max(FIRST);
         Ok(Answering { call, server })
@@ -211,32 +249,85 @@ impl<'m> Client<'m> {
         let mut over = None;
         let mut passed_over = 0;
         loop {
-            let found = match self.channel.peek()? {
+            // Before the ring: what the server sent before its answer is found there.
+            let answered = self.answered_in_line(call.call)?;
+            let next = match self.channel.is_empty() {
+                true => None,
+                false => self.channel.peek()?,
+            };
+            let header = match next {
                 Some(Received::PeerRestarted) => return Err(Error::PeerRestarted),
                 Some(Received::Message(message)) if message.header.call == call.call => {
-                    let len = message.read(answer);
+                    let (header, len) = (message.header, message.read(answer));
                     self.channel.release()?;
-                    self.take(call.call)?;
+                    self.take(header)?;
                     return len;
                 }
-                Some(Received::Message(message)) => Some(message.header.call),
+                Some(Received::Message(message)) => Some(message.header),
                 None => None,
             };
-            match found {
-                // The answer is to a later call, for another server.
-                Some(_) if self.channel.peer() != call.server => return Err(Error::PeerRestarted),
-                Some(0) => return Err(Error::MessageFirst),
-                Some(other) => self.pass_over(other, &mut passed_over, wait)?,
-                None => {
-                    if let Some(error) = over {
-                        return Err(error);
-                    }
-                    over = self.end_of(call);
-                    if over.is_none() {
-                        self.channel.wait(wait)?;
-                    }
+            // The answer is to a later call, for another server.
+            if header.is_some() && self.channel.peer() != call.server {
+                return Err(Error::PeerRestarted);
+            }
+            if header.is_some_and(|header| header.call == 0) {
+                return Err(Error::MessageFirst);
+            }
+            if let Some(len) = answered {
+                self.in_line = 0;
+                self.answered(call.call);
+                self.note_receipt(call.call, call.server);
+                let Some(answer) = answer.get_mut(..len) else {
+                    return Err(Error::BufferTooShort { len });
+                };
+                self.channel.line.read_answer(answer);
+                return Ok(len);
+            }
+            if let Some(header) = header {
+                self.pass_over(header, &mut passed_over, wait)?;
+            } else if let Some(error) = over {
+                return Err(error);
+            } else {
+                // To ask whether the server lives takes longer than an answer.
+                over = match wait.has_looks() {
+                    true => None,
+                    false => self.end_of(call),
+                };
+                if over.is_none() {
+                    self.wait_for_answer(call.call, wait)?;
                 }
             }
+        }
+    }
+
+    /// How long the answer to `call` is, if it lies in the line.
+    fn answered_in_line(&mut self, call: u32) -> Result<Option<usize>, Error> {
+        if self.in_line != call {
+            return Ok(None);
+        }
+        match self.channel.line.answered(call) {
+            Ok(Some(Found::Here(len))) => Ok(Some(len)),
+            Ok(_) => Ok(None),
+            Err(corrupt) => Err(Error::Corrupt(corrupt)),
+        }
+    }
+
+    /// Waits for a part of `wait` for what the server says.
+    fn wait_for_answer(&mut self, call: u32, wait: &mut Waiter<'m>) -> Result<(), Error> {
+        let is_in_line = self.in_line == call;
+        if is_in_line && !wait.has_looks() {
+            self.channel.line.repeat_asked(call);
+        }
+        self.channel.wait(wait, |line| {
+            is_in_line && !matches!(line.answered(call), Ok(None | Some(Found::Elsewhere)))
+        })
+    }
+
+    /// Takes note that `call` was answered by this opening of the server; 0 is one that does not
+    /// look at the line (C6).
+    fn note_receipt(&mut self, call: u32, server: u16) {
+        if call.wrapping_sub(self.receipt) as i32 >= 0 {
+            self.by_line = server;
         }
     }
 
@@ -260,37 +351,43 @@ impl<'m> Client<'m> {
     /// call has passed over.
     fn pass_over(
         &mut self,
-        call: u32,
+        header: Header,
         count: &mut u32,
         wait: &mut Waiter<'m>,
     ) -> Result<(), Error> {
         self.channel.release()?;
-        self.take(call)?;
+        self.take(header)?;
         self.channel.pass_over();
         *count += 1;
-        match *count % OUTSTANDING == 0 && wait.is_over() {
+        match *count % OUTSTANDING == 0 && wait.is_past() {
             true => Err(Error::TimedOut),
             false => Ok(()),
         }
     }
 
-    /// Takes note that `call` was answered.
-    fn take(&mut self, call: u32) -> Result<(), Error> {
+    /// Takes note of an answer from the ring.
+    fn take(&mut self, header: Header) -> Result<(), Error> {
+        let call = header.call;
         if self.earlier.wrapping_sub(call) <= i32::MAX as u32 {
             return Ok(());
         }
-        let age = self.last.wrapping_sub(call);
-        if age > i32::MAX as u32 {
+        if self.last.wrapping_sub(call) > i32::MAX as u32 {
             return Err(Error::NeverCalled { call });
         }
-        let bit = match age < OUTSTANDING {
-            true => 1 << age,
-            false => return Ok(()), // Too old to know.
-        };
-        if self.unanswered & bit == 0 {
+        if !self.answered(call) {
             return Err(Error::AnsweredTwice { call });
         }
-        self.unanswered &= !bit;
+        let server = self.channel.peer();
+        self.note_receipt(call, if header.looks_at_line { server } else { 0 });
         Ok(())
+    }
+
+    /// Takes note that `call` was answered; false if it was before. One that is too old to know
+    /// was not.
+    fn answered(&mut self, call: u32) -> bool {
+        let bit = 1_u64.checked_shl(self.last.wrapping_sub(call)).unwrap_or(0);
+        let was_not = bit == 0 || self.unanswered & bit != 0;
+        self.unanswered &= !bit;
+        was_not
     }
 }

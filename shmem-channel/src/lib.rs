@@ -84,6 +84,7 @@ mod receiver;
 mod sender;
 mod server;
 mod session;
+mod spin;
 mod wait;
 
 #[cfg(all(feature = "linux", target_os = "linux"))]

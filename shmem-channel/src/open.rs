@@ -1,5 +1,6 @@
 //! How the ends of a channel are opened.
 
+use shmem_core::call::CallLine;
 use shmem_core::ring::{Ring, Unread};
 use shmem_registry::RequestError;
 
@@ -17,6 +18,27 @@ const NAME: usize = 32 - COMMAND.len();
 
 const COMMAND: &str = ".command";
 const RESULT: &str = ".result";
+const CALL: &str = ".call";
+
+/// The name of a segment of a channel.
+struct Whole {
+    bytes: [u8; NAME + COMMAND.len()],
+    len: usize,
+}
+
+impl Whole {
+    /// `name` has [`NAME`] bytes at the most.
+    fn new(name: &[u8], end: &str) -> Self {
+        let (mut bytes, len) = ([0; NAME + COMMAND.len()], name.len() + end.len());
+        bytes[..name.len()].copy_from_slice(name);
+        bytes[name.len()..len].copy_from_slice(end.as_bytes());
+        Self { bytes, len }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
 
 /// The capacities of a channel's rings. Both ends say the same.
 #[derive(Clone, Copy, Debug)]
@@ -64,10 +86,10 @@ impl ChannelOptions {
         session: &Session<'m>,
         name: impl AsRef<[u8]>,
     ) -> Result<Client<'m>, Error> {
-        let (command, result) = self.rings(session, name.as_ref())?;
+        let (command, result, line) = self.segments(session, name.as_ref())?;
         let receiver = session.receiver_on(result, Unread::Keep)?;
         let sender = session.sender_on(command)?;
-        Ok(Client::new(Channel::new(sender, receiver)))
+        Ok(Client::new(Channel::new(sender, receiver, line)))
     }
 
     /// Opens the end of channel `name` that answers commands.
@@ -80,25 +102,26 @@ impl ChannelOptions {
         session: &Session<'m>,
         name: impl AsRef<[u8]>,
     ) -> Result<Server<'m>, Error> {
-        let (command, result) = self.rings(session, name.as_ref())?;
+        let (command, result, line) = self.segments(session, name.as_ref())?;
         let receiver = session.receiver_on(command, Unread::Discard)?;
         let sender = session.sender_on(result)?;
-        Ok(Server::new(Channel::new(sender, receiver)))
+        Ok(Server::new(Channel::new(sender, receiver, line)))
     }
 
-    fn rings<'m>(self, session: &Session<'m>, name: &[u8]) -> Result<(Ring<'m>, Ring<'m>), Error> {
-        let mut full = [0; NAME + COMMAND.len()];
-        let mut ring = |end: &str, capacity| {
-            let whole = full.get_mut(..name.len() + end.len());
-            let Some(whole) = whole.filter(|_| !name.is_empty() && name.len() <= NAME) else {
-                let len = name.len();
-                return Err(Error::Name(RequestError::Name { len }));
-            };
-            whole[..name.len()].copy_from_slice(name);
-            whole[name.len()..].copy_from_slice(end.as_bytes());
-            session.ring(whole, capacity)
-        };
-        Ok((ring(COMMAND, self.command)?, ring(RESULT, self.result)?))
+    /// Both rings, and the call line.
+    fn segments<'m>(
+        self,
+        session: &Session<'m>,
+        name: &[u8],
+    ) -> Result<(Ring<'m>, Ring<'m>, CallLine<'m>), Error> {
+        if name.is_empty() || name.len() > NAME {
+            let len = name.len();
+            return Err(Error::Name(RequestError::Name { len }));
+        }
+        let command = session.ring(Whole::new(name, COMMAND).as_bytes(), self.command)?;
+        let result = session.ring(Whole::new(name, RESULT).as_bytes(), self.result)?;
+        let line = session.call_line(Whole::new(name, CALL).as_bytes())?;
+        Ok((command, result, line))
     }
 }
 

@@ -11,6 +11,8 @@ pub use shmem_core::ring::Record;
 use crate::error::Error;
 use crate::member::Member;
 use crate::platform::{Bell, Reason};
+use crate::spin::Spin;
+use crate::wait::Waiter;
 
 /// What comes out of a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +27,8 @@ pub enum Received<T> {
 /// that waits for room.
 pub struct Receiver<'m> {
     consumer: Consumer<'m>,
-    pub(crate) member: Member<'m>,
+    member: Member<'m>,
+    spin: Spin,
 }
 
 impl<'m> Receiver<'m> {
@@ -38,6 +41,7 @@ impl<'m> Receiver<'m> {
         Ok(Self {
             consumer: claimed.map_err(Error::claim)?,
             member: member.clone(),
+            spin: Spin::new(),
         })
     }
 
@@ -109,7 +113,7 @@ impl<'m> Receiver<'m> {
     ///
     /// As [`Receiver::try_recv`]; [`Error::TimedOut`].
     pub fn recv(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<Received<usize>, Error> {
-        let mut wait = self.member.waiter(timeout);
+        let mut wait = self.waiter(timeout);
         loop {
             if let Some(received) = self.try_recv(buffer)? {
                 return Ok(received);
@@ -117,7 +121,7 @@ impl<'m> Receiver<'m> {
             if wait.is_over() {
                 return Err(Error::TimedOut);
             }
-            self.wait(&mut wait.slice());
+            self.wait_part(&mut wait, || false);
         }
     }
 
@@ -128,7 +132,7 @@ impl<'m> Receiver<'m> {
     ///
     /// [`Error::Reformatted`].
     pub fn wait_for(&mut self, timeout: Duration) -> Result<bool, Error> {
-        let mut wait = self.member.waiter(timeout);
+        let mut wait = self.waiter(timeout);
         loop {
             self.member.check_region()?;
             if !self.is_empty() {
@@ -137,7 +141,22 @@ impl<'m> Receiver<'m> {
             if wait.is_over() {
                 return Ok(false);
             }
-            self.wait(&mut wait.slice());
+            self.wait_part(&mut wait, || false);
+        }
+    }
+
+    /// A wait of `timeout` that looks as often as was worth it before.
+    pub(crate) fn waiter(&self, timeout: Duration) -> Waiter<'m> {
+        let platform = self.member.platform.clone();
+        Waiter::with_looks(platform, timeout, self.spin.looks())
+    }
+
+    /// Waits for a record, or until `other` says true, for a part of `wait`.
+    pub(crate) fn wait_part(&mut self, wait: &mut Waiter<'_>, other: impl FnMut() -> bool) {
+        let found = self.consumer.wait_or(&mut wait.part(), other);
+        self.spin.learn(wait, found);
+        if found {
+            wait.use_look(); // So that what is found and is nothing does not keep it here.
         }
     }
 

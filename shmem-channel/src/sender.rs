@@ -53,9 +53,15 @@ impl<'m> Sender<'m> {
         self.producer.position()
     }
 
+    /// An error if the region was formatted again.
+    pub(crate) fn check_region(&self) -> Result<(), Error> {
+        self.member.check_region()
+    }
+
     /// Takes note of the receiver that the next record is for: how often that end was
     /// opened; 0 if nobody has opened it yet.
     pub(crate) fn note_receiver(&mut self) -> Result<u32, Error> {
+        self.member.check_region()?;
         let noted = self.producer.note_consumer();
         noted.map_err(|error| self.failed(error))
     }
@@ -81,9 +87,15 @@ impl<'m> Sender<'m> {
         if core::mem::take(&mut self.restarted) {
             return Err(Error::PeerRestarted);
         }
+        publish(&mut self.producer).map_err(|error| self.failed(error))?;
+        self.notify()
+    }
+
+    /// Wakes the receiver, if it sleeps, for a record or for what was stored elsewhere.
+    pub(crate) fn notify(&mut self) -> Result<(), Error> {
         let bell = Bell(self.member.platform(), Reason::Records);
-        let sent = publish(&mut self.producer).and_then(|()| self.producer.notify(&bell));
-        sent.map(drop).map_err(|error| self.failed(error))
+        let notified = self.producer.notify(&bell);
+        notified.map(drop).map_err(|error| self.failed(error))
     }
 
     /// Sends `record`, and waits for room up to `timeout`.
@@ -125,7 +137,7 @@ impl<'m> Sender<'m> {
             sent => return sent,
         }
         loop {
-            self.wait_for_room(len, &mut wait.slice());
+            self.wait_for_room(len, &mut wait.part());
             match try_send(self) {
                 Err(Error::Full) => {}
                 sent => return sent,

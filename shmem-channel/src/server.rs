@@ -2,9 +2,12 @@
 
 use core::time::Duration;
 
-use crate::channel::Channel;
+use shmem_core::call::{self as call_line, MAX_LEN};
+
+use crate::channel::{next_call, Channel};
 use crate::error::Error;
 use crate::receiver::Received;
+use crate::wait::Waiter;
 
 /// A call that is to be answered, once: [`Server::answer`].
 #[derive(Debug, PartialEq, Eq)]
@@ -51,11 +54,27 @@ pub enum Incoming {
 /// The end of a channel that answers commands.
 pub struct Server<'m> {
     channel: Channel<'m>,
+    /// The client's opening that what follows is of.
+    client: u16,
+    /// The call that it makes next, once it has made one by the ring (C6).
+    next: Option<u32>,
+    /// Its call in the line that was received and is not answered yet; 0 is none.
+    in_line: u32,
+    /// Its last call that was answered in the line; 0 is none.
+    answered: u32,
 }
 
 impl<'m> Server<'m> {
     pub(crate) fn new(channel: Channel<'m>) -> Self {
-        Self { channel }
+        // What an earlier server was asked there is not answered any more (C4).
+        channel.line.discard();
+        Self {
+            channel,
+            client: 0,
+            next: None,
+            in_line: 0,
+            answered: 0,
+        }
     }
 
     /// Bytes of the longest answer.
@@ -84,23 +103,95 @@ impl<'m> Server<'m> {
     pub fn recv(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<Incoming, Error> {
         let mut wait = self.channel.waiter(timeout);
         loop {
+            self.note_client();
+            // The look at the line comes second: a call that was made by the line before a
+            // message of the ring is found before it.
+            let is_empty = self.channel.is_empty();
+            if let Some(incoming) = self.take_from_line(buffer)? {
+                return Ok(incoming);
+            }
+            if is_empty {
+                self.wait(&mut wait)?;
+                continue;
+            }
             let (number, len) = match self.channel.peek()? {
                 Some(Received::PeerRestarted) => return Ok(Incoming::PeerRestarted),
                 Some(Received::Message(message)) => (message.header.call, message.read(buffer)?),
                 None => {
-                    self.channel.wait(&mut wait)?;
+                    self.wait(&mut wait)?;
                     continue;
                 }
             };
             self.channel.release()?;
-            let client = self.channel.peer();
+            self.note_client();
+            let client = self.client;
             return Ok(match number {
                 0 => Incoming::Message { len },
-                _ => Incoming::Call {
-                    call: Call { number, client },
-                    len,
-                },
+                _ => {
+                    // A call in the line that was made before this one and not received was for
+                    // an earlier server.
+                    if self.in_line == 0 {
+                        self.channel.line.discard();
+                    }
+                    self.next = Some(next_call(number));
+                    Incoming::Call {
+                        call: Call { number, client },
+                        len,
+                    }
+                }
             });
+        }
+    }
+
+    /// Waits for a part of `wait` for a message, or for the next call in the line.
+    fn wait(&mut self, wait: &mut Waiter<'_>) -> Result<(), Error> {
+        // The late store of an evicted server may have hidden an answer.
+        if self.answered != 0 && !wait.has_looks() {
+            self.channel.line.repeat_answered(self.answered);
+        }
+        let next = self.next.filter(|_| call_line::USABLE);
+        self.channel.wait(wait, |line| {
+            next.is_some_and(|next| !matches!(line.asked(next), Ok(None)))
+        })
+    }
+
+    /// The next call, if it lies in the line.
+    fn take_from_line(&mut self, buffer: &mut [u8]) -> Result<Option<Incoming>, Error> {
+        let Some(number) = self.next.filter(|_| call_line::USABLE) else {
+            return Ok(None);
+        };
+        let len = match self.channel.line.asked(number) {
+            Ok(Some(len)) => len,
+            Ok(None) => return Ok(None),
+            Err(corrupt) => return Err(Error::Corrupt(corrupt)),
+        };
+        match self.channel.next_peer() {
+            Ok(_) => {}
+            Err(Error::PeerRestarted) => return Ok(Some(Incoming::PeerRestarted)),
+            Err(error) => return Err(error),
+        }
+        let buffer = buffer.get_mut(..len);
+        let buffer = buffer.ok_or(Error::BufferTooShort { len })?;
+        self.channel.line.read_command(buffer);
+        self.next = Some(next_call(number));
+        self.in_line = number;
+        let call = Call {
+            number,
+            client: self.client,
+        };
+        Ok(Some(Incoming::Call { call, len }))
+    }
+
+    /// Takes note of another client: it begins by the ring, and what the one before asked is
+    /// not answered.
+    fn note_client(&mut self) {
+        let client = self.channel.peer();
+        if client != self.client {
+            self.client = client;
+            self.next = None;
+            self.in_line = 0;
+            self.answered = 0;
+            self.channel.line.discard();
         }
     }
 
@@ -114,8 +205,28 @@ impl<'m> Server<'m> {
         if call.client != self.channel.peer() {
             return Err(Error::CallerRestarted);
         }
+        let Call { number, .. } = call;
+        let line = self.channel.line;
+        let is_in_line = self.in_line == number;
+        if is_in_line && answer.len() <= MAX_LEN {
+            self.channel.next_peer()?;
+            self.answer_in_line(number);
+            line.answer(number, answer);
+            return self.channel.notify();
+        }
         let mut wait = self.channel.waiter(timeout);
-        self.channel.send(call.number, answer, &mut wait)
+        self.channel.send(number, answer, &mut wait)?;
+        if is_in_line {
+            self.answer_in_line(number);
+            line.answer_elsewhere(number); // C7
+        }
+        Ok(())
+    }
+
+    /// Takes note that the call in the line is answered now.
+    fn answer_in_line(&mut self, call: u32) {
+        self.in_line = 0;
+        self.answered = call;
     }
 
     /// Sends a message that is no answer, and waits for room up to `timeout`.

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use shmem_core::call::{self, CallLine};
 use shmem_core::doorbell::Doorbell;
 use shmem_core::layout::{MAX_CAPACITY, MIN_CAPACITY};
 use shmem_core::ring::{GeometryError, Ring, Unread};
@@ -309,6 +310,13 @@ impl<'m> Session<'m> {
         }
         let segment = self.find(name, Kind::RING, len)?;
         Ring::attach(segment.window()).map_err(Error::Capacity)
+    }
+
+    pub(crate) fn call_line(&self, name: &[u8]) -> Result<CallLine<'m>, Error> {
+        let segment = self.find(name, Kind::CALL_LINE, call::SEGMENT_LEN)?;
+        let line = CallLine::attach(segment.window());
+        // It was found with this length.
+        line.map_err(|_| Error::Capacity(GeometryError { len: segment.len() }))
     }
 
     /// The sending end of the ring `name`, of `capacity` bytes.

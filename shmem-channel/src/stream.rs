@@ -86,7 +86,7 @@ impl Read for ByteReceiver<'_> {
         if bytes.is_empty() {
             return Ok(0);
         }
-        let mut wait = self.receiver.member.waiter(self.timeout);
+        let mut wait = self.receiver.waiter(self.timeout);
         loop {
             let (count, is_whole) = match self.receiver.peek().map_err(io_error)? {
                 Some(Received::Message(record)) => {
@@ -99,7 +99,7 @@ impl Read for ByteReceiver<'_> {
                 }
                 None if wait.is_over() => return Err(io_error(Error::TimedOut)),
                 None => {
-                    self.receiver.wait(&mut wait.slice());
+                    self.receiver.wait_part(&mut wait, || false);
                     continue;
                 }
             };
@@ -112,7 +112,7 @@ impl Read for ByteReceiver<'_> {
                 return Ok(count);
             }
             // A record of no bytes: one that sends nothing else must not keep us here.
-            if wait.is_over() {
+            if wait.is_past() {
                 return Err(io_error(Error::TimedOut));
             }
         }

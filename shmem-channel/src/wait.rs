@@ -10,92 +10,151 @@ use crate::platform::PlatformHandle;
 /// As a timeout: no deadline.
 pub const FOREVER: Duration = Duration::MAX;
 
-/// Looks before the first sleep: a peer that runs on another processor answers sooner
-/// than a sleep begins.
-const SPINS: u32 = 64;
+/// Looks before the first sleep, where nothing is known of the peer: one that runs on
+/// another processor answers sooner than a sleep begins.
+pub(crate) const LOOKS: u32 = 64;
 
 /// A wait until a deadline: looks some times, then sleeps as its platform does.
 ///
-/// The clock is read when there is something to wait for: the timeout counts from then on.
+/// The clock is read when it would sleep: the timeout counts from then on.
 pub struct Waiter<'m> {
     platform: PlatformHandle<'m>,
-    timeout: Duration,
+    timeout: Nanos,
     /// Nothing before the clock was read.
-    deadline: Option<Deadline>,
+    deadline: Option<Nanos>,
+    /// How long it has slept.
+    slept: Nanos,
+    /// Looks that are left before it sleeps.
     looks: u32,
 }
 
-/// A time of the platform's clock; nothing is never.
-type Deadline = Option<Duration>;
+/// Nanoseconds, of the platform's clock or between two times of it; the greatest is never.
+type Nanos = u64;
+
+fn nanos(time: Duration) -> Nanos {
+    let seconds = time.as_secs().saturating_mul(1_000_000_000);
+    seconds.saturating_add(time.subsec_nanos().into())
+}
 
 impl<'m> Waiter<'m> {
     /// A wait of `timeout`.
     pub fn new(platform: impl Into<PlatformHandle<'m>>, timeout: Duration) -> Self {
+        Self::with_looks(platform.into(), timeout, LOOKS)
+    }
+
+    /// A wait of `timeout` that looks so many times before it sleeps.
+    pub(crate) fn with_looks(platform: PlatformHandle<'m>, timeout: Duration, looks: u32) -> Self {
+        let timeout = nanos(timeout);
         Self {
-            platform: platform.into(),
+            platform,
             timeout,
             deadline: None,
-            looks: 0,
+            slept: 0,
+            looks: if timeout == 0 { 0 } else { looks },
         }
     }
 
-    /// The part of this wait up to the next [`RECHECK`]: between two of them the caller
-    /// looks for what no ring tells.
-    pub(crate) fn slice(&mut self) -> Self {
-        let next = self.platform.get().now().checked_add(RECHECK);
-        let deadline = match (self.deadline(), next) {
-            (Some(deadline), Some(next)) => Some(deadline.min(next)),
-            (deadline, next) => deadline.or(next),
-        };
-        Self {
-            platform: self.platform.clone(),
-            timeout: self.timeout,
-            deadline: Some(deadline),
-            looks: core::mem::replace(&mut self.looks, SPINS),
+    /// The part of this wait up to the first sleep, or up to the next [`RECHECK`]: between two
+    /// parts the caller looks for what no ring tells.
+    pub(crate) fn part(&mut self) -> Part<'_, 'm> {
+        Part {
+            looks: self.looks != 0,
+            end: 0,
+            wait: self,
         }
     }
 
-    /// Whether the deadline has passed.
+    /// Whether it looks again before it sleeps.
+    pub(crate) fn has_looks(&self) -> bool {
+        self.looks != 0
+    }
+
+    /// Takes one of the looks that are left.
+    pub(crate) fn use_look(&mut self) {
+        self.looks = self.looks.saturating_sub(1);
+    }
+
+    /// How long it has slept.
+    pub(crate) fn slept(&self) -> Duration {
+        Duration::from_nanos(self.slept)
+    }
+
+    /// Whether the deadline has passed. While there are looks left it has not.
     pub(crate) fn is_over(&mut self) -> bool {
-        self.left().is_zero()
+        self.looks == 0 && self.is_past()
+    }
+
+    /// Whether the deadline has passed, by the clock: where it does not look for its peer.
+    pub(crate) fn is_past(&mut self) -> bool {
+        let now = self.now();
+        self.left(now) == 0
+    }
+
+    fn now(&self) -> Nanos {
+        nanos(self.platform.get().now())
     }
 
     /// What is left until the deadline.
-    fn left(&mut self) -> Duration {
-        if self.platform.get().is_interrupted() {
-            return Duration::ZERO;
+    fn left(&mut self, now: Nanos) -> Nanos {
+        let timeout = self.timeout;
+        let deadline = *self.deadline.get_or_insert(now.saturating_add(timeout));
+        match self.platform.get().is_interrupted() {
+            true => 0,
+            false => deadline.saturating_sub(now),
         }
-        match self.deadline() {
-            Some(deadline) => deadline.saturating_sub(self.platform.get().now()),
-            None => FOREVER,
-        }
-    }
-
-    fn deadline(&mut self) -> Deadline {
-        let Self {
-            platform, timeout, ..
-        } = self;
-        *self
-            .deadline
-            .get_or_insert_with(|| platform.get().now().checked_add(*timeout))
     }
 }
 
 impl Wait for Waiter<'_> {
     fn pause(&mut self) -> Pause {
-        if self.looks < SPINS {
-            self.looks += 1;
+        if self.looks != 0 {
+            self.looks -= 1;
             spin_loop();
             return Pause::Again;
         }
-        match self.is_over() {
+        match self.is_past() {
             true => Pause::TimedOut,
             false => Pause::Sleep,
         }
     }
 
     fn sleep(&mut self, rings: &AtomicU32, seen: u32) {
-        let longest = self.left().min(RECHECK);
+        let start = self.now();
+        let longest = Duration::from_nanos(self.left(start)).min(RECHECK);
         self.platform.get().sleep(rings, seen, longest);
+        let slept = self.now().saturating_sub(start);
+        self.slept = self.slept.saturating_add(slept);
+    }
+}
+
+/// A part of a wait.
+pub(crate) struct Part<'w, 'm> {
+    wait: &'w mut Waiter<'m>,
+    /// It ends when there are no looks left.
+    looks: bool,
+    /// When it ends otherwise; 0 before the first sleep.
+    end: Nanos,
+}
+
+impl Wait for Part<'_, '_> {
+    fn pause(&mut self) -> Pause {
+        if self.wait.looks != 0 {
+            return self.wait.pause();
+        }
+        if self.looks {
+            return Pause::TimedOut;
+        }
+        let now = self.wait.now();
+        if self.end == 0 {
+            self.end = now.saturating_add(nanos(RECHECK));
+        }
+        match now >= self.end {
+            true => Pause::TimedOut,
+            false => self.wait.pause(),
+        }
+    }
+
+    fn sleep(&mut self, rings: &AtomicU32, seen: u32) {
+        self.wait.sleep(rings, seen);
     }
 }

@@ -66,11 +66,13 @@ pub enum ControlWord {
     BakeryColour,
     /// Up to which record a ring's consumer has read.
     Position,
+    /// How long a command or an answer in a call line is.
+    CallLength,
 }
 
 impl ControlWord {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::Head,
         Self::Tail,
         Self::Claim,
@@ -99,6 +101,7 @@ impl ControlWord {
         Self::BakeryTicket,
         Self::BakeryColour,
         Self::Position,
+        Self::CallLength,
     ];
 
     /// Its name in `docs/layout.md`.
@@ -132,6 +135,7 @@ impl ControlWord {
             Self::BakeryTicket => "bakery ticket",
             Self::BakeryColour => "bakery colour",
             Self::Position => "position",
+            Self::CallLength => "call length",
         }
     }
 }

@@ -87,6 +87,29 @@ pub struct SnapshotControl {
     pub reserved: [u32; 31],
 }
 
+/// A call line: a command and its answer.
+#[repr(C)]
+pub struct CallControl {
+    /// Number of the call; stored last.
+    pub asked: u32,
+    /// Bytes of the command.
+    pub command_len: u32,
+    /// The command.
+    pub command: [u8; 24],
+    /// Number of the call that is answered; stored last.
+    pub answered: u32,
+    /// Bytes of the answer; all bits set: it is elsewhere.
+    pub answer_len: u32,
+    /// The answer.
+    pub answer: [u8; 24],
+    /// Zero.
+    pub reserved: [u32; 16],
+    /// Number of the last call that was made in another way.
+    pub started: u32,
+    /// Zero.
+    pub started_reserved: [u32; 31],
+}
+
 /// What stands in front of a record's payload, and of a snapshot slot's.
 pub const RECORD_HEADER: usize = 8;
 
@@ -103,4 +126,6 @@ const _: () = {
     assert!(core::mem::offset_of!(RingControl, position) == 192);
     assert!(size_of::<Bell>() == LINE);
     assert!(size_of::<SnapshotControl>() == LINE);
+    assert!(core::mem::offset_of!(CallControl, reserved) == 64);
+    assert!(size_of::<CallControl>() == 2 * LINE);
 };

@@ -11,6 +11,7 @@
 //! |--------------|------------------------------------------------------------|
 //! | [`ring`]     | one producer, one consumer, variable-length records        |
 //! | [`snapshot`] | one writer's latest value, for any number of readers       |
+//! | [`call`]     | a command and its answer in one cache line                 |
 //! | [`doorbell`] | "look again", rung only for a peer that sleeps             |
 //! | [`wait`]     | how a partition waits for its peer                         |
 //! | [`region`]   | a range with a header; where it comes from                 |
@@ -79,6 +80,8 @@ pub mod wait;
 pub mod doorbell;
 
 pub mod snapshot;
+
+pub mod call;
 
 pub mod ring;
 

@@ -153,6 +153,8 @@ impl Kind {
     pub const BARRIER: Self = Self(7);
     /// `shmem_sync::litmus`.
     pub const LITMUS: Self = Self(8);
+    /// [`shmem_core::call`].
+    pub const CALL_LINE: Self = Self(10);
     /// The first number that applications may give meaning to.
     pub const APPLICATION: Self = Self(0x1_0000);
 }
@@ -169,6 +171,7 @@ impl fmt::Display for Kind {
             Self::RWLOCK => f.write_str("reader-writer lock"),
             Self::BARRIER => f.write_str("barrier"),
             Self::LITMUS => f.write_str("litmus"),
+            Self::CALL_LINE => f.write_str("call line"),
             Self(other) => write!(f, "kind {other:#x}"),
         }
     }

@@ -6,7 +6,7 @@
 //! processors are, pairs are sorted by it, and one whose place changed is left out.
 //!
 //! It reports and never fails on what it finds. `--json` for machines; `--rounds N`;
-//! `--write DIRECTORY` for `summary.json` and `summary.svg` there.
+//! `--row TEXT` for the rows alone whose name contains that; `--write DIRECTORY` for `summary.json` and `summary.svg` there.
 
 mod chart;
 mod row;
@@ -18,7 +18,7 @@ use row::{Place, Row};
 use shmem_benches::locks::{
     Mutex, ParkingLot, RobustMutex, Semaphore, StdMutex, SystemSemaphore, alone, contended,
 };
-use shmem_benches::{Contender, line, lookup, others, ours, ringbuf, rtrb};
+use shmem_benches::{Contender, call, line, lookup, others, ours, ringbuf, rtrb};
 
 struct Goal {
     /// Number of the goal; 0 for what is compared without one.
@@ -76,6 +76,7 @@ impl Goal {
 /// As our waits are meant to be used where the peer runs on another core.
 const SPINS: u32 = 100;
 
+const CALL_8: Named = ("call 8 B", call::call::<8>);
 const TRIP_8: Named = ("round trip 8 B", ours::round_trip::<8>);
 const TRIP_64: Named = ("round trip 64 B", ours::round_trip::<64>);
 const PUSH_8: Named = ("8 B push", ours::push_pop::<8>);
@@ -88,7 +89,8 @@ const ALONE: Named = ("mutex, alone", alone::<Mutex<0>>);
 const CONTENDED: Named = ("mutex, contended", contended::<Mutex<SPINS>>);
 
 #[rustfmt::skip]
-const GOALS: [Goal; 34] = [
+const GOALS: [Goal; 36] = [
+    goal((1, 10_000), CALL_8, ("rtrb pair", rtrb::round_trip::<8>), 0.60).limit(line::one),
     goal((2, 10_000), TRIP_8, ("rtrb", rtrb::round_trip::<8>), 0.80).limit(line::two),
     goal((2, 10_000), TRIP_64, ("rtrb", rtrb::round_trip::<64>), 0.80).limit(line::two),
     goal((0, 1_000), TRIP_64, ("pipe", others::pipe_round_trip::<64>), 0.10),
@@ -119,6 +121,7 @@ const GOALS: [Goal; 34] = [
     goal((7, 300_000), ("lookup in 16", lookup::ours::<16>), ("HashMap", lookup::map::<16>), 1.00),
     goal((7, 300_000), ("lookup in 1,000", lookup::ours::<1000>), ("HashMap", lookup::map::<1000>), 1.00),
     goal((7, 100_000), ("lookup in 65,536", lookup::ours::<65_536>), ("HashMap", lookup::map::<65_536>), 1.00),
+    goal((0, 300_000), ("call, one thread", call::alone::<8>), ("rtrb", rtrb::alone::<8>), 1.00),
     goal((0, 300_000), ("8 B, one thread", ours::alone::<8>), ("rtrb", rtrb::alone::<8>), 1.00),
     goal((0, 300_000), ("64 B, one thread", ours::alone::<64>), ("rtrb", rtrb::alone::<64>), 1.00),
     goal((0, 300_000), ("64 B, one thread", ours::alone::<64>), ("ringbuf", ringbuf::alone::<64>), 1.00),
@@ -130,15 +133,18 @@ fn main() {
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
     let rounds = value_of(&arguments, "--rounds").and_then(|rounds| rounds.parse().ok());
     let directory = value_of(&arguments, "--write");
+    let wanted = value_of(&arguments, "--row");
     // A filter for criterion's benches, or their list, asks for something else.
-    let is_filtered = rounds.is_none() && directory.is_none();
+    let is_filtered = rounds.is_none() && directory.is_none() && wanted.is_none();
     if has("--list") || (is_filtered && arguments.iter().any(|a| !a.starts_with('-'))) {
         return;
     }
+    let wanted: &str = wanted.map_or("", |wanted| wanted);
+    let goals = GOALS.iter().filter(|goal| goal.name.contains(wanted));
     let rows = if has("--test") {
-        measure(1, 100)
+        measure(&goals.collect::<Vec<_>>(), 1, 100)
     } else {
-        measure(rounds.unwrap_or(25), 1)
+        measure(&goals.collect::<Vec<_>>(), rounds.unwrap_or(25), 1)
     };
     let text = serde_json::to_string_pretty(&rows).expect("numbers and words");
     if has("--json") {
@@ -166,12 +172,12 @@ fn write(directory: &Path, json: &str, rows: &[Row]) -> std::io::Result<()> {
 }
 
 /// Takes turns for so many rounds, each `shorter` times shorter than usual.
-fn measure(rounds: usize, shorter: u64) -> Vec<Row> {
-    let mut pairs: Vec<Vec<Pair>> = GOALS.iter().map(|_| Vec::new()).collect();
+fn measure(goals: &[&Goal], rounds: usize, shorter: u64) -> Vec<Row> {
+    let mut pairs: Vec<Vec<Pair>> = goals.iter().map(|_| Vec::new()).collect();
     let look = || Place::of(turn(line::two, 3_000 / shorter));
     let mut place = look();
     for _ in 0..rounds.max(1) {
-        for (goal, pairs) in GOALS.iter().zip(&mut pairs) {
+        for (goal, pairs) in goals.iter().zip(&mut pairs) {
             let count = goal.count / shorter;
             let (ours, theirs) = (turn(goal.ours, count), turn(goal.theirs, count));
             let limit = goal.limit.map(|limit| turn(limit, count));
@@ -187,7 +193,7 @@ fn measure(rounds: usize, shorter: u64) -> Vec<Row> {
         }
     }
     let in_place = |place| {
-        let goals = GOALS.iter().zip(&pairs);
+        let goals = goals.iter().zip(&pairs);
         goals.filter_map(move |(goal, pairs)| row(goal, pairs, place))
     };
     Place::ALL.into_iter().flat_map(in_place).collect()

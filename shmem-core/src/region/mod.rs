@@ -182,6 +182,7 @@ impl<'m> Region<'m> {
     /// from before any later format: read first, ask then, believe last. It says
     /// nothing of what is read or stored after the call; whoever formats a region
     /// makes sure that nobody stores any more.
+    #[cfg_attr(not(feature = "small"), inline)]
     #[cfg_attr(feature = "small", inline(never))]
     pub fn is_stale(&self) -> bool {
         let word = |offset| self.memory.word(offset);

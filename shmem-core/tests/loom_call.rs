@@ -1,0 +1,86 @@
+//! Models of the call line: every order in which the accesses of a client and a server can
+//! be seen.
+#![cfg(loom)]
+
+use loom::thread;
+use shmem_core::call::{CallLine, Found, SEGMENT_LEN};
+use shmem_core::mem::Heap;
+use shmem_core::ring::{Ring, Unread};
+use shmem_core::Life;
+
+fn line() -> CallLine<'static> {
+    CallLine::attach(Heap::leaked(SEGMENT_LEN).window()).unwrap()
+}
+
+/// Waits for `call`, and answers it with its own bytes.
+fn serve(line: &CallLine<'_>, call: u32) {
+    while line.asked(call).unwrap().is_none() {
+        thread::yield_now();
+    }
+    assert_eq!(line.asked(call), Ok(Some(8)));
+    let mut command = [0; 8];
+    line.read_command(&mut command);
+    assert_eq!(command, [call as u8; 8]);
+    line.answer(call, &command);
+}
+
+#[test] // Kills: Release in `finish`, Acquire in `find`, of the command.
+fn a_command_is_whole_when_it_is_found() {
+    loom::model(|| {
+        let line = line();
+        let client = thread::spawn(move || line.ask(1, &[1; 8]));
+        if line.asked(1) == Ok(Some(8)) {
+            let mut command = [0; 8];
+            line.read_command(&mut command);
+            assert_eq!(command, [1; 8]);
+        }
+        client.join().unwrap();
+    });
+}
+
+#[test] // Kills: the same of the answer.
+fn an_answer_is_whole_when_it_is_found() {
+    loom::model(|| {
+        let line = line();
+        line.ask(1, &[1; 8]);
+        let server = thread::spawn(move || serve(&line, 1));
+        if line.answered(1) == Ok(Some(Found::Here(8))) {
+            let mut answer = [0; 8];
+            line.read_answer(&mut answer);
+            assert_eq!(answer, [1; 8]);
+        }
+        server.join().unwrap();
+    });
+}
+
+#[test] // Kills: Acquire in `is_free`; Release in `finish`, of the answer.
+fn a_line_that_is_free_was_read() {
+    loom::model(|| {
+        let line = line();
+        line.ask(1, &[1; 8]);
+        let server = thread::spawn(move || serve(&line, 1));
+        if line.is_free() {
+            line.ask(2, &[2; 8]); // Into bytes that nobody reads any more.
+        }
+        server.join().unwrap();
+    });
+}
+
+#[test]
+fn a_call_in_the_line_is_found_by_who_finds_the_message_after_it() {
+    loom::model(|| {
+        let line = line();
+        let ring = Ring::attach(Heap::leaked(Ring::segment_len(64)).window()).unwrap();
+        let mut producer = ring.producer(Life::first(1)).unwrap();
+        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        let client = thread::spawn(move || {
+            line.ask(1, &[1; 8]);
+            producer.push(&[]).unwrap();
+            core::mem::forget(producer);
+        });
+        if !consumer.is_empty() {
+            assert_eq!(line.asked(1), Ok(Some(8)));
+        }
+        client.join().unwrap();
+    });
+}
