@@ -265,7 +265,6 @@ fn numbers_count_on_over_clients_whichever_way_their_calls_went() {
     let mut last = 0;
     for long in [0, 3, 0, 3, 1] {
         let mut client = second.client("demo").unwrap();
-        let line = line(&heap, &first);
         let mut number = || {
             let started = start(&mut client, b"short");
             (started.to_word() as u32, started)
@@ -276,7 +275,6 @@ fn numbers_count_on_over_clients_whichever_way_their_calls_went() {
         if last != 0 {
             let _ = server.recv(&mut [0; 16], SHORT); // After the restart.
         }
-        drop(line);
         for _ in 0..long {
             let started = start(&mut client, &[1; 100]);
             last = started.to_word() as u32;

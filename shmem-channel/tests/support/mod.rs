@@ -9,6 +9,7 @@ use shmem_core::Region;
 use shmem_registry::Registry;
 
 /// Longer than anything here takes on a busy machine.
+#[allow(dead_code)] // Not every test waits so long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// Long enough for a look.
 pub(crate) const SHORT: Duration = Duration::from_millis(5);
