@@ -44,3 +44,11 @@ fn a_part_lies_inside_at_a_multiple_of_eight_or_is_an_error() {
         assert_eq!(window.sub(offset, len).err(), Some(error));
     }
 }
+
+#[test]
+#[should_panic(expected = "outside a window")]
+fn a_part_that_no_peer_asked_for_and_that_is_not_inside_is_a_panic() {
+    let heap = Heap::new(64);
+    assert_eq!(heap.window().part(8, 56).len(), 56);
+    let _ = heap.window().part(8, 64);
+}

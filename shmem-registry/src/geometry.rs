@@ -71,6 +71,8 @@ pub(crate) struct Places {
     pub(crate) map: usize,
     pub(crate) data: usize,
     pub(crate) blocks: usize,
+    /// How far the hash of an identifier is shifted to number its bucket.
+    pub(crate) hash_shift: u32,
 }
 
 impl Places {
@@ -97,17 +99,13 @@ impl Places {
             map,
             data: data(blocks),
             blocks,
+            hash_shift: 64 - Self::index_len(geometry).trailing_zeros(),
         })
     }
 
     /// Buckets of the index: twice the rows, so that most hold one or none.
     pub(crate) fn index_len(geometry: Geometry) -> usize {
         geometry.segments * 2
-    }
-
-    /// Bits of a hash that number a bucket.
-    pub(crate) fn index_bits(&self) -> u32 {
-        Self::index_len(self.geometry).trailing_zeros()
     }
 }
 

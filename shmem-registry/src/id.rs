@@ -68,6 +68,7 @@ impl Name {
     }
 
     /// The name at `offset` of a registry's memory, whatever its creator stored.
+    #[inline]
     pub(crate) fn read(memory: Window<'_>, offset: usize) -> Self {
         let mut own = Self::NONE;
         memory.read_shared(offset, bytemuck::bytes_of_mut(&mut own.0));

@@ -141,6 +141,7 @@ impl<'m> Registry<'m> {
             map,
             data,
             blocks,
+            ..
         } = self.places;
         Tables {
             partitions: PARTITIONS,

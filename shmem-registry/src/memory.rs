@@ -117,7 +117,13 @@ impl<'m> Registry<'m> {
 
     #[inline]
     pub(crate) fn row(&self, row: usize, field: usize) -> Word<'m> {
-        self.memory().word(self.row_at(row) + field)
+        self.row_window(row).word(field)
+    }
+
+    /// The whole row, so that its bounds are checked once for all its words.
+    #[inline]
+    pub(crate) fn row_window(&self, row: usize) -> Window<'m> {
+        self.memory().part(self.row_at(row), size_of::<Row>())
     }
 
     #[inline]
@@ -136,6 +142,7 @@ impl<'m> Registry<'m> {
 
     // relaxed in all of this: the caller loads the row's state after an acquire fence
     // (`is_of`, `remove`, `is_current`), or it is `is_abandoned`.
+    #[inline]
     pub(crate) fn link_of(&self, row: usize) -> Link {
         Link(self.row(row, offset_of!(Row, next)).load(Relaxed))
     }
@@ -145,6 +152,7 @@ impl<'m> Registry<'m> {
     }
 
     /// The identifier in a row, whatever the row is used for.
+    #[inline]
     pub(crate) fn id_in(&self, row: usize) -> u64 {
         // relaxed: `is_of` tells whether it is of the use that the caller means (C4), and what
         // an owner reads only an owner stored.
@@ -153,6 +161,7 @@ impl<'m> Registry<'m> {
         u64::from(high) << 32 | u64::from(load(offset_of!(Row, id_low)))
     }
 
+    #[inline]
     pub(crate) fn bucket_word(&self, bucket: usize) -> Word<'m> {
         self.memory().word(self.places.index + bucket * 4)
     }

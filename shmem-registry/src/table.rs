@@ -12,7 +12,7 @@ use shmem_core::primitive::{
 };
 use shmem_core::{ControlWord, Corrupt};
 
-use crate::chain::{Node, LAPS, RESTARTS};
+use crate::chain::{Node, Step, LAPS, RESTARTS};
 use crate::error::OpenError;
 use crate::id::{Id, Kind, Name, Request};
 use crate::layout::Row;
@@ -32,8 +32,32 @@ impl<'m> Registry<'m> {
     ///
     /// [`OpenError::NotFound`], [`OpenError::Contended`] if the table changed
     /// under every look, or [`OpenError::Corrupt`].
-    #[inline]
+    #[cfg_attr(not(feature = "small"), inline(always))]
     pub fn lookup(&self, id: Id) -> Result<Segment<'m>, OpenError> {
+        if cfg!(not(feature = "small")) {
+            let found = match self.find_fast(id) {
+                Step::Node(node) => self.segment_fast(&node),
+                Step::End => return Err(OpenError::NotFound),
+                Step::Changed => None,
+            };
+            if let Some(segment) = found {
+                return Ok(segment);
+            }
+        }
+        self.lookup_slow(id)
+    }
+
+    /// Reads the rest of a row that [`Self::find_fast`] returned, and confirms all of it (C4).
+    #[inline(always)]
+    fn segment_fast(&self, node: &Node) -> Option<Segment<'m>> {
+        let segment = self.read_segment(node.row, node.id, node.state >> 1).ok()?;
+        self.is_of(node.row, node.state).then_some(segment)
+    }
+
+    /// As [`Self::lookup`], with restarts where the chain changes; says which word is corrupt.
+    #[cold]
+    #[inline(never)]
+    fn lookup_slow(&self, id: Id) -> Result<Segment<'m>, OpenError> {
         let Some(node) = self.find(id)? else {
             return Err(OpenError::NotFound);
         };
@@ -144,36 +168,37 @@ impl<'m> Registry<'m> {
     }
 
     /// What a row says of a segment, to be believed if it [is of it](Self::is_of) still.
+    #[cfg_attr(not(feature = "small"), inline(always))]
     pub(crate) fn read_segment(
         &self,
         row: usize,
         id: u64,
         generation: u32,
     ) -> Result<Segment<'m>, Corrupt> {
+        let words = self.row_window(row);
         // relaxed: the caller asks `is_of` after it (C4).
-        let load = |field| self.row(row, field).load(Relaxed);
+        let load = |field| words.word(field).load(Relaxed);
         let corrupt = |word, value| Corrupt { word, value };
         let length = load(offset_of!(Row, length));
         let first = load(offset_of!(Row, first_block));
         let (block, blocks) = (self.places.geometry.block, self.places.blocks);
         let len = length as usize;
-        let count = len.div_ceil(block);
-        if len == 0 || len % 8 != 0 || count > blocks {
+        if len == 0 || len % 8 != 0 || len > blocks * block {
             return Err(corrupt(ControlWord::RowLength, length));
         }
-        if first as usize > blocks - count {
+        let start = u64::from(first) * block as u64;
+        if start > (blocks * block - len) as u64 {
             return Err(corrupt(ControlWord::FirstBlock, first));
         }
-        let offset = self.places.data + first as usize * block;
+        let offset = self.places.data + start as usize;
         let window = self.memory().sub(offset, len);
-        let name_at = self.row_at(row) + offset_of!(Row, name);
         Ok(Segment {
             window: window.map_err(|_| corrupt(ControlWord::RowLength, length))?,
             row,
             offset,
             id: Id::new(id).ok_or(corrupt(ControlWord::RowIdentifier, row as u32))?,
             kind: Kind(load(offset_of!(Row, kind))),
-            name: Name::read(self.memory(), name_at),
+            name: Name::read(words, offset_of!(Row, name)),
             generation,
         })
     }
@@ -197,4 +222,72 @@ pub(crate) fn check<'m>(segment: Segment<'m>, request: &Request) -> Result<Segme
         });
     }
     Ok(segment)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::geometry::Geometry;
+    use proptest::prelude::*;
+    use shmem_core::mem::Heap;
+    use shmem_core::{Life, Region};
+
+    const ROWS: usize = 8;
+
+    /// What a lookup answers, as numbers.
+    fn words(segment: &Segment<'_>) -> (usize, usize, usize, u64, u32, Name, u32) {
+        let (offset, row) = (segment.offset, segment.row);
+        let (id, kind) = (segment.id.get(), segment.kind.0);
+        let len = segment.window.len();
+        (offset, len, row, id, kind, segment.name, segment.generation)
+    }
+
+    proptest! {
+        #[test]
+        fn a_lookup_of_scribbled_tables_answers_as_the_slow_one_does(
+            removed in proptest::collection::vec(1..=ROWS as u64, 0..4),
+            strokes in proptest::collection::vec((any::<u16>(), any::<u16>(), any::<u32>(), 0..3), 0..6),
+        ) {
+            let heap = Heap::new(8192);
+            let region = Region::format(heap.window()).unwrap();
+            let geometry = Geometry { segments: ROWS, partitions: 2, block: 128 };
+            let registry = Registry::format(region, geometry).unwrap();
+            let id = |id| Id::new(id).unwrap();
+            let by = Life::first(1);
+            let make = |number| {
+                let request = Request::new(id(number), Kind::RAW, 8 * number as usize).unwrap();
+                registry.open_or_create(by, &request)
+            };
+            for number in 1..=ROWS as u64 {
+                make(number).unwrap();
+            }
+            for number in removed {
+                let _ = registry.lookup(id(number)).map(|segment| registry.remove(by, &segment));
+                make(number).unwrap();
+            }
+            let (start, end) = (registry.places.index, registry.places.map);
+            let word = |at: u16| region.memory().word(start + usize::from(at) * 4 % (end - start));
+            for &(to, from, value, how) in &strokes {
+                word(to).store(
+                    match how {
+                        0 => value,
+                        1 => word(from).load(Relaxed),
+                        _ => word(to).load(Relaxed) ^ 1 << (value % 32),
+                    },
+                    Relaxed,
+                );
+            }
+            for number in 1..=2 * ROWS as u64 {
+                let found = registry.lookup(id(number)).map(|found| words(&found));
+                let slow = registry.lookup_slow(id(number)).map(|found| words(&found));
+                prop_assert_eq!(found, slow);
+                if let Ok((offset, len, _, found, ..)) = found {
+                    prop_assert_eq!(found, number);
+                    prop_assert!(offset >= registry.places.data && offset + len <= 8192);
+                }
+                let is_there = number <= ROWS as u64;
+                prop_assert!(!strokes.is_empty() || found.is_ok() == is_there);
+            }
+        }
+    }
 }

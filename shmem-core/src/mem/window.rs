@@ -97,8 +97,9 @@ impl<'m> Window<'m> {
     /// # Errors
     ///
     /// [`OutOfWindow`] if the range is not inside, or `offset` is not a multiple of 8.
+    #[inline]
     pub fn sub(&self, offset: usize, len: usize) -> Result<Self, OutOfWindow> {
-        let inside = offset.checked_add(len).is_some_and(|end| end <= self.len);
+        let inside = offset <= self.len && len <= self.len - offset;
         if !inside || offset % 8 != 0 {
             return Err(OutOfWindow {
                 offset,
@@ -109,6 +110,17 @@ impl<'m> Window<'m> {
         // SAFETY: `offset` is inside the range of W1.
         let memory = unsafe { self.memory.add(offset) };
         Ok(Self::over(memory, len))
+    }
+
+    /// As [`Window::sub`], for a range that no peer supplied.
+    ///
+    /// # Panics
+    ///
+    /// If the range is not inside, or `offset` is not a multiple of 8.
+    #[inline]
+    #[must_use]
+    pub fn part(&self, offset: usize, len: usize) -> Self {
+        self.sub(offset, len).unwrap_or_else(|_| outside())
     }
 
     /// The control word at `offset`, a multiple of 4.
@@ -179,6 +191,7 @@ impl<'m> Window<'m> {
     /// # Panics
     ///
     /// If the range is not inside, or `offset` is not a multiple of 8.
+    #[inline]
     pub fn read_shared(&self, offset: usize, bytes: &mut [u8]) {
         self.check(offset, bytes.len(), 8);
         // SAFETY: checked above; W1, W2.

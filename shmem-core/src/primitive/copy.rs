@@ -162,7 +162,7 @@ unsafe fn read_words(mut at: *const u8, bytes: &mut [u8]) {
         let (pairs, rest) = bytes.split_at_mut(whole);
         for pair in pairs.chunks_exact_mut(PAIR) {
             // SAFETY: both ranges are valid for 16 bytes.
-            unsafe { read_pair(pair.as_mut_ptr(), at) };
+            pair.copy_from_slice(&unsafe { read_pair(at) });
             // SAFETY: at most one behind the range.
             at = unsafe { at.add(PAIR) };
         }
@@ -241,19 +241,20 @@ unsafe fn write_pair(to: *mut u8, from: *const u8) {
     }
 }
 
-/// Copies [`PAIR`] bytes by one load and one store.
+/// Loads [`PAIR`] bytes at once, into a register: the compiler sees where they go from there.
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 #[inline(always)]
-unsafe fn read_pair(to: *mut u8, from: *const u8) {
-    // SAFETY: the caller's ranges.
+unsafe fn read_pair(from: *const u8) -> [u8; PAIR] {
+    let pair: core::arch::x86_64::__m128i;
+    // SAFETY: the caller's range.
     unsafe {
         core::arch::asm!(
             "movups {a}, [{from}]",
-            "movups [{to}], {a}",
-            a = out(xmm_reg) _, from = in(reg) from, to = in(reg) to,
-            options(nostack, preserves_flags)
+            a = out(xmm_reg) pair, from = in(reg) from,
+            options(nostack, preserves_flags, readonly)
         );
     }
+    bytemuck::cast(pair)
 }
 
 /// Loads two little-endian words, the first by `order`.

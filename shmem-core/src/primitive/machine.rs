@@ -109,6 +109,7 @@ impl<'m> Bytes<'m> {
     /// # Safety
     ///
     /// As for [`Bytes::write`].
+    #[inline(always)]
     pub(super) unsafe fn write_shared(self, bytes: &[u8]) {
         // SAFETY: the caller's contract is the callee's; the copy is atomic by words anyway.
         unsafe { self.write(0, bytes) };
@@ -119,6 +120,7 @@ impl<'m> Bytes<'m> {
     /// # Safety
     ///
     /// As for [`Bytes::write`].
+    #[inline(always)]
     pub(super) unsafe fn read_shared(self, bytes: &mut [u8]) {
         // SAFETY: as for `write_shared`.
         unsafe { self.read(0, bytes) };

@@ -155,7 +155,7 @@ impl<'m> Memory<'m> {
     /// # Safety
     ///
     /// As for [`Memory::write`].
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn read_shared(self, bytes: &mut [u8]) {
         self.begin_raw_loads(bytes.len());
         // SAFETY: the caller's contract is the callee's.

@@ -204,9 +204,10 @@ fn unit(_: &Workspace) -> Result<Vec<Step>> {
         Step::Tests(libraries(
             "cargo test --no-fail-fast --all-features --lib --tests",
         )),
-        // With all features the rings are small rather than fast; here they are fast.
+        // With all features rings and lookup are small rather than fast; here they are fast.
         Step::Tests(Invocation::parse(
-            "cargo test --no-fail-fast -p shmem-core --features linux --lib --tests",
+            "cargo test --no-fail-fast -p shmem-core -p shmem-registry --features linux --lib \
+             --tests",
         )),
         Step::Tests(Invocation::parse(
             "cargo test --no-fail-fast -p xtask -p crash-test",
