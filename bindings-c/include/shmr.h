@@ -161,6 +161,11 @@
 #define SHMR_KIND_LITMUS 8
 
 /**
+ * The segment's kind: a channel's call line.
+ */
+#define SHMR_KIND_CALL_LINE 10
+
+/**
  * The first number that applications may give meaning to.
  */
 #define SHMR_KIND_APPLICATION 65536
@@ -522,7 +527,7 @@ struct SHMR_ALIGNED(128) shmr_client {
  */
 struct shmr_session {
         struct shmr_error error;
-        uint64_t opaque[42];
+        uint64_t opaque[48];
 };
 
 /**

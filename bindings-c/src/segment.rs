@@ -67,6 +67,8 @@ pub const SHMR_KIND_RWLOCK: u32 = 6;
 pub const SHMR_KIND_BARRIER: u32 = 7;
 /// Where two partitions find out what works across the memory.
 pub const SHMR_KIND_LITMUS: u32 = 8;
+/// The segment's kind: a channel's call line.
+pub const SHMR_KIND_CALL_LINE: u32 = 10;
 /// The first number that applications may give meaning to.
 pub const SHMR_KIND_APPLICATION: u32 = 0x1_0000;
 
@@ -80,6 +82,7 @@ const _: () = assert!(
         && SHMR_KIND_RWLOCK == Kind::RWLOCK.0
         && SHMR_KIND_BARRIER == Kind::BARRIER.0
         && SHMR_KIND_LITMUS == Kind::LITMUS.0
+        && SHMR_KIND_CALL_LINE == Kind::CALL_LINE.0
         && SHMR_KIND_APPLICATION == Kind::APPLICATION.0
 );
 

@@ -38,7 +38,7 @@ use crate::word::Argument;
 #[repr(C)]
 pub struct shmr_session {
     pub error: shmr_error,
-    opaque: [u64; 42],
+    opaque: [u64; 48],
 }
 
 handle!(shmr_session, b"sess", Joined);

@@ -56,6 +56,17 @@ pub struct CallLine<'m> {
     segment: Window<'m>,
 }
 
+/// What a call line holds, whoever reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inspection {
+    /// Number of the last call in the line; 0 is none yet.
+    pub asked: u32,
+    /// Number of the last call that was answered.
+    pub answered: u32,
+    /// Number of the last call that was made in another way.
+    pub started: u32,
+}
+
 /// The two parts of the line.
 #[derive(Clone, Copy)]
 struct Part {
@@ -95,6 +106,17 @@ impl<'m> CallLine<'m> {
         // before the line is used again.
         // loom: loom_call
         self.segment.word(ANSWER.number).load(Acquire) == asked
+    }
+
+    /// What the line holds.
+    pub fn inspect(&self) -> Inspection {
+        // relaxed: each word is true by itself.
+        let load = |offset| self.segment.word(offset).load(Relaxed);
+        Inspection {
+            asked: load(COMMAND.number),
+            answered: load(ANSWER.number),
+            started: load(offset_of!(CallControl, started)),
+        }
     }
 
     /// Makes `command` call number `call`; not 0. The line must be free.
@@ -190,11 +212,7 @@ impl<'m> CallLine<'m> {
 
     /// The latest number that any client has used (L4), as far as this one can see.
     pub fn last_started(&self) -> u32 {
-        // relaxed: a client loads both before its first call.
-        let (asked, started) = (
-            self.segment.word(COMMAND.number).load(Relaxed),
-            self.started().load(Relaxed),
-        );
+        let Inspection { asked, started, .. } = self.inspect();
         match asked.wrapping_sub(started) as i32 > 0 {
             true => asked,
             false => started,

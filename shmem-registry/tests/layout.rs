@@ -2,7 +2,7 @@
 #![cfg(not(loom))]
 
 use memoffset::{offset_of, span_of};
-use shmem_core::layout::{Bell, RegionHeader, RingControl, SnapshotControl, MAGIC, VERSION};
+use shmem_core::layout::{Bell, CallControl, RegionHeader, RingControl, SnapshotControl, MAGIC, VERSION};
 use shmem_registry::layout::{PartitionSlot, RegistryHeader, Row, PARTITIONS, REGISTRY};
 use shmem_sync::layout::{
     BakeryControl, BarrierControl, LitmusControl, MutexControl, RwLockControl, SemaphoreControl,
@@ -44,7 +44,7 @@ macro_rules! coded {
 
 #[test]
 fn the_document_gives_every_field_its_offset_and_width() {
-    let structures: [(&str, Vec<Field>, usize); 13] = [
+    let structures: [(&str, Vec<Field>, usize); 14] = [
         (
             "RegionHeader",
             coded!(RegionHeader: magic, version, features, incarnation, length_low, length_high, reserved),
@@ -75,6 +75,11 @@ fn the_document_gives_every_field_its_offset_and_width() {
             "SnapshotControl",
             coded!(SnapshotControl: sequence, reserved),
             128,
+        ),
+        (
+            "CallControl",
+            coded!(CallControl: asked, command_len, command, answered, answer_len, answer, reserved, started, started_reserved),
+            256,
         ),
         (
             "MutexControl",

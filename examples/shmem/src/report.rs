@@ -153,6 +153,8 @@ pub enum Contents {
     Semaphore(Semaphore),
     RwLock(RwLock),
     Barrier(Barrier),
+    #[serde(rename = "call_line")]
+    CallLine(CallLine),
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -208,6 +210,14 @@ pub struct Snapshot {
     pub sequence: u32,
     /// Bytes of the latest value, if there is one.
     pub bytes: Option<usize>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct CallLine {
+    pub asked: u32,
+    pub answered: u32,
+    /// The last call that went by the ring.
+    pub started: u32,
 }
 
 /// The value that a lock protects.

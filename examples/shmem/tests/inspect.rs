@@ -73,7 +73,7 @@ fn json_says_what_the_text_says() {
     assert_eq!(finding["code"], "lock.health");
 
     let segments = json["segments"].as_array().unwrap();
-    assert_eq!(segments.len(), 8);
+    assert_eq!(segments.len(), 9);
     for segment in segments {
         let cells = ["name", "kind", "id"].map(|key| segment[key].as_str().unwrap());
         let numbers = ["offset", "length", "row"].map(|key| segment[key].to_string());
@@ -92,6 +92,8 @@ fn json_says_what_the_text_says() {
     assert_eq!(segments[3]["mutex"]["health"], "corrupt");
     assert_eq!(segments[5]["semaphore"]["held"][0]["permits"], 1);
     assert_eq!(segments[7]["barrier"]["parties"][0]["arrived"], 1);
+    let line = &segments[8]["call_line"];
+    assert_eq!((&line["asked"], &line["answered"]), (&8.into(), &7.into()));
 }
 
 /// All keys of a JSON value.

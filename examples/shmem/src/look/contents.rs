@@ -1,5 +1,6 @@
 //! What is in each segment, by its kind.
 
+use shmem_core::call::CallLine;
 use shmem_core::snapshot::{ReadError, Reader};
 use shmem_core::{Life, Window};
 use shmem_registry::Kind;
@@ -61,8 +62,9 @@ fn kind_name(kind: Kind) -> String {
     match kind {
         Kind::BAKERY => "bakery".to_owned(),
         Kind::RWLOCK => "rwlock".to_owned(),
+        Kind::CALL_LINE => "call-line".to_owned(),
         // An application's, or nobody's.
-        Kind(number) if number > Kind::LITMUS.0 => format!("{number:#x}"),
+        Kind(number) if number > Kind::CALL_LINE.0 => format!("{number:#x}"),
         named => named.to_string(),
     }
 }
@@ -106,6 +108,7 @@ impl Inside<'_, '_> {
             Kind::SEMAPHORE => self.semaphore(window).map(Contents::Semaphore),
             Kind::RWLOCK => self.rwlock(window).map(Contents::RwLock),
             Kind::BARRIER => self.barrier(window).map(Contents::Barrier),
+            Kind::CALL_LINE => self.call_line(window).map(Contents::CallLine),
             _ => None,
         }
     }
@@ -137,6 +140,15 @@ impl Inside<'_, '_> {
         result
             .map_err(|error| self.damaged("segment.length", error))
             .ok()
+    }
+
+    fn call_line(&mut self, window: Window<'_>) -> Option<report::CallLine> {
+        let line = self.attached(CallLine::attach(window))?.inspect();
+        Some(report::CallLine {
+            asked: line.asked,
+            answered: line.answered,
+            started: line.started,
+        })
     }
 
     fn snapshot(&mut self, window: Window<'_>) -> Option<report::Snapshot> {

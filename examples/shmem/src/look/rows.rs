@@ -199,7 +199,7 @@ impl<'m> Entry<'m> {
     fn check_segment(&self, scene: &Scene<'_>, damaged: &mut impl FnMut(&'static str, String)) {
         let words = &self.words;
         let Kind(kind) = words.kind;
-        if kind > Kind::LITMUS.0 && kind < Kind::APPLICATION.0 {
+        if kind > Kind::CALL_LINE.0 && kind < Kind::APPLICATION.0 {
             damaged("row.kind", format!("kind {kind:#x} is unknown"));
         }
         let named = words.name != Name::NONE;

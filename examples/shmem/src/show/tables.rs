@@ -201,6 +201,22 @@ pub(super) fn unread(report: &Report, width: Option<u16>) -> Option<String> {
     table(&columns, rows, width)
 }
 
+pub(super) fn call_lines(report: &Report, width: Option<u16>) -> Option<String> {
+    let columns = ["CALL LINE", ">ASKED", ">ANSWERED", ">BY RING"];
+    let rows = report.segments.iter().filter_map(|segment| {
+        let Some(Contents::CallLine(line)) = &segment.contents else {
+            return None;
+        };
+        Some(vec![
+            called(&segment.name, segment.row),
+            line.asked.to_string(),
+            line.answered.to_string(),
+            line.started.to_string(),
+        ])
+    });
+    table(&columns, rows, width)
+}
+
 pub(super) fn snapshots(report: &Report, width: Option<u16>) -> Option<String> {
     let columns = ["SNAPSHOT", ">SEQUENCE", ">LENGTH"];
     let rows = report.segments.iter().filter_map(|segment| {

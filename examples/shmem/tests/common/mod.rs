@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use shmem_core::call::{self, CallLine};
 use shmem_core::doorbell::Silent;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::ring::{Ring, Unread};
@@ -96,6 +97,12 @@ impl Sample {
         // SAFETY: the only handle of its life.
         let mut start = unsafe { Barrier::attach(window, one, 2, &Silent) }.unwrap();
         start.try_wait(&mut AssumeAlive).unwrap();
+
+        let line = self.segment("demo.call", Kind::CALL_LINE, call::SEGMENT_LEN);
+        let line = CallLine::attach(line).unwrap();
+        line.ask(7, b"uname");
+        line.answer(7, b"Linux");
+        line.ask(8, b"uptime");
     }
 
     pub(crate) fn registry(&self) -> Registry<'_> {
