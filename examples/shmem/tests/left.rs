@@ -84,7 +84,7 @@ fn a_process_that_ended_without_leaving_is_told_by_its_number() {
         "left: partition 3: process {} ended and did not leave",
         process.number
     );
-    let held = "left: row 8 (echo): its producing end is held by partition 3 in its life 1, \
+    let held = "left: row 9 (echo): its producing end is held by partition 3 in its life 1, \
                 which is over";
     assert_eq!(findings(&text), [&gone, held]);
     assert!(text.contains("3.1!"), "{text}");
@@ -192,7 +192,7 @@ fn a_row_that_a_living_partition_works_on_is_shown_and_sound() {
     let (shown, status) = inspect(sample.live());
     assert_eq!(status, 0, "{shown}");
     assert!(
-        shown.contains("8    0  2.1    new      created, not let go of\n"),
+        shown.contains("9    0  2.1    new      created, not let go of\n"),
         "{shown}"
     );
     let json = shmem(["inspect", "--json", &sample.live()]);
