@@ -1,11 +1,11 @@
-//! The limit: a bare cache line going to and fro.
+//! The limits: a bare cache line going to and fro, and bare exchanges in it.
 
 use std::hint::spin_loop;
 use std::sync::atomic::{
     AtomicU64,
-    Ordering::{Acquire, Release},
+    Ordering::{Acquire, Relaxed, Release},
 };
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::race::race;
 
@@ -57,4 +57,19 @@ pub fn two(count: u64) -> Duration {
             }
         },
     )
+}
+
+/// What a lock does to its own line at the least, on one thread: two exchanges, between which
+/// something protected is stored.
+pub fn exchanged(count: u64) -> Duration {
+    let (lock, inside) = (Line::default(), Line::default());
+    crate::race::pin(0);
+    let start = Instant::now();
+    for n in 0..count {
+        let taken = lock.0.compare_exchange(0, 1, Acquire, Relaxed);
+        inside.0.store(n, Relaxed);
+        let released = lock.0.swap(0, Release);
+        assert!(taken.is_ok() && released == 1);
+    }
+    start.elapsed()
 }

@@ -2,7 +2,9 @@
 #![cfg(not(loom))]
 
 use memoffset::{offset_of, span_of};
-use shmem_core::layout::{Bell, CallControl, RegionHeader, RingControl, SnapshotControl, MAGIC, VERSION};
+use shmem_core::layout::{
+    Bell, CallControl, RegionHeader, RingControl, SnapshotControl, MAGIC, VERSION,
+};
 use shmem_registry::layout::{PartitionSlot, RegistryHeader, Row, PARTITIONS, REGISTRY};
 use shmem_sync::layout::{
     BakeryControl, BarrierControl, LitmusControl, MutexControl, RwLockControl, SemaphoreControl,

@@ -132,7 +132,14 @@ fn a_dump_that_was_cut_off_is_shown_as_far_as_it_goes() {
 
     let (text, found) = cut(12_000);
     let row = |row| format!("damaged: row {row}: cut off: some of its bytes are not there");
-    let cut_off = ["4 (bus)", "5 (pool)", "6 (map)", "7 (start)", "8 (demo.call)"].map(row);
+    let cut_off = [
+        "4 (bus)",
+        "5 (pool)",
+        "6 (map)",
+        "7 (start)",
+        "8 (demo.call)",
+    ]
+    .map(row);
     assert_eq!(found[1..], cut_off);
     assert!(text.contains("jobs  mutex  held by 1.1\n"), "{text}");
     assert!(text.contains("\nstart         barrier     13952"), "{text}");

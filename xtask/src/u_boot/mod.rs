@@ -148,7 +148,7 @@ fn build_one(common: &Common, target: &'static Target) -> Result<Built> {
     fs::create_dir_all(&output).with_context(|| format!("cannot make {}", output.display()))?;
     let reporter = Reporter::new(common.console, target.name, directory.join("build.log"))?;
     let library = library::build(target, &common.home.join("cargo"), &reporter)?;
-    let core = size::of_core(target.cross, &library, &directory, &reporter)?;
+    let (core, ring) = size::of_parts(target.cross, &library, &directory, &reporter)?;
     let build = Build {
         target,
         workspace: &common.workspace,
@@ -163,6 +163,7 @@ fn build_one(common: &Common, target: &'static Target) -> Result<Built> {
         image: build.image()?,
         archive: library,
         core,
+        ring,
     })
 }
 

@@ -80,14 +80,22 @@ SECTIONS {
 }
 ";
 
-/// The size of region, lookup and ring in the archive `library`: of a program
-/// that has these functions, what they call, and nothing else.
-pub(super) fn of_core(
+/// What a program calls that passes records where there is no registry: both ends of a ring.
+const RING_FUNCTIONS: [&str; 5] = [
+    "shmr_segment_at",
+    "shmr_producer_open",
+    "shmr_producer_push",
+    "shmr_consumer_open",
+    "shmr_consumer_pop",
+];
+
+/// The size of region, lookup and ring in the archive `library`, and of a ring alone.
+pub(super) fn of_parts(
     cross: &str,
     library: &Path,
     directory: &Path,
     reporter: &Reporter,
-) -> Result<Size> {
+) -> Result<(Size, Size)> {
     let functions = core_functions(&run(cross, "nm", &[], library)?);
     ensure!(
         CORE_PREFIXES
@@ -98,6 +106,23 @@ pub(super) fn of_core(
         library.display(),
         functions.join(", ")
     );
+    let core = of_functions(cross, library, directory, &functions, reporter)?;
+    let ring = RING_FUNCTIONS.map(str::to_owned);
+    Ok((
+        core,
+        of_functions(cross, library, directory, &ring, reporter)?,
+    ))
+}
+
+/// The size of a program that has these functions of the archive `library`, what they call,
+/// and nothing else.
+fn of_functions(
+    cross: &str,
+    library: &Path,
+    directory: &Path,
+    functions: &[String],
+    reporter: &Reporter,
+) -> Result<Size> {
     let script = directory.join("probe.lds");
     std::fs::write(&script, SCRIPT)?;
     let probe = directory.join("probe");
@@ -109,14 +134,14 @@ pub(super) fn of_core(
     .path(&script)
     .arg("-o")
     .path(&probe);
-    for name in &functions {
+    for name in functions {
         link = link.arg("-u").arg(name);
     }
     for name in OF_THE_BOOTLOADER {
         link = link.arg(format!("--defsym={name}=0"));
     }
     reporter.run(
-        "measuring region, lookup and ring alone",
+        "measuring a part of the library alone",
         &link.path(library),
         None,
     )?;

@@ -44,6 +44,8 @@ pub(super) enum Library {
 /// The most bytes of code that something may have.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
+    /// A ring alone.
+    pub(super) ring: u64,
     /// Region, lookup and ring.
     pub(super) core: u64,
     /// All that KMON adds.
@@ -106,6 +108,7 @@ pub(crate) const TARGETS: &[Target] = &[
         image: "u-boot.bin",
         flash_len: None,
         limits: Some(Limits {
+            ring: 9 * 1024,
             core: 19 * 1024,
             kmon: 51 * 1024,
         }),
