@@ -12,11 +12,16 @@ use crate::workspace::Workspace;
 
 /// The bench that boots a guest, which is no part of all.
 const GUEST: &str = "guest";
+/// The bench beside iceoryx2, which is a workspace of its own.
+const ICEORYX2: &str = "iceoryx2";
 
 /// Measure the rings, locks and lookups beside their peers, in one table.
 ///
 /// It writes target/bench/summary.json and summary.svg as well. `--only NAME` runs another
 /// bench of `benches/`, by criterion.
+///
+/// `--only iceoryx2` measures calls, messages and opening by name between two processes,
+/// beside iceoryx2.
 ///
 /// `--only guest` measures a Linux guest's consoles beside each other: the rings, a serial
 /// port, a virtio console. It builds the guest's image first; after `--` it takes
@@ -42,6 +47,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         ensure!(arguments.only.len() == 1, "`{GUEST}` runs alone");
         return run_guest(arguments);
     }
+    if arguments.only.iter().any(|name| name == ICEORYX2) {
+        ensure!(arguments.only.len() == 1, "`{ICEORYX2}` runs alone");
+        return run_iceoryx2(arguments);
+    }
     let mut bench = Invocation::parse("cargo bench -p shmem-benches");
     if arguments.only.is_empty() {
         let directory = Workspace::find()?.target.join("bench");
@@ -66,6 +75,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     for word in &arguments.further {
         bench = bench.arg(word);
     }
+    Err(bench.command().exec()).context("cannot run cargo")
+}
+
+/// Builds the bench beside iceoryx2, and runs it.
+fn run_iceoryx2(arguments: &Arguments) -> Result<ExitCode> {
+    let workspace = Workspace::find()?;
+    let manifest = workspace.root.join("benches/iceoryx2/Cargo.toml");
+    let bench = Invocation::parse("cargo run --release --locked --manifest-path").path(&manifest);
+    let bench = bench
+        .arg("--target-dir")
+        .path(&workspace.target.join(ICEORYX2));
+    let rounds = if arguments.quick { "3" } else { "15" };
+    let mut bench = bench.arg("--").arg("--rounds").arg(rounds);
+    if arguments.json {
+        bench = bench.arg("--json");
+    }
+    bench = arguments.further.iter().fold(bench, Invocation::arg);
     Err(bench.command().exec()).context("cannot run cargo")
 }
 

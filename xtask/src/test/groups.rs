@@ -186,6 +186,9 @@ fn format(_: &Workspace) -> Result<Vec<Step>> {
         Step::Check(Invocation::parse(
             "cargo fmt --manifest-path fuzz/Cargo.toml --check",
         )),
+        Step::Check(Invocation::parse(
+            "cargo fmt --manifest-path benches/iceoryx2/Cargo.toml --check",
+        )),
     ])
 }
 
@@ -338,8 +341,13 @@ fn bench(_: &Workspace) -> Result<Vec<Step>> {
     // link-time optimisation of the bench profile is not needed.
     let once =
         Invocation::parse("cargo bench -p shmem-benches --profile release --bench * -- --test");
+    let iceoryx2 = Invocation::parse("cargo xtask bench --only iceoryx2 --quick");
     let guest = Invocation::parse("cargo xtask bench --only guest -- --quick");
-    Ok(vec![Step::Check(once), Step::Check(guest)])
+    Ok(vec![
+        Step::Check(once),
+        Step::Check(iceoryx2),
+        Step::Check(guest),
+    ])
 }
 
 #[cfg(test)]
