@@ -13,6 +13,8 @@
 //! | [`snapshot`] | one writer's latest value, for any number of readers       |
 //! | [`doorbell`] | "look again", rung only for a peer that sleeps             |
 //! | [`wait`]     | how a partition waits for its peer                         |
+//! | `claim`      | who has an end of a ring                                   |
+//! | `pace`       | how long a consumer leaves its producer alone              |
 //! | [`region`]   | a range with a header; where it comes from                 |
 //! | [`liveness`] | whether a partition is alive, silent or gone               |
 //! | [`life`]     | who is who, and in which life                              |
@@ -67,6 +69,10 @@ pub mod mem;
 pub mod layout;
 
 mod error;
+
+mod claim;
+
+mod pace;
 
 pub mod life;
 
