@@ -66,11 +66,17 @@ pub enum ControlWord {
     BakeryColour,
     /// Up to which record a ring's consumer has read.
     Position,
+    /// From where on the records of a typed ring's producer are its own.
+    ProducerStart,
+    /// Where a typed ring's consumer began.
+    ConsumerStart,
+    /// Bytes of a typed ring's records.
+    RecordSize,
 }
 
 impl ControlWord {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 31] = [
         Self::Head,
         Self::Tail,
         Self::Claim,
@@ -99,6 +105,9 @@ impl ControlWord {
         Self::BakeryTicket,
         Self::BakeryColour,
         Self::Position,
+        Self::ProducerStart,
+        Self::ConsumerStart,
+        Self::RecordSize,
     ];
 
     /// Its name in `docs/layout.md`.
@@ -132,6 +141,9 @@ impl ControlWord {
             Self::BakeryTicket => "bakery ticket",
             Self::BakeryColour => "bakery colour",
             Self::Position => "position",
+            Self::ProducerStart => "producer start",
+            Self::ConsumerStart => "consumer start",
+            Self::RecordSize => "record size",
         }
     }
 }

@@ -10,6 +10,7 @@
 //! | module       | one purpose                                                |
 //! |--------------|------------------------------------------------------------|
 //! | [`ring`]     | one producer, one consumer, variable-length records        |
+//! | [`typed_ring`] | one producer, one consumer, records of one type        |
 //! | [`snapshot`] | one writer's latest value, for any number of readers       |
 //! | [`doorbell`] | "look again", rung only for a peer that sleeps             |
 //! | [`wait`]     | how a partition waits for its peer                         |
@@ -87,6 +88,8 @@ pub mod doorbell;
 pub mod snapshot;
 
 pub mod ring;
+
+pub mod typed_ring;
 
 pub use error::{ControlWord, Corrupt};
 pub use life::Life;

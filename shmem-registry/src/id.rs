@@ -153,6 +153,8 @@ impl Kind {
     pub const BARRIER: Self = Self(7);
     /// `shmem_sync::litmus`.
     pub const LITMUS: Self = Self(8);
+    /// [`shmem_core::typed_ring`].
+    pub const TYPED_RING: Self = Self(9);
     /// The first number that applications may give meaning to.
     pub const APPLICATION: Self = Self(0x1_0000);
 }
@@ -168,6 +170,7 @@ impl fmt::Display for Kind {
             Self::SEMAPHORE => f.write_str("semaphore"),
             Self::RWLOCK => f.write_str("reader-writer lock"),
             Self::BARRIER => f.write_str("barrier"),
+            Self::TYPED_RING => f.write_str("typed ring"),
             Self::LITMUS => f.write_str("litmus"),
             Self(other) => write!(f, "kind {other:#x}"),
         }
