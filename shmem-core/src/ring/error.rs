@@ -80,11 +80,6 @@ pub enum PopError {
         /// Bytes of the record.
         len: usize,
     },
-    /// The next one is not of the type's size; it stays.
-    WrongSize {
-        /// Bytes of the record.
-        len: usize,
-    },
     /// The producer was restarted: what came before is from its earlier life,
     /// what follows from its new one. Said once, at the seam.
     Restarted,
@@ -101,9 +96,6 @@ impl fmt::Display for PopError {
             Self::Empty => f.write_str("the ring is empty"),
             Self::TooLong { len } => {
                 write!(f, "the next record has {len} bytes, more than the buffer")
-            }
-            Self::WrongSize { len } => {
-                write!(f, "the next record has {len} bytes, not the type's number")
             }
             Self::Restarted => f.write_str("the producer was restarted"),
             Self::Corrupt(corrupt) => corrupt.fmt(f),

@@ -64,7 +64,6 @@ mod record;
 mod resume;
 #[cfg(feature = "std")]
 mod stream;
-mod typed;
 mod unpublished;
 
 pub use crate::claim::Unread;
@@ -75,5 +74,4 @@ pub use producer::Producer;
 pub use record::Record;
 #[cfg(feature = "std")]
 pub use stream::{ByteReader, ByteWriter};
-pub use typed::{TypedConsumer, TypedProducer};
 pub use unpublished::{Batch, Reservation};
