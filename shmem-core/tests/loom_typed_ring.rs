@@ -74,10 +74,15 @@ fn a_record_is_whole_when_it_is_seen() {
 #[test] // Kills: Acquire of the first producer's `tails` in `note_producers`.
 fn a_record_of_the_first_producer_is_whole_when_it_is_seen() {
     loom::model(|| {
-        let ring = ring(4);
+        let window = window(4);
+        let ring = TypedRing::<u64>::attach(window).unwrap();
         let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
         let mut producer = ring.producer(Life::first(1)).unwrap();
         let peer = thread::spawn(move || push(&mut producer, 1));
+        // Until it is there.
+        while window.word(4).load(Relaxed) != 1 << 16 | 1 {
+            thread::yield_now();
+        }
         assert_eq!(pop(&mut consumer), 1);
         peer.join().unwrap();
     });
