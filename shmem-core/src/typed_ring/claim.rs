@@ -3,8 +3,9 @@
 use core::sync::atomic::compiler_fence;
 
 use super::consumer::TypedConsumer;
+use super::control::Progress;
 use super::error::ClaimError;
-use super::memory::{Progress, TypedRing};
+use super::memory::TypedRing;
 use super::producer::{ProducerStart, TypedProducer};
 use super::stamp::{before, distance, next, EpochWords, Own, Stamp};
 use crate::claim::{Claim, End, Taken, Unread};
@@ -36,7 +37,7 @@ impl<'m, T> TypedRing<'m, T> {
     /// partition is. [`ClaimError::Corrupt`] if what was left is not a typed ring, or the
     /// other end was claimed at the same time for records of another size.
     pub fn producer(self, life: Life) -> Result<TypedProducer<'m, T>, ClaimError> {
-        End::new(self.producer_claim()).check(life)?;
+        End::new(self.control.producer_claim()).check(life)?;
         self.take_over_producer(life)
     }
 
@@ -52,19 +53,19 @@ impl<'m, T> TypedRing<'m, T> {
     /// [`ClaimError::Corrupt`] as there: the claim stays as it was, or is given back if that
     /// was seen only after it was made.
     pub fn take_over_producer(self, life: Life) -> Result<TypedProducer<'m, T>, ClaimError> {
-        let end = End::new(self.producer_claim());
+        let end = End::new(self.control.producer_claim());
         let taken = end.take(life, || self.find_producer())?;
         let Progress { tail, head, .. } = taken.start.progress;
         let (claim, peer) = (taken.claim, taken.start.peer);
-        let start = self.start(&taken, self.producer_starts(), tail);
-        self.agree_on_size(&claim, self.producer_size())?;
+        let start = self.start(&taken, self.control.producer_starts(), tail);
+        self.agree_on_size(&claim, self.control.producer_size())?;
         let epoch = start.stamp.epoch();
         let known = match taken.again {
             // relaxed: we stored it ourselves.
-            true => Stamp(self.addressed().of(epoch).load(Relaxed)),
+            true => Stamp(self.control.addressed().of(epoch).load(Relaxed)),
             false => Stamp::new(peer, tail),
         };
-        let addressed = Own::with(self.addressed().of(epoch), known);
+        let addressed = Own::with(self.control.addressed().of(epoch), known);
         let mut producer = TypedProducer::new(
             self,
             ProducerStart {
@@ -90,7 +91,7 @@ impl<'m, T> TypedRing<'m, T> {
     ///
     /// As [`TypedRing::producer`].
     pub fn consumer(self, life: Life, unread: Unread) -> Result<TypedConsumer<'m, T>, ClaimError> {
-        End::new(self.consumer_claim()).check(life)?;
+        End::new(self.control.consumer_claim()).check(life)?;
         self.take_over_consumer(life, unread)
     }
 
@@ -105,14 +106,14 @@ impl<'m, T> TypedRing<'m, T> {
         life: Life,
         unread: Unread,
     ) -> Result<TypedConsumer<'m, T>, ClaimError> {
-        let end = End::new(self.consumer_claim());
+        let end = End::new(self.control.consumer_claim());
         let taken = end.take(life, || self.find_consumer())?;
         let claim = taken.claim;
         let Progress {
             position, reader, ..
         } = taken.start.progress;
-        let start = self.start(&taken, self.consumer_starts(), position);
-        self.agree_on_size(&claim, self.consumer_size())?;
+        let start = self.start(&taken, self.control.consumer_starts(), position);
+        self.agree_on_size(&claim, self.control.consumer_size())?;
         let peer = self.first_producer(taken.start.peer, position, unread);
         let epoch = start.stamp.epoch();
         let mut consumer = TypedConsumer::new(self, claim, start, position, unread);
@@ -121,36 +122,36 @@ impl<'m, T> TypedRing<'m, T> {
             consumer.begin(peer);
         }
         // relaxed: we stored it ourselves, if it is that.
-        let accepted = self.accepted().of(epoch).load(Relaxed);
+        let accepted = self.control.accepted().of(epoch).load(Relaxed);
         consumer.sifts &= !taken.again || accepted != Stamp::new(epoch, peer).0;
         Ok(consumer)
     }
 
     /// Who holds the producing end.
     pub fn producing(&self) -> Option<Life> {
-        End::new(self.producer_claim()).holder()
+        End::new(self.control.producer_claim()).holder()
     }
 
     /// Who holds the consuming end.
     pub fn consuming(&self) -> Option<Life> {
-        End::new(self.consumer_claim()).holder()
+        End::new(self.control.consumer_claim()).holder()
     }
 
     fn find_producer(&self) -> Result<Found, Corrupt> {
         self.check_size()?;
         Ok(Found {
-            progress: self.progress()?,
-            peer: self.consumer_starts().latest().epoch(),
-            start: self.producer_starts().latest(),
+            progress: self.control.progress(self.slots.len())?,
+            peer: self.control.consumer_starts().latest().epoch(),
+            start: self.control.producer_starts().latest(),
         })
     }
 
     fn find_consumer(&self) -> Result<Found, Corrupt> {
         self.check_size()?;
         Ok(Found {
-            progress: self.progress()?,
-            peer: self.known_producers().latest().position(),
-            start: self.consumer_starts().latest(),
+            progress: self.control.progress(self.slots.len())?,
+            peer: self.control.known_producers().latest().position(),
+            start: self.control.consumer_starts().latest(),
         })
     }
 
@@ -191,7 +192,7 @@ impl<'m, T> TypedRing<'m, T> {
     /// The producer whose records a consumer finds at `position`, where the one before it read
     /// those of the producer `known`; for commands the latest one.
     fn first_producer(&self, known: u32, position: u32, unread: Unread) -> u32 {
-        let starts = self.producer_starts();
+        let starts = self.control.producer_starts();
         if unread == Unread::Discard {
             return starts.latest().epoch();
         }

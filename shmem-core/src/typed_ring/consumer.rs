@@ -81,23 +81,23 @@ impl<'m, T> TypedConsumer<'m, T> {
             sifts: false,
             unread,
             discarded: 0,
-            position: Own::new(ring.positions(), epoch, position),
-            told: Own::new(ring.heads(), epoch, position),
+            position: Own::new(ring.control.positions(), epoch, position),
+            told: Own::new(ring.control.heads(), epoch, position),
             start,
-            tail_word: ring.tails().of(0),
-            next_start: ring.producer_starts().of(next(0)),
+            tail_word: ring.control.tails().of(0),
+            next_start: ring.control.producer_starts().of(next(0)),
             next_seen: UNSEEN,
             claim,
             broken: None,
-            records: ring.records().1,
-            space: ring.space().0,
+            records: ring.control.records().1,
+            space: ring.control.space().0,
         }
     }
 
     /// Goes on with the count of the consumer with epoch `reader`.
     pub(super) fn count_from(&mut self, reader: u32) {
         // relaxed: stored before its position was, which was loaded with Acquire.
-        self.discarded = self.ring.discarded().of(reader).load(Relaxed);
+        self.discarded = self.ring.control.discarded().of(reader).load(Relaxed);
     }
 
     /// Takes the words of our epoch into use, for records of the producer with epoch `peer`.
@@ -246,7 +246,11 @@ impl<'m, T> TypedConsumer<'m, T> {
     #[inline(never)]
     fn settle(&mut self, end: u32) -> Result<(), PopError> {
         let evicted = self.fail(PopError::Evicted);
-        let start = self.ring.consumer_starts().first_after(self.epoch());
+        let start = self
+            .ring
+            .control
+            .consumer_starts()
+            .first_after(self.epoch());
         let before = start.map_or(0, |start| distance(start.position(), end));
         match before != 0 && before <= self.slots.len() {
             true => Err(evicted),
@@ -262,7 +266,7 @@ impl<'m, T> TypedConsumer<'m, T> {
     }
 
     fn store_discarded(&self) {
-        let word = self.ring.discarded().of(self.epoch());
+        let word = self.ring.control.discarded().of(self.epoch());
         // relaxed: the store of the position publishes it.
         word.store(self.discarded, Relaxed);
     }
@@ -279,11 +283,11 @@ impl<'m, T> TypedConsumer<'m, T> {
     /// Goes by another producer; says so to whoever claims this end next.
     pub(super) fn know(&mut self, peer: u32) {
         self.peer = peer;
-        self.tail_word = self.ring.tails().of(peer);
-        self.next_start = self.ring.producer_starts().of(next(peer));
+        self.tail_word = self.ring.control.tails().of(peer);
+        self.next_start = self.ring.control.producer_starts().of(next(peer));
         self.next_seen = UNSEEN;
         self.sifts = self.unread == Unread::Discard;
-        let known = self.ring.known_producers();
+        let known = self.ring.control.known_producers();
         self.note(known);
     }
 

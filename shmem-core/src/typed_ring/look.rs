@@ -70,7 +70,7 @@ impl<T> TypedConsumer<'_, T> {
         let known = self.peer;
         let mut peer = known;
         for _ in 0..PRODUCERS {
-            let Some(start) = self.ring.producer_starts().first_after(peer) else {
+            let Some(start) = self.ring.control.producer_starts().first_after(peer) else {
                 break;
             };
             // What lies before it is of producers before it.
@@ -109,7 +109,12 @@ impl<T> TypedConsumer<'_, T> {
         }
         let corrupt = |word, value| Err(Corrupt { word, value });
         // relaxed: only whether it is 0 counts.
-        let start = self.ring.producer_starts().of(self.peer).load(Relaxed);
+        let start = self
+            .ring
+            .control
+            .producer_starts()
+            .of(self.peer)
+            .load(Relaxed);
         let checked = match self.peer {
             0 if tail.epoch() == 0 && tail.0 != 0 => corrupt(ControlWord::Tail, tail.0),
             1.. if start == 0 => corrupt(ControlWord::ProducerStart, 0),
@@ -128,7 +133,7 @@ impl<T> TypedConsumer<'_, T> {
     #[cold]
     fn sift(&mut self) -> Result<(), PopError> {
         // relaxed: stored before the `tail` that was loaded with Acquire.
-        let addressed = Stamp(self.ring.addressed().of(self.peer).load(Relaxed));
+        let addressed = Stamp(self.ring.control.addressed().of(self.peer).load(Relaxed));
         let is_first = addressed.epoch() == 0 && self.epoch() == 1;
         let known = self.remaining() as u32;
         let foreign = match addressed.epoch() == self.epoch() || is_first {
@@ -140,7 +145,7 @@ impl<T> TypedConsumer<'_, T> {
             return self.discard(known);
         }
         self.sifts = false;
-        self.note(self.ring.accepted());
+        self.note(self.ring.control.accepted());
         match foreign {
             0 => Ok(()),
             _ => self.discard(foreign),

@@ -94,8 +94,10 @@
 
 mod claim;
 mod consumer;
+mod control;
 mod error;
 mod fetch;
+pub mod inspect;
 mod look;
 mod memory;
 mod producer;

@@ -73,15 +73,15 @@ impl<'m, T> TypedProducer<'m, T> {
             room: tail,
             fetched: tail,
             peer,
-            tail_word: Own::new(ring.tails(), epoch, tail),
+            tail_word: Own::new(ring.control.tails(), epoch, tail),
             start: start.start,
             addressed: start.addressed,
-            head_word: ring.heads().of(peer),
-            next_start: ring.consumer_starts().of(next(peer)),
+            head_word: ring.control.heads().of(peer),
+            next_start: ring.control.consumer_starts().of(next(peer)),
             claim: start.claim,
             broken: None,
-            records: ring.records().0,
-            space: ring.space().1,
+            records: ring.control.records().0,
+            space: ring.control.space().1,
         }
     }
 
@@ -179,11 +179,11 @@ impl<'m, T> TypedProducer<'m, T> {
     /// Takes note of another consumer.
     #[cold]
     fn note_consumer(&mut self) -> Result<(), PushError> {
-        let start = self.ring.consumer_starts().latest();
+        let start = self.ring.control.consumer_starts().latest();
         self.free_up_to(start, ControlWord::ConsumerStart)?;
         let known = core::mem::replace(&mut self.peer, start.epoch());
-        self.head_word = self.ring.heads().of(self.peer);
-        self.next_start = self.ring.consumer_starts().of(next(self.peer));
+        self.head_word = self.ring.control.heads().of(self.peer);
+        self.next_start = self.ring.control.consumer_starts().of(next(self.peer));
         self.address(self.peer);
         // Nothing more before the next look, which loads `head`.
         self.room = self.tail;
@@ -197,7 +197,12 @@ impl<'m, T> TypedProducer<'m, T> {
     #[cold]
     fn check_start(&mut self) -> Result<(), PushError> {
         // relaxed: only whether it is 0 counts.
-        let value = self.ring.consumer_starts().of(self.peer).load(Relaxed);
+        let value = self
+            .ring
+            .control
+            .consumer_starts()
+            .of(self.peer)
+            .load(Relaxed);
         if value == 0 {
             let word = ControlWord::ConsumerStart;
             return Err(self.fail(PushError::Corrupt(Corrupt { word, value })));
@@ -324,10 +329,8 @@ impl<T: NoUninit> TypedProducer<'_, T> {
     #[inline(never)]
     fn settle(&mut self, end: u32) -> Result<(), PushError> {
         let evicted = self.fail(PushError::Evicted);
-        let start = self
-            .ring
-            .producer_starts()
-            .first_after(self.start.stamp.epoch());
+        let starts = self.ring.control.producer_starts();
+        let start = starts.first_after(self.start.stamp.epoch());
         let is_found = start.is_some_and(|start| {
             let before = distance(start.position(), end);
             before == 0 || before > self.slots.len()

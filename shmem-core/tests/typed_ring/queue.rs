@@ -3,6 +3,7 @@
 use shmem_core::doorbell::Silent;
 use shmem_core::layout::{MAX_SLOTS, MAX_TYPED_RECORD};
 use shmem_core::primitive::{AtomicU32, Ordering::Relaxed};
+use shmem_core::typed_ring::inspect::Inspection;
 use shmem_core::typed_ring::{AttachError, PushError};
 use shmem_core::wait::{Pause, Spin, Wait};
 
@@ -237,4 +238,36 @@ fn two_threads_pass_every_value_in_order() {
             assert_eq!(found, [n; 3]);
         }
     });
+}
+
+#[test]
+fn inspection_says_where_both_ends_are_and_who_has_them() {
+    let heap = heap::<u64>(64);
+    let inspect = || Inspection::new(heap.window()).unwrap();
+    let nothing = inspect();
+    assert_eq!((nothing.record_size, nothing.backlog()), (0, 0));
+    assert_eq!((nothing.producer.life(), nothing.consumer.word), (None, 0));
+    kill(producer(&heap, 1));
+    let mut producer = producer(&heap, 2);
+    let mut consumer = consumer(&heap, 1, Unread::Discard);
+    producer.push_slice(&[1; 20]).unwrap();
+    for _ in 0..9 {
+        consumer.pop().unwrap();
+    }
+    drop(producer);
+    let found = inspect();
+    assert_eq!((found.record_size, found.backlog()), (8, 11));
+    assert_eq!((found.tail, found.position), (20, 9));
+    let ends = [found.producer, found.consumer];
+    assert_eq!(ends.map(|end| end.epoch), [2, 1]);
+    assert_eq!(ends.map(|end| end.is_held()), [false, true]);
+    assert_eq!(
+        ends.map(|end| end.life()),
+        [life(1, 2), life(2, 1)].map(Some)
+    );
+    kill(consumer);
+    drain(&mut super::consumer(&heap, 2, Unread::Discard));
+    assert_eq!(inspect().discarded, 11);
+    let short = Heap::new(256);
+    assert!(Inspection::new(short.window()).is_err());
 }
