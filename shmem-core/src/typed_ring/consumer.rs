@@ -15,8 +15,8 @@ use crate::pace::Pace;
 use crate::primitive::Ordering::{Relaxed, SeqCst};
 use crate::wait::Wait;
 
-/// What no start holds: it was not loaded yet.
-const UNSEEN: u32 = u32::MAX;
+/// Not looked at yet: no end that has an epoch stores it, and it is of no later producer.
+const UNSEEN: u32 = 1;
 
 /// The end that pops. Dropping it gives the claim back.
 ///

@@ -249,6 +249,26 @@ fn epochs_go_on_with_1_after_the_last_one() {
 }
 
 #[test]
+fn a_start_with_all_bits_set_is_seen() {
+    let heap = heap::<u64>(16);
+    // Producers and consumers before the last epoch, at the last position.
+    for offset in [0, 16, 128, 144, 192] {
+        let word = heap.window().word(offset + 8);
+        word.store(0xfffe_ffff, Relaxed);
+    }
+    let mut end = consumer(&heap, 1, Unread::Keep);
+    assert!(end.is_empty());
+    let mut producer = producer(&heap, 1);
+    producer.push(&1).unwrap();
+    assert_eq!(drain(&mut end), [0, 1]);
+    kill(end);
+    let mut end = consumer(&heap, 2, Unread::Keep);
+    assert_eq!(producer.push(&2), Err(PushError::Restarted));
+    producer.push(&3).unwrap();
+    assert_eq!(drain(&mut end), [3]);
+}
+
+#[test]
 fn an_ancient_late_store_is_ignored_and_put_right() {
     let heap = heap::<u64>(16);
     let mut end = consumer(&heap, 1, Unread::Keep);
