@@ -73,8 +73,12 @@ impl<T> TypedConsumer<'_, T> {
             let Some(start) = self.ring.control.producer_starts().first_after(peer) else {
                 break;
             };
-            // What lies before it is of producers before it.
-            self.extend(start, ControlWord::ProducerStart)?;
+            // What lies before it is of producers before it. It can be before us where so many
+            // came that it was not found in time.
+            match distance(start.position(), self.head) <= self.ring.slots.len() {
+                true => self.end = self.head,
+                false => self.extend(start, ControlWord::ProducerStart)?,
+            }
             if self.head != self.end {
                 if self.unread == Unread::Keep {
                     break;

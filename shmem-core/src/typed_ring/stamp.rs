@@ -82,8 +82,20 @@ impl<'m> EpochWords<'m> {
         self.stamps().fold(Stamp(0), latest)
     }
 
-    /// What stands there of the first epoch after `known`.
+    /// What stands there of the first epoch after `known`, in words of which each epoch has one.
+    ///
+    /// Of epochs that follow each other quickly it finds the first one, since it looks at no
+    /// other one before. Where four or more have gone by, it finds one of those that are left.
     pub(super) fn first_after(self, known: u32) -> Option<Stamp> {
+        let expected = next(known);
+        // As in `stamps`.
+        let found = Stamp(self.of(expected).load(Acquire)); // loom: loom_typed_ring
+        if found.epoch() == expected {
+            return Some(found);
+        }
+        if !follows(found.epoch(), known) {
+            return None;
+        }
         let later = self.stamps().filter(|s| follows(s.epoch(), known));
         later.reduce(|first, found| match follows(first.epoch(), found.epoch()) {
             true => found,
@@ -165,5 +177,28 @@ mod tests {
         assert_eq!(distance(5, 3), 0xfffe);
         let stamp = Stamp::new(7, 0x1_2345);
         assert_eq!((stamp.epoch(), stamp.position()), (7, 0x2345));
+    }
+
+    #[test]
+    #[cfg(all(feature = "alloc", not(loom)))]
+    fn an_epoch_is_not_passed_over_for_a_later_one() {
+        let heap = crate::mem::Heap::new(16);
+        let words = EpochWords([0, 4, 8, 12].map(|at| heap.window().word(at)));
+        let first = |stored: [u32; 4], known| {
+            for (word, epoch) in words.0.into_iter().zip(stored) {
+                word.store(epoch << 16, Relaxed);
+            }
+            words.first_after(known).map_or(0, Stamp::epoch)
+        };
+        assert_eq!(first([4, 5, 2, 3], 3), 4);
+        assert_eq!(first([4, 5, 2, 3], 5), 0);
+        // The word of 4 was loaded before 5 had claimed the end after it.
+        assert_eq!(first([0, 5, 2, 3], 3), 0);
+        // Five came after 3 since then.
+        assert_eq!(first([8, 5, 6, 7], 3), 5);
+        assert_eq!(first([0, 1, LAST - 1, LAST], LAST - 1), LAST);
+        assert_eq!(first([0, 1, LAST - 1, LAST], LAST), 1);
+        // Another epoch's place.
+        assert_eq!(first([3, 3, 3, 0], 2), 0);
     }
 }

@@ -253,8 +253,8 @@ fn a_start_with_all_bits_set_is_seen() {
     let heap = heap::<u64>(16);
     // Producers and consumers before the last epoch, at the last position.
     for offset in [0, 16, 128, 144, 192] {
-        let word = heap.window().word(offset + 8);
-        word.store(0xfffe_ffff, Relaxed);
+        heap.window().word(offset + 4).store(0xfffd_ffff, Relaxed);
+        heap.window().word(offset + 8).store(0xfffe_ffff, Relaxed);
     }
     let mut end = consumer(&heap, 1, Unread::Keep);
     assert!(end.is_empty());
