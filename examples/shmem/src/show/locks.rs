@@ -12,7 +12,7 @@ pub(super) fn table(report: &Report, width: Option<u16>) -> Option<String> {
             Contents::Semaphore(semaphore) => describe_semaphore(semaphore),
             Contents::RwLock(lock) => describe_rwlock(lock),
             Contents::Barrier(barrier) => describe_barrier(barrier),
-            Contents::Ring(_) | Contents::Snapshot(_) => return None,
+            Contents::Ring(_) | Contents::TypedRing(_) | Contents::Snapshot(_) => return None,
         };
         let name = called(&segment.name, segment.row);
         Some(vec![name, segment.kind.clone(), state])
