@@ -67,7 +67,7 @@ pub struct RingControl {
     pub space: Bell,
 }
 
-/// The control block in front of a typed ring's slots: two lines for each end.
+/// The control block in front of a typed ring's slots: lines for each end, which it alone writes.
 ///
 /// A word of four is one that an end stores in its epoch modulo 4. In a word with an epoch
 /// this is in bits 16 to 31, and a position, modulo 2^16, in bits 0 to 15.
@@ -88,14 +88,12 @@ pub struct TypedRingControl {
     pub producer_reserved: [u32; 18],
     /// The consumer's epoch, and the position up to which slots were given back.
     pub heads: [u32; 4],
-    /// The consumer's epoch, and the position at which it began.
-    pub consumer_starts: [u32; 4],
     /// The life that consumes, or that did if bit 31 is set; 0 is nobody yet.
     pub consumer: u32,
     /// Bytes of a record, as the consumer has it; 0 is not known yet.
     pub consumer_record_size: u32,
     /// Zero.
-    pub consumer_reserved: [u32; 6],
+    pub consumer_reserved: [u32; 10],
     /// The consumer's epoch, and the position of the first record not released. The producer
     /// loads nothing of these 64 bytes.
     pub positions: [u32; 4],
@@ -106,6 +104,11 @@ pub struct TypedRingControl {
     pub accepted: [u32; 4],
     /// Counts the records that consumers discarded, this one and those before it.
     pub discarded: [u32; 4],
+    /// The consumer's epoch, and the position at which it began. The consumer stores nothing in
+    /// this line when it works, since the producer looks at it with each record.
+    pub consumer_starts: [u32; 4],
+    /// Zero.
+    pub starts_reserved: [u32; 28],
     /// Rung by the producer: there is a record.
     pub records: Bell,
     /// Rung by the consumer: there is space.
@@ -155,7 +158,7 @@ const _: () = {
     assert!(size_of::<RegionHeader>() == LINE);
     assert!(size_of::<RingControl>() == 4 * LINE);
     assert!(core::mem::offset_of!(RingControl, position) == 192);
-    assert!(size_of::<TypedRingControl>() == 4 * LINE);
+    assert!(size_of::<TypedRingControl>() == 5 * LINE);
     assert!(core::mem::offset_of!(TypedRingControl, heads) == LINE);
     assert!(core::mem::offset_of!(TypedRingControl, positions) == LINE + 64);
     assert!(size_of::<Bell>() == LINE);

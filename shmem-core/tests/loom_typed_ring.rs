@@ -185,6 +185,28 @@ fn what_an_earlier_producer_published_is_whole_and_comes_before_the_restart() {
     });
 }
 
+#[test] // Kills: Acquire of the next start in `first_after`.
+fn what_only_a_start_tells_of_is_whole() {
+    loom::model(|| {
+        let window = window(4);
+        let ring = TypedRing::<u64>::attach(window).unwrap();
+        let mut producer = ring.producer(Life::first(1)).unwrap();
+        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        let peer = thread::spawn(move || {
+            producer.push(&1).unwrap();
+            core::mem::forget(producer);
+            let next = ring.producer(Life::new(1, 2).unwrap()).unwrap();
+            core::mem::forget(next);
+        });
+        // Until the second one has begun, after the record.
+        while window.word(24).load(Relaxed) != 2 << 16 | 1 {
+            thread::yield_now();
+        }
+        assert_eq!(pop(&mut consumer), 1);
+        peer.join().unwrap();
+    });
+}
+
 #[test] // Kills: Release of `positions`, Acquire of them in a claim.
 fn what_an_earlier_consumer_released_is_read_before_its_slot_is_used_again() {
     loom::model(|| {

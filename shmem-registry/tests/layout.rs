@@ -74,8 +74,8 @@ fn the_document_gives_every_field_its_offset_and_width() {
         ),
         (
             "TypedRingControl",
-            coded!(TypedRingControl: tails, producer_starts, addressed, producer, producer_record_size, producer_reserved, heads, consumer_starts, consumer, consumer_record_size, consumer_reserved, positions, known_producers, accepted, discarded, records, space),
-            512,
+            coded!(TypedRingControl: tails, producer_starts, addressed, producer, producer_record_size, producer_reserved, heads, consumer, consumer_record_size, consumer_reserved, positions, known_producers, accepted, discarded, consumer_starts, starts_reserved, records, space),
+            640,
         ),
         ("Bell", coded!(Bell: armed, rings, reserved), 128),
         (
@@ -250,8 +250,8 @@ mod peer {
     /// with epoch 1; the caller knows that it fits.
     pub(super) fn typed_push(memory: &Window<'_>, segment: usize, record: &[u8; 12]) {
         let (_, tail) = latest(memory, segment);
-        memory.write(segment + 512 + tail % 8 * 16, record);
-        memory.write(segment + 512 + tail % 8 * 16 + 12, &[0; 4]);
+        memory.write(segment + 640 + tail % 8 * 16, record);
+        memory.write(segment + 640 + tail % 8 * 16 + 12, &[0; 4]);
         let tail = (tail as u32 + 1) & 0xffff;
         memory.word(segment + 4).store(1 << 16 | tail, Release);
     }
@@ -264,20 +264,21 @@ mod peer {
             return None;
         }
         let mut record = [0; 12];
-        memory.read(segment + 512 + position % 8 * 16, &mut record);
+        memory.read(segment + 640 + position % 8 * 16, &mut record);
         let stamp = 1 << 16 | (position as u32 + 1) & 0xffff;
         memory.word(segment + 196).store(stamp, Release);
         memory.word(segment + 132).store(stamp, Release);
         Some(record)
     }
 
-    /// Claims an end of a fresh typed ring of records of 12 bytes for the life `life`, whose
-    /// words begin at `end` of the segment.
-    pub(super) fn typed_claim(memory: &Window<'_>, end: usize, claim: usize, life: u32) {
-        memory.word(end + claim).store(life, Release);
-        memory.word(end + claim + 4).store(12, Release);
-        memory.word(end + 20).store(1 << 16, Release);
-        memory.word(end + 4).store(1 << 16, Release);
+    /// Claims an end of a fresh typed ring of records of 12 bytes for the life `life`: the claim is
+    /// at `claim` of the segment, the words that are to hold the first epoch at `stamps`.
+    pub(super) fn typed_claim(memory: &Window<'_>, claim: usize, life: u32, stamps: &[usize]) {
+        memory.word(claim).store(life, Release);
+        memory.word(claim + 4).store(12, Release);
+        for stamps in stamps {
+            memory.word(stamps + 4).store(1 << 16, Release);
+        }
     }
 }
 
@@ -301,10 +302,7 @@ fn a_typed_peer_written_from_the_document_understands_and_is_understood() {
         let ring = TypedRing::<Record>::attach(memory).unwrap();
         let (theirs, ours) = (Life::first(1), Life::first(2));
         if ours_produces {
-            peer::typed_claim(&memory, 128, 32, theirs.word());
-            memory
-                .word(196)
-                .store(1 << 16, shmem_core::primitive::Ordering::Release);
+            peer::typed_claim(&memory, 144, theirs.word(), &[256, 192, 128]);
             let mut producer = ring.producer(ours).unwrap();
             assert_eq!(ring.consuming(), Some(theirs));
             for n in 0..100_000 {
@@ -313,7 +311,7 @@ fn a_typed_peer_written_from_the_document_understands_and_is_understood() {
                 assert_eq!(peer::typed_pop(&memory, 0), None);
             }
         } else {
-            peer::typed_claim(&memory, 0, 48, theirs.word());
+            peer::typed_claim(&memory, 48, theirs.word(), &[16, 0]);
             let mut consumer = ring.consumer(ours, Unread::Keep).unwrap();
             for n in 0..100_000 {
                 peer::typed_push(&memory, 0, &bytes(&[n, !n, 7]));

@@ -6,7 +6,7 @@ use bytemuck::{AnyBitPattern, NoUninit};
 
 use super::error::PopError;
 use super::memory::{TypedRing, SMALL};
-use super::stamp::{distance, next, EpochWords, Own, Stamp};
+use super::stamp::{distance, next, EpochWords, Own, Stamp, UNSEEN};
 use crate::claim::{Claim, Unread};
 use crate::doorbell::{Doorbell, Ringer, Sleeper};
 use crate::error::Corrupt;
@@ -14,9 +14,6 @@ use crate::mem::{Slots, Word};
 use crate::pace::Pace;
 use crate::primitive::Ordering::{Relaxed, SeqCst};
 use crate::wait::Wait;
-
-/// Not looked at yet: no end that has an epoch stores it, and it is of no later producer.
-const UNSEEN: u32 = 1;
 
 /// The end that pops. Dropping it gives the claim back.
 ///

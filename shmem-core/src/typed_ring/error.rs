@@ -53,8 +53,8 @@ pub enum PushError {
     /// ring, with [`TypedConsumer::notify`](super::TypedConsumer::notify), and when it finds
     /// nothing more.
     Full,
-    /// The consumer was restarted since the last look at it, a sixteenth of the ring ago at the
-    /// most: nothing was pushed. Said once; the next push is for the new consumer.
+    /// The consumer was restarted since the last call: nothing was pushed.
+    /// Said once; the next push is for the new consumer.
     Restarted,
     /// The consumer broke the protocol. Terminal.
     Corrupt(Corrupt),

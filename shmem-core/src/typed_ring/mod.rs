@@ -35,8 +35,8 @@
 //! - **P8** `addressed` says for which consumer the producer's records are, and from which
 //!   position on; for 0 they are for whoever comes first. A consumer of commands discards what
 //!   is not for it, and all of earlier producers.
-//! - **P9** A producer looks at its consumer once in a sixteenth of the ring, so that it
-//!   learns of a restart.
+//! - **P9** A producer looks with each call whether its consumer's end was claimed again: at a word
+//!   in a line that consumers write when they claim it, and at no other time.
 //!
 //! What P6 and P7 do not promise: a producer that is stopped in the middle of a copy, taken over
 //! and let go on completes it. That garbles those slots of this one call which its successor has

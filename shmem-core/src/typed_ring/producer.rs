@@ -6,7 +6,7 @@ use bytemuck::NoUninit;
 
 use super::error::PushError;
 use super::memory::TypedRing;
-use super::stamp::{distance, follows, next, Own, Stamp};
+use super::stamp::{distance, follows, next, Own, Stamp, UNSEEN};
 use crate::claim::Claim;
 use crate::doorbell::{Doorbell, Ringer, Sleeper};
 use crate::error::{ControlWord, Corrupt};
@@ -28,8 +28,8 @@ pub struct TypedProducer<'m, T> {
     tail: u32,
     /// What the consumer had given back when we last looked: at most what it has now.
     pub(super) head: u32,
-    /// Up to here slots need no look at the consumer. At most a sixteenth of the ring from the
-    /// last look on, so that we learn of its restart.
+    /// Up to here slots need no look at the consumer: at most a sixteenth of the ring from the
+    /// last look on. With what is known to be free lines can be fetched.
     room: u32,
     /// Up to here lines were fetched, or there was none to fetch.
     pub(super) fetched: u32,
@@ -43,6 +43,8 @@ pub struct TypedProducer<'m, T> {
     /// The consumer's words: of the one we know, and of the next one.
     head_word: Word<'m>,
     next_start: Word<'m>,
+    /// What `next_start` holds while nobody has claimed the end after the consumer we know.
+    next_seen: u32,
     pub(super) claim: Claim<'m>,
     /// What is said for good.
     broken: Option<PushError>,
@@ -78,6 +80,7 @@ impl<'m, T> TypedProducer<'m, T> {
             addressed: start.addressed,
             head_word: ring.control.heads().of(peer),
             next_start: ring.control.consumer_starts().of(next(peer)),
+            next_seen: UNSEEN,
             claim: start.claim,
             broken: None,
             records: ring.control.records().0,
@@ -145,16 +148,19 @@ impl<'m, T> TypedProducer<'m, T> {
     fn look(&mut self) -> Result<(), PushError> {
         self.own()?;
         self.restore();
-        // Pairs with the store in `TypedConsumer::tell`: the consumer has finished reading what
-        // we are about to overwrite.
-        let mut head = Stamp(self.head_word.load(Acquire)); // loom: loom_typed_ring
-                                                            // relaxed: loaded after `head`; where it tells of another consumer, `note_consumer`
-                                                            // loads it again.
-        let next_start = Stamp(self.next_start.load(Relaxed));
-        if follows(next_start.epoch(), self.peer) {
+        // Pairs with the store in `TypedConsumer::advance`: the consumer has finished reading
+        // what we are about to overwrite.
+        // loom: loom_typed_ring
+        let mut head = Stamp(self.head_word.load(Acquire));
+        // relaxed: loaded after `head`; where it tells of another consumer, `note_consumer`
+        // loads it again.
+        let next_start = self.next_start.load(Relaxed);
+        if follows(Stamp(next_start).epoch(), self.peer) {
             self.note_consumer()?;
             // As above.
             head = Stamp(self.head_word.load(Acquire)); // loom: loom_typed_ring
+        } else {
+            self.next_seen = next_start;
         }
         if head.epoch() == self.peer {
             self.free_up_to(head, ControlWord::Head)?;
@@ -162,7 +168,6 @@ impl<'m, T> TypedProducer<'m, T> {
             self.check_start()?;
         }
         let free = self.free();
-        // So that a restart of the consumer is seen in time.
         let most = (self.slots.len() / 16).max(1);
         self.room = self.tail.wrapping_add(free.min(most));
         match free {
@@ -184,6 +189,7 @@ impl<'m, T> TypedProducer<'m, T> {
         let known = core::mem::replace(&mut self.peer, start.epoch());
         self.head_word = self.ring.control.heads().of(self.peer);
         self.next_start = self.ring.control.consumer_starts().of(next(self.peer));
+        self.next_seen = UNSEEN;
         self.address(self.peer);
         // Nothing more before the next look, which loads `head`.
         self.room = self.tail;
@@ -278,7 +284,7 @@ impl<T: NoUninit> TypedProducer<'_, T> {
     #[cfg_attr(not(feature = "small"), inline(always))]
     #[cfg_attr(feature = "small", inline(never))]
     pub fn push(&mut self, value: &T) -> Result<(), PushError> {
-        if self.tail == self.room || !self.claim.is_ours() {
+        if self.tail == self.room || !self.is_usual() {
             self.look()?;
         }
         self.write(self.tail, value);
@@ -295,7 +301,7 @@ impl<T: NoUninit> TypedProducer<'_, T> {
     #[cfg_attr(feature = "small", inline(never))]
     pub fn push_slice(&mut self, values: &[T]) -> Result<usize, PushError> {
         let mut count = values.len();
-        if self.remaining() < count || !self.claim.is_ours() {
+        if self.remaining() < count || !self.is_usual() {
             self.look()?;
             count = count.min(self.free() as usize);
             // It may be more than a sixteenth of the ring: we have just looked.
@@ -306,6 +312,14 @@ impl<T: NoUninit> TypedProducer<'_, T> {
         self.write_all(self.tail, &values[..count]);
         self.publish(self.tail.wrapping_add(count as u32))?;
         Ok(count)
+    }
+
+    /// Whether the end is ours, and the consumer the one that we know.
+    #[inline(always)]
+    fn is_usual(&self) -> bool {
+        // relaxed: it orders nothing; a record that a new consumer's claim overtakes is
+        // addressed to the one before.
+        self.claim.is_ours() && self.next_start.load(Relaxed) == self.next_seen
     }
 
     /// Publishes the records before `end`.

@@ -12,6 +12,9 @@ use crate::primitive::Ordering::{Acquire, Relaxed, Release};
 /// The largest epoch.
 const LAST: u32 = 0xffff;
 
+/// Not looked at yet: no end that has an epoch stores it, and it is of no later producer.
+pub(super) const UNSEEN: u32 = 1;
+
 /// Words of four.
 const WORDS: u32 = 4;
 

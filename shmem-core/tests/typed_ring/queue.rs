@@ -96,20 +96,20 @@ fn a_segment_of_another_length_is_refused() {
     };
     for len in [
         0,
-        504,
-        512,
-        512 + 16,
-        512 + 3 * 16,
-        512 + 4 * 12,
-        512 + 4 * 16 + 8,
+        632,
+        640,
+        640 + 16,
+        640 + 3 * 16,
+        640 + 4 * 12,
+        640 + 4 * 16 + 8,
     ] {
         let len = len / 8 * 8;
         assert_eq!(attach(len), Some(AttachError::Geometry { len, slot: 16 }));
     }
-    assert_eq!(attach(512 + 2 * 16), None);
-    let most = 512 + MAX_SLOTS * 16;
+    assert_eq!(attach(640 + 2 * 16), None);
+    let most = 640 + MAX_SLOTS * 16;
     assert_eq!(attach(most), None);
-    assert!(attach(512 + 2 * MAX_SLOTS * 16).is_some());
+    assert!(attach(640 + 2 * MAX_SLOTS * 16).is_some());
     let heap = heap::<[u8; MAX_TYPED_RECORD]>(2);
     assert_eq!(ring::<[u8; MAX_TYPED_RECORD]>(&heap).slots(), 2);
 }
@@ -144,7 +144,7 @@ fn a_ring_that_was_attached_before_is_refused_at_the_claim() {
     assert!(other.consumer(life(2, 1), Unread::Keep).is_err());
     assert!(other.producer(life(1, 1)).is_err());
     assert_eq!(other.consuming(), None);
-    assert_eq!(heap.window().word(132 + 32).load(Relaxed), 0);
+    assert_eq!(heap.window().word(148).load(Relaxed), 0);
     let _consumer = consumer(&heap, 1, Unread::Keep);
 }
 

@@ -6,7 +6,7 @@ use fastrand::Rng;
 use shmem_core::typed_ring::{ClaimError, PopError, TypedConsumer, TypedRing, Unread};
 use shmem_sync::{FutexBell, Liveness};
 
-use super::Record;
+use super::record::Record;
 use crate::kit::{Observer, OrViolation, Outcome, Party, Seat, Step, unexpected};
 use crate::scenarios::ring::checks::Checks;
 use crate::scenarios::ring::ring_ledger::RingLedger;

@@ -2,6 +2,7 @@
 
 mod consumer;
 mod producer;
+mod record;
 
 use std::mem::offset_of;
 
@@ -18,9 +19,7 @@ use crate::kit::{
 };
 use consumer::RecordConsumer;
 use producer::RecordProducer;
-
-/// A record: which it is, and whether it is whole.
-type Record = [u8; 24];
+use record::Record;
 
 /// Incarnations of producers that the account knows at a time.
 const PRODUCERS: usize = 192;
@@ -70,8 +69,6 @@ pub(crate) const TYPED_COMMANDS: Scenario = Scenario {
         PRODUCING,
         consuming(|seat| boxed(RecordConsumer::join(seat, Unread::Discard))),
     ],
-    // A producer of a larger ring takes note of its first consumer later than the ledger does.
-    shapes: &[2, 8, 16],
     audit: |scene, actors, _| {
         let ledger = drain(scene, actors)?;
         let found = Inspection::new(scene.memory.object).or_violation("looking at the words")?;

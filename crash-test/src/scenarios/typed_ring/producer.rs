@@ -6,7 +6,7 @@ use fastrand::Rng;
 use shmem_core::typed_ring::{ClaimError, PushError, TypedProducer, TypedRing};
 use shmem_sync::{FutexBell, Liveness};
 
-use super::Record;
+use super::record::Record;
 use crate::kit::{Observer, OrViolation, Outcome, Party, Seat, Step, unexpected};
 use crate::scenarios::ring::ring_ledger::RingLedger;
 use crate::scenarios::tag::Tag;
