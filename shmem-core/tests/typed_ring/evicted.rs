@@ -158,6 +158,7 @@ mod stalls {
                 if !stopped {
                     continue;
                 }
+                assert!(seen.ends_with(&[6, 7, 8]), "stopped at {at}: {seen:?}");
                 successor.unwrap().push(&value(9)).unwrap();
                 seen.extend(all(&mut end));
                 let of_late: Vec<u64> = (1..=done).collect();

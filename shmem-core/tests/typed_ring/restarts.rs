@@ -178,6 +178,32 @@ fn a_consumer_that_was_restarted_goes_on_where_the_one_before_it_stopped() {
 }
 
 #[test]
+fn a_start_of_a_lap_of_positions_ago_is_not_taken_for_a_later_one() {
+    let heap = heap::<u64>(16);
+    let mut producer = producer(&heap, 1);
+    let mut results = consumer(&heap, 1, Unread::Keep);
+    for n in 1..=65_532 {
+        producer.push(&n).unwrap();
+        assert_eq!(results.pop(), Ok(n));
+    }
+    // Over the position at which the producer began.
+    producer.push_slice(&[1, 2, 3, 4, 5, 6, 7, 8]).unwrap();
+    kill(results);
+    let mut results = consumer(&heap, 2, Unread::Keep);
+    assert_eq!(drain(&mut results), [1, 2, 3, 4, 5, 6, 7, 8]);
+}
+
+#[test]
+fn what_was_sent_to_whoever_comes_first_is_not_lost_when_the_producer_hears_of_it_first() {
+    let heap = heap::<u64>(16);
+    let mut commands = producer(&heap, 1);
+    commands.push(&1).unwrap();
+    let mut end = consumer(&heap, 1, Unread::Discard);
+    commands.push(&2).unwrap();
+    assert_eq!(drain(&mut end), [1, 2]);
+}
+
+#[test]
 fn a_restart_lies_after_what_is_kept_also_for_who_comes_later() {
     for first in [1, 2] {
         let heap = heap::<u64>(64);
