@@ -45,7 +45,11 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let len = TypedRing::<Record>::segment_len(2 << (input.slots % 6));
-    let control = if input.fresh { TypedRing::<Record>::segment_len(0) } else { 0 };
+    let control = if input.fresh {
+        TypedRing::<Record>::segment_len(0)
+    } else {
+        0
+    };
     let heap = memory(len, control, &mut bytes);
     let window = heap.window();
     // A size of records that is not ours is refused here.
