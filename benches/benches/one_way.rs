@@ -2,7 +2,7 @@
 
 use criterion::BenchmarkGroup;
 use criterion::measurement::WallTime;
-use shmem_benches::{harness, ours, ringbuf, rtrb};
+use shmem_benches::{harness, ours, ringbuf, rtrb, typed};
 
 fn main() {
     let mut criterion = harness::criterion();
@@ -20,7 +20,8 @@ fn small(group: &mut BenchmarkGroup<'_, WallTime>) {
         8,
         &[
             ("ours push", ours::push_pop::<8>),
-            ("ours typed", ours::typed::<8>),
+            ("ours typed", typed::push_pop::<8>),
+            ("ours typed slice x32", typed::slice::<8, 32>),
             ("ours batch x32", ours::batch::<8, 32>),
             ("ours reserve", ours::in_place::<8>),
             ("rtrb push", rtrb::push_pop::<8>),
@@ -39,7 +40,8 @@ fn middle(group: &mut BenchmarkGroup<'_, WallTime>) {
         64,
         &[
             ("ours push", ours::push_pop::<64>),
-            ("ours typed", ours::typed::<64>),
+            ("ours typed", typed::push_pop::<64>),
+            ("ours typed slice x32", typed::slice::<64, 32>),
             ("ours batch x32", ours::batch::<64, 32>),
             ("ours reserve", ours::in_place::<64>),
             ("ours hand-over", ours::hand_over::<64>),
@@ -59,7 +61,7 @@ fn page(group: &mut BenchmarkGroup<'_, WallTime>) {
         4096,
         &[
             ("ours push", ours::push_pop::<4096>),
-            ("ours typed", ours::typed::<4096>),
+            ("ours typed", typed::push_pop::<4096>),
             ("ours batch x8", ours::batch::<4096, 8>),
             ("ours reserve", ours::in_place::<4096>),
             ("ours hand-over", ours::hand_over::<4096>),

@@ -17,6 +17,7 @@ pub mod pthread;
 pub mod race;
 pub mod ringbuf;
 pub mod rtrb;
+pub mod typed;
 
 /// A contender: moves so many messages, returns the time it took.
 pub type Contender = fn(u64) -> std::time::Duration;

@@ -3,12 +3,9 @@
 use std::hint::spin_loop;
 use std::time::Duration;
 
-use bytemuck::{AnyBitPattern, NoUninit};
 use shmem_core::Life;
 use shmem_core::Mapping;
-use shmem_core::ring::{
-    Consumer, PopError, Producer, PushError, Ring, TypedConsumer, TypedProducer, Unread,
-};
+use shmem_core::ring::{Consumer, PopError, Producer, PushError, Ring, Unread};
 
 use crate::race::race;
 use crate::{check, room, stamp};
@@ -65,39 +62,6 @@ pub fn push_pop<const N: usize>(count: u64) -> Duration {
         move || {
             for n in 0..count {
                 pop(&mut consumer, &mut received);
-                check(&received, n);
-            }
-        },
-    )
-}
-
-/// `push`, `pop` of the typed ends.
-pub fn typed<const N: usize>(count: u64) -> Duration
-where
-    [u8; N]: NoUninit + AnyBitPattern,
-{
-    let memory = Memory::new(N);
-    let (producer, consumer) = memory.ends();
-    let mut producer = TypedProducer::new(producer);
-    let mut consumer = TypedConsumer::<[u8; N]>::new(consumer);
-    let mut sent = [0; N];
-    race(
-        move || {
-            for n in 0..count {
-                stamp(&mut sent, n);
-                while producer.push(&sent) == Err(PushError::Full) {
-                    spin_loop();
-                }
-            }
-        },
-        move || {
-            for n in 0..count {
-                let received = loop {
-                    match consumer.pop() {
-                        Ok(received) => break received,
-                        Err(_) => spin_loop(),
-                    }
-                };
                 check(&received, n);
             }
         },

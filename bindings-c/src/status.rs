@@ -344,9 +344,7 @@ impl From<PopError> for Fault {
     fn from(error: PopError) -> Self {
         match error {
             PopError::Empty => Self::new(SHMR_EMPTY),
-            PopError::TooLong { len } | PopError::WrongSize { len } => {
-                Self::with(SHMR_TOO_LONG, wide(len))
-            }
+            PopError::TooLong { len } => Self::with(SHMR_TOO_LONG, wide(len)),
             PopError::Restarted => Self::new(SHMR_RESTARTED),
             PopError::Corrupt(corrupt) => corrupt.into(),
             PopError::Evicted => Self::new(SHMR_EVICTED),

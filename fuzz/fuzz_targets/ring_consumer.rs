@@ -7,7 +7,7 @@ use std::io::Read;
 
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use shmem_core::ring::{ByteReader, Consumer, PopError, Record, Ring, TypedConsumer, Unread};
+use shmem_core::ring::{ByteReader, Consumer, PopError, Record, Ring, Unread};
 use shmem_core::{Corrupt, Life, Window};
 use shmem_fuzz::{Many, Rarely, Scribble, expand, memory, while_scribbling};
 
@@ -37,8 +37,6 @@ enum Step {
         accept: u8,
     },
     IsEmpty,
-    Typed,
-    TypedSlice,
     Stream(u8),
     /// A next life takes the end over.
     Again,
@@ -89,7 +87,7 @@ fn run(ring: Ring<'_>, window: Window<'_>, input: &Input) {
     let mut broken = None;
     for (number, (step, scribble)) in (2..).zip(input.steps.iter()) {
         match step {
-            Step::Typed | Step::TypedSlice | Step::Stream(_) => wrapped(ring, *step, unread),
+            Step::Stream(len) => stream(ring, *len, unread),
             Step::Again => match ring.take_over_consumer(life(number), unread) {
                 Ok(again) => (consumer, broken) = (again, None),
                 Err(_) => return,
@@ -162,28 +160,14 @@ fn drain(consumer: &mut Consumer<'_>, limit: u8, accept: u8, max: usize) -> Opti
     corrupt(result)
 }
 
-/// The typed end and the byte stream own a consumer: a new one for one call.
-fn wrapped(ring: Ring<'_>, step: Step, unread: Unread) {
+/// The byte stream owns a consumer: a new one for one call.
+fn stream(ring: Ring<'_>, len: u8, unread: Unread) {
     let Ok(consumer) = ring.take_over_consumer(Life::first(2), unread) else {
         return;
     };
-    match step {
-        Step::Typed => {
-            let _ = TypedConsumer::<[u32; 3]>::new(consumer).pop();
-        }
-        Step::TypedSlice => {
-            let mut values = [[0_u32; 3]; 5];
-            if let Ok(count) = TypedConsumer::new(consumer).pop_slice(&mut values) {
-                assert!(count <= values.len());
-            }
-        }
-        Step::Stream(len) => {
-            let mut bytes = vec![0; usize::from(len)];
-            if let Ok(count) = ByteReader::new(consumer).read(&mut bytes) {
-                assert!(count <= bytes.len());
-            }
-        }
-        _ => {}
+    let mut bytes = vec![0; usize::from(len)];
+    if let Ok(count) = ByteReader::new(consumer).read(&mut bytes) {
+        assert!(count <= bytes.len());
     }
 }
 

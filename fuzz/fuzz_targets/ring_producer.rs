@@ -7,7 +7,7 @@ use std::io::Write;
 
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use shmem_core::ring::{ByteWriter, Producer, PushError, Ring, TypedProducer, Unread};
+use shmem_core::ring::{ByteWriter, Producer, PushError, Ring, Unread};
 use shmem_core::{Corrupt, Life, Window};
 use shmem_fuzz::{Many, Rarely, Scribble, expand, memory, while_scribbling};
 
@@ -35,7 +35,6 @@ enum Step {
         len: u8,
         publish: bool,
     },
-    Typed,
     Stream(u16),
     /// A next life takes the end over.
     Again,
@@ -69,7 +68,7 @@ fn run(window: Window<'_>, steps: &[(Step, Option<Scribble>)]) {
     let mut broken = None;
     for (number, (step, scribble)) in (2..).zip(steps) {
         match step {
-            Step::Typed | Step::Stream(_) => wrapped(ring, *step),
+            Step::Stream(len) => stream(ring, *len),
             Step::Again => match ring.take_over_producer(life(number)) {
                 Ok(again) => (producer, broken) = (again, None),
                 Err(_) => return,
@@ -148,22 +147,13 @@ fn take(producer: &mut Producer<'_>, step: Step) -> Result<(), PushError> {
     }
 }
 
-/// The typed end and the byte stream own a producer: a new one for one call.
-fn wrapped(ring: Ring<'_>, step: Step) {
+/// The byte stream owns a producer: a new one for one call.
+fn stream(ring: Ring<'_>, len: u16) {
     let Ok(producer) = ring.take_over_producer(Life::first(1)) else {
         return;
     };
-    match step {
-        Step::Typed => {
-            let pushed = TypedProducer::new(producer).push_slice(&[[4_u32; 3]; 5]);
-            assert!(pushed.map_or(true, |count| (1..=5).contains(&count)));
-        }
-        Step::Stream(len) => {
-            let bytes = vec![5; usize::from(len)];
-            if let Ok(count) = ByteWriter::new(producer).write(&bytes) {
-                assert!(count <= bytes.len());
-            }
-        }
-        _ => {}
+    let bytes = vec![5; usize::from(len)];
+    if let Ok(count) = ByteWriter::new(producer).write(&bytes) {
+        assert!(count <= bytes.len());
     }
 }

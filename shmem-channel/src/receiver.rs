@@ -196,6 +196,6 @@ fn failed(member: &Member<'_>, error: PopError) -> Error {
         PopError::Evicted => member.evicted(),
         PopError::Restarted => Error::PeerRestarted,
         PopError::Empty => Error::TimedOut,
-        PopError::TooLong { len } | PopError::WrongSize { len } => Error::BufferTooShort { len },
+        PopError::TooLong { len } => Error::BufferTooShort { len },
     }
 }

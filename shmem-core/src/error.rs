@@ -68,11 +68,17 @@ pub enum ControlWord {
     Position,
     /// How long a command or an answer in a call line is.
     CallLength,
+    /// From where on the records of a typed ring's producer are its own.
+    ProducerStart,
+    /// Where a typed ring's consumer began.
+    ConsumerStart,
+    /// Bytes of a typed ring's records.
+    RecordSize,
 }
 
 impl ControlWord {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 32] = [
         Self::Head,
         Self::Tail,
         Self::Claim,
@@ -102,6 +108,9 @@ impl ControlWord {
         Self::BakeryColour,
         Self::Position,
         Self::CallLength,
+        Self::ProducerStart,
+        Self::ConsumerStart,
+        Self::RecordSize,
     ];
 
     /// Its name in `docs/layout.md`.
@@ -136,6 +145,9 @@ impl ControlWord {
             Self::BakeryColour => "bakery colour",
             Self::Position => "position",
             Self::CallLength => "call length",
+            Self::ProducerStart => "producer start",
+            Self::ConsumerStart => "consumer start",
+            Self::RecordSize => "record size",
         }
     }
 }

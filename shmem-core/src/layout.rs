@@ -67,6 +67,54 @@ pub struct RingControl {
     pub space: Bell,
 }
 
+/// The control block in front of a typed ring's slots: lines for each end, which it alone writes.
+///
+/// A word of four is one that an end stores in its epoch modulo 4. In a word with an epoch
+/// this is in bits 16 to 31, and a position, modulo 2^16, in bits 0 to 15.
+#[repr(C)]
+pub struct TypedRingControl {
+    /// The producer's epoch, and the position after its last record.
+    pub tails: [u32; 4],
+    /// The producer's epoch, and the position from which on records are its own.
+    pub producer_starts: [u32; 4],
+    /// The epoch of the consumer that the producer knows, and the position from which on
+    /// records are for it.
+    pub addressed: [u32; 4],
+    /// The life that produces, or that did if bit 31 is set; 0 is nobody yet.
+    pub producer: u32,
+    /// Bytes of a record, as the producer has it; 0 is not known yet.
+    pub producer_record_size: u32,
+    /// Zero.
+    pub producer_reserved: [u32; 18],
+    /// The consumer's epoch, and the position up to which slots were given back.
+    pub heads: [u32; 4],
+    /// The life that consumes, or that did if bit 31 is set; 0 is nobody yet.
+    pub consumer: u32,
+    /// Bytes of a record, as the consumer has it; 0 is not known yet.
+    pub consumer_record_size: u32,
+    /// Zero.
+    pub consumer_reserved: [u32; 10],
+    /// The consumer's epoch, and the position of the first record not released. The producer
+    /// loads nothing of these 64 bytes.
+    pub positions: [u32; 4],
+    /// The consumer's epoch, and in bits 0 to 15 that of the producer whose records it reads.
+    pub known_producers: [u32; 4],
+    /// The consumer's epoch, and in bits 0 to 15 that of the producer of whose records it has
+    /// found the first one that is for it, where it discards the others.
+    pub accepted: [u32; 4],
+    /// Counts the records that consumers discarded, this one and those before it.
+    pub discarded: [u32; 4],
+    /// The consumer's epoch, and the position at which it began. The consumer stores nothing in
+    /// this line when it works, since the producer looks at it with each record.
+    pub consumer_starts: [u32; 4],
+    /// Zero.
+    pub starts_reserved: [u32; 28],
+    /// Rung by the producer: there is a record.
+    pub records: Bell,
+    /// Rung by the consumer: there is space.
+    pub space: Bell,
+}
+
 /// A doorbell.
 #[repr(C)]
 pub struct Bell {
@@ -116,6 +164,15 @@ pub const RECORD_HEADER: usize = 8;
 /// Largest capacity of a ring, bytes.
 pub const MAX_CAPACITY: usize = 1 << 30;
 
+/// Most slots of a typed ring; a power of two.
+pub const MAX_SLOTS: usize = 1 << 15;
+
+/// Fewest slots of a typed ring.
+pub const MIN_SLOTS: usize = 2;
+
+/// Bytes of a typed ring's largest record.
+pub const MAX_TYPED_RECORD: usize = 1 << 15;
+
 /// Smallest capacity of a ring, bytes.
 pub const MIN_CAPACITY: usize = 64;
 
@@ -124,6 +181,9 @@ const _: () = {
     assert!(size_of::<RegionHeader>() == LINE);
     assert!(size_of::<RingControl>() == 4 * LINE);
     assert!(core::mem::offset_of!(RingControl, position) == 192);
+    assert!(size_of::<TypedRingControl>() == 5 * LINE);
+    assert!(core::mem::offset_of!(TypedRingControl, heads) == LINE);
+    assert!(core::mem::offset_of!(TypedRingControl, positions) == LINE + 64);
     assert!(size_of::<Bell>() == LINE);
     assert!(size_of::<SnapshotControl>() == LINE);
     assert!(core::mem::offset_of!(CallControl, reserved) == 64);

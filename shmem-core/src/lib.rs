@@ -10,10 +10,13 @@
 //! | module       | one purpose                                                |
 //! |--------------|------------------------------------------------------------|
 //! | [`ring`]     | one producer, one consumer, variable-length records        |
+//! | [`typed_ring`] | one producer, one consumer, records of one type        |
 //! | [`snapshot`] | one writer's latest value, for any number of readers       |
 //! | [`call`]     | a command and its answer in one cache line                 |
 //! | [`doorbell`] | "look again", rung only for a peer that sleeps             |
 //! | [`wait`]     | how a partition waits for its peer                         |
+//! | `claim`      | who has an end of a ring                                   |
+//! | `pace`       | how long a consumer leaves its producer alone              |
 //! | [`region`]   | a range with a header; where it comes from                 |
 //! | [`liveness`] | whether a partition is alive, silent or gone               |
 //! | [`life`]     | who is who, and in which life                              |
@@ -69,6 +72,10 @@ pub mod layout;
 
 mod error;
 
+mod claim;
+
+mod pace;
+
 pub mod life;
 
 pub mod liveness;
@@ -84,6 +91,8 @@ pub mod snapshot;
 pub mod call;
 
 pub mod ring;
+
+pub mod typed_ring;
 
 pub use error::{ControlWord, Corrupt};
 pub use life::Life;

@@ -9,6 +9,7 @@ use caches::Machine;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::ring::{PopError, PushError, Ring, Unread};
 use shmem_core::snapshot::{self, ReadError, Reader, Writer};
+use shmem_core::typed_ring::{self, TypedRing};
 use shmem_core::{Life, Region, Window};
 
 const RING: usize = Ring::segment_len(1024);
@@ -103,6 +104,47 @@ fn converse(machine: &'static Machine) {
         }
     }
     peer.join().unwrap();
+}
+
+#[test]
+fn typed_rings_work_between_such_caches_and_an_end_is_claimed_while_the_other_works() {
+    const COUNT: u32 = 3000;
+    type Value = [u32; 9];
+    let len = TypedRing::<Value>::segment_len(32);
+    for line in [64, 128] {
+        let machine = Machine::new(line, len);
+        let ring = TypedRing::<Value>::attach(machine.window(1)).unwrap();
+        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        let peer = thread::spawn(move || {
+            let ring = TypedRing::<Value>::attach(machine.window(0)).unwrap();
+            let mut producer = ring.producer(Life::first(1)).unwrap();
+            for number in 0..COUNT {
+                if number % 100 == 99 {
+                    // Another incarnation, of which nobody was told before.
+                    core::mem::forget(producer);
+                    let life = Life::new(1, number).unwrap();
+                    producer = ring.producer(life).unwrap();
+                }
+                while producer.push(&[number; 9]).is_err() {
+                    thread::yield_now();
+                }
+            }
+        });
+        let (mut number, mut restarts) = (0, 0);
+        while number < COUNT {
+            match consumer.pop() {
+                Ok(value) => {
+                    assert_eq!(value, [number; 9]);
+                    number += 1;
+                }
+                Err(typed_ring::PopError::Restarted) => restarts += 1,
+                Err(typed_ring::PopError::Empty) => thread::yield_now(),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert_eq!(restarts, COUNT / 100);
+        peer.join().unwrap();
+    }
 }
 
 #[test]

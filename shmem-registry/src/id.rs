@@ -154,6 +154,8 @@ impl Kind {
     pub const BARRIER: Self = Self(7);
     /// `shmem_sync::litmus`.
     pub const LITMUS: Self = Self(8);
+    /// [`shmem_core::typed_ring`].
+    pub const TYPED_RING: Self = Self(9);
     /// [`shmem_core::call`].
     pub const CALL_LINE: Self = Self(10);
     /// The first number that applications may give meaning to.
@@ -171,6 +173,7 @@ impl fmt::Display for Kind {
             Self::SEMAPHORE => f.write_str("semaphore"),
             Self::RWLOCK => f.write_str("reader-writer lock"),
             Self::BARRIER => f.write_str("barrier"),
+            Self::TYPED_RING => f.write_str("typed ring"),
             Self::LITMUS => f.write_str("litmus"),
             Self::CALL_LINE => f.write_str("call line"),
             Self(other) => write!(f, "kind {other:#x}"),

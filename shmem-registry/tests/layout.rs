@@ -3,7 +3,7 @@
 
 use memoffset::{offset_of, span_of};
 use shmem_core::layout::{
-    Bell, CallControl, RegionHeader, RingControl, SnapshotControl, MAGIC, VERSION,
+    Bell, CallControl, RegionHeader, RingControl, SnapshotControl, TypedRingControl, MAGIC, VERSION,
 };
 use shmem_registry::layout::{PartitionSlot, RegistryHeader, Row, PARTITIONS, REGISTRY};
 use shmem_sync::layout::{
@@ -46,7 +46,7 @@ macro_rules! coded {
 
 #[test]
 fn the_document_gives_every_field_its_offset_and_width() {
-    let structures: [(&str, Vec<Field>, usize); 14] = [
+    let structures: [(&str, Vec<Field>, usize); 15] = [
         (
             "RegionHeader",
             coded!(RegionHeader: magic, version, features, incarnation, length_low, length_high, reserved),
@@ -71,6 +71,11 @@ fn the_document_gives_every_field_its_offset_and_width() {
             "RingControl",
             coded!(RingControl: tail, producer, consumer_epoch, producer_reserved, head, consumer, producer_epoch, discarded, consumer_reserved, position, position_reserved, records, space),
             512,
+        ),
+        (
+            "TypedRingControl",
+            coded!(TypedRingControl: tails, producer_starts, addressed, producer, producer_record_size, producer_reserved, heads, consumer, consumer_record_size, consumer_reserved, positions, known_producers, accepted, discarded, consumer_starts, starts_reserved, records, space),
+            640,
         ),
         ("Bell", coded!(Bell: armed, rings, reserved), 128),
         (
@@ -237,6 +242,88 @@ mod peer {
         let end = head + 8 + payload.len().div_ceil(8) * 8;
         memory.word(segment.0 + 128).store(end as u32, Release);
         Some(payload)
+    }
+
+    /// The latest of the four stamps at `at`: epoch and position.
+    fn latest(memory: &Window<'_>, at: usize) -> (usize, usize) {
+        let stamps = (0..4).map(|n| load(memory, at + 4 * n));
+        let stamp = stamps.max_by_key(|stamp| stamp >> 16).unwrap_or(0);
+        (stamp >> 16, stamp & 0xffff)
+    }
+
+    /// Pushes one record of 12 bytes into the typed ring of 8 slots at `segment`, by its producer
+    /// with epoch 1; the caller knows that it fits.
+    pub(super) fn typed_push(memory: &Window<'_>, segment: usize, record: &[u8; 12]) {
+        let (_, tail) = latest(memory, segment);
+        memory.write(segment + 640 + tail % 8 * 16, record);
+        memory.write(segment + 640 + tail % 8 * 16 + 12, &[0; 4]);
+        let tail = (tail as u32 + 1) & 0xffff;
+        memory.word(segment + 4).store(1 << 16 | tail, Release);
+    }
+
+    /// Pops one record of it, by its consumer with epoch 1, if there is one.
+    pub(super) fn typed_pop(memory: &Window<'_>, segment: usize) -> Option<[u8; 12]> {
+        let (_, tail) = latest(memory, segment);
+        let (_, position) = latest(memory, segment + 192);
+        if position == tail {
+            return None;
+        }
+        let mut record = [0; 12];
+        memory.read(segment + 640 + position % 8 * 16, &mut record);
+        let stamp = 1 << 16 | (position as u32 + 1) & 0xffff;
+        memory.word(segment + 196).store(stamp, Release);
+        memory.word(segment + 132).store(stamp, Release);
+        Some(record)
+    }
+
+    /// Claims an end of a fresh typed ring of records of 12 bytes for the life `life`: the claim is
+    /// at `claim` of the segment, the words that are to hold the first epoch at `stamps`.
+    pub(super) fn typed_claim(memory: &Window<'_>, claim: usize, life: u32, stamps: &[usize]) {
+        memory.word(claim).store(life, Release);
+        memory.word(claim + 4).store(12, Release);
+        for stamps in stamps {
+            memory.word(stamps + 4).store(1 << 16, Release);
+        }
+    }
+}
+
+#[test]
+fn a_typed_peer_written_from_the_document_understands_and_is_understood() {
+    use shmem_core::mem::Heap;
+    use shmem_core::typed_ring::{TypedRing, Unread};
+    use shmem_core::Life;
+
+    type Record = [u32; 3];
+    let bytes = |record: &Record| {
+        let mut bytes = [0; 12];
+        for (to, from) in bytes.chunks_mut(4).zip(record) {
+            to.copy_from_slice(&from.to_ne_bytes());
+        }
+        bytes
+    };
+    for ours_produces in [true, false] {
+        let heap = Heap::new(TypedRing::<Record>::segment_len(8));
+        let memory = heap.window();
+        let ring = TypedRing::<Record>::attach(memory).unwrap();
+        let (theirs, ours) = (Life::first(1), Life::first(2));
+        if ours_produces {
+            peer::typed_claim(&memory, 144, theirs.word(), &[256, 192, 128]);
+            let mut producer = ring.producer(ours).unwrap();
+            assert_eq!(ring.consuming(), Some(theirs));
+            for n in 0..100_000 {
+                producer.push(&[n, !n, 7]).unwrap();
+                assert_eq!(peer::typed_pop(&memory, 0), Some(bytes(&[n, !n, 7])));
+                assert_eq!(peer::typed_pop(&memory, 0), None);
+            }
+        } else {
+            peer::typed_claim(&memory, 48, theirs.word(), &[16, 0]);
+            let mut consumer = ring.consumer(ours, Unread::Keep).unwrap();
+            for n in 0..100_000 {
+                peer::typed_push(&memory, 0, &bytes(&[n, !n, 7]));
+                assert_eq!(consumer.pop(), Ok([n, !n, 7]));
+                assert!(consumer.is_empty());
+            }
+        }
     }
 }
 

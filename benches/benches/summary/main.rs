@@ -18,7 +18,7 @@ use row::{Place, Row};
 use shmem_benches::locks::{
     Mutex, ParkingLot, RobustMutex, Semaphore, StdMutex, SystemSemaphore, alone, contended,
 };
-use shmem_benches::{Contender, call, line, lookup, others, ours, ringbuf, rtrb};
+use shmem_benches::{Contender, call, line, lookup, others, ours, ringbuf, rtrb, typed};
 
 struct Goal {
     /// Number of the goal; 0 for what is compared without one.
@@ -85,11 +85,15 @@ const PUSH_64: Named = ("64 B push", ours::push_pop::<64>);
 const BATCH_64: Named = ("64 B batch", ours::batch::<64, 32>);
 const PUSH_4K: Named = ("4 KiB push", ours::push_pop::<4096>);
 const BATCH_4K: Named = ("4 KiB batch", ours::batch::<4096, 8>);
+const TYPED_8: Named = ("8 B typed push", typed::push_pop::<8>);
+const SLICE_8: Named = ("8 B typed slice", typed::slice::<8, 32>);
+const TYPED_64: Named = ("64 B typed push", typed::push_pop::<64>);
+const SLICE_64: Named = ("64 B typed slice", typed::slice::<64, 32>);
 const ALONE: Named = ("mutex, alone", alone::<Mutex<0>>);
 const CONTENDED: Named = ("mutex, contended", contended::<Mutex<SPINS>>);
 
 #[rustfmt::skip]
-const GOALS: [Goal; 36] = [
+const GOALS: [Goal; 45] = [
     goal((1, 10_000), CALL_8, ("rtrb pair", rtrb::round_trip::<8>), 0.60).limit(line::one),
     goal((2, 10_000), TRIP_8, ("rtrb", rtrb::round_trip::<8>), 0.80).limit(line::two),
     goal((2, 10_000), TRIP_64, ("rtrb", rtrb::round_trip::<64>), 0.80).limit(line::two),
@@ -111,6 +115,15 @@ const GOALS: [Goal; 36] = [
     goal((5, 15_000), PUSH_4K, ("rtrb chunk of 8", rtrb::chunk::<4096, 8>), 0.95),
     goal((5, 15_000), BATCH_4K, ("rtrb chunk of 8", rtrb::chunk::<4096, 8>), 0.95),
     goal((5, 30_000), ("4 KiB handed over", ours::hand_over::<4096>), ("64 B, the same way", ours::hand_over::<64>), 1.50),
+    goal((8, 300_000), TYPED_8, ("rtrb push", rtrb::push_pop::<8>), 0.75),
+    goal((8, 300_000), SLICE_8, ("ringbuf slice", ringbuf::slice::<8, 32>), 0.60),
+    goal((0, 300_000), SLICE_8, ("rtrb chunk of 32", rtrb::chunk::<8, 32>), 1.00),
+    goal((8, 150_000), TYPED_64, ("ringbuf slice", ringbuf::slice::<64, 32>), 0.85),
+    goal((8, 150_000), SLICE_64, ("ringbuf slice", ringbuf::slice::<64, 32>), 0.85),
+    goal((0, 10_000), ("typed trip 8 B", typed::round_trip::<8>), ("rtrb", rtrb::round_trip::<8>), 1.00),
+    goal((0, 10_000), ("typed trip 64 B", typed::round_trip::<64>), ("rtrb", rtrb::round_trip::<64>), 1.00),
+    goal((0, 300_000), ("8 B typed, alone", typed::alone::<8>), ("rtrb", rtrb::alone::<8>), 1.00),
+    goal((0, 300_000), ("64 B typed, alone", typed::alone::<64>), ("rtrb", rtrb::alone::<64>), 1.00),
     goal((6, 300_000), ALONE, ("pthread robust", alone::<RobustMutex>), 0.70).limit(line::exchanged),
     goal((6, 300_000), ALONE, ("std mutex", alone::<StdMutex>), 1.10).limit(line::exchanged),
     goal((6, 500_000), CONTENDED, ("parking_lot", contended::<ParkingLot>), 1.00),

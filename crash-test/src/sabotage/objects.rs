@@ -10,16 +10,17 @@ use shmem_sync::layout::{
     SemaphorePlace,
 };
 
-use super::rings::{forget_position, forget_unread};
+use super::rings::{forget_position, forget_position_typed, forget_unread, forget_unread_typed};
 use crate::actor::Sabotage;
 use crate::incarnation::Incarnation;
 use crate::memory::TestMemory;
 use crate::scenario::Scenario;
 use crate::scenarios::{
     ATTACH, BAKERY, BARRIER, MUTEX, REGISTRY, RING_RESULTS, RWLOCK, SEMAPHORE, SNAPSHOT,
+    TYPED_RESULTS,
 };
 
-pub(super) static ALL: [&Scenario; 13] = [
+pub(super) static ALL: [&Scenario; 16] = [
     &Scenario {
         name: "forgetful-ring",
         about: "what a dead producer or consumer left unread is dropped",
@@ -37,6 +38,30 @@ pub(super) static ALL: [&Scenario; 13] = [
         // In a small one each record is an eighth, and is given back at once.
         shapes: &[4096],
         ..RING_RESULTS
+    },
+    &Scenario {
+        name: "forgetful-typed-ring",
+        about: "what a dead producer or consumer left unread is dropped",
+        sabotage: Some(Sabotage::SpoilRecovery(|memory, _| {
+            forget_unread_typed(&memory.object)
+        })),
+        ..TYPED_RESULTS
+    },
+    &Scenario {
+        name: "repeating-typed-ring",
+        about: "what a dead consumer had read, but not given back, comes again",
+        sabotage: Some(Sabotage::SpoilRecovery(|memory, _| {
+            forget_position_typed(&memory.object)
+        })),
+        // In a small one each record is an eighth, and is given back at once.
+        shapes: &[256],
+        ..TYPED_RESULTS
+    },
+    &Scenario {
+        name: "rash-typed-ring",
+        about: "a silent producer's or consumer's end is taken from it",
+        sabotage: Some(Sabotage::PresumeGone),
+        ..TYPED_RESULTS
     },
     &Scenario {
         name: "forgetful-snapshot",

@@ -2,10 +2,11 @@
 
 use std::mem::offset_of;
 
-use shmem_core::layout::{RECORD_HEADER, RingControl};
+use shmem_core::layout::{RECORD_HEADER, RingControl, TypedRingControl};
 use shmem_core::mem::{Window, Word};
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::ring::Ring;
+use shmem_core::typed_ring::inspect::Inspection;
 
 /// Drops what nobody received.
 pub(super) fn forget_unread(ring: &Window<'_>) {
@@ -16,6 +17,29 @@ pub(super) fn forget_unread(ring: &Window<'_>) {
     let capacity = ring.len() - control;
     ring.word(control + head as usize % capacity)
         .store(0, Relaxed);
+}
+
+/// Drops what nobody received from a typed ring.
+pub(super) fn forget_unread_typed(ring: &Window<'_>) {
+    if let Ok(found) = Inspection::new(*ring) {
+        move_all(ring, offset_of!(TypedRingControl, tails), found.position);
+    }
+}
+
+/// Forgets what a consumer of a typed ring has read, but for what it gave back.
+pub(super) fn forget_position_typed(ring: &Window<'_>) {
+    if let Ok(found) = Inspection::new(*ring) {
+        let positions = offset_of!(TypedRingControl, positions);
+        move_all(ring, positions, found.given_back);
+    }
+}
+
+/// Puts another position into the four stamps at `offset`.
+fn move_all(ring: &Window<'_>, offset: usize, position: u16) {
+    for word in (0..4).map(|index| ring.word(offset + 4 * index)) {
+        let epoch = word.load(Relaxed) & 0xffff_0000;
+        word.store(epoch | u32::from(position), Relaxed);
+    }
 }
 
 /// Changes how often the receiving end of a ring was opened.

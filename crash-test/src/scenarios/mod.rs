@@ -8,6 +8,7 @@ mod registry;
 mod ring;
 mod snapshot;
 mod tag;
+mod typed_ring;
 
 use crate::scenario::Scenario;
 pub(crate) use attach::ATTACH;
@@ -16,11 +17,14 @@ pub(crate) use locks::{BAKERY, BARRIER, MUTEX, RWLOCK, SEMAPHORE};
 pub(crate) use registry::REGISTRY;
 pub(crate) use ring::{RING_COMMANDS, RING_RESULTS};
 pub(crate) use snapshot::SNAPSHOT;
+pub(crate) use typed_ring::{TYPED_COMMANDS, TYPED_RESULTS};
 
 /// All scenarios, in the order in which they run.
-pub(crate) static ALL: [&Scenario; 13] = [
+pub(crate) static ALL: [&Scenario; 15] = [
     &RING_RESULTS,
     &RING_COMMANDS,
+    &TYPED_RESULTS,
+    &TYPED_COMMANDS,
     &SNAPSHOT,
     &REGISTRY,
     &ATTACH,

@@ -147,6 +147,8 @@ pub struct Unfinished {
 #[serde(rename_all = "lowercase")]
 pub enum Contents {
     Ring(Ring),
+    #[serde(rename = "typed_ring")]
+    TypedRing(TypedRing),
     Snapshot(Snapshot),
     Mutex(Mutex),
     Bakery(Bakery),
@@ -177,6 +179,20 @@ pub struct Ring {
     pub space_bell: Bell,
     /// The first unread ones, as many as were asked for.
     pub unread: Vec<Record>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct TypedRing {
+    /// Bytes of a record; 0 if nobody has claimed an end.
+    pub record_bytes: u32,
+    /// Unread records.
+    pub records: u16,
+    pub position: u16,
+    pub given_back: u16,
+    pub tail: u16,
+    pub producer: Claim,
+    pub consumer: Claim,
+    pub discarded: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use common::{LEN, Sample, findings, inspect, shmem, text};
 use serde_json::Value;
+use shmem_core::typed_ring::{TypedRing, Unread};
 use shmem_core::{Life, Mapping, Region};
 use shmem_registry::{Geometry, Kind, Registry, Request};
 
@@ -94,6 +95,33 @@ fn json_says_what_the_text_says() {
     assert_eq!(segments[7]["barrier"]["parties"][0]["arrived"], 1);
     let line = &segments[8]["call_line"];
     assert_eq!((&line["asked"], &line["answered"]), (&8.into(), &7.into()));
+}
+
+#[test]
+fn a_typed_ring_says_how_many_records_are_unread_and_who_has_its_ends() {
+    let sample = Sample::new();
+    let segment = sample.segment("ticks", Kind::TYPED_RING, TypedRing::<u64>::segment_len(16));
+    let ring = TypedRing::<u64>::attach(segment).unwrap();
+    let mut producer = ring.producer(Life::first(1)).unwrap();
+    producer.push_slice(&[1, 2, 3]).unwrap();
+    drop(ring.consumer(Life::first(2), Unread::Keep).unwrap());
+    std::mem::forget(producer);
+    let (shown, _) = inspect(sample.dump());
+    let cells = ["ticks", "3", "8", "1.1", "#1", "(2.1)", "#1", "0"];
+    let is_row = |line: &str| line.split_whitespace().eq(cells);
+    assert!(shown.lines().any(is_row), "{shown}");
+    let json = json(sample.dump());
+    assert_eq!(json["segments"][8]["kind"], "typed-ring");
+    let ring = &json["segments"][8]["typed_ring"];
+    assert_eq!((&ring["records"], &ring["tail"]), (&3.into(), &3.into()));
+    let text = docs();
+    let mut found = Vec::new();
+    keys(ring, &mut found);
+    let missing: Vec<_> = found
+        .iter()
+        .filter(|key| !text.contains(&format!("`{key}`")))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?} are not in docs/inspect.md");
 }
 
 /// All keys of a JSON value.

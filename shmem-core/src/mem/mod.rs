@@ -4,6 +4,7 @@ mod circle;
 #[cfg(any(feature = "alloc", loom))]
 mod heap;
 mod read_window;
+mod slots;
 mod window;
 mod word;
 
@@ -11,5 +12,6 @@ pub(crate) use circle::Circle;
 #[cfg(any(feature = "alloc", loom))]
 pub use heap::Heap;
 pub use read_window::ReadWindow;
+pub(crate) use slots::Slots;
 pub use window::{OutOfWindow, Window};
 pub use word::Word;

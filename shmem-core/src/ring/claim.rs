@@ -2,12 +2,13 @@
 
 use memoffset::offset_of;
 
-use super::consumer::{Consumer, Unread};
+use super::consumer::Consumer;
 use super::epoch::{self, End};
 use super::error::ClaimError;
 use super::memory::Ring;
 use super::producer::Producer;
 use super::resume::{self, Start};
+use crate::claim::{self, Unread};
 use crate::error::{ControlWord, Corrupt};
 use crate::layout::RingControl;
 use crate::life::Life;
@@ -23,7 +24,7 @@ impl<'m> Ring<'m> {
     /// one is gone, [`Ring::take_over_producer`]. An earlier incarnation of the same
     /// partition is. [`ClaimError::Corrupt`] if what was left is not a ring.
     pub fn producer(self, life: Life) -> Result<Producer<'m>, ClaimError> {
-        self.producer_end().check(life)?;
+        self.producer_end().claim.check(life)?;
         self.take_over_producer(life)
     }
 
@@ -54,7 +55,7 @@ impl<'m> Ring<'m> {
     ///
     /// As [`Ring::producer`].
     pub fn consumer(self, life: Life, unread: Unread) -> Result<Consumer<'m>, ClaimError> {
-        self.consumer_end().check(life)?;
+        self.consumer_end().claim.check(life)?;
         self.take_over_consumer(life, unread)
     }
 
@@ -76,17 +77,17 @@ impl<'m> Ring<'m> {
 
     /// Who holds the producing end.
     pub fn producing(&self) -> Option<Life> {
-        self.producer_end().holder()
+        self.producer_end().claim.holder()
     }
 
     /// Who holds the consuming end.
     pub fn consuming(&self) -> Option<Life> {
-        self.consumer_end().holder()
+        self.consumer_end().claim.holder()
     }
 
     pub(super) fn producer_end(&self) -> End<'m> {
         End {
-            claim: self.control_word(offset_of!(RingControl, producer)),
+            claim: claim::End::new(self.control_word(offset_of!(RingControl, producer))),
             epoch: self.producer_epoch(),
             name: ControlWord::ProducerEpoch,
         }
@@ -94,7 +95,7 @@ impl<'m> Ring<'m> {
 
     pub(super) fn consumer_end(&self) -> End<'m> {
         End {
-            claim: self.control_word(offset_of!(RingControl, consumer)),
+            claim: claim::End::new(self.control_word(offset_of!(RingControl, consumer))),
             epoch: self.consumer_epoch(),
             name: ControlWord::ConsumerEpoch,
         }

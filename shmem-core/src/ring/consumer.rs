@@ -2,23 +2,22 @@
 
 mod classify;
 mod find;
-mod pace;
 mod state;
 
-pub use self::state::{Consumer, Unread, DISCARDS};
+pub use self::state::{Consumer, DISCARDS};
 
 use memoffset::offset_of;
 
 use self::find::{Found, Miss};
-use self::pace::Pace;
 use self::state::Like;
-use super::epoch::Claim;
 use super::error::PopError;
 use super::memory::{Ring, SMALL};
 use super::record::Record;
 use super::resume::Start;
+use crate::claim::{Claim, Unread};
 use crate::doorbell::Doorbell;
 use crate::layout::RingControl;
+use crate::pace::Pace;
 use crate::primitive::Ordering::Relaxed;
 use crate::wait::Wait;
 

@@ -5,7 +5,6 @@ use core::mem::size_of;
 
 use crate::error::Corrupt;
 use crate::layout::{RingControl, MAX_CAPACITY, MIN_CAPACITY};
-use crate::life::Life;
 
 /// A segment whose length is not a ring's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,29 +26,7 @@ impl fmt::Display for GeometryError {
     }
 }
 
-/// Why an end of a ring could not be claimed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClaimError {
-    /// Another life has it, or this one has it already.
-    Claimed {
-        /// That life.
-        by: Life,
-    },
-    /// What an earlier life left is not a ring.
-    Corrupt(Corrupt),
-}
-
-impl fmt::Display for ClaimError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Claimed { by } => write!(
-                f,
-                "{by} has this end of the ring: take it over only if that life is over"
-            ),
-            Self::Corrupt(corrupt) => corrupt.fmt(f),
-        }
-    }
-}
+pub use crate::claim::ClaimError;
 
 const EVICTED: &str = "another partition has taken this end of the ring over";
 
@@ -103,11 +80,6 @@ pub enum PopError {
         /// Bytes of the record.
         len: usize,
     },
-    /// The next one is not of the type's size; it stays.
-    WrongSize {
-        /// Bytes of the record.
-        len: usize,
-    },
     /// The producer was restarted: what came before is from its earlier life,
     /// what follows from its new one. Said once, at the seam.
     Restarted,
@@ -125,9 +97,6 @@ impl fmt::Display for PopError {
             Self::TooLong { len } => {
                 write!(f, "the next record has {len} bytes, more than the buffer")
             }
-            Self::WrongSize { len } => {
-                write!(f, "the next record has {len} bytes, not the type's number")
-            }
             Self::Restarted => f.write_str("the producer was restarted"),
             Self::Corrupt(corrupt) => corrupt.fmt(f),
             Self::Evicted => f.write_str(EVICTED),
@@ -138,7 +107,6 @@ impl fmt::Display for PopError {
 #[cfg(feature = "std")]
 mod std_error {
     impl std::error::Error for super::GeometryError {}
-    impl std::error::Error for super::ClaimError {}
     impl std::error::Error for super::PushError {}
     impl std::error::Error for super::PopError {}
 }

@@ -177,7 +177,7 @@ impl<'m> Ring<'m> {
         // relaxed: for inspection; it may have changed since.
         let load = |word: Word<'_>| word.load(Relaxed);
         let claim = |word, epoch| Claim { word, epoch };
-        let end = |end: epoch::End<'_>| claim(load(end.claim), load(end.epoch));
+        let end = |end: epoch::End<'_>| claim(end.claim.load(), load(end.epoch));
         let (producer, consumer) = (end(self.producer_end()), end(self.consumer_end()));
         let first = first_unread(self, given_back, load(self.position()));
         let head = first.unwrap_or(given_back);

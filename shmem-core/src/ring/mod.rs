@@ -44,8 +44,8 @@
 //! | `head` in `Consumer::tell`      | `head` in `Producer::refresh`, `Position::load` | free bytes |
 //! | `tail` in `Producer::tell`      | `tail` in `Position::load` | the headers before it |
 //! | fence in `Consumer::discard`, `position` | `position` in `resume::consumer` | what was discarded |
-//! | `producer_epoch` in `End::take` | `producer_epoch` in `Consumer::resolve` | what earlier producers published |
-//! | claim in `Claim::give_back`     | claim in `End::check`, fence in `End::take` | an end of the ring |
+//! | `producer_epoch` in `epoch::End::take` | `producer_epoch` in `Consumer::resolve` | what earlier producers published |
+//! | claim in `Claim::give_back`     | claim in `claim::End::check`, fence in `claim::End::take` | an end of the ring |
 //!
 //! R1, R3, R4 bind honest peers (`tests/loom_ring.rs`). R2 and R5 are checked
 //! on every word a peer stores: a hostile one may garble records, never take us
@@ -64,15 +64,14 @@ mod record;
 mod resume;
 #[cfg(feature = "std")]
 mod stream;
-mod typed;
 mod unpublished;
 
-pub use consumer::{Consumer, Unread, DISCARDS};
+pub use crate::claim::Unread;
+pub use consumer::{Consumer, DISCARDS};
 pub use error::{ClaimError, GeometryError, PopError, PushError};
 pub use memory::Ring;
 pub use producer::Producer;
 pub use record::Record;
 #[cfg(feature = "std")]
 pub use stream::{ByteReader, ByteWriter};
-pub use typed::{TypedConsumer, TypedProducer};
 pub use unpublished::{Batch, Reservation};

@@ -4,11 +4,12 @@ use core::sync::atomic::compiler_fence;
 
 use memoffset::offset_of;
 
-use super::epoch::{self, Claim};
+use super::epoch;
 use super::error::PushError;
 use super::header::{self, stride};
 use super::memory::{Ring, SMALL};
 use super::resume::Start;
+use crate::claim::Claim;
 use crate::doorbell::{Doorbell, Ringer, Sleeper};
 use crate::error::{ControlWord, Corrupt};
 use crate::layout::{RingControl, RECORD_HEADER};

@@ -246,26 +246,3 @@ fn a_byte_stream_keeps_every_byte_value_in_order() {
     }
     assert_eq!(received, sent);
 }
-
-#[test]
-fn typed_records_go_one_by_one_and_in_slices() {
-    use shmem_core::ring::{TypedConsumer, TypedProducer};
-
-    let heap = heap(256);
-    let (producer, consumer) = ends(&heap);
-    let mut producer = TypedProducer::<[u32; 2]>::new(producer);
-    let mut consumer = TypedConsumer::<[u32; 2]>::new(consumer);
-    producer.push(&[1, 2]).unwrap();
-    assert_eq!(consumer.pop(), Ok([1, 2]));
-    assert_eq!(consumer.pop(), Err(PopError::Empty));
-    assert_eq!(producer.push_slice(&[[7, 8]; 100]), Ok(15));
-    let mut values = [[0; 2]; 100];
-    assert_eq!(consumer.pop_slice(&mut values), Ok(15));
-    assert!(values[..15].iter().all(|value| *value == [7, 8]));
-    producer.get_mut().push(b"odd").unwrap();
-    assert_eq!(consumer.pop(), Err(PopError::WrongSize { len: 3 }));
-    assert_eq!(
-        consumer.pop_slice(&mut values),
-        Err(PopError::WrongSize { len: 3 })
-    );
-}

@@ -6,11 +6,9 @@ use fastrand::Rng;
 use shmem_core::ring::{ClaimError, Consumer, PopError, Ring, Unread};
 use shmem_sync::{FutexBell, Liveness};
 
-use super::ring_ledger::{Position, RingLedger};
-use crate::kit::{
-    Observer, OrViolation, Outcome, Party, Seat, Step, Violation, ensure, unexpected,
-};
-use crate::scenarios::tag::Tag;
+use super::checks::Checks;
+use super::ring_ledger::RingLedger;
+use crate::kit::{Observer, OrViolation, Outcome, Party, Seat, Step, unexpected};
 
 pub(super) const OPS: &[&str] = &[
     "pop",
@@ -26,32 +24,12 @@ pub(super) struct RecordConsumer<'m> {
     checks: Checks<'m>,
 }
 
-/// What this incarnation knows of the records it got.
-struct Checks<'m> {
-    ledger: RingLedger<'m>,
-    unread: Unread,
-    /// Number of this incarnation.
-    incarnation: u32,
-    /// Whether none before this one is known to have had the end.
-    first: bool,
-    /// Records that earlier ones may have released unseen.
-    unknown: u32,
-    /// The last record that it got.
-    last: Option<Tag>,
-    /// The producer's incarnation that the next restart is told after, at the earliest.
-    known: u32,
-    /// Restarts that were told since the last record.
-    told: u32,
-}
-
 impl<'m> RecordConsumer<'m> {
     pub(super) fn join(seat: Seat<'m>, unread: Unread) -> Outcome<Self> {
         let ring = Ring::attach(seat.memory.object).or_violation("attaching to the ring")?;
         let (us, mut observer) = (seat.incarnation, seat.observer);
         let ledger = RingLedger::new(seat.memory.ledger);
-        let number = ledger.begin_consumer();
-        let first = ledger.consuming.get() == 0;
-        let known = ledger.producing.get();
+        let mut checks = Checks::begin(ledger, unread);
         if let Some(before) = ring.consuming() {
             observer.until_known(|observer| Ok(observer.is_gone(before)))?;
         }
@@ -62,24 +40,14 @@ impl<'m> RecordConsumer<'m> {
             claimed => claimed,
         };
         let consumer = consumer.map_err(|error| {
-            ledger.consumers.set(number - 1); // It did not begin.
+            checks.give_up();
             unexpected("claiming the consuming end", error)
         })?;
-        ledger.doubted.add(ledger.unknown.get());
-        ledger.consuming.set(number);
+        checks.claimed();
         Ok(Self {
             consumer,
             observer,
-            checks: Checks {
-                ledger,
-                unread,
-                incarnation: number,
-                first,
-                unknown: ledger.unknown.get(),
-                last: None,
-                known,
-                told: 0,
-            },
+            checks,
         })
     }
 
@@ -109,8 +77,7 @@ impl<'m> RecordConsumer<'m> {
     /// Pops a record, and leaves it to the ring when the producer is told.
     fn pop_silently(&mut self) -> Outcome<Step> {
         let mut bytes = [0; 4096];
-        let unknown = self.checks.ledger.unknown;
-        unknown.set(self.checks.unknown + 1);
+        self.checks.attempt(1);
         let popped = self.consumer.pop(&mut bytes);
         if self.checks.is_replaced() {
             return evicted(popped);
@@ -122,8 +89,8 @@ impl<'m> RecordConsumer<'m> {
                 Ok(Step::Done)
             }
             Err(error) => {
-                unknown.set(self.checks.unknown);
-                self.checks.refused(error)
+                self.checks.attempt(0);
+                refused(&mut self.checks, error)
             }
         }
     }
@@ -133,7 +100,7 @@ impl<'m> RecordConsumer<'m> {
         let len = match self.consumer.peek() {
             Ok(record) => record.read(0, &mut bytes),
             Err(error) if self.checks.is_replaced() => return evicted::<()>(Err(error)),
-            Err(error) => return self.checks.refused(error),
+            Err(error) => return refused(&mut self.checks, error),
         };
         if !self.checks.is_replaced() {
             self.checks.see(&bytes[..len])?;
@@ -171,7 +138,7 @@ impl<'m> RecordConsumer<'m> {
                 self.notify()?;
                 Ok(Step::Done)
             }
-            Err(error) => checks.refused(error),
+            Err(error) => refused(checks, error),
         }
     }
 
@@ -189,133 +156,21 @@ impl<'m> RecordConsumer<'m> {
     }
 }
 
+/// What an error of a pop comes to; it popped nothing.
+fn refused(checks: &mut Checks<'_>, error: PopError) -> Outcome<Step> {
+    match error {
+        PopError::Empty => Ok(Step::Idle),
+        PopError::Restarted => checks.restarted(),
+        error => Err(unexpected("pop", error)),
+    }
+}
+
 /// What a call comes to of one that was evicted: the ledger is its successor's.
 fn evicted<T>(popped: Result<T, PopError>) -> Outcome<Step> {
     match popped {
         Ok(_) => Ok(Step::Done),
         Err(PopError::Empty | PopError::Restarted) => Ok(Step::Idle),
         Err(error) => Err(unexpected("pop", error)),
-    }
-}
-
-impl Checks<'_> {
-    /// Whether a later incarnation has begun.
-    fn is_replaced(&self) -> bool {
-        self.ledger.consumers.get() != self.incarnation
-    }
-
-    /// A record was handed out.
-    fn see(&mut self, record: &[u8]) -> Outcome {
-        let tag = Tag::read(record)
-            .ok_or_else(|| Violation::new(format!("a record is not whole: {record:02x?}")))?;
-        let attempted = self.ledger.attempted(tag.incarnation).get();
-        ensure(tag.number < attempted, || {
-            format!("{tag:?} was never pushed")
-        })?;
-        match self.unread {
-            Unread::Keep => self.ensure_next(tag)?,
-            Unread::Discard => self.ensure_for_us(tag)?,
-        }
-        self.ensure_restart_was_told(tag)?;
-        if self.last.is_none() {
-            // Now it is known where those before this one stopped.
-            self.ledger.set_released(Position {
-                incarnation: tag.incarnation,
-                count: tag.number,
-            });
-        }
-        self.ledger.set_seen(Position::after(tag));
-        self.ledger.taken(tag.incarnation).set(tag.number + 1);
-        self.unknown = 0;
-        self.last = Some(tag);
-        Ok(())
-    }
-
-    /// So many records that were handed out are released.
-    fn release(&mut self, count: usize) {
-        self.ledger.popped.add(count as u32);
-        self.ledger.set_released(self.ledger.seen());
-        self.ledger.unknown.set(0);
-    }
-
-    /// Every acknowledged record, once and in order.
-    fn ensure_next(&self, tag: Tag) -> Outcome {
-        let (released, seen) = (self.ledger.released(), self.ledger.seen());
-        let next = match self.last {
-            Some(_) => self.ledger.follows(seen, tag, 0),
-            None => [released, seen]
-                .iter()
-                .any(|&position| self.ledger.follows(position, tag, self.unknown)),
-        };
-        ensure(next, || {
-            let produced = |number| self.ledger.produced(number);
-            format!(
-                "{tag:?} is lost, repeated or out of order: released {released:?}, seen {seen:?}, \
-                 {} more unseen; produced in those incarnations: {:?}, {:?}",
-                self.unknown,
-                produced(released.incarnation),
-                produced(seen.incarnation),
-            )
-        })
-    }
-
-    /// Only what was pushed for this incarnation, and all of that.
-    fn ensure_for_us(&self, tag: Tag) -> Outcome {
-        let ours = tag.reader == self.incarnation || tag.reader == 0 && self.first;
-        ensure(ours, || {
-            format!(
-                "{tag:?} was handed to the consumer's incarnation {}",
-                self.incarnation
-            )
-        })?;
-        let released = self.ledger.released();
-        let fresh = (tag.incarnation, tag.number) >= (released.incarnation, released.count);
-        ensure(fresh, || {
-            format!("{tag:?} was handed out again: released {released:?}")
-        })?;
-        let expected = match self.last {
-            Some(last) if last.incarnation == tag.incarnation => Some(last.number + 1),
-            _ if tag.reader == 0 => None,
-            _ => self.ledger.since(tag.incarnation, tag.reader),
-        };
-        ensure(expected.is_none_or(|number| tag.number == number), || {
-            format!("number {expected:?} is lost: next came {tag:?}")
-        })
-    }
-
-    /// A restart was told for each change of the producer's incarnation, and not else.
-    fn ensure_restart_was_told(&mut self, tag: Tag) -> Outcome {
-        let told = std::mem::take(&mut self.told);
-        let (least, most) = match self.last {
-            Some(last) => (
-                u32::from(last.incarnation != tag.incarnation),
-                tag.incarnation - last.incarnation,
-            ),
-            None => (0, tag.incarnation.saturating_sub(self.known)),
-        };
-        self.known = tag.incarnation;
-        ensure((least..=most).contains(&told), || {
-            format!(
-                "{told} restarts were told between {:?} and {tag:?}, not {least} to {most}",
-                self.last
-            )
-        })
-    }
-
-    /// What an error of a pop comes to; it popped nothing.
-    fn refused(&mut self, error: PopError) -> Outcome<Step> {
-        match error {
-            PopError::Empty => Ok(Step::Idle),
-            PopError::Restarted => {
-                self.told += 1;
-                let most = self.ledger.producers.get().saturating_sub(self.known);
-                ensure(self.told <= most, || {
-                    format!("{} restarts were told, {most} happened", self.told)
-                })?;
-                Ok(Step::Idle)
-            }
-            error => Err(unexpected("pop", error)),
-        }
     }
 }
 

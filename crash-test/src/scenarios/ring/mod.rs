@@ -1,8 +1,9 @@
 //! A ring whose ends die.
 
+pub(super) mod checks;
 mod consumer;
 mod producer;
-mod ring_ledger;
+pub(super) mod ring_ledger;
 
 use std::mem::offset_of;
 
@@ -70,7 +71,9 @@ pub(crate) const RING_COMMANDS: Scenario = Scenario {
     ],
     audit: |scene, actors, _| {
         let ledger = drain(scene, actors)?;
-        ensure_balanced(scene, ledger)
+        let word = scene.memory.object.word(offset_of!(RingControl, discarded));
+        // A consumer that dies between a record and its count counts it never, or twice.
+        ensure_balanced(ledger, word.load(Relaxed), ledger.consumers.get() - 1)
     },
     ..RING_RESULTS
 };
@@ -127,7 +130,10 @@ fn prepare(scene: &Scene<'_>, start: u32) -> Outcome {
 }
 
 /// Empties the ring, and sees that records pass it. Returns what was noted of it.
-fn drain<'m>(scene: &Scene<'m>, actors: &mut [&mut Actor<'m>]) -> Outcome<RingLedger<'m>> {
+pub(super) fn drain<'m>(
+    scene: &Scene<'m>,
+    actors: &mut [&mut Actor<'m>],
+) -> Outcome<RingLedger<'m>> {
     let ledger = RingLedger::new(scene.memory.ledger);
     let [producer, consumer] = actors else {
         return Ok(ledger);
@@ -152,7 +158,7 @@ fn drain<'m>(scene: &Scene<'m>, actors: &mut [&mut Actor<'m>]) -> Outcome<RingLe
 }
 
 /// All acknowledged records came.
-fn ensure_complete(ledger: RingLedger<'_>) -> Outcome {
+pub(super) fn ensure_complete(ledger: RingLedger<'_>) -> Outcome {
     let (released, last) = (ledger.released(), ledger.producers.get());
     let unread = ledger.unread(released, last);
     ensure(unread == Some(0), || {
@@ -168,23 +174,20 @@ fn ensure_complete(ledger: RingLedger<'_>) -> Outcome {
     })
 }
 
-/// What was popped and what was discarded is what was pushed.
-fn ensure_balanced(scene: &Scene<'_>, ledger: RingLedger<'_>) -> Outcome {
-    let word = scene.memory.object.word(offset_of!(RingControl, discarded));
-    let (popped, discarded) = (ledger.popped.get(), word.load(Relaxed));
+/// What was popped and what was `discarded`, but for `doubt`, is what was pushed.
+pub(super) fn ensure_balanced(ledger: RingLedger<'_>, discarded: u32, doubt: u32) -> Outcome {
+    let popped = ledger.popped.get();
     let incarnations = 1..=ledger.producers.get();
     let (mut least, mut most) = (0, 0);
     for produced in incarnations.filter_map(|number| ledger.produced(number)) {
         least += produced.acknowledged;
         most += produced.attempted;
     }
-    // A consumer that dies between a record and its count counts it never, or twice.
-    let doubt = ledger.consumers.get() - 1;
     let taken = popped + discarded;
     ensure(taken + doubt >= least && taken <= most + doubt, || {
         format!(
             "{popped} popped and {discarded} discarded are not the {least} to {most} pushed, \
-             with {doubt} deaths of consumers"
+             with {doubt} in doubt"
         )
     })
 }

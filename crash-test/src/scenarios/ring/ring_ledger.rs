@@ -18,20 +18,20 @@ const CONSUMERS: usize = 32;
 const ENTRY: usize = 8;
 
 /// Words of an account that knows so many incarnations of producers at a time.
-pub(super) const fn account_len(incarnations: usize) -> usize {
+pub(in crate::scenarios) const fn account_len(incarnations: usize) -> usize {
     CONSUMERS + incarnations * ENTRY
 }
 
 /// Where a consumer is: after so many records of a producer's incarnation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Position {
-    pub(super) incarnation: u32,
-    pub(super) count: u32,
+pub(in crate::scenarios) struct Position {
+    pub(in crate::scenarios) incarnation: u32,
+    pub(in crate::scenarios) count: u32,
 }
 
 impl Position {
     /// After this record.
-    pub(super) fn after(tag: Tag) -> Self {
+    pub(in crate::scenarios) fn after(tag: Tag) -> Self {
         Self {
             incarnation: tag.incarnation,
             count: tag.number + 1,
@@ -41,11 +41,11 @@ impl Position {
 
 /// What is known of a producer's incarnation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Produced {
+pub(in crate::scenarios) struct Produced {
     /// Records whose push has returned.
-    pub(super) acknowledged: u32,
+    pub(in crate::scenarios) acknowledged: u32,
     /// Records that may be there.
-    pub(super) attempted: u32,
+    pub(in crate::scenarios) attempted: u32,
 }
 
 /// A pair of words that is never half-written for one who reads it after its
@@ -74,26 +74,26 @@ impl Pair<'_> {
 }
 
 #[derive(Clone, Copy)]
-pub(super) struct RingLedger<'m> {
+pub(in crate::scenarios) struct RingLedger<'m> {
     ledger: Ledger<'m>,
     /// The number of the producer's incarnation that begins now, or has begun last.
-    pub(super) producers: Cell<'m>,
+    pub(in crate::scenarios) producers: Cell<'m>,
     /// The last producer's incarnation whose claim has returned.
-    pub(super) producing: Cell<'m>,
+    pub(in crate::scenarios) producing: Cell<'m>,
     /// The number of the consumer's incarnation that begins now, or has begun last.
-    pub(super) consumers: Cell<'m>,
+    pub(in crate::scenarios) consumers: Cell<'m>,
     /// The last consumer's incarnation whose claim has returned.
-    pub(super) consuming: Cell<'m>,
+    pub(in crate::scenarios) consuming: Cell<'m>,
     /// Records that may have been released unseen.
-    pub(super) unknown: Cell<'m>,
+    pub(in crate::scenarios) unknown: Cell<'m>,
     /// Records that were handed out and released.
-    pub(super) popped: Cell<'m>,
+    pub(in crate::scenarios) popped: Cell<'m>,
     /// Records that dead consumers may have released unseen.
-    pub(super) doubted: Cell<'m>,
+    pub(in crate::scenarios) doubted: Cell<'m>,
 }
 
 impl<'m> RingLedger<'m> {
-    pub(super) fn new(ledger: Ledger<'m>) -> Self {
+    pub(in crate::scenarios) fn new(ledger: Ledger<'m>) -> Self {
         Self {
             ledger,
             producers: ledger.account(0),
@@ -110,19 +110,19 @@ impl<'m> RingLedger<'m> {
         Pair([0, 1, 2, 3, 4].map(|word| self.ledger.account(at + word)))
     }
 
-    pub(super) fn seen(self) -> Position {
+    pub(in crate::scenarios) fn seen(self) -> Position {
         self.pair(8).get()
     }
 
-    pub(super) fn set_seen(self, position: Position) {
+    pub(in crate::scenarios) fn set_seen(self, position: Position) {
         self.pair(8).set(position);
     }
 
-    pub(super) fn released(self) -> Position {
+    pub(in crate::scenarios) fn released(self) -> Position {
         self.pair(16).get()
     }
 
-    pub(super) fn set_released(self, position: Position) {
+    pub(in crate::scenarios) fn set_released(self, position: Position) {
         self.pair(16).set(position);
     }
 
@@ -133,7 +133,7 @@ impl<'m> RingLedger<'m> {
     }
 
     /// Begins a producer's incarnation and returns its number.
-    pub(super) fn begin_producer(self) -> u32 {
+    pub(in crate::scenarios) fn begin_producer(self) -> u32 {
         let incarnation = self.producers.get() + 1;
         for word in 0..ENTRY {
             self.entry(incarnation, word).set(0);
@@ -144,36 +144,36 @@ impl<'m> RingLedger<'m> {
     }
 
     /// Begins a consumer's incarnation and returns its number.
-    pub(super) fn begin_consumer(self) -> u32 {
+    pub(in crate::scenarios) fn begin_consumer(self) -> u32 {
         self.consumers.add(1) + 1
     }
 
-    pub(super) fn attempted(self, incarnation: u32) -> Cell<'m> {
+    pub(in crate::scenarios) fn attempted(self, incarnation: u32) -> Cell<'m> {
         self.entry(incarnation, 1)
     }
 
-    pub(super) fn acknowledged(self, incarnation: u32) -> Cell<'m> {
+    pub(in crate::scenarios) fn acknowledged(self, incarnation: u32) -> Cell<'m> {
         self.entry(incarnation, 2)
     }
 
     /// Records that were handed out, and those before them.
-    pub(super) fn taken(self, incarnation: u32) -> Cell<'m> {
+    pub(in crate::scenarios) fn taken(self, incarnation: u32) -> Cell<'m> {
         self.entry(incarnation, 5)
     }
 
     /// Says from which of its records on a producer pushes for this consumer's incarnation.
-    pub(super) fn set_since(self, incarnation: u32, reader: u32, number: u32) {
+    pub(in crate::scenarios) fn set_since(self, incarnation: u32, reader: u32, number: u32) {
         self.entry(incarnation, 4).set(number);
         self.entry(incarnation, 3).set(reader);
     }
 
     /// From which record on a producer pushes for this consumer's incarnation, if it does.
-    pub(super) fn since(self, incarnation: u32, reader: u32) -> Option<u32> {
+    pub(in crate::scenarios) fn since(self, incarnation: u32, reader: u32) -> Option<u32> {
         (self.entry(incarnation, 3).get() == reader).then(|| self.entry(incarnation, 4).get())
     }
 
     /// What is known of a producer's incarnation; nothing of one too long ago.
-    pub(super) fn produced(self, incarnation: u32) -> Option<Produced> {
+    pub(in crate::scenarios) fn produced(self, incarnation: u32) -> Option<Produced> {
         if incarnation == 0 {
             return Some(Produced::default());
         }
@@ -199,7 +199,7 @@ impl<'m> RingLedger<'m> {
     /// How many acknowledged records at least a consumer at `position` has still to
     /// get of that producer's incarnation and those up to `last`, all dead; `None` if it
     /// cannot be there.
-    pub(super) fn unread(self, position: Position, last: u32) -> Option<u32> {
+    pub(in crate::scenarios) fn unread(self, position: Position, last: u32) -> Option<u32> {
         let later = position.incarnation + 1..=last;
         later.fold(self.left(position), |sum, incarnation| {
             let left = self.left(Position {
@@ -211,7 +211,7 @@ impl<'m> RingLedger<'m> {
     }
 
     /// How many acknowledged records of incarnations up to `last` were never handed out.
-    pub(super) fn lost(self, last: u32) -> u32 {
+    pub(in crate::scenarios) fn lost(self, last: u32) -> u32 {
         let incarnations = (1..=last).filter(|&incarnation| self.produced(incarnation).is_some());
         incarnations
             .map(|incarnation| {
@@ -223,7 +223,7 @@ impl<'m> RingLedger<'m> {
 
     /// Whether this record may be the next for a consumer at `position` that may have
     /// released `unknown` more unseen.
-    pub(super) fn follows(self, position: Position, tag: Tag, unknown: u32) -> bool {
+    pub(in crate::scenarios) fn follows(self, position: Position, tag: Tag, unknown: u32) -> bool {
         let skipped = if tag.incarnation == position.incarnation {
             tag.number.checked_sub(position.count)
         } else if tag.incarnation > position.incarnation {

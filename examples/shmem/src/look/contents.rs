@@ -62,6 +62,7 @@ fn kind_name(kind: Kind) -> String {
     match kind {
         Kind::BAKERY => "bakery".to_owned(),
         Kind::RWLOCK => "rwlock".to_owned(),
+        Kind::TYPED_RING => "typed-ring".to_owned(),
         Kind::CALL_LINE => "call-line".to_owned(),
         // An application's, or nobody's.
         Kind(number) if number > Kind::CALL_LINE.0 => format!("{number:#x}"),
@@ -102,6 +103,7 @@ impl Inside<'_, '_> {
     fn look(&mut self, kind: Kind, window: Window<'_>) -> Option<Contents> {
         match kind {
             Kind::RING => self.ring(window).map(Contents::Ring),
+            Kind::TYPED_RING => self.typed_ring(window).map(Contents::TypedRing),
             Kind::SNAPSHOT => self.snapshot(window).map(Contents::Snapshot),
             Kind::MUTEX => self.mutex(window).map(Contents::Mutex),
             Kind::BAKERY => self.bakery(window).map(Contents::Bakery),

@@ -3,6 +3,7 @@
 use shmem_core::Window;
 use shmem_core::ring::Ring;
 use shmem_core::ring::inspect as ring;
+use shmem_core::typed_ring::inspect as typed_ring;
 
 use super::contents::Inside;
 use crate::report;
@@ -41,6 +42,24 @@ impl Inside<'_, '_> {
                 .take(self.scene.records.min(backlog.records))
                 .map(record)
                 .collect(),
+        })
+    }
+
+    pub(super) fn typed_ring(&mut self, window: Window<'_>) -> Option<report::TypedRing> {
+        let seen = self.attached(typed_ring::Inspection::new(window))?;
+        let claim = |claim: typed_ring::Claim| ring::Claim {
+            word: claim.word,
+            epoch: claim.epoch.into(),
+        };
+        Some(report::TypedRing {
+            record_bytes: seen.record_size,
+            records: seen.backlog(),
+            position: seen.position,
+            given_back: seen.given_back,
+            tail: seen.tail,
+            producer: self.claim(claim(seen.producer), "producing"),
+            consumer: self.claim(claim(seen.consumer), "consuming"),
+            discarded: seen.discarded,
         })
     }
 

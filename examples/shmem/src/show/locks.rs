@@ -12,7 +12,10 @@ pub(super) fn table(report: &Report, width: Option<u16>) -> Option<String> {
             Contents::Semaphore(semaphore) => describe_semaphore(semaphore),
             Contents::RwLock(lock) => describe_rwlock(lock),
             Contents::Barrier(barrier) => describe_barrier(barrier),
-            Contents::Ring(_) | Contents::Snapshot(_) | Contents::CallLine(_) => return None,
+            Contents::Ring(_)
+            | Contents::TypedRing(_)
+            | Contents::Snapshot(_)
+            | Contents::CallLine(_) => return None,
         };
         let name = called(&segment.name, segment.row);
         Some(vec![name, segment.kind.clone(), state])

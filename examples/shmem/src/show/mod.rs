@@ -18,6 +18,7 @@ pub fn text(report: &Report, width: Option<u16>) -> String {
         tables::segments(report, width),
         tables::unfinished(report, width),
         tables::rings(report, width),
+        tables::typed_rings(report, width),
         tables::call_lines(report, width),
         tables::snapshots(report, width),
         locks::table(report, width),

@@ -144,6 +144,31 @@ pub(super) fn rings(report: &Report, width: Option<u16>) -> Option<String> {
     table(&columns, rings, width)
 }
 
+pub(super) fn typed_rings(report: &Report, width: Option<u16>) -> Option<String> {
+    let columns = [
+        "TYPED RING",
+        ">RECORDS",
+        ">BYTES EACH",
+        "PRODUCER",
+        "CONSUMER",
+        ">DISCARDED",
+    ];
+    let rings = report.segments.iter().filter_map(|segment| {
+        let Some(Contents::TypedRing(ring)) = &segment.contents else {
+            return None;
+        };
+        Some(vec![
+            called(&segment.name, segment.row),
+            ring.records.to_string(),
+            ring.record_bytes.to_string(),
+            claim(ring.producer),
+            claim(ring.consumer),
+            ring.discarded.to_string(),
+        ])
+    });
+    table(&columns, rings, width)
+}
+
 fn records(ring: &Ring) -> String {
     let end = match ring.counted_to {
         "moving" => "~",

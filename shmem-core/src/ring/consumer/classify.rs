@@ -1,7 +1,7 @@
 //! What a consumer does with what a look found: the rules of restarts, without the ring.
 
 use super::super::epoch;
-use super::state::Unread;
+use crate::claim::Unread;
 use crate::error::{ControlWord, Corrupt};
 
 /// What a consumer goes by.

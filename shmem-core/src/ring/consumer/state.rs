@@ -1,22 +1,13 @@
 //! What a consumer knows, and the stores that give bytes back.
 
-use super::super::epoch::Claim;
 use super::super::error::PopError;
 use super::super::memory::{Ring, SMALL};
-use super::pace::Pace;
+use crate::claim::{Claim, Unread};
 use crate::doorbell::{Ringer, Sleeper};
 use crate::error::Corrupt;
 use crate::mem::Word;
+use crate::pace::Pace;
 use crate::primitive::Ordering::{Relaxed, Release};
-
-/// What becomes of records that were pushed before a restart of either end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unread {
-    /// They are kept: results, which are true whoever reads them.
-    Keep,
-    /// They are discarded, and counted: commands, which no new life is to obey.
-    Discard,
-}
 
 /// The most records that one call discards. A call that has discarded so many says
 /// [`PopError::Empty`] although there may be more; [`Consumer::is_empty`] then says

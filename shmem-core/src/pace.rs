@@ -21,7 +21,7 @@ const WORTH: u32 = 2;
 /// The most times that pauses stay as they are before a longer one is tried.
 const REST: u32 = 1023;
 
-pub(super) struct Pace {
+pub(crate) struct Pace {
     /// Where we had caught up the last time.
     last: u32,
     /// How long we paused there; 0 if we did not.
@@ -38,7 +38,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) fn new(position: u32) -> Self {
+    pub(crate) fn new(position: u32) -> Self {
         Self {
             last: position,
             paused: 0,
@@ -52,7 +52,7 @@ impl Pace {
 
     /// Nothing is published at `position`. Pauses if more is likely to come, where records
     /// have `stride` bytes, and returns whether it is worth another look.
-    pub(super) fn pause(&mut self, position: u32, stride: u32) -> bool {
+    pub(crate) fn pause(&mut self, position: u32, stride: u32) -> bool {
         let bytes = position.wrapping_sub(self.last);
         self.last = position;
         if bytes == 0 {
@@ -68,7 +68,7 @@ impl Pace {
     }
 
     /// Says whether the look after the pause found anything.
-    pub(super) fn looked(&mut self, found: bool) {
+    pub(crate) fn looked(&mut self, found: bool) {
         if !found {
             self.shorten(0);
         }

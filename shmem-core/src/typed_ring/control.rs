@@ -1,0 +1,157 @@
+//! The control words of a typed ring, whatever its records are.
+
+use core::mem::size_of;
+
+use memoffset::offset_of;
+
+use super::stamp::{distance, EpochWords};
+use crate::doorbell::{Ringer, Sleeper};
+use crate::error::{ControlWord, Corrupt};
+use crate::layout::{TypedRingControl, LINE};
+use crate::mem::{Window, Word};
+
+/// Bytes of a control block.
+pub(super) const CONTROL: usize = size_of::<TypedRingControl>();
+
+/// Looks at an end's words before they are said to be corrupt: a ring in use moves between
+/// the loads of one look.
+const ATTEMPTS: usize = 16;
+
+/// A control block.
+#[derive(Clone, Copy)]
+pub(super) struct Control<'m>(pub(super) Window<'m>);
+
+/// Where both ends are, as the words in memory have it.
+#[derive(Clone, Copy)]
+pub(super) struct Progress {
+    /// Position after the last record.
+    pub(super) tail: u32,
+    /// Position of the first record not released.
+    pub(super) position: u32,
+    /// The epoch of the consumer that stored it.
+    pub(super) reader: u32,
+    /// Position up to which slots were given back.
+    pub(super) head: u32,
+}
+
+impl<'m> Control<'m> {
+    /// Where both ends are.
+    ///
+    /// # Errors
+    ///
+    /// [`Corrupt`] with the word that no honest partition leaves.
+    pub(super) fn progress(self, slots: u32) -> Result<Progress, Corrupt> {
+        let mut attempt = 1;
+        loop {
+            // In this order none is behind the one before it, although both ends go on.
+            let [head, position, tail] =
+                [self.heads(), self.positions(), self.tails()].map(EpochWords::latest);
+            let progress = Progress {
+                tail: tail.position(),
+                position: position.position(),
+                reader: position.epoch(),
+                head: head.position(),
+            };
+            let Progress {
+                tail: end,
+                position: at,
+                head: given,
+                ..
+            } = progress;
+            // Slots between a head and a tail are at most all, and a position is between them.
+            let backlog = distance(given, end);
+            if backlog <= slots && distance(given, at) <= backlog {
+                return Ok(progress);
+            }
+            if attempt == ATTEMPTS {
+                let (word, value) = match backlog <= slots {
+                    true => (ControlWord::Position, position.0),
+                    false => (ControlWord::Tail, tail.0),
+                };
+                return Err(Corrupt { word, value });
+            }
+            attempt += 1;
+        }
+    }
+
+    fn word(self, offset: usize) -> Word<'m> {
+        self.0.word(offset)
+    }
+
+    fn words(self, offset: usize) -> EpochWords<'m> {
+        EpochWords([0, 4, 8, 12].map(|at| self.word(offset + at)))
+    }
+
+    pub(super) fn tails(self) -> EpochWords<'m> {
+        self.words(offset_of!(TypedRingControl, tails))
+    }
+
+    pub(super) fn producer_starts(self) -> EpochWords<'m> {
+        self.words(offset_of!(TypedRingControl, producer_starts))
+    }
+
+    pub(super) fn addressed(self) -> EpochWords<'m> {
+        self.words(offset_of!(TypedRingControl, addressed))
+    }
+
+    pub(super) fn heads(self) -> EpochWords<'m> {
+        self.words(offset_of!(TypedRingControl, heads))
+    }
+
+    pub(super) fn consumer_starts(self) -> EpochWords<'m> {
+        self.words(offset_of!(TypedRingControl, consumer_starts))
+    }
+
+    pub(super) fn positions(self) -> EpochWords<'m> {
+        self.words(offset_of!(TypedRingControl, positions))
+    }
+
+    pub(super) fn known_producers(self) -> EpochWords<'m> {
+        self.words(offset_of!(TypedRingControl, known_producers))
+    }
+
+    pub(super) fn accepted(self) -> EpochWords<'m> {
+        self.words(offset_of!(TypedRingControl, accepted))
+    }
+
+    pub(super) fn producer_claim(self) -> Word<'m> {
+        self.word(offset_of!(TypedRingControl, producer))
+    }
+
+    pub(super) fn consumer_claim(self) -> Word<'m> {
+        self.word(offset_of!(TypedRingControl, consumer))
+    }
+
+    pub(super) fn producer_size(self) -> Word<'m> {
+        self.word(offset_of!(TypedRingControl, producer_record_size))
+    }
+
+    pub(super) fn consumer_size(self) -> Word<'m> {
+        self.word(offset_of!(TypedRingControl, consumer_record_size))
+    }
+
+    pub(super) fn discarded(self) -> EpochWords<'m> {
+        self.words(offset_of!(TypedRingControl, discarded))
+    }
+
+    /// The line of the bell that the consumer sleeps on.
+    fn bell(self, offset: usize) -> Window<'m> {
+        let line = self.0.sub(offset, LINE);
+        line.expect("a control block has its bells")
+    }
+
+    /// Both sides of the bell for records.
+    pub(super) fn records(self) -> (Ringer<'m>, Sleeper<'m>) {
+        sides(self.bell(offset_of!(TypedRingControl, records)))
+    }
+
+    /// Both sides of the bell for space.
+    pub(super) fn space(self) -> (Ringer<'m>, Sleeper<'m>) {
+        sides(self.bell(offset_of!(TypedRingControl, space)))
+    }
+}
+
+fn sides(bell: Window<'_>) -> (Ringer<'_>, Sleeper<'_>) {
+    let sides = Ringer::attach(bell).and_then(|ringer| Ok((ringer, Sleeper::attach(bell)?)));
+    sides.expect("a line has room for a bell")
+}

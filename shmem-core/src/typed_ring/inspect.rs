@@ -1,0 +1,86 @@
+//! A typed ring as a third party sees it: by loads alone, whatever is in it and of whatever
+//! type its records are.
+
+use super::control::{Control, CONTROL};
+use super::stamp::{distance, EpochWords};
+use crate::life::Life;
+use crate::mem::{OutOfWindow, Window, Word};
+use crate::primitive::Ordering::Relaxed;
+
+/// What a typed ring's words say. Those of a ring in use move while they are loaded, so they
+/// need not fit together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inspection {
+    /// Bytes of a record, as the end that came first has it; 0 is nobody yet.
+    pub record_size: u32,
+    /// Position after the last record, modulo 2^16.
+    pub tail: u16,
+    /// Position of the first record not released.
+    pub position: u16,
+    /// Position up to which slots were given back to the producer.
+    pub given_back: u16,
+    /// The producing end.
+    pub producer: Claim,
+    /// The consuming end.
+    pub consumer: Claim,
+    /// Records that consumers discarded, modulo 2^32.
+    pub discarded: u32,
+}
+
+/// Who has an end of a typed ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The word: a life, with [`Life::FLAG`] if it gave the end back; 0 is nobody yet.
+    pub word: u32,
+    /// Counts the incarnations that had the end.
+    pub epoch: u16,
+}
+
+impl Claim {
+    fn load(word: Word<'_>, starts: EpochWords<'_>) -> Self {
+        Self {
+            // relaxed: for inspection; it may have changed since.
+            word: word.load(Relaxed),
+            epoch: starts.latest().epoch() as u16,
+        }
+    }
+
+    /// Who has the end, or had it last; `None` if nobody, or the word is no life's.
+    pub fn life(&self) -> Option<Life> {
+        Life::from_word(self.word)
+    }
+
+    /// Whether the end was not given back.
+    pub fn is_held(&self) -> bool {
+        self.word != 0 && self.word & Life::FLAG == 0
+    }
+}
+
+impl Inspection {
+    /// What the words of the typed ring in `segment` say. Only loads.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfWindow`] if the segment is shorter than a control block.
+    pub fn new(segment: Window<'_>) -> Result<Self, OutOfWindow> {
+        let control = Control(segment.sub(0, CONTROL)?);
+        let reader = control.positions().latest();
+        // relaxed in all of this: for inspection; it may have changed since.
+        let load = |word: Word<'_>| word.load(Relaxed);
+        let sizes = [control.producer_size(), control.consumer_size()].map(load);
+        Ok(Self {
+            record_size: sizes.into_iter().find(|&size| size != 0).unwrap_or(0),
+            tail: control.tails().latest().position() as u16,
+            position: reader.position() as u16,
+            given_back: control.heads().latest().position() as u16,
+            producer: Claim::load(control.producer_claim(), control.producer_starts()),
+            consumer: Claim::load(control.consumer_claim(), control.consumer_starts()),
+            discarded: load(control.discarded().of(reader.epoch())),
+        })
+    }
+
+    /// Records that were published and not released.
+    pub fn backlog(&self) -> u16 {
+        distance(self.position.into(), self.tail.into()) as u16
+    }
+}

@@ -1,0 +1,158 @@
+//! What a consumer learns when it looks at its producer: of records, and of other producers.
+
+use super::consumer::TypedConsumer;
+use super::error::PopError;
+use super::memory::SMALL;
+use super::stamp::{distance, Stamp};
+use crate::claim::Unread;
+use crate::error::{ControlWord, Corrupt};
+use crate::mem::Slots;
+use crate::primitive::Ordering::{Acquire, Relaxed};
+
+/// Producers that are passed over in one look, more than their words can tell of.
+const PRODUCERS: usize = 4;
+
+impl<T> TypedConsumer<'_, T> {
+    /// Fewer records than this are few: the consumer is close to its producer.
+    const FEW: usize = 8192 / Slots::<T>::STRIDE + 1;
+
+    /// Looks for records after those that are known, of which none is left.
+    #[inline(always)]
+    pub(super) fn look(&mut self) -> Result<(), PopError> {
+        self.look_once()?;
+        if !SMALL && self.remaining() < Self::FEW && !self.restarted {
+            let bytes = self.head.wrapping_mul(Slots::<T>::STRIDE as u32);
+            if self.pace.pause(bytes, Slots::<T>::STRIDE as u32) {
+                self.look_once()?;
+                self.pace.looked(self.head != self.end);
+            }
+        }
+        if self.sifts && self.head != self.end {
+            self.sift()?;
+        }
+        if self.head == self.end {
+            // The producer has all its space.
+            self.catch_up();
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn look_once(&mut self) -> Result<(), PopError> {
+        // Pairs with the store in `TypedProducer::publish`: the records before it are whole.
+        let tail = Stamp(self.tail_word.load(Acquire)); // loom: loom_typed_ring
+
+        // relaxed: loaded after `tail`, so that a late one of a producer that was taken over is
+        // not believed; `note_producers` loads it again.
+        let next_start = self.next_start.load(Relaxed);
+        if tail.epoch() == self.peer && next_start == self.next_seen {
+            return self.extend(tail, ControlWord::Tail);
+        }
+        self.note_producers(tail, next_start)
+    }
+
+    /// Takes the records up to `to` as published, after holding it against P2.
+    #[inline(always)]
+    fn extend(&mut self, to: Stamp, word: ControlWord) -> Result<(), PopError> {
+        let count = distance(self.head, to.position());
+        if count > self.ring.slots.len() {
+            return Err(self.corrupt(Corrupt { word, value: to.0 }));
+        }
+        self.end = self.head.wrapping_add(count);
+        Ok(())
+    }
+
+    /// Takes note of the producers after the one that we know, whose `tail` was loaded before, and
+    /// then the start of the next one.
+    #[cold]
+    #[inline(never)]
+    fn note_producers(&mut self, tail: Stamp, next_start: u32) -> Result<(), PopError> {
+        let known = self.peer;
+        let mut peer = known;
+        for _ in 0..PRODUCERS {
+            let Some(start) = self.ring.control.producer_starts().first_after(peer) else {
+                break;
+            };
+            // What lies before it is of producers before it. It can be before us where so many
+            // came that it was not found in time.
+            match distance(start.position(), self.head) <= self.ring.slots.len() {
+                true => self.end = self.head,
+                false => self.extend(start, ControlWord::ProducerStart)?,
+            }
+            if self.head != self.end {
+                if self.unread == Unread::Keep {
+                    break;
+                }
+                self.discard(self.remaining() as u32)?;
+            }
+            peer = start.epoch();
+        }
+        if peer == known {
+            return self.note_nothing(tail, next_start);
+        }
+        self.know(peer);
+        if known != 0 {
+            // Its records come after the report.
+            self.restarted = true;
+            self.end = self.head;
+        } else if self.head == self.end {
+            // The first producer is not a restart.
+            // As in `look_once`.
+            let tail = Stamp(self.tail_word.load(Acquire)); // loom: loom_typed_ring
+            if tail.epoch() == self.peer {
+                return self.extend(tail, ControlWord::Tail);
+            }
+        }
+        Ok(())
+    }
+
+    /// The producer is the one that we know, or what is next is of one before the next.
+    fn note_nothing(&mut self, tail: Stamp, next_start: u32) -> Result<(), PopError> {
+        if self.head != self.end {
+            return Ok(());
+        }
+        let corrupt = |word, value| Err(Corrupt { word, value });
+        // relaxed: only whether it is 0 counts.
+        let start = self
+            .ring
+            .control
+            .producer_starts()
+            .of(self.peer)
+            .load(Relaxed);
+        let checked = match self.peer {
+            0 if tail.epoch() == 0 && tail.0 != 0 => corrupt(ControlWord::Tail, tail.0),
+            1.. if start == 0 => corrupt(ControlWord::ProducerStart, 0),
+            _ => Ok(()),
+        };
+        checked.map_err(|corrupt| self.corrupt(corrupt))?;
+        if self.peer != 0 && tail.epoch() == self.peer {
+            // What stands there of an earlier producer does not change that any more.
+            self.next_seen = next_start;
+            return self.extend(tail, ControlWord::Tail);
+        }
+        Ok(())
+    }
+
+    /// Discards what the producer has sent to another consumer (P8).
+    #[cold]
+    fn sift(&mut self) -> Result<(), PopError> {
+        // relaxed: stored before the `tail` that was loaded with Acquire.
+        let addressed = Stamp(self.ring.control.addressed().of(self.peer).load(Relaxed));
+        let is_first = addressed.epoch() == 0 && self.epoch() == 1;
+        let known = self.remaining() as u32;
+        let foreign = match addressed.epoch() == self.epoch() || is_first {
+            true => distance(self.head, addressed.position()),
+            false => return self.discard(known),
+        };
+        if foreign > known {
+            // It is addressed to us from further on; no honest producer says further than that.
+            return self.discard(known);
+        }
+        self.sifts = false;
+        self.note(self.ring.control.accepted());
+        match foreign {
+            0 => Ok(()),
+            _ => self.discard(foreign),
+        }
+    }
+}

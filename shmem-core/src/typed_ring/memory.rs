@@ -1,0 +1,101 @@
+//! A typed ring in a segment: its control words and its slots.
+
+use core::mem::size_of;
+
+use super::control::{Control, CONTROL};
+use super::error::AttachError;
+use crate::error::{ControlWord, Corrupt};
+use crate::layout::{MAX_SLOTS, MAX_TYPED_RECORD, MIN_SLOTS};
+use crate::mem::{Slots, Window, Word};
+use crate::primitive::Ordering::Relaxed;
+
+/// Code that is small rather than fast: no pacing, no fetching ahead.
+pub(super) const SMALL: bool = cfg!(feature = "small");
+
+/// A ring of records of type `T` in a segment, before one of its ends is claimed.
+///
+/// Byte order is the type's own affair: use little-endian fields where the peer may be another
+/// machine.
+pub struct TypedRing<'m, T> {
+    pub(super) control: Control<'m>,
+    pub(super) slots: Slots<'m, T>,
+}
+
+impl<T> Clone for TypedRing<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for TypedRing<'_, T> {}
+
+impl<'m, T> TypedRing<'m, T> {
+    /// Bytes of a record.
+    const SIZE: u32 = {
+        assert!(size_of::<T>() != 0, "a record without bytes");
+        assert!(
+            size_of::<T>() <= MAX_TYPED_RECORD,
+            "a record that is too long"
+        );
+        size_of::<T>() as u32
+    };
+
+    /// Bytes a segment needs for a ring of `slots` records, a power of two from 2 to 32768.
+    pub const fn segment_len(slots: usize) -> usize {
+        CONTROL + slots * Slots::<T>::STRIDE
+    }
+
+    /// The ring in `segment`. A zeroed segment is an empty ring, so there is nothing to create;
+    /// the type and the segment's length alone give the slots.
+    ///
+    /// # Errors
+    ///
+    /// [`AttachError::Geometry`] if the segment is not a control block and a power of two of
+    /// slots, [`AttachError::RecordSize`] if its ends were claimed for records of another size.
+    pub fn attach(segment: Window<'m>) -> Result<Self, AttachError> {
+        let error = AttachError::Geometry {
+            len: segment.len(),
+            slot: Slots::<T>::STRIDE,
+        };
+        let bytes = segment.len().checked_sub(CONTROL).ok_or(error)?;
+        let data = segment.sub(CONTROL, bytes).map_err(|_| error)?;
+        let ring = Self {
+            control: Control(segment.sub(0, CONTROL).map_err(|_| error)?),
+            slots: Slots::new(data).ok_or(error)?,
+        };
+        if !(MIN_SLOTS..=MAX_SLOTS).contains(&ring.slots()) {
+            return Err(error);
+        }
+        ring.check_size()
+            .map_err(|corrupt| AttachError::RecordSize {
+                found: corrupt.value,
+                expected: Self::SIZE,
+            })?;
+        Ok(ring)
+    }
+
+    /// How many records there is room for.
+    pub fn slots(&self) -> usize {
+        self.slots.len() as usize
+    }
+
+    /// Holds the size of records that either end has stored against the type's.
+    pub(super) fn check_size(&self) -> Result<(), Corrupt> {
+        for word in [self.control.producer_size(), self.control.consumer_size()] {
+            // relaxed: the sizes are compared, and order nothing; see `agree_on_size` for two
+            // ends that come at once.
+            let value = word.load(Relaxed);
+            if value != 0 && value != Self::SIZE {
+                let word = ControlWord::RecordSize;
+                return Err(Corrupt { word, value });
+            }
+        }
+        Ok(())
+    }
+
+    /// Stores the size of our records into `own`, our end's word for it.
+    pub(super) fn store_size(&self, own: Word<'m>) {
+        // relaxed: the caller's fence orders it.
+        own.store(Self::SIZE, Relaxed);
+    }
+}

@@ -1,0 +1,352 @@
+//! Models of the typed ring: every order in which two partitions' accesses can be seen.
+//!
+//! Payload is loom's plain cell, so a missing ordering is a reported race. Who
+//! waits for the other does so in a loop: loom does not try every order of a
+//! single load against a thread that itself loads the word before it stores.
+#![cfg(loom)]
+
+use loom::thread;
+use shmem_core::doorbell::Silent;
+use shmem_core::mem::Heap;
+use shmem_core::primitive::Ordering::Relaxed;
+use shmem_core::typed_ring::{
+    PopError, PushError, TypedConsumer, TypedProducer, TypedRing, Unread,
+};
+use shmem_core::{Life, Window};
+
+const SUCCESSOR: Life = Life::first(3);
+
+fn window(slots: usize) -> Window<'static> {
+    Heap::leaked(TypedRing::<u64>::segment_len(slots)).window()
+}
+
+fn ring(slots: usize) -> TypedRing<'static, u64> {
+    TypedRing::attach(window(slots)).unwrap()
+}
+
+fn push(producer: &mut TypedProducer<'_, u64>, value: u64) {
+    while producer.push(&value) == Err(PushError::Full) {
+        thread::yield_now();
+    }
+}
+
+fn pop(consumer: &mut TypedConsumer<'_, u64>) -> u64 {
+    loop {
+        match consumer.pop() {
+            Ok(value) => return value,
+            Err(PopError::Empty) => thread::yield_now(),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// What is said until `last` is popped; a restart is 0.
+fn pop_until(consumer: &mut TypedConsumer<'_, u64>, last: u64) -> Vec<u64> {
+    let mut seen = Vec::new();
+    while seen.last() != Some(&last) {
+        match consumer.pop() {
+            Ok(value) => seen.push(value),
+            Err(PopError::Restarted) => seen.push(0),
+            Err(PopError::Empty) => thread::yield_now(),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    seen
+}
+
+#[test] // Kills: Release of `tails`, Acquire in `look_once`.
+fn a_record_is_whole_when_it_is_seen() {
+    loom::model(|| {
+        let ring = ring(4);
+        let mut producer = ring.producer(Life::first(1)).unwrap();
+        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        let peer = thread::spawn(move || {
+            push(&mut producer, 1);
+            producer.push_slice(&[2, 3]).unwrap();
+        });
+        for value in 1..=3 {
+            assert_eq!(pop(&mut consumer), value);
+        }
+        peer.join().unwrap();
+    });
+}
+
+#[test] // Kills: Acquire of the first producer's `tails` in `note_producers`.
+fn a_record_of_the_first_producer_is_whole_when_it_is_seen() {
+    loom::model(|| {
+        let window = window(4);
+        let ring = TypedRing::<u64>::attach(window).unwrap();
+        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        let mut producer = ring.producer(Life::first(1)).unwrap();
+        let peer = thread::spawn(move || push(&mut producer, 1));
+        // Until it is there.
+        while window.word(4).load(Relaxed) != 1 << 16 | 1 {
+            thread::yield_now();
+        }
+        assert_eq!(pop(&mut consumer), 1);
+        peer.join().unwrap();
+    });
+}
+
+#[test] // Kills: Release of `heads`, Acquire in `TypedProducer::look`.
+fn a_record_is_read_before_its_slot_is_used_again() {
+    loom::model(|| {
+        let ring = ring(2);
+        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        let mut producer = ring.producer(Life::first(1)).unwrap();
+        producer.push_slice(&[1, 2]).unwrap();
+        let peer = thread::spawn(move || {
+            push(&mut producer, 3);
+        });
+        for value in 1..=3 {
+            assert_eq!(pop(&mut consumer), value);
+        }
+        peer.join().unwrap();
+    });
+}
+
+#[test] // Kills: Acquire of the first consumer's `heads` after `note_consumer`.
+fn a_record_is_read_before_its_slot_is_used_again_where_the_consumer_is_new() {
+    loom::model(|| {
+        let ring = ring(2);
+        let mut producer = ring.producer(Life::first(1)).unwrap();
+        producer.push_slice(&[1, 2]).unwrap();
+        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        let peer = thread::spawn(move || {
+            push(&mut producer, 3);
+        });
+        for value in 1..=3 {
+            assert_eq!(pop(&mut consumer), value);
+        }
+        peer.join().unwrap();
+    });
+}
+
+#[test] // Kills: lines fetched beyond what is known to be given back.
+fn lines_are_fetched_where_nothing_is_read_any_more() {
+    loom::model(|| {
+        let ring = ring(16);
+        let mut producer = ring.producer(Life::first(1)).unwrap();
+        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        producer.push_slice(&[7; 16]).unwrap();
+        for _ in 0..8 {
+            consumer.pop().unwrap();
+        }
+        let peer = thread::spawn(move || {
+            // Where a line begins.
+            assert_eq!(pop(&mut consumer), 7);
+            core::mem::forget(consumer);
+        });
+        push(&mut producer, 8);
+        peer.join().unwrap();
+    });
+}
+
+#[test] // Kills: Release in `give_back`, Acquire in `End::check` and of `tails` in a claim.
+fn an_end_that_is_given_back_is_let_go() {
+    loom::model(|| {
+        let ring = ring(2);
+        let mut producer = ring.producer(Life::first(1)).unwrap();
+        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        let peer = thread::spawn(move || {
+            producer.push(&1).unwrap();
+        });
+        let mut producer = loop {
+            match ring.producer(SUCCESSOR) {
+                Ok(producer) => break producer,
+                Err(_) => thread::yield_now(),
+            }
+        };
+        producer.push(&2).unwrap();
+        assert_eq!(pop_until(&mut consumer, 2), [1, 0, 2]);
+        peer.join().unwrap();
+    });
+}
+
+#[test] // Kills: Release of the producer's start, Acquire of starts and of `tails` in a claim.
+fn what_an_earlier_producer_published_is_whole_and_comes_before_the_restart() {
+    loom::model(|| {
+        let ring = ring(4);
+        let mut producer = ring.producer(Life::first(1)).unwrap();
+        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        assert!(consumer.is_empty());
+        let first = thread::spawn(move || {
+            producer.push(&1).unwrap();
+            core::mem::forget(producer);
+        });
+        let second = thread::spawn(move || {
+            first.join().unwrap();
+            let mut next = ring.producer(Life::new(1, 2).unwrap()).unwrap();
+            next.push(&2).unwrap();
+            core::mem::forget(next);
+        });
+        assert_eq!(pop_until(&mut consumer, 2), [1, 0, 2]);
+        second.join().unwrap();
+    });
+}
+
+#[test] // Kills: Acquire of the next start in `first_after`.
+fn what_only_a_start_tells_of_is_whole() {
+    loom::model(|| {
+        let window = window(4);
+        let ring = TypedRing::<u64>::attach(window).unwrap();
+        let mut producer = ring.producer(Life::first(1)).unwrap();
+        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        let peer = thread::spawn(move || {
+            producer.push(&1).unwrap();
+            core::mem::forget(producer);
+            let next = ring.producer(Life::new(1, 2).unwrap()).unwrap();
+            core::mem::forget(next);
+            // The first one's tail is not seen.
+            window.word(4).store(1 << 16, Relaxed);
+            window.word(100).store(1, Relaxed);
+        });
+        while window.word(100).load(Relaxed) == 0 {
+            thread::yield_now();
+        }
+        assert_eq!(pop(&mut consumer), 1);
+        peer.join().unwrap();
+    });
+}
+
+#[test] // Kills: Release of `positions`, Acquire of them in a claim.
+fn what_an_earlier_consumer_released_is_read_before_its_slot_is_used_again() {
+    loom::model(|| {
+        let window = window(16);
+        let ring = TypedRing::<u64>::attach(window).unwrap();
+        let mut producer = ring.producer(Life::first(1)).unwrap();
+        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        producer.push_slice(&[1; 16]).unwrap();
+        let peer = thread::spawn(move || {
+            assert_eq!(consumer.pop(), Ok(1));
+            core::mem::forget(consumer);
+        });
+        // Until it has released the record.
+        while window.word(196).load(Relaxed) != 1 << 16 | 1 {
+            thread::yield_now();
+        }
+        let next = ring.take_over_consumer(SUCCESSOR, Unread::Keep);
+        core::mem::forget(next.unwrap());
+        assert_eq!(producer.push(&3), Err(PushError::Restarted));
+        assert_eq!(producer.push(&3), Ok(()));
+        peer.join().unwrap();
+    });
+}
+
+#[test] // Kills: Release of the consumer's start, Acquire in `note_consumer`.
+fn what_a_start_says_was_released_is_read_before_its_slot_is_used_again() {
+    loom::model(|| {
+        let ring = ring(16);
+        let mut producer = ring.producer(Life::first(1)).unwrap();
+        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        producer.push_slice(&[1; 16]).unwrap();
+        let peer = thread::spawn(move || {
+            assert_eq!(consumer.pop(), Ok(1));
+            core::mem::forget(consumer);
+            let next = ring.take_over_consumer(SUCCESSOR, Unread::Keep);
+            core::mem::forget(next.unwrap());
+        });
+        loop {
+            match producer.push(&3) {
+                Ok(()) => break,
+                Err(PushError::Full | PushError::Restarted) => thread::yield_now(),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        peer.join().unwrap();
+    });
+}
+
+#[test] // Kills: fence(SeqCst) in `End::take`.
+fn a_record_before_a_notify_that_was_not_evicted_is_found_by_the_successor() {
+    loom::model(|| {
+        let ring = ring(4);
+        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        let mut late = ring.producer(Life::first(1)).unwrap();
+        assert!(consumer.is_empty());
+        let peer = thread::spawn(move || {
+            let pushed = late.push(&1);
+            let kept = pushed.is_ok() && late.notify(&Silent).is_ok();
+            core::mem::forget(late);
+            kept
+        });
+        let successor = ring.take_over_producer(SUCCESSOR).unwrap();
+        let kept = peer.join().unwrap();
+        assert!(!kept || successor.position() == 1, "a record is lost");
+    });
+}
+
+#[test] // Kills: fence(SeqCst) in `End::take`, on the way back.
+fn a_release_before_a_notify_that_was_not_evicted_is_found_by_the_successor() {
+    loom::model(|| {
+        let ring = ring(4);
+        let mut producer = ring.producer(Life::first(1)).unwrap();
+        let mut late = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        producer.push(&1).unwrap();
+        let peer = thread::spawn(move || late.pop().is_ok() && late.notify(&Silent).is_ok());
+        let successor = ring.take_over_consumer(SUCCESSOR, Unread::Keep).unwrap();
+        let released = peer.join().unwrap();
+        assert!(!released || successor.position() == 1, "it comes again");
+    });
+}
+
+#[test] // Kills: fence(SeqCst) in `agree_on_size`.
+fn of_two_first_claimants_that_disagree_one_is_refused() {
+    loom::model(|| {
+        let window = window(4);
+        let ours = TypedRing::<u64>::attach(window).unwrap();
+        let theirs = TypedRing::<[u8; 7]>::attach(window).unwrap();
+        let peer = thread::spawn(move || {
+            let end = theirs.consumer(Life::first(2), Unread::Keep);
+            end.map(core::mem::forget).is_ok()
+        });
+        let end = ours.producer(Life::first(1));
+        let here = end.map(core::mem::forget).is_ok();
+        assert!(!(here && peer.join().unwrap()), "both took the end");
+    });
+}
+
+#[test] // Kills: Release in `Own::publish`, of what is stored again.
+fn a_word_that_is_stored_again_hands_over_what_the_first_one_did() {
+    loom::model(|| {
+        let window = window(4);
+        let ring = TypedRing::<u64>::attach(window).unwrap();
+        let mut producer = ring.producer(Life::first(1)).unwrap();
+        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        let peer = thread::spawn(move || {
+            producer.push(&1).unwrap();
+            // A late store of the fourth producer before this one.
+            window.word(4).store(65_533 << 16, Relaxed);
+            producer.notify(&Silent).unwrap();
+        });
+        assert_eq!(pop(&mut consumer), 1);
+        peer.join().unwrap();
+    });
+}
+
+#[test]
+fn no_command_for_a_dead_consumer_reaches_its_next_incarnation() {
+    loom::model(|| {
+        let ring = ring(4);
+        let mut producer = ring.producer(Life::first(1)).unwrap();
+        core::mem::forget(ring.consumer(Life::first(2), Unread::Discard).unwrap());
+        push(&mut producer, 1);
+        let peer = thread::spawn(move || {
+            // For whom it is, the producer knows when it has been told.
+            let mut told = false;
+            loop {
+                match producer.push(if told { &2 } else { &1 }) {
+                    Ok(()) if told => break,
+                    Ok(()) => {}
+                    Err(PushError::Restarted) => told = true,
+                    Err(PushError::Full) => thread::yield_now(),
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        });
+        let life = Life::new(2, 2).unwrap();
+        let mut consumer = ring.consumer(life, Unread::Discard).unwrap();
+        assert_eq!(pop(&mut consumer), 2);
+        peer.join().unwrap();
+    });
+}
