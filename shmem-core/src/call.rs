@@ -189,13 +189,16 @@ impl<'m> CallLine<'m> {
     }
 
     /// Frees the line: by a server that will not answer what was asked before.
-    // relaxed: the bytes of the command are not looked at, `is_free` alone reads what is stored,
-    // and nothing lies before it.
     pub fn discard(&self) {
+        // relaxed: the bytes of the command are not looked at, `is_free` alone reads
+        // what is stored, and nothing lies before it.
         let asked = self.segment.word(COMMAND.number).load(Relaxed);
         let answered = self.segment.word(ANSWER.number);
+        // relaxed: as above.
         if answered.load(Relaxed) != asked {
+            // relaxed: as above.
             self.segment.word(ANSWER.len).store(ELSEWHERE, Relaxed);
+            // relaxed: as above.
             answered.store(asked, Relaxed);
         }
     }
