@@ -44,6 +44,15 @@ impl Producer<'_> {
         self.ring.data.write(position, first);
     }
 
+    /// Fetches lines after what was published from `start` to `end`. A long record has fetched
+    /// for itself, or its bytes are not our stores, and the next one's are not likely to be.
+    #[inline(always)]
+    pub(super) fn fetch_after(&mut self, start: u32, end: u32) {
+        if end.wrapping_sub(start) < AHEAD {
+            self.fetch_ahead(end);
+        }
+    }
+
     /// Fetches the lines that records after `end` go to, some before they are needed.
     #[inline(always)]
     pub(super) fn fetch_ahead(&mut self, end: u32) {

@@ -369,7 +369,7 @@ impl<'m> Producer<'m> {
         // the two. Where it runs on meanwhile, see R8.
         compiler_fence(SeqCst); // loom: none (a fence of the compiler's alone)
         self.look()?;
-        self.tail = end;
+        let start = core::mem::replace(&mut self.tail, end);
         if !SMALL {
             self.room = room;
         }
@@ -377,7 +377,7 @@ impl<'m> Producer<'m> {
         if SMALL || end.wrapping_sub(self.told) >= self.ring.data.len() / 8 {
             self.tell();
         }
-        self.fetch_ahead(end);
+        self.fetch_after(start, end);
         Ok(())
     }
 
