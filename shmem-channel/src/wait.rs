@@ -26,6 +26,8 @@ pub struct Waiter<'m> {
     slept: Nanos,
     /// Looks that are left before it sleeps.
     looks: u32,
+    /// The longest sleep between two looks.
+    recheck: Nanos,
 }
 
 /// Nanoseconds, of the platform's clock or between two times of it; the greatest is never.
@@ -42,6 +44,14 @@ impl<'m> Waiter<'m> {
         Self::with_looks(platform.into(), timeout, LOOKS)
     }
 
+    /// Sleeps up to `longest` between two looks instead of [`RECHECK`]: for a processor that is
+    /// to be left asleep. A lost ring costs as much.
+    #[must_use]
+    pub fn recheck(self, longest: Duration) -> Self {
+        let recheck = nanos(longest);
+        Self { recheck, ..self }
+    }
+
     /// A wait of `timeout` that looks so many times before it sleeps.
     pub(crate) fn with_looks(platform: PlatformHandle<'m>, timeout: Duration, looks: u32) -> Self {
         let timeout = nanos(timeout);
@@ -51,6 +61,7 @@ impl<'m> Waiter<'m> {
             deadline: None,
             slept: 0,
             looks: if timeout == 0 { 0 } else { looks },
+            recheck: nanos(RECHECK),
         }
     }
 
@@ -120,7 +131,7 @@ impl Wait for Waiter<'_> {
 
     fn sleep(&mut self, rings: &AtomicU32, seen: u32) {
         let start = self.now();
-        let longest = Duration::from_nanos(self.left(start)).min(RECHECK);
+        let longest = Duration::from_nanos(self.left(start).min(self.recheck));
         self.platform.get().sleep(rings, seen, longest);
         let slept = self.now().saturating_sub(start);
         self.slept = self.slept.saturating_add(slept);

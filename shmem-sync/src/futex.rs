@@ -22,6 +22,7 @@ use crate::poll::Backoff;
 pub struct Futex {
     deadline: Deadline,
     /// Between two looks where there is no futex.
+    recheck: Duration,
     backoff: Backoff,
 }
 
@@ -48,8 +49,18 @@ impl Futex {
     fn with(deadline: Deadline) -> Self {
         Self {
             deadline,
+            recheck: RECHECK,
             backoff: Backoff::up_to(RECHECK),
         }
+    }
+
+    /// Sleeps up to `longest` between two checks instead of [`RECHECK`]: for a processor
+    /// that is to be left asleep. A lost ring, and a peer that died, costs as much.
+    #[must_use]
+    #[inline]
+    pub fn recheck(mut self, longest: Duration) -> Self {
+        self.recheck = longest;
+        self
     }
 
     /// Looks `spins` times before each sleep, for peers that answer at once.
@@ -67,9 +78,9 @@ impl Wait for Futex {
     }
 
     fn sleep(&mut self, rings: &AtomicU32, seen: u32) {
-        let left = self.deadline.left(RECHECK);
+        let left = self.deadline.left(self.recheck);
         let timeout = futex::Timespec {
-            tv_sec: 0,
+            tv_sec: left.as_secs() as i64,
             tv_nsec: left.subsec_nanos().into(),
         };
         match futex::wait(rings, futex::Flags::empty(), seen, Some(&timeout)) {

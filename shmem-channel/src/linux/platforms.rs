@@ -26,7 +26,7 @@ impl Platform for SameKernel {
     }
 
     fn sleep(&self, rings: &AtomicU32, seen: u32, longest: Duration) {
-        Futex::timeout(longest).sleep(rings, seen);
+        Futex::timeout(longest).recheck(longest).sleep(rings, seen);
     }
 
     fn wake(&self, rings: &AtomicU32, _: Reason) {

@@ -276,7 +276,8 @@ impl Receiver<'_> {
     fn wait(&mut self, timeout: Duration, sideline: &mut dyn Sideline) {
         let bell = match self.way.waiting() {
             Waiting::Futex => {
-                self.end.wait(&mut Waiter::new(&*self.way, timeout));
+                let wait = Waiter::new(&*self.way, timeout);
+                self.end.wait(&mut wait.recheck(timeout));
                 return;
             }
             Waiting::Poll => None,
