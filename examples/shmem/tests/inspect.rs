@@ -111,8 +111,8 @@ fn a_typed_ring_says_how_many_records_are_unread_and_who_has_its_ends() {
     let is_row = |line: &str| line.split_whitespace().eq(cells);
     assert!(shown.lines().any(is_row), "{shown}");
     let json = json(sample.dump());
-    assert_eq!(json["segments"][8]["kind"], "typed-ring");
-    let ring = &json["segments"][8]["typed_ring"];
+    assert_eq!(json["segments"][9]["kind"], "typed-ring");
+    let ring = &json["segments"][9]["typed_ring"];
     assert_eq!((&ring["records"], &ring["tail"]), (&3.into(), &3.into()));
     let text = docs();
     let mut found = Vec::new();
