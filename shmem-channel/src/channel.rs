@@ -26,8 +26,9 @@
 //!   that was sent by the ring before is known to be received: by the answer to a call that
 //!   was made after it. So the call in the line comes before everything in the ring, and the
 //!   first call to a server goes by the ring. Its answer tells the server's opening.
-//! - **C7** A call that was made by the line is answered there. Where the answer is too long
-//!   it is sent by the ring first, and then the line is freed.
+//! - **C7** A call that was made by the line is answered there, unless the answer is too long or
+//!   another call comes by the ring first: then it is answered by the ring, and the line is
+//!   freed. So a call that is never answered does not keep the line.
 
 use core::time::Duration;
 

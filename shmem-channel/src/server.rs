@@ -128,11 +128,7 @@ impl<'m> Server<'m> {
             return Ok(match number {
                 0 => Incoming::Message { len },
                 _ => {
-                    // A call in the line that was made before this one and not received was for
-                    // an earlier server.
-                    if self.in_line == 0 {
-                        self.channel.line.discard();
-                    }
+                    self.free_line(); // C7
                     self.next = Some(next_call(number));
                     Incoming::Call {
                         call: Call { number, client },
@@ -189,10 +185,16 @@ impl<'m> Server<'m> {
         if client != self.client {
             self.client = client;
             self.next = None;
-            self.in_line = 0;
-            self.answered = 0;
-            self.channel.line.discard();
+            self.free_line();
         }
+    }
+
+    /// Frees the line: a call there that was received and is not answered yet is answered by the
+    /// ring, and one that was not received was for an earlier server.
+    fn free_line(&mut self) {
+        self.in_line = 0;
+        self.answered = 0;
+        self.channel.line.discard();
     }
 
     /// Answers `call`, and waits for room up to `timeout`.
@@ -206,27 +208,20 @@ impl<'m> Server<'m> {
             return Err(Error::CallerRestarted);
         }
         let Call { number, .. } = call;
-        let line = self.channel.line;
         let is_in_line = self.in_line == number;
         if is_in_line && answer.len() <= MAX_LEN {
             self.channel.next_peer()?;
-            self.answer_in_line(number);
-            line.answer(number, answer);
+            self.in_line = 0;
+            self.answered = number;
+            self.channel.line.answer(number, answer);
             return self.channel.notify();
         }
         let mut wait = self.channel.waiter(timeout);
         self.channel.send(number, answer, &mut wait)?;
         if is_in_line {
-            self.answer_in_line(number);
-            line.answer_elsewhere(number); // C7
+            self.free_line(); // C7
         }
         Ok(())
-    }
-
-    /// Takes note that the call in the line is answered now.
-    fn answer_in_line(&mut self, call: u32) {
-        self.in_line = 0;
-        self.answered = call;
     }
 
     /// Sends a message that is no answer, and waits for room up to `timeout`.

@@ -22,6 +22,7 @@ fn line<'h>(heap: &'h Heap, session: &Session<'_>) -> Window<'h> {
 const ASKED: usize = offset_of!(CallControl, asked);
 const COMMAND_LEN: usize = offset_of!(CallControl, command_len);
 const ANSWERED: usize = offset_of!(CallControl, answered);
+const STARTED: usize = offset_of!(CallControl, started);
 const ANSWER_LEN: usize = offset_of!(CallControl, answer_len);
 
 fn load(line: &Window<'_>, offset: usize) -> u32 {
@@ -169,7 +170,7 @@ fn an_answer_that_does_not_fit_into_the_buffer_is_given_up() {
 }
 
 #[test]
-fn a_call_that_was_given_up_keeps_the_line_until_it_is_answered() {
+fn a_call_that_was_given_up_keeps_the_line_until_the_next_one_comes_by_the_ring() {
     let heap = memory();
     let (first, second) = (create(&heap), join(&heap, 2));
     let mut server = first.server("demo").unwrap();
@@ -180,9 +181,36 @@ fn a_call_that_was_given_up_keeps_the_line_until_it_is_answered() {
     assert_eq!(late, Err(Error::TimedOut));
     let (slow, _) = receive(&mut server);
     assert!(!call(&line, &mut client, &mut server, b"other"));
-    server.answer(slow, b"late", SHORT).unwrap();
-    // It is nobody's answer.
     assert!(call(&line, &mut client, &mut server, b"next"));
+    server.answer(slow, b"late", SHORT).unwrap();
+    assert!(call(&line, &mut client, &mut server, b"and the next"));
+    let nothing = client.recv(&mut [0; 16], SHORT);
+    assert_eq!(nothing, Err(Error::TimedOut), "it is nobody's answer");
+    assert_eq!(client.discarded(), 1);
+}
+
+#[test]
+fn a_call_in_the_line_that_another_overtakes_is_answered_by_the_ring() {
+    let heap = memory();
+    let (first, second) = (create(&heap), join(&heap, 2));
+    let mut server = first.server("demo").unwrap();
+    let mut client = second.client("demo").unwrap();
+    let line = line(&heap, &first);
+    call(&line, &mut client, &mut server, b"first");
+    let by_line = start(&mut client, b"line");
+    let by_ring = start(&mut client, b"ring");
+    let slow = receive(&mut server).0;
+    let fast = receive(&mut server).0;
+    assert_eq!(load(&line, ANSWER_LEN), u32::MAX);
+    server.answer(fast, b"fast", SHORT).unwrap();
+    assert_eq!(finish(&mut client, by_ring).unwrap(), b"fast");
+    let by_line_again = start(&mut client, b"line again");
+    assert_eq!(load(&line, COMMAND_LEN), 10);
+    server.answer(slow, b"slow", SHORT).unwrap();
+    assert_eq!(finish(&mut client, by_line).unwrap(), b"slow");
+    let (again, _) = receive(&mut server);
+    server.answer(again, b"again", SHORT).unwrap();
+    assert_eq!(finish(&mut client, by_line_again).unwrap(), b"again");
 }
 
 #[test]
@@ -308,6 +336,46 @@ fn what_a_late_store_hid_is_shown_again() {
     let nothing = server.recv(&mut [0; 16], SHORT);
     assert_eq!(nothing, Err(Error::TimedOut));
     assert_eq!(finish(&mut client, started).unwrap(), b"answered");
+}
+
+#[test]
+fn a_late_store_of_an_end_that_was_evicted_keeps_the_line_for_one_call() {
+    for word in [ASKED, ANSWERED] {
+        let heap = memory();
+        let (first, second) = (create(&heap), join(&heap, 2));
+        let mut server = first.server("demo").unwrap();
+        let mut client = second.client("demo").unwrap();
+        let line = line(&heap, &first);
+        call(&line, &mut client, &mut server, b"first");
+        call(&line, &mut client, &mut server, b"second");
+        let old = load(&line, ASKED).wrapping_sub(1);
+        line.word(word).store(old, Relaxed);
+        let mut by_line = |command| {
+            let nothing = server.recv(&mut [0; 16], SHORT);
+            assert_eq!(nothing, Err(Error::TimedOut));
+            call(&line, &mut client, &mut server, command)
+        };
+        by_line(b"by either");
+        assert!(by_line(b"by the line"));
+    }
+}
+
+#[test]
+fn numbers_pass_their_end_whichever_way_the_calls_go() {
+    let heap = memory();
+    let (first, second) = (create(&heap), join(&heap, 2));
+    let mut server = first.server("demo").unwrap();
+    let line = line(&heap, &first);
+    for word in [STARTED, ASKED, ANSWERED] {
+        line.word(word).store(u32::MAX - 3, Relaxed);
+    }
+    let mut client = second.client("demo").unwrap();
+    for long in [true, false, true, false, false, false, true, false] {
+        let len = if long { 100 } else { 10 };
+        let by_line = call(&line, &mut client, &mut server, &vec![1; len]);
+        assert_eq!(by_line, !long);
+    }
+    assert_eq!((load(&line, STARTED), load(&line, ASKED)), (4, 5));
 }
 
 #[test]

@@ -18,6 +18,7 @@
 //! |-----------------------|-------------------------|------------------------|
 //! | `asked` in `ask`      | `asked` in `asked`      | the command            |
 //! | `answered` in `answer`| `answered` in `answered`| the answer, the line   |
+//! | the same in `discard` | the same, and `is_free` | the line               |
 //!
 //! An end that was evicted and goes on late can garble one call, and hide one from its
 //! peer: [`CallLine::repeat_asked`] and [`CallLine::repeat_answered`] show it again.
@@ -46,7 +47,7 @@ const ELSEWHERE: u32 = u32::MAX;
 pub enum Found {
     /// So many bytes.
     Here(usize),
-    /// The server has answered otherwise.
+    /// The server has answered otherwise, or does not answer.
     Elsewhere,
 }
 
@@ -163,11 +164,6 @@ impl<'m> CallLine<'m> {
         self.put(call, ANSWER, answer);
     }
 
-    /// Frees the line of `call`, which was answered in another way.
-    pub fn answer_elsewhere(&self, call: u32) {
-        self.finish(call, ANSWER, ELSEWHERE);
-    }
-
     /// Whether `call` was answered, and how.
     ///
     /// # Errors
@@ -188,18 +184,13 @@ impl<'m> CallLine<'m> {
         self.read(ANSWER, answer);
     }
 
-    /// Frees the line: by a server that will not answer what was asked before.
+    /// Frees the line: by a server that answers what was asked in another way, or never. The
+    /// client may still wait for it.
     pub fn discard(&self) {
-        // relaxed: the bytes of the command are not looked at, `is_free` alone reads
-        // what is stored, and nothing lies before it.
+        // relaxed: the bytes of the command are not looked at, and `answered` is our own word.
         let asked = self.segment.word(COMMAND.number).load(Relaxed);
-        let answered = self.segment.word(ANSWER.number);
-        // relaxed: as above.
-        if answered.load(Relaxed) != asked {
-            // relaxed: as above.
-            self.segment.word(ANSWER.len).store(ELSEWHERE, Relaxed);
-            // relaxed: as above.
-            answered.store(asked, Relaxed);
+        if self.segment.word(ANSWER.number).load(Relaxed) != asked {
+            self.finish(asked, ANSWER, ELSEWHERE);
         }
     }
 

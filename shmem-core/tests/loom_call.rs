@@ -66,6 +66,20 @@ fn a_line_that_is_free_was_read() {
     });
 }
 
+#[test] // Kills: Release in `finish`, of a call that is discarded.
+fn a_call_that_is_discarded_is_not_taken_for_answered() {
+    loom::model(|| {
+        let line = line();
+        line.ask(1, &[1; 8]);
+        serve(&line, 1);
+        line.ask(2, &[2; 8]);
+        let server = thread::spawn(move || line.discard());
+        let answered = line.answered(2).unwrap();
+        assert!(matches!(answered, None | Some(Found::Elsewhere)));
+        server.join().unwrap();
+    });
+}
+
 #[test]
 fn a_call_in_the_line_is_found_by_who_finds_the_message_after_it() {
     loom::model(|| {
