@@ -66,8 +66,6 @@ pub struct Server<'m> {
 
 impl<'m> Server<'m> {
     pub(crate) fn new(channel: Channel<'m>) -> Self {
-        // What an earlier server was asked there is not answered any more (C4).
-        channel.line.discard();
         Self {
             channel,
             client: 0,
@@ -168,7 +166,7 @@ impl<'m> Server<'m> {
         }
         let buffer = buffer.get_mut(..len);
         let buffer = buffer.ok_or(Error::BufferTooShort { len })?;
-        self.channel.line.read_command(buffer);
+        self.channel.line.receive(number, buffer);
         self.next = Some(next_call(number));
         self.in_line = number;
         let call = Call {
@@ -178,23 +176,27 @@ impl<'m> Server<'m> {
         Ok(Some(Incoming::Call { call, len }))
     }
 
-    /// Takes note of another client: it begins by the ring, and what the one before asked is
-    /// not answered.
+    /// Takes note of another client, or of the first one: it begins by the ring, and what was
+    /// asked before is not answered (C4).
     fn note_client(&mut self) {
         let client = self.channel.peer();
         if client != self.client {
             self.client = client;
-            self.next = None;
             self.free_line();
+            self.next = None;
         }
     }
 
     /// Frees the line: a call there that was received and is not answered yet is answered by the
-    /// ring, and one that was not received was for an earlier server.
+    /// ring, and one that was not received was for an earlier server, or by an earlier client.
     fn free_line(&mut self) {
         self.in_line = 0;
         self.answered = 0;
-        self.channel.line.discard();
+        let lost = self.channel.line.discard();
+        // Another number is the late store of an evicted client.
+        if lost.is_some_and(|lost| self.next.unwrap_or(lost) == lost) {
+            self.channel.pass_over();
+        }
     }
 
     /// Answers `call`, and waits for room up to `timeout`.

@@ -234,6 +234,7 @@ fn a_call_in_the_line_of_a_server_that_died_ends_and_the_next_server_frees_the_l
         assert_eq!(nothing, Err(Error::TimedOut), "nobody receives it");
         assert!(!call(&line, &mut client, &mut server, b"by the ring"));
         assert!(call(&line, &mut client, &mut server, b"by the line"));
+        assert_eq!(server.discarded(), u32::from(!received));
     }
 }
 
@@ -281,6 +282,7 @@ fn a_call_in_the_line_of_a_client_that_died_is_not_the_next_clients() {
         assert_eq!(command, b"new");
         server.answer(incoming, b"new", SHORT).unwrap();
         assert_eq!(finish(&mut client, started).unwrap(), b"new");
+        assert_eq!(server.discarded(), u32::from(!received));
         assert!(call(&line, &mut client, &mut server, b"by the line"));
     }
 }

@@ -13,6 +13,8 @@
 //!   what lies in the line is never taken for another call's.
 //! - **L4** `started` is the number of the last call that was made in another way, for the next
 //!   client to count on from.
+//! - **L5** `received` is the number of the last call in the line that a server has received,
+//!   for the next one to know which was lost. It lies apart: the client never loads it.
 //!
 //! | store                 | paired load             | hands over             |
 //! |-----------------------|-------------------------|------------------------|
@@ -144,14 +146,17 @@ impl<'m> CallLine<'m> {
         }
     }
 
-    /// Copies the front of the command that was [asked](Self::asked) into `command`.
+    /// Copies the front of the command of `call`, which was [asked](Self::asked), into
+    /// `command`: it is received (L5).
     ///
     /// # Panics
     ///
     /// If that is longer than [`MAX_LEN`].
     #[inline]
-    pub fn read_command(&self, command: &mut [u8]) {
+    pub fn receive(&self, call: u32, command: &mut [u8]) {
         self.read(COMMAND, command);
+        // relaxed: the next server finds it once this one is gone.
+        self.received().store(call, Relaxed);
     }
 
     /// Makes `answer` the answer to `call`, which was [asked](Self::asked).
@@ -185,13 +190,17 @@ impl<'m> CallLine<'m> {
     }
 
     /// Frees the line: by a server that answers what was asked in another way, or never. The
-    /// client may still wait for it.
-    pub fn discard(&self) {
-        // relaxed: the bytes of the command are not looked at, and `answered` is our own word.
+    /// client may still wait for it. Returns its number if nobody has received it.
+    pub fn discard(&self) -> Option<u32> {
+        // relaxed: the bytes of the command are not looked at.
         let asked = self.segment.word(COMMAND.number).load(Relaxed);
-        if self.segment.word(ANSWER.number).load(Relaxed) != asked {
-            self.finish(asked, ANSWER, ELSEWHERE);
+        // relaxed: a server's word.
+        if self.segment.word(ANSWER.number).load(Relaxed) == asked {
+            return None;
         }
+        self.finish(asked, ANSWER, ELSEWHERE);
+        // relaxed: a server's word.
+        (self.received().load(Relaxed) != asked).then_some(asked)
     }
 
     /// Shows again that `call` was made, if the late store of an evicted client hid it.
@@ -221,6 +230,10 @@ impl<'m> CallLine<'m> {
 
     fn started(&self) -> Word<'m> {
         self.segment.word(offset_of!(CallControl, started))
+    }
+
+    fn received(&self) -> Word<'m> {
+        self.segment.word(offset_of!(CallControl, received))
     }
 
     #[inline]

@@ -19,7 +19,7 @@ fn serve(line: &CallLine<'_>, call: u32) {
     }
     assert_eq!(line.asked(call), Ok(Some(8)));
     let mut command = [0; 8];
-    line.read_command(&mut command);
+    line.receive(call, &mut command);
     assert_eq!(command, [call as u8; 8]);
     line.answer(call, &command);
 }
@@ -31,7 +31,7 @@ fn a_command_is_whole_when_it_is_found() {
         let client = thread::spawn(move || line.ask(1, &[1; 8]));
         if line.asked(1) == Ok(Some(8)) {
             let mut command = [0; 8];
-            line.read_command(&mut command);
+            line.receive(1, &mut command);
             assert_eq!(command, [1; 8]);
         }
         client.join().unwrap();
@@ -73,7 +73,8 @@ fn a_call_that_is_discarded_is_not_taken_for_answered() {
         line.ask(1, &[1; 8]);
         serve(&line, 1);
         line.ask(2, &[2; 8]);
-        let server = thread::spawn(move || line.discard());
+        let server =
+            thread::spawn(move || assert_eq!(line.discard(), Some(2), "nobody received it"));
         let answered = line.answered(2).unwrap();
         assert!(matches!(answered, None | Some(Found::Elsewhere)));
         server.join().unwrap();
