@@ -73,11 +73,12 @@ fn a_call_that_is_discarded_is_not_taken_for_answered() {
         line.ask(1, &[1; 8]);
         serve(&line, 1);
         line.ask(2, &[2; 8]);
-        let server =
-            thread::spawn(move || assert_eq!(line.discard(), Some(2), "nobody received it"));
-        let answered = line.answered(2).unwrap();
-        assert!(matches!(answered, None | Some(Found::Elsewhere)));
-        server.join().unwrap();
+        let client = thread::spawn(move || {
+            let answered = line.answered(2).unwrap();
+            assert!(matches!(answered, None | Some(Found::Elsewhere)));
+        });
+        assert_eq!(line.discard(), Some(2), "nobody received it");
+        client.join().unwrap();
     });
 }
 
