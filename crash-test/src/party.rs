@@ -26,7 +26,7 @@ pub(crate) struct Seat<'m> {
 }
 
 /// One party's state, with the operations of its role.
-pub(crate) trait Party {
+pub(crate) trait Party: Send {
     /// Performs operation `op` wholly, and checks the invariants that it can see.
     fn perform(&mut self, op: usize, rng: &mut Rng) -> Outcome<Step>;
 }

@@ -49,6 +49,9 @@ pub(crate) struct Scenario {
     pub(crate) starts: fn(shape: u32) -> u32,
     /// Brings a fresh object into a starting state.
     pub(crate) prepare: for<'m> fn(&Scene<'m>, start: u32) -> Outcome,
+    /// Which role does what in turn, again and again, before a party has its fault in something
+    /// else than its joining: what it has in private memory depends on that.
+    pub(crate) rehearsal: &'static [(usize, usize)],
     /// Releases what a starting state held.
     pub(crate) release_held: fn(&TestMemory<'_>) -> Outcome,
     pub(crate) belongings: Belongings,
@@ -78,6 +81,7 @@ impl Scenario {
         initialize: |_| Ok(()),
         starts: |_| 1,
         prepare: |_, _| Ok(()),
+        rehearsal: &[],
         release_held: |_| Ok(()),
         belongings: |_, _| Ok(Vec::new()),
         describe: |_| String::new(),

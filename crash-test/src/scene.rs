@@ -55,12 +55,13 @@ impl<'m> Scene<'m> {
         Actor::join(&self.roles[role], seat, self.sabotage)
     }
 
-    /// Lets `incarnation` join and do some actions, until it dies before its store `at` or
-    /// has done them. It is returned if it has not left.
+    /// Lets `incarnation` join, if it has not `joined`, and do some actions, until it dies
+    /// before its store `at` or has done them. It is returned if it has not left.
     pub(crate) fn play(
         &self,
         role: usize,
         incarnation: Incarnation,
+        joined: Option<Actor<'m>>,
         actions: &[Action],
         seed: u64,
         at: Option<u64>,
@@ -68,7 +69,10 @@ impl<'m> Scene<'m> {
         let played = Cell::new(Ok(None));
         let ended = crash::run(at, || {
             let work = || {
-                let mut actor = self.join(role, incarnation)?;
+                let mut actor = match joined {
+                    Some(actor) => actor,
+                    None => self.join(role, incarnation)?,
+                };
                 let mut rng = Rng::with_seed(seed);
                 for action in actions {
                     match *action {
@@ -88,7 +92,7 @@ impl<'m> Scene<'m> {
     pub(crate) fn die(&self, role: usize, op: usize, at: u64) -> Outcome {
         self.memory.ledger.deaths().add(1);
         let actions = [Action::Perform(op), Action::Leave];
-        let played = self.play(role, DYING, &actions, 5, Some(at));
+        let played = self.play(role, DYING, None, &actions, 5, Some(at));
         self.declare_gone(DYING);
         played.map(drop)
     }

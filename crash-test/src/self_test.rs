@@ -22,7 +22,7 @@ pub(crate) fn run(tally: &Tally, watchdog: &Watchdog, seed: u64) -> bool {
     let mut passed = true;
     for scenario in sabotage::all() {
         watchdog.alive();
-        let at_stores = at_stores(scenario);
+        let at_stores = at_stores(scenario, watchdog);
         let in_processes = in_processes(scenario, watchdog, &mut seeds);
         let at_stores = ("at every store", at_stores);
         for (way, found) in [at_stores]
@@ -47,9 +47,9 @@ fn fault(scenario: &Scenario) -> FaultKind {
 }
 
 /// Tries every store. Returns the first violation.
-fn at_stores(scenario: &'static Scenario) -> Option<String> {
+fn at_stores(scenario: &'static Scenario, watchdog: &Watchdog) -> Option<String> {
     let fault = fault(scenario);
-    first_violation(fault, &Watchdog::default(), |harness| {
+    first_violation(fault, watchdog, |harness| {
         enumerated::run(&harness, scenario, fault);
     })
 }

@@ -1,8 +1,9 @@
-//! A client or a server whose peer stores whatever it likes into the two rings of their
-//! channel, and sends whatever records it likes, between our calls and during them.
+//! A client or a server whose peer stores whatever it likes into the two rings and the call line
+//! of their channel, and sends whatever records it likes, between our calls and during them.
 
 #![no_main]
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use arbitrary::{Arbitrary, Unstructured};
@@ -11,16 +12,14 @@ use shmem_channel::{
     Answering, Call, ChannelOptions, Client, Error, Incoming, Received, Server, Session,
     SessionOptions,
 };
-use shmem_core::Life;
+use shmem_core::call::SEGMENT_LEN;
 use shmem_core::mem::Heap;
 use shmem_core::ring::{Consumer, Producer, Ring, Unread};
-use shmem_fuzz::simulated::{CAPACITY, Simulated, Stroke, Watched};
+use shmem_core::{ControlWord, Corrupt, Life};
+use shmem_fuzz::simulated::{CAPACITY, Length, Near, Simulated, Stroke, Watched, tagged};
 use shmem_fuzz::spot::{LEN, PARTITIONS};
-use shmem_fuzz::{Many, Rarely, expand, while_scribbling};
+use shmem_fuzz::{Many, Rarely, expand, while_playing};
 use shmem_registry::{Geometry, Kind, Request};
-
-/// Bytes before the body of a message.
-const HEADER: usize = 8;
 
 #[derive(Arbitrary, Debug)]
 struct Input {
@@ -51,10 +50,13 @@ enum Step {
     /// The peer sends a message as it lies in a ring, some times.
     Message {
         opening: Number,
+        looks_at_line: bool,
         call: Number,
         len: Len,
         times: u8,
     },
+    /// The peer asks or answers in the call line.
+    UseLine(Near, Length),
     /// The peer sends a record that is no message.
     Record(u8),
     /// The peer receives so many records.
@@ -109,25 +111,21 @@ fuzz_target!(|data: &[u8]| {
     let options = SessionOptions::new(1).geometry(geometry);
     let first = options.create(heap.window(), &platform).expect("memory");
     let second = Session::join(heap.window(), 2, &platform).expect("a number that is free");
-    // Both rings are there, and their ends are free.
+    // The rings and the line are there, and their ends are free.
     drop(channel().client(&first, "bad").expect("room"));
-    let names = ["bad.command", "bad.result"];
-    platform.begin(names.map(|name| offset(&first, name)));
+    platform.begin([
+        offset(&first, "bad.command", Kind::RING),
+        offset(&first, "bad.result", Kind::RING),
+        offset(&first, "bad.call", Kind::CALL_LINE),
+    ]);
     play(&input, &platform, &first);
     if *input.threaded {
-        let [commands, results] = platform.rings();
-        let scribbles = |result| {
-            let steps = input.steps.iter().filter_map(|step| step.1);
-            let all = steps.chain(input.during.iter().copied());
-            let of_ring = all.filter(move |stroke| stroke.0 == result);
-            of_ring.map(|stroke| stroke.1).collect::<Vec<_>>()
-        };
-        let (commanding, resulting) = (scribbles(false), scribbles(true));
-        while_scribbling(commands, &commanding, || {
-            while_scribbling(results, &resulting, || play(&input, &platform, &first));
-        });
+        let steps = input.steps.iter().filter_map(|step| step.1);
+        let strokes: Vec<_> = steps.chain(input.during.iter().copied()).collect();
+        let scribble = || strokes.iter().for_each(|&stroke| platform.apply(stroke));
+        while_playing(scribble, || play(&input, &platform, &first));
     }
-    platform.begin([0, 0]);
+    platform.begin([0, 0, 0]);
     honest(&first, &second);
 });
 
@@ -137,10 +135,13 @@ fn channel() -> ChannelOptions {
         .result_capacity(CAPACITY)
 }
 
-/// Where a ring of the channel lies.
-fn offset(session: &Session<'_>, name: &str) -> usize {
-    let len = Ring::segment_len(CAPACITY);
-    let request = Request::named(name, Kind::RING, len).expect("a request");
+/// Where a segment of the channel lies.
+fn offset(session: &Session<'_>, name: &str, kind: Kind) -> usize {
+    let len = match kind {
+        Kind::RING => Ring::segment_len(CAPACITY),
+        _ => SEGMENT_LEN,
+    };
+    let request = Request::named(name, kind, len).expect("a request");
     let segment = session.registry().open(&request);
     segment.expect("it is there").offset()
 }
@@ -196,6 +197,10 @@ impl Said {
     /// An error of a call that receives.
     fn received(&mut self, error: Option<&Error>, room: usize) {
         match error {
+            // It may be mended, and the ring is whole.
+            Some(&Error::Corrupt(Corrupt { word, .. })) if word == ControlWord::CallLength => {
+                return;
+            }
             Some(error @ (Error::Corrupt(_) | Error::Evicted)) => {
                 let said = self.receiving.get_or_insert(error.clone());
                 assert_eq!(said, error);
@@ -264,6 +269,8 @@ fn play(input: &Input, platform: &Simulated<'_, '_>, session: &Session<'_>) {
     let mut end = open(input, session);
     let mut said = Said::default();
     let mut peer = Peer::default();
+    // Then it may have mixed one call's answer with another's number.
+    let mut has_scribbled = *input.threaded || !input.during.is_empty();
     peer.restart(platform, input.serves);
     for (step, stroke) in input.steps.iter() {
         match (*step, &mut end) {
@@ -275,19 +282,24 @@ fn play(input: &Input, platform: &Simulated<'_, '_>, session: &Session<'_>) {
             (
                 Step::Message {
                     opening,
+                    looks_at_line,
                     call,
                     len,
                     times,
                 },
                 _,
             ) => {
+                let call = call.value(0);
+                platform.by_ring.store(call, Relaxed);
                 let mut record = opening.value(1).to_le_bytes().to_vec();
-                record.extend(call.value(0).to_le_bytes());
-                record.resize(HEADER + len.bytes() % 100, 7);
+                record[2] |= u8::from(looks_at_line);
+                record.extend(call.to_le_bytes());
+                record.extend(tagged(call, len.bytes() % 100));
                 for _ in 0..times % 4 {
                     peer.push(&record);
                 }
             }
+            (Step::UseLine(near, len), _) => platform.use_line(!input.serves, near, len),
             (Step::Record(len), _) => peer.push(&vec![7; usize::from(len % 100)]),
             (Step::Drain(count), _) => {
                 for _ in 0..count % 16 {
@@ -299,15 +311,16 @@ fn play(input: &Input, platform: &Simulated<'_, '_>, session: &Session<'_>) {
             }
             (Step::Restart, _) => peer.restart(platform, input.serves),
             (step, Some(End::Client(client, started))) => {
-                ask(step, client, started, platform, &mut said);
+                ask(step, client, started, platform, &mut said, !has_scribbled);
             }
             (step, Some(End::Server(server, calls))) => {
                 serve(step, server, calls, platform, &mut said);
             }
             (_, None) => {}
         }
-        if let Some((result, scribble)) = stroke {
-            scribble.apply(platform.rings()[usize::from(*result)]);
+        if let Some(stroke) = stroke {
+            platform.apply(*stroke);
+            has_scribbled = true;
         }
     }
 }
@@ -319,6 +332,7 @@ fn ask(
     started: &mut Vec<Answering>,
     platform: &Simulated<'_, '_>,
     said: &mut Said,
+    is_tagged: bool,
 ) {
     let max = client.max_len();
     match step {
@@ -349,7 +363,12 @@ fn ask(
             let result = client.finish_call(call, &mut answer, watched.timeout);
             watched.end(result.as_ref().err());
             match &result {
-                Ok(len) => assert!(*len <= room.bytes()),
+                Ok(len) => {
+                    let (answer, rest) = answer.split_at(*len);
+                    assert!(rest.iter().all(|&byte| byte == 0), "more than it says");
+                    let own = tagged(call.to_word() as u32, *len);
+                    assert!(answer == own || !is_tagged, "the answer to another call");
+                }
                 Err(Error::PeerGone | Error::PeerRestarted | Error::MessageFirst) => {}
                 // The end of the sending ring, at which the server's restarts are seen.
                 Err(Error::Corrupt(_) | Error::Evicted) => {}
@@ -407,7 +426,8 @@ fn serve(
             said.received(result.as_ref().err(), room.bytes());
             match result {
                 Ok(Incoming::Call { call, len }) => {
-                    assert!(len <= room.bytes());
+                    let rest = &buffer[len..];
+                    assert!(rest.iter().all(|&byte| byte == 0), "more than it says");
                     calls.push(call);
                 }
                 Ok(Incoming::Message { len }) => assert!(len <= room.bytes()),

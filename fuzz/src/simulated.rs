@@ -1,10 +1,14 @@
 //! A platform whose clock goes on when it is looked at, and on which a peer stores into the
-//! rings of a channel meanwhile.
+//! rings and the call line of a channel meanwhile.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
+use arbitrary::Arbitrary;
+use memoffset::offset_of;
 use shmem_channel::{Error, Platform, Reason};
+use shmem_core::call::SEGMENT_LEN;
+use shmem_core::layout::CallControl;
 use shmem_core::ring::Ring;
 use shmem_core::{Life, PartitionState, Window};
 use shmem_registry::Registry;
@@ -22,8 +26,47 @@ const TICK: Duration = Duration::from_micros(100);
 /// some more.
 const LOOKS: u32 = 200;
 
-/// A word that the peer stores into the result ring, or into the command ring.
-pub type Stroke = (bool, Scribble);
+/// A word that the peer stores into the channel.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub enum Stroke {
+    /// Into the result ring, or into the command ring.
+    Ring(bool, Scribble),
+    /// Into any word of the call line.
+    Line(Scribble),
+    /// The number of a call that is asked or answered, which is nearly right.
+    Number(bool, Near),
+    /// The length of a command or an answer.
+    Length(bool, Length),
+}
+
+/// A number near that of the last call that was made, by the ring or by the line.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub struct Near(bool, u8);
+
+/// A length that a command or an answer in the call line may have, or just not.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub enum Length {
+    /// A short one.
+    Short(u8),
+    /// The longest one.
+    Longest,
+    /// One more than the longest.
+    TooLong,
+    /// That of an answer which is elsewhere.
+    Elsewhere,
+}
+
+impl Length {
+    /// It as a word.
+    pub fn value(self) -> u32 {
+        match self {
+            Self::Short(len) => u32::from(len) % 24,
+            Self::Longest => 24,
+            Self::TooLong => 25,
+            Self::Elsewhere => u32::MAX,
+        }
+    }
+}
 
 /// A platform whose clock goes on at each look, at which the peer stores something.
 pub struct Simulated<'i, 'm> {
@@ -35,8 +78,10 @@ pub struct Simulated<'i, 'm> {
     /// Which partitions are gone.
     over: u32,
     during: &'i [Stroke],
-    /// Where the rings are that the peer stores into; 0 if it does not.
-    rings: [AtomicUsize; 2],
+    /// Where the rings and the call line are that the peer stores into; 0 if it does not.
+    segments: [AtomicUsize; 3],
+    /// The number of the last call that was made by the ring.
+    pub by_ring: AtomicU32,
 }
 
 impl<'i, 'm> Simulated<'i, 'm> {
@@ -48,14 +93,16 @@ impl<'i, 'm> Simulated<'i, 'm> {
             sleeps: AtomicU32::new(0),
             over,
             during,
-            rings: [0, 0].map(AtomicUsize::new),
+            segments: [0, 0, 0].map(AtomicUsize::new),
+            by_ring: AtomicU32::new(0),
         }
     }
 
-    /// From now on the peer stores into the rings at these offsets; nowhere if they are 0.
-    pub fn begin(&self, rings: [usize; 2]) {
-        for (ring, offset) in self.rings.iter().zip(rings) {
-            ring.store(offset, Relaxed);
+    /// From now on the peer stores into the command ring, the result ring and the call line at
+    /// these offsets; nowhere if they are 0.
+    pub fn begin(&self, segments: [usize; 3]) {
+        for (segment, offset) in self.segments.iter().zip(segments) {
+            segment.store(offset, Relaxed);
         }
     }
 
@@ -67,16 +114,64 @@ impl<'i, 'm> Simulated<'i, 'm> {
                 .sub(ring.load(Relaxed), Ring::segment_len(CAPACITY));
             segment.expect("inside the memory")
         };
-        [ring(&self.rings[0]), ring(&self.rings[1])]
+        [ring(&self.segments[0]), ring(&self.segments[1])]
+    }
+
+    /// The call line.
+    fn line(&self) -> Window<'m> {
+        let segment = self.memory.sub(self.segments[2].load(Relaxed), SEGMENT_LEN);
+        segment.expect("inside the memory")
+    }
+
+    /// The number that the peer takes for near.
+    fn number(&self, Near(by_ring, more): Near) -> u32 {
+        let asked = self.line().word(offset_of!(CallControl, asked));
+        let last = match by_ring {
+            true => self.by_ring.load(Relaxed),
+            false => asked.load(Relaxed),
+        };
+        last.wrapping_add(u32::from(more) % 4).wrapping_sub(1)
+    }
+
+    /// The peer stores a word.
+    pub fn apply(&self, stroke: Stroke) {
+        let (at, value) = match stroke {
+            Stroke::Ring(result, scribble) => {
+                return scribble.apply(self.rings()[usize::from(result)]);
+            }
+            Stroke::Line(scribble) => return scribble.apply(self.line()),
+            Stroke::Number(true, near) => (offset_of!(CallControl, answered), self.number(near)),
+            Stroke::Number(false, near) => (offset_of!(CallControl, asked), self.number(near)),
+            Stroke::Length(true, len) => (offset_of!(CallControl, answer_len), len.value()),
+            Stroke::Length(false, len) => (offset_of!(CallControl, command_len), len.value()),
+        };
+        self.line().word(at).store(value, Relaxed);
+    }
+
+    /// The peer answers, or asks, in the call line as it should, but for the number and the
+    /// length. The bytes begin with the number.
+    pub fn use_line(&self, answers: bool, near: Near, len: Length) {
+        let number = self.number(near);
+        let bytes = match answers {
+            true => offset_of!(CallControl, answer),
+            false => offset_of!(CallControl, command),
+        };
+        self.line().write(bytes, &tagged(number, 24));
+        self.apply(Stroke::Length(answers, len));
+        self.apply(Stroke::Number(answers, near));
     }
 
     /// The peer stores its word number `at`.
     fn scribble(&self, at: u32) {
-        if self.rings[0].load(Relaxed) != 0 && !self.during.is_empty() {
-            let (result, scribble) = self.during[at as usize % self.during.len()];
-            scribble.apply(self.rings()[usize::from(result)]);
+        if self.segments[0].load(Relaxed) != 0 && !self.during.is_empty() {
+            self.apply(self.during[at as usize % self.during.len()]);
         }
     }
+}
+
+/// Bytes that say for which call they are.
+pub fn tagged(number: u32, len: usize) -> Vec<u8> {
+    number.to_le_bytes().into_iter().cycle().take(len).collect()
 }
 
 impl Platform for Simulated<'_, '_> {

@@ -17,8 +17,8 @@
 //!   opening, or received something from it.
 //! - **C3** After a restart was reported, no message of an earlier opening is delivered:
 //!   such messages are passed over and counted.
-//! - **C4** Commands that a restarted server had not received are discarded by the ring.
-//!   Results stay until they are received, or passed over by C3 and C5.
+//! - **C4** Commands that a restarted server had not received are discarded by the ring and
+//!   counted, and so is one in the call line. Results stay until they are received, or passed over by C3 and C5.
 //! - **C5** No two calls on a channel have the same number, modulo 2^32: a client counts by
 //!   one from the last one that was started, which the call line tells. So an answer to an
 //!   earlier client is known, passed over and counted.
@@ -26,8 +26,9 @@
 //!   that was sent by the ring before is known to be received: by the answer to a call that
 //!   was made after it. So the call in the line comes before everything in the ring, and the
 //!   first call to a server goes by the ring. Its answer tells the server's opening.
-//! - **C7** A call that was made by the line is answered there. Where the answer is too long
-//!   it is sent by the ring first, and then the line is freed.
+//! - **C7** A call that was made by the line is answered there, unless the answer is too long or
+//!   another call comes by the ring first: then it is answered by the ring, and the line is
+//!   freed. So a call that is never answered does not keep the line.
 
 use core::time::Duration;
 

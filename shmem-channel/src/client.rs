@@ -5,7 +5,7 @@
 
 use core::time::Duration;
 
-use shmem_core::call::{Found, MAX_LEN};
+use shmem_core::call::{self as call_line, Found, MAX_LEN};
 
 use crate::channel::{next_call, Channel, Header};
 use crate::error::Error;
@@ -43,10 +43,10 @@ impl Answering {
 /// The end of a channel that sends commands.
 pub struct Client<'m> {
     channel: Channel<'m>,
-    /// Those up to here are calls of earlier clients.
-    earlier: u32,
     /// Number of the last call.
     last: u32,
+    /// The last so many numbers are this client's; those before are of earlier clients.
+    own: u32,
     /// Bit `n`: call `last - n` was not answered yet.
     unanswered: u64,
     /// The call in the line that was not answered yet; 0 is none.
@@ -60,14 +60,14 @@ pub struct Client<'m> {
 
 impl<'m> Client<'m> {
     pub(crate) fn new(channel: Channel<'m>) -> Self {
-        let earlier = channel.line.last_started();
+        let last = channel.line.last_started();
         Self {
             channel,
-            earlier,
-            last: earlier,
+            last,
+            own: 0,
             unanswered: 0,
             in_line: 0,
-            receipt: earlier,
+            receipt: last,
             by_line: 0,
         }
     }
@@ -206,6 +206,7 @@ impl<'m> Client<'m> {
             line.start_elsewhere(call);
             self.send_by_ring(call, command, wait)?;
         }
+        self.own = self.own.saturating_add(call.wrapping_sub(self.last));
         self.last = call;
         self.unanswered = self.unanswered << 1 | 1;
         if by_line {
@@ -276,7 +277,6 @@ impl<'m> Client<'m> {
             if let Some(len) = answered {
                 self.in_line = 0;
                 self.answered(call.call);
-                self.note_receipt(call.call, call.server);
                 let Some(answer) = answer.get_mut(..len) else {
                     return Err(Error::BufferTooShort { len });
                 };
@@ -323,14 +323,6 @@ impl<'m> Client<'m> {
         })
     }
 
-    /// Takes note that `call` was answered by this opening of the server; 0 is one that does not
-    /// look at the line (C6).
-    fn note_receipt(&mut self, call: u32, server: u16) {
-        if call.wrapping_sub(self.receipt) as i32 >= 0 {
-            self.by_line = server;
-        }
-    }
-
     /// Why `call` is never answered, if that is known.
     fn end_of(&mut self, call: Answering) -> Option<Error> {
         let server = match self.channel.next_peer() {
@@ -368,17 +360,16 @@ impl<'m> Client<'m> {
     /// Takes note of an answer from the ring.
     fn take(&mut self, header: Header) -> Result<(), Error> {
         let call = header.call;
-        if self.earlier.wrapping_sub(call) <= i32::MAX as u32 {
-            return Ok(());
+        match self.last.wrapping_sub(call) {
+            age if age > i32::MAX as u32 => return Err(Error::NeverCalled { call }),
+            age if age >= self.own => return Ok(()),
+            _ if !self.answered(call) => return Err(Error::AnsweredTwice { call }),
+            _ => {}
         }
-        if self.last.wrapping_sub(call) > i32::MAX as u32 {
-            return Err(Error::NeverCalled { call });
+        let is_receipt = call.wrapping_sub(self.receipt) as i32 >= 0;
+        if is_receipt && header.looks_at_line && call_line::USABLE {
+            self.by_line = self.channel.peer(); // C6
         }
-        if !self.answered(call) {
-            return Err(Error::AnsweredTwice { call });
-        }
-        let server = self.channel.peer();
-        self.note_receipt(call, if header.looks_at_line { server } else { 0 });
         Ok(())
     }
 

@@ -66,8 +66,6 @@ pub struct Server<'m> {
 
 impl<'m> Server<'m> {
     pub(crate) fn new(channel: Channel<'m>) -> Self {
-        // What an earlier server was asked there is not answered any more (C4).
-        channel.line.discard();
         Self {
             channel,
             client: 0,
@@ -128,11 +126,7 @@ impl<'m> Server<'m> {
             return Ok(match number {
                 0 => Incoming::Message { len },
                 _ => {
-                    // A call in the line that was made before this one and not received was for
-                    // an earlier server.
-                    if self.in_line == 0 {
-                        self.channel.line.discard();
-                    }
+                    self.free_line(); // C7
                     self.next = Some(next_call(number));
                     Incoming::Call {
                         call: Call { number, client },
@@ -172,7 +166,7 @@ impl<'m> Server<'m> {
         }
         let buffer = buffer.get_mut(..len);
         let buffer = buffer.ok_or(Error::BufferTooShort { len })?;
-        self.channel.line.read_command(buffer);
+        self.channel.line.receive(number, buffer);
         self.next = Some(next_call(number));
         self.in_line = number;
         let call = Call {
@@ -182,16 +176,26 @@ impl<'m> Server<'m> {
         Ok(Some(Incoming::Call { call, len }))
     }
 
-    /// Takes note of another client: it begins by the ring, and what the one before asked is
-    /// not answered.
+    /// Takes note of another client, or of the first one: it begins by the ring, and what was
+    /// asked before is not answered (C4).
     fn note_client(&mut self) {
         let client = self.channel.peer();
         if client != self.client {
             self.client = client;
+            self.free_line();
             self.next = None;
-            self.in_line = 0;
-            self.answered = 0;
-            self.channel.line.discard();
+        }
+    }
+
+    /// Frees the line: a call there that was received and is not answered yet is answered by the
+    /// ring, and one that was not received was for an earlier server, or by an earlier client.
+    fn free_line(&mut self) {
+        self.in_line = 0;
+        self.answered = 0;
+        let lost = self.channel.line.discard();
+        // Another number is the late store of an evicted client.
+        if lost.is_some_and(|lost| self.next.unwrap_or(lost) == lost) {
+            self.channel.pass_over();
         }
     }
 
@@ -206,27 +210,20 @@ impl<'m> Server<'m> {
             return Err(Error::CallerRestarted);
         }
         let Call { number, .. } = call;
-        let line = self.channel.line;
         let is_in_line = self.in_line == number;
         if is_in_line && answer.len() <= MAX_LEN {
             self.channel.next_peer()?;
-            self.answer_in_line(number);
-            line.answer(number, answer);
+            self.in_line = 0;
+            self.answered = number;
+            self.channel.line.answer(number, answer);
             return self.channel.notify();
         }
         let mut wait = self.channel.waiter(timeout);
         self.channel.send(number, answer, &mut wait)?;
         if is_in_line {
-            self.answer_in_line(number);
-            line.answer_elsewhere(number); // C7
+            self.free_line(); // C7
         }
         Ok(())
-    }
-
-    /// Takes note that the call in the line is answered now.
-    fn answer_in_line(&mut self, call: u32) {
-        self.in_line = 0;
-        self.answered = call;
     }
 
     /// Sends a message that is no answer, and waits for room up to `timeout`.

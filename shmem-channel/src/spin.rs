@@ -62,3 +62,78 @@ impl Spin {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::sync::atomic::Ordering::Relaxed;
+
+    use shmem_core::primitive::AtomicU32;
+    use shmem_core::wait::Wait;
+
+    use super::*;
+    use crate::platform::{Platform, Reason};
+
+    /// A clock, and how long a sleep takes, in microseconds.
+    struct Clock(AtomicU32, u32);
+
+    impl Platform for Clock {
+        fn now(&self) -> Duration {
+            Duration::from_micros(self.0.load(Relaxed).into())
+        }
+
+        fn sleep(&self, _: &AtomicU32, _: u32, _: Duration) {
+            self.0.fetch_add(self.1, Relaxed);
+        }
+
+        fn wake(&self, _: &AtomicU32, _: Reason) {}
+    }
+
+    /// A wait that finds something after so many microseconds asleep, if it sleeps at all.
+    fn wait(spin: &mut Spin, micros: u32) -> u32 {
+        let clock = Clock(AtomicU32::new(1), micros);
+        let mut wait = Waiter::new(&clock, Duration::from_secs(1));
+        if micros != 0 {
+            wait.sleep(&AtomicU32::new(0), 0);
+        }
+        spin.learn(&wait, true);
+        spin.looks()
+    }
+
+    /// Short sleeps until the looks are the most.
+    fn short_sleeps(spin: &mut Spin) -> usize {
+        let tries = 1..5000;
+        tries.take_while(|_| wait(spin, 50) != MOST).count() + 1
+    }
+
+    #[test]
+    fn looks_double_with_each_short_sleep_and_are_given_up_ever_longer() {
+        let mut spin = Spin::new();
+        assert_eq!(wait(&mut spin, 50), 2 * LOOKS);
+        assert_eq!(short_sleeps(&mut spin), 6);
+        for rest in [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 1024] {
+            assert_eq!(wait(&mut spin, 50), LOOKS, "in vain");
+            assert_eq!(short_sleeps(&mut spin), rest + 7);
+        }
+    }
+
+    #[test]
+    fn looks_that_find_something_are_tried_again_soon() {
+        let mut spin = Spin::new();
+        for _ in 0..5 {
+            short_sleeps(&mut spin);
+            wait(&mut spin, 50);
+        }
+        short_sleeps(&mut spin);
+        assert_eq!(wait(&mut spin, 0), MOST);
+        assert_eq!(wait(&mut spin, 50), LOOKS);
+        assert_eq!(short_sleeps(&mut spin), 1 + 7);
+    }
+
+    #[test]
+    fn a_long_sleep_ends_looking() {
+        let mut spin = Spin::new();
+        short_sleeps(&mut spin);
+        assert_eq!(wait(&mut spin, 201), LOOKS);
+        assert_eq!(wait(&mut spin, 200), 2 * LOOKS, "without a rest");
+    }
+}

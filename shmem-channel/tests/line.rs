@@ -4,7 +4,7 @@ mod support;
 
 use memoffset::offset_of;
 use shmem_channel::{Answering, Call, Client, Error, Incoming, Received, Server, Session};
-use shmem_core::call::{MAX_LEN, SEGMENT_LEN};
+use shmem_core::call::{CallLine, MAX_LEN, SEGMENT_LEN};
 use shmem_core::layout::CallControl;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
@@ -22,6 +22,7 @@ fn line<'h>(heap: &'h Heap, session: &Session<'_>) -> Window<'h> {
 const ASKED: usize = offset_of!(CallControl, asked);
 const COMMAND_LEN: usize = offset_of!(CallControl, command_len);
 const ANSWERED: usize = offset_of!(CallControl, answered);
+const STARTED: usize = offset_of!(CallControl, started);
 const ANSWER_LEN: usize = offset_of!(CallControl, answer_len);
 
 fn load(line: &Window<'_>, offset: usize) -> u32 {
@@ -69,6 +70,7 @@ fn a_short_call_goes_by_the_line_once_the_server_is_known() {
     assert!(!by_line(&mut client, 3), "the first");
     for len in [3, 0, MAX_LEN] {
         assert!(by_line(&mut client, len), "{len}");
+        assert_eq!(load(&line, ANSWER_LEN), len as u32);
     }
     assert!(!by_line(&mut client, MAX_LEN + 1), "a long one");
     assert!(by_line(&mut client, 1));
@@ -165,11 +167,12 @@ fn an_answer_that_does_not_fit_into_the_buffer_is_given_up() {
     server.answer(incoming, b"answer", SHORT).unwrap();
     let refused = client.finish_call(started, &mut [0; 3], SHORT);
     assert_eq!(refused, Err(Error::BufferTooShort { len: 6 }));
+    assert_eq!(finish(&mut client, started), Err(Error::TimedOut));
     assert!(call(&line, &mut client, &mut server, b"the next"));
 }
 
 #[test]
-fn a_call_that_was_given_up_keeps_the_line_until_it_is_answered() {
+fn a_call_that_was_given_up_keeps_the_line_until_the_next_one_comes_by_the_ring() {
     let heap = memory();
     let (first, second) = (create(&heap), join(&heap, 2));
     let mut server = first.server("demo").unwrap();
@@ -180,9 +183,36 @@ fn a_call_that_was_given_up_keeps_the_line_until_it_is_answered() {
     assert_eq!(late, Err(Error::TimedOut));
     let (slow, _) = receive(&mut server);
     assert!(!call(&line, &mut client, &mut server, b"other"));
-    server.answer(slow, b"late", SHORT).unwrap();
-    // It is nobody's answer.
     assert!(call(&line, &mut client, &mut server, b"next"));
+    server.answer(slow, b"late", SHORT).unwrap();
+    assert!(call(&line, &mut client, &mut server, b"and the next"));
+    let nothing = client.recv(&mut [0; 16], SHORT);
+    assert_eq!(nothing, Err(Error::TimedOut), "it is nobody's answer");
+    assert_eq!(client.discarded(), 1);
+}
+
+#[test]
+fn a_call_in_the_line_that_another_overtakes_is_answered_by_the_ring() {
+    let heap = memory();
+    let (first, second) = (create(&heap), join(&heap, 2));
+    let mut server = first.server("demo").unwrap();
+    let mut client = second.client("demo").unwrap();
+    let line = line(&heap, &first);
+    call(&line, &mut client, &mut server, b"first");
+    let by_line = start(&mut client, b"line");
+    let by_ring = start(&mut client, b"ring");
+    let slow = receive(&mut server).0;
+    let fast = receive(&mut server).0;
+    assert_eq!(load(&line, ANSWER_LEN), u32::MAX);
+    server.answer(fast, b"fast", SHORT).unwrap();
+    assert_eq!(finish(&mut client, by_ring).unwrap(), b"fast");
+    let by_line_again = start(&mut client, b"line again");
+    assert_eq!(load(&line, COMMAND_LEN), 10);
+    server.answer(slow, b"slow", SHORT).unwrap();
+    assert_eq!(finish(&mut client, by_line).unwrap(), b"slow");
+    let (again, _) = receive(&mut server);
+    server.answer(again, b"again", SHORT).unwrap();
+    assert_eq!(finish(&mut client, by_line_again).unwrap(), b"again");
 }
 
 #[test]
@@ -206,6 +236,41 @@ fn a_call_in_the_line_of_a_server_that_died_ends_and_the_next_server_frees_the_l
         assert_eq!(nothing, Err(Error::TimedOut), "nobody receives it");
         assert!(!call(&line, &mut client, &mut server, b"by the ring"));
         assert!(call(&line, &mut client, &mut server, b"by the line"));
+        assert_eq!(server.discarded(), u32::from(!received));
+    }
+}
+
+#[test]
+fn a_new_server_is_called_by_the_ring_first_where_the_line_was_free() {
+    let heap = memory();
+    let (first, second) = (create(&heap), join(&heap, 2));
+    let mut server = second.server("demo").unwrap();
+    let mut client = first.client("demo").unwrap();
+    let line = line(&heap, &first);
+    call(&line, &mut client, &mut server, b"first");
+    std::mem::forget(server);
+    let third = join(&heap, 2);
+    let mut server = third.server("demo").unwrap();
+    assert_eq!(client.start_call(b"?", SHORT), Err(Error::PeerRestarted));
+    assert!(!call(&line, &mut client, &mut server, b"by the ring"));
+    assert!(call(&line, &mut client, &mut server, b"by the line"));
+}
+
+#[test]
+fn a_call_goes_by_the_ring_while_one_there_may_not_be_received() {
+    let heap = memory();
+    let (first, second) = (create(&heap), join(&heap, 2));
+    let mut server = first.server("demo").unwrap();
+    let mut client = second.client("demo").unwrap();
+    let line = line(&heap, &first);
+    let started = [0, 1].map(|n: u8| start(&mut client, &[n]));
+    let (incoming, _) = receive(&mut server);
+    server.answer(incoming, b"0", SHORT).unwrap();
+    assert_eq!(finish(&mut client, started[0]).unwrap(), b"0");
+    let _ = start(&mut client, &[2]);
+    assert_eq!(load(&line, ASKED), 0);
+    for n in [1, 2] {
+        assert_eq!(receive(&mut server).1, [n]);
     }
 }
 
@@ -243,18 +308,43 @@ fn a_call_in_the_line_of_a_client_that_died_is_not_the_next_clients() {
         let third = join(&heap, 2);
         let mut client = third.client("demo").unwrap();
         let started = start(&mut client, b"new");
+        assert_eq!(started.to_word() as u32, load(&line, ASKED) + 1);
         let restarted = server.recv(&mut [0; 16], SHORT);
         assert_eq!(restarted, Ok(Incoming::PeerRestarted));
         if let Some(old) = old {
             let answered = server.answer(old, b"late", SHORT);
             assert_eq!(answered, Err(Error::CallerRestarted));
         }
+        let refused = server.recv(&mut [0; 2], SHORT);
+        assert_eq!(refused, Err(Error::BufferTooShort { len: 3 }));
+        assert_eq!(server.discarded(), u32::from(!received));
         let (incoming, command) = receive(&mut server);
         assert_eq!(command, b"new");
         server.answer(incoming, b"new", SHORT).unwrap();
         assert_eq!(finish(&mut client, started).unwrap(), b"new");
+        assert_eq!(server.discarded(), u32::from(!received));
         assert!(call(&line, &mut client, &mut server, b"by the line"));
     }
+}
+
+#[test]
+fn a_call_in_the_line_is_not_answered_where_another_client_has_come() {
+    let heap = memory();
+    let (first, second) = (create(&heap), join(&heap, 2));
+    let mut server = first.server("demo").unwrap();
+    let mut client = second.client("demo").unwrap();
+    let line = line(&heap, &first);
+    call(&line, &mut client, &mut server, b"first");
+    let _ = start(&mut client, b"of a dead one");
+    let (old, _) = receive(&mut server);
+    std::mem::forget(client);
+    let third = join(&heap, 2);
+    let mut client = third.client("demo").unwrap();
+    let answered = server.answer(old, b"late", SHORT);
+    assert_eq!(answered, Err(Error::PeerRestarted));
+    assert!(!call(&line, &mut client, &mut server, b"by the ring"));
+    assert!(call(&line, &mut client, &mut server, b"by the line"));
+    assert_eq!(server.discarded(), 0);
 }
 
 #[test]
@@ -308,6 +398,47 @@ fn what_a_late_store_hid_is_shown_again() {
     let nothing = server.recv(&mut [0; 16], SHORT);
     assert_eq!(nothing, Err(Error::TimedOut));
     assert_eq!(finish(&mut client, started).unwrap(), b"answered");
+}
+
+#[test]
+fn a_late_store_of_an_end_that_was_evicted_keeps_the_line_for_one_call() {
+    for word in [ASKED, ANSWERED] {
+        let heap = memory();
+        let (first, second) = (create(&heap), join(&heap, 2));
+        let mut server = first.server("demo").unwrap();
+        let mut client = second.client("demo").unwrap();
+        let line = line(&heap, &first);
+        call(&line, &mut client, &mut server, b"first");
+        call(&line, &mut client, &mut server, b"second");
+        let old = load(&line, ASKED).wrapping_sub(1);
+        line.word(word).store(old, Relaxed);
+        let mut by_line = |command| {
+            let nothing = server.recv(&mut [0; 16], SHORT);
+            assert_eq!(nothing, Err(Error::TimedOut));
+            call(&line, &mut client, &mut server, command)
+        };
+        by_line(b"by either");
+        assert!(by_line(b"by the line"));
+        assert_eq!(server.discarded(), 0);
+    }
+}
+
+#[test]
+fn numbers_pass_their_end_whichever_way_the_calls_go() {
+    let heap = memory();
+    let (first, second) = (create(&heap), join(&heap, 2));
+    let mut server = first.server("demo").unwrap();
+    let line = line(&heap, &first);
+    for word in [STARTED, ASKED, ANSWERED] {
+        line.word(word).store(u32::MAX - 3, Relaxed);
+    }
+    let mut client = second.client("demo").unwrap();
+    for long in [true, false, true, false, false, false, true, false] {
+        let len = if long { 100 } else { 10 };
+        let by_line = call(&line, &mut client, &mut server, &vec![1; len]);
+        assert_eq!(by_line, !long);
+    }
+    assert_eq!((load(&line, STARTED), load(&line, ASKED)), (4, 5));
 }
 
 #[test]
@@ -386,5 +517,22 @@ fn a_peer_that_does_not_look_at_the_line_is_called_by_the_ring() {
         results.push(&message[..9]).unwrap();
         assert_eq!(finish(&mut client, started).unwrap(), b"?");
         assert_eq!(load(&line, ASKED), 0);
+    }
+    // Now it looks, and answers a call in the line twice.
+    for twice in [false, true] {
+        let started = start(&mut client, b"?");
+        let mut message = [1, 0, 1, 0, started.to_word() as u8, 0, 0, 0, b'?'];
+        if twice {
+            assert_eq!(load(&line, ASKED), started.to_word() as u32);
+            CallLine::attach(line).unwrap().answer(5, b"?");
+            assert_eq!(finish(&mut client, started).unwrap(), b"?");
+            message[8] = b'!';
+        }
+        results.push(&message).unwrap();
+        let received = finish(&mut client, started);
+        match twice {
+            true => assert_eq!(received, Err(Error::AnsweredTwice { call: 5 })),
+            false => assert_eq!(received.unwrap(), b"?"),
+        }
     }
 }

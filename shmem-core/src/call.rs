@@ -13,11 +13,14 @@
 //!   what lies in the line is never taken for another call's.
 //! - **L4** `started` is the number of the last call that was made in another way, for the next
 //!   client to count on from.
+//! - **L5** `received` is the number of the last call in the line that a server has received,
+//!   for the next one to know which was lost. It lies apart: the client never loads it.
 //!
 //! | store                 | paired load             | hands over             |
 //! |-----------------------|-------------------------|------------------------|
 //! | `asked` in `ask`      | `asked` in `asked`      | the command            |
 //! | `answered` in `answer`| `answered` in `answered`| the answer, the line   |
+//! | the same in `discard` | the same, and `is_free` | the line               |
 //!
 //! An end that was evicted and goes on late can garble one call, and hide one from its
 //! peer: [`CallLine::repeat_asked`] and [`CallLine::repeat_answered`] show it again.
@@ -46,7 +49,7 @@ const ELSEWHERE: u32 = u32::MAX;
 pub enum Found {
     /// So many bytes.
     Here(usize),
-    /// The server has answered otherwise.
+    /// The server has answered otherwise, or does not answer.
     Elsewhere,
 }
 
@@ -143,14 +146,17 @@ impl<'m> CallLine<'m> {
         }
     }
 
-    /// Copies the front of the command that was [asked](Self::asked) into `command`.
+    /// Copies the front of the command of `call`, which was [asked](Self::asked), into
+    /// `command`: it is received (L5).
     ///
     /// # Panics
     ///
     /// If that is longer than [`MAX_LEN`].
     #[inline]
-    pub fn read_command(&self, command: &mut [u8]) {
+    pub fn receive(&self, call: u32, command: &mut [u8]) {
         self.read(COMMAND, command);
+        // relaxed: the next server finds it once this one is gone.
+        self.received().store(call, Relaxed);
     }
 
     /// Makes `answer` the answer to `call`, which was [asked](Self::asked).
@@ -161,11 +167,6 @@ impl<'m> CallLine<'m> {
     #[inline]
     pub fn answer(&self, call: u32, answer: &[u8]) {
         self.put(call, ANSWER, answer);
-    }
-
-    /// Frees the line of `call`, which was answered in another way.
-    pub fn answer_elsewhere(&self, call: u32) {
-        self.finish(call, ANSWER, ELSEWHERE);
     }
 
     /// Whether `call` was answered, and how.
@@ -188,19 +189,18 @@ impl<'m> CallLine<'m> {
         self.read(ANSWER, answer);
     }
 
-    /// Frees the line: by a server that will not answer what was asked before.
-    pub fn discard(&self) {
-        // relaxed: the bytes of the command are not looked at, `is_free` alone reads
-        // what is stored, and nothing lies before it.
+    /// Frees the line: by a server that answers what was asked in another way, or never. The
+    /// client may still wait for it. Returns its number if nobody has received it.
+    pub fn discard(&self) -> Option<u32> {
+        // relaxed: the bytes of the command are not looked at.
         let asked = self.segment.word(COMMAND.number).load(Relaxed);
-        let answered = self.segment.word(ANSWER.number);
-        // relaxed: as above.
-        if answered.load(Relaxed) != asked {
-            // relaxed: as above.
-            self.segment.word(ANSWER.len).store(ELSEWHERE, Relaxed);
-            // relaxed: as above.
-            answered.store(asked, Relaxed);
+        // relaxed: a server's word.
+        if self.segment.word(ANSWER.number).load(Relaxed) == asked {
+            return None;
         }
+        self.finish(asked, ANSWER, ELSEWHERE);
+        // relaxed: a server's word.
+        (self.received().load(Relaxed) != asked).then_some(asked)
     }
 
     /// Shows again that `call` was made, if the late store of an evicted client hid it.
@@ -230,6 +230,10 @@ impl<'m> CallLine<'m> {
 
     fn started(&self) -> Word<'m> {
         self.segment.word(offset_of!(CallControl, started))
+    }
+
+    fn received(&self) -> Word<'m> {
+        self.segment.word(offset_of!(CallControl, received))
     }
 
     #[inline]

@@ -155,7 +155,11 @@ pub struct CallControl {
     /// Number of the last call that was made in another way.
     pub started: u32,
     /// Zero.
-    pub started_reserved: [u32; 31],
+    pub started_reserved: [u32; 15],
+    /// Number of the last call of the line that a server received.
+    pub received: u32,
+    /// Zero.
+    pub received_reserved: [u32; 15],
 }
 
 /// What stands in front of a record's payload, and of a snapshot slot's.
@@ -187,5 +191,6 @@ const _: () = {
     assert!(size_of::<Bell>() == LINE);
     assert!(size_of::<SnapshotControl>() == LINE);
     assert!(core::mem::offset_of!(CallControl, reserved) == 64);
+    assert!(core::mem::offset_of!(CallControl, received) == 192);
     assert!(size_of::<CallControl>() == 2 * LINE);
 };

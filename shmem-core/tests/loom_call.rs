@@ -19,7 +19,7 @@ fn serve(line: &CallLine<'_>, call: u32) {
     }
     assert_eq!(line.asked(call), Ok(Some(8)));
     let mut command = [0; 8];
-    line.read_command(&mut command);
+    line.receive(call, &mut command);
     assert_eq!(command, [call as u8; 8]);
     line.answer(call, &command);
 }
@@ -31,7 +31,7 @@ fn a_command_is_whole_when_it_is_found() {
         let client = thread::spawn(move || line.ask(1, &[1; 8]));
         if line.asked(1) == Ok(Some(8)) {
             let mut command = [0; 8];
-            line.read_command(&mut command);
+            line.receive(1, &mut command);
             assert_eq!(command, [1; 8]);
         }
         client.join().unwrap();
@@ -63,6 +63,22 @@ fn a_line_that_is_free_was_read() {
             line.ask(2, &[2; 8]); // Into bytes that nobody reads any more.
         }
         server.join().unwrap();
+    });
+}
+
+#[test] // Kills: Release in `finish`, of a call that is discarded.
+fn a_call_that_is_discarded_is_not_taken_for_answered() {
+    loom::model(|| {
+        let line = line();
+        line.ask(1, &[1; 8]);
+        serve(&line, 1);
+        line.ask(2, &[2; 8]);
+        let client = thread::spawn(move || {
+            let answered = line.answered(2).unwrap();
+            assert!(matches!(answered, None | Some(Found::Elsewhere)));
+        });
+        assert_eq!(line.discard(), Some(2), "nobody received it");
+        client.join().unwrap();
     });
 }
 

@@ -21,7 +21,7 @@ pub(super) fn attempt(
     if first.is_some() {
         ledger.deaths().add(1);
     }
-    let victim_end = trial.play_victim(victim(), first)?;
+    let victim_end = trial.play_victim(&mut actors, first)?;
     scene.declare_gone(victim());
     if scene.memory.is_held() {
         (case.scenario.release_held)(&scene.memory)?;

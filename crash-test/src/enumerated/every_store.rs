@@ -12,7 +12,6 @@ use shmem_core::mem::{Heap, Window};
 use super::case::Case;
 use super::trial::Ends;
 use super::{death, stall};
-use crate::actor::Action;
 use crate::fault::{Fault, FaultKind};
 use crate::harness::Harness;
 use crate::report::Found;
@@ -45,10 +44,7 @@ pub(crate) fn run(harness: &Harness<'_>, scenario: &'static Scenario, kind: Faul
 /// The victim at each of its stores; if it dies, its successor each time at each of its own.
 fn try_every_store(harness: &Harness<'_>, memory: Window<'_>, case: Case) {
     let attempt = |first, second| attempt(harness, memory, case, first, second);
-    let Some(from) = stores_of_joining(harness, memory, case) else {
-        return;
-    };
-    for first in from.. {
+    for first in 0.. {
         let Some(ends) = attempt(Some(first), None) else {
             return;
         };
@@ -61,22 +57,6 @@ fn try_every_store(harness: &Harness<'_>, memory: Window<'_>, case: Case) {
         if (0..stores).any(|second| attempt(Some(first), Some(second)).is_none()) {
             return;
         }
-    }
-}
-
-/// The stores before the case's own action: joining is a case of its own.
-fn stores_of_joining(harness: &Harness<'_>, memory: Window<'_>, case: Case) -> Option<u64> {
-    if case.action == Action::Join {
-        return Some(0);
-    }
-    let joining = Case {
-        fault: Fault::Death,
-        action: Action::Join,
-        ..case
-    };
-    match attempt(harness, memory, joining, None, None)?.victim {
-        Ended::Alive { stores } => Some(stores),
-        Ended::Died => None,
     }
 }
 

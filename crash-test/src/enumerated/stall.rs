@@ -43,6 +43,7 @@ pub(super) fn attempt(
     let trial = Trial::begin(memory, case)?;
     let mut actors = trial.witnesses()?;
     let stopped = Stopped {
+        joined: trial.join_victim(&mut actors)?,
         case,
         scene: trial.scene.share(),
         at,
@@ -80,6 +81,8 @@ pub(super) fn attempt(
 
 /// The party that is stopped: it works on a thread of its own.
 struct Stopped<'m> {
+    /// Nobody if it is to join.
+    joined: Option<Actor<'m>>,
     case: Case,
     scene: Scene<'m>,
     /// The store that it is stopped before.
@@ -117,7 +120,10 @@ impl Stopped<'_> {
     }
 
     fn play(&mut self) -> Outcome {
-        let mut actor = self.scene.join(self.case.role, victim())?;
+        let mut actor = match self.joined.take() {
+            Some(actor) => actor,
+            None => self.scene.join(self.case.role, victim())?,
+        };
         if self.case.action == Action::Leave {
             drop(actor);
             self.is_at_end = crash::stop();

@@ -4,7 +4,7 @@ use fastrand::Rng;
 use shmem_core::crash::Ended;
 use shmem_core::mem::Window;
 
-use super::case::Case;
+use super::case::{Case, victim};
 use crate::actor::{Action, Actor};
 use crate::incarnation::{Incarnation, next};
 use crate::memory::{PARTITIONS, TestMemory};
@@ -15,6 +15,9 @@ use crate::verdict::{Outcome, ensure};
 
 /// Rounds in which each operation must have been possible once.
 pub(super) const ROUNDS: usize = 50;
+
+/// How often all turns are rehearsed: restarts are reported in the first ones.
+const REHEARSALS: usize = 3;
 
 /// Who plays each role now, if anybody does.
 pub(super) type Actors<'m> = Vec<Option<Actor<'m>>>;
@@ -71,15 +74,44 @@ impl<'m> Trial<'m> {
         Ok(())
     }
 
+    /// The victim, joined and rehearsed with the witnesses; nobody if joining is what it does.
+    pub(super) fn join_victim(&self, actors: &mut Actors<'m>) -> Outcome<Option<Actor<'m>>> {
+        let Case { role, action, .. } = self.case;
+        if action == Action::Join {
+            return Ok(None);
+        }
+        actors[role] = Some(self.scene.join(role, victim())?);
+        self.rehearse(actors)?;
+        Ok(actors[role].take())
+    }
+
+    /// Lets all work in turn, if there is somebody in each role; the starting state says how far.
+    fn rehearse(&self, actors: &mut Actors<'m>) -> Outcome {
+        let turns = self.case.scenario.rehearsal;
+        if actors.iter().any(Option::is_none) || turns.is_empty() {
+            return Ok(());
+        }
+        let mut rng = self.rng(4);
+        let count = REHEARSALS * turns.len() + self.case.start as usize % turns.len();
+        for &(role, op) in turns.iter().cycle().take(count) {
+            if let Some(actor) = &mut actors[role] {
+                actor.perform(op, &mut rng)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Lets the victim do what the case says, until it dies before its store `at`.
-    pub(super) fn play_victim(&self, victim: Incarnation, at: Option<u64>) -> Outcome<Ended> {
+    pub(super) fn play_victim(&self, actors: &mut Actors<'m>, at: Option<u64>) -> Outcome<Ended> {
         let Case {
             role,
             action,
             start,
             ..
         } = self.case;
-        let played = self.scene.play(role, victim, &[action], start.into(), at);
+        let joined = self.join_victim(actors)?;
+        let scene = &self.scene;
+        let played = scene.play(role, victim(), joined, &[action], start.into(), at);
         played.map(|(ended, _)| ended)
     }
 
@@ -98,7 +130,7 @@ impl<'m> Trial<'m> {
         };
         let seed = u64::from(self.case.start) + 1;
         let successor = self.case.successor();
-        self.scene.play(role, successor, &actions, seed, at)
+        self.scene.play(role, successor, None, &actions, seed, at)
     }
 
     /// Fills the roles that nobody has, lets all work, and audits.

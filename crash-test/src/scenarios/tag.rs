@@ -1,5 +1,8 @@
 //! A record that says which it is, and shows whether it is whole.
 
+use fastrand::Rng;
+use shmem_core::call;
+
 /// Bytes of the shortest record: it fits into the smallest ring.
 pub(super) const MIN: usize = 16;
 
@@ -26,6 +29,15 @@ impl Tag {
         let sum = checksum(&bytes);
         bytes.extend_from_slice(&sum.to_le_bytes());
         bytes
+    }
+
+    /// A record of at most `longest` bytes: every other one fits into a call line.
+    pub(super) fn record_of_any_length(self, longest: usize, rng: &mut Rng) -> Vec<u8> {
+        let longest = match rng.bool() {
+            true => call::MAX_LEN,
+            false => longest.min(MIN + 50),
+        };
+        self.record(rng.usize(MIN..=longest))
     }
 
     /// Which record it is; `None` if it is not whole.

@@ -9,7 +9,7 @@ use super::ends::{self, PARTITIONS, SERVER};
 use super::host::{self, WAIT};
 use super::reception::Reception;
 use crate::kit::{Outcome, Party, Seat, Step, Violation, unexpected};
-use crate::scenarios::tag::{MIN, Tag};
+use crate::scenarios::tag::Tag;
 
 pub(super) const OPS: &[&str] = &["receive", "answer", "send news"];
 pub(super) const RECEIVE: usize = 0;
@@ -71,7 +71,7 @@ impl<'m> Answerer<'m> {
         }
     }
 
-    fn answer(&mut self) -> Outcome<Step> {
+    fn answer(&mut self, rng: &mut Rng) -> Outcome<Step> {
         let Some((call, tag)) = self.received.pop_front() else {
             return Ok(Step::Idle);
         };
@@ -80,7 +80,8 @@ impl<'m> Answerer<'m> {
             number: tag.number,
             reader: tag.incarnation,
         };
-        let answered = self.server.answer(call, &tag.record(MIN), WAIT);
+        let answer = tag.record_of_any_length(self.server.max_len(), rng);
+        let answered = self.server.answer(call, &answer, WAIT);
         self.sent(answered)
     }
 
@@ -96,10 +97,10 @@ impl<'m> Answerer<'m> {
 }
 
 impl Party for Answerer<'_> {
-    fn perform(&mut self, op: usize, _: &mut Rng) -> Outcome<Step> {
+    fn perform(&mut self, op: usize, rng: &mut Rng) -> Outcome<Step> {
         match op {
             RECEIVE => self.receive(),
-            ANSWER => self.answer(),
+            ANSWER => self.answer(rng),
             _ => {
                 let sent = self.server.send(SOME_NEWS, WAIT);
                 self.sent(sent)

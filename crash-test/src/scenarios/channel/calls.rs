@@ -9,7 +9,7 @@ use fastrand::Rng;
 
 use super::answerer::{self, ANSWER, Answerer, NEWS, RECEIVE};
 use super::caller::{self, Caller, FINISH, KEPT, START};
-use super::ends::{self, CLIENT};
+use super::ends::{self, CLIENT, SERVER};
 use super::messages::CHANNEL;
 use crate::kit::{Actor, Outcome, Role, Scenario, Scene, Step, Violation, boxed};
 
@@ -33,6 +33,13 @@ pub(crate) const CALL: Scenario = Scenario {
                 boxed(Answerer::join(seat))
             })
         },
+    ],
+    // So that calls go by the line, and there is one that is started, received or answered.
+    rehearsal: &[
+        (CLIENT, START),
+        (SERVER, RECEIVE),
+        (SERVER, ANSWER),
+        (CLIENT, FINISH),
     ],
     audit,
     ..CHANNEL

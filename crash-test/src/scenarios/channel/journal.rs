@@ -9,7 +9,7 @@
 use fastrand::Rng;
 
 use crate::kit::{Cell, Ledger, Outcome, ensure};
-use crate::scenarios::tag::{MIN, Tag};
+use crate::scenarios::tag::Tag;
 
 /// Words before the messages.
 const FRONT: usize = 8;
@@ -71,7 +71,7 @@ impl<'m> Journal<'m> {
             number,
             reader: 0,
         };
-        (tag, tag.record(rng.usize(MIN..=longest.min(MIN + 50))))
+        (tag, tag.record_of_any_length(longest, rng))
     }
 
     /// The send of a message has returned.

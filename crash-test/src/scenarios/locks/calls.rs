@@ -29,7 +29,7 @@ pub(super) enum How {
 pub(super) const HOW: [How; 2] = [How::Wait, How::Try];
 
 /// A lock that one party at a time has: a mutex, or the writing side.
-pub(super) trait Lock<'m>: Sized {
+pub(super) trait Lock<'m>: Send + Sized {
     const KIND: Kind;
     const SEGMENT_LEN: usize;
 
