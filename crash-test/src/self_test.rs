@@ -101,7 +101,8 @@ mod tests {
     #[test]
     fn whatever_is_wrong_is_noticed_at_some_store() {
         for scenario in sabotage::all() {
-            assert!(at_stores(scenario).is_some(), "{}", scenario.name);
+            let found = at_stores(scenario, &Watchdog::default());
+            assert!(found.is_some(), "{}", scenario.name);
         }
     }
 }

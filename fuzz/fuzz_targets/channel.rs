@@ -198,9 +198,10 @@ impl Said {
     fn received(&mut self, error: Option<&Error>, room: usize) {
         match error {
             // It may be mended, and the ring is whole.
-            Some(&Error::Corrupt(Corrupt { word, .. })) if word == ControlWord::CallLength => {
-                return;
-            }
+            Some(&Error::Corrupt(Corrupt {
+                word: ControlWord::CallLength,
+                ..
+            })) => return,
             Some(error @ (Error::Corrupt(_) | Error::Evicted)) => {
                 let said = self.receiving.get_or_insert(error.clone());
                 assert_eq!(said, error);
