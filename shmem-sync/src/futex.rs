@@ -22,7 +22,6 @@ use crate::poll::Backoff;
 pub struct Futex {
     deadline: Deadline,
     /// Between two looks where there is no futex.
-    recheck: Duration,
     backoff: Backoff,
 }
 
@@ -49,7 +48,6 @@ impl Futex {
     fn with(deadline: Deadline) -> Self {
         Self {
             deadline,
-            recheck: RECHECK,
             backoff: Backoff::up_to(RECHECK),
         }
     }
@@ -59,7 +57,7 @@ impl Futex {
     #[must_use]
     #[inline]
     pub fn recheck(mut self, longest: Duration) -> Self {
-        self.recheck = longest;
+        self.backoff = Backoff::up_to(longest);
         self
     }
 
@@ -78,7 +76,7 @@ impl Wait for Futex {
     }
 
     fn sleep(&mut self, rings: &AtomicU32, seen: u32) {
-        let left = self.deadline.left(self.recheck);
+        let left = self.deadline.left(self.backoff.limit);
         let timeout = futex::Timespec {
             tv_sec: left.as_secs() as i64,
             tv_nsec: left.subsec_nanos().into(),

@@ -118,7 +118,7 @@ impl Wait for SleepPoll {
 #[derive(Debug)]
 pub(crate) struct Backoff {
     delay: Duration,
-    limit: Duration,
+    pub(crate) limit: Duration,
 }
 
 impl Backoff {
