@@ -41,29 +41,3 @@ pub fn call<const N: usize>(count: u64) -> Duration {
         },
     )
 }
-
-/// The same on one thread: what the calls cost where no line has to move.
-pub fn alone<const N: usize>(count: u64) -> Duration {
-    let mapping = Mapping::memfd("bench", 1 << 20).expect("a memfd");
-    let here = Session::create(mapping.window(), 1, &SameKernel).expect("long enough");
-    let there = SessionOptions::new(2).join(mapping.window(), &SameKernel);
-    let there = there.expect("nobody else is there");
-    let mut client = here.client("bench").expect("there is room");
-    let mut server = there.server("bench").expect("there is room");
-    let (mut sent, mut received, mut command) = ([0; N], [0; N], [0; N]);
-    let start = std::time::Instant::now();
-    for n in 0..count {
-        stamp(&mut sent, n);
-        let started = client.start_call(&sent, PATIENCE).expect("there is room");
-        let incoming = server.recv(&mut command, PATIENCE);
-        let Ok(Incoming::Call { call, .. }) = incoming else {
-            panic!("only calls are made: {incoming:?}");
-        };
-        let answered = server.answer(call, &command, PATIENCE);
-        answered.expect("the client lives");
-        let finished = client.finish_call(started, &mut received, PATIENCE);
-        finished.expect("it was answered");
-        check(&received, n);
-    }
-    start.elapsed()
-}

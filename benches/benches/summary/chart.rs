@@ -11,6 +11,8 @@ const ONE: f64 = 200.0;
 /// The longest ratio that is drawn to its end.
 const MOST: f64 = 2.0;
 const LINE: f64 = 18.0;
+/// Width of a ratio's number.
+const LABEL: f64 = 30.0;
 
 const STYLE: &str = "text { font: 12px sans-serif; fill: #222 } .place { font-weight: bold } \
     .met { fill: #2a7 } .missed { fill: #c63 } .other { fill: #789 } .one { stroke: #999 } \
@@ -61,12 +63,16 @@ fn bar(body: &mut String, y: f64, row: &Row) {
         body,
         "<rect class=\"{class}\" x=\"{x}\" y=\"{top:.1}\" width=\"{width:.1}\" height=\"{height:.1}\"/>"
     );
+    let mut label = NAMES + width + 6.0;
     if row.goal != 0 {
         let x = NAMES + row.target.min(MOST) * ONE;
         line(body, "target", x, y - 0.75 * LINE, y + 0.15 * LINE);
+        // The number stands where the mark does not cross it.
+        if (label - 4.0..label + LABEL).contains(&x) {
+            label = x + 6.0;
+        }
     }
-    let ratio = format!("{:.2}", row.ratio);
-    text(body, NAMES + width + 6.0, y, "", &ratio);
+    text(body, label, y, "", &format!("{:.2}", row.ratio));
 }
 
 fn text(body: &mut String, x: f64, y: f64, class: &str, text: &str) {

@@ -93,7 +93,7 @@ const ALONE: Named = ("mutex, alone", alone::<Mutex<0>>);
 const CONTENDED: Named = ("mutex, contended", contended::<Mutex<SPINS>>);
 
 #[rustfmt::skip]
-const GOALS: [Goal; 45] = [
+const GOALS: [Goal; 44] = [
     goal((1, 10_000), CALL_8, ("rtrb pair", rtrb::round_trip::<8>), 0.60).limit(line::one),
     goal((2, 10_000), TRIP_8, ("rtrb", rtrb::round_trip::<8>), 0.80).limit(line::two),
     goal((2, 10_000), TRIP_64, ("rtrb", rtrb::round_trip::<64>), 0.80).limit(line::two),
@@ -134,7 +134,6 @@ const GOALS: [Goal; 45] = [
     goal((7, 300_000), ("lookup in 16", lookup::ours::<16>), ("HashMap", lookup::map::<16>), 1.00),
     goal((7, 300_000), ("lookup in 1,000", lookup::ours::<1000>), ("HashMap", lookup::map::<1000>), 1.00),
     goal((7, 100_000), ("lookup in 65,536", lookup::ours::<65_536>), ("HashMap", lookup::map::<65_536>), 1.00),
-    goal((0, 300_000), ("call, one thread", call::alone::<8>), ("rtrb", rtrb::alone::<8>), 1.00),
     goal((0, 300_000), ("8 B, one thread", ours::alone::<8>), ("rtrb", rtrb::alone::<8>), 1.00),
     goal((0, 300_000), ("64 B, one thread", ours::alone::<64>), ("rtrb", rtrb::alone::<64>), 1.00),
     goal((0, 300_000), ("64 B, one thread", ours::alone::<64>), ("ringbuf", ringbuf::alone::<64>), 1.00),
