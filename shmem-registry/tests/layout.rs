@@ -85,7 +85,7 @@ fn the_document_gives_every_field_its_offset_and_width() {
         ),
         (
             "CallControl",
-            coded!(CallControl: asked, command_len, command, answered, answer_len, answer, reserved, started, started_reserved),
+            coded!(CallControl: asked, command_len, command, answered, answer_len, answer, reserved, started, started_reserved, received, received_reserved),
             256,
         ),
         (
