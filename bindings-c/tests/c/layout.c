@@ -232,12 +232,68 @@ TEST(a_message_is_its_opening_its_call_and_its_bytes)
 	OK(shmr_registry_lookup(&place.registry,
 				shmr_id_from_name("demo.command"), &ring));
 	message = (char *)ring.base + RING_DATA + Record_payload;
-	/* The upper half: the client looks at the call line. */
-	SAME(word_at(message, Message_opening), 0x10001);
+	SAME(word_at(message, Message_opening) & 0xffff, 1);
+	/* The client looks at the call line. */
+	SAME(message[Message_flags], 1);
 	SAME(word_at(message, Message_call), 1);
 	SAME(memcmp(message + 8, "hello", 5), 0);
 	OK(shmr_client_close(&client));
 	OK(shmr_session_leave(&session));
+}
+
+/* Starts a call, receives it and answers it. */
+static void answer_one(struct shmr_client *client, struct shmr_server *server)
+{
+	struct shmr_call call, received;
+	char text[8];
+	size_t len;
+
+	OK(shmr_client_start_call(client, "uname", 5, &call, 0));
+	OK(shmr_server_recv(server, text, sizeof(text), &len, &received, 0));
+	SAME(memcmp(text, "uname", len), 0);
+	OK(shmr_server_answer(server, &received, "Linux!", 6, 0));
+	OK(shmr_client_finish_call(client, &call, text, sizeof(text), &len,
+				   0));
+	SAME(memcmp(text, "Linux!", len), 0);
+}
+
+TEST(a_call_that_follows_an_answered_one_lies_in_the_line)
+{
+	struct shmr_session_options options = { .partition = 5 };
+	const struct shmr_platform platform = shmr_platform_same_kernel();
+	struct shmr_session here = { 0 }, there = { 0 };
+	struct shmr_client client = { 0 };
+	struct shmr_server server = { 0 };
+	struct shmr_segment line;
+	const char *bytes;
+
+	place_make(&place);
+	OK(shmr_session_join(&here, region(), PLACE_LEN, &options, &platform));
+	options.partition = 6;
+	OK(shmr_session_join(&there, region(), PLACE_LEN, &options,
+			     &platform));
+	OK(shmr_server_open(&server, &there, "demo", NULL));
+	OK(shmr_client_open(&client, &here, "demo", NULL));
+	OK(shmr_registry_lookup(&place.registry, shmr_id_from_name("demo.call"),
+				&line));
+	SAME(line.kind, SHMR_KIND_CALL_LINE);
+	answer_one(&client, &server);
+	bytes = line.base;
+	SAME(word_at(bytes, CallControl_started), 1);
+	SAME(word_at(bytes, CallControl_asked), 0);
+	answer_one(&client, &server);
+	SAME(word_at(bytes, CallControl_started), 1);
+	SAME(word_at(bytes, CallControl_asked), 2);
+	SAME(word_at(bytes, CallControl_command_len), 5);
+	SAME(memcmp(bytes + CallControl_command, "uname", 5), 0);
+	SAME(word_at(bytes, CallControl_received), 2);
+	SAME(word_at(bytes, CallControl_answered), 2);
+	SAME(word_at(bytes, CallControl_answer_len), 6);
+	SAME(memcmp(bytes + CallControl_answer, "Linux!", 6), 0);
+	OK(shmr_client_close(&client));
+	OK(shmr_server_close(&server));
+	OK(shmr_session_leave(&here));
+	OK(shmr_session_leave(&there));
 }
 
 TEST(padding_fills_the_rest_where_a_record_would_not_fit)

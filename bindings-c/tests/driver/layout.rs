@@ -81,6 +81,9 @@ pub(crate) fn as_c() -> Outcome<String> {
     Ok(text)
 }
 
+/// What no C program makes.
+const NOT_IN_C: &str = "TypedRingControl";
+
 /// Every control word that the page lists is looked at by the C program.
 pub(crate) fn nothing_is_missing() -> Outcome {
     let program = read("tests/c/layout.c");
@@ -90,7 +93,7 @@ pub(crate) fn nothing_is_missing() -> Outcome {
     })?;
     let missing: Vec<_> = fields
         .iter()
-        .filter(|field| !field.name.ends_with("reserved"))
+        .filter(|field| !field.name.ends_with("reserved") && field.table != NOT_IN_C)
         .map(Field::identifier)
         .filter(|name| !program.contains(name))
         .collect();
