@@ -2129,7 +2129,7 @@ enum shmr_status shmr_receiver_wait(struct shmr_receiver *receiver, uint64_t tim
  * It stays the next until shmr_receiver_release(). A hostile sender may change it while it
  * is read: copy, then check the copy.
  *
- * Return: SHMR_OK; SHMR_EMPTY, there is none now; SHMR_RESTARTED, as shmr_receiver_recv();
+ * Return: SHMR_OK; SHMR_EMPTY, no record now; SHMR_RESTARTED, as shmr_receiver_recv();
  *         SHMR_EINVAL; SHMR_EVICTED, SHMR_REFORMATTED or SHMR_CORRUPT: for good.
  */
 enum shmr_status shmr_receiver_peek(struct shmr_receiver *receiver,

@@ -130,7 +130,7 @@ pub unsafe extern "C" fn shmr_receiver_wait(
 /// It stays the next until shmr_receiver_release(). A hostile sender may change it while it
 /// is read: copy, then check the copy.
 ///
-/// Return: SHMR_OK; SHMR_EMPTY, there is none now; SHMR_RESTARTED, as shmr_receiver_recv();
+/// Return: SHMR_OK; SHMR_EMPTY, no record now; SHMR_RESTARTED, as shmr_receiver_recv();
 ///         SHMR_EINVAL; SHMR_EVICTED, SHMR_REFORMATTED or SHMR_CORRUPT: for good.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_receiver_peek(

@@ -49,12 +49,12 @@ pub struct Client<'m> {
     own: u32,
     /// Bit `n`: call `last - n` was not answered yet.
     unanswered: u64,
-    /// The call in the line that was not answered yet; 0 is none.
+    /// The call in the line that was not answered yet; 0: no call.
     in_line: u32,
     /// The answer to a call from this one on says that the server has received all that was
     /// sent by the ring.
     receipt: u32,
-    /// The server's opening that gave this answer and looks at the line; 0 is none (C6).
+    /// The server's opening that gave this answer and looks at the line; 0: no server (C6).
     by_line: u16,
 }
 

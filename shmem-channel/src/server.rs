@@ -58,9 +58,9 @@ pub struct Server<'m> {
     client: u16,
     /// The call that it makes next, once it has made one by the ring (C6).
     next: Option<u32>,
-    /// Its call in the line that was received and is not answered yet; 0 is none.
+    /// Its call in the line that was received and is not answered yet; 0: no call.
     in_line: u32,
-    /// Its last call that was answered in the line; 0 is none.
+    /// Its last call that was answered in the line; 0: no call.
     answered: u32,
 }
 

@@ -59,10 +59,10 @@ pub struct CallLine<'m> {
     segment: Window<'m>,
 }
 
-/// What a call line holds, whoever reads it.
+/// What a call line holds, for tools that look at memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inspection {
-    /// Number of the last call in the line; 0 is none yet.
+    /// Number of the last call in the line; 0: no call yet.
     pub asked: u32,
     /// Number of the last call that was answered.
     pub answered: u32,

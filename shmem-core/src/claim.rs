@@ -30,7 +30,7 @@ const ATTEMPTS: u32 = 4;
 /// What becomes of records that were pushed before a restart of either end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unread {
-    /// They are kept: results, which are true whoever reads them.
+    /// They are kept: for results, which mean the same to each reader.
     Keep,
     /// They are discarded, and counted: commands, which no new life is to obey.
     Discard,

@@ -121,7 +121,7 @@ impl<'m> Consumer<'m> {
     ///
     /// # Errors
     ///
-    /// [`PopError::Evicted`] if this end was taken over: whoever did so gets the
+    /// [`PopError::Evicted`] if this end was taken over: the successor gets the
     /// record, too.
     #[inline(always)]
     pub fn release(&mut self) -> Result<(), PopError> {
@@ -138,7 +138,7 @@ impl<'m> Consumer<'m> {
     ///
     /// [`PopError::Restarted`] or [`PopError::Corrupt`] as [`Consumer::pop`], by
     /// a call that finds no record before it. [`PopError::Evicted`] if this end was
-    /// taken over: whoever did so gets all records of this call.
+    /// taken over: the successor gets all records of this call.
     pub fn drain(
         &mut self,
         limit: usize,
@@ -253,7 +253,7 @@ impl<'m> Consumer<'m> {
     /// of it when a call finds no record.
     ///
     /// Its full fence lies between what was released and a last look at the claim: `Ok`
-    /// says that whoever takes over goes on behind it.
+    /// says that a successor goes on after it.
     ///
     /// # Errors
     ///

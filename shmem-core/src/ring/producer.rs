@@ -153,7 +153,7 @@ impl<'m> Producer<'m> {
     /// or a batch. Returns whether it slept.
     ///
     /// Its full fence lies between what was published and a last look at the claim:
-    /// `Ok` says that every record published before is found by whoever takes over.
+    /// `Ok` says that every record published before is found by a successor.
     ///
     /// # Errors
     ///

@@ -154,7 +154,7 @@ impl<'m, T> TypedConsumer<'m, T> {
     /// of it when a call finds no record.
     ///
     /// Its full fence lies between what was released and a last look at the claim: `Ok`
-    /// says that whoever takes over goes on after it.
+    /// says that a successor goes on after it.
     ///
     /// # Errors
     ///
@@ -173,7 +173,7 @@ impl<'m, T> TypedConsumer<'m, T> {
     ///
     /// # Errors
     ///
-    /// [`PopError::Evicted`] if this end was taken over: whoever did so gets the
+    /// [`PopError::Evicted`] if this end was taken over: the successor gets the
     /// record, too.
     #[inline(always)]
     pub fn release(&mut self) -> Result<(), PopError> {
@@ -277,7 +277,7 @@ impl<'m, T> TypedConsumer<'m, T> {
         }
     }
 
-    /// Goes by another producer; says so to whoever claims this end next.
+    /// Goes by another producer; says so to the next claimant of this end.
     pub(super) fn know(&mut self, peer: u32) {
         self.peer = peer;
         self.tail_word = self.ring.control.tails().of(peer);

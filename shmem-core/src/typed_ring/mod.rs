@@ -33,7 +33,7 @@
 //!   what one that was stopped anywhere in the call was answered `Ok` for after that, and
 //!   all before an `Ok` of `notify`.
 //! - **P8** `addressed` says for which consumer the producer's records are, and from which
-//!   position on; for 0 they are for whoever comes first. A consumer of commands discards what
+//!   position on; for 0 they are for the first consumer. A consumer of commands discards what
 //!   is not for it, and all of earlier producers.
 //! - **P9** A producer looks with each call whether its consumer's end was claimed again: at a word
 //!   in a line that consumers write when they claim it, and at no other time.

@@ -114,7 +114,7 @@ impl<'m, T> TypedProducer<'m, T> {
     /// Rings `doorbell` if the consumer sleeps. Call it after a push. Returns whether it slept.
     ///
     /// Its full fence lies between what was published and a last look at the claim:
-    /// `Ok` says that every record published before is found by whoever takes over.
+    /// `Ok` says that every record published before is found by a successor.
     ///
     /// # Errors
     ///
@@ -222,7 +222,7 @@ impl<'m, T> TypedProducer<'m, T> {
         if known.epoch() == consumer {
             return;
         }
-        // What was for whoever comes first is for the first one (P8).
+        // What was for the first consumer is for this one (P8).
         let from = match (known.epoch(), consumer) {
             (0, 1) => known.position(),
             _ => self.tail,

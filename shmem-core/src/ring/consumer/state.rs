@@ -110,7 +110,7 @@ impl Consumer<'_> {
         self.own()?;
         self.head = end;
         self.peeked = end;
-        // relaxed: only a successor loads it, when we read no more. What `discard` counts
+        // relaxed: only a successor loads it, after this end has stopped. What `discard` counts
         // before it has a fence of its own.
         self.position_word.store(end, Relaxed);
         if SMALL || end.wrapping_sub(self.told) >= self.ring.data.len() / 8 {
