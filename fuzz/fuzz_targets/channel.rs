@@ -14,8 +14,8 @@ use shmem_channel::{
 };
 use shmem_core::call::SEGMENT_LEN;
 use shmem_core::mem::Heap;
-use shmem_core::ring::{Consumer, Producer, Ring, Unread};
-use shmem_core::{ControlWord, Corrupt, Life};
+use shmem_core::ring::{Consumer, OnRestart, Producer, Ring};
+use shmem_core::{ControlWord, Corrupt, Incarnation};
 use shmem_fuzz::simulated::{CAPACITY, Length, Near, Simulated, Stroke, Watched, tagged};
 use shmem_fuzz::spot::{LEN, PARTITIONS};
 use shmem_fuzz::{Many, Rarely, expand, while_playing};
@@ -240,7 +240,7 @@ fn open<'m>(input: &Input, session: &Session<'m>) -> Option<End<'m>> {
 /// The peer's raw ends.
 #[derive(Default)]
 struct Peer<'m> {
-    incarnation: u32,
+    number: u32,
     producer: Option<Producer<'m>>,
     consumer: Option<Consumer<'m>>,
 }
@@ -248,13 +248,13 @@ struct Peer<'m> {
 impl<'m> Peer<'m> {
     fn restart(&mut self, platform: &Simulated<'_, 'm>, serves: bool) {
         let ring = |result: bool| Ring::attach(platform.rings()[usize::from(result)]);
-        self.incarnation += 1;
-        let life = Life::new(3, self.incarnation).expect("they count from 1");
+        self.number += 1;
+        let incarnation = Incarnation::new(3, self.number).expect("they count from 1");
         (self.producer, self.consumer) = (None, None);
         let (sending, receiving) = (ring(!serves), ring(serves));
-        let consumer = receiving.map(|ring| ring.take_over_consumer(life, Unread::Keep));
+        let consumer = receiving.map(|ring| ring.take_over_consumer(incarnation, OnRestart::Keep));
         self.consumer = consumer.expect("a ring's length").ok();
-        let producer = sending.map(|ring| ring.take_over_producer(life));
+        let producer = sending.map(|ring| ring.take_over_producer(incarnation));
         self.producer = producer.expect("a ring's length").ok();
     }
 

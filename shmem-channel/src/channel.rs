@@ -18,7 +18,8 @@
 //! - **C3** After a restart was reported, no message of an earlier opening is delivered:
 //!   such messages are passed over and counted.
 //! - **C4** Commands that a restarted server had not received are discarded by the ring and
-//!   counted, and so is one in the call line. Results stay until they are received, or passed over by C3 and C5.
+//!   counted, and so is one in the call line. Results stay until they are received, or passed over
+//!   by C3 and C5.
 //! - **C5** No two calls on a channel have the same number, modulo 2^32: a client counts by
 //!   one from the last one that was started, which the call line tells. So an answer to an
 //!   earlier client is known, passed over and counted.

@@ -16,7 +16,7 @@ use shmem_core::layout::RingControl;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::AtomicU32;
 use shmem_core::ring::{Producer, Ring};
-use shmem_core::Life;
+use shmem_core::Incarnation;
 use shmem_registry::{Kind, Request};
 use support::{create, join, memory, PATIENCE, SHORT, SPINNING};
 
@@ -342,7 +342,9 @@ fn answers_without_an_end_do_not_keep_a_client_after_its_deadline() {
     results
         .word(offset_of!(RingControl, space))
         .store(1, Relaxed); // It wants to be woken.
-    let producer = Ring::attach(results).unwrap().producer(Life::first(2));
+    let producer = Ring::attach(results)
+        .unwrap()
+        .producer(Incarnation::first(2));
     *platform.results.lock().unwrap() = Some(producer.unwrap());
     platform.wake(&AtomicU32::new(0), Reason::Room);
     let received = client.recv(&mut [0; 8], Duration::ZERO);

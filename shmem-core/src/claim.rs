@@ -11,7 +11,7 @@
 use core::fmt;
 
 use crate::error::{ControlWord, Corrupt};
-use crate::life::Life;
+use crate::incarnation::Incarnation;
 use crate::mem::Word;
 use crate::primitive::{
     fence,
@@ -19,7 +19,7 @@ use crate::primitive::{
 };
 
 /// Set in a claim that was given back.
-const RELEASED: u32 = Life::FLAG;
+const RELEASED: u32 = Incarnation::FLAG;
 
 /// A claim that nobody has: of partition 0.
 const LOST: u32 = 1 << 8;
@@ -29,22 +29,22 @@ const ATTEMPTS: u32 = 4;
 
 /// What becomes of records that were pushed before a restart of either end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unread {
+pub enum OnRestart {
     /// They are kept: for results, which mean the same to each reader.
     Keep,
-    /// They are discarded, and counted: commands, which no new life is to obey.
+    /// They are discarded, and counted: commands, which no new incarnation is to obey.
     Discard,
 }
 
 /// Why an end of a ring could not be claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClaimError {
-    /// Another life has it, or this one has it already.
+    /// Another incarnation has it, or this one has it already.
     Claimed {
-        /// That life.
-        by: Life,
+        /// That incarnation.
+        by: Incarnation,
     },
-    /// What an earlier life left is not a ring.
+    /// What an earlier incarnation left is not a ring.
     Corrupt(Corrupt),
 }
 
@@ -53,7 +53,7 @@ impl fmt::Display for ClaimError {
         match self {
             Self::Claimed { by } => write!(
                 f,
-                "{by} has this end of the ring: take it over only if that life is over"
+                "{by} has this end of the ring: take it over only if that incarnation is over"
             ),
             Self::Corrupt(corrupt) => corrupt.fmt(f),
         }
@@ -91,14 +91,14 @@ impl<'m> End<'m> {
     }
 
     /// Who holds the end now.
-    pub(crate) fn holder(self) -> Option<Life> {
+    pub(crate) fn holder(self) -> Option<Incarnation> {
         let value = self.load();
-        (value & RELEASED == 0).then(|| Life::from_word(value))?
+        (value & RELEASED == 0).then(|| Incarnation::from_word(value))?
     }
 
-    /// Whether `life` may claim the end.
+    /// Whether `incarnation` may claim the end.
     #[cfg_attr(feature = "small", inline(never))]
-    pub(crate) fn check(self, life: Life) -> Result<(), ClaimError> {
+    pub(crate) fn check(self, incarnation: Incarnation) -> Result<(), ClaimError> {
         // Acquire: pairs with the store in `Claim::give_back`; who had the end has let go,
         // and the first look in `take` finds a whole ring.
         // loom: none (an old `tail` is behind by no more than the walk puts right, or a lap)
@@ -109,27 +109,27 @@ impl<'m> End<'m> {
         let by = claimant(value)?;
         // A later incarnation of our own partition has evicted us, also where it has let go.
         // An earlier one is gone since ours began.
-        let is_free = value & RELEASED != 0 || life.follows(by);
-        match is_free && !by.follows(life) {
+        let is_free = value & RELEASED != 0 || incarnation.follows(by);
+        match is_free && !by.follows(incarnation) {
             true => Ok(()),
             false => Err(ClaimError::Claimed { by }),
         }
     }
 
-    /// Claims the end for `life`. `look` finds where to go on: once before the claim is stored,
-    /// and once after that, which counts.
+    /// Claims the end for `incarnation`. `look` finds where to go on: once before the claim is
+    /// stored, and once after that, which counts.
     pub(crate) fn take<S>(
         self,
-        life: Life,
+        incarnation: Incarnation,
         look: impl Fn() -> Result<S, Corrupt>,
     ) -> Result<Taken<'m, S>, ClaimError> {
         // A broken ring's claim stays as it was.
         look().map_err(ClaimError::Corrupt)?;
-        // relaxed: this life stored that value, and who claims an end is agreed beforehand.
-        let again = self.word.load(Relaxed) == life.word() | RELEASED;
+        // relaxed: this incarnation stored that value, and who claims an end is agreed beforehand.
+        let again = self.word.load(Relaxed) == incarnation.word() | RELEASED;
         let claim = Claim {
             word: self.word,
-            value: life.word(),
+            value: incarnation.word(),
         };
         let mut attempt = 1;
         loop {
@@ -161,8 +161,8 @@ impl<'m> End<'m> {
 }
 
 /// Whose claim the word is that was loaded from one.
-fn claimant(value: u32) -> Result<Life, ClaimError> {
-    Life::from_word(value).ok_or(ClaimError::Corrupt(Corrupt {
+fn claimant(value: u32) -> Result<Incarnation, ClaimError> {
+    Incarnation::from_word(value).ok_or(ClaimError::Corrupt(Corrupt {
         word: ControlWord::Claim,
         value,
     }))

@@ -143,7 +143,7 @@ impl<'m> Writer<'m> {
     /// [`OutOfWindow`] if the segment has no room for two slots.
     pub fn attach(segment: Window<'m>) -> Result<Self, OutOfWindow> {
         let at = Geometry::of(segment)?;
-        // relaxed: only an earlier life of this writer stored it, which is over.
+        // relaxed: only an earlier incarnation of this writer stored it, which is over.
         let sequence = at.sequence().load(Relaxed);
         Ok(Self { at, sequence })
     }

@@ -8,8 +8,8 @@
 //! A cache writes whole lines back, so this serves what has one writer to a line
 //! (128 bytes) at a time: rings, snapshots, partition slots, lookup. Beyond that:
 //!
-//! - an end of a [`crate::ring`] (not of a [`crate::typed_ring`]) is claimed while the other end rests, since each leaves its
-//!   epoch in the other's line;
+//! - an end of a [`crate::ring`] (not of a [`crate::typed_ring`]) is claimed while the other end
+//!   rests, since each leaves its epoch in the other's line;
 //! - a record that is built in place ([`crate::ring::Reservation::as_mut_ptr`]) is built
 //!   there alone, not by `write` too, which forgets what is not cleaned;
 //! - waits poll, since a bell has two writers ([`crate::wait::Spin`]);

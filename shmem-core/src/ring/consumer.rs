@@ -8,13 +8,13 @@ pub use self::state::{Consumer, DISCARDS};
 
 use memoffset::offset_of;
 
-use self::find::{Found, Miss};
+use self::find::{Found, NotFound};
 use self::state::Like;
 use super::error::PopError;
 use super::memory::{Ring, SMALL};
 use super::record::Record;
 use super::resume::Start;
-use crate::claim::{Claim, Unread};
+use crate::claim::{Claim, OnRestart};
 use crate::doorbell::Doorbell;
 use crate::layout::RingControl;
 use crate::pace::Pace;
@@ -27,7 +27,7 @@ impl<'m> Consumer<'m> {
         (start, peer): (Start, u32),
         claim: Claim<'m>,
         epoch: u32,
-        unread: Unread,
+        unread: OnRestart,
     ) -> Self {
         let mut consumer = Self {
             ring,
@@ -52,9 +52,9 @@ impl<'m> Consumer<'m> {
         if SMALL && start.at != start.told.head {
             consumer.tell(); // The claim was looked at just now.
         }
-        if unread == Unread::Keep {
+        if unread == OnRestart::Keep {
             // The seam is after what is kept, not before it.
-            if let Err(Miss::Seam(peer)) = consumer.look() {
+            if let Err(NotFound::Seam(peer)) = consumer.look() {
                 consumer.know(peer);
             }
         }
@@ -77,7 +77,7 @@ impl<'m> Consumer<'m> {
     /// # Errors
     ///
     /// [`PopError::Empty`] if there is none, [`PopError::TooLong`] if it does
-    /// not fit `record`, [`PopError::Restarted`] at the seam between two lives
+    /// not fit `record`, [`PopError::Restarted`] at the seam between two incarnations
     /// of the producer, [`PopError::Corrupt`] if it broke the protocol,
     /// [`PopError::Evicted`] if this end was taken over: what is in `record` then is
     /// another consumer's.
@@ -131,8 +131,8 @@ impl<'m> Consumer<'m> {
         self.own()
     }
 
-    /// Hands up to `limit` records to `handle` and releases them together; the first one for which `handle` says `false` stays the next
-    /// and ends it. Returns how many were released.
+    /// Hands up to `limit` records to `handle` and releases them together; the first one for which
+    /// `handle` says `false` stays the next and ends it. Returns how many were released.
     ///
     /// # Errors
     ///
@@ -159,7 +159,7 @@ impl<'m> Consumer<'m> {
                 found
             } else {
                 self.find(end).map_err(|miss| match miss {
-                    Miss::Broken(PopError::Evicted) => PopError::Evicted,
+                    NotFound::Broken(PopError::Evicted) => PopError::Evicted,
                     _ => PopError::Empty,
                 })
             };
@@ -210,8 +210,8 @@ impl<'m> Consumer<'m> {
     fn is_empty_slow(&mut self) -> bool {
         for _ in 0..=DISCARDS {
             match self.look() {
-                Err(Miss::Stale(found)) if self.discard(found).is_ok() => {}
-                Err(Miss::Empty) => return self.catch_up().is_ok(),
+                Err(NotFound::Stale(found)) if self.discard(found).is_ok() => {}
+                Err(NotFound::Empty) => return self.catch_up().is_ok(),
                 _ => return false,
             }
         }
@@ -219,7 +219,7 @@ impl<'m> Consumer<'m> {
     }
 
     /// Where the next record is, or will be: a position that counts on modulo
-    /// 2^32, and the one at which a later life resumes. [`Consumer::release`]
+    /// 2^32, and the one at which a later incarnation resumes. [`Consumer::release`]
     /// moves it, so that who has noted it knows again what it had not released.
     pub fn position(&self) -> u32 {
         self.head

@@ -21,7 +21,7 @@ use super::memory::Ring;
 use super::resume::Start;
 use crate::claim::{self, Claim, Taken};
 use crate::error::{ControlWord, Corrupt};
-use crate::life::Life;
+use crate::incarnation::Incarnation;
 use crate::mem::Word;
 use crate::primitive::Ordering::{Relaxed, Release};
 
@@ -62,11 +62,11 @@ pub(super) struct End<'m> {
 }
 
 impl<'m> End<'m> {
-    /// Claims the end of `ring` for `life`; `resume` finds where to go on. Returns that, the claim
-    /// and the epoch.
+    /// Claims the end of `ring` for `incarnation`; `resume` finds where to go on. Returns that, the
+    /// claim and the epoch.
     pub(super) fn take(
         self,
-        life: Life,
+        incarnation: Incarnation,
         ring: &Ring<'_>,
         resume: fn(&Ring<'_>) -> Result<(Start, u32), Corrupt>,
     ) -> Result<((Start, u32), Claim<'m>, u32), ClaimError> {
@@ -83,7 +83,7 @@ impl<'m> End<'m> {
             claim,
             again,
             start: (position, last),
-        } = self.claim.take(life, look)?;
+        } = self.claim.take(incarnation, look)?;
         let epoch = match again && last != 0 {
             true => last,
             false => last % LAST + 1, // E2

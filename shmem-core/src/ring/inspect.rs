@@ -10,8 +10,8 @@ use super::header::{stride, Header};
 use super::resume::{first_unread, Position};
 use super::{epoch, Record, Ring};
 use crate::error::{ControlWord, Corrupt};
+use crate::incarnation::Incarnation;
 use crate::layout::{Bell, RingControl, RECORD_HEADER};
-use crate::life::Life;
 use crate::mem::Word;
 use crate::primitive::{
     fence,
@@ -65,8 +65,8 @@ impl Inspection {
 pub struct Backlog {
     /// How many.
     pub records: usize,
-    /// How many of them an earlier life of the producer published, or any
-    /// producer for an earlier life of the consumer.
+    /// How many of them an earlier incarnation of the producer published, or any
+    /// producer for an earlier incarnation of the consumer.
     pub earlier: usize,
     /// Bytes from `head` to behind the last of them, with headers and padding.
     pub bytes: u32,
@@ -90,20 +90,21 @@ pub enum End {
 /// Who has an end of a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// The word: a life, with [`Life::FLAG`] if it gave the end back; 0 is nobody yet.
+    /// The word: an incarnation, with [`Incarnation::FLAG`] if it gave the end back; 0 is nobody
+    /// yet.
     pub word: u32,
-    /// Counts the lives that had the end; more than 16 bits are not honest.
+    /// Counts the incarnations that had the end; more than 16 bits are not honest.
     pub epoch: u32,
 }
 
 impl Claim {
-    /// Who has the end, or had it last; `None` if nobody, or the word is no life's.
-    pub fn life(&self) -> Option<Life> {
-        Life::from_word(self.word)
+    /// Who has the end, or had it last; `None` if nobody, or the word is no incarnation's.
+    pub fn incarnation(&self) -> Option<Incarnation> {
+        Incarnation::from_word(self.word)
     }
 
     fn check(&self, epoch: ControlWord) -> Result<u32, Corrupt> {
-        if self.word != 0 && self.life().is_none() {
+        if self.word != 0 && self.incarnation().is_none() {
             return Err(corrupt(ControlWord::Claim, self.word));
         }
         epoch::check(epoch, self.epoch, 0)
@@ -111,7 +112,7 @@ impl Claim {
 
     /// Whether the end was not given back.
     pub fn is_held(&self) -> bool {
-        self.word != 0 && self.word & Life::FLAG == 0
+        self.word != 0 && self.word & Incarnation::FLAG == 0
     }
 }
 

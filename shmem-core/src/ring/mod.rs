@@ -28,15 +28,15 @@
 //!   found. So is one whose producer was stopped anywhere in the call and answered `Ok`
 //!   after that, and all before an `Ok` of `notify`.
 //!
-//! What R7 and R8 do not promise: the stores between one look and the next are not one
-//! step. Of a producer that is stopped there at most one record (or batch) is under way:
-//! its late stores go to the free bytes that its successor writes from the same position on,
-//! and can garble or hide what that one pushed there, or make it corrupt. Of a consumer it is
-//! one store of `discarded`, of `position` and of `head`. Of one that is stopped while it
-//! claims the end it is one of its epoch, and while it gives it back, one of the claim. Of one that runs on at the very moment of the
-//! takeover, an `Ok` without a `notify` can be of a record that the successor overwrites, for
-//! as long as a store takes to be seen. Hence an end is taken over from who is *gone*, and R7
-//! tells who was not.
+//! What R7 and R8 do not promise: the stores between one look and the next are not one step. Of a
+//! producer that is stopped there at most one record (or batch) is under way: its late stores go to
+//! the free bytes that its successor writes from the same position on, and can garble or hide what
+//! that one pushed there, or make it corrupt. Of a consumer it is one store of `discarded`, of
+//! `position` and of `head`. Of one that is stopped while it claims the end it is one of its epoch,
+//! and while it gives it back, one of the claim. Of one that runs on at the very moment of the
+//! takeover, an `Ok` without a `notify` can be of a record that the successor overwrites, for as
+//! long as a store takes to be seen. Hence an end is taken over from who is *gone*, and R7 tells
+//! who was not.
 //!
 //! | store                           | paired load              | hands over    |
 //! |---------------------------------|--------------------------|---------------|
@@ -66,7 +66,7 @@ mod resume;
 mod stream;
 mod unpublished;
 
-pub use crate::claim::Unread;
+pub use crate::claim::OnRestart;
 pub use consumer::{Consumer, DISCARDS};
 pub use error::{ClaimError, GeometryError, PopError, PushError};
 pub use memory::Ring;

@@ -109,7 +109,7 @@ impl Batch<'_, '_> {
     /// # Errors
     ///
     /// As [`Producer::push`]; what is in the batch stays, after
-    /// [`PushError::Restarted`] still for the consumer's earlier life.
+    /// [`PushError::Restarted`] still for the consumer's earlier incarnation.
     #[cfg_attr(not(feature = "small"), inline(always))]
     pub fn push(&mut self, record: &[u8]) -> Result<(), PushError> {
         // After an error the next push searches again: `fail` resets the producer's room, not

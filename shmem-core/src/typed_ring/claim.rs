@@ -8,9 +8,9 @@ use super::error::ClaimError;
 use super::memory::TypedRing;
 use super::producer::{ProducerStart, TypedProducer};
 use super::stamp::{before, distance, next, EpochWords, Own, Stamp};
-use crate::claim::{Claim, End, Taken, Unread};
+use crate::claim::{Claim, End, OnRestart, Taken};
 use crate::error::Corrupt;
-use crate::life::Life;
+use crate::incarnation::Incarnation;
 use crate::mem::Word;
 use crate::primitive::{
     fence,
@@ -27,7 +27,7 @@ struct Found {
 }
 
 impl<'m, T> TypedRing<'m, T> {
-    /// Claims the producing end for `life`, and resumes where a producer
+    /// Claims the producing end for `incarnation`, and resumes where a producer
     /// before it stopped.
     ///
     /// # Errors
@@ -36,9 +36,9 @@ impl<'m, T> TypedRing<'m, T> {
     /// one is gone, [`TypedRing::take_over_producer`]. An earlier incarnation of the same
     /// partition is. [`ClaimError::Corrupt`] if what was left is not a typed ring, or the
     /// other end was claimed at the same time for records of another size.
-    pub fn producer(self, life: Life) -> Result<TypedProducer<'m, T>, ClaimError> {
-        End::new(self.control.producer_claim()).check(life)?;
-        self.take_over_producer(life)
+    pub fn producer(self, incarnation: Incarnation) -> Result<TypedProducer<'m, T>, ClaimError> {
+        End::new(self.control.producer_claim()).check(incarnation)?;
+        self.take_over_producer(incarnation)
     }
 
     /// As [`TypedRing::producer`], in place of an incarnation that is gone. One that is not is
@@ -52,9 +52,12 @@ impl<'m, T> TypedRing<'m, T> {
     ///
     /// [`ClaimError::Corrupt`] as there: the claim stays as it was, or is given back if that
     /// was seen only after it was made.
-    pub fn take_over_producer(self, life: Life) -> Result<TypedProducer<'m, T>, ClaimError> {
+    pub fn take_over_producer(
+        self,
+        incarnation: Incarnation,
+    ) -> Result<TypedProducer<'m, T>, ClaimError> {
         let end = End::new(self.control.producer_claim());
-        let taken = end.take(life, || self.find_producer())?;
+        let taken = end.take(incarnation, || self.find_producer())?;
         let Progress { tail, head, .. } = taken.start.progress;
         let (claim, peer) = (taken.claim, taken.start.peer);
         let start = self.start(&taken, self.control.producer_starts(), tail);
@@ -83,16 +86,20 @@ impl<'m, T> TypedRing<'m, T> {
         Ok(producer)
     }
 
-    /// Claims the consuming end for `life`, and resumes where a consumer
+    /// Claims the consuming end for `incarnation`, and resumes where a consumer
     /// before it stopped: what that one had not released is there again, or
     /// discarded, as `unread` says.
     ///
     /// # Errors
     ///
     /// As [`TypedRing::producer`].
-    pub fn consumer(self, life: Life, unread: Unread) -> Result<TypedConsumer<'m, T>, ClaimError> {
-        End::new(self.control.consumer_claim()).check(life)?;
-        self.take_over_consumer(life, unread)
+    pub fn consumer(
+        self,
+        incarnation: Incarnation,
+        unread: OnRestart,
+    ) -> Result<TypedConsumer<'m, T>, ClaimError> {
+        End::new(self.control.consumer_claim()).check(incarnation)?;
+        self.take_over_consumer(incarnation, unread)
     }
 
     /// As [`TypedRing::consumer`], in place of an incarnation that is gone, as in
@@ -103,11 +110,11 @@ impl<'m, T> TypedRing<'m, T> {
     /// [`ClaimError::Corrupt`] as there.
     pub fn take_over_consumer(
         self,
-        life: Life,
-        unread: Unread,
+        incarnation: Incarnation,
+        unread: OnRestart,
     ) -> Result<TypedConsumer<'m, T>, ClaimError> {
         let end = End::new(self.control.consumer_claim());
-        let taken = end.take(life, || self.find_consumer())?;
+        let taken = end.take(incarnation, || self.find_consumer())?;
         let claim = taken.claim;
         let Progress {
             position, reader, ..
@@ -128,12 +135,12 @@ impl<'m, T> TypedRing<'m, T> {
     }
 
     /// Who holds the producing end.
-    pub fn producing(&self) -> Option<Life> {
+    pub fn producing(&self) -> Option<Incarnation> {
         End::new(self.control.producer_claim()).holder()
     }
 
     /// Who holds the consuming end.
-    pub fn consuming(&self) -> Option<Life> {
+    pub fn consuming(&self) -> Option<Incarnation> {
         End::new(self.control.consumer_claim()).holder()
     }
 
@@ -191,9 +198,9 @@ impl<'m, T> TypedRing<'m, T> {
 
     /// The producer whose records a consumer finds at `position`, where the one before it read
     /// those of the producer `known`; for commands the latest one.
-    fn first_producer(&self, known: u32, position: u32, unread: Unread) -> u32 {
+    fn first_producer(&self, known: u32, position: u32, unread: OnRestart) -> u32 {
         let starts = self.control.producer_starts();
-        if unread == Unread::Discard {
+        if unread == OnRestart::Discard {
             return starts.latest().epoch();
         }
         let mut peer = known;

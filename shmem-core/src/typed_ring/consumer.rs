@@ -7,7 +7,7 @@ use bytemuck::{AnyBitPattern, NoUninit};
 use super::error::PopError;
 use super::memory::{TypedRing, SMALL};
 use super::stamp::{distance, next, EpochWords, Own, Stamp, UNSEEN};
-use crate::claim::{Claim, Unread};
+use crate::claim::{Claim, OnRestart};
 use crate::doorbell::{Doorbell, Ringer, Sleeper};
 use crate::error::Corrupt;
 use crate::mem::{Slots, Word};
@@ -38,7 +38,7 @@ pub struct TypedConsumer<'m, T> {
     pub(super) restarted: bool,
     /// Whether what it sends may be for another consumer, and is to be discarded then.
     pub(super) sifts: bool,
-    pub(super) unread: Unread,
+    pub(super) unread: OnRestart,
     discarded: u32,
     /// Our words.
     position: Own<'m>,
@@ -63,7 +63,7 @@ impl<'m, T> TypedConsumer<'m, T> {
         claim: Claim<'m>,
         start: Own<'m>,
         position: u32,
-        unread: Unread,
+        unread: OnRestart,
     ) -> Self {
         let epoch = start.stamp.epoch();
         Self {
@@ -283,7 +283,7 @@ impl<'m, T> TypedConsumer<'m, T> {
         self.tail_word = self.ring.control.tails().of(peer);
         self.next_start = self.ring.control.producer_starts().of(next(peer));
         self.next_seen = UNSEEN;
-        self.sifts = self.unread == Unread::Discard;
+        self.sifts = self.unread == OnRestart::Discard;
         let known = self.ring.control.known_producers();
         self.note(known);
     }

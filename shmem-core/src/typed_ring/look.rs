@@ -4,7 +4,7 @@ use super::consumer::TypedConsumer;
 use super::error::PopError;
 use super::memory::SMALL;
 use super::stamp::{distance, Stamp};
-use crate::claim::Unread;
+use crate::claim::OnRestart;
 use crate::error::{ControlWord, Corrupt};
 use crate::mem::Slots;
 use crate::primitive::Ordering::{Acquire, Relaxed};
@@ -80,7 +80,7 @@ impl<T> TypedConsumer<'_, T> {
                 false => self.extend(start, ControlWord::ProducerStart)?,
             }
             if self.head != self.end {
-                if self.unread == Unread::Keep {
+                if self.unread == OnRestart::Keep {
                     break;
                 }
                 self.discard(self.remaining() as u32)?;

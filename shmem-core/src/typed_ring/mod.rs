@@ -68,16 +68,16 @@
 //! ```
 //! # #[cfg(feature = "linux")] {
 //! use shmem_core::region::Mapping;
-//! use shmem_core::typed_ring::{PopError, TypedRing, Unread};
-//! use shmem_core::Life;
+//! use shmem_core::typed_ring::{PopError, TypedRing, OnRestart};
+//! use shmem_core::Incarnation;
 //!
 //! /// A sample of a sensor: its number and its value, little-endian.
 //! type Sample = [[u8; 4]; 2];
 //!
 //! let memory = Mapping::memfd("samples", TypedRing::<Sample>::segment_len(1024))?;
 //! let ring = TypedRing::<Sample>::attach(memory.window())?;
-//! let mut producer = ring.producer(Life::first(1))?;
-//! let mut consumer = ring.consumer(Life::first(2), Unread::Keep)?;
+//! let mut producer = ring.producer(Incarnation::first(1))?;
+//! let mut consumer = ring.consumer(Incarnation::first(2), OnRestart::Keep)?;
 //!
 //! producer.push(&[1_u32.to_le_bytes(), 20_u32.to_le_bytes()])?;
 //! let sent = producer.push_slice(&[[[2, 0, 0, 0], [21, 0, 0, 0]], [[3, 0, 0, 0], [22, 0, 0, 0]]])?;
@@ -103,7 +103,7 @@ mod memory;
 mod producer;
 mod stamp;
 
-pub use crate::claim::Unread;
+pub use crate::claim::OnRestart;
 pub use consumer::TypedConsumer;
 pub use error::{AttachError, ClaimError, PopError, PushError};
 pub use memory::TypedRing;

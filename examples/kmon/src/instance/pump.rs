@@ -6,7 +6,7 @@
 //! - **P2** While a front end that shows the output is behind, the turn takes
 //!   nothing from the ring, so that the instance waits for the terminal; but
 //!   not longer than [`PATIENCE`] without progress.
-//! - **P3** A life of guestd begins, for the front end, with its greeting in the
+//! - **P3** An incarnation of guestd begins, for the front end, with its greeting in the
 //!   ring: all output before is the earlier one's, and what was typed before is for that.
 
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use super::shared::Shared;
 use super::state::State;
 use super::trial::Trials;
 use super::watch::Watch;
-use crate::body::{Body, Condition, End, LastWords};
+use crate::backend::{Backend, Condition, End, LastWords};
 use crate::notices::Notices;
 
 /// How long a turn waits for the instance to say something.
@@ -39,7 +39,7 @@ pub(super) struct Pump<'m> {
     pub(super) number: u8,
     pub(super) receiver: EventReceiver<'m>,
     pub(super) kernel: KernelFeed<'m>,
-    pub(super) body: Arc<dyn Body>,
+    pub(super) body: Arc<dyn Backend>,
     pub(super) shared: Arc<Shared>,
     pub(super) outbox: Arc<Outbox>,
     pub(super) notices: Arc<Notices>,

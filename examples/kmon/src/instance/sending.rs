@@ -35,14 +35,14 @@ pub(super) fn send_orders(
         if is_corrupt || over.load(Ordering::Relaxed) || flags.is_killed() {
             return;
         }
-        let Some((life, order)) = plan.outbox.take(GLANCE) else {
+        let Some((incarnation, order)) = plan.outbox.take(GLANCE) else {
             continue;
         };
         let command = order.as_command();
         loop {
-            match sender.send(&command, life) {
+            match sender.send(&command, incarnation) {
                 Ok(Sent::Whole) => break,
-                // Another life of guestd, if it is not the one that it is for,
+                // Another incarnation of guestd, if it is not the one that it is for,
                 // discards it; so the next attempt is as good.
                 Ok(Sent::Restarted) => {}
                 Ok(Sent::Full) if flags.is_over() || over.load(Ordering::Relaxed) => return,

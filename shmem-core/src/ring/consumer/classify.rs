@@ -1,7 +1,7 @@
 //! What a consumer does with what a look found: the rules of restarts, without the ring.
 
 use super::super::epoch;
-use crate::claim::Unread;
+use crate::claim::OnRestart;
 use crate::error::{ControlWord, Corrupt};
 
 /// What a consumer goes by.
@@ -12,7 +12,7 @@ pub(super) struct Known {
     /// How many had the producer's, as far as we know; 0 if there was none.
     pub(super) peer: u32,
     /// What becomes of what was pushed before a restart.
-    pub(super) unread: Unread,
+    pub(super) unread: OnRestart,
 }
 
 /// What becomes of what a look found.
@@ -52,10 +52,10 @@ pub(super) fn classify(stamp: Option<u32>, peer: u32, known: Known) -> Result<Ve
     };
     let (from, to) = (epoch::of_producer(stamp), epoch::of_consumer(stamp));
     Ok(match known.unread {
-        Unread::Keep if from == known.peer => Verdict::Ours,
-        Unread::Keep => Verdict::Seam(from),
-        Unread::Discard if peer != known.peer => Verdict::Seam(peer),
-        Unread::Discard => {
+        OnRestart::Keep if from == known.peer => Verdict::Ours,
+        OnRestart::Keep => Verdict::Seam(from),
+        OnRestart::Discard if peer != known.peer => Verdict::Seam(peer),
+        OnRestart::Discard => {
             let is_first = to == 0 && known.epoch == 1; // E3
             let is_ours = from == peer && (to == known.epoch || is_first);
             if is_ours {
@@ -71,7 +71,7 @@ pub(super) fn classify(stamp: Option<u32>, peer: u32, known: Known) -> Result<Ve
 mod tests {
     use super::Verdict::*;
     use super::*;
-    use Unread::{Discard, Keep};
+    use OnRestart::{Discard, Keep};
 
     #[test]
     fn each_case() {

@@ -21,7 +21,7 @@ pub(super) struct Found {
 
 /// Why a look found no record.
 #[derive(Clone, Copy)]
-pub(super) enum Miss {
+pub(super) enum NotFound {
     Empty,
     /// A record that is to be discarded.
     Stale(Found),
@@ -43,26 +43,26 @@ impl Consumer<'_> {
         }
     }
 
-    /// Deals with what an earlier life left, and with an empty ring.
+    /// Deals with what an earlier incarnation left, and with an empty ring.
     #[cold]
-    fn resolve(&mut self, mut miss: Miss) -> Result<Found, PopError> {
+    fn resolve(&mut self, mut miss: NotFound) -> Result<Found, PopError> {
         for _ in 0..DISCARDS {
             let seam = match miss {
-                Miss::Empty => return Err(self.caught_up()),
-                Miss::Broken(error) => return Err(error),
-                Miss::Stale(found) => {
+                NotFound::Empty => return Err(self.caught_up()),
+                NotFound::Broken(error) => return Err(error),
+                NotFound::Stale(found) => {
                     self.discard(found)?;
                     None
                 }
-                Miss::Seam(peer) => Some(peer),
-                Miss::Moved => {
+                NotFound::Seam(peer) => Some(peer),
+                NotFound::Moved => {
                     // Pairs with the store in `End::take`: after it, all that
-                    // earlier lives published is seen.
+                    // earlier incarnations published is seen.
                     let peer = self.ring.producer_epoch().load(Acquire); // loom: loom_ring
                     if let Err(corrupt) = self.classify(None, peer) {
                         return Err(self.fail(corrupt));
                     }
-                    matches!(self.look(), Err(Miss::Moved)).then_some(peer)
+                    matches!(self.look(), Err(NotFound::Moved)).then_some(peer)
                 }
             };
             if let Some(peer) = seam {
@@ -98,7 +98,7 @@ impl Consumer<'_> {
     /// As [`Consumer::find`] at `head`, where its time does not count: code that many
     /// callers share.
     #[inline(never)]
-    pub(super) fn look(&mut self) -> Result<Found, Miss> {
+    pub(super) fn look(&mut self) -> Result<Found, NotFound> {
         self.find(self.head)
     }
 
@@ -115,7 +115,7 @@ impl Consumer<'_> {
 
     /// Looks for a record at or after `head`.
     #[inline(always)]
-    pub(super) fn find(&mut self, head: u32) -> Result<Found, Miss> {
+    pub(super) fn find(&mut self, head: u32) -> Result<Found, NotFound> {
         let data = &self.ring.data;
         let Like { words, len, stride } = self.like;
         let to_end = data.len() - data.offset(head) as u32;
@@ -137,9 +137,9 @@ impl Consumer<'_> {
 
     /// As [`Consumer::find`], of any record.
     #[inline(never)]
-    fn search(&mut self, head: u32) -> Result<Found, Miss> {
+    fn search(&mut self, head: u32) -> Result<Found, NotFound> {
         if let Some(error) = self.broken {
-            return Err(Miss::Broken(error));
+            return Err(NotFound::Broken(error));
         }
         let mut position = head;
         let (mut header, mut words) = self.header(position)?;
@@ -152,14 +152,14 @@ impl Consumer<'_> {
             position = head.wrapping_add(padding);
             (header, words) = self.header(position)?;
             if header == Header::Nothing {
-                return Err(Miss::Broken(self.fail(Header::corrupt(0))));
+                return Err(NotFound::Broken(self.fail(Header::corrupt(0))));
             }
         }
         // relaxed: after the header's Acquire it is at least as new as the record (E1); without a
         // record, `resolve` loads it again.
         let peer = self.peer_epoch.load(Relaxed);
         if let Err(error) = self.own() {
-            return Err(Miss::Broken(error));
+            return Err(NotFound::Broken(error));
         }
         let found = match header {
             Header::Record(len) => Some(Found { position, len }),
@@ -175,11 +175,11 @@ impl Consumer<'_> {
                 }
                 Ok(found)
             }
-            (Ok(Verdict::Stale), Some(found)) => Err(Miss::Stale(found)),
-            (Ok(Verdict::Seam(peer)), _) => Err(Miss::Seam(peer)),
-            (Ok(Verdict::Moved), _) => Err(Miss::Moved),
-            (Ok(_), _) => Err(Miss::Empty),
-            (Err(corrupt), _) => Err(Miss::Broken(self.fail(corrupt))),
+            (Ok(Verdict::Stale), Some(found)) => Err(NotFound::Stale(found)),
+            (Ok(Verdict::Seam(peer)), _) => Err(NotFound::Seam(peer)),
+            (Ok(Verdict::Moved), _) => Err(NotFound::Moved),
+            (Ok(_), _) => Err(NotFound::Empty),
+            (Err(corrupt), _) => Err(NotFound::Broken(self.fail(corrupt))),
         }
     }
 
@@ -193,12 +193,12 @@ impl Consumer<'_> {
     }
 
     #[inline(always)]
-    fn header(&mut self, position: u32) -> Result<(Header, [u32; 2]), Miss> {
+    fn header(&mut self, position: u32) -> Result<(Header, [u32; 2]), NotFound> {
         // Pairs with the store in `Producer::expose`: payload and next header are whole.
         let words = self.ring.data.load_pair(position, Acquire); // loom: loom_ring
         match Header::decode(words[0], &self.ring, position) {
             Ok(header) => Ok((header, words)),
-            Err(corrupt) => Err(Miss::Broken(self.fail(corrupt))),
+            Err(corrupt) => Err(NotFound::Broken(self.fail(corrupt))),
         }
     }
 }

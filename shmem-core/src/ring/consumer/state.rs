@@ -2,7 +2,7 @@
 
 use super::super::error::PopError;
 use super::super::memory::{Ring, SMALL};
-use crate::claim::{Claim, Unread};
+use crate::claim::{Claim, OnRestart};
 use crate::doorbell::{Ringer, Sleeper};
 use crate::error::Corrupt;
 use crate::mem::Word;
@@ -33,7 +33,7 @@ pub struct Consumer<'m> {
     pub(super) pace: Pace,
     /// Where the record that was peeked last ends; `head` if none was.
     pub(super) peeked: u32,
-    /// How many lives had our end, with ours.
+    /// How many incarnations had our end, with ours.
     pub(super) epoch: u32,
     /// How many had the producer's, as far as its records have told us.
     pub(super) peer: u32,
@@ -41,7 +41,7 @@ pub struct Consumer<'m> {
     pub(super) position_word: Word<'m>,
     pub(super) head_word: Word<'m>,
     pub(super) peer_epoch: Word<'m>,
-    pub(super) unread: Unread,
+    pub(super) unread: OnRestart,
     pub(super) discarded: u32,
     pub(super) claim: Claim<'m>,
     /// What is said for good.
