@@ -49,7 +49,7 @@ enum Step {
     Reopen,
     /// The peer sends a message as it lies in a ring, some times.
     Message {
-        opening: Number,
+        epoch: Number,
         looks_at_line: bool,
         call: Number,
         len: Len,
@@ -68,7 +68,7 @@ enum Step {
 /// A number in a message.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 enum Number {
-    /// The first opening; no call, or a call of an earlier client.
+    /// The first epoch; no call, or a call of an earlier client.
     Plain(bool),
     /// One that may well be.
     Small(u8),
@@ -282,7 +282,7 @@ fn play(input: &Input, platform: &Simulated<'_, '_>, session: &Session<'_>) {
             }
             (
                 Step::Message {
-                    opening,
+                    epoch,
                     looks_at_line,
                     call,
                     len,
@@ -292,7 +292,7 @@ fn play(input: &Input, platform: &Simulated<'_, '_>, session: &Session<'_>) {
             ) => {
                 let call = call.value(0);
                 platform.by_ring.store(call, Relaxed);
-                let mut record = opening.value(1).to_le_bytes().to_vec();
+                let mut record = epoch.value(1).to_le_bytes().to_vec();
                 record[2] |= u8::from(looks_at_line);
                 record.extend(call.to_le_bytes());
                 record.extend(tagged(call, len.bytes() % 100));

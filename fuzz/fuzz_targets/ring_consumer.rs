@@ -80,7 +80,8 @@ fn run(ring: Ring<'_>, window: Window<'_>, input: &Input) {
         true => OnRestart::Discard,
         false => OnRestart::Keep,
     };
-    let incarnation = |incarnation| Incarnation::new(2, incarnation).expect("incarnations count from 1");
+    let incarnation =
+        |incarnation| Incarnation::new(2, incarnation).expect("incarnations count from 1");
     let Ok(mut consumer) = ring.take_over_consumer(incarnation(1), unread) else {
         return;
     };

@@ -61,7 +61,8 @@ fuzz_target!(|data: &[u8]| {
 
 fn run(window: Window<'_>, steps: &[(Step, Option<Scribble>)]) {
     let ring = Ring::attach(window).expect("a segment of a ring's length");
-    let incarnation = |incarnation| Incarnation::new(1, incarnation).expect("incarnations count from 1");
+    let incarnation =
+        |incarnation| Incarnation::new(1, incarnation).expect("incarnations count from 1");
     let Ok(mut producer) = ring.take_over_producer(incarnation(1)) else {
         return;
     };

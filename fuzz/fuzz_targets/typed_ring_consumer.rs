@@ -85,7 +85,8 @@ fn run(ring: TypedRing<'_, Record>, window: Window<'_>, input: &Input) {
         true => OnRestart::Discard,
         false => OnRestart::Keep,
     };
-    let incarnation = |incarnation| Incarnation::new(2, incarnation).expect("incarnations count from 1");
+    let incarnation =
+        |incarnation| Incarnation::new(2, incarnation).expect("incarnations count from 1");
     let mut current = incarnation(1);
     let Ok(mut consumer) = ring.take_over_consumer(current, unread) else {
         return;

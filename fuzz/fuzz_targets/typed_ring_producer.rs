@@ -64,7 +64,8 @@ fuzz_target!(|data: &[u8]| {
 });
 
 fn run(ring: TypedRing<'_, Record>, window: Window<'_>, steps: &[(Step, Option<Scribble>)]) {
-    let incarnation = |incarnation| Incarnation::new(1, incarnation).expect("incarnations count from 1");
+    let incarnation =
+        |incarnation| Incarnation::new(1, incarnation).expect("incarnations count from 1");
     let mut current = incarnation(1);
     let Ok(mut producer) = ring.take_over_producer(current) else {
         return;

@@ -209,8 +209,8 @@ fn a_message_that_is_no_answer_is_not_lost_to_a_call() {
 }
 
 /// A message as it lies in a ring.
-fn message(opening: u16, call: u32, body: &[u8]) -> Vec<u8> {
-    let mut bytes = opening.to_le_bytes().to_vec();
+fn message(epoch: u16, call: u32, body: &[u8]) -> Vec<u8> {
+    let mut bytes = epoch.to_le_bytes().to_vec();
     bytes.extend([0; 2]);
     bytes.extend(call.to_le_bytes());
     bytes.extend(body);

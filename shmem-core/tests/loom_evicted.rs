@@ -1,4 +1,4 @@
-//! Models of taking an end over from one that incarnations: every order in which the accesses of
+//! Models of taking an end over from one that is alive: every order in which the accesses of
 //! both can be seen.
 //!
 //! Both write the same free bytes then, which no ordering can forbid; records of no bytes,

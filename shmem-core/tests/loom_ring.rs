@@ -45,7 +45,7 @@ fn two_records_pass(mut producer: Producer<'static>, mut consumer: Consumer<'sta
     assert!(consumer.is_empty());
 }
 
-#[test] // Kills: Release in `expose`, Acquire in `header`.
+#[test] // Kills: Release in `publish_header`, Acquire in `header`.
 fn a_record_is_whole_when_it_is_seen() {
     loom::model(|| {
         let ring = ring();
@@ -149,7 +149,7 @@ fn old_payload_is_never_taken_for_a_header() {
     });
 }
 
-#[test] // Kills: Release in `expose`, where the first word publishes all.
+#[test] // Kills: Release in `publish_header`, where the first word publishes all.
 fn a_batch_is_seen_whole_or_not_at_all() {
     loom::model(|| {
         let ring = ring();

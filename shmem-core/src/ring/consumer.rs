@@ -54,8 +54,8 @@ impl<'m> Consumer<'m> {
         }
         if unread == OnRestart::Keep {
             // The seam is after what is kept, not before it.
-            if let Err(NotFound::Seam(peer)) = consumer.look() {
-                consumer.know(peer);
+            if let Err(NotFound::ProducerRestarted(peer)) = consumer.find_cold() {
+                consumer.note_epoch(peer);
             }
         }
         consumer
@@ -209,7 +209,7 @@ impl<'m> Consumer<'m> {
 
     fn is_empty_slow(&mut self) -> bool {
         for _ in 0..=DISCARDS {
-            match self.look() {
+            match self.find_cold() {
                 Err(NotFound::Stale(found)) if self.discard(found).is_ok() => {}
                 Err(NotFound::Empty) => return self.catch_up().is_ok(),
                 _ => return false,

@@ -282,7 +282,7 @@ impl<'m> Walk<'m> {
                 return Err(corrupt(ControlWord::Tail, self.position));
             }
             let position = self.position;
-            // Pairs with the store in `Producer::expose`: behind padding there is a record.
+            // Pairs with the store in `Producer::publish_header`: behind padding there is a record.
             let [word, stamp] = self.ring.data.load_pair(position, Acquire); // loom: loom_inspect
             match Header::decode(word, &self.ring, position)? {
                 // R5: padding comes with the record behind it.

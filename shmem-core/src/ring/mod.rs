@@ -40,7 +40,7 @@
 //!
 //! | store                           | paired load              | hands over    |
 //! |---------------------------------|--------------------------|---------------|
-//! | header in `Producer::expose`    | header in `Consumer::find` and `header`, `resume::producer` | a record  |
+//! | header in `Producer::publish_header`    | header in `Consumer::find` and `header`, `resume::producer` | a record  |
 //! | `head` in `Consumer::tell`      | `head` in `Producer::refresh`, `Position::load` | free bytes |
 //! | `tail` in `Producer::tell`      | `tail` in `Position::load` | the headers before it |
 //! | fence in `Consumer::discard`, `position` | `position` in `resume::consumer` | what was discarded |

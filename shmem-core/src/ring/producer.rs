@@ -134,7 +134,7 @@ impl<'m> Producer<'m> {
         }
         match self.near(record.len(), self.tail, self.room) {
             Some(place) => {
-                self.fill(place, record);
+                self.copy_payload(place, record);
                 self.publish(place, record.len())
             }
             None => self.push_anywhere(record),
@@ -145,7 +145,7 @@ impl<'m> Producer<'m> {
     #[inline(never)]
     fn push_anywhere(&mut self, record: &[u8]) -> Result<(), PushError> {
         let place = self.find(record.len(), self.tail, self.tail)?;
-        self.fill(place, record);
+        self.copy_payload(place, record);
         self.publish(place, record.len())
     }
 
@@ -160,9 +160,9 @@ impl<'m> Producer<'m> {
     /// [`PushError::Evicted`] if this end was taken over.
     #[inline(always)]
     pub fn notify<D: Doorbell>(&mut self, doorbell: &D) -> Result<bool, PushError> {
-        self.look()?;
+        self.check_owned()?;
         let slept = self.records.ring(doorbell);
-        self.look()?;
+        self.check_owned()?;
         Ok(slept)
     }
 
@@ -257,7 +257,7 @@ impl<'m> Producer<'m> {
     /// Takes note of an eviction, or of another consumer.
     #[cold]
     fn note(&mut self, peer: u32) -> Result<(), PushError> {
-        self.look()?;
+        self.check_owned()?;
         if let Some(error) = self.broken {
             return Err(error);
         }
@@ -273,7 +273,7 @@ impl<'m> Producer<'m> {
     /// Whether this end is ours (R7).
     #[cfg_attr(not(feature = "small"), inline(always))]
     #[cfg_attr(feature = "small", inline(never))]
-    pub(super) fn look(&mut self) -> Result<(), PushError> {
+    pub(super) fn check_owned(&mut self) -> Result<(), PushError> {
         if self.claim.is_ours() {
             return Ok(());
         }
@@ -304,7 +304,7 @@ impl<'m> Producer<'m> {
         let head = self.ring.head().load(Acquire); // loom: loom_ring
         let moved = head.wrapping_sub(self.head);
         if moved > self.tail.wrapping_sub(self.head) || head % 8 != 0 {
-            self.look()?; // Whose `tail` it goes by is not ours then.
+            self.check_owned()?; // Whose `tail` it goes by is not ours then.
             return Err(self.fail(PushError::Corrupt(Corrupt {
                 word: ControlWord::Head,
                 value: head,
@@ -325,7 +325,7 @@ impl<'m> Producer<'m> {
     /// `place`, and returns the position after that record.
     #[cfg_attr(not(feature = "small"), inline(always))]
     #[cfg_attr(feature = "small", inline(never))]
-    pub(super) fn seal(&self, place: Place, len: usize) -> u32 {
+    pub(super) fn write_inner_header(&self, place: Place, len: usize) -> u32 {
         let end = place.position.wrapping_add(stride(len));
         if place.padding != place.position {
             let words = [header::record(len), place.stamp];
@@ -339,17 +339,17 @@ impl<'m> Producer<'m> {
     #[cfg_attr(not(feature = "small"), inline(always))]
     #[cfg_attr(feature = "small", inline(never))]
     pub(super) fn publish(&mut self, place: Place, len: usize) -> Result<(), PushError> {
-        self.look()?; // Copying it took its time.
-        let end = self.seal(place, len);
+        self.check_owned()?; // Copying it took its time.
+        let end = self.write_inner_header(place, len);
         self.close(end);
-        self.expose(place, len);
+        self.publish_header(place, len);
         self.advance(end, place.room)
     }
 
     /// Stores the words that make `place` visible: of the padding, or of the record.
     #[cfg_attr(not(feature = "small"), inline(always))]
     #[cfg_attr(feature = "small", inline(never))]
-    pub(super) fn expose(&self, place: Place, len: usize) {
+    pub(super) fn publish_header(&self, place: Place, len: usize) {
         let word = if place.padding == place.position {
             header::record(len)
         } else {
@@ -368,7 +368,7 @@ impl<'m> Producer<'m> {
         // The look stays after the header's store where this program is stopped between
         // the two. Where it runs on meanwhile, see R8.
         compiler_fence(SeqCst); // loom: none (a fence of the compiler's alone)
-        self.look()?;
+        self.check_owned()?;
         let start = core::mem::replace(&mut self.tail, end);
         if !SMALL {
             self.room = room;

@@ -122,7 +122,7 @@ pub(super) fn producer(ring: &Ring<'_>) -> Result<Start, Corrupt> {
     let mut padded = false;
     // Bounded: each step is at least 8 bytes, and R2 ends the walk.
     while tail.wrapping_sub(head) < ring.data.len() {
-        // Pairs with the store in `Producer::expose`: after padding there is a record.
+        // Pairs with the store in `Producer::publish_header`: after padding there is a record.
         let [word, _] = ring.data.load_pair(tail, Acquire); // loom: loom_evicted
         let (step, is_padding) = match Header::decode(word, ring, tail)? {
             Header::Nothing if padded => return Err(Header::corrupt(word)),

@@ -23,7 +23,7 @@ pub(super) enum Verdict {
     /// A record to be discarded.
     Stale,
     /// From here on the producer is another, with this epoch.
-    Seam(u32),
+    ProducerRestarted(u32),
     /// Nothing is there, and nothing to say.
     Nothing,
     /// Nothing is there, but the producer is another: what the one before it published may
@@ -53,8 +53,8 @@ pub(super) fn classify(stamp: Option<u32>, peer: u32, known: Known) -> Result<Ve
     let (from, to) = (epoch::of_producer(stamp), epoch::of_consumer(stamp));
     Ok(match known.unread {
         OnRestart::Keep if from == known.peer => Verdict::Ours,
-        OnRestart::Keep => Verdict::Seam(from),
-        OnRestart::Discard if peer != known.peer => Verdict::Seam(peer),
+        OnRestart::Keep => Verdict::ProducerRestarted(from),
+        OnRestart::Discard if peer != known.peer => Verdict::ProducerRestarted(peer),
         OnRestart::Discard => {
             let is_first = to == 0 && known.epoch == 1; // E3
             let is_ours = from == peer && (to == known.epoch || is_first);
@@ -119,21 +119,21 @@ mod tests {
                 (1, 1, Keep),
                 Some((2, 1)),
                 2,
-                Seam(2),
+                ProducerRestarted(2),
             ),
             (
                 "the one after the next, already",
                 (1, 1, Keep),
                 Some((2, 1)),
                 3,
-                Seam(2),
+                ProducerRestarted(2),
             ),
             (
                 "told before the old ones go",
                 (1, 1, Discard),
                 Some((1, 1)),
                 2,
-                Seam(2),
+                ProducerRestarted(2),
             ),
             (
                 "an old one after it was told",
@@ -147,14 +147,14 @@ mod tests {
                 (1, 0, Keep),
                 Some((1, 0)),
                 1,
-                Seam(1),
+                ProducerRestarted(1),
             ),
             (
                 "the first producer's first record",
                 (1, 0, Discard),
                 Some((1, 0)),
                 1,
-                Seam(1),
+                ProducerRestarted(1),
             ),
             ("nothing", (1, 1, Keep), None, 1, Nothing),
             ("nothing, nobody ever", (1, 0, Discard), None, 0, Nothing),
@@ -172,7 +172,7 @@ mod tests {
                 (1, 0xffff, Keep),
                 Some((1, 1)),
                 1,
-                Seam(1),
+                ProducerRestarted(1),
             ),
         ];
         for (case, (epoch, known, unread), stamp, peer, verdict) in cases {

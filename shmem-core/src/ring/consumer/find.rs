@@ -26,7 +26,7 @@ pub(super) enum NotFound {
     /// A record that is to be discarded.
     Stale(Found),
     /// The producer's epoch is another, and what was found before it is taken.
-    Seam(u32),
+    ProducerRestarted(u32),
     /// The same, but nothing is published: to be looked at again.
     Moved,
     /// The ring is corrupt, or this end was taken over.
@@ -39,13 +39,13 @@ impl Consumer<'_> {
     pub(super) fn next(&mut self) -> Result<Found, PopError> {
         match self.find(self.head) {
             Ok(found) => Ok(found),
-            Err(miss) => self.resolve(miss),
+            Err(miss) => self.next_slow(miss),
         }
     }
 
     /// Deals with what an earlier incarnation left, and with an empty ring.
     #[cold]
-    fn resolve(&mut self, mut miss: NotFound) -> Result<Found, PopError> {
+    fn next_slow(&mut self, mut miss: NotFound) -> Result<Found, PopError> {
         for _ in 0..DISCARDS {
             let seam = match miss {
                 NotFound::Empty => return Err(self.caught_up()),
@@ -54,7 +54,7 @@ impl Consumer<'_> {
                     self.discard(found)?;
                     None
                 }
-                NotFound::Seam(peer) => Some(peer),
+                NotFound::ProducerRestarted(peer) => Some(peer),
                 NotFound::Moved => {
                     // Pairs with the store in `End::take`: after it, all that
                     // earlier incarnations published is seen.
@@ -62,18 +62,18 @@ impl Consumer<'_> {
                     if let Err(corrupt) = self.classify(None, peer) {
                         return Err(self.fail(corrupt));
                     }
-                    matches!(self.look(), Err(NotFound::Moved)).then_some(peer)
+                    matches!(self.find_cold(), Err(NotFound::Moved)).then_some(peer)
                 }
             };
             if let Some(peer) = seam {
-                let known = self.know(peer);
+                let known = self.note_epoch(peer);
                 // Whoever is first is nobody's restart.
                 if known != 0 {
                     self.catch_up()?;
                     return Err(PopError::Restarted);
                 }
             }
-            match self.look() {
+            match self.find_cold() {
                 Ok(found) => return Ok(found),
                 Err(again) => miss = again,
             }
@@ -90,7 +90,7 @@ impl Consumer<'_> {
     }
 
     /// Goes by another epoch of the producer; returns the one before.
-    pub(super) fn know(&mut self, peer: u32) -> u32 {
+    pub(super) fn note_epoch(&mut self, peer: u32) -> u32 {
         self.expect_nothing(); // The stamp is another.
         core::mem::replace(&mut self.peer, peer)
     }
@@ -98,7 +98,7 @@ impl Consumer<'_> {
     /// As [`Consumer::find`] at `head`, where its time does not count: code that many
     /// callers share.
     #[inline(never)]
-    pub(super) fn look(&mut self) -> Result<Found, NotFound> {
+    pub(super) fn find_cold(&mut self) -> Result<Found, NotFound> {
         self.find(self.head)
     }
 
@@ -120,7 +120,7 @@ impl Consumer<'_> {
         let Like { words, len, stride } = self.like;
         let to_end = data.len() - data.offset(head) as u32;
         if !SMALL && stride <= to_end {
-            // Pairs with the store in `Producer::expose`: payload and next header are whole.
+            // Pairs with the store in `Producer::publish_header`: payload and next header are whole.
             // loom: loom_ring
             let found = data.load_pair(head, Acquire);
             // relaxed: after the header's Acquire, as in `search`.
@@ -176,7 +176,7 @@ impl Consumer<'_> {
                 Ok(found)
             }
             (Ok(Verdict::Stale), Some(found)) => Err(NotFound::Stale(found)),
-            (Ok(Verdict::Seam(peer)), _) => Err(NotFound::Seam(peer)),
+            (Ok(Verdict::ProducerRestarted(peer)), _) => Err(NotFound::ProducerRestarted(peer)),
             (Ok(Verdict::Moved), _) => Err(NotFound::Moved),
             (Ok(_), _) => Err(NotFound::Empty),
             (Err(corrupt), _) => Err(NotFound::Broken(self.fail(corrupt))),
@@ -194,7 +194,7 @@ impl Consumer<'_> {
 
     #[inline(always)]
     fn header(&mut self, position: u32) -> Result<(Header, [u32; 2]), NotFound> {
-        // Pairs with the store in `Producer::expose`: payload and next header are whole.
+        // Pairs with the store in `Producer::publish_header`: payload and next header are whole.
         let words = self.ring.data.load_pair(position, Acquire); // loom: loom_ring
         match Header::decode(words[0], &self.ring, position) {
             Ok(header) => Ok((header, words)),
