@@ -214,7 +214,7 @@ TEST(a_record_is_its_header_its_stamp_and_its_payload)
 	SAME(word_at(segment.base, RingControl_tail), 64);
 }
 
-TEST(a_message_is_its_opening_its_call_and_its_bytes)
+TEST(a_message_is_its_epoch_its_call_and_its_bytes)
 {
 	const struct shmr_session_options options = { .partition = 5 };
 	const struct shmr_platform platform = shmr_platform_same_kernel();
@@ -232,7 +232,7 @@ TEST(a_message_is_its_opening_its_call_and_its_bytes)
 	OK(shmr_registry_lookup(&place.registry,
 				shmr_id_from_name("demo.command"), &ring));
 	message = (char *)ring.base + RING_DATA + Record_payload;
-	SAME(word_at(message, Message_opening) & 0xffff, 1);
+	SAME(word_at(message, Message_epoch) & 0xffff, 1);
 	/* The client looks at the call line. */
 	SAME(message[Message_flags], 1);
 	SAME(word_at(message, Message_call), 1);
