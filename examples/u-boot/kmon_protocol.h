@@ -19,7 +19,7 @@
 #define KMON_VERSION			2
 
 /* The region and what is in it. */
-#define KMON_REGION_LEN			(2 << 20)
+#define KMON_REGION_LEN			(416 << 10)
 #define KMON_GEOMETRY_SEGMENTS		16
 #define KMON_GEOMETRY_PARTITIONS	128
 #define KMON_GEOMETRY_BLOCK		128
@@ -29,8 +29,8 @@
 #define KMON_SEGMENT_RESULT		"kmon.result"
 #define KMON_SEGMENT_STATS		"kmon.stats"
 
-#define KMON_COMMAND_RING		(64 << 10)
-#define KMON_RESULT_RING		(1 << 20)
+#define KMON_COMMAND_RING		(32 << 10)
+#define KMON_RESULT_RING		(256 << 10)
 
 /* A record: kind u16, incarnation u16, stream u32, then the body. */
 #define KMON_HEADER_LEN			8

@@ -57,6 +57,9 @@ impl Spawned {
     }
 }
 
+/// Bytes of a machine's region: a power of two, as a PCI device's memory must be.
+const MACHINE_REGION_LEN: usize = 2 << 20;
+
 /// What is there before the region is formatted.
 pub(crate) struct AttachedRegion {
     /// Nobody uses it.
@@ -81,9 +84,12 @@ pub(crate) fn prepare(launch: &Launch<'_>) -> anyhow::Result<AttachedRegion> {
     };
     match launch.kind {
         Kind::External(external) => Ok(ground(external::vacate(external)?)),
-        Kind::Process { .. } => Ok(ground(anonymous(launch.number)?)),
+        Kind::Process { .. } => {
+            let len = MonitorLink::REGION_LEN;
+            Ok(ground(anonymous(launch.number, len)?))
+        }
         Kind::Qemu(qemu) => {
-            let mut ground = ground(anonymous(launch.number)?);
+            let mut ground = ground(anonymous(launch.number, MACHINE_REGION_LEN)?);
             if let Some((beside, waiting)) = machine::prepare(launch, qemu, &ground.memory)? {
                 ground.waiting = waiting;
                 ground.beside = Beside(Some(beside));
@@ -93,9 +99,7 @@ pub(crate) fn prepare(launch: &Launch<'_>) -> anyhow::Result<AttachedRegion> {
     }
 }
 
-fn anonymous(number: u8) -> anyhow::Result<Mapping> {
-    // A PCI device's memory is a power of two.
-    let len = MonitorLink::REGION_LEN.next_power_of_two();
+fn anonymous(number: u8, len: usize) -> anyhow::Result<Mapping> {
     Mapping::memfd(&format!("kmon-{number}"), len).context("no memory for its region")
 }
 

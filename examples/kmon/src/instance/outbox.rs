@@ -168,6 +168,12 @@ impl Outbox {
         Some((incarnation, order))
     }
 
+    /// Ends the wait of [`Outbox::take`].
+    pub(crate) fn wake(&self) {
+        let _queue = self.lock();
+        self.changed.notify_all();
+    }
+
     /// Whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.lock().orders.is_empty()

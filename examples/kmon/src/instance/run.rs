@@ -13,13 +13,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use kmon_protocol::link::MonitorLink;
 
 use super::flags::Flags;
 use super::kernel::KernelFeed;
+use super::outbox::Outbox;
 use super::plan::Plan;
 use super::pump::Pump;
 use super::sending::send_orders;
@@ -32,6 +33,7 @@ use crate::backend::{self, AttachedRegion, Backend, BackendRecord, Found, Say};
 pub(crate) struct Run {
     thread: Option<JoinHandle<()>>,
     flags: Arc<Flags>,
+    outbox: Arc<Outbox>,
 }
 
 impl Run {
@@ -41,7 +43,7 @@ impl Run {
         plan.outbox.clear();
         plan.shared.lock().begin();
         let flags = Arc::<Flags>::default();
-        let for_thread = Arc::clone(&flags);
+        let (for_thread, outbox) = (Arc::clone(&flags), Arc::clone(&plan.outbox));
         let thread = std::thread::Builder::new()
             .name(format!("instance {}", plan.settings.partition))
             .spawn(move || live(&plan, found, &for_thread))
@@ -49,6 +51,7 @@ impl Run {
         Ok(Self {
             thread: Some(thread),
             flags,
+            outbox,
         })
     }
 
@@ -75,6 +78,7 @@ impl Run {
     }
 
     fn join(&mut self) {
+        self.outbox.wake();
         if let Some(thread) = self.thread.take() {
             // A panic of that thread was already reported by the panic hook.
             let _ = thread.join();
@@ -190,6 +194,8 @@ fn serve(plan: &Plan, link: MonitorLink<'_>, body: Arc<dyn Backend>, flags: &Arc
         notices: Arc::clone(&plan.notices),
         flags: Arc::clone(flags),
         lines: Vec::new(),
+        period: Duration::from_millis(plan.settings.period_ms.into()),
+        busy: Instant::now(),
     };
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -203,6 +209,7 @@ fn serve(plan: &Plan, link: MonitorLink<'_>, body: Arc<dyn Backend>, flags: &Arc
             }
         }
         over.store(true, Ordering::Relaxed);
+        plan.outbox.wake();
     });
     let halted = plan.shared.lock().state == State::Halted;
     if halted && let Err(error) = plan.rundir.save(&plan.record(None)) {

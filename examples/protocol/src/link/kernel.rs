@@ -17,7 +17,7 @@ use super::look::{BackOff, Side};
 use super::{LinkError, Received, Sent, segment};
 use crate::kernel::{KernelLine, Mark};
 
-const KERNEL_RING: usize = 256 << 10;
+const KERNEL_RING: usize = 64 << 10;
 
 /// The two segments that a region may have for the kernel's log.
 pub(super) struct KernelSegments<'m> {

@@ -3,10 +3,10 @@
 //! | segment            | kind     | bytes              | producer or writer |
 //! |--------------------|----------|--------------------|--------------------|
 //! | `kmon.settings`    | snapshot | 256                | KMON               |
-//! | `kmon.command`     | ring     | 64 KiB             | KMON               |
-//! | `kmon.result`      | ring     | 1 MiB              | instance           |
+//! | `kmon.command`     | ring     | 32 KiB             | KMON               |
+//! | `kmon.result`      | ring     | 256 KiB            | instance           |
 //! | `kmon.stats`       | snapshot | [`Stats::MAX_LEN`] | instance           |
-//! | `kmon.kernel`      | ring     | 256 KiB            | instance           |
+//! | `kmon.kernel`      | ring     | 64 KiB             | instance           |
 //! | `kmon.kernel-mark` | snapshot | 24                 | instance           |
 //! | `kmon.bells`       | raw      | 128                | KMON               |
 //! | `kmon.litmus`      | litmus   | [`Litmus::segment_len`](shmem_sync::litmus::Litmus::segment_len) | both |
@@ -61,8 +61,8 @@ use crate::stats::Stats;
 /// Version of the messages, said in [`crate::Event::Hello`].
 pub const VERSION: u16 = 2;
 
-pub(crate) const COMMAND_RING: usize = 64 << 10;
-pub(crate) const RESULT_RING: usize = 1 << 20;
+pub(crate) const COMMAND_RING: usize = 32 << 10;
+pub(crate) const RESULT_RING: usize = 256 << 10;
 pub(crate) const GEOMETRY: Geometry = Geometry {
     segments: 16,
     partitions: LAST_PARTITION as usize,
