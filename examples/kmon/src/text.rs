@@ -1,5 +1,7 @@
 //! Numbers and foreign text as a person reads them.
 
+use std::iter::Peekable;
+use std::str::Chars;
 use std::time::Duration;
 
 /// `1.5 MiB`, `512 B`.
@@ -65,29 +67,37 @@ pub(crate) fn brief(typed: &str) -> String {
     }
 }
 
+/// The longest string of an escape sequence that is left out, in characters. What is longer, or
+/// does not end, is text.
+const MAX_STRING: usize = 4096;
+
 /// Skips what follows an `ESC`.
-fn skip_sequence(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) {
+fn skip_sequence(rest: &mut Peekable<Chars<'_>>) {
     match rest.next() {
         Some('[') => {
             // Parameters and intermediates, then one final character.
-            for letter in rest.by_ref() {
-                if matches!(letter, '@'..='~') {
-                    return;
-                }
-            }
+            while rest.next_if(|letter| matches!(letter, ' '..='?')).is_some() {}
+            rest.next_if(|letter| matches!(letter, '@'..='~'));
         }
-        // A string (a window's title, say), to its end.
-        Some(']' | 'P' | '_' | '^') => {
-            while let Some(letter) = rest.next() {
-                if letter == '\x07' || (letter == '\x1b' && rest.next_if_eq(&'\\').is_some()) {
-                    return;
-                }
-            }
-        }
+        Some(']' | 'P' | '_' | '^' | 'X') => skip_string(rest),
         Some('(' | ')') => {
             rest.next();
         }
         _ => {}
+    }
+}
+
+/// Skips a string, a window's title for example, up to its end: `BEL`, or `ESC \`. A string
+/// without an end is not skipped.
+fn skip_string(rest: &mut Peekable<Chars<'_>>) {
+    let mut after = rest.clone();
+    for _ in 0..MAX_STRING {
+        match after.next() {
+            Some('\x07') => return *rest = after,
+            Some('\x1b') if after.next_if_eq(&'\\').is_some() => return *rest = after,
+            Some('\n') | None => return,
+            Some(_) => {}
+        }
     }
 }
 
@@ -111,6 +121,15 @@ mod tests {
         let output = b"\x1b[31mred\x1b[0m\x1b]0;title\x07\x1b(B ok\r\n\x08\x1b[2J\xff.";
         assert_eq!(harmless(output), "red ok\n\u{fffd}.");
         assert_eq!(harmless(b"cut\x1b["), "cut");
+    }
+
+    #[test]
+    fn an_escape_sequence_without_an_end_hides_nothing_that_follows() {
+        assert_eq!(harmless(b"\x1b]0;title\nnext\n"), "0;title\nnext\n");
+        assert_eq!(harmless(b"\x1bPstart of text"), "start of text");
+        assert_eq!(harmless(b"\x1b[12\nnext"), "\nnext");
+        let endless = format!("\x1b]{}\x07end", "x".repeat(5000));
+        assert!(harmless(endless.as_bytes()).ends_with("xxxend"));
     }
 
     #[test]

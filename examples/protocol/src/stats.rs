@@ -3,6 +3,11 @@
 
 use crate::wire::{Malformed, Reader, put_text};
 
+/// Bytes of the longest host name and kernel name.
+const MAX_NAME: usize = 64;
+/// Bytes of the longest name of an interface.
+const MAX_INTERFACE_NAME: usize = 16;
+
 /// Time a CPU has spent, in clock ticks since boot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CpuTime {
@@ -87,15 +92,15 @@ impl Stats {
                 self.cpu.total,
             ],
         );
-        put_text(out, cut(&self.hostname, 64));
-        put_text(out, cut(&self.kernel, 64));
+        put_text(out, cut(&self.hostname, MAX_NAME));
+        put_text(out, cut(&self.kernel, MAX_NAME));
         out.extend_from_slice(&(cpus.len() as u16).to_le_bytes());
         out.extend_from_slice(&(interfaces.len() as u16).to_le_bytes());
         for cpu in cpus {
             put_u64s(out, &[cpu.busy, cpu.total]);
         }
         for interface in interfaces {
-            put_text(out, cut(&interface.name, 16));
+            put_text(out, cut(&interface.name, MAX_INTERFACE_NAME));
             put_u64s(
                 out,
                 &[
@@ -124,8 +129,8 @@ impl Stats {
             memory_available_kb: reader.u64()?,
             dropped_bytes: reader.u64()?,
             cpu: take_cpu(&mut reader)?,
-            hostname: reader.text()?,
-            kernel: reader.text()?,
+            hostname: reader.text_up_to(MAX_NAME)?,
+            kernel: reader.text_up_to(MAX_NAME)?,
             ..Self::default()
         };
         let cpus = usize::from(reader.u16()?);
@@ -138,7 +143,7 @@ impl Stats {
         }
         for _ in 0..interfaces {
             stats.interfaces.push(Interface {
-                name: reader.text()?,
+                name: reader.text_up_to(MAX_INTERFACE_NAME)?,
                 rx_bytes: reader.u64()?,
                 rx_packets: reader.u64()?,
                 tx_bytes: reader.u64()?,
@@ -204,6 +209,17 @@ mod tests {
         for len in 0..bytes.len() {
             assert!(Stats::decode(&bytes[..len]).is_err());
         }
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_is_malformed() {
+        let mut bytes = Vec::new();
+        full().encode(&mut bytes);
+        let name = bytes.windows(16).rposition(|window| window == [b'x'; 16]);
+        let at = name.unwrap() - 2;
+        bytes[at..at + 2].copy_from_slice(&1000_u16.to_le_bytes());
+        bytes.resize(bytes.len() + 1000, b'x');
+        assert!(Stats::decode(&bytes).is_err());
     }
 
     #[test]

@@ -73,6 +73,16 @@ impl<'a> Reader<'a> {
         Ok(String::from_utf8_lossy(bytes).into_owned())
     }
 
+    /// The same, of `max` bytes at most.
+    pub(crate) fn text_up_to(&mut self, max: usize) -> Result<String, Malformed> {
+        let text = self.text()?;
+        // What is not UTF-8 is longer once it is replaced: three bytes for one.
+        match text.len() <= 3 * max {
+            true => Ok(text),
+            false => Err(self.malformed()),
+        }
+    }
+
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
         let mut array = [0; N];
         array.copy_from_slice(self.take(N)?);

@@ -13,6 +13,7 @@ use super::rates::{InterfaceRates, cpu_percent, interface_rates, interval, two_d
 use super::session::Session;
 use crate::instance::state::State;
 use crate::monitor::Instance;
+use crate::text::escaped;
 
 #[derive(Serialize)]
 struct Tick {
@@ -204,7 +205,7 @@ fn network(out: &mut String, interfaces: &[InterfaceReport]) -> std::fmt::Result
         writeln!(
             out,
             "{:>8} {:>12} {:>10} {:>10.0}  {:>12} {:>10} {:>10.0}",
-            format!("{}:", interface.name),
+            format!("{}:", escaped(&interface.name)),
             interface.rx_bytes,
             interface.rx_packets,
             interface.rates.rx_bytes_per_s,

@@ -18,23 +18,22 @@
 //!   record is written (`rundir`, R3). A KMON that dies before takes it along.
 
 pub(crate) mod init;
+mod messages;
 mod namespaces;
 
-use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, PipeWriter, Write};
+use std::io::{PipeWriter, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{ChildStderr, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use kmon_qemu::Process;
 use serde::{Deserialize, Serialize};
 use shmem_core::Mapping;
 
-use crate::text;
+use messages::listen;
 
 /// What an instance is started from.
 pub(crate) struct Launch<'a> {
@@ -169,30 +168,6 @@ fn boot() -> String {
     // Without it the ticks have to do.
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id");
     boot.unwrap_or_default().trim().to_owned()
-}
-
-/// A line that is repeated within this time is passed on once.
-const REPEATED: Duration = Duration::from_secs(3);
-/// Lines that are remembered for that.
-const MANY: usize = 64;
-
-/// Passes each line on, but not the same few again and again.
-fn listen(messages: File, mut say: impl FnMut(String) + Send + 'static) {
-    std::thread::spawn(move || {
-        let mut messages = BufReader::new(messages);
-        let (mut line, mut said) = (Vec::new(), HashMap::<String, Instant>::new());
-        while matches!(messages.read_until(b'\n', &mut line), Ok(1..)) {
-            said.retain(|_, at| at.elapsed() < REPEATED);
-            if said.len() > MANY {
-                said.clear();
-            }
-            let text = text::escaped(&String::from_utf8_lossy(line.trim_ascii_end()));
-            if said.insert(text.clone(), Instant::now()).is_none() {
-                say(text);
-            }
-            line.clear();
-        }
-    });
 }
 
 /// The process of guestd, which is process `inside` in the namespace of the

@@ -83,7 +83,7 @@ impl Pump<'_> {
             self.lines.push(format!("instance {}: {line}", self.number));
         }
         for line in self.lines.drain(..) {
-            if self.watch.may_notice() {
+            if self.watch.notices.take() {
                 self.notices.say(line);
             }
         }

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use kmon_qemu::Process;
 
+use crate::allowance::Allowance;
+
 /// A heartbeat that stands still for longer makes an instance stalled; a busy
 /// machine may leave a healthy one without a processor for over a second.
 const STALE: Duration = Duration::from_secs(3);
@@ -23,15 +25,12 @@ pub(super) struct Watch {
     pub(super) backlog: Option<(u64, Instant)>,
     pub(super) goodbye: bool,
     pub(super) shells: ShellEnds,
-    /// Notices that may be said now, and when one was said last.
-    notices: f64,
-    noticed: Instant,
+    /// How often KMON says something of it, whatever the instance tells.
+    pub(super) notices: Allowance,
 }
 
 impl Watch {
     const SEARCHES: u32 = 5;
-    /// Notices in a row; then one a second, whatever the instance tells.
-    const NOTICES: f64 = 10.0;
 
     /// Of an instance whose heartbeat is `beat` when KMON attaches.
     pub(super) fn new(beat: u32) -> Self {
@@ -44,8 +43,7 @@ impl Watch {
             backlog: None,
             goodbye: false,
             shells: ShellEnds::default(),
-            notices: Self::NOTICES,
-            noticed: Instant::now(),
+            notices: Allowance::default(),
         }
     }
 
@@ -100,16 +98,6 @@ impl Watch {
         self.guestd = None;
     }
 
-    /// Whether one more notice may be said.
-    pub(super) fn may_notice(&mut self) -> bool {
-        let earned = self.noticed.elapsed().as_secs_f64();
-        self.noticed = Instant::now();
-        self.notices = (self.notices + earned).min(Self::NOTICES);
-        let may = self.notices >= 1.0;
-        self.notices -= f64::from(u8::from(may));
-        may
-    }
-
     /// Whether guestd's process is known to be gone.
     pub(super) fn guestd_is_gone(&self) -> bool {
         self.guestd.as_ref().is_some_and(Process::has_ended)
@@ -136,17 +124,5 @@ impl ShellEnds {
         self.in_a_row = if short { self.in_a_row + 1 } else { 1 };
         self.last = Some(Instant::now());
         self.in_a_row >= Self::TOO_MANY && !std::mem::replace(&mut self.told, true)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_instance_that_tells_all_the_time_is_not_always_told_of() {
-        let mut watch = Watch::new(0);
-        let said = (0..1000).filter(|_| watch.may_notice()).count();
-        assert!((10..20).contains(&said), "{said}");
     }
 }
