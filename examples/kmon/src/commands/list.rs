@@ -10,6 +10,7 @@ use super::print::{print, print_json};
 use super::rates::{cpu_percent, two_digits};
 use super::session::Session;
 use crate::instance::shared::View;
+use crate::instance::state::State;
 use crate::kind::Transport;
 use crate::monitor::Instance;
 use crate::text;
@@ -94,7 +95,8 @@ pub(super) fn run(session: &Session, args: &JsonArgs) -> anyhow::Result<()> {
 fn row(instance: &Instance) -> Row {
     let view = instance.shared.lock();
     let alive = view.state.is_alive();
-    let stats = view.stats.as_ref().filter(|_| alive);
+    // A reading of one that stands still is not what it does now.
+    let stats = view.stats.as_ref().filter(|_| view.state == State::Running);
     let percent = match (&view.earlier_stats, stats) {
         (Some(earlier), Some(stats)) => Some(two_digits(cpu_percent(earlier, stats).0)),
         _ => None,

@@ -114,6 +114,7 @@ fn enter(instance: &Instance) -> io::Result<()> {
     let greeting = greeting(instance.number) + "\r\n";
     terminal::write_stdout(&[greeting.as_bytes(), &modes, &again].concat())?;
     if let Some((rows, columns)) = terminal::size() {
+        instance.shared.lock().terminal = Some((rows, columns));
         if full_screen {
             // A change of size makes a full-screen program draw itself again.
             let rows = rows.saturating_sub(1).max(1);
@@ -289,6 +290,7 @@ impl Typing<'_> {
 
     fn tell_size(&self) {
         if let Some((rows, columns)) = terminal::size() {
+            self.instance.shared.lock().terminal = Some((rows, columns));
             self.instance.outbox.put(Order::Resize { rows, columns });
         }
     }

@@ -4,7 +4,7 @@
 use kmon_protocol::link::VERSION;
 use kmon_protocol::{Event, LinkError};
 
-use super::outbox::{Discarded, Outbox};
+use super::outbox::{Discarded, Order, Outbox};
 use super::shared::{Stream, View};
 use super::watch::Watch;
 
@@ -59,6 +59,9 @@ fn greet(incarnation: u32, view: &mut View, outbox: &Outbox, watch: &mut Watch, 
     // Nothing that was typed before what follows is for it (`pump`, P3).
     let discarded = outbox.begin(incarnation);
     view.log.note_discarded(discarded.commands as u64);
+    if let Some((rows, columns)) = view.terminal.filter(|_| view.attached) {
+        outbox.put(Order::Resize { rows, columns });
+    }
     if view.log.new_incarnation(incarnation) {
         let what = describe(discarded);
         news.lines.push(format!(

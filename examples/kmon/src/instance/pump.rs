@@ -212,9 +212,10 @@ impl Pump<'_> {
         if (left || died || self.body.has_booted_anew()) && !said.asked {
             // What it has said last may still be in the ring.
             self.outbox.suspend();
-            self.watch.lose_guestd();
+            self.watch.presume_lost(self.receiver.peer_beat());
             self.lose_guestd();
         }
+        self.undo_old_news();
         let state = self.shared.lock().state.clone();
         match state {
             State::Starting | State::Restarting(_) if self.watch.is_there() => {
@@ -232,6 +233,17 @@ impl Pump<'_> {
                     .say(format!("instance {} runs again", self.number));
             }
             _ => {}
+        }
+    }
+
+    /// A boot that guestd greeted after is no news. So it is where KMON was stopped meanwhile: it
+    /// finds the greeting and the boot at the same time.
+    fn undo_old_news(&mut self) {
+        let incarnation = self.receiver.peer_incarnation();
+        let is_known = self.shared.lock().log.incarnation() == incarnation;
+        if is_known && self.watch.runs_after_all() {
+            self.watch.greet();
+            self.outbox.begin(incarnation);
         }
     }
 
@@ -311,7 +323,12 @@ impl Pump<'_> {
                     .say(format!("instance {} has ended by itself", self.number));
             }
         } else {
-            self.set_state(State::Dead(end.how.clone()));
+            // Why its region is broken says more than how it ended.
+            let cause = self.shared.lock().state.broken().map(str::to_owned);
+            self.set_state(match cause {
+                Some(cause) => State::Corrupt(format!("{cause}; {}", end.how)),
+                None => State::Dead(end.how.clone()),
+            });
             self.say(&format!("died: {}", end.how), "starts it again");
         }
     }
@@ -337,3 +354,6 @@ impl Pump<'_> {
             .say(format!("instance {n} {what}; kmreset {n} {remedy}"));
     }
 }
+
+#[cfg(test)]
+mod tests;

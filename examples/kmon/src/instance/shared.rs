@@ -67,6 +67,8 @@ pub(crate) struct View {
     pub(crate) memory: Option<Verdict>,
     /// A console shows the output: let the instance wait for a slow terminal.
     pub(crate) attached: bool,
+    /// Rows and columns of its terminal.
+    pub(crate) terminal: Option<(u16, u16)>,
     pub(crate) execs: HashMap<u32, ExecOutput>,
     /// The newest answer to a `QueryIdle`: its stream, and whether it is idle.
     pub(crate) idle: Option<(u32, bool)>,
@@ -93,6 +95,7 @@ impl View {
             printed: false,
             memory: None,
             attached: false,
+            terminal: None,
             execs: HashMap::new(),
             idle: None,
             next_stream: 1,

@@ -36,6 +36,14 @@ pub(crate) enum State {
 }
 
 impl State {
+    /// Why its region is broken, if it is.
+    pub(crate) fn broken(&self) -> Option<&str> {
+        match self {
+            Self::Corrupt(cause) => Some(cause),
+            _ => None,
+        }
+    }
+
     /// The one word of it.
     pub(crate) fn word(&self) -> &'static str {
         match self {

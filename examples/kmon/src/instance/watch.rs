@@ -17,6 +17,8 @@ pub(super) struct Watch {
     pub(super) since: Instant,
     /// Guestd has greeted, and was not lost since.
     greeted: bool,
+    /// The heartbeat when guestd was lost.
+    beat_at_loss: Option<u32>,
     /// Guestd's process, where it can be found.
     pub(super) guestd: Option<Process>,
     /// How often it was looked for.
@@ -38,6 +40,7 @@ impl Watch {
             beat,
             since: Instant::now(),
             greeted: false,
+            beat_at_loss: None,
             guestd: None,
             searches: 0,
             backlog: None,
@@ -79,6 +82,7 @@ impl Watch {
     /// Guestd has greeted: that is as good as a heartbeat.
     pub(super) fn greet(&mut self) {
         self.greeted = true;
+        self.beat_at_loss = None;
         self.since = Instant::now();
         self.goodbye = false;
         self.searches = 0;
@@ -95,7 +99,19 @@ impl Watch {
     /// The guestd that there was is gone.
     pub(super) fn lose_guestd(&mut self) {
         self.greeted = false;
+        self.beat_at_loss = None;
         self.guestd = None;
+    }
+
+    /// The same by what the body says, which may be old news: `beat` is the heartbeat now.
+    pub(super) fn presume_lost(&mut self, beat: u32) {
+        self.lose_guestd();
+        self.beat_at_loss = Some(beat);
+    }
+
+    /// Returns whether guestd runs although it was presumed lost: its heartbeat has moved since.
+    pub(super) fn runs_after_all(&self) -> bool {
+        self.beat_at_loss.is_some_and(|beat| beat != self.beat)
     }
 
     /// Whether guestd's process is known to be gone.

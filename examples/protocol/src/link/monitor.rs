@@ -235,6 +235,12 @@ impl EventReceiver<'_> {
         self.member.peer_beat()
     }
 
+    /// The number of the instance's incarnation that attached last; 0 before the first.
+    pub fn peer_incarnation(&self) -> u32 {
+        let peer = self.member.peer().and_then(|peer| peer.incarnation);
+        peer.map_or(0, Incarnation::number)
+    }
+
     /// The instance's process, as its kernel knows it.
     pub fn peer_process(&self) -> Process {
         self.member
