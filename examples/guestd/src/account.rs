@@ -59,26 +59,26 @@ impl Account {
         command
     }
 
+    /// What the user's environment has beside, or instead of, the daemon's own.
+    pub(crate) fn variables(&self) -> [(&'static str, OsString); 6] {
+        let own_or = |name, other: &str| env::var_os(name).unwrap_or_else(|| other.into());
+        [
+            ("USER", self.user.clone().into()),
+            ("LOGNAME", self.user.clone().into()),
+            ("HOME", self.home.clone().into()),
+            ("SHELL", self.shell.clone().into()),
+            ("TERM", own_or("TERM", "xterm-256color")),
+            ("PATH", own_or("PATH", DEFAULT_PATH)),
+        ]
+    }
+
     /// Gives `command` the user's environment, the file mode mask that the daemon
     /// itself gave up, and all signals; `enter` runs in the new process last.
     pub(crate) fn prepare<F>(&self, command: &mut Command, enter: F)
     where
         F: Fn() -> io::Result<()> + Send + Sync + 'static,
     {
-        command
-            .env("USER", &self.user)
-            .env("LOGNAME", &self.user)
-            .env("HOME", &self.home)
-            .env("SHELL", &self.shell)
-            .env(
-                "TERM",
-                env::var_os("TERM").unwrap_or_else(|| "xterm-256color".into()),
-            )
-            .env(
-                "PATH",
-                env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into()),
-            )
-            .current_dir(&self.home);
+        command.envs(self.variables()).current_dir(&self.home);
         let umask = self.umask;
         // SAFETY: between fork and exec the closure makes plain system calls
         // only: it neither allocates nor takes a lock.

@@ -24,6 +24,8 @@ pub(crate) struct Attacher {
     search: Search,
     /// Nothing while it is not found.
     memory: Option<Memory>,
+    /// Its file was there once: if it is not now, it is waited for.
+    was_attached: bool,
 }
 
 /// The region's memory.
@@ -67,6 +69,7 @@ impl Attacher {
             args: args.clone(),
             search: Search::this_machine(),
             memory,
+            was_attached: false,
         })
     }
 
@@ -105,6 +108,17 @@ impl Attacher {
         }
     }
 
+    /// Whether the file of the region is another now, or was removed: KMON has the new one, if
+    /// any. The next [`Attacher::attach`] opens the place anew then.
+    pub(crate) fn is_displaced(&mut self) -> bool {
+        let memory = self.memory.as_ref();
+        let displaced = memory.is_some_and(|memory| memory.mapping.check().is_err());
+        if displaced {
+            self.memory = None;
+        }
+        displaced
+    }
+
     /// Whether KMON is told this kernel's log.
     pub(crate) fn tells_kernel_log(&self) -> bool {
         let memory = self.memory.as_ref();
@@ -127,7 +141,14 @@ impl Attacher {
             let Some(place) = self.find()? else {
                 return Ok(Attempt::not_found());
             };
-            self.memory = Some(Memory::open(&place, self.args.poll)?);
+            match Memory::open(&place, self.args.poll) {
+                Ok(memory) => self.memory = Some(memory),
+                Err(why) if self.was_attached && is_early(&why) => {
+                    let wants = format!("{place}, which is not there");
+                    return Ok(Attempt::NotYet { wants, why });
+                }
+                Err(why) => return Err(why),
+            }
         }
         let Some(memory) = &self.memory else {
             return Ok(Attempt::not_found());
@@ -145,7 +166,10 @@ impl Attacher {
             _ => format!("cannot attach to region {place}"),
         });
         match attached {
-            Ok(link) => Ok(Attempt::Attached(Box::new(link))),
+            Ok(link) => {
+                self.was_attached = true;
+                Ok(Attempt::Attached(Box::new(link)))
+            }
             Err(why) if is_due => Ok(Attempt::NotYet {
                 wants: format!("KMON to format {place}"),
                 why,
@@ -160,6 +184,12 @@ impl Attacher {
             Wait::Forever => Duration::MAX,
         }
     }
+}
+
+/// Whether a file is not there, or not made yet.
+fn is_early(why: &Error) -> bool {
+    let error = why.root_cause().downcast_ref::<MapError>();
+    error.or(why.downcast_ref()).is_some_and(MapError::is_early)
 }
 
 impl Attempt {

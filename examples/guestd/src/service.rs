@@ -42,6 +42,8 @@ const RARE_BEAT: Duration = Duration::from_secs(1);
 const SOON: Duration = Duration::from_millis(5);
 /// How long after each greeting KMON may ask what works across the memory.
 const TRIAL_TIME: Duration = Duration::from_secs(10);
+/// Time between two checks of the region's file.
+const FILE_CHECK: Duration = Duration::from_secs(1);
 /// Time that KMON has to take the last events.
 const FAREWELL: Duration = Duration::from_millis(500);
 /// Statistics are not read more often than this, whatever KMON says.
@@ -63,6 +65,8 @@ pub(crate) struct Service {
     halted: bool,
     /// Until then KMON may ask what works across the memory: it does not wait long for us.
     trial_until: Instant,
+    /// When the region's file was checked last.
+    checked: Instant,
     _pid_file: Option<PidFile>,
 }
 
@@ -111,6 +115,7 @@ impl Service {
             period: args.period,
             halted: false,
             trial_until: Instant::now() + TRIAL_TIME,
+            checked: Instant::now(),
             _pid_file: pid_file,
         };
         service.start_threads(stats, period)?;
@@ -224,6 +229,7 @@ impl Service {
             }
             self.try_memory(commands);
             commands.beat()?;
+            self.check_file()?;
             self.tell_discarded(commands);
             self.outlet.saw_peer(commands.peer_beat());
             self.typist.flush();
@@ -231,6 +237,18 @@ impl Service {
             self.outlet.take_failure().map_or(Ok(()), Err)?;
         }
         Ok(())
+    }
+
+    /// Lets go of a region whose file is another now: KMON uses the new one (V3).
+    fn check_file(&mut self) -> Result<(), LinkError> {
+        if self.checked.elapsed() < FILE_CHECK {
+            return Ok(());
+        }
+        self.checked = Instant::now();
+        match self.attacher.is_displaced() {
+            true => Err(LinkError::Formatted),
+            false => Ok(()),
+        }
     }
 
     /// How long to wait for the next command before everything else has its turn.

@@ -61,6 +61,9 @@ pub(crate) struct RunDir {
     _lock: File,
 }
 
+/// Bytes that a record has at most, or nearly.
+const MAX_RECORD: usize = 8192;
+
 impl RunDir {
     /// Locks `path`, which is made if it is not there; without one, this user's
     /// own place.
@@ -110,6 +113,19 @@ impl RunDir {
         fs::write(&fresh, text)
             .and_then(|()| fs::rename(&fresh, &file))
             .with_context(|| format!("{} cannot be written", file.display()))
+    }
+
+    /// Tries to write as much as a record has, and leaves nothing.
+    ///
+    /// # Errors
+    ///
+    /// A record cannot be written.
+    pub(crate) fn require_room(&self, number: u8) -> anyhow::Result<()> {
+        let probe = self.record(number).with_extension("new");
+        let written = fs::write(&probe, [b' '; MAX_RECORD]);
+        // What was not made cannot be removed.
+        let _ = fs::remove_file(&probe);
+        written.with_context(|| format!("{} cannot be written", probe.display()))
     }
 
     /// Forgets instance `number`, its output with it.

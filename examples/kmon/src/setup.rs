@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use kmon_protocol::LAST_PARTITION;
 use nix::unistd::{AccessFlags, access};
-use signal_hook::consts::{SIGHUP, SIGQUIT, SIGTERM};
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::backend::Programs;
@@ -183,9 +183,13 @@ fn end_well_in_any_case() -> anyhow::Result<()> {
         terminal::restore();
         show(panic);
     }));
-    let mut signals = Signals::new([SIGTERM, SIGHUP, SIGQUIT]).context("signals")?;
+    let mut signals = Signals::new([SIGTERM, SIGHUP, SIGQUIT, SIGCONT]).context("signals")?;
     std::thread::spawn(move || {
-        if let Some(signal) = signals.forever().next() {
+        for signal in signals.forever() {
+            if signal == SIGCONT {
+                terminal::go_on();
+                continue;
+            }
             terminal::restore();
             // The instances go on; the next KMON finds them.
             std::process::exit(128 + signal);

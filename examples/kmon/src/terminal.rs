@@ -24,6 +24,8 @@ struct Found {
     settings: Termios,
     /// Takes back the modes that the console's programs left on.
     undo: Vec<u8>,
+    /// The settings that are on now, if they are raw.
+    raw: Option<Termios>,
 }
 
 /// Puts the terminal back to how KMON found it (T1); may be called any time.
@@ -38,6 +40,30 @@ pub(crate) fn restore() {
         }
     }
 }
+
+fn set_current(raw: Option<Termios>) {
+    let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(found) = found.as_mut() {
+        found.raw = raw;
+    }
+}
+
+/// Sets the terminal again as it was before KMON was stopped: a shell changes it meanwhile.
+pub(crate) fn go_on() {
+    let found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(Found {
+        input,
+        raw: Some(raw),
+        ..
+    }) = found.as_ref()
+    {
+        // A terminal that is gone needs no settings.
+        let _ = tcsetattr(input, SetArg::TCSANOW, raw);
+    }
+}
+
+/// What takes back the mode that a line editor has on: the brackets around pasted text.
+pub(crate) const EDITOR_UNDO: &[u8] = b"\x1b[?2004l";
 
 /// Remembers what takes back the modes that are on.
 pub(crate) fn remember_undo(undo: Vec<u8>) {
@@ -105,6 +131,7 @@ impl Terminal {
             input: copy().context("standard input")?,
             settings: settings.clone(),
             undo: Vec::new(),
+            raw: None,
         };
         *FOUND.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
         let mut own = settings;
@@ -145,6 +172,7 @@ impl Terminal {
             raw.output_flags = self.settings.output_flags;
         }
         tcsetattr(&self.input, SetArg::TCSADRAIN, &raw).context("raw terminal")?;
+        set_current(Some(raw));
         Ok(Raw { terminal: self })
     }
 
@@ -161,6 +189,7 @@ impl Terminal {
 
 impl Drop for Raw<'_> {
     fn drop(&mut self) {
+        set_current(None);
         // A terminal that is gone needs no settings.
         let _ = tcsetattr(
             &self.terminal.input,

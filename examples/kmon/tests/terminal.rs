@@ -207,6 +207,10 @@ fn a_killed_instance_is_reported_and_reset_brings_it_back() {
     kmon.clear();
     kmon.console(2);
     kill(&kmon);
+    // What was typed for the shell is no command of KMON's.
+    kmon.see("## #instance 2: dead");
+    kmon.see("Enter leaves its console## #");
+    kmon.press("exit\rquit\r");
     kmon.see(&format!("{DIED}; kmreset 2 starts it again"));
     kmon.see_last_line("KMON#");
     assert_eq!(kmon.quit(), 0);
@@ -260,5 +264,43 @@ fn a_stalled_daemon_is_shown_and_delays_nobody() {
     kmon.clear();
     kmon.command("kmreset 2");
     kmon.see("instance 2 runs");
+    assert_eq!(kmon.quit(), 0);
+}
+
+#[test]
+fn a_command_leaves_no_mode_of_the_terminal_on() {
+    let mut kmon = Operator::start(&["--instances", "1"]);
+    kmon.command("kmexec 2 -- printf '\\033[?1049hfull-%s' screen");
+    kmon.see_printed("full-screen");
+    kmon.see_alternate(false);
+    kmon.see_last_line("KMON#");
+    assert_eq!(kmon.quit(), 0);
+}
+
+#[test]
+fn a_signal_at_the_prompt_leaves_no_mode_of_the_editor_on() {
+    let mut kmon = Operator::start(&["--instances", "1"]);
+    kmon.see_last_line("KMON#");
+    kmon.clear();
+    kmon.press("half");
+    kmon.see_last_line("half");
+    signal("-TERM", &kmon.pid());
+    kmon.see_printed("\x1b[?2004l");
+}
+
+#[test]
+fn the_editor_has_its_keys_again_after_a_stop_of_kmon() {
+    let mut kmon = Operator::start(&["--instances", "1"]);
+    kmon.command("kmlist");
+    kmon.see_last_line("KMON#");
+    let pid = kmon.pid();
+    signal("-STOP", &pid);
+    kmon.cook(); // As a shell does.
+    signal("-CONT", &pid);
+    kmon.see_raw();
+    kmon.clear();
+    kmon.press("\x1b[A");
+    kmon.see_last_line("KMON# kmlist");
+    kmon.press("\r");
     assert_eq!(kmon.quit(), 0);
 }

@@ -8,6 +8,7 @@
 //! - **E4** A command ends with the daemon, however that one ends: KMON has said
 //!   that it is lost.
 
+mod image;
 mod pipes;
 mod run;
 mod table;

@@ -11,6 +11,7 @@ use nix::sys::prctl;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{getpid, getppid};
 
+use super::image::Image;
 use super::pipes::Pipes;
 use super::table::{Execs, Request};
 use crate::children::{OwnChild, reason};
@@ -44,6 +45,7 @@ fn start(execs: &Execs, request: &Request) -> io::Result<OwnChild> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let daemon = getpid();
+    let image = Image::find(&execs.account, program, arguments);
     execs.account.prepare(&mut command, move || {
         rustix::process::setsid()?;
         // E4: the signal comes when the thread that starts it ends, which waits for it.
@@ -51,7 +53,7 @@ fn start(execs: &Execs, request: &Request) -> io::Result<OwnChild> {
         if getppid() != daemon {
             return Err(io::ErrorKind::NotFound.into());
         }
-        Ok(())
+        image.as_ref().map_or(Ok(()), Image::execute)
     });
     execs.children.start(&mut command)
 }

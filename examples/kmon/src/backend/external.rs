@@ -1,26 +1,83 @@
 //! Memory to which somebody attaches whom KMON did not start, as a body.
 
-use std::sync::Arc;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use kmon_protocol::link::LET_GO;
+use shmem_core::region::Place;
 use shmem_core::{Mapping, Region};
 
 use super::common::{Backend, Condition, End, LastWords};
 use crate::kind::External;
 
+/// Time between two checks of the memory's file.
+const CHECK: Duration = Duration::from_secs(1);
+
 /// There is nothing but the memory.
 struct Attached {
     since: Instant,
     let_go: AtomicBool,
+    file: Option<NamedFile>,
 }
 
-pub(super) fn body() -> Arc<dyn Backend> {
+/// A file and what it was when it was mapped.
+struct NamedFile {
+    path: PathBuf,
+    device_and_inode: (u64, u64),
+    /// When it was checked last; nothing once it was found to be another.
+    checked: Mutex<Option<Instant>>,
+}
+
+impl NamedFile {
+    fn new(place: &Place) -> Option<Self> {
+        let path = match place {
+            Place::File(path) | Place::FilePart { path, .. } => path.clone(),
+            Place::Shm(name) => Path::new("/dev/shm").join(name.trim_start_matches('/')),
+            _ => return None,
+        };
+        Some(Self {
+            device_and_inode: device_and_inode(&path)?,
+            path,
+            checked: Mutex::new(Some(Instant::now())),
+        })
+    }
+
+    /// Says once that the file is another now, or was removed.
+    fn check(&self) -> Option<String> {
+        let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        if checked.is_none_or(|at| at.elapsed() < CHECK) {
+            return None;
+        }
+        let what = match device_and_inode(&self.path) {
+            Some(found) if found == self.device_and_inode => {
+                *checked = Some(Instant::now());
+                return None;
+            }
+            Some(_) => "is another file now",
+            None => "was removed",
+        };
+        *checked = None;
+        let path = self.path.display();
+        Some(format!(
+            "its region's file {path} {what}; the old one is in use until kmreset"
+        ))
+    }
+}
+
+fn device_and_inode(path: &Path) -> Option<(u64, u64)> {
+    let found = std::fs::metadata(path).ok()?;
+    Some((found.dev(), found.ino()))
+}
+
+pub(super) fn body(external: &External) -> Arc<dyn Backend> {
     Arc::new(Attached {
         since: Instant::now(),
         let_go: AtomicBool::new(false),
+        file: NamedFile::new(&external.region),
     })
 }
 
@@ -38,7 +95,7 @@ pub(super) fn vacate(external: &External) -> anyhow::Result<Mapping> {
 }
 
 pub(super) fn find(external: &External) -> anyhow::Result<(Arc<dyn Backend>, Mapping)> {
-    Ok((body(), external.region.open()?))
+    Ok((body(external), external.region.open()?))
 }
 
 impl Backend for Attached {
@@ -54,6 +111,10 @@ impl Backend for Attached {
 
     fn kill(&self) {
         self.let_go.store(true, Ordering::Relaxed);
+    }
+
+    fn tend(&self) -> Option<String> {
+        self.file.as_ref()?.check()
     }
 
     fn pid(&self) -> Option<i32> {

@@ -121,7 +121,10 @@ pub(crate) fn start(
     match launch.kind {
         Kind::Process { shell } => process::start(launch, shell.as_deref(), memory),
         Kind::Qemu(qemu) => machine::start(launch, qemu, memory, beside.0),
-        Kind::External(_) => Ok(Spawned::Begun(external::body(), BackendRecord::External)),
+        Kind::External(external) => {
+            let body = external::body(external);
+            Ok(Spawned::Begun(body, BackendRecord::External))
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! `kmexec`: one command in an instance, apart from its console.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -11,11 +11,13 @@ use serde::Serialize;
 use super::line::ExecArgs;
 use super::print::print_json;
 use super::session::Session;
+use crate::instance::modes::Modes;
 use crate::instance::outbox::Order;
 use crate::instance::shared::{ExecOutput, Stream};
 use crate::instance::state::State;
 use crate::interrupt::Interrupt;
 use crate::monitor::Instance;
+use crate::terminal;
 
 /// How long a killed command may take to be told as ended.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -93,6 +95,35 @@ fn report<'a>(args: &'a ExecArgs, kept: Kept, ending: &'a Ending, dropped: u64) 
     }
 }
 
+/// The modes of the operator's terminal that a command's output has set. Dropped, it takes them
+/// back: a command that was killed in an editor leaves none on.
+#[derive(Default)]
+struct ShownModes(Modes);
+
+impl ShownModes {
+    fn follow(&mut self, stream: Stream, bytes: &[u8]) {
+        let is_terminal = match stream {
+            Stream::Out => std::io::stdout().is_terminal(),
+            Stream::Err => std::io::stderr().is_terminal(),
+        };
+        if is_terminal {
+            self.0.feed(bytes);
+            terminal::remember_undo(self.0.undo());
+        }
+    }
+}
+
+impl Drop for ShownModes {
+    fn drop(&mut self) {
+        let undo = self.0.undo();
+        if !undo.is_empty() {
+            // A terminal that is gone needs no order.
+            let _ = terminal::write_stdout(&undo);
+        }
+        terminal::remember_undo(Vec::new());
+    }
+}
+
 /// Output that is kept for `--json`.
 #[derive(Default)]
 struct Kept {
@@ -148,9 +179,13 @@ impl<'a> Exec<'a> {
         kept: &mut Option<Kept>,
     ) -> anyhow::Result<(Ending, u64)> {
         let mut killed = false;
+        let mut shown = ShownModes::default();
         loop {
             let (chunks, end) = self.take(Interrupt::GLANCE)?;
             for (stream, bytes) in chunks {
+                if kept.is_none() {
+                    shown.follow(stream, &bytes);
+                }
                 pass_on(stream, &bytes, kept).inspect_err(|_| self.kill())?;
             }
             if let Some(end) = end {

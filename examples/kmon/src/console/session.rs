@@ -6,6 +6,8 @@
 //!   modes that the instance's program has on are undone, and set again on return.
 //! - **S3** What was typed at a shell that is gone is not typed at the next one,
 //!   nor is the rest of a paste that a restart of guestd cut in two.
+//! - **S4** A console that closes by itself takes all that is typed up to an Enter: what was
+//!   meant for the instance is no command of KMON's.
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -31,6 +33,8 @@ pub(crate) fn greeting(number: u8) -> String {
 
 /// How long the second of two escape keys may take.
 const PAUSE_MS: u16 = 400;
+/// A piece that was pasted goes on for as long as there are no longer pauses in it.
+const AFTER_ENTER_MS: u16 = 100;
 /// How long typed bytes wait for room before they are refused with a bell.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// What comes without a longer pause than this is one piece, typed at one shell.
@@ -47,6 +51,7 @@ pub(crate) fn run(instance: &Instance, terminal: &mut Terminal, escape: u8) -> a
     let typing = Typing {
         instance,
         filter: Filter::new(escape),
+        escape,
         typed_at: 0,
         incarnation: instance.outbox.incarnation(),
         last: Instant::now(),
@@ -183,6 +188,7 @@ fn show(shared: &Shared, over: &AtomicBool) {
 struct Typing<'a> {
     instance: &'a Instance,
     filter: Filter,
+    escape: u8,
     /// The end of the output when something was typed last.
     typed_at: u64,
     /// The incarnation of guestd that it was typed for, and when that was.
@@ -224,7 +230,9 @@ impl Typing<'_> {
                 drain(woken);
                 self.tell_size();
                 if ended.load(Ordering::Acquire) {
-                    return self.end();
+                    let left = self.end()?;
+                    self.await_enter(terminal)?;
+                    return Ok(left);
                 }
             }
             if count > 0 && ready[0].any() == Some(true) {
@@ -258,6 +266,34 @@ impl Typing<'_> {
         let actions = self.filter.finish();
         self.act(actions)?;
         Ok(Vec::new())
+    }
+
+    /// Takes what is typed, and no longer for anybody, up to an Enter and whatever comes in one
+    /// piece with it (S4).
+    fn await_enter(&self, terminal: &Terminal) -> anyhow::Result<()> {
+        let state = self.instance.shared.lock().state.to_string();
+        let number = self.instance.number;
+        let text = format!("\r\n## #instance {number}: {state}; Enter leaves its console## #");
+        terminal::write_stdout(text.as_bytes())?;
+        let mut timeout = PollTimeout::NONE;
+        loop {
+            let mut ready = [PollFd::new(terminal.input().as_fd(), PollFlags::POLLIN)];
+            match poll(&mut ready, timeout) {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(_) => continue, // Interrupted.
+            }
+            let typed = terminal.input().read(4096)?;
+            if typed.is_empty() {
+                return Ok(()); // The terminal is gone.
+            }
+            // ^C, ^D and the escape key do as well.
+            let keys = [b'\r', b'\n', 0x03, 0x04, self.escape];
+            let leaves = |byte: &u8| keys.contains(byte);
+            if typed.iter().any(leaves) {
+                timeout = PollTimeout::from(AFTER_ENTER_MS);
+            }
+        }
     }
 
     /// Sends what was typed; false if it is not for whoever would get it (S3),

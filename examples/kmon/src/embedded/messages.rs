@@ -81,7 +81,10 @@ mod tests {
         let mut input = &[b"short\r\n", &endless[..], b"\n\nlast"].concat()[..];
         assert_eq!(read_line(&mut input).unwrap(), "short");
         let long = read_line(&mut input).unwrap();
-        assert!(long.len() < 1100 && long.ends_with("x... (100000 bytes)"), "{long}");
+        assert!(
+            long.len() < 1100 && long.ends_with("x... (100000 bytes)"),
+            "{long}"
+        );
         assert_eq!(read_line(&mut input).unwrap(), "");
         assert_eq!(read_line(&mut input).unwrap(), "last");
         assert_eq!(read_line(&mut input), None);
@@ -91,9 +94,12 @@ mod tests {
     fn a_flood_of_lines_is_counted_and_the_next_line_says_so() {
         let (reader, mut writer) = std::io::pipe().unwrap();
         let (seen, lines) = std::sync::mpsc::channel();
-        listen(File::from(std::os::fd::OwnedFd::from(reader)), move |line| {
-            seen.send(line).unwrap();
-        });
+        listen(
+            File::from(std::os::fd::OwnedFd::from(reader)),
+            move |line| {
+                seen.send(line).unwrap();
+            },
+        );
         let flood: String = (0..5000).map(|number| format!("line {number}\n")).collect();
         std::io::Write::write_all(&mut writer, flood.as_bytes()).unwrap();
         std::thread::sleep(Duration::from_millis(1200));
@@ -102,6 +108,9 @@ mod tests {
         let said: Vec<String> = lines.iter().collect();
         assert!(said.len() < 30, "{}", said.len());
         let count = said.iter().find(|line| line.ends_with("are not shown"));
-        assert!(count.is_some() && said.last().unwrap() == "later", "{said:?}");
+        assert!(
+            count.is_some() && said.last().unwrap() == "later",
+            "{said:?}"
+        );
     }
 }

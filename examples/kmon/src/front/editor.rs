@@ -15,7 +15,7 @@ use rustyline::{
 use super::gate::Gate;
 use crate::commands;
 use crate::notices::Notices;
-use crate::terminal::Terminal;
+use crate::terminal::{self, Terminal};
 
 /// What came out of one line's editing.
 pub(crate) enum Edited {
@@ -87,10 +87,13 @@ impl Editor {
     ) -> anyhow::Result<Edited> {
         *self.numbers.lock().unwrap_or_else(PoisonError::into_inner) = instances.collect();
         let lines = &mut self.lines;
+        terminal::remember_undo(terminal::EDITOR_UNDO.to_vec());
         let read = match &self.gate {
-            Some(gate) => gate.open_while(terminal, || lines.readline(prompt))?,
-            None => lines.readline(prompt),
+            Some(gate) => gate.open_while(terminal, || lines.readline(prompt)),
+            None => Ok(lines.readline(prompt)),
         };
+        terminal::remember_undo(Vec::new());
+        let read = read?;
         match read {
             Ok(line) => Ok(Edited::Line(line)),
             Err(ReadlineError::Interrupted) => Ok(Edited::Cleared),

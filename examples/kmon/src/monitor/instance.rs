@@ -74,6 +74,10 @@ impl Instance {
         common: &Common,
         found: Option<BackendRecord>,
     ) -> anyhow::Result<()> {
+        if self.run.is_some() {
+            // Before it is killed: what cannot be recorded cannot be started.
+            common.rundir.require_room(self.number)?;
+        }
         self.end();
         self.run = Some(Run::start(self.plan(common), found)?);
         Ok(())

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use nix::pty::{Winsize, openpty};
+use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
 
 use super::{Home, SHELL_PROMPT, becomes_true, guestd, home, kmon_through};
 
@@ -125,6 +126,27 @@ impl Operator {
         if !becomes_true(|| condition(&self.screen())) {
             panic!("no {what} on the screen:\n{}", self.screen());
         }
+    }
+
+    /// Waits until KMON has printed `text`, which may be an order to the terminal.
+    pub(crate) fn see_printed(&self, text: &str) {
+        assert!(becomes_true(|| self.printed().contains(text)), "{text:?}");
+    }
+
+    /// Gives the terminal the settings that a shell's commands have.
+    pub(crate) fn cook(&self) {
+        let mut settings = tcgetattr(&self.terminal).unwrap();
+        settings.local_flags |= LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG;
+        tcsetattr(&self.terminal, SetArg::TCSANOW, &settings).unwrap();
+    }
+
+    /// Waits until each key reaches KMON as it is pressed.
+    pub(crate) fn see_raw(&self) {
+        let is_raw = || {
+            let settings = tcgetattr(&self.terminal).unwrap();
+            !settings.local_flags.contains(LocalFlags::ICANON)
+        };
+        assert!(becomes_true(is_raw), "the terminal stays as it was");
     }
 
     /// What the screen shows.
