@@ -365,9 +365,11 @@ impl<'m> Session<'m> {
     }
 
     /// Whether joining failed because the region is not formatted yet, or not all of
-    /// it: to be tried again.
+    /// it, or because its file is not made yet: to be tried again.
     pub fn is_early(error: &Error) -> bool {
         match error {
+            #[cfg(all(feature = "linux", target_os = "linux"))]
+            Error::Memory(error) => error.is_early(),
             Error::Region(error) => matches!(
                 error,
                 region::AttachError::NotARegion { .. } | region::AttachError::BeingFormatted

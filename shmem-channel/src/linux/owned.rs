@@ -6,14 +6,18 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::mpsc::{channel, RecvTimeoutError, Sender};
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
+use std::thread::{sleep, Builder, JoinHandle};
+use std::time::Instant;
 
-use shmem_core::{Mapping, Window};
+use shmem_core::{region, Mapping, Window};
 
 use super::platforms::SameKernel;
 use crate::error::Error;
 use crate::platform::PlatformHandle;
 use crate::session::{Session, SessionOptions};
+
+/// The pause between two tries to join a region that is not there yet.
+const LOOK: Duration = Duration::from_millis(10);
 
 impl SessionOptions {
     /// Creates a region in `memory` and joins it. The session and all that is opened in it
@@ -41,6 +45,14 @@ impl SessionOptions {
         platform: impl Into<PlatformHandle<'static>>,
     ) -> Result<Session<'static>, Error> {
         with_memory(memory, |window| self.join(window, platform))
+    }
+}
+
+/// Whether there is no region in a file yet, and nothing else either, as its first word says.
+fn is_unmade(error: &Error) -> bool {
+    match error {
+        Error::Region(region::AttachError::NotARegion { magic }) => *magic == 0,
+        error => Session::is_early(error),
     }
 }
 
@@ -81,6 +93,44 @@ impl Session<'static> {
     pub fn join_file(path: impl AsRef<Path>, partition: u8) -> Result<Self, Error> {
         let memory = Mapping::file(path.as_ref(), None)?;
         SessionOptions::new(partition).join_in(memory, &SameKernel)
+    }
+
+    /// As [`Session::join_file`], and waits up to `timeout` until another process has created
+    /// the region.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::join_file`]: after `timeout` why the region cannot be joined yet, and at
+    /// once what waiting does not change, as that the file holds something else.
+    pub fn join_file_within(
+        path: impl AsRef<Path>,
+        partition: u8,
+        timeout: Duration,
+    ) -> Result<Self, Error> {
+        let start = Instant::now();
+        loop {
+            // Mapped anew each time: whoever creates the region may replace the file.
+            match Self::join_file(path.as_ref(), partition) {
+                Err(error) if is_unmade(&error) && start.elapsed() < timeout => sleep(LOOK),
+                joined => return joined,
+            }
+        }
+    }
+
+    /// Joins the region in a file as `partition`, and creates it with `len` bytes if there is
+    /// none: a partition that was restarted finds what it had in the region.
+    ///
+    /// One partition does this, as with [`SessionOptions::create`]; the others join.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::join_file`] and [`Session::create_file`]. [`Error::Region`] if the
+    /// first word of the file is neither 0 nor a region's: it is left as it is.
+    pub fn open_file(path: impl AsRef<Path>, len: usize, partition: u8) -> Result<Self, Error> {
+        match Self::join_file(path.as_ref(), partition) {
+            Err(error) if is_unmade(&error) => Self::create_file(path, len, partition),
+            joined => joined,
+        }
     }
 
     /// Creates a region of `len` bytes in memory without a name, and joins it as
