@@ -37,7 +37,8 @@
 //!
 //! # Examples
 //!
-//! Two partitions in one program; `examples/` has the programs that one would ship.
+//! Two partitions in one program. `examples/` has them as processes: `ping`, `rpc`, `stream`,
+//! `counter`, and a hypervisor vendor's side, `vendor`.
 //!
 //! ```
 //! # #[cfg(feature = "linux")] {
