@@ -22,7 +22,7 @@ use crate::primitive::{
 const RELEASED: u32 = Incarnation::FLAG;
 
 /// A claim that nobody has: of partition 0.
-const LOST: u32 = 1 << 8;
+const NO_OWNER: u32 = 1 << 8;
 
 /// Claims in place of late ones that were given back, before another is said to have the end.
 const ATTEMPTS: u32 = 4;
@@ -70,10 +70,10 @@ pub(crate) struct End<'m> {
 }
 
 /// An end that was claimed.
-pub(crate) struct Taken<'m, S> {
+pub(crate) struct Acquired<'m, S> {
     pub(crate) claim: Claim<'m>,
     /// Whether the same incarnation had given the end back, with nobody in between.
-    pub(crate) again: bool,
+    pub(crate) reclaimed: bool,
     /// What was found after the claim.
     pub(crate) start: S,
 }
@@ -99,7 +99,7 @@ impl<'m> End<'m> {
     /// Whether `incarnation` may claim the end.
     #[cfg_attr(feature = "small", inline(never))]
     pub(crate) fn check(self, incarnation: Incarnation) -> Result<(), ClaimError> {
-        // Acquire: pairs with the store in `Claim::give_back`; who had the end has let go,
+        // Acquire: pairs with the store in `Claim::release`; who had the end has let go,
         // and the first look in `take` finds a whole ring.
         // loom: none (an old `tail` is behind by no more than the walk puts right, or a lap)
         let value = self.word.load(Acquire);
@@ -118,15 +118,15 @@ impl<'m> End<'m> {
 
     /// Claims the end for `incarnation`. `look` finds where to go on: once before the claim is
     /// stored, and once after that, which counts.
-    pub(crate) fn take<S>(
+    pub(crate) fn acquire<S>(
         self,
         incarnation: Incarnation,
-        look: impl Fn() -> Result<S, Corrupt>,
-    ) -> Result<Taken<'m, S>, ClaimError> {
+        find_start: impl Fn() -> Result<S, Corrupt>,
+    ) -> Result<Acquired<'m, S>, ClaimError> {
         // A broken ring's claim stays as it was.
-        look().map_err(ClaimError::Corrupt)?;
+        find_start().map_err(ClaimError::Corrupt)?;
         // relaxed: this incarnation stored that value, and who claims an end is agreed beforehand.
-        let again = self.word.load(Relaxed) == incarnation.word() | RELEASED;
+        let reclaimed = self.word.load(Relaxed) == incarnation.word() | RELEASED;
         let claim = Claim {
             word: self.word,
             value: incarnation.word(),
@@ -137,17 +137,18 @@ impl<'m> End<'m> {
             claim.word.store(claim.value, Relaxed);
             // C1: the claim stored before it and what is looked at after it must not pass each
             // other, as what the holder before stored and its look at the claim must not.
-            fence(SeqCst); // loom: loom_evicted
-            let start = look().map_err(|corrupt| {
-                claim.give_back();
+            // loom: loom_evicted
+            fence(SeqCst);
+            let start = find_start().map_err(|corrupt| {
+                claim.release();
                 ClaimError::Corrupt(corrupt)
             })?;
             // relaxed: the fence orders it; the claim's holder is not promised more.
             let found = self.word.load(Relaxed);
             if found == claim.value {
-                return Ok(Taken {
+                return Ok(Acquired {
                     claim,
-                    again,
+                    reclaimed,
                     start,
                 });
             }
@@ -186,15 +187,16 @@ impl Claim<'_> {
 
     /// Keeps for good that somebody took the end over, also where that one gives it back and
     /// this incarnation claims it again: that is another handle's.
-    pub(crate) fn lose(&mut self) {
-        self.value = LOST;
+    pub(crate) fn mark_lost(&mut self) {
+        self.value = NO_OWNER;
     }
 
     /// Gives the end back, unless somebody took it over meanwhile.
-    pub(crate) fn give_back(&self) {
+    pub(crate) fn release(&self) {
         if self.is_ours() {
             // Pairs with the load in `End::check`: we have let go.
-            self.word.store(self.value | RELEASED, Release); // loom: loom_ring
+            // loom: loom_ring
+            self.word.store(self.value | RELEASED, Release);
         }
     }
 }

@@ -40,18 +40,18 @@ impl<'m> Ring<'m> {
     /// [`ClaimError::Corrupt`] if what was left is not a ring: the claim stays
     /// as it was, or is given back if that was seen only after it was made.
     pub fn take_over_producer(self, incarnation: Incarnation) -> Result<Producer<'m>, ClaimError> {
-        let (start, claim, epoch) = self
-            .producer_end()
-            .take(incarnation, &self, start_producer)?;
+        let (start, claim, epoch) =
+            self.producer_end()
+                .acquire(incarnation, &self, start_producer)?;
         let mut producer = Producer::new(self, start, claim, epoch);
         // So it lags by what one incarnation may leave, however many died.
-        producer.catch_up();
+        producer.sync_tail();
         Ok(producer)
     }
 
     /// Claims the consuming end for `incarnation`, and resumes where a consumer
     /// before it stopped: what that one had not released is there again, or
-    /// discarded, as `unread` says.
+    /// discarded, as `on_restart` says.
     ///
     /// # Errors
     ///
@@ -59,10 +59,10 @@ impl<'m> Ring<'m> {
     pub fn consumer(
         self,
         incarnation: Incarnation,
-        unread: OnRestart,
+        on_restart: OnRestart,
     ) -> Result<Consumer<'m>, ClaimError> {
         self.consumer_end().claim.check(incarnation)?;
-        self.take_over_consumer(incarnation, unread)
+        self.take_over_consumer(incarnation, on_restart)
     }
 
     /// As [`Ring::consumer`], in place of an incarnation that is gone, as in
@@ -75,12 +75,12 @@ impl<'m> Ring<'m> {
     pub fn take_over_consumer(
         self,
         incarnation: Incarnation,
-        unread: OnRestart,
+        on_restart: OnRestart,
     ) -> Result<Consumer<'m>, ClaimError> {
-        let (start, claim, epoch) = self
-            .consumer_end()
-            .take(incarnation, &self, start_consumer)?;
-        Ok(Consumer::new(self, start, claim, epoch, unread))
+        let (start, claim, epoch) =
+            self.consumer_end()
+                .acquire(incarnation, &self, start_consumer)?;
+        Ok(Consumer::new(self, start, claim, epoch, on_restart))
     }
 
     /// Who holds the producing end.

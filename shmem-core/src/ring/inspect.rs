@@ -7,7 +7,7 @@
 use memoffset::offset_of;
 
 use super::header::{stride, Header};
-use super::resume::{first_unread, Position};
+use super::resume::{first_unread, Positions};
 use super::{epoch, Record, Ring};
 use crate::error::{ControlWord, Corrupt};
 use crate::incarnation::Incarnation;
@@ -151,7 +151,7 @@ impl<'m> Ring<'m> {
     pub fn inspect(&self, limit: usize) -> Inspection {
         let mut attempt = 1;
         loop {
-            let inspection = self.glance(limit);
+            let inspection = self.inspect_once(limit);
             if inspection.backlog.end != End::Moving || attempt == ATTEMPTS {
                 return inspection;
             }
@@ -165,11 +165,11 @@ impl<'m> Ring<'m> {
         // relaxed: a start; each header is loaded with Acquire and checked.
         let [given_back, position] = [self.head(), self.position()].map(|word| word.load(Relaxed));
         let head = first_unread(self, given_back, position);
-        Walk::from(*self, head.unwrap_or(given_back))
+        Walk::new(*self, head.unwrap_or(given_back))
     }
 
-    fn glance(&self, limit: usize) -> Inspection {
-        // Before all else. Pairs with the store in `Producer::tell`: the headers
+    fn inspect_once(&self, limit: usize) -> Inspection {
+        // Before all else. Pairs with the store in `Producer::store_tail`: the headers
         // in front of it are seen.
         // loom: loom_inspect
         let tail = self.tail().load(Acquire);
@@ -185,8 +185,9 @@ impl<'m> Ring<'m> {
         let mut backlog = self.count(head, limit, epoch::stamp(producer.epoch, consumer.epoch));
         // Behind the headers that were read, so that one which was overwritten is
         // noticed by `head`, which made room for that.
-        fence(Acquire); // loom: none (payload is no release, so a model raises the false alarm with it, too)
-        let positions = Position {
+        // loom: none (payload is no release, so a model raises the false alarm with it, too)
+        fence(Acquire);
+        let positions = Positions {
             tail,
             head: given_back,
         };
@@ -218,7 +219,7 @@ impl<'m> Ring<'m> {
 
     /// Counts the records from `head`, for ends that stamp them with `stamp`.
     fn count(&self, head: u32, limit: usize, stamp: u32) -> Backlog {
-        let mut walk = Walk::from(*self, head);
+        let mut walk = Walk::new(*self, head);
         let (mut records, mut earlier) = (0, 0);
         let end = loop {
             if records == limit {
@@ -227,7 +228,7 @@ impl<'m> Ring<'m> {
             match walk.step() {
                 Ok(Some(pending)) => {
                     records += 1;
-                    earlier += usize::from(!pending.is_between(stamp));
+                    earlier += usize::from(!pending.matches_stamp(stamp));
                 }
                 Ok(None) => break End::Nothing,
                 Err(corrupt) => break End::Corrupt(corrupt),
@@ -253,7 +254,7 @@ impl<'m> Ring<'m> {
 
 impl Pending<'_> {
     /// Whether the ends that stamp with `stamp` take it for their own (E3).
-    fn is_between(&self, stamp: u32) -> bool {
+    fn matches_stamp(&self, stamp: u32) -> bool {
         let (producer, consumer) = (epoch::of_producer(stamp), epoch::of_consumer(stamp));
         let first = self.consumer_epoch == 0 && consumer <= 1;
         self.producer_epoch == producer && (self.consumer_epoch == consumer || first)
@@ -261,7 +262,7 @@ impl Pending<'_> {
 }
 
 impl<'m> Walk<'m> {
-    fn from(ring: Ring<'m>, head: u32) -> Self {
+    fn new(ring: Ring<'m>, head: u32) -> Self {
         Self {
             ring,
             start: head,
@@ -283,7 +284,8 @@ impl<'m> Walk<'m> {
             }
             let position = self.position;
             // Pairs with the store in `Producer::publish_header`: behind padding there is a record.
-            let [word, stamp] = self.ring.data.load_pair(position, Acquire); // loom: loom_inspect
+            // loom: loom_inspect
+            let [word, stamp] = self.ring.data.load_pair(position, Acquire);
             match Header::decode(word, &self.ring, position)? {
                 // R5: padding comes with the record behind it.
                 Header::Nothing if padded => return Err(Header::corrupt(word)),

@@ -41,11 +41,11 @@
 //! | store                           | paired load              | hands over    |
 //! |---------------------------------|--------------------------|---------------|
 //! | header in `Producer::publish_header`    | header in `Consumer::find` and `header`, `resume::producer` | a record  |
-//! | `head` in `Consumer::tell`      | `head` in `Producer::refresh`, `Position::load` | free bytes |
-//! | `tail` in `Producer::tell`      | `tail` in `Position::load` | the headers before it |
+//! | `head` in `Consumer::store_head`      | `head` in `Producer::load_head`, `Positions::load` | free bytes |
+//! | `tail` in `Producer::store_tail`      | `tail` in `Positions::load` | the headers before it |
 //! | fence in `Consumer::discard`, `position` | `position` in `resume::consumer` | what was discarded |
-//! | `producer_epoch` in `epoch::End::take` | `producer_epoch` in `Consumer::resolve` | what earlier producers published |
-//! | claim in `Claim::give_back`     | claim in `claim::End::check`, fence in `claim::End::take` | an end of the ring |
+//! | `producer_epoch` in `epoch::End::acquire` | `producer_epoch` in `Consumer::next_slow` | what earlier producers published |
+//! | claim in `Claim::release`     | claim in `claim::End::check`, fence in `claim::End::acquire` | an end of the ring |
 //!
 //! R1, R3, R4 bind honest peers (`tests/loom_ring.rs`). R2 and R5 are checked
 //! on every word a peer stores: a hostile one may garble records, never take us

@@ -138,7 +138,7 @@ impl Batch<'_, '_> {
         self.producer.check_owned()?;
         match self.first {
             Some((place, len)) => {
-                self.producer.close(self.end);
+                self.producer.zero_next_header(self.end);
                 self.producer.publish_header(place, len);
                 self.producer.advance(self.end, self.room)
             }

@@ -76,7 +76,7 @@ impl Inspection {
             given_back: control.heads().latest().position() as u16,
             producer: Claim::load(control.producer_claim(), control.producer_starts()),
             consumer: Claim::load(control.consumer_claim(), control.consumer_starts()),
-            discarded: load(control.discarded().of(reader.epoch())),
+            discarded: load(control.discarded().word(reader.epoch())),
         })
     }
 

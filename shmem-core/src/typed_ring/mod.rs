@@ -52,12 +52,12 @@
 //!
 //! | store                               | paired load                              | hands over  |
 //! |-------------------------------------|------------------------------------------|-------------|
-//! | `tails` in `TypedProducer::publish` | `tails` in `look_once`, `progress`       | records     |
-//! | `heads` in `TypedConsumer::advance` | `heads` in `TypedProducer::look`, `progress` | slots   |
+//! | `tails` in `TypedProducer::publish` | `tails` in `poll_once`, `progress`       | records     |
+//! | `heads` in `TypedConsumer::advance` | `heads` in `TypedProducer::poll_consumer`, `progress` | slots   |
 //! | `positions` in `advance`            | `positions` in `progress`                | what was released |
 //! | `producer_starts` in a claim        | `producer_starts` in `note_producers`    | what earlier producers published |
 //! | `consumer_starts` in a claim        | `consumer_starts` in `note_consumer`     | what earlier consumers released |
-//! | claim in `Claim::give_back`         | claim in `End::check`, fence in `End::take` | an end   |
+//! | claim in `Claim::release`         | claim in `End::check`, fence in `End::acquire` | an end   |
 //! | size, fence in `agree_on_size`      | size after the fence, of the other end   | that both agree |
 //!
 //! P1, P3 and P5 bind honest peers (`tests/loom_typed_ring.rs`). P2 is checked on every word a
@@ -98,8 +98,8 @@ mod control;
 mod error;
 mod fetch;
 pub mod inspect;
-mod look;
 mod memory;
+mod poll;
 mod producer;
 mod stamp;
 

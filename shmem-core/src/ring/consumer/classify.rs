@@ -6,20 +6,20 @@ use crate::error::{ControlWord, Corrupt};
 
 /// What a consumer goes by.
 #[derive(Clone, Copy)]
-pub(super) struct Known {
+pub(super) struct ConsumerView {
     /// How many incarnations had our end, with ours.
     pub(super) epoch: u32,
     /// How many had the producer's, as far as we know; 0 if there was none.
     pub(super) peer: u32,
     /// What becomes of what was pushed before a restart.
-    pub(super) unread: OnRestart,
+    pub(super) on_restart: OnRestart,
 }
 
 /// What becomes of what a look found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Class {
     /// A record to be handed out.
-    Ours,
+    Deliver,
     /// A record to be discarded.
     Stale,
     /// From here on the producer is another, with this epoch.
@@ -28,7 +28,7 @@ pub(super) enum Verdict {
     Nothing,
     /// Nothing is there, but the producer is another: what the one before it published may
     /// only now be seen.
-    Moved,
+    RestartedEmpty,
 }
 
 /// Says what becomes of a record with this `stamp`, or of none, where the producing end's
@@ -37,7 +37,11 @@ pub(super) enum Verdict {
 /// # Errors
 ///
 /// [`Corrupt`] if `peer` is no epoch (E2).
-pub(super) fn classify(stamp: Option<u32>, peer: u32, known: Known) -> Result<Verdict, Corrupt> {
+pub(super) fn classify(
+    stamp: Option<u32>,
+    peer: u32,
+    known: ConsumerView,
+) -> Result<Class, Corrupt> {
     // Who published a record has claimed the end before.
     let least = if stamp.is_some() { 1 } else { known.peer };
     let peer = epoch::check(ControlWord::ProducerEpoch, peer, least)?;
@@ -45,23 +49,23 @@ pub(super) fn classify(stamp: Option<u32>, peer: u32, known: Known) -> Result<Ve
         // Whoever is first has nothing to say before its first record.
         let is_known = peer == known.peer || known.peer == 0;
         return Ok(if is_known {
-            Verdict::Nothing
+            Class::Nothing
         } else {
-            Verdict::Moved
+            Class::RestartedEmpty
         });
     };
     let (from, to) = (epoch::of_producer(stamp), epoch::of_consumer(stamp));
-    Ok(match known.unread {
-        OnRestart::Keep if from == known.peer => Verdict::Ours,
-        OnRestart::Keep => Verdict::ProducerRestarted(from),
-        OnRestart::Discard if peer != known.peer => Verdict::ProducerRestarted(peer),
+    Ok(match known.on_restart {
+        OnRestart::Keep if from == known.peer => Class::Deliver,
+        OnRestart::Keep => Class::ProducerRestarted(from),
+        OnRestart::Discard if peer != known.peer => Class::ProducerRestarted(peer),
         OnRestart::Discard => {
             let is_first = to == 0 && known.epoch == 1; // E3
             let is_ours = from == peer && (to == known.epoch || is_first);
             if is_ours {
-                Verdict::Ours
+                Class::Deliver
             } else {
-                Verdict::Stale
+                Class::Stale
             }
         }
     })
@@ -69,7 +73,7 @@ pub(super) fn classify(stamp: Option<u32>, peer: u32, known: Known) -> Result<Ve
 
 #[cfg(test)]
 mod tests {
-    use super::Verdict::*;
+    use super::Class::*;
     use super::*;
     use OnRestart::{Discard, Keep};
 
@@ -77,14 +81,20 @@ mod tests {
     fn each_case() {
         // Our epoch, the producer's as known, policy; stamp (from, to), epoch in memory.
         let cases = [
-            ("the usual record", (1, 1, Keep), Some((1, 1)), 1, Ours),
-            ("the usual record", (1, 1, Discard), Some((1, 1)), 1, Ours),
+            ("the usual record", (1, 1, Keep), Some((1, 1)), 1, Deliver),
+            (
+                "the usual record",
+                (1, 1, Discard),
+                Some((1, 1)),
+                1,
+                Deliver,
+            ),
             (
                 "kept, though for an earlier consumer",
                 (2, 1, Keep),
                 Some((1, 1)),
                 1,
-                Ours,
+                Deliver,
             ),
             (
                 "discarded, as for an earlier consumer",
@@ -98,7 +108,7 @@ mod tests {
                 (1, 1, Discard),
                 Some((1, 0)),
                 1,
-                Ours,
+                Deliver,
             ),
             (
                 "for the first consumer, and we are not it",
@@ -112,7 +122,7 @@ mod tests {
                 (1, 1, Keep),
                 Some((1, 1)),
                 2,
-                Ours,
+                Deliver,
             ),
             (
                 "the first kept record of the next",
@@ -165,8 +175,20 @@ mod tests {
                 1,
                 Nothing,
             ),
-            ("nothing, another has come", (1, 1, Discard), None, 2, Moved),
-            ("nothing, another has come", (1, 1, Keep), None, 2, Moved),
+            (
+                "nothing, another has come",
+                (1, 1, Discard),
+                None,
+                2,
+                RestartedEmpty,
+            ),
+            (
+                "nothing, another has come",
+                (1, 1, Keep),
+                None,
+                2,
+                RestartedEmpty,
+            ),
             (
                 "from 65535 epochs go on with 1",
                 (1, 0xffff, Keep),
@@ -175,12 +197,12 @@ mod tests {
                 ProducerRestarted(1),
             ),
         ];
-        for (case, (epoch, known, unread), stamp, peer, verdict) in cases {
+        for (case, (epoch, known, on_restart), stamp, peer, verdict) in cases {
             let stamp = stamp.map(|(from, to)| epoch::stamp(from, to));
-            let known = Known {
+            let known = ConsumerView {
                 epoch,
                 peer: known,
-                unread,
+                on_restart,
             };
             assert_eq!(classify(stamp, peer, known), Ok(verdict), "{case}");
         }
@@ -188,12 +210,12 @@ mod tests {
 
     #[test]
     fn an_epoch_that_is_none_is_corrupt_whatever_was_found() {
-        let known = |peer, unread| Known {
+        let known = |peer, on_restart| ConsumerView {
             epoch: 1,
             peer,
-            unread,
+            on_restart,
         };
-        for unread in [Keep, Discard] {
+        for on_restart in [Keep, Discard] {
             for stamp in [None, Some(epoch::stamp(1, 1))] {
                 let of_record = stamp.map(|_| (0, 0));
                 let bad = [(0, 1), (0x1_0000, 1), (u32::MAX, 0)].into_iter();
@@ -202,7 +224,10 @@ mod tests {
                         word: ControlWord::ProducerEpoch,
                         value,
                     };
-                    assert_eq!(classify(stamp, value, known(peer, unread)), Err(corrupt));
+                    assert_eq!(
+                        classify(stamp, value, known(peer, on_restart)),
+                        Err(corrupt)
+                    );
                 }
             }
         }
