@@ -10,7 +10,7 @@ use std::sync::{Barrier, Mutex as StdMutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use shmem_core::{Life, Mapping, Window};
+use shmem_core::{Incarnation, Mapping, Window};
 use shmem_sync::{AssumeAlive, BakeryMutex, Futex, FutexBell, Mutex, RwLock, Semaphore, SpinYield};
 
 /// Bytes that a lock protects, all of which its owner reads and writes.
@@ -136,9 +136,9 @@ type Inside<'a> = dyn FnMut(Window<'_>) + 'a;
 
 /// Makes each party take its turns for `time`.
 ///
-/// `party` makes, for a life, what takes the lock, calls what it is given with the
+/// `party` makes, for an incarnation, what takes the lock, calls what it is given with the
 /// protected bytes, and gives the lock back.
-fn contend<P>(parties: u8, time: Duration, party: impl Fn(Life) -> P + Sync) -> Vec<Tally>
+fn contend<P>(parties: u8, time: Duration, party: impl Fn(Incarnation) -> P + Sync) -> Vec<Tally>
 where
     P: FnMut(&mut Inside<'_>),
 {
@@ -148,7 +148,7 @@ where
     let (party, start, begin) = (&party, &start, &begin);
     thread::scope(|scope| {
         let run = |number| {
-            let mut turn = party(Life::first(number));
+            let mut turn = party(Incarnation::first(number));
             let mut tally = Tally::default();
             start.wait();
             let begin = *begin.get_or_init(|| Instant::now() + time / 10);
@@ -205,9 +205,9 @@ fn std_mutex(parties: u8, time: Duration) -> Vec<Tally> {
 
 fn mutex(parties: u8, time: Duration) -> Vec<Tally> {
     let memory = memory(Mutex::<[u8; DATA]>::SEGMENT_LEN);
-    contend(parties, time, |life| {
-        let lock =
-            Mutex::<[u8; DATA]>::attach(memory.window(), life, &FutexBell).expect("long enough");
+    contend(parties, time, |incarnation| {
+        let lock = Mutex::<[u8; DATA]>::attach(memory.window(), incarnation, &FutexBell)
+            .expect("long enough");
         move |inside: &mut Inside<'_>| {
             let mut guard = lock
                 .lock(&mut futex(), &mut AssumeAlive)
@@ -219,9 +219,9 @@ fn mutex(parties: u8, time: Duration) -> Vec<Tally> {
 
 fn rwlock(parties: u8, time: Duration) -> Vec<Tally> {
     let memory = memory(RwLock::<[u8; DATA]>::SEGMENT_LEN);
-    contend(parties, time, |life| {
-        let lock =
-            RwLock::<[u8; DATA]>::attach(memory.window(), life, &FutexBell).expect("long enough");
+    contend(parties, time, |incarnation| {
+        let lock = RwLock::<[u8; DATA]>::attach(memory.window(), incarnation, &FutexBell)
+            .expect("long enough");
         move |inside: &mut Inside<'_>| {
             let mut guard = lock
                 .write(&mut futex(), &mut AssumeAlive)
@@ -236,10 +236,12 @@ fn semaphore(parties: u8, time: Duration) -> Vec<Tally> {
     let memory = memory(len + DATA);
     let part = |offset, len| memory.window().sub(offset, len).expect("long enough");
     let (segment, data) = (part(0, len), part(len, DATA));
-    let attach = |life| Semaphore::attach(segment, life, &FutexBell).expect("room for two permits");
-    attach(Life::first(1)).add(1).expect("room for one");
-    contend(parties, time, |life| {
-        let lock = attach(life);
+    let attach = |incarnation| {
+        Semaphore::attach(segment, incarnation, &FutexBell).expect("room for two permits")
+    };
+    attach(Incarnation::first(1)).add(1).expect("room for one");
+    contend(parties, time, |incarnation| {
+        let lock = attach(incarnation);
         move |inside: &mut Inside<'_>| {
             let permit = lock
                 .acquire(&mut futex(), &mut AssumeAlive)
@@ -252,9 +254,10 @@ fn semaphore(parties: u8, time: Duration) -> Vec<Tally> {
 
 fn bakery(parties: u8, time: Duration) -> Vec<Tally> {
     let memory = memory(BakeryMutex::<[u8; DATA]>::SEGMENT_LEN);
-    contend(parties, time, |life| {
-        // SAFETY: each party has a life of its own, and one handle.
-        let lock = unsafe { BakeryMutex::<[u8; DATA]>::attach(memory.window(), life, parties) };
+    contend(parties, time, |incarnation| {
+        // SAFETY: each party has an incarnation of its own, and one handle.
+        let lock =
+            unsafe { BakeryMutex::<[u8; DATA]>::attach(memory.window(), incarnation, parties) };
         let mut lock = lock.expect("room for all parties");
         move |inside: &mut Inside<'_>| {
             let mut wait = SpinYield::forever();

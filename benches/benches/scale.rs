@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use shmem_benches::race::pin;
 use shmem_channel::{Received, Receiver, SameKernel, Sender, Session};
-use shmem_core::ring::Unread;
+use shmem_core::ring::OnRestart;
 use shmem_core::snapshot::{Reader, Writer, segment_len};
 use shmem_core::{Mapping, Window};
 use shmem_registry::{Kind, Segment};
@@ -38,7 +38,7 @@ impl Partition {
         let window: Window<'static> = mapping.window();
         let monitor = Session::create(window, 1, &SameKernel).expect("long enough");
         let session = Session::join(window, 2, &SameKernel).expect("nobody else is there");
-        let results = monitor.receiver("result", RING, Unread::Keep);
+        let results = monitor.receiver("result", RING, OnRestart::Keep);
         let result = session.sender("result", RING).expect("nobody else has it");
         let stats = |session: &Session<'static>| {
             let segment = session.segment("stats", Kind::SNAPSHOT, segment_len(VALUE));

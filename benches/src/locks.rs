@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use shmem_core::{Life, Mapping, Window};
+use shmem_core::{Incarnation, Mapping, Window};
 use shmem_sync::{AssumeAlive, Futex, FutexBell};
 
 use crate::pthread;
@@ -76,7 +76,7 @@ fn shared<T>(lock: T) -> [&'static T; 2] {
     [lock, lock]
 }
 
-const LIVES: [Life; 2] = [Life::first(1), Life::first(2)];
+const INCARNATIONS: [Incarnation; 2] = [Incarnation::first(1), Incarnation::first(2)];
 
 /// Our mutex.
 pub struct Mutex<const SPINS: u32>(shmem_sync::Mutex<'static, u64>);
@@ -84,8 +84,8 @@ pub struct Mutex<const SPINS: u32>(shmem_sync::Mutex<'static, u64>);
 impl<const SPINS: u32> Lock for Mutex<SPINS> {
     fn pair() -> [Self; 2] {
         let memory = memory(shmem_sync::Mutex::<u64>::SEGMENT_LEN);
-        LIVES.map(|life| {
-            let attached = shmem_sync::Mutex::attach(memory, life, &FutexBell);
+        INCARNATIONS.map(|incarnation| {
+            let attached = shmem_sync::Mutex::attach(memory, incarnation, &FutexBell);
             Self(attached.expect("long enough"))
         })
     }
@@ -108,8 +108,8 @@ pub struct RwLock<const WRITE: bool>(shmem_sync::RwLock<'static, u64>);
 impl<const WRITE: bool> Lock for RwLock<WRITE> {
     fn pair() -> [Self; 2] {
         let memory = memory(shmem_sync::RwLock::<u64>::SEGMENT_LEN);
-        LIVES.map(|life| {
-            let attached = shmem_sync::RwLock::attach(memory, life, &FutexBell);
+        INCARNATIONS.map(|incarnation| {
+            let attached = shmem_sync::RwLock::attach(memory, incarnation, &FutexBell);
             Self(attached.expect("long enough"))
         })
     }
@@ -141,8 +141,8 @@ pub struct Semaphore<const SPINS: u32>(shmem_sync::Semaphore<'static>);
 impl<const SPINS: u32> Lock for Semaphore<SPINS> {
     fn pair() -> [Self; 2] {
         let memory = memory(shmem_sync::Semaphore::segment_len(1));
-        let pair = LIVES.map(|life| {
-            let attached = shmem_sync::Semaphore::attach(memory, life, &FutexBell);
+        let pair = INCARNATIONS.map(|incarnation| {
+            let attached = shmem_sync::Semaphore::attach(memory, incarnation, &FutexBell);
             Self(attached.expect("room for a permit"))
         });
         pair[0].0.add(1).expect("room for a permit");

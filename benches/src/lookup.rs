@@ -69,14 +69,14 @@ fn make(segments: usize) -> Tables {
     let mapping = Box::leak(Box::new(Mapping::memfd("bench", len).expect("a memfd")));
     let region = Region::format(mapping.window()).expect("long enough");
     let registry = Registry::format(region, geometry).expect("long enough");
-    let presence = registry.attach_partition(1, Process::UNKNOWN);
-    let presence = presence.expect("nobody else is there");
+    let attachment = registry.attach_partition(1, Process::UNKNOWN);
+    let attachment = attachment.expect("nobody else is there");
     let mut map = HashMap::new();
     let mut order = Vec::new();
     for number in 0..segments {
         let id = Id::from_name(format!("segment {number}"));
         let request = Request::new(id, Kind::RAW, BLOCK).expect("of that length");
-        let segment = registry.open_or_create(&presence, &request);
+        let segment = registry.open_or_create(&attachment, &request);
         let segment = segment.expect("there is room");
         map.insert(id.get(), (segment.offset(), segment.len()));
         order.push(id);

@@ -3,9 +3,9 @@
 use std::hint::spin_loop;
 use std::time::Duration;
 
-use shmem_core::Life;
+use shmem_core::Incarnation;
 use shmem_core::Mapping;
-use shmem_core::ring::{Consumer, PopError, Producer, PushError, Ring, Unread};
+use shmem_core::ring::{Consumer, OnRestart, PopError, Producer, PushError, Ring};
 
 use crate::race::race;
 use crate::{check, room, stamp};
@@ -22,10 +22,12 @@ impl Memory {
     /// Both ends of the ring.
     pub fn ends(&self) -> (Producer<'_>, Consumer<'_>) {
         let ring = Ring::attach(self.0.window()).expect("a segment of that length");
-        let producer = ring.producer(Life::first(1)).expect("nobody else has it");
+        let producer = ring
+            .producer(Incarnation::first(1))
+            .expect("nobody else has it");
         (
             producer,
-            ring.consumer(Life::first(2), Unread::Keep)
+            ring.consumer(Incarnation::first(2), OnRestart::Keep)
                 .expect("nobody else has it"),
         )
     }

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use bytemuck::{AnyBitPattern, NoUninit};
 use shmem_core::typed_ring::{
-    PopError, PushError, TypedConsumer, TypedProducer, TypedRing, Unread,
+    OnRestart, PopError, PushError, TypedConsumer, TypedProducer, TypedRing,
 };
-use shmem_core::{Life, Mapping};
+use shmem_core::{Incarnation, Mapping};
 
 use crate::race::{pin, race};
 use crate::{check, room, stamp};
@@ -30,8 +30,10 @@ where
 
     fn ends(&self) -> (TypedProducer<'_, [u8; N]>, TypedConsumer<'_, [u8; N]>) {
         let ring = TypedRing::attach(self.0.window()).expect("a segment of that length");
-        let producer = ring.producer(Life::first(1)).expect("nobody else has it");
-        let consumer = ring.consumer(Life::first(2), Unread::Keep);
+        let producer = ring
+            .producer(Incarnation::first(1))
+            .expect("nobody else has it");
+        let consumer = ring.consumer(Incarnation::first(2), OnRestart::Keep);
         (producer, consumer.expect("nobody else has it"))
     }
 }

@@ -8,7 +8,7 @@
 static struct shmr_mapping mapping;
 static struct shmr_region region;
 static struct shmr_registry registry;
-static struct shmr_presence presence;
+static struct shmr_attachment attachment;
 static struct shmr_consumer consumer;
 
 static void must(enum shmr_status status, const struct shmr_error *why)
@@ -37,12 +37,12 @@ int main(int argc, char **argv)
 	must(shmr_region_format(&region, shmr_mapping_base(&mapping),
 				shmr_mapping_len(&mapping)), &region.error);
 	must(shmr_registry_format(&registry, &region, NULL), &registry.error);
-	must(shmr_partition_attach(&presence, &registry, 1, &own),
-	     &presence.error);
-	must(shmr_registry_open_or_create(&registry, &presence, &request,
+	must(shmr_partition_attach(&attachment, &registry, 1, &own),
+	     &attachment.error);
+	must(shmr_registry_open_or_create(&registry, &attachment, &request,
 					  &ring), &registry.error);
 	must(shmr_consumer_open(&consumer, &ring,
-				shmr_presence_life(&presence), SHMR_KEEP),
+				shmr_attachment_incarnation(&attachment), SHMR_KEEP),
 	     &consumer.error);
 
 	for (;;) {
@@ -68,7 +68,7 @@ int main(int argc, char **argv)
 		}
 	}
 	shmr_consumer_close(&consumer);
-	shmr_presence_leave(&presence);
+	shmr_attachment_leave(&attachment);
 	shmr_unmap(&mapping);
 	return 0;
 }

@@ -8,7 +8,7 @@ static struct shmr_mapping mapping;
 static struct shmr_region region;
 static struct shmr_registry registry;
 static struct shmr_processes processes;
-static struct shmr_presence presence;
+static struct shmr_attachment attachment;
 static struct shmr_producer producer;
 
 static void must(enum shmr_status status, const struct shmr_error *why)
@@ -58,12 +58,12 @@ int main(int argc, char **argv)
 	must(shmr_processes_watch(&processes, &registry), &processes.error);
 	alive = shmr_processes_liveness(&processes);
 	shmr_wait_poll(&wait, 5000, 20);
-	must(shmr_partition_attach_when_over(&presence, &registry, 2, &own,
-					     &wait, &alive), &presence.error);
+	must(shmr_partition_attach_or_take_over(&attachment, &registry, 2, &own,
+					     &wait, &alive), &attachment.error);
 	must(shmr_registry_lookup(&registry, shmr_id_from_name("lines"),
 				  &ring), &registry.error);
 	must(shmr_producer_open(&producer, &ring,
-				shmr_presence_life(&presence)),
+				shmr_attachment_incarnation(&attachment)),
 	     &producer.error);
 
 	while (fgets(line, sizeof(line), stdin)) {
@@ -74,7 +74,7 @@ int main(int argc, char **argv)
 	}
 	send_line("", 0);
 	shmr_producer_close(&producer);
-	shmr_presence_leave(&presence);
+	shmr_attachment_leave(&attachment);
 	shmr_processes_close(&processes);
 	shmr_unmap(&mapping);
 	return 0;

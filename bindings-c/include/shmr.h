@@ -56,7 +56,7 @@
 #define SHMR_KEEP 0
 
 /**
- * They are discarded, and counted: commands, which no new life is to obey.
+ * They are discarded, and counted: commands, which no new incarnation is to obey.
  */
 #define SHMR_DISCARD 1
 
@@ -220,7 +220,7 @@ enum shmr_status {
          */
         SHMR_BUSY = 3,
         /**
-         * The wait gave up first. Of a lock or barrier `value` is the life that is waited
+         * The wait gave up first. Of a lock or barrier `value` is the incarnation that is waited
          * for if that is silent, else 0.
          */
         SHMR_TIMED_OUT = 4,
@@ -233,7 +233,7 @@ enum shmr_status {
          */
         SHMR_OWNER_DIED = 6,
         /**
-         * A party of the barrier is gone; `value` is its life.
+         * A party of the barrier is gone; `value` is its incarnation.
          */
         SHMR_PARTY_DIED = 7,
         /**
@@ -325,15 +325,15 @@ enum shmr_status {
          */
         SHMR_NO_SUCH_PARTITION = -17,
         /**
-         * A life of this number is attached and has not left; `value` is that life.
+         * An incarnation of this number is attached and has not left; `value` is that incarnation.
          */
         SHMR_ATTACHED = -18,
         /**
-         * This life was declared gone while it lived, and others have what it held.
+         * This incarnation was declared gone while it lived, and others have what it held.
          */
         SHMR_EVICTED = -19,
         /**
-         * Another life has this end of the ring; `value` is that life.
+         * Another incarnation has this end of the ring; `value` is that incarnation.
          */
         SHMR_CLAIMED = -20,
         /**
@@ -341,7 +341,7 @@ enum shmr_status {
          */
         SHMR_POISONED = -21,
         /**
-         * Given back by one who does not hold it; `value` is the life that does, or 0.
+         * Given back by one who does not hold it; `value` is the incarnation that does, or 0.
          */
         SHMR_NOT_HELD = -22,
         /**
@@ -393,7 +393,7 @@ enum shmr_partition_state {
 /**
  * struct shmr_error - why the last call on a handle failed
  * @status: what that call said
- * @value:  the value, length or life that goes with the status; else 0
+ * @value:  the value, length or incarnation that goes with the status; else 0
  * @word:   the word that a corrupt peer wrote, as docs/layout.md names it, the
  *          argument that is invalid, or how a peer broke the rules of calls; else empty
  *
@@ -410,7 +410,7 @@ struct shmr_error {
  * struct shmr_bakery - a mutex that needs only loads, stores and fences
  * @error: why the last call on it failed
  *
- * It is held by a life, not by a thread: threads of one partition exclude each other by
+ * It is held by an incarnation, not by a thread: threads of one partition exclude each other by
  * other means. Up to 64 partitions; survives its owner. Needs no closing.
  */
 struct shmr_bakery {
@@ -441,8 +441,8 @@ struct shmr_segment {
 
 /**
  * struct shmr_liveness - knows which partitions are alive, silent or gone
- * @state:   an enum shmr_partition_state: what is known of @life now. SHMR_GONE is a
- *           promise, since what @life held is given to others; any other number than
+ * @state:   an enum shmr_partition_state: what is known of @incarnation now. SHMR_GONE is a
+ *           promise, since what @incarnation held is given to others; any other number than
  *           the three counts as SHMR_ALIVE
  * @context: passed to it
  *
@@ -450,7 +450,7 @@ struct shmr_segment {
  * shmr_processes_liveness() make one.
  */
 struct shmr_liveness {
-        int (*state)(void *context, uint32_t life);
+        int (*state)(void *context, uint32_t incarnation);
         void *context;
 };
 
@@ -547,7 +547,7 @@ struct shmr_channel_options {
 /**
  * struct shmr_call - a call that is to be finished, or to be answered
  * @number: its number, from 1; 0 is no call
- * @peer:   which opening of the other end it was sent to, or is from
+ * @peer:   which epoch of the other end it was sent to, or is from
  *
  * A value, not a handle. Zeroed by the call that finishes or answers it, which refuses it
  * with SHMR_EINVAL and the word "call" the next time.
@@ -575,7 +575,7 @@ struct SHMR_ALIGNED(128) shmr_consumer {
  * @capacity:  bytes of its data
  * @records:   records that are not released, counted up to the limit
  * @bytes:     bytes that they take
- * @producer:  the life that has the producing end, or had it last; 0 is nobody yet
+ * @producer:  the incarnation that has the producing end, or had it last; 0 is nobody yet
  * @producing: whether it did not give it back
  * @consumer:  the same of the consuming end
  * @consuming: the same of the consuming end
@@ -596,7 +596,7 @@ struct shmr_ring_view {
 /**
  * struct shmr_lock_view - what a lock's words say
  * @error:   the first thing wrong with it; SHMR_OK if nothing is
- * @owner:   the life that has it (of a reader-writer lock, the writer's); 0 is nobody
+ * @owner:   the incarnation that has it (of a reader-writer lock, the writer's); 0 is nobody
  * @health:  SHMR_WHOLE, SHMR_SUSPECT or SHMR_SPOILT
  * @waiting: whether somebody may sleep for it
  */
@@ -634,8 +634,8 @@ struct shmr_verdict {
  * struct shmr_heartbeats - takes a partition for silent whose heartbeat stands still
  * @error: why the last call on it failed
  *
- * For partitions on different kernels. Gone is one that left, or after which another life of
- * its number has attached; silence is not the end of one, unless
+ * For partitions on different kernels. Gone is one that left, or after which another incarnation
+ * of its number has attached; silence is not the end of one, unless
  * shmr_heartbeats_presume_gone_after() says so. Needs no closing.
  */
 struct shmr_heartbeats {
@@ -696,7 +696,7 @@ struct shmr_mapping {
  * struct shmr_mutex - a mutex that survives its owner
  * @error: why the last call on it failed
  *
- * It is held by a life, not by a thread: threads of one partition exclude each other by
+ * It is held by an incarnation, not by a thread: threads of one partition exclude each other by
  * other means. Needs compare-and-swap on this memory, and no closing.
  */
 struct shmr_mutex {
@@ -705,10 +705,10 @@ struct shmr_mutex {
 };
 
 /**
- * struct shmr_presence - a partition's own presence in a region
+ * struct shmr_attachment - a partition's own attachment in a region
  * @error: why the last call on it failed
  */
-struct shmr_presence {
+struct shmr_attachment {
         struct shmr_error error;
         uint64_t opaque[11];
 };
@@ -729,13 +729,13 @@ struct shmr_process {
 
 /**
  * struct shmr_partition - what a partition's slot says of it
- * @life:      its life, or its last one; 0 if it never attached
+ * @incarnation:      its incarnation, or its last one; 0 if it never attached
  * @attached:  whether it has not left. One that was killed did not leave
  * @heartbeat: moves while it lives; only a difference means anything
  * @process:   how its kernel knows it
  */
 struct shmr_partition {
-        uint32_t life;
+        uint32_t incarnation;
         bool attached;
         uint32_t heartbeat;
         struct shmr_process process;
@@ -750,9 +750,9 @@ struct shmr_partition {
  * @wake:    wakes the peer that sleeps on @rings, after everything that was stored before:
  *           an interrupt, a hypercall, a futex. @reason is SHMR_RECORDS, SHMR_ROOM or
  *           SHMR_LOCK. NULL: peers poll
- * @state:   an enum shmr_partition_state: what is known of the incarnation @life, whose
+ * @state:   an enum shmr_partition_state: what is known of the incarnation @incarnation, whose
  *           slot says that it is attached, and what @process it is. SHMR_GONE is a
- *           promise: what @life held is given to others. Any other number than the three
+ *           promise: what @incarnation held is given to others. Any other number than the three
  *           counts as SHMR_ALIVE. NULL: what its slot says, so that a partition that was
  *           killed counts as alive until its next incarnation attaches
  * @interrupted: whether every wait is to end now, as if its time were over: an operator's
@@ -768,7 +768,7 @@ struct shmr_platform {
         uint64_t (*now)(void *context);
         void (*sleep)(void *context, const uint32_t *rings, uint32_t seen, uint64_t longest);
         void (*wake)(void *context, const uint32_t *rings, int reason);
-        int (*state)(void *context, uint32_t life, const struct shmr_process *process);
+        int (*state)(void *context, uint32_t incarnation, const struct shmr_process *process);
         bool (*interrupted)(void *context);
         void *context;
         struct shmr_process process;
@@ -878,7 +878,7 @@ struct SHMR_ALIGNED(128) shmr_server {
  * @without_rmw:         whether compare-and-swap does not work on this memory: nothing is
  *                       created, every segment has to be there already
  * @take_over:           an incarnation of this partition that the caller knows to be gone,
- *                       as it ended it itself or an operator said so; if it lives, it is
+ *                       as it ended it itself or an operator said so; if it is alive, it is
  *                       evicted. 0 for none
  * @patience:            nanoseconds to wait until an earlier incarnation of this partition
  *                       is known to be gone; 0: it has to be known at once
@@ -954,18 +954,18 @@ size_t shmr_bakery_len(size_t data);
  * shmr_bakery_open() - a mutex in a segment
  * @bakery:   to be opened
  * @segment:  its segment; zeroed, it is free
- * @life:     the caller's
+ * @incarnation:     the caller's
  * @limit:    partitions 1 to @limit take part, 64 at the most. All must say the same; the
  *            fewer, the sooner it is had
  *
- * No other handle of @life on this mutex is used from now on, as two let each other in.
+ * No other handle of @incarnation on this mutex is used from now on, as two let each other in.
  *
  * Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT; SHMR_NO_SUCH_PARTITION, this one's number
  *         is larger than @limit.
  */
 enum shmr_status shmr_bakery_open(struct shmr_bakery *bakery,
                                   const struct shmr_segment *segment,
-                                  uint32_t life,
+                                  uint32_t incarnation,
                                   uint8_t limit);
 
 /**
@@ -994,8 +994,8 @@ enum shmr_status shmr_bakery_try_lock(struct shmr_bakery *bakery,
  *
  * Return: SHMR_OK; SHMR_OWNER_DIED, it is had, but what it protects may be half-changed:
  *         repair it, then shmr_bakery_make_consistent(), or unlocking poisons it for
- *         good; SHMR_TIMED_OUT, and the error's value is the life that is waited for if
- *         that is silent; SHMR_EVICTED, a later life of this partition has attached;
+ *         good; SHMR_TIMED_OUT, and the error's value is the incarnation that is waited for if
+ *         that is silent; SHMR_EVICTED, a later incarnation of this partition has attached;
  *         SHMR_EINVAL; SHMR_POISONED; SHMR_CORRUPT.
  */
 enum shmr_status shmr_bakery_lock(struct shmr_bakery *bakery,
@@ -1014,13 +1014,13 @@ enum shmr_status shmr_bakery_make_consistent(struct shmr_bakery *bakery);
  * shmr_bakery_unlock() - give the mutex back
  * @bakery: a mutex that the caller has
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD, this life was said to be gone, or never had
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD, this incarnation was said to be gone, or never had
  *         it.
  */
 enum shmr_status shmr_bakery_unlock(struct shmr_bakery *bakery);
 
 /**
- * shmr_bakery_owner() - which life has the mutex now
+ * shmr_bakery_owner() - which incarnation has the mutex now
  * @bakery: a mutex
  *
  * Return: for inspection, as it may have changed since; 0 is nobody, or not known.
@@ -1039,11 +1039,11 @@ size_t shmr_barrier_len(uint8_t partitions);
  * shmr_barrier_open() - a barrier in a segment
  * @barrier:  to be opened
  * @segment:  its segment; zeroed, nobody has passed it
- * @life:     the caller's
+ * @incarnation:     the caller's
  * @parties:  how many meet
  * @doorbell: what wakes those that wait, copied; or NULL
  *
- * No other handle of @life on this barrier is used from now on, as two let the others pass
+ * No other handle of @incarnation on this barrier is used from now on, as two let the others pass
  * early.
  *
  * Return: SHMR_OK; SHMR_EINVAL; SHMR_NO_SUCH_PARTITION, the segment has no entry for this
@@ -1051,7 +1051,7 @@ size_t shmr_barrier_len(uint8_t partitions);
  */
 enum shmr_status shmr_barrier_open(struct shmr_barrier *barrier,
                                    const struct shmr_segment *segment,
-                                   uint32_t life,
+                                   uint32_t incarnation,
                                    size_t parties,
                                    const struct shmr_doorbell *doorbell);
 
@@ -1076,9 +1076,9 @@ enum shmr_status shmr_barrier_try_wait(struct shmr_barrier *barrier,
  *
  * Whatever it says, the caller has arrived: the next call waits on.
  *
- * Return: SHMR_OK; SHMR_PARTY_DIED, and the error's value is its life: wait again if it
- *         restarts, without @liveness; SHMR_TIMED_OUT, and the value is the life of a party
- *         that is missing if one is silent; SHMR_EVICTED, a later life of this partition
+ * Return: SHMR_OK; SHMR_PARTY_DIED, and the error's value is its incarnation: wait again if it
+ *         restarts, without @liveness; SHMR_TIMED_OUT, and the value is the incarnation of a party
+ *         that is missing if one is silent; SHMR_EVICTED, a later incarnation of this partition
  *         takes part; SHMR_EINVAL; SHMR_CORRUPT.
  */
 enum shmr_status shmr_barrier_wait(struct shmr_barrier *barrier,
@@ -1276,34 +1276,34 @@ enum shmr_status shmr_client_close(struct shmr_client *client);
  * shmr_consumer_open() - claim the consuming end of a ring
  * @consumer: to be opened
  * @ring:     the ring's segment; zeroed, it is an empty ring
- * @life:     the caller's
+ * @incarnation:     the caller's
  * @unread:   SHMR_KEEP or SHMR_DISCARD
  *
  * Goes on where a consumer before it stopped.
  *
  * Return: SHMR_OK; SHMR_EINVAL; SHMR_LENGTH, the segment is no ring; SHMR_CLAIMED, another
- *         has this end: if that life is gone, shmr_consumer_take_over(); SHMR_CORRUPT.
+ *         has this end: if that incarnation is gone, shmr_consumer_take_over(); SHMR_CORRUPT.
  */
 enum shmr_status shmr_consumer_open(struct shmr_consumer *consumer,
                                     const struct shmr_segment *ring,
-                                    uint32_t life,
+                                    uint32_t incarnation,
                                     uint32_t unread);
 
 /**
- * shmr_consumer_take_over() - claim the consuming end in place of a life that is over
+ * shmr_consumer_take_over() - claim the consuming end in place of an incarnation that is over
  * @consumer: to be opened
  * @ring:     the ring's segment
- * @life:     the caller's
+ * @incarnation:     the caller's
  * @unread:   SHMR_KEEP or SHMR_DISCARD
  *
  * One that is not over is told SHMR_EVICTED at its next call, but not an earlier handle of
- * the same life: that one must not be used again.
+ * the same incarnation: that one must not be used again.
  *
  * Return: as shmr_consumer_open(), without SHMR_CLAIMED.
  */
 enum shmr_status shmr_consumer_take_over(struct shmr_consumer *consumer,
                                          const struct shmr_segment *ring,
-                                         uint32_t life,
+                                         uint32_t incarnation,
                                          uint32_t unread);
 
 /**
@@ -1316,7 +1316,7 @@ enum shmr_status shmr_consumer_take_over(struct shmr_consumer *consumer,
  * Never waits, rings no bell (shmr_consumer_notify()). Discards 64 records at the most, then
  * says SHMR_EMPTY although there may be more: shmr_consumer_wait() does not sleep then.
  *
- * Return: SHMR_OK; SHMR_EMPTY; SHMR_RESTARTED, what follows is from a new life of the
+ * Return: SHMR_OK; SHMR_EMPTY; SHMR_RESTARTED, what follows is from a new incarnation of the
  *         producer: said once; SHMR_EINVAL; SHMR_TOO_LONG, it does not fit and stays,
  *         and the error's value is its length; SHMR_CORRUPT, the producer broke the
  *         protocol: for good; SHMR_EVICTED, another has taken this end over, and what is
@@ -1399,7 +1399,7 @@ enum shmr_status shmr_consumer_notify(struct shmr_consumer *consumer,
  * shmr_consumer_position() - where the next record is, or will be
  * @consumer: a consumer
  *
- * Return: a position that counts on modulo 2^32, and the one at which a later life
+ * Return: a position that counts on modulo 2^32, and the one at which a later incarnation
  *         goes on; 0 if @consumer is not open.
  */
 uint32_t shmr_consumer_position(const struct shmr_consumer *consumer);
@@ -1750,14 +1750,14 @@ size_t shmr_mutex_len(size_t data);
  * shmr_mutex_open() - a mutex in a segment
  * @mutex:    to be opened
  * @segment:  its segment; zeroed, it is free
- * @life:     the caller's
+ * @incarnation:     the caller's
  * @doorbell: what wakes those that wait, copied; or NULL
  *
  * Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT.
  */
 enum shmr_status shmr_mutex_open(struct shmr_mutex *mutex,
                                  const struct shmr_segment *segment,
-                                 uint32_t life,
+                                 uint32_t incarnation,
                                  const struct shmr_doorbell *doorbell);
 
 /**
@@ -1786,7 +1786,7 @@ enum shmr_status shmr_mutex_try_lock(struct shmr_mutex *mutex,
  *
  * Return: SHMR_OK; SHMR_OWNER_DIED, it is had, but what it protects may be half-changed:
  *         repair it, then shmr_mutex_make_consistent(), or unlocking poisons it for
- *         good; SHMR_TIMED_OUT, and the error's value is its owner's life if that is
+ *         good; SHMR_TIMED_OUT, and the error's value is its owner's incarnation if that is
  *         silent; SHMR_EINVAL; SHMR_POISONED; SHMR_CORRUPT.
  */
 enum shmr_status shmr_mutex_lock(struct shmr_mutex *mutex,
@@ -1805,13 +1805,13 @@ enum shmr_status shmr_mutex_make_consistent(struct shmr_mutex *mutex);
  * shmr_mutex_unlock() - give the mutex back
  * @mutex: a mutex that the caller has
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD, this life was said to be gone, or never had
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD, this incarnation was said to be gone, or never had
  *         it.
  */
 enum shmr_status shmr_mutex_unlock(struct shmr_mutex *mutex);
 
 /**
- * shmr_mutex_owner() - which life has the mutex now
+ * shmr_mutex_owner() - which incarnation has the mutex now
  * @mutex: a mutex
  *
  * Return: for inspection, as it may have changed since; 0 is nobody, or not known.
@@ -1819,82 +1819,82 @@ enum shmr_status shmr_mutex_unlock(struct shmr_mutex *mutex);
 uint32_t shmr_mutex_owner(const struct shmr_mutex *mutex);
 
 /**
- * shmr_partition_attach() - announce a partition to the others, as a new life of it
- * @presence: to be opened
+ * shmr_partition_attach() - announce a partition to the others, as a new incarnation of it
+ * @attachment: to be opened
  * @registry: the registry
  * @number:   the partition's, from 1
  * @process:  shmr_process_this(), or NULL
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_NO_SUCH_PARTITION; SHMR_ATTACHED, an earlier life has
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_NO_SUCH_PARTITION; SHMR_ATTACHED, an earlier incarnation has
  *         not left: it lives, or it was killed, which
- *         shmr_partition_attach_when_over() finds out; SHMR_CORRUPT.
+ *         shmr_partition_attach_or_take_over() finds out; SHMR_CORRUPT.
  */
-enum shmr_status shmr_partition_attach(struct shmr_presence *presence,
+enum shmr_status shmr_partition_attach(struct shmr_attachment *attachment,
                                        const struct shmr_registry *registry,
                                        uint8_t number,
                                        const struct shmr_process *process);
 
 /**
- * shmr_partition_attach_after() - announce the life that follows one which is gone
- * @presence: to be opened
+ * shmr_partition_attach_after() - announce the incarnation that follows one which is gone
+ * @attachment: to be opened
  * @registry: the registry
- * @earlier:  that life
+ * @earlier:  that incarnation
  * @process:  shmr_process_this(), or NULL
  *
- * Return: as shmr_partition_attach(), if another life than @earlier is attached.
+ * Return: as shmr_partition_attach(), if another incarnation than @earlier is attached.
  */
-enum shmr_status shmr_partition_attach_after(struct shmr_presence *presence,
+enum shmr_status shmr_partition_attach_after(struct shmr_attachment *attachment,
                                              const struct shmr_registry *registry,
                                              uint32_t earlier,
                                              const struct shmr_process *process);
 
 /**
- * shmr_partition_attach_when_over() - announce a partition, and wait until an earlier
- *                                     life of it that has not left is known to be gone
- * @presence: to be opened
+ * shmr_partition_attach_or_take_over() - announce a partition, and wait until an earlier
+ *                                     incarnation of it that has not left is known to be gone
+ * @attachment: to be opened
  * @registry: the registry
  * @number:   the partition's, from 1
  * @process:  shmr_process_this(), or NULL
  * @wait:     how to wait, and for how long
  * @liveness: who knows which partitions are gone; one that is silent is waited for
  *
- * Return: as shmr_partition_attach(); SHMR_ATTACHED if the earlier life still lives when
+ * Return: as shmr_partition_attach(); SHMR_ATTACHED if the earlier incarnation is still alive when
  *         @wait gives up.
  */
-enum shmr_status shmr_partition_attach_when_over(struct shmr_presence *presence,
-                                                 const struct shmr_registry *registry,
-                                                 uint8_t number,
-                                                 const struct shmr_process *process,
-                                                 struct shmr_wait *wait,
-                                                 const struct shmr_liveness *liveness);
+enum shmr_status shmr_partition_attach_or_take_over(struct shmr_attachment *attachment,
+                                                    const struct shmr_registry *registry,
+                                                    uint8_t number,
+                                                    const struct shmr_process *process,
+                                                    struct shmr_wait *wait,
+                                                    const struct shmr_liveness *liveness);
 
 /**
- * shmr_presence_life() - which life of which partition this is
- * @presence: a presence
+ * shmr_attachment_incarnation() - which incarnation of which partition this is
+ * @attachment: an attachment
  *
- * Return: one word, as all calls have lives: bits 0 to 7 the partition's number, bits 8 to
- *         30 its incarnation; 0 if @presence is not open.
+ * Return: one word, as all calls have incarnations: bits 0 to 7 the partition's number, bits 8 to
+ *         30 its incarnation; 0 if @attachment is not open.
  */
-uint32_t shmr_presence_life(const struct shmr_presence *presence);
+uint32_t shmr_attachment_incarnation(const struct shmr_attachment *attachment);
 
 /**
- * shmr_presence_beat() - show that the partition lives
- * @presence: a presence
+ * shmr_attachment_beat() - show that the partition lives
+ * @attachment: an attachment
  *
  * Several times in the time after which peers take it for silent.
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_REFORMATTED; SHMR_EVICTED, another has attached with this number:
- *         what this life held is others', and nothing was stored.
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_REFORMATTED; SHMR_EVICTED, another has attached with this
+ * number: what this incarnation held is others', and nothing was stored.
  */
-enum shmr_status shmr_presence_beat(struct shmr_presence *presence);
+enum shmr_status shmr_attachment_beat(struct shmr_attachment *attachment);
 
 /**
- * shmr_presence_leave() - leave the region
- * @presence: closed by this
+ * shmr_attachment_leave() - leave the region
+ * @attachment: closed by this
  *
  * Return: SHMR_OK; SHMR_EINVAL.
  */
-enum shmr_status shmr_presence_leave(struct shmr_presence *presence);
+enum shmr_status shmr_attachment_leave(struct shmr_attachment *attachment);
 
 /**
  * shmr_partition_look() - see what is known of a partition
@@ -1904,8 +1904,8 @@ enum shmr_status shmr_presence_leave(struct shmr_presence *presence);
  *
  * Only loads.
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_NO_SUCH_PARTITION; SHMR_CORRUPT, its slot holds no life
- *         of it.
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_NO_SUCH_PARTITION; SHMR_CORRUPT, its slot holds no
+ * incarnation of it.
  */
 enum shmr_status shmr_partition_look(struct shmr_registry *registry,
                                      uint8_t number,
@@ -1943,31 +1943,31 @@ size_t shmr_ring_len(size_t capacity);
  * shmr_producer_open() - claim the producing end of a ring
  * @producer: to be opened
  * @ring:     the ring's segment; zeroed, it is an empty ring
- * @life:     the caller's
+ * @incarnation:     the caller's
  *
  * Goes on where a producer before it stopped.
  *
  * Return: SHMR_OK; SHMR_EINVAL; SHMR_LENGTH, the segment is no ring; SHMR_CLAIMED, another
- *         has this end: if that life is gone, shmr_producer_take_over(); SHMR_CORRUPT.
+ *         has this end: if that incarnation is gone, shmr_producer_take_over(); SHMR_CORRUPT.
  */
 enum shmr_status shmr_producer_open(struct shmr_producer *producer,
                                     const struct shmr_segment *ring,
-                                    uint32_t life);
+                                    uint32_t incarnation);
 
 /**
- * shmr_producer_take_over() - claim the producing end in place of a life that is over
+ * shmr_producer_take_over() - claim the producing end in place of an incarnation that is over
  * @producer: to be opened
  * @ring:     the ring's segment
- * @life:     the caller's
+ * @incarnation:     the caller's
  *
  * One that is not over is told SHMR_EVICTED at its next call, but not an earlier handle of
- * the same life: that one must not be used again.
+ * the same incarnation: that one must not be used again.
  *
  * Return: as shmr_producer_open(), without SHMR_CLAIMED.
  */
 enum shmr_status shmr_producer_take_over(struct shmr_producer *producer,
                                          const struct shmr_segment *ring,
-                                         uint32_t life);
+                                         uint32_t incarnation);
 
 /**
  * shmr_producer_max_record() - bytes of the longest record
@@ -1986,7 +1986,7 @@ size_t shmr_producer_max_record(const struct shmr_producer *producer);
  * Never waits, rings no bell (shmr_producer_notify()).
  *
  * Return: SHMR_OK; SHMR_FULL, again later; SHMR_RESTARTED, the consumer was restarted and
- *         nothing was pushed: said once, the next push is for its new life; SHMR_EINVAL;
+ *         nothing was pushed: said once, the next push is for its new incarnation; SHMR_EINVAL;
  *         SHMR_TOO_LONG; SHMR_CORRUPT, the consumer broke the protocol: for good;
  *         SHMR_EVICTED, another has taken this end over: for good. Everything answered
  *         SHMR_OK before stays; the record of the call that says so first is there or not.
@@ -2202,12 +2202,12 @@ enum shmr_status shmr_region_format(struct shmr_region *region, void *base, size
 enum shmr_status shmr_region_attach(struct shmr_region *region, void *base, size_t len);
 
 /**
- * shmr_region_incarnation() - how often this memory was formatted
+ * shmr_region_generation() - how often this memory was formatted
  * @region: a region
  *
  * Return: from 1; 0 if @region is not open.
  */
-uint32_t shmr_region_incarnation(const struct shmr_region *region);
+uint32_t shmr_region_generation(const struct shmr_region *region);
 
 /**
  * shmr_region_is_stale() - whether a region was formatted again
@@ -2287,14 +2287,14 @@ size_t shmr_rwlock_len(size_t data);
  * shmr_rwlock_open() - a reader-writer lock in a segment
  * @rwlock:   to be opened
  * @segment:  its segment; zeroed, it is free
- * @life:     the caller's
+ * @incarnation:     the caller's
  * @doorbell: what wakes those that wait, copied; or NULL
  *
  * Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT.
  */
 enum shmr_status shmr_rwlock_open(struct shmr_rwlock *rwlock,
                                   const struct shmr_segment *segment,
-                                  uint32_t life,
+                                  uint32_t incarnation,
                                   const struct shmr_doorbell *doorbell);
 
 /**
@@ -2326,7 +2326,7 @@ enum shmr_status shmr_rwlock_try_read(struct shmr_rwlock *rwlock,
  * @liveness: who knows which partitions are gone, or NULL
  *
  * Return: SHMR_OK; SHMR_OWNER_DIED, the caller reads, but a writer died inside and nobody
- *         has repaired it yet; SHMR_TIMED_OUT, and the error's value is the writer's life
+ *         has repaired it yet; SHMR_TIMED_OUT, and the error's value is the writer's incarnation
  *         if that is silent; SHMR_EINVAL; SHMR_POISONED; SHMR_CORRUPT.
  */
 enum shmr_status shmr_rwlock_read(struct shmr_rwlock *rwlock,
@@ -2361,7 +2361,7 @@ enum shmr_status shmr_rwlock_try_write(struct shmr_rwlock *rwlock,
  *
  * Return: SHMR_OK; SHMR_OWNER_DIED, the caller writes, but what is protected may be
  *         half-changed: repair it, then shmr_rwlock_make_consistent(), or ending poisons it
- *         for good; SHMR_TIMED_OUT, and the error's value is the life that is waited for
+ *         for good; SHMR_TIMED_OUT, and the error's value is the incarnation that is waited for
  *         if that is silent; SHMR_EINVAL; SHMR_POISONED; SHMR_CORRUPT.
  */
 enum shmr_status shmr_rwlock_write(struct shmr_rwlock *rwlock,
@@ -2380,13 +2380,13 @@ enum shmr_status shmr_rwlock_make_consistent(struct shmr_rwlock *rwlock);
  * shmr_rwlock_end_write() - end a writing
  * @rwlock: a reader-writer lock that the caller writes
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD, this life was said to be gone, or never
+ * Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD, this incarnation was said to be gone, or never
  *         wrote.
  */
 enum shmr_status shmr_rwlock_end_write(struct shmr_rwlock *rwlock);
 
 /**
- * shmr_rwlock_writer() - which life writes now, or waits to
+ * shmr_rwlock_writer() - which incarnation writes now, or waits to
  * @rwlock: a reader-writer lock
  *
  * Return: for inspection, as it may have changed since; 0 is nobody, or not known.
@@ -2423,14 +2423,14 @@ size_t shmr_semaphore_len(size_t capacity);
  * shmr_semaphore_open() - a semaphore in a segment
  * @semaphore: to be opened
  * @segment:   its segment; zeroed, it has no permits
- * @life:      the caller's
+ * @incarnation:      the caller's
  * @doorbell:  what wakes those that wait, copied; or NULL
  *
  * Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT.
  */
 enum shmr_status shmr_semaphore_open(struct shmr_semaphore *semaphore,
                                      const struct shmr_segment *segment,
-                                     uint32_t life,
+                                     uint32_t incarnation,
                                      const struct shmr_doorbell *doorbell);
 
 /**
@@ -2458,7 +2458,7 @@ enum shmr_status shmr_semaphore_try_acquire(struct shmr_semaphore *semaphore,
  * @wait:      how to wait, and for how long
  * @liveness:  who knows which partitions are gone, or NULL
  *
- * Return: SHMR_OK; SHMR_TIMED_OUT, and the error's value is the life of a holder if one is
+ * Return: SHMR_OK; SHMR_TIMED_OUT, and the error's value is the incarnation of a holder if one is
  *         silent; SHMR_EINVAL; SHMR_CORRUPT.
  */
 enum shmr_status shmr_semaphore_acquire(struct shmr_semaphore *semaphore,
@@ -2466,7 +2466,7 @@ enum shmr_status shmr_semaphore_acquire(struct shmr_semaphore *semaphore,
                                         const struct shmr_liveness *liveness);
 
 /**
- * shmr_semaphore_release() - give back a permit that the caller's life holds
+ * shmr_semaphore_release() - give back a permit that the caller's incarnation holds
  * @semaphore: a semaphore
  *
  * Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD.
@@ -2474,7 +2474,7 @@ enum shmr_status shmr_semaphore_acquire(struct shmr_semaphore *semaphore,
 enum shmr_status shmr_semaphore_release(struct shmr_semaphore *semaphore);
 
 /**
- * shmr_semaphore_consume() - end a permit that the caller's life holds: there is one less
+ * shmr_semaphore_consume() - end a permit that the caller's incarnation holds: there is one less
  * @semaphore: a semaphore
  *
  * Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD.
@@ -2735,12 +2735,12 @@ enum shmr_status shmr_session_beat(struct shmr_session *session);
 enum shmr_status shmr_session_check(struct shmr_session *session);
 
 /**
- * shmr_session_life() - which incarnation of which partition this is
+ * shmr_session_incarnation() - which incarnation of which partition this is
  * @session: a session
  *
- * Return: one word, as shmr_presence_life(); 0 if @session is not open.
+ * Return: one word, as shmr_attachment_incarnation(); 0 if @session is not open.
  */
-uint32_t shmr_session_life(const struct shmr_session *session);
+uint32_t shmr_session_incarnation(const struct shmr_session *session);
 
 /**
  * shmr_session_registry() - the region's registry, for calls that take one
@@ -2896,7 +2896,7 @@ uint32_t shmr_layout_version(void);
 /**
  * shmr_registry_open_or_create() - find a segment, or create it, zeroed
  * @registry: the registry
- * @presence: the caller's; it beats while this takes long
+ * @attachment: the caller's; it beats while this takes long
  * @request:  what is wanted
  * @segment:  where it goes
  *
@@ -2909,7 +2909,7 @@ uint32_t shmr_layout_version(void);
  *         SHMR_NO_RMW; SHMR_CORRUPT. The region is as it was unless it is SHMR_OK.
  */
 enum shmr_status shmr_registry_open_or_create(struct shmr_registry *registry,
-                                              struct shmr_presence *presence,
+                                              struct shmr_attachment *attachment,
                                               const struct shmr_request *request,
                                               struct shmr_segment *segment);
 
@@ -2959,7 +2959,7 @@ enum shmr_status shmr_registry_next(struct shmr_registry *registry,
 /**
  * shmr_registry_remove() - remove a segment
  * @registry: the registry
- * @presence: the caller's; it beats while this takes long
+ * @attachment: the caller's; it beats while this takes long
  * @segment:  what is removed
  *
  * Whoever still uses it must have let go, as its bytes go to others. Needs
@@ -2970,7 +2970,7 @@ enum shmr_status shmr_registry_next(struct shmr_registry *registry,
  *         SHMR_CORRUPT.
  */
 enum shmr_status shmr_registry_remove(struct shmr_registry *registry,
-                                      struct shmr_presence *presence,
+                                      struct shmr_attachment *attachment,
                                       const struct shmr_segment *segment);
 
 /**
@@ -2986,7 +2986,7 @@ bool shmr_registry_is_current(const struct shmr_registry *registry,
 /**
  * shmr_registry_reap() - take back what partitions that are gone left half-made
  * @registry: the registry
- * @presence: the caller's; it beats while this takes long
+ * @attachment: the caller's; it beats while this takes long
  * @liveness: who knows which partitions are gone
  * @rows:     how many rows that were, or NULL
  *
@@ -2996,7 +2996,7 @@ bool shmr_registry_is_current(const struct shmr_registry *registry,
  *         the next time; SHMR_EVICTED; SHMR_REFORMATTED; SHMR_NO_RMW.
  */
 enum shmr_status shmr_registry_reap(struct shmr_registry *registry,
-                                    struct shmr_presence *presence,
+                                    struct shmr_attachment *attachment,
                                     const struct shmr_liveness *liveness,
                                     size_t *rows);
 

@@ -5,9 +5,9 @@ use core::ffi::c_void;
 use shmem_sync::raw::RawBakeryMutex;
 
 use crate::handle::{get, handle, open, with};
-use crate::liveness::{shmr_liveness, Told};
+use crate::liveness::{shmr_liveness, CLiveness};
 use crate::mutex::{data, lock_status, word};
-use crate::partition::life;
+use crate::partition::incarnation;
 use crate::segment::{segment_window, shmr_segment, sized};
 use crate::status::{shmr_error, shmr_status, Fault, Outcome};
 use crate::wait::{shmr_wait, Waiting};
@@ -16,7 +16,7 @@ use crate::word::Argument;
 /// struct shmr_bakery - a mutex that needs only loads, stores and fences
 /// @error: why the last call on it failed
 ///
-/// It is held by a life, not by a thread: threads of one partition exclude each other by
+/// It is held by an incarnation, not by a thread: threads of one partition exclude each other by
 /// other means. Up to 64 partitions; survives its owner. Needs no closing.
 #[repr(C)]
 pub struct shmr_bakery {
@@ -38,11 +38,11 @@ pub extern "C" fn shmr_bakery_len(data: usize) -> usize {
 /// shmr_bakery_open() - a mutex in a segment
 /// @bakery:   to be opened
 /// @segment:  its segment; zeroed, it is free
-/// @life:     the caller's
+/// @incarnation:     the caller's
 /// @limit:    partitions 1 to @limit take part, 64 at the most. All must say the same; the
 ///            fewer, the sooner it is had
 ///
-/// No other handle of @life on this mutex is used from now on, as two let each other in.
+/// No other handle of @incarnation on this mutex is used from now on, as two let each other in.
 ///
 /// Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT; SHMR_NO_SUCH_PARTITION, this one's number
 ///         is larger than @limit.
@@ -50,7 +50,7 @@ pub extern "C" fn shmr_bakery_len(data: usize) -> usize {
 pub unsafe extern "C" fn shmr_bakery_open(
     bakery: *mut shmr_bakery,
     segment: *const shmr_segment,
-    life: u32,
+    incarnation: u32,
     limit: u8,
 ) -> shmr_status {
     // SAFETY: the caller's, here and below.
@@ -60,7 +60,11 @@ pub unsafe extern "C" fn shmr_bakery_open(
                 return Err(Fault::invalid(Argument::Limit));
             }
             let window = segment_window(segment)?;
-            Ok(RawBakeryMutex::attach(window, self::life(life)?, limit)?)
+            Ok(RawBakeryMutex::attach(
+                window,
+                self::incarnation(incarnation)?,
+                limit,
+            )?)
         })
     }
 }
@@ -88,7 +92,7 @@ pub unsafe extern "C" fn shmr_bakery_try_lock(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(bakery, |own| {
-            lock_status(own.try_lock(&mut Told::by(liveness)?))
+            lock_status(own.try_lock(&mut CLiveness::by(liveness)?))
         })
     }
 }
@@ -100,8 +104,8 @@ pub unsafe extern "C" fn shmr_bakery_try_lock(
 ///
 /// Return: SHMR_OK; SHMR_OWNER_DIED, it is had, but what it protects may be half-changed:
 ///         repair it, then shmr_bakery_make_consistent(), or unlocking poisons it for
-///         good; SHMR_TIMED_OUT, and the error's value is the life that is waited for if
-///         that is silent; SHMR_EVICTED, a later life of this partition has attached;
+///         good; SHMR_TIMED_OUT, and the error's value is the incarnation that is waited for if
+///         that is silent; SHMR_EVICTED, a later incarnation of this partition has attached;
 ///         SHMR_EINVAL; SHMR_POISONED; SHMR_CORRUPT.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_bakery_lock(
@@ -112,7 +116,7 @@ pub unsafe extern "C" fn shmr_bakery_lock(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(bakery, |own| {
-            let (mut wait, mut told) = (Waiting::by(wait)?, Told::by(liveness)?);
+            let (mut wait, mut told) = (Waiting::by(wait)?, CLiveness::by(liveness)?);
             lock_status(own.lock(&mut wait, &mut told))
         })
     }
@@ -131,7 +135,7 @@ pub unsafe extern "C" fn shmr_bakery_make_consistent(bakery: *mut shmr_bakery) -
 /// shmr_bakery_unlock() - give the mutex back
 /// @bakery: a mutex that the caller has
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD, this life was said to be gone, or never had
+/// Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD, this incarnation was said to be gone, or never had
 ///         it.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_bakery_unlock(bakery: *mut shmr_bakery) -> shmr_status {
@@ -139,7 +143,7 @@ pub unsafe extern "C" fn shmr_bakery_unlock(bakery: *mut shmr_bakery) -> shmr_st
     unsafe { with(bakery, |own| Ok(own.unlock()?)) }
 }
 
-/// shmr_bakery_owner() - which life has the mutex now
+/// shmr_bakery_owner() - which incarnation has the mutex now
 /// @bakery: a mutex
 ///
 /// Return: for inspection, as it may have changed since; 0 is nobody, or not known.

@@ -4,8 +4,8 @@ use shmem_sync::{Arrival, Barrier};
 
 use crate::doorbell::{shmr_doorbell, Bell, WithBell, NO_BELL};
 use crate::handle::{handle, open, place, with};
-use crate::liveness::{shmr_liveness, Told};
-use crate::partition::life;
+use crate::liveness::{shmr_liveness, CLiveness};
+use crate::partition::incarnation;
 use crate::segment::{segment_window, shmr_segment};
 use crate::status::shmr_status::SHMR_BUSY;
 use crate::status::{shmr_error, shmr_status, Fault};
@@ -55,11 +55,11 @@ pub extern "C" fn shmr_barrier_len(partitions: u8) -> usize {
 /// shmr_barrier_open() - a barrier in a segment
 /// @barrier:  to be opened
 /// @segment:  its segment; zeroed, nobody has passed it
-/// @life:     the caller's
+/// @incarnation:     the caller's
 /// @parties:  how many meet
 /// @doorbell: what wakes those that wait, copied; or NULL
 ///
-/// No other handle of @life on this barrier is used from now on, as two let the others pass
+/// No other handle of @incarnation on this barrier is used from now on, as two let the others pass
 /// early.
 ///
 /// Return: SHMR_OK; SHMR_EINVAL; SHMR_NO_SUCH_PARTITION, the segment has no entry for this
@@ -68,16 +68,16 @@ pub extern "C" fn shmr_barrier_len(partitions: u8) -> usize {
 pub unsafe extern "C" fn shmr_barrier_open(
     barrier: *mut shmr_barrier,
     segment: *const shmr_segment,
-    life: u32,
+    incarnation: u32,
     parties: usize,
     doorbell: *const shmr_doorbell,
 ) -> shmr_status {
     // SAFETY: the caller's, here and below.
     unsafe {
         open(barrier, || {
-            let (life, bell) = (self::life(life)?, Bell::by(doorbell)?);
+            let (incarnation, bell) = (self::incarnation(incarnation)?, Bell::by(doorbell)?);
             let window = segment_window(segment)?;
-            let barrier = Barrier::attach(window, life, parties, NO_BELL)?;
+            let barrier = Barrier::attach(window, incarnation, parties, NO_BELL)?;
             Ok(WithBell::new(barrier, bell))
         })
     }
@@ -98,7 +98,7 @@ pub unsafe extern "C" fn shmr_barrier_try_wait(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(barrier, |own| {
-            let (out, mut told) = (place(arrival, Argument::Arrival)?, Told::by(liveness)?);
+            let (out, mut told) = (place(arrival, Argument::Arrival)?, CLiveness::by(liveness)?);
             let arrival = own.lock().try_wait(&mut told)?;
             out.write(arrival.ok_or(Fault::new(SHMR_BUSY))?.into());
             Ok(())
@@ -114,9 +114,9 @@ pub unsafe extern "C" fn shmr_barrier_try_wait(
 ///
 /// Whatever it says, the caller has arrived: the next call waits on.
 ///
-/// Return: SHMR_OK; SHMR_PARTY_DIED, and the error's value is its life: wait again if it
-///         restarts, without @liveness; SHMR_TIMED_OUT, and the value is the life of a party
-///         that is missing if one is silent; SHMR_EVICTED, a later life of this partition
+/// Return: SHMR_OK; SHMR_PARTY_DIED, and the error's value is its incarnation: wait again if it
+///         restarts, without @liveness; SHMR_TIMED_OUT, and the value is the incarnation of a party
+///         that is missing if one is silent; SHMR_EVICTED, a later incarnation of this partition
 ///         takes part; SHMR_EINVAL; SHMR_CORRUPT.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_barrier_wait(
@@ -128,7 +128,7 @@ pub unsafe extern "C" fn shmr_barrier_wait(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(barrier, |own| {
-            let (out, mut told) = (place(arrival, Argument::Arrival)?, Told::by(liveness)?);
+            let (out, mut told) = (place(arrival, Argument::Arrival)?, CLiveness::by(liveness)?);
             out.write(own.lock().wait(&mut Waiting::by(wait)?, &mut told)?.into());
             Ok(())
         })

@@ -27,7 +27,7 @@ pub struct shmr_channel_options {
 
 /// struct shmr_call - a call that is to be finished, or to be answered
 /// @number: its number, from 1; 0 is no call
-/// @peer:   which opening of the other end it was sent to, or is from
+/// @peer:   which epoch of the other end it was sent to, or is from
 ///
 /// A value, not a handle. Zeroed by the call that finishes or answers it, which refuses it
 /// with SHMR_EINVAL and the word "call" the next time.

@@ -3,11 +3,11 @@
 use core::ffi::{c_int, c_void};
 use core::ptr;
 
-use shmem_core::ring::{Consumer, Unread};
+use shmem_core::ring::{Consumer, OnRestart};
 
 use crate::doorbell::{shmr_doorbell, Bell};
 use crate::handle::{bytes_mut, close, get, handle, open, place, place_if_any, with};
-use crate::partition::life;
+use crate::partition::incarnation;
 use crate::producer::ring;
 use crate::segment::shmr_segment;
 use crate::status::shmr_status::SHMR_TIMED_OUT;
@@ -30,13 +30,13 @@ handle!(shmr_consumer, b"cons", Consumer<'static>);
 
 /// Records from before a restart of either end are kept: results.
 pub const SHMR_KEEP: u32 = 0;
-/// They are discarded, and counted: commands, which no new life is to obey.
+/// They are discarded, and counted: commands, which no new incarnation is to obey.
 pub const SHMR_DISCARD: u32 = 1;
 
-pub(crate) fn unread(number: u32) -> Outcome<Unread> {
+pub(crate) fn unread(number: u32) -> Outcome<OnRestart> {
     match number {
-        SHMR_KEEP => Ok(Unread::Keep),
-        SHMR_DISCARD => Ok(Unread::Discard),
+        SHMR_KEEP => Ok(OnRestart::Keep),
+        SHMR_DISCARD => Ok(OnRestart::Discard),
         _ => Err(Fault::invalid(Argument::Unread)),
     }
 }
@@ -44,22 +44,22 @@ pub(crate) fn unread(number: u32) -> Outcome<Unread> {
 /// shmr_consumer_open() - claim the consuming end of a ring
 /// @consumer: to be opened
 /// @ring:     the ring's segment; zeroed, it is an empty ring
-/// @life:     the caller's
+/// @incarnation:     the caller's
 /// @unread:   SHMR_KEEP or SHMR_DISCARD
 ///
 /// Goes on where a consumer before it stopped.
 ///
 /// Return: SHMR_OK; SHMR_EINVAL; SHMR_LENGTH, the segment is no ring; SHMR_CLAIMED, another
-///         has this end: if that life is gone, shmr_consumer_take_over(); SHMR_CORRUPT.
+///         has this end: if that incarnation is gone, shmr_consumer_take_over(); SHMR_CORRUPT.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_consumer_open(
     consumer: *mut shmr_consumer,
     ring: *const shmr_segment,
-    life: u32,
+    incarnation: u32,
     unread: u32,
 ) -> shmr_status {
     // SAFETY: the caller's.
-    unsafe { claim(consumer, ring, life, unread, false) }
+    unsafe { claim(consumer, ring, incarnation, unread, false) }
 }
 
 /// Both ways to open: one copy of what is long.
@@ -71,42 +71,42 @@ pub unsafe extern "C" fn shmr_consumer_open(
 unsafe fn claim(
     consumer: *mut shmr_consumer,
     ring: *const shmr_segment,
-    life: u32,
+    incarnation: u32,
     unread: u32,
     take_over: bool,
 ) -> shmr_status {
     // SAFETY: the caller's, here and below.
     unsafe {
         open(consumer, || {
-            let (life, unread) = (self::life(life)?, self::unread(unread)?);
+            let (incarnation, unread) = (self::incarnation(incarnation)?, self::unread(unread)?);
             let ring = self::ring(ring)?;
             Ok(match take_over {
-                true => ring.take_over_consumer(life, unread)?,
-                false => ring.consumer(life, unread)?,
+                true => ring.take_over_consumer(incarnation, unread)?,
+                false => ring.consumer(incarnation, unread)?,
             })
         })
     }
 }
 
-/// shmr_consumer_take_over() - claim the consuming end in place of a life that is over
+/// shmr_consumer_take_over() - claim the consuming end in place of an incarnation that is over
 /// @consumer: to be opened
 /// @ring:     the ring's segment
-/// @life:     the caller's
+/// @incarnation:     the caller's
 /// @unread:   SHMR_KEEP or SHMR_DISCARD
 ///
 /// One that is not over is told SHMR_EVICTED at its next call, but not an earlier handle of
-/// the same life: that one must not be used again.
+/// the same incarnation: that one must not be used again.
 ///
 /// Return: as shmr_consumer_open(), without SHMR_CLAIMED.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_consumer_take_over(
     consumer: *mut shmr_consumer,
     ring: *const shmr_segment,
-    life: u32,
+    incarnation: u32,
     unread: u32,
 ) -> shmr_status {
     // SAFETY: the caller's.
-    unsafe { claim(consumer, ring, life, unread, true) }
+    unsafe { claim(consumer, ring, incarnation, unread, true) }
 }
 
 /// shmr_consumer_pop() - copy the next record and release it
@@ -118,7 +118,7 @@ pub unsafe extern "C" fn shmr_consumer_take_over(
 /// Never waits, rings no bell (shmr_consumer_notify()). Discards 64 records at the most, then
 /// says SHMR_EMPTY although there may be more: shmr_consumer_wait() does not sleep then.
 ///
-/// Return: SHMR_OK; SHMR_EMPTY; SHMR_RESTARTED, what follows is from a new life of the
+/// Return: SHMR_OK; SHMR_EMPTY; SHMR_RESTARTED, what follows is from a new incarnation of the
 ///         producer: said once; SHMR_EINVAL; SHMR_TOO_LONG, it does not fit and stays,
 ///         and the error's value is its length; SHMR_CORRUPT, the producer broke the
 ///         protocol: for good; SHMR_EVICTED, another has taken this end over, and what is
@@ -265,7 +265,7 @@ pub unsafe extern "C" fn shmr_consumer_notify(
 /// shmr_consumer_position() - where the next record is, or will be
 /// @consumer: a consumer
 ///
-/// Return: a position that counts on modulo 2^32, and the one at which a later life
+/// Return: a position that counts on modulo 2^32, and the one at which a later incarnation
 ///         goes on; 0 if @consumer is not open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_consumer_position(consumer: *const shmr_consumer) -> u32 {

@@ -20,7 +20,7 @@ use crate::word::Argument;
 /// @capacity:  bytes of its data
 /// @records:   records that are not released, counted up to the limit
 /// @bytes:     bytes that they take
-/// @producer:  the life that has the producing end, or had it last; 0 is nobody yet
+/// @producer:  the incarnation that has the producing end, or had it last; 0 is nobody yet
 /// @producing: whether it did not give it back
 /// @consumer:  the same of the consuming end
 /// @consuming: the same of the consuming end
@@ -41,7 +41,7 @@ pub struct shmr_ring_view {
 
 /// struct shmr_lock_view - what a lock's words say
 /// @error:   the first thing wrong with it; SHMR_OK if nothing is
-/// @owner:   the life that has it (of a reader-writer lock, the writer's); 0 is nobody
+/// @owner:   the incarnation that has it (of a reader-writer lock, the writer's); 0 is nobody
 /// @health:  SHMR_WHOLE, SHMR_SUSPECT or SHMR_SPOILT
 /// @waiting: whether somebody may sleep for it
 #[repr(C)]
@@ -75,7 +75,9 @@ unsafe fn show<T>(out: *mut T, view: impl FnOnce() -> Outcome<T>) -> shmr_status
 }
 
 fn word(claim: Claim) -> u32 {
-    claim.life().map_or(0, |life| life.word())
+    claim
+        .incarnation()
+        .map_or(0, |incarnation| incarnation.word())
 }
 
 /// shmr_ring_inspect() - look at a ring, whatever is in it
@@ -184,7 +186,7 @@ fn view_of(
     };
     let owner = match holder {
         Holder::Nobody => 0,
-        Holder::Life(life) => life.word(),
+        Holder::Incarnation(incarnation) => incarnation.word(),
         Holder::Corrupt(value) => {
             fault = broken(names[0], value);
             0

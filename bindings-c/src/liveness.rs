@@ -3,7 +3,7 @@
 use core::ffi::{c_int, c_void};
 use core::time::Duration;
 
-use shmem_core::{AssumeAlive, Life, Liveness, PartitionState};
+use shmem_core::{AssumeAlive, Incarnation, Liveness, PartitionState};
 #[cfg(feature = "linux")]
 use shmem_registry::Processes;
 use shmem_registry::{liveness, Clock, Heartbeats};
@@ -38,8 +38,8 @@ impl From<PartitionState> for shmr_partition_state {
 }
 
 /// struct shmr_liveness - knows which partitions are alive, silent or gone
-/// @state:   an enum shmr_partition_state: what is known of @life now. SHMR_GONE is a
-///           promise, since what @life held is given to others; any other number than
+/// @state:   an enum shmr_partition_state: what is known of @incarnation now. SHMR_GONE is a
+///           promise, since what @incarnation held is given to others; any other number than
 ///           the three counts as SHMR_ALIVE
 /// @context: passed to it
 ///
@@ -48,14 +48,14 @@ impl From<PartitionState> for shmr_partition_state {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct shmr_liveness {
-    pub state: Option<unsafe extern "C" fn(context: *mut c_void, life: u32) -> c_int>,
+    pub state: Option<unsafe extern "C" fn(context: *mut c_void, incarnation: u32) -> c_int>,
     pub context: *mut c_void,
 }
 
 /// A liveness of the caller's.
-pub(crate) struct Told(Option<shmr_liveness>);
+pub(crate) struct CLiveness(Option<shmr_liveness>);
 
-impl Told {
+impl CLiveness {
     /// # Safety
     ///
     /// Null, or a liveness whose function can be called for as long as this is used.
@@ -68,14 +68,14 @@ impl Told {
     }
 }
 
-impl Liveness for Told {
-    fn state(&mut self, life: Life) -> PartitionState {
+impl Liveness for CLiveness {
+    fn state(&mut self, incarnation: Incarnation) -> PartitionState {
         let told = self.0.and_then(|told| Some((told.state?, told.context)));
         let Some((state, context)) = told else {
-            return AssumeAlive.state(life);
+            return AssumeAlive.state(incarnation);
         };
         // SAFETY: as `by` demands.
-        state_from_number(unsafe { state(context, life.word()) })
+        state_from_number(unsafe { state(context, incarnation.word()) })
     }
 }
 
@@ -110,8 +110,8 @@ impl Clock for shmr_clock {
 /// struct shmr_heartbeats - takes a partition for silent whose heartbeat stands still
 /// @error: why the last call on it failed
 ///
-/// For partitions on different kernels. Gone is one that left, or after which another life of
-/// its number has attached; silence is not the end of one, unless
+/// For partitions on different kernels. Gone is one that left, or after which another incarnation
+/// of its number has attached; silence is not the end of one, unless
 /// shmr_heartbeats_presume_gone_after() says so. Needs no closing.
 #[repr(C)]
 pub struct shmr_heartbeats {
@@ -206,9 +206,9 @@ pub extern "C" fn shmr_heartbeats_liveness(heartbeats: *mut shmr_heartbeats) -> 
     }
 }
 
-unsafe extern "C" fn heartbeats_state(context: *mut c_void, life: u32) -> c_int {
+unsafe extern "C" fn heartbeats_state(context: *mut c_void, incarnation: u32) -> c_int {
     // SAFETY: the heartbeats that `shmr_heartbeats_liveness` was given.
-    unsafe { ask(context.cast::<shmr_heartbeats>(), life) }
+    unsafe { ask(context.cast::<shmr_heartbeats>(), incarnation) }
 }
 
 /// Asks a handle; one that is not open takes everybody for alive.
@@ -216,7 +216,7 @@ unsafe extern "C" fn heartbeats_state(context: *mut c_void, life: u32) -> c_int 
 /// # Safety
 ///
 /// As [`with`].
-unsafe fn ask<H>(handle: *mut H, life: u32) -> c_int
+unsafe fn ask<H>(handle: *mut H, incarnation: u32) -> c_int
 where
     H: crate::handle::Handle,
     H::Inner: Liveness,
@@ -225,8 +225,8 @@ where
     // SAFETY: the caller's.
     let _ = unsafe {
         with(handle, |inner| {
-            if let Some(life) = Life::from_word(life) {
-                state = inner.state(life);
+            if let Some(incarnation) = Incarnation::from_word(incarnation) {
+                state = inner.state(incarnation);
             }
             Ok(())
         })
@@ -279,9 +279,9 @@ pub extern "C" fn shmr_processes_liveness(processes: *mut shmr_processes) -> shm
 }
 
 #[cfg(feature = "linux")]
-unsafe extern "C" fn processes_state(context: *mut c_void, life: u32) -> c_int {
+unsafe extern "C" fn processes_state(context: *mut c_void, incarnation: u32) -> c_int {
     // SAFETY: the processes that `shmr_processes_liveness` was given.
-    unsafe { ask(context.cast::<shmr_processes>(), life) }
+    unsafe { ask(context.cast::<shmr_processes>(), incarnation) }
 }
 
 /// shmr_processes_close() - give back what watching takes

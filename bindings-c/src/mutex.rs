@@ -2,14 +2,14 @@
 
 use core::ffi::c_void;
 
-use shmem_core::Life;
+use shmem_core::Incarnation;
 use shmem_sync::raw::RawMutex;
 use shmem_sync::{Acquired, LockFailure};
 
 use crate::doorbell::{shmr_doorbell, Bell, WithBell, NO_BELL};
 use crate::handle::{get, handle, open, with};
-use crate::liveness::{shmr_liveness, Told};
-use crate::partition::life;
+use crate::liveness::{shmr_liveness, CLiveness};
+use crate::partition::incarnation;
 use crate::segment::{segment_window, shmr_segment, sized};
 use crate::status::shmr_status::{
     SHMR_BUSY, SHMR_EVICTED, SHMR_OWNER_DIED, SHMR_POISONED, SHMR_TIMED_OUT,
@@ -21,7 +21,7 @@ use crate::word::Argument;
 /// struct shmr_mutex - a mutex that survives its owner
 /// @error: why the last call on it failed
 ///
-/// It is held by a life, not by a thread: threads of one partition exclude each other by
+/// It is held by an incarnation, not by a thread: threads of one partition exclude each other by
 /// other means. Needs compare-and-swap on this memory, and no closing.
 #[repr(C)]
 pub struct shmr_mutex {
@@ -39,15 +39,17 @@ pub(crate) fn lock_status(result: Result<Acquired, LockFailure>) -> Outcome {
         Err(LockFailure::Poisoned) => Fault::new(SHMR_POISONED),
         Err(LockFailure::Busy) => Fault::new(SHMR_BUSY),
         Err(LockFailure::TimedOut) => Fault::new(SHMR_TIMED_OUT),
-        Err(LockFailure::HolderSilent(life)) => Fault::with(SHMR_TIMED_OUT, life.word().into()),
+        Err(LockFailure::HolderSilent(incarnation)) => {
+            Fault::with(SHMR_TIMED_OUT, incarnation.word().into())
+        }
         Err(LockFailure::Evicted) => Fault::new(SHMR_EVICTED),
         Err(LockFailure::Corrupt(corrupt)) => corrupt.into(),
     })
 }
 
-/// A life or none, as C has it.
-pub(crate) fn word(life: Option<Life>) -> u32 {
-    life.map_or(0, Life::word)
+/// An incarnation or none, as C has it.
+pub(crate) fn word(incarnation: Option<Incarnation>) -> u32 {
+    incarnation.map_or(0, Incarnation::word)
 }
 
 /// shmr_mutex_len() - bytes of a segment for a mutex
@@ -62,7 +64,7 @@ pub extern "C" fn shmr_mutex_len(data: usize) -> usize {
 /// shmr_mutex_open() - a mutex in a segment
 /// @mutex:    to be opened
 /// @segment:  its segment; zeroed, it is free
-/// @life:     the caller's
+/// @incarnation:     the caller's
 /// @doorbell: what wakes those that wait, copied; or NULL
 ///
 /// Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT.
@@ -70,14 +72,14 @@ pub extern "C" fn shmr_mutex_len(data: usize) -> usize {
 pub unsafe extern "C" fn shmr_mutex_open(
     mutex: *mut shmr_mutex,
     segment: *const shmr_segment,
-    life: u32,
+    incarnation: u32,
     doorbell: *const shmr_doorbell,
 ) -> shmr_status {
     // SAFETY: the caller's, here and below.
     unsafe {
         open(mutex, || {
-            let (life, bell) = (self::life(life)?, Bell::by(doorbell)?);
-            let mutex = RawMutex::attach(segment_window(segment)?, life, NO_BELL)?;
+            let (incarnation, bell) = (self::incarnation(incarnation)?, Bell::by(doorbell)?);
+            let mutex = RawMutex::attach(segment_window(segment)?, incarnation, NO_BELL)?;
             Ok(WithBell::new(mutex, bell))
         })
     }
@@ -120,7 +122,7 @@ pub unsafe extern "C" fn shmr_mutex_try_lock(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(mutex, |own| {
-            lock_status(own.lock().try_lock(&mut Told::by(liveness)?))
+            lock_status(own.lock().try_lock(&mut CLiveness::by(liveness)?))
         })
     }
 }
@@ -132,7 +134,7 @@ pub unsafe extern "C" fn shmr_mutex_try_lock(
 ///
 /// Return: SHMR_OK; SHMR_OWNER_DIED, it is had, but what it protects may be half-changed:
 ///         repair it, then shmr_mutex_make_consistent(), or unlocking poisons it for
-///         good; SHMR_TIMED_OUT, and the error's value is its owner's life if that is
+///         good; SHMR_TIMED_OUT, and the error's value is its owner's incarnation if that is
 ///         silent; SHMR_EINVAL; SHMR_POISONED; SHMR_CORRUPT.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_mutex_lock(
@@ -143,7 +145,7 @@ pub unsafe extern "C" fn shmr_mutex_lock(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(mutex, |own| {
-            let (mut wait, mut told) = (Waiting::by(wait)?, Told::by(liveness)?);
+            let (mut wait, mut told) = (Waiting::by(wait)?, CLiveness::by(liveness)?);
             lock_status(own.lock().lock(&mut wait, &mut told))
         })
     }
@@ -162,7 +164,7 @@ pub unsafe extern "C" fn shmr_mutex_make_consistent(mutex: *mut shmr_mutex) -> s
 /// shmr_mutex_unlock() - give the mutex back
 /// @mutex: a mutex that the caller has
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD, this life was said to be gone, or never had
+/// Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD, this incarnation was said to be gone, or never had
 ///         it.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_mutex_unlock(mutex: *mut shmr_mutex) -> shmr_status {
@@ -170,7 +172,7 @@ pub unsafe extern "C" fn shmr_mutex_unlock(mutex: *mut shmr_mutex) -> shmr_statu
     unsafe { with(mutex, |own| Ok(own.lock().unlock()?)) }
 }
 
-/// shmr_mutex_owner() - which life has the mutex now
+/// shmr_mutex_owner() - which incarnation has the mutex now
 /// @mutex: a mutex
 ///
 /// Return: for inspection, as it may have changed since; 0 is nobody, or not known.

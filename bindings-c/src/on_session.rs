@@ -8,7 +8,7 @@
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
 use shmem_channel::Session;
-use shmem_core::Life;
+use shmem_core::Incarnation;
 
 use crate::handle::{get, open, with, Handle};
 use crate::session::{shmr_session, Joined};
@@ -26,7 +26,7 @@ pub(crate) struct OnSession<T> {
 struct User {
     session: *const shmr_session,
     /// Of the session: another one may be joined at the same address by now.
-    incarnation: Life,
+    incarnation: Incarnation,
 }
 
 impl User {

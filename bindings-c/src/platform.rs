@@ -7,7 +7,7 @@ use core::time::Duration;
 use shmem_channel::SameKernel;
 use shmem_channel::{Platform, Reason, FOREVER};
 use shmem_core::primitive::{spin_loop, AtomicU32};
-use shmem_core::{Life, PartitionState};
+use shmem_core::{Incarnation, PartitionState};
 use shmem_registry::{Process, Registry};
 
 use crate::handle::value;
@@ -34,9 +34,9 @@ pub const SHMR_LOCK: c_int = 2;
 /// @wake:    wakes the peer that sleeps on @rings, after everything that was stored before:
 ///           an interrupt, a hypercall, a futex. @reason is SHMR_RECORDS, SHMR_ROOM or
 ///           SHMR_LOCK. NULL: peers poll
-/// @state:   an enum shmr_partition_state: what is known of the incarnation @life, whose
+/// @state:   an enum shmr_partition_state: what is known of the incarnation @incarnation, whose
 ///           slot says that it is attached, and what @process it is. SHMR_GONE is a
-///           promise: what @life held is given to others. Any other number than the three
+///           promise: what @incarnation held is given to others. Any other number than the three
 ///           counts as SHMR_ALIVE. NULL: what its slot says, so that a partition that was
 ///           killed counts as alive until its next incarnation attaches
 /// @interrupted: whether every wait is to end now, as if its time were over: an operator's
@@ -58,7 +58,7 @@ pub struct shmr_platform {
     pub state: Option<
         unsafe extern "C" fn(
             context: *mut c_void,
-            life: u32,
+            incarnation: u32,
             process: *const shmr_process,
         ) -> c_int,
     >,
@@ -115,10 +115,10 @@ impl Platform for CPlatform {
         }
     }
 
-    fn state(&self, registry: &Registry<'_>, partition: Life) -> PartitionState {
+    fn state(&self, registry: &Registry<'_>, partition: Incarnation) -> PartitionState {
         let known = registry.state_in_slot(partition);
         let slot = registry.partition(partition.partition()).ok();
-        let attached = slot.filter(|slot| slot.life == Some(partition) && slot.attached);
+        let attached = slot.filter(|slot| slot.incarnation == Some(partition) && slot.attached);
         match (self.functions.state, attached) {
             (Some(state), Some(slot)) if known != PartitionState::Gone => {
                 let process = slot.process.into();

@@ -8,7 +8,7 @@ use shmem_core::ring::{Producer, PushError, Ring};
 
 use crate::doorbell::{shmr_doorbell, Bell};
 use crate::handle::{bytes, close, get, handle, open, place, place_if_any, value, with};
-use crate::partition::life;
+use crate::partition::incarnation;
 use crate::segment::{segment_window, shmr_segment};
 use crate::status::shmr_status::{SHMR_FULL, SHMR_TIMED_OUT};
 use crate::status::{shmr_error, shmr_status, Fault, Outcome};
@@ -82,20 +82,20 @@ pub extern "C" fn shmr_ring_len(capacity: usize) -> usize {
 /// shmr_producer_open() - claim the producing end of a ring
 /// @producer: to be opened
 /// @ring:     the ring's segment; zeroed, it is an empty ring
-/// @life:     the caller's
+/// @incarnation:     the caller's
 ///
 /// Goes on where a producer before it stopped.
 ///
 /// Return: SHMR_OK; SHMR_EINVAL; SHMR_LENGTH, the segment is no ring; SHMR_CLAIMED, another
-///         has this end: if that life is gone, shmr_producer_take_over(); SHMR_CORRUPT.
+///         has this end: if that incarnation is gone, shmr_producer_take_over(); SHMR_CORRUPT.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_producer_open(
     producer: *mut shmr_producer,
     ring: *const shmr_segment,
-    life: u32,
+    incarnation: u32,
 ) -> shmr_status {
     // SAFETY: the caller's.
-    unsafe { claim(producer, ring, life, false) }
+    unsafe { claim(producer, ring, incarnation, false) }
 }
 
 /// Both ways to open: one copy of what is long.
@@ -107,39 +107,39 @@ pub unsafe extern "C" fn shmr_producer_open(
 unsafe fn claim(
     producer: *mut shmr_producer,
     ring: *const shmr_segment,
-    life: u32,
+    incarnation: u32,
     take_over: bool,
 ) -> shmr_status {
     // SAFETY: the caller's, here and below.
     unsafe {
         open(producer, || {
-            let life = self::life(life)?;
+            let incarnation = self::incarnation(incarnation)?;
             let ring = self::ring(ring)?;
             Ok(Pushing::of(match take_over {
-                true => ring.take_over_producer(life)?,
-                false => ring.producer(life)?,
+                true => ring.take_over_producer(incarnation)?,
+                false => ring.producer(incarnation)?,
             }))
         })
     }
 }
 
-/// shmr_producer_take_over() - claim the producing end in place of a life that is over
+/// shmr_producer_take_over() - claim the producing end in place of an incarnation that is over
 /// @producer: to be opened
 /// @ring:     the ring's segment
-/// @life:     the caller's
+/// @incarnation:     the caller's
 ///
 /// One that is not over is told SHMR_EVICTED at its next call, but not an earlier handle of
-/// the same life: that one must not be used again.
+/// the same incarnation: that one must not be used again.
 ///
 /// Return: as shmr_producer_open(), without SHMR_CLAIMED.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_producer_take_over(
     producer: *mut shmr_producer,
     ring: *const shmr_segment,
-    life: u32,
+    incarnation: u32,
 ) -> shmr_status {
     // SAFETY: the caller's.
-    unsafe { claim(producer, ring, life, true) }
+    unsafe { claim(producer, ring, incarnation, true) }
 }
 
 /// shmr_producer_max_record() - bytes of the longest record
@@ -160,7 +160,7 @@ pub unsafe extern "C" fn shmr_producer_max_record(producer: *const shmr_producer
 /// Never waits, rings no bell (shmr_producer_notify()).
 ///
 /// Return: SHMR_OK; SHMR_FULL, again later; SHMR_RESTARTED, the consumer was restarted and
-///         nothing was pushed: said once, the next push is for its new life; SHMR_EINVAL;
+///         nothing was pushed: said once, the next push is for its new incarnation; SHMR_EINVAL;
 ///         SHMR_TOO_LONG; SHMR_CORRUPT, the consumer broke the protocol: for good;
 ///         SHMR_EVICTED, another has taken this end over: for good. Everything answered
 ///         SHMR_OK before stays; the record of the call that says so first is there or not.

@@ -77,14 +77,14 @@ pub unsafe extern "C" fn shmr_region_attach(
     unsafe { open(region, || Ok(Region::attach(window(base, len)?)?)) }
 }
 
-/// shmr_region_incarnation() - how often this memory was formatted
+/// shmr_region_generation() - how often this memory was formatted
 /// @region: a region
 ///
 /// Return: from 1; 0 if @region is not open.
 #[no_mangle]
-pub unsafe extern "C" fn shmr_region_incarnation(region: *const shmr_region) -> u32 {
+pub unsafe extern "C" fn shmr_region_generation(region: *const shmr_region) -> u32 {
     // SAFETY: the caller's.
-    unsafe { get(region, Argument::Region) }.map_or(0, Region::incarnation)
+    unsafe { get(region, Argument::Region) }.map_or(0, Region::generation)
 }
 
 /// shmr_region_is_stale() - whether a region was formatted again

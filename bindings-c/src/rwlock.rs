@@ -8,9 +8,9 @@ use shmem_sync::{Acquired, LockFailure};
 
 use crate::doorbell::{shmr_doorbell, Bell, WithBell, NO_BELL};
 use crate::handle::{get, handle, open, place, with};
-use crate::liveness::{shmr_liveness, Told};
+use crate::liveness::{shmr_liveness, CLiveness};
 use crate::mutex::{data, lock_status, word};
-use crate::partition::life;
+use crate::partition::incarnation;
 use crate::segment::{segment_window, shmr_segment, sized};
 use crate::status::{shmr_error, shmr_status, Outcome};
 use crate::wait::{shmr_wait, Waiting};
@@ -40,7 +40,7 @@ pub extern "C" fn shmr_rwlock_len(data: usize) -> usize {
 /// shmr_rwlock_open() - a reader-writer lock in a segment
 /// @rwlock:   to be opened
 /// @segment:  its segment; zeroed, it is free
-/// @life:     the caller's
+/// @incarnation:     the caller's
 /// @doorbell: what wakes those that wait, copied; or NULL
 ///
 /// Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT.
@@ -48,14 +48,14 @@ pub extern "C" fn shmr_rwlock_len(data: usize) -> usize {
 pub unsafe extern "C" fn shmr_rwlock_open(
     rwlock: *mut shmr_rwlock,
     segment: *const shmr_segment,
-    life: u32,
+    incarnation: u32,
     doorbell: *const shmr_doorbell,
 ) -> shmr_status {
     // SAFETY: the caller's, here and below.
     unsafe {
         open(rwlock, || {
-            let (life, bell) = (self::life(life)?, Bell::by(doorbell)?);
-            let lock = RawRwLock::attach(segment_window(segment)?, life, NO_BELL)?;
+            let (incarnation, bell) = (self::incarnation(incarnation)?, Bell::by(doorbell)?);
+            let lock = RawRwLock::attach(segment_window(segment)?, incarnation, NO_BELL)?;
             Ok(WithBell::new(lock, bell))
         })
     }
@@ -99,7 +99,7 @@ pub unsafe extern "C" fn shmr_rwlock_try_read(
     unsafe {
         with(rwlock, |own| {
             let place = self::place(place, Argument::Place)?;
-            read_status(own.lock().try_read(&mut Told::by(liveness)?), place)
+            read_status(own.lock().try_read(&mut CLiveness::by(liveness)?), place)
         })
     }
 }
@@ -111,7 +111,7 @@ pub unsafe extern "C" fn shmr_rwlock_try_read(
 /// @liveness: who knows which partitions are gone, or NULL
 ///
 /// Return: SHMR_OK; SHMR_OWNER_DIED, the caller reads, but a writer died inside and nobody
-///         has repaired it yet; SHMR_TIMED_OUT, and the error's value is the writer's life
+///         has repaired it yet; SHMR_TIMED_OUT, and the error's value is the writer's incarnation
 ///         if that is silent; SHMR_EINVAL; SHMR_POISONED; SHMR_CORRUPT.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_rwlock_read(
@@ -124,7 +124,7 @@ pub unsafe extern "C" fn shmr_rwlock_read(
     unsafe {
         with(rwlock, |own| {
             let place = self::place(place, Argument::Place)?;
-            let (mut wait, mut told) = (Waiting::by(wait)?, Told::by(liveness)?);
+            let (mut wait, mut told) = (Waiting::by(wait)?, CLiveness::by(liveness)?);
             read_status(own.lock().read(&mut wait, &mut told), place)
         })
     }
@@ -154,7 +154,7 @@ pub unsafe extern "C" fn shmr_rwlock_try_write(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(rwlock, |own| {
-            lock_status(own.lock().try_write(&mut Told::by(liveness)?))
+            lock_status(own.lock().try_write(&mut CLiveness::by(liveness)?))
         })
     }
 }
@@ -166,7 +166,7 @@ pub unsafe extern "C" fn shmr_rwlock_try_write(
 ///
 /// Return: SHMR_OK; SHMR_OWNER_DIED, the caller writes, but what is protected may be
 ///         half-changed: repair it, then shmr_rwlock_make_consistent(), or ending poisons it
-///         for good; SHMR_TIMED_OUT, and the error's value is the life that is waited for
+///         for good; SHMR_TIMED_OUT, and the error's value is the incarnation that is waited for
 ///         if that is silent; SHMR_EINVAL; SHMR_POISONED; SHMR_CORRUPT.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_rwlock_write(
@@ -177,7 +177,7 @@ pub unsafe extern "C" fn shmr_rwlock_write(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(rwlock, |own| {
-            let (mut wait, mut told) = (Waiting::by(wait)?, Told::by(liveness)?);
+            let (mut wait, mut told) = (Waiting::by(wait)?, CLiveness::by(liveness)?);
             lock_status(own.lock().write(&mut wait, &mut told))
         })
     }
@@ -196,7 +196,7 @@ pub unsafe extern "C" fn shmr_rwlock_make_consistent(rwlock: *mut shmr_rwlock) -
 /// shmr_rwlock_end_write() - end a writing
 /// @rwlock: a reader-writer lock that the caller writes
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD, this life was said to be gone, or never
+/// Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD, this incarnation was said to be gone, or never
 ///         wrote.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_rwlock_end_write(rwlock: *mut shmr_rwlock) -> shmr_status {
@@ -204,7 +204,7 @@ pub unsafe extern "C" fn shmr_rwlock_end_write(rwlock: *mut shmr_rwlock) -> shmr
     unsafe { with(rwlock, |own| Ok(own.lock().unlock_write()?)) }
 }
 
-/// shmr_rwlock_writer() - which life writes now, or waits to
+/// shmr_rwlock_writer() - which incarnation writes now, or waits to
 /// @rwlock: a reader-writer lock
 ///
 /// Return: for inspection, as it may have changed since; 0 is nobody, or not known.

@@ -5,8 +5,8 @@ use shmem_sync::NotHeld;
 
 use crate::doorbell::{shmr_doorbell, Bell, WithBell, NO_BELL};
 use crate::handle::{get, handle, open, with};
-use crate::liveness::{shmr_liveness, Told};
-use crate::partition::life;
+use crate::liveness::{shmr_liveness, CLiveness};
+use crate::partition::incarnation;
 use crate::segment::{segment_window, shmr_segment};
 use crate::status::{shmr_error, shmr_status, Outcome};
 use crate::wait::{shmr_wait, Waiting};
@@ -24,7 +24,7 @@ pub struct shmr_semaphore {
 
 handle!(shmr_semaphore, b"sema", WithBell<RawSemaphore<'static>>);
 
-/// Ends one of the permits that the caller's life holds by `end`.
+/// Ends one of the permits that the caller's incarnation holds by `end`.
 fn end_one(
     semaphore: &RawSemaphore<'_>,
     end: impl Fn(usize) -> Result<(), NotHeld>,
@@ -48,7 +48,7 @@ pub extern "C" fn shmr_semaphore_len(capacity: usize) -> usize {
 /// shmr_semaphore_open() - a semaphore in a segment
 /// @semaphore: to be opened
 /// @segment:   its segment; zeroed, it has no permits
-/// @life:      the caller's
+/// @incarnation:      the caller's
 /// @doorbell:  what wakes those that wait, copied; or NULL
 ///
 /// Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT.
@@ -56,14 +56,14 @@ pub extern "C" fn shmr_semaphore_len(capacity: usize) -> usize {
 pub unsafe extern "C" fn shmr_semaphore_open(
     semaphore: *mut shmr_semaphore,
     segment: *const shmr_segment,
-    life: u32,
+    incarnation: u32,
     doorbell: *const shmr_doorbell,
 ) -> shmr_status {
     // SAFETY: the caller's, here and below.
     unsafe {
         open(semaphore, || {
-            let (life, bell) = (self::life(life)?, Bell::by(doorbell)?);
-            let semaphore = RawSemaphore::attach(segment_window(segment)?, life, NO_BELL)?;
+            let (incarnation, bell) = (self::incarnation(incarnation)?, Bell::by(doorbell)?);
+            let semaphore = RawSemaphore::attach(segment_window(segment)?, incarnation, NO_BELL)?;
             Ok(WithBell::new(semaphore, bell))
         })
     }
@@ -96,7 +96,7 @@ pub unsafe extern "C" fn shmr_semaphore_try_acquire(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(semaphore, |own| {
-            own.lock().try_acquire(&mut Told::by(liveness)?)?;
+            own.lock().try_acquire(&mut CLiveness::by(liveness)?)?;
             Ok(())
         })
     }
@@ -107,7 +107,7 @@ pub unsafe extern "C" fn shmr_semaphore_try_acquire(
 /// @wait:      how to wait, and for how long
 /// @liveness:  who knows which partitions are gone, or NULL
 ///
-/// Return: SHMR_OK; SHMR_TIMED_OUT, and the error's value is the life of a holder if one is
+/// Return: SHMR_OK; SHMR_TIMED_OUT, and the error's value is the incarnation of a holder if one is
 ///         silent; SHMR_EINVAL; SHMR_CORRUPT.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_semaphore_acquire(
@@ -118,14 +118,14 @@ pub unsafe extern "C" fn shmr_semaphore_acquire(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(semaphore, |own| {
-            let (mut wait, mut told) = (Waiting::by(wait)?, Told::by(liveness)?);
+            let (mut wait, mut told) = (Waiting::by(wait)?, CLiveness::by(liveness)?);
             own.lock().acquire(&mut wait, &mut told)?;
             Ok(())
         })
     }
 }
 
-/// shmr_semaphore_release() - give back a permit that the caller's life holds
+/// shmr_semaphore_release() - give back a permit that the caller's incarnation holds
 /// @semaphore: a semaphore
 ///
 /// Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD.
@@ -140,7 +140,7 @@ pub unsafe extern "C" fn shmr_semaphore_release(semaphore: *mut shmr_semaphore) 
     }
 }
 
-/// shmr_semaphore_consume() - end a permit that the caller's life holds: there is one less
+/// shmr_semaphore_consume() - end a permit that the caller's incarnation holds: there is one less
 /// @semaphore: a semaphore
 ///
 /// Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD.

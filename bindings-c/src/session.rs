@@ -9,13 +9,13 @@ use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::Acquire;
 
 use shmem_channel::{Session, SessionOptions, Waiter};
-use shmem_core::{Life, Liveness, PartitionState};
-use shmem_registry::{Geometry, Presence};
+use shmem_core::{Incarnation, Liveness, PartitionState};
+use shmem_registry::{Attachment, Geometry};
 
 use crate::handle::with_shared;
 use crate::handle::{close_if, get, handle, open, open_in_place, place, place_if_any, value};
 use crate::liveness::{shmr_liveness, shmr_partition_state};
-use crate::partition::life;
+use crate::partition::incarnation;
 use crate::platform::{shmr_platform, timeout, CPlatform};
 use crate::region::window;
 use crate::registry::{shmr_geometry, shmr_registry};
@@ -63,7 +63,7 @@ impl Joined {
 /// @without_rmw:         whether compare-and-swap does not work on this memory: nothing is
 ///                       created, every segment has to be there already
 /// @take_over:           an incarnation of this partition that the caller knows to be gone,
-///                       as it ended it itself or an operator said so; if it lives, it is
+///                       as it ended it itself or an operator said so; if it is alive, it is
 ///                       evicted. 0 for none
 /// @patience:            nanoseconds to wait until an earlier incarnation of this partition
 ///                       is known to be gone; 0: it has to be known at once
@@ -102,9 +102,9 @@ unsafe fn options(options: *const shmr_session_options) -> Outcome<SessionOption
         own = own.presume_gone_after(timeout(asked.presume_gone_after));
     }
     if asked.take_over != 0 {
-        let earlier = life(asked.take_over)?;
+        let earlier = incarnation(asked.take_over)?;
         if earlier.partition() != asked.partition {
-            return Err(Fault::invalid(Argument::Life));
+            return Err(Fault::invalid(Argument::Incarnation));
         }
         own = own.take_over(earlier);
     }
@@ -240,12 +240,12 @@ pub unsafe extern "C" fn shmr_session_check(session: *mut shmr_session) -> shmr_
     unsafe { with_shared(session, |joined| Ok(joined.session.check()?)) }
 }
 
-/// shmr_session_life() - which incarnation of which partition this is
+/// shmr_session_incarnation() - which incarnation of which partition this is
 /// @session: a session
 ///
-/// Return: one word, as shmr_presence_life(); 0 if @session is not open.
+/// Return: one word, as shmr_attachment_incarnation(); 0 if @session is not open.
 #[no_mangle]
-pub unsafe extern "C" fn shmr_session_life(session: *const shmr_session) -> u32 {
+pub unsafe extern "C" fn shmr_session_incarnation(session: *const shmr_session) -> u32 {
     // SAFETY: the caller's.
     let joined: Outcome<&Joined> = unsafe { get(session, Argument::Session) };
     joined.map_or(0, |joined| joined.session.incarnation().word())
@@ -344,7 +344,7 @@ pub unsafe extern "C" fn shmr_session_reap(
 }
 
 /// In whose name the registry works, unless that one has lost its place.
-fn attachment(joined: &'static Joined) -> Outcome<&'static Presence<'static>> {
+fn attachment(joined: &'static Joined) -> Outcome<&'static Attachment<'static>> {
     joined.session.check()?;
     Ok(joined.session.attachment())
 }
@@ -359,12 +359,12 @@ pub extern "C" fn shmr_session_liveness(session: *const shmr_session) -> shmr_li
     }
 }
 
-unsafe extern "C" fn session_state(context: *mut c_void, life: u32) -> c_int {
+unsafe extern "C" fn session_state(context: *mut c_void, incarnation: u32) -> c_int {
     // SAFETY: the session that `shmr_session_liveness` was given.
     let joined: Outcome<&Joined> =
         unsafe { get(context.cast::<shmr_session>(), Argument::Session) };
-    let state = match (joined, Life::from_word(life)) {
-        (Ok(joined), Some(life)) => joined.session.liveness().state(life),
+    let state = match (joined, Incarnation::from_word(incarnation)) {
+        (Ok(joined), Some(incarnation)) => joined.session.liveness().state(incarnation),
         _ => PartitionState::Alive,
     };
     shmr_partition_state::from(state) as c_int
@@ -401,7 +401,8 @@ pub unsafe extern "C" fn shmr_session_wait(
 ///         how many: close them first.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_session_leave(session: *mut shmr_session) -> shmr_status {
-    // Acquire: pairs with the Release of those that are closed (`on_session`); nothing uses the session any more.
+    // Acquire: pairs with the Release of those that are closed (`on_session`); nothing uses the
+    // session any more.
     let unused = |joined: &Joined| match joined.users.load(Acquire) {
         0 => Ok(()),
         users => Err(Fault::with(SHMR_OPEN, users.into())),

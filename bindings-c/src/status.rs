@@ -34,14 +34,14 @@ pub enum shmr_status {
     SHMR_FULL = 2,
     /// Somebody else has it, and this call does not wait.
     SHMR_BUSY = 3,
-    /// The wait gave up first. Of a lock or barrier `value` is the life that is waited
+    /// The wait gave up first. Of a lock or barrier `value` is the incarnation that is waited
     /// for if that is silent, else 0.
     SHMR_TIMED_OUT = 4,
     /// The other end of the ring or channel was restarted. Reported once; nothing was moved.
     SHMR_RESTARTED = 5,
     /// The lock is had, but its last owner died inside: repair, then make consistent.
     SHMR_OWNER_DIED = 6,
-    /// A party of the barrier is gone; `value` is its life.
+    /// A party of the barrier is gone; `value` is its incarnation.
     SHMR_PARTY_DIED = 7,
     /// Others changed the table, or formatted the region, under every attempt: try again;
     /// of the table, reap if that does not help.
@@ -89,15 +89,15 @@ pub enum shmr_status {
     SHMR_STALE = -16,
     /// There is no place for a partition of this number; `value` is how many there are.
     SHMR_NO_SUCH_PARTITION = -17,
-    /// A life of this number is attached and has not left; `value` is that life.
+    /// An incarnation of this number is attached and has not left; `value` is that incarnation.
     SHMR_ATTACHED = -18,
-    /// This life was declared gone while it lived, and others have what it held.
+    /// This incarnation was declared gone while it lived, and others have what it held.
     SHMR_EVICTED = -19,
-    /// Another life has this end of the ring; `value` is that life.
+    /// Another incarnation has this end of the ring; `value` is that incarnation.
     SHMR_CLAIMED = -20,
     /// Nobody repaired what a dead owner left. For good.
     SHMR_POISONED = -21,
-    /// Given back by one who does not hold it; `value` is the life that does, or 0.
+    /// Given back by one who does not hold it; `value` is the incarnation that does, or 0.
     SHMR_NOT_HELD = -22,
     /// More permits than there is room for; `value` is the room.
     SHMR_OVERFLOW = -23,
@@ -123,7 +123,7 @@ use shmr_status::*;
 
 /// struct shmr_error - why the last call on a handle failed
 /// @status: what that call said
-/// @value:  the value, length or life that goes with the status; else 0
+/// @value:  the value, length or incarnation that goes with the status; else 0
 /// @word:   the word that a corrupt peer wrote, as docs/layout.md names it, the
 ///          argument that is invalid, or how a peer broke the rules of calls; else empty
 ///
@@ -297,7 +297,9 @@ impl From<AttachError> for Fault {
             AttachError::NoSuchPartition { slots, .. } => {
                 Self::with(SHMR_NO_SUCH_PARTITION, wide(slots))
             }
-            AttachError::Attached { life } => Self::with(SHMR_ATTACHED, life.word().into()),
+            AttachError::Attached { incarnation } => {
+                Self::with(SHMR_ATTACHED, incarnation.word().into())
+            }
             AttachError::Reformatted => Self::new(SHMR_REFORMATTED),
             AttachError::Corrupt(corrupt) => corrupt.into(),
         }
@@ -375,7 +377,9 @@ impl From<NotHeld> for Fault {
     fn from(error: NotHeld) -> Self {
         Self::with(
             SHMR_NOT_HELD,
-            error.holder.map_or(0, |life| life.word().into()),
+            error
+                .holder
+                .map_or(0, |incarnation| incarnation.word().into()),
         )
     }
 }
@@ -385,7 +389,9 @@ impl From<AcquireError> for Fault {
         match error {
             AcquireError::Busy => Self::new(SHMR_BUSY),
             AcquireError::TimedOut => Self::new(SHMR_TIMED_OUT),
-            AcquireError::HolderSilent(life) => Self::with(SHMR_TIMED_OUT, life.word().into()),
+            AcquireError::HolderSilent(incarnation) => {
+                Self::with(SHMR_TIMED_OUT, incarnation.word().into())
+            }
             AcquireError::Corrupt(corrupt) => corrupt.into(),
         }
     }
@@ -430,9 +436,13 @@ impl From<BarrierError> for Fault {
     fn from(error: BarrierError) -> Self {
         match error {
             BarrierError::TimedOut => Self::new(SHMR_TIMED_OUT),
-            BarrierError::PartySilent(life) => Self::with(SHMR_TIMED_OUT, life.word().into()),
+            BarrierError::PartySilent(incarnation) => {
+                Self::with(SHMR_TIMED_OUT, incarnation.word().into())
+            }
             BarrierError::Evicted => Self::new(SHMR_EVICTED),
-            BarrierError::PartyDied(life) => Self::with(SHMR_PARTY_DIED, life.word().into()),
+            BarrierError::PartyDied(incarnation) => {
+                Self::with(SHMR_PARTY_DIED, incarnation.word().into())
+            }
             BarrierError::Corrupt(corrupt) => corrupt.into(),
         }
     }

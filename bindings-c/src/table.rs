@@ -3,8 +3,8 @@
 use shmem_registry::{Id, OpenError, Registry, Segment};
 
 use crate::handle::{get, place, place_if_any, value, with};
-use crate::liveness::{shmr_liveness, Told};
-use crate::partition::{claim, shmr_presence};
+use crate::liveness::{shmr_liveness, CLiveness};
+use crate::partition::{claim, shmr_attachment};
 use crate::registry::shmr_registry;
 use crate::segment::{give, shmr_request, shmr_segment};
 use crate::status::shmr_status::SHMR_EMPTY;
@@ -13,7 +13,7 @@ use crate::word::Argument;
 
 /// shmr_registry_open_or_create() - find a segment, or create it, zeroed
 /// @registry: the registry
-/// @presence: the caller's; it beats while this takes long
+/// @attachment: the caller's; it beats while this takes long
 /// @request:  what is wanted
 /// @segment:  where it goes
 ///
@@ -27,7 +27,7 @@ use crate::word::Argument;
 #[no_mangle]
 pub unsafe extern "C" fn shmr_registry_open_or_create(
     registry: *mut shmr_registry,
-    presence: *mut shmr_presence,
+    attachment: *mut shmr_attachment,
     request: *const shmr_request,
     segment: *mut shmr_segment,
 ) -> shmr_status {
@@ -38,7 +38,7 @@ pub unsafe extern "C" fn shmr_registry_open_or_create(
             let request = crate::segment::request(request)?;
             give(
                 segment,
-                registry.open_or_create(claim(presence)?, &request)?,
+                registry.open_or_create(claim(attachment)?, &request)?,
             )
         })
     }
@@ -133,7 +133,7 @@ fn listed(registry: &Registry<'static>, row: usize) -> Option<Outcome<Segment<'s
 
 /// shmr_registry_remove() - remove a segment
 /// @registry: the registry
-/// @presence: the caller's; it beats while this takes long
+/// @attachment: the caller's; it beats while this takes long
 /// @segment:  what is removed
 ///
 /// Whoever still uses it must have let go, as its bytes go to others. Needs
@@ -145,7 +145,7 @@ fn listed(registry: &Registry<'static>, row: usize) -> Option<Outcome<Segment<'s
 #[no_mangle]
 pub unsafe extern "C" fn shmr_registry_remove(
     registry: *mut shmr_registry,
-    presence: *mut shmr_presence,
+    attachment: *mut shmr_attachment,
     segment: *const shmr_segment,
 ) -> shmr_status {
     // SAFETY: the caller's, here and below.
@@ -153,7 +153,7 @@ pub unsafe extern "C" fn shmr_registry_remove(
         with(registry, |registry| {
             let found = value(segment, Argument::Segment)?.found()?;
             let segment = found.ok_or(Fault::invalid(Argument::Segment))?;
-            Ok(registry.remove(claim(presence)?, &segment)?)
+            Ok(registry.remove(claim(attachment)?, &segment)?)
         })
     }
 }
@@ -183,7 +183,7 @@ pub unsafe extern "C" fn shmr_registry_is_current(
 
 /// shmr_registry_reap() - take back what partitions that are gone left half-made
 /// @registry: the registry
-/// @presence: the caller's; it beats while this takes long
+/// @attachment: the caller's; it beats while this takes long
 /// @liveness: who knows which partitions are gone
 /// @rows:     how many rows that were, or NULL
 ///
@@ -194,15 +194,18 @@ pub unsafe extern "C" fn shmr_registry_is_current(
 #[no_mangle]
 pub unsafe extern "C" fn shmr_registry_reap(
     registry: *mut shmr_registry,
-    presence: *mut shmr_presence,
+    attachment: *mut shmr_attachment,
     liveness: *const shmr_liveness,
     rows: *mut usize,
 ) -> shmr_status {
     // SAFETY: the caller's, here and below.
     unsafe {
         with(registry, |registry| {
-            let (mut told, rows) = (Told::by(liveness)?, place_if_any(rows, Argument::Rows)?);
-            let count = registry.reap(claim(presence)?, &mut told)?;
+            let (mut told, rows) = (
+                CLiveness::by(liveness)?,
+                place_if_any(rows, Argument::Rows)?,
+            );
+            let count = registry.reap(claim(attachment)?, &mut told)?;
             if let Some(rows) = rows {
                 rows.write(count);
             }

@@ -102,7 +102,10 @@ const TEXTS: [(i32, &str); 42] = [
         SHMR_EVICTED as i32,
         "declared gone while it lived: others have what it held",
     ),
-    (SHMR_CLAIMED as i32, "another life has this end of the ring"),
+    (
+        SHMR_CLAIMED as i32,
+        "another incarnation has this end of the ring",
+    ),
     (
         SHMR_POISONED as i32,
         "nobody repaired what a dead owner left",

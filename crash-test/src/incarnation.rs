@@ -1,9 +1,9 @@
 //! The number of one run of a partition: the one place that names the library's type.
 
-pub(crate) use shmem_core::Life as Incarnation;
+pub(crate) use shmem_core::Incarnation;
 
 /// The next incarnation of a partition.
 pub(crate) fn next(incarnation: Incarnation) -> Incarnation {
-    let next = Incarnation::after(incarnation.partition(), incarnation.incarnation());
+    let next = Incarnation::after(incarnation.partition(), incarnation.number());
     next.unwrap_or(incarnation)
 }

@@ -104,7 +104,7 @@ impl<'m> Observer<'m> {
     pub(crate) fn watch_all(&mut self, registry: &Registry<'_>) {
         for partition in 1..=registry.geometry().partitions as u8 {
             let found = registry.partition(partition).ok();
-            if let Some(incarnation) = found.and_then(|found| found.life) {
+            if let Some(incarnation) = found.and_then(|found| found.incarnation) {
                 self.is_gone(incarnation);
             }
         }
@@ -158,7 +158,7 @@ impl List {
     fn state(&self, asked: Incarnation) -> PartitionState {
         let list = self.lock();
         let said = list.iter().filter(|(listed, _)| {
-            listed.partition() == asked.partition() && asked.incarnation() <= listed.incarnation()
+            listed.partition() == asked.partition() && asked.number() <= listed.number()
         });
         let states = said.map(|&(_, state)| state);
         states.max().unwrap_or(PartitionState::Alive)

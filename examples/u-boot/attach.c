@@ -135,8 +135,8 @@ static int attach(struct km_instance *k, const struct wish *wish)
 	if (format)
 		puts(": formatted\n");
 	else
-		printf(": attached, KMON's life %u\n",
-		       shmr_session_life(&k->session) >> 8);
+		printf(": attached, KMON's incarnation %u\n",
+		       shmr_session_incarnation(&k->session) >> 8);
 
 	return 0;
 }
@@ -301,7 +301,7 @@ U_BOOT_CMD(kmattach, 5, 0, do_kmattach,
 	   "    - so is a file of the host, at least 2 MiB long\n"
 #endif
 	   "Memory that is blank is formatted; a region is attached to as KMON's\n"
-	   "next life. -f formats anew whatever is there."
+	   "next incarnation. -f formats anew whatever is there."
 );
 
 U_BOOT_CMD(kmdetach, 2, 0, do_kmdetach,

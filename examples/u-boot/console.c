@@ -181,22 +181,22 @@ static void take_key(struct session *s, u8 key)
 	act(s, &typed);
 }
 
-/* Sends what was typed to the life of the daemon that it was typed for. */
+/* Sends what was typed to the incarnation of the daemon that it was typed for. */
 static void send_queue(struct session *s)
 {
 	struct km_instance *k = s->k;
 	u8 size[4];
 
-	if (!k->life)
+	if (!k->incarnation)
 		return;
 	if (s->resize) {
 		put_unaligned_le16(ROWS, size);
 		put_unaligned_le16(COLUMNS, size + 2);
-		s->resize = km_send(k, k->life, KMON_COMMAND_RESIZE, 0, size,
+		s->resize = km_send(k, k->incarnation, KMON_COMMAND_RESIZE, 0, size,
 				    sizeof(size)) == KM_FULL;
 	}
 	if (s->queued && !s->resize &&
-	    km_send(k, k->life, KMON_COMMAND_INPUT, 0, s->queue,
+	    km_send(k, k->incarnation, KMON_COMMAND_INPUT, 0, s->queue,
 		    s->queued) == KM_SENT)
 		s->queued = 0;
 }
@@ -240,13 +240,13 @@ static bool show_output(struct session *s, struct km_text output)
 }
 
 /* The daemon is another, and so is the shell (S2). */
-static void begin_life(struct session *s, u32 life)
+static void begin_incarnation(struct session *s, u32 incarnation)
 {
 	km_put_modes(s->k->modes, true);
 	s->k->modes = 0;
 	memset(&s->modes, 0, sizeof(s->modes));
 	begin_note(s);
-	printf("guestd was restarted (life %u): a new shell", life);
+	printf("guestd was restarted (incarnation %u): a new shell", incarnation);
 	if (s->queued)
 		printf("; %zu bytes typed before were not sent", s->queued);
 	puts("]\n");
@@ -268,7 +268,7 @@ static bool handle(struct km_instance *k, const struct km_event *event,
 		break;
 	case KMON_EVENT_HELLO:
 		if (event->fresh)
-			begin_life(s, event->value);
+			begin_incarnation(s, event->value);
 		s->resize = true;
 		break;
 	case KMON_EVENT_DROPPED:

@@ -60,7 +60,7 @@ static bool note(struct km_instance *k, struct km_event *event)
 {
 	switch (event->kind) {
 	case KM_EVENT_RESTARTED:
-		k->life = 0;
+		k->incarnation = 0;
 		break;
 	case KMON_EVENT_HELLO:
 		if (event->how != KMON_VERSION) {
@@ -72,7 +72,7 @@ static bool note(struct km_instance *k, struct km_event *event)
 		event->fresh = k->known && k->known != event->value;
 		if (k->known != event->value)
 			k->dropped = 0;
-		k->life = event->value;
+		k->incarnation = event->value;
 		k->known = event->value;
 		k->goodbye = false;
 		break;

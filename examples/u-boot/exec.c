@@ -27,7 +27,7 @@
 
 /**
  * struct exec - a command in flight
- * @life:        of the daemon that runs it
+ * @incarnation:        of the daemon that runs it
  * @stream:      what its output is known by
  * @ended:       it has, and how
  * @how:         KMON_EVENT_EXITED and so on
@@ -39,7 +39,7 @@
  * @in_line:     what it printed last was no end of a line
  */
 struct exec {
-	u32 life;
+	u32 incarnation;
 	u32 stream;
 	bool ended;
 	u32 how;
@@ -138,12 +138,12 @@ static int start(struct km_instance *k, struct exec *exec, int argc,
 		printf("kmexec: the command is too long; put it in a file of the instance\n");
 		return len;
 	}
-	if (km_look(k, &exec->life) != KM_RUNNING)
+	if (km_look(k, &exec->incarnation) != KM_RUNNING)
 		return km_require_running("kmexec", k);
-	/* Unlike that of any command of an earlier life of KMON. */
-	exec->stream = (shmr_session_life(&k->session) >> 8) << 16 |
+	/* Unlike that of any command of an earlier incarnation of KMON. */
+	exec->stream = (shmr_session_incarnation(&k->session) >> 8) << 16 |
 		       ++k->execs;
-	switch (km_send(k, exec->life, KMON_COMMAND_EXEC, exec->stream, body,
+	switch (km_send(k, exec->incarnation, KMON_COMMAND_EXEC, exec->stream, body,
 			len)) {
 	case KM_SENT:
 		return 0;
@@ -165,19 +165,19 @@ static void kill(struct km_instance *k, struct exec *exec)
 	if (!exec->killing)
 		exec->killed_at = get_timer(0);
 	exec->killing = true;
-	exec->killed = km_send(k, exec->life, KMON_COMMAND_KILL, exec->stream,
+	exec->killed = km_send(k, exec->incarnation, KMON_COMMAND_KILL, exec->stream,
 			       NULL, 0) == KM_SENT;
 }
 
 /* Why nothing more can be hoped for; NULL as long as something can. */
 static const char *lost(struct km_instance *k, struct exec *exec)
 {
-	u32 life;
-	enum km_state state = km_look(k, &life);
+	u32 incarnation;
+	enum km_state state = km_look(k, &incarnation);
 
 	if (state == KM_CORRUPT || state == KM_REPLACED)
 		return k->trouble;
-	if (life != exec->life || state == KM_GONE || state == KM_WAITING)
+	if (incarnation != exec->incarnation || state == KM_GONE || state == KM_WAITING)
 		return "guestd died, and the command with it";
 	if (state == KM_STALE && km_stale_ms(k) > STALLED_MS) {
 		kill(k, exec);

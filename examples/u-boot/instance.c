@@ -97,17 +97,17 @@ struct km_instance *km_argument(const char *command, const char *text)
 /**
  * km_look() - see how an instance is
  * @k:    the instance
- * @life: gets the number of its daemon's life, 0 if there never was one; or
+ * @incarnation: gets the number of its daemon's incarnation, 0 if there never was one; or
  *        NULL
  *
  * Return: its state as of now
  */
-enum km_state km_look(struct km_instance *k, u32 *life)
+enum km_state km_look(struct km_instance *k, u32 *incarnation)
 {
 	struct shmr_partition slot;
 
-	if (life)
-		*life = 0;
+	if (incarnation)
+		*incarnation = 0;
 	if (k->replaced)
 		return KM_REPLACED;
 	if (k->corrupt)
@@ -122,9 +122,9 @@ enum km_state km_look(struct km_instance *k, u32 *life)
 		k->moved = true;
 	}
 	/* Bits 8 to 30. */
-	if (life)
-		*life = slot.life >> 8 & 0x7fffff;
-	if (!slot.life)
+	if (incarnation)
+		*incarnation = slot.incarnation >> 8 & 0x7fffff;
+	if (!slot.incarnation)
 		return KM_WAITING;
 	if (!slot.attached)
 		return KM_GONE;
@@ -165,7 +165,7 @@ bool km_answers(struct km_instance *k)
 /**
  * km_print_state() - print how an instance is, in a few words
  * @k:     the instance
- * @state: what it was seen to be: another look could find another life
+ * @state: what it was seen to be: another look could find another incarnation
  */
 void km_print_state(const struct km_instance *k, enum km_state state)
 {
@@ -224,7 +224,7 @@ int km_require_running(const char *command, struct km_instance *k)
 	return -ENODEV;
 }
 
-/* Another life has KMON's place, or garbage is there: which of the two? */
+/* Another incarnation has KMON's place, or garbage is there: which of the two? */
 static void lose(struct km_instance *k, enum shmr_status status)
 {
 	if (status != SHMR_EVICTED && status != SHMR_REFORMATTED) {

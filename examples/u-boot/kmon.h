@@ -22,11 +22,11 @@
  * What a program at U-Boot's console may wait for; N is a number:
  *
  * Instance N (NAME) at WHERE: formatted
- * Instance N (NAME) at WHERE: attached, KMON's life N
+ * Instance N (NAME) at WHERE: attached, KMON's incarnation N
  * Instance N (NAME) is attached already
  * No instances; kmattach finds some
  * ## #kmconsole done, cmd_redirection=N## #
- * [kmon: guestd was restarted (life N): a new shell]
+ * [kmon: guestd was restarted (incarnation N): a new shell]
  * [kmon: commands from before a restart that were not run: N]
  * [kmon: N bytes of output were not taken in time and are lost]
  * [kmon: instance N does not answer: its heartbeat stands still; ^] leaves]
@@ -137,9 +137,9 @@ enum km_state {
  * @beat:      its heartbeat when it was looked at last
  * @beat_at:   when that was another one, in ms
  * @moved:     it was seen to move since KMON attached
- * @life:      the life of its daemon that has greeted last; 0 is none since
+ * @incarnation:      the incarnation of its daemon that has greeted last; 0 is none since
  *             KMON attached, or since that one was lost
- * @known:     the last life that has greeted
+ * @known:     the last incarnation that has greeted
  * @goodbye:   the daemon has said that it ends
  * @dropped:   bytes of output that it had to throw away
  * @discarded: commands that it was not to run after a restart
@@ -172,7 +172,7 @@ struct km_instance {
 	ulong beat_at;
 	bool moved;
 
-	u32 life;
+	u32 incarnation;
 	u32 known;
 	bool goodbye;
 	u64 dropped;
@@ -193,7 +193,7 @@ struct km_instance *km_free_place(void);
 struct km_instance *km_find(unsigned int number);
 struct km_instance *km_next(struct km_instance *after);
 struct km_instance *km_argument(const char *command, const char *text);
-enum km_state km_look(struct km_instance *k, u32 *life);
+enum km_state km_look(struct km_instance *k, u32 *incarnation);
 ulong km_stale_ms(const struct km_instance *k);
 bool km_answers(struct km_instance *k);
 int km_require_running(const char *command, struct km_instance *k);
@@ -221,7 +221,7 @@ enum km_sent {
 	KM_UNSENT,
 };
 
-enum km_sent km_send(struct km_instance *k, u32 life, u16 kind, u32 stream,
+enum km_sent km_send(struct km_instance *k, u32 incarnation, u16 kind, u32 stream,
 		     const void *body, size_t len);
 
 /* Beside those of the protocol: the instance's daemon was restarted. */
@@ -233,8 +233,8 @@ enum km_sent km_send(struct km_instance *k, u32 life, u16 kind, u32 stream,
  * @stream: which command of kmexec
  * @bytes:  of output; the reason of KMON_EVENT_NOT_STARTED
  * @how:    of KMON_EVENT_ENDED
- * @value:  what else there is: a code, a signal, a life, a count
- * @fresh:  of KMON_EVENT_HELLO: another life than the one before it
+ * @value:  what else there is: a code, a signal, an incarnation, a count
+ * @fresh:  of KMON_EVENT_HELLO: another incarnation than the one before it
  */
 struct km_event {
 	u16 kind;

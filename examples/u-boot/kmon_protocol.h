@@ -19,7 +19,7 @@
 #define KMON_VERSION			2
 
 /* The region and what is in it. */
-#define KMON_REGION_LEN			(2 << 20)
+#define KMON_REGION_LEN			(416 << 10)
 #define KMON_GEOMETRY_SEGMENTS		16
 #define KMON_GEOMETRY_PARTITIONS	128
 #define KMON_GEOMETRY_BLOCK		128
@@ -29,10 +29,10 @@
 #define KMON_SEGMENT_RESULT		"kmon.result"
 #define KMON_SEGMENT_STATS		"kmon.stats"
 
-#define KMON_COMMAND_RING		(64 << 10)
-#define KMON_RESULT_RING		(1 << 20)
+#define KMON_COMMAND_RING		(32 << 10)
+#define KMON_RESULT_RING		(256 << 10)
 
-/* A record: kind u16, life u16, stream u32, then the body. */
+/* A record: kind u16, incarnation u16, stream u32, then the body. */
 #define KMON_HEADER_LEN			8
 #define KMON_COMMAND_BODY		(4 << 10)
 #define KMON_EVENT_BODY			(16 << 10)
@@ -46,14 +46,14 @@
 #define KMON_COMMAND_HALT		6
 
 /* Events, instance to KMON. */
-#define KMON_EVENT_HELLO		1	/* version u16, life u32 */
+#define KMON_EVENT_HELLO		1	/* version u16, incarnation u32 */
 #define KMON_EVENT_OUTPUT		2	/* bytes */
 #define KMON_EVENT_STDOUT		3	/* bytes */
 #define KMON_EVENT_STDERR		4	/* bytes */
 #define KMON_EVENT_ENDED		5	/* how u32, value u32, text */
 #define KMON_EVENT_IDLE			6	/* u16 */
 #define KMON_EVENT_SHELL_RESTARTED	7	/* status u32 */
-#define KMON_EVENT_DROPPED		8	/* bytes u64, in all of the life */
+#define KMON_EVENT_DROPPED		8	/* bytes u64, in all of the incarnation */
 #define KMON_EVENT_GOODBYE		9
 #define KMON_EVENT_DISCARDED		10	/* commands u32, since the last */
 
@@ -80,7 +80,7 @@
 					 16 * KMON_STATS_MAX_CPUS + \
 					 64 * KMON_STATS_MAX_INTERFACES)
 
-/* An earlier life whose heartbeat stands still for so long is over. */
+/* An earlier incarnation whose heartbeat stands still for so long is over. */
 #define KMON_STANDSTILL_MS		3000
 /* How long attaching waits for that. */
 #define KMON_TAKE_OVER_MS		4000

@@ -2,12 +2,12 @@
 /*
  * KMON's end of an instance's region
  *
- * - L1 A command carries the low half of the number of the life of the
- *   instance that it is for, and no other life runs it. What is in the command
- *   ring when KMON attaches as a new life never runs.
+ * - L1 A command carries the low half of the number of the incarnation of the
+ *   instance that it is for, and no other incarnation runs it. What is in the command
+ *   ring when KMON attaches as a new incarnation never runs.
  * - L2 A record of the result ring is released behind its handling: a KMON
  *   that is reset at it finds it again.
- * - L3 A life of KMON that another one has replaced writes nothing more.
+ * - L3 An incarnation of KMON that another one has replaced writes nothing more.
  * - L4 A region is formatted anew only when whoever lives in it has had time
  *   to see that it is one no more.
  */
@@ -164,7 +164,7 @@ static int finish(struct km_instance *k, bool tell)
 	return ret;
 }
 
-/* A wait for the end of KMON's earlier life; all zero outside one. */
+/* A wait for the end of KMON's earlier incarnation; all zero outside one. */
 static struct {
 	ulong start;
 	bool waits, told, interrupted;
@@ -200,7 +200,7 @@ static const struct shmr_platform platform = {
 };
 
 /*
- * Joins as KMON's next life. Nobody else knows whether an earlier KMON has
+ * Joins as KMON's next incarnation. Nobody else knows whether an earlier KMON has
  * ended, so its silence decides: one that is only stopped for longer, in a
  * debugger say, is evicted, and told so at its next beat (L3).
  */
@@ -338,7 +338,7 @@ void km_close(struct km_instance *k)
 /**
  * km_send() - send a command
  * @k:      the instance
- * @life:   the life of its daemon that the command is for
+ * @incarnation:   the incarnation of its daemon that the command is for
  * @kind:   KMON_COMMAND_...
  * @stream: which command of kmexec, or 0
  * @body:   the rest of the record
@@ -348,7 +348,7 @@ void km_close(struct km_instance *k)
  *
  * Return: what became of it; with KM_UNSENT, @k->trouble says why
  */
-enum km_sent km_send(struct km_instance *k, u32 life, u16 kind, u32 stream,
+enum km_sent km_send(struct km_instance *k, u32 incarnation, u16 kind, u32 stream,
 		     const void *body, size_t len)
 {
 	static u8 record[KMON_HEADER_LEN + KMON_COMMAND_BODY];
@@ -357,12 +357,12 @@ enum km_sent km_send(struct km_instance *k, u32 life, u16 kind, u32 stream,
 	if (!km_beat(k)) /* L3 */
 		return KM_UNSENT;
 	put_unaligned_le16(kind, record);
-	put_unaligned_le16(life, record + 2); /* L1 */
+	put_unaligned_le16(incarnation, record + 2); /* L1 */
 	put_unaligned_le32(stream, record + 4);
 	memcpy(record + KMON_HEADER_LEN, body, len);
 	status = shmr_sender_try_send(&k->commands, record,
 				      KMON_HEADER_LEN + len);
-	/* Said once. A life that it is not for discards the command. */
+	/* Said once. An incarnation that it is not for discards the command. */
 	if (status == SHMR_RESTARTED)
 		status = shmr_sender_try_send(&k->commands, record,
 					      KMON_HEADER_LEN + len);

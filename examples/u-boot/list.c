@@ -10,11 +10,11 @@
 static void print_instance(struct km_instance *k)
 {
 	enum km_state state;
-	u32 life;
+	u32 incarnation;
 
 	km_answers(k);
-	state = km_look(k, &life);
-	printf("%-4u%-16s%-6u", k->number, k->name, life);
+	state = km_look(k, &incarnation);
+	printf("%-4u%-16s%-6u", k->number, k->name, incarnation);
 	if (k->memory.place == KM_PLACE_FILE)
 		printf("%-24s", "file");
 	else
@@ -33,7 +33,7 @@ static int do_kmlist(struct cmd_tbl *cmdtp, int flag, int argc,
 		puts("No instances; kmattach finds some\n");
 		return CMD_RET_SUCCESS;
 	}
-	printf("%-4s%-16s%-6s%-24s%-24s%s\n", "N", "NAME", "LIFE", "MEMORY",
+	printf("%-4s%-16s%-6s%-24s%-24s%s\n", "N", "NAME", "INCARNATION", "MEMORY",
 	       "WHERE", "STATE");
 	for (; k; k = km_next(k))
 		print_instance(k);

@@ -14,8 +14,8 @@ use shmem_channel::{
 };
 use shmem_core::call::SEGMENT_LEN;
 use shmem_core::mem::Heap;
-use shmem_core::ring::{Consumer, Producer, Ring, Unread};
-use shmem_core::{ControlWord, Corrupt, Life};
+use shmem_core::ring::{Consumer, OnRestart, Producer, Ring};
+use shmem_core::{ControlWord, Corrupt, Incarnation};
 use shmem_fuzz::simulated::{CAPACITY, Length, Near, Simulated, Stroke, Watched, tagged};
 use shmem_fuzz::spot::{LEN, PARTITIONS};
 use shmem_fuzz::{Many, Rarely, expand, while_playing};
@@ -49,7 +49,7 @@ enum Step {
     Reopen,
     /// The peer sends a message as it lies in a ring, some times.
     Message {
-        opening: Number,
+        epoch: Number,
         looks_at_line: bool,
         call: Number,
         len: Len,
@@ -68,7 +68,7 @@ enum Step {
 /// A number in a message.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 enum Number {
-    /// The first opening; no call, or a call of an earlier client.
+    /// The first epoch; no call, or a call of an earlier client.
     Plain(bool),
     /// One that may well be.
     Small(u8),
@@ -240,7 +240,7 @@ fn open<'m>(input: &Input, session: &Session<'m>) -> Option<End<'m>> {
 /// The peer's raw ends.
 #[derive(Default)]
 struct Peer<'m> {
-    incarnation: u32,
+    number: u32,
     producer: Option<Producer<'m>>,
     consumer: Option<Consumer<'m>>,
 }
@@ -248,13 +248,13 @@ struct Peer<'m> {
 impl<'m> Peer<'m> {
     fn restart(&mut self, platform: &Simulated<'_, 'm>, serves: bool) {
         let ring = |result: bool| Ring::attach(platform.rings()[usize::from(result)]);
-        self.incarnation += 1;
-        let life = Life::new(3, self.incarnation).expect("they count from 1");
+        self.number += 1;
+        let incarnation = Incarnation::new(3, self.number).expect("they count from 1");
         (self.producer, self.consumer) = (None, None);
         let (sending, receiving) = (ring(!serves), ring(serves));
-        let consumer = receiving.map(|ring| ring.take_over_consumer(life, Unread::Keep));
+        let consumer = receiving.map(|ring| ring.take_over_consumer(incarnation, OnRestart::Keep));
         self.consumer = consumer.expect("a ring's length").ok();
-        let producer = sending.map(|ring| ring.take_over_producer(life));
+        let producer = sending.map(|ring| ring.take_over_producer(incarnation));
         self.producer = producer.expect("a ring's length").ok();
     }
 
@@ -282,7 +282,7 @@ fn play(input: &Input, platform: &Simulated<'_, '_>, session: &Session<'_>) {
             }
             (
                 Step::Message {
-                    opening,
+                    epoch,
                     looks_at_line,
                     call,
                     len,
@@ -292,7 +292,7 @@ fn play(input: &Input, platform: &Simulated<'_, '_>, session: &Session<'_>) {
             ) => {
                 let call = call.value(0);
                 platform.by_ring.store(call, Relaxed);
-                let mut record = opening.value(1).to_le_bytes().to_vec();
+                let mut record = epoch.value(1).to_le_bytes().to_vec();
                 record[2] |= u8::from(looks_at_line);
                 record.extend(call.to_le_bytes());
                 record.extend(tagged(call, len.bytes() % 100));

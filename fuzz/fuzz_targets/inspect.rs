@@ -115,8 +115,8 @@ fn inspect_region(
             strokes
                 .iter()
                 .for_each(|stroke| stroke.apply(window, &tables));
-            if let Ok(segment) = registry.open_or_create(who.life(), &request) {
-                let _ = registry.remove(who.life(), &segment);
+            if let Ok(segment) = registry.open_or_create(who.incarnation(), &request) {
+                let _ = registry.remove(who.incarnation(), &segment);
             }
         };
         while_playing(play, || drop(inspect(input, window)));

@@ -1,5 +1,5 @@
 //! Locks whose control words a peer stores as it likes, between our calls and
-//! during them, while lives are said to be over that are not.
+//! during them, while incarnations are reported as gone that are not.
 
 #![no_main]
 
@@ -9,7 +9,7 @@ use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use shmem_core::doorbell::Silent;
 use shmem_core::mem::Heap;
-use shmem_core::{Life, Window};
+use shmem_core::{Incarnation, Window};
 use shmem_fuzz::{Limited, Many, Oracle, Rarely, Scribble, Who, expand, while_scribbling};
 use shmem_sync::inspect::{BakeryWords, BarrierWords, MutexWords, RwLockWords, SemaphoreWords};
 use shmem_sync::raw::{RawBakeryMutex, RawMutex, RawRwLock, RawSemaphore};
@@ -21,7 +21,7 @@ struct Input {
     /// Bytes behind the control block, or permits, or entries.
     len: u8,
     users: [Who; 2],
-    /// Which lives are over.
+    /// Which incarnations are over.
     over: u32,
     /// What stands in the control block before the first call.
     before: Many<Scribble>,
@@ -100,19 +100,20 @@ impl Which {
 
 /// `quiet`: nobody writes during a call, only between them.
 fn run(input: &Input, window: Window<'_>, quiet: bool) {
-    let lives = input.users.map(Who::life);
+    let incarnations = input.users.map(Who::incarnation);
     match input.which {
         Which::Mutex => {
-            let attach = |life| RawMutex::attach(window, life, &Silent).expect("room for one");
-            let mutexes = lives.map(attach);
+            let attach =
+                |incarnation| RawMutex::attach(window, incarnation, &Silent).expect("room for one");
+            let mutexes = incarnations.map(attach);
             play(input, window, |step, oracle| {
                 mutex(&mutexes, window, step, oracle)
             });
         }
         Which::Bakery => {
-            // SAFETY: two of one life let each other in, to bytes that nobody relies on.
-            let attach = |life| unsafe { RawBakeryMutex::attach(window, life, 5) };
-            let mut mutexes = match lives.map(attach) {
+            // SAFETY: two of one incarnation let each other in, to bytes that nobody relies on.
+            let attach = |incarnation| unsafe { RawBakeryMutex::attach(window, incarnation, 5) };
+            let mut mutexes = match incarnations.map(attach) {
                 [Ok(first), Ok(second)] => [first, second],
                 // A later incarnation has the entry.
                 [Err(AttachError::Evicted), _] | [_, Err(AttachError::Evicted)] => return,
@@ -123,23 +124,27 @@ fn run(input: &Input, window: Window<'_>, quiet: bool) {
             });
         }
         Which::Semaphore => {
-            let attach = |life| RawSemaphore::attach(window, life, &Silent).expect("room for one");
-            let semaphores = lives.map(attach);
+            let attach = |incarnation| {
+                RawSemaphore::attach(window, incarnation, &Silent).expect("room for one")
+            };
+            let semaphores = incarnations.map(attach);
             play(input, window, |step, oracle| {
                 semaphore(&semaphores, window, step, oracle, quiet)
             });
         }
         Which::RwLock => {
-            let attach = |life| RawRwLock::attach(window, life, &Silent).expect("room for one");
-            let locks = lives.map(attach);
+            let attach = |incarnation| {
+                RawRwLock::attach(window, incarnation, &Silent).expect("room for one")
+            };
+            let locks = incarnations.map(attach);
             play(input, window, |step, oracle| {
                 rwlock(&locks, window, step, oracle)
             });
         }
         Which::Barrier => {
-            let mut barriers = lives.map(|life| meet(window, life));
+            let mut barriers = incarnations.map(|incarnation| meet(window, incarnation));
             play(input, window, |step, oracle| {
-                barrier(&mut barriers, window, step, oracle, lives)
+                barrier(&mut barriers, window, step, oracle, incarnations)
             });
         }
     }
@@ -350,9 +355,9 @@ fn rwlock(locks: &[RawRwLock<'_>; 2], window: Window<'_>, step: Step, oracle: &m
 }
 
 /// A party's handle to a barrier.
-fn meet(window: Window<'_>, life: Life) -> Barrier<'_> {
-    // SAFETY: two of one life let the others pass early, which nobody relies on.
-    unsafe { Barrier::attach(window, life, 2, &Silent) }.expect("room for one")
+fn meet(window: Window<'_>, incarnation: Incarnation) -> Barrier<'_> {
+    // SAFETY: two of one incarnation let the others pass early, which nobody relies on.
+    unsafe { Barrier::attach(window, incarnation, 2, &Silent) }.expect("room for one")
 }
 
 fn barrier<'m>(
@@ -360,7 +365,7 @@ fn barrier<'m>(
     window: Window<'m>,
     step: Step,
     oracle: &mut Oracle,
-    lives: [Life; 2],
+    incarnations: [Incarnation; 2],
 ) {
     let at = usize::from(step.second);
     let barrier = &mut barriers[at];
@@ -369,11 +374,13 @@ fn barrier<'m>(
             let words = BarrierWords::attach(window).expect("room for one");
             assert!(words.parties().count() <= 11);
         }
-        (Verb::Release, _) => *barrier = meet(window, lives[at]),
+        (Verb::Release, _) => *barrier = meet(window, incarnations[at]),
         (_, Some((pauses, sleepy))) => {
             match barrier.wait(&mut Limited::new(pauses, sleepy), oracle) {
                 Ok(arrival) => assert_ne!(arrival.phase, 0),
-                Err(BarrierError::PartyDied(life)) => assert_ne!(life, lives[at]),
+                Err(BarrierError::PartyDied(incarnation)) => {
+                    assert_ne!(incarnation, incarnations[at])
+                }
                 Err(error) => assert!(!error.to_string().is_empty()),
             }
         }

@@ -9,10 +9,10 @@ use std::time::Duration;
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use shmem_core::mem::Heap;
-use shmem_core::{Life, Window};
+use shmem_core::{Incarnation, Window};
 use shmem_fuzz::spot::{LEN, PARTITIONS, Spot, Stroke, registry};
 use shmem_fuzz::{Limited, Many, Oracle, Rarely, Who, Word, expand, while_playing};
-use shmem_registry::{AttachError, Heartbeats, Presence, Process, Processes, Registry};
+use shmem_registry::{AttachError, Attachment, Heartbeats, Process, Processes, Registry};
 use shmem_sync::Liveness;
 
 #[derive(Arbitrary, Debug)]
@@ -21,7 +21,7 @@ struct Input {
     slots: Many<Slot>,
     /// Whether to play all strokes from another thread too.
     threaded: Rarely,
-    /// Which lives are over.
+    /// Which incarnations are over.
     over: u32,
     steps: Many<(Step, Option<Slot>)>,
 }
@@ -94,16 +94,16 @@ fn run(input: &Input, registry: Registry<'_>, region: Window<'_>) {
     let mut heartbeats = Heartbeats::by_clock(registry, Duration::from_millis(60), || now.get());
     let mut processes = Processes::new(registry);
     let mut oracle = Oracle::new(input.over);
-    let mut presence: Option<Presence<'_>> = None;
+    let mut attachment: Option<Attachment<'_>> = None;
     for (step, stroke) in input.steps.iter() {
         match *step {
             Step::Attach(partition) => {
                 let attached = registry.attach_partition(partition % 6, Process::this());
-                keep(attached, partition % 6, &mut presence);
+                keep(attached, partition % 6, &mut attachment);
             }
             Step::AttachAfter(who) => {
-                let attached = registry.attach_after(who.life(), Process::UNKNOWN);
-                keep(attached, who.life().partition(), &mut presence);
+                let attached = registry.attach_after(who.incarnation(), Process::UNKNOWN);
+                keep(attached, who.incarnation().partition(), &mut attachment);
             }
             Step::AttachWhenOver {
                 partition,
@@ -112,22 +112,22 @@ fn run(input: &Input, registry: Registry<'_>, region: Window<'_>) {
             } => {
                 let (number, mut wait) = (partition % 6, Limited::new(pauses, sleepy));
                 let attached =
-                    registry.attach_when_over(number, Process::UNKNOWN, &mut wait, &mut oracle);
-                keep(attached, number, &mut presence);
+                    registry.attach_or_take_over(number, Process::UNKNOWN, &mut wait, &mut oracle);
+                keep(attached, number, &mut attachment);
             }
             Step::Beat => {
-                if let Some(presence) = &mut presence {
-                    let _ = presence.beat();
+                if let Some(attachment) = &mut attachment {
+                    let _ = attachment.beat();
                 }
             }
-            Step::Leave => presence = None,
+            Step::Leave => attachment = None,
             Step::Look(partition) => look(&registry, partition),
             Step::Heartbeat { who, later } => {
                 now.set(now.get() + Duration::from_millis(later.into()));
-                heartbeats.is_gone(who.life());
+                heartbeats.is_gone(who.incarnation());
             }
             Step::Process(who) => {
-                processes.is_gone(who.life());
+                processes.is_gone(who.incarnation());
             }
         }
         if let Some(stroke) = stroke {
@@ -136,19 +136,21 @@ fn run(input: &Input, registry: Registry<'_>, region: Window<'_>) {
     }
 }
 
-/// Keeps the presence that was had, and lets go of the last one.
+/// Keeps the attachment that was had, and lets go of the last one.
 fn keep<'m>(
-    attached: Result<Presence<'m>, AttachError>,
+    attached: Result<Attachment<'m>, AttachError>,
     partition: u8,
-    presence: &mut Option<Presence<'m>>,
+    attachment: &mut Option<Attachment<'m>>,
 ) {
     match attached {
         Ok(attached) => {
-            assert_eq!(attached.life().partition(), partition);
-            *presence = Some(attached);
+            assert_eq!(attached.incarnation().partition(), partition);
+            *attachment = Some(attached);
         }
         Err(AttachError::NoSuchPartition { slots, .. }) => assert_eq!(slots, PARTITIONS),
-        Err(AttachError::Attached { life }) => assert_eq!(life.partition(), partition),
+        Err(AttachError::Attached { incarnation }) => {
+            assert_eq!(incarnation.partition(), partition)
+        }
         Err(error) => assert!(!error.to_string().is_empty()),
     }
 }
@@ -156,8 +158,11 @@ fn keep<'m>(
 fn look(registry: &Registry<'_>, partition: u8) {
     match registry.partition(partition) {
         Ok(slot) => {
-            assert_eq!(slot.life.map_or(partition, Life::partition), partition);
-            assert!(slot.life.is_some() || !slot.attached);
+            assert_eq!(
+                slot.incarnation.map_or(partition, Incarnation::partition),
+                partition
+            );
+            assert!(slot.incarnation.is_some() || !slot.attached);
         }
         Err(AttachError::NoSuchPartition { .. }) => {
             assert!(partition == 0 || usize::from(partition) > PARTITIONS);

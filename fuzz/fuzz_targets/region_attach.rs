@@ -7,9 +7,9 @@ use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use shmem_core::layout::{MAGIC, VERSION};
 use shmem_core::mem::Heap;
-use shmem_core::ring::{Ring, Unread};
+use shmem_core::ring::{OnRestart, Ring};
 use shmem_core::snapshot::{Reader, Writer};
-use shmem_core::{Life, Region, Window};
+use shmem_core::{Incarnation, Region, Window};
 use shmem_fuzz::{Many, Rarely, Scribble, expand, memory};
 
 #[derive(Arbitrary, Debug)]
@@ -111,10 +111,11 @@ fn attach_inside(segment: Window<'_>) {
     }
     if let Ok(ring) = Ring::attach(segment) {
         let mut record = vec![0; ring.max_record()];
-        if let Ok(mut consumer) = ring.take_over_consumer(Life::first(2), Unread::Discard) {
+        if let Ok(mut consumer) = ring.take_over_consumer(Incarnation::first(2), OnRestart::Discard)
+        {
             let _ = consumer.pop(&mut record);
         }
-        if let Ok(mut producer) = ring.take_over_producer(Life::first(1)) {
+        if let Ok(mut producer) = ring.take_over_producer(Incarnation::first(1)) {
             let _ = producer.push(&record);
         }
     }

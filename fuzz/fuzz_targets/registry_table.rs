@@ -19,7 +19,7 @@ struct Input {
     table: Many<Stroke>,
     /// Whether to play all strokes from another thread too.
     threaded: Rarely,
-    /// Which lives are over.
+    /// Which incarnations are over.
     over: u32,
     steps: Many<(Step, Option<Stroke>)>,
 }
@@ -142,11 +142,11 @@ impl<'m> User<'m> {
                     false => self.registry.lookup(id(number)).ok(),
                 };
                 if let Some(segment) = found {
-                    let _ = self.registry.remove(by.life(), &segment);
+                    let _ = self.registry.remove(by.incarnation(), &segment);
                 }
             }
             Step::Reap(by) => {
-                if let Ok(count) = self.registry.reap(by.life(), &mut self.oracle) {
+                if let Ok(count) = self.registry.reap(by.incarnation(), &mut self.oracle) {
                     assert!(count <= self.registry.geometry().segments);
                 }
             }
@@ -161,7 +161,7 @@ impl<'m> User<'m> {
     }
 
     fn create(&mut self, by: Who, request: &Request) {
-        match self.registry.open_or_create(by.life(), request) {
+        match self.registry.open_or_create(by.incarnation(), request) {
             Ok(segment) => self.touch(segment),
             Err(OpenError::NotFound) => panic!("what is not there is created"),
             Err(error) => assert!(!error.to_string().is_empty()),

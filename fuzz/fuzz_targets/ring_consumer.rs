@@ -7,8 +7,8 @@ use std::io::Read;
 
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use shmem_core::ring::{ByteReader, Consumer, PopError, Record, Ring, Unread};
-use shmem_core::{Corrupt, Life, Window};
+use shmem_core::ring::{ByteReader, Consumer, OnRestart, PopError, Record, Ring};
+use shmem_core::{Corrupt, Incarnation, Window};
 use shmem_fuzz::{Many, Rarely, Scribble, expand, memory, while_scribbling};
 
 #[derive(Arbitrary, Debug)]
@@ -17,9 +17,9 @@ struct Input {
     capacity: u8,
     /// Whether the control block is zeroed, as in a new ring.
     fresh: bool,
-    /// Whether records for earlier lives are discarded.
+    /// Whether records for earlier incarnations are discarded.
     discard: bool,
-    /// Records that an honest producer left, so many in each of its lives.
+    /// Records that an honest producer left, so many in each of its incarnations.
     honest: [u8; 2],
     /// Whether to play all scribbles from another thread too.
     threaded: Rarely,
@@ -38,9 +38,9 @@ enum Step {
     },
     IsEmpty,
     Stream(u8),
-    /// A next life takes the end over.
+    /// A next incarnation takes the end over.
     Again,
-    /// A next life of an honest producer pushes so many bytes.
+    /// A next incarnation of an honest producer pushes so many bytes.
     Restart(u8),
 }
 
@@ -55,9 +55,9 @@ fuzz_target!(|data: &[u8]| {
     let heap = memory(len, control, &mut bytes);
     let window = heap.window();
     let ring = Ring::attach(window).expect("a segment of a ring's length");
-    for (life, records) in (1..).zip(input.honest) {
+    for (incarnation, records) in (1..).zip(input.honest) {
         for len in 0..records % 16 {
-            push(ring, life, len);
+            push(ring, incarnation, len);
         }
     }
     run(ring, window, &input);
@@ -67,28 +67,29 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// An honest producer pushes a record in one of its lives, if the ring lets it.
-fn push(ring: Ring<'_>, life: u32, len: u8) {
-    let life = Life::new(1, life).expect("lives count from 1");
-    if let Ok(mut producer) = ring.take_over_producer(life) {
+/// An honest producer pushes a record in one of its incarnations, if the ring lets it.
+fn push(ring: Ring<'_>, incarnation: u32, len: u8) {
+    let incarnation = Incarnation::new(1, incarnation).expect("incarnations count from 1");
+    if let Ok(mut producer) = ring.take_over_producer(incarnation) {
         let _ = producer.push(&vec![9; usize::from(len)]);
     }
 }
 
 fn run(ring: Ring<'_>, window: Window<'_>, input: &Input) {
     let unread = match input.discard {
-        true => Unread::Discard,
-        false => Unread::Keep,
+        true => OnRestart::Discard,
+        false => OnRestart::Keep,
     };
-    let life = |life| Life::new(2, life).expect("lives count from 1");
-    let Ok(mut consumer) = ring.take_over_consumer(life(1), unread) else {
+    let incarnation =
+        |incarnation| Incarnation::new(2, incarnation).expect("incarnations count from 1");
+    let Ok(mut consumer) = ring.take_over_consumer(incarnation(1), unread) else {
         return;
     };
     let mut broken = None;
     for (number, (step, scribble)) in (2..).zip(input.steps.iter()) {
         match step {
             Step::Stream(len) => stream(ring, *len, unread),
-            Step::Again => match ring.take_over_consumer(life(number), unread) {
+            Step::Again => match ring.take_over_consumer(incarnation(number), unread) {
                 Ok(again) => (consumer, broken) = (again, None),
                 Err(_) => return,
             },
@@ -161,8 +162,8 @@ fn drain(consumer: &mut Consumer<'_>, limit: u8, accept: u8, max: usize) -> Opti
 }
 
 /// The byte stream owns a consumer: a new one for one call.
-fn stream(ring: Ring<'_>, len: u8, unread: Unread) {
-    let Ok(consumer) = ring.take_over_consumer(Life::first(2), unread) else {
+fn stream(ring: Ring<'_>, len: u8, unread: OnRestart) {
+    let Ok(consumer) = ring.take_over_consumer(Incarnation::first(2), unread) else {
         return;
     };
     let mut bytes = vec![0; usize::from(len)];

@@ -1,5 +1,5 @@
 //! A producer whose consumer stores whatever it likes, between our calls and
-//! during them, over memory that an earlier life left in any state.
+//! during them, over memory that an earlier incarnation left in any state.
 
 #![no_main]
 
@@ -7,8 +7,8 @@ use std::io::Write;
 
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use shmem_core::ring::{ByteWriter, Producer, PushError, Ring, Unread};
-use shmem_core::{Corrupt, Life, Window};
+use shmem_core::ring::{ByteWriter, OnRestart, Producer, PushError, Ring};
+use shmem_core::{Corrupt, Incarnation, Window};
 use shmem_fuzz::{Many, Rarely, Scribble, expand, memory, while_scribbling};
 
 #[derive(Arbitrary, Debug)]
@@ -36,9 +36,9 @@ enum Step {
         publish: bool,
     },
     Stream(u16),
-    /// A next life takes the end over.
+    /// A next incarnation takes the end over.
     Again,
-    /// A next life of an honest consumer pops so many records.
+    /// A next incarnation of an honest consumer pops so many records.
     Restart(u8),
 }
 
@@ -61,15 +61,16 @@ fuzz_target!(|data: &[u8]| {
 
 fn run(window: Window<'_>, steps: &[(Step, Option<Scribble>)]) {
     let ring = Ring::attach(window).expect("a segment of a ring's length");
-    let life = |life| Life::new(1, life).expect("lives count from 1");
-    let Ok(mut producer) = ring.take_over_producer(life(1)) else {
+    let incarnation =
+        |incarnation| Incarnation::new(1, incarnation).expect("incarnations count from 1");
+    let Ok(mut producer) = ring.take_over_producer(incarnation(1)) else {
         return;
     };
     let mut broken = None;
     for (number, (step, scribble)) in (2..).zip(steps) {
         match step {
             Step::Stream(len) => stream(ring, *len),
-            Step::Again => match ring.take_over_producer(life(number)) {
+            Step::Again => match ring.take_over_producer(incarnation(number)) {
                 Ok(again) => (producer, broken) = (again, None),
                 Err(_) => return,
             },
@@ -85,10 +86,10 @@ fn run(window: Window<'_>, steps: &[(Step, Option<Scribble>)]) {
     }
 }
 
-/// An honest consumer pops in one of its lives, if the ring lets it.
-fn pop(ring: Ring<'_>, life: u32, records: u8) {
-    let life = Life::new(2, life).expect("lives count from 1");
-    if let Ok(mut consumer) = ring.take_over_consumer(life, Unread::Discard) {
+/// An honest consumer pops in one of its incarnations, if the ring lets it.
+fn pop(ring: Ring<'_>, incarnation: u32, records: u8) {
+    let incarnation = Incarnation::new(2, incarnation).expect("incarnations count from 1");
+    if let Ok(mut consumer) = ring.take_over_consumer(incarnation, OnRestart::Discard) {
         for _ in 0..records {
             let _ = consumer.pop(&mut vec![0; ring.max_record()]);
         }
@@ -149,7 +150,7 @@ fn take(producer: &mut Producer<'_>, step: Step) -> Result<(), PushError> {
 
 /// The byte stream owns a producer: a new one for one call.
 fn stream(ring: Ring<'_>, len: u16) {
-    let Ok(producer) = ring.take_over_producer(Life::first(1)) else {
+    let Ok(producer) = ring.take_over_producer(Incarnation::first(1)) else {
         return;
     };
     let bytes = vec![5; usize::from(len)];

@@ -6,8 +6,8 @@
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use shmem_core::doorbell::Silent;
-use shmem_core::typed_ring::{PopError, TypedConsumer, TypedRing, Unread};
-use shmem_core::{Corrupt, Life, Window};
+use shmem_core::typed_ring::{OnRestart, PopError, TypedConsumer, TypedRing};
+use shmem_core::{Corrupt, Incarnation, Window};
 use shmem_fuzz::{Many, Rarely, Scribble, expand, memory, while_scribbling};
 
 /// Bytes that leave a part of their slot free.
@@ -19,9 +19,9 @@ struct Input {
     slots: u8,
     /// Whether the control block is zeroed, as in a new ring.
     fresh: bool,
-    /// Whether records for earlier lives are discarded.
+    /// Whether records for earlier incarnations are discarded.
     discard: bool,
-    /// Records that an honest producer left, so many in each of its lives.
+    /// Records that an honest producer left, so many in each of its incarnations.
     honest: [u8; 2],
     /// Whether to play all scribbles from another thread too.
     threaded: Rarely,
@@ -36,11 +36,11 @@ enum Step {
     Release,
     IsEmpty,
     Notify,
-    /// A next life takes the end over.
+    /// A next incarnation takes the end over.
     Again,
-    /// The same life gives the end back and claims it again.
+    /// The same incarnation gives the end back and claims it again.
     Return,
-    /// A next life of an honest producer pushes so many records.
+    /// A next incarnation of an honest producer pushes so many records.
     Restart(u8),
 }
 
@@ -62,8 +62,8 @@ fuzz_target!(|data: &[u8]| {
     let Ok(ring) = TypedRing::attach(window) else {
         return;
     };
-    for (life, records) in (1..).zip(input.honest) {
-        push(ring, life, records);
+    for (incarnation, records) in (1..).zip(input.honest) {
+        push(ring, incarnation, records);
     }
     run(ring, window, &input);
     if *input.threaded {
@@ -72,21 +72,22 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// An honest producer pushes records in one of its lives, if the ring lets it.
-fn push(ring: TypedRing<'_, Record>, life: u32, records: u8) {
-    let life = Life::new(1, life).expect("lives count from 1");
-    if let Ok(mut producer) = ring.take_over_producer(life) {
+/// An honest producer pushes records in one of its incarnations, if the ring lets it.
+fn push(ring: TypedRing<'_, Record>, incarnation: u32, records: u8) {
+    let incarnation = Incarnation::new(1, incarnation).expect("incarnations count from 1");
+    if let Ok(mut producer) = ring.take_over_producer(incarnation) {
         let _ = producer.push_slice(&vec![[9; 3]; usize::from(records % 16)]);
     }
 }
 
 fn run(ring: TypedRing<'_, Record>, window: Window<'_>, input: &Input) {
     let unread = match input.discard {
-        true => Unread::Discard,
-        false => Unread::Keep,
+        true => OnRestart::Discard,
+        false => OnRestart::Keep,
     };
-    let life = |life| Life::new(2, life).expect("lives count from 1");
-    let mut current = life(1);
+    let incarnation =
+        |incarnation| Incarnation::new(2, incarnation).expect("incarnations count from 1");
+    let mut current = incarnation(1);
     let Ok(mut consumer) = ring.take_over_consumer(current, unread) else {
         return;
     };
@@ -95,7 +96,7 @@ fn run(ring: TypedRing<'_, Record>, window: Window<'_>, input: &Input) {
         match step {
             Step::Again | Step::Return => {
                 if matches!(step, Step::Again) {
-                    current = life(number);
+                    current = incarnation(number);
                 }
                 drop(consumer);
                 match ring.take_over_consumer(current, unread) {

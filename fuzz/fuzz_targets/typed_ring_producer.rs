@@ -1,13 +1,13 @@
 //! A typed ring's producer whose consumer stores whatever it likes, between our calls and
-//! during them, over memory that an earlier life left in any state.
+//! during them, over memory that an earlier incarnation left in any state.
 
 #![no_main]
 
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use shmem_core::doorbell::Silent;
-use shmem_core::typed_ring::{PushError, TypedProducer, TypedRing, Unread};
-use shmem_core::{Corrupt, Life, Window};
+use shmem_core::typed_ring::{OnRestart, PushError, TypedProducer, TypedRing};
+use shmem_core::{Corrupt, Incarnation, Window};
 use shmem_fuzz::{Limited, Many, Rarely, Scribble, expand, memory, while_scribbling};
 
 /// Bytes that leave a part of their slot free.
@@ -30,11 +30,11 @@ enum Step {
     PushSlice(u8),
     Notify,
     Wait(u8, bool),
-    /// A next life takes the end over.
+    /// A next incarnation takes the end over.
     Again,
-    /// The same life gives the end back and claims it again.
+    /// The same incarnation gives the end back and claims it again.
     Return,
-    /// A next life of an honest consumer pops so many records.
+    /// A next incarnation of an honest consumer pops so many records.
     Restart(u8),
 }
 
@@ -64,8 +64,9 @@ fuzz_target!(|data: &[u8]| {
 });
 
 fn run(ring: TypedRing<'_, Record>, window: Window<'_>, steps: &[(Step, Option<Scribble>)]) {
-    let life = |life| Life::new(1, life).expect("lives count from 1");
-    let mut current = life(1);
+    let incarnation =
+        |incarnation| Incarnation::new(1, incarnation).expect("incarnations count from 1");
+    let mut current = incarnation(1);
     let Ok(mut producer) = ring.take_over_producer(current) else {
         return;
     };
@@ -74,7 +75,7 @@ fn run(ring: TypedRing<'_, Record>, window: Window<'_>, steps: &[(Step, Option<S
         match step {
             Step::Again | Step::Return => {
                 if matches!(step, Step::Again) {
-                    current = life(number);
+                    current = incarnation(number);
                 }
                 drop(producer);
                 match ring.take_over_producer(current) {
@@ -91,10 +92,10 @@ fn run(ring: TypedRing<'_, Record>, window: Window<'_>, steps: &[(Step, Option<S
     }
 }
 
-/// An honest consumer pops in one of its lives, if the ring lets it.
-fn pop(ring: TypedRing<'_, Record>, life: u32, records: u8) {
-    let life = Life::new(2, life).expect("lives count from 1");
-    if let Ok(mut consumer) = ring.take_over_consumer(life, Unread::Discard) {
+/// An honest consumer pops in one of its incarnations, if the ring lets it.
+fn pop(ring: TypedRing<'_, Record>, incarnation: u32, records: u8) {
+    let incarnation = Incarnation::new(2, incarnation).expect("incarnations count from 1");
+    if let Ok(mut consumer) = ring.take_over_consumer(incarnation, OnRestart::Discard) {
         for _ in 0..records {
             let _ = consumer.pop();
         }

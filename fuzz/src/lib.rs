@@ -12,7 +12,7 @@ use std::thread;
 use arbitrary::{Arbitrary, Unstructured};
 use shmem_core::mem::Heap;
 use shmem_core::wait::{Pause, Wait};
-use shmem_core::{Life, Window};
+use shmem_core::{Incarnation, Window};
 use shmem_sync::{Liveness, PartitionState};
 
 pub mod simulated;
@@ -102,8 +102,8 @@ pub enum Word {
     Padding(u16),
     /// A record's epochs, or two other numbers.
     Halves(u8, u8),
-    /// A life, with its flag or without.
-    Life(Who, bool),
+    /// An incarnation, with its flag or without.
+    Incarnation(Who, bool),
     /// A link to a row, marked or not.
     Link {
         row: u8,
@@ -112,18 +112,18 @@ pub enum Word {
     },
 }
 
-/// One of a few lives, so that they meet.
+/// One of a few incarnations, so that they meet.
 #[derive(Arbitrary, Clone, Copy, Debug, Default)]
 pub struct Who {
     partition: u8,
-    incarnation: u8,
+    number: u8,
 }
 
 impl Who {
-    /// The life: partitions 1 to 4, lives 1 to 4.
-    pub fn life(self) -> Life {
-        let (partition, incarnation) = (self.partition % 4 + 1, self.incarnation % 4 + 1);
-        Life::new(partition, incarnation.into()).expect("neither is 0")
+    /// The incarnation: of partitions 1 to 4, numbered 1 to 4.
+    pub fn incarnation(self) -> Incarnation {
+        let (partition, number) = (self.partition % 4 + 1, self.number % 4 + 1);
+        Incarnation::new(partition, number.into()).expect("neither is 0")
     }
 }
 
@@ -137,7 +137,7 @@ impl Word {
             Self::Record(len) => u32::from(len) << 2 | 1,
             Self::Padding(len) => u32::from(len) << 2 | 3,
             Self::Halves(low, high) => u32::from(high) << 16 | u32::from(low),
-            Self::Life(who, flag) => who.life().word() | u32::from(flag) << 31,
+            Self::Incarnation(who, flag) => who.incarnation().word() | u32::from(flag) << 31,
             Self::Link {
                 row,
                 generation,
@@ -194,7 +194,7 @@ pub fn while_playing(play: impl Fn() + Send, work: impl FnOnce()) {
     });
 }
 
-/// Says of each life what the input says next, again from the start at its end.
+/// Says of each incarnation what the input says next, again from the start at its end.
 #[derive(Clone, Debug)]
 pub struct Oracle {
     answers: u32,
@@ -209,7 +209,7 @@ impl Oracle {
 }
 
 impl Liveness for Oracle {
-    fn state(&mut self, _: Life) -> PartitionState {
+    fn state(&mut self, _: Incarnation) -> PartitionState {
         self.asked = self.asked.wrapping_add(1);
         match self.answers >> (self.asked % 16 * 2) & 3 {
             0 => PartitionState::Alive,

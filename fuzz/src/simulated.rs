@@ -10,7 +10,7 @@ use shmem_channel::{Error, Platform, Reason};
 use shmem_core::call::SEGMENT_LEN;
 use shmem_core::layout::CallControl;
 use shmem_core::ring::Ring;
-use shmem_core::{Life, PartitionState, Window};
+use shmem_core::{Incarnation, PartitionState, Window};
 use shmem_registry::Registry;
 
 use crate::Scribble;
@@ -192,8 +192,8 @@ impl Platform for Simulated<'_, '_> {
         self.scribble(self.looks.load(Relaxed));
     }
 
-    fn state(&self, _: &Registry<'_>, partition: Life) -> PartitionState {
-        let at = u32::from(partition.partition()) + partition.incarnation();
+    fn state(&self, _: &Registry<'_>, partition: Incarnation) -> PartitionState {
+        let at = u32::from(partition.partition()) + partition.number();
         match self.over >> (at % 32) & 1 {
             0 => PartitionState::Alive,
             _ => PartitionState::Gone,

@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use arbitrary::Arbitrary;
 use shmem_core::doorbell::Silent;
 use shmem_core::mem::Heap;
-use shmem_core::ring::{Ring, Unread};
+use shmem_core::ring::{OnRestart, Ring};
 use shmem_core::snapshot::{self, Writer};
-use shmem_core::{Life, Region, Window};
+use shmem_core::{Incarnation, Region, Window};
 use shmem_registry::inspect::Tables;
 use shmem_registry::layout::{REGISTRY, Row};
 use shmem_registry::{Geometry, Kind, Process, Registry, Request};
@@ -99,11 +99,11 @@ fn words(word: u8, of: usize) -> usize {
 /// Fills a registry with a segment of each kind, in use, as far as its rows reach.
 pub fn fill(registry: Registry<'_>) {
     let attach = |partition, process| {
-        let presence = registry.attach_partition(partition, process);
-        let presence = presence.expect("a slot that nobody had");
-        let life = presence.life();
-        std::mem::forget(presence);
-        life
+        let attachment = registry.attach_partition(partition, process);
+        let attachment = attachment.expect("a slot that nobody had");
+        let incarnation = attachment.incarnation();
+        std::mem::forget(attachment);
+        incarnation
     };
     let (one, two) = (attach(1, Process::this()), attach(2, Process::UNKNOWN));
     drop(registry.attach_partition(3, Process::UNKNOWN));
@@ -128,9 +128,9 @@ pub fn fill(registry: Registry<'_>) {
     }
 }
 
-fn fill_ring(ring: Ring<'_>, one: Life, two: Life) {
+fn fill_ring(ring: Ring<'_>, one: Incarnation, two: Incarnation) {
     let mut producer = ring.producer(one).expect("a new ring");
-    let mut consumer = ring.consumer(two, Unread::Keep).expect("a new ring");
+    let mut consumer = ring.consumer(two, OnRestart::Keep).expect("a new ring");
     for len in [100, 60, 40, 0, 80] {
         producer.push(&vec![b'x'; len]).expect("room for it");
         if len >= 60 {
@@ -140,13 +140,17 @@ fn fill_ring(ring: Ring<'_>, one: Life, two: Life) {
     std::mem::forget((producer, consumer));
 }
 
-fn fill_locks<'m>(segment: impl Fn(&str, Kind, usize) -> Option<Window<'m>>, one: Life, two: Life) {
+fn fill_locks<'m>(
+    segment: impl Fn(&str, Kind, usize) -> Option<Window<'m>>,
+    one: Incarnation,
+    two: Incarnation,
+) {
     if let Some(window) = segment("mutex", Kind::MUTEX, Mutex::<u64>::SEGMENT_LEN) {
         let mutex = Mutex::<u64>::attach(window, one, &Silent).expect("a mutex's length");
         std::mem::forget(mutex.try_lock(&mut AssumeAlive));
     }
     if let Some(window) = segment("bakery", Kind::BAKERY, BakeryMutex::<u64>::SEGMENT_LEN) {
-        // SAFETY: the only handle of its life.
+        // SAFETY: the only handle of its incarnation.
         let mut mutex =
             unsafe { BakeryMutex::<u64>::attach(window, two, 64) }.expect("a mutex's length");
         std::mem::forget(mutex.try_lock(&mut AssumeAlive));
@@ -161,7 +165,7 @@ fn fill_locks<'m>(segment: impl Fn(&str, Kind, usize) -> Option<Window<'m>>, one
         std::mem::forget(lock.try_read(&mut AssumeAlive));
     }
     if let Some(window) = segment("barrier", Kind::BARRIER, Barrier::segment_len(4)) {
-        // SAFETY: the only handle of its life.
+        // SAFETY: the only handle of its incarnation.
         let mut barrier =
             unsafe { Barrier::attach(window, one, 2, &Silent) }.expect("a barrier's length");
         let _ = barrier.try_wait(&mut AssumeAlive);

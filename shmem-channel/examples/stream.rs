@@ -26,7 +26,7 @@
 use std::{error::Error as AnyError, thread::sleep, time::Duration};
 
 use shmem_channel::{Error, Received, Session, FOREVER};
-use shmem_core::ring::Unread;
+use shmem_core::ring::OnRestart;
 
 fn send(file: &str) -> Result<(), Box<dyn AnyError>> {
     let session = Session::open_file(file, 1 << 20, 1)?;
@@ -48,8 +48,8 @@ fn send(file: &str) -> Result<(), Box<dyn AnyError>> {
 fn print(file: &str) -> Result<(), Box<dyn AnyError>> {
     println!("waiting for {file}");
     let session = Session::join_file_within(file, 2, FOREVER)?;
-    // Old lines are of no use here. `Unread::Keep` would print what was sent meanwhile.
-    let mut receiver = session.receiver("lines", 1 << 14, Unread::Discard)?;
+    // Old lines are of no use here. `OnRestart::Keep` would print what was sent meanwhile.
+    let mut receiver = session.receiver("lines", 1 << 14, OnRestart::Discard)?;
     let (mut line, mut lost) = ([0; 64], receiver.discarded());
     loop {
         let received = receiver.recv(&mut line, FOREVER)?;

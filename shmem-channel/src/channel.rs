@@ -6,26 +6,27 @@
 //!
 //! | offset | bytes | content, little-endian                                          |
 //! |--------|-------|-----------------------------------------------------------------|
-//! | 0      | 2     | the *opening* of its sender: the epoch of the sender's receiving end |
+//! | 0      | 2     | the *epoch* of the sender's receiving end                           |
 //! | 2      | 2     | bit 0: its sender looks at the call line                        |
 //! | 4      | 4     | number of the call that it makes or answers; 0 for a plain message |
 //!
-//! - **C1** An opening identifies one opening of an end. The peer learns it in two ways:
+//! - **C1** An epoch identifies one claim of an end. The peer learns it in two ways:
 //!   from what it receives, and, when it sends, from the ring itself. So a restart that
 //!   was noticed in one direction is not reported again in the other.
 //! - **C2** A restart is reported only to an end that had sent something to the earlier
-//!   opening, or received something from it.
-//! - **C3** After a restart was reported, no message of an earlier opening is delivered:
+//!   epoch, or received something from it.
+//! - **C3** After a restart was reported, no message of an earlier epoch is delivered:
 //!   such messages are passed over and counted.
 //! - **C4** Commands that a restarted server had not received are discarded by the ring and
-//!   counted, and so is one in the call line. Results stay until they are received, or passed over by C3 and C5.
+//!   counted, and so is one in the call line. Results stay until they are received, or passed over
+//!   by C3 and C5.
 //! - **C5** No two calls on a channel have the same number, modulo 2^32: a client counts by
 //!   one from the last one that was started, which the call line tells. So an answer to an
 //!   earlier client is known, passed over and counted.
 //! - **C6** A short command goes by the line if that is free, the server looks there, and all
 //!   that was sent by the ring before is known to be received: by the answer to a call that
 //!   was made after it. So the call in the line comes before everything in the ring, and the
-//!   first call to a server goes by the ring. Its answer tells the server's opening.
+//!   first call to a server goes by the ring. Its answer tells the server's epoch.
 //! - **C7** A call that was made by the line is answered there, unless the answer is too long or
 //!   another call comes by the ring first: then it is answered by the ring, and the line is
 //!   freed. So a call that is never answered does not keep the line.
@@ -42,7 +43,7 @@ use crate::wait::Waiter;
 /// Bytes before a message's own.
 const HEADER: usize = 8;
 
-/// The most messages of earlier openings that one look passes over. One that has passed
+/// The most messages of earlier epochs that one look passes over. One that has passed
 /// over so many finds nothing, and the next one goes on.
 const PASSES: u32 = 64;
 
@@ -57,7 +58,7 @@ pub(crate) fn next_call(call: u32) -> u32 {
 /// What comes before a message's own bytes.
 #[derive(Clone, Copy)]
 pub(crate) struct Header {
-    opening: u16,
+    epoch: u16,
     /// Whether its sender looks at the call line.
     pub(crate) looks_at_line: bool,
     pub(crate) call: u32,
@@ -66,7 +67,7 @@ pub(crate) struct Header {
 impl Header {
     fn encode(self) -> [u8; HEADER] {
         let mut bytes = [0; HEADER];
-        bytes[..2].copy_from_slice(&self.opening.to_le_bytes());
+        bytes[..2].copy_from_slice(&self.epoch.to_le_bytes());
         bytes[2] = self.looks_at_line.into();
         bytes[4..].copy_from_slice(&self.call.to_le_bytes());
         bytes
@@ -77,11 +78,11 @@ impl Header {
         let mut bytes = [0; HEADER];
         let whole = record.read(0, &mut bytes) == HEADER;
         let header = Self {
-            opening: u16::from_le_bytes([bytes[0], bytes[1]]),
+            epoch: u16::from_le_bytes([bytes[0], bytes[1]]),
             looks_at_line: bytes[2] & 1 != 0,
             call: u32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]),
         };
-        (whole && header.opening != 0).then_some(header)
+        (whole && header.epoch != 0).then_some(header)
     }
 }
 
@@ -111,9 +112,9 @@ pub(crate) struct Channel<'m> {
     sender: Sender<'m>,
     receiver: Receiver<'m>,
     pub(crate) line: CallLine<'m>,
-    /// Our own opening, for what we send.
-    opening: u16,
-    /// The peer's opening that we have met; 0 before that (C2).
+    /// Our own epoch, for what we send.
+    epoch: u16,
+    /// The peer's epoch that we have met; 0 before that (C2).
     peer: u16,
     /// Messages that were passed over.
     passed_over: u32,
@@ -123,7 +124,7 @@ impl<'m> Channel<'m> {
     pub(crate) fn new(sender: Sender<'m>, receiver: Receiver<'m>, line: CallLine<'m>) -> Self {
         Self {
             line,
-            opening: receiver.epoch() as u16,
+            epoch: receiver.epoch() as u16,
             peer: 0,
             passed_over: 0,
             sender,
@@ -136,25 +137,25 @@ impl<'m> Channel<'m> {
         self.sender.max_len() - HEADER
     }
 
-    /// The peer's opening that the last message went to, or came from.
+    /// The peer's epoch that the last message went to, or came from.
     pub(crate) fn peer(&self) -> u16 {
         self.peer
     }
 
-    /// The peer's opening that the next message is for; 0 if there is none yet.
+    /// The peer's epoch that the next message is for; 0 if there is none yet.
     ///
     /// # Errors
     ///
     /// [`Error::PeerRestarted`] if this is a restart to be reported.
     pub(crate) fn next_peer(&mut self) -> Result<u16, Error> {
-        let opening = match self.sender.note_receiver() {
+        let epoch = match self.sender.note_receiver() {
             // Noted. What it is, the next look says.
             Err(Error::PeerRestarted) => self.sender.note_receiver()?,
             noted => noted?,
         } as u16;
-        match self.peer != 0 && opening != 0 && self.note_restart(opening) {
+        match self.peer != 0 && epoch != 0 && self.note_restart(epoch) {
             true => Err(Error::PeerRestarted),
-            false => Ok(opening),
+            false => Ok(epoch),
         }
     }
 
@@ -179,7 +180,7 @@ impl<'m> Channel<'m> {
         wait: &mut Waiter<'m>,
     ) -> Result<(), Error> {
         let header = Header {
-            opening: self.opening,
+            epoch: self.epoch,
             looks_at_line: call_line::USABLE,
             call,
         };
@@ -204,11 +205,11 @@ impl<'m> Channel<'m> {
         Err(Error::PeerRestarted)
     }
 
-    /// Takes note that the peer's opening is `opening` now. Whether this is a restart to
+    /// Takes note that the peer's epoch is `epoch` now. Whether this is a restart to
     /// be reported (C1, C2).
-    pub(crate) fn note_restart(&mut self, opening: u16) -> bool {
-        let known = core::mem::replace(&mut self.peer, opening);
-        known != 0 && known != opening
+    pub(crate) fn note_restart(&mut self, epoch: u16) -> bool {
+        let known = core::mem::replace(&mut self.peer, epoch);
+        known != 0 && known != epoch
     }
 
     /// The next message, or the peer's restart; `None` if there is neither. A message
@@ -228,13 +229,13 @@ impl<'m> Channel<'m> {
                     header
                 }
             };
-            let ahead = header.opening.wrapping_sub(self.peer) as i16;
+            let ahead = header.epoch.wrapping_sub(self.peer) as i16;
             if self.peer != 0 && ahead < 0 {
                 self.release()?; // C3
                 self.pass_over();
                 continue;
             }
-            if self.note_restart(header.opening) {
+            if self.note_restart(header.epoch) {
                 return Ok(Some(Received::PeerRestarted));
             }
             // Looked at again: a mad peer can mix one header with another's bytes, which it

@@ -15,7 +15,7 @@ use crate::wait::Waiter;
 /// Calls that may wait for an answer at the same time.
 const OUTSTANDING: u32 = 64;
 
-/// The opening of a server that comes first.
+/// The epoch of a server that comes first.
 const FIRST: u16 = 1;
 
 /// A call that was started: see [`Client::finish_call`].
@@ -23,7 +23,7 @@ const FIRST: u16 = 1;
 #[must_use = "the answer is received by `finish_call`"]
 pub struct Answering {
     call: u32,
-    /// The server's opening that the command is for.
+    /// The server's epoch that the command is for.
     server: u16,
 }
 
@@ -54,7 +54,7 @@ pub struct Client<'m> {
     /// The answer to a call from this one on says that the server has received all that was
     /// sent by the ring.
     receipt: u32,
-    /// The server's opening that gave this answer and looks at the line; 0: no server (C6).
+    /// The server's epoch that gave this answer and looks at the line; 0: no server (C6).
     by_line: u16,
 }
 

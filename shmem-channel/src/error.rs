@@ -4,7 +4,7 @@ use core::fmt;
 
 use shmem_core::region;
 use shmem_core::ring::{ClaimError, GeometryError};
-use shmem_core::{Corrupt, Life};
+use shmem_core::{Corrupt, Incarnation};
 use shmem_registry::{AttachError, FormatError, Name, OpenError, RequestError};
 
 /// Why a call on a session or a channel failed.
@@ -42,7 +42,7 @@ pub enum Error {
     /// by one partition, the two by different ones.
     EndTaken {
         /// That partition.
-        by: Life,
+        by: Incarnation,
     },
     /// The ring is full: try again when the peer has received something.
     Full,

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use shmem_core::{region, Life, PartitionState, Region};
+use shmem_core::{region, Incarnation, PartitionState, Region};
 use shmem_registry::{AttachError, Registry};
 
 use crate::error::Error;
@@ -12,7 +12,7 @@ use crate::wait::Waiter;
 /// A partition in a region: what an end of a ring needs of its session.
 #[derive(Clone)]
 pub(crate) struct Member<'m> {
-    pub(crate) incarnation: Life,
+    pub(crate) incarnation: Incarnation,
     pub(crate) region: Region<'m>,
     pub(crate) registry: Registry<'m>,
     pub(crate) platform: PlatformHandle<'m>,
@@ -23,7 +23,7 @@ pub(crate) struct Member<'m> {
 
 impl<'m> Member<'m> {
     pub(crate) fn new(
-        incarnation: Life,
+        incarnation: Incarnation,
         region: Region<'m>,
         registry: Registry<'m>,
         platform: PlatformHandle<'m>,
@@ -48,12 +48,12 @@ impl<'m> Member<'m> {
     }
 
     /// What is known of another partition.
-    pub(crate) fn state(&self, partition: Life) -> PartitionState {
+    pub(crate) fn state(&self, partition: Incarnation) -> PartitionState {
         self.platform().state(&self.registry, partition)
     }
 
     /// Whether `partition` is known to be gone.
-    pub(crate) fn is_over(&self, partition: Life) -> bool {
+    pub(crate) fn is_over(&self, partition: Incarnation) -> bool {
         self.state(partition) == PartitionState::Gone
     }
 
@@ -79,7 +79,7 @@ impl<'m> Member<'m> {
     pub(crate) fn evicted(&self) -> Error {
         match self.registry.partition(self.incarnation.partition()) {
             // Memory that was wiped counts its incarnations from the beginning.
-            Ok(slot) if slot.life.is_none() => Error::Reformatted,
+            Ok(slot) if slot.incarnation.is_none() => Error::Reformatted,
             Ok(_) | Err(AttachError::NoSuchPartition { .. }) => Error::Evicted,
             Err(error) => Error::Join(error),
         }

@@ -1,7 +1,7 @@
 //! How the ends of a channel are opened.
 
 use shmem_core::call::CallLine;
-use shmem_core::ring::{Ring, Unread};
+use shmem_core::ring::{OnRestart, Ring};
 use shmem_registry::RequestError;
 
 use crate::channel::Channel;
@@ -87,7 +87,7 @@ impl ChannelOptions {
         name: impl AsRef<[u8]>,
     ) -> Result<Client<'m>, Error> {
         let (command, result, line) = self.segments(session, name.as_ref())?;
-        let receiver = session.receiver_on(result, Unread::Keep)?;
+        let receiver = session.receiver_on(result, OnRestart::Keep)?;
         let sender = session.sender_on(command)?;
         Ok(Client::new(Channel::new(sender, receiver, line)))
     }
@@ -103,7 +103,7 @@ impl ChannelOptions {
         name: impl AsRef<[u8]>,
     ) -> Result<Server<'m>, Error> {
         let (command, result, line) = self.segments(session, name.as_ref())?;
-        let receiver = session.receiver_on(command, Unread::Discard)?;
+        let receiver = session.receiver_on(command, OnRestart::Discard)?;
         let sender = session.sender_on(result)?;
         Ok(Server::new(Channel::new(sender, receiver, line)))
     }

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use shmem_core::doorbell::Doorbell;
 use shmem_core::primitive::{spin_loop, AtomicU32};
-use shmem_core::{Life, PartitionState};
+use shmem_core::{Incarnation, PartitionState};
 use shmem_registry::{Process, Registry};
 
 /// A platform that is borrowed, or shared.
@@ -77,7 +77,7 @@ pub trait Platform: Sync {
     /// What is known of another partition in `registry`. Without an implementation: what
     /// its slot says, so that a partition that was killed counts as alive until its next
     /// incarnation joins.
-    fn state(&self, registry: &Registry<'_>, partition: Life) -> PartitionState {
+    fn state(&self, registry: &Registry<'_>, partition: Incarnation) -> PartitionState {
         registry.state_in_slot(partition)
     }
 

@@ -2,9 +2,9 @@
 
 use core::time::Duration;
 
-use shmem_core::ring::{Consumer, PopError, Ring, Unread};
+use shmem_core::ring::{Consumer, OnRestart, PopError, Ring};
 use shmem_core::wait::Wait;
-use shmem_core::Life;
+use shmem_core::Incarnation;
 
 pub use shmem_core::ring::Record;
 
@@ -32,7 +32,11 @@ pub struct Receiver<'m> {
 }
 
 impl<'m> Receiver<'m> {
-    pub(crate) fn open(member: &Member<'m>, ring: Ring<'m>, unread: Unread) -> Result<Self, Error> {
+    pub(crate) fn open(
+        member: &Member<'m>,
+        ring: Ring<'m>,
+        unread: OnRestart,
+    ) -> Result<Self, Error> {
         let own = member.incarnation;
         let claimed = match ring.consuming() {
             Some(holder) if member.is_over(holder) => ring.take_over_consumer(own, unread),
@@ -46,7 +50,7 @@ impl<'m> Receiver<'m> {
     }
 
     /// The partition that sends, if there is one now.
-    pub fn peer(&self) -> Option<Life> {
+    pub fn peer(&self) -> Option<Incarnation> {
         self.consumer.ring().producing()
     }
 

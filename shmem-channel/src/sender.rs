@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use shmem_core::ring::{Producer, PushError, Ring};
 use shmem_core::wait::Wait;
-use shmem_core::Life;
+use shmem_core::Incarnation;
 
 use crate::error::Error;
 use crate::member::Member;
@@ -43,7 +43,7 @@ impl<'m> Sender<'m> {
     }
 
     /// The partition that receives, if there is one now.
-    pub fn peer(&self) -> Option<Life> {
+    pub fn peer(&self) -> Option<Incarnation> {
         self.producer.ring().consuming()
     }
 

@@ -14,7 +14,7 @@ use crate::wait::Waiter;
 #[must_use = "the client waits for the answer"]
 pub struct Call {
     number: u32,
-    /// The client's opening that made it.
+    /// The client's epoch that made it.
     client: u16,
 }
 
@@ -54,7 +54,7 @@ pub enum Incoming {
 /// The end of a channel that answers commands.
 pub struct Server<'m> {
     channel: Channel<'m>,
-    /// The client's opening that what follows is of.
+    /// The client's epoch that what follows is of.
     client: u16,
     /// The call that it makes next, once it has made one by the ring (C6).
     next: Option<u32>,

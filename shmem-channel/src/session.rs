@@ -5,12 +5,12 @@ use core::time::Duration;
 use shmem_core::call::{self, CallLine};
 use shmem_core::doorbell::Doorbell;
 use shmem_core::layout::{MAX_CAPACITY, MIN_CAPACITY};
-use shmem_core::ring::{GeometryError, Ring, Unread};
+use shmem_core::ring::{GeometryError, OnRestart, Ring};
 use shmem_core::wait::Wait;
-use shmem_core::{region, Life, Liveness, PartitionState, Region, Window};
+use shmem_core::{region, Incarnation, Liveness, PartitionState, Region, Window};
 use shmem_registry::{
-    FormatError, Geometry, Heartbeats, Kind, Name, OpenError, Presence, Process, Registry, Request,
-    Segment,
+    Attachment, FormatError, Geometry, Heartbeats, Kind, Name, OpenError, Process, Registry,
+    Request, Segment,
 };
 
 use crate::error::Error;
@@ -27,7 +27,7 @@ pub struct SessionOptions {
     geometry: Geometry,
     patience: Duration,
     presumed_gone_after: Option<Duration>,
-    earlier: Option<Life>,
+    earlier: Option<Incarnation>,
     creates: bool,
 }
 
@@ -71,9 +71,9 @@ impl SessionOptions {
     }
 
     /// The caller knows that `earlier`, an incarnation of this partition, is gone: it
-    /// ended that one itself, or an operator said so. If it lives, it is evicted.
+    /// ended that one itself, or an operator said so. If it is alive, it is evicted.
     #[must_use]
-    pub fn take_over(self, earlier: Life) -> Self {
+    pub fn take_over(self, earlier: Incarnation) -> Self {
         let earlier = Some(earlier);
         Self { earlier, ..self }
     }
@@ -143,7 +143,7 @@ impl SessionOptions {
                 let limit = self.presumed_gone_after.unwrap_or(FOREVER);
                 let beats = Heartbeats::by_clock(registry, limit / 2, || own.now());
                 let known = &mut (known, beats.presume_gone_after(limit));
-                registry.attach_when_over(self.partition, process, wait, known)
+                registry.attach_or_take_over(self.partition, process, wait, known)
             }
         };
         if region.is_stale() {
@@ -154,7 +154,7 @@ impl SessionOptions {
             true => registry,
             false => registry.without_read_modify_write(),
         };
-        let incarnation = attachment.life();
+        let incarnation = attachment.incarnation();
         Ok(Session {
             bell: LockBell(platform.clone()),
             member: Member::new(incarnation, region, registry, platform),
@@ -165,12 +165,12 @@ impl SessionOptions {
 
 /// One partition's membership of a region: joined until it is dropped.
 ///
-/// What is opened in a session lives as long as its memory does. Once the session is
-/// dropped, the partition has left: peers may take over its ends of rings, and they say so.
-/// Threads of the partition share one session. Where others go by its heartbeat, it beats ([`Session::beat`]) several
-/// times in the time after which they take it for silent.
+/// What is opened in a session lives as long as its memory does. Once the session is dropped, the
+/// partition has left: peers may take over its ends of rings, and they say so. Threads of the
+/// partition share one session. Where others go by its heartbeat, it beats ([`Session::beat`])
+/// several times in the time after which they take it for silent.
 pub struct Session<'m> {
-    attachment: Presence<'m>,
+    attachment: Attachment<'m>,
     /// What locks ring.
     bell: LockBell<'m>,
     pub(crate) member: Member<'m>,
@@ -208,7 +208,7 @@ impl<'m> Session<'m> {
     }
 
     /// Which incarnation of which partition this is.
-    pub fn incarnation(&self) -> Life {
+    pub fn incarnation(&self) -> Incarnation {
         self.member.incarnation
     }
 
@@ -219,7 +219,7 @@ impl<'m> Session<'m> {
 
     /// This partition's place in the region, for what the registry does in its name:
     /// creating, removing and reaping.
-    pub fn attachment(&self) -> &Presence<'_> {
+    pub fn attachment(&self) -> &Attachment<'_> {
         &self.attachment
     }
 
@@ -250,7 +250,7 @@ impl<'m> Session<'m> {
     }
 
     /// What is known of another partition.
-    pub fn state(&self, partition: Life) -> PartitionState {
+    pub fn state(&self, partition: Incarnation) -> PartitionState {
         self.member.state(partition)
     }
 
@@ -344,7 +344,7 @@ impl<'m> Session<'m> {
     /// # Errors
     ///
     /// As [`Session::sender_on`].
-    pub fn receiver_on(&self, ring: Ring<'m>, unread: Unread) -> Result<Receiver<'m>, Error> {
+    pub fn receiver_on(&self, ring: Ring<'m>, unread: OnRestart) -> Result<Receiver<'m>, Error> {
         self.check()?;
         Receiver::open(&self.member, ring, unread)
     }
@@ -359,7 +359,7 @@ impl<'m> Session<'m> {
         &self,
         name: impl AsRef<[u8]>,
         capacity: usize,
-        unread: Unread,
+        unread: OnRestart,
     ) -> Result<Receiver<'m>, Error> {
         self.receiver_on(self.ring(name.as_ref(), capacity)?, unread)
     }
@@ -388,7 +388,7 @@ struct Ask<'m> {
 }
 
 impl Liveness for Ask<'_> {
-    fn state(&mut self, partition: Life) -> PartitionState {
+    fn state(&mut self, partition: Incarnation) -> PartitionState {
         self.platform.state(&self.registry, partition)
     }
 }

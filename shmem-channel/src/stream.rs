@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::io::{self, Read, Write};
 
-use shmem_core::ring::Unread;
+use shmem_core::ring::OnRestart;
 
 use crate::error::Error;
 use crate::receiver::{Received, Receiver};
@@ -40,7 +40,7 @@ impl<'m> Session<'m> {
         timeout: Duration,
     ) -> Result<ByteReceiver<'m>, Error> {
         Ok(ByteReceiver {
-            receiver: self.receiver(name, capacity, Unread::Keep)?,
+            receiver: self.receiver(name, capacity, OnRestart::Keep)?,
             taken: 0,
             timeout,
         })

@@ -16,7 +16,7 @@ use shmem_core::layout::RingControl;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::AtomicU32;
 use shmem_core::ring::{Producer, Ring};
-use shmem_core::Life;
+use shmem_core::Incarnation;
 use shmem_registry::{Kind, Request};
 use support::{create, join, memory, PATIENCE, SHORT, SPINNING};
 
@@ -209,8 +209,8 @@ fn a_message_that_is_no_answer_is_not_lost_to_a_call() {
 }
 
 /// A message as it lies in a ring.
-fn message(opening: u16, call: u32, body: &[u8]) -> Vec<u8> {
-    let mut bytes = opening.to_le_bytes().to_vec();
+fn message(epoch: u16, call: u32, body: &[u8]) -> Vec<u8> {
+    let mut bytes = epoch.to_le_bytes().to_vec();
     bytes.extend([0; 2]);
     bytes.extend(call.to_le_bytes());
     bytes.extend(body);
@@ -342,7 +342,9 @@ fn answers_without_an_end_do_not_keep_a_client_after_its_deadline() {
     results
         .word(offset_of!(RingControl, space))
         .store(1, Relaxed); // It wants to be woken.
-    let producer = Ring::attach(results).unwrap().producer(Life::first(2));
+    let producer = Ring::attach(results)
+        .unwrap()
+        .producer(Incarnation::first(2));
     *platform.results.lock().unwrap() = Some(producer.unwrap());
     platform.wake(&AtomicU32::new(0), Reason::Room);
     let received = client.recv(&mut [0; 8], Duration::ZERO);

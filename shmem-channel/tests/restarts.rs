@@ -144,7 +144,7 @@ fn an_evicted_session_and_its_channels_say_so() {
     let second = join(&heap, 2);
     let mut client = second.client("demo").unwrap();
     let again = join(&heap, 2); // The operator was wrong: the second one lives.
-    assert_eq!(again.incarnation().incarnation(), 2);
+    assert_eq!(again.incarnation().number(), 2);
     assert_eq!(second.beat(), Err(Error::Evicted));
     let refused = second.client("another").map(drop);
     assert_eq!(refused, Err(Error::Evicted));
@@ -220,7 +220,7 @@ fn a_number_that_a_living_partition_has_is_refused() {
     let again = SessionOptions::new(1)
         .join(heap.window(), &SPINNING)
         .unwrap();
-    assert_eq!(again.incarnation().incarnation(), 2);
+    assert_eq!(again.incarnation().number(), 2);
 }
 
 #[test]

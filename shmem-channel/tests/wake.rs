@@ -10,7 +10,7 @@ use shmem_channel::{
     Client, Error, Incoming, Platform, Reason, Server, Session, SessionOptions, FOREVER,
 };
 use shmem_core::primitive::AtomicU32 as Word;
-use shmem_core::{Life, PartitionState};
+use shmem_core::{Incarnation, PartitionState};
 use shmem_registry::Registry;
 use support::{create, memory, PATIENCE, SHORT};
 
@@ -54,7 +54,7 @@ impl Platform for Scene<'_> {
         self.wakes.fetch_add(1, Relaxed);
     }
 
-    fn state(&self, _: &Registry<'_>, _: Life) -> PartitionState {
+    fn state(&self, _: &Registry<'_>, _: Incarnation) -> PartitionState {
         take(&self.at_state);
         match self.is_gone.load(Relaxed) {
             0 => PartitionState::Alive,

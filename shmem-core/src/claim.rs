@@ -11,7 +11,7 @@
 use core::fmt;
 
 use crate::error::{ControlWord, Corrupt};
-use crate::life::Life;
+use crate::incarnation::Incarnation;
 use crate::mem::Word;
 use crate::primitive::{
     fence,
@@ -19,32 +19,32 @@ use crate::primitive::{
 };
 
 /// Set in a claim that was given back.
-const RELEASED: u32 = Life::FLAG;
+const RELEASED: u32 = Incarnation::FLAG;
 
 /// A claim that nobody has: of partition 0.
-const LOST: u32 = 1 << 8;
+const NO_OWNER: u32 = 1 << 8;
 
 /// Claims in place of late ones that were given back, before another is said to have the end.
 const ATTEMPTS: u32 = 4;
 
 /// What becomes of records that were pushed before a restart of either end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unread {
+pub enum OnRestart {
     /// They are kept: for results, which mean the same to each reader.
     Keep,
-    /// They are discarded, and counted: commands, which no new life is to obey.
+    /// They are discarded, and counted: commands, which no new incarnation is to obey.
     Discard,
 }
 
 /// Why an end of a ring could not be claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClaimError {
-    /// Another life has it, or this one has it already.
+    /// Another incarnation has it, or this one has it already.
     Claimed {
-        /// That life.
-        by: Life,
+        /// That incarnation.
+        by: Incarnation,
     },
-    /// What an earlier life left is not a ring.
+    /// What an earlier incarnation left is not a ring.
     Corrupt(Corrupt),
 }
 
@@ -53,7 +53,7 @@ impl fmt::Display for ClaimError {
         match self {
             Self::Claimed { by } => write!(
                 f,
-                "{by} has this end of the ring: take it over only if that life is over"
+                "{by} has this end of the ring: take it over only if that incarnation is over"
             ),
             Self::Corrupt(corrupt) => corrupt.fmt(f),
         }
@@ -70,10 +70,10 @@ pub(crate) struct End<'m> {
 }
 
 /// An end that was claimed.
-pub(crate) struct Taken<'m, S> {
+pub(crate) struct Acquired<'m, S> {
     pub(crate) claim: Claim<'m>,
     /// Whether the same incarnation had given the end back, with nobody in between.
-    pub(crate) again: bool,
+    pub(crate) reclaimed: bool,
     /// What was found after the claim.
     pub(crate) start: S,
 }
@@ -91,15 +91,15 @@ impl<'m> End<'m> {
     }
 
     /// Who holds the end now.
-    pub(crate) fn holder(self) -> Option<Life> {
+    pub(crate) fn holder(self) -> Option<Incarnation> {
         let value = self.load();
-        (value & RELEASED == 0).then(|| Life::from_word(value))?
+        (value & RELEASED == 0).then(|| Incarnation::from_word(value))?
     }
 
-    /// Whether `life` may claim the end.
+    /// Whether `incarnation` may claim the end.
     #[cfg_attr(feature = "small", inline(never))]
-    pub(crate) fn check(self, life: Life) -> Result<(), ClaimError> {
-        // Acquire: pairs with the store in `Claim::give_back`; who had the end has let go,
+    pub(crate) fn check(self, incarnation: Incarnation) -> Result<(), ClaimError> {
+        // Acquire: pairs with the store in `Claim::release`; who had the end has let go,
         // and the first look in `take` finds a whole ring.
         // loom: none (an old `tail` is behind by no more than the walk puts right, or a lap)
         let value = self.word.load(Acquire);
@@ -109,27 +109,27 @@ impl<'m> End<'m> {
         let by = claimant(value)?;
         // A later incarnation of our own partition has evicted us, also where it has let go.
         // An earlier one is gone since ours began.
-        let is_free = value & RELEASED != 0 || life.follows(by);
-        match is_free && !by.follows(life) {
+        let is_free = value & RELEASED != 0 || incarnation.follows(by);
+        match is_free && !by.follows(incarnation) {
             true => Ok(()),
             false => Err(ClaimError::Claimed { by }),
         }
     }
 
-    /// Claims the end for `life`. `look` finds where to go on: once before the claim is stored,
-    /// and once after that, which counts.
-    pub(crate) fn take<S>(
+    /// Claims the end for `incarnation`. `look` finds where to go on: once before the claim is
+    /// stored, and once after that, which counts.
+    pub(crate) fn acquire<S>(
         self,
-        life: Life,
-        look: impl Fn() -> Result<S, Corrupt>,
-    ) -> Result<Taken<'m, S>, ClaimError> {
+        incarnation: Incarnation,
+        find_start: impl Fn() -> Result<S, Corrupt>,
+    ) -> Result<Acquired<'m, S>, ClaimError> {
         // A broken ring's claim stays as it was.
-        look().map_err(ClaimError::Corrupt)?;
-        // relaxed: this life stored that value, and who claims an end is agreed beforehand.
-        let again = self.word.load(Relaxed) == life.word() | RELEASED;
+        find_start().map_err(ClaimError::Corrupt)?;
+        // relaxed: this incarnation stored that value, and who claims an end is agreed beforehand.
+        let reclaimed = self.word.load(Relaxed) == incarnation.word() | RELEASED;
         let claim = Claim {
             word: self.word,
-            value: life.word(),
+            value: incarnation.word(),
         };
         let mut attempt = 1;
         loop {
@@ -137,17 +137,18 @@ impl<'m> End<'m> {
             claim.word.store(claim.value, Relaxed);
             // C1: the claim stored before it and what is looked at after it must not pass each
             // other, as what the holder before stored and its look at the claim must not.
-            fence(SeqCst); // loom: loom_evicted
-            let start = look().map_err(|corrupt| {
-                claim.give_back();
+            // loom: loom_evicted
+            fence(SeqCst);
+            let start = find_start().map_err(|corrupt| {
+                claim.release();
                 ClaimError::Corrupt(corrupt)
             })?;
             // relaxed: the fence orders it; the claim's holder is not promised more.
             let found = self.word.load(Relaxed);
             if found == claim.value {
-                return Ok(Taken {
+                return Ok(Acquired {
                     claim,
-                    again,
+                    reclaimed,
                     start,
                 });
             }
@@ -161,8 +162,8 @@ impl<'m> End<'m> {
 }
 
 /// Whose claim the word is that was loaded from one.
-fn claimant(value: u32) -> Result<Life, ClaimError> {
-    Life::from_word(value).ok_or(ClaimError::Corrupt(Corrupt {
+fn claimant(value: u32) -> Result<Incarnation, ClaimError> {
+    Incarnation::from_word(value).ok_or(ClaimError::Corrupt(Corrupt {
         word: ControlWord::Claim,
         value,
     }))
@@ -186,15 +187,16 @@ impl Claim<'_> {
 
     /// Keeps for good that somebody took the end over, also where that one gives it back and
     /// this incarnation claims it again: that is another handle's.
-    pub(crate) fn lose(&mut self) {
-        self.value = LOST;
+    pub(crate) fn mark_lost(&mut self) {
+        self.value = NO_OWNER;
     }
 
     /// Gives the end back, unless somebody took it over meanwhile.
-    pub(crate) fn give_back(&self) {
+    pub(crate) fn release(&self) {
         if self.is_ours() {
             // Pairs with the load in `End::check`: we have let go.
-            self.word.store(self.value | RELEASED, Release); // loom: loom_ring
+            // loom: loom_ring
+            self.word.store(self.value | RELEASED, Release);
         }
     }
 }

@@ -158,7 +158,8 @@ impl<'m> Sleeper<'m> {
         self.armed.store(1, Relaxed);
         // Pairs with the fence in `Ringer::ring`: `armed` stored before it and
         // the check behind it must not pass each other.
-        fence(SeqCst); // loom: loom_wait
+        // loom: loom_wait
+        fence(SeqCst);
         seen
     }
 }

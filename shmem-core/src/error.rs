@@ -34,8 +34,8 @@ pub enum ControlWord {
     RowLength,
     /// The first block in a registry's row.
     FirstBlock,
-    /// The life in a partition's slot.
-    PartitionLife,
+    /// The incarnation in a partition's slot.
+    PartitionIncarnation,
     /// Who has a mutex.
     MutexOwner,
     /// Whether what a mutex protects is whole.
@@ -45,7 +45,7 @@ pub enum ControlWord {
     /// Whether what a bakery mutex protects is whole.
     BakeryHealth,
     /// Whose place it is in the queue of a bakery mutex.
-    BakeryLife,
+    BakeryIncarnation,
     /// Who has a permit of a semaphore.
     Permit,
     /// Who writes under a reader-writer lock.
@@ -55,7 +55,7 @@ pub enum ControlWord {
     /// Whether what a reader-writer lock protects is whole.
     RwlockHealth,
     /// A party of a barrier.
-    BarrierLife,
+    BarrierIncarnation,
     /// The phase at which a party of a barrier has arrived.
     BarrierArrived,
     /// Who is about to add a permit to a semaphore.
@@ -91,17 +91,17 @@ impl ControlWord {
         Self::RowIdentifier,
         Self::RowLength,
         Self::FirstBlock,
-        Self::PartitionLife,
+        Self::PartitionIncarnation,
         Self::MutexOwner,
         Self::MutexHealth,
         Self::BakeryHolder,
         Self::BakeryHealth,
-        Self::BakeryLife,
+        Self::BakeryIncarnation,
         Self::Permit,
         Self::RwlockWriter,
         Self::RwlockReader,
         Self::RwlockHealth,
-        Self::BarrierLife,
+        Self::BarrierIncarnation,
         Self::BarrierArrived,
         Self::PermitAdder,
         Self::BakeryTicket,
@@ -128,17 +128,17 @@ impl ControlWord {
             Self::RowIdentifier => "row identifier",
             Self::RowLength => "row length",
             Self::FirstBlock => "first block",
-            Self::PartitionLife => "partition life",
+            Self::PartitionIncarnation => "partition incarnation",
             Self::MutexOwner => "mutex owner",
             Self::MutexHealth => "mutex health",
             Self::BakeryHolder => "bakery holder",
             Self::BakeryHealth => "bakery health",
-            Self::BakeryLife => "bakery life",
+            Self::BakeryIncarnation => "bakery incarnation",
             Self::Permit => "permit",
             Self::RwlockWriter => "rwlock writer",
             Self::RwlockReader => "rwlock reader",
             Self::RwlockHealth => "rwlock health",
-            Self::BarrierLife => "barrier life",
+            Self::BarrierIncarnation => "barrier incarnation",
             Self::BarrierArrived => "barrier arrived",
             Self::PermitAdder => "permit adder",
             Self::BakeryTicket => "bakery ticket",

@@ -24,7 +24,7 @@ pub struct RegionHeader {
     /// Bits for what a partition must understand to attach.
     pub features: u32,
     /// How often the memory was formatted.
-    pub incarnation: u32,
+    pub generation: u32,
     /// Bytes of the region, low half.
     pub length_low: u32,
     /// Bytes of the region, high half.
@@ -40,23 +40,25 @@ pub struct RegionHeader {
 pub struct RingControl {
     /// Position after a published record; lags behind the last one.
     pub tail: u32,
-    /// The life that produces, or that did if bit 31 is set; 0 is nobody yet.
+    /// The incarnation that produces, or that did if bit 31 is set; 0 is nobody yet.
     pub producer: u32,
-    /// Counts the lives that consumed, 1 to 65535; stored by the consumer when it claims its end.
+    /// Counts the incarnations that consumed, 1 to 65535; stored by the consumer when it claims its
+    /// end.
     pub consumer_epoch: u32,
     /// Zero.
     pub producer_reserved: [u32; 29],
     /// Position up to which bytes were given back to the producer; lags behind `position`.
     pub head: u32,
-    /// The life that consumes, or that did if bit 31 is set; 0 is nobody yet.
+    /// The incarnation that consumes, or that did if bit 31 is set; 0 is nobody yet.
     pub consumer: u32,
-    /// Counts the lives that produced, 1 to 65535; stored by the producer when it claims its end.
+    /// Counts the incarnations that produced, 1 to 65535; stored by the producer when it claims its
+    /// end.
     pub producer_epoch: u32,
-    /// Counts the records that consumers discarded because they were for another life.
+    /// Counts the records that consumers discarded because they were for another incarnation.
     pub discarded: u32,
     /// Zero.
     pub consumer_reserved: [u32; 12],
-    /// Position of the first record not released, for the next life that consumes. The
+    /// Position of the first record not released, for the next incarnation that consumes. The
     /// producer does not load it, nor anything else in these 64 bytes.
     pub position: u32,
     /// Zero.
@@ -80,7 +82,7 @@ pub struct TypedRingControl {
     /// The epoch of the consumer that the producer knows, and the position from which on
     /// records are for it.
     pub addressed: [u32; 4],
-    /// The life that produces, or that did if bit 31 is set; 0 is nobody yet.
+    /// The incarnation that produces, or that did if bit 31 is set; 0 is nobody yet.
     pub producer: u32,
     /// Bytes of a record, as the producer has it; 0 is not known yet.
     pub producer_record_size: u32,
@@ -88,7 +90,7 @@ pub struct TypedRingControl {
     pub producer_reserved: [u32; 18],
     /// The consumer's epoch, and the position up to which slots were given back.
     pub heads: [u32; 4],
-    /// The life that consumes, or that did if bit 31 is set; 0 is nobody yet.
+    /// The incarnation that consumes, or that did if bit 31 is set; 0 is nobody yet.
     pub consumer: u32,
     /// Bytes of a record, as the consumer has it; 0 is not known yet.
     pub consumer_record_size: u32,

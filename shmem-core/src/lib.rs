@@ -19,14 +19,14 @@
 //! | `pace`       | how long a consumer leaves its producer alone              |
 //! | [`region`]   | a range with a header; where it comes from                 |
 //! | [`liveness`] | whether a partition is alive, silent or gone               |
-//! | [`life`]     | who is who, and in which life                              |
+//! | [`incarnation`]     | who is who, and in which incarnation                              |
 //! | `error`      | which word a peer broke the protocol with                  |
 //! | [`layout`]   | offsets and constants                                      |
 //! | [`mem`]      | bounds-checked windows on shared memory                    |
 //! | [`primitive`]| the switch between the machine's memory and loom's         |
 //!
-//! Imports only go down that list (`cargo xtask layers` checks it). Rings, snapshots and doorbells use plain loads,
-//! stores and fences only; nothing here needs an atomic read-modify-write.
+//! Imports only go down that list (`cargo xtask layers` checks it). Rings, snapshots and doorbells
+//! use plain loads, stores and fences only; nothing here needs an atomic read-modify-write.
 //!
 //! # Features
 //!
@@ -39,15 +39,15 @@
 //! ```
 //! # #[cfg(feature = "linux")] {
 //! use shmem_core::region::{Mapping, Region};
-//! use shmem_core::Life;
-//! use shmem_core::ring::{Ring, Unread};
+//! use shmem_core::Incarnation;
+//! use shmem_core::ring::{Ring, OnRestart};
 //!
 //! let memory = Mapping::memfd("demo", 64 * 1024)?;
 //! let region = Region::format(memory.window())?;
 //! let window = region.body().sub(0, Ring::segment_len(4096))?;
 //!
-//! let mut producer = Ring::attach(window)?.producer(Life::first(1))?;
-//! let mut consumer = Ring::attach(window)?.consumer(Life::first(2), Unread::Keep)?;
+//! let mut producer = Ring::attach(window)?.producer(Incarnation::first(1))?;
+//! let mut consumer = Ring::attach(window)?.consumer(Incarnation::first(2), OnRestart::Keep)?;
 //! producer.push(b"uname -a")?;
 //!
 //! let mut record = [0; 64];
@@ -76,7 +76,7 @@ mod claim;
 
 mod pace;
 
-pub mod life;
+pub mod incarnation;
 
 pub mod liveness;
 
@@ -95,7 +95,7 @@ pub mod ring;
 pub mod typed_ring;
 
 pub use error::{ControlWord, Corrupt};
-pub use life::Life;
+pub use incarnation::Incarnation;
 pub use liveness::{AssumeAlive, Liveness, PartitionState};
 pub use mem::Window;
 #[cfg(all(feature = "noncoherent", not(loom)))]

@@ -1,4 +1,4 @@
-//! Whether a partition lives: what those that wait for it may do about it.
+//! Whether a partition is alive: what those that wait for it may do about it.
 //!
 //! | state  | known from                                              | others may                                  |
 //! |--------|---------------------------------------------------------|---------------------------------------------|
@@ -10,7 +10,7 @@
 //! gives nobody the right to what a partition holds. `docs/threat-model.md` says for
 //! each operation which state it asks for.
 
-use crate::Life;
+use crate::Incarnation;
 
 /// What is known of a partition's incarnation, from the least certain end to the most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,17 +39,17 @@ impl PartitionState {
 /// answer is to be cheap, and one that needs a system call is better repeated
 /// than asked for again at once.
 pub trait Liveness {
-    /// What is known of `life` now.
+    /// What is known of `incarnation` now.
     ///
     /// [`PartitionState::Gone`] is a promise: what the partition held is given to
     /// others, and a store that it makes after that changes memory of theirs.
     /// Every store that it made must be visible to the caller by then: an answer
     /// that is read from shared memory is read with acquire ordering.
-    fn state(&mut self, life: Life) -> PartitionState;
+    fn state(&mut self, incarnation: Incarnation) -> PartitionState;
 
-    /// Whether `life` is over for certain.
-    fn is_gone(&mut self, life: Life) -> bool {
-        self.state(life) == PartitionState::Gone
+    /// Whether `incarnation` is over for certain.
+    fn is_gone(&mut self, incarnation: Incarnation) -> bool {
+        self.state(incarnation) == PartitionState::Gone
     }
 }
 
@@ -58,23 +58,23 @@ pub trait Liveness {
 pub struct AssumeAlive;
 
 impl Liveness for AssumeAlive {
-    fn state(&mut self, _: Life) -> PartitionState {
+    fn state(&mut self, _: Incarnation) -> PartitionState {
         PartitionState::Alive
     }
 }
 
 impl<L: Liveness + ?Sized> Liveness for &mut L {
-    fn state(&mut self, life: Life) -> PartitionState {
-        (**self).state(life)
+    fn state(&mut self, incarnation: Incarnation) -> PartitionState {
+        (**self).state(incarnation)
     }
 }
 
 /// Two that know different things: the more certain answer counts.
 impl<A: Liveness, B: Liveness> Liveness for (A, B) {
-    fn state(&mut self, life: Life) -> PartitionState {
-        match self.0.state(life) {
+    fn state(&mut self, incarnation: Incarnation) -> PartitionState {
+        match self.0.state(incarnation) {
             PartitionState::Gone => PartitionState::Gone,
-            state => state.max(self.1.state(life)),
+            state => state.max(self.1.state(incarnation)),
         }
     }
 }
@@ -86,7 +86,7 @@ mod tests {
     struct Says(PartitionState);
 
     impl Liveness for Says {
-        fn state(&mut self, _: Life) -> PartitionState {
+        fn state(&mut self, _: Incarnation) -> PartitionState {
             self.0
         }
     }
@@ -100,9 +100,9 @@ mod tests {
             (Silent, Gone, Gone),
             (Gone, Alive, Gone),
         ] {
-            assert_eq!((Says(one), Says(other)).state(Life::first(1)), both);
-            assert_eq!((Says(other), Says(one)).state(Life::first(1)), both);
+            assert_eq!((Says(one), Says(other)).state(Incarnation::first(1)), both);
+            assert_eq!((Says(other), Says(one)).state(Incarnation::first(1)), both);
         }
-        assert!(!(Says(Silent), AssumeAlive).is_gone(Life::first(1)));
+        assert!(!(Says(Silent), AssumeAlive).is_gone(Incarnation::first(1)));
     }
 }

@@ -59,7 +59,7 @@ impl Pace {
             // We wait for the producer, and are not to miss the next record.
             return false;
         }
-        self.learn(bytes, stride);
+        self.adjust(bytes, stride);
         for _ in 0..self.pauses {
             spin_loop();
         }
@@ -68,14 +68,14 @@ impl Pace {
     }
 
     /// Says whether the look after the pause found anything.
-    pub(crate) fn looked(&mut self, found: bool) {
+    pub(crate) fn note_result(&mut self, found: bool) {
         if !found {
             self.shorten(0);
         }
     }
 
     /// Goes by what was found since the last pause.
-    fn learn(&mut self, bytes: u32, stride: u32) {
+    fn adjust(&mut self, bytes: u32, stride: u32) {
         let paused = core::mem::take(&mut self.paused);
         let tried = core::mem::take(&mut self.tries);
         if paused != 0 && bytes / stride < WORTH {
@@ -141,7 +141,7 @@ mod tests {
         let mut pace = Pace::new(0);
         for rest in [1, 3, 7, 15, 31, 63, 127, 255, 511, 1023, 1023] {
             assert_eq!(pauses(&mut pace, [16]), [LEAST]);
-            pace.looked(false);
+            pace.note_result(false);
             for _ in 0..rest {
                 assert_eq!(pauses(&mut pace, [16]), [0]);
             }

@@ -106,7 +106,7 @@ struct Geometry<'m> {
 }
 
 impl<'m> Geometry<'m> {
-    fn of(segment: Window<'m>) -> Result<Self, OutOfWindow> {
+    fn new(segment: Window<'m>) -> Result<Self, OutOfWindow> {
         segment.sub(0, segment_len(1))?;
         Ok(Self {
             segment,
@@ -142,8 +142,8 @@ impl<'m> Writer<'m> {
     ///
     /// [`OutOfWindow`] if the segment has no room for two slots.
     pub fn attach(segment: Window<'m>) -> Result<Self, OutOfWindow> {
-        let at = Geometry::of(segment)?;
-        // relaxed: only an earlier life of this writer stored it, which is over.
+        let at = Geometry::new(segment)?;
+        // relaxed: only an earlier incarnation of this writer stored it, which is over.
         let sequence = at.sequence().load(Relaxed);
         Ok(Self { at, sequence })
     }
@@ -171,13 +171,15 @@ impl<'m> Writer<'m> {
         let slot = self.at.slot(sequence);
         // Pairs with the fence in `Reader::read`: a reader that sees any byte of
         // this slot also sees that `sequence` left the value it had.
-        fence(Release); // loom: loom_snapshot
+        // loom: loom_snapshot
+        fence(Release);
         let len = self.at.segment.word(slot);
         // relaxed: after the fence, and published by the Release of `sequence`.
         len.store(value.len() as u32, Relaxed);
         self.at.segment.write_shared(slot + RECORD_HEADER, value);
         // Pairs with the first load in `Reader::read`: the slot is whole.
-        self.at.sequence().store(sequence, Release); // loom: loom_snapshot
+        // loom: loom_snapshot
+        self.at.sequence().store(sequence, Release);
         self.sequence = sequence;
         Ok(())
     }
@@ -208,7 +210,7 @@ impl<'m> Reader<'m> {
     /// [`OutOfWindow`] if the segment has no room for two slots.
     pub fn attach(segment: Window<'m>) -> Result<Self, OutOfWindow> {
         Ok(Self {
-            at: Geometry::of(segment)?,
+            at: Geometry::new(segment)?,
         })
     }
 
@@ -227,7 +229,8 @@ impl<'m> Reader<'m> {
     pub fn read(&self, value: &mut [u8]) -> Result<usize, ReadError> {
         for _ in 0..ATTEMPTS {
             // Pairs with the store in `Writer::write`: the slot is whole.
-            let sequence = self.at.sequence().load(Acquire); // loom: loom_snapshot
+            // loom: loom_snapshot
+            let sequence = self.at.sequence().load(Acquire);
             if sequence == 0 {
                 return Err(ReadError::Empty);
             }

@@ -32,7 +32,7 @@ pub trait Wait {
 }
 
 /// The longest sleep between two checks: what a lost wake-up costs, and how soon a
-/// waiter asks again whether the partition it waits for lives.
+/// waiter asks again whether the partition it waits for incarnations.
 pub const RECHECK: Duration = Duration::from_millis(20);
 
 /// Waits on the processor: for bootloaders, and for peers on cores of their own.

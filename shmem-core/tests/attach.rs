@@ -45,7 +45,7 @@ fn memory(len: usize) -> Window<'static> {
 }
 
 #[test]
-fn a_header_is_of_one_incarnation_whichever_load_a_format_precedes() {
+fn a_header_is_of_one_generation_whichever_load_a_format_precedes() {
     for at in 0..20 {
         let whole = memory(264);
         Region::format(whole.sub(0, 256).unwrap()).unwrap();
@@ -56,7 +56,7 @@ fn a_header_is_of_one_incarnation_whichever_load_a_format_precedes() {
             }
         };
         let region = attach_beside(whole, format).unwrap();
-        let found = (region.memory().len(), region.incarnation());
+        let found = (region.memory().len(), region.generation());
         let is_formatted_again = whole.word(12).load(Relaxed) == 2;
         assert!(matches!(found, (256, 1) | (264, 2)), "{at}: {found:?}");
         let is_old = found.1 == 1;
@@ -68,8 +68,8 @@ fn a_header_is_of_one_incarnation_whichever_load_a_format_precedes() {
 fn a_region_whose_header_never_stands_still_is_being_formatted() {
     let memory = memory(256);
     Region::format(memory).unwrap();
-    let incarnation = memory.word(12);
-    let format = move || incarnation.store(incarnation.load(Relaxed) + 1, Relaxed);
+    let generation = memory.word(12);
+    let format = move || generation.store(generation.load(Relaxed) + 1, Relaxed);
     let error = attach_beside(memory, format).err().unwrap();
     assert_eq!(error, AttachError::BeingFormatted);
     assert!(error.to_string().contains("try again"));

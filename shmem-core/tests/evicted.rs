@@ -7,13 +7,13 @@
 use shmem_core::doorbell::Silent;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::{AtomicU32, Ordering::Relaxed};
-use shmem_core::ring::{ClaimError, Consumer, PopError, Producer, PushError, Ring, Unread};
+use shmem_core::ring::{ClaimError, Consumer, OnRestart, PopError, Producer, PushError, Ring};
 use shmem_core::wait::{Pause, Spin, Wait};
-use shmem_core::Life;
+use shmem_core::Incarnation;
 
 const CAPACITY: usize = 256;
-const KINDS: [Unread; 2] = [Unread::Keep, Unread::Discard];
-const SUCCESSOR: Life = Life::first(3);
+const KINDS: [OnRestart; 2] = [OnRestart::Keep, OnRestart::Discard];
+const SUCCESSOR: Incarnation = Incarnation::first(3);
 
 fn heap() -> Heap {
     Heap::new(Ring::segment_len(CAPACITY))
@@ -23,9 +23,12 @@ fn ring(heap: &Heap) -> Ring<'_> {
     Ring::attach(heap.window()).unwrap()
 }
 
-fn ends(heap: &Heap, unread: Unread) -> (Producer<'_>, Consumer<'_>) {
-    let consumer = ring(heap).consumer(Life::first(2), unread).unwrap();
-    (ring(heap).producer(Life::first(1)).unwrap(), consumer)
+fn ends(heap: &Heap, unread: OnRestart) -> (Producer<'_>, Consumer<'_>) {
+    let consumer = ring(heap).consumer(Incarnation::first(2), unread).unwrap();
+    (
+        ring(heap).producer(Incarnation::first(1)).unwrap(),
+        consumer,
+    )
 }
 
 /// All of the ring's memory.
@@ -76,7 +79,7 @@ fn an_evicted_producer_is_told_at_each_call_and_stores_nothing_more() {
         assert_eq!(bytes(&heap), before);
         successor.push(&[4]).unwrap();
         assert_eq!(drain(&mut consumer), expected);
-        let discarded = u32::from(unread == Unread::Discard);
+        let discarded = u32::from(unread == OnRestart::Discard);
         assert_eq!(consumer.discarded(), discarded);
     }
 }
@@ -132,8 +135,8 @@ fn an_evicted_consumer_is_told_at_each_call_and_stores_nothing_more() {
         assert_eq!(late.peek().unwrap().len(), 1);
         let mut successor = ring(&heap).take_over_consumer(SUCCESSOR, unread).unwrap();
         let kept: &[u8] = match unread {
-            Unread::Keep => &[1, 2],
-            Unread::Discard => &[],
+            OnRestart::Keep => &[1, 2],
+            OnRestart::Discard => &[],
         };
         assert_eq!(drain(&mut successor), kept);
         // A lap and more, so that what the late one knows is somebody else's by now.
@@ -161,7 +164,7 @@ fn an_evicted_consumer_is_told_at_each_call_and_stores_nothing_more() {
 #[test]
 fn a_drain_that_was_stopped_in_the_middle_does_not_put_the_head_back() {
     let heap = heap();
-    let (mut producer, mut late) = ends(&heap, Unread::Keep);
+    let (mut producer, mut late) = ends(&heap, OnRestart::Keep);
     for n in 1..=4 {
         producer.push(&[n]).unwrap();
     }
@@ -169,7 +172,7 @@ fn a_drain_that_was_stopped_in_the_middle_does_not_put_the_head_back() {
     let mut seen = 0;
     let drained = late.drain(8, |_| {
         seen += 1;
-        let taken = ring(&heap).take_over_consumer(SUCCESSOR, Unread::Keep);
+        let taken = ring(&heap).take_over_consumer(SUCCESSOR, OnRestart::Keep);
         assert_eq!(drain(successor.insert(taken.unwrap())), [1, 2, 3, 4]);
         true
     });
@@ -184,7 +187,7 @@ fn a_drain_that_was_stopped_in_the_middle_does_not_put_the_head_back() {
 #[test]
 fn who_was_evicted_stays_so_when_its_incarnation_claims_the_end_again() {
     let heap = heap();
-    let (mut producer, mut consumer) = ends(&heap, Unread::Keep);
+    let (mut producer, mut consumer) = ends(&heap, OnRestart::Keep);
     for n in 1..=6 {
         producer.push(&[n]).unwrap();
     }
@@ -192,11 +195,13 @@ fn who_was_evicted_stays_so_when_its_incarnation_claims_the_end_again() {
     let successor = ring(&heap).take_over_producer(SUCCESSOR).unwrap();
     assert_eq!(producer.push(&[1]), Err(PushError::Evicted));
     drop(successor);
-    let successor = ring(&heap).take_over_consumer(SUCCESSOR, Unread::Keep);
+    let successor = ring(&heap).take_over_consumer(SUCCESSOR, OnRestart::Keep);
     assert_eq!(consumer.release(), Err(PopError::Evicted));
     drop(successor);
-    let _again = ring(&heap).producer(Life::first(1)).unwrap();
-    let mut other = ring(&heap).consumer(Life::first(2), Unread::Keep).unwrap();
+    let _again = ring(&heap).producer(Incarnation::first(1)).unwrap();
+    let mut other = ring(&heap)
+        .consumer(Incarnation::first(2), OnRestart::Keep)
+        .unwrap();
     assert_eq!(other.pop(&mut [0; 8]), Ok(1));
     let before = bytes(&heap);
     is_told(&mut producer);
@@ -219,7 +224,7 @@ impl Wait for TakenOver<'_> {
 
     fn sleep(&mut self, _: &AtomicU32, _: u32) {
         core::mem::forget(ring(self.0).take_over_producer(SUCCESSOR).unwrap());
-        let kept = ring(self.0).take_over_consumer(SUCCESSOR, Unread::Keep);
+        let kept = ring(self.0).take_over_consumer(SUCCESSOR, OnRestart::Keep);
         core::mem::forget(kept.unwrap());
     }
 }
@@ -227,12 +232,12 @@ impl Wait for TakenOver<'_> {
 #[test]
 fn who_sleeps_is_told_of_its_eviction_when_it_wakes() {
     let heap = heap();
-    let (_producer, mut consumer) = ends(&heap, Unread::Keep);
+    let (_producer, mut consumer) = ends(&heap, OnRestart::Keep);
     assert!(consumer.wait(&mut TakenOver(&heap)));
     assert_eq!(consumer.pop(&mut [0; 8]), Err(PopError::Evicted));
 
     let heap = self::heap();
-    let (mut producer, _consumer) = ends(&heap, Unread::Keep);
+    let (mut producer, _consumer) = ends(&heap, OnRestart::Keep);
     while producer.push(&[0; 8]).is_ok() {}
     let waited = producer.wait_for_space(8, &mut TakenOver(&heap));
     assert_eq!(waited, Err(PushError::Evicted));
@@ -241,34 +246,36 @@ fn who_sleeps_is_told_of_its_eviction_when_it_wakes() {
 #[test]
 fn an_incarnation_that_takes_over_its_own_end_restarts_it() {
     let heap = heap();
-    let (mut producer, mut consumer) = ends(&heap, Unread::Keep);
+    let (mut producer, mut consumer) = ends(&heap, OnRestart::Keep);
     producer.push(&[1]).unwrap();
     core::mem::forget(producer);
-    let mut producer = ring(&heap).take_over_producer(Life::first(1)).unwrap();
+    let mut producer = ring(&heap)
+        .take_over_producer(Incarnation::first(1))
+        .unwrap();
     producer.push(&[2]).unwrap();
     assert_eq!(drain(&mut consumer), [1, 0, 2]);
     core::mem::forget(consumer);
-    let again = ring(&heap).take_over_consumer(Life::first(2), Unread::Keep);
+    let again = ring(&heap).take_over_consumer(Incarnation::first(2), OnRestart::Keep);
     assert_eq!(producer.push(&[3]), Err(PushError::Restarted));
     drop(again);
     let claim = heap.window().word(132).load(Relaxed);
-    assert_eq!(claim, Life::first(2).word() | Life::FLAG);
+    assert_eq!(claim, Incarnation::first(2).word() | Incarnation::FLAG);
 }
 
 #[test]
 fn an_incarnation_that_was_evicted_does_not_claim_what_its_successor_has_or_had() {
     let heap = heap();
-    let (first, second) = (Life::first(1), Life::new(1, 2).unwrap());
+    let (first, second) = (Incarnation::first(1), Incarnation::new(1, 2).unwrap());
     let claims = || {
         let producer = ring(&heap).producer(first).map(drop);
-        let consumer = ring(&heap).consumer(first, Unread::Keep).map(drop);
+        let consumer = ring(&heap).consumer(first, OnRestart::Keep).map(drop);
         [producer, consumer]
     };
     let refused = [Err(ClaimError::Claimed { by: second }); 2];
     let producer = ring(&heap).producer(second).unwrap();
-    let consumer = ring(&heap).consumer(second, Unread::Keep).unwrap();
+    let consumer = ring(&heap).consumer(second, OnRestart::Keep).unwrap();
     assert_eq!(claims(), refused);
     drop((producer, consumer));
     assert_eq!(claims(), refused, "it has let go, and may come back");
-    assert!(ring(&heap).producer(Life::first(2)).is_ok());
+    assert!(ring(&heap).producer(Incarnation::first(2)).is_ok());
 }

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::ring::inspect::{Backlog, End};
-use shmem_core::ring::{Ring, Unread};
-use shmem_core::{ControlWord, Corrupt, Life, Window};
+use shmem_core::ring::{OnRestart, Ring};
+use shmem_core::{ControlWord, Corrupt, Incarnation, Window};
 
 const CAPACITY: usize = 256;
 /// Offset of `head`, as `docs/layout.md` gives it.
@@ -37,7 +37,7 @@ fn zeroed_memory_is_an_empty_ring_that_nobody_has() {
     };
     assert_eq!(seen.backlog, empty);
     assert_eq!(
-        (seen.producer.life(), seen.consumer.is_held()),
+        (seen.producer.incarnation(), seen.consumer.is_held()),
         (None, false)
     );
 }
@@ -46,8 +46,10 @@ fn zeroed_memory_is_an_empty_ring_that_nobody_has() {
 fn unread_records_are_counted_and_shown() {
     let heap = heap();
     let ring = ring(&heap);
-    let mut producer = ring.producer(Life::first(1)).unwrap();
-    let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+    let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+    let mut consumer = ring
+        .consumer(Incarnation::first(2), OnRestart::Keep)
+        .unwrap();
     for record in [&b"released"[..], b"one", b"two and more"] {
         producer.push(record).unwrap();
     }
@@ -58,7 +60,7 @@ fn unread_records_are_counted_and_shown() {
     let last = if cfg!(feature = "small") { 24 } else { 0 };
     assert_eq!((seen.head, seen.tail), (16, 16 + 16 + last));
     assert_eq!((seen.backlog.records, seen.backlog.bytes), (2, 16 + 24));
-    assert_eq!(seen.producer.life(), Some(Life::first(1)));
+    assert_eq!(seen.producer.incarnation(), Some(Incarnation::first(1)));
     assert!(seen.producer.is_held());
     assert_eq!(ring.inspect(1).backlog.end, End::Limit);
 
@@ -70,9 +72,9 @@ fn unread_records_are_counted_and_shown() {
 fn an_end_that_was_given_back_still_says_who_had_it() {
     let heap = heap();
     let ring = ring(&heap);
-    drop(ring.producer(Life::first(1)).unwrap());
+    drop(ring.producer(Incarnation::first(1)).unwrap());
     let seen = ring.inspect(0);
-    assert_eq!(seen.producer.life(), Some(Life::first(1)));
+    assert_eq!(seen.producer.incarnation(), Some(Incarnation::first(1)));
     assert!(!seen.producer.is_held());
 }
 
@@ -81,11 +83,17 @@ fn records_between_earlier_lives_are_told_apart() {
     let heap = heap();
     let ring = ring(&heap);
     // For whoever comes first, and somebody does.
-    ring.producer(Life::first(1)).unwrap().push(b"a").unwrap();
-    drop(ring.consumer(Life::first(2), Unread::Keep).unwrap());
+    ring.producer(Incarnation::first(1))
+        .unwrap()
+        .push(b"a")
+        .unwrap();
+    drop(
+        ring.consumer(Incarnation::first(2), OnRestart::Keep)
+            .unwrap(),
+    );
     assert_eq!(ring.inspect(100).backlog.earlier, 0);
 
-    let next = Life::new(1, 2).unwrap();
+    let next = Incarnation::new(1, 2).unwrap();
     ring.producer(next).unwrap().push(b"b").unwrap();
     let backlog = ring.inspect(100).backlog;
     assert_eq!((backlog.records, backlog.earlier), (2, 1));
@@ -139,8 +147,10 @@ fn a_look_beside_a_running_ring_finds_no_damage_and_mixes_no_widths() {
     let records = if cfg!(miri) { 40 } else { 20_000 };
     let heap = heap();
     let ring = ring(&heap);
-    let mut producer = ring.producer(Life::first(1)).unwrap();
-    let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+    let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+    let mut consumer = ring
+        .consumer(Incarnation::first(2), OnRestart::Keep)
+        .unwrap();
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {

@@ -5,8 +5,8 @@
 use loom::thread;
 use shmem_core::call::{CallLine, Found, SEGMENT_LEN};
 use shmem_core::mem::Heap;
-use shmem_core::ring::{Ring, Unread};
-use shmem_core::Life;
+use shmem_core::ring::{OnRestart, Ring};
+use shmem_core::Incarnation;
 
 fn line() -> CallLine<'static> {
     CallLine::attach(Heap::leaked(SEGMENT_LEN).window()).unwrap()
@@ -87,8 +87,10 @@ fn a_call_in_the_line_is_found_by_who_finds_the_message_after_it() {
     loom::model(|| {
         let line = line();
         let ring = Ring::attach(Heap::leaked(Ring::segment_len(64)).window()).unwrap();
-        let mut producer = ring.producer(Life::first(1)).unwrap();
-        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut consumer = ring
+            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .unwrap();
         let client = thread::spawn(move || {
             line.ask(1, &[1; 8]);
             producer.push(&[]).unwrap();

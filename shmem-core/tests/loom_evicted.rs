@@ -1,4 +1,4 @@
-//! Models of taking an end over from one that lives: every order in which the accesses of
+//! Models of taking an end over from one that is alive: every order in which the accesses of
 //! both can be seen.
 //!
 //! Both write the same free bytes then, which no ordering can forbid; records of no bytes,
@@ -8,10 +8,10 @@
 use loom::thread;
 use shmem_core::doorbell::Silent;
 use shmem_core::mem::Heap;
-use shmem_core::ring::{PopError, Ring, Unread};
-use shmem_core::Life;
+use shmem_core::ring::{OnRestart, PopError, Ring};
+use shmem_core::Incarnation;
 
-const SUCCESSOR: Life = Life::first(3);
+const SUCCESSOR: Incarnation = Incarnation::first(3);
 
 /// 64 bytes of data.
 fn ring() -> Ring<'static> {
@@ -22,8 +22,10 @@ fn ring() -> Ring<'static> {
 fn a_record_before_a_notify_that_was_not_evicted_is_found_by_the_successor() {
     loom::model(|| {
         let ring = ring();
-        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
-        let mut late = ring.producer(Life::first(1)).unwrap();
+        let mut consumer = ring
+            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .unwrap();
+        let mut late = ring.producer(Incarnation::first(1)).unwrap();
         let peer = thread::spawn(move || {
             let pushed = late.push(&[]);
             let kept = pushed.is_ok() && late.notify(&Silent).is_ok();
@@ -51,12 +53,14 @@ fn a_record_before_a_notify_that_was_not_evicted_is_found_by_the_successor() {
 fn a_release_before_a_notify_that_was_not_evicted_is_found_by_the_successor() {
     loom::model(|| {
         let ring = ring();
-        let mut producer = ring.producer(Life::first(1)).unwrap();
-        let mut late = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut late = ring
+            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .unwrap();
         producer.push(&[1; 8]).unwrap();
         let peer =
             thread::spawn(move || late.pop(&mut [0; 8]).is_ok() && late.notify(&Silent).is_ok());
-        let successor = ring.take_over_consumer(SUCCESSOR, Unread::Keep).unwrap();
+        let successor = ring.take_over_consumer(SUCCESSOR, OnRestart::Keep).unwrap();
         let released = peer.join().unwrap();
         assert!(!released || successor.position() == 16, "it comes again");
     });
@@ -66,8 +70,10 @@ fn a_release_before_a_notify_that_was_not_evicted_is_found_by_the_successor() {
 fn padding_is_never_taken_over_without_the_record_behind_it() {
     loom::model(|| {
         let ring = ring();
-        let mut late = ring.producer(Life::first(1)).unwrap();
-        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        let mut late = ring.producer(Incarnation::first(1)).unwrap();
+        let mut consumer = ring
+            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .unwrap();
         for _ in 0..2 {
             late.push(&[1; 16]).unwrap();
             consumer.pop(&mut [0; 16]).unwrap();
@@ -85,8 +91,10 @@ fn padding_is_never_taken_over_without_the_record_behind_it() {
 fn a_tail_is_never_seen_ahead_of_the_head_that_made_room_for_it() {
     loom::model(|| {
         let ring = ring();
-        let mut producer = ring.producer(Life::first(1)).unwrap();
-        let mut late = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut late = ring
+            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .unwrap();
         for _ in 0..3 {
             producer.push(&[]).unwrap();
         }
@@ -99,7 +107,7 @@ fn a_tail_is_never_seen_ahead_of_the_head_that_made_room_for_it() {
             }
             core::mem::forget((producer, late));
         });
-        assert!(ring.take_over_consumer(SUCCESSOR, Unread::Keep).is_ok());
+        assert!(ring.take_over_consumer(SUCCESSOR, OnRestart::Keep).is_ok());
         peer.join().unwrap();
     });
 }
@@ -108,8 +116,10 @@ fn a_tail_is_never_seen_ahead_of_the_head_that_made_room_for_it() {
 fn what_a_successor_found_is_seen_before_its_restart_is() {
     loom::model(|| {
         let ring = ring();
-        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
-        let mut late = ring.producer(Life::first(1)).unwrap();
+        let mut consumer = ring
+            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .unwrap();
+        let mut late = ring.producer(Incarnation::first(1)).unwrap();
         late.push(&[]).unwrap();
         consumer.pop(&mut []).unwrap();
         let peer = thread::spawn(move || {

@@ -4,8 +4,8 @@
 use loom::thread;
 use shmem_core::mem::Heap;
 use shmem_core::ring::inspect::{End, Inspection};
-use shmem_core::ring::{Ring, Unread};
-use shmem_core::Life;
+use shmem_core::ring::{OnRestart, Ring};
+use shmem_core::Incarnation;
 
 fn ring() -> Ring<'static> {
     Ring::attach(Heap::leaked(Ring::segment_len(64)).window()).unwrap()
@@ -21,7 +21,7 @@ fn is_sound(seen: &Inspection) -> bool {
 fn a_tail_is_never_seen_ahead_of_its_records() {
     loom::model(|| {
         let ring = ring();
-        let mut producer = ring.producer(Life::first(1)).unwrap();
+        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
         let peer = thread::spawn(move || {
             producer.push(&[1; 8]).unwrap();
             producer.push(&[2; 8]).unwrap();
@@ -37,8 +37,10 @@ fn a_tail_is_never_seen_ahead_of_its_records() {
 fn padding_is_never_seen_without_the_record_behind_it() {
     loom::model(|| {
         let ring = ring();
-        let mut producer = ring.producer(Life::first(1)).unwrap();
-        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut consumer = ring
+            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .unwrap();
         for _ in 0..2 {
             producer.push(&[1; 16]).unwrap();
             consumer.pop(&mut [0; 16]).unwrap();

@@ -22,7 +22,7 @@ fn attach(memory: Window<'static>) -> Region<'static> {
     }
 }
 
-#[test] // Kills: Release of `incarnation` in `format`, the first Acquire in `Header::read`.
+#[test] // Kills: Release of `generation` in `format`, the first Acquire in `Header::read`.
 fn a_region_with_a_magic_has_a_whole_header() {
     loom::model(|| {
         let memory = Heap::leaked(256).window();
@@ -30,7 +30,7 @@ fn a_region_with_a_magic_has_a_whole_header() {
             Region::format(memory).unwrap();
         });
         let region = attach(memory);
-        assert_eq!(region.incarnation(), 1);
+        assert_eq!(region.generation(), 1);
         // Zero, and read without a race with the zeroing.
         region.body().read(0, &mut [0; 8]);
         peer.join().unwrap();
@@ -38,7 +38,7 @@ fn a_region_with_a_magic_has_a_whole_header() {
 }
 
 #[test] // Kills: the fences in `format` and `Header::read`, Release and Acquire of `magic`.
-fn a_header_is_of_one_incarnation_whoever_formats_meanwhile() {
+fn a_header_is_of_one_generation_whoever_formats_meanwhile() {
     loom::model(|| {
         let memory = Heap::leaked(264).window();
         Region::format(memory.sub(0, 256).unwrap()).unwrap();
@@ -46,13 +46,13 @@ fn a_header_is_of_one_incarnation_whoever_formats_meanwhile() {
             Region::format(memory).unwrap();
         });
         let region = attach(memory);
-        let (len, incarnation) = (region.memory().len(), region.incarnation());
+        let (len, generation) = (region.memory().len(), region.generation());
         assert!(
-            matches!((len, incarnation), (256, 1) | (264, 2)),
-            "{len} {incarnation}"
+            matches!((len, generation), (256, 1) | (264, 2)),
+            "{len} {generation}"
         );
         peer.join().unwrap();
-        assert_eq!(region.is_stale(), incarnation == 1);
+        assert_eq!(region.is_stale(), generation == 1);
     });
 }
 
@@ -82,7 +82,7 @@ fn what_is_stored_into_a_later_region_is_read_by_stale_handles_only() {
             Region::format(memory).unwrap();
         });
         let stores = thread::spawn(move || {
-            if Region::attach(memory).is_ok_and(|region| region.incarnation() == 2) {
+            if Region::attach(memory).is_ok_and(|region| region.generation() == 2) {
                 memory.word(WORD).store(7, Relaxed);
             }
         });

@@ -8,8 +8,8 @@
 use loom::thread;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
-use shmem_core::ring::{Consumer, PopError, Producer, PushError, Ring, Unread};
-use shmem_core::Life;
+use shmem_core::ring::{Consumer, OnRestart, PopError, Producer, PushError, Ring};
+use shmem_core::Incarnation;
 
 /// 64 bytes of data: three records of 16 and the free header.
 fn ring() -> Ring<'static> {
@@ -45,14 +45,15 @@ fn two_records_pass(mut producer: Producer<'static>, mut consumer: Consumer<'sta
     assert!(consumer.is_empty());
 }
 
-#[test] // Kills: Release in `expose`, Acquire in `header`.
+#[test] // Kills: Release in `publish_header`, Acquire in `header`.
 fn a_record_is_whole_when_it_is_seen() {
     loom::model(|| {
         let ring = ring();
-        let producer = ring.producer(Life::first(1)).unwrap();
+        let producer = ring.producer(Incarnation::first(1)).unwrap();
         two_records_pass(
             producer,
-            ring.consumer(Life::first(2), Unread::Keep).unwrap(),
+            ring.consumer(Incarnation::first(2), OnRestart::Keep)
+                .unwrap(),
         );
     });
 }
@@ -61,8 +62,10 @@ fn a_record_is_whole_when_it_is_seen() {
 fn a_record_that_was_expected_is_whole() {
     loom::model(|| {
         let ring = ring();
-        let mut producer = ring.producer(Life::first(1)).unwrap();
-        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut consumer = ring
+            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .unwrap();
         // What the next ones are expected to be like, and an empty ring.
         push(&mut producer, &[0; 8]);
         assert_eq!(pop(&mut consumer), [0; 8]);
@@ -75,8 +78,10 @@ fn a_record_that_was_expected_is_whole() {
 fn a_record_is_read_before_its_place_is_used_again() {
     loom::model(|| {
         let ring = ring();
-        let mut producer = ring.producer(Life::first(1)).unwrap();
-        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut consumer = ring
+            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .unwrap();
         for n in 0..3 {
             producer.push(&[n; 8]).unwrap();
         }
@@ -96,8 +101,10 @@ fn a_record_is_read_before_its_place_is_used_again() {
 fn lines_are_fetched_where_nothing_is_read_any_more() {
     loom::model(|| {
         let ring = Ring::attach(Heap::leaked(Ring::segment_len(128)).window()).unwrap();
-        let mut producer = ring.producer(Life::first(1)).unwrap();
-        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut consumer = ring
+            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .unwrap();
         for n in 0..7 {
             producer.push(&[n; 8]).unwrap();
             if n < 4 {
@@ -121,8 +128,10 @@ fn lines_are_fetched_where_nothing_is_read_any_more() {
 fn old_payload_is_never_taken_for_a_header() {
     loom::model(|| {
         let ring = ring();
-        let mut producer = ring.producer(Life::first(1)).unwrap();
-        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut consumer = ring
+            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .unwrap();
         // At offset 16, payload that reads as the header of a 1-byte record.
         producer
             .push(&[0, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0])
@@ -140,12 +149,14 @@ fn old_payload_is_never_taken_for_a_header() {
     });
 }
 
-#[test] // Kills: Release in `expose`, where the first word publishes all.
+#[test] // Kills: Release in `publish_header`, where the first word publishes all.
 fn a_batch_is_seen_whole_or_not_at_all() {
     loom::model(|| {
         let ring = ring();
-        let mut producer = ring.producer(Life::first(1)).unwrap();
-        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut consumer = ring
+            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .unwrap();
         let peer = thread::spawn(move || {
             let mut batch = producer.batch();
             batch.push(&[1; 8]).unwrap();
@@ -172,13 +183,13 @@ fn a_batch_is_seen_whole_or_not_at_all() {
 fn an_end_that_is_given_back_is_let_go() {
     loom::model(|| {
         let ring = ring();
-        let mut producer = ring.producer(Life::first(1)).unwrap();
+        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
         let peer = thread::spawn(move || {
             // Ours until it is committed, and then not committed.
             producer.reserve(8).unwrap().write(0, &[1; 8]);
         });
         let mut producer = loop {
-            match ring.producer(Life::first(3)) {
+            match ring.producer(Incarnation::first(3)) {
                 Ok(producer) => break producer,
                 Err(_) => thread::yield_now(),
             }
@@ -193,8 +204,10 @@ fn a_producer_that_resumes_finds_the_zero_header() {
     loom::model(|| {
         let window = Heap::leaked(Ring::segment_len(64)).window();
         let ring = Ring::attach(window).unwrap();
-        let mut producer = ring.producer(Life::first(1)).unwrap();
-        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut consumer = ring
+            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .unwrap();
         let peer = thread::spawn(move || {
             // To the position 128, where an old header lies, and `tail` is stored.
             for _ in 0..8 {
@@ -206,7 +219,7 @@ fn a_producer_that_resumes_finds_the_zero_header() {
         while window.word(0).load(Relaxed) != 128 {
             thread::yield_now();
         }
-        let mut producer = ring.take_over_producer(Life::first(3)).unwrap();
+        let mut producer = ring.take_over_producer(Incarnation::first(3)).unwrap();
         producer.push(&[2; 8]).unwrap();
         let header = window.word(512).load(Relaxed);
         assert_eq!(header, 8 << 2 | 1, "it went on behind an old header");
@@ -218,16 +231,19 @@ fn a_producer_that_resumes_finds_the_zero_header() {
 fn a_consumer_that_resumes_after_a_discarded_record_has_it_counted() {
     loom::model(|| {
         let ring = ring();
-        let mut producer = ring.producer(Life::first(1)).unwrap();
-        drop(ring.consumer(Life::first(2), Unread::Discard).unwrap());
+        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        drop(
+            ring.consumer(Incarnation::first(2), OnRestart::Discard)
+                .unwrap(),
+        );
         push(&mut producer, &[1; 8]);
-        let life = Life::new(2, 2).unwrap();
-        let mut consumer = ring.consumer(life, Unread::Discard).unwrap();
+        let incarnation = Incarnation::new(2, 2).unwrap();
+        let mut consumer = ring.consumer(incarnation, OnRestart::Discard).unwrap();
         let peer = thread::spawn(move || {
             let _ = consumer.pop(&mut [0; 8]);
             core::mem::forget(consumer);
         });
-        let next = ring.take_over_consumer(Life::first(3), Unread::Discard);
+        let next = ring.take_over_consumer(Incarnation::first(3), OnRestart::Discard);
         let next = next.unwrap();
         assert!(next.position() == 0 || next.discarded() == 1);
         peer.join().unwrap();
@@ -238,8 +254,10 @@ fn a_consumer_that_resumes_after_a_discarded_record_has_it_counted() {
 fn a_producer_that_resumes_waits_for_the_place_it_writes() {
     loom::model(|| {
         let ring = ring();
-        let mut producer = ring.producer(Life::first(1)).unwrap();
-        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut consumer = ring
+            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .unwrap();
         for n in 0..3 {
             producer.push(&[n; 8]).unwrap();
         }
@@ -251,7 +269,7 @@ fn a_producer_that_resumes_waits_for_the_place_it_writes() {
         });
         // Without a look at `head` but the one in `resume`, where it succeeds.
         loop {
-            let mut producer = ring.take_over_producer(Life::first(3)).unwrap();
+            let mut producer = ring.take_over_producer(Incarnation::first(3)).unwrap();
             // Behind padding, over the first two records.
             if producer.push(&[9; 16]).is_ok() {
                 break;
@@ -267,13 +285,15 @@ fn a_producer_that_resumes_waits_for_the_place_it_writes() {
 fn what_a_dead_producer_published_is_seen_before_its_restart() {
     loom::model(|| {
         let ring = ring();
-        let mut producer = ring.producer(Life::first(1)).unwrap();
-        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut consumer = ring
+            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .unwrap();
         let peer = thread::spawn(move || {
             push(&mut producer, &[1; 8]);
             core::mem::forget(producer);
-            // The next life sends nothing.
-            let next = ring.producer(Life::new(1, 2).unwrap()).unwrap();
+            // The next incarnation sends nothing.
+            let next = ring.producer(Incarnation::new(1, 2).unwrap()).unwrap();
             core::mem::forget(next);
         });
         let mut seen = Vec::new();
@@ -294,11 +314,14 @@ fn what_a_dead_producer_published_is_seen_before_its_restart() {
 }
 
 #[test]
-fn no_command_for_a_dead_consumer_reaches_its_next_life() {
+fn no_command_for_a_dead_consumer_reaches_its_next_incarnation() {
     loom::model(|| {
         let ring = ring();
-        let mut producer = ring.producer(Life::first(1)).unwrap();
-        core::mem::forget(ring.consumer(Life::first(2), Unread::Discard).unwrap());
+        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        core::mem::forget(
+            ring.consumer(Incarnation::first(2), OnRestart::Discard)
+                .unwrap(),
+        );
         push(&mut producer, &[1; 8]);
         let peer = thread::spawn(move || {
             // For whom it is, the producer knows when it has been told.
@@ -314,8 +337,8 @@ fn no_command_for_a_dead_consumer_reaches_its_next_life() {
                 }
             }
         });
-        let life = Life::new(2, 2).unwrap();
-        let mut consumer = ring.consumer(life, Unread::Discard).unwrap();
+        let incarnation = Incarnation::new(2, 2).unwrap();
+        let mut consumer = ring.consumer(incarnation, OnRestart::Discard).unwrap();
         assert_eq!(pop(&mut consumer), [2; 16]);
         peer.join().unwrap();
     });

@@ -10,11 +10,11 @@ use shmem_core::doorbell::Silent;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::typed_ring::{
-    PopError, PushError, TypedConsumer, TypedProducer, TypedRing, Unread,
+    OnRestart, PopError, PushError, TypedConsumer, TypedProducer, TypedRing,
 };
-use shmem_core::{Life, Window};
+use shmem_core::{Incarnation, Window};
 
-const SUCCESSOR: Life = Life::first(3);
+const SUCCESSOR: Incarnation = Incarnation::first(3);
 
 fn window(slots: usize) -> Window<'static> {
     Heap::leaked(TypedRing::<u64>::segment_len(slots)).window()
@@ -58,8 +58,10 @@ fn pop_until(consumer: &mut TypedConsumer<'_, u64>, last: u64) -> Vec<u64> {
 fn a_record_is_whole_when_it_is_seen() {
     loom::model(|| {
         let ring = ring(4);
-        let mut producer = ring.producer(Life::first(1)).unwrap();
-        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut consumer = ring
+            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .unwrap();
         let peer = thread::spawn(move || {
             push(&mut producer, 1);
             producer.push_slice(&[2, 3]).unwrap();
@@ -76,8 +78,10 @@ fn a_record_of_the_first_producer_is_whole_when_it_is_seen() {
     loom::model(|| {
         let window = window(4);
         let ring = TypedRing::<u64>::attach(window).unwrap();
-        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
-        let mut producer = ring.producer(Life::first(1)).unwrap();
+        let mut consumer = ring
+            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .unwrap();
+        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
         let peer = thread::spawn(move || push(&mut producer, 1));
         // Until it is there.
         while window.word(4).load(Relaxed) != 1 << 16 | 1 {
@@ -92,8 +96,10 @@ fn a_record_of_the_first_producer_is_whole_when_it_is_seen() {
 fn a_record_is_read_before_its_slot_is_used_again() {
     loom::model(|| {
         let ring = ring(2);
-        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
-        let mut producer = ring.producer(Life::first(1)).unwrap();
+        let mut consumer = ring
+            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .unwrap();
+        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
         producer.push_slice(&[1, 2]).unwrap();
         let peer = thread::spawn(move || {
             push(&mut producer, 3);
@@ -109,9 +115,11 @@ fn a_record_is_read_before_its_slot_is_used_again() {
 fn a_record_is_read_before_its_slot_is_used_again_where_the_consumer_is_new() {
     loom::model(|| {
         let ring = ring(2);
-        let mut producer = ring.producer(Life::first(1)).unwrap();
+        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
         producer.push_slice(&[1, 2]).unwrap();
-        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        let mut consumer = ring
+            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .unwrap();
         let peer = thread::spawn(move || {
             push(&mut producer, 3);
         });
@@ -126,8 +134,10 @@ fn a_record_is_read_before_its_slot_is_used_again_where_the_consumer_is_new() {
 fn lines_are_fetched_where_nothing_is_read_any_more() {
     loom::model(|| {
         let ring = ring(16);
-        let mut producer = ring.producer(Life::first(1)).unwrap();
-        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut consumer = ring
+            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .unwrap();
         producer.push_slice(&[7; 16]).unwrap();
         for _ in 0..8 {
             consumer.pop().unwrap();
@@ -146,8 +156,10 @@ fn lines_are_fetched_where_nothing_is_read_any_more() {
 fn an_end_that_is_given_back_is_let_go() {
     loom::model(|| {
         let ring = ring(2);
-        let mut producer = ring.producer(Life::first(1)).unwrap();
-        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut consumer = ring
+            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .unwrap();
         let peer = thread::spawn(move || {
             producer.push(&1).unwrap();
         });
@@ -167,8 +179,10 @@ fn an_end_that_is_given_back_is_let_go() {
 fn what_an_earlier_producer_published_is_whole_and_comes_before_the_restart() {
     loom::model(|| {
         let ring = ring(4);
-        let mut producer = ring.producer(Life::first(1)).unwrap();
-        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut consumer = ring
+            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .unwrap();
         assert!(consumer.is_empty());
         let first = thread::spawn(move || {
             producer.push(&1).unwrap();
@@ -176,7 +190,7 @@ fn what_an_earlier_producer_published_is_whole_and_comes_before_the_restart() {
         });
         let second = thread::spawn(move || {
             first.join().unwrap();
-            let mut next = ring.producer(Life::new(1, 2).unwrap()).unwrap();
+            let mut next = ring.producer(Incarnation::new(1, 2).unwrap()).unwrap();
             next.push(&2).unwrap();
             core::mem::forget(next);
         });
@@ -190,12 +204,14 @@ fn what_only_a_start_tells_of_is_whole() {
     loom::model(|| {
         let window = window(4);
         let ring = TypedRing::<u64>::attach(window).unwrap();
-        let mut producer = ring.producer(Life::first(1)).unwrap();
-        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut consumer = ring
+            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .unwrap();
         let peer = thread::spawn(move || {
             producer.push(&1).unwrap();
             core::mem::forget(producer);
-            let next = ring.producer(Life::new(1, 2).unwrap()).unwrap();
+            let next = ring.producer(Incarnation::new(1, 2).unwrap()).unwrap();
             core::mem::forget(next);
             // The first one's tail is not seen.
             window.word(4).store(1 << 16, Relaxed);
@@ -214,8 +230,10 @@ fn what_an_earlier_consumer_released_is_read_before_its_slot_is_used_again() {
     loom::model(|| {
         let window = window(16);
         let ring = TypedRing::<u64>::attach(window).unwrap();
-        let mut producer = ring.producer(Life::first(1)).unwrap();
-        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut consumer = ring
+            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .unwrap();
         producer.push_slice(&[1; 16]).unwrap();
         let peer = thread::spawn(move || {
             assert_eq!(consumer.pop(), Ok(1));
@@ -225,7 +243,7 @@ fn what_an_earlier_consumer_released_is_read_before_its_slot_is_used_again() {
         while window.word(196).load(Relaxed) != 1 << 16 | 1 {
             thread::yield_now();
         }
-        let next = ring.take_over_consumer(SUCCESSOR, Unread::Keep);
+        let next = ring.take_over_consumer(SUCCESSOR, OnRestart::Keep);
         core::mem::forget(next.unwrap());
         assert_eq!(producer.push(&3), Err(PushError::Restarted));
         assert_eq!(producer.push(&3), Ok(()));
@@ -237,13 +255,15 @@ fn what_an_earlier_consumer_released_is_read_before_its_slot_is_used_again() {
 fn what_a_start_says_was_released_is_read_before_its_slot_is_used_again() {
     loom::model(|| {
         let ring = ring(16);
-        let mut producer = ring.producer(Life::first(1)).unwrap();
-        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut consumer = ring
+            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .unwrap();
         producer.push_slice(&[1; 16]).unwrap();
         let peer = thread::spawn(move || {
             assert_eq!(consumer.pop(), Ok(1));
             core::mem::forget(consumer);
-            let next = ring.take_over_consumer(SUCCESSOR, Unread::Keep);
+            let next = ring.take_over_consumer(SUCCESSOR, OnRestart::Keep);
             core::mem::forget(next.unwrap());
         });
         loop {
@@ -261,8 +281,10 @@ fn what_a_start_says_was_released_is_read_before_its_slot_is_used_again() {
 fn a_record_before_a_notify_that_was_not_evicted_is_found_by_the_successor() {
     loom::model(|| {
         let ring = ring(4);
-        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
-        let mut late = ring.producer(Life::first(1)).unwrap();
+        let mut consumer = ring
+            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .unwrap();
+        let mut late = ring.producer(Incarnation::first(1)).unwrap();
         assert!(consumer.is_empty());
         let peer = thread::spawn(move || {
             let pushed = late.push(&1);
@@ -280,11 +302,13 @@ fn a_record_before_a_notify_that_was_not_evicted_is_found_by_the_successor() {
 fn a_release_before_a_notify_that_was_not_evicted_is_found_by_the_successor() {
     loom::model(|| {
         let ring = ring(4);
-        let mut producer = ring.producer(Life::first(1)).unwrap();
-        let mut late = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut late = ring
+            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .unwrap();
         producer.push(&1).unwrap();
         let peer = thread::spawn(move || late.pop().is_ok() && late.notify(&Silent).is_ok());
-        let successor = ring.take_over_consumer(SUCCESSOR, Unread::Keep).unwrap();
+        let successor = ring.take_over_consumer(SUCCESSOR, OnRestart::Keep).unwrap();
         let released = peer.join().unwrap();
         assert!(!released || successor.position() == 1, "it comes again");
     });
@@ -297,10 +321,10 @@ fn of_two_first_claimants_that_disagree_one_is_refused() {
         let ours = TypedRing::<u64>::attach(window).unwrap();
         let theirs = TypedRing::<[u8; 7]>::attach(window).unwrap();
         let peer = thread::spawn(move || {
-            let end = theirs.consumer(Life::first(2), Unread::Keep);
+            let end = theirs.consumer(Incarnation::first(2), OnRestart::Keep);
             end.map(core::mem::forget).is_ok()
         });
-        let end = ours.producer(Life::first(1));
+        let end = ours.producer(Incarnation::first(1));
         let here = end.map(core::mem::forget).is_ok();
         assert!(!(here && peer.join().unwrap()), "both took the end");
     });
@@ -311,8 +335,10 @@ fn a_word_that_is_stored_again_hands_over_what_the_first_one_did() {
     loom::model(|| {
         let window = window(4);
         let ring = TypedRing::<u64>::attach(window).unwrap();
-        let mut producer = ring.producer(Life::first(1)).unwrap();
-        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut consumer = ring
+            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .unwrap();
         let peer = thread::spawn(move || {
             producer.push(&1).unwrap();
             // A late store of the fourth producer before this one.
@@ -328,8 +354,11 @@ fn a_word_that_is_stored_again_hands_over_what_the_first_one_did() {
 fn no_command_for_a_dead_consumer_reaches_its_next_incarnation() {
     loom::model(|| {
         let ring = ring(4);
-        let mut producer = ring.producer(Life::first(1)).unwrap();
-        core::mem::forget(ring.consumer(Life::first(2), Unread::Discard).unwrap());
+        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        core::mem::forget(
+            ring.consumer(Incarnation::first(2), OnRestart::Discard)
+                .unwrap(),
+        );
         push(&mut producer, 1);
         let peer = thread::spawn(move || {
             // For whom it is, the producer knows when it has been told.
@@ -344,8 +373,8 @@ fn no_command_for_a_dead_consumer_reaches_its_next_incarnation() {
                 }
             }
         });
-        let life = Life::new(2, 2).unwrap();
-        let mut consumer = ring.consumer(life, Unread::Discard).unwrap();
+        let incarnation = Incarnation::new(2, 2).unwrap();
+        let mut consumer = ring.consumer(incarnation, OnRestart::Discard).unwrap();
         assert_eq!(pop(&mut consumer), 2);
         peer.join().unwrap();
     });

@@ -6,9 +6,9 @@ use loom::thread;
 use shmem_core::doorbell::Doorbell;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::AtomicU32;
-use shmem_core::ring::{Ring, Unread};
+use shmem_core::ring::{OnRestart, Ring};
 use shmem_core::wait::{Pause, Wait};
-use shmem_core::Life;
+use shmem_core::Incarnation;
 
 /// The kernel's sleep: it looks at the word and sleeps as one step, and there
 /// is no time-out, so a lost wake-up is a deadlock that loom reports.
@@ -45,8 +45,10 @@ impl Doorbell for Kernel {
 fn a_consumer_that_falls_asleep_is_woken_by_the_record_it_missed() {
     loom::model(|| {
         let ring = Ring::attach(Heap::leaked(Ring::segment_len(64)).window()).unwrap();
-        let mut producer = ring.producer(Life::first(1)).unwrap();
-        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut consumer = ring
+            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .unwrap();
         let kernel = Kernel::new();
         let bell = kernel.clone();
         let peer = thread::spawn(move || {
@@ -63,8 +65,10 @@ fn a_consumer_that_falls_asleep_is_woken_by_the_record_it_missed() {
 fn a_producer_that_falls_asleep_is_woken_by_the_space_it_missed() {
     loom::model(|| {
         let ring = Ring::attach(Heap::leaked(Ring::segment_len(64)).window()).unwrap();
-        let mut producer = ring.producer(Life::first(1)).unwrap();
-        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+        let mut consumer = ring
+            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .unwrap();
         for _ in 0..3 {
             producer.push(&[0; 8]).unwrap();
         }

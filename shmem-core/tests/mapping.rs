@@ -13,8 +13,8 @@ use rustix::fs::{flock, fstat, statvfs, FlockOperation};
 use rustix::mm::{mmap_anonymous, MapFlags, ProtFlags};
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::region::{Displaced, Mapping};
-use shmem_core::ring::{Ring, Unread};
-use shmem_core::Life;
+use shmem_core::ring::{OnRestart, Ring};
+use shmem_core::Incarnation;
 
 const LEN: usize = 64 << 10;
 
@@ -199,8 +199,10 @@ const SIGSEGV: i32 = 11;
 fn a_forked_child_cannot_push_in_its_parents_name_and_the_parent_goes_on() {
     let memory = Mapping::memfd("test", LEN).unwrap();
     let ring = || Ring::attach(memory.window().sub(0, Ring::segment_len(4096)).unwrap()).unwrap();
-    let producer = Mutex::new(ring().producer(Life::first(1)).unwrap());
-    let mut consumer = ring().consumer(Life::first(2), Unread::Keep).unwrap();
+    let producer = Mutex::new(ring().producer(Incarnation::first(1)).unwrap());
+    let mut consumer = ring()
+        .consumer(Incarnation::first(2), OnRestart::Keep)
+        .unwrap();
     let push = |record: &[u8]| producer.lock().unwrap().push(record);
     push(b"before").unwrap();
     let child = in_child(|| push(b"child").unwrap());

@@ -7,10 +7,10 @@ use std::thread;
 
 use caches::Machine;
 use shmem_core::primitive::Ordering::Relaxed;
-use shmem_core::ring::{PopError, PushError, Ring, Unread};
+use shmem_core::ring::{OnRestart, PopError, PushError, Ring};
 use shmem_core::snapshot::{self, ReadError, Reader, Writer};
 use shmem_core::typed_ring::{self, TypedRing};
-use shmem_core::{Life, Region, Window};
+use shmem_core::{Incarnation, Region, Window};
 
 const RING: usize = Ring::segment_len(1024);
 const SNAPSHOT: usize = snapshot::segment_len(64);
@@ -43,19 +43,23 @@ fn converse(machine: &'static Machine) {
     let [there, back, told] = segments(machine.window(0));
     let mut requests = Ring::attach(there)
         .unwrap()
-        .producer(Life::first(1))
+        .producer(Incarnation::first(1))
         .unwrap();
     let replies = Ring::attach(back).unwrap();
-    let mut replies = replies.consumer(Life::first(1), Unread::Keep).unwrap();
+    let mut replies = replies
+        .consumer(Incarnation::first(1), OnRestart::Keep)
+        .unwrap();
     let reader = Reader::attach(told).unwrap();
     assert_eq!(reader.read(&mut [0; 64]), Err(ReadError::Empty));
 
     let [there, back, told] = segments(machine.window(1));
     let from = Ring::attach(there).unwrap();
-    let mut from = from.consumer(Life::first(2), Unread::Discard).unwrap();
+    let mut from = from
+        .consumer(Incarnation::first(2), OnRestart::Discard)
+        .unwrap();
     let mut to = Ring::attach(back)
         .unwrap()
-        .producer(Life::first(2))
+        .producer(Incarnation::first(2))
         .unwrap();
     let mut writer = Writer::attach(told).unwrap();
     let peer = thread::spawn(move || {
@@ -114,16 +118,18 @@ fn typed_rings_work_between_such_caches_and_an_end_is_claimed_while_the_other_wo
     for line in [64, 128] {
         let machine = Machine::new(line, len);
         let ring = TypedRing::<Value>::attach(machine.window(1)).unwrap();
-        let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+        let mut consumer = ring
+            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .unwrap();
         let peer = thread::spawn(move || {
             let ring = TypedRing::<Value>::attach(machine.window(0)).unwrap();
-            let mut producer = ring.producer(Life::first(1)).unwrap();
+            let mut producer = ring.producer(Incarnation::first(1)).unwrap();
             for number in 0..COUNT {
                 if number % 100 == 99 {
                     // Another incarnation, of which nobody was told before.
                     core::mem::forget(producer);
-                    let life = Life::new(1, number).unwrap();
-                    producer = ring.producer(life).unwrap();
+                    let incarnation = Incarnation::new(1, number).unwrap();
+                    producer = ring.producer(incarnation).unwrap();
                 }
                 while producer.push(&[number; 9]).is_err() {
                     thread::yield_now();
@@ -185,7 +191,7 @@ fn a_region_that_one_side_formats_is_attached_by_the_other() {
         let theirs = Region::attach(machine.window(1)).unwrap();
         let mut body = [1; 128];
         theirs.body().read(0, &mut body);
-        assert_eq!((body, theirs.incarnation()), ([0; 128], 1));
+        assert_eq!((body, theirs.generation()), ([0; 128], 1));
         Region::format(machine.window(1)).unwrap();
         assert!(ours.is_stale());
     }

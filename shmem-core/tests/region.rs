@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::region::{AttachError, Mapping, Region};
-use shmem_core::ring::{PopError, PushError, Ring, Unread};
-use shmem_core::Life;
+use shmem_core::ring::{OnRestart, PopError, PushError, Ring};
+use shmem_core::Incarnation;
 
 const LEN: usize = 64 << 10;
 
@@ -21,14 +21,14 @@ fn attaching_never_formats() {
 }
 
 #[test]
-fn what_was_formatted_can_be_attached_and_knows_its_incarnation() {
+fn what_was_formatted_can_be_attached_and_knows_its_generation() {
     let memory = Mapping::memfd("test", LEN).unwrap();
     let first = Region::format(memory.window()).unwrap();
     first.body().write(0, b"old");
-    assert_eq!(Region::attach(memory.window()).unwrap().incarnation(), 1);
+    assert_eq!(Region::attach(memory.window()).unwrap().generation(), 1);
     assert!(!first.is_stale());
     let second = Region::format(memory.window()).unwrap();
-    assert_eq!(second.incarnation(), 2);
+    assert_eq!(second.generation(), 2);
     assert!(first.is_stale());
     let mut body = [1; 3];
     second.body().read(0, &mut body);
@@ -196,11 +196,11 @@ fn echo(fd: i32) {
     };
     let mut commands = Ring::attach(segment(0))
         .unwrap()
-        .consumer(Life::first(2), Unread::Keep)
+        .consumer(Incarnation::first(2), OnRestart::Keep)
         .unwrap();
     let mut results = Ring::attach(segment(1))
         .unwrap()
-        .producer(Life::first(2))
+        .producer(Incarnation::first(2))
         .unwrap();
     let mut record = [0; 4096];
     loop {
@@ -235,11 +235,11 @@ fn two_processes_talk_over_one_memfd() {
     };
     let mut commands = Ring::attach(segment(0))
         .unwrap()
-        .producer(Life::first(1))
+        .producer(Incarnation::first(1))
         .unwrap();
     let mut results = Ring::attach(segment(1))
         .unwrap()
-        .consumer(Life::first(1), Unread::Keep)
+        .consumer(Incarnation::first(1), OnRestart::Keep)
         .unwrap();
 
     // A duplicate, which is inherited; the mapping's own descriptor is not.

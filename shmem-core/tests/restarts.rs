@@ -5,10 +5,10 @@ use proptest::prelude::*;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::ring::{
-    ClaimError, Consumer, PopError, Producer, PushError, Ring, Unread, DISCARDS,
+    ClaimError, Consumer, OnRestart, PopError, Producer, PushError, Ring, DISCARDS,
 };
 use shmem_core::wait::Spin;
-use shmem_core::{ControlWord, Life};
+use shmem_core::{ControlWord, Incarnation};
 
 fn ring(heap: &Heap) -> Ring<'_> {
     Ring::attach(heap.window()).unwrap()
@@ -18,18 +18,18 @@ fn heap() -> Heap {
     Heap::new(Ring::segment_len(256))
 }
 
-fn life(partition: u8, incarnation: u32) -> Life {
-    Life::new(partition, incarnation).unwrap()
+fn incarnation(partition: u8, number: u32) -> Incarnation {
+    Incarnation::new(partition, number).unwrap()
 }
 
-/// A life of the monitor that produces; the one before it was killed.
-fn producer(heap: &Heap, incarnation: u32) -> Producer<'_> {
-    ring(heap).producer(life(1, incarnation)).unwrap()
+/// An incarnation of the monitor that produces; the one before it was killed.
+fn producer(heap: &Heap, number: u32) -> Producer<'_> {
+    ring(heap).producer(incarnation(1, number)).unwrap()
 }
 
-/// A life of the instance that consumes; the one before it was killed.
-fn consumer(heap: &Heap, incarnation: u32, unread: Unread) -> Consumer<'_> {
-    ring(heap).consumer(life(2, incarnation), unread).unwrap()
+/// An incarnation of the instance that consumes; the one before it was killed.
+fn consumer(heap: &Heap, number: u32, unread: OnRestart) -> Consumer<'_> {
+    ring(heap).consumer(incarnation(2, number), unread).unwrap()
 }
 
 fn kill<T>(end: T) {
@@ -44,7 +44,7 @@ fn pop(consumer: &mut Consumer<'_>) -> Result<u8, PopError> {
 #[test]
 fn results_are_kept_and_the_seam_is_told_once_between_two_lives() {
     let heap = heap();
-    let mut results = consumer(&heap, 1, Unread::Keep);
+    let mut results = consumer(&heap, 1, OnRestart::Keep);
     let mut first = producer(&heap, 1);
     first.push(&[1]).unwrap();
     first.push(&[2]).unwrap();
@@ -56,12 +56,12 @@ fn results_are_kept_and_the_seam_is_told_once_between_two_lives() {
     assert_eq!(pop(&mut results), Err(PopError::Restarted));
     assert_eq!(pop(&mut results), Ok(3));
     assert_eq!(pop(&mut results), Err(PopError::Empty));
-    assert_eq!(results.ring().producing(), Some(life(1, 2)));
+    assert_eq!(results.ring().producing(), Some(incarnation(1, 2)));
 }
 
 #[test]
-fn a_restart_is_told_although_the_new_life_has_sent_nothing() {
-    for unread in [Unread::Keep, Unread::Discard] {
+fn a_restart_is_told_although_the_new_incarnation_has_sent_nothing() {
+    for unread in [OnRestart::Keep, OnRestart::Discard] {
         let heap = heap();
         let mut end = consumer(&heap, 1, unread);
         kill(producer(&heap, 1));
@@ -82,26 +82,26 @@ fn a_restart_is_told_although_the_new_life_has_sent_nothing() {
 }
 
 #[test]
-fn commands_to_an_earlier_life_are_discarded_and_counted() {
+fn commands_to_an_earlier_incarnation_are_discarded_and_counted() {
     let heap = heap();
     let mut commands = producer(&heap, 1);
-    kill(consumer(&heap, 1, Unread::Discard));
+    kill(consumer(&heap, 1, OnRestart::Discard));
     commands.push(&[1]).unwrap();
     commands.push(&[2]).unwrap();
-    let mut new = consumer(&heap, 2, Unread::Discard);
-    // Meant for the life before: the monitor has not heard of this one yet.
+    let mut new = consumer(&heap, 2, OnRestart::Discard);
+    // Meant for the incarnation before: the monitor has not heard of this one yet.
     assert_eq!(commands.push(&[3]), Err(PushError::Restarted));
     assert_eq!(commands.push(&[4]), Ok(()));
     assert_eq!(pop(&mut new), Ok(4));
     assert_eq!(new.discarded(), 2);
     kill(new);
-    assert_eq!(consumer(&heap, 3, Unread::Discard).discarded(), 2);
+    assert_eq!(consumer(&heap, 3, OnRestart::Discard).discarded(), 2);
 }
 
 #[test]
-fn commands_of_an_earlier_life_are_discarded_and_counted() {
+fn commands_of_an_earlier_incarnation_are_discarded_and_counted() {
     let heap = heap();
-    let mut end = consumer(&heap, 1, Unread::Discard);
+    let mut end = consumer(&heap, 1, OnRestart::Discard);
     let mut first = producer(&heap, 1);
     first.push(&[1]).unwrap();
     first.push(&[2]).unwrap();
@@ -116,15 +116,15 @@ fn commands_of_an_earlier_life_are_discarded_and_counted() {
 
 #[test]
 fn what_was_sent_before_the_first_consumer_came_is_for_it_and_for_no_second() {
-    for (lives, expected) in [(1, Ok(1)), (2, Err(PopError::Empty))] {
+    for (incarnations, expected) in [(1, Ok(1)), (2, Err(PopError::Empty))] {
         let heap = heap();
         producer(&heap, 1).push(&[1]).unwrap();
-        let mut end = consumer(&heap, 1, Unread::Discard);
-        if lives == 2 {
+        let mut end = consumer(&heap, 1, OnRestart::Discard);
+        if incarnations == 2 {
             kill(end);
-            end = consumer(&heap, 2, Unread::Discard);
+            end = consumer(&heap, 2, OnRestart::Discard);
         }
-        assert_eq!(pop(&mut end), expected, "life {lives}");
+        assert_eq!(pop(&mut end), expected, "incarnation {incarnations}");
     }
 }
 
@@ -132,10 +132,10 @@ fn what_was_sent_before_the_first_consumer_came_is_for_it_and_for_no_second() {
 fn both_ends_restarting_at_once_run_no_old_command() {
     let heap = heap();
     let mut old = producer(&heap, 1);
-    kill(consumer(&heap, 1, Unread::Discard));
+    kill(consumer(&heap, 1, OnRestart::Discard));
     old.push(&[1]).unwrap();
     kill(old);
-    let mut new = consumer(&heap, 2, Unread::Discard);
+    let mut new = consumer(&heap, 2, OnRestart::Discard);
     let mut commands = producer(&heap, 2);
     commands.push(&[2]).unwrap();
     assert_eq!(pop(&mut new), Err(PopError::Restarted));
@@ -145,17 +145,17 @@ fn both_ends_restarting_at_once_run_no_old_command() {
 }
 
 #[test]
-fn an_end_given_back_and_claimed_again_by_one_life_is_no_restart() {
+fn an_end_given_back_and_claimed_again_by_one_incarnation_is_no_restart() {
     let heap = heap();
     let mut commands = producer(&heap, 1);
-    let mut end = consumer(&heap, 1, Unread::Discard);
+    let mut end = consumer(&heap, 1, OnRestart::Discard);
     commands.push(&[1]).unwrap();
     assert_eq!(pop(&mut end), Ok(1));
     drop(end);
     commands.push(&[2]).unwrap();
     drop(commands);
     producer(&heap, 1).push(&[3]).unwrap();
-    let mut end = consumer(&heap, 1, Unread::Discard);
+    let mut end = consumer(&heap, 1, OnRestart::Discard);
     assert_eq!((pop(&mut end), pop(&mut end)), (Ok(2), Ok(3)));
 }
 
@@ -163,11 +163,11 @@ fn an_end_given_back_and_claimed_again_by_one_life_is_no_restart() {
 fn a_dead_partitions_end_is_another_ones_only_when_it_is_taken_over() {
     let heap = heap();
     kill(producer(&heap, 1));
-    let other = Life::first(3);
-    let by = life(1, 1);
+    let other = Incarnation::first(3);
+    let by = incarnation(1, 1);
     let error = ring(&heap).producer(other).err();
     assert_eq!(error, Some(ClaimError::Claimed { by }));
-    let mut end = consumer(&heap, 1, Unread::Keep);
+    let mut end = consumer(&heap, 1, OnRestart::Keep);
     let mut taken = ring(&heap).take_over_producer(other).unwrap();
     taken.push(&[1]).unwrap();
     assert_eq!(pop(&mut end), Err(PopError::Restarted));
@@ -176,17 +176,17 @@ fn a_dead_partitions_end_is_another_ones_only_when_it_is_taken_over() {
 }
 
 #[test]
-fn a_claim_that_is_no_life_is_corrupt() {
+fn a_claim_that_is_no_incarnation_is_corrupt() {
     let heap = heap();
     heap.window().word(4).store(7, Relaxed);
-    let error = ring(&heap).producer(Life::first(1)).err();
+    let error = ring(&heap).producer(Incarnation::first(1)).err();
     assert!(matches!(error, Some(ClaimError::Corrupt(corrupt)) if corrupt.value == 7));
 }
 
 #[test]
 fn a_drain_stops_at_the_seam_and_the_next_one_tells_it() {
     let heap = heap();
-    let mut end = consumer(&heap, 1, Unread::Keep);
+    let mut end = consumer(&heap, 1, OnRestart::Keep);
     let mut first = producer(&heap, 1);
     first.push(&[1]).unwrap();
     kill(first);
@@ -198,7 +198,7 @@ fn a_drain_stops_at_the_seam_and_the_next_one_tells_it() {
 
 #[test]
 fn a_record_of_a_producer_that_never_claimed_its_end_is_corrupt() {
-    for unread in [Unread::Keep, Unread::Discard] {
+    for unread in [OnRestart::Keep, OnRestart::Discard] {
         let heap = heap();
         let mut end = consumer(&heap, 1, unread);
         heap.window().word(512).store(1, Relaxed);
@@ -216,12 +216,14 @@ fn a_record_of_a_producer_that_never_claimed_its_end_is_corrupt() {
 fn a_seam_gives_back_what_was_read_before_it() {
     let heap = Heap::new(Ring::segment_len(1024));
     let ring = Ring::attach(heap.window()).unwrap();
-    let mut end = ring.consumer(Life::first(2), Unread::Keep).unwrap();
-    let mut first = ring.producer(Life::first(1)).unwrap();
+    let mut end = ring
+        .consumer(Incarnation::first(2), OnRestart::Keep)
+        .unwrap();
+    let mut first = ring.producer(Incarnation::first(1)).unwrap();
     first.push(&[1]).unwrap();
     assert_eq!(end.pop(&mut [0; 8]), Ok(1));
     drop(first);
-    let _next = ring.producer(Life::new(1, 2).unwrap()).unwrap();
+    let _next = ring.producer(Incarnation::new(1, 2).unwrap()).unwrap();
     assert_eq!(end.pop(&mut [0; 8]), Err(PopError::Restarted));
     assert_eq!(heap.window().word(128).load(Relaxed), 16);
 }
@@ -230,13 +232,13 @@ fn a_seam_gives_back_what_was_read_before_it() {
 fn a_producer_that_keeps_the_consumer_discarding_does_not_keep_it_for_ever() {
     let heap = heap();
     let window = heap.window();
-    // A ring full of records for another life, without end, of a producer that there was.
+    // A ring full of records for another incarnation, without end, of a producer that there was.
     window.word(136).store(1, Relaxed);
     for at in (512..512 + 256).step_by(8) {
         window.word(at).store(1, Relaxed);
         window.word(at + 4).store(77, Relaxed);
     }
-    let mut end = consumer(&heap, 1, Unread::Discard);
+    let mut end = consumer(&heap, 1, OnRestart::Discard);
     assert_eq!(pop(&mut end), Err(PopError::Empty));
     assert_eq!(end.discarded(), DISCARDS);
     assert!(end.wait(&mut Spin::checks(0)), "it slept on records");
@@ -247,11 +249,11 @@ fn a_producer_that_keeps_the_consumer_discarding_does_not_keep_it_for_ever() {
 fn a_command_behind_more_discards_than_one_call_makes_is_not_slept_over() {
     let heap = Heap::new(Ring::segment_len(8192));
     let mut commands = producer(&heap, 1);
-    kill(consumer(&heap, 1, Unread::Discard));
+    kill(consumer(&heap, 1, OnRestart::Discard));
     for _ in 0..200 {
         commands.push(&[1]).unwrap();
     }
-    let mut end = consumer(&heap, 2, Unread::Discard);
+    let mut end = consumer(&heap, 2, OnRestart::Discard);
     assert_eq!(commands.push(&[2]), Err(PushError::Restarted));
     commands.push(&[2]).unwrap();
     let mut calls = 0;
@@ -288,8 +290,11 @@ mod streams {
     #[test]
     fn a_stream_never_joins_half_a_record_to_the_next_incarnations_bytes() {
         for (unread, expected) in [
-            (Unread::Discard, ["rm -rf", "#", "rm /tmp/x", ".", "."]),
-            (Unread::Keep, ["rm -rf", " /tmp/old", "#", "rm /tmp/x", "."]),
+            (OnRestart::Discard, ["rm -rf", "#", "rm /tmp/x", ".", "."]),
+            (
+                OnRestart::Keep,
+                ["rm -rf", " /tmp/old", "#", "rm /tmp/x", "."],
+            ),
         ] {
             let heap = heap();
             let mut reader = ByteReader::new(consumer(&heap, 1, unread));
@@ -306,7 +311,7 @@ mod streams {
     #[test]
     fn a_stream_with_room_for_all_tells_a_restart_once_between_the_bytes() {
         let heap = heap();
-        let mut reader = ByteReader::new(consumer(&heap, 1, Unread::Keep));
+        let mut reader = ByteReader::new(consumer(&heap, 1, OnRestart::Keep));
         let mut first = producer(&heap, 1);
         first.push(b"one").unwrap();
         first.push(b"two").unwrap();
@@ -335,15 +340,15 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// A command is run if and only if both lives it was between still are, and
+    /// A command is run if and only if both incarnations it was between still are, and
     /// each that was pushed is run, discarded, or still there.
     #[test]
     fn no_command_outlives_a_restart(steps in proptest::collection::vec(step(), 1..200)) {
         let heap = heap();
         let (mut from, mut to) = (1, 1);
         let mut commands = producer(&heap, from);
-        let mut end = consumer(&heap, to, Unread::Discard);
-        // What the producer has been told of the consumer's lives.
+        let mut end = consumer(&heap, to, OnRestart::Discard);
+        // What the producer has been told of the consumer's incarnations.
         let mut told = 0;
         let (mut pushed, mut popped) = (0, 0);
         for step in steps {
@@ -376,7 +381,7 @@ proptest! {
                 }
                 Step::RestartConsumer => {
                     to += 1;
-                    kill(std::mem::replace(&mut end, consumer(&heap, to, Unread::Discard)));
+                    kill(std::mem::replace(&mut end, consumer(&heap, to, OnRestart::Discard)));
                 }
             }
         }

@@ -68,7 +68,7 @@ impl BlockOwner {
     }
 
     /// Whether `generation` is the row's when it took the block.
-    pub fn is_of(&self, generation: u32) -> bool {
+    pub fn generation_matches(&self, generation: u32) -> bool {
         generation & Self::GENERATION == self.generation
     }
 }
@@ -263,7 +263,7 @@ impl<'m> Blocks<'m> {
         }
         // relaxed: the load of the word is before it.
         let state = self.registry.state(owner.row).load(Relaxed);
-        (!owner.is_of(state >> 1)).then_some(word)
+        (!owner.generation_matches(state >> 1)).then_some(word)
     }
 
     /// Blocks that are free now.

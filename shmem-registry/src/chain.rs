@@ -24,7 +24,7 @@
 //! |------------------------------|----------------------------|---------------------|
 //! | link in `insert`, `unlink`   | link in `try_to_locate`    | a row and its zeroed segment |
 //! | `state` in `prepare`         | `state` in `read_node`     | the same, to readers |
-//! | fence in `claim_row`, row    | row, fence in `is_of`      | that a row is used again |
+//! | fence in `claim_row`, row    | row, fence in `generation_matches`      | that a row is used again |
 //! | `state` in `retire`          | `state`, fence, link in `is_stray` | that nothing links to the earlier use |
 
 use shmem_core::mem::Word;
@@ -34,7 +34,7 @@ use shmem_core::primitive::{
 };
 use shmem_core::{ControlWord, Corrupt};
 
-use crate::error::Lost;
+use crate::error::WalkError;
 use crate::id::Id;
 use crate::link::Link;
 use crate::memory::{Registry, NAMED};
@@ -93,20 +93,20 @@ impl<'m> Registry<'m> {
             });
         }
         let node = self.read_node(row);
-        Ok((node.is_linked_by(link) && self.is_of(row, node.state)).then_some(node))
+        Ok((node.is_linked_by(link) && self.generation_matches(row, node.state)).then_some(node))
     }
 
-    /// Reads what a row says of its chain; it counts if [`Self::is_of`] confirms the state
-    /// afterwards (C4).
+    /// Reads what a row says of its chain; it counts if [`Self::generation_matches`] confirms the
+    /// state afterwards (C4).
     #[inline(always)]
     pub(crate) fn read_node(&self, row: usize) -> Node {
         // Acquire: pairs with the exchange in `change_state`; what is read after it is of
-        // that use of the row, or of a later one, which `is_of` finds out.
+        // that use of the row, or of a later one, which `generation_matches` finds out.
         let state = self.state(row).load(Acquire); // loom: loom_removal::a_reader_never_takes_the_rows_next_segment_for_its_own
         Node {
             row,
             state,
-            // Relaxed: the fence in `is_of` lets us see what is behind it.
+            // Relaxed: the fence in `generation_matches` lets us see what is behind it.
             next: self.link_of(row),
             id: self.id_in(row),
         }
@@ -114,7 +114,7 @@ impl<'m> Registry<'m> {
 
     /// Whether what was read of `row` until now is of the use that has this state (C4).
     #[inline]
-    pub(crate) fn is_of(&self, row: usize, state: u32) -> bool {
+    pub(crate) fn generation_matches(&self, row: usize, state: u32) -> bool {
         // Pairs with the fence in `claim_row`: if anything that was read is of a
         // later use, its generation is seen, too. And, where its `next` was read,
         // with the exchanges in `insert` and `unlink`.
@@ -140,7 +140,7 @@ impl<'m> Registry<'m> {
     /// Walks to the row of `id` in a few steps; `Changed` if that does not decide, for any reason.
     ///
     /// A row that is found is not confirmed yet: the caller reads the rest of it before it
-    /// asks [`Self::is_of`], once for the whole row (C4).
+    /// asks [`Self::generation_matches`], once for the whole row (C4).
     #[inline(always)]
     pub(crate) fn find_fast(&self, id: Id) -> Step {
         let bucket = self.bucket_of(id.get());
@@ -164,7 +164,7 @@ impl<'m> Registry<'m> {
                 }
                 return Step::Node(node);
             }
-            if !self.is_of(row, node.state) || self.bucket_of(node.id) != bucket {
+            if !self.generation_matches(row, node.state) || self.bucket_of(node.id) != bucket {
                 break;
             }
             link = node.next.unmarked();
@@ -174,19 +174,19 @@ impl<'m> Registry<'m> {
 
     /// Walks to the row of `id`. Only loads.
     #[inline]
-    pub(crate) fn find(&self, id: Id) -> Result<Option<Node>, Lost> {
+    pub(crate) fn find(&self, id: Id) -> Result<Option<Node>, WalkError> {
         self.find_within(id, &mut (LAPS * self.places.geometry.segments + RESTARTS))
     }
 
     /// The same, in as many steps as are left.
     #[inline]
-    pub(crate) fn find_within(&self, id: Id, steps: &mut usize) -> Result<Option<Node>, Lost> {
+    pub(crate) fn find_within(&self, id: Id, steps: &mut usize) -> Result<Option<Node>, WalkError> {
         let bucket = self.bucket_of(id.get());
         for _ in 0..RESTARTS {
             let mut walk = self.walk(self.bucket_word(bucket));
             loop {
                 if *steps == 0 {
-                    return Err(Lost::Contended);
+                    return Err(WalkError::Contended);
                 }
                 *steps -= 1;
                 match walk.step(self)? {
@@ -202,7 +202,7 @@ impl<'m> Registry<'m> {
             }
             spin_loop();
         }
-        Err(Lost::Contended)
+        Err(WalkError::Contended)
     }
 
     /// A walk along the chain that `head` starts.
@@ -218,7 +218,7 @@ impl<'m> Registry<'m> {
 
     /// Walks to the row of `id` or to the end of its chain, and takes marked rows
     /// out on the way.
-    pub(crate) fn locate(&self, id: u64) -> Result<Place<'m>, Lost> {
+    pub(crate) fn locate(&self, id: u64) -> Result<Place<'m>, WalkError> {
         let mut steps = LAPS * self.places.geometry.segments + RESTARTS;
         for _ in 0..RESTARTS {
             if let Some(place) = self.try_to_locate(id, &mut steps)? {
@@ -226,7 +226,7 @@ impl<'m> Registry<'m> {
             }
             spin_loop();
         }
-        Err(Lost::Contended)
+        Err(WalkError::Contended)
     }
 
     fn try_to_locate(&self, id: u64, steps: &mut usize) -> Result<Option<Place<'m>>, Corrupt> {
@@ -240,7 +240,7 @@ impl<'m> Registry<'m> {
             // relaxed: the state of the row that it leads to has the ordering, and the fence in
             // `is_stray`.
             let link = Link(word.load(Relaxed));
-            let is_there = |front: Node| self.is_of(front.row, front.state);
+            let is_there = |front: Node| self.generation_matches(front.row, front.state);
             if link.is_marked() || !front.map_or(true, is_there) {
                 return Ok(None); // The row in front is not in the table any more.
             }

@@ -2,16 +2,16 @@
 
 use core::cell::Cell;
 
-use shmem_core::Life;
+use shmem_core::Incarnation;
 
 use crate::evicted::Evicted;
-use crate::partition::Presence;
+use crate::partition::Attachment;
 
-/// Who creates and removes segments: a partition by its [`Presence`], which beats
-/// while a call takes long, or a bare [`Life`] that has no slot to beat in.
+/// Who creates and removes segments: a partition by its [`Attachment`], which beats
+/// while a call takes long, or a bare [`Incarnation`] that has no slot to beat in.
 pub trait Claimant {
     /// Whose the rows are that it works on.
-    fn life(&self) -> Life;
+    fn incarnation(&self) -> Incarnation;
 
     /// Called between the steps of a long call, often enough for
     /// [`liveness::LIMIT`](crate::liveness::LIMIT).
@@ -24,25 +24,25 @@ pub trait Claimant {
     }
 }
 
-impl Claimant for Life {
-    fn life(&self) -> Life {
+impl Claimant for Incarnation {
+    fn incarnation(&self) -> Incarnation {
         *self
     }
 }
 
-impl Claimant for Presence<'_> {
-    fn life(&self) -> Life {
-        Presence::life(self)
+impl Claimant for Attachment<'_> {
+    fn incarnation(&self) -> Incarnation {
+        Attachment::incarnation(self)
     }
 
     fn beat(&self) -> Result<(), Evicted> {
-        Presence::beat(self)
+        Attachment::beat(self)
     }
 }
 
 impl<C: Claimant + ?Sized> Claimant for &C {
-    fn life(&self) -> Life {
-        (**self).life()
+    fn incarnation(&self) -> Incarnation {
+        (**self).incarnation()
     }
 
     fn beat(&self) -> Result<(), Evicted> {
@@ -69,8 +69,8 @@ impl<'c> Caller<'c> {
         })
     }
 
-    pub(crate) fn life(&self) -> Life {
-        self.by.life()
+    pub(crate) fn incarnation(&self) -> Incarnation {
+        self.by.incarnation()
     }
 
     /// Beats now and then.

@@ -50,7 +50,7 @@ impl<'m> Registry<'m> {
     /// partitions that ask for one identifier get one segment.
     ///
     /// What the caller leaves half-made if it dies is found by [`Registry::reap`].
-    /// Zeroing takes its time, about a second for some GiB: a [`Presence`](crate::Presence)
+    /// Zeroing takes its time, about a second for some GiB: a [`Attachment`](crate::Attachment)
     /// beats meanwhile. Needs compare-and-swap on this memory.
     ///
     /// # Errors
@@ -168,8 +168,8 @@ impl<'m> Registry<'m> {
             }
             // relaxed: any value is harmless.
             hint.store(row as u32 + 1, Relaxed);
-            // Pairs with the fences in `is_of`, `remove` and `allocate`: what is stored into
-            // the row from here on is not seen without its generation (T2), nor are
+            // Pairs with the fences in `generation_matches`, `remove` and `allocate`: what is
+            // stored into the row from here on is not seen without its generation (T2), nor are
             // blocks claimed for it without its owner and its generation.
             fence(Release); // loom: loom_removal::a_reader_never_takes_the_rows_next_segment_for_its_own
             return Ok(claim);

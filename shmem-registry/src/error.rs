@@ -48,7 +48,7 @@ impl fmt::Display for FormatError {
 
 /// Why a walk came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lost {
+pub(crate) enum WalkError {
     /// The chain changed under every attempt.
     Contended,
     /// The caller was said to be gone.
@@ -56,13 +56,13 @@ pub(crate) enum Lost {
     Corrupt(Corrupt),
 }
 
-impl From<Evicted> for Lost {
+impl From<Evicted> for WalkError {
     fn from(_: Evicted) -> Self {
         Self::Evicted
     }
 }
 
-impl From<Corrupt> for Lost {
+impl From<Corrupt> for WalkError {
     fn from(corrupt: Corrupt) -> Self {
         Self::Corrupt(corrupt)
     }
@@ -145,12 +145,12 @@ impl fmt::Display for OpenError {
     }
 }
 
-impl From<Lost> for OpenError {
-    fn from(lost: Lost) -> Self {
+impl From<WalkError> for OpenError {
+    fn from(lost: WalkError) -> Self {
         match lost {
-            Lost::Contended => Self::Contended,
-            Lost::Evicted => Self::Evicted,
-            Lost::Corrupt(corrupt) => Self::Corrupt(corrupt),
+            WalkError::Contended => Self::Contended,
+            WalkError::Evicted => Self::Evicted,
+            WalkError::Corrupt(corrupt) => Self::Corrupt(corrupt),
         }
     }
 }
@@ -231,12 +231,12 @@ impl From<MayNotChange> for RemoveError {
     }
 }
 
-impl From<Lost> for RemoveError {
-    fn from(lost: Lost) -> Self {
+impl From<WalkError> for RemoveError {
+    fn from(lost: WalkError) -> Self {
         match lost {
-            Lost::Contended => Self::Contended,
-            Lost::Evicted => Self::Evicted,
-            Lost::Corrupt(corrupt) => Self::Corrupt(corrupt),
+            WalkError::Contended => Self::Contended,
+            WalkError::Evicted => Self::Evicted,
+            WalkError::Corrupt(corrupt) => Self::Corrupt(corrupt),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-/// Another life of the partition has taken this one's place: somebody said that it
+/// Another incarnation of the partition has taken this one's place: somebody said that it
 /// was gone, or its number was given twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Evicted;

@@ -64,7 +64,7 @@ impl Geometry {
 
 /// Offsets from the region's start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Places {
+pub(crate) struct TableLayout {
     pub(crate) geometry: Geometry,
     pub(crate) index: usize,
     pub(crate) rows: usize,
@@ -75,7 +75,7 @@ pub(crate) struct Places {
     pub(crate) hash_shift: u32,
 }
 
-impl Places {
+impl TableLayout {
     pub(crate) fn of(geometry: Geometry, len: usize) -> Result<Self, FormatError> {
         let index = PARTITIONS + geometry.partitions * size_of::<PartitionSlot>();
         let rows = index + Self::index_len(geometry) * size_of::<u32>();
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn the_blocks_lie_inside_the_region_and_behind_the_map() {
         for len in (10_000..40_000).step_by(8) {
-            let Ok(places) = Places::of(Geometry::default(), len) else {
+            let Ok(places) = TableLayout::of(Geometry::default(), len) else {
                 continue;
             };
             assert!(places.data >= places.map + 4 * places.blocks);

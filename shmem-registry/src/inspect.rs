@@ -9,11 +9,11 @@ use memoffset::offset_of;
 
 use shmem_core::mem::Word;
 use shmem_core::primitive::Ordering::{Acquire, Relaxed};
-use shmem_core::{Corrupt, Life};
+use shmem_core::{Corrupt, Incarnation};
 
 use crate::chain::{Step, Walk};
 use crate::error::OpenError;
-use crate::geometry::Places;
+use crate::geometry::TableLayout;
 use crate::id::{Kind, Name};
 use crate::layout::{Row, PARTITIONS};
 use crate::link::Link;
@@ -47,7 +47,7 @@ pub struct Tables {
 pub struct RowWords<'m> {
     /// The row's number.
     pub row: usize,
-    /// The life that works on it; 0 is nobody.
+    /// The incarnation that works on it; 0 is nobody.
     pub owner: u32,
     /// Bit 0: it names a segment; bits 1 to 31: its generation.
     pub state: u32,
@@ -70,9 +70,9 @@ pub struct RowWords<'m> {
 }
 
 impl RowWords<'_> {
-    /// Who works on it; `None` if nobody does, or the word is no life's.
-    pub fn owner(&self) -> Option<Life> {
-        Life::from_word(self.owner)
+    /// Who works on it; `None` if nobody does, or the word is no incarnation's.
+    pub fn owner(&self) -> Option<Incarnation> {
+        Incarnation::from_word(self.owner)
     }
 
     /// Whether it names a segment.
@@ -134,7 +134,7 @@ pub struct Chain<'m> {
 impl<'m> Registry<'m> {
     /// Where its parts lie.
     pub fn tables(&self) -> Tables {
-        let Places {
+        let TableLayout {
             geometry,
             index,
             rows,
@@ -146,7 +146,7 @@ impl<'m> Registry<'m> {
         Tables {
             partitions: PARTITIONS,
             index,
-            buckets: Places::index_len(geometry),
+            buckets: TableLayout::index_len(geometry),
             rows,
             map,
             data,
@@ -178,7 +178,7 @@ impl<'m> Registry<'m> {
     /// The rows that are linked in `bucket`, removed ones too; at most as many as
     /// there are rows. It has no rows if there is no such bucket.
     pub fn chain(&self, bucket: usize) -> Chain<'m> {
-        let exists = bucket < Places::index_len(self.places.geometry);
+        let exists = bucket < TableLayout::index_len(self.places.geometry);
         Chain {
             registry: *self,
             walk: exists.then(|| self.walk(self.bucket_word(bucket))),
@@ -186,7 +186,8 @@ impl<'m> Registry<'m> {
         }
     }
 
-    /// The word of a block, for [`BlockOwner::from_word`](crate::BlockOwner::from_word); `None` if there is no such block.
+    /// The word of a block, for [`BlockOwner::from_word`](crate::BlockOwner::from_word); `None` if
+    /// there is no such block.
     pub fn block_word(&self, block: usize) -> Option<u32> {
         let exists = block < self.places.blocks;
         // relaxed: for inspection; it may be old when it is returned.
@@ -194,11 +195,11 @@ impl<'m> Registry<'m> {
     }
 
     fn glance(&self, row: usize) -> RowWords<'m> {
-        // relaxed: the state is loaded before it, and again after the fence in `is_of`.
+        // relaxed: the state is loaded before it, and again after the fence in `generation_matches`.
         let load = |word: Word<'_>| word.load(Relaxed);
         let field = |field| load(self.row(row, field));
         // Acquire: pairs with the exchange in `change_state`; the words are of that use of the
-        // row, or of a later one, which `is_of` finds out.
+        // row, or of a later one, which `generation_matches` finds out.
         let state = self.state(row).load(Acquire); // loom: none (for inspection)
         let id = self.id_in(row);
         let segment = self.read_segment(row, id, state >> 1);
@@ -218,7 +219,7 @@ impl<'m> Registry<'m> {
         };
         // If anything above is of another use of the row, so is its state now (T2).
         RowWords {
-            moving: !self.is_of(row, state),
+            moving: !self.generation_matches(row, state),
             ..words
         }
     }

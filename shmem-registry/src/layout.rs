@@ -24,8 +24,8 @@ pub struct RegistryHeader {
 /// One partition's slot; only that partition writes it.
 #[repr(C)]
 pub struct PartitionSlot {
-    /// 0 never attached; else its life, with bit 31 set if it left.
-    pub life: u32,
+    /// 0 never attached; else its incarnation, with bit 31 set if it left.
+    pub incarnation: u32,
     /// Moves while the partition lives.
     pub heartbeat: u32,
     /// Which kernel and namespace its process number is of; 0 is unknown.
@@ -43,7 +43,7 @@ pub struct PartitionSlot {
 /// One segment's row.
 #[repr(C)]
 pub struct Row {
-    /// The life that works on the row, creating or removing; 0 is nobody.
+    /// The incarnation that works on the row, creating or removing; 0 is nobody.
     pub owner: u32,
     /// Bit 0: it names a segment. Bits 1 to 31: its generation, one more with every use.
     pub state: u32,

@@ -9,7 +9,7 @@
 //! | module        | one purpose                                        |
 //! |---------------|----------------------------------------------------|
 //! | [`inspect`]   | the tables as a third party sees them              |
-//! | `process`     | whether a life is over, on one kernel              |
+//! | `process`     | whether an incarnation is over, on one kernel              |
 //! | [`liveness`]  | the same, by its heartbeat                         |
 //! | `remove`      | how a segment goes, and how the dead are cleared up after |
 //! | `create`      | how a segment is created                           |
@@ -18,7 +18,7 @@
 //! | `alloc`       | which blocks belong to which row                   |
 //! | `row`         | who works on a row                                 |
 //! | `claimant`    | who claims, and shows meanwhile that it lives      |
-//! | [`partition`] | who is attached, and in which life                 |
+//! | [`partition`] | who is attached, and in which incarnation                 |
 //! | `chain`       | the rows of one bucket, linked                     |
 //! | `memory`      | the registry as a handle on the words of its tables |
 //! | `link`        | the words that link rows                           |
@@ -90,7 +90,7 @@ pub use geometry::Geometry;
 pub use id::{Id, Kind, Name, Request, RequestError};
 pub use liveness::{Clock, Heartbeats};
 pub use memory::Registry;
-pub use partition::{AttachError, Partition, Presence, Process};
+pub use partition::{AttachError, Attachment, Partition, Process};
 #[cfg(all(feature = "linux", target_os = "linux"))]
 pub use process::Processes;
 pub use remove::Unfinished;

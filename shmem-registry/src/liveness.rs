@@ -13,7 +13,7 @@
 
 use core::time::Duration;
 
-use shmem_core::{Life, Liveness, PartitionState};
+use shmem_core::{Incarnation, Liveness, PartitionState};
 
 use crate::memory::Registry;
 use crate::partition::Partition;
@@ -81,7 +81,7 @@ fn micros(time: Duration) -> Micros {
 /// A heartbeat when it was last seen to move.
 #[derive(Clone, Copy)]
 struct Seen {
-    life: Life,
+    incarnation: Incarnation,
     heartbeat: u32,
     at: Micros,
 }
@@ -131,8 +131,8 @@ impl<'m, C: Clock> Heartbeats<'m, C> {
         self.swept = Some(now);
         for partition in 1..=self.registry.geometry().partitions as u8 {
             if let Ok(slot) = self.registry.partition(partition) {
-                if let (Some(life), true) = (slot.life, slot.attached) {
-                    self.last_moved(life, slot.heartbeat, now);
+                if let (Some(incarnation), true) = (slot.incarnation, slot.attached) {
+                    self.last_moved(incarnation, slot.heartbeat, now);
                 }
             }
         }
@@ -158,16 +158,16 @@ impl<'m, C: Clock> Heartbeats<'m, C> {
         }
     }
 
-    /// When this heartbeat of `life` was last seen to move; `now` was read before.
-    fn last_moved(&mut self, life: Life, heartbeat: u32, now: Micros) -> Micros {
-        let seen = &mut self.seen[usize::from(life.partition() - 1) % SLOTS];
+    /// When this heartbeat of `incarnation` was last seen to move; `now` was read before.
+    fn last_moved(&mut self, incarnation: Incarnation, heartbeat: u32, now: Micros) -> Micros {
+        let seen = &mut self.seen[usize::from(incarnation.partition() - 1) % SLOTS];
         match seen {
-            Some(last) if last.life == life && last.heartbeat == heartbeat => last.at,
+            Some(last) if last.incarnation == incarnation && last.heartbeat == heartbeat => last.at,
             _ => {
                 // H1; a clock that went back since is noticed by the next call.
                 let at = micros(self.clock.now()).max(now);
                 *seen = Some(Seen {
-                    life,
+                    incarnation,
                     heartbeat,
                     at,
                 });
@@ -199,19 +199,19 @@ fn uptime() -> Duration {
 }
 
 impl<C: Clock> Liveness for Heartbeats<'_, C> {
-    fn state(&mut self, life: Life) -> PartitionState {
+    fn state(&mut self, incarnation: Incarnation) -> PartitionState {
         let now = self.now(); // H1
         self.note_absence(now);
         self.sweep(now);
         // A partition that has no slot, or in whose slot nothing sensible stands,
         // has no heartbeat to go by.
-        let Ok(slot) = self.registry.partition(life.partition()) else {
+        let Ok(slot) = self.registry.partition(incarnation.partition()) else {
             return PartitionState::Alive;
         };
-        if let Some(state) = slot.knows_of(life) {
+        if let Some(state) = slot.knows_of(incarnation) {
             return state;
         }
-        let moved = self.last_moved(life, slot.heartbeat, now);
+        let moved = self.last_moved(incarnation, slot.heartbeat, now);
         let still_since = |from: Micros| now.saturating_sub(moved.max(from));
         let end = self.gone_after;
         if end.is_some_and(|limit| still_since(self.end_from) > limit) {
@@ -227,19 +227,21 @@ impl<C: Clock> Liveness for Heartbeats<'_, C> {
 impl Registry<'_> {
     /// What the slots alone say of a partition: gone if it left, or if a later
     /// incarnation of it has attached; alive otherwise.
-    pub fn state_in_slot(&self, life: Life) -> PartitionState {
-        let slot = self.partition(life.partition());
-        let known = slot.ok().and_then(|slot| slot.knows_of(life));
+    pub fn state_in_slot(&self, incarnation: Incarnation) -> PartitionState {
+        let slot = self.partition(incarnation.partition());
+        let known = slot.ok().and_then(|slot| slot.knows_of(incarnation));
         known.unwrap_or(PartitionState::Alive)
     }
 }
 
 impl Partition {
-    /// What the slot alone says of `life`; `None` if that one is attached.
-    pub(crate) fn knows_of(&self, life: Life) -> Option<PartitionState> {
-        match self.life {
-            Some(attached) if attached == life => (!self.attached).then_some(PartitionState::Gone),
-            Some(attached) => Some(PartitionState::gone_if(attached.follows(life))),
+    /// What the slot alone says of `incarnation`; `None` if that one is attached.
+    pub(crate) fn knows_of(&self, incarnation: Incarnation) -> Option<PartitionState> {
+        match self.incarnation {
+            Some(attached) if attached == incarnation => {
+                (!self.attached).then_some(PartitionState::Gone)
+            }
+            Some(attached) => Some(PartitionState::gone_if(attached.follows(incarnation))),
             None => Some(PartitionState::Alive),
         }
     }

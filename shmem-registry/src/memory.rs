@@ -9,7 +9,7 @@ use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::{ControlWord, Corrupt, Region, Window};
 
 use crate::error::{FormatError, MayNotChange};
-use crate::geometry::{Geometry, Places};
+use crate::geometry::{Geometry, TableLayout};
 use crate::layout::{RegistryHeader, Row, REGISTRY};
 use crate::link::Link;
 
@@ -20,7 +20,7 @@ pub(crate) const NAMED: u32 = 1;
 #[derive(Clone, Copy)]
 pub struct Registry<'m> {
     region: Region<'m>,
-    pub(crate) places: Places,
+    pub(crate) places: TableLayout,
     /// Whether this handle may compare and swap.
     pub(crate) may_change: bool,
 }
@@ -35,7 +35,7 @@ impl<'m> Registry<'m> {
     pub fn format(region: Region<'m>, geometry: Geometry) -> Result<Self, FormatError> {
         let memory = region.memory();
         let word = geometry.encode()?;
-        let places = Places::of(geometry, memory.len())?;
+        let places = TableLayout::of(geometry, memory.len())?;
         // relaxed: one partition formats; the word says all by itself.
         if Self::geometry_word(&memory).load(Relaxed) != 0 {
             return Err(FormatError::Exists);
@@ -63,11 +63,11 @@ impl<'m> Registry<'m> {
             word: ControlWord::RegistryGeometry,
             value,
         }))?;
-        let places = Places::of(geometry, memory.len())?;
+        let places = TableLayout::of(geometry, memory.len())?;
         Ok(Self::of(region, places))
     }
 
-    fn of(region: Region<'m>, places: Places) -> Self {
+    fn of(region: Region<'m>, places: TableLayout) -> Self {
         Self {
             region,
             places,
@@ -141,7 +141,7 @@ impl<'m> Registry<'m> {
     }
 
     // relaxed in all of this: the caller loads the row's state after an acquire fence
-    // (`is_of`, `remove`, `is_current`), or it is `is_abandoned`.
+    // (`generation_matches`, `remove`, `is_current`), or it is `is_abandoned`.
     #[inline]
     pub(crate) fn link_of(&self, row: usize) -> Link {
         Link(self.row(row, offset_of!(Row, next)).load(Relaxed))
@@ -154,7 +154,7 @@ impl<'m> Registry<'m> {
     /// The identifier in a row, whatever the row is used for.
     #[inline]
     pub(crate) fn id_in(&self, row: usize) -> u64 {
-        // relaxed: `is_of` tells whether it is of the use that the caller means (C4), and what
+        // relaxed: `generation_matches` tells whether it is of the use that the caller means (C4), and what
         // an owner reads only an owner stored.
         let load = |field| self.row(row, field).load(Relaxed);
         let high = load(offset_of!(Row, id_high));

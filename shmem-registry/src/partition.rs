@@ -1,11 +1,11 @@
-//! Who is attached to a region, and in which life.
+//! Who is attached to a region, and in which incarnation.
 //!
 //! - **P1** A partition's slot is written by that partition alone.
-//! - **P2** `life` is stored behind the rest of the slot when attaching, so that
-//!   whoever sees a life sees its process.
-//! - **P3** `heartbeat` goes on over the lives.
-//! - **P4** Whoever sees a word that a life stored, a lock's owner for example, and
-//!   looks at the slot after that, finds that life there or a later one.
+//! - **P2** `incarnation` is stored behind the rest of the slot when attaching, so that
+//!   whoever sees an incarnation sees its process.
+//! - **P3** `heartbeat` goes on over the incarnations.
+//! - **P4** Whoever sees a word that an incarnation stored, a lock's owner for example, and
+//!   looks at the slot after that, finds that incarnation there or a later one.
 //! - **P5** An evicted partition stores nothing more in its slot: before each store it
 //!   looks whether the slot is still its own.
 //!
@@ -16,9 +16,9 @@
 //!
 //! | store                     | paired load         | hands over                  |
 //! |---------------------------|---------------------|-----------------------------|
-//! | `life` in `attach`        | `life` in `look`    | the process, the first beat |
+//! | `incarnation` in `attach`        | `incarnation` in `look`    | the process, the first beat |
 //! | fence in `attach`, a word | the word, fence in `look` | that it is attached (P4) |
-//! | `life` in `drop`          | `life` in `look`, `attached_word` | what the partition did before it left |
+//! | `incarnation` in `drop`          | `incarnation` in `look`, `attached_word` | what the partition did before it left |
 //! | `heartbeat` in `beat`     | `heartbeat` in `check` | what the same partition's other threads have counted |
 
 use core::fmt;
@@ -32,15 +32,15 @@ use shmem_core::primitive::{
     Ordering::{Acquire, Relaxed, Release},
 };
 use shmem_core::wait::{Pause, Wait};
-use shmem_core::{ControlWord, Corrupt, Life, Liveness, Region, Window};
+use shmem_core::{ControlWord, Corrupt, Incarnation, Liveness, Region, Window};
 
 use crate::error::REFORMATTED;
 pub use crate::evicted::Evicted;
 use crate::layout::{PartitionSlot, PARTITIONS};
 use crate::memory::Registry;
 
-/// Set in the life of a partition that left.
-const LEFT: u32 = Life::FLAG;
+/// Set in the incarnation of a partition that left.
+const LEFT: u32 = Incarnation::FLAG;
 
 /// How the kernel of a partition knows it, for peers on the same kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,10 +75,10 @@ pub enum AttachError {
         /// How many slots there are.
         slots: usize,
     },
-    /// A life of this number is attached and has not left.
+    /// An incarnation of this number is attached and has not left.
     Attached {
-        /// That life.
-        life: Life,
+        /// That incarnation.
+        incarnation: Incarnation,
     },
     /// The region was formatted again since the registry's handle was made.
     Reformatted,
@@ -93,9 +93,9 @@ impl fmt::Display for AttachError {
                 f,
                 "no slot for partition {partition}: this registry was formatted for {slots}, from 1"
             ),
-            Self::Attached { life } => write!(
+            Self::Attached { incarnation } => write!(
                 f,
-                "{life} is attached: take another number, or its place once that life is over"
+                "{incarnation} is attached: take another number, or its place once that incarnation is over"
             ),
             Self::Reformatted => f.write_str(REFORMATTED),
             Self::Corrupt(corrupt) => corrupt.fmt(f),
@@ -122,19 +122,19 @@ impl<'m> Slot<'m> {
         line.ok().map(Self)
     }
 
-    fn life(self) -> Word<'m> {
-        self.0.word(offset_of!(PartitionSlot, life))
+    fn incarnation(self) -> Word<'m> {
+        self.0.word(offset_of!(PartitionSlot, incarnation))
     }
 
     fn heartbeat(self) -> Word<'m> {
         self.0.word(offset_of!(PartitionSlot, heartbeat))
     }
 
-    /// The life's word, for one that comes after it.
+    /// The incarnation's word, for one that comes after it.
     fn attached_word(self) -> u32 {
         // relaxed: before `attach` stores, the fence in `Region::is_stale` pairs with the
         // store in `drop`: what one did that left is seen.
-        self.life().load(Relaxed)
+        self.incarnation().load(Relaxed)
     }
 
     fn process(self) -> [Word<'m>; 4] {
@@ -150,7 +150,7 @@ impl<'m> Slot<'m> {
 impl Process {
     #[inline(never)]
     fn load(slot: Slot<'_>) -> Self {
-        // relaxed: the load of `life` is before it where it is another's (P2).
+        // relaxed: the load of `incarnation` is before it where it is another's (P2).
         let [space, number, start, image] = slot.process().map(|word| word.load(Relaxed));
         Self {
             space,
@@ -162,70 +162,70 @@ impl Process {
 }
 
 impl<'m> Registry<'m> {
-    /// Announces `partition` to the others, as a new life of it.
+    /// Announces `partition` to the others, as a new incarnation of it.
     ///
     /// # Errors
     ///
     /// [`AttachError::NoSuchPartition`]; [`AttachError::Attached`] if an earlier
-    /// life has not left: it lives, or it was killed, which
-    /// [`Registry::attach_when_over`] finds out; [`AttachError::Corrupt`].
+    /// incarnation has not left: it lives, or it was killed, which
+    /// [`Registry::attach_or_take_over`] finds out; [`AttachError::Corrupt`].
     pub fn attach_partition(
         &self,
         partition: u8,
         process: Process,
-    ) -> Result<Presence<'m>, AttachError> {
+    ) -> Result<Attachment<'m>, AttachError> {
         let slot = self.slot(partition)?;
         let word = slot.attached_word();
-        match Life::from_word(word) {
-            None if word == 0 => Presence::attach(self, slot, partition, word, process),
-            Some(life) if life.partition() != partition => Err(corrupt(word)),
-            Some(_) if word & LEFT != 0 => Presence::attach(self, slot, partition, word, process),
-            Some(life) => Err(AttachError::Attached { life }),
+        match Incarnation::from_word(word) {
+            None if word == 0 => Attachment::attach(self, slot, partition, word, process),
+            Some(incarnation) if incarnation.partition() != partition => Err(corrupt(word)),
+            Some(_) if word & LEFT != 0 => Attachment::attach(self, slot, partition, word, process),
+            Some(incarnation) => Err(AttachError::Attached { incarnation }),
             None => Err(corrupt(word)),
         }
     }
 
-    /// Announces the life that follows `earlier`, which the caller knows to be gone: it
+    /// Announces the incarnation that follows `earlier`, which the caller knows to be gone: it
     /// ended that partition itself, or an operator says so.
     ///
-    /// From now on `earlier` is gone for everybody. If it lives, it is evicted: it is
+    /// From now on `earlier` is gone for everybody. If it is alive, it is evicted: it is
     /// told so at its next call, and what it stores until then can do harm.
     ///
     /// # Errors
     ///
-    /// As [`Registry::attach_partition`], if another life than `earlier` is attached.
+    /// As [`Registry::attach_partition`], if another incarnation than `earlier` is attached.
     pub fn attach_after(
         &self,
-        earlier: Life,
+        earlier: Incarnation,
         process: Process,
-    ) -> Result<Presence<'m>, AttachError> {
+    ) -> Result<Attachment<'m>, AttachError> {
         let slot = self.slot(earlier.partition())?;
         let word = slot.attached_word();
         if word == earlier.word() {
-            return Presence::attach(self, slot, earlier.partition(), word, process);
+            return Attachment::attach(self, slot, earlier.partition(), word, process);
         }
         self.attach_partition(earlier.partition(), process)
     }
 
-    /// As [`Registry::attach_partition`], and waits until an earlier life that
+    /// As [`Registry::attach_partition`], and waits until an earlier incarnation that
     /// has not left is known to be gone.
     ///
     /// # Errors
     ///
     /// As [`Registry::attach_partition`]; [`AttachError::Attached`] if the earlier
-    /// life is not known to be gone when `wait`'s deadline passes.
-    pub fn attach_when_over<W: Wait, L: Liveness>(
+    /// incarnation is not known to be gone when `wait`'s deadline passes.
+    pub fn attach_or_take_over<W: Wait, L: Liveness>(
         &self,
         partition: u8,
         process: Process,
         wait: &mut W,
         liveness: &mut L,
-    ) -> Result<Presence<'m>, AttachError> {
+    ) -> Result<Attachment<'m>, AttachError> {
         let slot = self.slot(partition)?;
         loop {
             let error = match self.attach_partition(partition, process) {
-                Err(AttachError::Attached { life }) if liveness.is_gone(life) => {
-                    return self.attach_after(life, process)
+                Err(AttachError::Attached { incarnation }) if liveness.is_gone(incarnation) => {
+                    return self.attach_after(incarnation, process)
                 }
                 Err(error @ AttachError::Attached { .. }) => error,
                 done => return done,
@@ -235,8 +235,8 @@ impl<'m> Registry<'m> {
                 Pause::TimedOut => return Err(error),
                 Pause::Sleep => {
                     // relaxed: only what to sleep on; the loop looks again.
-                    let word = slot.life().load(Relaxed);
-                    wait.sleep(slot.life().as_atomic(), word.to_le());
+                    let word = slot.incarnation().load(Relaxed);
+                    wait.sleep(slot.incarnation().as_atomic(), word.to_le());
                 }
             }
         }
@@ -247,7 +247,7 @@ impl<'m> Registry<'m> {
     /// # Errors
     ///
     /// [`AttachError::NoSuchPartition`]; [`AttachError::Corrupt`] if its slot holds
-    /// no life of it.
+    /// no incarnation of it.
     pub fn partition(&self, partition: u8) -> Result<Partition, AttachError> {
         Partition::look(self.slot(partition)?, partition)
     }
@@ -262,26 +262,26 @@ impl<'m> Registry<'m> {
 
 fn corrupt(value: u32) -> AttachError {
     AttachError::Corrupt(Corrupt {
-        word: ControlWord::PartitionLife,
+        word: ControlWord::PartitionIncarnation,
         value,
     })
 }
 
-/// A partition's own presence in a region; dropped, it has left.
+/// A partition's own attachment in a region; dropped, it has left.
 ///
 /// All threads of the partition may use one.
-pub struct Presence<'m> {
+pub struct Attachment<'m> {
     region: Region<'m>,
     slot: Slot<'m>,
-    life: Life,
+    incarnation: Incarnation,
     /// As the slot has it, unless this partition's number was given twice.
     process: Process,
     /// The last beat. Private to this program; its threads count on together.
     heartbeat: AtomicU32,
 }
 
-impl<'m> Presence<'m> {
-    // relaxed in all of this: the fence in `is_stale` is before it, and the store of `life`
+impl<'m> Attachment<'m> {
+    // relaxed in all of this: the fence in `is_stale` is before it, and the store of `incarnation`
     // publishes it.
     fn attach(
         registry: &Registry<'m>,
@@ -294,7 +294,7 @@ impl<'m> Presence<'m> {
             return Err(AttachError::Reformatted);
         }
         let before = (word & !LEFT) >> 8;
-        let life = Life::after(partition, before).ok_or(corrupt(word))?;
+        let incarnation = Incarnation::after(partition, before).ok_or(corrupt(word))?;
         let heartbeat = slot.heartbeat().load(Relaxed).wrapping_add(1);
         let [space, number, start, image] = slot.process();
         space.store(process.space, Relaxed);
@@ -303,21 +303,22 @@ impl<'m> Presence<'m> {
         image.store(process.image, Relaxed);
         slot.heartbeat().store(heartbeat, Relaxed);
         // Pairs with the load in `Partition::look` (P2).
-        slot.life().store(life.word(), Release); // loom: loom_partition
-                                                 // Pairs with the fence in `Partition::look` (P4).
+        slot.incarnation().store(incarnation.word(), Release); // loom: loom_partition
+                                                               // Pairs with the fence in
+                                                               // `Partition::look` (P4).
         fence(Release); // loom: loom_partition::who_sees_a_word_of_a_partition_finds_it_attached
         Ok(Self {
             region: registry.region(),
             slot,
-            life,
+            incarnation,
             process,
             heartbeat: AtomicU32::new(heartbeat),
         })
     }
 
-    /// Which life of which partition this is.
-    pub fn life(&self) -> Life {
-        self.life
+    /// Which incarnation of which partition this is.
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
     }
 
     /// Shows that the partition lives: several times in the time after which
@@ -325,7 +326,7 @@ impl<'m> Presence<'m> {
     ///
     /// # Errors
     ///
-    /// [`Evicted`] if the slot is not this life's any more; nothing is stored.
+    /// [`Evicted`] if the slot is not this incarnation's any more; nothing is stored.
     pub fn beat(&self) -> Result<(), Evicted> {
         self.check()?;
         // relaxed: private to this program, and the store of the beat is after it.
@@ -336,21 +337,21 @@ impl<'m> Presence<'m> {
         Ok(())
     }
 
-    /// Whether the slot is still this life's.
+    /// Whether the slot is still this incarnation's.
     ///
     /// # Errors
     ///
-    /// [`Evicted`] if it is not, or the region was formatted again: this life is to store
+    /// [`Evicted`] if it is not, or the region was formatted again: this incarnation is to store
     /// nothing more in the region.
     // relaxed in all of this: the load of the beat is before them, and shows what our threads
-    // have counted; an old `life` shows the eviction at the next look.
+    // have counted; an old `incarnation` shows the eviction at the next look.
     #[inline(never)] // One copy: a beat is no hurry.
     pub fn check(&self) -> Result<(), Evicted> {
         // Acquire: pairs with the store in `beat`.
         let beat = self.slot.heartbeat().load(Acquire); // loom: loom_partition::threads_of_a_partition_beat_together
         let ahead = beat.wrapping_sub(self.heartbeat.load(Relaxed)) as i32 > 0;
         let is_ours = !ahead
-            && self.slot.life().load(Relaxed) == self.life.word()
+            && self.slot.incarnation().load(Relaxed) == self.incarnation.word()
             && Process::load(self.slot) == self.process;
         // Last: the same words can be another's after a format.
         if !is_ours || self.region.is_stale() {
@@ -360,19 +361,21 @@ impl<'m> Presence<'m> {
     }
 }
 
-impl Presence<'_> {
+impl Attachment<'_> {
     /// Whether the region was formatted again since: the reason of an eviction.
     pub fn is_reformatted(&self) -> bool {
         self.region.is_stale()
     }
 }
 
-impl Drop for Presence<'_> {
+impl Drop for Attachment<'_> {
     fn drop(&mut self) {
         if self.check().is_ok() {
             // Pairs with the load in `look`, and with the fence in `Region::is_stale` of who
             // attaches next: it sees what we did.
-            self.slot.life().store(self.life.word() | LEFT, Release); // loom: loom_partition::who_follows_one_that_left_sees_what_it_did
+            self.slot
+                .incarnation()
+                .store(self.incarnation.word() | LEFT, Release); // loom: loom_partition::who_follows_one_that_left_sees_what_it_did
         }
     }
 }
@@ -380,8 +383,8 @@ impl Drop for Presence<'_> {
 /// What a partition's slot says of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Partition {
-    /// Its life, or its last one; `None` if it never attached.
-    pub life: Option<Life>,
+    /// Its incarnation, or its last one; `None` if it never attached.
+    pub incarnation: Option<Incarnation>,
     /// Whether it is attached and has not left. One that was killed did not leave.
     pub attached: bool,
     /// Moves while it lives; only a difference means anything.
@@ -392,19 +395,19 @@ pub struct Partition {
 
 impl Partition {
     fn look(slot: Slot<'_>, partition: u8) -> Result<Self, AttachError> {
-        // Pairs with the fence in `Presence::attach`: what the caller read of a life
-        // before, that life stored behind its attaching (P4).
+        // Pairs with the fence in `Attachment::attach`: what the caller read of an incarnation
+        // before, that incarnation stored behind its attaching (P4).
         fence(Acquire); // loom: loom_partition::who_sees_a_word_of_a_partition_finds_it_attached
-                        // Pairs with the store in `Presence::attach` (P2).
-        let word = slot.life().load(Acquire); // loom: loom_partition
-        let life = Life::from_word(word);
-        if word != 0 && life.map(Life::partition) != Some(partition) {
+                        // Pairs with the store in `Attachment::attach` (P2).
+        let word = slot.incarnation().load(Acquire); // loom: loom_partition
+        let incarnation = Incarnation::from_word(word);
+        if word != 0 && incarnation.map(Incarnation::partition) != Some(partition) {
             return Err(corrupt(word));
         }
         Ok(Self {
-            life,
+            incarnation,
             attached: word != 0 && word & LEFT == 0,
-            // relaxed: the load of `life` is before it; a beat that is missed is seen at the
+            // relaxed: the load of `incarnation` is before it; a beat that is missed is seen at the
             // next look.
             heartbeat: slot.heartbeat().load(Relaxed),
             process: Process::load(slot),

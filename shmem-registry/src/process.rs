@@ -14,7 +14,7 @@ use std::vec::Vec;
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::process::{getpid, pidfd_open, Pid, PidfdFlags};
-use shmem_core::{Life, Liveness, PartitionState};
+use shmem_core::{Incarnation, Liveness, PartitionState};
 
 use crate::memory::Registry;
 use crate::partition::Process;
@@ -52,7 +52,7 @@ impl Process {
     }
 }
 
-/// A number for this kernel's life and this process's namespaces of processes and of
+/// A number for this kernel's incarnation and this process's namespaces of processes and of
 /// time; nothing where `/proc` does not speak of this namespace's processes.
 fn space() -> Option<u32> {
     if !proc_is_ours()? {
@@ -141,15 +141,15 @@ const SLOTS: usize = 128;
 
 const NOBODY: Option<Watched> = None;
 
-/// A life and its process.
+/// An incarnation and its process.
 struct Watched {
-    life: Life,
+    incarnation: Incarnation,
     state: Known,
     /// When its program was last looked at.
     looked: Instant,
 }
 
-/// What cannot change any more of a life's process.
+/// What cannot change any more of an incarnation's process.
 enum Known {
     /// While it exists, this descriptor is its.
     Process(OwnedFd),
@@ -170,21 +170,21 @@ impl<'m> Processes<'m> {
 }
 
 impl Liveness for Processes<'_> {
-    fn state(&mut self, life: Life) -> PartitionState {
-        let Ok(slot) = self.registry.partition(life.partition()) else {
+    fn state(&mut self, incarnation: Incarnation) -> PartitionState {
+        let Ok(slot) = self.registry.partition(incarnation.partition()) else {
             return PartitionState::Alive;
         };
-        if let Some(state) = slot.knows_of(life) {
+        if let Some(state) = slot.knows_of(incarnation) {
             return state;
         }
-        let watched = &mut self.watched[usize::from(life.partition() - 1) % SLOTS];
-        if watched.as_ref().map(|watched| watched.life) != Some(life) {
+        let watched = &mut self.watched[usize::from(incarnation.partition() - 1) % SLOTS];
+        if watched.as_ref().map(|watched| watched.incarnation) != Some(incarnation) {
             // What may be otherwise in a moment is not kept: too many open files.
             let Some(state) = open(self.space, slot.process) else {
                 return PartitionState::Alive;
             };
             *watched = Some(Watched {
-                life,
+                incarnation,
                 state,
                 looked: Instant::now(),
             });

@@ -9,7 +9,7 @@ use shmem_core::primitive::{
 
 use crate::alloc::Run;
 use crate::chain::Place;
-use crate::error::Lost;
+use crate::error::WalkError;
 use crate::evicted::Evicted;
 use crate::layout::Row;
 use crate::link::Link;
@@ -45,7 +45,7 @@ impl Claim<'_, '_> {
     ///
     /// The chain is contended or corrupt: the row is abandoned. Or we were evicted: what is
     /// left to do is for who takes the row from us.
-    pub(crate) fn take_down(&self) -> Result<(), Lost> {
+    pub(crate) fn take_down(&self) -> Result<(), WalkError> {
         let registry = &self.registry;
         self.close()?;
         let run = if self.is_named() {
@@ -100,7 +100,7 @@ impl Claim<'_, '_> {
     }
 
     /// Whether the row is linked.
-    pub(crate) fn is_linked(&self) -> Result<bool, Lost> {
+    pub(crate) fn is_linked(&self) -> Result<bool, WalkError> {
         let place = self.registry.locate(self.registry.id_in(self.row))?;
         Ok(matches!(place, Place::Found(node) if node.row == self.row))
     }

@@ -14,10 +14,10 @@ use shmem_core::primitive::{
     fence,
     Ordering::{Acquire, Relaxed, Release, SeqCst},
 };
-use shmem_core::{Life, Liveness};
+use shmem_core::{Incarnation, Liveness};
 
 use crate::claimant::{Caller, Claimant};
-use crate::error::{Lost, RemoveError};
+use crate::error::{RemoveError, WalkError};
 use crate::layout::Row;
 use crate::memory::{Registry, NAMED};
 use crate::row::Claim;
@@ -74,7 +74,7 @@ impl<'m> Registry<'m> {
             // In vain otherwise only if the chain is contended or corrupt; the segment
             // is gone all the same, and `reap` finds the rest.
             return match finished {
-                Some(Err(Lost::Evicted)) => Err(RemoveError::Evicted),
+                Some(Err(WalkError::Evicted)) => Err(RemoveError::Evicted),
                 _ => Ok(()),
             };
         }
@@ -104,10 +104,12 @@ impl<'m> Registry<'m> {
         for row in 0..self.places.geometry.segments {
             // relaxed: the fence in `Partition::look` is after it, and the exchange decides.
             let owner = self.owner(row).load(Relaxed);
-            let left = match (owner, Life::from_word(owner)) {
+            let left = match (owner, Incarnation::from_word(owner)) {
                 (0, _) => self.is_abandoned(row),
-                (_, Some(life)) if life.word() == owner => liveness.is_gone(life),
-                _ => true, // No life's, hence nobody's.
+                (_, Some(incarnation)) if incarnation.word() == owner => {
+                    liveness.is_gone(incarnation)
+                }
+                _ => true, // No incarnation's, hence nobody's.
             };
             let claim = left.then(|| self.own_row(row, owner, by)).flatten();
             let Some(claim) = claim else {
@@ -117,7 +119,7 @@ impl<'m> Registry<'m> {
             fence(SeqCst); // loom: loom_removal::a_creator_that_is_evicted_is_told_or_its_segment_stays
             match finish(claim, owner) {
                 Ok(()) => count += 1,
-                Err(Lost::Evicted) => return Err(RemoveError::Evicted),
+                Err(WalkError::Evicted) => return Err(RemoveError::Evicted),
                 Err(lost) => outcome = Err(lost),
             }
         }
@@ -137,12 +139,12 @@ impl<'m> Registry<'m> {
 
 /// Finishes what an earlier owner of a row, which is ours now, had begun; if
 /// the chain does not say what, the row is `from`'s again.
-fn finish(claim: Claim<'_, '_>, from: u32) -> Result<(), Lost> {
+fn finish(claim: Claim<'_, '_>, from: u32) -> Result<(), WalkError> {
     let linked = claim.is_named().then(|| claim.is_linked()).transpose();
     match linked {
         Ok(Some(true)) => claim.release(),
         Ok(_) => claim.take_down()?,
-        Err(Lost::Evicted) => return Err(Lost::Evicted),
+        Err(WalkError::Evicted) => return Err(WalkError::Evicted),
         Err(lost) => {
             claim.give_back(from);
             return Err(lost);
@@ -156,6 +158,6 @@ fn finish(claim: Claim<'_, '_>, from: u32) -> Result<(), Lost> {
 pub struct Unfinished {
     /// Its number.
     pub row: usize,
-    /// The life's word; 0 if the segment was removed and its remover died.
+    /// The incarnation's word; 0 if the segment was removed and its remover died.
     pub owner: u32,
 }

@@ -3,7 +3,7 @@
 //! | owner | bit 0 of `state` | row                                              |
 //! |-------|------------------|--------------------------------------------------|
 //! | 0     | 0                | free                                             |
-//! | life  | 0 or 1           | that life creates its segment, or takes it down  |
+//! | incarnation  | 0 or 1           | that incarnation creates its segment, or takes it down  |
 //! | 0     | 1                | names a segment; if `next` is marked, one that was removed and that anybody may take down |
 //!
 //! - **T1** Only a row's owner changes the row, but for its `next`, and the map's
@@ -23,7 +23,7 @@
 //! |--------------------------|-----------------------------|------------------|
 //! | `owner` in `let_go`      | `owner` in `own_row`        | a row            |
 //! | mark in `remove`, fence  | fence, mark in `release`    | that it is to be taken down |
-//! | `state` in `retire`      | `state` in `is_of`          | that nothing links to the earlier use |
+//! | `state` in `retire`      | `state` in `generation_matches`          | that nothing links to the earlier use |
 
 use shmem_core::primitive::Ordering::{Acquire, Relaxed, Release};
 
@@ -50,9 +50,9 @@ impl<'m> Registry<'m> {
     ) -> Option<Claim<'c, 'm>> {
         // Acquire pairs with the store in `let_go`: who had it has let go.
         // relaxed: on failure nothing is read.
-        let owned = self
-            .owner(row)
-            .compare_exchange(from, by.life().word(), Acquire, Relaxed); // loom: loom_registry::a_row_that_was_given_back_is_let_go
+        let owned =
+            self.owner(row)
+                .compare_exchange(from, by.incarnation().word(), Acquire, Relaxed); // loom: loom_registry::a_row_that_was_given_back_is_let_go
         owned.ok()?;
         Some(Claim {
             registry: *self,
@@ -76,7 +76,7 @@ impl<'m> Claim<'_, 'm> {
     // relaxed in all of this: an old value ends the call one step later, which T5 allows
     // for; a claim that was just linked is looked at after the full fence in `insert`.
     pub(crate) fn check(&self) -> Result<(), Evicted> {
-        let ours = self.registry.owner(self.row).load(Relaxed) == self.by.life().word()
+        let ours = self.registry.owner(self.row).load(Relaxed) == self.by.incarnation().word()
             && self.registry.state(self.row).load(Relaxed) >> 1 == self.generation;
         ours.then_some(()).ok_or(Evicted)
     }
@@ -89,7 +89,7 @@ impl<'m> Claim<'_, 'm> {
 
     /// Changes the row's state from one value to another; evicted if it is not the first.
     pub(crate) fn change_state(&self, from: u32, to: u32) -> Result<(), Evicted> {
-        // Release: pairs with the load in `is_of`; nothing links to the earlier use of
+        // Release: pairs with the load in `generation_matches`; nothing links to the earlier use of
         // the row, and what the row says now is stored.
         // relaxed: on failure nothing is read.
         let changed = self
@@ -101,7 +101,7 @@ impl<'m> Claim<'_, 'm> {
 
     /// Lets go of the row; false if it was ours no longer.
     pub(crate) fn let_go(&self) -> bool {
-        let (owner, ours) = (self.registry.owner(self.row), self.by.life().word());
+        let (owner, ours) = (self.registry.owner(self.row), self.by.incarnation().word());
         // Release pairs with the exchange in `own_row`.
         // loom: loom_registry::a_row_that_was_given_back_is_let_go
         // relaxed: on failure nothing is read.
@@ -110,7 +110,7 @@ impl<'m> Claim<'_, 'm> {
 
     /// Gives the row back to whom it was taken from.
     pub(crate) fn give_back(&self, from: u32) {
-        let (owner, ours) = (self.registry.owner(self.row), self.by.life().word());
+        let (owner, ours) = (self.registry.owner(self.row), self.by.incarnation().word());
         // relaxed: nothing was done but to take marked rows out of a chain.
         let _ = owner.compare_exchange(ours, from, Relaxed, Relaxed);
     }

@@ -1,7 +1,7 @@
 //! Which segment an identifier names.
 //!
 //! What is stored, and in which order, is in the invariants of `row` and
-//! `chain`. Looking only loads: everything loaded is checked against `Places`,
+//! `chain`. Looking only loads: everything loaded is checked against `TableLayout`,
 //! which each partition computed for itself, and every walk is bounded by the tables.
 
 use memoffset::offset_of;
@@ -51,7 +51,8 @@ impl<'m> Registry<'m> {
     #[inline(always)]
     fn segment_fast(&self, node: &Node) -> Option<Segment<'m>> {
         let segment = self.read_segment(node.row, node.id, node.state >> 1).ok()?;
-        self.is_of(node.row, node.state).then_some(segment)
+        self.generation_matches(node.row, node.state)
+            .then_some(segment)
     }
 
     /// As [`Self::lookup`], with restarts where the chain changes; says which word is corrupt.
@@ -109,11 +110,11 @@ impl<'m> Registry<'m> {
         if state & NAMED == 0 {
             return Ok(None);
         }
-        // relaxed: the load of the state is before it, and the fence in `is_of` after it.
+        // relaxed: the load of the state is before it, and the fence in `generation_matches` after it.
         let owner = self.owner(row).load(Relaxed);
         let next = self.link_of(row);
         let id = self.id_in(row);
-        if next.is_marked() || !self.is_of(row, state) {
+        if next.is_marked() || !self.generation_matches(row, state) {
             return Ok(None);
         }
         let node = Node {
@@ -161,13 +162,14 @@ impl<'m> Registry<'m> {
     /// Reads the rest of a row; `None` if it is used for something else by now.
     pub(crate) fn segment(&self, node: &Node) -> Result<Option<Segment<'m>>, OpenError> {
         let found = self.read_segment(node.row, node.id, node.state >> 1);
-        if !self.is_of(node.row, node.state) {
+        if !self.generation_matches(node.row, node.state) {
             return Ok(None);
         }
         found.map(Some).map_err(OpenError::Corrupt)
     }
 
-    /// What a row says of a segment, to be believed if it [is of it](Self::is_of) still.
+    /// What a row says of a segment, to be believed if it [is of it](Self::generation_matches)
+    /// still.
     #[cfg_attr(not(feature = "small"), inline(always))]
     pub(crate) fn read_segment(
         &self,
@@ -176,7 +178,7 @@ impl<'m> Registry<'m> {
         generation: u32,
     ) -> Result<Segment<'m>, Corrupt> {
         let words = self.row_window(row);
-        // relaxed: the caller asks `is_of` after it (C4).
+        // relaxed: the caller asks `generation_matches` after it (C4).
         let load = |field| words.word(field).load(Relaxed);
         let corrupt = |word, value| Corrupt { word, value };
         let length = load(offset_of!(Row, length));
@@ -230,7 +232,7 @@ mod tests {
     use crate::geometry::Geometry;
     use proptest::prelude::*;
     use shmem_core::mem::Heap;
-    use shmem_core::{Life, Region};
+    use shmem_core::{Incarnation, Region};
 
     const ROWS: usize = 8;
 
@@ -253,7 +255,7 @@ mod tests {
             let geometry = Geometry { segments: ROWS, partitions: 2, block: 128 };
             let registry = Registry::format(region, geometry).unwrap();
             let id = |id| Id::new(id).unwrap();
-            let by = Life::first(1);
+            let by = Incarnation::first(1);
             let make = |number| {
                 let request = Request::new(id(number), Kind::RAW, 8 * number as usize).unwrap();
                 registry.open_or_create(by, &request)

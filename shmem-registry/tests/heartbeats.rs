@@ -1,4 +1,5 @@
-//! What heartbeats say of a partition's life: that it is silent, and never more by themselves.
+//! What heartbeats say of a partition's incarnation: that it is silent, and never more by
+//! themselves.
 #![cfg(not(loom))]
 
 use core::time::Duration;
@@ -6,7 +7,7 @@ use std::cell::Cell;
 
 use shmem_core::mem::Heap;
 use shmem_core::PartitionState::{self, Alive, Gone, Silent};
-use shmem_core::{Life, Liveness, Region};
+use shmem_core::{Incarnation, Liveness, Region};
 use shmem_registry::{Geometry, Heartbeats, Process, Registry};
 
 fn registry(heap: &Heap) -> Registry<'_> {
@@ -14,8 +15,8 @@ fn registry(heap: &Heap) -> Registry<'_> {
     Registry::format(region, Geometry::default()).unwrap()
 }
 
-fn life(partition: u8, incarnation: u32) -> Life {
-    Life::new(partition, incarnation).unwrap()
+fn incarnation(partition: u8, number: u32) -> Incarnation {
+    Incarnation::new(partition, number).unwrap()
 }
 
 /// A watcher with a limit of 100 ms, and the time it goes by.
@@ -34,13 +35,13 @@ impl<'m, 'c> Watch<'m, 'c> {
     }
 
     /// Lets `millis` pass, and looks every 10 of them.
-    fn pass(&mut self, millis: u64, life: Life) -> PartitionState {
+    fn pass(&mut self, millis: u64, incarnation: Incarnation) -> PartitionState {
         for _ in 0..millis / 10 {
-            self.liveness.state(life);
+            self.liveness.state(incarnation);
             self.jump(10);
         }
         self.jump(millis % 10);
-        self.liveness.state(life)
+        self.liveness.state(incarnation)
     }
 
     /// Lets `millis` pass without a look.
@@ -56,11 +57,11 @@ fn a_heartbeat_that_stands_still_for_longer_than_the_limit_is_silence_and_no_mor
     let registry = registry(&heap);
     let clock = Cell::new(Duration::ZERO);
     let mut watch = Watch::new(registry, &clock);
-    let presence = registry.attach_partition(2, Process::UNKNOWN).unwrap();
-    let first = presence.life();
+    let attachment = registry.attach_partition(2, Process::UNKNOWN).unwrap();
+    let first = attachment.incarnation();
     for _ in 0..10 {
         assert_eq!(watch.pass(90, first), Alive);
-        presence.beat().unwrap();
+        attachment.beat().unwrap();
     }
     assert_eq!(watch.pass(100, first), Alive, "not longer than the limit");
     assert_eq!(watch.pass(1, first), Silent);
@@ -70,16 +71,16 @@ fn a_heartbeat_that_stands_still_for_longer_than_the_limit_is_silence_and_no_mor
         "for as long as it likes"
     );
     // It was only slow.
-    presence.beat().unwrap();
+    attachment.beat().unwrap();
     assert_eq!(watch.pass(0, first), Alive);
-    drop(presence);
+    drop(attachment);
     assert_eq!(watch.pass(0, first), Gone, "it has left");
     let second = registry.attach_partition(2, Process::UNKNOWN).unwrap();
-    assert_eq!(watch.pass(0, first), Gone, "a later life followed");
-    assert_eq!(watch.pass(0, second.life()), Alive);
-    assert_eq!(watch.pass(0, life(2, 3)), Alive, "still to come");
+    assert_eq!(watch.pass(0, first), Gone, "a later incarnation followed");
+    assert_eq!(watch.pass(0, second.incarnation()), Alive);
+    assert_eq!(watch.pass(0, incarnation(2, 3)), Alive, "still to come");
     assert_eq!(
-        watch.pass(1000, life(99, 1)),
+        watch.pass(1000, incarnation(99, 1)),
         Alive,
         "it has no slot to beat in"
     );
@@ -92,10 +93,10 @@ fn silence_is_the_end_only_where_the_platform_said_so_and_after_its_own_limit() 
     let clock = Cell::new(Duration::ZERO);
     let mut watch = Watch::new(registry, &clock);
     watch.liveness = watch.liveness.presume_gone_after(LIMIT * 5);
-    let presence = registry.attach_partition(2, Process::UNKNOWN).unwrap();
-    assert_eq!(watch.pass(101, presence.life()), Silent);
-    assert_eq!(watch.pass(399, presence.life()), Silent);
-    assert_eq!(watch.pass(1, presence.life()), Gone);
+    let attachment = registry.attach_partition(2, Process::UNKNOWN).unwrap();
+    assert_eq!(watch.pass(101, attachment.incarnation()), Silent);
+    assert_eq!(watch.pass(399, attachment.incarnation()), Silent);
+    assert_eq!(watch.pass(1, attachment.incarnation()), Gone);
 }
 
 #[test]
@@ -105,16 +106,16 @@ fn one_that_asks_seldom_presumes_an_end_all_the_same() {
     let clock = Cell::new(Duration::ZERO);
     let mut watch = Watch::new(registry, &clock);
     watch.liveness = watch.liveness.presume_gone_after(LIMIT * 5);
-    let presence = registry.attach_partition(2, Process::UNKNOWN).unwrap();
+    let attachment = registry.attach_partition(2, Process::UNKNOWN).unwrap();
     let mut look_after = |millis| {
         watch.jump(millis);
-        watch.pass(0, presence.life())
+        watch.pass(0, attachment.incarnation())
     };
     assert_eq!(look_after(0), Alive);
     assert_eq!(look_after(250), Alive, "silence was not watched for");
     assert_eq!(look_after(250), Alive, "not longer than the limit");
     assert_eq!(look_after(1), Gone);
-    presence.beat().unwrap();
+    attachment.beat().unwrap();
     assert_eq!(look_after(0), Alive);
     assert_eq!(look_after(251), Alive);
     assert_eq!(look_after(250), Alive, "away for more than half of it");
@@ -129,12 +130,12 @@ fn those_that_fell_silent_together_are_known_together() {
     let clock = Cell::new(Duration::ZERO);
     let mut watch = Watch::new(registry, &clock);
     let [second, third] = [2, 3].map(|partition| {
-        let presence = registry
+        let attachment = registry
             .attach_partition(partition, Process::UNKNOWN)
             .unwrap();
-        let life = presence.life();
-        core::mem::forget(presence);
-        life
+        let incarnation = attachment.incarnation();
+        core::mem::forget(attachment);
+        incarnation
     });
     assert_eq!(watch.pass(130, second), Silent);
     assert_eq!(watch.liveness.state(third), Silent, "first asked about now");
@@ -146,14 +147,14 @@ fn a_watcher_that_was_away_gives_everybody_a_new_limit() {
     let registry = registry(&heap);
     let clock = Cell::new(Duration::from_secs(5000));
     let mut watch = Watch::new(registry, &clock);
-    let presence = registry.attach_partition(2, Process::UNKNOWN).unwrap();
-    let us = presence.life();
+    let attachment = registry.attach_partition(2, Process::UNKNOWN).unwrap();
+    let us = attachment.incarnation();
     for away in [51, 1000, 3_600_000] {
         assert_eq!(watch.pass(90, us), Alive);
         watch.jump(away);
         assert_eq!(watch.pass(100, us), Alive, "away for {away} ms");
         assert_eq!(watch.pass(1, us), Silent);
-        presence.beat().unwrap();
+        attachment.beat().unwrap();
     }
     // A clock that wraps, or is set.
     assert_eq!(watch.pass(90, us), Alive);
@@ -166,7 +167,7 @@ fn a_watcher_that_was_away_gives_everybody_a_new_limit() {
 fn a_clock_that_goes_back_within_a_look_makes_nobody_silent() {
     let heap = Heap::new(1 << 16);
     let registry = registry(&heap);
-    let presence = registry.attach_partition(2, Process::UNKNOWN).unwrap();
+    let attachment = registry.attach_partition(2, Process::UNKNOWN).unwrap();
     for step in 0..12 {
         // The clock is set back by an hour between two readings, and runs on.
         let (now, reads) = (Cell::new(Duration::from_secs(7200)), Cell::new(0));
@@ -179,9 +180,9 @@ fn a_clock_that_goes_back_within_a_look_makes_nobody_silent() {
         let liveness = Heartbeats::by_clock(registry, LIMIT, set_back);
         let mut liveness = liveness.presume_gone_after(LIMIT * 2);
         for look in 0..10 {
-            let state = liveness.state(presence.life());
+            let state = liveness.state(attachment.incarnation());
             assert_eq!(state, Alive, "step {step}, look {look}");
-            presence.beat().unwrap();
+            attachment.beat().unwrap();
         }
     }
 }
@@ -190,17 +191,17 @@ fn a_clock_that_goes_back_within_a_look_makes_nobody_silent() {
 fn a_watcher_that_is_stopped_while_it_looks_makes_nobodys_silence_longer() {
     let heap = Heap::new(1 << 16);
     let registry = registry(&heap);
-    let presence = registry.attach_partition(2, Process::UNKNOWN).unwrap();
+    let attachment = registry.attach_partition(2, Process::UNKNOWN).unwrap();
     // Each look at the clock is followed by a stop of 40 ms, in which it beats.
     let now = Cell::new(Duration::ZERO);
     let slow = || {
         let read = now.get();
         now.set(read + Duration::from_millis(40));
-        presence.beat().unwrap();
+        attachment.beat().unwrap();
         read
     };
     let mut liveness = Heartbeats::by_clock(registry, LIMIT, slow);
     for _ in 0..100 {
-        assert_eq!(liveness.state(presence.life()), Alive);
+        assert_eq!(liveness.state(attachment.incarnation()), Alive);
     }
 }

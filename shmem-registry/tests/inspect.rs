@@ -4,11 +4,11 @@
 use proptest::prelude::*;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
-use shmem_core::{Life, Region};
+use shmem_core::{Incarnation, Region};
 use shmem_registry::inspect::ChainFault;
 use shmem_registry::{BlockOwner, Geometry, Id, Kind, Registry, Request};
 
-const ME: Life = Life::first(1);
+const ME: Incarnation = Incarnation::first(1);
 
 /// 16 rows, so that some share a bucket.
 fn registry(heap: &Heap) -> Registry<'_> {
@@ -69,7 +69,8 @@ fn a_row_shows_the_segment_and_its_blocks_belong_to_it() {
     assert_eq!(registry.block_word(tables.blocks), None);
     let first = row.first_block as usize;
     assert_eq!(tables.data + first * 128, segment.offset());
-    let of_row = |owner: &BlockOwner| owner.row == row.row && owner.is_of(row.generation());
+    let of_row =
+        |owner: &BlockOwner| owner.row == row.row && owner.generation_matches(row.generation());
     let ours = owners[first..first + 3].iter().flatten();
     assert_eq!(ours.filter(|owner| of_row(owner)).count(), 3);
     assert_eq!(owners.iter().flatten().count(), 3);

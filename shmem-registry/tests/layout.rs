@@ -49,7 +49,7 @@ fn the_document_gives_every_field_its_offset_and_width() {
     let structures: [(&str, Vec<Field>, usize); 15] = [
         (
             "RegionHeader",
-            coded!(RegionHeader: magic, version, features, incarnation, length_low, length_high, reserved),
+            coded!(RegionHeader: magic, version, features, generation, length_low, length_high, reserved),
             128,
         ),
         (
@@ -59,7 +59,7 @@ fn the_document_gives_every_field_its_offset_and_width() {
         ),
         (
             "PartitionSlot",
-            coded!(PartitionSlot: life, heartbeat, process_space, process, process_start, process_image, reserved),
+            coded!(PartitionSlot: incarnation, heartbeat, process_space, process, process_start, process_image, reserved),
             128,
         ),
         (
@@ -276,10 +276,16 @@ mod peer {
         Some(record)
     }
 
-    /// Claims an end of a fresh typed ring of records of 12 bytes for the life `life`: the claim is
-    /// at `claim` of the segment, the words that are to hold the first epoch at `stamps`.
-    pub(super) fn typed_claim(memory: &Window<'_>, claim: usize, life: u32, stamps: &[usize]) {
-        memory.word(claim).store(life, Release);
+    /// Claims an end of a fresh typed ring of records of 12 bytes for the incarnation
+    /// `incarnation`: the claim is at `claim` of the segment, the words that are to hold the first
+    /// epoch at `stamps`.
+    pub(super) fn typed_claim(
+        memory: &Window<'_>,
+        claim: usize,
+        incarnation: u32,
+        stamps: &[usize],
+    ) {
+        memory.word(claim).store(incarnation, Release);
         memory.word(claim + 4).store(12, Release);
         for stamps in stamps {
             memory.word(stamps + 4).store(1 << 16, Release);
@@ -290,8 +296,8 @@ mod peer {
 #[test]
 fn a_typed_peer_written_from_the_document_understands_and_is_understood() {
     use shmem_core::mem::Heap;
-    use shmem_core::typed_ring::{TypedRing, Unread};
-    use shmem_core::Life;
+    use shmem_core::typed_ring::{OnRestart, TypedRing};
+    use shmem_core::Incarnation;
 
     type Record = [u32; 3];
     let bytes = |record: &Record| {
@@ -305,7 +311,7 @@ fn a_typed_peer_written_from_the_document_understands_and_is_understood() {
         let heap = Heap::new(TypedRing::<Record>::segment_len(8));
         let memory = heap.window();
         let ring = TypedRing::<Record>::attach(memory).unwrap();
-        let (theirs, ours) = (Life::first(1), Life::first(2));
+        let (theirs, ours) = (Incarnation::first(1), Incarnation::first(2));
         if ours_produces {
             peer::typed_claim(&memory, 144, theirs.word(), &[256, 192, 128]);
             let mut producer = ring.producer(ours).unwrap();
@@ -317,7 +323,7 @@ fn a_typed_peer_written_from_the_document_understands_and_is_understood() {
             }
         } else {
             peer::typed_claim(&memory, 48, theirs.word(), &[16, 0]);
-            let mut consumer = ring.consumer(ours, Unread::Keep).unwrap();
+            let mut consumer = ring.consumer(ours, OnRestart::Keep).unwrap();
             for n in 0..100_000 {
                 peer::typed_push(&memory, 0, &bytes(&[n, !n, 7]));
                 assert_eq!(consumer.pop(), Ok([n, !n, 7]));
@@ -330,8 +336,8 @@ fn a_typed_peer_written_from_the_document_understands_and_is_understood() {
 #[test]
 fn a_peer_written_from_the_document_understands_and_is_understood() {
     use shmem_core::mem::Heap;
-    use shmem_core::ring::{Ring, Unread};
-    use shmem_core::{Life, Region};
+    use shmem_core::ring::{OnRestart, Ring};
+    use shmem_core::{Incarnation, Region};
     use shmem_registry::{Geometry, Kind, Registry, Request};
 
     let heap = Heap::new(100_000);
@@ -339,7 +345,9 @@ fn a_peer_written_from_the_document_understands_and_is_understood() {
     let registry = Registry::format(region, Geometry::default()).unwrap();
     let make = |name: &str, len| {
         let request = Request::named(name, Kind::RING, len).unwrap();
-        registry.open_or_create(Life::first(1), &request).unwrap()
+        registry
+            .open_or_create(Incarnation::first(1), &request)
+            .unwrap()
     };
     for n in 0..40 {
         make(&format!("other {n}"), 100 + n);
@@ -351,7 +359,7 @@ fn a_peer_written_from_the_document_understands_and_is_understood() {
     assert_eq!(theirs, (ours.offset(), ours.len()));
 
     let ring = Ring::attach(ours.window()).unwrap();
-    let mut producer = ring.producer(Life::first(1)).unwrap();
+    let mut producer = ring.producer(Incarnation::first(1)).unwrap();
     for n in 0..100_u8 {
         let record = vec![n; usize::from(n) % 60];
         producer.push(&record).unwrap();
@@ -359,7 +367,9 @@ fn a_peer_written_from_the_document_understands_and_is_understood() {
         assert_eq!(peer::pop(&memory, theirs), None);
     }
     drop(producer);
-    let mut consumer = ring.consumer(Life::first(1), Unread::Keep).unwrap();
+    let mut consumer = ring
+        .consumer(Incarnation::first(1), OnRestart::Keep)
+        .unwrap();
     for n in 0..100_u8 {
         let record = vec![n; usize::from(n) % 60];
         peer::push(&memory, theirs, &record);

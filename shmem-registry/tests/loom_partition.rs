@@ -6,7 +6,7 @@ use std::sync::Arc;
 use loom::thread;
 use shmem_core::mem::{Heap, Window};
 use shmem_core::primitive::Ordering::Relaxed;
-use shmem_core::{Life, Region};
+use shmem_core::{Incarnation, Region};
 use shmem_registry::{Geometry, Process, Registry};
 
 /// A registry of two partitions, and memory behind its tables that it does not use.
@@ -22,8 +22,8 @@ fn registry() -> (Registry<'static>, Window<'static>) {
     (registry, memory.sub(2048 - 128, 128).unwrap())
 }
 
-#[test] // Kills: Release in `Presence::attach`, Acquire in `Partition::look`.
-fn a_life_that_is_seen_has_its_process() {
+#[test] // Kills: Release in `Attachment::attach`, Acquire in `Partition::look`.
+fn an_incarnation_that_is_seen_has_its_process() {
     loom::model(|| {
         let (registry, _) = registry();
         let process = Process {
@@ -37,30 +37,35 @@ fn a_life_that_is_seen_has_its_process() {
         core::mem::forget(registry.attach_partition(1, process).unwrap());
         let seen = reader.join().unwrap();
         if seen.attached {
-            assert_eq!((seen.life, seen.process), (Some(Life::first(1)), process));
+            assert_eq!(
+                (seen.incarnation, seen.process),
+                (Some(Incarnation::first(1)), process)
+            );
         }
     });
 }
 
-#[test] // Kills: the fence in `Presence::attach`, the fence in `Partition::look`.
+#[test] // Kills: the fence in `Attachment::attach`, the fence in `Partition::look`.
 fn who_sees_a_word_of_a_partition_finds_it_attached() {
     loom::model(|| {
         let (registry, apart) = registry();
         let watcher = thread::spawn(move || {
             // A lock's owner, say.
             let owner = apart.word(0).load(Relaxed);
-            (owner != 0).then(|| registry.partition(1).unwrap().life)
+            (owner != 0).then(|| registry.partition(1).unwrap().incarnation)
         });
-        let presence = registry.attach_partition(1, Process::UNKNOWN).unwrap();
-        apart.word(0).store(presence.life().word(), Relaxed);
+        let attachment = registry.attach_partition(1, Process::UNKNOWN).unwrap();
+        apart
+            .word(0)
+            .store(attachment.incarnation().word(), Relaxed);
         if let Some(found) = watcher.join().unwrap() {
             assert_eq!(
                 found,
-                Some(Life::first(1)),
+                Some(Incarnation::first(1)),
                 "taken for one that never attached"
             );
         }
-        core::mem::forget(presence);
+        core::mem::forget(attachment);
     });
 }
 
@@ -69,7 +74,7 @@ fn who_follows_one_that_left_sees_what_it_did() {
     for follow in [true, false] {
         loom::model(move || {
             let (registry, apart) = registry();
-            let presence = registry.attach_partition(1, Process::UNKNOWN).unwrap();
+            let attachment = registry.attach_partition(1, Process::UNKNOWN).unwrap();
             let next = thread::spawn(move || {
                 let is_ours = match follow {
                     true => registry
@@ -84,22 +89,22 @@ fn who_follows_one_that_left_sees_what_it_did() {
                 }
             });
             apart.write(8, &[1; 8]);
-            drop(presence);
+            drop(attachment);
             next.join().unwrap();
         });
     }
 }
 
-#[test] // Kills: Release in `Presence::beat`, Acquire in `Presence::check`.
+#[test] // Kills: Release in `Attachment::beat`, Acquire in `Attachment::check`.
 fn threads_of_a_partition_beat_together() {
     loom::model(|| {
         let (registry, _) = registry();
-        let presence = registry.attach_partition(1, Process::UNKNOWN).unwrap();
-        let presence = Arc::new(presence);
-        let other = Arc::clone(&presence);
+        let attachment = registry.attach_partition(1, Process::UNKNOWN).unwrap();
+        let attachment = Arc::new(attachment);
+        let other = Arc::clone(&attachment);
         let thread = thread::spawn(move || other.beat());
-        assert_eq!(presence.beat(), Ok(()));
+        assert_eq!(attachment.beat(), Ok(()));
         assert_eq!(thread.join().unwrap(), Ok(()));
-        core::mem::forget(presence);
+        core::mem::forget(attachment);
     });
 }

@@ -3,7 +3,7 @@
 
 use loom::thread;
 use shmem_core::mem::Heap;
-use shmem_core::{Life, Region};
+use shmem_core::{Incarnation, Region};
 use shmem_registry::{Geometry, Id, Kind, OpenError, Registry, Request};
 
 /// A registry of so many rows and blocks.
@@ -30,7 +30,7 @@ fn a_segment_that_is_found_is_whole() {
         let registry = registry(2, 2);
         let peer = thread::spawn(move || {
             registry
-                .open_or_create(Life::first(1), &request(7))
+                .open_or_create(Incarnation::first(1), &request(7))
                 .unwrap();
         });
         let segment = loop {
@@ -56,18 +56,18 @@ fn a_loser_gives_back(segments: usize, blocks: usize) {
     model.check(move || {
         let registry = registry(segments, blocks);
         let peer = thread::spawn(move || {
-            match registry.open_or_create(Life::first(1), &request(7)) {
+            match registry.open_or_create(Incarnation::first(1), &request(7)) {
                 // Contended while the other has the rest.
                 Ok(_) | Err(OpenError::Contended) => {}
                 Err(error) => panic!("{error}"),
             }
         });
         registry
-            .open_or_create(Life::first(2), &request(7))
+            .open_or_create(Incarnation::first(2), &request(7))
             .unwrap();
         let half = Request::new(Id::new(9).unwrap(), Kind::RAW, blocks / 2 * 128).unwrap();
         loop {
-            match registry.open_or_create(Life::first(2), &half) {
+            match registry.open_or_create(Incarnation::first(2), &half) {
                 Ok(segment) => break segment.window().write(0, &[1; 8]),
                 Err(OpenError::Contended) => thread::yield_now(),
                 Err(error) => panic!("{error}"),
@@ -96,7 +96,7 @@ fn two_creators_of_one_identifier_get_one_segment_and_leak_nothing() {
         let before = registry.free_len();
         let create = move |by| {
             let segment = registry
-                .open_or_create(Life::first(by), &request(7))
+                .open_or_create(Incarnation::first(by), &request(7))
                 .unwrap();
             segment.offset()
         };
@@ -113,7 +113,7 @@ fn two_creators_of_one_identifier_with_room_for_one_both_get_it_in_the_end() {
     loom::model(|| {
         let registry = registry(2, 1);
         let create = move |by| loop {
-            match registry.open_or_create(Life::first(by), &request(7)) {
+            match registry.open_or_create(Incarnation::first(by), &request(7)) {
                 Ok(segment) => break segment.offset(),
                 Err(OpenError::Contended) => thread::yield_now(),
                 Err(error) => panic!("{error}"),
@@ -131,7 +131,7 @@ fn two_creators_of_two_identifiers_get_two_segments() {
         let registry = registry(2, 2);
         let create = move |by| {
             let segment = registry
-                .open_or_create(Life::first(by), &request(by.into()))
+                .open_or_create(Incarnation::first(by), &request(by.into()))
                 .unwrap();
             segment.window().write(0, &[by; 8]);
             segment.offset()
@@ -151,7 +151,7 @@ fn a_row_that_is_not_linked_is_not_listed() {
         let registry = registry(2, 2);
         let create = move |by| {
             registry
-                .open_or_create(Life::first(by), &request(7))
+                .open_or_create(Incarnation::first(by), &request(7))
                 .unwrap();
         };
         let one = thread::spawn(move || create(1));

@@ -4,7 +4,7 @@
 use loom::thread;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
-use shmem_core::{Life, Region, Window};
+use shmem_core::{Incarnation, Region, Window};
 use shmem_core::{Liveness, PartitionState};
 use shmem_registry::layout::PARTITIONS;
 use shmem_registry::{Geometry, Id, Kind, OpenError, Registry, RemoveError, Request};
@@ -33,8 +33,8 @@ fn request(id: u64, len: usize) -> Request {
     Request::new(Id::new(id).unwrap(), Kind::RAW, len).unwrap()
 }
 
-fn life(partition: u8) -> Life {
-    Life::first(partition)
+fn incarnation(partition: u8) -> Incarnation {
+    Incarnation::first(partition)
 }
 
 /// Identifiers of one bucket, of up to eight.
@@ -59,7 +59,9 @@ fn a_segment_that_is_removed_while_its_creator_lets_go_is_taken_down() {
     loom::model(|| {
         let registry = registry();
         let peer = thread::spawn(move || {
-            registry.open_or_create(life(1), &request(7, 8)).unwrap();
+            registry
+                .open_or_create(incarnation(1), &request(7, 8))
+                .unwrap();
         });
         let segment = loop {
             match registry.lookup(Id::new(7).unwrap()) {
@@ -68,7 +70,7 @@ fn a_segment_that_is_removed_while_its_creator_lets_go_is_taken_down() {
                 Err(error) => panic!("{error}"),
             }
         };
-        registry.remove(life(2), &segment).unwrap();
+        registry.remove(incarnation(2), &segment).unwrap();
         peer.join().unwrap();
         assert_empty(&registry);
     });
@@ -89,12 +91,12 @@ fn a_row_is_used_again_under_a_reader(other: u64, id: u64, next: u64) {
         let registry = registry();
         let make = move |id, len| {
             let request = request(id, len);
-            registry.open_or_create(life(1), &request).unwrap()
+            registry.open_or_create(incarnation(1), &request).unwrap()
         };
         make(other, 8);
         let segment = make(id, 8);
         let reader = thread::spawn(move || registry.lookup(Id::new(id).unwrap()));
-        registry.remove(life(1), &segment).unwrap();
+        registry.remove(incarnation(1), &segment).unwrap();
         make(next, 128);
         match reader.join().unwrap() {
             Ok(found) if found.generation() == 1 => assert_eq!((found.len(), id), (128, next)),
@@ -105,19 +107,19 @@ fn a_row_is_used_again_under_a_reader(other: u64, id: u64, next: u64) {
     });
 }
 
-#[test] // Kills: the fence in `claim_row`, the fence in `is_of`, Acquire in `read_node`.
+#[test] // Kills: the fence in `claim_row`, the fence in `generation_matches`, Acquire in `read_node`.
 fn a_reader_never_takes_the_rows_next_segment_for_its_own() {
     let [_, first, second] = neighbours();
     a_row_is_used_again_under_a_reader(STRANGER, first, second);
 }
 
-#[test] // Kills: the fence in `is_of`, for `next`.
+#[test] // Kills: the fence in `generation_matches`, for `next`.
 fn nor_does_one_that_comes_from_the_row_in_front() {
     let [front, first, second] = neighbours();
     a_row_is_used_again_under_a_reader(front, first, second);
 }
 
-#[test] // Kills: the fence in `is_of`, and an answer that `segment_fast` does not confirm.
+#[test] // Kills: the fence in `generation_matches`, and an answer that `segment_fast` does not confirm.
 fn a_reader_never_mixes_two_segments_that_one_identifier_names_in_one_row() {
     let [_, first, _] = neighbours();
     a_row_is_used_again_under_a_reader(STRANGER, first, first);
@@ -133,7 +135,7 @@ fn a_row_behind_one_that_is_taken_out_is_whole() {
         let [first, second, third] = neighbours();
         let make = move |id, len| {
             let request = request(id, len);
-            registry.open_or_create(life(1), &request).unwrap();
+            registry.open_or_create(incarnation(1), &request).unwrap();
         };
         make(first, 8);
         let next = memory.word(PARTITIONS + 2 * 128 + 8 * 4 + 8);
@@ -161,9 +163,11 @@ fn a_row_behind_one_that_is_taken_out_is_whole() {
 fn of_two_that_remove_one_segment_one_does() {
     loom::model(|| {
         let registry = registry();
-        let segment = registry.open_or_create(life(1), &request(7, 8)).unwrap();
-        let peer = thread::spawn(move || registry.remove(life(1), &segment));
-        let mut outcomes = [registry.remove(life(2), &segment), Ok(())];
+        let segment = registry
+            .open_or_create(incarnation(1), &request(7, 8))
+            .unwrap();
+        let peer = thread::spawn(move || registry.remove(incarnation(1), &segment));
+        let mut outcomes = [registry.remove(incarnation(2), &segment), Ok(())];
         outcomes[1] = peer.join().unwrap();
         outcomes.sort_by_key(Result::is_ok);
         assert_eq!(outcomes, [Err(RemoveError::Stale), Ok(())]);
@@ -178,10 +182,14 @@ fn neighbours_that_are_removed_at_once_both_leave_their_chain() {
     model.check(|| {
         let registry = registry();
         let [first, second, _] = neighbours();
-        let make = |id| registry.open_or_create(life(1), &request(id, 8)).unwrap();
+        let make = |id| {
+            registry
+                .open_or_create(incarnation(1), &request(id, 8))
+                .unwrap()
+        };
         let (front, back) = (make(first), make(second));
-        let peer = thread::spawn(move || registry.remove(life(1), &front).unwrap());
-        registry.remove(life(2), &back).unwrap();
+        let peer = thread::spawn(move || registry.remove(incarnation(1), &front).unwrap());
+        registry.remove(incarnation(2), &back).unwrap();
         peer.join().unwrap();
         assert_empty(&registry);
     });
@@ -196,7 +204,7 @@ fn two_creators_in_one_chain_both_stay_in_it() {
         let registry = registry();
         let [first, second, _] = neighbours();
         let make = move |by, id| {
-            let made = registry.open_or_create(life(by), &request(id, 8));
+            let made = registry.open_or_create(incarnation(by), &request(id, 8));
             made.map(|segment| segment.id().get())
         };
         let peer = thread::spawn(move || make(1, first));
@@ -216,11 +224,11 @@ fn a_row_behind_one_that_is_taken_out_is_not_lost_to_the_next_creator() {
     model.check(|| {
         let (_, registry) = memory_and_registry(4, 4);
         let [first, second, third] = neighbours();
-        let make = move |id| registry.open_or_create(life(1), &request(id, 8));
+        let make = move |id| registry.open_or_create(incarnation(1), &request(id, 8));
         let front = make(first).unwrap();
         let other = thread::spawn(move || make(third).is_ok());
         make(second).unwrap();
-        registry.remove(life(1), &front).unwrap();
+        registry.remove(incarnation(1), &front).unwrap();
         let others = other.join().unwrap();
         let there = |id| registry.lookup(Id::new(id).unwrap()).is_ok();
         assert!(there(second), "lost to the one that came behind");
@@ -236,9 +244,11 @@ fn who_gets_the_blocks_comes_after_the_remover() {
     model.check(|| {
         let (_, registry) = memory_and_registry(2, 1);
         let creator = thread::spawn(move || {
-            registry.open_or_create(life(1), &request(7, 8)).unwrap();
+            registry
+                .open_or_create(incarnation(1), &request(7, 8))
+                .unwrap();
             // Zeroes the same block, if it is free by now.
-            let _ = registry.open_or_create(life(1), &request(9, 8));
+            let _ = registry.open_or_create(incarnation(1), &request(9, 8));
         });
         let segment = loop {
             match registry.lookup(Id::new(7).unwrap()) {
@@ -248,7 +258,7 @@ fn who_gets_the_blocks_comes_after_the_remover() {
             }
         };
         segment.window().write(0, &[1; 8]);
-        registry.remove(life(2), &segment).unwrap();
+        registry.remove(incarnation(2), &segment).unwrap();
         creator.join().unwrap();
     });
 }
@@ -260,11 +270,15 @@ fn a_row_that_is_used_again_hides_nobody_behind_it() {
     model.check(|| {
         let registry = registry();
         let [first, second, _] = neighbours();
-        let make = move |id| registry.open_or_create(life(1), &request(id, 8)).unwrap();
+        let make = move |id| {
+            registry
+                .open_or_create(incarnation(1), &request(id, 8))
+                .unwrap()
+        };
         let front = make(first);
         make(second);
         let reader = thread::spawn(move || registry.lookup(Id::new(second).unwrap()).map(drop));
-        registry.remove(life(1), &front).unwrap();
+        registry.remove(incarnation(1), &front).unwrap();
         make(STRANGER);
         let found = reader.join().unwrap();
         assert!(
@@ -278,12 +292,16 @@ fn a_row_that_is_used_again_hides_nobody_behind_it() {
 fn a_late_remover_leaves_the_rows_next_segment_alone() {
     old_values().check(|| {
         let registry = registry();
-        let make = move |id| registry.open_or_create(life(1), &request(id, 8)).unwrap();
+        let make = move |id| {
+            registry
+                .open_or_create(incarnation(1), &request(id, 8))
+                .unwrap()
+        };
         let segment = make(1);
         make(STRANGER);
-        let late = thread::spawn(move || registry.remove(life(2), &segment));
-        let ours = registry.remove(life(1), &segment);
-        let next = registry.open_or_create(life(1), &request(STRANGER + 1, 8));
+        let late = thread::spawn(move || registry.remove(incarnation(2), &segment));
+        let ours = registry.remove(incarnation(1), &segment);
+        let next = registry.open_or_create(incarnation(1), &request(STRANGER + 1, 8));
         let theirs = late.join().unwrap();
         assert_ne!(ours.is_ok(), theirs.is_ok());
         if let Ok(next) = next {
@@ -297,7 +315,7 @@ fn a_segment_that_was_removed_is_not_current_any_more() {
     const MARK: u32 = 1 << 31;
     old_values().check(|| {
         let (memory, registry) = memory_and_registry(2, BLOCKS);
-        let make = move |id| registry.open_or_create(life(1), &request(id, 8));
+        let make = move |id| registry.open_or_create(incarnation(1), &request(id, 8));
         let segment = make(1).unwrap();
         make(STRANGER).unwrap();
         // Its remover dies before it takes it down.
@@ -306,20 +324,21 @@ fn a_segment_that_was_removed_is_not_current_any_more() {
         next.compare_exchange(link, link | MARK, Relaxed, Relaxed)
             .unwrap();
         let asker = thread::spawn(move || registry.is_current(&segment));
-        registry.reap(life(1), &mut NineIsDead).unwrap();
+        registry.reap(incarnation(1), &mut NineIsDead).unwrap();
         make(STRANGER + 1).unwrap();
         assert!(!asker.join().unwrap());
     });
 }
 
-#[test] // Partition 9 lives, and is said to be gone. Kills: the fences in `insert` and `reap`.
+#[test] // Partition 9 incarnations, and is said to be gone. Kills: the fences in `insert` and `reap`.
 fn a_creator_that_is_evicted_is_told_or_its_segment_stays() {
     loom::model(|| {
         let registry = registry();
-        let creator = thread::spawn(move || registry.open_or_create(life(9), &request(7, 8)));
+        let creator =
+            thread::spawn(move || registry.open_or_create(incarnation(9), &request(7, 8)));
         let mut reaped = Ok(0);
         for _ in 0..2 {
-            reaped = registry.reap(life(1), &mut NineIsDead);
+            reaped = registry.reap(incarnation(1), &mut NineIsDead);
             if reaped != Ok(0) {
                 break;
             }
@@ -327,17 +346,19 @@ fn a_creator_that_is_evicted_is_told_or_its_segment_stays() {
         }
         let made = creator.join().unwrap();
         // Whatever the two left half-done.
-        registry.reap(life(1), &mut NineIsDead).unwrap();
+        registry.reap(incarnation(1), &mut NineIsDead).unwrap();
         match made {
             Ok(segment) => assert!(registry.is_current(&segment), "reaped: {reaped:?}"),
             Err(OpenError::Evicted) => {}
             Err(error) => panic!("{error}"),
         }
         // The chain is whole, and nothing is lost.
-        let again = registry.open_or_create(life(1), &request(7, 8)).unwrap();
-        registry.remove(life(1), &again).unwrap();
+        let again = registry
+            .open_or_create(incarnation(1), &request(7, 8))
+            .unwrap();
+        registry.remove(incarnation(1), &again).unwrap();
         registry
-            .open_or_create(life(1), &request(7, BLOCKS * 128))
+            .open_or_create(incarnation(1), &request(7, BLOCKS * 128))
             .unwrap();
     });
 }
@@ -346,8 +367,8 @@ fn a_creator_that_is_evicted_is_told_or_its_segment_stays() {
 struct NineIsDead;
 
 impl Liveness for NineIsDead {
-    fn state(&mut self, life: Life) -> PartitionState {
-        PartitionState::gone_if(life == Life::first(9))
+    fn state(&mut self, incarnation: Incarnation) -> PartitionState {
+        PartitionState::gone_if(incarnation == Incarnation::first(9))
     }
 }
 
@@ -358,11 +379,11 @@ fn what_a_dead_creator_held_is_taken_back_once_while_others_create() {
         // It died with a row and a block of it.
         let rows = PARTITIONS + 2 * 128 + 2 * 2 * 4;
         let map = rows + 2 * 64;
-        let dead = life(9).word();
+        let dead = incarnation(9).word();
         memory.word(rows).store(dead, Relaxed);
         memory.word(map).store(1, Relaxed); // Of row 0, in generation 0.
         let reap = move |by| loop {
-            match registry.reap(life(by), &mut NineIsDead) {
+            match registry.reap(incarnation(by), &mut NineIsDead) {
                 Ok(count) => break count,
                 Err(_) => thread::yield_now(),
             }

@@ -5,8 +5,8 @@
 mod caches;
 
 use caches::Machine;
-use shmem_core::ring::{Ring, Unread};
-use shmem_core::{Life, Region};
+use shmem_core::ring::{OnRestart, Ring};
+use shmem_core::{Incarnation, Region};
 use shmem_registry::{Geometry, Kind, OpenError, Registry, Request};
 
 const LEN: usize = 64 << 10;
@@ -21,9 +21,12 @@ fn segments_that_one_side_creates_before_the_other_attaches_are_found_by_it() {
         let machine = Machine::new(line, LEN);
         let region = Region::format(machine.window(0)).unwrap();
         let ours = Registry::format(region, Geometry::default()).unwrap();
-        let create = |name| ours.open_or_create(Life::first(1), &ring(name)).unwrap();
+        let create = |name| {
+            ours.open_or_create(Incarnation::first(1), &ring(name))
+                .unwrap()
+        };
         let (asks, passing) = (create("asks"), create("passing"));
-        ours.remove(Life::first(1), &passing).unwrap();
+        ours.remove(Incarnation::first(1), &passing).unwrap();
         let tells = create("tells");
 
         let region = Region::attach(machine.window(1)).unwrap();
@@ -33,10 +36,14 @@ fn segments_that_one_side_creates_before_the_other_attaches_are_found_by_it() {
         let [there, back] = ["asks", "tells"].map(|name| found(name).unwrap());
         assert_eq!(there.offset(), asks.offset());
 
-        let producer = |segment| Ring::attach(segment).unwrap().producer(Life::first(1));
+        let producer = |segment| {
+            Ring::attach(segment)
+                .unwrap()
+                .producer(Incarnation::first(1))
+        };
         let consumer = |segment| {
             let ring = Ring::attach(segment).unwrap();
-            ring.consumer(Life::first(2), Unread::Keep)
+            ring.consumer(Incarnation::first(2), OnRestart::Keep)
         };
         let mut asked = consumer(there.window()).unwrap();
         let mut ask = producer(asks.window()).unwrap();

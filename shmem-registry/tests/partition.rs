@@ -1,4 +1,4 @@
-//! What partitions know of each other's lives.
+//! What partitions know of each other's incarnations.
 #![cfg(not(loom))]
 
 use std::cell::Cell;
@@ -6,7 +6,7 @@ use std::cell::Cell;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::Spin;
-use shmem_core::{AssumeAlive, Life, Liveness, PartitionState, Region};
+use shmem_core::{AssumeAlive, Incarnation, Liveness, PartitionState, Region};
 use shmem_registry::{AttachError, Evicted, Geometry, Process, Registry};
 
 fn registry(heap: &Heap) -> Registry<'_> {
@@ -14,27 +14,30 @@ fn registry(heap: &Heap) -> Registry<'_> {
     Registry::format(region, Geometry::default()).unwrap()
 }
 
-fn life(partition: u8, incarnation: u32) -> Life {
-    Life::new(partition, incarnation).unwrap()
+fn incarnation(partition: u8, number: u32) -> Incarnation {
+    Incarnation::new(partition, number).unwrap()
 }
 
 #[test]
-fn a_partition_shows_its_life_in_its_own_slot() {
+fn a_partition_shows_its_incarnation_in_its_own_slot() {
     let heap = Heap::new(1 << 16);
     let registry = registry(&heap);
     let never = registry.partition(2).unwrap();
-    assert_eq!((never.life, never.attached), (None, false));
-    let presence = registry.attach_partition(2, Process::UNKNOWN).unwrap();
+    assert_eq!((never.incarnation, never.attached), (None, false));
+    let attachment = registry.attach_partition(2, Process::UNKNOWN).unwrap();
     let before = registry.partition(2).unwrap();
-    presence.beat().unwrap();
+    attachment.beat().unwrap();
     let after = registry.partition(2).unwrap();
-    assert!(before.attached && before.life == Some(life(2, 1)));
+    assert!(before.attached && before.incarnation == Some(incarnation(2, 1)));
     assert_ne!(before.heartbeat, after.heartbeat);
-    drop(presence);
+    drop(attachment);
     let left = registry.partition(2).unwrap();
-    assert_eq!((left.life, left.attached), (Some(life(2, 1)), false));
+    assert_eq!(
+        (left.incarnation, left.attached),
+        (Some(incarnation(2, 1)), false)
+    );
     let again = registry.attach_partition(2, Process::UNKNOWN).unwrap();
-    assert_eq!(again.life(), life(2, 2));
+    assert_eq!(again.incarnation(), incarnation(2, 2));
 }
 
 #[test]
@@ -57,17 +60,21 @@ fn a_number_is_not_attached_twice_while_the_first_lives() {
     let heap = Heap::new(1 << 16);
     let registry = registry(&heap);
     let first = registry.attach_partition(3, Process::UNKNOWN).unwrap();
-    let attached = Some(AttachError::Attached { life: life(3, 1) });
+    let attached = Some(AttachError::Attached {
+        incarnation: incarnation(3, 1),
+    });
     assert_eq!(
         registry.attach_partition(3, Process::UNKNOWN).err(),
         attached
     );
     let mut wait = Spin::checks(10);
-    let error = registry.attach_when_over(3, Process::UNKNOWN, &mut wait, &mut AssumeAlive);
+    let error = registry.attach_or_take_over(3, Process::UNKNOWN, &mut wait, &mut AssumeAlive);
     assert_eq!(error.err(), attached);
     assert_eq!(first.beat(), Ok(()), "the region is as it was");
-    // Another life than the one that is over has it.
-    let error = registry.attach_after(life(3, 9), Process::UNKNOWN).err();
+    // Another incarnation than the one that is over has it.
+    let error = registry
+        .attach_after(incarnation(3, 9), Process::UNKNOWN)
+        .err();
     assert_eq!(error, attached);
 }
 
@@ -77,9 +84,9 @@ fn who_was_taken_for_dead_learns_it_with_its_next_beat_and_touches_nothing() {
     let registry = registry(&heap);
     let slow = registry.attach_partition(3, Process::UNKNOWN).unwrap();
     let next = registry
-        .attach_after(slow.life(), Process::UNKNOWN)
+        .attach_after(slow.incarnation(), Process::UNKNOWN)
         .unwrap();
-    assert_eq!(next.life(), life(3, 2));
+    assert_eq!(next.incarnation(), incarnation(3, 2));
     let before = registry.partition(3).unwrap();
     assert_eq!(slow.beat(), Err(Evicted));
     drop(slow);
@@ -95,16 +102,16 @@ fn two_that_were_given_one_number_learn_it_by_the_heartbeat() {
     let at = 256 + 2 * 128;
     heap.window().word(at).store(0, Relaxed);
     let second = registry.attach_partition(3, Process::UNKNOWN).unwrap();
-    assert_eq!(second.life(), first.life());
+    assert_eq!(second.incarnation(), first.incarnation());
     second.beat().unwrap();
     assert_eq!(first.beat(), Err(Evicted));
 }
 
 #[test]
-fn a_slot_that_holds_another_partitions_life_is_corrupt() {
+fn a_slot_that_holds_another_partitions_incarnation_is_corrupt() {
     let heap = Heap::new(1 << 16);
     let registry = registry(&heap);
-    for word in [life(4, 1).word(), 7, 0x100] {
+    for word in [incarnation(4, 1).word(), 7, 0x100] {
         heap.window().word(256).store(word, Relaxed);
         let is_corrupt = |error: Option<AttachError>| matches!(error, Some(AttachError::Corrupt(corrupt)) if corrupt.value == word);
         assert!(is_corrupt(registry.partition(1).err()));
@@ -114,27 +121,30 @@ fn a_slot_that_holds_another_partitions_life_is_corrupt() {
 }
 
 #[test]
-fn a_new_life_attaches_as_soon_as_the_old_one_is_known_to_be_over() {
+fn a_new_incarnation_attaches_as_soon_as_the_old_one_is_known_to_be_over() {
     let heap = Heap::new(1 << 16);
     let registry = registry(&heap);
     core::mem::forget(registry.attach_partition(2, Process::UNKNOWN).unwrap());
     let looks = Cell::new(0);
     struct After<'a>(&'a Cell<u32>);
     impl Liveness for After<'_> {
-        fn state(&mut self, _: Life) -> PartitionState {
+        fn state(&mut self, _: Incarnation) -> PartitionState {
             self.0.set(self.0.get() + 1);
             PartitionState::gone_if(self.0.get() > 5)
         }
     }
-    let presence = registry
-        .attach_when_over(
+    let attachment = registry
+        .attach_or_take_over(
             2,
             Process::UNKNOWN,
             &mut Spin::forever(),
             &mut After(&looks),
         )
         .unwrap();
-    assert_eq!((presence.life(), looks.get()), (life(2, 2), 6));
+    assert_eq!(
+        (attachment.incarnation(), looks.get()),
+        (incarnation(2, 2), 6)
+    );
 }
 
 #[test]
@@ -148,8 +158,8 @@ fn who_was_attached_to_a_region_before_it_was_formatted_leaves_in_nobodys_name()
     let registry = format();
     let now = registry.attach_partition(2, Process::UNKNOWN).unwrap();
     assert_eq!(
-        before.life(),
-        now.life(),
+        before.incarnation(),
+        now.incarnation(),
         "the memory counts from the beginning"
     );
     assert_eq!(before.check(), Err(Evicted));
@@ -172,7 +182,9 @@ fn nobody_attaches_by_the_registry_of_before_the_format() {
     let (before, registry) = (format(64), format(4));
     let refused = before.attach_partition(50, Process::UNKNOWN).map(drop);
     assert_eq!(refused, Err(AttachError::Reformatted));
-    let refused = before.attach_after(life(3, 1), Process::UNKNOWN).map(drop);
+    let refused = before
+        .attach_after(incarnation(3, 1), Process::UNKNOWN)
+        .map(drop);
     assert_eq!(refused, Err(AttachError::Reformatted));
     assert_eq!(
         registry.segments().count(),
@@ -191,7 +203,7 @@ fn of_twins_that_attached_at_one_moment_the_one_whose_process_is_not_in_the_slot
     };
     let quick = registry.attach_partition(2, process(7)).unwrap();
     quick.beat().unwrap();
-    // The slow one had looked before, and stores the same life and its own process.
+    // The slow one had looked before, and stores the same incarnation and its own process.
     let slots = shmem_registry::layout::PARTITIONS + shmem_core::layout::LINE;
     heap.window().word(slots + 12).store(8, Relaxed);
     assert_eq!(quick.beat(), Err(Evicted));
@@ -287,7 +299,7 @@ mod processes {
         let memory = Mapping::file(region.as_ref(), None).unwrap();
         let registry = Registry::attach(Region::attach(memory.window()).unwrap()).unwrap();
         let process = Process::this();
-        let presence = registry.attach_partition(2, process).unwrap();
+        let attachment = registry.attach_partition(2, process).unwrap();
         println!(
             "\n{}",
             if process == Process::UNKNOWN {
@@ -301,7 +313,7 @@ mod processes {
             let error = Command::new("/bin/sleep").arg("1000").exec();
             panic!("no exec: {error}");
         }
-        drop(presence);
+        drop(attachment);
     }
 
     fn memory() -> Mapping {
@@ -321,13 +333,13 @@ mod processes {
 
     /// The state of partition 2 once it is `wanted`, or what it still is after a while.
     fn state_soon(liveness: &mut Processes<'_>, wanted: PartitionState) -> PartitionState {
-        let mut state = liveness.state(life(2, 1));
+        let mut state = liveness.state(incarnation(2, 1));
         for _ in 0..100 {
             if state == wanted {
                 break;
             }
             std::thread::sleep(Duration::from_millis(20));
-            state = liveness.state(life(2, 1));
+            state = liveness.state(incarnation(2, 1));
         }
         state
     }
@@ -338,11 +350,11 @@ mod processes {
         let registry = attach(&memory);
         let mut liveness = Processes::new(registry);
         let mut peer = Peer::start(&memory, &[], b"");
-        assert_eq!(liveness.state(life(2, 1)), Alive);
+        assert_eq!(liveness.state(incarnation(2, 1)), Alive);
         peer.end();
-        assert_eq!(liveness.state(life(2, 1)), Gone);
+        assert_eq!(liveness.state(incarnation(2, 1)), Gone);
         // Asked for the first time when it is gone.
-        assert_eq!(Processes::new(registry).state(life(2, 1)), Gone);
+        assert_eq!(Processes::new(registry).state(incarnation(2, 1)), Gone);
     }
 
     #[test]
@@ -350,9 +362,9 @@ mod processes {
         let memory = memory();
         let mut peer = Peer::start(&memory, &[], b"ab\xc3) Z\xff");
         let mut liveness = Processes::new(attach(&memory));
-        assert_eq!(liveness.state(life(2, 1)), Alive);
+        assert_eq!(liveness.state(incarnation(2, 1)), Alive);
         peer.end();
-        assert_eq!(liveness.state(life(2, 1)), Gone);
+        assert_eq!(liveness.state(incarnation(2, 1)), Gone);
     }
 
     #[test]
@@ -364,7 +376,7 @@ mod processes {
         assert_eq!(state_soon(&mut liveness, Gone), Alive);
         peer.tell("exec");
         assert_eq!(state_soon(&mut liveness, Gone), Gone);
-        assert_eq!(Processes::new(registry).state(life(2, 1)), Gone);
+        assert_eq!(Processes::new(registry).state(incarnation(2, 1)), Gone);
     }
 
     #[test]
@@ -427,12 +439,12 @@ mod processes {
         let files = || std::fs::File::open("/dev/null");
         let taken: Vec<_> = core::iter::from_fn(|| files().ok()).collect();
         assert!(!taken.is_empty() && files().is_err());
-        assert_eq!(liveness.state(life(2, 1)), Alive);
+        assert_eq!(liveness.state(incarnation(2, 1)), Alive);
         drop(taken);
         println!("\nalive");
         // Until the peer has ended.
         let _ = std::io::stdin().lines().count();
-        assert_eq!(liveness.state(life(2, 1)), Gone);
+        assert_eq!(liveness.state(incarnation(2, 1)), Gone);
         println!("\ngone");
     }
 
@@ -442,10 +454,10 @@ mod processes {
         let registry = registry(&heap);
         let mut other = Process::this();
         let ours = registry.attach_partition(1, other).unwrap();
-        assert!(!Processes::new(registry).is_gone(ours.life()));
+        assert!(!Processes::new(registry).is_gone(ours.incarnation()));
         other.start = other.start.wrapping_sub(1);
         let gone = registry.attach_partition(2, other).unwrap();
-        assert!(Processes::new(registry).is_gone(gone.life()));
+        assert!(Processes::new(registry).is_gone(gone.incarnation()));
     }
 
     #[test]
@@ -458,9 +470,9 @@ mod processes {
             start: 1,
             image: 1,
         };
-        let presence = registry.attach_partition(2, far).unwrap();
-        assert!(!Processes::new(registry).is_gone(presence.life()));
+        let attachment = registry.attach_partition(2, far).unwrap();
+        assert!(!Processes::new(registry).is_gone(attachment.incarnation()));
         let unknown = registry.attach_partition(3, Process::UNKNOWN).unwrap();
-        assert!(!Processes::new(registry).is_gone(unknown.life()));
+        assert!(!Processes::new(registry).is_gone(unknown.incarnation()));
     }
 }

@@ -7,7 +7,7 @@ use std::thread;
 use proptest::prelude::*;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
-use shmem_core::{Life, Region};
+use shmem_core::{Incarnation, Region};
 use shmem_registry::{FormatError, Geometry, Id, Kind, OpenError, Registry, RemoveError, Request};
 use shmem_sync::AssumeAlive;
 
@@ -30,9 +30,13 @@ fn the_first_use_inserts_a_row_and_later_uses_return_the_same_segment() {
     let registry = registry(&heap, Geometry::default());
     let request = Request::named("kmon.command", Kind::RING, 1536).unwrap();
     assert_eq!(registry.open(&request).err(), Some(OpenError::NotFound));
-    let first = registry.open_or_create(Life::first(1), &request).unwrap();
+    let first = registry
+        .open_or_create(Incarnation::first(1), &request)
+        .unwrap();
     first.window().write(0, b"written before the second use");
-    let second = registry.open_or_create(Life::first(2), &request).unwrap();
+    let second = registry
+        .open_or_create(Incarnation::first(2), &request)
+        .unwrap();
     assert_eq!(first.offset(), second.offset());
     assert_eq!((second.len(), second.kind()), (1536, Kind::RING));
     assert_eq!(second.name().as_str(), "kmon.command");
@@ -47,11 +51,11 @@ fn another_kind_length_or_name_is_its_own_error() {
     let registry = registry(&heap, Geometry::default());
     let make = |name, kind, len| Request::named(name, kind, len).unwrap();
     registry
-        .open_or_create(Life::first(1), &make("a", Kind::RING, 576))
+        .open_or_create(Incarnation::first(1), &make("a", Kind::RING, 576))
         .unwrap();
     let error = |request| {
         registry
-            .open_or_create(Life::first(1), &request)
+            .open_or_create(Incarnation::first(1), &request)
             .err()
             .unwrap()
     };
@@ -84,11 +88,13 @@ fn a_full_table_is_an_error_and_leaves_the_region_as_it_was() {
     let registry = registry(&heap, geometry);
     for n in 1..=8 {
         registry
-            .open_or_create(Life::first(1), &raw(n, 100))
+            .open_or_create(Incarnation::first(1), &raw(n, 100))
             .unwrap();
     }
     let free = registry.free_len();
-    let error = registry.open_or_create(Life::first(1), &raw(9, 100)).err();
+    let error = registry
+        .open_or_create(Incarnation::first(1), &raw(9, 100))
+        .err();
     assert_eq!(error, Some(OpenError::TableFull { segments: 8 }));
     assert_eq!(registry.free_len(), free);
     assert_eq!(registry.segments().count(), 8);
@@ -104,13 +110,13 @@ fn no_space_is_an_error_and_leaves_the_region_as_it_was() {
     let registry = registry(&heap, Geometry::default());
     let free = registry.free_len();
     let error = registry
-        .open_or_create(Life::first(1), &raw(1, free + 1))
+        .open_or_create(Incarnation::first(1), &raw(1, free + 1))
         .err();
     assert_eq!(error, Some(OpenError::OutOfSpace { len: free + 8 }));
     assert_eq!(registry.free_len(), free);
     assert_eq!(registry.segments().count(), 0);
     registry
-        .open_or_create(Life::first(1), &raw(2, free))
+        .open_or_create(Incarnation::first(1), &raw(2, free))
         .unwrap();
     assert_eq!(registry.free_len(), 0);
 }
@@ -126,7 +132,9 @@ fn a_segment_is_zero_and_aligned_as_asked_for() {
     }
     for (n, align) in [(1, 128), (2, 4096), (3, 1), (4, 65_536)] {
         let request = raw(n, 5000).aligned(align).unwrap();
-        let segment = registry.open_or_create(Life::first(1), &request).unwrap();
+        let segment = registry
+            .open_or_create(Incarnation::first(1), &request)
+            .unwrap();
         assert_eq!(segment.offset() % align, 0);
         let mut bytes = vec![1; 5000];
         segment.window().read(0, &mut bytes);
@@ -146,7 +154,7 @@ fn sixty_four_thousand_segments_are_created_found_and_listed() {
     let registry = registry(&heap, geometry);
     for n in 1..=count as u64 {
         let segment = registry
-            .open_or_create(Life::first(1), &raw(n * n, 64))
+            .open_or_create(Incarnation::first(1), &raw(n * n, 64))
             .unwrap();
         segment.window().write(0, &n.to_le_bytes());
     }
@@ -170,7 +178,7 @@ fn racing_partitions_get_one_segment_for_each_identifier() {
             move || {
                 let open = |n| {
                     registry
-                        .open_or_create(Life::first(by), &raw(n, 1000))
+                        .open_or_create(Incarnation::first(by), &raw(n, 1000))
                         .unwrap()
                 };
                 (1..=60).map(|n| open(n).offset()).collect()
@@ -229,7 +237,7 @@ fn a_scribbled_table_is_corrupt_and_no_panic() {
     let registry = registry(&heap, Geometry::default());
     for n in 1..=30 {
         registry
-            .open_or_create(Life::first(1), &raw(n, 256))
+            .open_or_create(Incarnation::first(1), &raw(n, 256))
             .unwrap();
     }
     let window = heap.window();
@@ -242,12 +250,12 @@ fn a_scribbled_table_is_corrupt_and_no_panic() {
         if let Ok(segment) = registry.lookup(id(n)) {
             segment.window().write(0, &[0; 8]);
         }
-        if let Ok(segment) = registry.open_or_create(Life::first(1), &raw(n, 256)) {
-            let _ = registry.remove(Life::first(1), &segment);
+        if let Ok(segment) = registry.open_or_create(Incarnation::first(1), &raw(n, 256)) {
+            let _ = registry.remove(Incarnation::first(1), &segment);
         }
     }
     let _ = registry.segments().count();
-    let _ = registry.reap(Life::first(2), &mut AssumeAlive);
+    let _ = registry.reap(Incarnation::first(2), &mut AssumeAlive);
     let _ = registry.unfinished().count();
 }
 
@@ -261,7 +269,7 @@ proptest! {
         let mut known: HashMap<u64, (usize, usize)> = HashMap::new();
         for (value, len, align) in requests {
             let request = raw(value, len).aligned(1 << align).unwrap();
-            match (registry.open_or_create(Life::first(1), &request), known.get(&value)) {
+            match (registry.open_or_create(Incarnation::first(1), &request), known.get(&value)) {
                 (Ok(segment), Some(&(offset, known_len))) => {
                     prop_assert_eq!((segment.offset(), segment.len()), (offset, known_len));
                 }
@@ -293,17 +301,19 @@ fn a_handle_without_read_modify_write_opens_what_there_is_and_changes_nothing() 
     let heap = Heap::new(1 << 16);
     let registry = registry(&heap, Geometry::default());
     let segment = registry
-        .open_or_create(Life::first(1), &raw(1, 100))
+        .open_or_create(Incarnation::first(1), &raw(1, 100))
         .unwrap();
     let handle = registry.without_read_modify_write();
     let free = handle.free_len();
-    let found = handle.open_or_create(Life::first(2), &raw(1, 100)).unwrap();
+    let found = handle
+        .open_or_create(Incarnation::first(2), &raw(1, 100))
+        .unwrap();
     assert_eq!(found.offset(), segment.offset());
-    let created = handle.open_or_create(Life::first(2), &raw(2, 100));
+    let created = handle.open_or_create(Incarnation::first(2), &raw(2, 100));
     assert_eq!(created.err(), Some(OpenError::NoReadModifyWrite));
-    let removed = handle.remove(Life::first(2), &segment);
+    let removed = handle.remove(Incarnation::first(2), &segment);
     assert_eq!(removed, Err(RemoveError::NoReadModifyWrite));
-    let reaped = handle.reap(Life::first(2), &mut AssumeAlive);
+    let reaped = handle.reap(Incarnation::first(2), &mut AssumeAlive);
     assert_eq!(reaped, Err(RemoveError::NoReadModifyWrite));
     assert_eq!(handle.free_len(), free);
     assert_eq!(
@@ -311,5 +321,5 @@ fn a_handle_without_read_modify_write_opens_what_there_is_and_changes_nothing() 
         Ok(segment.row())
     );
     // Another handle is as it was.
-    assert_eq!(registry.remove(Life::first(1), &segment), Ok(()));
+    assert_eq!(registry.remove(Incarnation::first(1), &segment), Ok(()));
 }

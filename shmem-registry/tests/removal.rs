@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use std::thread;
 
 use shmem_core::mem::Heap;
-use shmem_core::{Life, Region};
+use shmem_core::{Incarnation, Region};
 use shmem_registry::{Geometry, Id, Kind, OpenError, Registry, RemoveError, Request};
 use shmem_sync::{AssumeAlive, Liveness, PartitionState};
 
-const ME: Life = Life::first(1);
+const ME: Incarnation = Incarnation::first(1);
 
 fn registry(heap: &Heap, geometry: Geometry) -> Registry<'_> {
     let region = Region::format(heap.window()).unwrap();
@@ -21,11 +21,11 @@ fn raw(id: u64, len: usize) -> Request {
 }
 
 /// Everybody but `0` is dead.
-struct OnlyLives(Life);
+struct OnlyLives(Incarnation);
 
 impl Liveness for OnlyLives {
-    fn state(&mut self, life: Life) -> PartitionState {
-        PartitionState::gone_if(life != self.0)
+    fn state(&mut self, incarnation: Incarnation) -> PartitionState {
+        PartitionState::gone_if(incarnation != self.0)
     }
 }
 
@@ -190,11 +190,11 @@ fn partitions_that_create_and_remove_the_same_identifiers_leave_nothing_behind()
     thread::scope(|scope| {
         for by in 1..=4_u8 {
             scope.spawn(move || {
-                let life = Life::first(by);
+                let incarnation = Incarnation::first(by);
                 for n in 0..20_000_u64 {
                     let request = raw(1 + (n + u64::from(by)) % 5, 300);
-                    match registry.open_or_create(life, &request) {
-                        Ok(segment) if n % 2 == 0 => match registry.remove(life, &segment) {
+                    match registry.open_or_create(incarnation, &request) {
+                        Ok(segment) if n % 2 == 0 => match registry.remove(incarnation, &segment) {
                             Ok(()) | Err(RemoveError::Stale) => {}
                             Err(error) => panic!("{error}"),
                         },
@@ -223,10 +223,10 @@ mod deaths {
     /// `setup` prepared, and then lets partition 1 go on.
     fn at_each_store(
         setup: impl Fn(&Registry<'_>),
-        work: impl Fn(&Registry<'_>, Life),
+        work: impl Fn(&Registry<'_>, Incarnation),
         check: impl Fn(&Registry<'_>, &str),
     ) {
-        let victim = Life::first(2);
+        let victim = Incarnation::first(2);
         for at in 0.. {
             let heap = Heap::new(1 << 15);
             let registry = registry(
@@ -266,8 +266,8 @@ mod deaths {
             |registry| {
                 registry.open_or_create(ME, &raw(1, 500)).unwrap();
             },
-            |registry, life| {
-                let _ = registry.open_or_create(life, &raw(2, 500));
+            |registry, incarnation| {
+                let _ = registry.open_or_create(incarnation, &raw(2, 500));
             },
             |registry, _| {
                 // At once, before anything is reaped.
@@ -284,9 +284,9 @@ mod deaths {
             |registry| {
                 registry.open_or_create(ME, &raw(2, 500)).unwrap();
             },
-            |registry, life| {
+            |registry, incarnation| {
                 let segment = registry.lookup(Id::new(2).unwrap()).unwrap();
-                registry.remove(life, &segment).unwrap();
+                registry.remove(incarnation, &segment).unwrap();
             },
             |registry, _| {
                 let segment = registry.open_or_create(ME, &raw(2, 500)).unwrap();
@@ -301,7 +301,7 @@ mod deaths {
     fn a_reaper_that_dies_at_any_store_leaves_what_the_next_one_reaps() {
         at_each_store(
             |registry| {
-                let third = Life::first(3);
+                let third = Incarnation::first(3);
                 registry.open_or_create(third, &raw(1, 500)).unwrap();
                 let work = || {
                     let _ = registry.open_or_create(third, &raw(2, 500));
@@ -309,8 +309,8 @@ mod deaths {
                 assert_eq!(crash::run(Some(9), work), Ended::Died);
                 assert_eq!(registry.unfinished().count(), 1);
             },
-            |registry, life| {
-                let _ = registry.reap(life, &mut OnlyLives(life));
+            |registry, incarnation| {
+                let _ = registry.reap(incarnation, &mut OnlyLives(incarnation));
             },
             |registry, _| {
                 registry.open_or_create(ME, &raw(3, 500)).unwrap();
@@ -326,7 +326,7 @@ fn reaping_takes_nothing_from_the_living() {
     let segment = registry.open_or_create(ME, &raw(1, 100)).unwrap();
     assert_eq!(registry.reap(ME, &mut AssumeAlive), Ok(0));
     assert_eq!(
-        registry.reap(Life::first(2), &mut OnlyLives(Life::first(2))),
+        registry.reap(Incarnation::first(2), &mut OnlyLives(Incarnation::first(2))),
         Ok(0)
     );
     assert!(registry.is_current(&segment), "who made it is of no matter");

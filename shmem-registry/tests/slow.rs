@@ -6,14 +6,14 @@ use std::cell::RefCell;
 
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
-use shmem_core::{Life, Liveness, PartitionState, Region};
+use shmem_core::{Incarnation, Liveness, PartitionState, Region};
 use shmem_registry::{
     BlockOwner, Claimant, Evicted, Geometry, Id, Kind, OpenError, Process, Registry, RemoveError,
     Request,
 };
 
-const US: Life = Life::first(1);
-const SLOW: Life = Life::first(2);
+const US: Incarnation = Incarnation::first(1);
+const SLOW: Incarnation = Incarnation::first(2);
 
 const MIB: usize = 1 << 20;
 /// Long enough for its blocks to be freed in many steps.
@@ -32,8 +32,8 @@ fn raw(id: u64, len: usize) -> Request {
 struct Says(PartitionState);
 
 impl Liveness for Says {
-    fn state(&mut self, life: Life) -> PartitionState {
-        match life == SLOW {
+    fn state(&mut self, incarnation: Incarnation) -> PartitionState {
+        match incarnation == SLOW {
             true => self.0,
             false => PartitionState::Alive,
         }
@@ -58,7 +58,7 @@ impl<F: FnMut()> Stopped<F> {
 }
 
 impl<F: FnMut()> Claimant for Stopped<F> {
-    fn life(&self) -> Life {
+    fn incarnation(&self) -> Incarnation {
         SLOW
     }
 
@@ -173,7 +173,7 @@ fn a_partition_whose_place_another_took_is_told_before_it_does_anything() {
     let registry = registry(&heap);
     let slow = registry.attach_partition(2, Process::UNKNOWN).unwrap();
     let _next = registry
-        .attach_after(slow.life(), Process::UNKNOWN)
+        .attach_after(slow.incarnation(), Process::UNKNOWN)
         .unwrap();
     let made = registry.open_or_create(&slow, &raw(7, LONG));
     assert_eq!(made.err(), Some(OpenError::Evicted));
@@ -287,7 +287,7 @@ fn a_circle_is_corrupt_for_everybody_and_listing_goes_round_it_once() {
     let rows = geometry.segments;
     for row in 0..rows {
         let at = tables.rows + 64 * row;
-        store(at, Life::first(9).word()); // Somebody works on it.
+        store(at, Incarnation::first(9).word()); // Somebody works on it.
         store(at + 4, 1);
         store(at + 8, (row as u32 + 1) % rows as u32 + 1);
         store(at + 16, row as u32 + 1);

@@ -8,7 +8,7 @@ use shmem_core::doorbell::Silent;
 use shmem_core::layout::RingControl;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
-use shmem_core::ring::{Ring, Unread};
+use shmem_core::ring::{OnRestart, Ring};
 use shmem_core::snapshot::Writer;
 use shmem_core::wait::Spin;
 use shmem_core::{AssumeAlive, Region};
@@ -124,10 +124,12 @@ fn region(heap: &Heap) {
 
     let mut producer = Ring::attach(ring.window())
         .unwrap()
-        .producer(one.life())
+        .producer(one.incarnation())
         .unwrap();
     let consumer = Ring::attach(ring.window()).unwrap();
-    let mut consumer = consumer.consumer(two.life(), Unread::Discard).unwrap();
+    let mut consumer = consumer
+        .consumer(two.incarnation(), OnRestart::Discard)
+        .unwrap();
     for command in [&b"uname -a"[..], b"date", b"ls"] {
         producer.push(command).unwrap();
     }
@@ -148,7 +150,7 @@ fn region(heap: &Heap) {
     writer.write(b"first").unwrap();
     writer.write(b"second").unwrap();
 
-    let mutex = Mutex::<u64>::attach(lock.window(), one.life(), &Silent).unwrap();
+    let mutex = Mutex::<u64>::attach(lock.window(), one.incarnation(), &Silent).unwrap();
     let mut guard = mutex.lock(&mut Spin::forever(), &mut AssumeAlive).unwrap();
     guard.window().write(0, b"whole");
     core::mem::forget(guard);
@@ -209,7 +211,7 @@ fn the_dumped_region_is_read_as_it_was_made() {
     let block = (bytes.offset() - registry.tables().data) / GEOMETRY.block;
     let owner = BlockOwner::from_word(registry.block_word(block).unwrap()).unwrap();
     assert_eq!(
-        (owner.row, owner.is_of(bytes.generation())),
+        (owner.row, owner.generation_matches(bytes.generation())),
         (bytes.row(), true)
     );
 }

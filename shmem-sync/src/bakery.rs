@@ -5,7 +5,7 @@ use core::mem::size_of;
 
 use bytemuck::Pod;
 use shmem_core::wait::Wait;
-use shmem_core::{Corrupt, Life, Window};
+use shmem_core::{Corrupt, Incarnation, Window};
 
 use crate::error::{AttachError, LockResult};
 use crate::guard::{Guard, Held};
@@ -41,12 +41,12 @@ use crate::Liveness;
 ///
 /// ```
 /// # #[cfg(feature = "linux")] {
-/// use shmem_core::{Life, Mapping};
+/// use shmem_core::{Incarnation, Mapping};
 /// use shmem_sync::{AssumeAlive, BakeryMutex, LockError, SpinYield};
 ///
 /// let memory = Mapping::memfd("demo", BakeryMutex::<u64>::SEGMENT_LEN)?;
 /// // SAFETY: the only handle of this partition.
-/// let mut mutex = unsafe { BakeryMutex::<u64>::attach(memory.window(), Life::first(1), 4)? };
+/// let mut mutex = unsafe { BakeryMutex::<u64>::attach(memory.window(), Incarnation::first(1), 4)? };
 ///
 /// let mut guard = match mutex.lock(&mut SpinYield::forever(), &mut AssumeAlive) {
 ///     Ok(guard) => guard,
@@ -74,7 +74,7 @@ impl<T: Pod> BakeryMutex<'_, T> {
 }
 
 impl<'m, T: Protected + ?Sized> BakeryMutex<'m, T> {
-    /// The mutex in `segment`, used by `life`, among partitions 1 to `partitions`, 64 at
+    /// The mutex in `segment`, used by `incarnation`, among partitions 1 to `partitions`, 64 at
     /// the most ([`BAKERY_PARTITIONS`](crate::layout::BAKERY_PARTITIONS)). A zeroed segment
     /// is a free mutex.
     ///
@@ -82,8 +82,8 @@ impl<'m, T: Protected + ?Sized> BakeryMutex<'m, T> {
     /// fewer, the sooner it is acquired: locking reads the entry of each twice, and a read of
     /// a device takes about a microsecond.
     ///
-    /// It stores the life in its partition's entry, and takes away the ticket that an
-    /// earlier life may have left there.
+    /// It stores the incarnation in its partition's entry, and takes away the ticket that an
+    /// earlier incarnation may have left there.
     ///
     /// # Errors
     ///
@@ -95,18 +95,18 @@ impl<'m, T: Protected + ?Sized> BakeryMutex<'m, T> {
     ///
     /// # Safety
     ///
-    /// As [`RawBakeryMutex::attach`]: no other handle of `life` on this mutex is used from
+    /// As [`RawBakeryMutex::attach`]: no other handle of `incarnation` on this mutex is used from
     /// now on.
     pub unsafe fn attach(
         segment: Window<'m>,
-        life: Life,
+        incarnation: Incarnation,
         partitions: u8,
     ) -> Result<Self, AttachError> {
         let data = T::part(segment, RawBakeryMutex::segment_len(0))?;
-        let limit = bakery::limit(life, partitions)?;
-        bakery::agree(segment, life.partition(), limit, T::SHAPE)?;
+        let limit = bakery::limit(incarnation, partitions)?;
+        bakery::agree(segment, incarnation.partition(), limit, T::SHAPE)?;
         // SAFETY: the caller's.
-        let raw = unsafe { RawBakeryMutex::attach(segment, life, limit) }?;
+        let raw = unsafe { RawBakeryMutex::attach(segment, incarnation, limit) }?;
         let value = PhantomData;
         Ok(Self { raw, data, value })
     }
@@ -130,7 +130,7 @@ impl<'m, T: Protected + ?Sized> BakeryMutex<'m, T> {
     /// # Errors
     ///
     /// As [`Mutex::lock`](crate::Mutex::lock), and
-    /// [`Evicted`](crate::LockFailure::Evicted) if a later life of this partition
+    /// [`Evicted`](crate::LockFailure::Evicted) if a later incarnation of this partition
     /// has attached, or others passed this one over as gone.
     pub fn lock<W: Wait, L: Liveness>(
         &mut self,
@@ -140,12 +140,12 @@ impl<'m, T: Protected + ?Sized> BakeryMutex<'m, T> {
         self.raw.lock(wait, liveness)?.guard(self.guard())
     }
 
-    /// Which life is inside now: for inspection, it may have changed since.
+    /// Which incarnation is inside now: for inspection, it may have changed since.
     ///
     /// # Errors
     ///
     /// [`Corrupt`] if no honest partition stores what is there.
-    pub fn owner(&self) -> Result<Option<Life>, Corrupt> {
+    pub fn owner(&self) -> Result<Option<Incarnation>, Corrupt> {
         self.raw.owner()
     }
 

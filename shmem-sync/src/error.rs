@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use shmem_core::{Corrupt, Life};
+use shmem_core::{Corrupt, Incarnation};
 
 use crate::shape::Shape;
 
@@ -42,10 +42,10 @@ pub enum LockFailure {
     Busy,
     /// The deadline passed first, and nothing is known against who was in the way.
     TimedOut,
-    /// The deadline passed first, and this life, which was in the way, is silent: nobody
+    /// The deadline passed first, and this incarnation, which was in the way, is silent: nobody
     /// takes over from it until it is known to be gone. Wait again, or have it ended.
-    HolderSilent(Life),
-    /// This life was taken for gone: a later one of its partition has its place, or the
+    HolderSilent(Incarnation),
+    /// This incarnation was taken for gone: a later one of its partition has its place, or the
     /// others passed it over. Only a [`BakeryMutex`](crate::BakeryMutex), where each
     /// partition has a place, reports it here.
     Evicted,
@@ -61,8 +61,8 @@ impl fmt::Display for LockFailure {
             ),
             Self::Busy => f.write_str("somebody else has the lock"),
             Self::TimedOut => f.write_str("the deadline passed before the lock was free"),
-            Self::HolderSilent(life) => {
-                write!(f, "the deadline passed while {life}, which is silent, had the lock")
+            Self::HolderSilent(incarnation) => {
+                write!(f, "the deadline passed while {incarnation}, which is silent, had the lock")
             }
             Self::Evicted => {
                 f.write_str("this partition was said to be gone, and others have its place")
@@ -116,7 +116,7 @@ impl<G> fmt::Debug for LockError<G> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotHeld {
     /// Who holds it instead, if anybody.
-    pub holder: Option<Life>,
+    pub holder: Option<Incarnation>,
 }
 
 impl fmt::Display for NotHeld {
@@ -154,7 +154,7 @@ pub enum AttachError {
         /// The largest number that takes part.
         limit: u8,
     },
-    /// A later life of this partition uses the [`BakeryMutex`](crate::BakeryMutex): this one
+    /// A later incarnation of this partition uses the [`BakeryMutex`](crate::BakeryMutex): this one
     /// was taken for gone.
     Evicted,
 }

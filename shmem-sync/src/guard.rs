@@ -111,7 +111,7 @@ impl<T: ?Sized> Guard<'_, '_, T> {
         self.data // G2
     }
 
-    /// Declares what a dead owner left repaired. If this life was taken for gone
+    /// Declares what a dead owner left repaired. If this incarnation was taken for gone
     /// meanwhile, it changes nothing, and [`Guard::unlock`] reports it.
     pub fn make_consistent(&mut self) {
         let _ = match &mut self.held {
@@ -128,7 +128,7 @@ impl<T: ?Sized> Guard<'_, '_, T> {
     ///
     /// # Errors
     ///
-    /// [`NotHeld`] if this life was taken for gone and the lock taken from it: others
+    /// [`NotHeld`] if this incarnation was taken for gone and the lock taken from it: others
     /// were inside meanwhile.
     #[inline]
     pub fn unlock(self) -> Result<(), NotHeld> {
@@ -220,7 +220,7 @@ impl<T: ?Sized> ReadGuard<'_, '_, T> {
     ///
     /// # Errors
     ///
-    /// [`NotHeld`] if this life was taken for gone: what it read may be a mixture.
+    /// [`NotHeld`] if this incarnation was taken for gone: what it read may be a mixture.
     #[inline]
     pub fn unlock(self) -> Result<(), NotHeld> {
         ManuallyDrop::new(self).release()

@@ -1,6 +1,6 @@
 //! Locks as a third party sees them: by loads alone, whatever is in them.
 //!
-//! Nothing here takes part, so no life is needed and the memory may be mapped
+//! Nothing here takes part, so no incarnation is needed and the memory may be mapped
 //! read-only. Each call loads its words once, one after another while others
 //! change them: they need not be of one moment.
 
@@ -8,7 +8,7 @@ use memoffset::offset_of;
 
 use shmem_core::mem::{OutOfWindow, Word};
 use shmem_core::primitive::Ordering::Relaxed;
-use shmem_core::{Life, Window};
+use shmem_core::{Incarnation, Window};
 
 use crate::health::{POISONED, WHOLE};
 use crate::layout::{
@@ -23,8 +23,8 @@ use crate::Shape;
 pub enum Holder {
     /// Nobody's.
     Nobody,
-    /// This life's.
-    Life(Life),
+    /// This incarnation's.
+    Incarnation(Incarnation),
     /// No honest partition leaves this word.
     Corrupt(u32),
 }
@@ -33,16 +33,18 @@ impl Holder {
     /// Of a word that has no flag.
     fn plain(word: u32) -> Self {
         match plain(word) {
-            Some(life) => Self::Life(life),
+            Some(incarnation) => Self::Incarnation(incarnation),
             None if word == 0 => Self::Nobody,
             _ => Self::Corrupt(word),
         }
     }
 
-    /// The same of an entry that only lives of `partition` use.
+    /// The same of an entry that only incarnations of `partition` use.
     fn among(self, partition: u8) -> Self {
         match self {
-            Self::Life(life) if life.partition() != partition => Self::Corrupt(life.word()),
+            Self::Incarnation(incarnation) if incarnation.partition() != partition => {
+                Self::Corrupt(incarnation.word())
+            }
             holder => holder,
         }
     }
@@ -60,19 +62,19 @@ pub struct Owner {
 impl Owner {
     fn of(word: u32) -> Self {
         let holder = match word {
-            Life::FLAG => Holder::Corrupt(word), // Nobody's needs no flag.
-            _ => match Holder::plain(word & !Life::FLAG) {
+            Incarnation::FLAG => Holder::Corrupt(word), // Nobody's needs no flag.
+            _ => match Holder::plain(word & !Incarnation::FLAG) {
                 Holder::Corrupt(_) => Holder::Corrupt(word),
                 holder => holder,
             },
         };
         Self {
             holder,
-            contended: word & Life::FLAG != 0,
+            contended: word & Incarnation::FLAG != 0,
         }
     }
 
-    /// The same of an entry that only lives of `partition` use.
+    /// The same of an entry that only incarnations of `partition` use.
     fn among(self, partition: u8) -> Self {
         Self {
             holder: self.holder.among(partition),
@@ -144,8 +146,8 @@ pub struct BakeryWords<'m>(Window<'m>);
 pub struct BakeryPlace {
     /// Whose place it is.
     pub partition: u8,
-    /// Its life that attached last.
-    pub life: Holder,
+    /// Its incarnation that attached last.
+    pub incarnation: Holder,
     /// What it has drawn; `None` if it waits for nothing.
     pub ticket: Option<Ticket>,
 }
@@ -174,8 +176,10 @@ impl<'m> BakeryWords<'m> {
     /// Who is inside, or died there.
     pub fn holder(&self) -> Holder {
         match Holder::plain(load(self.0.word(offset_of!(BakeryControl, holder)))) {
-            Holder::Life(life) if usize::from(life.partition()) > BAKERY_PARTITIONS => {
-                Holder::Corrupt(life.word())
+            Holder::Incarnation(incarnation)
+                if usize::from(incarnation.partition()) > BAKERY_PARTITIONS =>
+            {
+                Holder::Corrupt(incarnation.word())
             }
             holder => holder,
         }
@@ -205,10 +209,10 @@ impl<'m> BakeryWords<'m> {
                 offset_of!(BakeryControl, entries) + index * core::mem::size_of::<BakeryEntry>();
             let partition = index as u8 + 1;
             let ticket = load(control.word(at + offset_of!(BakeryEntry, ticket)));
-            let life = load(control.word(at + offset_of!(BakeryEntry, life)));
+            let incarnation = load(control.word(at + offset_of!(BakeryEntry, incarnation)));
             BakeryPlace {
                 partition,
-                life: Holder::plain(life).among(partition),
+                incarnation: Holder::plain(incarnation).among(partition),
                 ticket: (ticket != 0).then_some(Ticket {
                     is_being_drawn: ticket & 1 != 0,
                     colour: ticket >> 1 & 1,
@@ -233,8 +237,8 @@ pub enum Permit {
     None,
     /// Nobody holds it.
     Free,
-    /// This life holds it.
-    Held(Life),
+    /// This incarnation holds it.
+    Held(Incarnation),
     /// No honest partition leaves this word.
     Corrupt(u32),
 }
@@ -257,12 +261,12 @@ impl<'m> SemaphoreWords<'m> {
         (0..capacity).map(move |at| {
             let word = load(segment.word(start + at * PLACE + offset_of!(SemaphorePlace, permit)));
             let permit = match (word, Owner::of(word).holder) {
-                (0 | Life::FLAG, _) => Permit::None,
+                (0 | Incarnation::FLAG, _) => Permit::None,
                 (PERMIT_FREE, _) => Permit::Free,
-                (_, Holder::Life(life)) => Permit::Held(life),
+                (_, Holder::Incarnation(incarnation)) => Permit::Held(incarnation),
                 _ => Permit::Corrupt(word),
             };
-            (permit, word & Life::FLAG != 0)
+            (permit, word & Incarnation::FLAG != 0)
         })
     }
 }
@@ -321,8 +325,8 @@ pub struct BarrierWords<'m>(Window<'m>);
 pub struct Party {
     /// Whose entry it is.
     pub partition: u8,
-    /// Its life that arrived last, and whether it may sleep.
-    pub life: Owner,
+    /// Its incarnation that arrived last, and whether it may sleep.
+    pub incarnation: Owner,
     /// The last phase it arrived at.
     pub arrived: u32,
 }
@@ -352,14 +356,15 @@ impl<'m> BarrierWords<'m> {
         let party = move |index: usize| {
             let field = |field| load(segment.word(start + index * size + field));
             let partition = index as u8 + 1;
-            let word = field(offset_of!(BarrierEntry, life));
+            let word = field(offset_of!(BarrierEntry, incarnation));
             Party {
                 partition,
-                life: Owner::of(word).among(partition),
+                incarnation: Owner::of(word).among(partition),
                 arrived: field(offset_of!(BarrierEntry, arrived)),
             }
         };
-        let has_come = |party: &Party| party.arrived != 0 || party.life.holder != Holder::Nobody;
+        let has_come =
+            |party: &Party| party.arrived != 0 || party.incarnation.holder != Holder::Nobody;
         (0..entries).map(party).filter(has_come)
     }
 }

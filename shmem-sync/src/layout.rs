@@ -9,7 +9,7 @@ use shmem_core::layout::LINE;
 /// What stands in front of the bytes that a mutex protects.
 #[repr(C)]
 pub struct MutexControl {
-    /// 0, or the life that holds the mutex; bit 31 if somebody may sleep for it.
+    /// 0, or the incarnation that holds the mutex; bit 31 if somebody may sleep for it.
     pub owner: u32,
     /// State of the bytes: see [`crate::health`].
     pub health: u32,
@@ -25,7 +25,7 @@ pub const BAKERY_PARTITIONS: usize = 64;
 /// What stands in front of the bytes that a bakery mutex protects.
 #[repr(C)]
 pub struct BakeryControl {
-    /// 0, or the life that is inside; only who is inside writes it.
+    /// 0, or the incarnation that is inside; only who is inside writes it.
     pub holder: u32,
     /// State of the bytes: see [`crate::health`].
     pub health: u32,
@@ -42,8 +42,8 @@ pub struct BakeryControl {
 /// A partition's place in a bakery.
 #[repr(C)]
 pub struct BakeryEntry {
-    /// The life that drew the ticket.
-    pub life: u32,
+    /// The incarnation that drew the ticket.
+    pub incarnation: u32,
     /// 0 none; bit 0 it is being drawn; bit 1 its colour; bits 2 to 31 its number.
     pub ticket: u32,
 }
@@ -51,7 +51,7 @@ pub struct BakeryEntry {
 /// Permits of a semaphore, at most.
 pub const PERMITS: usize = 1024;
 
-/// The word of a permit that nobody holds: no life is 1.
+/// The word of a permit that nobody holds: no incarnation is 1.
 pub const PERMIT_FREE: u32 = 1;
 
 /// The control line in front of a semaphore's places, one [`SemaphorePlace`] each.
@@ -66,10 +66,10 @@ pub struct SemaphoreControl {
 /// A place for one permit of a semaphore.
 #[repr(C)]
 pub struct SemaphorePlace {
-    /// 0 is no permit, or [`PERMIT_FREE`], or the life that holds it; bit 31 of the
+    /// 0 is no permit, or [`PERMIT_FREE`], or the incarnation that holds it; bit 31 of the
     /// first and last if somebody may sleep for it.
     pub permit: u32,
-    /// 0, or the life that is about to add a permit here.
+    /// 0, or the incarnation that is about to add a permit here.
     pub adder: u32,
 }
 
@@ -79,18 +79,18 @@ pub const READERS: usize = 128;
 /// What stands in front of the bytes that a reader-writer lock protects.
 #[repr(C)]
 pub struct RwLockControl {
-    /// 0, or the life that writes or waits for the readers to leave; bit 31 if
+    /// 0, or the incarnation that writes or waits for the readers to leave; bit 31 if
     /// somebody may sleep for it.
     pub writer: u32,
     /// State of the bytes: see [`crate::health`].
     pub health: u32,
-    /// 0, or the life that is inside as the writer; only the writer writes it.
+    /// 0, or the incarnation that is inside as the writer; only the writer writes it.
     pub writing: u32,
     /// What the lock protects: see [`crate::Shape`].
     pub protects: u32,
     /// Zero.
     pub reserved: [u32; 28],
-    /// 0, or a life that reads.
+    /// 0, or an incarnation that reads.
     pub readers: [u32; READERS],
 }
 
@@ -110,8 +110,8 @@ pub struct BarrierControl {
 /// A partition's arrival at a barrier.
 #[repr(C)]
 pub struct BarrierEntry {
-    /// The life that arrived; bit 31 if it may sleep.
-    pub life: u32,
+    /// The incarnation that arrived; bit 31 if it may sleep.
+    pub incarnation: u32,
     /// The last phase it arrived at, from 1; 0 is none yet.
     pub arrived: u32,
 }

@@ -2,16 +2,16 @@
 //!
 //! | lock            | lets in                         | after a death                             | needs on its memory |
 //! |-----------------|---------------------------------|-------------------------------------------|------------------|
-//! | [`Mutex`]       | one life                        | the next owner is warned                  | compare-and-swap |
+//! | [`Mutex`]       | one incarnation                        | the next owner is warned                  | compare-and-swap |
 //! | [`RwLock`]      | many that read, or one          | after a writer's, the next ones are warned | compare-and-swap |
 //! | [`Semaphore`]   | as many as there are permits    | the permits come back                     | compare-and-swap |
-//! | [`BakeryMutex`] | one life                        | the next owner is warned                  | loads and stores |
+//! | [`BakeryMutex`] | one incarnation                        | the next owner is warned                  | loads and stores |
 //! | [`Barrier`]     | all, when all have come         | those that wait are told whose            | loads and stores |
 //!
-//! **Zeroed memory is ready**: a free lock, a semaphore of no permits, a barrier that
-//! nobody has passed. There is no race for who initialises. Each use is by one
-//! [`Life`](shmem_core::Life) of a partition; threads of a partition share its life.
-//! [`inspect`] is for those that only look.
+//! **Zeroed memory is ready**: a free lock, a semaphore of no permits, a barrier that nobody has
+//! passed. There is no race for who initialises. Each use is by one
+//! [`Incarnation`](shmem_core::Incarnation) of a partition; threads of a partition share its
+//! incarnation. [`inspect`] is for those that only look.
 //!
 //! **Guards.** What a lock protects, a value or bytes, is reached through a [`Guard`] or a
 //! [`ReadGuard`] alone, and no safe call unlocks without one. Whoever attaches with a type
@@ -23,7 +23,7 @@
 //! **Death.** Whoever waits asks a [`Liveness`] whether those in its way still live,
 //! and takes what the dead held. What a dead owner's lock protects may be half-changed:
 //! the next owner gets it with a warning ([`LockError::OwnerDied`]), repairs it and
-//! says so, or the lock is [poisoned](health). A life that was taken for dead while it
+//! says so, or the lock is [poisoned](health). An incarnation that was taken for dead while it
 //! lived learns it when it unlocks what it no longer has: [`NotHeld`].
 //!
 //! **Fairness.** Only the bakery is fair: first come, first served. With the others,
@@ -84,7 +84,7 @@ mod rwlock;
 #[allow(unsafe_code)] // As the guards.
 mod semaphore;
 mod shape;
-mod vigil;
+mod waiter;
 
 #[cfg(all(feature = "linux", target_os = "linux"))]
 mod event;

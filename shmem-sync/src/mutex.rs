@@ -6,7 +6,7 @@ use core::mem::size_of;
 use bytemuck::Pod;
 use memoffset::offset_of;
 use shmem_core::wait::Wait;
-use shmem_core::{Corrupt, Life, Window};
+use shmem_core::{Corrupt, Incarnation, Window};
 
 use crate::error::{AttachError, LockResult};
 use crate::guard::{Guard, Held};
@@ -20,7 +20,7 @@ use crate::Liveness;
 ///
 /// The value is reached through the [`Guard`] alone.
 ///
-/// Its owner is a life of a partition, not a thread: handles and threads of one partition
+/// Its owner is an incarnation of a partition, not a thread: handles and threads of one partition
 /// exclude each other. One that locks twice waits for itself.
 ///
 /// Not fair: whoever comes while it is free acquires it, before those that wake up for
@@ -30,11 +30,11 @@ use crate::Liveness;
 ///
 /// ```
 /// # #[cfg(feature = "linux")] {
-/// use shmem_core::{Life, Mapping};
+/// use shmem_core::{Incarnation, Mapping};
 /// use shmem_sync::{AssumeAlive, Futex, FutexBell, LockError, Mutex};
 ///
 /// let memory = Mapping::memfd("demo", Mutex::<u64>::SEGMENT_LEN)?;
-/// let mutex = Mutex::<u64>::attach(memory.window(), Life::first(1), &FutexBell)?;
+/// let mutex = Mutex::<u64>::attach(memory.window(), Incarnation::first(1), &FutexBell)?;
 ///
 /// let mut guard = match mutex.lock(&mut Futex::forever(), &mut AssumeAlive) {
 ///     Ok(guard) => guard,
@@ -72,7 +72,7 @@ impl<T: Pod> Mutex<'_, T> {
 }
 
 impl<'m, T: Protected + ?Sized> Mutex<'m, T> {
-    /// The mutex in `segment`, used by `life`, which rings `bell` for those that wait. A
+    /// The mutex in `segment`, used by `incarnation`, which rings `bell` for those that wait. A
     /// zeroed segment is a free mutex.
     ///
     /// # Errors
@@ -82,11 +82,11 @@ impl<'m, T: Protected + ?Sized> Mutex<'m, T> {
     /// [`AttachError::Shape`] if a partition uses the mutex for another type.
     pub fn attach(
         segment: Window<'m>,
-        life: Life,
+        incarnation: Incarnation,
         bell: DoorbellRef<'m>,
     ) -> Result<Self, AttachError> {
         let data = T::part(segment, RawMutex::segment_len(0))?;
-        let raw = RawMutex::attach(segment, life, bell)?;
+        let raw = RawMutex::attach(segment, incarnation, bell)?;
         T::SHAPE.install(segment.word(offset_of!(MutexControl, protects)))?;
         let value = PhantomData;
         Ok(Self { raw, data, value })
@@ -124,12 +124,12 @@ impl<'m, T: Protected + ?Sized> Mutex<'m, T> {
         self.raw.lock(wait, liveness)?.guard(self.guard())
     }
 
-    /// Which life has the mutex now: for inspection, it may have changed since.
+    /// Which incarnation has the mutex now: for inspection, it may have changed since.
     ///
     /// # Errors
     ///
     /// [`Corrupt`] if no honest partition stores what is there.
-    pub fn owner(&self) -> Result<Option<Life>, Corrupt> {
+    pub fn owner(&self) -> Result<Option<Incarnation>, Corrupt> {
         self.raw.owner()
     }
 

@@ -3,13 +3,13 @@
 //! | `owner`     | meaning                                 | becomes                       |
 //! |-------------|-----------------------------------------|-------------------------------|
 //! | 0           | nobody's                                | *l* or *l* + flag, by who takes it |
-//! | *l*         | life *l*'s; nobody sleeps for it        | 0 when given back; *l* + flag |
-//! | *l* + flag  | life *l*'s; somebody may sleep for it   | 0 when given back, and a ring |
-//! | either      | and *l* is gone                         | *m* + flag, by life *m*       |
+//! | *l*         | incarnation *l*'s; nobody sleeps for it        | 0 when given back; *l* + flag |
+//! | *l* + flag  | incarnation *l*'s; somebody may sleep for it   | 0 when given back, and a ring |
+//! | either      | and *l* is gone                         | *m* + flag, by incarnation *m*       |
 //!
-//! - **O1** A life's word becomes 0 by that life alone, and another life's only
-//!   when the first is gone. All changes are exchanges of the exact word, so what a life
-//!   that was said to be gone stores late changes nothing of another's.
+//! - **O1** An incarnation's word becomes 0 by that incarnation alone, and another incarnation's
+//!   only when the first is gone. All changes are exchanges of the exact word, so what an
+//!   incarnation that was said to be gone stores late changes nothing of another's.
 //! - **O2** Whoever sleeps on the word saw the flag in it, and sleeps only while
 //!   the word is the one it saw.
 //! - **O3** Whoever has slept for the word takes it with the flag: one ring wakes
@@ -32,39 +32,43 @@
 
 use shmem_core::mem::Word;
 use shmem_core::primitive::Ordering::{Acquire, Relaxed, Release};
-use shmem_core::{ControlWord, Corrupt, Life};
+use shmem_core::{ControlWord, Corrupt, Incarnation};
 
 use crate::error::{LockFailure, NotHeld};
-use crate::vigil::{Turn, Vigil};
+use crate::waiter::{WaitStep, Waiter};
 
 /// The flag: somebody may sleep on the word.
-const SLEEPERS: u32 = Life::FLAG;
+const SLEEPERS: u32 = Incarnation::FLAG;
 
-/// An owner word and the life that uses it here.
+/// An owner word and the incarnation that uses it here.
 pub(crate) struct Owner<'m> {
     word: Word<'m>,
-    life: Life,
+    incarnation: Incarnation,
     /// Which one it is.
     name: ControlWord,
 }
 
 impl<'m> Owner<'m> {
-    pub(crate) fn new(word: Word<'m>, life: Life, name: ControlWord) -> Self {
-        Self { word, life, name }
+    pub(crate) fn new(word: Word<'m>, incarnation: Incarnation, name: ControlWord) -> Self {
+        Self {
+            word,
+            incarnation,
+            name,
+        }
     }
 
     /// Takes the word if it is free.
     #[inline]
     pub(crate) fn try_acquire(&self) -> bool {
-        self.exchange(0, self.life.word()).is_ok()
+        self.exchange(0, self.incarnation.word()).is_ok()
     }
 
     /// Takes the word from nobody or from the dead. Whether it was from the dead.
     #[cold]
-    pub(crate) fn take(&self, vigil: &mut Vigil<'_>) -> Result<bool, LockFailure> {
+    pub(crate) fn take(&self, waiter: &mut Waiter<'_>) -> Result<bool, LockFailure> {
         loop {
-            let sleepers = if vigil.has_slept() { SLEEPERS } else { 0 }; // O3
-            let ours = self.life.word() | sleepers;
+            let sleepers = if waiter.has_slept() { SLEEPERS } else { 0 }; // O3
+            let ours = self.incarnation.word() | sleepers;
             // relaxed: a hint; an exchange of the value that was found decides (O1).
             let found = match self.word.load(Relaxed) {
                 0 => match self.exchange(0, ours) {
@@ -73,29 +77,37 @@ impl<'m> Owner<'m> {
                 },
                 found => found,
             };
-            if self.turn(found, vigil)? {
+            if self.wait_step(found, waiter)? {
                 return Ok(true);
             }
         }
     }
 
-    /// Spends a turn on waiting for `found` to leave the word. Whether its life was
+    /// Spends a turn on waiting for `found` to leave the word. Whether its incarnation was
     /// over, and the word is ours now.
-    pub(crate) fn turn(&self, found: u32, vigil: &mut Vigil<'_>) -> Result<bool, LockFailure> {
-        let holder = self.life_in(found).map_err(LockFailure::Corrupt)?;
+    pub(crate) fn wait_step(
+        &self,
+        found: u32,
+        waiter: &mut Waiter<'_>,
+    ) -> Result<bool, LockFailure> {
+        let holder = self.incarnation_in(found).map_err(LockFailure::Corrupt)?;
         // We live, whatever is said of us: another thread of ours has it.
-        let other = (holder != self.life).then_some(holder);
-        match vigil.longer_turn(other) {
-            Turn::Again => {}
-            Turn::Gone => return Ok(self.exchange(found, self.life.word() | SLEEPERS).is_ok()),
-            Turn::Sleep => {
+        let other = (holder != self.incarnation).then_some(holder);
+        match waiter.longer_wait_step(other) {
+            WaitStep::Again => {}
+            WaitStep::Gone => {
+                return Ok(self
+                    .exchange(found, self.incarnation.word() | SLEEPERS)
+                    .is_ok())
+            }
+            WaitStep::Sleep => {
                 if let Some(seen) = self.flag(found) {
-                    vigil.sleep(self.word, seen);
+                    waiter.sleep(self.word, seen);
                 }
             }
-            Turn::GiveUp(failure) => {
+            WaitStep::GiveUp(failure) => {
                 // The ring that ended our sleep was perhaps another's as well.
-                if vigil.has_slept() {
+                if waiter.has_slept() {
                     self.flag(found);
                 }
                 return Err(failure);
@@ -107,7 +119,7 @@ impl<'m> Owner<'m> {
     /// Gives the word back. Whether somebody may sleep on it, who is to be rung.
     #[inline]
     pub(crate) fn release(&self) -> Result<bool, NotHeld> {
-        let ours = self.life.word();
+        let ours = self.incarnation.word();
         match self.free(ours) {
             Ok(_) => Ok(false),
             Err(found) if found == ours | SLEEPERS => {
@@ -135,17 +147,17 @@ impl<'m> Owner<'m> {
     }
 
     /// Who has the word.
-    pub(crate) fn holder(&self) -> Result<Option<Life>, Corrupt> {
+    pub(crate) fn holder(&self) -> Result<Option<Incarnation>, Corrupt> {
         match self.glance() {
             0 => Ok(None),
-            found => self.life_in(found).map(Some),
+            found => self.incarnation_in(found).map(Some),
         }
     }
 
-    /// An error unless the word is our life's.
+    /// An error unless the word is our incarnation's.
     pub(crate) fn check(&self) -> Result<(), NotHeld> {
         match self.glance() {
-            found if found & !SLEEPERS == self.life.word() => Ok(()),
+            found if found & !SLEEPERS == self.incarnation.word() => Ok(()),
             found => Err(not_held(found)),
         }
     }
@@ -156,12 +168,12 @@ impl<'m> Owner<'m> {
     }
 
     /// Whose locking this is.
-    pub(crate) fn life(&self) -> Life {
-        self.life
+    pub(crate) fn incarnation(&self) -> Incarnation {
+        self.incarnation
     }
 
-    fn life_in(&self, found: u32) -> Result<Life, Corrupt> {
-        Life::from_word(found).ok_or(Corrupt {
+    fn incarnation_in(&self, found: u32) -> Result<Incarnation, Corrupt> {
+        Incarnation::from_word(found).ok_or(Corrupt {
             word: self.name,
             value: found,
         })
@@ -198,15 +210,15 @@ impl<'m> Owner<'m> {
     }
 }
 
-/// The life in `word`, which has no flag; `None` if no honest partition puts it there.
+/// The incarnation in `word`, which has no flag; `None` if no honest partition puts it there.
 #[inline]
-pub(crate) fn plain(word: u32) -> Option<Life> {
-    Life::from_word(word).filter(|life| life.word() == word)
+pub(crate) fn plain(word: u32) -> Option<Incarnation> {
+    Incarnation::from_word(word).filter(|incarnation| incarnation.word() == word)
 }
 
 /// What is told to one who gives back what is not its own.
 pub(crate) fn not_held(found: u32) -> NotHeld {
     NotHeld {
-        holder: Life::from_word(found),
+        holder: Incarnation::from_word(found),
     }
 }

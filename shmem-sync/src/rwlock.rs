@@ -6,7 +6,7 @@ use core::mem::size_of;
 use bytemuck::Pod;
 use memoffset::offset_of;
 use shmem_core::wait::Wait;
-use shmem_core::{Corrupt, Life, Window};
+use shmem_core::{Corrupt, Incarnation, Window};
 
 use crate::error::{AttachError, LockResult};
 use crate::guard::{Guard, Held, ReadGuard};
@@ -32,11 +32,11 @@ use crate::Liveness;
 ///
 /// ```
 /// # #[cfg(feature = "linux")] {
-/// use shmem_core::{Life, Mapping};
+/// use shmem_core::{Incarnation, Mapping};
 /// use shmem_sync::{AssumeAlive, Futex, FutexBell, RwLock};
 ///
 /// let memory = Mapping::memfd("demo", RwLock::<u64>::SEGMENT_LEN)?;
-/// let lock = RwLock::<u64>::attach(memory.window(), Life::first(1), &FutexBell)?;
+/// let lock = RwLock::<u64>::attach(memory.window(), Incarnation::first(1), &FutexBell)?;
 ///
 /// let mut guard = lock.write(&mut Futex::forever(), &mut AssumeAlive).map_err(|e| e.to_string())?;
 /// guard.set(7);
@@ -60,7 +60,7 @@ impl<T: Pod> RwLock<'_, T> {
 }
 
 impl<'m, T: Protected + ?Sized> RwLock<'m, T> {
-    /// The lock in `segment`, used by `life`, which rings `bell` for those that wait. A
+    /// The lock in `segment`, used by `incarnation`, which rings `bell` for those that wait. A
     /// zeroed segment is a free lock.
     ///
     /// # Errors
@@ -68,11 +68,11 @@ impl<'m, T: Protected + ?Sized> RwLock<'m, T> {
     /// As [`Mutex::attach`](crate::Mutex::attach).
     pub fn attach(
         segment: Window<'m>,
-        life: Life,
+        incarnation: Incarnation,
         bell: DoorbellRef<'m>,
     ) -> Result<Self, AttachError> {
         let data = T::part(segment, RawRwLock::segment_len(0))?;
-        let raw = RawRwLock::attach(segment, life, bell)?;
+        let raw = RawRwLock::attach(segment, incarnation, bell)?;
         T::SHAPE.install(segment.word(offset_of!(RwLockControl, protects)))?;
         let value = PhantomData;
         Ok(Self { raw, data, value })
@@ -137,18 +137,18 @@ impl<'m, T: Protected + ?Sized> RwLock<'m, T> {
         self.raw.write(wait, liveness)?.guard(self.writer_guard())
     }
 
-    /// Which life writes, or waits to: for inspection, it may have changed since.
+    /// Which incarnation writes, or waits to: for inspection, it may have changed since.
     ///
     /// # Errors
     ///
     /// [`Corrupt`] if no honest partition stores what is there.
-    pub fn writer(&self) -> Result<Option<Life>, Corrupt> {
+    pub fn writer(&self) -> Result<Option<Incarnation>, Corrupt> {
         self.raw.writer()
     }
 
-    /// Which lives read, or are about to find that they may not: for inspection. One
+    /// Which incarnations read, or are about to find that they may not: for inspection. One
     /// that reads several times is there as often.
-    pub fn readers(&self) -> impl Iterator<Item = Life> + '_ {
+    pub fn readers(&self) -> impl Iterator<Item = Incarnation> + '_ {
         self.raw.readers()
     }
 

@@ -3,13 +3,13 @@
 use core::mem::ManuallyDrop;
 
 use shmem_core::wait::Wait;
-use shmem_core::{Life, Window};
+use shmem_core::{Incarnation, Window};
 
 use crate::error::{AttachError, NotHeld};
 use crate::raw::{AcquireError, AddError, DoorbellRef, RawSemaphore};
 use crate::Liveness;
 
-/// A counting semaphore, as one life of a partition uses it.
+/// A counting semaphore, as one incarnation of a partition uses it.
 ///
 /// All threads of the partition may use one handle. It needs compare-and-swap
 /// ([`Word::compare_exchange`](shmem_core::mem::Word::compare_exchange)).
@@ -18,11 +18,11 @@ use crate::Liveness;
 ///
 /// ```
 /// # #[cfg(feature = "linux")] {
-/// use shmem_core::{Life, Mapping};
+/// use shmem_core::{Incarnation, Mapping};
 /// use shmem_sync::{AssumeAlive, Futex, FutexBell, Semaphore};
 ///
 /// let memory = Mapping::memfd("semaphore", Semaphore::segment_len(4))?;
-/// let semaphore = Semaphore::attach(memory.window(), Life::first(1), &FutexBell)?;
+/// let semaphore = Semaphore::attach(memory.window(), Incarnation::first(1), &FutexBell)?;
 /// semaphore.add(2)?;
 ///
 /// let permit = semaphore.acquire(&mut Futex::forever(), &mut AssumeAlive)?;
@@ -50,7 +50,7 @@ impl<'m> Semaphore<'m> {
         RawSemaphore::segment_len(capacity)
     }
 
-    /// The semaphore in `segment`, used by `life`, which rings `bell` for those that
+    /// The semaphore in `segment`, used by `incarnation`, which rings `bell` for those that
     /// wait. A zeroed segment is a semaphore without permits; its length alone
     /// gives the capacity.
     ///
@@ -59,10 +59,10 @@ impl<'m> Semaphore<'m> {
     /// [`AttachError::Length`] if the segment has no room for a permit.
     pub fn attach(
         segment: Window<'m>,
-        life: Life,
+        incarnation: Incarnation,
         bell: DoorbellRef<'m>,
     ) -> Result<Self, AttachError> {
-        RawSemaphore::attach(segment, life, bell).map(Self)
+        RawSemaphore::attach(segment, incarnation, bell).map(Self)
     }
 
     /// Permits there is room for.
@@ -85,12 +85,12 @@ impl<'m> Semaphore<'m> {
     /// # Errors
     ///
     /// [`AddError::Overflow`] if there is no room for all; nothing was added.
-    /// [`AddError::Evicted`] if this life was taken for gone meanwhile.
+    /// [`AddError::Evicted`] if this incarnation was taken for gone meanwhile.
     pub fn add(&self, permits: usize) -> Result<(), AddError> {
         self.0.add(permits)
     }
 
-    /// Acquires a permit that nobody holds, or one that a life held which is gone.
+    /// Acquires a permit that nobody holds, or one that an incarnation held which is gone.
     ///
     /// # Errors
     ///
@@ -107,7 +107,7 @@ impl<'m> Semaphore<'m> {
     /// Acquires a permit, and waits for one until the deadline of `wait`; one that has
     /// passed leaves time for one look.
     ///
-    /// A permit of a life that is silent stays where it is: others go on with the rest.
+    /// A permit of an incarnation that is silent stays where it is: others go on with the rest.
     ///
     /// # Errors
     ///
@@ -133,7 +133,7 @@ impl<'m> Semaphore<'m> {
 
 /// A permit of a [`Semaphore`]; released when it is dropped.
 ///
-/// One that is forgotten ([`core::mem::forget`]) stays with our life until that is over.
+/// One that is forgotten ([`core::mem::forget`]) stays with our incarnation until that is over.
 #[must_use = "a permit that is dropped is released"]
 pub struct Permit<'s, 'm> {
     semaphore: &'s RawSemaphore<'m>,
@@ -145,7 +145,7 @@ impl Permit<'_, '_> {
     ///
     /// # Errors
     ///
-    /// [`NotHeld`] if our life was taken for gone and the permit went to another.
+    /// [`NotHeld`] if our incarnation was taken for gone and the permit went to another.
     #[inline]
     pub fn release(self) -> Result<(), NotHeld> {
         let permit = ManuallyDrop::new(self);
@@ -168,7 +168,7 @@ impl Permit<'_, '_> {
 impl Drop for Permit<'_, '_> {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: acquired, and dropped after this. If our life was taken for gone, there is
+        // SAFETY: acquired, and dropped after this. If our incarnation was taken for gone, there is
         // nobody to tell.
         let _ = unsafe { self.semaphore.release(self.place) };
     }

@@ -5,7 +5,7 @@ use shmem_core::doorbell::Silent;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::Spin;
-use shmem_core::{Life, Window};
+use shmem_core::{Incarnation, Window};
 use shmem_sync::inspect::{BakeryWords, MutexWords, RwLockWords};
 use shmem_sync::raw::{RawBakeryMutex, RawMutex, RawRwLock};
 use shmem_sync::{
@@ -16,17 +16,20 @@ use shmem_sync::{
 mod support;
 use support::{attach_bakery, attach_raw_bakery};
 
-const FIRST: Life = Life::first(1);
-const SECOND: Life = Life::first(2);
+const FIRST: Incarnation = Incarnation::first(1);
+const SECOND: Incarnation = Incarnation::first(2);
 
 /// Attaches to each of the three locks, which protect a `T`.
-fn attach<T: Protected + ?Sized>(heaps: &[Heap; 3], life: Life) -> [Result<(), AttachError>; 3] {
+fn attach<T: Protected + ?Sized>(
+    heaps: &[Heap; 3],
+    incarnation: Incarnation,
+) -> [Result<(), AttachError>; 3] {
     let [mutex, rwlock, bakery] = windows(heaps);
     // SAFETY: none is used.
-    let bakery = unsafe { BakeryMutex::<T>::attach(bakery, life, 4) };
+    let bakery = unsafe { BakeryMutex::<T>::attach(bakery, incarnation, 4) };
     [
-        Mutex::<T>::attach(mutex, life, &Silent).map(drop),
-        RwLock::<T>::attach(rwlock, life, &Silent).map(drop),
+        Mutex::<T>::attach(mutex, incarnation, &Silent).map(drop),
+        RwLock::<T>::attach(rwlock, incarnation, &Silent).map(drop),
         bakery.map(drop),
     ]
 }
@@ -93,10 +96,10 @@ fn another_type_over_the_same_lock_is_refused_although_the_segment_fits() {
     let found = Shape::of::<[u8; 13]>();
     assert_eq!(protects(&heaps), [Some(found); 3]);
     let refused = |ours| [Err(AttachError::Shape { found, ours }); 3];
-    for life in [FIRST, SECOND, Life::first(3)] {
-        let longer = attach::<[u8; 16]>(&heaps, life);
+    for incarnation in [FIRST, SECOND, Incarnation::first(3)] {
+        let longer = attach::<[u8; 16]>(&heaps, incarnation);
         assert_eq!(longer, refused(Shape::of::<[u8; 16]>()));
-        let aligned = attach::<[u64; 2]>(&heaps, life);
+        let aligned = attach::<[u64; 2]>(&heaps, incarnation);
         assert_eq!(aligned, refused(Shape::of::<[u64; 2]>()));
     }
     assert_eq!(protects(&heaps), [Some(found); 3]);
@@ -124,7 +127,7 @@ fn whoever_is_refused_by_a_bakery_takes_no_ticket_away() {
     let heap = Heap::new(BakeryMutex::<u64>::SEGMENT_LEN);
     let mut ours = attach_bakery::<u64>(heap.window(), FIRST, 4);
     let guard = ours.try_lock(&mut AssumeAlive).unwrap();
-    let later = Life::new(1, 2).unwrap();
+    let later = Incarnation::new(1, 2).unwrap();
     // SAFETY: none is used.
     let refused = unsafe { BakeryMutex::<[u8; 8]>::attach(heap.window(), later, 4) };
     assert!(refused.is_err());
@@ -132,7 +135,7 @@ fn whoever_is_refused_by_a_bakery_takes_no_ticket_away() {
 }
 
 #[test]
-fn handles_of_one_life_exclude_each_other() {
+fn handles_of_one_incarnation_exclude_each_other() {
     let heap = Heap::new(Mutex::<u64>::SEGMENT_LEN);
     let [one, two] = [(); 2].map(|()| Mutex::<u64>::attach(heap.window(), FIRST, &Silent).unwrap());
     let mut guard = one.try_lock(&mut AssumeAlive).unwrap();

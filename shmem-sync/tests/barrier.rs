@@ -10,7 +10,7 @@ use shmem_core::doorbell::Silent;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::{Spin, Wait};
-use shmem_core::{ControlWord, Corrupt, Life};
+use shmem_core::{ControlWord, Corrupt, Incarnation};
 use shmem_sync::{
     Arrival, AssumeAlive, Barrier, BarrierAttachError, BarrierError, Futex, FutexBell, Liveness,
     PartitionState, SpinYield,
@@ -19,25 +19,25 @@ use shmem_sync::{
 mod support;
 use support::{attach_barrier, Dead};
 
-const FIRST: Life = Life::first(1);
-const SECOND: Life = Life::first(2);
+const FIRST: Incarnation = Incarnation::first(1);
+const SECOND: Incarnation = Incarnation::first(2);
 
 fn heap(partitions: u8) -> Heap {
     Heap::new(Barrier::segment_len(partitions))
 }
 
-fn barrier(heap: &Heap, life: Life, parties: usize) -> Barrier<'_> {
-    attach_barrier(heap.window(), life, parties, &FutexBell)
+fn barrier(heap: &Heap, incarnation: Incarnation, parties: usize) -> Barrier<'_> {
+    attach_barrier(heap.window(), incarnation, parties, &FutexBell)
 }
 
-fn next_life(life: Life) -> Life {
-    Life::after(life.partition(), life.incarnation()).unwrap()
+fn next_incarnation(incarnation: Incarnation) -> Incarnation {
+    Incarnation::after(incarnation.partition(), incarnation.number()).unwrap()
 }
 
-/// Stores `life` and `arrived` in the entry of a partition.
-fn write_entry(heap: &Heap, partition: usize, life: u32, arrived: u32) {
+/// Stores `incarnation` and `arrived` in the entry of a partition.
+fn write_entry(heap: &Heap, partition: usize, incarnation: u32, arrived: u32) {
     let at = 128 + (partition - 1) * 8;
-    heap.window().word(at).store(life, Relaxed);
+    heap.window().word(at).store(incarnation, Relaxed);
     heap.window().word(at + 4).store(arrived, Relaxed);
 }
 
@@ -45,9 +45,9 @@ fn write_entry(heap: &Heap, partition: usize, life: u32, arrived: u32) {
 fn a_barrier_needs_an_entry_for_us_and_for_as_many_as_there_are_parties() {
     let heap = heap(2);
     let attach = |partition, parties| {
-        let life = Life::first(partition);
+        let incarnation = Incarnation::first(partition);
         // SAFETY: none is used.
-        unsafe { Barrier::attach(heap.window(), life, parties, &Silent) }.err()
+        unsafe { Barrier::attach(heap.window(), incarnation, parties, &Silent) }.err()
     };
     assert_eq!(attach(2, 2), None);
     let (partition, entries) = (3, 2);
@@ -65,7 +65,7 @@ fn a_barrier_needs_an_entry_for_us_and_for_as_many_as_there_are_parties() {
 #[test]
 fn a_party_of_one_passes_phase_after_phase() {
     let heap = heap(3);
-    let mut alone = barrier(&heap, Life::first(3), 1);
+    let mut alone = barrier(&heap, Incarnation::first(3), 1);
     for phase in 1..=3 {
         let arrival = alone.try_wait(&mut AssumeAlive);
         let leader = true;
@@ -82,7 +82,7 @@ fn stress<W: Wait>(parties: u8, phases: u32, wait: impl Fn() -> W + Sync) {
         for partition in 1..=parties {
             let (heap, progress, leaders, wait) = (&heap, &progress, &leaders, &wait);
             scope.spawn(move || {
-                let mut barrier = barrier(heap, Life::first(partition), parties.into());
+                let mut barrier = barrier(heap, Incarnation::first(partition), parties.into());
                 for phase in 1..=phases {
                     progress[usize::from(partition) - 1].store(phase, SeqCst);
                     let arrival = barrier.wait(&mut wait(), &mut AssumeAlive).unwrap();
@@ -127,7 +127,7 @@ fn a_wait_that_timed_out_goes_on_with_the_next_call() {
 }
 
 #[test]
-fn a_party_that_dies_before_it_arrives_is_named_and_its_next_life_completes_the_phase() {
+fn a_party_that_dies_before_it_arrives_is_named_and_its_next_incarnation_completes_the_phase() {
     let heap = heap(2);
     let mut ours = barrier(&heap, FIRST, 2);
     let mut theirs = barrier(&heap, SECOND, 2);
@@ -141,7 +141,7 @@ fn a_party_that_dies_before_it_arrives_is_named_and_its_next_life_completes_the_
     let died = ours.try_wait(&mut Dead(&[SECOND]));
     assert_eq!(died, Err(BarrierError::PartyDied(SECOND)));
 
-    let mut restarted = barrier(&heap, next_life(SECOND), 2);
+    let mut restarted = barrier(&heap, next_incarnation(SECOND), 2);
     let arrival = restarted.try_wait(&mut Dead(&[SECOND])).unwrap().unwrap();
     assert_eq!(arrival.phase, 2);
     let arrival = ours.wait(&mut Futex::forever(), &mut Dead(&[SECOND]));
@@ -171,8 +171,8 @@ fn a_party_that_arrived_and_then_died_while_we_asked_has_arrived() {
     /// Whom it is asked about arrives, and dies.
     struct Last<'a, 'm>(&'a mut Barrier<'m>);
     impl Liveness for Last<'_, '_> {
-        fn state(&mut self, life: Life) -> PartitionState {
-            assert_eq!(life, SECOND);
+        fn state(&mut self, incarnation: Incarnation) -> PartitionState {
+            assert_eq!(incarnation, SECOND);
             self.0.try_wait(&mut AssumeAlive).unwrap();
             PartitionState::Gone
         }
@@ -196,12 +196,12 @@ fn a_new_handle_takes_part_in_the_phase_that_is_not_complete() {
     let mut first = barrier(&heap, FIRST, 2);
     assert_eq!(first.try_wait(&mut AssumeAlive), Ok(None));
     // The same entry again: nobody is counted twice.
-    let mut first = barrier(&heap, next_life(FIRST), 2);
+    let mut first = barrier(&heap, next_incarnation(FIRST), 2);
     assert_eq!(first.try_wait(&mut AssumeAlive), Ok(None));
-    let mut third = barrier(&heap, Life::first(3), 2);
+    let mut third = barrier(&heap, Incarnation::first(3), 2);
     assert_eq!(third.try_wait(&mut AssumeAlive).unwrap().unwrap().phase, 1);
     // Phase 1 is complete, so the next is 2.
-    let mut third = barrier(&heap, next_life(Life::first(3)), 2);
+    let mut third = barrier(&heap, next_incarnation(Incarnation::first(3)), 2);
     assert_eq!(third.try_wait(&mut AssumeAlive), Ok(None));
     for phase in 1..=2 {
         let arrival = first.try_wait(&mut AssumeAlive).unwrap().unwrap();
@@ -232,7 +232,7 @@ fn phases_go_on_past_the_last_number() {
     // Nor does a new handle take the newest phase for the oldest.
     write_entry(&heap, 1, FIRST.word(), u32::MAX);
     write_entry(&heap, 2, SECOND.word(), 1);
-    let mut restarted = barrier(&heap, next_life(FIRST), 2);
+    let mut restarted = barrier(&heap, next_incarnation(FIRST), 2);
     let arrival = restarted.try_wait(&mut AssumeAlive).unwrap().unwrap();
     assert_eq!(arrival.phase, 1);
 }
@@ -257,21 +257,26 @@ fn one_whom_all_the_others_left_behind_was_evicted() {
     let mut ours = barrier(&heap, FIRST, 3);
     assert_eq!(ours.try_wait(&mut AssumeAlive), Ok(None));
     for partition in [2, 3] {
-        write_entry(&heap, partition, Life::first(partition as u8).word(), 3);
+        write_entry(
+            &heap,
+            partition,
+            Incarnation::first(partition as u8).word(),
+            3,
+        );
     }
     let refused = ours.wait(&mut Futex::forever(), &mut AssumeAlive);
     assert_eq!(refused, Err(BarrierError::Evicted));
 }
 
 #[test]
-fn a_life_that_is_not_the_entrys_is_reported_when_it_is_asked_for() {
+fn an_incarnation_that_is_not_the_entrys_is_reported_when_it_is_asked_for() {
     for mad in [0, 7, FIRST.word()] {
         let heap = heap(2);
         write_entry(&heap, 1, FIRST.word(), 1);
         write_entry(&heap, 2, mad, 1);
         let mut ours = barrier(&heap, FIRST, 2);
         let corrupt = Corrupt {
-            word: ControlWord::BarrierLife,
+            word: ControlWord::BarrierIncarnation,
             value: mad,
         };
         let refused = ours.try_wait(&mut AssumeAlive);
@@ -299,7 +304,7 @@ fn whatever_the_words_hold_every_call_ends() {
 }
 
 #[test]
-fn who_dies_at_any_store_of_a_wait_is_replaced_by_its_next_life() {
+fn who_dies_at_any_store_of_a_wait_is_replaced_by_its_next_incarnation() {
     let attempt = |at| {
         let heap = heap(2);
         let mut ours = barrier(&heap, FIRST, 2);
@@ -313,9 +318,9 @@ fn who_dies_at_any_store_of_a_wait_is_replaced_by_its_next_life() {
                 .wait(&mut Futex::forever(), &mut AssumeAlive)
                 .unwrap();
         });
-        let mut restarted = barrier(&heap, next_life(SECOND), 2);
+        let mut restarted = barrier(&heap, next_incarnation(SECOND), 2);
         match ours.try_wait(&mut Dead(&[SECOND])) {
-            // It had arrived, so its next life is at the phase after.
+            // It had arrived, so its next incarnation is at the phase after.
             Ok(arrival) => assert_eq!(arrival.unwrap().phase, 2),
             Err(error) => {
                 assert_eq!(error, BarrierError::PartyDied(SECOND));

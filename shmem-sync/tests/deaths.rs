@@ -4,15 +4,15 @@
 use shmem_core::crash::{self, Ended};
 use shmem_core::doorbell::Silent;
 use shmem_core::mem::Heap;
-use shmem_core::{Life, Window};
+use shmem_core::{Incarnation, Window};
 use shmem_sync::{AssumeAlive, LockError, LockResult, Mutex, ReadGuard, RwLock};
 
 mod support;
 use support::{whole, Dead};
 
-const FIRST: Life = Life::first(1);
-const SECOND: Life = Life::first(2);
-const THIRD: Life = Life::first(3);
+const FIRST: Incarnation = Incarnation::first(1);
+const SECOND: Incarnation = Incarnation::first(2);
+const THIRD: Incarnation = Incarnation::first(3);
 
 /// Lets `work` die at each of its stores to memory that `prepare` has made, and
 /// sees what `check` says of each.
@@ -36,8 +36,8 @@ fn tear(data: Window<'_>) {
     data.write(0, &[1]);
 }
 
-fn mutex(heap: &Heap, life: Life) -> Mutex<'_, [u64; 2]> {
-    Mutex::attach(heap.window(), life, &Silent).unwrap()
+fn mutex(heap: &Heap, incarnation: Incarnation) -> Mutex<'_, [u64; 2]> {
+    Mutex::attach(heap.window(), incarnation, &Silent).unwrap()
 }
 
 fn mutex_heap() -> Heap {
@@ -45,8 +45,8 @@ fn mutex_heap() -> Heap {
 }
 
 /// Takes the mutex, finds whole bytes or is warned, and leaves them whole.
-fn own(heap: &Heap, life: Life, dead: &[Life]) {
-    let mutex = mutex(heap, life);
+fn own(heap: &Heap, incarnation: Incarnation, dead: &[Incarnation]) {
+    let mutex = mutex(heap, incarnation);
     let (warned, mut guard) = match mutex.try_lock(&mut Dead(dead)) {
         Ok(guard) => (false, guard),
         Err(LockError::OwnerDied(guard)) => (true, guard),
@@ -82,26 +82,26 @@ fn whenever_one_dies_that_repairs_the_next_one_does() {
     die_everywhere(torn, |heap| own(heap, SECOND, &[FIRST]), the_mutex_goes_on);
 }
 
-fn lock(heap: &Heap, life: Life) -> RwLock<'_, [u64; 2]> {
-    RwLock::attach(heap.window(), life, &Silent).unwrap()
+fn lock(heap: &Heap, incarnation: Incarnation) -> RwLock<'_, [u64; 2]> {
+    RwLock::attach(heap.window(), incarnation, &Silent).unwrap()
 }
 
 fn lock_heap() -> Heap {
     Heap::new(RwLock::<[u64; 2]>::SEGMENT_LEN)
 }
 
-fn read(heap: &Heap, life: Life, dead: &[Life]) {
+fn read(heap: &Heap, incarnation: Incarnation, dead: &[Incarnation]) {
     let check = |taken: LockResult<ReadGuard<'_, '_, [u64; 2]>>| match taken {
         Ok(guard) => assert!(whole(guard.get()).is_some()),
         Err(LockError::OwnerDied(_)) => {}
         Err(error) => panic!("{error}"),
     };
-    check(lock(heap, life).try_read(&mut Dead(dead)));
+    check(lock(heap, incarnation).try_read(&mut Dead(dead)));
 }
 
 /// Takes the lock to write, finds whole bytes or is warned, and leaves them whole.
-fn write(heap: &Heap, life: Life, dead: &[Life]) {
-    let lock = lock(heap, life);
+fn write(heap: &Heap, incarnation: Incarnation, dead: &[Incarnation]) {
+    let lock = lock(heap, incarnation);
     let (warned, mut guard) = match lock.try_write(&mut Dead(dead)) {
         Ok(guard) => (false, guard),
         Err(LockError::OwnerDied(guard)) => (true, guard),

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use shmem_core::doorbell::Doorbell;
 use shmem_core::primitive::AtomicU32;
-use shmem_core::ring::{Ring, Unread};
+use shmem_core::ring::{OnRestart, Ring};
 use shmem_core::wait::{Pause, Wait};
-use shmem_core::{Life, Mapping, Region};
+use shmem_core::{Incarnation, Mapping, Region};
 use shmem_sync::{EventBell, EventWait};
 
 /// The ring in a region of memory that was mapped just now.
@@ -36,7 +36,7 @@ fn a_consumer_that_sleeps_on_an_eventfd_is_woken_by_the_record() {
     let back = EventBell::new().unwrap();
     thread::scope(|scope| {
         scope.spawn(|| {
-            let mut producer = ring(&theirs).producer(Life::first(1)).unwrap();
+            let mut producer = ring(&theirs).producer(Incarnation::first(1)).unwrap();
             for n in 0..RECORDS {
                 producer.push(&n.to_le_bytes()).unwrap();
                 producer.notify(&peers).unwrap();
@@ -44,7 +44,9 @@ fn a_consumer_that_sleeps_on_an_eventfd_is_woken_by_the_record() {
                 assert!(producer.wait_for_space(2000, &mut wait).unwrap());
             }
         });
-        let mut consumer = ring(&ours).consumer(Life::first(2), Unread::Keep).unwrap();
+        let mut consumer = ring(&ours)
+            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .unwrap();
         for n in 0..RECORDS {
             assert!(consumer.wait(&mut EventWait::forever(&bell)));
             let mut record = [0; 4];

@@ -1,4 +1,5 @@
-//! A peer that stores life after life that is gone holds up no call behind its deadline.
+//! A peer that stores incarnation after incarnation that is gone holds up no call behind its
+//! deadline.
 #![cfg(not(loom))]
 
 use std::mem::forget;
@@ -7,7 +8,7 @@ use shmem_core::doorbell::Silent;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::Spin;
-use shmem_core::{Life, Window};
+use shmem_core::{Incarnation, Window};
 use shmem_sync::layout::PERMITS;
 use shmem_sync::{
     AcquireError, AssumeAlive, BakeryMutex, Liveness, LockError, LockFailure, LockResult, Mutex,
@@ -17,9 +18,9 @@ use shmem_sync::{
 mod support;
 use support::{attach_bakery, Dead};
 
-const US: Life = Life::first(1);
+const US: Incarnation = Incarnation::first(1);
 
-/// Stores another life into each of its words before it says that the last one is gone,
+/// Stores another incarnation into each of its words before it says that the last one is gone,
 /// so that whoever takes over from that one fails; and counts how often.
 struct Hostile<'m> {
     memory: Window<'m>,
@@ -30,7 +31,7 @@ struct Hostile<'m> {
 }
 
 impl<'m> Hostile<'m> {
-    /// Of the 32-bit words at `words`, as lives of `partition`.
+    /// Of the 32-bit words at `words`, as incarnations of `partition`.
     fn new(heap: &'m Heap, words: std::ops::Range<usize>, partition: u8, limit: u32) -> Self {
         let hostile = Self {
             memory: heap.window(),
@@ -44,15 +45,15 @@ impl<'m> Hostile<'m> {
     }
 
     fn store(&self) {
-        let life = Life::new(self.partition, self.answers + 1).unwrap();
+        let incarnation = Incarnation::new(self.partition, self.answers + 1).unwrap();
         for at in self.words.clone().step_by(4) {
-            self.memory.word(at).store(life.word(), Relaxed);
+            self.memory.word(at).store(incarnation.word(), Relaxed);
         }
     }
 }
 
 impl Liveness for Hostile<'_> {
-    fn state(&mut self, _: Life) -> PartitionState {
+    fn state(&mut self, _: Incarnation) -> PartitionState {
         self.answers += 1;
         assert!(self.answers <= self.limit, "held for ever");
         self.store();
@@ -108,14 +109,18 @@ fn a_writer_that_only_tries_clears_128_words_of_readers_that_are_gone() {
     let lock = RwLock::<u64>::attach(heap.window(), US, &Silent).unwrap();
     struct Gone;
     impl Liveness for Gone {
-        fn state(&mut self, _: Life) -> PartitionState {
+        fn state(&mut self, _: Incarnation) -> PartitionState {
             PartitionState::Gone
         }
     }
     for at in (128..640).step_by(4) {
-        heap.window().word(at).store(Life::first(2).word(), Relaxed);
+        heap.window()
+            .word(at)
+            .store(Incarnation::first(2).word(), Relaxed);
     }
-    heap.window().word(0).store(Life::first(3).word(), Relaxed);
+    heap.window()
+        .word(0)
+        .store(Incarnation::first(3).word(), Relaxed);
     assert!(lock.try_write(&mut Gone).is_ok());
 }
 
@@ -134,13 +139,13 @@ fn a_semaphore_is_given_up_whatever_lives_its_words_name() {
 #[test]
 fn a_word_that_is_none_hides_no_permit_behind_it() {
     let heap = Heap::new(Semaphore::segment_len(PERMITS));
-    let dead = Life::first(2);
-    let semaphore = |life| Semaphore::attach(heap.window(), life, &Silent).unwrap();
+    let dead = Incarnation::first(2);
+    let semaphore = |incarnation| Semaphore::attach(heap.window(), incarnation, &Silent).unwrap();
     semaphore(US).add(PERMITS).unwrap();
     for _ in 0..PERMITS {
         forget(semaphore(dead).try_acquire(&mut AssumeAlive).unwrap());
     }
-    // A permit that names no life, and an adder.
+    // A permit that names no incarnation, and an adder.
     heap.window().word(128).store(7, Relaxed);
     heap.window().word(128 + 8 + 4).store(7, Relaxed);
     let semaphore = semaphore(US);

@@ -5,15 +5,15 @@ use shmem_core::doorbell::Silent;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::Spin;
-use shmem_core::Life;
+use shmem_core::Incarnation;
 use shmem_sync::inspect::{
     BakeryWords, BarrierWords, Health, Holder, MutexWords, Owner, Permit, RwLockWords,
     SemaphoreWords,
 };
 use shmem_sync::{AssumeAlive, BakeryMutex, Barrier, LockError, Mutex, RwLock, Semaphore};
 
-const ONE: Life = Life::first(1);
-const TWO: Life = Life::first(2);
+const ONE: Incarnation = Incarnation::first(1);
+const TWO: Incarnation = Incarnation::first(2);
 
 /// Everybody is dead.
 struct Nobody;
@@ -24,14 +24,14 @@ mod support;
 use support::{attach_bakery, attach_barrier};
 
 impl shmem_sync::Liveness for Nobody {
-    fn state(&mut self, _: Life) -> PartitionState {
+    fn state(&mut self, _: Incarnation) -> PartitionState {
         PartitionState::gone_if(true)
     }
 }
 
-fn held(by: Life) -> Owner {
+fn held(by: Incarnation) -> Owner {
     Owner {
-        holder: Holder::Life(by),
+        holder: Holder::Incarnation(by),
         contended: false,
     }
 }
@@ -41,14 +41,14 @@ fn a_mutex_shows_its_owner_and_its_health() {
     let heap = Heap::new(Mutex::<u64>::SEGMENT_LEN);
     let words = MutexWords::attach(heap.window()).unwrap();
     assert_eq!(words.owner().holder, Holder::Nobody);
-    let mutex = |life| Mutex::<u64>::attach(heap.window(), life, &Silent).unwrap();
+    let mutex = |incarnation| Mutex::<u64>::attach(heap.window(), incarnation, &Silent).unwrap();
     let (one, two) = (mutex(ONE), mutex(TWO));
     std::mem::forget(one.try_lock(&mut AssumeAlive).unwrap());
     assert_eq!((words.owner(), words.health()), (held(ONE), Health::Whole));
     let Err(LockError::OwnerDied(guard)) = two.try_lock(&mut Nobody) else {
         panic!("the owner is dead");
     };
-    assert_eq!(words.owner().holder, Holder::Life(TWO));
+    assert_eq!(words.owner().holder, Holder::Incarnation(TWO));
     assert_eq!(words.health(), Health::Suspect);
     drop(guard);
     assert_eq!(words.health(), Health::Poisoned);
@@ -60,9 +60,12 @@ fn a_bakery_shows_who_is_inside_and_who_waits() {
     let words = BakeryWords::attach(heap.window()).unwrap();
     let mut one = attach_bakery::<u64>(heap.window(), ONE, 64);
     let guard = one.try_lock(&mut AssumeAlive).unwrap();
-    assert_eq!(words.holder(), Holder::Life(ONE));
+    assert_eq!(words.holder(), Holder::Incarnation(ONE));
     let place = words.places().next().unwrap();
-    assert_eq!((place.partition, place.life), (1, Holder::Life(ONE)));
+    assert_eq!(
+        (place.partition, place.incarnation),
+        (1, Holder::Incarnation(ONE))
+    );
     let ticket = place.ticket.unwrap();
     assert_eq!((ticket.number, ticket.colour), (1, words.colour()));
     drop(guard);
@@ -87,11 +90,11 @@ fn a_semaphore_shows_every_permit() {
 fn a_reader_writer_lock_shows_its_readers_and_its_writer() {
     let heap = Heap::new(RwLock::<u64>::SEGMENT_LEN);
     let words = RwLockWords::attach(heap.window()).unwrap();
-    let lock = |life| RwLock::<u64>::attach(heap.window(), life, &Silent).unwrap();
+    let lock = |incarnation| RwLock::<u64>::attach(heap.window(), incarnation, &Silent).unwrap();
     let (one, two) = (lock(ONE), lock(TWO));
     let reading = one.try_read(&mut AssumeAlive).unwrap();
     let readers: Vec<_> = words.readers().collect();
-    assert_eq!(readers, [Holder::Life(ONE)]);
+    assert_eq!(readers, [Holder::Incarnation(ONE)]);
     assert_eq!(words.writer().holder, Holder::Nobody);
     drop(reading);
     let writing = two.try_write(&mut AssumeAlive).unwrap();
@@ -105,21 +108,21 @@ fn a_barrier_shows_who_has_arrived() {
     let heap = Heap::new(Barrier::segment_len(4));
     let words = BarrierWords::attach(heap.window()).unwrap();
     assert_eq!((words.parties().count(), words.phase()), (0, 0));
-    let party = |life| attach_barrier(heap.window(), life, 2, &Silent);
+    let party = |incarnation| attach_barrier(heap.window(), incarnation, 2, &Silent);
     let (mut one, mut two) = (party(ONE), party(TWO));
     assert_eq!(one.try_wait(&mut AssumeAlive), Ok(None));
     two.wait(&mut Spin::checks(1), &mut AssumeAlive).unwrap();
     let parties: Vec<_> = words.parties().collect();
     let arrived: Vec<_> = parties.iter().map(|p| (p.partition, p.arrived)).collect();
     assert_eq!((arrived, words.phase()), (vec![(1, 1), (2, 1)], 1));
-    assert_eq!(parties[0].life, held(ONE));
+    assert_eq!(parties[0].incarnation, held(ONE));
 }
 
 #[test]
 fn what_no_honest_partition_leaves_is_shown_as_such() {
     let heap = Heap::new(2048);
     let window = heap.window();
-    // Of no number; of life 0; a flag on nobody's.
+    // Of no number; of incarnation 0; a flag on nobody's.
     for word in [0x100, 1 << 31 | 0x07, 1 << 31] {
         window.word(0).store(word, Relaxed);
         window.word(128).store(word, Relaxed);
@@ -127,18 +130,21 @@ fn what_no_honest_partition_leaves_is_shown_as_such() {
         assert_eq!(mutex.owner().holder, Holder::Corrupt(word));
         let barrier = BarrierWords::attach(window).unwrap();
         let party = barrier.parties().next().unwrap();
-        assert_eq!(party.life.holder, Holder::Corrupt(word));
+        assert_eq!(party.incarnation.holder, Holder::Corrupt(word));
         let bakery = BakeryWords::attach(window).unwrap();
         assert_eq!(bakery.holder(), Holder::Corrupt(word));
-        assert_eq!(bakery.places().next().unwrap().life, Holder::Corrupt(word));
+        assert_eq!(
+            bakery.places().next().unwrap().incarnation,
+            Holder::Corrupt(word)
+        );
         let rwlock = RwLockWords::attach(window).unwrap();
         assert_eq!(rwlock.readers().next(), Some(Holder::Corrupt(word)));
     }
-    // Another partition's life in the first one's entry.
+    // Another partition's incarnation in the first one's entry.
     window.word(128).store(TWO.word(), Relaxed);
     let barrier = BarrierWords::attach(window).unwrap();
     let party = barrier.parties().next().unwrap();
-    assert_eq!(party.life.holder, Holder::Corrupt(TWO.word()));
+    assert_eq!(party.incarnation.holder, Holder::Corrupt(TWO.word()));
     // A free permit for which nobody needs to wait.
     window.word(128).store(1 << 31 | 1, Relaxed);
     let semaphore = SemaphoreWords::attach(window).unwrap();

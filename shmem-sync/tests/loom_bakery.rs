@@ -5,7 +5,7 @@ use loom::thread;
 use shmem_core::primitive::AtomicU32;
 use shmem_core::primitive::Ordering::Release;
 use shmem_core::wait::{Pause, Wait};
-use shmem_core::{Life, Window};
+use shmem_core::{Incarnation, Window};
 use shmem_sync::raw::RawBakeryMutex;
 use shmem_sync::{
     AssumeAlive, AttachError, BakeryMutex, Liveness, LockError, LockFailure, Protected,
@@ -14,22 +14,26 @@ use shmem_sync::{
 mod support;
 use support::{add_one, attach_bakery, heap, Obituary, Yield};
 
-const FIRST: Life = Life::first(1);
-const SECOND: Life = Life::first(2);
+const FIRST: Incarnation = Incarnation::first(1);
+const SECOND: Incarnation = Incarnation::first(2);
 
-const THIRD: Life = Life::first(3);
+const THIRD: Incarnation = Incarnation::first(3);
 
 /// A free mutex that protects a count.
 fn segment() -> Window<'static> {
     heap(RawBakeryMutex::segment_len(8))
 }
 
-fn mutex_among(partitions: u8, segment: Window<'static>, life: Life) -> BakeryMutex<'static, [u8]> {
-    attach_bakery(segment, life, partitions)
+fn mutex_among(
+    partitions: u8,
+    segment: Window<'static>,
+    incarnation: Incarnation,
+) -> BakeryMutex<'static, [u8]> {
+    attach_bakery(segment, incarnation, partitions)
 }
 
-fn mutex(segment: Window<'static>, life: Life) -> BakeryMutex<'static, [u8]> {
-    mutex_among(2, segment, life)
+fn mutex(segment: Window<'static>, incarnation: Incarnation) -> BakeryMutex<'static, [u8]> {
+    mutex_among(2, segment, incarnation)
 }
 
 /// Goes to sleep at once, so that it asks who lives; nobody wakes it.
@@ -131,13 +135,13 @@ fn three_partitions_are_never_inside_together() {
     model.preemption_bound = Some(model.preemption_bound.unwrap_or(2).min(2));
     model.check(|| {
         let segment = segment();
-        let pass = move |life| {
-            let mut mutex = mutex_among(3, segment, life);
+        let pass = move |incarnation| {
+            let mut mutex = mutex_among(3, segment, incarnation);
             let taken = mutex.lock(&mut Turns(2), &mut AssumeAlive);
             let passed = taken.map(|mut guard| add_one(&mut guard)).is_ok();
             u8::from(passed)
         };
-        let peers = [SECOND, THIRD].map(|life| thread::spawn(move || pass(life)));
+        let peers = [SECOND, THIRD].map(|incarnation| thread::spawn(move || pass(incarnation)));
         let ours = pass(FIRST);
         let theirs = peers.map(|peer| peer.join().unwrap());
         let mut inside = [0];
@@ -199,7 +203,7 @@ fn one_that_dies_while_it_draws_is_passed_over() {
 }
 
 #[test]
-fn a_later_life_and_one_that_waits_for_the_earlier_are_not_inside_together() {
+fn a_later_incarnation_and_one_that_waits_for_the_earlier_are_not_inside_together() {
     loom::model(|| {
         let segment = segment();
         let death = Obituary::new();
@@ -209,7 +213,7 @@ fn a_later_life_and_one_that_waits_for_the_earlier_are_not_inside_together() {
             let earlier = pass(&mut second);
             show(segment, 1 << 2); // White, before any other that is.
             death.announce(SECOND);
-            let mut later = mutex(segment, Life::new(2, 2).unwrap());
+            let mut later = mutex(segment, Incarnation::new(2, 2).unwrap());
             earlier + pass_the_dead(&mut later, &mut death.clone()).0
         });
         let (ours, _) = pass_the_dead(&mut mutex(segment, FIRST), &mut told);
@@ -226,7 +230,7 @@ fn a_restart_after_a_death_inside_evicts_nobody() {
         let mut dead = mutex(segment, SECOND);
         core::mem::forget(dead.lock(&mut Yield, &mut AssumeAlive).unwrap());
         let restarted = thread::spawn(move || {
-            let mut mutex = mutex(segment, Life::new(2, 2).unwrap());
+            let mut mutex = mutex(segment, Incarnation::new(2, 2).unwrap());
             drop(mutex.lock(&mut Turns(1), &mut AssumeAlive));
         });
         let mut ours = mutex(segment, FIRST);
@@ -245,9 +249,12 @@ fn a_restart_after_a_death_inside_evicts_nobody() {
 
 #[test] // Kills: the fence in `agree`.
 fn of_two_types_at_the_same_time_at_most_one_attaches() {
-    fn attach<T: Protected>(segment: Window<'static>, life: Life) -> Result<(), AttachError> {
+    fn attach<T: Protected>(
+        segment: Window<'static>,
+        incarnation: Incarnation,
+    ) -> Result<(), AttachError> {
         // SAFETY: none is used.
-        unsafe { BakeryMutex::<T>::attach(segment, life, 2) }.map(drop)
+        unsafe { BakeryMutex::<T>::attach(segment, incarnation, 2) }.map(drop)
     }
     loom::model(|| {
         let segment = heap(BakeryMutex::<u64>::SEGMENT_LEN);

@@ -7,7 +7,7 @@
 use loom::thread;
 use shmem_core::doorbell::Silent;
 use shmem_core::wait::Wait;
-use shmem_core::{Life, Window};
+use shmem_core::{Incarnation, Window};
 use shmem_sync::{AssumeAlive, Barrier, BarrierError};
 
 mod support;
@@ -36,7 +36,7 @@ fn what_was_done_before_a_phase_is_seen_after_it_and_not_touched_before() {
     loom::model(|| {
         let (memory, cells) = (memory(2), heap(16));
         let party = move |own: usize| {
-            let mut barrier = attach_barrier(memory, Life::first(own as u8 + 1), 2, &Silent);
+            let mut barrier = attach_barrier(memory, Incarnation::first(own as u8 + 1), 2, &Silent);
             put(cells, own, 1);
             meet(&mut barrier, &mut Yield);
             assert_eq!(get(cells, 1 - own), 1);
@@ -57,8 +57,8 @@ fn all_meet(parties: u8, phases: u32) {
     model.check(move || {
         let (memory, kernel) = (memory(parties), Kernel::new());
         let party = move |number, kernel: Kernel| {
-            let life = Life::first(number);
-            let mut barrier = attach_barrier(memory, life, parties.into(), &kernel);
+            let incarnation = Incarnation::first(number);
+            let mut barrier = attach_barrier(memory, incarnation, parties.into(), &kernel);
             for _ in 0..phases {
                 meet(&mut barrier, &mut kernel.clone());
             }
@@ -92,17 +92,20 @@ fn two_sleepers_are_woken_by_the_last_to_arrive() {
 }
 
 #[test]
-fn a_new_life_arrives_in_the_stead_of_a_dead_one() {
+fn a_new_incarnation_arrives_in_the_stead_of_a_dead_one() {
     loom::model(|| {
         let memory = memory(2);
-        let next = Life::new(2, 2).unwrap();
-        let dead = Life::first(2);
+        let next = Incarnation::new(2, 2).unwrap();
+        let dead = Incarnation::first(2);
         let peer = thread::spawn(move || {
-            for life in [dead, next] {
-                meet(&mut attach_barrier(memory, life, 2, &Silent), &mut Yield);
+            for incarnation in [dead, next] {
+                meet(
+                    &mut attach_barrier(memory, incarnation, 2, &Silent),
+                    &mut Yield,
+                );
             }
         });
-        let mut barrier = attach_barrier(memory, Life::first(1), 2, &Silent);
+        let mut barrier = attach_barrier(memory, Incarnation::first(1), 2, &Silent);
         meet(&mut barrier, &mut Yield);
         yields(|| match barrier.try_wait(&mut Dead(&[dead])) {
             Ok(arrival) => arrival.is_some(),

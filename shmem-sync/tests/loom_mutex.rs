@@ -9,23 +9,27 @@ use loom::thread;
 use shmem_core::doorbell::Silent;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::Wait;
-use shmem_core::{Life, Window};
+use shmem_core::{Incarnation, Window};
 use shmem_sync::raw::{DoorbellRef, RawMutex};
 use shmem_sync::{AssumeAlive, LockError, LockFailure, Mutex};
 
 mod support;
 use support::{add_one, count, heap, yields, Dead, Kernel, Obituary, Yield};
 
-const FIRST: Life = Life::first(1);
-const SECOND: Life = Life::first(2);
-const THIRD: Life = Life::first(3);
+const FIRST: Incarnation = Incarnation::first(1);
+const SECOND: Incarnation = Incarnation::first(2);
+const THIRD: Incarnation = Incarnation::first(3);
 
 fn memory() -> Window<'static> {
     heap(RawMutex::segment_len(8))
 }
 
-fn mutex<'m>(memory: Window<'m>, life: Life, bell: DoorbellRef<'m>) -> Mutex<'m, [u8]> {
-    Mutex::attach(memory, life, bell).unwrap()
+fn mutex<'m>(
+    memory: Window<'m>,
+    incarnation: Incarnation,
+    bell: DoorbellRef<'m>,
+) -> Mutex<'m, [u8]> {
+    Mutex::attach(memory, incarnation, bell).unwrap()
 }
 
 fn enter(mutex: &Mutex<'_, [u8]>, wait: &mut impl Wait) {
@@ -52,26 +56,29 @@ fn an_owner_sees_what_the_last_one_did() {
 }
 
 /// Every one of `lives` enters, and sleeps as long as it takes.
-fn all_enter(lives: &'static [Life]) {
+fn all_enter(incarnations: &'static [Incarnation]) {
     loom::model(move || {
         let (memory, kernel) = (memory(), Kernel::new());
-        let turn = move |life, kernel: Kernel| {
-            enter(&mutex(memory, life, &kernel), &mut kernel.clone());
+        let turn = move |incarnation, kernel: Kernel| {
+            enter(&mutex(memory, incarnation, &kernel), &mut kernel.clone());
         };
-        let threads: Vec<_> = lives[1..]
+        let threads: Vec<_> = incarnations[1..]
             .iter()
-            .map(|&life| {
+            .map(|&incarnation| {
                 let kernel = kernel.clone();
-                thread::spawn(move || turn(life, kernel))
+                thread::spawn(move || turn(incarnation, kernel))
             })
             .collect();
-        turn(lives[0], kernel);
+        turn(incarnations[0], kernel);
         for thread in threads {
             thread.join().unwrap();
         }
         let mutex = mutex(memory, FIRST, &Silent);
         let mut inside = mutex.try_lock(&mut AssumeAlive).unwrap();
-        assert_eq!(usize::from(count(inside.window().into())), lives.len());
+        assert_eq!(
+            usize::from(count(inside.window().into())),
+            incarnations.len()
+        );
     });
 }
 
@@ -140,8 +147,8 @@ fn one_of_two_takes_over_and_the_other_waits_for_it() {
     loom::model(|| {
         let memory = memory();
         core::mem::forget(mutex(memory, THIRD, &Silent).try_lock(&mut AssumeAlive));
-        let repair = move |life| {
-            let mutex = mutex(memory, life, &Silent);
+        let repair = move |incarnation| {
+            let mutex = mutex(memory, incarnation, &Silent);
             let (told, mut guard) = match mutex.lock(&mut Yield, &mut Dead(&[THIRD])) {
                 Ok(guard) => (false, guard),
                 Err(LockError::OwnerDied(guard)) => (true, guard),
@@ -159,7 +166,7 @@ fn one_of_two_takes_over_and_the_other_waits_for_it() {
     });
 }
 
-#[test] // Kills: Acquire and Release in `health::put_life`.
+#[test] // Kills: Acquire and Release in `health::put_incarnation`.
 fn one_that_is_late_leaves_the_suspicion_to_the_next_owner() {
     loom::model(|| {
         let memory = memory();

@@ -11,23 +11,27 @@ use loom::thread;
 use shmem_core::doorbell::Silent;
 use shmem_core::primitive::Ordering::{Acquire, Relaxed};
 use shmem_core::wait::Wait;
-use shmem_core::{Life, Window};
+use shmem_core::{Incarnation, Window};
 use shmem_sync::raw::{DoorbellRef, RawRwLock};
 use shmem_sync::{AssumeAlive, LockError, LockFailure, RwLock};
 
 mod support;
 use support::{add_one, count, heap, yields, Dead, Kernel, Obituary, Yield};
 
-const FIRST: Life = Life::first(1);
-const SECOND: Life = Life::first(2);
-const THIRD: Life = Life::first(3);
+const FIRST: Incarnation = Incarnation::first(1);
+const SECOND: Incarnation = Incarnation::first(2);
+const THIRD: Incarnation = Incarnation::first(3);
 
 fn memory() -> Window<'static> {
     heap(RawRwLock::segment_len(8))
 }
 
-fn lock<'m>(memory: Window<'m>, life: Life, bell: DoorbellRef<'m>) -> RwLock<'m, [u8]> {
-    RwLock::attach(memory, life, bell).unwrap()
+fn lock<'m>(
+    memory: Window<'m>,
+    incarnation: Incarnation,
+    bell: DoorbellRef<'m>,
+) -> RwLock<'m, [u8]> {
+    RwLock::attach(memory, incarnation, bell).unwrap()
 }
 
 fn write(lock: &RwLock<'_, [u8]>, wait: &mut impl Wait) {
@@ -89,10 +93,10 @@ fn all_who_sleep_for_a_writer_are_woken() {
         let (memory, kernel) = (memory(), Kernel::new());
         let writer = lock(memory, THIRD, &kernel);
         let guard = writer.write(&mut kernel.clone(), &mut AssumeAlive).unwrap();
-        let threads = [FIRST, SECOND].map(|life| {
+        let threads = [FIRST, SECOND].map(|incarnation| {
             let theirs = kernel.clone();
             thread::spawn(move || {
-                read(&lock(memory, life, &theirs), &mut theirs.clone());
+                read(&lock(memory, incarnation, &theirs), &mut theirs.clone());
             })
         });
         guard.unlock().unwrap();
@@ -218,13 +222,13 @@ fn readers_that_meet_a_dead_writer_put_its_lock_in_order() {
     loom::model(|| {
         let memory = memory();
         core::mem::forget(lock(memory, THIRD, &Silent).try_write(&mut AssumeAlive));
-        let look = move |life| {
-            let lock = lock(memory, life, &Silent);
+        let look = move |incarnation| {
+            let lock = lock(memory, incarnation, &Silent);
             let told = matches!(
                 lock.read(&mut Yield, &mut Dead(&[THIRD])),
                 Err(LockError::OwnerDied(_))
             );
-            assert!(told, "{life} was not told");
+            assert!(told, "{incarnation} was not told");
         };
         let peer = thread::spawn(move || look(SECOND));
         look(FIRST);

@@ -11,16 +11,16 @@ use shmem_core::primitive::{
     Ordering::{Relaxed, Release},
 };
 use shmem_core::wait::{Pause, Wait};
-use shmem_core::{Life, Window};
+use shmem_core::{Incarnation, Window};
 use shmem_sync::raw::{DoorbellRef, RawSemaphore};
 use shmem_sync::{AcquireError, AddError, AssumeAlive, Semaphore};
 
 mod support;
 use support::{heap, Dead, Kernel, Obituary, Yield};
 
-const FIRST: Life = Life::first(1);
-const SECOND: Life = Life::first(2);
-const THIRD: Life = Life::first(3);
+const FIRST: Incarnation = Incarnation::first(1);
+const SECOND: Incarnation = Incarnation::first(2);
+const THIRD: Incarnation = Incarnation::first(3);
 
 /// A semaphore of so many permits, and as many words or one more.
 fn memory(permits: usize) -> Window<'static> {
@@ -29,13 +29,21 @@ fn memory(permits: usize) -> Window<'static> {
     memory
 }
 
-fn semaphore<'m>(memory: Window<'m>, life: Life, bell: DoorbellRef<'m>) -> Semaphore<'m> {
-    Semaphore::attach(memory, life, bell).unwrap()
+fn semaphore<'m>(
+    memory: Window<'m>,
+    incarnation: Incarnation,
+    bell: DoorbellRef<'m>,
+) -> Semaphore<'m> {
+    Semaphore::attach(memory, incarnation, bell).unwrap()
 }
 
 /// The same without permits that release themselves.
-fn raw<'m>(memory: Window<'m>, life: Life, bell: DoorbellRef<'m>) -> RawSemaphore<'m> {
-    RawSemaphore::attach(memory, life, bell).unwrap()
+fn raw<'m>(
+    memory: Window<'m>,
+    incarnation: Incarnation,
+    bell: DoorbellRef<'m>,
+) -> RawSemaphore<'m> {
+    RawSemaphore::attach(memory, incarnation, bell).unwrap()
 }
 
 /// Adds one to what the permit guards, in two steps.
@@ -61,7 +69,8 @@ fn assert_count(data: Window<'_>, expected: u8) {
 fn who_has_the_permit_sees_what_the_last_one_did() {
     loom::model(|| {
         let (memory, data) = (memory(1), heap(8));
-        let turn = move |life| enter(&semaphore(memory, life, &Silent), &mut Yield, data);
+        let turn =
+            move |incarnation| enter(&semaphore(memory, incarnation, &Silent), &mut Yield, data);
         let peer = thread::spawn(move || turn(SECOND));
         turn(FIRST);
         peer.join().unwrap();
@@ -77,23 +86,23 @@ fn bounded(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
 }
 
 /// Every one of `lives` enters, and sleeps as long as it takes.
-fn all_enter(preemptions: usize, lives: &'static [Life]) {
+fn all_enter(preemptions: usize, incarnations: &'static [Incarnation]) {
     bounded(preemptions, move || {
         let (memory, data, kernel) = (memory(1), heap(8), Kernel::new());
-        let turn = move |life, kernel: Kernel| {
-            let semaphore = semaphore(memory, life, &kernel);
+        let turn = move |incarnation, kernel: Kernel| {
+            let semaphore = semaphore(memory, incarnation, &kernel);
             enter(&semaphore, &mut kernel.clone(), data);
         };
-        let turns = lives[1..].iter().map(|&life| {
+        let turns = incarnations[1..].iter().map(|&incarnation| {
             let kernel = kernel.clone();
-            thread::spawn(move || turn(life, kernel))
+            thread::spawn(move || turn(incarnation, kernel))
         });
         let threads: Vec<_> = turns.collect();
-        turn(lives[0], kernel);
+        turn(incarnations[0], kernel);
         for thread in threads {
             thread.join().unwrap();
         }
-        assert_count(data, lives.len() as u8);
+        assert_count(data, incarnations.len() as u8);
     });
 }
 
@@ -183,10 +192,10 @@ fn who_gives_up_passes_the_ring_on() {
         let (memory, kernel) = (memory(1), Kernel::new());
         let holder = semaphore(memory, FIRST, &kernel);
         let permit = holder.acquire(&mut Hasty(0), &mut AssumeAlive).unwrap();
-        let sleeper = |life, mut wait: Patience| {
+        let sleeper = |incarnation, mut wait: Patience| {
             let kernel = kernel.clone();
             thread::spawn(move || {
-                let semaphore = semaphore(memory, life, &kernel);
+                let semaphore = semaphore(memory, incarnation, &kernel);
                 drop(semaphore.acquire(&mut wait, &mut AssumeAlive));
             })
         };
@@ -218,7 +227,7 @@ impl Wait for Patience {
     }
 }
 
-#[test] // Kills: Acquire in `take`, from a dead life.
+#[test] // Kills: Acquire in `take`, from a dead incarnation.
 fn who_inherits_a_permit_sees_what_the_dead_one_was_given() {
     loom::model(|| {
         let (memory, data) = (memory(1), heap(8));
@@ -244,8 +253,8 @@ fn one_heir_gets_the_permit_of_the_dead() {
         core::mem::forget(dead.try_acquire(&mut AssumeAlive).unwrap());
         add_one(data);
         let obituary = Obituary::new();
-        let heir = move |life, mut obituary: Obituary| {
-            let semaphore = semaphore(memory, life, &Silent);
+        let heir = move |incarnation, mut obituary: Obituary| {
+            let semaphore = semaphore(memory, incarnation, &Silent);
             let permit = semaphore.acquire(&mut Yield, &mut obituary).unwrap();
             add_one(data);
             permit.release().unwrap();
@@ -263,8 +272,8 @@ fn one_heir_gets_the_permit_of_the_dead() {
 fn two_that_add_at_once_add_all_or_nothing() {
     loom::model(|| {
         let memory = heap(Semaphore::segment_len(2));
-        let add = move |life| {
-            let added = semaphore(memory, life, &Silent).add(2);
+        let add = move |incarnation| {
+            let added = semaphore(memory, incarnation, &Silent).add(2);
             assert_ne!(added, Err(AddError::Evicted), "a permit was not seen");
             added.is_ok()
         };

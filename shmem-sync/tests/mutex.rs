@@ -9,7 +9,7 @@ use shmem_core::mem::Heap;
 use shmem_core::primitive::AtomicU32;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::{Pause, Spin, Wait};
-use shmem_core::{ControlWord, Corrupt, Life, Mapping, Window};
+use shmem_core::{ControlWord, Corrupt, Incarnation, Mapping, Window};
 use shmem_sync::{
     health, AssumeAlive, Futex, FutexBell, Guard, Liveness, LockError, LockFailure, LockResult,
     Mutex, NotHeld, PartitionState,
@@ -18,25 +18,25 @@ use shmem_sync::{
 mod support;
 use support::Dead;
 
-const FIRST: Life = Life::first(1);
-const SECOND: Life = Life::first(2);
-const THIRD: Life = Life::first(3);
+const FIRST: Incarnation = Incarnation::first(1);
+const SECOND: Incarnation = Incarnation::first(2);
+const THIRD: Incarnation = Incarnation::first(3);
 
 fn heap() -> Heap {
     Heap::new(Mutex::<u64>::SEGMENT_LEN)
 }
 
-fn mutex(heap: &Heap, life: Life) -> Mutex<'_, u64> {
-    Mutex::<u64>::attach(heap.window(), life, &Silent).unwrap()
+fn mutex(heap: &Heap, incarnation: Incarnation) -> Mutex<'_, u64> {
+    Mutex::<u64>::attach(heap.window(), incarnation, &Silent).unwrap()
 }
 
 fn health(heap: &Heap) -> u32 {
     heap.window().word(4).load(Relaxed)
 }
 
-/// `life` takes the mutex and dies inside.
-fn die_inside(heap: &Heap, life: Life) {
-    std::mem::forget(mutex(heap, life).try_lock(&mut AssumeAlive).unwrap());
+/// `incarnation` takes the mutex and dies inside.
+fn die_inside(heap: &Heap, incarnation: Incarnation) {
+    std::mem::forget(mutex(heap, incarnation).try_lock(&mut AssumeAlive).unwrap());
 }
 
 /// The guard that comes with the news of a death.
@@ -52,8 +52,8 @@ fn warned<'l, 'm>(taken: LockResult<Guard<'l, 'm, u64>>) -> Guard<'l, 'm, u64> {
 struct Unasked;
 
 impl Liveness for Unasked {
-    fn state(&mut self, life: Life) -> PartitionState {
-        panic!("asked about {life}");
+    fn state(&mut self, incarnation: Incarnation) -> PartitionState {
+        panic!("asked about {incarnation}");
     }
 }
 
@@ -133,10 +133,10 @@ fn one_who_waits_learns_of_the_death_as_well() {
 }
 
 #[test]
-fn an_earlier_life_of_our_own_is_as_dead_as_any() {
+fn an_earlier_incarnation_of_our_own_is_as_dead_as_any() {
     let heap = heap();
     die_inside(&heap, FIRST);
-    let mutex = mutex(&heap, Life::new(1, 2).unwrap());
+    let mutex = mutex(&heap, Incarnation::new(1, 2).unwrap());
     let taken = mutex.try_lock(&mut Dead(&[FIRST]));
     assert!(matches!(taken, Err(LockError::OwnerDied(_))));
 }
@@ -200,10 +200,14 @@ fn one_who_was_taken_for_dead_learns_it_and_changes_nothing() {
 fn what_no_honest_partition_writes_is_corrupt() {
     for (offset, value, word) in [
         (0, 1, ControlWord::MutexOwner),
-        (0, Life::FLAG, ControlWord::MutexOwner),
+        (0, Incarnation::FLAG, ControlWord::MutexOwner),
         (4, 1, ControlWord::MutexHealth),
         (4, 3, ControlWord::MutexHealth),
-        (4, SECOND.word() | Life::FLAG, ControlWord::MutexHealth),
+        (
+            4,
+            SECOND.word() | Incarnation::FLAG,
+            ControlWord::MutexHealth,
+        ),
     ] {
         let heap = heap();
         heap.window().word(offset).store(value, Relaxed);
@@ -218,7 +222,7 @@ fn what_no_honest_partition_writes_is_corrupt() {
 }
 
 #[test]
-fn a_life_never_takes_itself_for_dead() {
+fn an_incarnation_never_takes_itself_for_dead() {
     let heap = heap();
     let mutex = mutex(&heap, FIRST);
     let _guard = mutex.try_lock(&mut AssumeAlive).unwrap();
@@ -245,7 +249,7 @@ impl Wait for Overtaken<'_> {
     }
 
     fn sleep(&mut self, rings: &AtomicU32, seen: u32) {
-        assert_eq!(seen, (FIRST.word() | Life::FLAG).to_le());
+        assert_eq!(seen, (FIRST.word() | Incarnation::FLAG).to_le());
         assert_eq!(rings.load(Relaxed), seen);
         let memory = self.0.take().expect("one sleep");
         memory.word(0).store(THIRD.word(), Relaxed);
@@ -263,7 +267,7 @@ fn one_who_gives_up_leaves_the_owner_to_wake_the_others() {
         Err(LockError::Failed(LockFailure::TimedOut))
     ));
     let owner = heap.window().word(0).load(Relaxed);
-    assert_eq!(owner, THIRD.word() | Life::FLAG);
+    assert_eq!(owner, THIRD.word() | Incarnation::FLAG);
 }
 
 #[test]
@@ -272,9 +276,9 @@ fn owners_exclude_each_other_whichever_partition_they_are_of() {
     let memory = Mapping::memfd("mutex", Mutex::<u64>::SEGMENT_LEN).unwrap();
     let window = memory.window();
     thread::scope(|scope| {
-        for life in [FIRST, SECOND, SECOND] {
+        for incarnation in [FIRST, SECOND, SECOND] {
             scope.spawn(move || {
-                let mutex = Mutex::<u64>::attach(window, life, &FutexBell).unwrap();
+                let mutex = Mutex::<u64>::attach(window, incarnation, &FutexBell).unwrap();
                 for turn in 0..TURNS {
                     let mut wait = Futex::forever().spin_first(turn as u32 % 2 * 100);
                     let mut guard = mutex.lock(&mut wait, &mut AssumeAlive).unwrap();

@@ -7,7 +7,7 @@ use shmem_core::doorbell::{Doorbell, Silent};
 use shmem_core::mem::Heap;
 use shmem_core::primitive::AtomicU32;
 use shmem_core::wait::{Pause, Wait};
-use shmem_core::Life;
+use shmem_core::Incarnation;
 use shmem_sync::inspect::{Health, MutexWords, RwLockWords};
 use shmem_sync::raw::{RawMutex, RawRwLock};
 use shmem_sync::{Acquired, AssumeAlive, LockFailure, NotHeld};
@@ -15,8 +15,8 @@ use shmem_sync::{Acquired, AssumeAlive, LockFailure, NotHeld};
 mod support;
 use support::Dead;
 
-const FIRST: Life = Life::first(1);
-const SECOND: Life = Life::first(2);
+const FIRST: Incarnation = Incarnation::first(1);
+const SECOND: Incarnation = Incarnation::first(2);
 const NOBODY: Result<(), NotHeld> = Err(NotHeld { holder: None });
 const BY_FIRST: Result<(), NotHeld> = Err(NotHeld {
     holder: Some(FIRST),
@@ -50,7 +50,7 @@ fn repair_written(lock: &RawRwLock<'_>) -> Result<(), NotHeld> {
 #[test]
 fn one_who_does_not_have_a_mutex_cannot_unlock_it() {
     let heap = Heap::new(RawMutex::segment_len(0));
-    let mutex = |life| RawMutex::attach(heap.window(), life, &Silent).unwrap();
+    let mutex = |incarnation| RawMutex::attach(heap.window(), incarnation, &Silent).unwrap();
     let (ours, theirs) = (mutex(FIRST), mutex(SECOND));
     assert_eq!(unlock(&theirs), NOBODY);
     assert_eq!(ours.try_lock(&mut AssumeAlive), Ok(Acquired::Clean));
@@ -62,7 +62,7 @@ fn one_who_does_not_have_a_mutex_cannot_unlock_it() {
 #[test]
 fn one_who_does_not_have_a_reader_writer_lock_cannot_unlock_it() {
     let heap = Heap::new(RawRwLock::segment_len(0));
-    let lock = |life| RawRwLock::attach(heap.window(), life, &Silent).unwrap();
+    let lock = |incarnation| RawRwLock::attach(heap.window(), incarnation, &Silent).unwrap();
     let (ours, theirs) = (lock(FIRST), lock(SECOND));
     assert_eq!(
         (unlock_write(&theirs), unlock_read(&theirs, 0)),
@@ -87,7 +87,7 @@ fn what_is_unlocked_unrepaired_after_a_death_is_poisoned() {
             false => Err(LockFailure::Poisoned),
         };
         let heap = Heap::new(RawMutex::segment_len(0));
-        let mutex = |life| RawMutex::attach(heap.window(), life, &Silent).unwrap();
+        let mutex = |incarnation| RawMutex::attach(heap.window(), incarnation, &Silent).unwrap();
         let _ = mutex(FIRST).try_lock(&mut AssumeAlive);
         let ours = mutex(SECOND);
         let taken = ours.try_lock(&mut Dead(&[FIRST]));
@@ -100,7 +100,7 @@ fn what_is_unlocked_unrepaired_after_a_death_is_poisoned() {
         assert_eq!(ours.try_lock(&mut AssumeAlive), after);
 
         let heap = Heap::new(RawRwLock::segment_len(0));
-        let lock = |life| RawRwLock::attach(heap.window(), life, &Silent).unwrap();
+        let lock = |incarnation| RawRwLock::attach(heap.window(), incarnation, &Silent).unwrap();
         let _ = lock(FIRST).try_write(&mut AssumeAlive);
         let ours = lock(SECOND);
         let taken = ours.try_write(&mut Dead(&[FIRST]));

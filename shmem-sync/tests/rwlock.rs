@@ -9,7 +9,7 @@ use shmem_core::doorbell::Silent;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::Spin;
-use shmem_core::{ControlWord, Corrupt, Life, Mapping};
+use shmem_core::{ControlWord, Corrupt, Incarnation, Mapping};
 use shmem_sync::{
     AssumeAlive, Futex, FutexBell, LockError, LockFailure, LockResult, NotHeld, RwLock,
 };
@@ -17,9 +17,9 @@ use shmem_sync::{
 mod support;
 use support::{whole, Dead};
 
-const FIRST: Life = Life::first(1);
-const SECOND: Life = Life::first(2);
-const THIRD: Life = Life::first(3);
+const FIRST: Incarnation = Incarnation::first(1);
+const SECOND: Incarnation = Incarnation::first(2);
+const THIRD: Incarnation = Incarnation::first(3);
 
 /// Bytes in front of the protected ones.
 const CONTROL: usize = 128 + 512;
@@ -28,8 +28,8 @@ fn heap() -> Heap {
     Heap::new(RwLock::<[u64; 2]>::SEGMENT_LEN)
 }
 
-fn lock(heap: &Heap, life: Life) -> RwLock<'_, [u64; 2]> {
-    RwLock::attach(heap.window(), life, &Silent).unwrap()
+fn lock(heap: &Heap, incarnation: Incarnation) -> RwLock<'_, [u64; 2]> {
+    RwLock::attach(heap.window(), incarnation, &Silent).unwrap()
 }
 
 fn word(heap: &Heap, offset: usize) -> u32 {
@@ -40,9 +40,9 @@ fn health(heap: &Heap) -> u32 {
     word(heap, 4)
 }
 
-/// `life` writes and dies inside.
-fn die_writing(heap: &Heap, life: Life) {
-    std::mem::forget(lock(heap, life).try_write(&mut AssumeAlive).unwrap());
+/// `incarnation` writes and dies inside.
+fn die_writing(heap: &Heap, incarnation: Incarnation) {
+    std::mem::forget(lock(heap, incarnation).try_write(&mut AssumeAlive).unwrap());
 }
 
 /// The guard that comes with the news of a death.
@@ -276,11 +276,19 @@ fn those_who_were_taken_for_dead_learn_it_and_change_nothing() {
 fn what_no_honest_partition_writes_is_corrupt() {
     for (offset, value, word) in [
         (0, 1, ControlWord::RwlockWriter),
-        (0, Life::FLAG, ControlWord::RwlockWriter),
+        (0, Incarnation::FLAG, ControlWord::RwlockWriter),
         (4, 1, ControlWord::RwlockHealth),
-        (4, SECOND.word() | Life::FLAG, ControlWord::RwlockHealth),
+        (
+            4,
+            SECOND.word() | Incarnation::FLAG,
+            ControlWord::RwlockHealth,
+        ),
         (128, 1, ControlWord::RwlockReader),
-        (636, FIRST.word() | Life::FLAG, ControlWord::RwlockReader),
+        (
+            636,
+            FIRST.word() | Incarnation::FLAG,
+            ControlWord::RwlockReader,
+        ),
     ] {
         let heap = heap();
         heap.window().word(offset).store(value, Relaxed);
@@ -304,7 +312,7 @@ fn what_no_honest_partition_writes_is_corrupt() {
 
 #[test]
 fn a_reader_that_finds_no_reader_word_but_bad_ones_names_one() {
-    for value in [1, FIRST.word() | Life::FLAG] {
+    for value in [1, FIRST.word() | Incarnation::FLAG] {
         let heap = heap();
         for at in (128..640).step_by(4) {
             heap.window().word(at).store(value, Relaxed);
@@ -329,11 +337,12 @@ fn a_reader_that_finds_no_reader_word_but_bad_ones_names_one() {
 fn writers_lose_no_count_and_readers_see_no_half_of_one() {
     const TURNS: u64 = 5_000;
     let memory = Mapping::memfd("rwlock", RwLock::<[u64; 2]>::SEGMENT_LEN).unwrap();
-    let attach = |life| RwLock::<[u64; 2]>::attach(memory.window(), life, &FutexBell).unwrap();
+    let attach =
+        |incarnation| RwLock::<[u64; 2]>::attach(memory.window(), incarnation, &FutexBell).unwrap();
     thread::scope(|scope| {
-        for life in [FIRST, SECOND] {
+        for incarnation in [FIRST, SECOND] {
             scope.spawn(move || {
-                let lock = attach(life);
+                let lock = attach(incarnation);
                 for _ in 0..TURNS {
                     let mut guard = lock.write(&mut Futex::forever(), &mut AssumeAlive).unwrap();
                     guard.update(|halves| *halves = [whole(*halves).unwrap() + 1; 2]);
@@ -341,9 +350,9 @@ fn writers_lose_no_count_and_readers_see_no_half_of_one() {
                 }
             });
         }
-        for life in [SECOND, THIRD] {
+        for incarnation in [SECOND, THIRD] {
             scope.spawn(move || {
-                let lock = attach(life);
+                let lock = attach(incarnation);
                 for _ in 0..TURNS {
                     let guard = lock.read(&mut Futex::forever(), &mut AssumeAlive).unwrap();
                     assert!(whole(guard.get()).is_some());
@@ -363,10 +372,11 @@ fn two_readers_wait_for_each_other_inside() {
     let inside = AtomicUsize::new(0);
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
-        for life in [FIRST, SECOND] {
+        for incarnation in [FIRST, SECOND] {
             let (memory, inside, done) = (&memory, &inside, &done);
             scope.spawn(move || {
-                let lock = RwLock::<[u64; 2]>::attach(memory.window(), life, &FutexBell).unwrap();
+                let lock =
+                    RwLock::<[u64; 2]>::attach(memory.window(), incarnation, &FutexBell).unwrap();
                 let guard = lock.read(&mut Futex::forever(), &mut AssumeAlive).unwrap();
                 if inside.fetch_add(1, Relaxed) == 1 {
                     done.store(true, Relaxed);

@@ -11,7 +11,7 @@ use shmem_core::doorbell::Silent;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::Spin;
-use shmem_core::{ControlWord, Corrupt, Life, Window};
+use shmem_core::{ControlWord, Corrupt, Incarnation, Window};
 use shmem_sync::layout::{PERMITS, PERMIT_FREE};
 use shmem_sync::raw::RawSemaphore;
 use shmem_sync::{AcquireError, AddError, AssumeAlive, Futex, FutexBell, NotHeld, Semaphore};
@@ -19,20 +19,20 @@ use shmem_sync::{AcquireError, AddError, AssumeAlive, Futex, FutexBell, NotHeld,
 mod support;
 use support::Dead;
 
-const FIRST: Life = Life::first(1);
-const SECOND: Life = Life::first(2);
-const THIRD: Life = Life::first(3);
+const FIRST: Incarnation = Incarnation::first(1);
+const SECOND: Incarnation = Incarnation::first(2);
+const THIRD: Incarnation = Incarnation::first(3);
 
 fn heap(capacity: usize) -> Heap {
     Heap::new(Semaphore::segment_len(capacity))
 }
 
-fn semaphore(heap: &Heap, life: Life) -> Semaphore<'_> {
-    Semaphore::attach(heap.window(), life, &FutexBell).unwrap()
+fn semaphore(heap: &Heap, incarnation: Incarnation) -> Semaphore<'_> {
+    Semaphore::attach(heap.window(), incarnation, &FutexBell).unwrap()
 }
 
 /// Takes permits until there are none.
-fn take_all(semaphore: &Semaphore<'_>, dead: &[Life]) -> usize {
+fn take_all(semaphore: &Semaphore<'_>, dead: &[Incarnation]) -> usize {
     let take = || semaphore.try_acquire(&mut Dead(dead)).map(mem::forget);
     std::iter::repeat_with(take)
         .take_while(Result::is_ok)
@@ -67,7 +67,7 @@ fn there_are_never_more_holders_than_permits() {
         for partition in 1..=4 {
             let (heap, inside) = (&heap, &inside);
             scope.spawn(move || {
-                let semaphore = semaphore(heap, Life::first(partition));
+                let semaphore = semaphore(heap, Incarnation::first(partition));
                 for _ in 0..2000 {
                     let permit = semaphore.acquire(&mut Futex::forever(), &mut AssumeAlive);
                     let permit = permit.unwrap();
@@ -109,7 +109,7 @@ fn several_sleepers_are_woken_by_permits_that_are_added() {
         for partition in 2..=4 {
             let heap = &heap;
             scope.spawn(move || {
-                let semaphore = semaphore(heap, Life::first(partition));
+                let semaphore = semaphore(heap, Incarnation::first(partition));
                 let permit = semaphore.acquire(&mut Futex::forever(), &mut AssumeAlive);
                 permit.unwrap().consume().unwrap();
             });
@@ -192,7 +192,7 @@ fn words(window: Window<'_>) -> Vec<u32> {
 }
 
 #[test]
-fn the_permits_of_a_dead_life_come_back() {
+fn the_permits_of_a_dead_incarnation_come_back() {
     let heap = heap(4);
     let dead = semaphore(&heap, SECOND);
     dead.add(3).unwrap();
@@ -231,9 +231,9 @@ fn whoever_waits_inherits_while_it_waits() {
     struct Late(u32);
     use shmem_sync::PartitionState;
     impl shmem_sync::Liveness for Late {
-        fn state(&mut self, life: Life) -> PartitionState {
+        fn state(&mut self, incarnation: Incarnation) -> PartitionState {
             self.0 += 1;
-            PartitionState::gone_if(self.0 > 1 && life == SECOND)
+            PartitionState::gone_if(self.0 > 1 && incarnation == SECOND)
         }
     }
     let heir = semaphore(&heap, FIRST);
@@ -258,7 +258,7 @@ fn a_wait_ends_at_its_deadline_and_one_that_has_passed_leaves_time_for_a_look() 
 
 #[test]
 fn a_word_that_is_no_permit_is_reported_where_no_permit_is_free() {
-    for mad in [2, 0xff, 0x1_00, Life::FLAG | PERMIT_FREE] {
+    for mad in [2, 0xff, 0x1_00, Incarnation::FLAG | PERMIT_FREE] {
         let heap = heap(4);
         let semaphore = semaphore(&heap, FIRST);
         semaphore.add(2).unwrap();
@@ -276,10 +276,10 @@ fn a_word_that_is_no_permit_is_reported_where_no_permit_is_free() {
 }
 
 #[test]
-fn an_adder_that_is_no_life_is_reported_where_no_permit_is_free() {
+fn an_adder_that_is_no_incarnation_is_reported_where_no_permit_is_free() {
     let heap = heap(4);
     let semaphore = semaphore(&heap, FIRST);
-    for mad in [1, Life::FLAG, SECOND.word() | Life::FLAG] {
+    for mad in [1, Incarnation::FLAG, SECOND.word() | Incarnation::FLAG] {
         heap.window().word(132).store(mad, Relaxed);
         let corrupt = AcquireError::Corrupt(Corrupt {
             word: ControlWord::PermitAdder,
@@ -295,7 +295,7 @@ fn whatever_the_words_hold_every_call_ends() {
     let mut noise = || {
         seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let words = [0, PERMIT_FREE, SECOND.word(), FIRST.word(), seed];
-        words[seed as usize / 256 % words.len()] ^ (seed & Life::FLAG)
+        words[seed as usize / 256 % words.len()] ^ (seed & Incarnation::FLAG)
     };
     for _ in 0..500 {
         let heap = heap(6);

@@ -6,7 +6,7 @@ use std::mem::forget;
 use shmem_core::doorbell::Silent;
 use shmem_core::mem::Heap;
 use shmem_core::wait::Spin;
-use shmem_core::Life;
+use shmem_core::Incarnation;
 use shmem_sync::{
     AcquireError, AssumeAlive, BakeryMutex, Barrier, BarrierError, LockError, LockFailure,
     LockResult, Mutex, RwLock, Semaphore,
@@ -15,8 +15,8 @@ use shmem_sync::{
 mod support;
 use support::{attach_bakery, attach_barrier, Known};
 
-const FIRST: Life = Life::first(1);
-const SECOND: Life = Life::first(2);
+const FIRST: Incarnation = Incarnation::first(1);
+const SECOND: Incarnation = Incarnation::first(2);
 
 const SILENT: Known<'_> = Known {
     silent: &[FIRST],
@@ -49,7 +49,7 @@ fn is_late<G>(taken: LockResult<G>) -> bool {
 #[test]
 fn a_silent_owner_keeps_the_mutex_and_is_named_at_the_deadline() {
     let heap = Heap::new(Mutex::<u64>::SEGMENT_LEN);
-    let mutex = |life| Mutex::<u64>::attach(heap.window(), life, &Silent).unwrap();
+    let mutex = |incarnation| Mutex::<u64>::attach(heap.window(), incarnation, &Silent).unwrap();
     let (first, second) = (mutex(FIRST), mutex(SECOND));
     forget(first.try_lock(&mut AssumeAlive).unwrap());
     assert!(names_the_first(second.lock(&mut soon(), &mut { SILENT })));
@@ -61,14 +61,14 @@ fn a_silent_owner_keeps_the_mutex_and_is_named_at_the_deadline() {
     let error = LockFailure::HolderSilent(FIRST);
     assert!(error
         .to_string()
-        .contains("partition 1 in its life 1, which is silent"));
-    assert_eq!(format!("{error:?}"), "HolderSilent(Life(1.1))");
+        .contains("incarnation 1 of partition 1, which is silent"));
+    assert_eq!(format!("{error:?}"), "HolderSilent(Incarnation(1.1))");
 }
 
 #[test]
 fn a_silent_writer_keeps_the_lock_and_so_does_a_silent_reader() {
     let heap = Heap::new(RwLock::<u64>::SEGMENT_LEN);
-    let lock = |life| RwLock::<u64>::attach(heap.window(), life, &Silent).unwrap();
+    let lock = |incarnation| RwLock::<u64>::attach(heap.window(), incarnation, &Silent).unwrap();
     let (first, second) = (lock(FIRST), lock(SECOND));
     let writer = first.try_write(&mut AssumeAlive).unwrap();
     assert!(names_the_first(second.write(&mut soon(), &mut { SILENT })));
@@ -87,7 +87,7 @@ fn a_silent_writer_keeps_the_lock_and_so_does_a_silent_reader() {
 #[test]
 fn a_silent_partition_keeps_its_place_in_the_queue_of_a_bakery() {
     let heap = Heap::new(BakeryMutex::<u64>::SEGMENT_LEN);
-    let bakery = |life| attach_bakery::<u64>(heap.window(), life, 4);
+    let bakery = |incarnation| attach_bakery::<u64>(heap.window(), incarnation, 4);
     let (mut first, mut second) = (bakery(FIRST), bakery(SECOND));
     let guard = first.try_lock(&mut AssumeAlive).unwrap();
     assert!(names_the_first(second.lock(&mut soon(), &mut { SILENT })));
@@ -100,7 +100,7 @@ fn a_silent_partition_keeps_its_place_in_the_queue_of_a_bakery() {
 #[test]
 fn others_go_on_with_the_permits_that_no_silent_partition_holds() {
     let heap = Heap::new(Semaphore::segment_len(2));
-    let semaphore = |life| Semaphore::attach(heap.window(), life, &Silent).unwrap();
+    let semaphore = |incarnation| Semaphore::attach(heap.window(), incarnation, &Silent).unwrap();
     let (first, second) = (semaphore(FIRST), semaphore(SECOND));
     first.add(2).unwrap();
     let held = first.try_acquire(&mut AssumeAlive).unwrap();
@@ -124,7 +124,7 @@ fn others_go_on_with_the_permits_that_no_silent_partition_holds() {
 #[test]
 fn a_silent_party_is_waited_for_and_named_at_the_deadline() {
     let heap = Heap::new(Barrier::segment_len(2));
-    let barrier = |life| attach_barrier(heap.window(), life, 2, &Silent);
+    let barrier = |incarnation| attach_barrier(heap.window(), incarnation, 2, &Silent);
     let (mut first, mut second) = (barrier(FIRST), barrier(SECOND));
     assert_eq!(first.try_wait(&mut AssumeAlive), Ok(None));
     assert_eq!(second.wait(&mut soon(), &mut { SILENT }).unwrap().phase, 1);

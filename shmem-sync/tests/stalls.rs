@@ -9,7 +9,7 @@ use shmem_core::doorbell::Silent;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::Spin;
-use shmem_core::Life;
+use shmem_core::Incarnation;
 use shmem_sync::raw::{RawBakeryMutex, RawSemaphore};
 use shmem_sync::{
     health, AcquireError, Acquired, AddError, AssumeAlive, BakeryMutex, Barrier, BarrierError,
@@ -22,11 +22,11 @@ use support::{
 };
 
 /// Is stopped, and late.
-const LATE: Life = Life::first(1);
-const OTHER: Life = Life::first(2);
+const LATE: Incarnation = Incarnation::first(1);
+const OTHER: Incarnation = Incarnation::first(2);
 /// Died before.
-const DEAD: Life = Life::first(3);
-const LAST: Life = Life::first(4);
+const DEAD: Incarnation = Incarnation::first(3);
+const LAST: Incarnation = Incarnation::first(4);
 
 const SILENT: Known<'_> = Known {
     silent: &[LATE],
@@ -50,7 +50,7 @@ fn word(heap: &Heap, at: usize) -> u32 {
 
 /// Who has a lock, its flag aside.
 fn owner(heap: &Heap) -> u32 {
-    word(heap, 0) & !Life::FLAG
+    word(heap, 0) & !Incarnation::FLAG
 }
 
 /// Whether it was had, and with what it was given back.
@@ -88,8 +88,8 @@ fn at_each_store(attempt: impl Fn(u64) -> bool) {
     assert!(stores > 1);
 }
 
-fn mutex(heap: &Heap, life: Life) -> Mutex<'_, u64> {
-    Mutex::<u64>::attach(heap.window(), life, &Silent).unwrap()
+fn mutex(heap: &Heap, incarnation: Incarnation) -> Mutex<'_, u64> {
+    Mutex::<u64>::attach(heap.window(), incarnation, &Silent).unwrap()
 }
 
 fn pass_mutex(heap: &Heap, work: Work) -> Report {
@@ -165,8 +165,8 @@ fn an_owner_that_is_late_changes_nothing_of_the_next_ones_mutex_and_is_told() {
     }
 }
 
-fn lock(heap: &Heap, life: Life) -> RwLock<'_, u64> {
-    RwLock::<u64>::attach(heap.window(), life, &Silent).unwrap()
+fn lock(heap: &Heap, incarnation: Incarnation) -> RwLock<'_, u64> {
+    RwLock::<u64>::attach(heap.window(), incarnation, &Silent).unwrap()
 }
 
 const WRITING: usize = 8;
@@ -294,8 +294,8 @@ fn a_reader_that_is_late_changes_nothing_of_a_writers_lock_and_is_told() {
     at_each_store(|at| attempt(at, true));
 }
 
-fn semaphore(heap: &Heap, life: Life) -> Semaphore<'_> {
-    Semaphore::attach(heap.window(), life, &Silent).unwrap()
+fn semaphore(heap: &Heap, incarnation: Incarnation) -> Semaphore<'_> {
+    Semaphore::attach(heap.window(), incarnation, &Silent).unwrap()
 }
 
 #[test]
@@ -379,7 +379,7 @@ fn what_a_thread_has_reserved_is_no_permit_that_another_gives_back() {
                 assert_eq!(ours.held().count(), 0);
                 for place in 0..ours.capacity() {
                     let ended = match consume {
-                        // SAFETY: this life holds none.
+                        // SAFETY: this incarnation holds none.
                         true => unsafe { ours.consume(place) },
                         // SAFETY: as above.
                         false => unsafe { ours.release(place) },
@@ -395,15 +395,15 @@ fn what_a_thread_has_reserved_is_no_permit_that_another_gives_back() {
     }
 }
 
-fn next(life: Life) -> Life {
-    Life::after(life.partition(), life.incarnation()).unwrap()
+fn next(incarnation: Incarnation) -> Incarnation {
+    Incarnation::after(incarnation.partition(), incarnation.number()).unwrap()
 }
 
 #[test]
-fn a_party_that_is_late_is_told_and_its_next_life_meets_the_others() {
+fn a_party_that_is_late_is_told_and_its_next_incarnation_meets_the_others() {
     at_each_store(|at| {
         let heap = Heap::new(Barrier::segment_len(2));
-        let party = |life| attach_barrier(heap.window(), life, 2, &Silent);
+        let party = |incarnation| attach_barrier(heap.window(), incarnation, 2, &Silent);
         let (mut other, mut later) = (party(OTHER), party(next(LATE)));
         assert_eq!(other.try_wait(&mut AssumeAlive), Ok(None));
         let meanwhile = || {
@@ -432,12 +432,12 @@ fn a_party_that_is_late_is_told_and_its_next_life_meets_the_others() {
     });
 }
 
-fn bakery(heap: &Heap, life: Life) -> BakeryMutex<'_, u64> {
-    attach_bakery::<u64>(heap.window(), life, 4)
+fn bakery(heap: &Heap, incarnation: Incarnation) -> BakeryMutex<'_, u64> {
+    attach_bakery::<u64>(heap.window(), incarnation, 4)
 }
 
-fn raw_bakery(heap: &Heap, life: Life) -> RawBakeryMutex<'_> {
-    attach_raw_bakery(heap.window(), life, 4)
+fn raw_bakery(heap: &Heap, incarnation: Incarnation) -> RawBakeryMutex<'_> {
+    attach_raw_bakery(heap.window(), incarnation, 4)
 }
 
 #[test]
@@ -500,7 +500,7 @@ fn an_owner_of_a_bakery_that_is_late_is_told_and_the_others_go_on() {
 }
 
 #[test]
-fn one_whose_next_life_uses_a_bakery_is_told_and_stores_nothing() {
+fn one_whose_next_incarnation_uses_a_bakery_is_told_and_stores_nothing() {
     let heap = Heap::new(BakeryMutex::<u64>::SEGMENT_LEN);
     let mut late = raw_bakery(&heap, LATE);
     assert_eq!(late.try_lock(&mut AssumeAlive), Ok(Acquired::Clean));

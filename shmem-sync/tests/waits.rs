@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use shmem_core::doorbell::Doorbell;
 use shmem_core::mem::Heap;
 use shmem_core::primitive::AtomicU32;
-use shmem_core::ring::{Ring, Unread};
+use shmem_core::ring::{OnRestart, Ring};
 use shmem_core::wait::{Pause, Spin, Wait, RECHECK};
-use shmem_core::Life;
+use shmem_core::Incarnation;
 use shmem_sync::{Futex, FutexBell, SleepPoll, SpinYield};
 
 const TIMEOUT: Duration = Duration::from_millis(60);
@@ -17,8 +17,10 @@ const TIMEOUT: Duration = Duration::from_millis(60);
 fn consumer_wait(wait: &mut impl Wait, rung: bool) -> (bool, Duration) {
     let heap = Heap::new(Ring::segment_len(4096));
     let ring = Ring::attach(heap.window()).unwrap();
-    let mut producer = ring.producer(Life::first(1)).unwrap();
-    let mut consumer = ring.consumer(Life::first(2), Unread::Keep).unwrap();
+    let mut producer = ring.producer(Incarnation::first(1)).unwrap();
+    let mut consumer = ring
+        .consumer(Incarnation::first(2), OnRestart::Keep)
+        .unwrap();
     thread::scope(|scope| {
         if rung {
             scope.spawn(move || {

@@ -90,7 +90,7 @@ impl Reporter {
     ) -> Result<Ended> {
         thread::scope(|scope| {
             let (running, ended) = mpsc::channel::<()>();
-            scope.spawn(|| self.show_life(start, tail, ended));
+            scope.spawn(|| self.show_incarnation(start, tail, ended));
             let ended = process::run(command, Capture::Both, LIMIT, |line| {
                 // A full disk stops the step itself soon enough.
                 let _ = writeln!(log, "{line}");
@@ -106,7 +106,12 @@ impl Reporter {
     }
 
     /// Repeats the last line from time to time, until `ended` is closed.
-    fn show_life(&self, start: Instant, tail: &Mutex<VecDeque<String>>, ended: Receiver<()>) {
+    fn show_incarnation(
+        &self,
+        start: Instant,
+        tail: &Mutex<VecDeque<String>>,
+        ended: Receiver<()>,
+    ) {
         while ended.recv_timeout(SIGN_OF_LIFE) == Err(RecvTimeoutError::Timeout) {
             let last = lock(tail).back().cloned().unwrap_or_default();
             self.say(&format!("  {:>3.0} s: {}", seconds(start), last.trim()));

@@ -8,7 +8,12 @@ use anyhow::{Context, Result, ensure};
 use crate::invocation::Invocation;
 
 /// The library crates, lowest first; each has a directory of its name.
-pub(crate) const LIBRARIES: [&str; 3] = ["shmem-core", "shmem-registry", "shmem-sync"];
+pub(crate) const LIBRARIES: [&str; 4] = [
+    "shmem-core",
+    "shmem-registry",
+    "shmem-sync",
+    "shmem-channel",
+];
 
 pub(crate) struct Workspace {
     pub(crate) root: PathBuf,

@@ -5,8 +5,9 @@
 //! and after each pair of turns two cache lines go to and fro: their time says where the two
 //! processors are, pairs are sorted by it, and one whose place changed is left out.
 //!
-//! It reports and never fails on what it finds. `--json` for machines; `--rounds N`;
-//! `--row TEXT` for the rows alone whose name contains that; `--write DIRECTORY` for `summary.json` and `summary.svg` there.
+//! It reports and never fails on what it finds. `--json` for machines; `--rounds N`; `--row TEXT`
+//! for the rows alone whose name contains that; `--write DIRECTORY` for `summary.json` and
+//! `summary.svg` there.
 
 mod chart;
 mod row;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use shmem_channel::{Error, Incoming, Received, Session};
-use shmem_core::ring::Unread;
+use shmem_core::ring::OnRestart;
 
 use crate::{spin, until};
 
@@ -50,7 +50,7 @@ pub fn serve(place: &str, count: u64) -> Result<()> {
 /// A message there on one ring, and back on another.
 pub fn round_trip(place: &str, count: u64) -> Result<Duration> {
     let session = Session::create_file(place, LEN, 1)?;
-    let mut receiver = session.receiver("back", RING, Unread::Keep)?;
+    let mut receiver = session.receiver("back", RING, OnRestart::Keep)?;
     let mut sender = session.sender("there", RING)?;
     let mut buffer = [0; 8];
     sender.send(&[0; 8], PATIENCE)?;
@@ -66,7 +66,7 @@ pub fn round_trip(place: &str, count: u64) -> Result<Duration> {
 
 pub fn echo(place: &str, count: u64) -> Result<()> {
     let session = join(place)?;
-    let mut receiver = session.receiver("there", RING, Unread::Keep)?;
+    let mut receiver = session.receiver("there", RING, OnRestart::Keep)?;
     let mut sender = session.sender("back", RING)?;
     let mut buffer = [0; 8];
     for _ in 0..=count {

@@ -22,21 +22,21 @@ int take_all(void *context, const void *at, size_t len)
 
 static void open_locks(void)
 {
-	OK(shmr_bakery_open(&all.shmr_bakery, &all.shmr_segment, all.life, 8));
-	OK(shmr_barrier_open(&all.shmr_barrier, &all.shmr_segment, all.life, 2,
+	OK(shmr_bakery_open(&all.shmr_bakery, &all.shmr_segment, all.incarnation, 8));
+	OK(shmr_barrier_open(&all.shmr_barrier, &all.shmr_segment, all.incarnation, 2,
 			     NULL));
-	OK(shmr_mutex_open(&all.shmr_mutex, &all.shmr_segment, all.life,
+	OK(shmr_mutex_open(&all.shmr_mutex, &all.shmr_segment, all.incarnation,
 			   NULL));
-	OK(shmr_rwlock_open(&all.shmr_rwlock, &all.shmr_segment, all.life,
+	OK(shmr_rwlock_open(&all.shmr_rwlock, &all.shmr_segment, all.incarnation,
 			    NULL));
 	OK(shmr_semaphore_open(&all.shmr_semaphore, &all.shmr_segment,
-			       all.life, NULL));
+			       all.incarnation, NULL));
 }
 
 static void open_data(void)
 {
-	OK(shmr_producer_open(&all.shmr_producer, &all.ring, all.life));
-	OK(shmr_consumer_open(&all.shmr_consumer, &all.ring, all.life,
+	OK(shmr_producer_open(&all.shmr_producer, &all.ring, all.incarnation));
+	OK(shmr_consumer_open(&all.shmr_consumer, &all.ring, all.incarnation,
 			      SHMR_KEEP));
 	OK(shmr_producer_push(&all.shmr_producer, "record", 6));
 	OK(shmr_snapshot_reader_open(&all.shmr_snapshot_reader,
@@ -72,9 +72,9 @@ void make_all(void)
 			      shmr_mapping_base(&place.mapping), PLACE_LEN));
 	OK(shmr_registry_attach(&all.shmr_registry, &all.shmr_region));
 	OK(shmr_map_memfd(&all.shmr_mapping, "all", 4096));
-	OK(shmr_partition_attach(&all.shmr_presence, &place.registry, 4,
+	OK(shmr_partition_attach(&all.shmr_attachment, &place.registry, 4,
 				 NULL));
-	all.life = shmr_presence_life(&all.shmr_presence);
+	all.incarnation = shmr_attachment_incarnation(&all.shmr_attachment);
 	all.shmr_clock.now_us = no_time;
 	OK(shmr_heartbeats_watch(&all.shmr_heartbeats, &place.registry, 0,
 				 &all.shmr_clock));

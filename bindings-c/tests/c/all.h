@@ -14,7 +14,7 @@ struct all {
 	struct shmr_heartbeats shmr_heartbeats;
 	struct shmr_mapping shmr_mapping;
 	struct shmr_mutex shmr_mutex;
-	struct shmr_presence shmr_presence;
+	struct shmr_attachment shmr_attachment;
 	struct shmr_processes shmr_processes;
 	struct shmr_producer shmr_producer;
 	struct shmr_receiver shmr_receiver;
@@ -50,7 +50,7 @@ struct all {
 	struct shmr_segment shmr_segment;
 	struct shmr_segment ring;
 
-	uint32_t life;
+	uint32_t incarnation;
 	uint32_t word;
 	size_t size;
 	void *at;

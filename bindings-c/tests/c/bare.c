@@ -78,7 +78,7 @@ static unsigned char memory[LEN] __attribute__((aligned(128)));
 
 static struct shmr_region region;
 static struct shmr_registry registry;
-static struct shmr_presence first, second;
+static struct shmr_attachment first, second;
 static struct shmr_producer producer;
 static struct shmr_consumer consumer;
 
@@ -103,9 +103,9 @@ static void pass_messages(void)
 	size_t len;
 	int times;
 
-	MUST(shmr_producer_open(&producer, &ring, shmr_presence_life(&first)) ==
+	MUST(shmr_producer_open(&producer, &ring, shmr_attachment_incarnation(&first)) ==
 	     SHMR_OK);
-	MUST(shmr_consumer_open(&consumer, &ring, shmr_presence_life(&second),
+	MUST(shmr_consumer_open(&consumer, &ring, shmr_attachment_incarnation(&second),
 				SHMR_DISCARD) == SHMR_OK);
 	for (times = 0; times < 1000; times++) {
 		MUST(shmr_producer_push(&producer, "hello", 5) == SHMR_OK);
@@ -141,9 +141,9 @@ static void take_turns(void)
 	struct shmr_mutex one, two;
 	struct shmr_wait wait;
 
-	MUST(shmr_mutex_open(&one, &segment, shmr_presence_life(&first),
+	MUST(shmr_mutex_open(&one, &segment, shmr_attachment_incarnation(&first),
 			     (void *)0) == SHMR_OK);
-	MUST(shmr_mutex_open(&two, &segment, shmr_presence_life(&second),
+	MUST(shmr_mutex_open(&two, &segment, shmr_attachment_incarnation(&second),
 			     (void *)0) == SHMR_OK);
 	MUST(shmr_mutex_try_lock(&one, (void *)0) == SHMR_OK);
 	MUST(shmr_wait_checks(&wait, 100) == SHMR_OK);
@@ -206,7 +206,7 @@ static __attribute__((used)) void work(void)
 	pass_a_value();
 	take_turns();
 	make_calls();
-	MUST(shmr_presence_leave(&second) == SHMR_OK);
+	MUST(shmr_attachment_leave(&second) == SHMR_OK);
 	leave(0);
 }
 

@@ -33,14 +33,14 @@ static uint64_t now(void *context)
 }
 
 /* Whether a process is a child that has ended, or there is none. */
-static int by_signal(void *context, uint32_t life,
+static int by_signal(void *context, uint32_t incarnation,
 		     const struct shmr_process *process)
 {
 	pid_t number = (pid_t)process->number;
 	siginfo_t info;
 
 	(void)context;
-	(void)life;
+	(void)incarnation;
 	memset(&info, 0, sizeof(info));
 	if (kill(number, 0) != 0)
 		return SHMR_GONE;
@@ -201,12 +201,12 @@ static void count_wake(void *context, const uint32_t *rings, int reason)
 	*(reason == SHMR_RECORDS ? &asked->records : &asked->room) += 1;
 }
 
-static int count_state(void *context, uint32_t life,
+static int count_state(void *context, uint32_t incarnation,
 		       const struct shmr_process *process)
 {
 	struct asked *asked = context;
 
-	(void)life;
+	(void)incarnation;
 	asked->states++;
 	asked->number = process->number;
 	return SHMR_GONE;
@@ -273,7 +273,7 @@ TEST(a_platform_of_the_programs_own_sleeps_wakes_and_says_who_is_gone)
 	SAME(asked.room, 0);
 	SAME(asked.states, 0);
 	/* Partition 3 lives, and this platform takes it for gone. */
-	SAME(shmr_session_liveness(&own).state(&own, shmr_session_life(&here)),
+	SAME(shmr_session_liveness(&own).state(&own, shmr_session_incarnation(&here)),
 	     SHMR_GONE);
 	SAME(asked.states, 1);
 	SAME(asked.number, (uint32_t)getpid());
@@ -517,7 +517,7 @@ TEST(a_session_that_was_moved_is_refused_and_so_is_what_was_opened_on_it)
 	memcpy(&moved, &there, sizeof(moved));
 	SAYS(shmr_session_beat(&moved), SHMR_EINVAL);
 	SAYS(shmr_session_leave(&moved), SHMR_EINVAL);
-	SAME(shmr_session_life(&moved), 0);
+	SAME(shmr_session_incarnation(&moved), 0);
 	FAILS(other, shmr_client_open(&other, &moved, "other", NULL),
 	      SHMR_EINVAL, 0, "session");
 	memset(&there, 0, sizeof(there));
@@ -614,8 +614,8 @@ TEST(a_ring_with_doorbells_wakes_both_its_ends)
 	OK(shmr_receiver_open(&receiver, &here, "single", 64, SHMR_KEEP));
 	SAME(shmr_receiver_peer(&receiver), 0);
 	OK(shmr_sender_open(&sender, &there, "single", 64));
-	SAME(shmr_sender_peer(&sender), shmr_session_life(&here));
-	SAME(shmr_receiver_peer(&receiver), shmr_session_life(&there));
+	SAME(shmr_sender_peer(&sender), shmr_session_incarnation(&here));
+	SAME(shmr_receiver_peer(&receiver), shmr_session_incarnation(&there));
 	SAME(shmr_sender_max_len(&sender), 16);
 	CHECK(pthread_create(&thread, NULL, receive, &receiver) == 0);
 	for (at = 0; at < 500; at++)
@@ -709,11 +709,11 @@ TEST(a_session_has_the_registry_the_liveness_and_the_wait_of_lower_calls)
 	OK(shmr_session_registry(&there, &registry));
 	OK(shmr_registry_open(&registry, &request, &found));
 	CHECK(found.base == segment.base);
-	OK(shmr_mutex_open(&one, &segment, shmr_session_life(&here), NULL));
-	OK(shmr_mutex_open(&two, &found, shmr_session_life(&there), NULL));
+	OK(shmr_mutex_open(&one, &segment, shmr_session_incarnation(&here), NULL));
+	OK(shmr_mutex_open(&two, &found, shmr_session_incarnation(&there), NULL));
 	OK(shmr_mutex_try_lock(&one, NULL));
 	alive = shmr_session_liveness(&there);
-	SAME(alive.state(alive.context, shmr_session_life(&here)), SHMR_ALIVE);
+	SAME(alive.state(alive.context, shmr_session_incarnation(&here)), SHMR_ALIVE);
 	OK(shmr_session_wait(&there, &wait, SHORT));
 	SAYS(shmr_mutex_lock(&two, &wait, &alive), SHMR_TIMED_OUT);
 	OK(shmr_mutex_unlock(&one));
@@ -753,7 +753,7 @@ TEST(an_incarnation_that_nobody_knows_to_be_gone_is_presumed_so_by_its_heartbeat
 	options.patience = LONG;
 	options.presume_gone_after = SECOND / 20;
 	OK(shmr_session_join(&next, base, PLACE_LEN, &options, &platform));
-	SAME(shmr_session_life(&next), NEXT(0x106));
+	SAME(shmr_session_incarnation(&next), NEXT(0x106));
 	OK(shmr_session_leave(&next));
 	end();
 }

@@ -49,17 +49,17 @@ TEST(a_region_begins_with_its_header)
 	SAME(word_at(region(), RegionHeader_version), LAYOUT_VERSION);
 	SAME(shmr_layout_version(), LAYOUT_VERSION);
 	SAME(word_at(region(), RegionHeader_features), 0);
-	SAME(word_at(region(), RegionHeader_incarnation), 1);
+	SAME(word_at(region(), RegionHeader_generation), 1);
 	SAME(word_at(region(), RegionHeader_length_low), PLACE_LEN);
 	SAME(word_at(region(), RegionHeader_length_high), 0);
 }
 
-TEST(a_region_that_is_formatted_again_has_the_next_incarnation)
+TEST(a_region_that_is_formatted_again_has_the_next_generation)
 {
 	place_make(&place);
 	OK(shmr_region_format(&place.region, region(), PLACE_LEN));
-	SAME(word_at(region(), RegionHeader_incarnation), 2);
-	SAME(shmr_region_incarnation(&place.region), 2);
+	SAME(word_at(region(), RegionHeader_generation), 2);
+	SAME(shmr_region_generation(&place.region), 2);
 }
 
 TEST(a_registry_says_its_sizes_in_one_word)
@@ -86,29 +86,29 @@ TEST(a_registry_is_found_again_whatever_its_hints_say)
 	}
 }
 
-TEST(a_partition_says_its_life_heartbeat_and_process_in_its_slot)
+TEST(a_partition_says_its_incarnation_heartbeat_and_process_in_its_slot)
 {
 	struct shmr_process own = shmr_process_this();
 	uint32_t beat;
 
 	place_make(&place);
-	SAME(word_at(slot(2), PartitionSlot_life), place.two);
+	SAME(word_at(slot(2), PartitionSlot_incarnation), place.two);
 	SAME(word_at(slot(2), PartitionSlot_process_space), own.space);
 	SAME(word_at(slot(2), PartitionSlot_process), getpid());
 	SAME(word_at(slot(2), PartitionSlot_process_start), own.start);
 	SAME(word_at(slot(2), PartitionSlot_process_image), own.image);
 	CHECK(own.image != 0);
 	beat = word_at(slot(2), PartitionSlot_heartbeat);
-	OK(shmr_presence_beat(&place.second));
+	OK(shmr_attachment_beat(&place.second));
 	CHECK(word_at(slot(2), PartitionSlot_heartbeat) != beat);
-	SAME(word_at(slot(3), PartitionSlot_life), 0);
+	SAME(word_at(slot(3), PartitionSlot_incarnation), 0);
 }
 
-TEST(a_partition_that_left_has_bit_31_set_in_its_life)
+TEST(a_partition_that_left_has_bit_31_set_in_its_incarnation)
 {
 	place_make(&place);
-	OK(shmr_presence_leave(&place.second));
-	SAME(word_at(slot(2), PartitionSlot_life), place.two | 1u << 31);
+	OK(shmr_attachment_leave(&place.second));
+	SAME(word_at(slot(2), PartitionSlot_incarnation), place.two | 1u << 31);
 }
 
 TEST(a_row_names_its_segment)
@@ -214,7 +214,7 @@ TEST(a_record_is_its_header_its_stamp_and_its_payload)
 	SAME(word_at(segment.base, RingControl_tail), 64);
 }
 
-TEST(a_message_is_its_opening_its_call_and_its_bytes)
+TEST(a_message_is_its_epoch_its_call_and_its_bytes)
 {
 	const struct shmr_session_options options = { .partition = 5 };
 	const struct shmr_platform platform = shmr_platform_same_kernel();
@@ -232,7 +232,7 @@ TEST(a_message_is_its_opening_its_call_and_its_bytes)
 	OK(shmr_registry_lookup(&place.registry,
 				shmr_id_from_name("demo.command"), &ring));
 	message = (char *)ring.base + RING_DATA + Record_payload;
-	SAME(word_at(message, Message_opening) & 0xffff, 1);
+	SAME(word_at(message, Message_epoch) & 0xffff, 1);
 	/* The client looks at the call line. */
 	SAME(message[Message_flags], 1);
 	SAME(word_at(message, Message_call), 1);

@@ -12,12 +12,12 @@ static struct shmr_processes processes;
 static struct shmr_liveness alive;
 
 /* A liveness of the program's own: whether a signal could be sent. */
-static int by_signal(void *context, uint32_t life)
+static int by_signal(void *context, uint32_t incarnation)
 {
 	struct shmr_partition partition;
 
-	OK(shmr_partition_look(context, (uint8_t)life, &partition));
-	if (partition.life == life && partition.attached &&
+	OK(shmr_partition_look(context, (uint8_t)incarnation, &partition));
+	if (partition.incarnation == incarnation && partition.attached &&
 	    kill((pid_t)partition.process.number, 0) == 0)
 		return SHMR_ALIVE;
 	return SHMR_GONE;
@@ -45,13 +45,13 @@ static void end(void)
 	place_end(&place);
 }
 
-static void die_in_mutex(struct place *where, uint32_t life,
+static void die_in_mutex(struct place *where, uint32_t incarnation,
 			 const struct shmr_segment *segment)
 {
 	struct shmr_mutex mutex;
 
 	(void)where;
-	OK(shmr_mutex_open(&mutex, segment, life, NULL));
+	OK(shmr_mutex_open(&mutex, segment, incarnation, NULL));
 	OK(shmr_mutex_try_lock(&mutex, NULL));
 	strcpy(shmr_mutex_data(segment), "half");
 }
@@ -95,9 +95,9 @@ TEST(a_mutex_of_a_killed_process_is_had_repaired_and_whole_again)
 	end();
 }
 
-static int is_silent(void *context, uint32_t life)
+static int is_silent(void *context, uint32_t incarnation)
 {
-	return life == *(uint32_t *)context ? SHMR_SILENT : SHMR_ALIVE;
+	return incarnation == *(uint32_t *)context ? SHMR_SILENT : SHMR_ALIVE;
 }
 
 TEST(a_wait_that_a_silent_owner_outlasts_names_it)
@@ -168,13 +168,13 @@ TEST(without_liveness_nobody_dies)
 	end();
 }
 
-static void die_in_bakery(struct place *where, uint32_t life,
+static void die_in_bakery(struct place *where, uint32_t incarnation,
 			  const struct shmr_segment *segment)
 {
 	struct shmr_bakery bakery;
 
 	(void)where;
-	OK(shmr_bakery_open(&bakery, segment, life, PLACE_PARTITIONS));
+	OK(shmr_bakery_open(&bakery, segment, incarnation, PLACE_PARTITIONS));
 	OK(shmr_bakery_try_lock(&bakery, NULL));
 }
 
@@ -224,24 +224,24 @@ TEST(a_bakery_that_nobody_repaired_is_poisoned)
 	end();
 }
 
-static void die_writing(struct place *where, uint32_t life,
+static void die_writing(struct place *where, uint32_t incarnation,
 			const struct shmr_segment *segment)
 {
 	struct shmr_rwlock rwlock;
 
 	(void)where;
-	OK(shmr_rwlock_open(&rwlock, segment, life, NULL));
+	OK(shmr_rwlock_open(&rwlock, segment, incarnation, NULL));
 	OK(shmr_rwlock_try_write(&rwlock, NULL));
 }
 
-static void die_reading(struct place *where, uint32_t life,
+static void die_reading(struct place *where, uint32_t incarnation,
 			const struct shmr_segment *segment)
 {
 	struct shmr_rwlock rwlock;
 	uint32_t at;
 
 	(void)where;
-	OK(shmr_rwlock_open(&rwlock, segment, life, NULL));
+	OK(shmr_rwlock_open(&rwlock, segment, incarnation, NULL));
 	OK(shmr_rwlock_try_read(&rwlock, &at, NULL));
 }
 
@@ -326,13 +326,13 @@ TEST(a_reader_writer_lock_that_nobody_repaired_is_poisoned)
 	end();
 }
 
-static void die_with_permits(struct place *where, uint32_t life,
+static void die_with_permits(struct place *where, uint32_t incarnation,
 			     const struct shmr_segment *segment)
 {
 	struct shmr_semaphore semaphore;
 
 	(void)where;
-	OK(shmr_semaphore_open(&semaphore, segment, life, NULL));
+	OK(shmr_semaphore_open(&semaphore, segment, incarnation, NULL));
 	OK(shmr_semaphore_try_acquire(&semaphore, NULL));
 	OK(shmr_semaphore_try_acquire(&semaphore, NULL));
 }
@@ -364,14 +364,14 @@ TEST(permits_of_a_killed_process_come_back)
 	end();
 }
 
-static void die_after_arriving(struct place *where, uint32_t life,
+static void die_after_arriving(struct place *where, uint32_t incarnation,
 			       const struct shmr_segment *segment)
 {
 	struct shmr_barrier barrier;
 	struct shmr_arrival arrival;
 
 	(void)where;
-	OK(shmr_barrier_open(&barrier, segment, life, 2, NULL));
+	OK(shmr_barrier_open(&barrier, segment, incarnation, 2, NULL));
 	/* With partition 1, which came first; it does not come again. */
 	OK(shmr_barrier_try_wait(&barrier, NULL, &arrival));
 }
@@ -444,12 +444,12 @@ TEST(a_partition_whose_heartbeat_stands_still_is_silent_and_is_not_taken_over)
 {
 	make_watched();
 	SAME(after_ms(50), SHMR_ALIVE);
-	OK(shmr_presence_beat(&place.first));
+	OK(shmr_attachment_beat(&place.first));
 	SAME(after_ms(50), SHMR_ALIVE);
 	SAME(after_ms(20), SHMR_SILENT);
 	SAME(after_ms(10000), SHMR_SILENT);
 	SAYS(shmr_mutex_try_lock(&other, &by_heart), SHMR_BUSY);
-	OK(shmr_presence_beat(&place.first));
+	OK(shmr_attachment_beat(&place.first));
 	SAME(after_ms(10), SHMR_ALIVE);
 	OK(shmr_mutex_unlock(&mutex));
 	place_end(&place);
@@ -457,16 +457,16 @@ TEST(a_partition_whose_heartbeat_stands_still_is_silent_and_is_not_taken_over)
 
 TEST(a_partition_that_left_or_was_followed_is_gone_whatever_its_heartbeat)
 {
-	struct shmr_presence next = { 0 };
+	struct shmr_attachment next = { 0 };
 
 	make_watched();
-	OK(shmr_presence_leave(&place.second));
+	OK(shmr_attachment_leave(&place.second));
 	SAME(by_heart.state(by_heart.context, place.two), SHMR_GONE);
 	OK(shmr_partition_attach_after(&next, &place.registry, place.one,
 				       NULL));
 	SAYS(shmr_mutex_try_lock(&other, &by_heart), SHMR_OWNER_DIED);
 	SAYS(shmr_mutex_unlock(&mutex), SHMR_NOT_HELD);
-	OK(shmr_presence_leave(&next));
+	OK(shmr_attachment_leave(&next));
 	OK(shmr_unmap(&place.mapping));
 }
 
@@ -510,33 +510,33 @@ TEST(a_clock_that_goes_back_gives_everybody_the_whole_limit_anew)
 	place_end(&place);
 }
 
-static void die_attached(struct place *where, uint32_t life,
+static void die_attached(struct place *where, uint32_t incarnation,
 			 const struct shmr_segment *segment)
 {
 	(void)where;
-	(void)life;
+	(void)incarnation;
 	(void)segment;
 }
 
-TEST(a_partition_attaches_again_when_its_earlier_life_is_gone)
+TEST(a_partition_attaches_again_when_its_earlier_incarnation_is_gone)
 {
 	struct shmr_process own = shmr_process_this();
-	struct shmr_presence presence = { 0 };
+	struct shmr_attachment attachment = { 0 };
 	struct shmr_wait wait;
 	uint32_t dead;
 
 	make();
 	OK(shmr_wait_checks(&wait, 2));
-	FAILS(presence,
-	      shmr_partition_attach_when_over(&presence, &place.registry, 2,
+	FAILS(attachment,
+	      shmr_partition_attach_or_take_over(&attachment, &place.registry, 2,
 					      &own, &wait, &alive),
 	      SHMR_ATTACHED, place.two, "");
 	dead = place_death(&place, 3, die_attached, NULL);
 	OK(shmr_wait_poll(&wait, 10000, 10));
-	OK(shmr_partition_attach_when_over(&presence, &place.registry, 3, &own,
+	OK(shmr_partition_attach_or_take_over(&attachment, &place.registry, 3, &own,
 					   &wait, &alive));
-	SAME(shmr_presence_life(&presence), NEXT(dead));
-	OK(shmr_presence_leave(&presence));
+	SAME(shmr_attachment_incarnation(&attachment), NEXT(dead));
+	OK(shmr_attachment_leave(&attachment));
 	end();
 }
 

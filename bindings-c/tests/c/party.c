@@ -22,12 +22,12 @@ enum { SENT = 1, TOLD };
 enum { START = 1, POPPED, PEEKED, DRAINED, SEAM, INTENT };
 
 static struct shmr_registry registry;
-static struct shmr_presence presence;
+static struct shmr_attachment attachment;
 static struct shmr_processes processes;
 static struct shmr_producer producer;
 static struct shmr_consumer consumer;
 static struct shmr_doorbell bell;
-static uint32_t life, next_index;
+static uint32_t incarnation, next_index;
 static int sent_log, got_log;
 
 #define MUST(call) must((call), #call)
@@ -42,7 +42,7 @@ static void must(enum shmr_status status, const char *call)
 
 static void enter(int log, uint32_t a, uint32_t b, uint32_t c)
 {
-	const uint32_t entry[4] = { life, a, b, c };
+	const uint32_t entry[4] = { incarnation, a, b, c };
 
 	if (write(log, entry, sizeof(entry)) != (ssize_t)sizeof(entry)) {
 		perror("log");
@@ -64,13 +64,13 @@ static uint32_t chance(uint32_t below)
 	return (uint32_t)random() % below;
 }
 
-/* The next record: life, number, noise and a checksum. */
+/* The next record: incarnation, number, noise and a checksum. */
 static size_t make_record(unsigned char *record, uint32_t index)
 {
 	size_t len = 8 + chance(LONGEST - 12), at;
 	uint32_t check;
 
-	memcpy(record, &life, 4);
+	memcpy(record, &incarnation, 4);
 	memcpy(record + 4, &index, 4);
 	for (at = 8; at < len; at++)
 		record[at] = (unsigned char)random();
@@ -248,10 +248,10 @@ static void attach(const char *path, uint8_t number)
 	MUST(shmr_processes_watch(&processes, &registry));
 	alive = shmr_processes_liveness(&processes);
 	MUST(shmr_wait_poll(&wait, 10000, 10));
-	MUST(shmr_partition_attach_when_over(&presence, &registry, number,
+	MUST(shmr_partition_attach_or_take_over(&attachment, &registry, number,
 					     &own, &wait, &alive));
-	life = shmr_presence_life(&presence);
-	srandom(life);
+	incarnation = shmr_attachment_incarnation(&attachment);
+	srandom(incarnation);
 }
 
 static int open_log(const char *prefix, const char *name)
@@ -285,7 +285,7 @@ static void finish(const struct shmr_segment *in)
 		(void)shmr_consumer_wait(&consumer, &wait);
 	}
 	MUST(shmr_consumer_close(&consumer));
-	MUST(shmr_presence_leave(&presence));
+	MUST(shmr_attachment_leave(&attachment));
 	MUST(shmr_processes_close(&processes));
 }
 
@@ -305,8 +305,8 @@ int main(int argc, char **argv)
 	sent_log = open_log(argv[2], "sent");
 	got_log = open_log(argv[2], "got");
 	enter(got_log, START, 0, 0);
-	MUST(shmr_producer_open(&producer, &out, life));
-	MUST(shmr_consumer_open(&consumer, &in, life, SHMR_KEEP));
+	MUST(shmr_producer_open(&producer, &out, incarnation));
+	MUST(shmr_consumer_open(&consumer, &in, incarnation, SHMR_KEEP));
 	while (!*(volatile uint32_t *)stop.base) {
 		produce();
 		if (!consume() && chance(8) == 0) {

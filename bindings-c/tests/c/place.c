@@ -27,16 +27,16 @@ void place_make(struct place *place)
 	OK(shmr_registry_format(&place->registry, &place->region, &geometry));
 	OK(shmr_partition_attach(&place->first, &place->registry, 1, &own));
 	OK(shmr_partition_attach(&place->second, &place->registry, 2, &own));
-	place->one = shmr_presence_life(&place->first);
-	place->two = shmr_presence_life(&place->second);
+	place->one = shmr_attachment_incarnation(&place->first);
+	place->two = shmr_attachment_incarnation(&place->second);
 	SAME(place->one, 0x101);
 	SAME(place->two, 0x102);
 }
 
 void place_end(struct place *place)
 {
-	OK(shmr_presence_leave(&place->first));
-	OK(shmr_presence_leave(&place->second));
+	OK(shmr_attachment_leave(&place->first));
+	OK(shmr_attachment_leave(&place->second));
 	OK(shmr_unmap(&place->mapping));
 }
 
@@ -82,7 +82,7 @@ void set_word(void *base, size_t offset, uint32_t value)
 }
 
 uint32_t place_death(struct place *place, uint8_t number,
-		     void (*die)(struct place *place, uint32_t life,
+		     void (*die)(struct place *place, uint32_t incarnation,
 				 const struct shmr_segment *segment),
 		     const struct shmr_segment *segment)
 {
@@ -93,7 +93,7 @@ uint32_t place_death(struct place *place, uint8_t number,
 	CHECK(child >= 0);
 	if (child == 0) {
 		static struct place own;
-		static struct shmr_presence presence;
+		static struct shmr_attachment attachment;
 		struct shmr_process process = shmr_process_this();
 		struct shmr_segment found;
 
@@ -101,14 +101,14 @@ uint32_t place_death(struct place *place, uint8_t number,
 		if (segment)
 			OK(shmr_registry_lookup(&own.registry, segment->id,
 						&found));
-		OK(shmr_partition_attach(&presence, &own.registry, number,
+		OK(shmr_partition_attach(&attachment, &own.registry, number,
 					 &process));
-		die(&own, shmr_presence_life(&presence), &found);
+		die(&own, shmr_attachment_incarnation(&attachment), &found);
 		kill(getpid(), SIGKILL);
 	}
 	CHECK(waitpid(child, &status, 0) == child);
 	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 	OK(shmr_partition_look(&place->registry, number, &partition));
 	CHECK(partition.attached);
-	return partition.life;
+	return partition.incarnation;
 }

@@ -12,8 +12,8 @@
 
 /**
  * struct place - what most tests begin with
- * @one: a life of partition 1
- * @two: a life of partition 2
+ * @one: an incarnation of partition 1
+ * @two: an incarnation of partition 2
  *
  * A child that is to die in it joins it by place_join(): it inherits no mapping.
  */
@@ -21,14 +21,14 @@ struct place {
 	struct shmr_mapping mapping;
 	struct shmr_region region;
 	struct shmr_registry registry;
-	struct shmr_presence first;
-	struct shmr_presence second;
+	struct shmr_attachment first;
+	struct shmr_attachment second;
 	uint32_t one;
 	uint32_t two;
 };
 
-/* The next life of a partition. */
-#define NEXT(life) ((life) + 0x100)
+/* The next incarnation of a partition. */
+#define NEXT(incarnation) ((incarnation) + 0x100)
 
 void place_make(struct place *place);
 void place_end(struct place *place);
@@ -45,12 +45,12 @@ uint32_t word_at(const void *base, size_t offset);
 void set_word(void *base, size_t offset, uint32_t value);
 
 /*
- * Runs @die as a life of partition @number in a child process, with its own mapping of
+ * Runs @die as an incarnation of partition @number in a child process, with its own mapping of
  * the place and of @segment; it is killed while it still holds what @die took.
- * Return: that life.
+ * Return: that incarnation.
  */
 uint32_t place_death(struct place *place, uint8_t number,
-		     void (*die)(struct place *place, uint32_t life,
+		     void (*die)(struct place *place, uint32_t incarnation,
 				 const struct shmr_segment *segment),
 		     const struct shmr_segment *segment);
 

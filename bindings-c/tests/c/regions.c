@@ -165,28 +165,28 @@ TEST(a_geometry_out_of_range_is_refused)
 	OK(shmr_registry_format(&registry, &region, NULL));
 }
 
-TEST(a_partition_that_left_is_followed_by_its_next_life)
+TEST(a_partition_that_left_is_followed_by_its_next_incarnation)
 {
 	struct shmr_partition partition;
-	struct shmr_presence again = { 0 };
+	struct shmr_attachment again = { 0 };
 
 	place_make(&place);
 	OK(shmr_partition_look(&place.registry, 2, &partition));
-	SAME(partition.life, place.two);
+	SAME(partition.incarnation, place.two);
 	CHECK(partition.attached);
 	SAME(partition.process.number, getpid());
-	OK(shmr_presence_leave(&place.second));
+	OK(shmr_attachment_leave(&place.second));
 	OK(shmr_partition_look(&place.registry, 2, &partition));
 	CHECK(!partition.attached);
 	OK(shmr_partition_attach(&again, &place.registry, 2, NULL));
-	SAME(shmr_presence_life(&again), NEXT(place.two));
+	SAME(shmr_attachment_incarnation(&again), NEXT(place.two));
 	OK(shmr_partition_look(&place.registry, 5, &partition));
-	SAME(partition.life, 0);
+	SAME(partition.incarnation, 0);
 	SAYS(shmr_partition_look(&place.registry, 9, &partition),
 	     SHMR_NO_SUCH_PARTITION);
 }
 
-TEST(a_slot_with_another_partitions_life_is_corrupt)
+TEST(a_slot_with_another_partitions_incarnation_is_corrupt)
 {
 	struct shmr_partition partition;
 	char *slots;
@@ -196,7 +196,7 @@ TEST(a_slot_with_another_partitions_life_is_corrupt)
 	set_word(slots + 128 * 2, 0, 0x105);
 	FAILS(place.registry,
 	      shmr_partition_look(&place.registry, 3, &partition),
-	      SHMR_CORRUPT, 0x105, "partition life");
+	      SHMR_CORRUPT, 0x105, "partition incarnation");
 }
 
 TEST(a_region_is_the_same_in_a_file_and_through_a_descriptor)
@@ -213,7 +213,7 @@ TEST(a_region_is_the_same_in_a_file_and_through_a_descriptor)
 	OK(shmr_map_fd(&same, shmr_mapping_fd(&again)));
 	OK(shmr_region_attach(&region, shmr_mapping_base(&same),
 			      shmr_mapping_len(&same)));
-	SAME(shmr_region_incarnation(&region), 1);
+	SAME(shmr_region_generation(&region), 1);
 	SAME(shmr_mapping_len(&same), 65536);
 	OK(shmr_unmap(&file));
 	OK(shmr_unmap(&again));
@@ -248,7 +248,7 @@ TEST(a_file_that_was_removed_replaced_or_cut_under_a_mapping_is_reported)
 
 /* What a child that is forked becomes which pushes and then leaves. */
 static int child_that_pushes(struct shmr_producer *producer,
-			     struct shmr_presence *presence)
+			     struct shmr_attachment *attachment)
 {
 	int status;
 	pid_t child = fork();
@@ -258,7 +258,7 @@ static int child_that_pushes(struct shmr_producer *producer,
 		/* A sanitizer's handler would end it in another way. */
 		signal(SIGSEGV, SIG_DFL);
 		shmr_producer_push(producer, "child", 5);
-		shmr_presence_leave(presence);
+		shmr_attachment_leave(attachment);
 		_exit(0);
 	}
 	CHECK(waitpid(child, &status, 0) == child);
@@ -270,7 +270,7 @@ TEST(a_forked_child_neither_pushes_nor_leaves_in_its_parents_name)
 	struct shmr_partition partition;
 	struct shmr_producer producer = { 0 };
 	struct shmr_consumer consumer = { 0 };
-	struct shmr_presence presence = { 0 };
+	struct shmr_attachment attachment = { 0 };
 	struct shmr_registry registry;
 	struct shmr_segment segment;
 	struct shmr_mapping mapping = { 0 };
@@ -283,14 +283,14 @@ TEST(a_forked_child_neither_pushes_nor_leaves_in_its_parents_name)
 	OK(shmr_region_format(&region, shmr_mapping_base(&mapping),
 			      PLACE_LEN));
 	OK(shmr_registry_format(&registry, &region, NULL));
-	OK(shmr_partition_attach(&presence, &registry, 1, NULL));
+	OK(shmr_partition_attach(&attachment, &registry, 1, NULL));
 	OK(shmr_segment_at(&segment,
 			   (char *)shmr_mapping_base(&mapping) + PLACE_LEN / 2,
 			   shmr_ring_len(256)));
 	OK(shmr_producer_open(&producer, &segment, 0x101));
 	OK(shmr_consumer_open(&consumer, &segment, 0x102, SHMR_KEEP));
 
-	status = child_that_pushes(&producer, &presence);
+	status = child_that_pushes(&producer, &attachment);
 	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
 	OK(shmr_partition_look(&registry, 1, &partition));
 	CHECK(partition.attached);
@@ -301,7 +301,7 @@ TEST(a_forked_child_neither_pushes_nor_leaves_in_its_parents_name)
 
 	/* And does both where it is told to inherit the memory. */
 	OK(shmr_mapping_inherit(&mapping));
-	status = child_that_pushes(&producer, &presence);
+	status = child_that_pushes(&producer, &attachment);
 	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 	OK(shmr_partition_look(&registry, 1, &partition));
 	CHECK(!partition.attached);
@@ -353,19 +353,19 @@ TEST(a_handle_that_failed_to_open_is_not_open)
 
 TEST(a_copy_of_an_open_handle_is_not_open_and_neither_is_one_that_was_closed)
 {
-	static struct shmr_presence copy;
+	static struct shmr_attachment copy;
 	static struct shmr_registry moved;
 
 	place_make(&place);
 	memcpy(&copy, &place.first, sizeof(copy));
 	memcpy(&moved, &place.registry, sizeof(moved));
-	SAYS(shmr_presence_beat(&copy), SHMR_EINVAL);
-	SAYS(shmr_presence_leave(&copy), SHMR_EINVAL);
-	SAME(shmr_presence_life(&copy), 0);
+	SAYS(shmr_attachment_beat(&copy), SHMR_EINVAL);
+	SAYS(shmr_attachment_leave(&copy), SHMR_EINVAL);
+	SAME(shmr_attachment_incarnation(&copy), 0);
 	SAME(shmr_registry_free_len(&moved), 0);
-	OK(shmr_presence_beat(&place.first));
-	OK(shmr_presence_leave(&place.first));
-	SAYS(shmr_presence_beat(&place.first), SHMR_EINVAL);
+	OK(shmr_attachment_beat(&place.first));
+	OK(shmr_attachment_leave(&place.first));
+	SAYS(shmr_attachment_beat(&place.first), SHMR_EINVAL);
 }
 
 TEST(a_copy_of_a_segment_is_as_good_as_the_segment)
@@ -413,7 +413,7 @@ TEST(calls_that_only_load_work_on_memory_that_cannot_be_written)
 	OK(shmr_registry_attach(&registry, &region));
 	CHECK(shmr_registry_free_len(&registry) != 0);
 	OK(shmr_partition_look(&registry, 1, &partition));
-	SAME(partition.life, place.one);
+	SAME(partition.incarnation, place.one);
 	OK(shmr_registry_next(&registry, &cursor, &found));
 	OK(shmr_registry_lookup(&registry, ring.id, &found));
 	OK(shmr_ring_inspect(&found, 10, &view));

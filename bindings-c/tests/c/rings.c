@@ -154,7 +154,7 @@ TEST(a_drain_releases_what_its_function_took)
 	SAME(count, 0);
 }
 
-TEST(commands_for_an_earlier_life_are_discarded_and_counted)
+TEST(commands_for_an_earlier_incarnation_are_discarded_and_counted)
 {
 	char copy[8];
 	size_t len;
@@ -172,7 +172,7 @@ TEST(commands_for_an_earlier_life_are_discarded_and_counted)
 	expect("ls");
 }
 
-TEST(results_for_an_earlier_life_are_kept)
+TEST(results_for_an_earlier_incarnation_are_kept)
 {
 	make(SHMR_KEEP);
 	OK(shmr_producer_push(&producer, "result", 6));

@@ -136,9 +136,9 @@ TEST(SHMR_RESTARTED_is_said_once_of_a_producer)
 }
 
 /* Says of partition 1 what the context is, and of all others that they are alive. */
-static int state_of_one(void *context, uint32_t life)
+static int state_of_one(void *context, uint32_t incarnation)
 {
-	return life == place.one ? *(const int *)context : SHMR_ALIVE;
+	return incarnation == place.one ? *(const int *)context : SHMR_ALIVE;
 }
 
 static int gone = SHMR_GONE, silent = SHMR_SILENT, nonsense = 3;
@@ -221,7 +221,7 @@ TEST(SHMR_REFORMATTED_is_a_handle_from_before_the_region_was_formatted_again)
 			      shmr_mapping_len(&place.mapping)));
 	FAILS(place.region, shmr_region_is_stale(&place.region),
 	      SHMR_REFORMATTED, 0, "");
-	FAILS(place.first, shmr_presence_beat(&place.first),
+	FAILS(place.first, shmr_attachment_beat(&place.first),
 	      SHMR_REFORMATTED, 0, "");
 	FAILS(place.registry,
 	      shmr_registry_remove(&place.registry, &place.first, &segment),
@@ -253,13 +253,13 @@ TEST(SHMR_EINVAL_names_the_argument)
 	      SHMR_EINVAL, 0, "reservation");
 	OK(shmr_producer_close(&producer));
 	FAILS(producer, shmr_producer_open(&producer, &ring, 0),
-	      SHMR_EINVAL, 0, "life");
+	      SHMR_EINVAL, 0, "incarnation");
 	OK(shmr_consumer_close(&consumer));
 	FAILS(consumer, shmr_consumer_open(&consumer, &ring, place.two, 2),
 	      SHMR_EINVAL, 0, "unread");
 	FAILS(place.registry,
 	      shmr_registry_remove(&place.registry, NULL, &ring),
-	      SHMR_EINVAL, 0, "presence");
+	      SHMR_EINVAL, 0, "attachment");
 }
 
 TEST(SHMR_CORRUPT_is_a_record_that_no_producer_writes_and_lasts)
@@ -516,11 +516,11 @@ TEST(SHMR_STALE_is_a_segment_that_was_removed_before)
 
 TEST(SHMR_NO_SUCH_PARTITION_is_a_number_without_a_slot)
 {
-	struct shmr_presence presence = { 0 };
+	struct shmr_attachment attachment = { 0 };
 
 	place_make(&place);
-	FAILS(presence,
-	      shmr_partition_attach(&presence, &place.registry, 9, NULL),
+	FAILS(attachment,
+	      shmr_partition_attach(&attachment, &place.registry, 9, NULL),
 	      SHMR_NO_SUCH_PARTITION, PLACE_PARTITIONS, "");
 }
 
@@ -536,25 +536,25 @@ TEST(SHMR_NO_SUCH_PARTITION_is_a_number_beyond_the_limit_of_a_bakery)
 	      SHMR_NO_SUCH_PARTITION, 4, "");
 }
 
-TEST(SHMR_ATTACHED_is_a_number_whose_life_has_not_left)
+TEST(SHMR_ATTACHED_is_a_number_whose_incarnation_has_not_left)
 {
-	struct shmr_presence presence = { 0 };
+	struct shmr_attachment attachment = { 0 };
 
 	place_make(&place);
-	FAILS(presence,
-	      shmr_partition_attach(&presence, &place.registry, 1, NULL),
+	FAILS(attachment,
+	      shmr_partition_attach(&attachment, &place.registry, 1, NULL),
 	      SHMR_ATTACHED, place.one, "");
 }
 
-TEST(SHMR_EVICTED_is_a_life_that_was_taken_for_dead)
+TEST(SHMR_EVICTED_is_a_incarnation_that_was_taken_for_dead)
 {
-	struct shmr_presence presence = { 0 };
+	struct shmr_attachment attachment = { 0 };
 
 	place_make(&place);
-	OK(shmr_partition_attach_after(&presence, &place.registry, place.one,
+	OK(shmr_partition_attach_after(&attachment, &place.registry, place.one,
 				       NULL));
-	SAME(shmr_presence_life(&presence), NEXT(place.one));
-	FAILS(place.first, shmr_presence_beat(&place.first),
+	SAME(shmr_attachment_incarnation(&attachment), NEXT(place.one));
+	FAILS(place.first, shmr_attachment_beat(&place.first),
 	      SHMR_EVICTED, 0, "");
 }
 
@@ -563,14 +563,14 @@ TEST(SHMR_EVICTED_is_told_to_one_that_creates_removes_or_reaps)
 	struct shmr_request request = {
 		.name = "new", .kind = SHMR_KIND_RAW, .len = 100,
 	};
-	struct shmr_presence presence = { 0 };
+	struct shmr_attachment attachment = { 0 };
 	struct shmr_segment segment;
 	size_t before;
 
 	place_make(&place);
 	segment = place_segment(&place, "segment", SHMR_KIND_RAW, 100);
 	before = shmr_registry_free_len(&place.registry);
-	OK(shmr_partition_attach_after(&presence, &place.registry, place.one,
+	OK(shmr_partition_attach_after(&attachment, &place.registry, place.one,
 				       NULL));
 	FAILS(place.registry,
 	      shmr_registry_open_or_create(&place.registry, &place.first,
@@ -698,7 +698,7 @@ TEST(SHMR_OPEN_is_a_handle_that_was_not_closed_and_it_stays_as_it_was)
 	      SHMR_OPEN, 0, "");
 	FAILS(place.mapping, shmr_map_memfd(&place.mapping, "other", 4096),
 	      SHMR_OPEN, 0, "");
-	OK(shmr_presence_beat(&place.first));
+	OK(shmr_attachment_beat(&place.first));
 	OK(shmr_producer_push(&producer, "b", 1));
 	OK(shmr_consumer_pop(&consumer, record, 8, &len));
 	OK(shmr_consumer_pop(&consumer, record, 8, &len));
@@ -760,7 +760,7 @@ TEST(SHMR_RESTARTED_is_a_server_that_was_followed_by_another_and_is_reported_onc
 
 	make_channel();
 	OK(shmr_client_send(&client, "a", 1, LONG));
-	join(&next, 3, shmr_session_life(&here));
+	join(&next, 3, shmr_session_incarnation(&here));
 	OK(shmr_server_open(&other, &next, "channel", NULL));
 	FAILS(client, shmr_client_send(&client, "b", 1, LONG),
 	      SHMR_RESTARTED, 0, "");
@@ -794,7 +794,7 @@ TEST(SHMR_CALLER_RESTARTED_is_a_call_of_a_client_that_was_followed_by_another)
 	make_channel();
 	OK(shmr_client_start_call(&client, "?", 1, &call, LONG));
 	OK(shmr_server_recv(&server, text, 64, &len, &call, LONG));
-	join(&next, 4, shmr_session_life(&there));
+	join(&next, 4, shmr_session_incarnation(&there));
 	OK(shmr_client_open(&other, &next, "channel", NULL));
 	OK(shmr_client_send(&other, "new", 3, LONG));
 	SAYS(shmr_server_recv(&server, text, 64, &len, &kept, LONG),
@@ -900,7 +900,7 @@ TEST(SHMR_CLAIMED_is_a_second_client_of_a_channel)
 
 	make_channel();
 	FAILS(other, shmr_client_open(&other, &here, "channel", NULL),
-	      SHMR_CLAIMED, shmr_session_life(&there), "");
+	      SHMR_CLAIMED, shmr_session_incarnation(&there), "");
 }
 
 TEST(SHMR_LENGTH_is_a_channel_of_another_capacity)
@@ -921,7 +921,7 @@ TEST(SHMR_EVICTED_is_a_session_whose_partition_was_taken_over_while_it_lived)
 
 	make_channel();
 	OK(shmr_session_check(&there));
-	join(&next, 4, shmr_session_life(&there));
+	join(&next, 4, shmr_session_incarnation(&there));
 	FAILS(there, shmr_session_beat(&there), SHMR_EVICTED, 0, "");
 	FAILS(there, shmr_session_check(&there), SHMR_EVICTED, 0, "");
 	FAILS(there, shmr_session_reap(&there, NULL), SHMR_EVICTED, 0, "");
@@ -960,7 +960,7 @@ TEST(SHMR_ATTACHED_is_a_session_of_a_number_whose_incarnation_lives)
 	FAILS(other,
 	      shmr_session_join(&other, shmr_mapping_base(&place.mapping),
 				PLACE_LEN, &options, &platform),
-	      SHMR_ATTACHED, shmr_session_life(&there), "");
+	      SHMR_ATTACHED, shmr_session_incarnation(&there), "");
 	CHECK(!shmr_session_is_early(SHMR_ATTACHED));
 }
 
@@ -1033,7 +1033,7 @@ TEST(SHMR_EINVAL_names_what_no_session_and_no_channel_can_be_opened_with)
 	options.take_over = 0x106;
 	FAILS(there,
 	      shmr_session_join(&there, base, PLACE_LEN, &options, &platform),
-	      SHMR_EINVAL, 0, "life");
+	      SHMR_EINVAL, 0, "incarnation");
 	FAILS(there,
 	      shmr_session_join(&there, base, PLACE_LEN, NULL, &platform),
 	      SHMR_EINVAL, 0, "options");

@@ -60,7 +60,7 @@ fn call(function: &Function, arguments: &str, refused: bool) -> String {
         (false, "enum shmr_status") => format!("CHECK({call} != SHMR_EINVAL);"),
         (true, "int") => format!("SAME({call}, -1);"),
         (_, "struct shmr_liveness") => {
-            format!("struct shmr_liveness told = {call};\n\t\tSAME(told.state(told.context, all.life), SHMR_ALIVE);")
+            format!("struct shmr_liveness told = {call};\n\t\tSAME(told.state(told.context, all.incarnation), SHMR_ALIVE);")
         }
         (true, _) => format!("SAME((uintptr_t){call}, 0);"),
         (false, _) => format!("(void){call};"),
@@ -103,7 +103,7 @@ fn good(function: &Function, parameter: &Parameter) -> String {
         "void **" if parameter.kind.starts_with("const") => "&all.const_at",
         "void **" => "&all.at",
         "(*)" => "take_all",
-        "uint32_t" if ["life", "earlier"].contains(&&*parameter.name) => "all.life",
+        "uint32_t" if ["incarnation", "earlier"].contains(&&*parameter.name) => "all.incarnation",
         "size_t" if parameter.name == "len" && parameter.text.contains("mapped") => "PLACE_LEN",
         "uint8_t" => "4",
         "uint32_t" if parameter.name == "unread" => "SHMR_KEEP",

@@ -116,7 +116,7 @@ impl<'m> Trial<'m> {
     }
 
     /// Lets the successor recover, if there is something to, until it dies before its store
-    /// `at`. It is returned if it lives.
+    /// `at`. It is returned if it is alive.
     pub(super) fn play_successor(
         &self,
         recovers: bool,

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Scope};
 
 use shmem_registry::liveness::BEAT;
-use shmem_registry::{Presence, Process};
+use shmem_registry::{Attachment, Process};
 
 use super::arguments::Detection;
 use crate::incarnation::Incarnation;
@@ -19,7 +19,7 @@ pub(super) struct Attachments<'m> {
     pub(super) detection: Detection,
     presume_gone: bool,
     process: Process,
-    presences: Mutex<Vec<Presence<'m>>>,
+    attachments: Mutex<Vec<Attachment<'m>>>,
     stopped: AtomicBool,
     evicted: AtomicBool,
 }
@@ -31,7 +31,7 @@ impl<'m> Attachments<'m> {
             detection,
             presume_gone: scenario.presumes_gone(),
             process: Process::this(),
-            presences: Mutex::default(),
+            attachments: Mutex::default(),
             stopped: AtomicBool::new(false),
             evicted: AtomicBool::new(false),
         }
@@ -58,26 +58,26 @@ impl<'m> Attachments<'m> {
         let registry = self.memory.registry;
         let mut wait = observer.poll(LIMIT);
         let before = registry.partition(partition);
-        let before = before.or_violation("looking at a partition")?.life;
-        let attached = registry.attach_when_over(partition, self.process, &mut wait, observer);
-        let presence = attached.or_violation("attaching")?;
-        let now = presence.life();
+        let before = before.or_violation("looking at a partition")?.incarnation;
+        let attached = registry.attach_or_take_over(partition, self.process, &mut wait, observer);
+        let attachment = attached.or_violation("attaching")?;
+        let now = attachment.incarnation();
         ensure(
-            before.is_none_or(|before| before.incarnation() < now.incarnation()),
+            before.is_none_or(|before| before.number() < now.number()),
             || format!("{now} attached after {before:?}"),
         )?;
-        self.presences().push(presence);
+        self.attachments().push(attachment);
         Ok(now)
     }
 
     /// Leaves, if it was attached.
     pub(super) fn leave(&self, incarnation: Incarnation) {
-        self.presences()
-            .retain(|presence| presence.life() != incarnation);
+        self.attachments()
+            .retain(|attachment| attachment.incarnation() != incarnation);
     }
 
-    fn presences(&self) -> MutexGuard<'_, Vec<Presence<'m>>> {
-        self.presences
+    fn attachments(&self) -> MutexGuard<'_, Vec<Attachment<'m>>> {
+        self.attachments
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
@@ -97,8 +97,8 @@ impl<'m> Attachments<'m> {
         if self.detection == Detection::Heartbeat {
             scope.spawn(move || {
                 while !self.stopped.load(Relaxed) {
-                    let beaten = |presence: &mut Presence<'_>| presence.beat().is_ok();
-                    if !self.presences().iter_mut().all(beaten) {
+                    let beaten = |attachment: &mut Attachment<'_>| attachment.beat().is_ok();
+                    if !self.attachments().iter_mut().all(beaten) {
                         self.evicted.store(true, Relaxed);
                     }
                     thread::sleep(BEAT / 2);

@@ -114,7 +114,7 @@ impl Round<'_, '_> {
         let mut incarnations = Vec::new();
         for partition in 1..=self.processes.len() as u8 {
             let found = self.scene.memory.registry.partition(partition);
-            incarnations.extend(found.or_violation("looking at a partition")?.life);
+            incarnations.extend(found.or_violation("looking at a partition")?.incarnation);
         }
         Ok(incarnations)
     }

@@ -20,8 +20,8 @@ pub(super) static ALL: [&Scenario; 12] = [
         about: "which incarnation a partition was in is forgotten when it dies",
         sabotage: Some(Sabotage::SpoilRecovery(|memory, _| {
             if let Ok(slot) = channel::slot(memory) {
-                let life = slot.word(offset_of!(PartitionSlot, life));
-                life.store(0, Relaxed);
+                let incarnation = slot.word(offset_of!(PartitionSlot, incarnation));
+                incarnation.store(0, Relaxed);
             }
         })),
         ..SESSION

@@ -24,7 +24,7 @@ pub(super) struct Aliases<'m> {
 impl<'m> Aliases<'m> {
     fn cell(&self, alias: Incarnation) -> Cell<'m> {
         let partition = usize::from(alias.partition()) % PARTITIONS;
-        let incarnation = alias.incarnation() as usize % INCARNATIONS;
+        let incarnation = alias.number() as usize % INCARNATIONS;
         self.ledger.account(partition * INCARNATIONS + incarnation)
     }
 

@@ -1,7 +1,7 @@
 //! A partition that attaches, beats and leaves, and dies meanwhile.
 
 use fastrand::Rng;
-use shmem_registry::{Partition, Presence, Process, Registry};
+use shmem_registry::{Attachment, Partition, Process, Registry};
 use shmem_sync::Liveness;
 
 use super::alias::{ACCOUNT, Aliases};
@@ -67,7 +67,7 @@ pub(super) fn look(registry: &Registry<'_>, partition: u8) -> Outcome<Partition>
 pub(super) fn process(incarnation: Incarnation) -> Process {
     Process {
         space: 1,
-        number: incarnation.incarnation(),
+        number: incarnation.number(),
         start: 7,
         image: 8,
     }
@@ -77,7 +77,7 @@ struct Member<'m> {
     registry: Registry<'m>,
     incarnation: Incarnation,
     aliases: Aliases<'m>,
-    presence: Option<Presence<'m>>,
+    attachment: Option<Attachment<'m>>,
 }
 
 impl<'m> Member<'m> {
@@ -89,7 +89,7 @@ impl<'m> Member<'m> {
                 ledger: seat.memory.ledger,
                 observer: seat.observer,
             },
-            presence: None,
+            attachment: None,
         };
         member.attach()?;
         Ok(member)
@@ -102,33 +102,39 @@ impl<'m> Member<'m> {
 
     fn attach(&mut self) -> Outcome {
         let before = look(&self.registry, PARTITION)?;
-        let last = before.life.map_or(0, Incarnation::incarnation);
+        let last = before.incarnation.map_or(0, Incarnation::number);
         let next = self.aliases.add(PARTITION, last, self.incarnation)?;
         let mut wait = self.aliases.observer.poll(LIMIT);
-        let attached =
-            self.registry
-                .attach_when_over(PARTITION, process(next), &mut wait, &mut self.aliases);
-        let presence = attached.or_violation("attaching")?;
+        let attached = self.registry.attach_or_take_over(
+            PARTITION,
+            process(next),
+            &mut wait,
+            &mut self.aliases,
+        );
+        let attachment = attached.or_violation("attaching")?;
         let after = look(&self.registry, PARTITION)?;
-        let right = presence.life() == next
-            && after.life == Some(next)
+        let right = attachment.incarnation() == next
+            && after.incarnation == Some(next)
             && after.attached
             && after.process == process(next)
             && after.heartbeat != before.heartbeat;
         // Two that attach at once are one to a registry: nobody gives a number to both.
         ensure(self.is_gone() || right, || {
-            format!("{before:?}, then {} attached: {after:?}", presence.life())
+            format!(
+                "{before:?}, then {} attached: {after:?}",
+                attachment.incarnation()
+            )
         })?;
-        self.presence = Some(presence);
+        self.attachment = Some(attachment);
         Ok(())
     }
 
     fn leave(&mut self) -> Outcome {
-        self.presence = None;
+        self.attachment = None;
         let left = look(&self.registry, PARTITION)?;
         // Another may have its place, if it was evicted.
         let is_other = |alias| self.aliases.get(alias) != Some(self.incarnation);
-        let is_replaced = left.life.is_some_and(is_other) && self.is_gone();
+        let is_replaced = left.incarnation.is_some_and(is_other) && self.is_gone();
         ensure(is_replaced || !left.attached, || {
             format!("it left, and there is {left:?}")
         })
@@ -138,7 +144,7 @@ impl<'m> Member<'m> {
 impl Party for Member<'_> {
     fn perform(&mut self, op: usize, _: &mut Rng) -> Outcome<Step> {
         if op == BEAT {
-            let beaten = self.presence.as_ref().map_or(Ok(()), Presence::beat);
+            let beaten = self.attachment.as_ref().map_or(Ok(()), Attachment::beat);
             beaten.or_violation("a beat")?;
         } else {
             self.leave()?;
@@ -165,19 +171,20 @@ impl<'m> Onlooker<'m> {
 impl Party for Onlooker<'_> {
     fn perform(&mut self, _: usize, _: &mut Rng) -> Outcome<Step> {
         let found = look(&self.registry, PARTITION)?;
-        let incarnation = found.life.map_or(0, Incarnation::incarnation);
+        let incarnation = found.incarnation.map_or(0, Incarnation::number);
         ensure(incarnation >= self.last, || {
             format!("{found:?}, which was in incarnation {} before", self.last)
         })?;
         self.last = incarnation;
-        if found.life.is_none() {
+        if found.incarnation.is_none() {
             return Ok(Step::Done);
         }
         let again = look(&self.registry, PARTITION)?;
         let number = found.process.number;
         // The next incarnation stores its process before it stores itself; and others may
         // have attached and left while we looked.
-        let next = number == incarnation + 1 || again.life != found.life && number > incarnation;
+        let next = number == incarnation + 1
+            || again.incarnation != found.incarnation && number > incarnation;
         ensure(number == incarnation || next, || {
             format!("{found:?} has the process of another incarnation")
         })?;

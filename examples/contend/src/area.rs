@@ -108,13 +108,13 @@ pub(crate) fn prepare(mapping: &Mapping, permits: u8, again: bool) -> Result<()>
     );
     let region = Region::format(memory)?;
     let registry = Registry::format(region, Geometry::default())?;
-    let presence = registry.attach_partition(HOST, Process::UNKNOWN)?;
+    let attachment = registry.attach_partition(HOST, Process::UNKNOWN)?;
     for (name, kind, len) in all() {
         let request = Request::named(&name, kind, len)?;
-        let created = registry.open_or_create(presence.life(), &request);
+        let created = registry.open_or_create(attachment.incarnation(), &request);
         created.with_context(|| format!("cannot create {name}"))?;
     }
     let words = Area::new(registry).open(semaphore())?;
-    Semaphore::attach(words, presence.life(), &Silent)?.add(permits.into())?;
+    Semaphore::attach(words, attachment.incarnation(), &Silent)?.add(permits.into())?;
     Ok(())
 }

@@ -34,8 +34,8 @@ pub(crate) fn admitted<'l, 'm>(
 pub(crate) fn refused(failure: LockFailure) -> anyhow::Error {
     match failure {
         LockFailure::TimedOut => Stop::Late("another party has the lock".to_owned()).into(),
-        LockFailure::HolderSilent(life) => {
-            Stop::Late(format!("{life} has the lock, and is silent")).into()
+        LockFailure::HolderSilent(incarnation) => {
+            Stop::Late(format!("{incarnation} has the lock, and is silent")).into()
         }
         LockFailure::Evicted => Stop::Evicted(failure.to_string()).into(),
         other => anyhow::Error::msg(other.to_string()),

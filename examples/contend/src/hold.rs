@@ -42,12 +42,13 @@ fn hold(party: &Party<'_>, locks: &[cli::Held], before: u32) -> Result<()> {
     let inside = || hold(party, others, before);
     match lock {
         cli::Held::Mutex => {
-            let lock = Mutex::attach(party.area.open(area::mutex())?, party.life, &Silent)?;
+            let lock = Mutex::attach(party.area.open(area::mutex())?, party.incarnation, &Silent)?;
             let taken = lock.lock(wait, &mut *party.liveness());
             alone(admitted(taken, party)?, party, inside)
         }
         cli::Held::Write => {
-            let lock = RwLock::attach(party.area.open(area::rwlock())?, party.life, &Silent)?;
+            let lock =
+                RwLock::attach(party.area.open(area::rwlock())?, party.incarnation, &Silent)?;
             let taken = lock.write(wait, &mut *party.liveness());
             alone(admitted(taken, party)?, party, inside)
         }
@@ -57,8 +58,11 @@ fn hold(party: &Party<'_>, locks: &[cli::Held], before: u32) -> Result<()> {
             alone(admitted(taken, party)?, party, inside)
         }
         cli::Held::Read => {
-            let lock =
-                RwLock::<Counters>::attach(party.area.open(area::rwlock())?, party.life, &Silent)?;
+            let lock = RwLock::<Counters>::attach(
+                party.area.open(area::rwlock())?,
+                party.incarnation,
+                &Silent,
+            )?;
             let taken = lock.read(wait, &mut *party.liveness());
             match taken {
                 Ok(guard) | Err(LockError::OwnerDied(guard)) => {
@@ -71,13 +75,13 @@ fn hold(party: &Party<'_>, locks: &[cli::Held], before: u32) -> Result<()> {
         }
         cli::Held::Semaphore => {
             let segment = party.area.open(area::semaphore())?;
-            let semaphore = Semaphore::attach(segment, party.life, &Silent)?;
+            let semaphore = Semaphore::attach(segment, party.incarnation, &Silent)?;
             let permit = semaphore.acquire(wait, &mut *party.liveness());
             let permit = permit.map_err(no_permit)?;
-            party.notes.enter(party.life, true);
+            party.notes.enter(party.incarnation, true);
             let stayed = inside();
             keep_or(party, permit, |permit| {
-                party.notes.enter(party.life, false);
+                party.notes.enter(party.incarnation, false);
                 permit.release()
             })?;
             stayed

@@ -112,12 +112,13 @@ fn attach(mapping: &Mapping) -> Result<Registry<'_>> {
     Ok(Registry::attach(region)?)
 }
 
-/// Says for certain that the attached life of `partition` is over: one that follows it
+/// Says for certain that the attached incarnation of `partition` is over: one that follows it
 /// attaches and leaves. If it lives after all, it is evicted.
 fn gone(area: Area<'_>, partition: u8) -> Result<()> {
     let slot = area.registry().partition(partition)?;
-    if let (Some(life), true) = (slot.life, slot.attached) {
-        area.registry().attach_after(life, Process::UNKNOWN)?;
+    if let (Some(incarnation), true) = (slot.incarnation, slot.attached) {
+        area.registry()
+            .attach_after(incarnation, Process::UNKNOWN)?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use shmem_core::primitive::{
     Ordering::{Acquire, Relaxed, Release, SeqCst},
     fence,
 };
-use shmem_core::{Life, Window};
+use shmem_core::{Incarnation, Window};
 
 use crate::cli::PARTIES;
 
@@ -15,7 +15,7 @@ const WORD: usize = size_of::<u32>();
 const PARTY: usize = 256;
 
 /// A party's words, by their offsets.
-const LIFE: usize = 0;
+const INCARNATION: usize = 0;
 /// Odd while it is inside the semaphore.
 const INSIDE: usize = WORD;
 /// The phase that it arrives at.
@@ -40,12 +40,12 @@ impl<'m> Notes<'m> {
         self.0.word((usize::from(party) - 1) * PARTY + offset)
     }
 
-    /// Says that `life` is inside the semaphore, or outside again.
-    pub(crate) fn enter(self, life: Life, inside: bool) {
-        let word = self.word(life.partition(), INSIDE);
+    /// Says that `incarnation` is inside the semaphore, or outside again.
+    pub(crate) fn enter(self, incarnation: Incarnation, inside: bool) {
+        let word = self.word(incarnation.partition(), INSIDE);
         let now = word.load(Relaxed);
-        self.word(life.partition(), LIFE)
-            .store(life.word(), Relaxed);
+        self.word(incarnation.partition(), INCARNATION)
+            .store(incarnation.word(), Relaxed);
         // One more each time, so that nobody takes two visits for one.
         let next = now.wrapping_add(if (now & 1 == 1) == inside { 2 } else { 1 });
         word.store(next, Release);
@@ -55,18 +55,20 @@ impl<'m> Notes<'m> {
 
     /// How many are inside now, not counting those that `is_gone` names; none if somebody
     /// came or left meanwhile, for then there was perhaps no moment at which so many were.
-    pub(crate) fn inside(self, mut is_gone: impl FnMut(Life) -> bool) -> Option<usize> {
+    pub(crate) fn inside(self, mut is_gone: impl FnMut(Incarnation) -> bool) -> Option<usize> {
         let look = || {
             let party = |party| {
                 let inside = self.word(party, INSIDE).load(Acquire);
-                (inside, self.word(party, LIFE).load(Acquire))
+                (inside, self.word(party, INCARNATION).load(Acquire))
             };
             (1..=PARTIES).map(party).collect::<Vec<_>>()
         };
         let first = look();
-        let lives = first.iter().filter(|(inside, _)| inside & 1 == 1);
-        let lives = lives.filter_map(|&(_, word)| Life::from_word(word));
-        let count = lives.filter(|&life| !is_gone(life)).count();
+        let incarnations = first.iter().filter(|(inside, _)| inside & 1 == 1);
+        let incarnations = incarnations.filter_map(|&(_, word)| Incarnation::from_word(word));
+        let count = incarnations
+            .filter(|&incarnation| !is_gone(incarnation))
+            .count();
         fence(SeqCst);
         (look() == first).then_some(count)
     }

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use shmem_core::primitive::AtomicU32;
 use shmem_core::wait::{Pause, Wait};
-use shmem_core::{Life, Liveness, PartitionState};
+use shmem_core::{Incarnation, Liveness, PartitionState};
 use shmem_registry::liveness::BEAT;
-use shmem_registry::{Heartbeats, Presence, Process};
+use shmem_registry::{Attachment, Heartbeats, Process};
 use shmem_sync::{SleepPoll, SpinYield};
 
 use crate::area::Area;
@@ -25,11 +25,11 @@ const NAP: Duration = Duration::from_millis(1);
 /// This partition, for one use.
 pub(crate) struct Party<'m> {
     pub(crate) area: Area<'m>,
-    pub(crate) life: Life,
+    pub(crate) incarnation: Incarnation,
     pub(crate) notes: Notes<'m>,
     pub(crate) report: Report,
     pub(crate) options: &'m cli::Party,
-    presence: &'m Presence<'m>,
+    attachment: &'m Attachment<'m>,
     watch: RefCell<Watch<'m>>,
     /// How often it looked in vain.
     looks: Cell<u64>,
@@ -38,7 +38,7 @@ pub(crate) struct Party<'m> {
 
 impl Party<'_> {
     pub(crate) fn number(&self) -> u8 {
-        self.life.partition()
+        self.incarnation.partition()
     }
 
     /// A wait by looking, until the party's deadline from now on.
@@ -54,7 +54,7 @@ impl Party<'_> {
 
     /// An error if another has this party's place: nothing more is to be stored then.
     pub(crate) fn check(&self) -> Result<(), Stop> {
-        let kept = self.presence.check();
+        let kept = self.attachment.check();
         kept.map_err(|evicted| Stop::Evicted(evicted.to_string()))
     }
 
@@ -105,16 +105,16 @@ impl<'m> Party<'m> {
 pub(crate) struct Watch<'m> {
     heartbeats: Heartbeats<'m, fn() -> Duration>,
     since: Instant,
-    said: Vec<(Life, PartitionState)>,
+    said: Vec<(Incarnation, PartitionState)>,
     report: Report,
 }
 
 impl Liveness for Watch<'_> {
-    fn state(&mut self, life: Life) -> PartitionState {
-        let state = self.heartbeats.state(life);
-        if state != PartitionState::Alive && !self.said.contains(&(life, state)) {
-            self.said.push((life, state));
-            let who = Who::new(life, self.since.elapsed().as_millis() as u64);
+    fn state(&mut self, incarnation: Incarnation) -> PartitionState {
+        let state = self.heartbeats.state(incarnation);
+        if state != PartitionState::Alive && !self.said.contains(&(incarnation, state)) {
+            self.said.push((incarnation, state));
+            let who = Who::new(incarnation, self.since.elapsed().as_millis() as u64);
             self.report.say(&match state {
                 PartitionState::Gone => Event::Gone(who),
                 _ => Event::Silent(who),
@@ -143,14 +143,14 @@ pub(crate) fn attend(
     let registry = area.registry();
     let number = options.partition;
     let slot = registry.partition(number)?;
-    let presence = match (options.restart, slot.life) {
+    let attachment = match (options.restart, slot.incarnation) {
         (true, Some(earlier)) => registry.attach_after(earlier, Process::UNKNOWN)?,
         _ => registry.attach_partition(number, Process::UNKNOWN)?,
     };
-    let life = presence.life();
+    let incarnation = attachment.incarnation();
     report.say(&Event::Attached {
         partition: number,
-        incarnation: life.incarnation(),
+        incarnation: incarnation.number(),
     });
     let heartbeats = Heartbeats::with_limit(registry, options.silent_after);
     let heartbeats = match options.presume_gone_after {
@@ -159,11 +159,11 @@ pub(crate) fn attend(
     };
     let party = Party {
         area,
-        life,
+        incarnation,
         notes: area.open_notes()?,
         report,
         options,
-        presence: &presence,
+        attachment: &attachment,
         watch: RefCell::new(Watch {
             heartbeats,
             since: Instant::now(),
@@ -178,7 +178,7 @@ pub(crate) fn attend(
         let _ending = Ending(&ended);
         scope.spawn(|| {
             // Evicted, it beats no more; the work finds out by itself.
-            while !ended.load(Relaxed) && presence.beat().is_ok() {
+            while !ended.load(Relaxed) && attachment.beat().is_ok() {
                 thread::sleep(BEAT);
             }
         });

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, Write};
 
 use serde::Serialize;
-use shmem_core::Life;
+use shmem_core::Incarnation;
 
 use crate::shown::Shown;
 
@@ -62,10 +62,10 @@ pub(crate) struct Who {
 }
 
 impl Who {
-    pub(crate) fn new(life: Life, after_millis: u64) -> Self {
+    pub(crate) fn new(incarnation: Incarnation, after_millis: u64) -> Self {
         Self {
-            partition: life.partition(),
-            incarnation: life.incarnation(),
+            partition: incarnation.partition(),
+            incarnation: incarnation.number(),
             after_millis,
         }
     }

@@ -1,4 +1,4 @@
-//! Numbered records, one way: the numbers go on over all lives of both ends.
+//! Numbered records, one way: the numbers go on over all incarnations of both ends.
 //!
 //! Each end notes the next number in the region: the sender after a push, the receiver before
 //! it releases the record. So whichever of them dies, the other sees no gap, and a number
@@ -6,7 +6,7 @@
 
 use anyhow::{Context, Result};
 use shmem_core::primitive::Ordering::Relaxed;
-use shmem_core::ring::{Consumer, PopError, PushError, Ring, Unread};
+use shmem_core::ring::{Consumer, OnRestart, PopError, PushError, Ring};
 use shmem_core::wait::{Pause, Wait};
 
 use crate::area;
@@ -29,7 +29,7 @@ fn record(number: u32) -> Vec<u8> {
 pub(crate) fn send(party: &Party<'_>, to: u8, records: u32) -> Result<()> {
     let from = party.number();
     let ring = Ring::attach(party.area.open(area::ring(from, to))?)?;
-    let mut producer = ring.producer(party.life)?;
+    let mut producer = ring.producer(party.incarnation)?;
     let next = party.notes.sent(from, to);
     // Loaded once: one that goes on late, evicted, may still store its own.
     let mut number = next.load(Relaxed);
@@ -56,7 +56,7 @@ pub(crate) fn send(party: &Party<'_>, to: u8, records: u32) -> Result<()> {
 pub(crate) fn receive(party: &Party<'_>, from: u8, records: u32) -> Result<()> {
     let to = party.number();
     let ring = Ring::attach(party.area.open(area::ring(from, to))?)?;
-    let mut consumer = ring.consumer(party.life, Unread::Keep)?;
+    let mut consumer = ring.consumer(party.incarnation, OnRestart::Keep)?;
     let next = party.notes.received(from, to);
     // The last receiver may have noted a record and died before it released it.
     let mut again = true;

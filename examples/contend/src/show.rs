@@ -1,7 +1,7 @@
 //! What is in the region now: the counters, the permits, who is attached.
 
 use anyhow::Result;
-use shmem_core::Life;
+use shmem_core::Incarnation;
 use shmem_core::doorbell::Silent;
 use shmem_sync::Semaphore;
 
@@ -14,7 +14,7 @@ use crate::shown::{Attached, Counters, Permits, Shown};
 /// Looks as nobody, and changes nothing: a look beside those that work can be a mixture.
 pub(crate) fn run(area: Area<'_>, report: Report) -> Result<()> {
     // Nobody locks with it.
-    let nobody = Life::first(PARTIES + 1);
+    let nobody = Incarnation::first(PARTIES + 1);
     let counters = |segment: Named| -> Result<Counters> {
         let counters = ledger::look(area.open(segment)?);
         Ok(Counters {
@@ -25,9 +25,12 @@ pub(crate) fn run(area: Area<'_>, report: Report) -> Result<()> {
     let semaphore = Semaphore::attach(area.open(area::semaphore())?, nobody, &Silent)?;
     let parties = (1..=PARTIES).filter_map(|party| {
         let slot = area.registry().partition(party).ok()?;
-        let life = short(slot.life?);
+        let incarnation = short(slot.incarnation?);
         let attached = slot.attached;
-        Some(Attached { life, attached })
+        Some(Attached {
+            incarnation,
+            attached,
+        })
     });
     report.say(&Event::Shown(Shown {
         mutex: counters(area::mutex())?,
@@ -42,6 +45,6 @@ pub(crate) fn run(area: Area<'_>, report: Report) -> Result<()> {
     Ok(())
 }
 
-fn short(life: Life) -> String {
-    format!("{}.{}", life.partition(), life.incarnation())
+fn short(incarnation: Incarnation) -> String {
+    format!("{}.{}", incarnation.partition(), incarnation.number())
 }

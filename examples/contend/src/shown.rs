@@ -27,7 +27,7 @@ pub(crate) struct Permits {
 
 #[derive(Serialize)]
 pub(crate) struct Attached {
-    pub(crate) life: String,
+    pub(crate) incarnation: String,
     pub(crate) attached: bool,
 }
 
@@ -44,8 +44,8 @@ impl fmt::Display for Shown {
         let Permits { permits, available } = self.semaphore;
         writeln!(f, "semaphore: {available} of {permits} permits available")?;
         let parties = self.parties.iter().map(|party| match party.attached {
-            true => party.life.clone(),
-            false => format!("{} (left)", party.life),
+            true => party.incarnation.clone(),
+            false => format!("{} (left)", party.incarnation),
         });
         write!(f, "parties: {}", parties.collect::<Vec<_>>().join(", "))
     }

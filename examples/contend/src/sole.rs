@@ -13,7 +13,7 @@ use crate::party::Party;
 pub(crate) fn bakery<'m>(party: &Party<'m>) -> Result<BakeryMutex<'m, Counters>> {
     let segment = party.area.open(area::bakery())?;
     // SAFETY: a party does one thing, once, in which it attaches to this mutex once.
-    Ok(unsafe { BakeryMutex::attach(segment, party.life, PARTIES) }?)
+    Ok(unsafe { BakeryMutex::attach(segment, party.incarnation, PARTIES) }?)
 }
 
 /// The party's handle to the barrier.
@@ -22,5 +22,5 @@ pub(crate) fn barrier<'m>(party: &Party<'m>) -> Result<Barrier<'m>> {
     let parties = party.options.parties.into();
     // SAFETY: a party that meets the others before its work attaches once more for the work,
     // and has dropped the first handle by then.
-    Ok(unsafe { Barrier::attach(segment, party.life, parties, &Silent) }?)
+    Ok(unsafe { Barrier::attach(segment, party.incarnation, parties, &Silent) }?)
 }

@@ -18,7 +18,8 @@ const TRIAL: Duration = Duration::from_millis(500);
 /// Between two looks whether somebody asks.
 const NAP: Duration = Duration::from_millis(1);
 
-/// Refuses `lock` unless what it needs has been seen to work between the party and whoever answers it.
+/// Refuses `lock` unless what it needs has been seen to work between the party and whoever answers
+/// it.
 pub(crate) fn require(party: &Party<'_>, lock: Lock) -> Result<()> {
     let litmus = Litmus::attach(party.area.open(area::litmus(party.number()))?)?;
     let began = Instant::now();

@@ -77,7 +77,7 @@ fn count(mut guard: Held<'_, '_>, party: &Party<'_>) -> Result<()> {
 }
 
 fn mutex(party: &Party<'_>, rounds: &mut Rounds) -> Result<()> {
-    let mutex = Mutex::attach(party.area.open(area::mutex())?, party.life, &Silent)?;
+    let mutex = Mutex::attach(party.area.open(area::mutex())?, party.incarnation, &Silent)?;
     for _ in rounds {
         let taken = mutex.lock(&mut party.wait(), &mut *party.liveness());
         count(admitted(taken, party)?, party)?;
@@ -95,7 +95,7 @@ fn bakery(party: &Party<'_>, rounds: &mut Rounds) -> Result<()> {
 }
 
 fn rwlock(party: &Party<'_>, rounds: &mut Rounds) -> Result<()> {
-    let lock = RwLock::attach(party.area.open(area::rwlock())?, party.life, &Silent)?;
+    let lock = RwLock::attach(party.area.open(area::rwlock())?, party.incarnation, &Silent)?;
     for round in rounds {
         if round % WRITES == 0 {
             let taken = lock.write(&mut party.wait(), &mut *party.liveness());
@@ -130,14 +130,16 @@ fn read(guard: &ReadGuard<'_, '_, Counters>) -> Result<(), Stop> {
 
 fn semaphore(party: &Party<'_>, rounds: &mut Rounds) -> Result<()> {
     let segment = party.area.open(area::semaphore())?;
-    let semaphore = Semaphore::attach(segment, party.life, &Silent)?;
+    let semaphore = Semaphore::attach(segment, party.incarnation, &Silent)?;
     let permits = semaphore.permits();
     for _ in rounds {
         let taken = semaphore.acquire(&mut party.wait(), &mut *party.liveness());
         let permit = taken.map_err(no_permit)?;
-        party.notes.enter(party.life, true);
-        let inside = party.notes.inside(|life| party.liveness().is_gone(life));
-        party.notes.enter(party.life, false);
+        party.notes.enter(party.incarnation, true);
+        let inside = party
+            .notes
+            .inside(|incarnation| party.liveness().is_gone(incarnation));
+        party.notes.enter(party.incarnation, false);
         permit.release().map_err(lost)?;
         if let Some(inside) = inside.filter(|&inside| inside > permits) {
             let wrong = format!("{inside} inside, with {permits} permits");
@@ -150,8 +152,8 @@ fn semaphore(party: &Party<'_>, rounds: &mut Rounds) -> Result<()> {
 pub(crate) fn no_permit(error: AcquireError) -> anyhow::Error {
     match error {
         AcquireError::TimedOut => Stop::Late("others have all permits".to_owned()).into(),
-        AcquireError::HolderSilent(life) => {
-            Stop::Late(format!("{life} has a permit, and is silent")).into()
+        AcquireError::HolderSilent(incarnation) => {
+            Stop::Late(format!("{incarnation} has a permit, and is silent")).into()
         }
         other => other.into(),
     }
@@ -194,7 +196,9 @@ fn barrier(party: &Party<'_>, rounds: &mut Rounds) -> Result<()> {
 fn not_met(error: BarrierError) -> anyhow::Error {
     match error {
         BarrierError::TimedOut => Stop::Late("not all parties have come".to_owned()).into(),
-        BarrierError::PartySilent(life) => Stop::Late(format!("{life} is silent")).into(),
+        BarrierError::PartySilent(incarnation) => {
+            Stop::Late(format!("{incarnation} is silent")).into()
+        }
         BarrierError::Evicted => Stop::Evicted(error.to_string()).into(),
         other => other.into(),
     }

@@ -81,7 +81,7 @@ attaches to it anew, with the same patience; the shell goes on, and commands tha
 from it are killed.
 
 A guestd that is started again takes the place of one that died, at once; while one
-lives, another is refused after 4 s.
+incarnations, another is refused after 4 s.
 
 Exit status: 0 ended by KMON or a signal (as a daemon: it is attached or waits),
 1 failure, 2 wrong usage.";

@@ -30,8 +30,8 @@ use crate::pty::{Pty, Size};
 use crate::waker::Waker;
 
 /// A shell that lived shorter than this is not replaced at once.
-const SHORT_LIFE: Duration = Duration::from_secs(1);
-/// Wait before the next shell after a short life or a failed start.
+const SHORT_INCARNATION: Duration = Duration::from_secs(1);
+/// Wait before the next shell after a short incarnation or a failed start.
 const BACK_OFF: Duration = Duration::from_secs(1);
 /// How long the last output of a shell that ended may take from its side of the terminal to ours.
 const LAST_OUTPUT: Duration = Duration::from_millis(20);
@@ -128,7 +128,7 @@ impl Console {
             if self.is_ending() {
                 return;
             }
-            if started.elapsed() < SHORT_LIFE {
+            if started.elapsed() < SHORT_INCARNATION {
                 thread::sleep(BACK_OFF);
             }
         }
@@ -159,7 +159,7 @@ impl Console {
         Some(session)
     }
 
-    /// Ends the loan of `session`'s terminal.
+    /// Ends the console_pump of `session`'s terminal.
     pub(crate) fn give_back(&self, session: &Session) {
         session.lent.store(false, Ordering::Release);
         self.handed.wake();

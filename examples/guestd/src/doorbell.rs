@@ -1,7 +1,7 @@
 //! The interrupts of the device that the region's memory is in.
 //!
 //! A device with interrupts is driven through vfio, from here to the end of the process: it
-//! stays with vfio-pci, where the next life finds it. Where that cannot be, its memory is
+//! stays with vfio-pci, where the next incarnation finds it. Where that cannot be, its memory is
 //! used as that of a device without, and looked at again and again.
 
 use std::path::Path;

@@ -190,7 +190,7 @@ mod tests {
             Self { memory, hears }
         }
 
-        /// As the next life of the daemon.
+        /// As the next incarnation of the daemon.
         fn sender(&self) -> Option<KernelSender<'static>> {
             let link = DaemonLink::attach(self.memory.window(), Waiting::Poll).unwrap();
             let (.., kernel) = link.split();
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_life_in_a_region_tells_only_what_is_new() {
+    fn the_next_incarnation_in_a_region_tells_only_what_is_new() {
         let (mut region, kernel) = (Region::new(), Kernel::holding(&HELD));
         let first = feeder(&kernel);
         first.feed(region.sender());

@@ -13,8 +13,8 @@
 //! | `daemon`   | leaving the terminal and the parent behind                      |
 //! | `service`  | the command loop                                                |
 //! | `outlet`   | the result ring, shared: who waits, who drops                   |
-//! | `console`  | the shell's life, and its output                                |
-//! | `loan`     | its output, read by the command loop                            |
+//! | `console`  | the shell's incarnation, and its output                                |
+//! | `console_pump`     | its output, read by the command loop                            |
 //! | `typist`   | the console's input                                             |
 //! | `pty`      | one pseudo-terminal                                             |
 //! | `exec`     | commands that run apart from the console                        |
@@ -32,12 +32,12 @@ mod attach;
 mod children;
 pub mod cli;
 mod console;
+mod console_pump;
 mod daemon;
 mod doorbell;
 mod exec;
 mod feeder;
 mod kmsg;
-mod loan;
 mod log;
 mod outlet;
 mod pty;

@@ -45,8 +45,8 @@ pub(crate) struct Outlet {
 struct Link {
     /// Nothing while KMON formats the region anew (O5).
     sender: Option<EventSender<'static>>,
-    /// Number of this daemon's life, for the greeting.
-    life: u32,
+    /// Number of this daemon's incarnation, for the greeting.
+    incarnation: u32,
     /// Nothing is sent any more.
     broken: bool,
     /// Why, until someone asks.
@@ -67,11 +67,11 @@ enum Attempt {
 }
 
 impl Outlet {
-    pub(crate) fn new(sender: EventSender<'static>, life: u32, peer_beat: u32) -> Self {
+    pub(crate) fn new(sender: EventSender<'static>, incarnation: u32, peer_beat: u32) -> Self {
         Self {
             link: Mutex::new(Link {
                 sender: Some(sender),
-                life,
+                incarnation,
                 broken: false,
                 failure: None,
             }),
@@ -136,9 +136,9 @@ impl Outlet {
     }
 
     /// Goes on in a region that was formatted anew, and greets there.
-    pub(crate) fn attach(&self, sender: EventSender<'static>, life: u32, peer_beat: u32) {
+    pub(crate) fn attach(&self, sender: EventSender<'static>, incarnation: u32, peer_beat: u32) {
         let mut link = self.lock();
-        (link.sender, link.life) = (Some(sender), life);
+        (link.sender, link.incarnation) = (Some(sender), incarnation);
         self.reported.store(0, Ordering::Relaxed);
         drop(link);
         self.saw_peer(peer_beat);
@@ -223,7 +223,7 @@ impl Outlet {
         if self.greeting_due.swap(false, Ordering::Relaxed) {
             let hello = Event::Hello {
                 version: VERSION,
-                life: link.life,
+                incarnation: link.incarnation,
             };
             let attempt = link.send(&hello);
             if attempt != Attempt::Sent {

@@ -2,7 +2,7 @@
 //! nothing else but its turn at the outlet.
 //!
 //! - **V1** A KMON that was restarted gets the greeting again, and what its
-//!   earlier life had `exec` run is killed: nobody is left to hear how it ends.
+//!   earlier incarnation had `exec` run is killed: nobody is left to hear how it ends.
 //!   The console's shell goes on.
 //! - **V2** A daemon whose place another one has taken sends nothing more, not
 //!   even a goodbye.
@@ -24,11 +24,11 @@ use crate::attach::Attacher;
 use crate::children::Children;
 use crate::cli::Args;
 use crate::console::Console;
+use crate::console_pump::ConsolePump;
 use crate::daemon::Readiness;
 use crate::exec::{Execs, Request};
 use crate::feeder::Feeder;
 use crate::kmsg::Kmsg;
-use crate::loan::Loan;
 use crate::outlet::Outlet;
 use crate::pty::Size;
 use crate::readings::Publisher;
@@ -91,10 +91,10 @@ impl Service {
             pid_file = write()?;
         }
         let period = args.period.unwrap_or_else(|| told_period(&link));
-        let life = link.life().incarnation();
+        let incarnation = link.incarnation().number();
         let (sender, commands, stats, kernel) = link.split();
 
-        let outlet = Arc::new(Outlet::new(sender, life, commands.peer_beat()));
+        let outlet = Arc::new(Outlet::new(sender, incarnation, commands.peer_beat()));
         let children = Arc::new(Children::default());
         let console = Console::new(account.clone(), children.clone(), outlet.clone());
         let console = Arc::new(console.context("cannot make an event descriptor")?);
@@ -188,12 +188,13 @@ impl Service {
             return Ok(None);
         };
         let period = self.period.unwrap_or_else(|| told_period(&link));
-        let life = link.life().incarnation();
+        let incarnation = link.incarnation().number();
         let (sender, commands, stats, kernel) = link.split();
         self.publisher.publish_to(stats, period);
         self.trial_until = Instant::now() + TRIAL_TIME;
         self.feed(kernel);
-        self.outlet.attach(sender, life, commands.peer_beat());
+        self.outlet
+            .attach(sender, incarnation, commands.peer_beat());
         Ok(Some(commands))
     }
 
@@ -203,13 +204,13 @@ impl Service {
     }
 
     fn serve(&mut self, commands: &mut CommandReceiver<'static>) -> Result<(), LinkError> {
-        let mut loan = Loan::new(Arc::clone(&self.console));
+        let mut console_pump = ConsolePump::new(Arc::clone(&self.console));
         while !self.halted && !self.stop.asked() {
             let mut left = self.pause(commands);
             let mut until = None;
             // Whoever has sent a command waits for what it does, and often has the next: the
             // rest can wait.
-            while self.take_commands(commands, &mut loan, left)?
+            while self.take_commands(commands, &mut console_pump, left)?
                 && !self.halted
                 && !self.typist.is_waiting()
             {
@@ -249,7 +250,7 @@ impl Service {
     fn take_commands(
         &mut self,
         commands: &mut CommandReceiver<'static>,
-        loan: &mut Loan,
+        console_pump: &mut ConsolePump,
         timeout: Duration,
     ) -> Result<bool, LinkError> {
         let Self {
@@ -261,7 +262,7 @@ impl Service {
             trial_until,
             ..
         } = self;
-        let taken = commands.receive_beside(loan, timeout, |received| match received {
+        let taken = commands.receive_beside(console_pump, timeout, |received| match received {
             _ if *halted => {}
             Received::Restarted => {
                 execs.kill_all(); // V1

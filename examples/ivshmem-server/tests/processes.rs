@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use common::{PATIENCE, Program, changes, serve};
 use ivshmem_server::Client;
-use shmem_core::ring::{Ring, Unread};
-use shmem_core::{Life, Region};
+use shmem_core::ring::{OnRestart, Ring};
+use shmem_core::{Incarnation, Region};
 use shmem_sync::EventWait;
 
 const CAPACITY: usize = 4096;
@@ -35,8 +35,8 @@ fn records_and_interrupts_go_both_ways_between_processes_that_sleep() {
     assert_eq!(changes(&mut client, 1), ["+1"]);
     let memory = Arc::clone(client.memory());
     let region = Region::format(memory.window()).unwrap();
-    let mut there = ring(&region, 0).producer(Life::first(1)).unwrap();
-    let back = ring(&region, 1).consumer(Life::first(1), Unread::Keep);
+    let mut there = ring(&region, 0).producer(Incarnation::first(1)).unwrap();
+    let back = ring(&region, 1).consumer(Incarnation::first(1), OnRestart::Keep);
     let mut back = back.unwrap();
     let own = Arc::clone(client.own(0).unwrap());
     let bell = Arc::clone(client.bell(1, 0).unwrap());

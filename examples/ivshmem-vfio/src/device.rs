@@ -83,7 +83,8 @@ impl Device {
         })
     }
 
-    /// Our number, by which others ring us. The server gives each life of the machine another.
+    /// Our number, by which others ring us. The server gives each incarnation of the machine
+    /// another.
     ///
     /// # Errors
     ///

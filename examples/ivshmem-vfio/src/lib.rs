@@ -14,9 +14,9 @@
 //! | `program` | the program `ivshmem-vfio`, a peer to try with  |
 //!
 //! What the guest needs: an IOMMU that remaps interrupts (QEMU: `-machine q35 -device
-//! intel-iommu,intremap=on`, kernel: `intel_iommu=on`), the modules `vfio_iommu_type1`
-//! and `vfio-pci`, the right to `/dev/vfio` and to sysfs. Where the kernel has
-//! `CONFIG_VFIO_NOIOMMU` and was told `vfio.enable_unsafe_noiommu_mode=1`, it goes without an IOMMU.
+//! intel-iommu,intremap=on`, kernel: `intel_iommu=on`), the modules `vfio_iommu_type1` and
+//! `vfio-pci`, the right to `/dev/vfio` and to sysfs. Where the kernel has `CONFIG_VFIO_NOIOMMU`
+//! and was told `vfio.enable_unsafe_noiommu_mode=1`, it goes without an IOMMU.
 //!
 //! ```no_run
 //! use ivshmem_vfio::Device;

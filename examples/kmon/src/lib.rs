@@ -27,7 +27,7 @@
 //! A thread per instance talks to it; the front end never waits for one that
 //! does not answer, and no instance waits for another.
 
-mod body;
+mod backend;
 mod cli;
 mod commands;
 mod config;

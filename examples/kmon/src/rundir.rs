@@ -29,7 +29,7 @@ use nix::unistd::geteuid;
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
-use crate::body::Kept;
+use crate::backend::BackendRecord;
 use crate::kind::Kind;
 
 /// A KMON that was just killed may need a moment to let go of its lock.
@@ -42,7 +42,7 @@ pub(crate) struct Record {
     pub(crate) name: String,
     pub(crate) kind: Kind,
     /// Nothing if it is halted.
-    pub(crate) body: Option<Kept>,
+    pub(crate) body: Option<BackendRecord>,
 }
 
 /// The files of a machine, beside its record and its logs.
@@ -220,7 +220,7 @@ mod tests {
             number,
             name: format!("part{number}"),
             kind: Kind::Process { shell: None },
-            body: Some(Kept::Process(crate::embedded::Kept {
+            body: Some(BackendRecord::Process(crate::embedded::BackendRecord {
                 pid,
                 start: 77,
                 boot: "b".into(),

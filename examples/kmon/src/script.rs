@@ -75,15 +75,15 @@ impl Script {
 
 /// A failure of which standard error has the lines already.
 #[derive(Debug)]
-pub(crate) struct Told;
+pub(crate) struct Reported;
 
-impl fmt::Display for Told {
+impl fmt::Display for Reported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("it failed as told above")
     }
 }
 
-impl std::error::Error for Told {}
+impl std::error::Error for Reported {}
 
 /// One line on standard error; without it the exit status has to do.
 pub(crate) fn say(line: &str) {

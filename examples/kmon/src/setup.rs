@@ -12,7 +12,7 @@ use nix::unistd::{AccessFlags, access};
 use signal_hook::consts::{SIGHUP, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::body::Programs;
+use crate::backend::Programs;
 use crate::cli::Cli;
 use crate::commands::Session;
 use crate::config::{Config, InstanceConfig};

@@ -31,23 +31,23 @@ fn a_console_goes_on_with_a_new_shell_when_guestd_was_killed() {
     let mut kmon = Operator::start(&["--instances", "1"]);
     let pid = kmon.daemon_pid(2);
     kmon.console(2);
-    kmon.shell("life=first; echo before-$((1+1))");
+    kmon.shell("incarnation=first; echo before-$((1+1))");
     kmon.see("before-2");
     kmon.see_last_line(SHELL_PROMPT);
     let killed = Instant::now();
     signal("-KILL", &pid);
-    kmon.see("[kmon: guestd was restarted (life 2): a new shell]");
+    kmon.see("[kmon: guestd was restarted (incarnation 2): a new shell]");
     assert_back("guestd", killed.elapsed());
-    kmon.shell("echo after-$life-$((1+1))");
+    kmon.shell("echo after-$incarnation-$((1+1))");
     kmon.see("after--2");
     kmon.see_last_line(SHELL_PROMPT);
     kmon.press("\x1d");
     kmon.see("instance 2: guestd was killed by signal 9; it is started again");
-    kmon.see("instance 2: guestd was restarted (life 2)");
+    kmon.see("instance 2: guestd was restarted (incarnation 2)");
     kmon.see_last_line("KMON#");
     kmon.clear();
     kmon.command("kmlist");
-    kmon.see("running, life 2");
+    kmon.see("running, incarnation 2");
     // What both shells printed is there.
     kmon.clear();
     kmon.command("kmlog 2 --all");
@@ -80,7 +80,7 @@ fn nothing_typed_or_executed_for_a_guestd_that_died_is_run_by_the_next() {
     kmon.press("echo typed >> ran\r");
     std::thread::sleep(Duration::from_millis(300));
     signal("-KILL", &pid);
-    kmon.see("guestd was restarted (life 2)");
+    kmon.see("guestd was restarted (incarnation 2)");
     kmon.shell("echo fresh >> ran");
     assert_eq!(content(&file), "fresh\n");
     kmon.press("\x1d");
@@ -92,7 +92,7 @@ fn nothing_typed_or_executed_for_a_guestd_that_died_is_run_by_the_next() {
     std::thread::sleep(Duration::from_millis(300));
     signal("-KILL", &pid);
     kmon.see("kmexec: guestd of instance 2 died, and the command with it");
-    kmon.see("guestd was restarted (life 3)");
+    kmon.see("guestd was restarted (incarnation 3)");
     // One that has begun is told as lost, too.
     let pid = kmon.daemon_pid(2);
     kmon.command(&format!(
@@ -101,7 +101,7 @@ fn nothing_typed_or_executed_for_a_guestd_that_died_is_run_by_the_next() {
     kmon.see("begun-2");
     signal("-KILL", &pid);
     kmon.see("kmexec: guestd of instance 2 died, and the command with it");
-    kmon.see("guestd was restarted (life 4)");
+    kmon.see("guestd was restarted (incarnation 4)");
     kmon.command(&format!("kmexec 2 -- sh -c 'echo last >> {ran}'"));
     let expected = "fresh\nlast\n";
     let last = becomes_true(|| content(&file).contains("last"));
@@ -166,7 +166,7 @@ fn what_was_seen_and_what_was_not_outlive_kmon() {
         "pid",
         "unseen_bytes",
         "dropped_bytes",
-        "life",
+        "incarnation",
     ] {
         assert_eq!(after[what], before[what], "{what}");
     }
@@ -216,7 +216,7 @@ fn commands_that_wait_when_kmon_is_killed_never_run() {
 #[test]
 fn both_may_die_in_either_order() {
     let home = Arc::new(home());
-    let mut life = 1;
+    let mut incarnation = 1;
     for guestd_first in [true, false] {
         let mut kmon = Operator::start_in(Arc::clone(&home), &["--instances", "1"]);
         let pid = kmon.daemon_pid(2);
@@ -229,16 +229,16 @@ fn both_may_die_in_either_order() {
             signal("-KILL", &pid);
         }
         let mut kmon = Operator::start_in(Arc::clone(&home), &["--instances", "1"]);
-        life += 1;
+        incarnation += 1;
         kmon.command("kmlist");
-        kmon.see(&format!("running, life {life}"));
+        kmon.see(&format!("running, incarnation {incarnation}"));
         assert_back("both", killed.elapsed());
         kmon.console(2);
         kmon.shell("echo works-$((1+1))");
         kmon.see("works-2");
         kmon.press("\x1d");
         kmon.command("kmlog 2 --all");
-        kmon.see(&format!("guestd was restarted (life {life})"));
+        kmon.see(&format!("guestd was restarted (incarnation {incarnation})"));
         kmon.kill();
     }
 }
@@ -275,7 +275,7 @@ fn quit_with_keep_leaves_the_instances_and_quit_does_not() {
     assert_eq!(kmon.list(3)["state"], "halted");
     let said = kmon.ask("kmconsole 2\necho $kept-$((1+1))\nkmexitconsole");
     assert!(String::from_utf8_lossy(&said).contains("yes-2"));
-    assert_eq!(kmon.list(2)["life"], 1);
+    assert_eq!(kmon.list(2)["incarnation"], 1);
     let instances = home.running();
     // The end of a script is the end of its instances.
     assert_eq!(kmon.leave("# the end"), Some(0));
@@ -306,7 +306,7 @@ fn a_kmon_in_another_time_namespace_finds_the_instances() {
     assert!(there.wait().unwrap().success());
     assert_eq!(home.running(), instances, "the same");
     let mut kmon = Fed::start_in(&home, &["--instances", "1"]);
-    assert_eq!(kmon.list(2)["life"], 1);
+    assert_eq!(kmon.list(2)["incarnation"], 1);
     assert_eq!(kmon.leave("quit"), Some(0));
 }
 

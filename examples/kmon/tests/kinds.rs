@@ -89,7 +89,9 @@ fn an_external_instance_outlives_kmon_and_its_own_guestd() {
     drop(first);
     kmon.list_until(2, |one| one["state"] == "stalled");
     let mut second = Outside::start(&place);
-    kmon.list_until(2, |one| one["state"] == "running" && one["life"] == 2);
+    kmon.list_until(2, |one| {
+        one["state"] == "running" && one["incarnation"] == 2
+    });
     assert_eq!(kmon.leave("quit"), Some(0));
     assert!(!second.has_ended());
     // The next KMON formats the memory anew, and has it again.

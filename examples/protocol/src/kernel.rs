@@ -86,7 +86,7 @@ impl<'a> KernelLine<'a> {
 }
 
 /// Which boot of its kernel an instance is in, and how much of its log was told:
-/// what a next life of the daemon goes on from.
+/// what a next incarnation of the daemon goes on from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, Unaligned)]
 #[repr(C)]
 pub(crate) struct Mark {

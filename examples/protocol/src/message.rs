@@ -1,7 +1,7 @@
 //! The records of the command ring (KMON to instance) and of the result ring (back).
 //!
-//! Every record starts with eight bytes, little-endian: `kind: u16`, `life: u16`,
-//! `stream: u32`; the body follows. `life` says for which of the instance's lives
+//! Every record starts with eight bytes, little-endian: `kind: u16`, `incarnation: u16`,
+//! `stream: u32`; the body follows. `incarnation` says for which of the instance's incarnations
 //! a command is, by the low half of its number, and is zero in an event. `stream`
 //! names one `exec` and is zero for the console. A receiver gets [`Malformed`]
 //! for a kind or a body it does not know: both ends skip such a record.
@@ -19,7 +19,7 @@ use crate::wire::{Reader, put_text};
 #[repr(C)]
 struct Header {
     kind: U16,
-    life: U16,
+    incarnation: U16,
     stream: U32,
 }
 
@@ -33,7 +33,7 @@ fn start(out: &mut Vec<u8>, kind: u16, stream: u32) {
     out.clear();
     let header = Header {
         kind: kind.into(),
-        life: 0.into(),
+        incarnation: 0.into(),
         stream: stream.into(),
     };
     out.extend_from_slice(header.as_bytes());
@@ -77,9 +77,9 @@ impl<'a> Command<'a> {
     pub(crate) const QUERY_IDLE: u16 = 5;
     pub(crate) const HALT: u16 = 6;
 
-    /// Writes the record for life number `life` of the instance into `out`,
+    /// Writes the record for incarnation number `incarnation` of the instance into `out`,
     /// replacing what was there.
-    pub fn encode(&self, life: u32, out: &mut Vec<u8>) {
+    pub fn encode(&self, incarnation: u32, out: &mut Vec<u8>) {
         match self {
             Self::Input(bytes) => {
                 start(out, Self::INPUT, 0);
@@ -105,11 +105,11 @@ impl<'a> Command<'a> {
             Self::QueryIdle { stream } => start(out, Self::QUERY_IDLE, *stream),
             Self::Halt => start(out, Self::HALT, 0),
         }
-        let at = offset_of!(Header, life);
-        out[at..at + 2].copy_from_slice(&(life as u16).to_le_bytes());
+        let at = offset_of!(Header, incarnation);
+        out[at..at + 2].copy_from_slice(&(incarnation as u16).to_le_bytes());
     }
 
-    /// Reads a record, and the low half of the number of the life that it is for.
+    /// Reads a record, and the low half of the number of the incarnation that it is for.
     ///
     /// # Errors
     ///
@@ -117,7 +117,7 @@ impl<'a> Command<'a> {
     pub fn decode(record: &'a [u8]) -> Result<(u16, Self), Malformed> {
         let (header, body) = split("command", record)?;
         let command = Self::decode_body(header.kind.get(), header.stream.get(), body)?;
-        Ok((header.life.get(), command))
+        Ok((header.incarnation.get(), command))
     }
 
     fn decode_body(kind: u16, stream: u32, mut body: Reader<'a>) -> Result<Self, Malformed> {
@@ -170,9 +170,9 @@ pub enum Ending {
 /// What an instance tells KMON.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
-    /// The daemon is there, in its life number `life`: the first event of each
-    /// life, and said again to each new life of KMON.
-    Hello { version: u16, life: u32 },
+    /// The daemon is there, in its incarnation number `incarnation`: the first event of each
+    /// incarnation, and said again to each new incarnation of KMON.
+    Hello { version: u16, incarnation: u32 },
     /// Bytes the console's terminal printed.
     Output(&'a [u8]),
     /// Bytes an `Exec` wrote to its standard output.
@@ -181,14 +181,15 @@ pub enum Event<'a> {
     Stderr { stream: u32, bytes: &'a [u8] },
     /// An `Exec` ended; nothing more comes from `stream`.
     Ended { stream: u32, ending: Ending },
-    /// Answer to [`Command::QueryIdle`]: the shell itself is in the foreground, and all input was read.
+    /// Answer to [`Command::QueryIdle`]: the shell itself is in the foreground, and all input was
+    /// read.
     Idle { stream: u32, idle: bool },
     /// The console's shell ended and a new one was started.
     ShellRestarted { status: i32 },
-    /// So many bytes of output were dropped, in all of this life, because nobody took them.
+    /// So many bytes of output were dropped, in all of this incarnation, because nobody took them.
     Dropped { bytes: u64 },
-    /// So many commands, since it was said last, were not for this life of the
-    /// instance or not from this life of KMON, and were not run.
+    /// So many commands, since it was said last, were not for this incarnation of the
+    /// instance or not from this incarnation of KMON, and were not run.
     Discarded { commands: u32 },
     /// The daemon ends by itself.
     Goodbye,
@@ -214,10 +215,13 @@ impl<'a> Event<'a> {
     /// Writes the record into `out`, replacing what was there.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Hello { version, life } => {
+            Self::Hello {
+                version,
+                incarnation,
+            } => {
                 start(out, Self::HELLO, 0);
                 out.extend_from_slice(&version.to_le_bytes());
-                out.extend_from_slice(&life.to_le_bytes());
+                out.extend_from_slice(&incarnation.to_le_bytes());
             }
             Self::Output(bytes) => {
                 start(out, Self::OUTPUT, 0);
@@ -267,7 +271,7 @@ impl<'a> Event<'a> {
             Self::HELLO => Ok(Self::Hello {
                 version: body.u16()?,
                 // Another version may say less.
-                life: body.u32().unwrap_or(0),
+                incarnation: body.u32().unwrap_or(0),
             }),
             Self::OUTPUT => Ok(Self::Output(output(body)?)),
             Self::STDOUT => Ok(Self::Stdout {
@@ -370,7 +374,7 @@ mod tests {
         let events = [
             Event::Hello {
                 version: 2,
-                life: 3,
+                incarnation: 3,
             },
             Event::Output(&[0xff; 3]),
             Event::Stdout {

@@ -66,7 +66,8 @@ impl Stats {
     /// Bytes that the longest encoding needs.
     pub const MAX_LEN: usize = 128 + 2 * 66 + 16 * Self::MAX_CPUS + 64 * Self::MAX_INTERFACES;
 
-    /// Writes the reading into `out`, replacing what was there; never longer than [`Stats::MAX_LEN`].
+    /// Writes the reading into `out`, replacing what was there; never longer than
+    /// [`Stats::MAX_LEN`].
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.clear();
         let cpus = &self.cpus[..self.cpus.len().min(Self::MAX_CPUS)];

@@ -34,7 +34,7 @@ mod output;
 mod qmp;
 
 pub use event::{End, Event, Off, Status};
-pub use machine::{FindError, Kept, Machine};
+pub use machine::{FindError, Machine, MachineRecord};
 pub use plan::{Accelerator, Boot, Plan, PlanError, Transport, VECTORS};
 pub use process::Process;
 pub use qmp::QmpError;

@@ -35,7 +35,7 @@ pub struct Machine {
 
 /// By what a machine is found again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kept {
+pub struct MachineRecord {
     pub pid: i32,
     /// When the process started, in the kernel's ticks since the host's start.
     pub start: u64,
@@ -66,8 +66,8 @@ impl Machine {
     }
 
     /// By what it is found again.
-    pub fn kept(&self) -> Kept {
-        Kept {
+    pub fn kept(&self) -> MachineRecord {
+        MachineRecord {
             pid: self.process.pid(),
             start: self.process.start(),
             qmp: self.qmp.clone(),
@@ -80,7 +80,7 @@ impl Machine {
     /// # Errors
     ///
     /// [`FindError::Gone`] if it has ended.
-    pub fn find(kept: &Kept) -> Result<(Self, OwnedFd), FindError> {
+    pub fn find(kept: &MachineRecord) -> Result<(Self, OwnedFd), FindError> {
         let process = Process::find(kept.pid, Some(kept.start)).map_err(|_| FindError::Gone)?;
         let open = |number, options: &OpenOptions| match process.open(number, options) {
             Err(error) if !process.has_ended() => Err(FindError::Descriptor { number, error }),

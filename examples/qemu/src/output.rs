@@ -24,7 +24,7 @@ impl Output {
         Ok(Self(file.into()))
     }
 
-    /// What an earlier life of ours has made.
+    /// What an earlier incarnation of ours has made.
     pub(crate) fn of(file: File) -> Self {
         Self(file)
     }

@@ -12,7 +12,7 @@ use support::{Bench, PATIENCE, REGION_LEN};
 /// What a monitor has heard.
 #[derive(Default)]
 struct Heard {
-    lives: Vec<u32>,
+    incarnations: Vec<u32>,
     lines: Vec<String>,
     goodbye: bool,
 }
@@ -46,7 +46,9 @@ fn daemon_runs_and_ends(bench: Bench) {
             events.beat().unwrap();
             events
                 .receive(Duration::from_millis(20), |_, received| match received {
-                    Received::Message(Event::Hello { life, .. }) => heard.lives.push(life),
+                    Received::Message(Event::Hello { incarnation, .. }) => {
+                        heard.incarnations.push(incarnation)
+                    }
                     Received::Message(Event::Goodbye) => heard.goodbye = true,
                     _ => {}
                 })
@@ -61,7 +63,7 @@ fn daemon_runs_and_ends(bench: Bench) {
                 .unwrap();
         }
     };
-    listen("greeting", &|heard| heard.lives == [1]);
+    listen("greeting", &|heard| heard.incarnations == [1]);
     listen("first line", &|heard| heard.line("Linux version").is_some());
     listen("last line", &|heard| {
         heard.line("starting guestd").is_some()

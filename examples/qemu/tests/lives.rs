@@ -4,7 +4,7 @@ mod support;
 
 use std::process::Command;
 
-use kmon_qemu::{End, Event, Kept, Machine, Off, Status, Transport};
+use kmon_qemu::{End, Event, Machine, MachineRecord, Off, Status, Transport};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use shmem_core::Mapping;
@@ -126,7 +126,7 @@ fn a_machine_is_found_again_when_its_starter_is_gone() {
         .unwrap();
     let said = String::from_utf8_lossy(&started.stderr);
     assert!(started.status.success(), "{said}");
-    let kept: Kept = serde_json::from_slice(&started.stdout).unwrap();
+    let kept: MachineRecord = serde_json::from_slice(&started.stdout).unwrap();
     let (machine, region) = Machine::find(&kept).unwrap();
     let guest = Guest::found(machine, Mapping::from_fd(region).unwrap(), bench.home);
     guest.see_up(1);
@@ -136,7 +136,7 @@ fn a_machine_is_found_again_when_its_starter_is_gone() {
     assert_eq!(second.status(), Status::Starting);
     let region = Mapping::from_fd(region).unwrap();
     assert_eq!(region.window().word(0).load(Relaxed), 0x7570);
-    let other = Kept {
+    let other = MachineRecord {
         start: kept.start + 100,
         ..kept.clone()
     };

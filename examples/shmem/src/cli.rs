@@ -20,7 +20,7 @@ Places:
 
 const INSPECT: &str = "\
 Notation:
-  2.5        partition 2 in its life 5; 2.5! is over
+  2.5        incarnation 5 of partition 2; 2.5! is over
   2.5 #3     an end of a ring, held by its third holder; (2.5) #3 gave it back
   9+, 9~     records: 9 and then damage or no end; 9 when last seen, in motion
 

@@ -3,7 +3,7 @@
 //! `docs/inspect.md` has the keys and their units.
 
 use serde::Serialize;
-use shmem_core::Life;
+use shmem_core::Incarnation;
 
 use crate::finding::Finding;
 
@@ -44,7 +44,7 @@ pub struct Header {
     pub magic: String,
     pub version: u32,
     pub features: u32,
-    pub incarnation: u32,
+    pub generation: u32,
     pub length: u64,
 }
 
@@ -71,20 +71,20 @@ pub struct Offsets {
     pub blocks: usize,
 }
 
-/// A life, and whether it is over.
+/// An incarnation, and whether it is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct LifeView {
+pub struct IncarnationView {
     pub partition: u8,
     pub incarnation: u32,
     /// Not known of a partition that never attached.
     pub over: Option<bool>,
 }
 
-impl LifeView {
-    pub(crate) fn new(life: Life, over: Option<bool>) -> Self {
+impl IncarnationView {
+    pub(crate) fn new(incarnation: Incarnation, over: Option<bool>) -> Self {
         Self {
-            partition: life.partition(),
-            incarnation: life.incarnation(),
+            partition: incarnation.partition(),
+            incarnation: incarnation.number(),
             over,
         }
     }
@@ -94,8 +94,8 @@ impl LifeView {
 #[derive(Clone, Debug, Serialize)]
 pub struct Partition {
     pub number: u8,
-    /// `None` if the slot holds no life of it.
-    pub life: Option<LifeView>,
+    /// `None` if the slot holds no incarnation of it.
+    pub incarnation: Option<IncarnationView>,
     pub attached: bool,
     pub heartbeat: u32,
     /// Whether the heartbeat moved between two looks.
@@ -137,7 +137,7 @@ pub struct Unfinished {
     pub row: usize,
     pub generation: u32,
     pub name: String,
-    pub owner: Option<LifeView>,
+    pub owner: Option<IncarnationView>,
     /// How far its owner has come.
     pub state: &'static str,
 }
@@ -165,7 +165,7 @@ pub struct Ring {
     /// Bytes of the unread records, headers and padding included.
     pub fill_bytes: u32,
     pub records: usize,
-    /// Those of them that were pushed by or for an earlier life.
+    /// Those of them that were pushed by or for an earlier incarnation.
     pub earlier: usize,
     /// `end`, `limit`, `moving` or `corrupt`.
     pub counted_to: &'static str,
@@ -198,7 +198,7 @@ pub struct TypedRing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Claim {
     /// Who has the end, or had it last.
-    pub life: Option<LifeView>,
+    pub incarnation: Option<IncarnationView>,
     pub held: bool,
     pub epoch: u32,
 }
@@ -245,7 +245,7 @@ pub struct Protects {
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Mutex {
-    pub owner: Option<LifeView>,
+    pub owner: Option<IncarnationView>,
     pub contended: bool,
     pub health: &'static str,
     /// `None` if nobody has said.
@@ -254,7 +254,7 @@ pub struct Mutex {
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Bakery {
-    pub owner: Option<LifeView>,
+    pub owner: Option<IncarnationView>,
     pub health: &'static str,
     pub colour: &'static str,
     pub tickets: Vec<Ticket>,
@@ -265,7 +265,7 @@ pub struct Bakery {
 #[derive(Clone, Debug, Serialize)]
 pub struct Ticket {
     pub partition: u8,
-    pub life: Option<LifeView>,
+    pub incarnation: Option<IncarnationView>,
     /// `None` while it is being drawn.
     pub number: Option<u32>,
     pub colour: &'static str,
@@ -282,18 +282,18 @@ pub struct Semaphore {
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Held {
-    pub life: LifeView,
+    pub incarnation: IncarnationView,
     pub permits: usize,
 }
 
 #[derive(Clone, Debug, Serialize)]
 pub struct RwLock {
-    pub writer: Option<LifeView>,
+    pub writer: Option<IncarnationView>,
     /// Whether the writer is inside; else it waits.
     pub writing: bool,
     pub contended: bool,
     pub health: &'static str,
-    pub readers: Vec<LifeView>,
+    pub readers: Vec<IncarnationView>,
     /// As of a mutex.
     pub protects: Option<Protects>,
 }
@@ -307,7 +307,7 @@ pub struct Barrier {
 #[derive(Clone, Debug, Serialize)]
 pub struct Party {
     pub partition: u8,
-    pub life: Option<LifeView>,
+    pub incarnation: Option<IncarnationView>,
     /// The last phase it arrived at.
     pub arrived: u32,
     pub sleeps: bool,
@@ -316,9 +316,9 @@ pub struct Party {
 /// What has to be kept of a look to hold the next one against it.
 #[derive(Clone, Debug)]
 pub struct Trace {
-    incarnation: Option<u32>,
-    /// Each partition's life and heartbeat.
-    heartbeats: Vec<(Option<LifeView>, u32)>,
+    generation: Option<u32>,
+    /// Each partition's incarnation and heartbeat.
+    heartbeats: Vec<(Option<IncarnationView>, u32)>,
     findings: Vec<Finding>,
     more_findings: u64,
 }
@@ -326,18 +326,18 @@ pub struct Trace {
 impl Trace {
     /// Of a look by itself.
     pub fn of(report: &Report) -> Self {
-        let heartbeat = |partition: &Partition| (partition.life, partition.heartbeat);
+        let heartbeat = |partition: &Partition| (partition.incarnation, partition.heartbeat);
         Self {
-            incarnation: report.header.as_ref().map(|header| header.incarnation),
+            generation: report.header.as_ref().map(|header| header.generation),
             heartbeats: report.partitions.iter().map(heartbeat).collect(),
             findings: report.findings.clone(),
             more_findings: report.more_findings,
         }
     }
 
-    /// Whether it is of one life of a region with `other`.
+    /// Whether it is of one incarnation of a region with `other`.
     pub fn is_of_same_region(&self, other: &Self) -> bool {
-        self.incarnation == other.incarnation
+        self.generation == other.generation
     }
 }
 
@@ -346,7 +346,9 @@ impl Report {
     /// not, and what looks wrong now but did not then was in motion.
     pub fn confirm(&mut self, earlier: &Trace) {
         for partition in &mut self.partitions {
-            let same = |(life, _): &&(Option<LifeView>, u32)| *life == partition.life;
+            let same = |(incarnation, _): &&(Option<IncarnationView>, u32)| {
+                *incarnation == partition.incarnation
+            };
             let before = earlier.heartbeats.iter().find(same);
             partition.moves = before.map(|(_, heartbeat)| *heartbeat != partition.heartbeat);
         }

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{LEN, Sample, findings, inspect};
-use shmem_core::Life;
+use shmem_core::Incarnation;
 use shmem_registry::Id;
 
 // Words of the region, as `docs/layout.md` gives them.
@@ -35,9 +35,9 @@ fn found(damage: impl FnOnce(&Sample)) -> Vec<String> {
     found
 }
 
-/// The word of a life.
-fn life(partition: u8, incarnation: u32) -> u32 {
-    Life::new(partition, incarnation).unwrap().word()
+/// The word of an incarnation.
+fn incarnation(partition: u8, number: u32) -> u32 {
+    Incarnation::new(partition, number).unwrap().word()
 }
 
 /// Where the map's word of a block is.
@@ -107,7 +107,7 @@ fn behind_a_damaged_header_the_rest_is_shown() {
     let sample = Sample::new();
     sample.store(VERSION, 7);
     let (text, _) = inspect(sample.dump());
-    let header = "header    magic 0x524d4853, version 7, features 0x0, incarnation 1, 65536 bytes";
+    let header = "header    magic 0x524d4853, version 7, features 0x0, generation 1, 65536 bytes";
     assert!(text.contains(header), "{text}");
     assert!(text.contains("registry  none"), "{text}");
 }
@@ -153,7 +153,7 @@ fn a_dump_that_was_cut_off_is_shown_as_far_as_it_goes() {
 
     for len in [300, 256, 200, 100, 24] {
         let (text, _) = cut(len);
-        assert!(text.contains("incarnation 1, 65536 bytes"), "{text}");
+        assert!(text.contains("generation 1, 65536 bytes"), "{text}");
     }
     let (_, found) = cut(23);
     assert_eq!(found, ["damaged: header: 23 bytes are too few for one"]);
@@ -172,9 +172,10 @@ fn a_file_longer_than_its_region_is_sound() {
 
 #[test]
 fn a_slot_of_nobody_and_one_of_the_wrong_partition_are_damaged() {
-    for value in [100, life(3, 1)] {
+    for value in [100, incarnation(3, 1)] {
         let lines = found(|sample| sample.store(SLOT_2, value));
-        let line = format!("damaged: partition 2: its slot holds {value:#010x}, no life of it");
+        let line =
+            format!("damaged: partition 2: its slot holds {value:#010x}, no incarnation of it");
         assert_eq!(lines, [line]);
     }
 }
@@ -183,7 +184,7 @@ fn a_slot_of_nobody_and_one_of_the_wrong_partition_are_damaged() {
 fn a_damaged_row_says_what_is_wrong_with_it() {
     assert_eq!(
         in_row("jobs", OWNER, 5),
-        ["damaged: row 3 (jobs): its owner is 0x00000005, no life"]
+        ["damaged: row 3 (jobs): its owner is 0x00000005, no incarnation"]
     );
     assert_eq!(
         in_row("jobs", STATE, 0),
@@ -326,7 +327,7 @@ fn a_damaged_ring_says_which_word() {
     );
     assert_eq!(
         ring(4, 99),
-        line("producing end is claimed by 0x00000063, no life")
+        line("producing end is claimed by 0x00000063, no incarnation")
     );
     assert_eq!(
         ring(8, 0x1_0001),
@@ -357,14 +358,14 @@ fn a_damaged_lock_says_which_word() {
     let line = |row, what| vec![format!("{row} {what}")];
     assert_eq!(
         inside("jobs", 0, 5),
-        line(jobs, "held by 0x00000005, no life")
+        line(jobs, "held by 0x00000005, no incarnation")
     );
     assert_eq!(inside("jobs", 4, 5), line(jobs, "its health is 0x5"));
 
     let bus = "damaged: row 4 (bus):";
     assert_eq!(inside("bus", 8, 2), line(bus, "its colour is 0x2"));
     assert_eq!(
-        inside("bus", 128, life(2, 1)),
+        inside("bus", 128, incarnation(2, 1)),
         line(bus, "partition 1's place holds 0x00000102")
     );
 
@@ -374,7 +375,7 @@ fn a_damaged_lock_says_which_word() {
     let map = "damaged: row 6 (map):";
     assert_eq!(
         inside("map", 128, 5),
-        line(map, "read by 0x00000005, no life")
+        line(map, "read by 0x00000005, no incarnation")
     );
 
     let start = "damaged: row 7 (start):";
@@ -384,6 +385,6 @@ fn a_damaged_lock_says_which_word() {
     );
     assert_eq!(
         inside("start", 128, 0),
-        line(start, "partition 1 has arrived without a life")
+        line(start, "partition 1 has arrived without an incarnation")
     );
 }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use common::{LEN, Sample, findings, inspect, shmem, text};
 use serde_json::Value;
-use shmem_core::typed_ring::{TypedRing, Unread};
-use shmem_core::{Life, Mapping, Region};
+use shmem_core::typed_ring::{OnRestart, TypedRing};
+use shmem_core::{Incarnation, Mapping, Region};
 use shmem_registry::{Geometry, Kind, Registry, Request};
 
 fn docs() -> String {
@@ -88,7 +88,7 @@ fn json_says_what_the_text_says() {
         (&ring["fill_bytes"], &ring["records"]),
         (&40.into(), &2.into())
     );
-    assert_eq!(ring["producer"]["life"]["partition"], 1);
+    assert_eq!(ring["producer"]["incarnation"]["partition"], 1);
     assert_eq!(segments[2]["snapshot"]["bytes"], 300);
     assert_eq!(segments[3]["mutex"]["health"], "corrupt");
     assert_eq!(segments[5]["semaphore"]["held"][0]["permits"], 1);
@@ -102,9 +102,12 @@ fn a_typed_ring_says_how_many_records_are_unread_and_who_has_its_ends() {
     let sample = Sample::new();
     let segment = sample.segment("ticks", Kind::TYPED_RING, TypedRing::<u64>::segment_len(16));
     let ring = TypedRing::<u64>::attach(segment).unwrap();
-    let mut producer = ring.producer(Life::first(1)).unwrap();
+    let mut producer = ring.producer(Incarnation::first(1)).unwrap();
     producer.push_slice(&[1, 2, 3]).unwrap();
-    drop(ring.consumer(Life::first(2), Unread::Keep).unwrap());
+    drop(
+        ring.consumer(Incarnation::first(2), OnRestart::Keep)
+            .unwrap(),
+    );
     std::mem::forget(producer);
     let (shown, _) = inspect(sample.dump());
     let cells = ["ticks", "3", "8", "1.1", "#1", "(2.1)", "#1", "0"];
@@ -141,7 +144,7 @@ fn keys(value: &Value, found: &mut Vec<String>) {
 #[test]
 fn the_documentation_has_every_key_and_every_code() {
     let sample = Sample::new();
-    drop(sample.presence(3));
+    drop(sample.attachment(3));
     sample.store(sample.row("jobs", 8), 1 << 31);
     let output = shmem(["inspect", "--json", "--records", "9", &sample.live()]);
     let mut words = Vec::new();
@@ -172,7 +175,7 @@ fn unread_records_are_shown_with_what_is_not_printable_escaped() {
     let sample = Sample::new();
     let ring = sample.segment("noise", Kind::RING, 512 + 1024);
     let ring = shmem_core::ring::Ring::attach(ring).unwrap();
-    let mut producer = ring.producer(shmem_core::Life::first(1)).unwrap();
+    let mut producer = ring.producer(shmem_core::Incarnation::first(1)).unwrap();
     producer.push(b"\x1b[2J\xff\"").unwrap();
     producer.push(&[b'a'; 100]).unwrap();
     let output = shmem(["inspect", "--records", "2", &sample.live()]);
@@ -214,7 +217,9 @@ fn names_that_are_no_text_are_sound_and_told_apart() {
     let registry = sample.registry();
     for name in [&b"a\xff"[..], b"a\xfe", b"a", b"a\\xff"] {
         let request = Request::named(name, Kind::RAW, 100).unwrap();
-        registry.open_or_create(Life::first(1), &request).unwrap();
+        registry
+            .open_or_create(Incarnation::first(1), &request)
+            .unwrap();
     }
     let (shown, status) = inspect(sample.dump());
     assert_eq!((findings(&shown), status), (vec![], 0), "{shown}");
@@ -231,11 +236,11 @@ fn names_that_are_no_text_are_sound_and_told_apart() {
 #[test]
 fn a_heartbeat_that_moves_is_told_from_one_that_stands_still() {
     let sample = Sample::new();
-    let presence = sample.presence(3);
+    let attachment = sample.attachment(3);
     let (shown, status) = std::thread::scope(|scope| {
         let looking = scope.spawn(|| inspect(sample.live()));
         while !looking.is_finished() {
-            presence.beat().unwrap();
+            attachment.beat().unwrap();
             std::thread::sleep(std::time::Duration::from_millis(1));
         }
         looking.join().unwrap()
@@ -253,9 +258,11 @@ fn a_busy_region_is_sound() {
     let sample = Sample::new();
     let ring = sample.segment("busy", Kind::RING, 512 + 64);
     let ring = shmem_core::ring::Ring::attach(ring).unwrap();
-    let life = shmem_core::Life::first(1);
-    let mut producer = ring.producer(life).unwrap();
-    let mut consumer = ring.consumer(life, shmem_core::ring::Unread::Keep).unwrap();
+    let incarnation = shmem_core::Incarnation::first(1);
+    let mut producer = ring.producer(incarnation).unwrap();
+    let mut consumer = ring
+        .consumer(incarnation, shmem_core::ring::OnRestart::Keep)
+        .unwrap();
     let mayfly = |n: u64| {
         let id = shmem_registry::Id::new(n % 5 + 1).unwrap();
         shmem_registry::Request::new(id, Kind::RAW, 500 * n as usize % 3000 + 1).unwrap()
@@ -272,10 +279,11 @@ fn a_busy_region_is_sound() {
                 consumer.pop(&mut record).unwrap();
             }
             let registry = sample.registry();
-            let created = (0..9).filter_map(|n| registry.open_or_create(life, &mayfly(n)).ok());
+            let created =
+                (0..9).filter_map(|n| registry.open_or_create(incarnation, &mayfly(n)).ok());
             let created: Vec<_> = created.collect();
             for segment in &created {
-                let _ = registry.remove(life, segment);
+                let _ = registry.remove(incarnation, segment);
             }
         }
         looking.join().unwrap()

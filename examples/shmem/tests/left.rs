@@ -6,7 +6,7 @@ mod common;
 use std::process::{Child, Command};
 
 use common::{Sample, findings, inspect, shmem, text};
-use shmem_core::Life;
+use shmem_core::Incarnation;
 use shmem_registry::{Kind, Process, Request};
 
 /// A process that does nothing, and is ended at last.
@@ -55,9 +55,9 @@ fn inside(name: &str, at: usize, value: u32) -> Vec<String> {
     left(|sample| sample.store(sample.offset(name) + at, value))
 }
 
-/// An earlier life of partition 2.
+/// An earlier incarnation of partition 2.
 fn earlier() -> u32 {
-    Life::new(2, 77).unwrap().word()
+    Incarnation::new(2, 77).unwrap().word()
 }
 
 #[test]
@@ -65,10 +65,10 @@ fn a_process_that_ended_without_leaving_is_told_by_its_number() {
     let sample = Sample::new();
     let mut sleeper = Sleeper::new();
     let process = sleeper.process();
-    let presence = sample.registry().attach_partition(3, process).unwrap();
+    let attachment = sample.registry().attach_partition(3, process).unwrap();
     let ring = sample.segment("echo", Kind::RING, 1024);
     let ring = shmem_core::ring::Ring::attach(ring).unwrap();
-    std::mem::forget(ring.producer(presence.life()).unwrap());
+    std::mem::forget(ring.producer(attachment.incarnation()).unwrap());
 
     let (text, status) = inspect(sample.live());
     let row = format!(
@@ -84,7 +84,7 @@ fn a_process_that_ended_without_leaving_is_told_by_its_number() {
         "left: partition 3: process {} ended and did not leave",
         process.number
     );
-    let held = "left: row 9 (echo): its producing end is held by partition 3 in its life 1, \
+    let held = "left: row 9 (echo): its producing end is held by incarnation 1 of partition 3, \
                 which is over";
     assert_eq!(findings(&text), [&gone, held]);
     assert!(text.contains("3.1!"), "{text}");
@@ -94,14 +94,14 @@ fn a_process_that_ended_without_leaving_is_told_by_its_number() {
     let (text, status) = inspect(sample.dump());
     assert_eq!(status, 0, "{text}");
 
-    drop(presence);
+    drop(attachment);
     let (text, _) = inspect(sample.live());
     assert!(text.contains("\n3          3.1!  left "), "{text}");
 }
 
 #[test]
-fn what_an_earlier_life_holds_is_left() {
-    let over = "partition 2 in its life 77, which is over";
+fn what_an_earlier_incarnation_holds_is_left() {
+    let over = "incarnation 77 of partition 2, which is over";
     let line = |row: &str, what: &str| vec![format!("left: row {row}: {what} {over}")];
     assert_eq!(
         inside("kmon.result", 4, earlier()),
@@ -129,17 +129,17 @@ fn what_an_earlier_life_holds_is_left() {
     assert_eq!(
         left(|sample| {
             let bus = sample.offset("bus");
-            sample.store(bus + 128, Life::new(1, 5).unwrap().word());
+            sample.store(bus + 128, Incarnation::new(1, 5).unwrap().word());
             sample.store(bus + 132, 3 << 2);
         }),
-        ["left: row 4 (bus): partition 1 waited when its life 5 ended"]
+        ["left: row 4 (bus): partition 1 waited when its incarnation 5 ended"]
     );
 }
 
 #[test]
 fn what_partitions_hold_that_never_attached_is_not_called_left() {
     let sample = Sample::new();
-    let elsewhere = Life::new(7, 3).unwrap().word();
+    let elsewhere = Incarnation::new(7, 3).unwrap().word();
     sample.store(sample.offset("jobs"), elsewhere);
     let (text, status) = inspect(sample.dump());
     assert_eq!((findings(&text), status), (vec![], 0));
@@ -149,7 +149,7 @@ fn what_partitions_hold_that_never_attached_is_not_called_left() {
 #[test]
 fn a_lock_whose_owner_died_inside_says_whether_that_is_repaired() {
     assert_eq!(
-        inside("jobs", 4, Life::first(1).word()),
+        inside("jobs", 4, Incarnation::first(1).word()),
         ["left: row 3 (jobs): an owner died inside, and nobody has repaired it yet"]
     );
     assert_eq!(
@@ -164,7 +164,7 @@ fn rows_that_nobody_finishes_are_shown_with_their_owner() {
     assert_eq!(
         left(|sample| sample.store(sample.row("jobs", owner), earlier())),
         [
-            "left: row 3 (jobs): created, not let go of by partition 2 in its life 77, \
+            "left: row 3 (jobs): created, not let go of by incarnation 77 of partition 2, \
              which is over: reap settles it"
         ]
     );
@@ -187,8 +187,10 @@ fn a_row_that_a_living_partition_works_on_is_shown_and_sound() {
     let sample = Sample::new();
     let registry = sample.registry();
     let request = Request::named("new", Kind::RAW, 100).unwrap();
-    registry.open_or_create(Life::first(2), &request).unwrap();
-    sample.store(sample.row("new", 0), Life::first(2).word());
+    registry
+        .open_or_create(Incarnation::first(2), &request)
+        .unwrap();
+    sample.store(sample.row("new", 0), Incarnation::first(2).word());
     let (shown, status) = inspect(sample.live());
     assert_eq!(status, 0, "{shown}");
     assert!(

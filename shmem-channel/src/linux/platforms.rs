@@ -8,7 +8,7 @@ use std::time::Instant;
 use shmem_core::doorbell::Doorbell;
 use shmem_core::primitive::AtomicU32;
 use shmem_core::wait::Wait;
-use shmem_core::{Life, Liveness, PartitionState};
+use shmem_core::{Incarnation, Liveness, PartitionState};
 use shmem_registry::{Process, Processes, Registry};
 use shmem_sync::{Futex, FutexBell};
 
@@ -37,7 +37,7 @@ impl Platform for SameKernel {
         FutexBell.ring_all(rings);
     }
 
-    fn state(&self, registry: &Registry<'_>, partition: Life) -> PartitionState {
+    fn state(&self, registry: &Registry<'_>, partition: Incarnation) -> PartitionState {
         Processes::new(*registry).state(partition)
     }
 

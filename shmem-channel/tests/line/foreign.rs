@@ -101,7 +101,7 @@ fn a_peer_that_does_not_look_at_the_line_is_called_by_the_ring() {
     };
     let mut client = second.client("demo").unwrap();
     let own = first.incarnation();
-    let unread = shmem_core::ring::Unread::Discard;
+    let unread = shmem_core::ring::OnRestart::Discard;
     let mut commands = ring("demo.command").consumer(own, unread).unwrap();
     let mut results = ring("demo.result").producer(own).unwrap();
     let line = line(&heap, &first);

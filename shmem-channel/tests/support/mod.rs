@@ -36,7 +36,7 @@ pub(crate) fn create(heap: &Heap) -> Session<'_> {
 pub(crate) fn join(heap: &Heap, partition: u8) -> Session<'_> {
     let region = Region::attach(heap.window()).unwrap();
     let slot = Registry::attach(region).unwrap().partition(partition);
-    let earlier = slot.unwrap().life;
+    let earlier = slot.unwrap().incarnation;
     let options = SessionOptions::new(partition);
     let options = earlier.map_or(options, |earlier| options.take_over(earlier));
     options.join(heap.window(), &SPINNING).unwrap()

@@ -1,6 +1,6 @@
 //! Bounds-checked access to memory that a peer can write at any time.
 
-mod circle;
+mod circular;
 #[cfg(any(feature = "alloc", loom))]
 mod heap;
 mod read_window;
@@ -8,7 +8,7 @@ mod slots;
 mod window;
 mod word;
 
-pub(crate) use circle::Circle;
+pub(crate) use circular::CircularWindow;
 #[cfg(any(feature = "alloc", loom))]
 pub use heap::Heap;
 pub use read_window::ReadWindow;

@@ -56,8 +56,8 @@ impl<'m> Window<'m> {
     ///
     /// # Safety
     ///
-    /// The bytes are mapped readable for `'m`, cached or as device memory, and
-    /// writable if anything is stored through the window; and no Rust reference to any of them exists meanwhile, in this
+    /// The bytes are mapped readable for `'m`, cached or as device memory, and writable if anything
+    /// is stored through the window; and no Rust reference to any of them exists meanwhile, in this
     /// program. What peers do to them does not matter.
     pub unsafe fn from_raw(base: NonNull<u8>, len: usize) -> Result<Self, OutOfWindow> {
         let misaligned = base.as_ptr() as usize % 8;

@@ -8,8 +8,8 @@
 //! A cache writes whole lines back, so this serves what has one writer to a line
 //! (128 bytes) at a time: rings, snapshots, partition slots, lookup. Beyond that:
 //!
-//! - an end of a [`crate::ring`] (not of a [`crate::typed_ring`]) is claimed while the other end rests, since each leaves its
-//!   epoch in the other's line;
+//! - an end of a [`crate::ring`] (not of a [`crate::typed_ring`]) is claimed while the other end
+//!   rests, since each leaves its epoch in the other's line;
 //! - a record that is built in place ([`crate::ring::Reservation::as_mut_ptr`]) is built
 //!   there alone, not by `write` too, which forgets what is not cleaned;
 //! - waits poll, since a bell has two writers ([`crate::wait::Spin`]);
@@ -47,13 +47,15 @@ static MAINTENANCE: AtomicPtr<Maintenance> = AtomicPtr::new(core::ptr::null_mut(
 pub unsafe fn maintain(maintenance: &'static Maintenance) {
     let pointer: *const Maintenance = maintenance;
     // Pairs with the load in `maintenance`: the two functions are there.
-    MAINTENANCE.store(pointer.cast_mut(), Release); // loom: none (a static of the program's own, which no model builds)
+    // loom: none (a static of the program's own, which no model builds)
+    MAINTENANCE.store(pointer.cast_mut(), Release);
 }
 
 fn maintenance() -> Option<&'static Maintenance> {
     // Pairs with the store in `maintain`.
-    let pointer = MAINTENANCE.load(Acquire); // loom: none (as in `maintain`)
-                                             // SAFETY: null, or what `maintain` was given.
+    // loom: none (as in `maintain`)
+    let pointer = MAINTENANCE.load(Acquire);
+    // SAFETY: null, or what `maintain` was given.
     unsafe { pointer.as_ref() }
 }
 

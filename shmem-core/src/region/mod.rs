@@ -1,32 +1,32 @@
 //! A range of shared memory with a header that says what it is.
 //!
 //! - **G1** `magic` is removed first when a region is formatted and stored last,
-//!   `incarnation` last but one: a region with a magic has a whole header and a zeroed body.
+//!   `generation` last but one: a region with a magic has a whole header and a zeroed body.
 //! - **G2** Attaching stores nothing.
 //! - **G3** Of the header only a copy is checked and used, and only if no format
 //!   began while the copy was made.
-//! - **G4** Nothing of a later incarnation is read before [`Region::is_stale`] can
-//!   know of that incarnation.
+//! - **G4** Nothing of a later generation is read before [`Region::is_stale`] can
+//!   know of that generation.
 //!
 //! | store                     | paired load                    | hands over                |
 //! |---------------------------|--------------------------------|---------------------------|
-//! | `incarnation` in `format` | the first in `attach`          | the header, the zero body |
-//! | `magic` in `format`       | `magic` in `attach`, `is_stale`| the new `incarnation`     |
+//! | `generation` in `format` | the first in `attach`          | the header, the zero body |
+//! | `magic` in `format`       | `magic` in `attach`, `is_stale`| the new `generation`     |
 //! | `magic` = 0, then a fence | a fence, then `magic`          | that a format has begun   |
 //!
 //! A format by one partition while another attaches:
 //!
 //! ```text
 //!   format                        attach
-//!   magic = 0                     incarnation (acquire): before
+//!   magic = 0                     generation (acquire): before
 //!   fence(Release)                version, features, length
 //!   zeroes, header                fence(Acquire)
-//!   incarnation (release)         magic (acquire)
-//!   magic = MAGIC (release)       incarnation: after
+//!   generation (release)         magic (acquire)
+//!   magic = MAGIC (release)       generation: after
 //! ```
 //!
 //! If anything that was read is the format's, the fences show `magic` = 0 or what
-//! followed it. A new `magic` shows the new incarnation, which differs from the one
+//! followed it. A new `magic` shows the new generation, which differs from the one
 //! before, unless that was new already, and then so was all that was read after it.
 //!
 //! # Who formats
@@ -81,7 +81,7 @@ pub const FEATURES: u32 = 0;
 #[derive(Clone, Copy)]
 pub struct Region<'m> {
     memory: Window<'m>,
-    incarnation: u32,
+    generation: u32,
 }
 
 impl<'m> Region<'m> {
@@ -98,21 +98,22 @@ impl<'m> Region<'m> {
         // Whatever was there: one more differs from what an earlier handle saw,
         // even if an earlier format died half-way.
         // relaxed: only who formats stores it, one partition at a time.
-        let before = word(offset_of!(RegionHeader, incarnation)).load(Relaxed);
-        let incarnation = before.wrapping_add(1).max(1);
+        let before = word(offset_of!(RegionHeader, generation)).load(Relaxed);
+        let generation = before.wrapping_add(1).max(1);
         // relaxed: the fence orders it before all stores below.
         word(offset_of!(RegionHeader, magic)).store(0, Relaxed);
         // Pairs with the fences in `Header::read` and `is_stale`: who reads anything
         // that is stored below sees that the old magic is gone.
-        fence(Release); // loom: loom_region
-                        // By words, as attaching reads them.
+        // loom: loom_region
+        fence(Release);
+        // By words, as attaching reads them.
         for offset in (offset_of!(RegionHeader, length_low)..LINE).step_by(4) {
-            // relaxed: between the fence above and the release of the incarnation below.
+            // relaxed: between the fence above and the release of the generation below.
             word(offset).store(0, Relaxed);
         }
         memory.zero(LINE, memory.len() - LINE);
         let length = memory.len() as u64;
-        // relaxed: the Release of `incarnation` below publishes it.
+        // relaxed: the Release of `generation` below publishes it.
         word(offset_of!(RegionHeader, version)).store(VERSION, Relaxed);
         // relaxed: as `version`.
         word(offset_of!(RegionHeader, features)).store(FEATURES, Relaxed);
@@ -122,10 +123,11 @@ impl<'m> Region<'m> {
         word(offset_of!(RegionHeader, length_high)).store((length >> 32) as u32, Relaxed);
         // Pairs with the first load in `Header::read`: header and body are whole (G1).
         // loom: loom_region
-        word(offset_of!(RegionHeader, incarnation)).store(incarnation, Release);
-        // Pairs with the loads in `Header::read` and `is_stale`: the incarnation is the new one.
-        word(offset_of!(RegionHeader, magic)).store(MAGIC, Release); // loom: loom_region
-        Self::over(memory, memory.len(), incarnation)
+        word(offset_of!(RegionHeader, generation)).store(generation, Release);
+        // Pairs with the loads in `Header::read` and `is_stale`: the generation is the new one.
+        // loom: loom_region
+        word(offset_of!(RegionHeader, magic)).store(MAGIC, Release);
+        Self::over(memory, memory.len(), generation)
     }
 
     /// Attaches to a region that a partition formatted. Never formats.
@@ -151,11 +153,11 @@ impl<'m> Region<'m> {
         Err(AttachError::BeingFormatted)
     }
 
-    fn over(memory: Window<'m>, len: usize, incarnation: u32) -> Result<Self, AttachError> {
+    fn over(memory: Window<'m>, len: usize, generation: u32) -> Result<Self, AttachError> {
         let whole = memory.sub(0, len);
         Ok(Self {
             memory: whole.map_err(|_| AttachError::TooShort { len })?,
-            incarnation,
+            generation,
         })
     }
 
@@ -171,8 +173,8 @@ impl<'m> Region<'m> {
     }
 
     /// How often the memory was formatted.
-    pub fn incarnation(&self) -> u32 {
-        self.incarnation
+    pub fn generation(&self) -> u32 {
+        self.generation
     }
 
     /// Whether the region was formatted again since this handle was made, or is being
@@ -188,11 +190,13 @@ impl<'m> Region<'m> {
         let word = |offset| self.memory.word(offset);
         // Pairs with the fence in `format`, or with the one in `attach` of who attached
         // to the new region: what was read so far is older than the magic below (G4).
-        fence(Acquire); // loom: loom_region
-                        // Pairs with the store in `format`: a new magic shows the new incarnation.
-        word(offset_of!(RegionHeader, magic)).load(Acquire) != MAGIC // loom: loom_region
+        // loom: loom_region
+        fence(Acquire);
+        // Pairs with the store in `format`: a new magic shows the new generation.
+        // loom: loom_region
+        word(offset_of!(RegionHeader, magic)).load(Acquire) != MAGIC
             // relaxed: after the Acquire of `magic`.
-            || word(offset_of!(RegionHeader, incarnation)).load(Relaxed) != self.incarnation
+            || word(offset_of!(RegionHeader, generation)).load(Relaxed) != self.generation
     }
 }
 
@@ -203,7 +207,7 @@ const ATTEMPTS: u32 = 64;
 struct Header {
     version: u32,
     features: u32,
-    incarnation: u32,
+    generation: u32,
     length: u64,
 }
 
@@ -213,8 +217,8 @@ impl Header {
         let word = |offset| memory.word(offset);
         // Pairs with the store in `format`.
         // loom: loom_region
-        let incarnation = word(offset_of!(RegionHeader, incarnation)).load(Acquire);
-        // relaxed: after the Acquire of `incarnation`, and checked after the fence below; its own
+        let generation = word(offset_of!(RegionHeader, generation)).load(Acquire);
+        // relaxed: after the Acquire of `generation`, and checked after the fence below; its own
         // second load, after the Acquire of `magic`.
         let load = |offset| word(offset).load(Relaxed);
         let low = load(offset_of!(RegionHeader, length_low));
@@ -222,15 +226,17 @@ impl Header {
         let header = Self {
             version: load(offset_of!(RegionHeader, version)),
             features: load(offset_of!(RegionHeader, features)),
-            incarnation,
+            generation,
             length: u64::from(high) << 32 | u64::from(low),
         };
         // Pairs with the fence in `format`: if a word above is a later format's, the
         // magic that was there before it is not seen below.
-        fence(Acquire); // loom: loom_region
-                        // Pairs with the store in `format`: a new magic shows the new incarnation.
-        let magic = word(offset_of!(RegionHeader, magic)).load(Acquire); // loom: loom_region
-        let unmoved = load(offset_of!(RegionHeader, incarnation)) == incarnation;
+        // loom: loom_region
+        fence(Acquire);
+        // Pairs with the store in `format`: a new magic shows the new generation.
+        // loom: loom_region
+        let magic = word(offset_of!(RegionHeader, magic)).load(Acquire);
+        let unmoved = load(offset_of!(RegionHeader, generation)) == generation;
         (magic == MAGIC && unmoved).then_some(header)
     }
 
@@ -248,10 +254,11 @@ impl Header {
         let Some(len) = plausible else {
             return Err(AttachError::Length { length, mapped });
         };
-        // Pairs with the fence in `is_stale` of who has an earlier incarnation: what
+        // Pairs with the fence in `is_stale` of who has an earlier generation: what
         // this thread stores from now on is not seen before the format (G4).
-        fence(Release); // loom: loom_region
-        Region::over(memory, len, self.incarnation)
+        // loom: loom_region
+        fence(Release);
+        Region::over(memory, len, self.generation)
     }
 }
 

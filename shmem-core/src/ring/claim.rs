@@ -8,14 +8,14 @@ use super::error::ClaimError;
 use super::memory::Ring;
 use super::producer::Producer;
 use super::resume::{self, Start};
-use crate::claim::{self, Unread};
+use crate::claim::{self, OnRestart};
 use crate::error::{ControlWord, Corrupt};
+use crate::incarnation::Incarnation;
 use crate::layout::RingControl;
-use crate::life::Life;
 use crate::primitive::Ordering::Relaxed;
 
 impl<'m> Ring<'m> {
-    /// Claims the producing end for `life`, and resumes where a producer
+    /// Claims the producing end for `incarnation`, and resumes where a producer
     /// before it stopped.
     ///
     /// # Errors
@@ -23,9 +23,9 @@ impl<'m> Ring<'m> {
     /// [`ClaimError::Claimed`] while another holds it, or this incarnation itself: if that
     /// one is gone, [`Ring::take_over_producer`]. An earlier incarnation of the same
     /// partition is. [`ClaimError::Corrupt`] if what was left is not a ring.
-    pub fn producer(self, life: Life) -> Result<Producer<'m>, ClaimError> {
-        self.producer_end().claim.check(life)?;
-        self.take_over_producer(life)
+    pub fn producer(self, incarnation: Incarnation) -> Result<Producer<'m>, ClaimError> {
+        self.producer_end().claim.check(incarnation)?;
+        self.take_over_producer(incarnation)
     }
 
     /// As [`Ring::producer`], in place of an incarnation that is gone. One that is not is
@@ -39,24 +39,30 @@ impl<'m> Ring<'m> {
     ///
     /// [`ClaimError::Corrupt`] if what was left is not a ring: the claim stays
     /// as it was, or is given back if that was seen only after it was made.
-    pub fn take_over_producer(self, life: Life) -> Result<Producer<'m>, ClaimError> {
-        let (start, claim, epoch) = self.producer_end().take(life, &self, start_producer)?;
+    pub fn take_over_producer(self, incarnation: Incarnation) -> Result<Producer<'m>, ClaimError> {
+        let (start, claim, epoch) =
+            self.producer_end()
+                .acquire(incarnation, &self, start_producer)?;
         let mut producer = Producer::new(self, start, claim, epoch);
         // So it lags by what one incarnation may leave, however many died.
-        producer.catch_up();
+        producer.sync_tail();
         Ok(producer)
     }
 
-    /// Claims the consuming end for `life`, and resumes where a consumer
+    /// Claims the consuming end for `incarnation`, and resumes where a consumer
     /// before it stopped: what that one had not released is there again, or
-    /// discarded, as `unread` says.
+    /// discarded, as `on_restart` says.
     ///
     /// # Errors
     ///
     /// As [`Ring::producer`].
-    pub fn consumer(self, life: Life, unread: Unread) -> Result<Consumer<'m>, ClaimError> {
-        self.consumer_end().claim.check(life)?;
-        self.take_over_consumer(life, unread)
+    pub fn consumer(
+        self,
+        incarnation: Incarnation,
+        on_restart: OnRestart,
+    ) -> Result<Consumer<'m>, ClaimError> {
+        self.consumer_end().claim.check(incarnation)?;
+        self.take_over_consumer(incarnation, on_restart)
     }
 
     /// As [`Ring::consumer`], in place of an incarnation that is gone, as in
@@ -68,20 +74,22 @@ impl<'m> Ring<'m> {
     /// as it was, or is given back if that was seen only after it was made.
     pub fn take_over_consumer(
         self,
-        life: Life,
-        unread: Unread,
+        incarnation: Incarnation,
+        on_restart: OnRestart,
     ) -> Result<Consumer<'m>, ClaimError> {
-        let (start, claim, epoch) = self.consumer_end().take(life, &self, start_consumer)?;
-        Ok(Consumer::new(self, start, claim, epoch, unread))
+        let (start, claim, epoch) =
+            self.consumer_end()
+                .acquire(incarnation, &self, start_consumer)?;
+        Ok(Consumer::new(self, start, claim, epoch, on_restart))
     }
 
     /// Who holds the producing end.
-    pub fn producing(&self) -> Option<Life> {
+    pub fn producing(&self) -> Option<Incarnation> {
         self.producer_end().claim.holder()
     }
 
     /// Who holds the consuming end.
-    pub fn consuming(&self) -> Option<Life> {
+    pub fn consuming(&self) -> Option<Incarnation> {
         self.consumer_end().claim.holder()
     }
 

@@ -8,13 +8,13 @@ pub use self::state::{Consumer, DISCARDS};
 
 use memoffset::offset_of;
 
-use self::find::{Found, Miss};
-use self::state::Like;
+use self::find::{Found, NotFound};
+use self::state::Expected;
 use super::error::PopError;
 use super::memory::{Ring, SMALL};
 use super::record::Record;
 use super::resume::Start;
-use crate::claim::{Claim, Unread};
+use crate::claim::{Claim, OnRestart};
 use crate::doorbell::Doorbell;
 use crate::layout::RingControl;
 use crate::pace::Pace;
@@ -27,35 +27,35 @@ impl<'m> Consumer<'m> {
         (start, peer): (Start, u32),
         claim: Claim<'m>,
         epoch: u32,
-        unread: Unread,
+        on_restart: OnRestart,
     ) -> Self {
         let mut consumer = Self {
             ring,
-            head: start.at,
-            told: start.told.head,
-            like: Like::NOTHING,
-            pace: Pace::new(start.at),
-            peeked: start.at,
+            head: start.position,
+            stored_head: start.stored.head,
+            expected: Expected::NONE,
+            pace: Pace::new(start.position),
+            peeked: start.position,
             epoch,
             peer,
             position_word: ring.position(),
             head_word: ring.head(),
             peer_epoch: ring.producer_epoch(),
-            unread,
+            on_restart,
             // relaxed: stored before `position` and `head`, which were loaded with Acquire.
             discarded: ring.discarded().load(Relaxed),
             claim,
-            broken: None,
+            terminal: None,
             records: ring.sleeper(offset_of!(RingControl, records)),
             space: ring.ringer(offset_of!(RingControl, space)),
         };
-        if SMALL && start.at != start.told.head {
-            consumer.tell(); // The claim was looked at just now.
+        if SMALL && start.position != start.stored.head {
+            consumer.store_head(); // The claim was looked at just now.
         }
-        if unread == Unread::Keep {
+        if on_restart == OnRestart::Keep {
             // The seam is after what is kept, not before it.
-            if let Err(Miss::Seam(peer)) = consumer.look() {
-                consumer.know(peer);
+            if let Err(NotFound::ProducerRestarted(peer)) = consumer.find_cold() {
+                consumer.note_epoch(peer);
             }
         }
         consumer
@@ -77,7 +77,7 @@ impl<'m> Consumer<'m> {
     /// # Errors
     ///
     /// [`PopError::Empty`] if there is none, [`PopError::TooLong`] if it does
-    /// not fit `record`, [`PopError::Restarted`] at the seam between two lives
+    /// not fit `record`, [`PopError::Restarted`] at the seam between two incarnations
     /// of the producer, [`PopError::Corrupt`] if it broke the protocol,
     /// [`PopError::Evicted`] if this end was taken over: what is in `record` then is
     /// another consumer's.
@@ -128,11 +128,11 @@ impl<'m> Consumer<'m> {
         if self.peeked != self.head {
             return self.advance(self.peeked);
         }
-        self.own()
+        self.check_owned()
     }
 
-    /// Hands up to `limit` records to `handle` and releases them together; the first one for which `handle` says `false` stays the next
-    /// and ends it. Returns how many were released.
+    /// Hands up to `limit` records to `handle` and releases them together; the first one for which
+    /// `handle` says `false` stays the next and ends it. Returns how many were released.
     ///
     /// # Errors
     ///
@@ -158,8 +158,8 @@ impl<'m> Consumer<'m> {
                 end = self.head; // What is discarded lies before it.
                 found
             } else {
-                self.find(end).map_err(|miss| match miss {
-                    Miss::Broken(PopError::Evicted) => PopError::Evicted,
+                self.find(end).map_err(|not_found| match not_found {
+                    NotFound::Terminal(PopError::Evicted) => PopError::Evicted,
                     _ => PopError::Empty,
                 })
             };
@@ -182,7 +182,7 @@ impl<'m> Consumer<'m> {
             self.advance(end)?;
         }
         if is_empty {
-            self.catch_up()?;
+            self.sync_head()?;
         }
         result
     }
@@ -192,26 +192,26 @@ impl<'m> Consumer<'m> {
     /// comes back and learns of it.
     #[cfg_attr(not(feature = "small"), inline)]
     pub fn is_empty(&mut self) -> bool {
-        (!SMALL && self.is_quiet()) || self.is_empty_slow()
+        (!SMALL && self.is_unchanged()) || self.is_empty_slow()
     }
 
     /// Whether nothing is published at `head`, and nothing else is to be said or to be given
     /// back.
     #[inline(always)]
-    fn is_quiet(&self) -> bool {
+    fn is_unchanged(&self) -> bool {
         // relaxed: nothing is read on its word.
         self.ring.data.load_pair(self.head, Relaxed)[0] == 0
             && self.peer_epoch.load(Relaxed) == self.peer
             && self.claim.is_ours()
-            && self.told == self.head
-            && self.broken.is_none()
+            && self.stored_head == self.head
+            && self.terminal.is_none()
     }
 
     fn is_empty_slow(&mut self) -> bool {
         for _ in 0..=DISCARDS {
-            match self.look() {
-                Err(Miss::Stale(found)) if self.discard(found).is_ok() => {}
-                Err(Miss::Empty) => return self.catch_up().is_ok(),
+            match self.find_cold() {
+                Err(NotFound::Stale(found)) if self.discard(found).is_ok() => {}
+                Err(NotFound::Empty) => return self.sync_head().is_ok(),
                 _ => return false,
             }
         }
@@ -219,7 +219,7 @@ impl<'m> Consumer<'m> {
     }
 
     /// Where the next record is, or will be: a position that counts on modulo
-    /// 2^32, and the one at which a later life resumes. [`Consumer::release`]
+    /// 2^32, and the one at which a later incarnation resumes. [`Consumer::release`]
     /// moves it, so that who has noted it knows again what it had not released.
     pub fn position(&self) -> u32 {
         self.head
@@ -260,10 +260,10 @@ impl<'m> Consumer<'m> {
     /// [`PopError::Evicted`] if this end was taken over.
     #[inline(always)]
     pub fn notify<D: Doorbell>(&mut self, doorbell: &D) -> Result<bool, PopError> {
-        self.own()?;
-        self.catch_up()?;
+        self.check_owned()?;
+        self.sync_head()?;
         let slept = self.space.ring(doorbell);
-        self.own()?;
+        self.check_owned()?;
         Ok(slept)
     }
 

@@ -19,9 +19,9 @@
 use super::error::ClaimError;
 use super::memory::Ring;
 use super::resume::Start;
-use crate::claim::{self, Claim, Taken};
+use crate::claim::{self, Acquired, Claim};
 use crate::error::{ControlWord, Corrupt};
-use crate::life::Life;
+use crate::incarnation::Incarnation;
 use crate::mem::Word;
 use crate::primitive::Ordering::{Relaxed, Release};
 
@@ -62,15 +62,15 @@ pub(super) struct End<'m> {
 }
 
 impl<'m> End<'m> {
-    /// Claims the end of `ring` for `life`; `resume` finds where to go on. Returns that, the claim
-    /// and the epoch.
-    pub(super) fn take(
+    /// Claims the end of `ring` for `incarnation`; `resume` finds where to go on. Returns that, the
+    /// claim and the epoch.
+    pub(super) fn acquire(
         self,
-        life: Life,
+        incarnation: Incarnation,
         ring: &Ring<'_>,
         resume: fn(&Ring<'_>) -> Result<(Start, u32), Corrupt>,
     ) -> Result<((Start, u32), Claim<'m>, u32), ClaimError> {
-        let look = || {
+        let find_start = || {
             // relaxed: the second look, after the fence, is the one that counts.
             check(self.name, self.epoch.load(Relaxed), 0)?;
             let start = resume(ring)?;
@@ -79,18 +79,19 @@ impl<'m> End<'m> {
             // relaxed: the fence orders it.
             Ok((start, self.epoch.load(Relaxed) & LAST))
         };
-        let Taken {
+        let Acquired {
             claim,
-            again,
+            reclaimed,
             start: (position, last),
-        } = self.claim.take(life, look)?;
-        let epoch = match again && last != 0 {
+        } = self.claim.acquire(incarnation, find_start)?;
+        let epoch = match reclaimed && last != 0 {
             true => last,
             false => last % LAST + 1, // E2
         };
-        // Pairs with the load in `Consumer::resolve`: whatever was found of an earlier
+        // Pairs with the load in `Consumer::next_slow`: whatever was found of an earlier
         // producer, also after the fence, is seen before this epoch is.
-        self.epoch.store(epoch, Release); // loom: loom_evicted
+        // loom: loom_evicted
+        self.epoch.store(epoch, Release);
         Ok((position, claim, epoch))
     }
 }

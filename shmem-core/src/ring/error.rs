@@ -43,7 +43,7 @@ pub enum PushError {
         max: usize,
     },
     /// The consumer was restarted since the last call: nothing was pushed.
-    /// Said once; the next push is for its new life.
+    /// Said once; the next push is for its new incarnation.
     Restarted,
     /// The consumer broke the protocol. Terminal.
     Corrupt(Corrupt),
@@ -80,7 +80,7 @@ pub enum PopError {
         /// Bytes of the record.
         len: usize,
     },
-    /// The producer was restarted: what came before is from its earlier life,
+    /// The producer was restarted: what came before is from its earlier incarnation,
     /// what follows from its new one. Said once, at the seam.
     Restarted,
     /// The producer broke the protocol. Terminal.

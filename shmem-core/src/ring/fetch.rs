@@ -21,17 +21,17 @@ impl Producer<'_> {
     /// Copies `record` to its place, and fetches lines for what lies beyond.
     #[cfg_attr(not(feature = "small"), inline(always))]
     #[cfg_attr(feature = "small", inline(never))]
-    pub(super) fn fill(&mut self, place: Place, record: &[u8]) {
+    pub(super) fn copy_payload(&mut self, place: Place, record: &[u8]) {
         let position = Ring::payload(place.position);
         if FETCHES && record.len() >= AHEAD as usize {
-            return self.fill_by_parts(position, record);
+            return self.copy_in_parts(position, record);
         }
         self.ring.data.write(position, record);
     }
 
     /// Copies a record that is longer than what is fetched at a time.
     #[inline(never)]
-    fn fill_by_parts(&mut self, position: u32, record: &[u8]) {
+    fn copy_in_parts(&mut self, position: u32, record: &[u8]) {
         // The consumer looks at the line of the header meanwhile: what else is in it comes last.
         let (first, rest) = record.split_at((FETCHED - position % FETCHED) as usize);
         let mut at = position.wrapping_add(first.len() as u32);

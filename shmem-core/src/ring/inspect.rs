@@ -7,11 +7,11 @@
 use memoffset::offset_of;
 
 use super::header::{stride, Header};
-use super::resume::{first_unread, Position};
+use super::resume::{first_unread, Positions};
 use super::{epoch, Record, Ring};
 use crate::error::{ControlWord, Corrupt};
+use crate::incarnation::Incarnation;
 use crate::layout::{Bell, RingControl, RECORD_HEADER};
-use crate::life::Life;
 use crate::mem::Word;
 use crate::primitive::{
     fence,
@@ -65,8 +65,8 @@ impl Inspection {
 pub struct Backlog {
     /// How many.
     pub records: usize,
-    /// How many of them an earlier life of the producer published, or any
-    /// producer for an earlier life of the consumer.
+    /// How many of them an earlier incarnation of the producer published, or any
+    /// producer for an earlier incarnation of the consumer.
     pub earlier: usize,
     /// Bytes from `head` to behind the last of them, with headers and padding.
     pub bytes: u32,
@@ -90,20 +90,21 @@ pub enum End {
 /// Who has an end of a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// The word: a life, with [`Life::FLAG`] if it gave the end back; 0 is nobody yet.
+    /// The word: an incarnation, with [`Incarnation::FLAG`] if it gave the end back; 0 is nobody
+    /// yet.
     pub word: u32,
-    /// Counts the lives that had the end; more than 16 bits are not honest.
+    /// Counts the incarnations that had the end; more than 16 bits are not honest.
     pub epoch: u32,
 }
 
 impl Claim {
-    /// Who has the end, or had it last; `None` if nobody, or the word is no life's.
-    pub fn life(&self) -> Option<Life> {
-        Life::from_word(self.word)
+    /// Who has the end, or had it last; `None` if nobody, or the word is no incarnation's.
+    pub fn incarnation(&self) -> Option<Incarnation> {
+        Incarnation::from_word(self.word)
     }
 
     fn check(&self, epoch: ControlWord) -> Result<u32, Corrupt> {
-        if self.word != 0 && self.life().is_none() {
+        if self.word != 0 && self.incarnation().is_none() {
             return Err(corrupt(ControlWord::Claim, self.word));
         }
         epoch::check(epoch, self.epoch, 0)
@@ -111,7 +112,7 @@ impl Claim {
 
     /// Whether the end was not given back.
     pub fn is_held(&self) -> bool {
-        self.word != 0 && self.word & Life::FLAG == 0
+        self.word != 0 && self.word & Incarnation::FLAG == 0
     }
 }
 
@@ -150,7 +151,7 @@ impl<'m> Ring<'m> {
     pub fn inspect(&self, limit: usize) -> Inspection {
         let mut attempt = 1;
         loop {
-            let inspection = self.glance(limit);
+            let inspection = self.inspect_once(limit);
             if inspection.backlog.end != End::Moving || attempt == ATTEMPTS {
                 return inspection;
             }
@@ -164,11 +165,11 @@ impl<'m> Ring<'m> {
         // relaxed: a start; each header is loaded with Acquire and checked.
         let [given_back, position] = [self.head(), self.position()].map(|word| word.load(Relaxed));
         let head = first_unread(self, given_back, position);
-        Walk::from(*self, head.unwrap_or(given_back))
+        Walk::new(*self, head.unwrap_or(given_back))
     }
 
-    fn glance(&self, limit: usize) -> Inspection {
-        // Before all else. Pairs with the store in `Producer::tell`: the headers
+    fn inspect_once(&self, limit: usize) -> Inspection {
+        // Before all else. Pairs with the store in `Producer::store_tail`: the headers
         // in front of it are seen.
         // loom: loom_inspect
         let tail = self.tail().load(Acquire);
@@ -184,8 +185,9 @@ impl<'m> Ring<'m> {
         let mut backlog = self.count(head, limit, epoch::stamp(producer.epoch, consumer.epoch));
         // Behind the headers that were read, so that one which was overwritten is
         // noticed by `head`, which made room for that.
-        fence(Acquire); // loom: none (payload is no release, so a model raises the false alarm with it, too)
-        let positions = Position {
+        // loom: none (payload is no release, so a model raises the false alarm with it, too)
+        fence(Acquire);
+        let positions = Positions {
             tail,
             head: given_back,
         };
@@ -217,7 +219,7 @@ impl<'m> Ring<'m> {
 
     /// Counts the records from `head`, for ends that stamp them with `stamp`.
     fn count(&self, head: u32, limit: usize, stamp: u32) -> Backlog {
-        let mut walk = Walk::from(*self, head);
+        let mut walk = Walk::new(*self, head);
         let (mut records, mut earlier) = (0, 0);
         let end = loop {
             if records == limit {
@@ -226,7 +228,7 @@ impl<'m> Ring<'m> {
             match walk.step() {
                 Ok(Some(pending)) => {
                     records += 1;
-                    earlier += usize::from(!pending.is_between(stamp));
+                    earlier += usize::from(!pending.matches_stamp(stamp));
                 }
                 Ok(None) => break End::Nothing,
                 Err(corrupt) => break End::Corrupt(corrupt),
@@ -252,7 +254,7 @@ impl<'m> Ring<'m> {
 
 impl Pending<'_> {
     /// Whether the ends that stamp with `stamp` take it for their own (E3).
-    fn is_between(&self, stamp: u32) -> bool {
+    fn matches_stamp(&self, stamp: u32) -> bool {
         let (producer, consumer) = (epoch::of_producer(stamp), epoch::of_consumer(stamp));
         let first = self.consumer_epoch == 0 && consumer <= 1;
         self.producer_epoch == producer && (self.consumer_epoch == consumer || first)
@@ -260,7 +262,7 @@ impl Pending<'_> {
 }
 
 impl<'m> Walk<'m> {
-    fn from(ring: Ring<'m>, head: u32) -> Self {
+    fn new(ring: Ring<'m>, head: u32) -> Self {
         Self {
             ring,
             start: head,
@@ -281,8 +283,9 @@ impl<'m> Walk<'m> {
                 return Err(corrupt(ControlWord::Tail, self.position));
             }
             let position = self.position;
-            // Pairs with the store in `Producer::expose`: behind padding there is a record.
-            let [word, stamp] = self.ring.data.load_pair(position, Acquire); // loom: loom_inspect
+            // Pairs with the store in `Producer::publish_header`: behind padding there is a record.
+            // loom: loom_inspect
+            let [word, stamp] = self.ring.data.load_pair(position, Acquire);
             match Header::decode(word, &self.ring, position)? {
                 // R5: padding comes with the record behind it.
                 Header::Nothing if padded => return Err(Header::corrupt(word)),

@@ -7,7 +7,7 @@ use memoffset::offset_of;
 use super::error::GeometryError;
 use crate::doorbell::{Ringer, Sleeper};
 use crate::layout::{RingControl, LINE, MAX_CAPACITY, MIN_CAPACITY, RECORD_HEADER};
-use crate::mem::{Circle, Window, Word};
+use crate::mem::{CircularWindow, Window, Word};
 
 const CONTROL: usize = size_of::<RingControl>();
 
@@ -18,7 +18,7 @@ pub(super) const SMALL: bool = cfg!(feature = "small");
 #[derive(Clone, Copy)]
 pub struct Ring<'m> {
     pub(super) control: Window<'m>,
-    pub(super) data: Circle<'m>,
+    pub(super) data: CircularWindow<'m>,
 }
 
 impl<'m> Ring<'m> {
@@ -45,7 +45,7 @@ impl<'m> Ring<'m> {
             data: segment
                 .sub(CONTROL, capacity)
                 .ok()
-                .and_then(Circle::new)
+                .and_then(CircularWindow::new)
                 .ok_or(error)?,
         })
     }

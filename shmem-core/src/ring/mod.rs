@@ -28,24 +28,24 @@
 //!   found. So is one whose producer was stopped anywhere in the call and answered `Ok`
 //!   after that, and all before an `Ok` of `notify`.
 //!
-//! What R7 and R8 do not promise: the stores between one look and the next are not one
-//! step. Of a producer that is stopped there at most one record (or batch) is under way:
-//! its late stores go to the free bytes that its successor writes from the same position on,
-//! and can garble or hide what that one pushed there, or make it corrupt. Of a consumer it is
-//! one store of `discarded`, of `position` and of `head`. Of one that is stopped while it
-//! claims the end it is one of its epoch, and while it gives it back, one of the claim. Of one that runs on at the very moment of the
-//! takeover, an `Ok` without a `notify` can be of a record that the successor overwrites, for
-//! as long as a store takes to be seen. Hence an end is taken over from who is *gone*, and R7
-//! tells who was not.
+//! What R7 and R8 do not promise: the stores between one look and the next are not one step. Of a
+//! producer that is stopped there at most one record (or batch) is under way: its late stores go to
+//! the free bytes that its successor writes from the same position on, and can garble or hide what
+//! that one pushed there, or make it corrupt. Of a consumer it is one store of `discarded`, of
+//! `position` and of `head`. Of one that is stopped while it claims the end it is one of its epoch,
+//! and while it gives it back, one of the claim. Of one that runs on at the very moment of the
+//! takeover, an `Ok` without a `notify` can be of a record that the successor overwrites, for as
+//! long as a store takes to be seen. Hence an end is taken over from who is *gone*, and R7 tells
+//! who was not.
 //!
 //! | store                           | paired load              | hands over    |
 //! |---------------------------------|--------------------------|---------------|
-//! | header in `Producer::expose`    | header in `Consumer::find` and `header`, `resume::producer` | a record  |
-//! | `head` in `Consumer::tell`      | `head` in `Producer::refresh`, `Position::load` | free bytes |
-//! | `tail` in `Producer::tell`      | `tail` in `Position::load` | the headers before it |
+//! | header in `Producer::publish_header`    | header in `Consumer::find` and `header`, `resume::producer` | a record  |
+//! | `head` in `Consumer::store_head`      | `head` in `Producer::load_head`, `Positions::load` | free bytes |
+//! | `tail` in `Producer::store_tail`      | `tail` in `Positions::load` | the headers before it |
 //! | fence in `Consumer::discard`, `position` | `position` in `resume::consumer` | what was discarded |
-//! | `producer_epoch` in `epoch::End::take` | `producer_epoch` in `Consumer::resolve` | what earlier producers published |
-//! | claim in `Claim::give_back`     | claim in `claim::End::check`, fence in `claim::End::take` | an end of the ring |
+//! | `producer_epoch` in `epoch::End::acquire` | `producer_epoch` in `Consumer::next_slow` | what earlier producers published |
+//! | claim in `Claim::release`     | claim in `claim::End::check`, fence in `claim::End::acquire` | an end of the ring |
 //!
 //! R1, R3, R4 bind honest peers (`tests/loom_ring.rs`). R2 and R5 are checked
 //! on every word a peer stores: a hostile one may garble records, never take us
@@ -66,7 +66,7 @@ mod resume;
 mod stream;
 mod unpublished;
 
-pub use crate::claim::Unread;
+pub use crate::claim::OnRestart;
 pub use consumer::{Consumer, DISCARDS};
 pub use error::{ClaimError, GeometryError, PopError, PushError};
 pub use memory::Ring;

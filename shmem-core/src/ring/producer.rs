@@ -29,7 +29,7 @@ pub struct Producer<'m> {
     /// Our position: after the last record we published.
     pub(super) tail: u32,
     /// `tail` in memory, which is write-only and lags.
-    told: u32,
+    stored_tail: u32,
     /// What the consumer had given back when we last looked: at most what it has now.
     pub(super) head: u32,
     /// Free up to here and contiguous from `tail`: a record that ends no later needs no
@@ -46,7 +46,7 @@ pub struct Producer<'m> {
     peer_epoch: Word<'m>,
     pub(super) claim: Claim<'m>,
     /// What is said for good.
-    broken: Option<PushError>,
+    terminal: Option<PushError>,
     records: Ringer<'m>,
     space: Sleeper<'m>,
 }
@@ -73,17 +73,17 @@ impl<'m> Producer<'m> {
     ) -> Self {
         Self {
             ring,
-            tail: start.at,
-            told: start.told.tail,
-            head: start.told.head,
-            room: start.at,
-            fetched: start.at,
+            tail: start.position,
+            stored_tail: start.stored.tail,
+            head: start.stored.head,
+            room: start.position,
+            fetched: start.position,
             epoch,
             peer,
             tail_word: ring.tail(),
             peer_epoch: ring.consumer_epoch(),
             claim,
-            broken: None,
+            terminal: None,
             records: ring.ringer(offset_of!(RingControl, records)),
             space: ring.sleeper(offset_of!(RingControl, space)),
         }
@@ -114,7 +114,7 @@ impl<'m> Producer<'m> {
         // overtakes carries the old stamp.
         let peer = self.peer_epoch.load(Relaxed);
         if peer != self.peer || !self.claim.is_ours() {
-            self.note(peer)?;
+            self.note_restart(peer)?;
         }
         Ok(self.peer)
     }
@@ -132,9 +132,9 @@ impl<'m> Producer<'m> {
         if SMALL {
             return self.push_anywhere(record);
         }
-        match self.near(record.len(), self.tail, self.room) {
+        match self.place_at_tail(record.len(), self.tail, self.room) {
             Some(place) => {
-                self.fill(place, record);
+                self.copy_payload(place, record);
                 self.publish(place, record.len())
             }
             None => self.push_anywhere(record),
@@ -145,7 +145,7 @@ impl<'m> Producer<'m> {
     #[inline(never)]
     fn push_anywhere(&mut self, record: &[u8]) -> Result<(), PushError> {
         let place = self.find(record.len(), self.tail, self.tail)?;
-        self.fill(place, record);
+        self.copy_payload(place, record);
         self.publish(place, record.len())
     }
 
@@ -160,9 +160,9 @@ impl<'m> Producer<'m> {
     /// [`PushError::Evicted`] if this end was taken over.
     #[inline(always)]
     pub fn notify<D: Doorbell>(&mut self, doorbell: &D) -> Result<bool, PushError> {
-        self.look()?;
+        self.check_owned()?;
         let slept = self.records.ring(doorbell);
-        self.look()?;
+        self.check_owned()?;
         Ok(slept)
     }
 
@@ -185,14 +185,14 @@ impl<'m> Producer<'m> {
     /// The place at `tail`, if nothing there is to be looked for: it is free up to `room`,
     /// the consumer is the one we know, and the end is ours.
     #[inline(always)]
-    fn near(&self, len: usize, tail: u32, room: u32) -> Option<Place> {
+    fn place_at_tail(&self, len: usize, tail: u32, room: u32) -> Option<Place> {
         let left = room.wrapping_sub(tail);
         // relaxed: as in `note_consumer`.
-        let is_near = len <= left as usize
+        let fits = len <= left as usize
             && stride(len) <= left
             && self.peer_epoch.load(Relaxed) == self.peer
             && self.claim.is_ours();
-        is_near.then(|| Place {
+        fits.then(|| Place {
             padding: tail,
             position: tail,
             stamp: epoch::stamp(self.epoch, self.peer),
@@ -200,12 +200,12 @@ impl<'m> Producer<'m> {
         })
     }
 
-    /// Finds a place at `tail` or after it; `room` is free, as for [`Producer::near`].
+    /// Finds a place at `tail` or after it; `room` is free, as for [`Producer::place_at_tail`].
     #[cfg_attr(not(feature = "small"), inline(always))]
     #[cfg_attr(feature = "small", inline(never))]
     pub(super) fn find(&mut self, len: usize, tail: u32, room: u32) -> Result<Place, PushError> {
         if !SMALL {
-            if let Some(place) = self.near(len, tail, room) {
+            if let Some(place) = self.place_at_tail(len, tail, room) {
                 return Ok(place);
             }
         }
@@ -230,7 +230,7 @@ impl<'m> Producer<'m> {
         // R4: the header after it must be ours too.
         let limit = self.ring.data.len() - RECORD_HEADER as u32;
         if end.wrapping_sub(self.head) > limit {
-            self.refresh()?;
+            self.load_head()?;
             if end.wrapping_sub(self.head) > limit {
                 return Err(PushError::Full);
             }
@@ -241,14 +241,14 @@ impl<'m> Producer<'m> {
             stamp: epoch::stamp(self.epoch, self.peer),
             room: match SMALL {
                 true => position,
-                false => self.extent(position, limit, stride(max)),
+                false => self.free_until(position, limit, stride(max)),
             },
         })
     }
 
     /// Up to where the bytes from `position` are free and contiguous, of `limit` that the
     /// ring holds and `longest` that a record may have.
-    fn extent(&self, position: u32, limit: u32, longest: u32) -> u32 {
+    fn free_until(&self, position: u32, limit: u32, longest: u32) -> u32 {
         let to_end = self.ring.data.len() - self.ring.data.offset(position) as u32;
         let free = limit - position.wrapping_sub(self.head);
         position.wrapping_add(free.min(to_end).min(longest))
@@ -256,9 +256,9 @@ impl<'m> Producer<'m> {
 
     /// Takes note of an eviction, or of another consumer.
     #[cold]
-    fn note(&mut self, peer: u32) -> Result<(), PushError> {
-        self.look()?;
-        if let Some(error) = self.broken {
+    fn note_restart(&mut self, peer: u32) -> Result<(), PushError> {
+        self.check_owned()?;
+        if let Some(error) = self.terminal {
             return Err(error);
         }
         let checked = epoch::check(ControlWord::ConsumerEpoch, peer, self.peer);
@@ -273,7 +273,7 @@ impl<'m> Producer<'m> {
     /// Whether this end is ours (R7).
     #[cfg_attr(not(feature = "small"), inline(always))]
     #[cfg_attr(feature = "small", inline(never))]
-    pub(super) fn look(&mut self) -> Result<(), PushError> {
+    pub(super) fn check_owned(&mut self) -> Result<(), PushError> {
         if self.claim.is_ours() {
             return Ok(());
         }
@@ -285,26 +285,27 @@ impl<'m> Producer<'m> {
     #[inline(never)]
     fn fail(&mut self, error: PushError) -> PushError {
         if error == PushError::Evicted {
-            self.claim.lose();
+            self.claim.mark_lost();
         }
         // No room is left for any record, so that every later call asks for some.
         self.head = self.tail.wrapping_sub(self.ring.data.len());
         self.room = self.tail;
-        *self.broken.get_or_insert(error)
+        *self.terminal.get_or_insert(error)
     }
 
     /// Looks at what the consumer has given back.
     #[cold]
-    fn refresh(&mut self) -> Result<(), PushError> {
-        if let Some(error) = self.broken {
+    fn load_head(&mut self) -> Result<(), PushError> {
+        if let Some(error) = self.terminal {
             return Err(error);
         }
-        // Pairs with the store in `Consumer::tell`: the consumer has
+        // Pairs with the store in `Consumer::store_head`: the consumer has
         // finished reading what we are about to overwrite.
-        let head = self.ring.head().load(Acquire); // loom: loom_ring
+        // loom: loom_ring
+        let head = self.ring.head().load(Acquire);
         let moved = head.wrapping_sub(self.head);
         if moved > self.tail.wrapping_sub(self.head) || head % 8 != 0 {
-            self.look()?; // Whose `tail` it goes by is not ours then.
+            self.check_owned()?; // Whose `tail` it goes by is not ours then.
             return Err(self.fail(PushError::Corrupt(Corrupt {
                 word: ControlWord::Head,
                 value: head,
@@ -316,7 +317,7 @@ impl<'m> Producer<'m> {
 
     /// Zeroes the header at `end`, the first one that is not to be published (R4).
     #[inline(always)]
-    pub(super) fn close(&self, end: u32) {
+    pub(super) fn zero_next_header(&self, end: u32) {
         // relaxed: the Release of the header that publishes what lies before it publishes it.
         self.ring.data.store_pair(end, [0, 0], Relaxed);
     }
@@ -325,7 +326,7 @@ impl<'m> Producer<'m> {
     /// `place`, and returns the position after that record.
     #[cfg_attr(not(feature = "small"), inline(always))]
     #[cfg_attr(feature = "small", inline(never))]
-    pub(super) fn seal(&self, place: Place, len: usize) -> u32 {
+    pub(super) fn write_inner_header(&self, place: Place, len: usize) -> u32 {
         let end = place.position.wrapping_add(stride(len));
         if place.padding != place.position {
             let words = [header::record(len), place.stamp];
@@ -339,17 +340,17 @@ impl<'m> Producer<'m> {
     #[cfg_attr(not(feature = "small"), inline(always))]
     #[cfg_attr(feature = "small", inline(never))]
     pub(super) fn publish(&mut self, place: Place, len: usize) -> Result<(), PushError> {
-        self.look()?; // Copying it took its time.
-        let end = self.seal(place, len);
-        self.close(end);
-        self.expose(place, len);
+        self.check_owned()?; // Copying it took its time.
+        let end = self.write_inner_header(place, len);
+        self.zero_next_header(end);
+        self.publish_header(place, len);
         self.advance(end, place.room)
     }
 
     /// Stores the words that make `place` visible: of the padding, or of the record.
     #[cfg_attr(not(feature = "small"), inline(always))]
     #[cfg_attr(feature = "small", inline(never))]
-    pub(super) fn expose(&self, place: Place, len: usize) {
+    pub(super) fn publish_header(&self, place: Place, len: usize) {
         let word = if place.padding == place.position {
             header::record(len)
         } else {
@@ -358,7 +359,8 @@ impl<'m> Producer<'m> {
         let words = [word, place.stamp];
         let data = &self.ring.data;
         // Pairs with the loads in `Consumer::find` and `header`: payload and next header are whole.
-        data.store_pair(place.padding, words, Release); // loom: loom_ring
+        // loom: loom_ring
+        data.store_pair(place.padding, words, Release);
     }
 
     /// Acknowledges what was published up to `end`, after which it is free up to `room`.
@@ -367,15 +369,16 @@ impl<'m> Producer<'m> {
     pub(super) fn advance(&mut self, end: u32, room: u32) -> Result<(), PushError> {
         // The look stays after the header's store where this program is stopped between
         // the two. Where it runs on meanwhile, see R8.
-        compiler_fence(SeqCst); // loom: none (a fence of the compiler's alone)
-        self.look()?;
+        // loom: none (a fence of the compiler's alone)
+        compiler_fence(SeqCst);
+        self.check_owned()?;
         let start = core::mem::replace(&mut self.tail, end);
         if !SMALL {
             self.room = room;
         }
         // It lags by an eighth at the most: one store less for each record.
-        if SMALL || end.wrapping_sub(self.told) >= self.ring.data.len() / 8 {
-            self.tell();
+        if SMALL || end.wrapping_sub(self.stored_tail) >= self.ring.data.len() / 8 {
+            self.store_tail();
         }
         self.fetch_after(start, end);
         Ok(())
@@ -383,17 +386,18 @@ impl<'m> Producer<'m> {
 
     /// For recovery and inspection, which walk on from here.
     #[inline(always)]
-    fn tell(&mut self) {
-        self.told = self.tail;
-        // Pairs with the load in `Position::load`: the header there is zero.
-        self.tail_word.store(self.tail, Release); // loom: loom_ring
+    fn store_tail(&mut self) {
+        self.stored_tail = self.tail;
+        // Pairs with the load in `Positions::load`: the header there is zero.
+        // loom: loom_ring
+        self.tail_word.store(self.tail, Release);
     }
 
     /// Stores `tail`, if it lags.
-    pub(super) fn catch_up(&mut self) {
+    pub(super) fn sync_tail(&mut self) {
         // Where it is small only at the claim, which was looked at just now.
-        if self.told != self.tail && (SMALL || self.claim.is_ours()) {
-            self.tell();
+        if self.stored_tail != self.tail && (SMALL || self.claim.is_ours()) {
+            self.store_tail();
         }
     }
 }
@@ -401,8 +405,8 @@ impl<'m> Producer<'m> {
 impl Drop for Producer<'_> {
     fn drop(&mut self) {
         if !SMALL {
-            self.catch_up();
+            self.sync_tail();
         }
-        self.claim.give_back();
+        self.claim.release();
     }
 }

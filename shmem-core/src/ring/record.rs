@@ -52,7 +52,7 @@ impl Record<'_> {
     ///
     /// # Safety
     ///
-    /// While the slice lives, nobody stores into the record:
+    /// While the slice incarnations, nobody stores into the record:
     ///
     /// - The producer is honest: it stores nothing into a record before it is released.
     /// - Nobody releases the record: not this consumer, not another handle on the same end,

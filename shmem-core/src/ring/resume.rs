@@ -14,19 +14,19 @@ const ATTEMPTS: usize = 4;
 #[derive(Clone, Copy)]
 pub(super) struct Start {
     /// Its own position.
-    pub(super) at: u32,
+    pub(super) position: u32,
     /// What is in memory; each end may be further.
-    pub(super) told: Position,
+    pub(super) stored: Positions,
 }
 
 /// What the two ends have stored of their positions.
 #[derive(Clone, Copy)]
-pub(super) struct Position {
+pub(super) struct Positions {
     pub(super) tail: u32,
     pub(super) head: u32,
 }
 
-impl Position {
+impl Positions {
     /// Both words, held against each other.
     ///
     /// # Errors
@@ -35,12 +35,14 @@ impl Position {
     pub(super) fn load(ring: &Ring<'_>) -> Result<Self, Corrupt> {
         let mut attempt = 1;
         loop {
-            // Pairs with the store in `Producer::tell`: the header there is zero or a
+            // Pairs with the store in `Producer::store_tail`: the header there is zero or a
             // record's, and `head` is at least what made room for what lies before.
-            let tail = ring.tail().load(Acquire); // loom: loom_evicted
+            // loom: loom_evicted
+            let tail = ring.tail().load(Acquire);
 
-            // Pairs with the store in `Consumer::tell`, as in `Producer::refresh`.
-            let head = ring.head().load(Acquire); // loom: loom_ring
+            // Pairs with the store in `Consumer::store_head`, as in `Producer::load_head`.
+            // loom: loom_ring
+            let head = ring.head().load(Acquire);
             let position = Self { tail, head };
             match position.check(ring) {
                 Err(_) if attempt < ATTEMPTS => attempt += 1,
@@ -76,13 +78,19 @@ impl Position {
 pub(super) fn consumer(ring: &Ring<'_>) -> Result<Start, Corrupt> {
     let mut attempt = 1;
     loop {
-        let told = Position::load(ring)?;
+        let stored = Positions::load(ring)?;
         // Pairs with the fence in `Consumer::discard`: what it discarded is counted. After the
         // Acquire of `head` it is no older than that.
-        let position = ring.position().load(Acquire); // loom: loom_ring
-        match first_unread(ring, told.head, position) {
+        // loom: loom_ring
+        let position = ring.position().load(Acquire);
+        match first_unread(ring, stored.head, position) {
             Err(_) if attempt < ATTEMPTS => attempt += 1,
-            found => return Ok(Start { at: found?, told }),
+            found => {
+                return Ok(Start {
+                    position: found?,
+                    stored,
+                })
+            }
         }
     }
 }
@@ -113,8 +121,8 @@ pub(super) fn first_unread(ring: &Ring<'_>, head: u32, position: u32) -> Result<
 ///
 /// [`Corrupt`] if what it left is not a ring.
 pub(super) fn producer(ring: &Ring<'_>) -> Result<Start, Corrupt> {
-    let told = Position::load(ring)?;
-    let Position { mut tail, head } = told;
+    let stored = Positions::load(ring)?;
+    let Positions { mut tail, head } = stored;
     if head.wrapping_sub(tail) as i32 > 0 {
         // `tail` lags, and what it does not tell of is consumed.
         tail = head;
@@ -122,8 +130,9 @@ pub(super) fn producer(ring: &Ring<'_>) -> Result<Start, Corrupt> {
     let mut padded = false;
     // Bounded: each step is at least 8 bytes, and R2 ends the walk.
     while tail.wrapping_sub(head) < ring.data.len() {
-        // Pairs with the store in `Producer::expose`: after padding there is a record.
-        let [word, _] = ring.data.load_pair(tail, Acquire); // loom: loom_evicted
+        // Pairs with the store in `Producer::publish_header`: after padding there is a record.
+        // loom: loom_evicted
+        let [word, _] = ring.data.load_pair(tail, Acquire);
         let (step, is_padding) = match Header::decode(word, ring, tail)? {
             Header::Nothing if padded => return Err(Header::corrupt(word)),
             Header::Nothing => break,
@@ -139,5 +148,8 @@ pub(super) fn producer(ring: &Ring<'_>) -> Result<Start, Corrupt> {
             value: tail,
         });
     }
-    Ok(Start { at: tail, told })
+    Ok(Start {
+        position: tail,
+        stored,
+    })
 }

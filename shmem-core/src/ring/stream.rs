@@ -58,7 +58,7 @@ impl io::Write for ByteWriter<'_> {
 pub struct ByteReader<'m> {
     consumer: Consumer<'m>,
     /// Position of a record that was read in part, and bytes of it that were.
-    taken: (u32, usize),
+    consumed: (u32, usize),
     /// Found behind bytes that were handed out, and not said yet.
     restarted: bool,
 }
@@ -67,7 +67,7 @@ impl<'m> ByteReader<'m> {
     /// The same end, as a stream.
     pub fn new(consumer: Consumer<'m>) -> Self {
         Self {
-            taken: (consumer.position(), 0),
+            consumed: (consumer.position(), 0),
             consumer,
             restarted: false,
         }
@@ -81,14 +81,14 @@ impl<'m> ByteReader<'m> {
     /// Copies from the next record into `bytes`; returns how many bytes there were.
     fn read_record(&mut self, bytes: &mut [u8]) -> Result<usize, PopError> {
         let (position, record) = self.consumer.peek_at()?;
-        let taken = match self.taken {
-            (at, taken) if at == position => taken,
+        let consumed = match self.consumed {
+            (at, consumed) if at == position => consumed,
             // That record was discarded, and what was read of it is nothing of this one.
             _ => 0,
         };
-        let (len, count) = (record.len(), record.read(taken, bytes));
-        self.taken = (position, taken + count);
-        if taken + count >= len {
+        let (len, count) = (record.len(), record.read(consumed, bytes));
+        self.consumed = (position, consumed + count);
+        if consumed + count >= len {
             self.consumer.release()?;
         }
         Ok(count)

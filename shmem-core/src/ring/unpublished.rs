@@ -56,7 +56,7 @@ impl Reservation<'_, '_> {
         let inside = offset <= self.len && bytes.len() <= self.len - offset;
         assert!(inside, "a write outside the reservation");
         // Another one's bytes otherwise; `commit` says so.
-        if self.producer.look().is_ok() {
+        if self.producer.check_owned().is_ok() {
             self.payload().write(offset, bytes);
         }
     }
@@ -109,7 +109,7 @@ impl Batch<'_, '_> {
     /// # Errors
     ///
     /// As [`Producer::push`]; what is in the batch stays, after
-    /// [`PushError::Restarted`] still for the consumer's earlier life.
+    /// [`PushError::Restarted`] still for the consumer's earlier incarnation.
     #[cfg_attr(not(feature = "small"), inline(always))]
     pub fn push(&mut self, record: &[u8]) -> Result<(), PushError> {
         // After an error the next push searches again: `fail` resets the producer's room, not
@@ -117,14 +117,14 @@ impl Batch<'_, '_> {
         let room = core::mem::replace(&mut self.room, self.end);
         let place = self.producer.find(record.len(), self.end, room)?;
         self.room = place.room;
-        self.producer.fill(place, record);
-        self.end = self.producer.seal(place, record.len());
+        self.producer.copy_payload(place, record);
+        self.end = self.producer.write_inner_header(place, record.len());
         self.producer.fetch_ahead(self.end);
         if self.first.is_none() {
             self.first = Some((place, record.len()));
         } else {
             // Release is more than it needs: the first word publishes all.
-            self.producer.expose(place, record.len());
+            self.producer.publish_header(place, record.len());
         }
         Ok(())
     }
@@ -135,11 +135,11 @@ impl Batch<'_, '_> {
     ///
     /// [`PushError::Evicted`] if this end was taken over meanwhile.
     pub fn publish(self) -> Result<(), PushError> {
-        self.producer.look()?;
+        self.producer.check_owned()?;
         match self.first {
             Some((place, len)) => {
-                self.producer.close(self.end);
-                self.producer.expose(place, len);
+                self.producer.zero_next_header(self.end);
+                self.producer.publish_header(place, len);
                 self.producer.advance(self.end, self.room)
             }
             None => Ok(()),

@@ -7,10 +7,10 @@ use super::control::Progress;
 use super::error::ClaimError;
 use super::memory::TypedRing;
 use super::producer::{ProducerStart, TypedProducer};
-use super::stamp::{before, distance, next, EpochWords, Own, Stamp};
-use crate::claim::{Claim, End, Taken, Unread};
+use super::stamp::{distance, next, previous, EpochWords, OwnWord, Stamp};
+use crate::claim::{Acquired, Claim, End, OnRestart};
 use crate::error::Corrupt;
-use crate::life::Life;
+use crate::incarnation::Incarnation;
 use crate::mem::Word;
 use crate::primitive::{
     fence,
@@ -27,7 +27,7 @@ struct Found {
 }
 
 impl<'m, T> TypedRing<'m, T> {
-    /// Claims the producing end for `life`, and resumes where a producer
+    /// Claims the producing end for `incarnation`, and resumes where a producer
     /// before it stopped.
     ///
     /// # Errors
@@ -36,9 +36,9 @@ impl<'m, T> TypedRing<'m, T> {
     /// one is gone, [`TypedRing::take_over_producer`]. An earlier incarnation of the same
     /// partition is. [`ClaimError::Corrupt`] if what was left is not a typed ring, or the
     /// other end was claimed at the same time for records of another size.
-    pub fn producer(self, life: Life) -> Result<TypedProducer<'m, T>, ClaimError> {
-        End::new(self.control.producer_claim()).check(life)?;
-        self.take_over_producer(life)
+    pub fn producer(self, incarnation: Incarnation) -> Result<TypedProducer<'m, T>, ClaimError> {
+        End::new(self.control.producer_claim()).check(incarnation)?;
+        self.take_over_producer(incarnation)
     }
 
     /// As [`TypedRing::producer`], in place of an incarnation that is gone. One that is not is
@@ -52,20 +52,23 @@ impl<'m, T> TypedRing<'m, T> {
     ///
     /// [`ClaimError::Corrupt`] as there: the claim stays as it was, or is given back if that
     /// was seen only after it was made.
-    pub fn take_over_producer(self, life: Life) -> Result<TypedProducer<'m, T>, ClaimError> {
+    pub fn take_over_producer(
+        self,
+        incarnation: Incarnation,
+    ) -> Result<TypedProducer<'m, T>, ClaimError> {
         let end = End::new(self.control.producer_claim());
-        let taken = end.take(life, || self.find_producer())?;
-        let Progress { tail, head, .. } = taken.start.progress;
-        let (claim, peer) = (taken.claim, taken.start.peer);
-        let start = self.start(&taken, self.control.producer_starts(), tail);
+        let acquired = end.acquire(incarnation, || self.find_producer())?;
+        let Progress { tail, head, .. } = acquired.start.progress;
+        let (claim, peer) = (acquired.claim, acquired.start.peer);
+        let start = self.start(&acquired, self.control.producer_starts(), tail);
         self.agree_on_size(&claim, self.control.producer_size())?;
         let epoch = start.stamp.epoch();
-        let known = match taken.again {
+        let known = match acquired.reclaimed {
             // relaxed: we stored it ourselves.
-            true => Stamp(self.control.addressed().of(epoch).load(Relaxed)),
+            true => Stamp(self.control.addressed().word(epoch).load(Relaxed)),
             false => Stamp::new(peer, tail),
         };
-        let addressed = Own::with(self.control.addressed().of(epoch), known);
+        let addressed = OwnWord::with_stamp(self.control.addressed().word(epoch), known);
         let mut producer = TypedProducer::new(
             self,
             ProducerStart {
@@ -78,21 +81,25 @@ impl<'m, T> TypedRing<'m, T> {
             },
         );
         if claim.is_ours() {
-            producer.begin();
+            producer.publish_words();
         }
         Ok(producer)
     }
 
-    /// Claims the consuming end for `life`, and resumes where a consumer
+    /// Claims the consuming end for `incarnation`, and resumes where a consumer
     /// before it stopped: what that one had not released is there again, or
-    /// discarded, as `unread` says.
+    /// discarded, as `on_restart` says.
     ///
     /// # Errors
     ///
     /// As [`TypedRing::producer`].
-    pub fn consumer(self, life: Life, unread: Unread) -> Result<TypedConsumer<'m, T>, ClaimError> {
-        End::new(self.control.consumer_claim()).check(life)?;
-        self.take_over_consumer(life, unread)
+    pub fn consumer(
+        self,
+        incarnation: Incarnation,
+        on_restart: OnRestart,
+    ) -> Result<TypedConsumer<'m, T>, ClaimError> {
+        End::new(self.control.consumer_claim()).check(incarnation)?;
+        self.take_over_consumer(incarnation, on_restart)
     }
 
     /// As [`TypedRing::consumer`], in place of an incarnation that is gone, as in
@@ -103,37 +110,37 @@ impl<'m, T> TypedRing<'m, T> {
     /// [`ClaimError::Corrupt`] as there.
     pub fn take_over_consumer(
         self,
-        life: Life,
-        unread: Unread,
+        incarnation: Incarnation,
+        on_restart: OnRestart,
     ) -> Result<TypedConsumer<'m, T>, ClaimError> {
         let end = End::new(self.control.consumer_claim());
-        let taken = end.take(life, || self.find_consumer())?;
-        let claim = taken.claim;
+        let acquired = end.acquire(incarnation, || self.find_consumer())?;
+        let claim = acquired.claim;
         let Progress {
             position, reader, ..
-        } = taken.start.progress;
-        let start = self.start(&taken, self.control.consumer_starts(), position);
+        } = acquired.start.progress;
+        let start = self.start(&acquired, self.control.consumer_starts(), position);
         self.agree_on_size(&claim, self.control.consumer_size())?;
-        let peer = self.first_producer(taken.start.peer, position, unread);
+        let peer = self.first_producer(acquired.start.peer, position, on_restart);
         let epoch = start.stamp.epoch();
-        let mut consumer = TypedConsumer::new(self, claim, start, position, unread);
-        consumer.count_from(reader);
+        let mut consumer = TypedConsumer::new(self, claim, start, position, on_restart);
+        consumer.resume_discarded(reader);
         if claim.is_ours() {
-            consumer.begin(peer);
+            consumer.publish_words(peer);
         }
         // relaxed: we stored it ourselves, if it is that.
-        let accepted = self.control.accepted().of(epoch).load(Relaxed);
-        consumer.sifts &= !taken.again || accepted != Stamp::new(epoch, peer).0;
+        let accepted = self.control.accepted().word(epoch).load(Relaxed);
+        consumer.filters &= !acquired.reclaimed || accepted != Stamp::new(epoch, peer).0;
         Ok(consumer)
     }
 
     /// Who holds the producing end.
-    pub fn producing(&self) -> Option<Life> {
+    pub fn producing(&self) -> Option<Incarnation> {
         End::new(self.control.producer_claim()).holder()
     }
 
     /// Who holds the consuming end.
-    pub fn consuming(&self) -> Option<Life> {
+    pub fn consuming(&self) -> Option<Incarnation> {
         End::new(self.control.consumer_claim()).holder()
     }
 
@@ -157,15 +164,21 @@ impl<'m, T> TypedRing<'m, T> {
 
     /// The start of who has `taken` an end at `position`, among the end's `starts`. It is the
     /// first word that a claimant stores, so that no other one takes the same epoch (P5).
-    fn start(&self, taken: &Taken<'m, Found>, starts: EpochWords<'m>, position: u32) -> Own<'m> {
-        let last = taken.start.start;
-        if taken.again && last.epoch() != 0 {
-            return Own::with(starts.of(last.epoch()), last);
+    fn start(
+        &self,
+        acquired: &Acquired<'m, Found>,
+        starts: EpochWords<'m>,
+        position: u32,
+    ) -> OwnWord<'m> {
+        let last = acquired.start.start;
+        if acquired.reclaimed && last.epoch() != 0 {
+            return OwnWord::with_stamp(starts.word(last.epoch()), last);
         }
-        let start = Own::new(starts, next(last.epoch()), position);
+        let start = OwnWord::new(starts, next(last.epoch()), position);
         start.publish();
         // Whoever stopped before that store does not make another one.
-        compiler_fence(SeqCst); // loom: none (a fence of the compiler's alone)
+        // loom: none (a fence of the compiler's alone)
+        compiler_fence(SeqCst);
         start
     }
 
@@ -178,22 +191,23 @@ impl<'m, T> TypedRing<'m, T> {
             self.store_size(own);
             // The size stored before it and the other end's that is loaded after it must not
             // pass each other: of two that come at once and disagree, one finds out.
-            fence(SeqCst); // loom: loom_typed_ring
+            // loom: loom_typed_ring
+            fence(SeqCst);
         }
         self.check_size().map_err(|corrupt| {
             if is_new && claim.is_ours() {
                 own.store(0, Relaxed); // relaxed: as it was.
             }
-            claim.give_back();
+            claim.release();
             ClaimError::Corrupt(corrupt)
         })
     }
 
     /// The producer whose records a consumer finds at `position`, where the one before it read
     /// those of the producer `known`; for commands the latest one.
-    fn first_producer(&self, known: u32, position: u32, unread: Unread) -> u32 {
+    fn first_producer(&self, known: u32, position: u32, on_restart: OnRestart) -> u32 {
         let starts = self.control.producer_starts();
-        if unread == Unread::Discard {
+        if on_restart == OnRestart::Discard {
             return starts.latest().epoch();
         }
         let mut peer = known;
@@ -205,7 +219,7 @@ impl<'m, T> TypedRing<'m, T> {
             if ahead != 0 && ahead <= self.slots.len() {
                 // Its records come later: those before it are of one that came before it.
                 return match peer {
-                    0 => before(start.epoch()),
+                    0 => previous(start.epoch()),
                     _ => peer,
                 };
             }

@@ -6,8 +6,8 @@ use bytemuck::{AnyBitPattern, NoUninit};
 
 use super::error::PopError;
 use super::memory::{TypedRing, SMALL};
-use super::stamp::{distance, next, EpochWords, Own, Stamp, UNSEEN};
-use crate::claim::{Claim, Unread};
+use super::stamp::{distance, next, EpochWords, OwnWord, Stamp, NOT_LOADED};
+use crate::claim::{Claim, OnRestart};
 use crate::doorbell::{Doorbell, Ringer, Sleeper};
 use crate::error::Corrupt;
 use crate::mem::{Slots, Word};
@@ -37,13 +37,13 @@ pub struct TypedConsumer<'m, T> {
     /// Whether its restart is still to be reported.
     pub(super) restarted: bool,
     /// Whether what it sends may be for another consumer, and is to be discarded then.
-    pub(super) sifts: bool,
-    pub(super) unread: Unread,
+    pub(super) filters: bool,
+    pub(super) on_restart: OnRestart,
     discarded: u32,
     /// Our words.
-    position: Own<'m>,
-    told: Own<'m>,
-    start: Own<'m>,
+    position: OwnWord<'m>,
+    released: OwnWord<'m>,
+    start: OwnWord<'m>,
     /// The producer's words: of the one we know, and of the next one.
     pub(super) tail_word: Word<'m>,
     pub(super) next_start: Word<'m>,
@@ -51,7 +51,7 @@ pub struct TypedConsumer<'m, T> {
     pub(super) next_seen: u32,
     claim: Claim<'m>,
     /// What is said for good.
-    pub(super) broken: Option<PopError>,
+    pub(super) terminal: Option<PopError>,
     records: Sleeper<'m>,
     space: Ringer<'m>,
 }
@@ -61,9 +61,9 @@ impl<'m, T> TypedConsumer<'m, T> {
     pub(super) fn new(
         ring: TypedRing<'m, T>,
         claim: Claim<'m>,
-        start: Own<'m>,
+        start: OwnWord<'m>,
         position: u32,
-        unread: Unread,
+        on_restart: OnRestart,
     ) -> Self {
         let epoch = start.stamp.epoch();
         Self {
@@ -75,34 +75,34 @@ impl<'m, T> TypedConsumer<'m, T> {
             pace: Pace::new(position.wrapping_mul(Slots::<T>::STRIDE as u32)),
             peer: 0,
             restarted: false,
-            sifts: false,
-            unread,
+            filters: false,
+            on_restart,
             discarded: 0,
-            position: Own::new(ring.control.positions(), epoch, position),
-            told: Own::new(ring.control.heads(), epoch, position),
+            position: OwnWord::new(ring.control.positions(), epoch, position),
+            released: OwnWord::new(ring.control.heads(), epoch, position),
             start,
-            tail_word: ring.control.tails().of(0),
-            next_start: ring.control.producer_starts().of(next(0)),
-            next_seen: UNSEEN,
+            tail_word: ring.control.tails().word(0),
+            next_start: ring.control.producer_starts().word(next(0)),
+            next_seen: NOT_LOADED,
             claim,
-            broken: None,
+            terminal: None,
             records: ring.control.records().1,
             space: ring.control.space().0,
         }
     }
 
     /// Goes on with the count of the consumer with epoch `reader`.
-    pub(super) fn count_from(&mut self, reader: u32) {
+    pub(super) fn resume_discarded(&mut self, reader: u32) {
         // relaxed: stored before its position was, which was loaded with Acquire.
-        self.discarded = self.ring.control.discarded().of(reader).load(Relaxed);
+        self.discarded = self.ring.control.discarded().word(reader).load(Relaxed);
     }
 
     /// Takes the words of our epoch into use, for records of the producer with epoch `peer`.
-    pub(super) fn begin(&mut self, peer: u32) {
+    pub(super) fn publish_words(&mut self, peer: u32) {
         self.store_discarded();
         self.position.publish();
-        self.told.publish();
-        self.know(peer);
+        self.released.publish();
+        self.set_producer(peer);
     }
 
     /// The ring.
@@ -161,10 +161,10 @@ impl<'m, T> TypedConsumer<'m, T> {
     /// [`PopError::Evicted`] if this end was taken over.
     #[inline(always)]
     pub fn notify<D: Doorbell>(&mut self, doorbell: &D) -> Result<bool, PopError> {
-        self.own()?;
-        self.catch_up();
+        self.check_owned()?;
+        self.sync_head();
         let slept = self.space.ring(doorbell);
-        self.own()?;
+        self.check_owned()?;
         Ok(slept)
     }
 
@@ -177,7 +177,7 @@ impl<'m, T> TypedConsumer<'m, T> {
     /// record, too.
     #[inline(always)]
     pub fn release(&mut self) -> Result<(), PopError> {
-        self.own()?;
+        self.check_owned()?;
         if self.peeked != self.head {
             return self.advance(self.peeked);
         }
@@ -205,9 +205,9 @@ impl<'m, T> TypedConsumer<'m, T> {
 
     /// Looks at the producer if no record is known; says what is to be said.
     fn refill(&mut self) -> Result<(), PopError> {
-        self.own()?;
+        self.check_owned()?;
         if self.head == self.end && !self.restarted {
-            self.look()?;
+            self.poll_producer()?;
         }
         if self.restarted {
             return Err(PopError::Restarted);
@@ -225,15 +225,16 @@ impl<'m, T> TypedConsumer<'m, T> {
         self.head = end;
         self.peeked = end;
         self.position.set(end);
-        if SMALL || distance(self.told.stamp.position(), end) >= self.slots.len() / 8 {
-            self.told.set(end);
+        if SMALL || distance(self.released.stamp.position(), end) >= self.slots.len() / 8 {
+            self.released.set(end);
         }
         // The look stays after the stores where this program is stopped between them. Where it
         // runs on meanwhile, see P7.
-        compiler_fence(SeqCst); // loom: none (a fence of the compiler's alone)
+        // loom: none (a fence of the compiler's alone)
+        compiler_fence(SeqCst);
         match self.claim.is_ours() {
             true => Ok(()),
-            false => self.settle(end),
+            false => self.outcome_after_eviction(end),
         }
     }
 
@@ -241,7 +242,7 @@ impl<'m, T> TypedConsumer<'m, T> {
     /// over: those that it goes on at are its own, and all before its start are ours.
     #[cold]
     #[inline(never)]
-    fn settle(&mut self, end: u32) -> Result<(), PopError> {
+    fn outcome_after_eviction(&mut self, end: u32) -> Result<(), PopError> {
         let evicted = self.fail(PopError::Evicted);
         let start = self
             .ring
@@ -263,44 +264,44 @@ impl<'m, T> TypedConsumer<'m, T> {
     }
 
     fn store_discarded(&self) {
-        let word = self.ring.control.discarded().of(self.epoch());
+        let word = self.ring.control.discarded().word(self.epoch());
         // relaxed: the store of the position publishes it.
         word.store(self.discarded, Relaxed);
     }
 
     /// Gives back what lies before our position, if that has not been done, and stores our
     /// words again where late stores have replaced them.
-    pub(super) fn catch_up(&mut self) {
-        self.told.stamp = self.position.stamp;
-        for word in [self.start, self.position, self.told] {
+    pub(super) fn sync_head(&mut self) {
+        self.released.stamp = self.position.stamp;
+        for word in [self.start, self.position, self.released] {
             word.restore();
         }
     }
 
     /// Goes by another producer; says so to the next claimant of this end.
-    pub(super) fn know(&mut self, peer: u32) {
+    pub(super) fn set_producer(&mut self, peer: u32) {
         self.peer = peer;
-        self.tail_word = self.ring.control.tails().of(peer);
-        self.next_start = self.ring.control.producer_starts().of(next(peer));
-        self.next_seen = UNSEEN;
-        self.sifts = self.unread == Unread::Discard;
+        self.tail_word = self.ring.control.tails().word(peer);
+        self.next_start = self.ring.control.producer_starts().word(next(peer));
+        self.next_seen = NOT_LOADED;
+        self.filters = self.on_restart == OnRestart::Discard;
         let known = self.ring.control.known_producers();
-        self.note(known);
+        self.store_producer_epoch(known);
     }
 
     /// Stores the producer's epoch into our epoch's word of `words`.
-    pub(super) fn note(&self, words: EpochWords<'m>) {
+    pub(super) fn store_producer_epoch(&self, words: EpochWords<'m>) {
         let epoch = self.epoch();
         // relaxed: the next store of the position publishes it.
         words
-            .of(epoch)
+            .word(epoch)
             .store(Stamp::new(epoch, self.peer).0, Relaxed);
     }
 
     /// Whether this end is ours (P6), and the ring is sound.
     #[inline(always)]
-    pub(super) fn own(&mut self) -> Result<(), PopError> {
-        if self.claim.is_ours() && self.broken.is_none() {
+    pub(super) fn check_owned(&mut self) -> Result<(), PopError> {
+        if self.claim.is_ours() && self.terminal.is_none() {
             return Ok(());
         }
         Err(self.fail(PopError::Evicted))
@@ -310,7 +311,7 @@ impl<'m, T> TypedConsumer<'m, T> {
     /// to be held against our position.
     #[cold]
     pub(super) fn corrupt(&mut self, corrupt: Corrupt) -> PopError {
-        match self.own() {
+        match self.check_owned() {
             Ok(()) => self.fail(PopError::Corrupt(corrupt)),
             Err(error) => error,
         }
@@ -321,12 +322,12 @@ impl<'m, T> TypedConsumer<'m, T> {
     #[inline(never)]
     fn fail(&mut self, error: PopError) -> PopError {
         if !self.claim.is_ours() {
-            self.claim.lose();
+            self.claim.mark_lost();
         }
         // Every later call looks for a record, and finds this.
         self.end = self.head;
         self.peeked = self.head;
-        *self.broken.get_or_insert(error)
+        *self.terminal.get_or_insert(error)
     }
 }
 
@@ -400,9 +401,9 @@ impl<T: AnyBitPattern + NoUninit> TypedConsumer<'_, T> {
 impl<T> Drop for TypedConsumer<'_, T> {
     fn drop(&mut self) {
         // An evicted one has nothing to give back.
-        if self.own().is_ok() {
-            self.catch_up();
+        if self.check_owned().is_ok() {
+            self.sync_head();
         }
-        self.claim.give_back();
+        self.claim.release();
     }
 }

@@ -3,7 +3,7 @@
 
 use super::control::{Control, CONTROL};
 use super::stamp::{distance, EpochWords};
-use crate::life::Life;
+use crate::incarnation::Incarnation;
 use crate::mem::{OutOfWindow, Window, Word};
 use crate::primitive::Ordering::Relaxed;
 
@@ -30,7 +30,8 @@ pub struct Inspection {
 /// Who has an end of a typed ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// The word: a life, with [`Life::FLAG`] if it gave the end back; 0 is nobody yet.
+    /// The word: an incarnation, with [`Incarnation::FLAG`] if it gave the end back; 0 is nobody
+    /// yet.
     pub word: u32,
     /// Counts the incarnations that had the end.
     pub epoch: u16,
@@ -45,14 +46,14 @@ impl Claim {
         }
     }
 
-    /// Who has the end, or had it last; `None` if nobody, or the word is no life's.
-    pub fn life(&self) -> Option<Life> {
-        Life::from_word(self.word)
+    /// Who has the end, or had it last; `None` if nobody, or the word is no incarnation's.
+    pub fn incarnation(&self) -> Option<Incarnation> {
+        Incarnation::from_word(self.word)
     }
 
     /// Whether the end was not given back.
     pub fn is_held(&self) -> bool {
-        self.word != 0 && self.word & Life::FLAG == 0
+        self.word != 0 && self.word & Incarnation::FLAG == 0
     }
 }
 
@@ -75,7 +76,7 @@ impl Inspection {
             given_back: control.heads().latest().position() as u16,
             producer: Claim::load(control.producer_claim(), control.producer_starts()),
             consumer: Claim::load(control.consumer_claim(), control.consumer_starts()),
-            discarded: load(control.discarded().of(reader.epoch())),
+            discarded: load(control.discarded().word(reader.epoch())),
         })
     }
 

@@ -52,12 +52,12 @@
 //!
 //! | store                               | paired load                              | hands over  |
 //! |-------------------------------------|------------------------------------------|-------------|
-//! | `tails` in `TypedProducer::publish` | `tails` in `look_once`, `progress`       | records     |
-//! | `heads` in `TypedConsumer::advance` | `heads` in `TypedProducer::look`, `progress` | slots   |
+//! | `tails` in `TypedProducer::publish` | `tails` in `poll_once`, `progress`       | records     |
+//! | `heads` in `TypedConsumer::advance` | `heads` in `TypedProducer::poll_consumer`, `progress` | slots   |
 //! | `positions` in `advance`            | `positions` in `progress`                | what was released |
 //! | `producer_starts` in a claim        | `producer_starts` in `note_producers`    | what earlier producers published |
 //! | `consumer_starts` in a claim        | `consumer_starts` in `note_consumer`     | what earlier consumers released |
-//! | claim in `Claim::give_back`         | claim in `End::check`, fence in `End::take` | an end   |
+//! | claim in `Claim::release`         | claim in `End::check`, fence in `End::acquire` | an end   |
 //! | size, fence in `agree_on_size`      | size after the fence, of the other end   | that both agree |
 //!
 //! P1, P3 and P5 bind honest peers (`tests/loom_typed_ring.rs`). P2 is checked on every word a
@@ -68,16 +68,16 @@
 //! ```
 //! # #[cfg(feature = "linux")] {
 //! use shmem_core::region::Mapping;
-//! use shmem_core::typed_ring::{PopError, TypedRing, Unread};
-//! use shmem_core::Life;
+//! use shmem_core::typed_ring::{PopError, TypedRing, OnRestart};
+//! use shmem_core::Incarnation;
 //!
 //! /// A sample of a sensor: its number and its value, little-endian.
 //! type Sample = [[u8; 4]; 2];
 //!
 //! let memory = Mapping::memfd("samples", TypedRing::<Sample>::segment_len(1024))?;
 //! let ring = TypedRing::<Sample>::attach(memory.window())?;
-//! let mut producer = ring.producer(Life::first(1))?;
-//! let mut consumer = ring.consumer(Life::first(2), Unread::Keep)?;
+//! let mut producer = ring.producer(Incarnation::first(1))?;
+//! let mut consumer = ring.consumer(Incarnation::first(2), OnRestart::Keep)?;
 //!
 //! producer.push(&[1_u32.to_le_bytes(), 20_u32.to_le_bytes()])?;
 //! let sent = producer.push_slice(&[[[2, 0, 0, 0], [21, 0, 0, 0]], [[3, 0, 0, 0], [22, 0, 0, 0]]])?;
@@ -98,12 +98,12 @@ mod control;
 mod error;
 mod fetch;
 pub mod inspect;
-mod look;
 mod memory;
+mod poll;
 mod producer;
 mod stamp;
 
-pub use crate::claim::Unread;
+pub use crate::claim::OnRestart;
 pub use consumer::TypedConsumer;
 pub use error::{AttachError, ClaimError, PopError, PushError};
 pub use memory::TypedRing;

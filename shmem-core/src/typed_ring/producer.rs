@@ -6,7 +6,7 @@ use bytemuck::NoUninit;
 
 use super::error::PushError;
 use super::memory::TypedRing;
-use super::stamp::{distance, follows, next, Own, Stamp, UNSEEN};
+use super::stamp::{distance, follows, next, OwnWord, Stamp, NOT_LOADED};
 use crate::claim::Claim;
 use crate::doorbell::{Doorbell, Ringer, Sleeper};
 use crate::error::{ControlWord, Corrupt};
@@ -36,10 +36,10 @@ pub struct TypedProducer<'m, T> {
     /// The consumer's epoch, as far as we know; 0 if there was none.
     peer: u32,
     /// Our words.
-    tail_word: Own<'m>,
-    start: Own<'m>,
+    tail_word: OwnWord<'m>,
+    start: OwnWord<'m>,
     /// Its epoch is the consumer's.
-    addressed: Own<'m>,
+    addressed: OwnWord<'m>,
     /// The consumer's words: of the one we know, and of the next one.
     head_word: Word<'m>,
     next_start: Word<'m>,
@@ -47,7 +47,7 @@ pub struct TypedProducer<'m, T> {
     next_seen: u32,
     pub(super) claim: Claim<'m>,
     /// What is said for good.
-    broken: Option<PushError>,
+    terminal: Option<PushError>,
     records: Ringer<'m>,
     space: Sleeper<'m>,
 }
@@ -55,8 +55,8 @@ pub struct TypedProducer<'m, T> {
 /// Where a producer begins.
 pub(super) struct ProducerStart<'m> {
     pub(super) claim: Claim<'m>,
-    pub(super) start: Own<'m>,
-    pub(super) addressed: Own<'m>,
+    pub(super) start: OwnWord<'m>,
+    pub(super) addressed: OwnWord<'m>,
     pub(super) tail: u32,
     pub(super) head: u32,
     /// The consumer's epoch.
@@ -75,22 +75,22 @@ impl<'m, T> TypedProducer<'m, T> {
             room: tail,
             fetched: tail,
             peer,
-            tail_word: Own::new(ring.control.tails(), epoch, tail),
+            tail_word: OwnWord::new(ring.control.tails(), epoch, tail),
             start: start.start,
             addressed: start.addressed,
-            head_word: ring.control.heads().of(peer),
-            next_start: ring.control.consumer_starts().of(next(peer)),
-            next_seen: UNSEEN,
+            head_word: ring.control.heads().word(peer),
+            next_start: ring.control.consumer_starts().word(next(peer)),
+            next_seen: NOT_LOADED,
             claim: start.claim,
-            broken: None,
+            terminal: None,
             records: ring.control.records().0,
             space: ring.control.space().1,
         }
     }
 
     /// Takes the words of our epoch into use; the first of them is there.
-    pub(super) fn begin(&mut self) {
-        self.address(self.peer);
+    pub(super) fn publish_words(&mut self) {
+        self.address_to(self.peer);
         self.addressed.publish();
         self.tail_word.publish();
     }
@@ -121,10 +121,10 @@ impl<'m, T> TypedProducer<'m, T> {
     /// [`PushError::Evicted`] if this end was taken over.
     #[inline(always)]
     pub fn notify<D: Doorbell>(&mut self, doorbell: &D) -> Result<bool, PushError> {
-        self.own()?;
+        self.check_owned()?;
         self.restore();
         let slept = self.records.ring(doorbell);
-        self.own()?;
+        self.check_owned()?;
         Ok(slept)
     }
 
@@ -135,7 +135,7 @@ impl<'m, T> TypedProducer<'m, T> {
     /// As [`TypedProducer::push`], but for [`PushError::Full`].
     pub fn wait_for_space<W: Wait>(&mut self, wait: &mut W) -> Result<bool, PushError> {
         let space = self.space;
-        let found = space.wait(wait, || match self.look() {
+        let found = space.wait(wait, || match self.poll_consumer() {
             Ok(()) => Some(Ok(true)),
             Err(PushError::Full) => None,
             Err(error) => Some(Err(error)),
@@ -145,8 +145,8 @@ impl<'m, T> TypedProducer<'m, T> {
 
     /// Looks at the consumer: `Ok` if there is room for a record, and the end is ours.
     #[inline(never)]
-    fn look(&mut self) -> Result<(), PushError> {
-        self.own()?;
+    fn poll_consumer(&mut self) -> Result<(), PushError> {
+        self.check_owned()?;
         self.restore();
         // Pairs with the store in `TypedConsumer::advance`: the consumer has finished reading
         // what we are about to overwrite.
@@ -158,7 +158,8 @@ impl<'m, T> TypedProducer<'m, T> {
         if follows(Stamp(next_start).epoch(), self.peer) {
             self.note_consumer()?;
             // As above.
-            head = Stamp(self.head_word.load(Acquire)); // loom: loom_typed_ring
+            // loom: loom_typed_ring
+            head = Stamp(self.head_word.load(Acquire));
         } else {
             self.next_seen = next_start;
         }
@@ -187,10 +188,10 @@ impl<'m, T> TypedProducer<'m, T> {
         let start = self.ring.control.consumer_starts().latest();
         self.free_up_to(start, ControlWord::ConsumerStart)?;
         let known = core::mem::replace(&mut self.peer, start.epoch());
-        self.head_word = self.ring.control.heads().of(self.peer);
-        self.next_start = self.ring.control.consumer_starts().of(next(self.peer));
-        self.next_seen = UNSEEN;
-        self.address(self.peer);
+        self.head_word = self.ring.control.heads().word(self.peer);
+        self.next_start = self.ring.control.consumer_starts().word(next(self.peer));
+        self.next_seen = NOT_LOADED;
+        self.address_to(self.peer);
         // Nothing more before the next look, which loads `head`.
         self.room = self.tail;
         match known {
@@ -207,7 +208,7 @@ impl<'m, T> TypedProducer<'m, T> {
             .ring
             .control
             .consumer_starts()
-            .of(self.peer)
+            .word(self.peer)
             .load(Relaxed);
         if value == 0 {
             let word = ControlWord::ConsumerStart;
@@ -217,7 +218,7 @@ impl<'m, T> TypedProducer<'m, T> {
     }
 
     /// Says that the records from here on are for the consumer of this epoch.
-    fn address(&mut self, consumer: u32) {
+    fn address_to(&mut self, consumer: u32) {
         let known = self.addressed.stamp;
         if known.epoch() == consumer {
             return;
@@ -236,7 +237,7 @@ impl<'m, T> TypedProducer<'m, T> {
     fn free_up_to(&mut self, to: Stamp, word: ControlWord) -> Result<(), PushError> {
         let moved = distance(self.head, to.position());
         if moved > self.tail.wrapping_sub(self.head) {
-            self.own()?; // Whose `tail` it goes by is not ours then.
+            self.check_owned()?; // Whose `tail` it goes by is not ours then.
             let value = to.0;
             return Err(self.fail(PushError::Corrupt(Corrupt { word, value })));
         }
@@ -253,8 +254,8 @@ impl<'m, T> TypedProducer<'m, T> {
 
     /// Whether this end is ours (P6), and the ring is sound.
     #[inline(always)]
-    fn own(&mut self) -> Result<(), PushError> {
-        if self.claim.is_ours() && self.broken.is_none() {
+    fn check_owned(&mut self) -> Result<(), PushError> {
+        if self.claim.is_ours() && self.terminal.is_none() {
             return Ok(());
         }
         Err(self.fail(PushError::Evicted))
@@ -265,11 +266,11 @@ impl<'m, T> TypedProducer<'m, T> {
     #[inline(never)]
     fn fail(&mut self, error: PushError) -> PushError {
         if !self.claim.is_ours() {
-            self.claim.lose();
+            self.claim.mark_lost();
         }
         // Every later call asks for room, and finds this.
         self.room = self.tail;
-        *self.broken.get_or_insert(error)
+        *self.terminal.get_or_insert(error)
     }
 }
 
@@ -284,8 +285,8 @@ impl<T: NoUninit> TypedProducer<'_, T> {
     #[cfg_attr(not(feature = "small"), inline(always))]
     #[cfg_attr(feature = "small", inline(never))]
     pub fn push(&mut self, value: &T) -> Result<(), PushError> {
-        if self.tail == self.room || !self.is_usual() {
-            self.look()?;
+        if self.tail == self.room || !self.is_unchanged() {
+            self.poll_consumer()?;
         }
         self.write(self.tail, value);
         self.publish(self.tail.wrapping_add(1))
@@ -301,8 +302,8 @@ impl<T: NoUninit> TypedProducer<'_, T> {
     #[cfg_attr(feature = "small", inline(never))]
     pub fn push_slice(&mut self, values: &[T]) -> Result<usize, PushError> {
         let mut count = values.len();
-        if self.remaining() < count || !self.is_usual() {
-            self.look()?;
+        if self.remaining() < count || !self.is_unchanged() {
+            self.poll_consumer()?;
             count = count.min(self.free() as usize);
             // It may be more than a sixteenth of the ring: we have just looked.
             self.room = self
@@ -316,7 +317,7 @@ impl<T: NoUninit> TypedProducer<'_, T> {
 
     /// Whether the end is ours, and the consumer the one that we know.
     #[inline(always)]
-    fn is_usual(&self) -> bool {
+    fn is_unchanged(&self) -> bool {
         // relaxed: it orders nothing; a record that a new consumer's claim overtakes is
         // addressed to the one before.
         self.claim.is_ours() && self.next_start.load(Relaxed) == self.next_seen
@@ -329,9 +330,10 @@ impl<T: NoUninit> TypedProducer<'_, T> {
         self.tail_word.set(end);
         // The look stays after the store where this program is stopped between the two. Where
         // it runs on meanwhile, see P7.
-        compiler_fence(SeqCst); // loom: none (a fence of the compiler's alone)
+        // loom: none (a fence of the compiler's alone)
+        compiler_fence(SeqCst);
         if !self.claim.is_ours() {
-            return self.settle(end);
+            return self.outcome_after_eviction(end);
         }
         self.fetch_ahead(end);
         Ok(())
@@ -341,7 +343,7 @@ impl<T: NoUninit> TypedProducer<'_, T> {
     /// the end over: if they are before its start, they are.
     #[cold]
     #[inline(never)]
-    fn settle(&mut self, end: u32) -> Result<(), PushError> {
+    fn outcome_after_eviction(&mut self, end: u32) -> Result<(), PushError> {
         let evicted = self.fail(PushError::Evicted);
         let starts = self.ring.control.producer_starts();
         let start = starts.first_after(self.start.stamp.epoch());
@@ -358,6 +360,6 @@ impl<T: NoUninit> TypedProducer<'_, T> {
 
 impl<T> Drop for TypedProducer<'_, T> {
     fn drop(&mut self) {
-        self.claim.give_back();
+        self.claim.release();
     }
 }

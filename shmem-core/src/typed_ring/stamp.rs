@@ -13,7 +13,7 @@ use crate::primitive::Ordering::{Acquire, Relaxed, Release};
 const LAST: u32 = 0xffff;
 
 /// Not looked at yet: no end that has an epoch stores it, and it is of no later producer.
-pub(super) const UNSEEN: u32 = 1;
+pub(super) const NOT_LOADED: u32 = 1;
 
 /// Words of four.
 const WORDS: u32 = 4;
@@ -24,7 +24,7 @@ pub(super) fn next(epoch: u32) -> u32 {
 }
 
 /// The epoch before `epoch`, where there is one.
-pub(super) fn before(epoch: u32) -> u32 {
+pub(super) fn previous(epoch: u32) -> u32 {
     (epoch + LAST - 2) % LAST + 1
 }
 
@@ -72,7 +72,7 @@ pub(super) struct EpochWords<'m>(pub(super) [Word<'m>; WORDS as usize]);
 impl<'m> EpochWords<'m> {
     /// The word of `epoch`.
     #[inline(always)]
-    pub(super) fn of(self, epoch: u32) -> Word<'m> {
+    pub(super) fn word(self, epoch: u32) -> Word<'m> {
         self.0[(epoch % WORDS) as usize]
     }
 
@@ -92,7 +92,8 @@ impl<'m> EpochWords<'m> {
     pub(super) fn first_after(self, known: u32) -> Option<Stamp> {
         let expected = next(known);
         // As in `stamps`.
-        let found = Stamp(self.of(expected).load(Acquire)); // loom: loom_typed_ring
+        // loom: loom_typed_ring
+        let found = Stamp(self.word(expected).load(Acquire));
         if found.epoch() == expected {
             return Some(found);
         }
@@ -111,7 +112,7 @@ impl<'m> EpochWords<'m> {
         (0..WORDS).filter_map(move |index| {
             // Pairs with the stores of each end's words, as the table in `typed_ring` has them.
             // loom: loom_typed_ring
-            let found = Stamp(self.of(index).load(Acquire));
+            let found = Stamp(self.word(index).load(Acquire));
             (found.epoch() % WORDS == index && found.epoch() != 0).then_some(found)
         })
     }
@@ -119,19 +120,19 @@ impl<'m> EpochWords<'m> {
 
 /// A word of ours and what we stored last into it.
 #[derive(Clone, Copy)]
-pub(super) struct Own<'m> {
+pub(super) struct OwnWord<'m> {
     word: Word<'m>,
     pub(super) stamp: Stamp,
 }
 
-impl<'m> Own<'m> {
+impl<'m> OwnWord<'m> {
     /// The word of `epoch`, of its end's `words`.
     pub(super) fn new(words: EpochWords<'m>, epoch: u32, position: u32) -> Self {
-        Self::with(words.of(epoch), Stamp::new(epoch, position))
+        Self::with_stamp(words.word(epoch), Stamp::new(epoch, position))
     }
 
     /// `word`, to hold `stamp`.
-    pub(super) fn with(word: Word<'m>, stamp: Stamp) -> Self {
+    pub(super) fn with_stamp(word: Word<'m>, stamp: Stamp) -> Self {
         Self { word, stamp }
     }
 
@@ -167,7 +168,7 @@ mod tests {
     #[test]
     fn epochs_follow_each_other_over_the_wrap() {
         assert_eq!((next(0), next(1), next(LAST)), (1, 2, 1));
-        assert_eq!((before(2), before(1)), (1, LAST));
+        assert_eq!((previous(2), previous(1)), (1, LAST));
         assert!(follows(1, 0) && follows(LAST, 0) && follows(2, 1) && follows(1, LAST));
         assert!(!follows(0, 1) && !follows(0, 0) && !follows(1, 1));
         assert!(!follows(1, 2) && !follows(LAST, 1));

@@ -2,8 +2,8 @@
 
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
-use shmem_core::ring::{ClaimError, PopError, PushError, Unread};
-use shmem_core::{ControlWord, Corrupt, Life};
+use shmem_core::ring::{ClaimError, OnRestart, PopError, PushError};
+use shmem_core::{ControlWord, Corrupt, Incarnation};
 
 use super::{ends, heap, pop, ring, DATA, HEAD, POSITION};
 
@@ -14,7 +14,9 @@ fn a_drain_ends_after_a_lap_and_a_stream_passes_empty_records() {
     for at in (DATA..DATA + 256).step_by(8) {
         heap.window().word(at).store(1, Relaxed); // records without bytes, for ever
     }
-    let mut consumer = ring(&heap).consumer(Life::first(2), Unread::Keep).unwrap();
+    let mut consumer = ring(&heap)
+        .consumer(Incarnation::first(2), OnRestart::Keep)
+        .unwrap();
     assert_eq!(consumer.drain(usize::MAX, |_| true), Ok(32));
     #[cfg(feature = "std")]
     {
@@ -86,8 +88,11 @@ fn claims(heap: &Heap) -> [Option<Corrupt>; 3] {
         ClaimError::Corrupt(corrupt) => corrupt,
         error => panic!("{error}"),
     };
-    let producer = ring(heap).producer(Life::first(1)).err().map(corrupt);
-    let consumer = ring(heap).consumer(Life::first(2), Unread::Keep);
+    let producer = ring(heap)
+        .producer(Incarnation::first(1))
+        .err()
+        .map(corrupt);
+    let consumer = ring(heap).consumer(Incarnation::first(2), OnRestart::Keep);
     let seen = ring(heap).inspect(usize::MAX).corrupt();
     [producer, consumer.err().map(corrupt), seen]
 }
@@ -113,7 +118,7 @@ fn a_position_before_the_head_is_a_late_one_and_no_other_is_out_of_reach() {
         let [_, consumer, seen] = claims(&heap);
         assert_eq!((consumer, seen), (expected, expected), "{position:#x}");
         if expected.is_none() {
-            let consumer = ring(&heap).take_over_consumer(Life::first(2), Unread::Keep);
+            let consumer = ring(&heap).take_over_consumer(Incarnation::first(2), OnRestart::Keep);
             assert_eq!(consumer.unwrap().position(), 96);
         }
     }
@@ -172,11 +177,11 @@ fn positions_that_no_pair_of_ends_leaves_are_corrupt_at_each_claim_and_look() {
 fn an_epoch_out_of_range_is_corrupt_and_costs_no_record() {
     for (value, unread) in [0, 0x1_0000, u32::MAX]
         .into_iter()
-        .flat_map(|value| [(value, Unread::Keep), (value, Unread::Discard)])
+        .flat_map(|value| [(value, OnRestart::Keep), (value, OnRestart::Discard)])
     {
         let heap = heap(256);
-        let mut consumer = ring(&heap).consumer(Life::first(2), unread).unwrap();
-        let mut producer = ring(&heap).producer(Life::first(1)).unwrap();
+        let mut consumer = ring(&heap).consumer(Incarnation::first(2), unread).unwrap();
+        let mut producer = ring(&heap).producer(Incarnation::first(1)).unwrap();
         producer.push(b"one").unwrap();
         assert_eq!(pop(&mut consumer), b"one");
         producer.push(b"two").unwrap();
@@ -224,9 +229,11 @@ fn padding_without_a_record_is_corrupt_for_either_end() {
         word: ControlWord::RecordHeader,
         value: 0,
     };
-    let producer = ring(&heap).producer(Life::first(1)).err();
+    let producer = ring(&heap).producer(Incarnation::first(1)).err();
     assert_eq!(producer, Some(ClaimError::Corrupt(corrupt)));
-    let mut consumer = ring(&heap).consumer(Life::first(2), Unread::Keep).unwrap();
+    let mut consumer = ring(&heap)
+        .consumer(Incarnation::first(2), OnRestart::Keep)
+        .unwrap();
     assert_eq!(consumer.pop(&mut [0; 8]), Err(PopError::Corrupt(corrupt)));
     assert!(!consumer.is_empty());
 }

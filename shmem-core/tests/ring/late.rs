@@ -4,9 +4,9 @@
 use shmem_core::doorbell::Doorbell;
 use shmem_core::mem::Word;
 use shmem_core::primitive::{AtomicU32, Ordering::Relaxed};
-use shmem_core::ring::{Consumer, PopError, Unread};
+use shmem_core::ring::{Consumer, OnRestart, PopError};
 use shmem_core::wait::Spin;
-use shmem_core::Life;
+use shmem_core::Incarnation;
 
 use super::{ends, heap, pop, ring, HEAD};
 
@@ -40,7 +40,9 @@ fn the_tail_in_memory_follows_by_the_eighth_and_with_the_end() {
     tails.dedup();
     assert_eq!(tails, [0, 1024 / 8, 2 * 1024 / 8]);
     // Who takes over without having been told finds all.
-    let next = ring(&heap).take_over_producer(Life::first(3)).unwrap();
+    let next = ring(&heap)
+        .take_over_producer(Incarnation::first(3))
+        .unwrap();
     assert_eq!(next.position(), 20 * 16);
     drop(next);
     assert_eq!(heap.window().word(0).load(Relaxed), 20 * 16);
@@ -110,7 +112,7 @@ fn an_empty_ring_is_given_back_however_that_is_learnt() {
 
 #[test]
 fn a_new_consumer_goes_on_after_what_was_read_and_not_given_back() {
-    for unread in [Unread::Keep, Unread::Discard] {
+    for unread in [OnRestart::Keep, OnRestart::Discard] {
         let heap = heap(1024);
         let (mut producer, mut consumer) = ends(&heap);
         for n in 0..6_u8 {
@@ -122,10 +124,10 @@ fn a_new_consumer_goes_on_after_what_was_read_and_not_given_back() {
         assert_eq!(heap.window().word(HEAD).load(Relaxed), 0);
         assert_eq!(ring(&heap).unread().count(), 2);
         std::mem::forget(consumer);
-        let consumer = ring(&heap).take_over_consumer(Life::first(2), unread);
+        let consumer = ring(&heap).take_over_consumer(Incarnation::first(2), unread);
         let mut consumer = consumer.unwrap();
         assert_eq!(consumer.position(), 64);
-        if unread == Unread::Keep {
+        if unread == OnRestart::Keep {
             assert_eq!(pop(&mut consumer), [4; 8]);
         } else {
             assert!(consumer.is_empty());

@@ -9,8 +9,8 @@ mod space;
 
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
-use shmem_core::ring::{ClaimError, Consumer, PopError, Producer, PushError, Ring, Unread};
-use shmem_core::{ControlWord, Life};
+use shmem_core::ring::{ClaimError, Consumer, OnRestart, PopError, Producer, PushError, Ring};
+use shmem_core::{ControlWord, Incarnation};
 
 const HEAD: usize = 128;
 const POSITION: usize = 192;
@@ -26,8 +26,10 @@ fn ring(heap: &Heap) -> Ring<'_> {
 
 fn ends(heap: &Heap) -> (Producer<'_>, Consumer<'_>) {
     (
-        ring(heap).producer(Life::first(1)).unwrap(),
-        ring(heap).consumer(Life::first(2), Unread::Keep).unwrap(),
+        ring(heap).producer(Incarnation::first(1)).unwrap(),
+        ring(heap)
+            .consumer(Incarnation::first(2), OnRestart::Keep)
+            .unwrap(),
     )
 }
 
@@ -69,34 +71,36 @@ fn a_record_longer_than_the_ring_takes_is_an_error_and_changes_nothing() {
 #[test]
 fn a_second_claim_of_an_end_is_an_error_until_the_first_is_dropped() {
     let heap = heap(64);
-    let first = ring(&heap).producer(Life::first(1)).unwrap();
-    let second = ring(&heap).producer(Life::first(3)).err();
-    let by = Life::first(1);
+    let first = ring(&heap).producer(Incarnation::first(1)).unwrap();
+    let second = ring(&heap).producer(Incarnation::first(3)).err();
+    let by = Incarnation::first(1);
     assert_eq!(second, Some(ClaimError::Claimed { by }));
     let again = ring(&heap).producer(by).err();
     assert_eq!(again, Some(ClaimError::Claimed { by }));
-    assert!(ring(&heap).consumer(by, Unread::Keep).is_ok());
+    assert!(ring(&heap).consumer(by, OnRestart::Keep).is_ok());
     drop(first);
-    assert!(ring(&heap).producer(Life::first(3)).is_ok());
+    assert!(ring(&heap).producer(Incarnation::first(3)).is_ok());
 }
 
 #[test]
 fn a_claim_that_fails_or_is_taken_over_leaves_the_ring_to_its_owner() {
     let heap = heap(64);
-    let first = ring(&heap).producer(Life::first(1)).unwrap();
+    let first = ring(&heap).producer(Incarnation::first(1)).unwrap();
     assert!(
-        ring(&heap).producer(Life::first(3)).is_err(),
+        ring(&heap).producer(Incarnation::first(3)).is_err(),
         "the claim was erased"
     );
-    let second = ring(&heap).take_over_producer(Life::first(2)).unwrap();
+    let second = ring(&heap)
+        .take_over_producer(Incarnation::first(2))
+        .unwrap();
     drop(first); // wakes up late, and must not erase its successor's claim
-    let error = ring(&heap).producer(Life::first(3)).err();
-    let by = Life::first(2);
+    let error = ring(&heap).producer(Incarnation::first(3)).err();
+    let by = Incarnation::first(2);
     assert_eq!(error, Some(ClaimError::Claimed { by }));
     drop(second);
     heap.window().word(0).store(4, Relaxed);
     for _ in 0..2 {
-        let error = ring(&heap).producer(Life::first(1)).err();
+        let error = ring(&heap).producer(Incarnation::first(1)).err();
         assert!(
             matches!(error, Some(ClaimError::Corrupt(corrupt)) if corrupt.word == ControlWord::Tail)
         );
@@ -112,7 +116,9 @@ fn a_new_producer_resumes_behind_what_a_dead_one_published() {
     std::mem::forget(producer);
     // Died between the header's store and the tail's.
     heap.window().word(0).store(16, Relaxed);
-    let mut producer = ring(&heap).take_over_producer(Life::first(1)).unwrap();
+    let mut producer = ring(&heap)
+        .take_over_producer(Incarnation::first(1))
+        .unwrap();
     producer.push(b"three").unwrap();
     assert_eq!(pop(&mut consumer), b"one");
     assert_eq!(pop(&mut consumer), b"two");
@@ -121,7 +127,9 @@ fn a_new_producer_resumes_behind_what_a_dead_one_published() {
     // The same, after the consumer went past the stored tail.
     std::mem::forget(producer);
     heap.window().word(0).store(32, Relaxed);
-    let mut producer = ring(&heap).take_over_producer(Life::first(1)).unwrap();
+    let mut producer = ring(&heap)
+        .take_over_producer(Incarnation::first(1))
+        .unwrap();
     producer.push(b"four").unwrap();
     assert_eq!(consumer.pop(&mut [0; 8]), Err(PopError::Restarted));
     assert_eq!(pop(&mut consumer), b"four");
@@ -132,7 +140,7 @@ fn producers_that_die_one_after_the_other_leave_a_tail_that_lags_by_one_of_them(
     let heap = heap(64);
     let (mut producer, mut consumer) = ends(&heap);
     let tail = heap.window().word(0);
-    for life in 2..6 {
+    for incarnation in 2..6 {
         let start = producer.position();
         assert_eq!(tail.load(Relaxed), start);
         let mut batch = producer.batch();
@@ -144,8 +152,8 @@ fn producers_that_die_one_after_the_other_leave_a_tail_that_lags_by_one_of_them(
         tail.store(start, Relaxed);
         std::mem::forget(producer);
         while consumer.pop(&mut [0; 16]) != Err(PopError::Empty) {}
-        let life = Life::new(1, life).unwrap();
-        producer = ring(&heap).take_over_producer(life).unwrap();
+        let incarnation = Incarnation::new(1, incarnation).unwrap();
+        producer = ring(&heap).take_over_producer(incarnation).unwrap();
     }
 }
 
@@ -159,7 +167,7 @@ fn a_new_consumer_finds_what_the_dead_one_had_not_released() {
     assert_eq!(consumer.peek().unwrap().len(), 3);
     std::mem::forget(consumer);
     let mut consumer = ring(&heap)
-        .take_over_consumer(Life::first(2), Unread::Keep)
+        .take_over_consumer(Incarnation::first(2), OnRestart::Keep)
         .unwrap();
     assert_eq!(pop(&mut consumer), b"two");
 }

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use proptest::prelude::*;
 use shmem_core::primitive::Ordering::Relaxed;
-use shmem_core::ring::{PopError, PushError, Unread};
-use shmem_core::Life;
+use shmem_core::ring::{OnRestart, PopError, PushError};
+use shmem_core::Incarnation;
 
 use super::{ends, heap, ring, HEAD, POSITION};
 
@@ -133,11 +133,11 @@ proptest! {
                 }
                 Step::RestartProducer => {
                     std::mem::forget(producer);
-                    producer = ring(&heap).take_over_producer(Life::first(1)).unwrap();
+                    producer = ring(&heap).take_over_producer(Incarnation::first(1)).unwrap();
                 }
                 Step::RestartConsumer => {
                     std::mem::forget(consumer);
-                    consumer = ring(&heap).take_over_consumer(Life::first(2), Unread::Keep).unwrap();
+                    consumer = ring(&heap).take_over_consumer(Incarnation::first(2), OnRestart::Keep).unwrap();
                 }
             }
         }

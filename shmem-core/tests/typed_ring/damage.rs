@@ -15,7 +15,7 @@ fn corrupt(word: ControlWord, value: u32) -> Corrupt {
 fn a_tail_further_than_the_ring_is_corrupt_for_good() {
     for value in [1 << 16 | 17, 1 << 16 | 0xffff, 1 << 16 | 0x8000] {
         let heap = heap::<u64>(16);
-        let (mut producer, mut end) = (producer(&heap, 1), consumer(&heap, 1, Unread::Keep));
+        let (mut producer, mut end) = (producer(&heap, 1), consumer(&heap, 1, OnRestart::Keep));
         producer.push(&1).unwrap();
         assert_eq!(end.pop(), Ok(1));
         let value = (value & !0xffff) | ((value + 1) & 0xffff);
@@ -35,7 +35,7 @@ fn a_tail_further_than_the_ring_is_corrupt_for_good() {
 fn a_head_that_goes_back_or_passes_the_tail_is_corrupt_for_good() {
     for position in [2, 0xffff, 21] {
         let heap = heap::<u64>(16);
-        let (mut producer, mut end) = (producer(&heap, 1), consumer(&heap, 1, Unread::Keep));
+        let (mut producer, mut end) = (producer(&heap, 1), consumer(&heap, 1, OnRestart::Keep));
         producer.push_slice(&[1; 16]).unwrap();
         drain(&mut end);
         producer.push_slice(&[1; 4]).unwrap();
@@ -52,7 +52,7 @@ fn a_head_that_goes_back_or_passes_the_tail_is_corrupt_for_good() {
 #[test]
 fn a_start_out_of_the_ring_is_corrupt() {
     let heap = heap::<u64>(16);
-    let (mut producer, mut end) = (producer(&heap, 1), consumer(&heap, 1, Unread::Keep));
+    let (mut producer, mut end) = (producer(&heap, 1), consumer(&heap, 1, OnRestart::Keep));
     producer.push(&1).unwrap();
     let value = 2 << 16 | 18;
     heap.window().word(24).store(value, Relaxed);
@@ -71,7 +71,7 @@ fn a_start_out_of_the_ring_is_corrupt() {
 #[test]
 fn a_ring_that_was_zeroed_while_it_was_used_is_corrupt() {
     let heap = heap::<u64>(16);
-    let (mut producer, mut end) = (producer(&heap, 1), consumer(&heap, 1, Unread::Keep));
+    let (mut producer, mut end) = (producer(&heap, 1), consumer(&heap, 1, OnRestart::Keep));
     producer.push(&1).unwrap();
     assert_eq!(end.pop(), Ok(1));
     for word in (0..48).chain(128..144).chain(256..272).step_by(4) {
@@ -85,7 +85,7 @@ fn a_ring_that_was_zeroed_while_it_was_used_is_corrupt() {
 #[test]
 fn a_record_of_nobody_is_corrupt() {
     let heap = heap::<u64>(16);
-    let mut end = consumer(&heap, 1, Unread::Keep);
+    let mut end = consumer(&heap, 1, OnRestart::Keep);
     heap.window().word(0).store(3, Relaxed);
     assert_eq!(end.pop(), Err(PopError::Corrupt(corrupt(Tail, 3))));
 }
@@ -101,15 +101,18 @@ fn a_broken_ring_is_not_claimed_and_its_claims_stay_as_they_were() {
         ([at(5), at(2), at(6)], corrupt(Position, at(6))),
     ] {
         let heap = heap::<u64>(16);
-        kill((producer(&heap, 1), consumer(&heap, 1, Unread::Keep)));
+        kill((producer(&heap, 1), consumer(&heap, 1, OnRestart::Keep)));
         for (offset, word) in [4, 132, 196].into_iter().zip(words) {
             heap.window().word(offset).store(word, Relaxed);
         }
         let ring = ring::<u64>(&heap);
         let claims = [ring.producing(), ring.consuming()];
         let error = Some(ClaimError::Corrupt(error));
-        assert_eq!(ring.producer(life(1, 2)).err(), error);
-        assert_eq!(ring.consumer(life(2, 2), Unread::Keep).err(), error);
+        assert_eq!(ring.producer(incarnation(1, 2)).err(), error);
+        assert_eq!(
+            ring.consumer(incarnation(2, 2), OnRestart::Keep).err(),
+            error
+        );
         assert_eq!([ring.producing(), ring.consuming()], claims);
     }
 }
@@ -117,14 +120,14 @@ fn a_broken_ring_is_not_claimed_and_its_claims_stay_as_they_were() {
 #[test]
 fn a_record_size_that_the_peer_stores_is_never_used() {
     let heap = heap::<u64>(16);
-    let (mut producer, mut end) = (producer(&heap, 1), consumer(&heap, 1, Unread::Keep));
+    let (mut producer, mut end) = (producer(&heap, 1), consumer(&heap, 1, OnRestart::Keep));
     let words = heap.window();
     words.word(52).store(u32::MAX, Relaxed);
     words.word(148).store(1, Relaxed);
     producer.push(&1).unwrap();
     assert_eq!(end.pop(), Ok(1));
     words.word(148).store(8, Relaxed);
-    let claimed = end.ring().take_over_producer(life(1, 2)).err();
+    let claimed = end.ring().take_over_producer(incarnation(1, 2)).err();
     assert_eq!(
         claimed,
         Some(ClaimError::Corrupt(corrupt(RecordSize, u32::MAX)))

@@ -6,7 +6,7 @@ use shmem_core::wait::Spin;
 
 use super::*;
 
-const SUCCESSOR: Life = Life::first(3);
+const SUCCESSOR: Incarnation = Incarnation::first(3);
 
 /// All of the ring's memory.
 fn bytes(heap: &Heap) -> Vec<u8> {
@@ -48,8 +48,8 @@ fn an_evicted_consumer_is_told_at_each_call_and_stores_nothing_more() {
         let successor = ring::<u64>(&heap).take_over_consumer(SUCCESSOR, unread);
         let mut successor = successor.unwrap();
         let kept: &[u64] = match unread {
-            Unread::Keep => &[1, 2],
-            Unread::Discard => &[],
+            OnRestart::Keep => &[1, 2],
+            OnRestart::Discard => &[],
         };
         assert_eq!(drain(&mut successor), kept);
         assert_eq!(producer.push(&3), Err(PushError::Restarted));
@@ -77,16 +77,16 @@ fn an_evicted_consumer_is_told_at_each_call_and_stores_nothing_more() {
 #[test]
 fn who_was_evicted_stays_so_when_its_incarnation_claims_the_end_again() {
     let heap = heap::<u64>(16);
-    let (mut late, mut end) = (producer(&heap, 1), consumer(&heap, 1, Unread::Keep));
+    let (mut late, mut end) = (producer(&heap, 1), consumer(&heap, 1, OnRestart::Keep));
     late.push_slice(&[1, 2]).unwrap();
     drop(ring::<u64>(&heap).take_over_producer(SUCCESSOR).unwrap());
     assert_eq!(late.push(&9), Err(PushError::Evicted));
     assert_eq!(end.pop(), Ok(1));
-    let kept = ring::<u64>(&heap).take_over_consumer(SUCCESSOR, Unread::Keep);
+    let kept = ring::<u64>(&heap).take_over_consumer(SUCCESSOR, OnRestart::Keep);
     drop(kept.unwrap());
     assert_eq!(end.pop(), Err(PopError::Evicted));
     let _again = producer(&heap, 1);
-    let mut other = consumer(&heap, 1, Unread::Keep);
+    let mut other = consumer(&heap, 1, OnRestart::Keep);
     assert_eq!(late.push(&9), Err(PushError::Evicted));
     assert_eq!(end.pop(), Err(PopError::Evicted));
     assert_eq!(drain(&mut other), [2, 0]);
@@ -95,14 +95,16 @@ fn who_was_evicted_stays_so_when_its_incarnation_claims_the_end_again() {
 #[test]
 fn an_incarnation_that_takes_over_its_own_end_restarts_it() {
     let heap = heap::<u64>(16);
-    let (mut first, mut end) = (producer(&heap, 1), consumer(&heap, 1, Unread::Keep));
+    let (mut first, mut end) = (producer(&heap, 1), consumer(&heap, 1, OnRestart::Keep));
     first.push(&1).unwrap();
     kill(first);
-    let mut second = ring::<u64>(&heap).take_over_producer(life(1, 1)).unwrap();
+    let mut second = ring::<u64>(&heap)
+        .take_over_producer(incarnation(1, 1))
+        .unwrap();
     second.push(&2).unwrap();
     assert_eq!(drain(&mut end), [1, 0, 2]);
     kill(end);
-    let again = ring::<u64>(&heap).take_over_consumer(life(2, 1), Unread::Keep);
+    let again = ring::<u64>(&heap).take_over_consumer(incarnation(2, 1), OnRestart::Keep);
     assert_eq!(second.push(&3), Err(PushError::Restarted));
     drop(again.unwrap());
 }
@@ -134,7 +136,7 @@ mod stalls {
                 let mut seen = Vec::new();
                 let work = || {
                     let mut done = 0;
-                    let Ok(mut late) = ring::<u64>(&heap).producer(life(1, 1)) else {
+                    let Ok(mut late) = ring::<u64>(&heap).producer(incarnation(1, 1)) else {
                         return done;
                     };
                     for n in 1..=3 {
@@ -166,8 +168,8 @@ mod stalls {
                 let (before, after) = found.split_at(found.len() - 4);
                 assert_eq!(after, [6, 7, 8, 9], "stopped at {at}: {seen:?}");
                 match unread {
-                    Unread::Keep => assert_eq!(before, of_late, "stopped at {at}: {seen:?}"),
-                    Unread::Discard => assert!(before.is_empty()),
+                    OnRestart::Keep => assert_eq!(before, of_late, "stopped at {at}: {seen:?}"),
+                    OnRestart::Discard => assert!(before.is_empty()),
                 }
             }
         }
@@ -181,7 +183,8 @@ mod stalls {
             producer.push_slice(&[1, 2, 3, 4, 5, 6, 7, 8]).unwrap();
             let work = || {
                 let mut popped = Vec::new();
-                let Ok(mut late) = ring::<u64>(&heap).consumer(life(2, 1), Unread::Keep) else {
+                let Ok(mut late) = ring::<u64>(&heap).consumer(incarnation(2, 1), OnRestart::Keep)
+                else {
                     return popped;
                 };
                 for _ in 0..3 {
@@ -196,7 +199,7 @@ mod stalls {
             let mut found = Vec::new();
             let mut successor = None;
             let (mut popped, stopped) = crash::stall(at, work, || {
-                let next = ring::<u64>(&heap).take_over_consumer(SUCCESSOR, Unread::Keep);
+                let next = ring::<u64>(&heap).take_over_consumer(SUCCESSOR, OnRestart::Keep);
                 let next = successor.insert(next.unwrap());
                 found.extend(drain(next));
                 for n in 9..30 {

@@ -7,13 +7,13 @@ mod queue;
 mod restarts;
 
 use shmem_core::mem::Heap;
-use shmem_core::typed_ring::{PopError, TypedConsumer, TypedProducer, TypedRing, Unread};
-use shmem_core::Life;
+use shmem_core::typed_ring::{OnRestart, PopError, TypedConsumer, TypedProducer, TypedRing};
+use shmem_core::Incarnation;
 
-const KINDS: [Unread; 2] = [Unread::Keep, Unread::Discard];
+const KINDS: [OnRestart; 2] = [OnRestart::Keep, OnRestart::Discard];
 
-fn life(partition: u8, incarnation: u32) -> Life {
-    Life::new(partition, incarnation).unwrap()
+fn incarnation(partition: u8, number: u32) -> Incarnation {
+    Incarnation::new(partition, number).unwrap()
 }
 
 fn heap<T>(slots: usize) -> Heap {
@@ -25,13 +25,13 @@ fn ring<T>(heap: &Heap) -> TypedRing<'_, T> {
 }
 
 /// An incarnation of the monitor that produces; the one before it was killed.
-fn producer(heap: &Heap, incarnation: u32) -> TypedProducer<'_, u64> {
-    ring(heap).producer(life(1, incarnation)).unwrap()
+fn producer(heap: &Heap, number: u32) -> TypedProducer<'_, u64> {
+    ring(heap).producer(incarnation(1, number)).unwrap()
 }
 
 /// An incarnation of the instance that consumes; the one before it was killed.
-fn consumer(heap: &Heap, incarnation: u32, unread: Unread) -> TypedConsumer<'_, u64> {
-    ring(heap).consumer(life(2, incarnation), unread).unwrap()
+fn consumer(heap: &Heap, number: u32, unread: OnRestart) -> TypedConsumer<'_, u64> {
+    ring(heap).consumer(incarnation(2, number), unread).unwrap()
 }
 
 fn kill<T>(end: T) {

@@ -15,9 +15,9 @@ where
     T: bytemuck::NoUninit + bytemuck::AnyBitPattern + PartialEq + core::fmt::Debug,
 {
     let heap = heap::<T>(slots);
-    let mut producer = ring::<T>(&heap).producer(Life::first(1)).unwrap();
+    let mut producer = ring::<T>(&heap).producer(Incarnation::first(1)).unwrap();
     let mut consumer = ring::<T>(&heap)
-        .consumer(Life::first(2), Unread::Keep)
+        .consumer(Incarnation::first(2), OnRestart::Keep)
         .unwrap();
     let (mut sent, mut received) = (0, 0);
     while received < count {
@@ -58,7 +58,7 @@ fn values_of_any_size_come_out_as_they_went_in_over_many_laps() {
 #[test]
 fn a_full_ring_says_so_and_a_slice_is_pushed_as_far_as_it_fits() {
     let heap = heap::<u64>(8);
-    let (mut producer, mut consumer) = (producer(&heap, 1), consumer(&heap, 1, Unread::Keep));
+    let (mut producer, mut consumer) = (producer(&heap, 1), consumer(&heap, 1, OnRestart::Keep));
     assert_eq!(producer.push_slice(&[]), Ok(0));
     assert_eq!(producer.push_slice(&[1; 20]), Ok(8));
     assert_eq!(producer.push(&2), Err(PushError::Full));
@@ -72,7 +72,7 @@ fn a_full_ring_says_so_and_a_slice_is_pushed_as_far_as_it_fits() {
 #[test]
 fn a_peeked_record_stays_the_next_one_until_it_is_released() {
     let heap = heap::<u64>(8);
-    let (mut producer, mut consumer) = (producer(&heap, 1), consumer(&heap, 1, Unread::Keep));
+    let (mut producer, mut consumer) = (producer(&heap, 1), consumer(&heap, 1, OnRestart::Keep));
     assert_eq!(consumer.peek(), Err(PopError::Empty));
     assert_eq!(consumer.release(), Ok(()));
     producer.push_slice(&[1, 2]).unwrap();
@@ -124,7 +124,7 @@ fn a_type_of_another_size_is_refused_once_an_end_was_claimed() {
         let heap = heap::<u64>(16);
         assert_eq!(ring_error::<[u8; 7]>(&heap), None);
         match consumes {
-            true => drop(consumer(&heap, 1, Unread::Keep)),
+            true => drop(consumer(&heap, 1, OnRestart::Keep)),
             false => drop(producer(&heap, 1)),
         }
         let error = AttachError::RecordSize {
@@ -141,11 +141,11 @@ fn a_ring_that_was_attached_before_is_refused_at_the_claim() {
     let heap = heap::<u64>(16);
     let other = TypedRing::<[u8; 7]>::attach(heap.window()).unwrap();
     drop(producer(&heap, 1));
-    assert!(other.consumer(life(2, 1), Unread::Keep).is_err());
-    assert!(other.producer(life(1, 1)).is_err());
+    assert!(other.consumer(incarnation(2, 1), OnRestart::Keep).is_err());
+    assert!(other.producer(incarnation(1, 1)).is_err());
     assert_eq!(other.consuming(), None);
     assert_eq!(heap.window().word(148).load(Relaxed), 0);
-    let _consumer = consumer(&heap, 1, Unread::Keep);
+    let _consumer = consumer(&heap, 1, OnRestart::Keep);
 }
 
 /// Sleeps once, and lets `wake` work meanwhile.
@@ -169,7 +169,7 @@ impl<F: FnMut()> Wait for Sleeps<F> {
 fn who_waits_is_woken_by_a_record_and_by_space() {
     let heap = heap::<u64>(16);
     let mut producer = producer(&heap, 1);
-    let mut consumer = consumer(&heap, 1, Unread::Keep);
+    let mut consumer = consumer(&heap, 1, OnRestart::Keep);
     assert_eq!(producer.notify(&Silent), Ok(false));
     let rings = || {
         producer.push(&1).unwrap();
@@ -194,7 +194,7 @@ fn who_waits_is_woken_by_a_record_and_by_space() {
 #[cfg(not(feature = "small"))]
 fn what_was_read_is_given_back_after_an_eighth_and_when_nothing_is_left() {
     let heap = heap::<u64>(64);
-    let (mut producer, mut consumer) = (producer(&heap, 1), consumer(&heap, 1, Unread::Keep));
+    let (mut producer, mut consumer) = (producer(&heap, 1), consumer(&heap, 1, OnRestart::Keep));
     // Epoch 1, and the position.
     let head = || heap.window().word(132).load(Relaxed) - (1 << 16);
     producer.push_slice(&[1; 64]).unwrap();
@@ -209,7 +209,7 @@ fn what_was_read_is_given_back_after_an_eighth_and_when_nothing_is_left() {
     consumer.pop().unwrap();
     drop(consumer);
     assert_eq!(head(), 20);
-    let mut again = super::consumer(&heap, 1, Unread::Keep);
+    let mut again = super::consumer(&heap, 1, OnRestart::Keep);
     assert_eq!(drain(&mut again).len(), 44);
     assert_eq!(head(), 64);
 }
@@ -217,8 +217,10 @@ fn what_was_read_is_given_back_after_an_eighth_and_when_nothing_is_left() {
 #[test]
 fn two_threads_pass_every_value_in_order() {
     let heap = heap::<[u64; 3]>(32);
-    let mut producer = ring::<[u64; 3]>(&heap).producer(Life::first(1)).unwrap();
-    let consumer = ring::<[u64; 3]>(&heap).consumer(Life::first(2), Unread::Discard);
+    let mut producer = ring::<[u64; 3]>(&heap)
+        .producer(Incarnation::first(1))
+        .unwrap();
+    let consumer = ring::<[u64; 3]>(&heap).consumer(Incarnation::first(2), OnRestart::Discard);
     let mut consumer = consumer.unwrap();
     std::thread::scope(|scope| {
         scope.spawn(move || {
@@ -246,10 +248,13 @@ fn inspection_says_where_both_ends_are_and_who_has_them() {
     let inspect = || Inspection::new(heap.window()).unwrap();
     let nothing = inspect();
     assert_eq!((nothing.record_size, nothing.backlog()), (0, 0));
-    assert_eq!((nothing.producer.life(), nothing.consumer.word), (None, 0));
+    assert_eq!(
+        (nothing.producer.incarnation(), nothing.consumer.word),
+        (None, 0)
+    );
     kill(producer(&heap, 1));
     let mut producer = producer(&heap, 2);
-    let mut consumer = consumer(&heap, 1, Unread::Discard);
+    let mut consumer = consumer(&heap, 1, OnRestart::Discard);
     producer.push_slice(&[1; 20]).unwrap();
     for _ in 0..9 {
         consumer.pop().unwrap();
@@ -262,11 +267,11 @@ fn inspection_says_where_both_ends_are_and_who_has_them() {
     assert_eq!(ends.map(|end| end.epoch), [2, 1]);
     assert_eq!(ends.map(|end| end.is_held()), [false, true]);
     assert_eq!(
-        ends.map(|end| end.life()),
-        [life(1, 2), life(2, 1)].map(Some)
+        ends.map(|end| end.incarnation()),
+        [incarnation(1, 2), incarnation(2, 1)].map(Some)
     );
     kill(consumer);
-    drain(&mut super::consumer(&heap, 2, Unread::Discard));
+    drain(&mut super::consumer(&heap, 2, OnRestart::Discard));
     assert_eq!(inspect().discarded, 11);
     let short = Heap::new(256);
     assert!(Inspection::new(short.window()).is_err());

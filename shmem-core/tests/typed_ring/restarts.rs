@@ -10,7 +10,7 @@ use super::*;
 #[test]
 fn results_are_kept_and_the_restart_is_told_once_between_two_producers() {
     let heap = heap::<u64>(16);
-    let mut results = consumer(&heap, 1, Unread::Keep);
+    let mut results = consumer(&heap, 1, OnRestart::Keep);
     let mut first = producer(&heap, 1);
     first.push_slice(&[1, 2]).unwrap();
     kill(first);
@@ -44,8 +44,8 @@ fn producers_that_sent_nothing_are_told_as_one() {
         let mut end = consumer(&heap, 1, unread);
         producer(&heap, 1).push(&1).unwrap();
         assert_eq!(drain(&mut end), [1]);
-        for incarnation in 2..10 {
-            kill(producer(&heap, incarnation));
+        for number in 2..10 {
+            kill(producer(&heap, number));
         }
         assert_eq!(drain(&mut end), [0]);
     }
@@ -54,7 +54,7 @@ fn producers_that_sent_nothing_are_told_as_one() {
 #[test]
 fn each_of_several_producers_is_told_between_its_records_and_the_next_ones() {
     let heap = heap::<u64>(16);
-    let mut end = consumer(&heap, 1, Unread::Keep);
+    let mut end = consumer(&heap, 1, OnRestart::Keep);
     for n in 1..=3 {
         let mut producer = producer(&heap, n as u32);
         producer.push_slice(&[n, n]).unwrap();
@@ -77,22 +77,22 @@ fn each_of_several_producers_is_told_between_its_records_and_the_next_ones() {
 fn commands_to_an_earlier_consumer_are_discarded_and_counted() {
     let heap = heap::<u64>(64);
     let mut commands = producer(&heap, 1);
-    kill(consumer(&heap, 1, Unread::Discard));
+    kill(consumer(&heap, 1, OnRestart::Discard));
     commands.push_slice(&[1, 2]).unwrap();
-    let mut new = consumer(&heap, 2, Unread::Discard);
+    let mut new = consumer(&heap, 2, OnRestart::Discard);
     // Meant for the one before: the monitor has not heard of this one yet.
     assert_eq!(commands.push(&3), Err(PushError::Restarted));
     commands.push(&4).unwrap();
     assert_eq!(drain(&mut new), [4]);
     assert_eq!(new.discarded(), 2);
     kill(new);
-    assert_eq!(consumer(&heap, 3, Unread::Discard).discarded(), 2);
+    assert_eq!(consumer(&heap, 3, OnRestart::Discard).discarded(), 2);
 }
 
 #[test]
 fn commands_of_an_earlier_producer_are_discarded_and_counted() {
     let heap = heap::<u64>(16);
-    let mut end = consumer(&heap, 1, Unread::Discard);
+    let mut end = consumer(&heap, 1, OnRestart::Discard);
     let mut first = producer(&heap, 1);
     first.push_slice(&[1, 2, 2]).unwrap();
     assert_eq!(end.pop(), Ok(1));
@@ -106,16 +106,16 @@ fn commands_of_an_earlier_producer_are_discarded_and_counted() {
 
 #[test]
 fn what_was_sent_before_the_first_consumer_came_is_for_it_and_for_no_second() {
-    for (lives, expected) in [(1, vec![1]), (2, vec![])] {
+    for (incarnations, expected) in [(1, vec![1]), (2, vec![])] {
         let heap = heap::<u64>(16);
         let mut commands = producer(&heap, 1);
         commands.push(&1).unwrap();
-        let mut end = consumer(&heap, 1, Unread::Discard);
-        if lives == 2 {
+        let mut end = consumer(&heap, 1, OnRestart::Discard);
+        if incarnations == 2 {
             kill(end);
-            end = consumer(&heap, 2, Unread::Discard);
+            end = consumer(&heap, 2, OnRestart::Discard);
         }
-        assert_eq!(drain(&mut end), expected, "consumer {lives}");
+        assert_eq!(drain(&mut end), expected, "consumer {incarnations}");
         // And the producer takes note of the first one, or of another one, without a word.
         assert_eq!(commands.push(&2), Ok(()));
         assert_eq!(drain(&mut end), [2]);
@@ -126,10 +126,10 @@ fn what_was_sent_before_the_first_consumer_came_is_for_it_and_for_no_second() {
 fn both_ends_restarting_at_once_run_no_old_command() {
     let heap = heap::<u64>(16);
     let mut old = producer(&heap, 1);
-    kill(consumer(&heap, 1, Unread::Discard));
+    kill(consumer(&heap, 1, OnRestart::Discard));
     old.push(&1).unwrap();
     kill(old);
-    let mut new = consumer(&heap, 2, Unread::Discard);
+    let mut new = consumer(&heap, 2, OnRestart::Discard);
     producer(&heap, 2).push(&2).unwrap();
     assert_eq!(drain(&mut new), [0, 2]);
     assert_eq!(new.discarded(), 1);
@@ -162,7 +162,7 @@ fn an_end_given_back_and_claimed_again_by_one_incarnation_is_no_restart() {
 #[test]
 fn a_consumer_that_was_restarted_goes_on_where_the_one_before_it_stopped() {
     let heap = heap::<u64>(64);
-    let mut results = consumer(&heap, 1, Unread::Keep);
+    let mut results = consumer(&heap, 1, OnRestart::Keep);
     let mut first = producer(&heap, 1);
     first.push_slice(&[1, 2, 3]).unwrap();
     assert_eq!(results.pop(), Ok(1));
@@ -170,18 +170,18 @@ fn a_consumer_that_was_restarted_goes_on_where_the_one_before_it_stopped() {
     kill(results);
     kill(first);
     producer(&heap, 2).push(&4).unwrap();
-    let mut results = consumer(&heap, 2, Unread::Keep);
+    let mut results = consumer(&heap, 2, OnRestart::Keep);
     assert_eq!((results.pop(), results.pop()), (Ok(2), Ok(3)));
     kill(results);
     // Nothing is left of the first producer: its restart is no news to who comes now.
-    assert_eq!(drain(&mut consumer(&heap, 3, Unread::Keep)), [4]);
+    assert_eq!(drain(&mut consumer(&heap, 3, OnRestart::Keep)), [4]);
 }
 
 #[test]
 fn a_start_of_a_lap_of_positions_ago_is_not_taken_for_a_later_one() {
     let heap = heap::<u64>(16);
     let mut producer = producer(&heap, 1);
-    let mut results = consumer(&heap, 1, Unread::Keep);
+    let mut results = consumer(&heap, 1, OnRestart::Keep);
     for n in 1..=65_532 {
         producer.push(&n).unwrap();
         assert_eq!(results.pop(), Ok(n));
@@ -189,7 +189,7 @@ fn a_start_of_a_lap_of_positions_ago_is_not_taken_for_a_later_one() {
     // Over the position at which the producer began.
     producer.push_slice(&[1, 2, 3, 4, 5, 6, 7, 8]).unwrap();
     kill(results);
-    let mut results = consumer(&heap, 2, Unread::Keep);
+    let mut results = consumer(&heap, 2, OnRestart::Keep);
     assert_eq!(drain(&mut results), [1, 2, 3, 4, 5, 6, 7, 8]);
 }
 
@@ -198,7 +198,7 @@ fn what_was_sent_to_whoever_comes_first_is_not_lost_when_the_producer_hears_of_i
     let heap = heap::<u64>(16);
     let mut commands = producer(&heap, 1);
     commands.push(&1).unwrap();
-    let mut end = consumer(&heap, 1, Unread::Discard);
+    let mut end = consumer(&heap, 1, OnRestart::Discard);
     commands.push(&2).unwrap();
     assert_eq!(drain(&mut end), [1, 2]);
 }
@@ -212,7 +212,7 @@ fn a_restart_lies_after_what_is_kept_also_for_who_comes_later() {
             producer.push(&n).unwrap();
             kill(producer);
         }
-        let found = drain(&mut consumer(&heap, 1, Unread::Keep));
+        let found = drain(&mut consumer(&heap, 1, OnRestart::Keep));
         let values: Vec<u64> = found.iter().copied().filter(|&n| n != 0).collect();
         assert_eq!(values, (first..=8).collect::<Vec<_>>());
         assert!(found.ends_with(&[0, 6, 0, 7, 0, 8]), "{found:?}");
@@ -223,10 +223,10 @@ fn a_restart_lies_after_what_is_kept_also_for_who_comes_later() {
 fn a_producer_learns_of_a_restart_at_its_next_call_whatever_is_free() {
     let heap = heap::<u64>(1024);
     let mut end = producer(&heap, 1);
-    for incarnation in 1..10 {
-        kill(consumer(&heap, incarnation, Unread::Keep));
+    for number in 1..10 {
+        kill(consumer(&heap, number, OnRestart::Keep));
         let (one, several) = (end.push(&1), end.push_slice(&[2, 3]));
-        match incarnation {
+        match number {
             1 => assert_eq!((one, several), (Ok(()), Ok(2)), "the first is no restart"),
             _ => assert_eq!((one, several), (Err(PushError::Restarted), Ok(2))),
         }
@@ -238,21 +238,26 @@ fn a_producer_learns_of_a_restart_at_its_next_call_whatever_is_free() {
 fn a_dead_partitions_end_is_another_ones_only_when_it_is_taken_over() {
     let heap = heap::<u64>(16);
     kill(producer(&heap, 1));
-    let other = Life::first(3);
+    let other = Incarnation::first(3);
     let error = ring::<u64>(&heap).producer(other).err();
-    assert_eq!(error, Some(ClaimError::Claimed { by: life(1, 1) }));
-    let mut end = consumer(&heap, 1, Unread::Keep);
+    assert_eq!(
+        error,
+        Some(ClaimError::Claimed {
+            by: incarnation(1, 1)
+        })
+    );
+    let mut end = consumer(&heap, 1, OnRestart::Keep);
     let mut taken = ring::<u64>(&heap).take_over_producer(other).unwrap();
     taken.push(&1).unwrap();
     assert_eq!(end.ring().producing(), Some(other));
-    assert_eq!(end.ring().consuming(), Some(life(2, 1)));
+    assert_eq!(end.ring().consuming(), Some(incarnation(2, 1)));
     assert_eq!(drain(&mut end), [0, 1]);
 }
 
 #[test]
 fn epochs_go_on_with_1_after_the_last_one() {
     let heap = heap::<u64>(16);
-    let (mut producer, mut end) = (producer(&heap, 1), consumer(&heap, 1, Unread::Keep));
+    let (mut producer, mut end) = (producer(&heap, 1), consumer(&heap, 1, OnRestart::Keep));
     for n in 1..66_000 {
         kill(producer);
         producer = super::producer(&heap, n + 1);
@@ -261,7 +266,7 @@ fn epochs_go_on_with_1_after_the_last_one() {
     }
     for n in 1..66_000 {
         kill(end);
-        end = consumer(&heap, n + 1, Unread::Discard);
+        end = consumer(&heap, n + 1, OnRestart::Discard);
         assert_eq!(producer.push(&2), Err(PushError::Restarted), "{n}");
         producer.push(&3).unwrap();
         assert_eq!(drain(&mut end), [3]);
@@ -276,13 +281,13 @@ fn a_start_with_all_bits_set_is_seen() {
         heap.window().word(offset + 4).store(0xfffd_ffff, Relaxed);
         heap.window().word(offset + 8).store(0xfffe_ffff, Relaxed);
     }
-    let mut end = consumer(&heap, 1, Unread::Keep);
+    let mut end = consumer(&heap, 1, OnRestart::Keep);
     assert!(end.is_empty());
     let mut producer = producer(&heap, 1);
     producer.push(&1).unwrap();
     assert_eq!(drain(&mut end), [0, 1]);
     kill(end);
-    let mut end = consumer(&heap, 2, Unread::Keep);
+    let mut end = consumer(&heap, 2, OnRestart::Keep);
     assert_eq!(producer.push(&2), Err(PushError::Restarted));
     producer.push(&3).unwrap();
     assert_eq!(drain(&mut end), [3]);
@@ -291,9 +296,9 @@ fn a_start_with_all_bits_set_is_seen() {
 #[test]
 fn an_ancient_late_store_is_ignored_and_put_right() {
     let heap = heap::<u64>(16);
-    let mut end = consumer(&heap, 1, Unread::Keep);
-    for incarnation in 1..5 {
-        kill(producer(&heap, incarnation));
+    let mut end = consumer(&heap, 1, OnRestart::Keep);
+    for number in 1..5 {
+        kill(producer(&heap, number));
     }
     let mut producer = producer(&heap, 5);
     producer.push(&1).unwrap();
@@ -339,7 +344,7 @@ proptest! {
     ) {
         let heap = heap::<u64>(1 << exponent);
         let (mut producing, mut consuming) = (1, 1);
-        let mut end = consumer(&heap, consuming, Unread::Keep);
+        let mut end = consumer(&heap, consuming, OnRestart::Keep);
         let mut source = producer(&heap, producing);
         let (mut sent, mut received) = (0, 0);
         for step in steps {
@@ -369,7 +374,7 @@ proptest! {
                 Step::RestartConsumer => {
                     consuming += 1;
                     kill(end);
-                    end = consumer(&heap, consuming, Unread::Keep);
+                    end = consumer(&heap, consuming, OnRestart::Keep);
                 }
                 Step::Look => {
                     end.is_empty();
@@ -386,7 +391,7 @@ proptest! {
     ) {
         let heap = heap::<u64>(1 << exponent);
         let (mut producing, mut consuming) = (1, 1);
-        let mut end = consumer(&heap, consuming, Unread::Discard);
+        let mut end = consumer(&heap, consuming, OnRestart::Discard);
         let mut source = producer(&heap, producing);
         // For whom the producer sends, as it has been told, and by whom a command is sent.
         let mut known = consuming;
@@ -421,7 +426,7 @@ proptest! {
                 Step::RestartConsumer => {
                     consuming += 1;
                     kill(end);
-                    end = consumer(&heap, consuming, Unread::Discard);
+                    end = consumer(&heap, consuming, OnRestart::Discard);
                 }
                 Step::Look => {
                     end.is_empty();

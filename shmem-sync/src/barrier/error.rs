@@ -2,20 +2,20 @@
 
 use core::fmt;
 
-use shmem_core::{Corrupt, Life};
+use shmem_core::{Corrupt, Incarnation};
 
 /// Why a barrier was not passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BarrierError {
     /// The deadline passed first, and nothing is known against the parties.
     TimedOut,
-    /// The deadline passed first; this life of a party is silent, and has not arrived.
-    PartySilent(Life),
-    /// A later life of this partition takes part, or all parties have passed without it:
+    /// The deadline passed first; this incarnation of a party is silent, and has not arrived.
+    PartySilent(Incarnation),
+    /// A later incarnation of this partition takes part, or all parties have passed without it:
     /// this one was said to be gone, or its number was given twice.
     Evicted,
-    /// This life of a party is over, and it has not arrived.
-    PartyDied(Life),
+    /// This incarnation of a party is over, and it has not arrived.
+    PartyDied(Incarnation),
     /// A partition broke the protocol.
     Corrupt(Corrupt),
 }
@@ -30,16 +30,18 @@ impl fmt::Display for BarrierError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TimedOut => f.write_str("the deadline passed before all parties had arrived"),
-            Self::PartySilent(life) => {
+            Self::PartySilent(incarnation) => {
                 write!(
                     f,
-                    "the deadline passed before {life}, which is silent, had arrived"
+                    "the deadline passed before {incarnation}, which is silent, had arrived"
                 )
             }
             Self::Evicted => f.write_str(
-                "a later life of this partition takes part, or the others passed without it",
+                "a later incarnation of this partition takes part, or the others passed without it",
             ),
-            Self::PartyDied(life) => write!(f, "{life} died before it arrived at the barrier"),
+            Self::PartyDied(incarnation) => {
+                write!(f, "{incarnation} died before it arrived at the barrier")
+            }
             Self::Corrupt(corrupt) => corrupt.fmt(f),
         }
     }

@@ -3,26 +3,27 @@
 //! Each partition has an entry, in which it says at which phase it has arrived;
 //! everybody counts the entries. Loads, stores and fences only.
 //!
-//! - **B1** Only a partition's own life stores its entry: first `life`, then `arrived`.
+//! - **B1** Only a partition's own incarnation stores its entry: first `incarnation`, then
+//!   `arrived`.
 //! - **B2** A partition arrives at the phase after the one it has passed. One that
 //!   has just come, perhaps after a restart, arrives at the newest phase that
 //!   anybody has arrived at, or at the one after it if that one is complete.
 //! - **B3** A phase is complete when as many entries as there are parties have arrived at
 //!   it or at the next one, where nobody is who has not passed it.
 //! - **B4** Phases count from 1, and from 2^32 - 1 on to 1 again; 0 is before the first.
-//! - **B5** Who sees on arrival that the phase is complete looks for flags in `life`, and
+//! - **B5** Who sees on arrival that the phase is complete looks for flags in `incarnation`, and
 //!   if there are any stores in `rings` what nobody has stored there before, and rings.
 //!   Who sleeps has set its flag before it counted for the last time.
 //! - **B6** `phase` is for inspection alone.
-//! - **B7** Before it stores anything in its entry a life looks whether a later one of its
-//!   partition has. One that was said to be gone while it lived can thus leave at most what
-//!   one arrival, or one falling asleep, stores: until the later life looks or arrives again,
+//! - **B7** Before it stores anything in its entry an incarnation looks whether a later one of its
+//!   partition has. One that was said to be gone while it lived can thus leave at most what one
+//!   arrival, or one falling asleep, stores: until the later incarnation looks or arrives again,
 //!   which puts that right, it is missed, or the others are told that the earlier one died.
 //!
 //! ```text
 //!   sleeper                       last to arrive
 //!   seen = rings                  arrived = p
-//!   life = l + flag               fence(SeqCst)
+//!   incarnation = l + flag               fence(SeqCst)
 //!   fence(SeqCst)                 all arrived? a flag?
 //!   all arrived? -> go on         -> rings = its number and p
 //!   rings == seen? -> sleep          ring
@@ -54,7 +55,7 @@ use shmem_core::primitive::{
     Ordering::{Acquire, Relaxed, Release, SeqCst},
 };
 use shmem_core::wait::{Pause, Wait};
-use shmem_core::{ControlWord, Corrupt, Life, Window};
+use shmem_core::{ControlWord, Corrupt, Incarnation, Window};
 
 use crate::layout::{BarrierControl, BarrierEntry};
 use crate::raw::DoorbellRef;
@@ -63,10 +64,10 @@ use crate::{Liveness, PartitionState};
 const CONTROL: usize = size_of::<BarrierControl>();
 const ENTRY: usize = size_of::<BarrierEntry>();
 
-/// A barrier, as one life of a partition meets the others at it.
+/// A barrier, as one incarnation of a partition meets the others at it.
 ///
 /// It is for a fixed set of partitions, as many as `parties`, one handle each. One
-/// that dies is missed until its next life arrives in its stead, and one that is silent
+/// that dies is missed until its next incarnation arrives in its stead, and one that is silent
 /// is waited for; see
 /// [`Barrier::wait`]. It needs no read-modify-write.
 ///
@@ -74,13 +75,13 @@ const ENTRY: usize = size_of::<BarrierEntry>();
 ///
 /// ```
 /// use shmem_core::doorbell::Silent;
-/// use shmem_core::{mem::Heap, wait::Spin, Life};
+/// use shmem_core::{mem::Heap, wait::Spin, Incarnation};
 /// use shmem_sync::{Barrier, AssumeAlive};
 ///
 /// let heap = Heap::new(Barrier::segment_len(2));
 /// let party = |partition| {
 ///     // SAFETY: the only handle of this partition.
-///     let barrier = unsafe { Barrier::attach(heap.window(), Life::first(partition), 2, &Silent) };
+///     let barrier = unsafe { Barrier::attach(heap.window(), Incarnation::first(partition), 2, &Silent) };
 ///     let mut barrier = barrier?;
 ///     barrier.wait(&mut Spin::forever(), &mut AssumeAlive).map_err(Box::<dyn std::error::Error>::from)
 /// };
@@ -93,7 +94,7 @@ pub struct Barrier<'m> {
     segment: Window<'m>,
     entries: usize,
     parties: usize,
-    life: Life,
+    incarnation: Incarnation,
     bell: DoorbellRef<'m>,
     /// The phase we arrived at last, whatever our entry says.
     phase: u32,
@@ -117,7 +118,7 @@ impl<'m> Barrier<'m> {
         CONTROL + partitions as usize * ENTRY
     }
 
-    /// The barrier of `parties` partitions in `segment`, used by `life`, which rings
+    /// The barrier of `parties` partitions in `segment`, used by `incarnation`, which rings
     /// `bell` for those that wait. A zeroed segment is a barrier that nobody has
     /// passed.
     ///
@@ -128,18 +129,18 @@ impl<'m> Barrier<'m> {
     ///
     /// # Safety
     ///
-    /// No other handle of `life` on this barrier is used from now on: a partition has one
-    /// entry, so two handles of one life let the others pass early. By loads and stores
+    /// No other handle of `incarnation` on this barrier is used from now on: a partition has one
+    /// entry, so two handles of one incarnation let the others pass early. By loads and stores
     /// alone, two that attach at the same time cannot find each other.
     pub unsafe fn attach(
         segment: Window<'m>,
-        life: Life,
+        incarnation: Incarnation,
         parties: usize,
         bell: DoorbellRef<'m>,
     ) -> Result<Self, BarrierAttachError> {
         let entries = segment.len().saturating_sub(CONTROL) / ENTRY;
         let entries = entries.min(u8::MAX.into());
-        let partition = life.partition();
+        let partition = incarnation.partition();
         if usize::from(partition) > entries {
             return Err(BarrierAttachError::NoEntry { partition, entries });
         }
@@ -150,7 +151,7 @@ impl<'m> Barrier<'m> {
             segment,
             entries,
             parties,
-            life,
+            incarnation,
             bell,
             phase: 0,
             pending: false,
@@ -176,7 +177,7 @@ impl<'m> Barrier<'m> {
     /// arrived anywhere: for that there is the deadline.
     /// [`BarrierError::TimedOut`] at the deadline, or [`BarrierError::PartySilent`] if a
     /// party that was at the phase before is silent then; [`BarrierError::Evicted`] if a
-    /// later life of this partition takes part; [`BarrierError::Corrupt`] if a partition
+    /// later incarnation of this partition takes part; [`BarrierError::Corrupt`] if a partition
     /// broke the protocol.
     pub fn wait<W: Wait, L: Liveness>(
         &mut self,
@@ -248,52 +249,57 @@ impl<'m> Barrier<'m> {
             }));
         }
         match self.missed(liveness)? {
-            Some((life, PartitionState::Gone)) => Err(BarrierError::PartyDied(life)),
-            silent => Ok(Step::Waiting(silent.map(|(life, _)| life))),
+            Some((incarnation, PartitionState::Gone)) => Err(BarrierError::PartyDied(incarnation)),
+            silent => Ok(Step::Waiting(silent.map(|(incarnation, _)| incarnation))),
         }
     }
 
-    /// An error if a later life of our partition uses our entry (B7).
+    /// An error if a later incarnation of our partition uses our entry (B7).
     fn check_entry(&self) -> Result<(), BarrierError> {
         match self.party(self.own())? {
-            Some(life) if life.follows(self.life) => Err(BarrierError::Evicted),
+            Some(incarnation) if incarnation.follows(self.incarnation) => {
+                Err(BarrierError::Evicted)
+            }
             _ => Ok(()),
         }
     }
 
     /// Who stored the entry at `at`, if anybody.
-    fn party(&self, at: usize) -> Result<Option<Life>, Corrupt> {
+    fn party(&self, at: usize) -> Result<Option<Incarnation>, Corrupt> {
         // relaxed: of another, as new as its arrival, by the Acquire in `arrived`; of our own,
-        // who finds a later life late stores what B7 allows.
-        let value = self.life_of(at).load(Relaxed);
-        match Life::from_word(value) {
-            Some(life) if usize::from(life.partition()) == at + 1 => Ok(Some(life)),
+        // who finds a later incarnation late stores what B7 allows.
+        let value = self.incarnation_of(at).load(Relaxed);
+        match Incarnation::from_word(value) {
+            Some(incarnation) if usize::from(incarnation.partition()) == at + 1 => {
+                Ok(Some(incarnation))
+            }
             None if value == 0 => Ok(None),
-            _ => Err(bad_life(value)),
+            _ => Err(bad_incarnation(value)),
         }
     }
 
     /// Whether our entry is as we left it (B7).
-    // relaxed in all of this: the entry is ours alone, or a later life's, which is found in time
-    // or one call late (B7).
+    // relaxed in all of this: the entry is ours alone, or a later incarnation's, which is found in
+    // time or one call late (B7).
     fn shows_arrival(&self) -> bool {
-        let life = self.life_of(self.own()).load(Relaxed) & !Life::FLAG;
+        let incarnation = self.incarnation_of(self.own()).load(Relaxed) & !Incarnation::FLAG;
         let arrived = self.arrival_of(self.own()).load(Relaxed);
-        (life, arrived) == (self.life.word(), self.phase)
+        (incarnation, arrived) == (self.incarnation.word(), self.phase)
     }
 
     /// Stores our arrival at the phase.
     fn arrive(&self) -> Result<(), BarrierError> {
         // Without the flag: awake.
         // relaxed: the store of `arrived` below publishes it.
-        self.life_of(self.own()).store(self.life.word(), Relaxed);
-        // A later life was here, and that store was late (B7).
-        // relaxed: finds our own store or a later one; if a later life's is not seen yet, one
+        self.incarnation_of(self.own())
+            .store(self.incarnation.word(), Relaxed);
+        // A later incarnation was here, and that store was late (B7).
+        // relaxed: finds our own store or a later one; if a later incarnation's is not seen yet, one
         // arrival more is stored (B7).
         if self.is_ahead(self.arrival_of(self.own()).load(Relaxed)) {
             return Err(BarrierError::Evicted);
         }
-        // Release: pairs with the load in `arrived`; hands over what we did, and `life`.
+        // Release: pairs with the load in `arrived`; hands over what we did, and `incarnation`.
         // loom: loom_barrier::what_was_done_before_a_phase_is_seen_after_it_and_not_touched_before
         self.arrival_of(self.own()).store(self.phase, Release);
         // Pairs with itself in the others, and with the fence in `arm`: `arrived`
@@ -346,7 +352,7 @@ impl<'m> Barrier<'m> {
         })
     }
 
-    /// Whether all the others have arrived at later phases than ours: with a later life of
+    /// Whether all the others have arrived at later phases than ours: with a later incarnation of
     /// our partition in our place, or with another partition.
     fn others_went_on(&self) -> bool {
         // relaxed: after the Acquire in `arrived` that found one ahead by two phases, which
@@ -386,7 +392,7 @@ impl<'m> Barrier<'m> {
     fn missed<L: Liveness>(
         &self,
         liveness: &mut L,
-    ) -> Result<Option<(Life, PartitionState)>, Corrupt> {
+    ) -> Result<Option<(Incarnation, PartitionState)>, Corrupt> {
         let mut silent = None;
         let missing = |at| {
             let last = self.arrived(at);
@@ -396,12 +402,12 @@ impl<'m> Barrier<'m> {
             if !missing(at) {
                 continue;
             }
-            let life = self.party(at)?.ok_or(bad_life(0))?;
-            let state = liveness.state(life);
+            let incarnation = self.party(at)?.ok_or(bad_incarnation(0))?;
+            let state = liveness.state(incarnation);
             // It may have arrived before it died.
             match state {
-                PartitionState::Gone if missing(at) => return Ok(Some((life, state))),
-                PartitionState::Silent => silent = silent.or(Some((life, state))),
+                PartitionState::Gone if missing(at) => return Ok(Some((incarnation, state))),
+                PartitionState::Silent => silent = silent.or(Some((incarnation, state))),
                 _ => {}
             }
         }
@@ -413,9 +419,9 @@ impl<'m> Barrier<'m> {
         // relaxed: the fence orders it before the store of whoever answers the flag, which
         // stores what was not there before.
         let seen = self.rings().load(Relaxed);
-        let sleepy = self.life.word() | Life::FLAG;
+        let sleepy = self.incarnation.word() | Incarnation::FLAG;
         // relaxed: the fence orders it before the count of the arrivals.
-        self.life_of(self.own()).store(sleepy, Relaxed);
+        self.incarnation_of(self.own()).store(sleepy, Relaxed);
         // Pairs with the fence in `arrive`: the flag stored before it and the count
         // behind it must not pass each other.
         // loom: loom_barrier::a_sleeper_is_woken_by_the_arrival_it_missed
@@ -429,9 +435,9 @@ impl<'m> Barrier<'m> {
         // relaxed: for inspection alone (B6).
         phase.store(self.phase, Relaxed);
         // relaxed: after the fence in `arrive`, which shows the flag of whoever may sleep.
-        let sleepy = |at| self.life_of(at).load(Relaxed) & Life::FLAG != 0;
+        let sleepy = |at| self.incarnation_of(at).load(Relaxed) & Incarnation::FLAG != 0;
         if (0..self.entries).any(sleepy) {
-            let rings = u32::from(self.life.partition()) << 24 | self.phase & 0xff_ffff;
+            let rings = u32::from(self.incarnation.partition()) << 24 | self.phase & 0xff_ffff;
             // relaxed: says only that there is a change; who wakes counts the arrivals again.
             self.rings().store(rings, Relaxed);
             self.bell.ring_all(self.rings().as_atomic());
@@ -440,11 +446,11 @@ impl<'m> Barrier<'m> {
 
     /// The place of our entry.
     fn own(&self) -> usize {
-        usize::from(self.life.partition()) - 1
+        usize::from(self.incarnation.partition()) - 1
     }
 
-    fn life_of(&self, at: usize) -> Word<'m> {
-        let field = offset_of!(BarrierEntry, life);
+    fn incarnation_of(&self, at: usize) -> Word<'m> {
+        let field = offset_of!(BarrierEntry, incarnation);
         self.segment.word(CONTROL + at * ENTRY + field)
     }
 
@@ -462,12 +468,12 @@ impl<'m> Barrier<'m> {
 enum Step {
     /// The phase is complete.
     Passed(Arrival),
-    /// It is not; perhaps for this life, which is silent.
-    Waiting(Option<Life>),
+    /// It is not; perhaps for this incarnation, which is silent.
+    Waiting(Option<Incarnation>),
 }
 
-fn bad_life(value: u32) -> Corrupt {
-    let word = ControlWord::BarrierLife;
+fn bad_incarnation(value: u32) -> Corrupt {
+    let word = ControlWord::BarrierIncarnation;
     Corrupt { word, value }
 }
 

@@ -75,7 +75,7 @@ impl Default for Effort {
 
 /// A place where two partitions find out what works across their memory.
 ///
-/// Zeroed memory is ready, and what earlier lives of either left is no obstacle. Two
+/// Zeroed memory is ready, and what earlier incarnations of either left is no obstacle. Two
 /// parties use it: one that asks, one that answers.
 ///
 /// On memory that is not normal memory compare-and-swap may be a fault, or never
@@ -195,7 +195,7 @@ impl<'m> Litmus<'m> {
     /// The session that was answered last.
     fn answered(&self) -> u32 {
         let step = self.word(offset_of!(LitmusControl, answerer_step));
-        // relaxed: only its session matters, which an earlier life of ours may have stored.
+        // relaxed: only its session matters, which an earlier incarnation of ours may have stored.
         step.load(Relaxed) & SESSION
     }
 

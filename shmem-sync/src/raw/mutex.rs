@@ -14,7 +14,7 @@
 //! [`crate::health`].
 //!
 //! - **M1** The protected bytes and `health` are used by the owner alone.
-//! - **M2** Who takes over puts its life in `health` before it touches the bytes; only
+//! - **M2** Who takes over puts its incarnation in `health` before it touches the bytes; only
 //!   `make_consistent` takes that away. Should it die first, the next one takes over
 //!   from it and does the same.
 //! - **M3** *Suspect* bytes are not given back but as *poisoned*, stored before
@@ -22,7 +22,7 @@
 //!
 //! M1 binds honest partitions, and those that were not said to be gone while they
 //! lived. One that was learns it when it gives the mutex back: it is not its own. What
-//! it stores late, but for the bytes, are exchanges of words with its own life, which
+//! it stores late, but for the bytes, are exchanges of words with its own incarnation, which
 //! no longer are there, or *suspect* where bytes are whole ([`crate::health`]).
 
 use memoffset::offset_of;
@@ -30,7 +30,7 @@ use memoffset::offset_of;
 use shmem_core::layout::LINE;
 use shmem_core::mem::Word;
 use shmem_core::wait::Wait;
-use shmem_core::{ControlWord, Corrupt, Life, Window};
+use shmem_core::{ControlWord, Corrupt, Incarnation, Window};
 
 use super::DoorbellRef;
 use crate::error::{Acquired, AttachError, LockFailure, NotHeld};
@@ -38,7 +38,7 @@ use crate::health;
 use crate::layout::MutexControl;
 use crate::owner::Owner;
 use crate::protected::{control, segment_len};
-use crate::vigil::Vigil;
+use crate::waiter::Waiter;
 use crate::Liveness;
 
 /// The protocol of [`Mutex`](crate::Mutex), without a guard.
@@ -46,11 +46,11 @@ use crate::Liveness;
 /// # Examples
 ///
 /// ```
-/// use shmem_core::{doorbell::Silent, mem::Heap, wait::Spin, Life};
+/// use shmem_core::{doorbell::Silent, mem::Heap, wait::Spin, Incarnation};
 /// use shmem_sync::{raw::RawMutex, Acquired, AssumeAlive};
 ///
 /// let heap = Heap::new(RawMutex::segment_len(0));
-/// let mutex = RawMutex::attach(heap.window(), Life::first(1), &Silent)?;
+/// let mutex = RawMutex::attach(heap.window(), Incarnation::first(1), &Silent)?;
 /// assert_eq!(mutex.lock(&mut Spin::forever(), &mut AssumeAlive)?, Acquired::Clean);
 /// // SAFETY: locked above, and nothing else unlocks it.
 /// unsafe { mutex.unlock()? };
@@ -77,7 +77,7 @@ impl<'m> RawMutex<'m> {
         segment_len(LINE, data)
     }
 
-    /// The mutex in `segment`, used by `life`, which rings `bell` for those that wait. A
+    /// The mutex in `segment`, used by `incarnation`, which rings `bell` for those that wait. A
     /// zeroed segment is a free mutex.
     ///
     /// # Errors
@@ -85,13 +85,13 @@ impl<'m> RawMutex<'m> {
     /// [`AttachError::Length`] if the segment is shorter than a control line.
     pub fn attach(
         segment: Window<'m>,
-        life: Life,
+        incarnation: Incarnation,
         bell: DoorbellRef<'m>,
     ) -> Result<Self, AttachError> {
         let control = control(segment, LINE)?;
         let owner = control.word(offset_of!(MutexControl, owner));
         Ok(Self {
-            owner: Owner::new(owner, life, ControlWord::MutexOwner),
+            owner: Owner::new(owner, incarnation, ControlWord::MutexOwner),
             health: control.word(offset_of!(MutexControl, health)),
             bell,
         })
@@ -112,7 +112,7 @@ impl<'m> RawMutex<'m> {
         if self.owner.try_acquire() {
             return self.finish_lock(false);
         }
-        self.lock_slow(&mut Vigil::once(liveness))
+        self.lock_slow(&mut Waiter::once(liveness))
     }
 
     /// As [`Mutex::lock`](crate::Mutex::lock).
@@ -129,7 +129,7 @@ impl<'m> RawMutex<'m> {
         if self.owner.try_acquire() {
             return self.finish_lock(false);
         }
-        self.lock_slow(&mut Vigil::long(wait, liveness))
+        self.lock_slow(&mut Waiter::long(wait, liveness))
     }
 
     /// Unlocks the mutex. One that was acquired from a dead owner and is not consistent
@@ -137,15 +137,15 @@ impl<'m> RawMutex<'m> {
     ///
     /// # Errors
     ///
-    /// [`NotHeld`] if this life does not have it; nothing is changed then.
+    /// [`NotHeld`] if this incarnation does not have it; nothing is changed then.
     ///
     /// # Safety
     ///
-    /// The caller holds the mutex, or knows that this life does not; no guard of it and no
+    /// The caller holds the mutex, or knows that this incarnation does not; no guard of it and no
     /// pointer to what it protects is used after this.
     #[inline]
     pub unsafe fn unlock(&self) -> Result<(), NotHeld> {
-        if health::is_suspect(self.health, self.owner.life()) {
+        if health::is_suspect(self.health, self.owner.incarnation()) {
             self.poison()?;
         }
         self.release()
@@ -155,30 +155,30 @@ impl<'m> RawMutex<'m> {
     ///
     /// # Errors
     ///
-    /// [`NotHeld`] if this life does not have the mutex.
+    /// [`NotHeld`] if this incarnation does not have the mutex.
     ///
     /// # Safety
     ///
-    /// The caller holds the mutex, or knows that this life does not; it has repaired the
+    /// The caller holds the mutex, or knows that this incarnation does not; it has repaired the
     /// bytes.
     pub unsafe fn make_consistent(&self) -> Result<(), NotHeld> {
         self.owner.check()?;
-        health::repair(self.health, self.owner.life());
+        health::repair(self.health, self.owner.incarnation());
         Ok(())
     }
 
-    /// Which life has the mutex now: for inspection, it may have changed since.
+    /// Which incarnation has the mutex now: for inspection, it may have changed since.
     ///
     /// # Errors
     ///
     /// [`Corrupt`] if no honest partition stores what is there.
-    pub fn owner(&self) -> Result<Option<Life>, Corrupt> {
+    pub fn owner(&self) -> Result<Option<Incarnation>, Corrupt> {
         self.owner.holder()
     }
 
     #[cold]
-    fn lock_slow(&self, vigil: &mut Vigil<'_>) -> Result<Acquired, LockFailure> {
-        let died = self.owner.take(vigil)?;
+    fn lock_slow(&self, waiter: &mut Waiter<'_>) -> Result<Acquired, LockFailure> {
+        let died = self.owner.take(waiter)?;
         self.finish_lock(died)
     }
 
@@ -204,7 +204,7 @@ impl<'m> RawMutex<'m> {
     #[cold]
     fn poison(&self) -> Result<(), NotHeld> {
         self.owner.check()?;
-        health::poison(self.health, self.owner.life()); // M3
+        health::poison(self.health, self.owner.incarnation()); // M3
         Ok(())
     }
 }

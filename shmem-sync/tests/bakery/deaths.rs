@@ -4,7 +4,7 @@ use std::mem::forget;
 
 use shmem_core::mem::Heap;
 use shmem_core::wait::{Spin, Wait};
-use shmem_core::Life;
+use shmem_core::Incarnation;
 use shmem_sync::{
     health, Acquired, AssumeAlive, Futex, LockError, LockFailure, NotHeld, SpinYield,
 };
@@ -13,9 +13,9 @@ use crate::support::{repair_bakery, unlock_bakery, Dead};
 use crate::{die_with, heap, is_busy, mutex, put, raw, ticket, ticket_at, word, Meanwhile};
 use crate::{COLOUR, DRAWING, FIRST, HEALTH, HOLDER, SECOND, THIRD};
 
-/// `life` goes in and dies there.
-fn die_inside(heap: &Heap, life: Life) {
-    forget(mutex(heap, life).try_lock(&mut AssumeAlive).unwrap());
+/// `incarnation` goes in and dies there.
+fn die_inside(heap: &Heap, incarnation: Incarnation) {
+    forget(mutex(heap, incarnation).try_lock(&mut AssumeAlive).unwrap());
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn a_ticket_of_the_dead_is_passed_over_without_a_warning() {
 
 #[test]
 fn one_who_dies_while_it_takes_over_or_repairs_leaves_that_to_the_next() {
-    // Behind *suspect*, with the first one's life still in `holder`; and with its own.
+    // Behind *suspect*, with the first one's incarnation still in `holder`; and with its own.
     for holder in [FIRST, SECOND] {
         let heap = heap();
         die_inside(&heap, FIRST);
@@ -143,14 +143,14 @@ fn one_who_was_taken_for_dead_learns_it_and_changes_nothing_but_its_ticket() {
 }
 
 #[test]
-fn a_later_life_takes_away_the_ticket_that_others_wait_for() {
+fn a_later_incarnation_takes_away_the_ticket_that_others_wait_for() {
     let heap = heap();
     die_inside(&heap, FIRST);
     let mut second = mutex(&heap, SECOND);
     let mut later = None;
     let mut meanwhile = Meanwhile(|| {
         assert!(later.is_none(), "the ticket is still waited for");
-        later = Some(mutex(&heap, Life::new(1, 2).unwrap()));
+        later = Some(mutex(&heap, Incarnation::new(1, 2).unwrap()));
         true
     });
     // Nobody says that the first one is dead, but `holder` does.
@@ -160,10 +160,10 @@ fn a_later_life_takes_away_the_ticket_that_others_wait_for() {
 }
 
 #[test]
-fn an_earlier_life_of_our_own_is_dead_whatever_is_said() {
+fn an_earlier_incarnation_of_our_own_is_dead_whatever_is_said() {
     let heap = heap();
     die_inside(&heap, FIRST);
-    let mut later = mutex(&heap, Life::new(1, 2).unwrap());
+    let mut later = mutex(&heap, Incarnation::new(1, 2).unwrap());
     let taken = later.try_lock(&mut AssumeAlive);
     assert!(matches!(taken, Err(LockError::OwnerDied(_))));
 }

@@ -7,7 +7,7 @@ use shmem_core::mem::Heap;
 use shmem_core::primitive::AtomicU32;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::{Pause, Spin, Wait};
-use shmem_core::{ControlWord, Corrupt, Life};
+use shmem_core::{ControlWord, Corrupt, Incarnation};
 use shmem_sync::raw::RawBakeryMutex;
 use shmem_sync::{
     Acquired, AssumeAlive, AttachError, BakeryMutex, Liveness, LockError, LockFailure, NotHeld,
@@ -21,9 +21,9 @@ mod threads;
 
 use support::{attach_bakery, attach_raw_bakery, repair_bakery, unlock_bakery, Dead};
 
-const FIRST: Life = Life::first(1);
-const SECOND: Life = Life::first(2);
-const THIRD: Life = Life::first(3);
+const FIRST: Incarnation = Incarnation::first(1);
+const SECOND: Incarnation = Incarnation::first(2);
+const THIRD: Incarnation = Incarnation::first(3);
 
 /// The control words' offsets.
 const HOLDER: usize = 0;
@@ -37,13 +37,13 @@ fn heap() -> Heap {
     Heap::new(BakeryMutex::<u64>::SEGMENT_LEN)
 }
 
-fn mutex(heap: &Heap, life: Life) -> BakeryMutex<'_, u64> {
-    attach_bakery::<u64>(heap.window(), life, 4)
+fn mutex(heap: &Heap, incarnation: Incarnation) -> BakeryMutex<'_, u64> {
+    attach_bakery::<u64>(heap.window(), incarnation, 4)
 }
 
 /// The same without a guard.
-fn raw(heap: &Heap, life: Life) -> RawBakeryMutex<'_> {
-    attach_raw_bakery(heap.window(), life, 4)
+fn raw(heap: &Heap, incarnation: Incarnation) -> RawBakeryMutex<'_> {
+    attach_raw_bakery(heap.window(), incarnation, 4)
 }
 
 fn word(heap: &Heap, offset: usize) -> u32 {
@@ -54,7 +54,7 @@ fn put(heap: &Heap, offset: usize, value: u32) {
     heap.window().word(offset).store(value, Relaxed);
 }
 
-/// Offset of a partition's ticket; its life is in front of it.
+/// Offset of a partition's ticket; its incarnation is in front of it.
 fn ticket_at(partition: u8) -> usize {
     128 + 8 * (usize::from(partition) - 1) + 4
 }
@@ -64,10 +64,14 @@ fn ticket(number: u32, colour: u32) -> u32 {
     number << 2 | colour << 1
 }
 
-/// `life` draws `ticket` and does nothing more.
-fn die_with(heap: &Heap, life: Life, ticket: u32) {
-    put(heap, ticket_at(life.partition()) - 4, life.word());
-    put(heap, ticket_at(life.partition()), ticket);
+/// `incarnation` draws `ticket` and does nothing more.
+fn die_with(heap: &Heap, incarnation: Incarnation, ticket: u32) {
+    put(
+        heap,
+        ticket_at(incarnation.partition()) - 4,
+        incarnation.word(),
+    );
+    put(heap, ticket_at(incarnation.partition()), ticket);
 }
 
 /// Does something on each turn, and gives up when that has no more to do.
@@ -115,9 +119,9 @@ fn a_zeroed_segment_is_a_free_mutex() {
 fn a_partition_that_there_is_no_room_for_cannot_attach() {
     let heap = heap();
     let attach = |partition, partitions| {
-        let life = Life::first(partition);
+        let incarnation = Incarnation::first(partition);
         // SAFETY: none is used.
-        unsafe { BakeryMutex::<u64>::attach(heap.window(), life, partitions) }.map(|_| ())
+        unsafe { BakeryMutex::<u64>::attach(heap.window(), incarnation, partitions) }.map(|_| ())
     };
     let no_room = |partition, limit| Err(AttachError::Partition { partition, limit });
     assert_eq!(attach(64, 64), Ok(()));
@@ -127,9 +131,9 @@ fn a_partition_that_there_is_no_room_for_cannot_attach() {
 }
 
 #[test]
-fn a_life_that_was_evicted_does_not_attach_in_its_successors_place() {
+fn an_incarnation_that_was_evicted_does_not_attach_in_its_successors_place() {
     let heap = heap();
-    let successor = Life::new(1, 2).unwrap();
+    let successor = Incarnation::new(1, 2).unwrap();
     let mut inside = attach_bakery::<u64>(heap.window(), successor, 64);
     let guard = inside.try_lock(&mut AssumeAlive).unwrap();
     // SAFETY: none is used.
@@ -168,7 +172,7 @@ fn a_deadline_that_has_passed_gets_a_free_mutex_but_not_a_held_one() {
 fn who_comes_first_is_served_first() {
     let heap = heap();
     let mut first = raw(&heap, FIRST);
-    let [mut second, mut third] = [SECOND, THIRD].map(|life| mutex(&heap, life));
+    let [mut second, mut third] = [SECOND, THIRD].map(|incarnation| mutex(&heap, incarnation));
     assert_eq!(first.try_lock(&mut AssumeAlive), Ok(Acquired::Clean));
     let mut turns = 0;
     let mut meanwhile = Meanwhile(|| {
@@ -196,7 +200,7 @@ fn one_that_forgot_its_guard_waits_for_itself() {
     let heap = heap();
     let mut mutex = mutex(&heap, FIRST);
     forget(mutex.try_lock(&mut AssumeAlive).unwrap());
-    // It lives, whatever is said of it.
+    // It incarnations, whatever is said of it.
     assert!(is_busy(&mut mutex, &mut Dead(&[FIRST])));
     assert!(times_out(&mut mutex, &mut Spin::checks(100)));
     assert_eq!(mutex.owner(), Ok(Some(FIRST)));
@@ -237,7 +241,7 @@ fn one_that_lives_is_waited_for_while_it_draws_or_is_in_front() {
 }
 
 #[test]
-fn behind_the_last_number_nobody_draws_until_it_is_gone_or_its_life_is_over() {
+fn behind_the_last_number_nobody_draws_until_it_is_gone_or_its_incarnation_is_over() {
     let heap = heap();
     die_with(&heap, FIRST, ticket(LAST, 0));
     let mut second = mutex(&heap, SECOND);
@@ -258,22 +262,26 @@ fn behind_the_last_number_nobody_draws_until_it_is_gone_or_its_life_is_over() {
 
 #[test]
 fn what_no_honest_partition_writes_is_corrupt() {
-    let not_theirs = Life::first(9).word();
-    let flagged = SECOND.word() | Life::FLAG;
+    let not_theirs = Incarnation::first(9).word();
+    let flagged = SECOND.word() | Incarnation::FLAG;
     for (offset, value, word_is) in [
         (HOLDER, 2, ControlWord::BakeryHolder),
-        (HOLDER, Life::FLAG, ControlWord::BakeryHolder),
+        (HOLDER, Incarnation::FLAG, ControlWord::BakeryHolder),
         (HOLDER, flagged, ControlWord::BakeryHolder),
-        (HOLDER, Life::first(65).word(), ControlWord::BakeryHolder),
+        (
+            HOLDER,
+            Incarnation::first(65).word(),
+            ControlWord::BakeryHolder,
+        ),
         (COLOUR, 2, ControlWord::BakeryColour),
         (ticket_at(2), 2, ControlWord::BakeryTicket),
         (ticket_at(2), 3, ControlWord::BakeryTicket),
-        (ticket_at(2) - 4, flagged, ControlWord::BakeryLife),
+        (ticket_at(2) - 4, flagged, ControlWord::BakeryIncarnation),
         (HEALTH, 1, ControlWord::BakeryHealth),
         (HEALTH, flagged, ControlWord::BakeryHealth),
         (HEALTH, 3, ControlWord::BakeryHealth),
-        (ticket_at(2) - 4, not_theirs, ControlWord::BakeryLife),
-        (ticket_at(2) - 4, 2, ControlWord::BakeryLife),
+        (ticket_at(2) - 4, not_theirs, ControlWord::BakeryIncarnation),
+        (ticket_at(2) - 4, 2, ControlWord::BakeryIncarnation),
     ] {
         let heap = heap();
         let mut mutex = mutex(&heap, FIRST);

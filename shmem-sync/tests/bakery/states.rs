@@ -111,7 +111,7 @@ impl State {
         };
         let we = self.partitions[us];
         if we.dead {
-            return with(&|we| *we = OUTSIDE); // Its next life attaches.
+            return with(&|we| *we = OUTSIDE); // Its next incarnation attaches.
         }
         if rules.dying && we.step != Step::StartDrawing {
             with(&|we| {

@@ -1,12 +1,12 @@
 //! Many partitions at once.
 
 use std::mem::forget;
-use std::sync::atomic::AtomicU32 as Incarnation;
+use std::sync::atomic::AtomicU32 as Number;
 use std::thread;
 
 use shmem_core::primitive::Ordering::{Acquire, Relaxed, Release};
 use shmem_core::wait::Spin;
-use shmem_core::{Life, Mapping, Window};
+use shmem_core::{Incarnation, Mapping, Window};
 use shmem_sync::{
     AssumeAlive, BakeryMutex, Guard, Liveness, LockError, LockFailure, PartitionState, SpinYield,
 };
@@ -39,9 +39,9 @@ fn owners_exclude_each_other_and_their_tickets_stay_small() {
         let window = memory.window();
         thread::scope(|scope| {
             for partition in 1..=partitions {
-                let life = Life::first(partition);
+                let incarnation = Incarnation::first(partition);
                 scope.spawn(move || {
-                    let mut mutex = attach_bakery::<u64>(window, life, partitions);
+                    let mut mutex = attach_bakery::<u64>(window, incarnation, partitions);
                     for _ in 0..turns {
                         let mut guard = mutex
                             .lock(&mut SpinYield::forever(), &mut AssumeAlive)
@@ -64,7 +64,7 @@ fn owners_exclude_each_other_while_some_give_up() {
     let memory = Mapping::memfd("bakery", BakeryMutex::<u64>::SEGMENT_LEN).unwrap();
     let window = memory.window();
     let pass = |partition: u8| {
-        let mut mutex = attach_bakery::<u64>(window, Life::first(partition * 16), 64);
+        let mut mutex = attach_bakery::<u64>(window, Incarnation::first(partition * 16), 64);
         let mut passed = 0;
         for turn in 0..TURNS {
             let taken = match turn % 3 {
@@ -90,35 +90,40 @@ fn owners_exclude_each_other_while_some_give_up() {
     assert_eq!(sum(window), passed);
 }
 
-/// Which life each partition is in: an earlier one is over.
-struct Lives([Incarnation; 3]);
+/// Which incarnation each partition is in: an earlier one is over.
+struct Incarnations([Number; 3]);
 
-impl Lives {
-    fn end(&self, life: Life) -> Life {
-        let next = Life::after(life.partition(), life.incarnation()).unwrap();
+impl Incarnations {
+    fn end(&self, incarnation: Incarnation) -> Incarnation {
+        let next = Incarnation::after(incarnation.partition(), incarnation.number()).unwrap();
         // Release: pairs with the Acquire below; what the dead one did is seen.
-        self.0[usize::from(life.partition()) - 1].store(next.incarnation(), Release);
+        self.0[usize::from(incarnation.partition()) - 1].store(next.number(), Release);
         next
     }
 }
 
-impl Liveness for &Lives {
-    fn state(&mut self, life: Life) -> PartitionState {
-        let now = self.0[usize::from(life.partition()) - 1].load(Acquire);
-        PartitionState::gone_if(life.incarnation() < now)
+impl Liveness for &Incarnations {
+    fn state(&mut self, incarnation: Incarnation) -> PartitionState {
+        let now = self.0[usize::from(incarnation.partition()) - 1].load(Acquire);
+        PartitionState::gone_if(incarnation.number() < now)
     }
 }
 
 /// Attaches and passes once, dying on the way or not, as `turn` has it. Whether it
 /// was inside, and whether it was warned.
-fn live(window: Window<'_>, life: Life, turn: u32, mut lives: &Lives) -> (bool, bool) {
-    let mut mutex = attach_bakery::<u64>(window, life, 3);
-    let ticket = window.word(ticket_at(life.partition()));
+fn live(
+    window: Window<'_>,
+    incarnation: Incarnation,
+    turn: u32,
+    mut incarnations: &Incarnations,
+) -> (bool, bool) {
+    let mut mutex = attach_bakery::<u64>(window, incarnation, 3);
+    let ticket = window.word(ticket_at(incarnation.partition()));
     if turn % 5 == 1 {
         ticket.store(DRAWING, Release);
         return (false, false);
     }
-    let (mut guard, warned) = match mutex.lock(&mut SpinYield::forever(), &mut lives) {
+    let (mut guard, warned) = match mutex.lock(&mut SpinYield::forever(), &mut incarnations) {
         Ok(guard) => (guard, false),
         Err(LockError::OwnerDied(mut guard)) => {
             guard.make_consistent();
@@ -138,15 +143,15 @@ fn lives_exclude_each_other_and_every_death_inside_is_told_once() {
     const TURNS: u32 = 2_000;
     let memory = Mapping::memfd("bakery", BakeryMutex::<u64>::SEGMENT_LEN).unwrap();
     let window = memory.window();
-    let lives = Lives([1, 1, 1].map(Incarnation::new));
+    let incarnations = Incarnations([1, 1, 1].map(Number::new));
     let run = |partition: u8| {
-        let mut life = Life::first(partition);
+        let mut incarnation = Incarnation::first(partition);
         let (mut inside, mut warned) = (0, 0);
         for turn in 0..TURNS {
-            let told = live(window, life, turn, &lives);
+            let told = live(window, incarnation, turn, &incarnations);
             inside += u64::from(told.0);
             warned += u32::from(told.1);
-            life = lives.end(life);
+            incarnation = incarnations.end(incarnation);
         }
         (inside, warned)
     };

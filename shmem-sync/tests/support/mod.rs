@@ -1,7 +1,7 @@
 //! What the tests of the locks share.
 #![allow(dead_code, unused_imports)] // Each test program uses its part of it.
 
-use shmem_core::{Life, Window};
+use shmem_core::{Incarnation, Window};
 use shmem_sync::raw::{DoorbellRef, RawBakeryMutex};
 use shmem_sync::{BakeryMutex, Barrier, Liveness, NotHeld, PartitionState, Protected};
 
@@ -13,24 +13,24 @@ pub(crate) use halves::whole;
 #[cfg(loom)]
 pub(crate) use model::{add_one, count, heap, yields, Kernel, Obituary, Yield};
 
-/// A handle to a bakery mutex. No test uses two of one life.
+/// A handle to a bakery mutex. No test uses two of one incarnation.
 pub(crate) fn attach_bakery<T: Protected + ?Sized>(
     segment: Window<'_>,
-    life: Life,
+    incarnation: Incarnation,
     partitions: u8,
 ) -> BakeryMutex<'_, T> {
-    // SAFETY: the only handle of its life that is used.
-    unsafe { BakeryMutex::attach(segment, life, partitions) }.unwrap()
+    // SAFETY: the only handle of its incarnation that is used.
+    unsafe { BakeryMutex::attach(segment, incarnation, partitions) }.unwrap()
 }
 
 /// The same without a guard.
 pub(crate) fn attach_raw_bakery(
     segment: Window<'_>,
-    life: Life,
+    incarnation: Incarnation,
     partitions: u8,
 ) -> RawBakeryMutex<'_> {
-    // SAFETY: the only handle of its life that is used.
-    unsafe { RawBakeryMutex::attach(segment, life, partitions) }.unwrap()
+    // SAFETY: the only handle of its incarnation that is used.
+    unsafe { RawBakeryMutex::attach(segment, incarnation, partitions) }.unwrap()
 }
 
 /// Unlocks it, or finds that it is not held.
@@ -45,31 +45,31 @@ pub(crate) fn repair_bakery(mutex: &mut RawBakeryMutex<'_>) -> Result<(), NotHel
     unsafe { mutex.make_consistent() }
 }
 
-/// A handle to a barrier. No test uses two of one life.
+/// A handle to a barrier. No test uses two of one incarnation.
 pub(crate) fn attach_barrier<'m>(
     segment: Window<'m>,
-    life: Life,
+    incarnation: Incarnation,
     parties: usize,
     bell: DoorbellRef<'m>,
 ) -> Barrier<'m> {
-    // SAFETY: the only handle of its life that is used.
-    unsafe { Barrier::attach(segment, life, parties, bell) }.unwrap()
+    // SAFETY: the only handle of its incarnation that is used.
+    unsafe { Barrier::attach(segment, incarnation, parties, bell) }.unwrap()
 }
 
-/// Knows that these lives are over, and of no other death.
-pub(crate) struct Dead<'a>(pub(crate) &'a [Life]);
+/// Knows that these incarnations are over, and of no other death.
+pub(crate) struct Dead<'a>(pub(crate) &'a [Incarnation]);
 
 impl Liveness for Dead<'_> {
-    fn state(&mut self, life: Life) -> PartitionState {
-        PartitionState::gone_if(self.0.contains(&life))
+    fn state(&mut self, incarnation: Incarnation) -> PartitionState {
+        PartitionState::gone_if(self.0.contains(&incarnation))
     }
 }
 
 /// Knows of lives that are silent, and of lives that are gone.
 #[derive(Clone, Copy)]
 pub(crate) struct Known<'a> {
-    pub(crate) silent: &'a [Life],
-    pub(crate) gone: &'a [Life],
+    pub(crate) silent: &'a [Incarnation],
+    pub(crate) gone: &'a [Incarnation],
 }
 
 impl Known<'_> {
@@ -80,8 +80,11 @@ impl Known<'_> {
 }
 
 impl Liveness for Known<'_> {
-    fn state(&mut self, life: Life) -> PartitionState {
-        match (self.gone.contains(&life), self.silent.contains(&life)) {
+    fn state(&mut self, incarnation: Incarnation) -> PartitionState {
+        match (
+            self.gone.contains(&incarnation),
+            self.silent.contains(&incarnation),
+        ) {
             (true, _) => PartitionState::Gone,
             (false, true) => PartitionState::Silent,
             (false, false) => PartitionState::Alive,

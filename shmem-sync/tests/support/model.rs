@@ -8,7 +8,7 @@ use shmem_core::mem::{Heap, ReadWindow};
 use shmem_core::primitive::AtomicU32;
 use shmem_core::primitive::Ordering::{Acquire, Relaxed, Release};
 use shmem_core::wait::{Pause, Wait};
-use shmem_core::{Life, Window};
+use shmem_core::{Incarnation, Window};
 use shmem_sync::{Guard, Liveness, PartitionState};
 
 /// Zeroed memory for the rest of the model's execution.
@@ -122,13 +122,13 @@ impl Obituary {
         Self(Arc::new(Flag::new(0)))
     }
 
-    pub(crate) fn announce(&self, life: Life) {
-        self.0.store(life.word(), Release);
+    pub(crate) fn announce(&self, incarnation: Incarnation) {
+        self.0.store(incarnation.word(), Release);
     }
 }
 
 impl Liveness for Obituary {
-    fn state(&mut self, life: Life) -> PartitionState {
-        PartitionState::gone_if(self.0.load(Acquire) == life.word())
+    fn state(&mut self, incarnation: Incarnation) -> PartitionState {
+        PartitionState::gone_if(self.0.load(Acquire) == incarnation.word())
     }
 }

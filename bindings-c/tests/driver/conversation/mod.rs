@@ -2,15 +2,15 @@
 //!
 //! Each produces into one ring and consumes from the other, in every way that there
 //! is. What it was told it writes into two logs, entries of four words that begin with
-//! its life:
+//! its incarnation:
 //!
 //! | log    | entry                          | means                                  |
 //! |--------|--------------------------------|----------------------------------------|
-//! | `sent` | `SENT`, first, count           | these records of this life were pushed |
+//! | `sent` | `SENT`, first, count           | these records of this incarnation were pushed |
 //! |        | `TOLD`                         | the consumer was restarted             |
-//! | `got`  | `START`                        | a life began                           |
+//! | `got`  | `START`                        | an incarnation began                           |
 //! |        | `INTENT`, way                  | it is about to pop, to peek or to drain |
-//! |        | way, producer's life, number   | this record came                       |
+//! |        | way, producer's incarnation, number   | this record came                       |
 //! |        | `SEAM`                         | the producer was restarted             |
 //!
 //! The logs are files, so that they outlive their writers; `verdict` holds the `sent` of
@@ -147,12 +147,12 @@ fn format(memory: Window<'_>) -> Outcome<Window<'_>> {
         block: 128,
     };
     let registry = Registry::format(region, geometry).map_err(|error| error.to_string())?;
-    let presence = registry
+    let attachment = registry
         .attach_partition(3, Process::this())
         .map_err(|error| error.to_string())?;
     let create = |name, kind, len| {
         let request = Request::named(name, kind, len).map_err(|error| error.to_string())?;
-        let made = registry.open_or_create(presence.life(), &request);
+        let made = registry.open_or_create(attachment.incarnation(), &request);
         made.map_err(|error| error.to_string())
     };
     for name in ["from-1", "from-2"] {
@@ -167,7 +167,7 @@ struct Party {
     words: Vec<std::ffi::OsString>,
     logs: PathBuf,
     child: Option<Child>,
-    /// Records that its lives before got.
+    /// Records that its incarnations before got.
     had: usize,
 }
 

@@ -9,9 +9,9 @@ use std::time::Duration;
 use fastrand::Rng;
 use rustix::process::{set_parent_process_death_signal, Signal};
 use shmem_core::primitive::Ordering::Relaxed;
-use shmem_core::ring::{Consumer, PopError, Producer, PushError, Ring, Unread};
+use shmem_core::ring::{Consumer, OnRestart, PopError, Producer, PushError, Ring};
 use shmem_core::{Mapping, Region};
-use shmem_registry::{Id, Presence, Process, Processes, Registry, Segment};
+use shmem_registry::{Attachment, Id, Process, Processes, Registry, Segment};
 use shmem_sync::{Futex, FutexBell, SleepPoll};
 
 use super::{BATCH, DRAINED, INTENT, LONGEST, PEEKED, POPPED, SEAM, SENT, START, TOLD};
@@ -26,15 +26,15 @@ pub(crate) fn party(mut words: impl Iterator<Item = String>) {
     ));
     let region = Region::attach(mapping.window()).expect("the driver formatted it");
     let registry = Registry::attach(region).expect("the driver formatted it");
-    let presence = registry
-        .attach_when_over(
+    let attachment = registry
+        .attach_or_take_over(
             2,
             Process::this(),
             &mut SleepPoll::timeout(Duration::from_secs(10), Duration::from_millis(10)),
             &mut Processes::new(registry),
         )
-        .expect("the life before is over");
-    let mut party = Party::new(&registry, &presence, &logs);
+        .expect("the incarnation before is over");
+    let mut party = Party::new(&registry, &attachment, &logs);
     let stop = find(&registry, "stop").window();
     while stop.word(0).load(Relaxed) == 0 {
         party.produce();
@@ -57,7 +57,7 @@ struct Party {
     /// Nothing once it is given back.
     producer: Option<Producer<'static>>,
     consumer: Consumer<'static>,
-    life: u32,
+    incarnation: u32,
     next_index: u32,
     sent: File,
     got: File,
@@ -65,8 +65,8 @@ struct Party {
 }
 
 impl Party {
-    fn new(registry: &Registry<'static>, presence: &Presence<'static>, logs: &Path) -> Self {
-        let life = presence.life();
+    fn new(registry: &Registry<'static>, attachment: &Attachment<'static>, logs: &Path) -> Self {
+        let incarnation = attachment.incarnation();
         let log = |name| {
             let mut options = OpenOptions::new();
             let log = options
@@ -76,25 +76,29 @@ impl Party {
             log.expect("the driver's directory can be written")
         };
         let mut got = log("got");
-        enter(&mut got, [life.word(), START, 0, 0]);
+        enter(&mut got, [incarnation.word(), START, 0, 0]);
         let ring = |name| Ring::attach(find(registry, name).window()).expect("it is a ring");
         Self {
-            producer: Some(ring("from-2").producer(life).expect("the end is its own")),
+            producer: Some(
+                ring("from-2")
+                    .producer(incarnation)
+                    .expect("the end is its own"),
+            ),
             consumer: ring("from-1")
-                .consumer(life, Unread::Keep)
+                .consumer(incarnation, OnRestart::Keep)
                 .expect("the end is its own"),
-            life: life.word(),
+            incarnation: incarnation.word(),
             next_index: 0,
             sent: log("sent"),
             got,
-            random: Rng::with_seed(life.word().into()),
+            random: Rng::with_seed(incarnation.word().into()),
         }
     }
 
-    /// A record: life, number, noise, checksum.
+    /// A record: incarnation, number, noise, checksum.
     fn record(&mut self, index: u32) -> Vec<u8> {
         let noise = self.random.usize(..LONGEST - 12);
-        let mut record = [self.life.to_ne_bytes(), index.to_ne_bytes()].concat();
+        let mut record = [self.incarnation.to_ne_bytes(), index.to_ne_bytes()].concat();
         record.extend((0..noise).map(|_| self.random.u8(..)));
         let check = sum(&record);
         record.extend(check.to_ne_bytes());
@@ -108,7 +112,10 @@ impl Party {
             _ => self.write_in_place(),
         };
         if count > 0 {
-            enter(&mut self.sent, [self.life, SENT, self.next_index, count]);
+            enter(
+                &mut self.sent,
+                [self.incarnation, SENT, self.next_index, count],
+            );
             self.next_index += count;
             let told = self.producer().notify(&FutexBell);
             told.expect("nobody took over");
@@ -123,7 +130,7 @@ impl Party {
         };
         match outcome {
             Ok(()) => {}
-            Err(PushError::Restarted) => enter(&mut self.sent, [self.life, TOLD, 0, 0]),
+            Err(PushError::Restarted) => enter(&mut self.sent, [self.incarnation, TOLD, 0, 0]),
             Err(error) => fail(&format!("push: {error}")),
         }
     }
@@ -164,7 +171,7 @@ impl Party {
     /// Whether there was something.
     fn consume(&mut self) -> bool {
         let way = [POPPED, PEEKED, DRAINED][self.random.usize(..3)];
-        enter(&mut self.got, [self.life, INTENT, way, 0]);
+        enter(&mut self.got, [self.incarnation, INTENT, way, 0]);
         let outcome = match way {
             POPPED => self.pop(),
             PEEKED => self.peek(),
@@ -173,7 +180,7 @@ impl Party {
         match outcome {
             Ok(()) => {}
             Err(PopError::Empty) => return false,
-            Err(PopError::Restarted) => enter(&mut self.got, [self.life, SEAM, 0, 0]),
+            Err(PopError::Restarted) => enter(&mut self.got, [self.incarnation, SEAM, 0, 0]),
             Err(error) => fail(&format!("pop: {error}")),
         }
         let told = self.consumer.notify(&FutexBell);
@@ -184,7 +191,7 @@ impl Party {
     fn pop(&mut self) -> Result<(), PopError> {
         let mut record = [0; LONGEST];
         let len = self.consumer.pop(&mut record)?;
-        came(&mut self.got, self.life, POPPED, &record[..len]);
+        came(&mut self.got, self.incarnation, POPPED, &record[..len]);
         Ok(())
     }
 
@@ -192,17 +199,17 @@ impl Party {
         let record = self.consumer.peek()?;
         let mut copy = vec![0; record.len()];
         record.read(0, &mut copy);
-        came(&mut self.got, self.life, PEEKED, &copy);
+        came(&mut self.got, self.incarnation, PEEKED, &copy);
         self.consumer.release()
     }
 
     fn drain(&mut self) -> Result<(), PopError> {
         let limit = self.random.usize(1..=8);
-        let (got, life) = (&mut self.got, self.life);
+        let (got, incarnation) = (&mut self.got, self.incarnation);
         let drained = self.consumer.drain(limit, |record| {
             let mut copy = vec![0; record.len()];
             record.read(0, &mut copy);
-            came(got, life, DRAINED, &copy);
+            came(got, incarnation, DRAINED, &copy);
             true
         })?;
         if drained == 0 {
@@ -232,13 +239,13 @@ impl Party {
     }
 }
 
-fn came(log: &mut File, life: u32, way: u32, record: &[u8]) {
+fn came(log: &mut File, incarnation: u32, way: u32, record: &[u8]) {
     let (body, check) = record.split_at(record.len().saturating_sub(4));
     if body.len() < 8 || check != sum(body).to_ne_bytes() {
         fail("a record is damaged");
     }
     let word = |at: usize| u32::from_ne_bytes([body[at], body[at + 1], body[at + 2], body[at + 3]]);
-    enter(log, [life, way, word(0), word(4)]);
+    enter(log, [incarnation, way, word(0), word(4)]);
 }
 
 fn sum(bytes: &[u8]) -> u32 {

@@ -1,13 +1,13 @@
 //! Holds what one party sent against what the other got.
 //!
-//! All records of a ring in one row, life after life: a consumer must have got them in
-//! this order, each once, but where it was killed. A life of it that is killed
+//! All records of a ring in one row, incarnation after incarnation: a consumer must have got them
+//! in this order, each once, but where it was killed. An incarnation of it that is killed
 //!
 //! - between a pop and its log has a record in hand that the log does not have;
 //! - between a log and a release sees again what it logged last: the one that it
 //!   peeked, or all of what it drained.
 //!
-//! A life of a producer that is killed between a push and its log has pushed a little more
+//! An incarnation of a producer that is killed between a push and its log has pushed a little more
 //! than it knows.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,9 +22,9 @@ pub(super) struct Verdict {
     pub(super) seams: usize,
     /// How often the producer was told that the consumer was restarted.
     pub(super) told: usize,
-    /// Records in the hand of a life that was killed.
+    /// Records in the hand of an incarnation that was killed.
     pub(super) in_hand: u64,
-    /// Records that a new life saw again.
+    /// Records that a new incarnation saw again.
     pub(super) again: u64,
 }
 
@@ -36,7 +36,7 @@ impl Verdict {
             walk.step(entry)
                 .map_err(|why| format!("{why} at {entry:x?}: {walk:?}"))?;
         }
-        // The last life ended when nothing was left.
+        // The last incarnation ended when nothing was left.
         if !walk.heads.contains(&row.len) {
             return Err(format!("{:?} of {} came", walk.heads, row.len));
         }
@@ -44,7 +44,8 @@ impl Verdict {
         let starts = got.iter().filter(|entry| entry[1] == START).count();
         verdict.told = sent.iter().filter(|entry| entry[1] == TOLD).count();
         verdict.records = row.len as usize;
-        // Each life of the producer may hear of each life of the consumer but its first.
+        // Each incarnation of the producer may hear of each incarnation of the consumer but its
+        // first.
         if verdict.told >= starts.max(1) {
             return Err(format!("told {} times of {starts} lives", verdict.told));
         }
@@ -52,7 +53,7 @@ impl Verdict {
     }
 }
 
-/// All records in one row: where those of each life of the producer begin.
+/// All records in one row: where those of each incarnation of the producer begin.
 #[derive(Debug)]
 struct Row {
     begins: BTreeMap<u32, u64>,
@@ -62,31 +63,31 @@ struct Row {
 impl Row {
     fn of(sent: &[[u32; 4]], got: &[[u32; 4]]) -> Result<Self, String> {
         let mut pushed: BTreeMap<u32, u32> = BTreeMap::new();
-        for &[life, what, first, count] in sent {
-            let so_far = pushed.entry(life).or_default();
+        for &[incarnation, what, first, count] in sent {
+            let so_far = pushed.entry(incarnation).or_default();
             if what == SENT {
                 if first != *so_far {
-                    return Err(format!("{life:#x} pushed {first} after {so_far}"));
+                    return Err(format!("{incarnation:#x} pushed {first} after {so_far}"));
                 }
                 *so_far += count;
             }
         }
         let mut all = pushed.clone();
-        for &[_, what, life, number] in got {
+        for &[_, what, incarnation, number] in got {
             if (POPPED..=DRAINED).contains(&what) {
-                let known = pushed.get(&life).copied().unwrap_or(0);
+                let known = pushed.get(&incarnation).copied().unwrap_or(0);
                 if number >= known + BATCH {
-                    return Err(format!("{life:#x} never pushed {number}"));
+                    return Err(format!("{incarnation:#x} never pushed {number}"));
                 }
-                let all = all.entry(life).or_default();
+                let all = all.entry(incarnation).or_default();
                 *all = (*all).max(number + 1);
             }
         }
         let mut len = 0;
-        let begin = |(life, count): (u32, u32)| {
+        let begin = |(incarnation, count): (u32, u32)| {
             let begin = len;
             len += u64::from(count);
-            (life, begin)
+            (incarnation, begin)
         };
         // Lives of one partition are ordered as their words are.
         let begins = all.into_iter().map(begin).collect();
@@ -105,7 +106,7 @@ struct Walk<'r> {
     /// What it is about to do, and the first record that it logged since.
     way: u32,
     logged: Option<u64>,
-    /// The life of the producer of the last record in this life, if there was one.
+    /// The incarnation of the producer of the last record in this incarnation, if there was one.
     last: Option<u32>,
     /// Seams since then.
     seams: u32,
@@ -177,7 +178,7 @@ impl<'r> Walk<'r> {
     }
 }
 
-/// A life of each, and three records: as it should be, and as it should not.
+/// An incarnation of each, and three records: as it should be, and as it should not.
 pub(super) fn notices_what_is_wrong() -> crate::Outcome {
     const SENT_ALL: [[u32; 4]; 1] = [[0x101, SENT, 0, 3]];
     let popped = |numbers: &[u32]| {

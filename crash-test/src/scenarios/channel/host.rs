@@ -66,10 +66,10 @@ pub(super) fn join(seat: Seat<'_>, partition: u8) -> Outcome<Session<'_>> {
         observer: seat.observer,
     };
     let before = look(&memory.registry, partition)?;
-    let last = before.life.map_or(0, Incarnation::incarnation);
+    let last = before.incarnation.map_or(0, Incarnation::number);
     let next = aliases.add(partition, last, seat.incarnation)?;
     let mut options = SessionOptions::new(partition);
-    match before.life {
+    match before.incarnation {
         // By turns: some are told who is gone.
         Some(earlier) if last % 2 == 0 && aliases.is_gone(earlier) => {
             options = options.take_over(earlier);
@@ -86,7 +86,7 @@ pub(super) fn join(seat: Seat<'_>, partition: u8) -> Outcome<Session<'_>> {
     let session = session.or_violation("joining")?;
     let after = look(&memory.registry, partition)?;
     let joined = session.incarnation() == next
-        && after.life == Some(next)
+        && after.incarnation == Some(next)
         && after.attached
         && after.process == process(next);
     let mut aliases = host.aliases.lock().unwrap_or_else(PoisonError::into_inner);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use shmem_channel::{Error, Session};
 use shmem_core::mem::Window;
-use shmem_core::ring::Unread;
+use shmem_core::ring::OnRestart;
 use shmem_registry::layout::{PARTITIONS, PartitionSlot};
 
 use super::ends::{self, COMMANDS, Openings};
@@ -85,7 +85,7 @@ impl<'m> Member<'m> {
         let session = host::join(seat, PARTITION)?;
         // The account of the ends has no other use here.
         let highest = Openings::new(self.memory.ledger, MEMBER).begun;
-        let (before, now) = (highest.get(), session.incarnation().incarnation());
+        let (before, now) = (highest.get(), session.incarnation().number());
         // One that was stopped while it joined may put the number back.
         let is_late = self.memory.ledger.evicted().get() != 0;
         ensure(now > before || is_late, || {
@@ -112,7 +112,7 @@ impl Party for Member<'_> {
         match (op, &self.session) {
             (BEAT, Some(session)) => session.beat().or_violation("a beat")?,
             (OPEN, Some(session)) => {
-                let end = session.receiver(COMMANDS, CAPACITY as usize, Unread::Discard);
+                let end = session.receiver(COMMANDS, CAPACITY as usize, OnRestart::Discard);
                 let mut end = end.or_violation("opening an end")?;
                 match end.recv(&mut [0; 8], Duration::ZERO) {
                     Err(Error::TimedOut) => {}

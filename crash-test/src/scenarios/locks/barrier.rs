@@ -128,7 +128,7 @@ impl<'m> Waiter<'m> {
         let account = Account::new(&memory, seat.role);
         let last = account.incarnations.get();
         let alias = aliases.add(seat.role as u8 + 1, last, seat.incarnation)?;
-        account.incarnations.set(alias.incarnation());
+        account.incarnations.set(alias.number());
         // SAFETY: the only handle of its incarnation that is used.
         let barrier = unsafe { Barrier::attach(memory.object, alias, PARTIES, &FutexBell) };
         Ok(Self {

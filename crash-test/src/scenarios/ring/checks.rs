@@ -1,6 +1,6 @@
 //! What a consumer checks of each record that it gets, against the ledger.
 
-use shmem_core::ring::Unread;
+use shmem_core::ring::OnRestart;
 
 use super::ring_ledger::{Position, RingLedger};
 use crate::kit::{Outcome, Step, Violation, ensure};
@@ -9,7 +9,7 @@ use crate::scenarios::tag::Tag;
 /// What this incarnation knows of the records it got.
 pub(in crate::scenarios) struct Checks<'m> {
     ledger: RingLedger<'m>,
-    unread: Unread,
+    unread: OnRestart,
     /// Number of this incarnation.
     incarnation: u32,
     /// Whether none before this one is known to have had the end.
@@ -26,7 +26,7 @@ pub(in crate::scenarios) struct Checks<'m> {
 
 impl<'m> Checks<'m> {
     /// Before the end is claimed.
-    pub(in crate::scenarios) fn begin(ledger: RingLedger<'m>, unread: Unread) -> Self {
+    pub(in crate::scenarios) fn begin(ledger: RingLedger<'m>, unread: OnRestart) -> Self {
         let incarnation = ledger.begin_consumer();
         Self {
             ledger,
@@ -71,8 +71,8 @@ impl<'m> Checks<'m> {
             format!("{tag:?} was never pushed")
         })?;
         match self.unread {
-            Unread::Keep => self.ensure_next(tag)?,
-            Unread::Discard => self.ensure_for_us(tag)?,
+            OnRestart::Keep => self.ensure_next(tag)?,
+            OnRestart::Discard => self.ensure_for_us(tag)?,
         }
         self.ensure_restart_was_told(tag)?;
         if self.last.is_none() {

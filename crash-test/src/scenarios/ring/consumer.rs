@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fastrand::Rng;
-use shmem_core::ring::{ClaimError, Consumer, PopError, Ring, Unread};
+use shmem_core::ring::{ClaimError, Consumer, OnRestart, PopError, Ring};
 use shmem_sync::{FutexBell, Liveness};
 
 use super::checks::Checks;
@@ -25,7 +25,7 @@ pub(super) struct RecordConsumer<'m> {
 }
 
 impl<'m> RecordConsumer<'m> {
-    pub(super) fn join(seat: Seat<'m>, unread: Unread) -> Outcome<Self> {
+    pub(super) fn join(seat: Seat<'m>, unread: OnRestart) -> Outcome<Self> {
         let ring = Ring::attach(seat.memory.object).or_violation("attaching to the ring")?;
         let (us, mut observer) = (seat.incarnation, seat.observer);
         let ledger = RingLedger::new(seat.memory.ledger);

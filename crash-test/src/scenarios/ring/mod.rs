@@ -10,7 +10,7 @@ use std::mem::offset_of;
 use fastrand::Rng;
 use shmem_core::layout::RingControl;
 use shmem_core::primitive::Ordering::Relaxed;
-use shmem_core::ring::{Ring, Unread};
+use shmem_core::ring::{OnRestart, Ring};
 use shmem_registry::Kind;
 
 use crate::kit::{
@@ -40,7 +40,7 @@ pub(crate) const RING_RESULTS: Scenario = Scenario {
     about: "a ring that keeps what is unread; either end dies, or both",
     roles: &[
         PRODUCING,
-        consuming(|seat| boxed(RecordConsumer::join(seat, Unread::Keep))),
+        consuming(|seat| boxed(RecordConsumer::join(seat, OnRestart::Keep))),
     ],
     casts: CASTS,
     shapes: &[64, 128, 256, LARGE as u32],
@@ -67,7 +67,7 @@ pub(crate) const RING_COMMANDS: Scenario = Scenario {
     about: "a ring that discards what was pushed for an earlier incarnation; either end dies, or both",
     roles: &[
         PRODUCING,
-        consuming(|seat| boxed(RecordConsumer::join(seat, Unread::Discard))),
+        consuming(|seat| boxed(RecordConsumer::join(seat, OnRestart::Discard))),
     ],
     audit: |scene, actors, _| {
         let ledger = drain(scene, actors)?;

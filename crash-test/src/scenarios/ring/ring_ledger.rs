@@ -254,7 +254,8 @@ mod tests {
         Position { incarnation, count }
     }
 
-    /// The first pushed 2 and died pushing 3 more; the second pushed nothing; the third lives.
+    /// The first pushed 2 and died pushing 3 more; the second pushed nothing; the third
+    /// incarnations.
     fn with_ledger(check: impl FnOnce(RingLedger<'_>)) {
         let heap = Heap::new(4096);
         let ledger = RingLedger::new(Ledger::new(heap.window()));

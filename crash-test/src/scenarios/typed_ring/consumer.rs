@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fastrand::Rng;
-use shmem_core::typed_ring::{ClaimError, PopError, TypedConsumer, TypedRing, Unread};
+use shmem_core::typed_ring::{ClaimError, OnRestart, PopError, TypedConsumer, TypedRing};
 use shmem_sync::{FutexBell, Liveness};
 
 use super::record::Record;
@@ -26,7 +26,7 @@ pub(super) struct RecordConsumer<'m> {
 }
 
 impl<'m> RecordConsumer<'m> {
-    pub(super) fn join(seat: Seat<'m>, unread: Unread) -> Outcome<Self> {
+    pub(super) fn join(seat: Seat<'m>, unread: OnRestart) -> Outcome<Self> {
         let ring = TypedRing::attach(seat.memory.object).or_violation("attaching to the ring")?;
         let (us, mut observer) = (seat.incarnation, seat.observer);
         let mut checks = Checks::begin(RingLedger::new(seat.memory.ledger), unread);

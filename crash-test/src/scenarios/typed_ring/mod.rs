@@ -10,7 +10,7 @@ use fastrand::Rng;
 use shmem_core::layout::TypedRingControl;
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::typed_ring::inspect::Inspection;
-use shmem_core::typed_ring::{TypedRing, Unread};
+use shmem_core::typed_ring::{OnRestart, TypedRing};
 use shmem_registry::Kind;
 
 use super::ring::{drain, ensure_balanced, ensure_complete, ring_ledger};
@@ -41,7 +41,7 @@ pub(crate) const TYPED_RESULTS: Scenario = Scenario {
     about: "a typed ring that keeps what is unread; either end dies, or both",
     roles: &[
         PRODUCING,
-        consuming(|seat| boxed(RecordConsumer::join(seat, Unread::Keep))),
+        consuming(|seat| boxed(RecordConsumer::join(seat, OnRestart::Keep))),
     ],
     casts: CASTS,
     shapes: &[2, 8, LARGE],
@@ -67,7 +67,7 @@ pub(crate) const TYPED_COMMANDS: Scenario = Scenario {
     about: "a typed ring that discards what was pushed for an earlier incarnation; either end dies, or both",
     roles: &[
         PRODUCING,
-        consuming(|seat| boxed(RecordConsumer::join(seat, Unread::Discard))),
+        consuming(|seat| boxed(RecordConsumer::join(seat, OnRestart::Discard))),
     ],
     audit: |scene, actors, _| {
         let ledger = drain(scene, actors)?;

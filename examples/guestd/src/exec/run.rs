@@ -1,4 +1,4 @@
-//! One command's life, from its start to how it ended.
+//! One command's incarnation, from its start to how it ended.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;

@@ -30,7 +30,7 @@ fn a_daemon_that_was_killed_comes_back_at_once_and_runs_nothing_old() {
     instance.kill_daemon();
     let killed = Instant::now();
     instance.run_daemon(SH);
-    instance.until("second life", |seen| seen.life == Some(2));
+    instance.until("second incarnation", |seen| seen.incarnation == Some(2));
     println!("attached again after {:?}", killed.elapsed());
     instance.until("its refusals", |seen| seen.discarded == 2);
     assert_eq!(instance.seen.seams, 1);
@@ -41,7 +41,7 @@ fn a_daemon_that_was_killed_comes_back_at_once_and_runs_nothing_old() {
 }
 
 #[test]
-fn a_command_that_a_daemons_earlier_life_is_sent_is_not_run_by_the_next() {
+fn a_command_that_a_daemons_earlier_incarnation_is_sent_is_not_run_by_the_next() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("ran");
     let mut instance = Instance::start();
@@ -49,14 +49,14 @@ fn a_command_that_a_daemons_earlier_life_is_sent_is_not_run_by_the_next() {
     instance.run_daemon(SH);
     let (beat, deadline) = (instance.events.peer_beat(), Instant::now() + PATIENCE);
     while instance.events.peer_beat() == beat {
-        assert!(Instant::now() < deadline, "no second life");
+        assert!(Instant::now() < deadline, "no second incarnation");
         thread::sleep(Duration::from_millis(5));
     }
-    // The second life is there, but nobody here has heard of it: it is meant for the first.
-    assert_eq!(instance.seen.life, Some(1));
+    // The second incarnation is there, but nobody here has heard of it: it is meant for the first.
+    assert_eq!(instance.seen.incarnation, Some(1));
     instance.exec(1, 0, &["sh", "-c", &format!("echo x > {}", file.display())]);
     instance.until("its refusal", |seen| seen.discarded == 1);
-    assert_eq!(instance.seen.life, Some(2));
+    assert_eq!(instance.seen.incarnation, Some(2));
     instance.run(2, "true");
     assert!(!file.exists());
 }
@@ -73,7 +73,7 @@ fn what_was_said_before_a_death_is_heard_behind_it() {
     await_file(&file);
     instance.kill_daemon();
     instance.run_daemon(SH);
-    instance.until("second life", |seen| seen.life == Some(2));
+    instance.until("second incarnation", |seen| seen.incarnation == Some(2));
     let console = String::from_utf8_lossy(&instance.seen.console[before..]).into_owned();
     // The first prompt may come after the echo of what was typed, before the first number.
     let number = |line: &str| line.trim().trim_start_matches("# ").parse().ok();
@@ -124,7 +124,7 @@ fn a_second_daemon_is_refused_while_the_first_lives() {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        text.contains("partition 2 in its life 1 is attached") && text.lines().count() == 1,
+        text.contains("incarnation 1 of partition 2 is attached") && text.lines().count() == 1,
         "{text}"
     );
     assert_eq!(instance.run(1, "echo unharmed").out, b"unharmed\n");
@@ -139,7 +139,7 @@ fn a_daemon_whose_place_another_has_taken_ends_without_a_word_in_the_region() {
     kill(first_pid, Signal::SIGSTOP).unwrap();
     // It takes over from a heart that stands still.
     instance.run_daemon(SH);
-    instance.until("second life", |seen| seen.life == Some(2));
+    instance.until("second incarnation", |seen| seen.incarnation == Some(2));
     instance.until("second prompt", |seen| seen.seams == 1);
     kill(first_pid, Signal::SIGCONT).unwrap();
     let output = first.wait_with_output().unwrap();
@@ -177,7 +177,7 @@ fn a_new_kmon_finds_the_shell_as_it_was_and_no_command_of_the_old_one() {
     instance.restart_kmon();
     kill(pid(&instance), Signal::SIGCONT).unwrap();
     let back = Instant::now();
-    instance.until("greeting", |seen| seen.life == Some(1));
+    instance.until("greeting", |seen| seen.incarnation == Some(1));
     println!("greeted again after {:?}", back.elapsed());
     instance.until("refusal", |seen| seen.discarded == 2);
     // Nobody is left to hear how the old KMON's command ends.

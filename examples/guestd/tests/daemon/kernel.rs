@@ -8,7 +8,7 @@ use kmon_protocol::{Command, Received};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::life::assert_one_line;
+use crate::incarnation::assert_one_line;
 use crate::monitor::{Instance, SH, await_file};
 
 /// Takes kernel lines until there are some; gives their numbers.
@@ -32,12 +32,12 @@ fn run(instance: &mut Instance, arguments: &[&str]) {
     let arguments = [&["--foreground", "--shell", SH], arguments].concat();
     let mut program = instance.guestd(arguments);
     instance.daemon = Some(program.stderr(Stdio::piped()).spawn().unwrap());
-    instance.seen.life = None;
-    instance.until("hello", |seen| seen.life.is_some());
+    instance.seen.incarnation = None;
+    instance.until("hello", |seen| seen.incarnation.is_some());
 }
 
 #[test]
-fn the_kernels_log_is_told_if_it_can_be_read_and_by_no_life_twice() {
+fn the_kernels_log_is_told_if_it_can_be_read_and_by_no_incarnation_twice() {
     let mut instance = Instance::empty();
     run(&mut instance, &["--kernel-log", "always"]);
     if File::open("/dev/kmsg").is_err() {

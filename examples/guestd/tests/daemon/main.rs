@@ -3,8 +3,8 @@
 mod console;
 mod deaths;
 mod exec;
+mod incarnation;
 mod kernel;
-mod life;
 mod monitor;
 mod output;
 mod waiting;

@@ -35,9 +35,9 @@ pub(crate) struct Ran {
 /// What the instance has told.
 #[derive(Default)]
 pub(crate) struct Seen {
-    /// The number of the daemon's life, once it has greeted.
-    pub(crate) life: Option<u32>,
-    /// Seams between two lives of the daemon.
+    /// The number of the daemon's incarnation, once it has greeted.
+    pub(crate) incarnation: Option<u32>,
+    /// Seams between two incarnations of the daemon.
     pub(crate) seams: usize,
     /// Commands that it did not run.
     pub(crate) discarded: u32,
@@ -56,7 +56,7 @@ impl Seen {
             return;
         };
         match event {
-            Event::Hello { life, .. } => self.life = Some(life),
+            Event::Hello { incarnation, .. } => self.incarnation = Some(incarnation),
             Event::Goodbye => self.goodbye = true,
             Event::Output(bytes) => self.console.extend_from_slice(bytes),
             Event::Stdout { stream, bytes } => self.run(stream).out.extend_from_slice(bytes),
@@ -117,11 +117,11 @@ impl Instance {
     pub(crate) fn with_shell(shell: &str) -> Self {
         let mut instance = Self::empty();
         instance.run_daemon(shell);
-        instance.until("hello", |seen| seen.life.is_some());
+        instance.until("hello", |seen| seen.incarnation.is_some());
         instance
     }
 
-    /// One more life of the daemon.
+    /// One more incarnation of the daemon.
     pub(crate) fn run_daemon(&mut self, shell: &str) {
         let mut program = self.guestd(["--foreground", "--shell", shell]);
         self.daemon = Some(program.stderr(Stdio::piped()).spawn().unwrap());
@@ -134,12 +134,12 @@ impl Instance {
         daemon.wait().unwrap();
     }
 
-    /// KMON dies, and a new life of it attaches.
+    /// KMON dies, and a new incarnation of it attaches.
     pub(crate) fn restart_kmon(&mut self) {
         // What a process that is killed lets go of is nothing; its heart stands still.
         let link = MonitorLink::attach(self.memory.window(), &settings(), waiting());
         (self.commands, self.events, self.kernel) = link.unwrap().split();
-        self.seen.life = None;
+        self.seen.incarnation = None;
     }
 
     pub(crate) fn start() -> Self {
@@ -154,7 +154,7 @@ impl Instance {
         guestd(self.memory, arguments)
     }
 
-    /// KMON formats the region anew as it does while the daemon lives.
+    /// KMON formats the region anew as it does while the daemon incarnations.
     pub(crate) fn format_anew(mut self) -> Self {
         let (memory, daemon) = (self.memory, self.daemon.take());
         // What it holds of the old region must not outlive that.
@@ -170,11 +170,11 @@ impl Instance {
         assert_eq!(self.try_to_send(&command), Sent::Whole);
     }
 
-    /// Sends `command` to the life of the daemon that was heard last.
+    /// Sends `command` to the incarnation of the daemon that was heard last.
     pub(crate) fn try_to_send(&mut self, command: &Command<'_>) -> Sent {
-        let life = self.seen.life.unwrap_or(1);
-        match self.commands.send(command, life).unwrap() {
-            Sent::Restarted => self.commands.send(command, life).unwrap(),
+        let incarnation = self.seen.incarnation.unwrap_or(1);
+        match self.commands.send(command, incarnation).unwrap() {
+            Sent::Restarted => self.commands.send(command, incarnation).unwrap(),
             sent => sent,
         }
     }

@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use shmem_core::Region;
 
 use crate::POLLS;
-use crate::life::assert_one_line;
+use crate::incarnation::assert_one_line;
 use crate::monitor::{Instance, PATIENCE, SH, await_file, guestd, memory, runs};
 
 #[test]
@@ -30,7 +30,7 @@ fn a_daemon_that_starts_before_kmon_is_ready_and_attaches_to_the_region_when_it_
     let pid = await_file(&pid_file).trim().parse().unwrap();
     assert!(runs(pid));
     let mut instance = Instance::over(memory);
-    instance.until("hello", |seen| seen.life == Some(1));
+    instance.until("hello", |seen| seen.incarnation == Some(1));
     assert_eq!(instance.run(1, "echo here").out, b"here\n");
     let said = fs::read_to_string(&log).unwrap();
     assert_eq!(said.matches("waiting for KMON to format fd:").count(), 1);
@@ -48,7 +48,7 @@ fn a_region_without_all_that_kmon_puts_there_is_waited_for_too() {
     let waiting = waiting.stderr(Stdio::piped()).spawn().unwrap();
     let mut instance = Instance::over(memory);
     instance.daemon = Some(waiting);
-    instance.until("hello", |seen| seen.life == Some(1));
+    instance.until("hello", |seen| seen.incarnation == Some(1));
 }
 
 #[test]
@@ -107,14 +107,14 @@ fn a_region_that_is_formatted_anew_is_attached_to_anew_and_the_shell_goes_on() {
     let mut instance = Instance::empty();
     let mut program = instance.guestd(["--foreground", "--shell", SH, "--wait", "forever"]);
     instance.daemon = Some(program.stderr(Stdio::piped()).spawn().unwrap());
-    instance.until("hello", |seen| seen.life == Some(1));
+    instance.until("hello", |seen| seen.incarnation == Some(1));
     instance.type_in("kept=yes; echo se''t\r");
     instance.until_printed("set");
     let line = format!("echo $$ > {}; exec sleep 100", endless.display());
     instance.exec(1, 0, &["sh", "-c", &line]);
     let command: i32 = await_file(&endless).trim().parse().unwrap();
     let mut instance = instance.format_anew();
-    instance.until("the second hello", |seen| seen.life == Some(1));
+    instance.until("the second hello", |seen| seen.incarnation == Some(1));
     instance.until("the command's end", |_| !runs(command));
     instance.type_in("echo kept-$kept\r");
     instance.until_printed("kept-yes");
@@ -135,12 +135,12 @@ fn a_region_that_is_formatted_anew_under_a_flood_of_output_is_whole() {
     let mut instance = Instance::empty();
     let mut program = instance.guestd(["--foreground", "--shell", SH, "--wait", "forever"]);
     instance.daemon = Some(program.stderr(Stdio::null()).spawn().unwrap());
-    instance.until("hello", |seen| seen.life == Some(1));
+    instance.until("hello", |seen| seen.incarnation == Some(1));
     instance.type_in("yes flood\r");
     for _ in 0..5 {
         instance.until("flood", |seen| seen.has_printed("flood\r\nflood\r\n"));
         instance = instance.format_anew();
-        instance.until("the next hello", |seen| seen.life == Some(1));
+        instance.until("the next hello", |seen| seen.incarnation == Some(1));
     }
     instance.type_in("\x03");
     instance.type_in("echo af''ter\r");
@@ -153,12 +153,12 @@ fn memory_that_was_wiped_is_no_other_daemons() {
     let mut instance = Instance::empty();
     let mut program = instance.guestd(["--foreground", "--shell", SH, "--wait", "forever"]);
     instance.daemon = Some(program.stderr(Stdio::piped()).spawn().unwrap());
-    instance.until("hello", |seen| seen.life == Some(1));
+    instance.until("hello", |seen| seen.incarnation == Some(1));
     let window = instance.memory.window();
     window.write(0, &vec![0; window.len()]);
     // The incarnation is the same as before.
     let mut instance = instance.format_anew();
-    instance.until("the second hello", |seen| seen.life == Some(1));
+    instance.until("the second hello", |seen| seen.incarnation == Some(1));
     assert_eq!(instance.run(1, "echo here").out, b"here\n");
 }
 
@@ -170,7 +170,7 @@ fn a_daemon_that_polls_sleeps_by_the_clock_and_needs_nobody_to_wake_it() {
     let daemon = program.stderr(Stdio::piped()).spawn().unwrap();
     let place = format!("/proc/{}/wchan", daemon.id());
     instance.daemon = Some(daemon);
-    instance.until("hello", |seen| seen.life == Some(1));
+    instance.until("hello", |seen| seen.incarnation == Some(1));
     let deadline = Instant::now() + PATIENCE;
     while !fs::read_to_string(&place).unwrap().contains("poll") {
         assert!(Instant::now() < deadline, "it never sleeps by the clock");

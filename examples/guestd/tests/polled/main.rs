@@ -8,10 +8,10 @@ mod deaths;
 #[path = "../daemon/exec.rs"]
 mod exec;
 mod here;
+#[path = "../daemon/incarnation.rs"]
+mod incarnation;
 #[path = "../daemon/kernel.rs"]
 mod kernel;
-#[path = "../daemon/life.rs"]
-mod life;
 #[path = "../daemon/monitor.rs"]
 mod monitor;
 #[path = "../daemon/output.rs"]

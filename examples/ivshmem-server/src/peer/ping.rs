@@ -13,8 +13,8 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use shmem_core::doorbell::Doorbell;
 use shmem_core::primitive::AtomicU32;
-use shmem_core::ring::{Consumer, Producer, Ring, Unread};
-use shmem_core::{Life, Region};
+use shmem_core::ring::{Consumer, OnRestart, Producer, Ring};
+use shmem_core::{Incarnation, Region};
 use shmem_sync::{EventBell, EventWait};
 
 use super::party::Party;
@@ -65,9 +65,9 @@ pub(super) fn ping(party: &impl Party, peer: u16, count: u32) -> Result<()> {
     let bell = Bell(party, peer);
     let own = party.own(VECTOR).context("no vector")?;
     let region = Region::format(party.memory().window()).map_err(|e| anyhow!("{e}"))?;
-    let us = Life::first(1);
+    let us = Incarnation::first(1);
     let there = ring(&region, 0)?.producer(us);
-    let back = ring(&region, 1)?.consumer(us, Unread::Keep);
+    let back = ring(&region, 1)?.consumer(us, OnRestart::Keep);
     let mut there = there.map_err(|error| anyhow!("{error}"))?;
     let mut back = back.map_err(|error| anyhow!("{error}"))?;
     party.ring(peer, VECTOR);
@@ -119,10 +119,10 @@ pub(super) fn answer(mut party: impl Party, input: BorrowedFd<'_>) -> Result<()>
         let Ok(region) = Region::attach(memory.window()) else {
             continue; // a ring that was not of one who pings
         };
-        let us = Life::first(2);
-        let there = ring(&region, 0)?.consumer(us, Unread::Keep);
+        let us = Incarnation::first(2);
+        let there = ring(&region, 0)?.consumer(us, OnRestart::Keep);
         // A ring that is late, of a game that is over.
-        if played.replace(region.incarnation()) == Some(region.incarnation()) {
+        if played.replace(region.generation()) == Some(region.generation()) {
             continue;
         }
         if let (Ok(there), Ok(back)) = (there, ring(&region, 1)?.producer(us)) {

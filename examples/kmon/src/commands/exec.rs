@@ -120,7 +120,7 @@ impl<'a> Exec<'a> {
             bail!("the command has {len} bytes; at most {max} fit, put it in a file");
         }
         // Before the entry is made: a guestd that is lost later takes it along.
-        let life = instance.outbox.life();
+        let incarnation = instance.outbox.incarnation();
         let stream = {
             let mut view = instance.shared.lock();
             let stream = view.new_stream();
@@ -134,7 +134,7 @@ impl<'a> Exec<'a> {
             timeout_ms: u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX),
             arguments,
         };
-        if !instance.outbox.put_for(life, order) {
+        if !instance.outbox.put_for(incarnation, order) {
             let n = instance.number;
             bail!("guestd of instance {n} is just being restarted; nothing was run");
         }

@@ -41,8 +41,8 @@ struct Row {
     /// What its kernel said, and nobody has seen.
     kernel_unseen_bytes: u64,
     dropped_bytes: u64,
-    /// Which of guestd's lives it is, since the region was made.
-    life: Option<u32>,
+    /// Which of guestd's incarnations it is, since the region was made.
+    incarnation: Option<u32>,
     discarded_commands: u64,
     #[serde(skip)]
     shown_state: String,
@@ -120,7 +120,7 @@ fn row(instance: &Instance) -> Row {
         unseen_bytes: view.log.unseen(),
         kernel_unseen_bytes: view.kernel_log.unseen(),
         dropped_bytes: view.log.dropped(),
-        life: Some(view.log.life()).filter(|&life| alive && life > 0),
+        incarnation: Some(view.log.incarnation()).filter(|&incarnation| alive && incarnation > 0),
         discarded_commands: view.log.discarded(),
         shown_state: shown_state(&view),
     }
@@ -131,8 +131,8 @@ fn shown_state(view: &View) -> String {
     if !view.state.is_alive() {
         return state;
     }
-    if let life @ 2.. = view.log.life() {
-        state.push_str(&format!(", life {life}"));
+    if let incarnation @ 2.. = view.log.incarnation() {
+        state.push_str(&format!(", incarnation {incarnation}"));
     }
     if let Some(verdict) = &view.memory {
         if verdict.read_modify_write.is_broken() {

@@ -8,7 +8,7 @@
 //! | [`sysinfo`]  | `kmsysinfo`                                  |
 //! | [`monitor`]  | `kmmonitorall`                               |
 //! | [`exec`]     | `kmexec`                                     |
-//! | [`lives`]    | `kmload`, `kmhalt`, `kmreset`, `kmpause`, `kmresume` |
+//! | [`power`]    | `kmload`, `kmhalt`, `kmreset`, `kmpause`, `kmresume` |
 //! | [`output`]   | `kmlog`, `kmwatch`                           |
 //!
 //! A command prints its result on standard output. What it could not do is its
@@ -18,9 +18,9 @@ mod exec;
 mod help;
 mod line;
 mod list;
-mod lives;
 mod monitor;
 mod output;
+mod power;
 mod print;
 mod rates;
 mod session;
@@ -76,11 +76,11 @@ impl Session {
             Command::Kmexitconsole => bail!("not in a console; kmconsole N enters instance N"),
             Command::Kmmonitorall(args) => monitor::run(self, &args)?,
             Command::Kmexec(args) => exec::run(self, args)?,
-            Command::Kmload(args) => lives::load(self, args)?,
-            Command::Kmhalt(args) => lives::halt(self, &args)?,
-            Command::Kmreset(args) => lives::reset(self, &args)?,
-            Command::Kmpause(args) => lives::pause(self, &args)?,
-            Command::Kmresume(args) => lives::resume(self, &args)?,
+            Command::Kmload(args) => power::load(self, args)?,
+            Command::Kmhalt(args) => power::halt(self, &args)?,
+            Command::Kmreset(args) => power::reset(self, &args)?,
+            Command::Kmpause(args) => power::pause(self, &args)?,
+            Command::Kmresume(args) => power::resume(self, &args)?,
             Command::Kmlog(args) => output::log(self, &args)?,
             Command::Kmwatch(args) => output::watch(self, &args)?,
             Command::Quit(args) if args.keep => return Ok(Next::Leave),

@@ -11,7 +11,7 @@ pub(super) struct InterfaceRates {
     pub(super) tx_bytes_per_s: f64,
 }
 
-/// Seconds between two readings of one instance; `None` if it is another life's.
+/// Seconds between two readings of one instance; `None` if it is another incarnation's.
 pub(super) fn interval(earlier: &Stats, later: &Stats) -> Option<f64> {
     let nanoseconds = later.taken_ns.checked_sub(earlier.taken_ns)?;
     (nanoseconds > 0).then_some(nanoseconds as f64 / 1e9)

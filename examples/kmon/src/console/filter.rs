@@ -9,11 +9,10 @@
 //! - **F3** An escape key leaves, unless another follows: two are one that is
 //!   sent. What decides may be in a later read, or a time-out.
 //!
-//! A line starts with the session, behind `CR`, `LF`, `^C`, `^U` and `^D`, where
-//! backspaces or `^W` have emptied it, and
-//! where the instance has begun a new line by itself (`q` has ended `top`, and
-//! the shell's prompt is back). What the terminal answers to the instance's questions
-//! (busybox asks with each prompt where the cursor is) is on no line. While the instance's program shows the
+//! A line starts with the session, behind `CR`, `LF`, `^C`, `^U` and `^D`, where backspaces or `^W`
+//! have emptied it, and where the instance has begun a new line by itself (`q` has ended `top`, and
+//! the shell's prompt is back). What the terminal answers to the instance's questions (busybox asks
+//! with each prompt where the cursor is) is on no line. While the instance's program shows the
 //! alternate screen, keys are not lines and nothing is held back.
 
 use super::line::{Line, WORD};

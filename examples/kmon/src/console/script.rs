@@ -8,7 +8,7 @@ use super::session::greeting;
 use crate::instance::outbox::Order;
 use crate::interrupt::Interrupt;
 use crate::monitor::Instance;
-use crate::script::{Front, Told, say};
+use crate::script::{Front, Reported, say};
 use crate::{terminal, text};
 
 /// No output for so long, and the line has said what it has to say.
@@ -38,7 +38,7 @@ fn feed(
     interrupt: &Interrupt,
 ) -> anyhow::Result<()> {
     terminal::write_stdout((greeting(instance.number) + "\n").as_bytes())?;
-    let life = instance.outbox.life();
+    let incarnation = instance.outbox.incarnation();
     let mut in_time = settled(instance, None, settle, interrupt)?;
     while let Some(line) = front.next_line() {
         let line = line?;
@@ -46,8 +46,11 @@ fn feed(
             break;
         }
         let typed = format!("{line}\r");
-        if !instance.outbox.put_input(typed.as_bytes(), life, settle) {
-            require_same_shell(instance, life)?;
+        if !instance
+            .outbox
+            .put_input(typed.as_bytes(), incarnation, settle)
+        {
+            require_same_shell(instance, incarnation)?;
             bail!(
                 "instance {} does not take input; the line was not sent",
                 instance.number
@@ -59,15 +62,15 @@ fn feed(
         terminal::write_stdout(b"\n")?;
     }
     if !in_time {
-        bail!(Told);
+        bail!(Reported);
     }
     Ok(())
 }
 
 /// An error if guestd was restarted: the lines were meant for the shell that it had.
-fn require_same_shell(instance: &Instance, life: Option<u32>) -> anyhow::Result<()> {
+fn require_same_shell(instance: &Instance, incarnation: Option<u32>) -> anyhow::Result<()> {
     instance.require_running()?;
-    if instance.outbox.life() != life {
+    if instance.outbox.incarnation() != incarnation {
         let n = instance.number;
         bail!("guestd of instance {n} was restarted; its shell is another one");
     }
@@ -105,13 +108,13 @@ fn wait_idle(instance: &Instance, settle: Duration, interrupt: &Interrupt) -> an
     // Asked only behind a pause: a shell that has just read its line, but has
     // not started anything yet, would answer that it is idle.
     let mut asked = None;
-    let life = instance.outbox.life();
+    let incarnation = instance.outbox.incarnation();
     loop {
         if show_unseen(instance)? {
             quiet_since = Instant::now();
             asked = None;
         }
-        require_same_shell(instance, life)?;
+        require_same_shell(instance, incarnation)?;
         let answer = asked.and_then(|stream| answer_to(instance, stream));
         if answer == Some(true) || interrupt.is_set() {
             return Ok(true);

@@ -48,7 +48,7 @@ pub(crate) fn run(instance: &Instance, terminal: &mut Terminal, escape: u8) -> a
         instance,
         filter: Filter::new(escape),
         typed_at: 0,
-        life: instance.outbox.life(),
+        incarnation: instance.outbox.incarnation(),
         last: Instant::now(),
     };
     let rest = enter(instance)
@@ -184,8 +184,8 @@ struct Typing<'a> {
     filter: Filter,
     /// The end of the output when something was typed last.
     typed_at: u64,
-    /// The life of guestd that it was typed for, and when that was.
-    life: Option<u32>,
+    /// The incarnation of guestd that it was typed for, and when that was.
+    incarnation: Option<u32>,
     last: Instant,
 }
 
@@ -262,12 +262,12 @@ impl Typing<'_> {
     /// Sends what was typed; false if it is not for whoever would get it (S3),
     /// or nobody takes it.
     fn send(&mut self, bytes: &[u8]) -> bool {
-        let now = self.instance.outbox.life();
-        if self.last.elapsed() > PIECE && self.instance.shared.lock().log.life_seen() {
-            self.life = now;
+        let now = self.instance.outbox.incarnation();
+        if self.last.elapsed() > PIECE && self.instance.shared.lock().log.incarnation_seen() {
+            self.incarnation = now;
         }
         self.last = Instant::now();
-        let for_it = now == self.life;
+        let for_it = now == self.incarnation;
         for_it && self.instance.outbox.put_input(bytes, now, PATIENCE)
     }
 

@@ -34,7 +34,7 @@ pub(super) const KILLED: i32 = 126;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// A guestd that has lived for so long makes the pauses short again.
-const GOOD_LIFE: Duration = Duration::from_secs(5);
+const GOOD_INCARNATION: Duration = Duration::from_secs(5);
 /// The first guestd, if it gives up within this time, never came up.
 const COMING_UP: Duration = Duration::from_secs(1);
 
@@ -124,18 +124,18 @@ fn inner(args: &InitArgs, region: i32) -> anyhow::Result<i32> {
     let refused = namespaces::furnish(&args.own, &args.hostname);
     refused.iter().for_each(complain);
     let mut pause = FIRST_PAUSE;
-    for life in 1_u64.. {
+    for incarnation in 1_u64.. {
         let started = Instant::now();
         let end = await_end(&start_guestd(args, region)?)?;
         let lived = started.elapsed();
         let how = match end {
             End::Exited(0) => break,
-            End::Exited(code) if life == 1 && lived < COMING_UP => return Ok(code),
+            End::Exited(code) if incarnation == 1 && lived < COMING_UP => return Ok(code),
             End::Exited(code) => format!("exited with status {code}"),
             End::Killed(signal) => format!("was killed by signal {signal}"),
         };
         complain(format_args!("guestd {how}; it is started again"));
-        if lived >= GOOD_LIFE {
+        if lived >= GOOD_INCARNATION {
             pause = FIRST_PAUSE;
         }
         std::thread::sleep(pause);

@@ -46,7 +46,7 @@ pub(crate) struct Launch<'a> {
 
 /// The process that keeps an instance, and how to find its region again.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
-pub(crate) struct Kept {
+pub(crate) struct BackendRecord {
     pub(crate) pid: i32,
     /// When it started, in the kernel's ticks: numbers are used again.
     pub(crate) start: u64,
@@ -59,14 +59,14 @@ pub(crate) struct Kept {
 }
 
 /// An instance's first process, which still waits for the word to begin (N4).
-pub(crate) struct Newborn {
+pub(crate) struct Spawned {
     process: Process,
     word: PipeWriter,
     messages: ChildStderr,
 }
 
 /// Makes the first process of an instance on `region`.
-pub(crate) fn spawn(launch: &Launch<'_>, region: OwnedFd) -> anyhow::Result<Newborn> {
+pub(crate) fn spawn(launch: &Launch<'_>, region: OwnedFd) -> anyhow::Result<Spawned> {
     if !launch.guestd.is_file() {
         bail!(
             "{} is not there; build guestd or name it with --guestd",
@@ -90,17 +90,17 @@ pub(crate) fn spawn(launch: &Launch<'_>, region: OwnedFd) -> anyhow::Result<Newb
         .spawn()
         .with_context(|| format!("cannot run {}", launch.kmon.display()))?;
     let messages = child.stderr.take().context("pipe")?;
-    Ok(Newborn {
+    Ok(Spawned {
         process: Process::from_child(child)?,
         word,
         messages,
     })
 }
 
-impl Newborn {
+impl Spawned {
     /// What a later KMON needs to find it again.
-    pub(crate) fn kept(&self) -> Kept {
-        Kept {
+    pub(crate) fn kept(&self) -> BackendRecord {
+        BackendRecord {
             pid: self.process.pid(),
             start: self.process.start(),
             boot: boot(),
@@ -129,7 +129,7 @@ impl Newborn {
 /// # Errors
 ///
 /// Its process is gone, or has not what it should have.
-pub(crate) fn find(kept: &Kept) -> anyhow::Result<(Process, Mapping)> {
+pub(crate) fn find(kept: &BackendRecord) -> anyhow::Result<(Process, Mapping)> {
     let process = find_process(kept)?;
     let region = process.open(kept.region, OpenOptions::new().read(true).write(true));
     let region =
@@ -138,8 +138,12 @@ pub(crate) fn find(kept: &Kept) -> anyhow::Result<(Process, Mapping)> {
     Ok((process, region))
 }
 
-/// As [`Newborn::begin`] for one that has begun long ago.
-pub(crate) fn listen_to(process: &Process, kept: &Kept, say: impl FnMut(String) + Send + 'static) {
+/// As [`Spawned::begin`] for one that has begun long ago.
+pub(crate) fn listen_to(
+    process: &Process,
+    kept: &BackendRecord,
+    say: impl FnMut(String) + Send + 'static,
+) {
     // Without it the instance is as well as before, but silent.
     if let Ok(messages) = process.open(kept.messages, OpenOptions::new().read(true)) {
         listen(messages, say);
@@ -147,13 +151,13 @@ pub(crate) fn listen_to(process: &Process, kept: &Kept, say: impl FnMut(String) 
 }
 
 /// Kills what is left of an instance that an earlier KMON started.
-pub(crate) fn kill(kept: &Kept) {
+pub(crate) fn kill(kept: &BackendRecord) {
     if let Ok(process) = find_process(kept) {
         process.kill();
     }
 }
 
-fn find_process(kept: &Kept) -> anyhow::Result<Process> {
+fn find_process(kept: &BackendRecord) -> anyhow::Result<Process> {
     if kept.boot != boot() {
         bail!("this machine was started anew since");
     }

@@ -7,7 +7,7 @@ use std::io::BufReader;
 use std::process::ExitCode;
 
 use crate::commands::{Next, Session};
-use crate::script::{Front, Script, Told, say};
+use crate::script::{Front, Reported, Script, say};
 
 /// Takes commands from standard input until its end; `failed`: something has
 /// failed before the first.
@@ -42,7 +42,7 @@ pub(crate) fn run(mut session: Session, mut failed: bool) -> anyhow::Result<Exit
 }
 
 fn tell_failure(error: &anyhow::Error, line: &str, front: &mut Front) {
-    if error.downcast_ref::<Told>().is_some() {
+    if error.downcast_ref::<Reported>().is_some() {
         return;
     }
     say(&format!("{error:#}"));

@@ -1,5 +1,5 @@
 //! What the events of a turn bring: to the output, to those who wait for an
-//! answer, and of guestd's life.
+//! answer, and of guestd's incarnation.
 
 use kmon_protocol::link::VERSION;
 use kmon_protocol::{Event, LinkError};
@@ -12,14 +12,14 @@ use super::watch::Watch;
 #[derive(Default)]
 pub(super) struct News {
     pub(super) lines: Vec<String>,
-    /// Another life of guestd follows.
+    /// Another incarnation of guestd follows.
     pub(super) seam: bool,
     /// Guestd has greeted.
     pub(super) greeted: bool,
     pub(super) broken: Option<LinkError>,
 }
 
-/// Notes what an event says of guestd and its life, beside what it brings.
+/// Notes what an event says of guestd and its incarnation, beside what it brings.
 pub(super) fn note(
     event: &Event<'_>,
     view: &mut View,
@@ -32,7 +32,7 @@ pub(super) fn note(
             let what = format!("guestd speaks version {version} of the protocol, KMON {VERSION}");
             news.broken = Some(LinkError::Broken(what));
         }
-        Event::Hello { life, .. } => greet(life, view, outbox, watch, news),
+        Event::Hello { incarnation, .. } => greet(incarnation, view, outbox, watch, news),
         Event::Goodbye => watch.goodbye = true,
         Event::ShellRestarted { status } if watch.shells.note() => news.lines.push(format!(
             "'s shell ends at once (status {status}); shell in kmon.toml names another"
@@ -48,21 +48,22 @@ pub(super) fn note(
     }
 }
 
-/// Guestd is there, in its life number `life`.
-fn greet(life: u32, view: &mut View, outbox: &Outbox, watch: &mut Watch, news: &mut News) {
+/// Guestd is there, in its incarnation number `incarnation`.
+fn greet(incarnation: u32, view: &mut View, outbox: &Outbox, watch: &mut Watch, news: &mut News) {
     watch.greet();
     news.greeted = true;
-    if view.log.life() != life {
+    if view.log.incarnation() != incarnation {
         view.lose_guestd();
         watch.guestd = None;
     }
     // Nothing that was typed before what follows is for it (`pump`, P3).
-    let discarded = outbox.begin(life);
+    let discarded = outbox.begin(incarnation);
     view.log.note_discarded(discarded.commands as u64);
-    if view.log.new_life(life) {
+    if view.log.new_incarnation(incarnation) {
         let what = describe(discarded);
-        news.lines
-            .push(format!(": guestd was restarted (life {life}){what}"));
+        news.lines.push(format!(
+            ": guestd was restarted (incarnation {incarnation}){what}"
+        ));
     }
 }
 

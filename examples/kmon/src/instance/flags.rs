@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use crate::body::Body;
+use crate::backend::Backend;
 
 /// What the front end tells the threads of a run.
 #[derive(Default)]
@@ -15,7 +15,7 @@ pub(crate) struct Flags {
     /// The end of the body is what the operator asked for.
     pub(super) halting: AtomicBool,
     /// What the threads have made or found; the front end may use it, too.
-    pub(super) body: OnceLock<Arc<dyn Body>>,
+    pub(super) body: OnceLock<Arc<dyn Backend>>,
 }
 
 impl Flags {

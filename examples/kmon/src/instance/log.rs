@@ -21,8 +21,8 @@ pub(crate) struct OutputLog {
     store: Store,
     marks: Marks,
     modes: Modes,
-    /// Where the newest life of guestd begins, if that was while KMON was there.
-    life_start: u64,
+    /// Where the newest incarnation of guestd begins, if that was while KMON was there.
+    incarnation_start: u64,
 }
 
 impl OutputLog {
@@ -53,7 +53,7 @@ impl OutputLog {
             store,
             marks,
             modes: Modes::default(),
-            life_start: 0,
+            incarnation_start: 0,
         };
         let (_, tail) = log.read_seen(Self::MAX_SEQUENCE);
         log.modes = Modes::from_word(marks.modes, &tail);
@@ -90,7 +90,7 @@ impl OutputLog {
         self.marks.lost
     }
 
-    /// Bytes that nobody got to see: those, and what guestd dropped in all its lives.
+    /// Bytes that nobody got to see: those, and what guestd dropped in all its incarnations.
     pub(crate) fn dropped(&self) -> u64 {
         let by_guestd = self.marks.dropped_before.saturating_add(self.marks.dropped);
         self.marks.lost.saturating_add(by_guestd)
@@ -101,14 +101,14 @@ impl OutputLog {
         self.marks.discarded
     }
 
-    /// The life of guestd that printed last; 0 before the first.
-    pub(crate) fn life(&self) -> u32 {
-        self.marks.life
+    /// The incarnation of guestd that printed last; 0 before the first.
+    pub(crate) fn incarnation(&self) -> u32 {
+        self.marks.incarnation
     }
 
-    /// Whether an operator has seen that this life of guestd began.
-    pub(crate) fn life_seen(&self) -> bool {
-        self.marks.seen >= self.life_start
+    /// Whether an operator has seen that this incarnation of guestd began.
+    pub(crate) fn incarnation_seen(&self) -> bool {
+        self.marks.seen >= self.incarnation_start
     }
 
     /// Position in the result ring of the record that was handled last.
@@ -224,7 +224,7 @@ impl OutputLog {
         }
     }
 
-    /// So many bytes the present life of guestd has dropped, in all.
+    /// So many bytes the present incarnation of guestd has dropped, in all.
     pub(crate) fn note_dropped(&mut self, bytes: u64) {
         self.marks.dropped = self.marks.dropped.max(bytes);
     }
@@ -242,34 +242,36 @@ impl OutputLog {
             // It would be the only thing to see.
             self.see(self.marks.end);
         }
-        self.end_life(0);
+        self.end_incarnation(0);
         self.marks.handled = None;
         self.save();
     }
 
-    /// What follows is from guestd's life number `life`, with a shell of its
+    /// What follows is from guestd's incarnation number `incarnation`, with a shell of its
     /// own. False if it was already; else whether that is a restart.
-    pub(crate) fn new_life(&mut self, life: u32) -> bool {
-        if self.marks.life == life {
+    pub(crate) fn new_incarnation(&mut self, incarnation: u32) -> bool {
+        if self.marks.incarnation == incarnation {
             return false;
         }
-        let restarted = life != 1;
+        let restarted = incarnation != 1;
         if restarted {
             let mut end = self.end_of_terminal();
-            let note = format!("[kmon: guestd was restarted (life {life}): a new shell]\r\n");
+            let note = format!(
+                "[kmon: guestd was restarted (incarnation {incarnation}): a new shell]\r\n"
+            );
             end.extend_from_slice(note.as_bytes());
             self.append(&end);
-            self.life_start = self.marks.end;
+            self.incarnation_start = self.marks.end;
         }
-        self.end_life(life);
+        self.end_incarnation(incarnation);
         restarted
     }
 
-    fn end_life(&mut self, next: u32) {
+    fn end_incarnation(&mut self, next: u32) {
         // An instance may say any number.
         let dropped = std::mem::take(&mut self.marks.dropped);
         self.marks.dropped_before = self.marks.dropped_before.saturating_add(dropped);
-        self.marks.life = next;
+        self.marks.incarnation = next;
     }
 
     /// What leaves the modes that output has switched on, and the line that it stands on.
@@ -288,10 +290,10 @@ impl OutputLog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shmem_core::Life;
+    use shmem_core::Incarnation;
     use shmem_core::crash::{self, Ended};
     use shmem_core::mem::Heap;
-    use shmem_core::ring::{Consumer, Ring, Unread};
+    use shmem_core::ring::{Consumer, OnRestart, Ring};
 
     #[test]
     fn positions_stay_true_when_old_bytes_leave() {
@@ -368,23 +370,23 @@ mod tests {
     #[test]
     fn a_restart_leaves_the_modes_and_the_line_and_is_noted_once() {
         let mut log = OutputLog::in_memory(4096);
-        assert!(!log.new_life(1));
+        assert!(!log.new_incarnation(1));
         log.append(b"\x1b[?1049hvi");
         log.note_dropped(7);
-        assert!(log.new_life(3) && !log.new_life(3));
+        assert!(log.new_incarnation(3) && !log.new_incarnation(3));
         let (_, bytes) = log.read(0, 999);
         let text = String::from_utf8(bytes).unwrap();
         assert_eq!(
             text,
             "\x1b[?1049hvi\x1b[?1049l\x1b[0m\r\n\
-             [kmon: guestd was restarted (life 3): a new shell]\r\n"
+             [kmon: guestd was restarted (incarnation 3): a new shell]\r\n"
         );
         log.note_dropped(2);
         log.mark_seen(log.end());
         assert_eq!((log.dropped(), log.modes().alternate()), (9, false));
-        for life in 4..7 {
+        for incarnation in 4..7 {
             log.note_dropped(u64::MAX);
-            log.new_life(life);
+            log.new_incarnation(incarnation);
         }
         assert_eq!(log.dropped(), u64::MAX);
     }
@@ -412,12 +414,14 @@ mod tests {
             let store = Box::leak(Box::new(heap)).window();
             let ring = Heap::new(Ring::segment_len(256));
             let ring = Ring::attach(ring.window()).unwrap();
-            let mut producer = ring.producer(Life::first(2)).unwrap();
+            let mut producer = ring.producer(Incarnation::first(2)).unwrap();
             for line in &lines {
                 producer.push(line.as_bytes()).unwrap();
             }
             let mut first = OutputLog::over(Store::format(store, 16).unwrap());
-            let mut consumer = ring.consumer(Life::first(1), Unread::Keep).unwrap();
+            let mut consumer = ring
+                .consumer(Incarnation::first(1), OnRestart::Keep)
+                .unwrap();
             let ended = crash::run(Some(at), || take_all(&mut first, &mut consumer));
 
             // What was committed is whole, also where it wrapped.
@@ -425,8 +429,8 @@ mod tests {
             let (from, kept) = second.read(0, 99);
             let end = second.end() as usize;
             assert_eq!(kept, all.as_bytes()[from as usize..end], "death at {at}");
-            let life = Life::new(1, 2).unwrap();
-            let mut consumer = ring.consumer(life, Unread::Keep).unwrap();
+            let incarnation = Incarnation::new(1, 2).unwrap();
+            let mut consumer = ring.consumer(incarnation, OnRestart::Keep).unwrap();
             take_all(&mut second, &mut consumer);
             assert_eq!(second.end() as usize, all.len(), "death at {at}");
             assert_eq!(second.lost(), (all.len() - 16) as u64);

@@ -3,8 +3,8 @@
 //! The front end puts, the instance's sending thread takes. Only console input
 //! has a bound: the rest is a few records that a person or a poll caused.
 //!
-//! - **O1** What is put is for the life of guestd that has greeted last, and of
-//!   which the operator has seen all there was to see; no other life gets it.
+//! - **O1** What is put is for the incarnation of guestd that has greeted last, and of
+//!   which the operator has seen all there was to see; no other incarnation gets it.
 //! - **O2** While there is none, nothing is taken in but the order to halt, which
 //!   is for whichever comes.
 
@@ -70,8 +70,8 @@ impl Order {
 
 #[derive(Debug, Default)]
 struct Queue {
-    /// The life of guestd that the orders are for.
-    life: Option<u32>,
+    /// The incarnation of guestd that the orders are for.
+    incarnation: Option<u32>,
     orders: VecDeque<Order>,
     input_bytes: usize,
     discarded: Discarded,
@@ -97,9 +97,9 @@ impl Outbox {
     /// Bytes of input that may wait; a paste beyond it waits in the terminal.
     const MAX_INPUT: usize = 256 * 1024;
 
-    /// The life of guestd that orders are for; none if none is there.
-    pub(crate) fn life(&self) -> Option<u32> {
-        self.lock().life
+    /// The incarnation of guestd that orders are for; none if none is there.
+    pub(crate) fn incarnation(&self) -> Option<u32> {
+        self.lock().incarnation
     }
 
     /// Puts an order that is not console input. False: there is nobody to take it.
@@ -107,14 +107,15 @@ impl Outbox {
         self.put_if(order, |_| true)
     }
 
-    /// As [`Outbox::put`], if it is still `life` that takes it.
-    pub(crate) fn put_for(&self, life: Option<u32>, order: Order) -> bool {
-        self.put_if(order, |now| now == life)
+    /// As [`Outbox::put`], if it is still `incarnation` that takes it.
+    pub(crate) fn put_for(&self, incarnation: Option<u32>, order: Order) -> bool {
+        self.put_if(order, |now| now == incarnation)
     }
 
     fn put_if(&self, order: Order, wanted: impl FnOnce(Option<u32>) -> bool) -> bool {
         let mut queue = self.lock();
-        let taken = order == Order::Halt || (queue.life.is_some() && wanted(queue.life));
+        let taken =
+            order == Order::Halt || (queue.incarnation.is_some() && wanted(queue.incarnation));
         if taken {
             queue.orders.push_back(order);
         }
@@ -123,10 +124,15 @@ impl Outbox {
         taken
     }
 
-    /// Puts console input for `life` in records of at most [`CommandSender::MAX_BODY`]
+    /// Puts console input for `incarnation` in records of at most [`CommandSender::MAX_BODY`]
     /// bytes; waits up to `patience` for room. False: there was none, or it is
-    /// not `life` that would take it, and nothing was put.
-    pub(crate) fn put_input(&self, input: &[u8], life: Option<u32>, patience: Duration) -> bool {
+    /// not `incarnation` that would take it, and nothing was put.
+    pub(crate) fn put_input(
+        &self,
+        input: &[u8],
+        incarnation: Option<u32>,
+        patience: Duration,
+    ) -> bool {
         let deadline = Instant::now() + patience;
         let mut queue = self.lock();
         while queue.input_bytes + input.len() > Self::MAX_INPUT {
@@ -136,7 +142,7 @@ impl Outbox {
             }
             queue = self.wait(queue, left);
         }
-        if life.is_none() || queue.life != life {
+        if incarnation.is_none() || queue.incarnation != incarnation {
             return false;
         }
         queue.input_bytes += input.len();
@@ -148,18 +154,24 @@ impl Outbox {
         true
     }
 
-    /// Takes the oldest order and the life that it is for, waiting up to `timeout`.
+    /// Takes the oldest order and the incarnation that it is for, waiting up to `timeout`.
     pub(crate) fn take(&self, timeout: Duration) -> Option<(u32, Order)> {
         let mut queue = self.lock();
-        if queue.orders.is_empty() || queue.life.is_none() {
+        if queue.orders.is_empty() || queue.incarnation.is_none() {
             queue = self.wait(queue, timeout);
         }
-        let life = queue.life?;
+        let incarnation = queue.incarnation?;
         let order = queue.orders.pop_front()?;
         queue.input_bytes -= order.input_len();
         drop(queue);
         self.changed.notify_all();
-        Some((life, order))
+        Some((incarnation, order))
+    }
+
+    /// Ends the wait of [`Outbox::take`].
+    pub(crate) fn wake(&self) {
+        let _queue = self.lock();
+        self.changed.notify_all();
     }
 
     /// Whether nothing waits.
@@ -179,11 +191,11 @@ impl Outbox {
         self.changed.notify_all();
     }
 
-    /// Guestd is there in its life number `life`. What was discarded since the
+    /// Guestd is there in its incarnation number `incarnation`. What was discarded since the
     /// last one that was told.
-    pub(crate) fn begin(&self, life: u32) -> Discarded {
+    pub(crate) fn begin(&self, incarnation: u32) -> Discarded {
         let mut queue = self.lock();
-        queue.become_for(Some(life));
+        queue.become_for(Some(incarnation));
         let discarded = std::mem::take(&mut queue.discarded);
         drop(queue);
         self.changed.notify_all();
@@ -201,11 +213,11 @@ impl Outbox {
 }
 
 impl Queue {
-    fn become_for(&mut self, life: Option<u32>) {
-        if self.life == life {
+    fn become_for(&mut self, incarnation: Option<u32>) {
+        if self.incarnation == incarnation {
             return;
         }
-        self.life = life;
+        self.incarnation = incarnation;
         self.discarded.input += std::mem::take(&mut self.input_bytes);
         let is_command = |order: &&Order| matches!(order, Order::Exec { .. });
         self.discarded.commands += self.orders.iter().filter(is_command).count();
@@ -261,20 +273,20 @@ mod tests {
     }
 
     #[test]
-    fn nothing_meant_for_one_life_is_given_to_another() {
+    fn nothing_meant_for_one_incarnation_is_given_to_another() {
         let outbox = outbox();
-        let life = outbox.life();
-        assert!(outbox.put_input(b"old", life, AT_ONCE) && outbox.put(exec(1)));
+        let incarnation = outbox.incarnation();
+        assert!(outbox.put_input(b"old", incarnation, AT_ONCE) && outbox.put(exec(1)));
         outbox.suspend();
-        assert!(!outbox.put_input(b"nobody", life, AT_ONCE) && !outbox.put(exec(2)));
+        assert!(!outbox.put_input(b"nobody", incarnation, AT_ONCE) && !outbox.put(exec(2)));
         assert_eq!(outbox.take(AT_ONCE), None);
         let discarded = Discarded {
             input: 3,
             commands: 1,
         };
         assert_eq!(outbox.begin(2), discarded);
-        assert!(!outbox.put_input(b"late", life, AT_ONCE));
-        assert!(!outbox.put_for(life, exec(3)) && outbox.put_for(Some(2), exec(4)));
+        assert!(!outbox.put_input(b"late", incarnation, AT_ONCE));
+        assert!(!outbox.put_for(incarnation, exec(3)) && outbox.put_for(Some(2), exec(4)));
         // A greeting that is said again changes nothing.
         assert_eq!(outbox.begin(2), Discarded::default());
         assert_eq!(outbox.take(AT_ONCE), Some((2, exec(4))));

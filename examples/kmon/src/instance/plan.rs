@@ -6,7 +6,7 @@ use kmon_protocol::Settings;
 
 use super::outbox::Outbox;
 use super::shared::Shared;
-use crate::body::{Kept, Launch, Programs};
+use crate::backend::{BackendRecord, Launch, Programs};
 use crate::kind::Kind;
 use crate::notices::Notices;
 use crate::rundir::{Record, RunDir};
@@ -25,7 +25,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// The instance as the next KMON is to find it.
-    pub(crate) fn record(&self, body: Option<Kept>) -> Record {
+    pub(crate) fn record(&self, body: Option<BackendRecord>) -> Record {
         Record {
             number: self.settings.partition,
             name: self.settings.name.clone(),

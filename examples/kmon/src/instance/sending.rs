@@ -11,7 +11,9 @@ use super::flags::Flags;
 use super::plan::Plan;
 use super::state::State;
 
-/// How often a thread that waits looks whether its run is over.
+/// How often a thread that waits for an order checks whether its run is over; it is woken then.
+const IDLE: Duration = Duration::from_secs(1);
+/// The same while it waits for room in the ring.
 const GLANCE: Duration = Duration::from_millis(100);
 /// Time for what was typed last to leave, when KMON leaves.
 const LAST_ORDERS: Duration = Duration::from_millis(500);
@@ -35,14 +37,15 @@ pub(super) fn send_orders(
         if is_corrupt || over.load(Ordering::Relaxed) || flags.is_killed() {
             return;
         }
-        let Some((life, order)) = plan.outbox.take(GLANCE) else {
+        let longest = if flags.is_left() { GLANCE } else { IDLE };
+        let Some((incarnation, order)) = plan.outbox.take(longest) else {
             continue;
         };
         let command = order.as_command();
         loop {
-            match sender.send(&command, life) {
+            match sender.send(&command, incarnation) {
                 Ok(Sent::Whole) => break,
-                // Another life of guestd, if it is not the one that it is for,
+                // Another incarnation of guestd, if it is not the one that it is for,
                 // discards it; so the next attempt is as good.
                 Ok(Sent::Restarted) => {}
                 Ok(Sent::Full) if flags.is_over() || over.load(Ordering::Relaxed) => return,

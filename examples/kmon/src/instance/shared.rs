@@ -76,8 +76,8 @@ pub(crate) struct View {
 }
 
 impl View {
-    /// Bits of a stream's number that count within one life of KMON; those above
-    /// tell its lives apart, so that nothing of an earlier one's is taken for ours.
+    /// Bits of a stream's number that count within one incarnation of KMON; those above
+    /// tell its incarnations apart, so that nothing of an earlier one's is taken for ours.
     const STREAM_BITS: u32 = 20;
 
     fn new(log: OutputLog, kernel_log: OutputLog) -> Self {
@@ -99,7 +99,7 @@ impl View {
         }
     }
 
-    /// A number that no exec or query of this life of KMON has had lately.
+    /// A number that no exec or query of this incarnation of KMON has had lately.
     pub(crate) fn new_stream(&mut self) -> u32 {
         let stream = self.next_stream;
         let count = (1 << Self::STREAM_BITS) - 1;
@@ -122,9 +122,9 @@ impl View {
         self.idle = None;
     }
 
-    /// KMON has attached to the region, as its life number `life` there.
-    pub(crate) fn attached_as(&mut self, life: u32) {
-        self.next_stream = life << Self::STREAM_BITS | 1;
+    /// KMON has attached to the region, as its incarnation number `incarnation` there.
+    pub(crate) fn attached_as(&mut self, incarnation: u32) {
+        self.next_stream = incarnation << Self::STREAM_BITS | 1;
     }
 
     /// The guestd that there was is gone, with all that it was asked.

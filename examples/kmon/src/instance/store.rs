@@ -44,13 +44,13 @@ pub(super) struct Marks {
     pub(super) line_start: u64,
     /// Bytes that left before an operator saw them.
     pub(super) lost: u64,
-    /// Bytes that earlier lives of guestd dropped, and the present one.
+    /// Bytes that earlier incarnations of guestd dropped, and the present one.
     pub(super) dropped_before: u64,
     pub(super) dropped: u64,
     /// Commands that were discarded at a restart.
     pub(super) discarded: u64,
-    /// The life of guestd that the newest output is from; 0 before the first.
-    pub(super) life: u32,
+    /// The incarnation of guestd that the newest output is from; 0 before the first.
+    pub(super) incarnation: u32,
     /// The terminal modes at `seen`.
     pub(super) modes: u32,
     /// Position in the result ring of the record handled last.
@@ -73,7 +73,7 @@ impl Marks {
             self.dropped_before,
             self.dropped,
             self.discarded,
-            u64::from(self.modes) << 32 | u64::from(self.life),
+            u64::from(self.modes) << 32 | u64::from(self.incarnation),
             handled,
         ];
         let mut bytes = [0; Self::WORDS * 8];
@@ -100,7 +100,7 @@ impl Marks {
             dropped_before,
             dropped,
             discarded,
-            modes_and_life,
+            modes_and_incarnation,
             handled,
         ] = words;
         let marks = Self {
@@ -113,8 +113,8 @@ impl Marks {
             dropped_before,
             dropped,
             discarded,
-            life: modes_and_life as u32,
-            modes: (modes_and_life >> 32) as u32,
+            incarnation: modes_and_incarnation as u32,
+            modes: (modes_and_incarnation >> 32) as u32,
             handled: (handled >> 32 == 1).then_some(handled as u32),
         };
         let ordered = start <= seen && seen <= end && line_start <= end;
@@ -267,7 +267,7 @@ mod tests {
             assert_eq!((marks.capacity, marks.end), (100_000, 0));
             store.put(0, b"hello");
             marks.end = 5;
-            marks.life = 7;
+            marks.incarnation = 7;
             marks.modes = 9;
             marks.handled = Some(u32::MAX);
             store.save(&marks);

@@ -1,17 +1,17 @@
 //! When KMON tries with an instance what works across their memory: once in each
-//! of guestd's lives, and again where that told nothing.
+//! of guestd's incarnations, and again where that told nothing.
 
 use std::time::{Duration, Instant};
 
 use kmon_protocol::link::memory::is_open;
 use kmon_protocol::link::{EventReceiver, Verdict};
 
-/// Trials in one life of guestd.
+/// Trials in one incarnation of guestd.
 const ATTEMPTS: u32 = 8;
 /// Time between two: the two may just not have run at the same time.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The trials of one life of guestd.
+/// The trials of one incarnation of guestd.
 #[derive(Default)]
 pub(super) struct Trials {
     left: u32,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::body::Programs;
+use crate::backend::Programs;
 use crate::notices::Notices;
 use crate::rundir::RunDir;
 

@@ -7,7 +7,7 @@ use anyhow::bail;
 use kmon_protocol::Settings;
 
 use super::common::Common;
-use crate::body::{Body, Kept};
+use crate::backend::{Backend, BackendRecord};
 use crate::instance::outbox::{Order, Outbox};
 use crate::instance::plan::Plan;
 use crate::instance::run::Run;
@@ -69,7 +69,11 @@ impl Instance {
     }
 
     /// Starts it afresh, or goes on with what an earlier KMON left of it.
-    pub(super) fn start(&mut self, common: &Common, found: Option<Kept>) -> anyhow::Result<()> {
+    pub(super) fn start(
+        &mut self,
+        common: &Common,
+        found: Option<BackendRecord>,
+    ) -> anyhow::Result<()> {
         self.end();
         self.run = Some(Run::start(self.plan(common), found)?);
         Ok(())
@@ -92,7 +96,7 @@ impl Instance {
     }
 
     /// What it consists of, if that is there.
-    pub(super) fn body(&self) -> Option<&Arc<dyn Body>> {
+    pub(super) fn body(&self) -> Option<&Arc<dyn Backend>> {
         self.run.as_ref()?.body()
     }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow, bail};
 use kmon_protocol::LAST_PARTITION;
 
-use crate::body::{Body, Kept};
+use crate::backend::{Backend, BackendRecord};
 use crate::instance::log::OutputLog;
 use crate::instance::shared::Shared;
 use crate::instance::state::State;
@@ -174,7 +174,7 @@ impl Monitor {
         self.begin(number, None)
     }
 
-    fn begin(&mut self, number: u8, found: Option<Kept>) -> anyhow::Result<()> {
+    fn begin(&mut self, number: u8, found: Option<BackendRecord>) -> anyhow::Result<()> {
         let missing = self.no_such(number);
         let instance = self.instances.get_mut(&number).ok_or(missing)?;
         instance.start(&self.common, found)
@@ -271,7 +271,7 @@ impl Monitor {
     fn change(
         &self,
         instance: &Instance,
-        what: impl FnOnce(&dyn Body) -> anyhow::Result<()>,
+        what: impl FnOnce(&dyn Backend) -> anyhow::Result<()>,
         shows: impl Fn(&State) -> bool,
     ) -> anyhow::Result<()> {
         let number = instance.number;

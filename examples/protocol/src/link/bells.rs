@@ -5,7 +5,7 @@
 //!
 //! - **B1** A ring is a hint. Whoever waits looks again when its time is up, so a ring that
 //!   is lost costs that long, and one for nothing costs a look.
-//! - **B2** Each life of KMON has a number of its own, and says it in the region before it
+//! - **B2** Each incarnation of KMON has a number of its own, and says it in the region before it
 //!   waits. The instance loads it for each ring: one that is stale or mad rings nobody, or
 //!   one who looks in vain.
 //!   One that says none polls: so does its instance, as long as it is so.
@@ -26,11 +26,11 @@ use shmem_core::mem::Word;
 use shmem_core::primitive::{AtomicU32, Ordering::Relaxed};
 use shmem_core::region::Place;
 use shmem_core::wait::RECHECK;
-use shmem_core::{Life, PartitionState};
+use shmem_core::{Incarnation, PartitionState};
 use shmem_registry::{Kind, OpenError, Process, Registry, Request, Segment};
 use shmem_sync::EventBell;
 
-use super::sideline::{Idle, Sideline};
+use super::idle_task::{Idle, IdleTask};
 use super::{LinkError, segment};
 
 /// Interrupts that each end has.
@@ -126,13 +126,13 @@ impl fmt::Debug for Bells {
 }
 
 /// [`Waiting`] in a region: where an end runs, as its session needs to know it.
-pub(super) struct Way<'m> {
+pub(super) struct WakeMethod<'m> {
     waiting: Waiting,
     /// KMON's number; nothing in a region of a KMON that has none.
     number: OnceLock<Word<'m>>,
 }
 
-impl<'m> Way<'m> {
+impl<'m> WakeMethod<'m> {
     pub(super) fn new(waiting: Waiting) -> Self {
         let number = OnceLock::new();
         Self { waiting, number }
@@ -192,7 +192,7 @@ impl<'m> Way<'m> {
     }
 }
 
-impl Platform for Way<'_> {
+impl Platform for WakeMethod<'_> {
     fn now(&self) -> Duration {
         SameKernel.now()
     }
@@ -229,7 +229,7 @@ impl Platform for Way<'_> {
         }
     }
 
-    fn state(&self, registry: &Registry<'_>, partition: Life) -> PartitionState {
+    fn state(&self, registry: &Registry<'_>, partition: Incarnation) -> PartitionState {
         SameKernel.state(registry, partition)
     }
 

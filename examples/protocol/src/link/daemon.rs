@@ -3,17 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use shmem_core::ring::Unread;
+use shmem_core::ring::OnRestart;
 use shmem_core::snapshot::{ReadError, Reader, Writer};
-use shmem_core::{Life, Window};
+use shmem_core::{Incarnation, Window};
 use shmem_registry::Segment;
 use shmem_sync::litmus::Verdict;
 
 use super::ends::{Found, Membership, Receiver, Release, Sender};
+use super::idle_task::{Idle, IdleTask};
 use super::kernel::{KernelSegments, KernelSender};
 use super::look::{BackOff, Side};
 use super::memory::Trial;
-use super::sideline::{Idle, Sideline};
 use super::{LinkError, Received, Segments, Sent, Waiting};
 use crate::MONITOR;
 use crate::message::{Command, EVENT_BODY, Event, HEADER_LEN};
@@ -31,13 +31,13 @@ pub struct DaemonLink<'m> {
 
 impl<'m> DaemonLink<'m> {
     /// Attaches to the region that KMON formatted in `memory`, as the instance's
-    /// next life: at once where the earlier one left or its process is gone, and
+    /// next incarnation: at once where the earlier one left or its process is gone, and
     /// where only its heartbeat tells, when that has stood still for 3 s.
     ///
     /// # Errors
     ///
     /// [`LinkError::Unformatted`] if KMON has still to format it; another if it is
-    /// no such region, or the earlier life still lives after 4 s.
+    /// no such region, or the earlier incarnation is still alive after 4 s.
     pub fn attach(memory: Window<'m>, waiting: Waiting) -> Result<Self, LinkError> {
         let attached = Self::join(memory, waiting);
         // A region that KMON began to format meanwhile is whatever it is.
@@ -62,7 +62,7 @@ impl<'m> DaemonLink<'m> {
         let trial = Trial::new(member.way.waiting(), |request| registry.open(request))?;
         let kernel = kernel.map(|segments| segments.sender(&member));
         let back_off = BackOff::new(Side::Instance, None);
-        let receiver = member.receiver(&segments.command, Unread::Discard, back_off)?;
+        let receiver = member.receiver(&segments.command, OnRestart::Discard, back_off)?;
         let sender = member.sender(&segments.result)?;
         Ok(Self {
             kernel: kernel.transpose()?,
@@ -89,8 +89,8 @@ impl<'m> DaemonLink<'m> {
         &self.settings
     }
 
-    /// Which of the instance's lives it is.
-    pub fn life(&self) -> Life {
+    /// Which of the instance's incarnations it is.
+    pub fn incarnation(&self) -> Incarnation {
         self.receiver.member.incarnation()
     }
 
@@ -125,7 +125,7 @@ impl EventSender<'_> {
     /// Bytes one event can carry.
     pub const MAX_BODY: usize = EVENT_BODY;
 
-    /// Sends `event`, to whichever life of KMON, and wakes it; `false` if there
+    /// Sends `event`, to whichever incarnation of KMON, and wakes it; `false` if there
     /// is no room now.
     ///
     /// # Errors
@@ -154,7 +154,7 @@ pub struct CommandReceiver<'m> {
     end: Receiver<'m>,
     member: Arc<Membership<'m>>,
     trial: Trial<'m>,
-    /// Commands for another life that the ring could not tell from ours.
+    /// Commands for another incarnation that the ring could not tell from ours.
     strays: u32,
     /// Discarded commands that were told.
     told: u32,
@@ -164,7 +164,7 @@ impl CommandReceiver<'_> {
     /// Waits up to `timeout` for a command, then hands what is there to
     /// `handle`, a bounded number, each released before. Returns how many
     /// records there were; those that are no command are skipped, those that
-    /// are not for this life are discarded.
+    /// are not for this incarnation are discarded.
     ///
     /// # Errors
     ///
@@ -177,22 +177,22 @@ impl CommandReceiver<'_> {
         self.receive_beside(&mut Idle, timeout, handle)
     }
 
-    /// The same, attending to `sideline` while it waits, unless that is for a futex.
+    /// The same, attending to `idle_task` while it waits, unless that is for a futex.
     ///
     /// # Errors
     ///
     /// Those of [`CommandReceiver::receive`].
     pub fn receive_beside(
         &mut self,
-        sideline: &mut dyn Sideline,
+        idle_task: &mut dyn IdleTask,
         timeout: Duration,
         mut handle: impl FnMut(Received<Command<'_>>),
     ) -> Result<usize, LinkError> {
         let (before, strays) = (Release::Before, &mut self.strays);
-        let life = self.member.incarnation().incarnation();
-        self.end.receive(timeout, sideline, before, |_, received| {
+        let incarnation = self.member.incarnation().number();
+        self.end.receive(timeout, idle_task, before, |_, received| {
             match received.map(Command::decode) {
-                Received::Message(Ok((meant_for, _))) if meant_for != life as u16 => {
+                Received::Message(Ok((meant_for, _))) if meant_for != incarnation as u16 => {
                     *strays = strays.wrapping_add(1);
                 }
                 Received::Message(Ok((_, command))) => handle(Received::Message(command)),
@@ -224,7 +224,7 @@ impl CommandReceiver<'_> {
         self.trial.answer()
     }
 
-    /// Shows KMON that the instance lives; at least every second.
+    /// Shows KMON that the instance incarnations; at least every second.
     ///
     /// # Errors
     ///

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shmem_channel::{Error, Session, SessionOptions, Waiter};
-use shmem_core::ring::{Ring, Unread};
-use shmem_core::{Life, Region, Window};
+use shmem_core::ring::{OnRestart, Ring};
+use shmem_core::{Incarnation, Region, Window};
 use shmem_registry::{OpenError, Partition, Registry, Request, Segment};
 
-use super::bells::{RECORDS, Way};
+use super::bells::{RECORDS, WakeMethod};
+use super::idle_task::IdleTask;
 use super::look::{BackOff, Look};
-use super::sideline::Sideline;
 use super::{GEOMETRY, LinkError, Received, Sent, Waiting};
 
 /// Records and bytes handled by one call of `receive`, so that a flood leaves its caller time.
@@ -36,7 +36,7 @@ impl From<Error> for LinkError {
 pub(super) struct Membership<'m> {
     session: Session<'m>,
     registry: Registry<'m>,
-    pub(super) way: Arc<Way<'m>>,
+    pub(super) way: Arc<WakeMethod<'m>>,
     peer: u8,
 }
 
@@ -55,7 +55,7 @@ impl<'m> Membership<'m> {
         peer: u8,
         waiting: Waiting,
     ) -> Result<Self, LinkError> {
-        let way = Arc::new(Way::new(waiting));
+        let way = Arc::new(WakeMethod::new(waiting));
         let session = options(own).create(memory, Arc::clone(&way))?;
         Self::over(session, Found::attach(memory)?, way, peer)
     }
@@ -68,7 +68,7 @@ impl<'m> Membership<'m> {
         peer: u8,
         waiting: Waiting,
     ) -> Result<Self, LinkError> {
-        let way = Arc::new(Way::new(waiting));
+        let way = Arc::new(WakeMethod::new(waiting));
         let session = options(own).join(found.region.memory(), Arc::clone(&way));
         Self::over(session.map_err(early)?, found, way, peer)
     }
@@ -76,7 +76,7 @@ impl<'m> Membership<'m> {
     fn over(
         session: Session<'m>,
         found: Found<'m>,
-        way: Arc<Way<'m>>,
+        way: Arc<WakeMethod<'m>>,
         peer: u8,
     ) -> Result<Self, LinkError> {
         // What was found and what was joined are one region.
@@ -91,7 +91,7 @@ impl<'m> Membership<'m> {
         })
     }
 
-    pub(super) fn incarnation(&self) -> Life {
+    pub(super) fn incarnation(&self) -> Incarnation {
         self.session.incarnation()
     }
 
@@ -130,7 +130,7 @@ impl<'m> Membership<'m> {
     pub(super) fn receiver(
         &self,
         segment: &Segment<'m>,
-        unread: Unread,
+        unread: OnRestart,
         back_off: BackOff,
     ) -> Result<Receiver<'m>, LinkError> {
         let end = self.session.receiver_on(ring(segment)?, unread);
@@ -181,7 +181,7 @@ fn early(error: Error) -> LinkError {
 /// The producing end of either ring.
 pub(super) struct Sender<'m> {
     end: shmem_channel::Sender<'m>,
-    way: Arc<Way<'m>>,
+    way: Arc<WakeMethod<'m>>,
     /// The record to send.
     pub(super) record: Vec<u8>,
 }
@@ -216,22 +216,22 @@ pub(super) enum Release {
 /// The consuming end of either ring.
 pub(super) struct Receiver<'m> {
     end: shmem_channel::Receiver<'m>,
-    way: Arc<Way<'m>>,
+    way: Arc<WakeMethod<'m>>,
     record: Vec<u8>,
     back_off: BackOff,
 }
 
 impl Receiver<'_> {
-    /// Waits for records, attending to `sideline`, and hands a copy of each of a batch to
+    /// Waits for records, attending to `idle_task`, and hands a copy of each of a batch to
     /// `handle`, with its position.
     pub(super) fn receive(
         &mut self,
         timeout: Duration,
-        sideline: &mut dyn Sideline,
+        idle_task: &mut dyn IdleTask,
         release: Release,
         mut handle: impl FnMut(u32, Received<&[u8]>),
     ) -> Result<usize, LinkError> {
-        self.wait(timeout, sideline);
+        self.wait(timeout, idle_task);
         let (mut count, mut bytes) = (0, 0);
         while count < BATCH && bytes < BATCH_BYTES {
             let found = match self.end.peek()? {
@@ -273,7 +273,7 @@ impl Receiver<'_> {
         }
     }
 
-    fn wait(&mut self, timeout: Duration, sideline: &mut dyn Sideline) {
+    fn wait(&mut self, timeout: Duration, idle_task: &mut dyn IdleTask) {
         let bell = match self.way.waiting() {
             Waiting::Futex => {
                 let wait = Waiter::new(&*self.way, timeout);
@@ -285,9 +285,9 @@ impl Receiver<'_> {
         };
         // Where records are always there, no wait gives it a turn.
         if !self.end.is_empty() {
-            sideline.turn();
+            idle_task.turn();
         }
-        let mut look = Look::new(&mut self.back_off, sideline, bell, timeout);
+        let mut look = Look::new(&mut self.back_off, idle_task, bell, timeout);
         if self.end.wait(&mut look) {
             look.found();
         }

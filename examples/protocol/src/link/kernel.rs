@@ -2,22 +2,22 @@
 //!
 //! A region that U-Boot's KMON formatted has none: then both ends go without.
 //! Beside the ring lies the mark, which says how far the log was told, so that
-//! the next life of a daemon that died tells no line twice.
+//! the next incarnation of a daemon that died tells no line twice.
 
 use std::time::Duration;
 
-use shmem_core::ring::{Ring, Unread};
+use shmem_core::ring::{OnRestart, Ring};
 use shmem_core::snapshot::{self, Reader, Writer};
 use shmem_registry::{Kind, OpenError, Request, Segment};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::ends::{Membership, Receiver, Release, Sender};
+use super::idle_task::Idle;
 use super::look::{BackOff, Side};
-use super::sideline::Idle;
 use super::{LinkError, Received, Sent, segment};
 use crate::kernel::{KernelLine, Mark};
 
-const KERNEL_RING: usize = 256 << 10;
+const KERNEL_RING: usize = 64 << 10;
 
 /// The two segments that a region may have for the kernel's log.
 pub(super) struct KernelSegments<'m> {
@@ -61,12 +61,12 @@ impl<'m> KernelSegments<'m> {
     ) -> Result<KernelReceiver<'m>, LinkError> {
         let back_off = BackOff::new(Side::Monitor, None);
         member
-            .receiver(&self.log, Unread::Keep, back_off)
+            .receiver(&self.log, OnRestart::Keep, back_off)
             .map(KernelReceiver)
     }
 }
 
-/// The mark of an earlier life; none if it cannot be read: then the log is told anew.
+/// The mark of an earlier incarnation; none if it cannot be read: then the log is told anew.
 fn told(segment: &Segment<'_>) -> Option<Mark> {
     let mut bytes = [0; Mark::LEN];
     let len = Reader::attach(segment.window())
@@ -86,14 +86,14 @@ pub struct KernelSender<'m> {
 
 impl KernelSender<'_> {
     /// Says which boot of the kernel the lines are from, and returns the number
-    /// of the first that no life has told KMON in this region.
+    /// of the first that no incarnation has told KMON in this region.
     pub fn resume(&mut self, boot: [u8; 16]) -> u64 {
         self.boot = boot;
         let same_boot = self.told.filter(|mark| mark.boot == boot);
         same_boot.map_or(0, |mark| mark.next())
     }
 
-    /// Sends `line`, to whichever life of KMON, and wakes it; `false` if there
+    /// Sends `line`, to whichever incarnation of KMON, and wakes it; `false` if there
     /// is no room now.
     ///
     /// # Errors
@@ -143,7 +143,7 @@ impl KernelReceiver<'_> {
     }
 
     /// Passes over the next record if it is the one at `position`: an earlier
-    /// life has handled it, and died before it released it.
+    /// incarnation has handled it, and died before it released it.
     pub fn skip(&mut self, position: u32) {
         self.0.skip(position);
     }

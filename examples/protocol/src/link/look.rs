@@ -30,7 +30,7 @@ use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::wait::{Pause, Wait};
 use shmem_sync::EventBell;
 
-use super::sideline::Sideline;
+use super::idle_task::IdleTask;
 
 /// How long an end looks without a sleep after a command.
 const LINGER: Duration = Duration::from_millis(1);
@@ -126,7 +126,7 @@ fn before(now: Instant, span: Duration) -> Instant {
 /// One wait for records.
 pub(super) struct Look<'p> {
     back_off: &'p mut BackOff,
-    sideline: &'p mut dyn Sideline,
+    idle_task: &'p mut dyn IdleTask,
     /// What rings this end, if anything does.
     bell: Option<&'p EventBell>,
     deadline: Instant,
@@ -140,14 +140,14 @@ pub(super) struct Look<'p> {
 impl<'p> Look<'p> {
     pub(super) fn new(
         back_off: &'p mut BackOff,
-        sideline: &'p mut dyn Sideline,
+        idle_task: &'p mut dyn IdleTask,
         bell: Option<&'p EventBell>,
         timeout: Duration,
     ) -> Self {
         let now = Instant::now();
         Self {
             back_off,
-            sideline,
+            idle_task,
             bell,
             deadline: now + timeout.min(FOREVER),
             now,
@@ -181,7 +181,7 @@ impl Wait for Look<'_> {
     fn pause(&mut self) -> Pause {
         // Here, where the bell is not armed: who is awake need not be rung.
         if std::mem::take(&mut self.has_slept) {
-            self.sideline.turn();
+            self.idle_task.turn();
         }
         if self.is_rung || self.left().is_zero() {
             return Pause::TimedOut;
@@ -194,11 +194,11 @@ impl Wait for Look<'_> {
         } else {
             let delay = self.back_off.delay(self.now).min(self.left());
             let nudge = self.back_off.nudge.as_ref().map(|nudge| &*nudge.bell);
-            if self.sideline.sleep(nudge.map(AsFd::as_fd), delay) {
+            if self.idle_task.sleep(nudge.map(AsFd::as_fd), delay) {
                 nudge.map(EventBell::take);
             }
         }
-        self.sideline.turn();
+        self.idle_task.turn();
         self.wake();
         Pause::Again
     }
@@ -212,7 +212,7 @@ impl Wait for Look<'_> {
         if self.is_rung {
             return;
         }
-        let is_rung = self.sideline.sleep(Some(bell.as_fd()), self.left()) && bell.take();
+        let is_rung = self.idle_task.sleep(Some(bell.as_fd()), self.left()) && bell.take();
         self.has_slept = true;
         // The end's own command is no ring.
         self.is_rung = !self.wake() && is_rung;

@@ -3,10 +3,10 @@
 //! | segment            | kind     | bytes              | producer or writer |
 //! |--------------------|----------|--------------------|--------------------|
 //! | `kmon.settings`    | snapshot | 256                | KMON               |
-//! | `kmon.command`     | ring     | 64 KiB             | KMON               |
-//! | `kmon.result`      | ring     | 1 MiB              | instance           |
+//! | `kmon.command`     | ring     | 32 KiB             | KMON               |
+//! | `kmon.result`      | ring     | 256 KiB            | instance           |
 //! | `kmon.stats`       | snapshot | [`Stats::MAX_LEN`] | instance           |
-//! | `kmon.kernel`      | ring     | 256 KiB            | instance           |
+//! | `kmon.kernel`      | ring     | 64 KiB             | instance           |
 //! | `kmon.kernel-mark` | snapshot | 24                 | instance           |
 //! | `kmon.bells`       | raw      | 128                | KMON               |
 //! | `kmon.litmus`      | litmus   | [`Litmus::segment_len`](shmem_sync::litmus::Litmus::segment_len) | both |
@@ -16,16 +16,16 @@
 //!
 //! KMON formats the region and creates the segments before an instance sees
 //! it; the instance attaches and formats nothing. Either end may die and come
-//! back as a new life:
+//! back as a new incarnation:
 //!
-//! - **A1** Of two lives of one end only the later one uses the rings: it attaches
+//! - **A1** Of two incarnations of one end only the later one uses the rings: it attaches
 //!   when the earlier one is over, and one that was wrongly thought so ends with
 //!   [`LinkError::Evicted`].
-//! - **A2** No command is run but by the life of the instance that it was meant
-//!   for, and none of an earlier life of KMON: unread ones are discarded, and counted.
+//! - **A2** No command is run but by the incarnation of the instance that it was meant
+//!   for, and none of an earlier incarnation of KMON: unread ones are discarded, and counted.
 //! - **A3** Events and kernel lines are kept whoever dies. Each is released behind its handling,
 //!   so that KMON, which notes the position of the last one it handled, handles
-//!   each once over all its lives.
+//!   each once over all its incarnations.
 //! - **A4** An end uses nothing of a region that was formatted anew under it: it
 //!   looks before each record and each beat, and ends with [`LinkError::Formatted`].
 //!   KMON, before it formats a region with a living instance, removes the magic
@@ -34,11 +34,11 @@
 pub mod bells;
 mod daemon;
 pub(crate) mod ends;
+mod idle_task;
 mod kernel;
 mod look;
 pub mod memory;
 mod monitor;
-mod sideline;
 
 use std::fmt;
 use std::time::Duration;
@@ -49,10 +49,10 @@ use shmem_registry::{Geometry, Kind, OpenError, Request, Segment};
 
 pub use bells::{Bells, RingPeers, Waiting};
 pub use daemon::{CommandReceiver, DaemonLink, EventSender, StatsWriter};
+pub use idle_task::{Idle, IdleTask};
 pub use kernel::{KernelReceiver, KernelSender};
 pub use monitor::{CommandSender, EventReceiver, MonitorLink};
 pub use shmem_sync::litmus::{Finding, Verdict};
-pub use sideline::{Idle, Sideline};
 
 use crate::LAST_PARTITION;
 use crate::settings::Settings;
@@ -61,8 +61,8 @@ use crate::stats::Stats;
 /// Version of the messages, said in [`crate::Event::Hello`].
 pub const VERSION: u16 = 2;
 
-pub(crate) const COMMAND_RING: usize = 64 << 10;
-pub(crate) const RESULT_RING: usize = 1 << 20;
+pub(crate) const COMMAND_RING: usize = 32 << 10;
+pub(crate) const RESULT_RING: usize = 256 << 10;
 pub(crate) const GEOMETRY: Geometry = Geometry {
     segments: 16,
     partitions: LAST_PARTITION as usize,
@@ -84,7 +84,7 @@ pub const LET_GO: Duration = Duration::from_millis(600);
 pub enum Received<T> {
     /// What the peer sent.
     Message(T),
-    /// The peer was restarted: what follows is from its new life. Said once.
+    /// The peer was restarted: what follows is from its new incarnation. Said once.
     Restarted,
 }
 

@@ -3,19 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use shmem_core::ring::Unread;
+use shmem_core::ring::OnRestart;
 use shmem_core::snapshot::{Reader, Writer};
-use shmem_core::{Life, Window};
+use shmem_core::{Incarnation, Window};
 use shmem_registry::{Process, Segment};
 use shmem_sync::EventBell;
 use shmem_sync::litmus::Verdict;
 
 use super::bells::RECORDS;
 use super::ends::{Found, Membership, Receiver, Release, Sender};
+use super::idle_task::Idle;
 use super::kernel::{KernelReceiver, KernelSegments};
 use super::look::{BackOff, Nudge, Side};
 use super::memory::Trial;
-use super::sideline::Idle;
 use super::{COMMAND_BODY, LinkError, Received, Segments, Sent, Waiting};
 use crate::MONITOR;
 use crate::message::{Command, Event, HEADER_LEN};
@@ -31,7 +31,7 @@ pub struct MonitorLink<'m> {
 
 impl<'m> MonitorLink<'m> {
     /// Bytes a region must have.
-    pub const REGION_LEN: usize = 2 << 20;
+    pub const REGION_LEN: usize = 416 << 10;
 
     /// Formats `memory` as the region of the instance that `settings` names.
     ///
@@ -54,14 +54,14 @@ impl<'m> MonitorLink<'m> {
         Self::over(&segments, kernel, member, trial)
     }
 
-    /// Attaches as KMON's next life to a region that an earlier one formatted.
+    /// Attaches as KMON's next incarnation to a region that an earlier one formatted.
     /// What was not released in the result ring is there again; what was not
     /// taken from the command ring never runs. `settings` hold from the
-    /// instance's next life on.
+    /// instance's next incarnation on.
     ///
     /// # Errors
     ///
-    /// [`LinkError`] if it is no such region, or KMON's earlier life still lives.
+    /// [`LinkError`] if it is no such region, or KMON's earlier incarnation is still alive.
     pub fn attach(
         memory: Window<'m>,
         settings: &Settings,
@@ -93,7 +93,7 @@ impl<'m> MonitorLink<'m> {
         let nudge = Nudge::new(bell);
         let sender = member.sender(&segments.command)?;
         let back_off = BackOff::new(Side::Monitor, Some(nudge.clone()));
-        let receiver = member.receiver(&segments.result, Unread::Keep, back_off)?;
+        let receiver = member.receiver(&segments.result, OnRestart::Keep, back_off)?;
         let kernel = kernel.map(|segments| segments.receiver(&member));
         way.say_number();
         // So that an instance that sleeps greets this incarnation now.
@@ -111,8 +111,8 @@ impl<'m> MonitorLink<'m> {
         })
     }
 
-    /// Which of KMON's lives in this region it is.
-    pub fn life(&self) -> Life {
+    /// Which of KMON's incarnations in this region it is.
+    pub fn incarnation(&self) -> Incarnation {
         self.receiver.member.incarnation()
     }
 
@@ -149,14 +149,14 @@ impl CommandSender<'_> {
     /// Bytes one [`Command::Input`] can carry.
     pub const MAX_BODY: usize = COMMAND_BODY;
 
-    /// Sends `command`, which is for life number `life` of the instance and
+    /// Sends `command`, which is for incarnation number `incarnation` of the instance and
     /// discarded by any other, and wakes the instance.
     ///
     /// # Errors
     ///
     /// [`LinkError`] if the instance broke the ring, or another KMON has it.
-    pub fn send(&mut self, command: &Command<'_>, life: u32) -> Result<Sent, LinkError> {
-        command.encode(life, &mut self.end.record);
+    pub fn send(&mut self, command: &Command<'_>, incarnation: u32) -> Result<Sent, LinkError> {
+        command.encode(incarnation, &mut self.end.record);
         let sent = self.end.send();
         if sent == Ok(Sent::Whole) {
             self.nudge.give();
@@ -203,7 +203,7 @@ impl EventReceiver<'_> {
     }
 
     /// Passes over the next record if it is the one at `position`: an earlier
-    /// life has handled it, and died before it released it.
+    /// incarnation has handled it, and died before it released it.
     pub fn skip(&mut self, position: u32) {
         self.end.skip(position);
     }

@@ -25,8 +25,8 @@ pub(crate) struct State {
     pub(crate) console: Vec<u8>,
     /// When the latest of them came.
     pub(crate) at: Option<Instant>,
-    /// The number of the guest daemon's life that has greeted last.
-    pub(crate) life: Option<u32>,
+    /// The number of the guest daemon's incarnation that has greeted last.
+    pub(crate) incarnation: Option<u32>,
     /// What the commands that run apart printed, and how they ended, by their numbers.
     pub(crate) commands: BTreeMap<u32, (Vec<u8>, Option<Ending>)>,
     /// Why nothing more will come.

@@ -170,12 +170,12 @@ fn spans(rig: &Rig, quick: bool) -> Result<Vec<Span>> {
         measure(RUNG, Some((rung, rig.rung.thread)))?,
         measure(SERIAL, None)?,
     ];
-    let mut life = rig.polled.wait_for_life(0)?;
+    let mut incarnation = rig.polled.wait_for_incarnation(0)?;
     for (name, period) in [(SLOW, "3"), (FAST, "0.1")] {
         say(name);
         let polled = rig.pid("/run/second.pid")?;
         rig.rung.run(&["kill", &polled.to_string()])?;
-        life = rig.start_second(&["--period", period], life)?;
+        incarnation = rig.start_second(&["--period", period], incarnation)?;
         let polled = rig.pid("/run/second.pid")?;
         let cast = Cast {
             stopped: &[rung],

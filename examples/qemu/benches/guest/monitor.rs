@@ -61,10 +61,12 @@ impl Monitor {
         })
     }
 
-    /// Waits for the greeting of a life of the guest daemon, the first or a later one.
-    pub(crate) fn wait_for_life(&self, later_than: u32) -> Result<u32> {
+    /// Waits for the greeting of an incarnation of the guest daemon, the first or a later one.
+    pub(crate) fn wait_for_incarnation(&self, later_than: u32) -> Result<u32> {
         self.heard.wait("greeting of guestd", |state| {
-            state.life.filter(|life| *life > later_than)
+            state
+                .incarnation
+                .filter(|incarnation| *incarnation > later_than)
         })
     }
 
@@ -97,38 +99,39 @@ impl Monitor {
             timeout_ms: 0,
             arguments,
         };
-        send(&self.sender, &command, self.life()?)?;
+        send(&self.sender, &command, self.incarnation()?)?;
         Ok(*number)
     }
 
     /// The console, where the answering program is started.
     pub(crate) fn way(&self, name: &'static str) -> Result<Way> {
-        let (sender, life) = (Arc::clone(&self.sender), self.life()?);
+        let (sender, incarnation) = (Arc::clone(&self.sender), self.incarnation()?);
         let mut way = Way::new(name, Arc::clone(&self.heard), move |bytes| {
             bytes
                 .chunks(CommandSender::MAX_BODY)
-                .try_for_each(|part| send(&sender, &Command::Input(part), life))
+                .try_for_each(|part| send(&sender, &Command::Input(part), incarnation))
         });
         send(
             &self.sender,
             &Command::Input(b"exec guest-echo line\n"),
-            life,
+            incarnation,
         )?;
         way.meet()?;
         Ok(way)
     }
 
-    fn life(&self) -> Result<u32> {
-        self.heard.wait("greeting of guestd", |state| state.life)
+    fn incarnation(&self) -> Result<u32> {
+        self.heard
+            .wait("greeting of guestd", |state| state.incarnation)
     }
 }
 
-fn send(sender: &Mutex<CommandSender<'_>>, command: &Command<'_>, life: u32) -> Result<()> {
+fn send(sender: &Mutex<CommandSender<'_>>, command: &Command<'_>, incarnation: u32) -> Result<()> {
     let mut sender = sender.lock().unwrap_or_else(PoisonError::into_inner);
-    match sender.send(command, life).context("cannot send")? {
+    match sender.send(command, incarnation).context("cannot send")? {
         Sent::Whole => Ok(()),
-        // Said once: the guest daemon has a new life.
-        Sent::Restarted if sender.send(command, life)? == Sent::Whole => Ok(()),
+        // Said once: the guest daemon has a new incarnation.
+        Sent::Restarted if sender.send(command, incarnation)? == Sent::Whole => Ok(()),
         other => bail!("cannot send: {other:?}"),
     }
 }
@@ -147,7 +150,7 @@ fn turn(receiver: &mut EventReceiver<'_>, heard: &Heard) -> Result<(), String> {
 
 fn take(state: &mut State, event: Event<'_>) {
     match event {
-        Event::Hello { life, .. } => state.life = Some(life),
+        Event::Hello { incarnation, .. } => state.incarnation = Some(incarnation),
         Event::Output(bytes) => {
             state.console.extend_from_slice(bytes);
             state.at = Some(Instant::now());

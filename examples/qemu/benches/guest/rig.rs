@@ -90,7 +90,7 @@ impl Rig {
             _server: server,
             _home: home,
         };
-        rig.rung.wait_for_life(0)?;
+        rig.rung.wait_for_incarnation(0)?;
         rig.start_second(&[], 0)?;
         rig.load_modules()?;
         let home = rig._home.path();
@@ -106,13 +106,13 @@ impl Rig {
         Ok(rig)
     }
 
-    /// Starts the guest daemon that looks, in place of one of life number `before`.
+    /// Starts the guest daemon that looks, in place of one of incarnation number `before`.
     pub(crate) fn start_second(&self, more: &[&str], before: u32) -> Result<u32> {
         let words = ["guestd", "--poll", "--kernel-log=never", "--region", POLLED];
         let mut words = [&words[..], &["--pid-file", "/run/second.pid"]].concat();
         words.extend_from_slice(more);
         self.rung.run(&words)?;
-        self.polled.wait_for_life(before)
+        self.polled.wait_for_incarnation(before)
     }
 
     /// The process number in a file of the guest.

@@ -56,7 +56,7 @@ fn ends_at_a_barrier(arena: &Arena, killed: &Guest, other: &Guest) {
         .for_each(|job| assert!(!job.has_said("failed")));
     arena.run("gone 2");
     let ended = others.map(Job::end);
-    let died = |party: u8| format!("partition {party} in its life");
+    let died = |party: u8| format!("partition {party} in its incarnation");
     let why = ended
         .each_ref()
         .map(|ended| ended.event("failed")["error"].as_str().unwrap());
@@ -73,14 +73,14 @@ fn what_a_killed_guest_held_comes_back_when_the_host_says_so() {
     let killed = arena.guest(2, Transport::Ivshmem, &[]);
     let other = arena.guest(3, Transport::Reserved, &[]);
 
-    // It ends in the middle of sending, and its next life goes on: the host misses nothing.
+    // It ends in the middle of sending, and its next incarnation goes on: the host misses nothing.
     let mut sends = killed.start("send --to 1 --records 1000000");
     sends.see("attached");
     arena.run("receive --from 2 --records 500 --as 1");
     drop(sends);
     killed.reset();
     let sends = killed.start("send --to 1 --records 1000000 --timeout 2s --restart");
-    // First what is left of the earlier life's: a ring has room for fewer.
+    // First what is left of the earlier incarnation's: a ring has room for fewer.
     let receives = arena.host("receive --from 2 --records 4000 --as 1");
     assert!(receives.succeed().says("restarted"));
     let late = sends.fail(4);

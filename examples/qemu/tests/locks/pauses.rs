@@ -117,7 +117,7 @@ fn evicted_while_it_stands_still(arena: &Arena, paused: &Guest, other: &Guest) {
             total(&before) + 1 + rounds,
             "{lock}: {after}"
         );
-        // Its next life has it as before.
+        // Its next incarnation has it as before.
         paused.start(&format!("work {lock} --rounds 10")).succeed();
     }
     assert_eq!(after["semaphore"]["available"], 2, "{after}");
@@ -176,7 +176,7 @@ fn waiting_while_it_stands_still(arena: &Arena, paused: &Guest) {
     }
 }
 
-/// A later life of its number takes its end of a ring while it stands still: it is told, and
+/// A later incarnation of its number takes its end of a ring while it stands still: it is told, and
 /// the other end misses nothing.
 fn its_end_of_a_ring_is_taken_over(arena: &Arena, paused: &Guest) {
     let mut sends = paused.start("send --to 1 --records 1000000");

@@ -24,7 +24,7 @@ fn a_killed_qemu_is_told_and_its_output_stays_and_the_other_guest_goes_on() {
     assert_eq!(kmon.exec(2, "echo back"), "back");
     // What there was stays in front of what there is.
     assert!(kmon.log(2).starts_with(&log));
-    assert_eq!(kmon.list(3)["life"], 1);
+    assert_eq!(kmon.list(3)["incarnation"], 1);
     assert_eq!(kmon.machine(3), other);
     assert_eq!(kmon.leave("quit"), Some(0));
 }
@@ -46,8 +46,8 @@ fn a_panic_of_a_guests_kernel_is_told_and_reset_boots_it_anew() {
     assert!(kmon.log(2).contains("last-words"));
     assert!(kmon.kernel_log(2).contains("last-kernel-words"));
     assert_eq!(kmon.ask("kmreset 2"), b"instance 2 runs\n");
-    let printed = kmon.ask("kmconsole 2\necho a-new-$((1+1))-life\nkmexitconsole");
-    assert!(String::from_utf8_lossy(&printed).contains("a-new-2-life"));
+    let printed = kmon.ask("kmconsole 2\necho a-new-$((1+1))-incarnation\nkmexitconsole");
+    assert!(String::from_utf8_lossy(&printed).contains("a-new-2-incarnation"));
     // Of the kernel that runs now, behind those of the one that panicked.
     let lines = kmon.kernel_log(2);
     assert_eq!(lines.matches("Linux version").count(), 2);
@@ -119,5 +119,5 @@ fn a_paused_guest_stands_still_and_loses_nothing() {
     kmon.see_log(2, "ended-2");
     assert!(last_in_order(&kmon.log(2)) > before);
     assert!(!kmon.errors().contains("stalled"), "{}", kmon.errors());
-    assert_eq!(kmon.list(2)["life"], 1);
+    assert_eq!(kmon.list(2)["incarnation"], 1);
 }

@@ -73,7 +73,7 @@ fn a_guest_that_overwrites_its_whole_region_disturbs_only_itself() {
         assert_eq!(kmon.ask("kmreset 2"), b"instance 2 runs\n");
         assert_eq!(kmon.exec(2, "echo back"), "back");
     }
-    assert_eq!(kmon.list(3)["life"], 1);
+    assert_eq!(kmon.list(3)["incarnation"], 1);
     assert_eq!(kmon.machine(3), other);
     assert!(!kmon.errors().contains("instance 3"), "{}", kmon.errors());
     assert_eq!(kmon.leave("quit"), Some(1));

@@ -31,7 +31,7 @@ fn each_byte_of_a_guests_output_is_kept_once_over_deaths_of_kmon() {
     last_in_order(&kmon.log(2));
     let one = kmon.list(2);
     assert_eq!(
-        (&one["life"], &one["dropped_bytes"]),
+        (&one["incarnation"], &one["dropped_bytes"]),
         (&1.into(), &0.into())
     );
     assert_eq!([2, 3].map(|number| kmon.machine(number)), machines);

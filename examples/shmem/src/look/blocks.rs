@@ -135,7 +135,7 @@ impl Map<'_, '_> {
             Some((block, BlockOwner::from_word(word)))
         };
         let is_ours = |owner: BlockOwner| {
-            owner.row == entry.words.row && owner.is_of(entry.words.generation())
+            owner.row == entry.words.row && owner.generation_matches(entry.words.generation())
         };
         let mut run = (first..end).map_while(owner);
         let what = match run.find(|&(_, owner)| !owner.is_some_and(is_ours)) {
@@ -159,7 +159,7 @@ fn fault(word: u32, at: usize, rows: &Rows<'_>, block: usize) -> Option<Wrong> {
     let Some(entry) = rows.get(owner.row) else {
         return Some(Wrong::NoSuchRow);
     };
-    if !owner.is_of(entry.words.generation()) {
+    if !owner.generation_matches(entry.words.generation()) {
         return None; // An evicted owner's: free as soon as space runs out.
     }
     match entry.state {

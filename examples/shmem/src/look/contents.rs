@@ -2,13 +2,13 @@
 
 use shmem_core::call::CallLine;
 use shmem_core::snapshot::{ReadError, Reader};
-use shmem_core::{Life, Window};
+use shmem_core::{Incarnation, Window};
 use shmem_registry::Kind;
 
 use super::rows::{Entry, Rows};
 use super::scene::Scene;
 use crate::finding::Findings;
-use crate::report::{self, Contents, LifeView, Segment};
+use crate::report::{self, Contents, IncarnationView, Segment};
 
 /// Looks at every segment in the table.
 pub(super) fn look(scene: &Scene<'_>, rows: &Rows<'_>, findings: &mut Findings) -> Vec<Segment> {
@@ -123,16 +123,16 @@ impl Inside<'_, '_> {
         self.findings.left(code, self.at, what);
     }
 
-    /// `life`, which has `what`: a finding if it is over.
+    /// `incarnation`, which has `what`: a finding if it is over.
     pub(super) fn holder(
         &mut self,
-        life: Life,
+        incarnation: Incarnation,
         code: &'static str,
         what: impl std::fmt::Display,
-    ) -> LifeView {
-        let view = self.scene.lives.view(life);
+    ) -> IncarnationView {
+        let view = self.scene.incarnations.view(incarnation);
         if view.over == Some(true) {
-            self.left(code, format_args!("{what} {life}, which is over"));
+            self.left(code, format_args!("{what} {incarnation}, which is over"));
         }
         view
     }

@@ -82,7 +82,7 @@ fn load(memory: Window<'_>) -> (u32, Header) {
         magic: format!("{magic:#010x}"),
         version: load(offset_of!(RegionHeader, version)),
         features: load(offset_of!(RegionHeader, features)),
-        incarnation: load(offset_of!(RegionHeader, incarnation)),
+        generation: load(offset_of!(RegionHeader, generation)),
         length: u64::from(high) << 32 | u64::from(low),
     };
     (magic, header)

@@ -8,7 +8,7 @@ use shmem_sync::inspect::{
 };
 
 use super::contents::Inside;
-use crate::report::{self, LifeView, Protects};
+use crate::report::{self, IncarnationView, Protects};
 
 fn protects(shape: Shape) -> Protects {
     let (size, align) = (shape.size(), shape.align());
@@ -36,23 +36,23 @@ impl Inside<'_, '_> {
         }
         let mut tickets = Vec::new();
         for place in words.places() {
-            let life = match place.life {
-                Holder::Life(life) => Some(self.scene.lives.view(life)),
+            let incarnation = match place.incarnation {
+                Holder::Incarnation(incarnation) => Some(self.scene.incarnations.view(incarnation)),
                 Holder::Nobody => None,
                 Holder::Corrupt(word) => {
                     let partition = place.partition;
                     let what = format!("partition {partition}'s place holds {word:#010x}");
-                    self.damaged("lock.life", what);
+                    self.damaged("lock.incarnation", what);
                     None
                 }
             };
             tickets.extend(place.ticket.map(|ticket| report::Ticket {
                 partition: place.partition,
-                life,
+                incarnation,
                 number: (!ticket.is_being_drawn).then_some(ticket.number),
                 colour: colour(ticket.colour),
             }));
-            if let (Some(ticket), Some(view)) = (place.ticket, life) {
+            if let (Some(ticket), Some(view)) = (place.ticket, incarnation) {
                 self.check_ticket(&ticket, view, owner);
             }
         }
@@ -66,15 +66,21 @@ impl Inside<'_, '_> {
     }
 
     /// A ticket of the dead, unless that of the owner, which was told already.
-    fn check_ticket(&mut self, ticket: &Ticket, view: LifeView, owner: Option<LifeView>) {
+    fn check_ticket(
+        &mut self,
+        ticket: &Ticket,
+        view: IncarnationView,
+        owner: Option<IncarnationView>,
+    ) {
         if view.over == Some(true) && owner != Some(view) {
-            let (partition, life) = (view.partition, view.incarnation);
+            let (partition, incarnation) = (view.partition, view.incarnation);
             let state = if ticket.is_being_drawn {
                 "was drawing a ticket"
             } else {
                 "waited"
             };
-            let what = format!("partition {partition} {state} when its life {life} ended");
+            let what =
+                format!("partition {partition} {state} when its incarnation {incarnation} ended");
             self.left("lock.ticket", what);
         }
     }
@@ -90,21 +96,26 @@ impl Inside<'_, '_> {
             match permit {
                 Permit::None => {}
                 Permit::Free => free += 1,
-                Permit::Held(life) => holders.push(life),
+                Permit::Held(incarnation) => holders.push(incarnation),
                 Permit::Corrupt(word) => {
                     let what = format_args!("permit {} is {word:#010x}", capacity - 1);
                     self.damaged("lock.permit", what);
                 }
             }
         }
-        holders.sort_unstable_by_key(|life| life.word());
-        let held = holders.chunk_by(|one, other| one == other).map(|lives| {
-            let permits = lives.len();
-            let plural = if permits == 1 { "" } else { "s" };
-            let what = format_args!("{permits} permit{plural} held by");
-            let life = self.holder(lives[0], "lock.owner", what);
-            report::Held { life, permits }
-        });
+        holders.sort_unstable_by_key(|incarnation| incarnation.word());
+        let held = holders
+            .chunk_by(|one, other| one == other)
+            .map(|incarnations| {
+                let permits = incarnations.len();
+                let plural = if permits == 1 { "" } else { "s" };
+                let what = format_args!("{permits} permit{plural} held by");
+                let incarnation = self.holder(incarnations[0], "lock.owner", what);
+                report::Held {
+                    incarnation,
+                    permits,
+                }
+            });
         let held = held.collect();
         Some(report::Semaphore {
             capacity,
@@ -139,27 +150,30 @@ impl Inside<'_, '_> {
         let mut parties = Vec::new();
         for party in found {
             let what = "the others wait for";
-            let life = match party.life.holder {
-                Holder::Life(life) if Some(party.arrived) != newest => {
-                    Some(self.holder(life, "lock.party", what))
+            let incarnation = match party.incarnation.holder {
+                Holder::Incarnation(incarnation) if Some(party.arrived) != newest => {
+                    Some(self.holder(incarnation, "lock.party", what))
                 }
-                Holder::Life(life) => Some(self.scene.lives.view(life)),
+                Holder::Incarnation(incarnation) => Some(self.scene.incarnations.view(incarnation)),
                 Holder::Nobody => {
-                    let what = format!("partition {} has arrived without a life", party.partition);
-                    self.damaged("lock.life", what);
+                    let what = format!(
+                        "partition {} has arrived without an incarnation",
+                        party.partition
+                    );
+                    self.damaged("lock.incarnation", what);
                     None
                 }
                 Holder::Corrupt(word) => {
                     let what = format!("partition {}'s entry holds {word:#010x}", party.partition);
-                    self.damaged("lock.life", what);
+                    self.damaged("lock.incarnation", what);
                     None
                 }
             };
             parties.push(report::Party {
                 partition: party.partition,
-                life,
+                incarnation,
                 arrived: party.arrived,
-                sleeps: party.life.contended,
+                sleeps: party.incarnation.contended,
             });
         }
         Some(report::Barrier {
@@ -168,12 +182,15 @@ impl Inside<'_, '_> {
         })
     }
 
-    fn owner(&mut self, holder: Holder, what: &str) -> Option<LifeView> {
+    fn owner(&mut self, holder: Holder, what: &str) -> Option<IncarnationView> {
         match holder {
             Holder::Nobody => None,
-            Holder::Life(life) => Some(self.holder(life, "lock.owner", what)),
+            Holder::Incarnation(incarnation) => Some(self.holder(incarnation, "lock.owner", what)),
             Holder::Corrupt(word) => {
-                self.damaged("lock.owner", format_args!("{what} {word:#010x}, no life"));
+                self.damaged(
+                    "lock.owner",
+                    format_args!("{what} {word:#010x}, no incarnation"),
+                );
                 None
             }
         }

@@ -7,7 +7,7 @@ mod blocks;
 mod chains;
 mod contents;
 mod header;
-mod lives;
+mod incarnations;
 mod locks;
 mod partitions;
 mod rings;
@@ -91,11 +91,11 @@ fn enter(
         }
         Err(error) => return findings.damaged("registry.geometry", "registry", error),
     };
-    let (partitions, lives) = partitions::look(&registry, subject.source, findings);
+    let (partitions, incarnations) = partitions::look(&registry, subject.source, findings);
     report.partitions = partitions;
     let scene = Scene {
         registry,
-        lives,
+        incarnations,
         there: subject.there,
         records: options.records,
     };

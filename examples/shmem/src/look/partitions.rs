@@ -1,19 +1,19 @@
 //! Who is attached, and whether it lives.
 
-use shmem_core::Life;
+use shmem_core::Incarnation;
 use shmem_registry::{AttachError, Process, Processes, Registry};
 use shmem_sync::Liveness;
 
-use super::lives::{Lives, Slot};
+use super::incarnations::{Incarnations, Slot};
 use crate::finding::Findings;
-use crate::report::{LifeView, Partition, ProcessView, Source};
+use crate::report::{IncarnationView, Partition, ProcessView, Source};
 
 /// Looks at every slot that was ever used.
 pub(super) fn look(
     registry: &Registry<'_>,
     source: Source,
     findings: &mut Findings,
-) -> (Vec<Partition>, Lives) {
+) -> (Vec<Partition>, Incarnations) {
     let mut kernel = (source == Source::Live).then(|| Kernel {
         space: Process::this().space,
         processes: Processes::new(*registry),
@@ -23,7 +23,9 @@ pub(super) fn look(
     for number in 1..=registry.geometry().partitions {
         let number = u8::try_from(number).expect("a registry has 128 slots at the most");
         let partition = match registry.partition(number) {
-            Ok(slot) => slot.life.map(|life| shown(life, &slot, kernel.as_mut())),
+            Ok(slot) => slot
+                .incarnation
+                .map(|incarnation| shown(incarnation, &slot, kernel.as_mut())),
             Err(error) => {
                 broken(number, error, findings);
                 Some(nobody(number))
@@ -35,7 +37,7 @@ pub(super) fn look(
             partitions.push(partition);
         }
     }
-    (partitions, Lives::new(slots))
+    (partitions, Incarnations::new(slots))
 }
 
 /// What this machine knows of processes.
@@ -45,7 +47,7 @@ struct Kernel<'m> {
 }
 
 fn shown(
-    life: Life,
+    incarnation: Incarnation,
     slot: &shmem_registry::Partition,
     kernel: Option<&mut Kernel<'_>>,
 ) -> Partition {
@@ -53,12 +55,12 @@ fn shown(
     let here = kernel.as_ref().map(|kernel| space == kernel.space);
     let alive = kernel
         .filter(|_| here == Some(true) && slot.attached)
-        .map(|kernel| !kernel.processes.is_gone(life));
+        .map(|kernel| !kernel.processes.is_gone(incarnation));
     let known = slot.process != Process::UNKNOWN;
     Partition {
-        number: life.partition(),
-        life: Some(LifeView::new(
-            life,
+        number: incarnation.partition(),
+        incarnation: Some(IncarnationView::new(
+            incarnation,
             Some(!slot.attached || alive == Some(false)),
         )),
         attached: slot.attached,
@@ -72,11 +74,11 @@ fn shown(
     }
 }
 
-/// A slot that holds no life of its partition.
+/// A slot that holds no incarnation of its partition.
 fn nobody(number: u8) -> Partition {
     Partition {
         number,
-        life: None,
+        incarnation: None,
         attached: false,
         heartbeat: 0,
         moves: None,
@@ -88,17 +90,20 @@ fn broken(number: u8, error: AttachError, findings: &mut Findings) {
     let at = format!("partition {number}");
     match error {
         AttachError::Corrupt(corrupt) => {
-            let what = format!("its slot holds {:#010x}, no life of it", corrupt.value);
-            findings.damaged("partition.life", &at, what);
+            let what = format!(
+                "its slot holds {:#010x}, no incarnation of it",
+                corrupt.value
+            );
+            findings.damaged("partition.incarnation", &at, what);
         }
-        error => findings.damaged("partition.life", &at, error),
+        error => findings.damaged("partition.incarnation", &at, error),
     }
 }
 
 fn slot_of(partition: &Partition) -> Option<Slot> {
-    let view = partition.life?;
+    let view = partition.incarnation?;
     Some(Slot {
-        life: Life::new(view.partition, view.incarnation)?,
+        incarnation: Incarnation::new(view.partition, view.incarnation)?,
         over: view.over == Some(true),
     })
 }

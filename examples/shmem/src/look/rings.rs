@@ -87,8 +87,11 @@ impl Inside<'_, '_> {
     }
 
     fn claim(&mut self, claim: ring::Claim, what: &str) -> report::Claim {
-        if claim.word != 0 && claim.life().is_none() {
-            let text = format!("its {what} end is claimed by {:#010x}, no life", claim.word);
+        if claim.word != 0 && claim.incarnation().is_none() {
+            let text = format!(
+                "its {what} end is claimed by {:#010x}, no incarnation",
+                claim.word
+            );
             self.damaged("ring.claim", text);
         }
         if claim.epoch > 0xffff {
@@ -96,15 +99,19 @@ impl Inside<'_, '_> {
             self.damaged("ring.epoch", text);
         }
         let held = claim.is_held();
-        let life = claim.life().map(|life| {
+        let incarnation = claim.incarnation().map(|incarnation| {
             if held {
-                self.holder(life, "ring.end", format_args!("its {what} end is held by"))
+                self.holder(
+                    incarnation,
+                    "ring.end",
+                    format_args!("its {what} end is held by"),
+                )
             } else {
-                self.scene.lives.view(life)
+                self.scene.incarnations.view(incarnation)
             }
         });
         report::Claim {
-            life,
+            incarnation,
             held,
             epoch: claim.epoch,
         }

@@ -7,7 +7,7 @@ use shmem_registry::{Id, Kind, Name};
 use super::chains;
 use super::scene::Scene;
 use crate::finding::Findings;
-use crate::report::{LifeView, Unfinished};
+use crate::report::{IncarnationView, Unfinished};
 
 /// How far a row has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,13 +82,13 @@ impl<'m> Rows<'m> {
             let at = &self.entries[row.row].at;
             match row.owner {
                 Some(owner) if owner.over == Some(true) => {
-                    let LifeView {
+                    let IncarnationView {
                         partition,
                         incarnation,
                         ..
                     } = owner;
                     let what = format!(
-                        "{} by partition {partition} in its life {incarnation}, which is over: \
+                        "{} by incarnation {incarnation} of partition {partition}, which is over: \
                          reap settles it",
                         row.state
                     );
@@ -166,7 +166,10 @@ impl<'m> Entry<'m> {
             row: self.words.row,
             generation: self.words.generation(),
             name: self.name(),
-            owner: self.words.owner().map(|life| scene.lives.view(life)),
+            owner: self
+                .words
+                .owner()
+                .map(|incarnation| scene.incarnations.view(incarnation)),
             state,
         })
     }
@@ -183,7 +186,7 @@ impl<'m> Entry<'m> {
         let words = &self.words;
         let mut damaged = |code, what: String| findings.damaged(code, &self.at, what);
         if words.owner != 0 && words.owner().is_none() {
-            let what = format!("its owner is {:#010x}, no life", words.owner);
+            let what = format!("its owner is {:#010x}, no incarnation", words.owner);
             damaged("row.owner", what);
         }
         let lost = self.state == State::Listed && !self.linked && scene.has_rows();

@@ -2,12 +2,12 @@
 
 use shmem_registry::Registry;
 
-use super::lives::Lives;
+use super::incarnations::Incarnations;
 
 /// A registry in its region, and what is known of those who use it.
 pub(super) struct Scene<'m> {
     pub(super) registry: Registry<'m>,
-    pub(super) lives: Lives,
+    pub(super) incarnations: Incarnations,
     pub(super) there: usize,
     pub(super) records: usize,
 }

@@ -1,8 +1,8 @@
 //! Locks, a sentence each: what is worth saying differs from kind to kind.
 
-use super::names::{called, life};
+use super::names::{called, incarnation};
 use super::tables;
-use crate::report::{Bakery, Barrier, Contents, LifeView, Mutex, Report, RwLock, Semaphore};
+use crate::report::{Bakery, Barrier, Contents, IncarnationView, Mutex, Report, RwLock, Semaphore};
 
 pub(super) fn table(report: &Report, width: Option<u16>) -> Option<String> {
     let rows = report.segments.iter().filter_map(|segment| {
@@ -33,7 +33,7 @@ fn describe_mutex(mutex: &Mutex) -> String {
 fn describe_bakery(bakery: &Bakery) -> String {
     let mut parts = vec![held(bakery.owner)];
     let tickets = bakery.tickets.iter().map(|ticket| {
-        let who = called_by(ticket.life, ticket.partition);
+        let who = called_by(ticket.incarnation, ticket.partition);
         match ticket.number {
             Some(number) => format!("{who} {} {number}", ticket.colour),
             None => format!("{who} draws"),
@@ -53,9 +53,9 @@ fn describe_semaphore(semaphore: &Semaphore) -> String {
     } = semaphore;
     let mut parts = vec![format!("{free} of {permits} free, room for {capacity}")];
     let held = semaphore.held.iter();
-    parts.extend(list(
-        held.map(|held| format!("{} has {}", life(held.life), held.permits)),
-    ));
+    parts.extend(list(held.map(|held| {
+        format!("{} has {}", incarnation(held.incarnation), held.permits)
+    })));
     parts.extend(contended(semaphore.contended));
     parts.join("; ")
 }
@@ -68,9 +68,9 @@ fn describe_rwlock(lock: &RwLock) -> String {
         } else {
             "waits to write"
         };
-        parts.push(format!("{} {does}", life(writer)));
+        parts.push(format!("{} {does}", incarnation(writer)));
     }
-    let readers = list(lock.readers.iter().copied().map(life));
+    let readers = list(lock.readers.iter().copied().map(incarnation));
     parts.extend(readers.map(|readers| format!("read by {readers}")));
     if parts.is_empty() {
         parts.push("free".to_owned());
@@ -83,7 +83,7 @@ fn describe_rwlock(lock: &RwLock) -> String {
 fn describe_barrier(barrier: &Barrier) -> String {
     let mut parts = vec![format!("phase {}", barrier.phase)];
     let arrived = barrier.parties.iter().map(|party| {
-        let who = called_by(party.life, party.partition);
+        let who = called_by(party.incarnation, party.partition);
         let sleeps = if party.sleeps { " asleep" } else { "" };
         format!("{who} at {}{sleeps}", party.arrived)
     });
@@ -91,9 +91,9 @@ fn describe_barrier(barrier: &Barrier) -> String {
     parts.join("; ")
 }
 
-/// The life in a partition's entry.
-fn called_by(holder: Option<LifeView>, partition: u8) -> String {
-    holder.map_or_else(|| format!("{partition}.?"), life)
+/// The incarnation in a partition's entry.
+fn called_by(holder: Option<IncarnationView>, partition: u8) -> String {
+    holder.map_or_else(|| format!("{partition}.?"), incarnation)
 }
 
 /// The first of them, and how many more there are; nothing if there are none.
@@ -107,9 +107,9 @@ fn list(mut items: impl Iterator<Item = String>) -> Option<String> {
     }
 }
 
-fn held(owner: Option<LifeView>) -> String {
+fn held(owner: Option<IncarnationView>) -> String {
     owner.map_or("free".to_owned(), |owner| {
-        format!("held by {}", life(owner))
+        format!("held by {}", incarnation(owner))
     })
 }
 

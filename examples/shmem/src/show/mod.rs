@@ -74,8 +74,8 @@ fn line(out: &mut String, what: &str, text: impl std::fmt::Display) {
 
 fn describe_header(header: &Header) -> String {
     format!(
-        "magic {}, version {}, features {:#x}, incarnation {}, {} bytes",
-        header.magic, header.version, header.features, header.incarnation, header.length
+        "magic {}, version {}, features {:#x}, generation {}, {} bytes",
+        header.magic, header.version, header.features, header.generation, header.length
     )
 }
 

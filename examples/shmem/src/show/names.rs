@@ -1,6 +1,6 @@
-//! What segments and lives are called.
+//! What segments and incarnations are called.
 
-use crate::report::LifeView;
+use crate::report::IncarnationView;
 
 /// What a segment is called: its name, or its row.
 pub(super) fn called(name: &str, row: usize) -> String {
@@ -10,8 +10,8 @@ pub(super) fn called(name: &str, row: usize) -> String {
     }
 }
 
-/// `2.1`, partition and life; `2.1!` if that is over.
-pub(super) fn life(view: LifeView) -> String {
+/// `2.1`, partition and incarnation; `2.1!` if that is over.
+pub(super) fn incarnation(view: IncarnationView) -> String {
     let over = if view.over == Some(true) { "!" } else { "" };
     format!("{}.{}{over}", view.partition, view.incarnation)
 }

@@ -2,7 +2,7 @@
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
-use super::names::{called, life};
+use super::names::{called, incarnation};
 use crate::report::{Claim, Contents, Partition, Report, Ring};
 
 /// A table of these columns, or nothing without rows. Columns that start with `>`
@@ -35,11 +35,11 @@ pub(super) fn table(
 }
 
 pub(super) fn partitions(report: &Report, width: Option<u16>) -> Option<String> {
-    let columns = ["PARTITION", "LIFE", "STATE", ">HEARTBEAT", "PROCESS"];
+    let columns = ["PARTITION", "INCARNATION", "STATE", ">HEARTBEAT", "PROCESS"];
     let rows = report.partitions.iter().map(|partition| {
         vec![
             partition.number.to_string(),
-            partition.life.map_or("-".to_owned(), life),
+            partition.incarnation.map_or("-".to_owned(), incarnation),
             state(partition).to_owned(),
             heartbeat(partition),
             process(partition),
@@ -49,7 +49,7 @@ pub(super) fn partitions(report: &Report, width: Option<u16>) -> Option<String> 
 }
 
 fn state(partition: &Partition) -> &'static str {
-    match (partition.life, partition.attached) {
+    match (partition.incarnation, partition.attached) {
         (None, _) => "damaged",
         (_, true) => "attached",
         (_, false) => "left",
@@ -109,7 +109,7 @@ pub(super) fn unfinished(report: &Report, width: Option<u16>) -> Option<String> 
         vec![
             row.row.to_string(),
             row.generation.to_string(),
-            row.owner.map_or("-".to_owned(), life),
+            row.owner.map_or("-".to_owned(), incarnation),
             name.to_owned(),
             row.state.to_owned(),
         ]
@@ -181,12 +181,12 @@ fn records(ring: &Ring) -> String {
     }
 }
 
-/// Life and epoch; in brackets if the end was given back.
+/// Incarnation and epoch; in brackets if the end was given back.
 fn claim(claim: Claim) -> String {
-    match (claim.life, claim.held) {
+    match (claim.incarnation, claim.held) {
         (None, _) => "-".to_owned(),
-        (Some(holder), true) => format!("{} #{}", life(holder), claim.epoch),
-        (Some(holder), false) => format!("({}) #{}", life(holder), claim.epoch),
+        (Some(holder), true) => format!("{} #{}", incarnation(holder), claim.epoch),
+        (Some(holder), false) => format!("({}) #{}", incarnation(holder), claim.epoch),
     }
 }
 

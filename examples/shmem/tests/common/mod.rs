@@ -9,10 +9,10 @@ use std::process::{Command, Output};
 use shmem_core::call::{self, CallLine};
 use shmem_core::doorbell::Silent;
 use shmem_core::primitive::Ordering::Relaxed;
-use shmem_core::ring::{Ring, Unread};
+use shmem_core::ring::{OnRestart, Ring};
 use shmem_core::snapshot::{self, Writer};
-use shmem_core::{Life, Mapping, Region, Window};
-use shmem_registry::{Geometry, Kind, Presence, Process, Registry, Request};
+use shmem_core::{Incarnation, Mapping, Region, Window};
+use shmem_registry::{Attachment, Geometry, Kind, Process, Registry, Request};
 use shmem_sync::{AssumeAlive, BakeryMutex, Barrier, Mutex, RwLock, Semaphore};
 use tempfile::TempDir;
 
@@ -46,18 +46,18 @@ impl Sample {
         let registry = self.registry();
         let monitor = registry.attach_partition(1, Process::UNKNOWN).unwrap();
         let instance = registry.attach_partition(2, Process::UNKNOWN).unwrap();
-        let (one, two) = (monitor.life(), instance.life());
+        let (one, two) = (monitor.incarnation(), instance.incarnation());
         self.fill_rings(one, two);
         self.fill_locks(one, two);
         // Both stay attached.
         std::mem::forget((monitor, instance));
     }
 
-    fn fill_rings(&self, one: Life, two: Life) {
+    fn fill_rings(&self, one: Incarnation, two: Incarnation) {
         let command = self.segment("kmon.command", Kind::RING, Ring::segment_len(1024));
         let command = Ring::attach(command).unwrap();
         let mut producer = command.producer(one).unwrap();
-        let mut consumer = command.consumer(two, Unread::Discard).unwrap();
+        let mut consumer = command.consumer(two, OnRestart::Discard).unwrap();
         for line in ["cd /tmp", "uname -a\n", "ls"] {
             producer.push(line.as_bytes()).unwrap();
         }
@@ -66,7 +66,7 @@ impl Sample {
         let result = Ring::attach(result).unwrap();
         let results = result.producer(two).unwrap();
         // Given back, unlike the other ends.
-        drop(result.consumer(one, Unread::Keep).unwrap());
+        drop(result.consumer(one, OnRestart::Keep).unwrap());
         std::mem::forget((producer, consumer, results));
 
         let stats = self.segment("kmon.stats", Kind::SNAPSHOT, snapshot::segment_len(500));
@@ -74,13 +74,13 @@ impl Sample {
         writer.write(&[7; 300]).unwrap();
     }
 
-    fn fill_locks(&self, one: Life, two: Life) {
+    fn fill_locks(&self, one: Incarnation, two: Incarnation) {
         let window = self.segment("jobs", Kind::MUTEX, Mutex::<[u64; 8]>::SEGMENT_LEN);
         let jobs = Mutex::<[u64; 8]>::attach(window, one, &Silent).unwrap();
         std::mem::forget(jobs.try_lock(&mut AssumeAlive).unwrap());
 
         let window = self.segment("bus", Kind::BAKERY, BakeryMutex::<[u64; 8]>::SEGMENT_LEN);
-        // SAFETY: the only handle of its life.
+        // SAFETY: the only handle of its incarnation.
         let mut bus = unsafe { BakeryMutex::<[u64; 8]>::attach(window, two, 64) }.unwrap();
         std::mem::forget(bus.try_lock(&mut AssumeAlive).unwrap());
 
@@ -94,7 +94,7 @@ impl Sample {
         std::mem::forget(map.try_read(&mut AssumeAlive).unwrap());
 
         let window = self.segment("start", Kind::BARRIER, Barrier::segment_len(4));
-        // SAFETY: the only handle of its life.
+        // SAFETY: the only handle of its incarnation.
         let mut start = unsafe { Barrier::attach(window, one, 2, &Silent) }.unwrap();
         start.try_wait(&mut AssumeAlive).unwrap();
 
@@ -113,7 +113,9 @@ impl Sample {
     /// The segment of this name, made if it is not there.
     pub(crate) fn segment(&self, name: &str, kind: Kind, len: usize) -> Window<'_> {
         let request = Request::named(name, kind, len).unwrap();
-        let segment = self.registry().open_or_create(Life::first(1), &request);
+        let segment = self
+            .registry()
+            .open_or_create(Incarnation::first(1), &request);
         segment.unwrap().window()
     }
 
@@ -165,7 +167,7 @@ impl Sample {
         path
     }
 
-    pub(crate) fn presence(&self, partition: u8) -> Presence<'_> {
+    pub(crate) fn attachment(&self, partition: u8) -> Attachment<'_> {
         let process = Process::this();
         self.registry()
             .attach_partition(partition, process)

@@ -30,7 +30,7 @@ fn guestd() -> &'static Path {
     })
 }
 
-/// One life of an instance's daemon.
+/// One incarnation of an instance's daemon.
 pub struct Guest {
     daemon: Mortal,
     log: PathBuf,
@@ -71,7 +71,7 @@ impl Guest {
         self.daemon.signal(signal);
     }
 
-    /// All that this and earlier lives have said.
+    /// All that this and earlier incarnations have said.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
     }

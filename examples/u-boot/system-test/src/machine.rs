@@ -93,16 +93,19 @@ impl Machine {
         self.escape();
     }
 
-    /// Attaches KMON's second life to both instances, which are as they were: they are in
-    /// their first life, and in `traced` the shell is the one that had the trace.
+    /// Attaches KMON's second incarnation to both instances, which are as they were: they are in
+    /// their first incarnation, and in `traced` the shell is the one that had the trace.
     pub fn find_traces(&mut self, traced: &[u8]) {
         let said = self.attach_all("");
-        let again = said.matches("attached, KMON's life 2").count();
-        self.console.check(again == 2, "both in KMON's next life");
+        let again = said.matches("attached, KMON's incarnation 2").count();
+        self.console
+            .check(again == 2, "both in KMON's next incarnation");
         for number in [2, 3] {
             let line = self.see_running(number);
-            self.console
-                .check(life(&line) == Some("1"), "the instance's first life");
+            self.console.check(
+                incarnation(&line) == Some("1"),
+                "the instance's first incarnation",
+            );
         }
         for &number in traced {
             self.console.begin(&format!("kmconsole {number}"));
@@ -114,7 +117,7 @@ impl Machine {
         }
     }
 
-    /// Starts a life of the daemon of instance `number`.
+    /// Starts an incarnation of the daemon of instance `number`.
     pub fn guest(&self, number: u8) -> Guest {
         Guest::start(&self.home(number), number, &self.place(number))
     }
@@ -200,7 +203,7 @@ impl Machine {
     }
 }
 
-/// The life in an instance's line of `kmlist`.
-pub fn life(line: &str) -> Option<&str> {
+/// The incarnation in an instance's line of `kmlist`.
+pub fn incarnation(line: &str) -> Option<&str> {
     line.split_whitespace().nth(2)
 }

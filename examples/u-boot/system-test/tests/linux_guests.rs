@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use u_boot_system_test::board::Board;
 use u_boot_system_test::linux::MEMORY_MIB;
-use u_boot_system_test::machine::{Machine, life};
+use u_boot_system_test::machine::{Machine, incarnation};
 
 const BOARD: Board = Board::QemuArm64;
 
@@ -29,8 +29,10 @@ fn guests_that_boot_before_kmon_wait_for_it_and_then_run() {
     machine.console.check(formatted == 2, "both were formatted");
     for number in [2, 3] {
         let line = machine.see_running(number);
-        let named = line.contains(&format!("part{number} ")) && life(&line) == Some("1");
-        machine.console.check(named, "its name and its first life");
+        let named = line.contains(&format!("part{number} ")) && incarnation(&line) == Some("1");
+        machine
+            .console
+            .check(named, "its name and its first incarnation");
         let said = machine
             .console
             .command(&format!("kmexec {number} uname -n"));
@@ -133,11 +135,11 @@ fn a_guest_whose_machine_was_killed_is_told_and_boots_again_beside_the_other() {
     let line = machine.see_running(2);
     machine
         .console
-        .check(life(&line) == Some("2"), "its second life");
+        .check(incarnation(&line) == Some("2"), "its second incarnation");
     machine.console.begin("kmconsole 2");
     machine
         .console
-        .see("guestd was restarted (life 2): a new shell]");
+        .see("guestd was restarted (incarnation 2): a new shell]");
     machine.see_prompt(2);
     let said = machine.shell(2, "ls /tmp");
     machine

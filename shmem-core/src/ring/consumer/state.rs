@@ -2,7 +2,7 @@
 
 use super::super::error::PopError;
 use super::super::memory::{Ring, SMALL};
-use crate::claim::{Claim, Unread};
+use crate::claim::{Claim, OnRestart};
 use crate::doorbell::{Ringer, Sleeper};
 use crate::error::Corrupt;
 use crate::mem::Word;
@@ -27,13 +27,13 @@ pub struct Consumer<'m> {
     /// write-only.
     pub(super) head: u32,
     /// `head` in memory, which lags: what we have given back.
-    pub(super) told: u32,
+    pub(super) stored_head: u32,
     /// What the next record is expected to be.
-    pub(super) like: Like,
+    pub(super) expected: Expected,
     pub(super) pace: Pace,
     /// Where the record that was peeked last ends; `head` if none was.
     pub(super) peeked: u32,
-    /// How many lives had our end, with ours.
+    /// How many incarnations had our end, with ours.
     pub(super) epoch: u32,
     /// How many had the producer's, as far as its records have told us.
     pub(super) peer: u32,
@@ -41,11 +41,11 @@ pub struct Consumer<'m> {
     pub(super) position_word: Word<'m>,
     pub(super) head_word: Word<'m>,
     pub(super) peer_epoch: Word<'m>,
-    pub(super) unread: Unread,
+    pub(super) on_restart: OnRestart,
     pub(super) discarded: u32,
     pub(super) claim: Claim<'m>,
     /// What is said for good.
-    pub(super) broken: Option<PopError>,
+    pub(super) terminal: Option<PopError>,
     pub(super) records: Sleeper<'m>,
     pub(super) space: Ringer<'m>,
 }
@@ -53,7 +53,7 @@ pub struct Consumer<'m> {
 /// A record that was found and needed no judgement. The next one is expected to be like it,
 /// so that its address and length are known before its header is loaded.
 #[derive(Clone, Copy)]
-pub(super) struct Like {
+pub(super) struct Expected {
     /// Its header.
     pub(super) words: [u32; 2],
     /// Its length, bytes.
@@ -62,8 +62,8 @@ pub(super) struct Like {
     pub(super) stride: u32,
 }
 
-impl Like {
-    pub(super) const NOTHING: Self = Self {
+impl Expected {
+    pub(super) const NONE: Self = Self {
         words: [0; 2],
         len: 0,
         stride: u32::MAX,
@@ -74,18 +74,18 @@ impl Consumer<'_> {
     /// Whether this end is ours (R7).
     #[cfg_attr(not(feature = "small"), inline(always))]
     #[cfg_attr(feature = "small", inline(never))]
-    pub(super) fn own(&mut self) -> Result<(), PopError> {
+    pub(super) fn check_owned(&mut self) -> Result<(), PopError> {
         if self.claim.is_ours() {
             return Ok(());
         }
-        self.claim.lose();
-        Err(*self.broken.get_or_insert(PopError::Evicted))
+        self.claim.mark_lost();
+        Err(*self.terminal.get_or_insert(PopError::Evicted))
     }
 
     /// Looks at the next record as if it were the first one.
-    pub(super) fn expect_nothing(&mut self) {
+    pub(super) fn clear_expected(&mut self) {
         if !SMALL {
-            self.like = Like::NOTHING;
+            self.expected = Expected::NONE;
         }
     }
 
@@ -94,12 +94,12 @@ impl Consumer<'_> {
     #[cold]
     #[inline(never)]
     pub(super) fn fail(&mut self, corrupt: Corrupt) -> PopError {
-        self.expect_nothing();
-        let error = match self.own() {
+        self.clear_expected();
+        let error = match self.check_owned() {
             Ok(()) => PopError::Corrupt(corrupt),
             Err(evicted) => evicted,
         };
-        *self.broken.get_or_insert(error)
+        *self.terminal.get_or_insert(error)
     }
 
     /// Moves our position to `end`. `head` is stored after an eighth of the ring: a producer
@@ -107,42 +107,43 @@ impl Consumer<'_> {
     #[cfg_attr(not(feature = "small"), inline(always))]
     #[cfg_attr(feature = "small", inline(never))]
     pub(super) fn advance(&mut self, end: u32) -> Result<(), PopError> {
-        self.own()?;
+        self.check_owned()?;
         self.head = end;
         self.peeked = end;
         // relaxed: only a successor loads it, after this end has stopped. What `discard` counts
         // before it has a fence of its own.
         self.position_word.store(end, Relaxed);
-        if SMALL || end.wrapping_sub(self.told) >= self.ring.data.len() / 8 {
-            self.tell();
+        if SMALL || end.wrapping_sub(self.stored_head) >= self.ring.data.len() / 8 {
+            self.store_head();
         }
         Ok(())
     }
 
     /// Gives back what lies before our position, if that has not been done.
     #[inline(always)]
-    pub(super) fn catch_up(&mut self) -> Result<(), PopError> {
+    pub(super) fn sync_head(&mut self) -> Result<(), PopError> {
         // Where it is small `head` lags at the claim alone.
-        if !SMALL && self.told != self.head {
-            self.own()?;
-            self.tell();
+        if !SMALL && self.stored_head != self.head {
+            self.check_owned()?;
+            self.store_head();
         }
         Ok(())
     }
 
     #[inline(always)]
-    pub(super) fn tell(&mut self) {
-        self.told = self.head;
-        // Pairs with the load in `Producer::refresh`: we have finished reading
+    pub(super) fn store_head(&mut self) {
+        self.stored_head = self.head;
+        // Pairs with the load in `Producer::load_head`: we have finished reading
         // what the producer may now overwrite.
-        self.head_word.store(self.head, Release); // loom: loom_ring
+        // loom: loom_ring
+        self.head_word.store(self.head, Release);
     }
 }
 
 impl Drop for Consumer<'_> {
     fn drop(&mut self) {
         // An evicted one has nothing to give back.
-        let _ = self.catch_up();
-        self.claim.give_back();
+        let _ = self.sync_head();
+        self.claim.release();
     }
 }

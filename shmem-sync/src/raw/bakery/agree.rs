@@ -54,7 +54,7 @@ pub(crate) fn agree(
     }
     check()?;
     let own = word(control, partition);
-    // relaxed: an earlier life's, or 0.
+    // relaxed: an earlier incarnation's, or 0.
     let before = own.load(Relaxed);
     // relaxed: the fence orders it before the look at the others' words.
     own.store(shape.word(), Relaxed);

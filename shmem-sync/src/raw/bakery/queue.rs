@@ -15,11 +15,11 @@
 //! - **Q3** Whoever finds a ticket being drawn waits until it is not. Whoever finds
 //!   one that goes before its own waits until it is gone. Of two tickets, one goes
 //!   before the other; who still finds an old colour waits for longer.
-//! - **Q4** A ticket whose life is gone is passed over: nobody will go in with it.
+//! - **Q4** A ticket whose incarnation is gone is passed over: nobody will go in with it.
 //! - **Q5** A ticket is given back by storing 0: by who leaves, after it changed
 //!   the colour, and by who gives up, without.
 //! - **Q6** Before each store but that of a ticket while it waits, a partition looks
-//!   whether its entry still has its life.
+//!   whether its entry still has its incarnation.
 //!
 //! Q2 is two fences, and both are the one in [`Queue::show`]:
 //!
@@ -38,9 +38,9 @@
 //! | store                          | paired load            | hands over                        |
 //! |--------------------------------|------------------------|-----------------------------------|
 //! | `ticket` in `clear_ticket`, `show` | `ticket` in `obstacle` | what the lock protects            |
-//! | `life` in `attach`             | `life` in `life_of`    | whose the ticket is, by the fence |
+//! | `incarnation` in `attach`             | `incarnation` in `incarnation_of`    | whose the ticket is, by the fence |
 //!
-//! A ticket is read before its `life`. Who still finds the earlier life there, which
+//! A ticket is read before its `incarnation`. Who still finds the earlier incarnation there, which
 //! is over, passes over a ticket that was drawn behind its own (Q2).
 //!
 //! The next ticket hands over what was done with the last one, as 0 does: who waits
@@ -58,12 +58,12 @@
 //! largest number by one while the colour stays, and so can one that dies and comes
 //! back; the ticket of a dead one stands until its partition attaches again. Behind
 //! [`LAST`] nobody draws: who would waits without a ticket until it is gone, or its
-//! life is over. `tests/bakery/states.rs` goes through every order of the steps of
+//! incarnation is over. `tests/bakery/states.rs` goes through every order of the steps of
 //! three partitions, with giving up and with deaths.
 //!
 //! **A hostile partition** can starve the others and let them in together: the
 //! bytes are its own to write, too. Its numbers are compared and nothing else, and
-//! every look at them is counted against the deadline ([`crate::vigil`]).
+//! every look at them is counted against the deadline ([`crate::waiter`]).
 
 use memoffset::offset_of;
 
@@ -72,19 +72,19 @@ use shmem_core::primitive::{
     fence,
     Ordering::{Acquire, Relaxed, Release, SeqCst},
 };
-use shmem_core::{ControlWord, Corrupt, Life, Window};
+use shmem_core::{ControlWord, Corrupt, Incarnation, Window};
 
 use super::ticket::{Colour, Ticket, LAST};
 use crate::error::{AttachError, LockFailure};
 use crate::layout::{BakeryControl, BakeryEntry};
 use crate::owner::plain;
-use crate::vigil::{Turn, Vigil};
+use crate::waiter::{WaitStep, Waiter};
 
 /// A partition's place in the queue.
 pub(super) struct Queue<'m> {
     /// A [`BakeryControl`].
     control: Window<'m>,
-    life: Life,
+    incarnation: Incarnation,
     /// Numbers 1 to this take part.
     partitions: u8,
     /// What our entry shows; it is never read back.
@@ -92,42 +92,44 @@ pub(super) struct Queue<'m> {
 }
 
 impl<'m> Queue<'m> {
-    /// The place of `life`, one of so many partitions, without a ticket.
+    /// The place of `incarnation`, one of so many partitions, without a ticket.
     pub(super) fn attach(
         control: Window<'m>,
-        life: Life,
+        incarnation: Incarnation,
         partitions: u8,
     ) -> Result<Self, AttachError> {
         let queue = Self {
             control,
-            life,
+            incarnation,
             partitions,
             ticket: Ticket::NONE,
         };
         // relaxed: one that is not seen yet attaches at this moment, and is looked for again by
         // every call.
-        let found = queue.life_word(life.partition()).load(Relaxed);
-        if Life::from_word(found).is_some_and(|found| found.follows(life)) {
+        let found = queue
+            .incarnation_word(incarnation.partition())
+            .load(Relaxed);
+        if Incarnation::from_word(found).is_some_and(|found| found.follows(incarnation)) {
             return Err(AttachError::Evicted);
         }
-        // The ticket first: an earlier life may have left one, and it is not ours.
+        // The ticket first: an earlier incarnation may have left one, and it is not ours.
         queue.clear_ticket();
-        // relaxed: seen by whoever sees a ticket of this life, through the fence in `show`. Seen
+        // relaxed: seen by whoever sees a ticket of this incarnation, through the fence in `show`. Seen
         // before the 0 above, it makes others wait a moment longer for the earlier ticket.
         queue
-            .life_word(life.partition())
-            .store(life.word(), Relaxed);
+            .incarnation_word(incarnation.partition())
+            .store(incarnation.word(), Relaxed);
         Ok(queue)
     }
 
-    /// Whether a life of `partition` may be inside.
+    /// Whether an incarnation of `partition` may be inside.
     pub(super) fn has_place(&self, partition: u8) -> bool {
         (1..=self.partitions).contains(&partition)
     }
 
     /// Whose place it is.
-    pub(super) fn life(&self) -> Life {
-        self.life
+    pub(super) fn incarnation(&self) -> Incarnation {
+        self.incarnation
     }
 
     /// Whether we have a ticket: between the calls of the mutex, whether we are inside.
@@ -136,12 +138,12 @@ impl<'m> Queue<'m> {
     }
 
     /// Draws a ticket and waits for its turn; or gives up, and the ticket back.
-    pub(super) fn enter(&mut self, vigil: &mut Vigil<'_>) -> Result<(), LockFailure> {
+    pub(super) fn enter(&mut self, waiter: &mut Waiter<'_>) -> Result<(), LockFailure> {
         self.check_place()?;
         while self.is_inside() {
-            self.idle(vigil)?; // For ourselves, until the deadline.
+            self.idle(waiter)?; // For ourselves, until the deadline.
         }
-        let entered = self.draw(vigil).and_then(|()| self.wait(vigil));
+        let entered = self.draw(waiter).and_then(|()| self.wait(waiter));
         let entered = entered.and_then(|()| self.check_place());
         if entered.is_err() {
             self.withdraw();
@@ -160,24 +162,24 @@ impl<'m> Queue<'m> {
         self.withdraw();
     }
 
-    /// An error if the entry is not this life's any more: a later one has attached.
+    /// An error if the entry is not this incarnation's any more: a later one has attached.
     pub(super) fn check_place(&self) -> Result<(), LockFailure> {
-        let us = self.life.partition();
-        match self.life_of(us)? {
-            Some(life) if life == self.life => Ok(()),
+        let us = self.incarnation.partition();
+        match self.incarnation_of(us)? {
+            Some(incarnation) if incarnation == self.incarnation => Ok(()),
             _ => Err(LockFailure::Evicted),
         }
     }
 
-    /// Whether `life`, of another partition, has a ticket.
-    pub(super) fn is_waiting(&self, life: Life) -> Result<bool, LockFailure> {
-        let partition = life.partition();
-        // Acquire: pairs with the Release in `show`; a ticket that a later life drew is not
-        // taken for the earlier one's, whose life would be loaded below.
+    /// Whether `incarnation`, of another partition, has a ticket.
+    pub(super) fn is_waiting(&self, incarnation: Incarnation) -> Result<bool, LockFailure> {
+        let partition = incarnation.partition();
+        // Acquire: pairs with the Release in `show`; a ticket that a later incarnation drew is not
+        // taken for the earlier one's, whose incarnation would be loaded below.
         // loom: loom_bakery::a_restart_after_a_death_inside_evicts_nobody
         let has_ticket = self.ticket_word(partition).load(Acquire) != 0;
-        let other = partition != self.life.partition();
-        Ok(other && has_ticket && self.life_of(partition)? == Some(life))
+        let other = partition != self.incarnation.partition();
+        Ok(other && has_ticket && self.incarnation_of(partition)? == Some(incarnation))
     }
 
     /// Gives the ticket back, if there is one, and it is ours still (Q6).
@@ -193,29 +195,30 @@ impl<'m> Queue<'m> {
         // Release: pairs with the Acquire in `obstacle`; what this partition did
         // inside, now or at any time before, is seen by those that pass.
         // loom: loom_bakery::what_one_did_inside_is_seen_by_the_next
-        self.ticket_word(self.life.partition()).store(0, Release);
+        self.ticket_word(self.incarnation.partition())
+            .store(0, Release);
     }
 
     /// Draws a ticket behind all of the present colour.
-    fn draw(&mut self, vigil: &mut Vigil<'_>) -> Result<(), LockFailure> {
+    fn draw(&mut self, waiter: &mut Waiter<'_>) -> Result<(), LockFailure> {
         loop {
             self.show(Ticket::DRAWING);
             // Should it change just now, either will do (Q3).
             let colour = self.present_colour()?;
-            let last = self.last(colour, vigil)?;
+            let last = self.last(colour, waiter)?;
             if let Some(ticket) = Ticket::behind(last, colour) {
                 self.show(ticket);
                 return Ok(());
             }
             self.withdraw();
-            self.idle(vigil)?;
+            self.idle(waiter)?;
         }
     }
 
     /// Shows `ticket` to the others before we look at theirs (Q2).
     fn show(&mut self, ticket: Ticket) {
         self.ticket = ticket;
-        let word = self.ticket_word(self.life.partition());
+        let word = self.ticket_word(self.incarnation.partition());
         // Release: pairs with the Acquire in `obstacle`; one that waited for our last
         // ticket, and finds this one in its place, sees what we did with the last.
         // loom: loom_bakery::the_colour_changes_whenever_somebody_leaves
@@ -226,7 +229,7 @@ impl<'m> Queue<'m> {
     }
 
     /// The largest number of the tickets of `colour`.
-    fn last(&self, colour: Colour, vigil: &mut Vigil<'_>) -> Result<u32, LockFailure> {
+    fn last(&self, colour: Colour, waiter: &mut Waiter<'_>) -> Result<u32, LockFailure> {
         let mut last = 0;
         for partition in self.others() {
             // relaxed: after the fence in `show`, and only the number counts.
@@ -238,7 +241,9 @@ impl<'m> Queue<'m> {
             // A dead one's is passed over only where it would keep all others out:
             // the question is dear, and a number too large costs nothing.
             let dead = match number {
-                LAST => self.life_of(partition)?.filter(|&life| vigil.is_gone(life)),
+                LAST => self
+                    .incarnation_of(partition)?
+                    .filter(|&incarnation| waiter.is_gone(incarnation)),
                 _ => None,
             };
             if dead.is_none() {
@@ -249,12 +254,12 @@ impl<'m> Queue<'m> {
     }
 
     /// Waits until nobody is before us.
-    fn wait(&self, vigil: &mut Vigil<'_>) -> Result<(), LockFailure> {
+    fn wait(&self, waiter: &mut Waiter<'_>) -> Result<(), LockFailure> {
         for partition in self.others() {
             let mut drawn = false;
             while let Some(ticket) = self.obstacle(partition, &mut drawn)? {
-                let life = self.life_of(partition)?;
-                if self.turn(vigil, life, partition, ticket)? {
+                let incarnation = self.incarnation_of(partition)?;
+                if self.wait_step(waiter, incarnation, partition, ticket)? {
                     break; // Q4
                 }
             }
@@ -280,7 +285,7 @@ impl<'m> Queue<'m> {
     fn is_behind(&self, ticket: Ticket, partition: u8) -> Result<bool, LockFailure> {
         let ours = self.ticket;
         if ticket.colour() == ours.colour() {
-            return Ok(ticket.is_before(partition, ours, self.life.partition()));
+            return Ok(ticket.is_before(partition, ours, self.incarnation.partition()));
         }
         // An old value is our own colour, which it had when we drew, and we look again.
         Ok(self.present_colour()? == ours.colour())
@@ -296,44 +301,44 @@ impl<'m> Queue<'m> {
     }
 
     /// Spends a turn on waiting for nobody who could be dead.
-    fn idle(&self, vigil: &mut Vigil<'_>) -> Result<(), LockFailure> {
-        let us = self.life.partition();
-        self.turn(vigil, None, us, self.ticket).map(|_| ())
+    fn idle(&self, waiter: &mut Waiter<'_>) -> Result<(), LockFailure> {
+        let us = self.incarnation.partition();
+        self.wait_step(waiter, None, us, self.ticket).map(|_| ())
     }
 
-    /// Spends a turn on waiting for `life` to change `ticket`, which is `partition`'s.
-    /// Whether the life is over.
-    fn turn(
+    /// Spends a turn on waiting for `incarnation` to change `ticket`, which is `partition`'s.
+    /// Whether the incarnation is over.
+    fn wait_step(
         &self,
-        vigil: &mut Vigil<'_>,
-        life: Option<Life>,
+        waiter: &mut Waiter<'_>,
+        incarnation: Option<Incarnation>,
         partition: u8,
         ticket: Ticket,
     ) -> Result<bool, LockFailure> {
-        match vigil.turn(life) {
-            Turn::Again => {}
-            Turn::Gone => return Ok(true),
-            Turn::Sleep => vigil.sleep(self.ticket_word(partition), ticket.word()),
-            Turn::GiveUp(failure) => return Err(failure),
+        match waiter.wait_step(incarnation) {
+            WaitStep::Again => {}
+            WaitStep::Gone => return Ok(true),
+            WaitStep::Sleep => waiter.sleep(self.ticket_word(partition), ticket.word()),
+            WaitStep::GiveUp(failure) => return Err(failure),
         }
         Ok(false)
     }
 
     /// Whose tickets are in the entry of `partition`; `None` while it looks as if it
     /// had never attached, although there is a ticket.
-    fn life_of(&self, partition: u8) -> Result<Option<Life>, LockFailure> {
+    fn incarnation_of(&self, partition: u8) -> Result<Option<Incarnation>, LockFailure> {
         // relaxed: as new as the ticket that was read before it, by the Acquire in `obstacle` or
         // by the fence in `show`; or its owner finds our ticket being drawn, and waits for us.
-        let value = self.life_word(partition).load(Relaxed);
+        let value = self.incarnation_word(partition).load(Relaxed);
         match plain(value) {
-            Some(life) if life.partition() == partition => Ok(Some(life)),
+            Some(incarnation) if incarnation.partition() == partition => Ok(Some(incarnation)),
             None if value == 0 => Ok(None),
-            _ => Err(bad(ControlWord::BakeryLife, value)),
+            _ => Err(bad(ControlWord::BakeryIncarnation, value)),
         }
     }
 
     fn others(&self) -> impl Iterator<Item = u8> {
-        let us = self.life.partition();
+        let us = self.incarnation.partition();
         (1..=self.partitions).filter(move |&partition| partition != us)
     }
 
@@ -349,9 +354,9 @@ impl<'m> Queue<'m> {
     }
 
     #[inline]
-    fn life_word(&self, partition: u8) -> Word<'m> {
+    fn incarnation_word(&self, partition: u8) -> Word<'m> {
         self.control
-            .word(entry(partition) + offset_of!(BakeryEntry, life))
+            .word(entry(partition) + offset_of!(BakeryEntry, incarnation))
     }
 }
 

@@ -6,7 +6,7 @@
 //! | *l*      | 0         | some         | *l* waits for the readers; no new one gets in   |
 //! | *l*      | *l*       | none         | *l* writes                                      |
 //! | *l*, gone | 0        | any          | *l* died waiting: nothing is suspect            |
-//! | *l*, gone | not 0    | any          | one died writing: whoever takes over puts its life in `health` |
+//! | *l*, gone | not 0    | any          | one died writing: whoever takes over puts its incarnation in `health` |
 //!
 //! What becomes of `writer`, who sleeps on it and who is woken: `owner.rs`; here
 //! all sleepers are woken, because readers are among them. Of `health`: [`crate::health`].
@@ -15,23 +15,23 @@
 //!   stores neither.
 //! - **L2** A reader is inside if it claimed a reader word and `writer` was 0 behind
 //!   that; a writer, if it took `writer` and every reader word was 0 behind that.
-//! - **L3** `writing` is the writer's life while it touches the bytes. It becomes 0 by
-//!   an exchange of that life, of who leaves, or of any other value, of who takes over.
-//! - **L4** A reader word goes from 0 to the life that claims it, and back by that
-//!   life, or by anybody once it is gone; always by an exchange of the exact word.
+//! - **L3** `writing` is the writer's incarnation while it touches the bytes. It becomes 0 by
+//!   an exchange of that incarnation, of who leaves, or of any other value, of who takes over.
+//! - **L4** A reader word goes from 0 to the incarnation that claims it, and back by that
+//!   incarnation, or by anybody once it is gone; always by an exchange of the exact word.
 //!
-//! All stores are exchanges of words with the caller's own life, but for two of a writer:
+//! All stores are exchanges of words with the caller's own incarnation, but for two of a writer:
 //! *writing* from 0, and *suspect* from whole. Made late, by one that was said to be gone
 //! while it lived, they cause a warning without need ([`crate::health`]), and hide none.
 //!
 //! ```text
 //!   reader                       writer
-//!   reader word = life           writer = life
+//!   reader word = incarnation           writer = incarnation
 //!   fence(SeqCst)                fence(SeqCst)
 //!   writer 0? -> inside          reader words 0? -> inside
 //!
 //!   reader that leaves           writer
-//!   reader word = 0              writer = life
+//!   reader word = 0              writer = incarnation
 //!   fence(SeqCst)                fence(SeqCst)
 //!   writer there? -> ring        reader word not 0? -> sleep on it
 //! ```
@@ -53,7 +53,7 @@ use memoffset::offset_of;
 
 use shmem_core::mem::Word;
 use shmem_core::primitive::Ordering::{Relaxed, Release};
-use shmem_core::{ControlWord, Corrupt, Life, Window};
+use shmem_core::{ControlWord, Corrupt, Incarnation, Window};
 
 use super::DoorbellRef;
 use crate::error::{AttachError, NotHeld};
@@ -74,11 +74,11 @@ const PLACES: usize = if cfg!(loom) { 2 } else { READERS };
 /// # Examples
 ///
 /// ```
-/// use shmem_core::{doorbell::Silent, mem::Heap, wait::Spin, Life};
+/// use shmem_core::{doorbell::Silent, mem::Heap, wait::Spin, Incarnation};
 /// use shmem_sync::{raw::RawRwLock, Acquired, AssumeAlive};
 ///
 /// let heap = Heap::new(RawRwLock::segment_len(0));
-/// let lock = RawRwLock::attach(heap.window(), Life::first(1), &Silent)?;
+/// let lock = RawRwLock::attach(heap.window(), Incarnation::first(1), &Silent)?;
 /// let (acquired, place) = lock.read(&mut Spin::forever(), &mut AssumeAlive)?;
 /// assert_eq!(acquired, Acquired::Clean);
 /// // SAFETY: locked for reading above, and nothing else unlocks it.
@@ -86,7 +86,7 @@ const PLACES: usize = if cfg!(loom) { 2 } else { READERS };
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct RawRwLock<'m> {
-    life: Life,
+    incarnation: Incarnation,
     writer: Owner<'m>,
     health: Word<'m>,
     writing: Word<'m>,
@@ -100,7 +100,7 @@ impl<'m> RawRwLock<'m> {
         segment_len(CONTROL, data)
     }
 
-    /// The lock in `segment`, used by `life`, which rings `bell` for those that wait. A
+    /// The lock in `segment`, used by `incarnation`, which rings `bell` for those that wait. A
     /// zeroed segment is a free lock.
     ///
     /// # Errors
@@ -108,14 +108,14 @@ impl<'m> RawRwLock<'m> {
     /// [`AttachError::Length`] if the segment is shorter than the control block.
     pub fn attach(
         segment: Window<'m>,
-        life: Life,
+        incarnation: Incarnation,
         bell: DoorbellRef<'m>,
     ) -> Result<Self, AttachError> {
         let control = control(segment, CONTROL)?;
         let writer = control.word(offset_of!(RwLockControl, writer));
         Ok(Self {
-            life,
-            writer: Owner::new(writer, life, ControlWord::RwlockWriter),
+            incarnation,
+            writer: Owner::new(writer, incarnation, ControlWord::RwlockWriter),
             health: control.word(offset_of!(RwLockControl, health)),
             writing: control.word(offset_of!(RwLockControl, writing)),
             control,
@@ -128,20 +128,20 @@ impl<'m> RawRwLock<'m> {
         self.bell = bell;
     }
 
-    /// Which life writes, or waits to: for inspection, it may have changed since.
+    /// Which incarnation writes, or waits to: for inspection, it may have changed since.
     ///
     /// # Errors
     ///
     /// [`Corrupt`] if no honest partition puts there what is there.
-    pub fn writer(&self) -> Result<Option<Life>, Corrupt> {
+    pub fn writer(&self) -> Result<Option<Incarnation>, Corrupt> {
         self.writer.holder()
     }
 
-    /// Which lives read, or are about to find that they may not: for inspection. One
+    /// Which incarnations read, or are about to find that they may not: for inspection. One
     /// that reads several times is there as often.
-    pub fn readers(&self) -> impl Iterator<Item = Life> + '_ {
+    pub fn readers(&self) -> impl Iterator<Item = Incarnation> + '_ {
         // relaxed: for inspection; it may have changed since.
-        let found = |place| Life::from_word(self.reader(place).load(Relaxed));
+        let found = |place| Incarnation::from_word(self.reader(place).load(Relaxed));
         (0..PLACES).filter_map(found)
     }
 

@@ -10,7 +10,7 @@ use super::{bad_reader, RawRwLock, HEALTH, PLACES};
 use crate::error::{Acquired, LockFailure, NotHeld};
 use crate::health;
 use crate::owner::{not_held, plain};
-use crate::vigil::{Turn, Vigil};
+use crate::waiter::{WaitStep, Waiter};
 use crate::Liveness;
 
 /// How the lock was acquired for reading, and the place of the reader word that
@@ -24,7 +24,7 @@ impl RawRwLock<'_> {
     ///
     /// As [`RawRwLock::read`], but [`LockFailure::Busy`] instead of waiting.
     pub fn try_read<L: Liveness>(&self, liveness: &mut L) -> Result<Reading, LockFailure> {
-        self.read_with(&mut Vigil::once(liveness))
+        self.read_with(&mut Waiter::once(liveness))
     }
 
     /// As [`RwLock::read`](crate::RwLock::read). Returns also the place of the reader
@@ -38,18 +38,18 @@ impl RawRwLock<'_> {
         wait: &mut W,
         liveness: &mut L,
     ) -> Result<Reading, LockFailure> {
-        self.read_with(&mut Vigil::long(wait, liveness))
+        self.read_with(&mut Waiter::long(wait, liveness))
     }
 
     /// Ends the reading that has this place.
     ///
     /// # Errors
     ///
-    /// [`NotHeld`] if this life does not read there; nothing is changed then.
+    /// [`NotHeld`] if this incarnation does not read there; nothing is changed then.
     ///
     /// # Safety
     ///
-    /// The caller reads at this place, or knows that this life does not; no guard of it and
+    /// The caller reads at this place, or knows that this incarnation does not; no guard of it and
     /// no pointer to what the lock protects is used after this.
     pub unsafe fn unlock_read(&self, place: usize) -> Result<(), NotHeld> {
         match place < PLACES {
@@ -62,8 +62,8 @@ impl RawRwLock<'_> {
         let reader = self.reader(place);
         // Release: pairs with the load in `drain`; we are done reading.
         // loom: loom_rwlock
-        // relaxed: on failure, this life did not read there.
-        let left = reader.compare_exchange(self.life.word(), 0, Release, Relaxed);
+        // relaxed: on failure, this incarnation did not read there.
+        let left = reader.compare_exchange(self.incarnation.word(), 0, Release, Relaxed);
         left.map_err(not_held)?;
         // Pairs with the fence in `write`: the reader word freed before it and
         // `writer` loaded behind it must not pass each other, or a writer that fell
@@ -75,22 +75,22 @@ impl RawRwLock<'_> {
         Ok(())
     }
 
-    fn read_with(&self, vigil: &mut Vigil<'_>) -> Result<Reading, LockFailure> {
+    fn read_with(&self, waiter: &mut Waiter<'_>) -> Result<Reading, LockFailure> {
         loop {
             let found = match self.writer.glance() {
-                0 => match self.claim(vigil)? {
+                0 => match self.claim(waiter)? {
                     Some(place) => match self.look_for_writer(place) {
                         0 => return self.finish_read(place),
                         found => found,
                     },
                     None => {
-                        self.wait_for_place(vigil)?;
+                        self.wait_for_place(waiter)?;
                         continue;
                     }
                 },
                 found => found,
             };
-            if self.writer.turn(found, vigil)? {
+            if self.writer.wait_step(found, waiter)? {
                 // Its word is ours until what it left is in order. If it was taken from us
                 // in turn, there is nothing to release.
                 self.recover_dead_writer();
@@ -99,15 +99,15 @@ impl RawRwLock<'_> {
         }
     }
 
-    /// Claims a reader word that is free, or else one whose life is gone.
-    fn claim(&self, vigil: &mut Vigil<'_>) -> Result<Option<usize>, LockFailure> {
-        let start = usize::from(self.life.partition()) - 1;
+    /// Claims a reader word that is free, or else one whose incarnation is gone.
+    fn claim(&self, waiter: &mut Waiter<'_>) -> Result<Option<usize>, LockFailure> {
+        let start = usize::from(self.incarnation.partition()) - 1;
         let mut places = (0..PLACES).map(|step| (start + step) % PLACES);
         // relaxed in all of this: the bytes come with `writer`; `look_for_writer` has the fence. A
         // reader that left continues in this exchange (L4).
         let claim = |place, found| {
             let reader = self.reader(place);
-            let claimed = reader.compare_exchange(found, self.life.word(), Relaxed, Relaxed);
+            let claimed = reader.compare_exchange(found, self.incarnation.word(), Relaxed, Relaxed);
             claimed.is_ok()
         };
         if let Some(place) = places.clone().find(|&place| claim(place, 0)) {
@@ -118,7 +118,11 @@ impl RawRwLock<'_> {
             // relaxed: an exchange of the value that was found decides (L4).
             let found = self.reader(place).load(Relaxed);
             match plain(found) {
-                Some(life) => life != self.life && vigil.is_gone(life) && claim(place, found),
+                Some(incarnation) => {
+                    incarnation != self.incarnation
+                        && waiter.is_gone(incarnation)
+                        && claim(place, found)
+                }
                 None if found == 0 => false,
                 None => {
                     corrupt = Some(bad_reader(found));
@@ -142,22 +146,22 @@ impl RawRwLock<'_> {
             let reader = self.reader(place);
             // relaxed: we have read nothing, and the exchange continues what the last reader
             // released (L4).
-            let _ = reader.compare_exchange(self.life.word(), 0, Relaxed, Relaxed);
+            let _ = reader.compare_exchange(self.incarnation.word(), 0, Relaxed, Relaxed);
             self.bell.ring(reader.as_atomic());
         }
         found
     }
 
     /// Spends a turn while 128 others read.
-    fn wait_for_place(&self, vigil: &mut Vigil<'_>) -> Result<(), LockFailure> {
-        match vigil.turn(None) {
-            Turn::GiveUp(failure) => Err(failure),
-            Turn::Sleep => {
+    fn wait_for_place(&self, waiter: &mut Waiter<'_>) -> Result<(), LockFailure> {
+        match waiter.wait_step(None) {
+            WaitStep::GiveUp(failure) => Err(failure),
+            WaitStep::Sleep => {
                 // Until a re-check: readers ring nobody but a writer.
-                vigil.sleep(self.writer.word(), 0);
+                waiter.sleep(self.writer.word(), 0);
                 Ok(())
             }
-            Turn::Again | Turn::Gone => Ok(()),
+            WaitStep::Again | WaitStep::Gone => Ok(()),
         }
     }
 
@@ -169,7 +173,7 @@ impl RawRwLock<'_> {
         let late = self.writing.load(Relaxed) != 0;
         let checked = health::examine(self.health.load(Relaxed), HEALTH, late);
         if checked.is_err() {
-            // If this life was taken for gone meanwhile, there is nothing to release.
+            // If this incarnation was taken for gone meanwhile, there is nothing to release.
             let _ = self.release_reader(place);
         }
         checked.map(|suspect| (Acquired::new(suspect), place))

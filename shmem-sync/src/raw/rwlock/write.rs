@@ -13,7 +13,7 @@ use super::{bad_reader, RawRwLock, HEALTH, PLACES};
 use crate::error::{Acquired, LockFailure, NotHeld};
 use crate::health;
 use crate::owner::plain;
-use crate::vigil::{Turn, Vigil};
+use crate::waiter::{WaitStep, Waiter};
 use crate::Liveness;
 
 impl<'m> RawRwLock<'m> {
@@ -23,7 +23,7 @@ impl<'m> RawRwLock<'m> {
     ///
     /// As [`RawRwLock::write`], but [`LockFailure::Busy`] instead of waiting.
     pub fn try_write<L: Liveness>(&self, liveness: &mut L) -> Result<Acquired, LockFailure> {
-        self.write_with(&mut Vigil::once(liveness))
+        self.write_with(&mut Waiter::once(liveness))
     }
 
     /// As [`RwLock::write`](crate::RwLock::write).
@@ -36,7 +36,7 @@ impl<'m> RawRwLock<'m> {
         wait: &mut W,
         liveness: &mut L,
     ) -> Result<Acquired, LockFailure> {
-        self.write_with(&mut Vigil::long(wait, liveness))
+        self.write_with(&mut Waiter::long(wait, liveness))
     }
 
     /// Ends writing. A lock that was acquired from a dead writer and is not consistent is
@@ -44,18 +44,18 @@ impl<'m> RawRwLock<'m> {
     ///
     /// # Errors
     ///
-    /// [`NotHeld`] if this life does not write; nothing is changed then.
+    /// [`NotHeld`] if this incarnation does not write; nothing is changed then.
     ///
     /// # Safety
     ///
-    /// The caller writes, or knows that this life does not; no guard of it and no pointer
+    /// The caller writes, or knows that this incarnation does not; no guard of it and no pointer
     /// to what the lock protects is used after this.
     pub unsafe fn unlock_write(&self) -> Result<(), NotHeld> {
         self.writer.check()?;
-        if health::is_suspect(self.health, self.life) {
-            health::poison(self.health, self.life); // `done` publishes it.
+        if health::is_suspect(self.health, self.incarnation) {
+            health::poison(self.health, self.incarnation); // `done` publishes it.
         }
-        self.done(self.life.word());
+        self.done(self.incarnation.word());
         self.release_writer()
     }
 
@@ -63,23 +63,23 @@ impl<'m> RawRwLock<'m> {
     ///
     /// # Errors
     ///
-    /// [`NotHeld`] if this life does not write.
+    /// [`NotHeld`] if this incarnation does not write.
     ///
     /// # Safety
     ///
-    /// The caller writes, or knows that this life does not; it has repaired the bytes.
+    /// The caller writes, or knows that this incarnation does not; it has repaired the bytes.
     pub unsafe fn make_consistent(&self) -> Result<(), NotHeld> {
         self.writer.check()?;
-        health::repair(self.health, self.life);
+        health::repair(self.health, self.incarnation);
         Ok(())
     }
 
-    fn write_with(&self, vigil: &mut Vigil<'_>) -> Result<Acquired, LockFailure> {
+    fn write_with(&self, waiter: &mut Waiter<'_>) -> Result<Acquired, LockFailure> {
         let free = self.writer.try_acquire();
-        if !free && self.writer.take(vigil)? {
+        if !free && self.writer.take(waiter)? {
             self.recover_dead_writer();
         }
-        let begun = self.begin(vigil);
+        let begun = self.begin(waiter);
         if begun.is_err() {
             // If it was taken from us meanwhile, there is nothing to release.
             let _ = self.release_writer();
@@ -88,7 +88,7 @@ impl<'m> RawRwLock<'m> {
     }
 
     /// From having `writer` to being inside. Whether the bytes are suspect.
-    fn begin(&self, vigil: &mut Vigil<'_>) -> Result<bool, LockFailure> {
+    fn begin(&self, waiter: &mut Waiter<'_>) -> Result<bool, LockFailure> {
         // relaxed: goes from one writer to the next with `writer` (L1), and is looked at again
         // after the fence.
         health::examine(self.health.load(Relaxed), HEALTH, false)?;
@@ -96,13 +96,13 @@ impl<'m> RawRwLock<'m> {
         // taken before it and the reader words loaded behind it must not pass each
         // other, or both get in, or we sleep and are not rung.
         fence(SeqCst); // loom: loom_rwlock
-        (0..PLACES).try_for_each(|place| self.drain(place, vigil))?;
+        (0..PLACES).try_for_each(|place| self.drain(place, waiter))?;
         // relaxed: a hint; the exchange below decides.
         let late = self.writing.load(Relaxed) != 0;
         let mut suspect = health::take_on(self.health, HEALTH, &self.writer, late)?;
         // From 0, or what one that was late has left there (L3): it may have died since.
         let late = Cell::new(false);
-        health::put_life(self.writing, 0, &self.writer, |_| {
+        health::put_incarnation(self.writing, 0, &self.writer, |_| {
             late.set(true);
             Ok(())
         })?;
@@ -117,7 +117,7 @@ impl<'m> RawRwLock<'m> {
 
     /// Waits until nobody reads at `place`.
     #[inline]
-    fn drain(&self, place: usize, vigil: &mut Vigil<'_>) -> Result<(), LockFailure> {
+    fn drain(&self, place: usize, waiter: &mut Waiter<'_>) -> Result<(), LockFailure> {
         let reader = self.reader(place);
         loop {
             // Acquire: pairs with the exchange in `unlock_read`, directly or
@@ -125,7 +125,7 @@ impl<'m> RawRwLock<'m> {
             // loom: loom_rwlock
             match reader.load(Acquire) {
                 0 => return Ok(()),
-                found => self.wait_for_reader(reader, found, vigil)?,
+                found => self.wait_for_reader(reader, found, waiter)?,
             }
         }
     }
@@ -136,19 +136,19 @@ impl<'m> RawRwLock<'m> {
         &self,
         reader: Word<'m>,
         found: u32,
-        vigil: &mut Vigil<'_>,
+        waiter: &mut Waiter<'_>,
     ) -> Result<(), LockFailure> {
         let holder = plain(found).ok_or(LockFailure::Corrupt(bad_reader(found)))?;
         // We live, whatever is said of us: another thread of ours reads.
-        match vigil.turn((holder != self.life).then_some(holder)) {
-            Turn::Again => {}
-            Turn::Sleep => vigil.sleep(reader, found),
-            Turn::Gone => {
+        match waiter.wait_step((holder != self.incarnation).then_some(holder)) {
+            WaitStep::Again => {}
+            WaitStep::Sleep => waiter.sleep(reader, found),
+            WaitStep::Gone => {
                 // relaxed: the load that finds 0 has the ordering, and nobody uses what a dead
                 // reader has read.
                 let _ = reader.compare_exchange(found, 0, Relaxed, Relaxed);
             }
-            Turn::GiveUp(failure) => return Err(failure),
+            WaitStep::GiveUp(failure) => return Err(failure),
         }
         Ok(())
     }

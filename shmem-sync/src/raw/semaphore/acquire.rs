@@ -2,7 +2,7 @@
 
 use shmem_core::primitive::Ordering::{Acquire, Relaxed, Release};
 use shmem_core::wait::{Pause, Wait};
-use shmem_core::{ControlWord, Corrupt, Life};
+use shmem_core::{ControlWord, Corrupt, Incarnation};
 
 use super::{AcquireError, RawSemaphore, FREE, SLEEPERS};
 use crate::owner::plain;
@@ -95,13 +95,13 @@ impl RawSemaphore<'_> {
         Some(at)
     }
 
-    /// Takes a permit that a life holds which is gone, and gives back what such ones have
-    /// reserved. Where there is none: a life that holds one and is silent, if any.
+    /// Takes a permit that an incarnation holds which is gone, and gives back what such ones have
+    /// reserved. Where there is none: an incarnation that holds one and is silent, if any.
     fn take_over(
         &self,
         flag: u32,
         liveness: &mut dyn Liveness,
-    ) -> Result<Result<usize, Option<Life>>, Corrupt> {
+    ) -> Result<Result<usize, Option<Incarnation>>, Corrupt> {
         let (mut silent, mut corrupt) = (None, None);
         for at in self.places() {
             if let Err(bad) = self.clear_adder(at, liveness) {
@@ -112,14 +112,14 @@ impl RawSemaphore<'_> {
             if found & !SLEEPERS == 0 || found == FREE {
                 continue;
             }
-            let Some(holder) = Life::from_word(found) else {
+            let Some(holder) = Incarnation::from_word(found) else {
                 corrupt = corrupt.or(Some(Corrupt {
                     word: ControlWord::Permit,
                     value: found,
                 }));
                 continue;
             };
-            if holder == self.life {
+            if holder == self.incarnation {
                 continue; // We live, whatever is said of us: another thread of ours has it.
             }
             match liveness.state(holder) {
@@ -134,7 +134,7 @@ impl RawSemaphore<'_> {
         corrupt.map_or(Ok(Err(silent)), Err)
     }
 
-    /// Gives place `at` back if a life has reserved it that is gone.
+    /// Gives place `at` back if an incarnation has reserved it that is gone.
     fn clear_adder(&self, at: usize, liveness: &mut dyn Liveness) -> Result<(), Corrupt> {
         // relaxed: an exchange of the value that was found decides.
         let found = self.adder(at).load(Relaxed);
@@ -145,7 +145,7 @@ impl RawSemaphore<'_> {
             word: ControlWord::PermitAdder,
             value: found,
         })?;
-        if adder != self.life && liveness.is_gone(adder) {
+        if adder != self.incarnation && liveness.is_gone(adder) {
             // Release: pairs with the exchange in `reserve`; the permit that the dead one may
             // have put there is seen.
             // loom: none (the heir has looked at the place before, and loom does not try that)
@@ -155,10 +155,10 @@ impl RawSemaphore<'_> {
         Ok(())
     }
 
-    /// Makes word `at` ours if it is `found`, which is nobody's or a dead life's.
+    /// Makes word `at` ours if it is `found`, which is nobody's or a dead incarnation's.
     #[inline]
     fn take(&self, at: usize, found: u32, flag: u32) -> bool {
-        let ours = self.life.word() | flag;
+        let ours = self.incarnation.word() | flag;
         // Acquire: pairs with the exchanges in `exchange_for_free`; who had the permit is done.
         // loom: loom_semaphore::who_has_the_permit_sees_what_the_last_one_did
         // relaxed: on failure, the place is passed over.

@@ -31,7 +31,7 @@ impl RawSemaphore<'_> {
     /// # Errors
     ///
     /// [`AddError::Overflow`] if there is no room for all; nothing was added.
-    /// [`AddError::Evicted`] if this life was said to be gone meanwhile.
+    /// [`AddError::Evicted`] if this incarnation was said to be gone meanwhile.
     pub fn add(&self, permits: usize) -> Result<(), AddError> {
         let mut reserved = Reserved([0; PERMITS / BITS]);
         let mut room = 0;
@@ -80,7 +80,7 @@ impl RawSemaphore<'_> {
         if !is_free() {
             return false;
         }
-        let ours = self.life.word();
+        let ours = self.incarnation.word();
         // Acquire: pairs with the exchange in `end_reservation`; a permit that another
         // has added here meanwhile is seen.
         // loom: loom_semaphore::two_that_add_at_once_add_all_or_nothing
@@ -109,7 +109,7 @@ impl RawSemaphore<'_> {
         // relaxed: on failure, nothing is read.
         let ended = self
             .adder(at)
-            .compare_exchange(self.life.word(), 0, Release, Relaxed);
+            .compare_exchange(self.incarnation.word(), 0, Release, Relaxed);
         ended.is_ok()
     }
 }

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use shmem_core::{Corrupt, Life};
+use shmem_core::{Corrupt, Incarnation};
 
 /// Why there is no permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,9 +11,9 @@ pub enum AcquireError {
     Busy,
     /// The deadline passed first, and nothing is known against those who hold permits.
     TimedOut,
-    /// The deadline passed first, and this life, which holds a permit, is silent: the
+    /// The deadline passed first, and this incarnation, which holds a permit, is silent: the
     /// permit comes back when it is known to be gone.
-    HolderSilent(Life),
+    HolderSilent(Incarnation),
     /// A partition broke the protocol.
     Corrupt(Corrupt),
 }
@@ -29,10 +29,10 @@ impl fmt::Display for AcquireError {
         match self {
             Self::Busy => f.write_str("no permit is available"),
             Self::TimedOut => f.write_str("the deadline passed before a permit was available"),
-            Self::HolderSilent(life) => {
+            Self::HolderSilent(incarnation) => {
                 write!(
                     f,
-                    "the deadline passed while {life}, which is silent, held a permit"
+                    "the deadline passed while {incarnation}, which is silent, held a permit"
                 )
             }
             Self::Corrupt(corrupt) => corrupt.fmt(f),
@@ -52,7 +52,7 @@ pub enum AddError {
         /// Permits the segment has places for.
         capacity: usize,
     },
-    /// This life was said to be gone while it added: some of the permits may be missing.
+    /// This incarnation was said to be gone while it added: some of the permits may be missing.
     Evicted,
 }
 

@@ -5,19 +5,19 @@
 //!
 //! | `permit`    | meaning                              | becomes                              |
 //! |-------------|--------------------------------------|--------------------------------------|
-//! | 0           | no permit                            | 1, by who has put its life in `adder` |
-//! | 1           | a permit that nobody holds           | *l*, by life *l* that acquires it    |
-//! | *l*         | life *l* holds the permit            | 1 when given back, 0 when consumed   |
-//! | *l*         | and *l* is gone                      | *m*, by life *m* that acquires it    |
+//! | 0           | no permit                            | 1, by who has put its incarnation in `adder` |
+//! | 1           | a permit that nobody holds           | *l*, by incarnation *l* that acquires it    |
+//! | *l*         | incarnation *l* holds the permit            | 1 when given back, 0 when consumed   |
+//! | *l*         | and *l* is gone                      | *m*, by incarnation *m* that acquires it    |
 //! | 0, *l* + flag | as without, and somebody may sleep | as without, and see P2               |
 //!
 //! | `adder`     | meaning                              | becomes                              |
 //! |-------------|--------------------------------------|--------------------------------------|
-//! | 0           | nobody adds here                     | *l*, by life *l*                     |
-//! | *l*         | life *l* adds here, if `permit` is 0 | 0, by *l*, or by anybody once it is gone |
+//! | 0           | nobody adds here                     | *l*, by incarnation *l*                     |
+//! | *l*         | incarnation *l* adds here, if `permit` is 0 | 0, by *l*, or by anybody once it is gone |
 //!
-//! - **P1** A life's word is changed by that life alone, and by another only when
-//!   the first is gone. All changes are exchanges of the exact word, so a life that was
+//! - **P1** An incarnation's word is changed by that incarnation alone, and by another only when
+//!   the first is gone. All changes are exchanges of the exact word, so an incarnation that was
 //!   said to be gone and gives back late changes nothing of another's.
 //! - **P2** The flag, once set, stays until the permit is nobody's; who makes it
 //!   nobody's changes `rings` and rings.
@@ -63,7 +63,7 @@ use core::sync::atomic::AtomicUsize;
 use memoffset::offset_of;
 use shmem_core::mem::Word;
 use shmem_core::primitive::Ordering::{AcqRel, Relaxed, Release};
-use shmem_core::{Life, Window};
+use shmem_core::{Incarnation, Window};
 
 use super::DoorbellRef;
 use crate::error::{AttachError, NotHeld};
@@ -75,7 +75,7 @@ const CONTROL: usize = size_of::<SemaphoreControl>();
 const PLACE: usize = size_of::<SemaphorePlace>();
 
 /// The flag: somebody may sleep until the word's permit is nobody's.
-const SLEEPERS: u32 = Life::FLAG;
+const SLEEPERS: u32 = Incarnation::FLAG;
 
 /// The protocol of [`Semaphore`](crate::Semaphore), without permits that release
 /// themselves.
@@ -83,11 +83,11 @@ const SLEEPERS: u32 = Life::FLAG;
 /// # Examples
 ///
 /// ```
-/// use shmem_core::{doorbell::Silent, mem::Heap, wait::Spin, Life};
+/// use shmem_core::{doorbell::Silent, mem::Heap, wait::Spin, Incarnation};
 /// use shmem_sync::{raw::RawSemaphore, AssumeAlive};
 ///
 /// let heap = Heap::new(RawSemaphore::segment_len(1));
-/// let semaphore = RawSemaphore::attach(heap.window(), Life::first(1), &Silent)?;
+/// let semaphore = RawSemaphore::attach(heap.window(), Incarnation::first(1), &Silent)?;
 /// semaphore.add(1)?;
 /// let place = semaphore.acquire(&mut Spin::forever(), &mut AssumeAlive)?;
 /// // SAFETY: acquired above, and nothing else releases it.
@@ -97,7 +97,7 @@ const SLEEPERS: u32 = Life::FLAG;
 pub struct RawSemaphore<'m> {
     segment: Window<'m>,
     capacity: usize,
-    life: Life,
+    incarnation: Incarnation,
     bell: DoorbellRef<'m>,
     /// Where the last permit was acquired: where the next search begins. A private
     /// word of this handle's, and any value will do.
@@ -110,7 +110,7 @@ impl<'m> RawSemaphore<'m> {
         CONTROL + capacity * PLACE
     }
 
-    /// The semaphore in `segment`, used by `life`, which rings `bell` for those that
+    /// The semaphore in `segment`, used by `incarnation`, which rings `bell` for those that
     /// wait. A zeroed segment is a semaphore without permits; its length alone
     /// gives the capacity.
     ///
@@ -119,14 +119,14 @@ impl<'m> RawSemaphore<'m> {
     /// [`AttachError::Length`] if the segment has no room for a permit.
     pub fn attach(
         segment: Window<'m>,
-        life: Life,
+        incarnation: Incarnation,
         bell: DoorbellRef<'m>,
     ) -> Result<Self, AttachError> {
         control(segment, Self::segment_len(1))?;
         Ok(Self {
             segment,
             capacity: ((segment.len() - CONTROL) / PLACE).min(PERMITS),
-            life,
+            incarnation,
             bell,
             hint: AtomicUsize::new(0),
         })
@@ -162,7 +162,7 @@ impl<'m> RawSemaphore<'m> {
     ///
     /// # Errors
     ///
-    /// [`NotHeld`] if this life does not have it; nothing is changed then.
+    /// [`NotHeld`] if this incarnation does not have it; nothing is changed then.
     ///
     /// # Panics
     ///
@@ -170,11 +170,11 @@ impl<'m> RawSemaphore<'m> {
     ///
     /// # Safety
     ///
-    /// The caller acquired this permit, or knows that this life does not have it; no
+    /// The caller acquired this permit, or knows that this incarnation does not have it; no
     /// [`Permit`](crate::Permit) of it is used after this.
     #[inline]
     pub unsafe fn release(&self, place: usize) -> Result<(), NotHeld> {
-        let slept = self.exchange_for_free(place, self.life.word());
+        let slept = self.exchange_for_free(place, self.incarnation.word());
         if slept.map_err(not_held)? {
             self.ring(false);
         }
@@ -196,17 +196,18 @@ impl<'m> RawSemaphore<'m> {
     /// As [`RawSemaphore::release`].
     // relaxed in all of this: nothing is handed over.
     pub unsafe fn consume(&self, place: usize) -> Result<(), NotHeld> {
-        let (word, ours) = (self.permit(place), self.life.word());
+        let (word, ours) = (self.permit(place), self.incarnation.word());
         let discard = |flag| word.compare_exchange(ours | flag, flag, Relaxed, Relaxed);
         let done = discard(0).or_else(|_| discard(SLEEPERS)); // P2
         done.map(drop).map_err(not_held)
     }
 
-    /// The places of the permits that this life holds: for inspection, and for callers
+    /// The places of the permits that this incarnation holds: for inspection, and for callers
     /// that cannot keep a place.
     pub fn held(&self) -> impl Iterator<Item = usize> + '_ {
-        // relaxed: only our life stores this value (P1), and an exchange decides.
-        let ours = |&at: &usize| self.permit(at).load(Relaxed) & !SLEEPERS == self.life.word();
+        // relaxed: only our incarnation stores this value (P1), and an exchange decides.
+        let ours =
+            |&at: &usize| self.permit(at).load(Relaxed) & !SLEEPERS == self.incarnation.word();
         self.places().filter(ours)
     }
 

@@ -141,7 +141,7 @@ fn an_end_that_sleeps_is_rung_and_one_that_is_awake_is_not() {
 }
 
 #[test]
-fn the_next_life_of_kmon_is_rung_by_its_own_number_and_a_mad_one_rings_nobody() {
+fn the_next_incarnation_of_kmon_is_rung_by_its_own_number_and_a_mad_one_rings_nobody() {
     let heap = Heap::new(MonitorLink::REGION_LEN);
     let wires = Wires::new();
     let create = || MonitorLink::create(heap.window(), &settings(), wires.of_monitor(7));
@@ -156,7 +156,7 @@ fn the_next_life_of_kmon_is_rung_by_its_own_number_and_a_mad_one_rings_nobody() 
     let word = registry.open(&request).unwrap().window().word(0);
     assert_eq!(word.load(Relaxed), 1);
 
-    let way = Way::new(wires.of_instance());
+    let way = WakeMethod::new(wires.of_instance());
     way.find_number(|request| registry.open(request)).unwrap();
     let knock = || way.wake(&AtomicU32::new(0), Reason::Room);
     knock();
@@ -187,7 +187,7 @@ fn an_instance_with_interrupts_looks_for_itself_while_kmon_polls() {
     let started = Instant::now();
     let heard = thread::scope(|scope| {
         let waits = scope.spawn(|| {
-            // Of the rings for KMON's earlier life; that it was restarted; the command.
+            // Of the rings for KMON's earlier incarnation; that it was restarted; the command.
             let mut heard = 0;
             while heard < 2 {
                 heard += orders.receive(LONG, |_| {}).unwrap();
@@ -225,13 +225,13 @@ fn a_region_that_says_no_number_is_used_without() {
     let wires = Wires::new();
     let monitor = MonitorLink::create(heap.window(), &settings(), Waiting::Poll);
     let monitor = monitor.unwrap();
-    let life = monitor.life();
+    let incarnation = monitor.incarnation();
     let (mut commands, mut events, _) = monitor.split();
     let region = shmem_core::Region::attach(heap.window()).unwrap();
     let registry = Registry::attach(region).unwrap();
     let request = Request::named("kmon.bells", Kind::RAW, LEN).unwrap();
     let word = registry.open(&request).unwrap();
-    assert_eq!(registry.remove(life, &word), Ok(()));
+    assert_eq!(registry.remove(incarnation, &word), Ok(()));
     let daemon = DaemonLink::attach(heap.window(), wires.of_instance());
     let (mut out, mut orders, ..) = daemon.unwrap().split();
     assert!(commands.send(&Command::Halt, 1).is_ok());
@@ -247,7 +247,7 @@ struct Job {
     turns: usize,
 }
 
-impl Sideline for Job {
+impl IdleTask for Job {
     fn turn(&mut self) {
         self.turns += 1;
     }
@@ -276,7 +276,7 @@ fn what_an_instance_does_besides_gets_turns_and_holds_up_nothing() {
         let monitor = MonitorLink::create(heap.window(), &settings(), kmon.clone());
         let (mut commands, ..) = monitor.unwrap().split();
         let daemon = DaemonLink::attach(heap.window(), own).unwrap();
-        let life = daemon.life().incarnation();
+        let incarnation = daemon.incarnation().number();
         let (_out, mut orders, ..) = daemon.split();
         let work = EventBell::new().unwrap();
         let mut job = Job { work, turns: 0 };
@@ -298,7 +298,7 @@ fn what_an_instance_does_besides_gets_turns_and_holds_up_nothing() {
             assert!(matches!(turns_of(&mut job, LONG), (Ok(0), 1)));
         }
         // Records that are there leave it a turn, and so do looks without a sleep.
-        assert!(commands.send(&Command::Halt, life).is_ok());
+        assert!(commands.send(&Command::Halt, incarnation).is_ok());
         assert_eq!(turns_of(&mut job, LONG), (Ok(1), 1));
         assert!(turns_of(&mut job, SPAN).1 > 10);
         assert!(started.elapsed() < LONG);

@@ -23,7 +23,9 @@ fn daemons_that_start_before_kmon_wait_for_it_and_then_run() {
         let line = machine.see_state(number, "running");
         let words: Vec<_> = line.split_whitespace().collect();
         let named = words[1] == format!("part{number}") && words[2] == "1";
-        machine.console.check(named, "its name and its first life");
+        machine
+            .console
+            .check(named, "its name and its first incarnation");
     }
     let formatted = said.matches(": formatted").count();
     machine.console.check(formatted == 2, "both were formatted");
@@ -42,7 +44,7 @@ fn what_is_attached_already_is_not_attached_again() {
 }
 
 #[test]
-fn a_region_that_was_left_is_attached_to_by_the_next_life_of_kmon() {
+fn a_region_that_was_left_is_attached_to_by_the_next_incarnation_of_kmon() {
     let (mut machine, _guests) = Machine::with_guests(BOARD);
     machine.console.command("kmdetach 2");
     let list = machine.console.command("kmlist");
@@ -58,8 +60,10 @@ fn a_region_that_was_left_is_attached_to_by_the_next_life_of_kmon() {
         let text = format!("Instance {number} (part{number})");
         machine.console.check(said.contains(&text), &text);
     }
-    let again = said.matches("attached, KMON's life 2").count();
-    machine.console.check(again == 2, "both in their next life");
+    let again = said.matches("attached, KMON's incarnation 2").count();
+    machine
+        .console
+        .check(again == 2, "both in their next incarnation");
     machine.see_running(3);
 }
 

@@ -31,12 +31,14 @@ fn a_daemon_that_was_killed_is_told_and_comes_back_and_runs_nothing_old() {
     );
     let _second = machine.guest(2);
     let line = machine.see_running(2);
-    let life = line.split_whitespace().nth(2);
-    machine.console.check(life == Some("2"), "its second life");
+    let incarnation = line.split_whitespace().nth(2);
+    machine
+        .console
+        .check(incarnation == Some("2"), "its second incarnation");
     machine.console.begin("kmconsole 2");
     machine
         .console
-        .see("guestd was restarted (life 2): a new shell]");
+        .see("guestd was restarted (incarnation 2): a new shell]");
     machine
         .console
         .see("commands from before a restart that were not run: ");
@@ -63,7 +65,7 @@ fn a_console_that_is_open_stays_while_its_daemon_dies_and_comes_back() {
     let _second = machine.guest(2);
     machine
         .console
-        .see("guestd was restarted (life 2): a new shell]");
+        .see("guestd was restarted (incarnation 2): a new shell]");
     machine.console.see(&prompt(2));
     let said = machine.shell(2, "echo he''re");
     machine

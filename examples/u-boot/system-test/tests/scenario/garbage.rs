@@ -95,7 +95,7 @@ fn a_hostile_guest_whose_heart_beats_never_keeps_the_prompt() {
 #[derive(Clone, Copy, PartialEq)]
 enum Fire {
     Everywhere,
-    /// Its place shows a life that beats, and where the segments are is as it was.
+    /// Its place shows an incarnation that beats, and where the segments are is as it was.
     Segments,
 }
 
@@ -164,8 +164,8 @@ fn scribble(region: &Mapping, fire: Fire, over: &AtomicBool) {
         }
         if fire == Fire::Segments {
             beat += 1;
-            let life = 1 << 8 | 2_u32;
-            window.write(SLOT, &life.to_le_bytes());
+            let incarnation = 1 << 8 | 2_u32;
+            window.write(SLOT, &incarnation.to_le_bytes());
             window.write(SLOT + 4, &beat.to_le_bytes());
         }
         thread::sleep(REST);

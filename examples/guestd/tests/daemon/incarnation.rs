@@ -155,7 +155,7 @@ fn wrong_options_are_refused_before_anything_is_touched() {
             "{options:?}: {text}"
         );
         instance.take();
-        assert!(instance.seen.life.is_none());
+        assert!(instance.seen.incarnation.is_none());
     }
     assert_eq!(
         guestd(&["--region", &region, "--nonsense"]).status.code(),

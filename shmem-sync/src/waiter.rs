@@ -1,29 +1,29 @@
-//! One caller's wait for the lives that are in its way.
+//! One caller's wait for the incarnations that are in its way.
 //!
-//! Whoever waits for a lock looks at a word, spends a [`Vigil::turn`], and looks
+//! Whoever waits for a lock looks at a word, spends a [`Waiter::wait_step`], and looks
 //! again. Every turn counts against the deadline, and behind the deadline
 //! [`TAKEOVERS`] limits them, so nothing that a peer does to the word makes the wait longer.
 //!
-//! What is done about the life that a word names depends on what is known of it
+//! What is done about the incarnation that a word names depends on what is known of it
 //! ([`PartitionState`]): one that is gone is taken over from. One that is alive or silent
 //! is waited for; at the deadline, one that is silent is named.
 //!
 //! # What a `Liveness` may rely on
 //!
-//! It is asked about a life only after the word that names that life was loaded, by the
-//! same thread. So one that looks at memory of its own, behind an acquire fence, finds
-//! there what the life stored in it before it came to the lock, if a release fence of
-//! that life's is between the two: that it is attached, for example.
+//! It is asked about an incarnation only after the word that names that incarnation was loaded, by
+//! the same thread. So one that looks at memory of its own, behind an acquire fence, finds there
+//! what the incarnation stored in it before it came to the lock, if a release fence of that
+//! incarnation's is between the two: that it is attached, for example.
 
 use shmem_core::mem::Word;
 use shmem_core::wait::{Pause, Wait};
-use shmem_core::Life;
+use shmem_core::Incarnation;
 
 use crate::error::LockFailure;
 use crate::layout::READERS;
 use crate::{Liveness, PartitionState};
 
-/// Turns without a sleep before a wait asks whether whom it waits for lives: most
+/// Turns without a sleep before a wait asks whether whom it waits for incarnations: most
 /// owners are back sooner.
 const TRUSTING: u32 = 8;
 
@@ -35,7 +35,7 @@ const BACK_OFF: u32 = if cfg!(loom) { 0 } else { 4 };
 const TAKEOVERS: u32 = 2 * READERS as u32;
 
 /// How a caller waits, and how far it has come with it.
-pub(crate) struct Vigil<'w> {
+pub(crate) struct Waiter<'w> {
     /// `None` does not wait.
     wait: Option<&'w mut dyn Wait>,
     liveness: &'w mut dyn Liveness,
@@ -46,7 +46,7 @@ pub(crate) struct Vigil<'w> {
 }
 
 /// What comes of a turn.
-pub(crate) enum Turn {
+pub(crate) enum WaitStep {
     /// Look again.
     Again,
     /// Sleep, if there is something to wake from.
@@ -57,7 +57,7 @@ pub(crate) enum Turn {
     GiveUp(LockFailure),
 }
 
-impl<'w> Vigil<'w> {
+impl<'w> Waiter<'w> {
     /// Looks once.
     pub(crate) fn once(liveness: &'w mut dyn Liveness) -> Self {
         Self {
@@ -78,18 +78,18 @@ impl<'w> Vigil<'w> {
     }
 
     /// Spends a turn on waiting for `holder`; `None` is nobody in particular.
-    pub(crate) fn turn(&mut self, holder: Option<Life>) -> Turn {
+    pub(crate) fn wait_step(&mut self, holder: Option<Incarnation>) -> WaitStep {
         self.turn_of(1, holder)
     }
 
     /// The same, twice as long each time, where a look takes the line of the word away from
     /// who is about to change it.
-    pub(crate) fn longer_turn(&mut self, holder: Option<Life>) -> Turn {
+    pub(crate) fn longer_wait_step(&mut self, holder: Option<Incarnation>) -> WaitStep {
         self.turn_of(1 << self.turns.min(BACK_OFF), holder)
     }
 
     /// A turn of so many pauses, if the wait has them.
-    fn turn_of(&mut self, pauses: u32, holder: Option<Life>) -> Turn {
+    fn turn_of(&mut self, pauses: u32, holder: Option<Incarnation>) -> WaitStep {
         let mut pause = Pause::TimedOut;
         if let Some(wait) = &mut self.wait {
             let mut pauses = (0..pauses).map(|_| wait.pause());
@@ -101,13 +101,13 @@ impl<'w> Vigil<'w> {
         let asked = holder.filter(|_| ask);
         let state = asked.map(|holder| self.liveness.state(holder));
         if state == Some(PartitionState::Gone) && self.may_take_over(pause) {
-            return Turn::Gone;
+            return WaitStep::Gone;
         }
         match pause {
-            Pause::Again => Turn::Again,
-            Pause::Sleep => Turn::Sleep,
-            Pause::TimedOut if self.wait.is_none() => Turn::GiveUp(LockFailure::Busy),
-            Pause::TimedOut => Turn::GiveUp(match (holder, state) {
+            Pause::Again => WaitStep::Again,
+            Pause::Sleep => WaitStep::Sleep,
+            Pause::TimedOut if self.wait.is_none() => WaitStep::GiveUp(LockFailure::Busy),
+            Pause::TimedOut => WaitStep::GiveUp(match (holder, state) {
                 (Some(holder), Some(PartitionState::Silent)) => LockFailure::HolderSilent(holder),
                 _ => LockFailure::TimedOut,
             }),
@@ -124,8 +124,8 @@ impl<'w> Vigil<'w> {
         left.is_some()
     }
 
-    pub(crate) fn is_gone(&mut self, life: Life) -> bool {
-        self.liveness.is_gone(life)
+    pub(crate) fn is_gone(&mut self, incarnation: Incarnation) -> bool {
+        self.liveness.is_gone(incarnation)
     }
 
     /// Sleeps until `word` is no longer `seen`, after a turn that said so.

@@ -10,12 +10,12 @@ use crate::primitive::{Memory, Ordering};
 /// - **C2** `mask + 8` is a power of two, at least 8; so `mask` takes a position to a
 ///   multiple of 8 below it.
 #[derive(Clone, Copy)]
-pub(crate) struct Circle<'m> {
+pub(crate) struct CircularWindow<'m> {
     memory: Memory<'m>,
     mask: u32,
 }
 
-impl<'m> Circle<'m> {
+impl<'m> CircularWindow<'m> {
     /// The whole of `window`, if its length is a power of two from 8 to 2^31.
     pub(crate) fn new(window: Window<'m>) -> Option<Self> {
         let len = u32::try_from(window.len()).ok()?;

@@ -7,7 +7,7 @@ use kmon_protocol::link::Waiting;
 use kmon_qemu::Process;
 use shmem_core::Mapping;
 
-use super::kept::Kept;
+use super::kept::BackendRecord;
 use crate::embedded;
 
 /// Gets each line that a body itself has to say.
@@ -42,7 +42,7 @@ pub(crate) struct LastWords {
 }
 
 /// What an instance consists of.
-pub(crate) trait Body: Send + Sync {
+pub(crate) trait Backend: Send + Sync {
     /// How it is now, after what was said last.
     fn condition(&self, said: LastWords) -> Condition;
 
@@ -92,16 +92,16 @@ pub(crate) trait Body: Send + Sync {
 }
 
 /// A body that was just made. One of processes waits for the word to begin.
-pub(crate) enum Newborn {
-    Waits(embedded::Newborn),
-    Begun(Arc<dyn Body>, Kept),
+pub(crate) enum Spawned {
+    Waits(embedded::Spawned),
+    Begun(Arc<dyn Backend>, BackendRecord),
 }
 
-impl Newborn {
+impl Spawned {
     /// By what the next KMON finds it again.
-    pub(crate) fn kept(&self) -> Kept {
+    pub(crate) fn kept(&self) -> BackendRecord {
         match self {
-            Self::Waits(newborn) => Kept::Process(newborn.kept()),
+            Self::Waits(newborn) => BackendRecord::Process(newborn.kept()),
             Self::Begun(_, kept) => kept.clone(),
         }
     }
@@ -109,7 +109,7 @@ impl Newborn {
 
 /// A body that an earlier KMON left.
 pub(crate) struct Found {
-    pub(crate) body: Arc<dyn Body>,
+    pub(crate) body: Arc<dyn Backend>,
     /// That of its region.
     pub(crate) memory: Mapping,
     pub(crate) waiting: Waiting,

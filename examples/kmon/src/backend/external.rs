@@ -8,7 +8,7 @@ use anyhow::bail;
 use kmon_protocol::link::LET_GO;
 use shmem_core::{Mapping, Region};
 
-use super::common::{Body, Condition, End, LastWords};
+use super::common::{Backend, Condition, End, LastWords};
 use crate::kind::External;
 
 /// There is nothing but the memory.
@@ -17,7 +17,7 @@ struct Attached {
     let_go: AtomicBool,
 }
 
-pub(super) fn body() -> Arc<dyn Body> {
+pub(super) fn body() -> Arc<dyn Backend> {
     Arc::new(Attached {
         since: Instant::now(),
         let_go: AtomicBool::new(false),
@@ -37,11 +37,11 @@ pub(super) fn vacate(external: &External) -> anyhow::Result<Mapping> {
     Ok(memory)
 }
 
-pub(super) fn find(external: &External) -> anyhow::Result<(Arc<dyn Body>, Mapping)> {
+pub(super) fn find(external: &External) -> anyhow::Result<(Arc<dyn Backend>, Mapping)> {
     Ok((body(), external.region.open()?))
 }
 
-impl Body for Attached {
+impl Backend for Attached {
     fn condition(&self, said: LastWords) -> Condition {
         if (said.asked && said.goodbye) || self.let_go.load(Ordering::Relaxed) {
             return Condition::Ended(End {

@@ -4,7 +4,7 @@ use super::consumer::TypedConsumer;
 use super::error::PopError;
 use super::memory::SMALL;
 use super::stamp::{distance, Stamp};
-use crate::claim::Unread;
+use crate::claim::OnRestart;
 use crate::error::{ControlWord, Corrupt};
 use crate::mem::Slots;
 use crate::primitive::Ordering::{Acquire, Relaxed};
@@ -18,29 +18,30 @@ impl<T> TypedConsumer<'_, T> {
 
     /// Looks for records after those that are known, of which none is left.
     #[inline(always)]
-    pub(super) fn look(&mut self) -> Result<(), PopError> {
-        self.look_once()?;
+    pub(super) fn poll_producer(&mut self) -> Result<(), PopError> {
+        self.poll_once()?;
         if !SMALL && self.remaining() < Self::FEW && !self.restarted {
             let bytes = self.head.wrapping_mul(Slots::<T>::STRIDE as u32);
             if self.pace.pause(bytes, Slots::<T>::STRIDE as u32) {
-                self.look_once()?;
-                self.pace.looked(self.head != self.end);
+                self.poll_once()?;
+                self.pace.note_result(self.head != self.end);
             }
         }
-        if self.sifts && self.head != self.end {
-            self.sift()?;
+        if self.filters && self.head != self.end {
+            self.discard_foreign()?;
         }
         if self.head == self.end {
             // The producer has all its space.
-            self.catch_up();
+            self.sync_head();
         }
         Ok(())
     }
 
     #[inline(always)]
-    fn look_once(&mut self) -> Result<(), PopError> {
+    fn poll_once(&mut self) -> Result<(), PopError> {
         // Pairs with the store in `TypedProducer::publish`: the records before it are whole.
-        let tail = Stamp(self.tail_word.load(Acquire)); // loom: loom_typed_ring
+        // loom: loom_typed_ring
+        let tail = Stamp(self.tail_word.load(Acquire));
 
         // relaxed: loaded after `tail`, so that a late one of a producer that was taken over is
         // not believed; `note_producers` loads it again.
@@ -80,7 +81,7 @@ impl<T> TypedConsumer<'_, T> {
                 false => self.extend(start, ControlWord::ProducerStart)?,
             }
             if self.head != self.end {
-                if self.unread == Unread::Keep {
+                if self.on_restart == OnRestart::Keep {
                     break;
                 }
                 self.discard(self.remaining() as u32)?;
@@ -88,17 +89,18 @@ impl<T> TypedConsumer<'_, T> {
             peer = start.epoch();
         }
         if peer == known {
-            return self.note_nothing(tail, next_start);
+            return self.check_same_producer(tail, next_start);
         }
-        self.know(peer);
+        self.set_producer(peer);
         if known != 0 {
             // Its records come after the report.
             self.restarted = true;
             self.end = self.head;
         } else if self.head == self.end {
             // The first producer is not a restart.
-            // As in `look_once`.
-            let tail = Stamp(self.tail_word.load(Acquire)); // loom: loom_typed_ring
+            // As in `poll_once`.
+            // loom: loom_typed_ring
+            let tail = Stamp(self.tail_word.load(Acquire));
             if tail.epoch() == self.peer {
                 return self.extend(tail, ControlWord::Tail);
             }
@@ -107,7 +109,7 @@ impl<T> TypedConsumer<'_, T> {
     }
 
     /// The producer is the one that we know, or what is next is of one before the next.
-    fn note_nothing(&mut self, tail: Stamp, next_start: u32) -> Result<(), PopError> {
+    fn check_same_producer(&mut self, tail: Stamp, next_start: u32) -> Result<(), PopError> {
         if self.head != self.end {
             return Ok(());
         }
@@ -117,7 +119,7 @@ impl<T> TypedConsumer<'_, T> {
             .ring
             .control
             .producer_starts()
-            .of(self.peer)
+            .word(self.peer)
             .load(Relaxed);
         let checked = match self.peer {
             0 if tail.epoch() == 0 && tail.0 != 0 => corrupt(ControlWord::Tail, tail.0),
@@ -135,9 +137,9 @@ impl<T> TypedConsumer<'_, T> {
 
     /// Discards what the producer has sent to another consumer (P8).
     #[cold]
-    fn sift(&mut self) -> Result<(), PopError> {
+    fn discard_foreign(&mut self) -> Result<(), PopError> {
         // relaxed: stored before the `tail` that was loaded with Acquire.
-        let addressed = Stamp(self.ring.control.addressed().of(self.peer).load(Relaxed));
+        let addressed = Stamp(self.ring.control.addressed().word(self.peer).load(Relaxed));
         let is_first = addressed.epoch() == 0 && self.epoch() == 1;
         let known = self.remaining() as u32;
         let foreign = match addressed.epoch() == self.epoch() || is_first {
@@ -148,8 +150,8 @@ impl<T> TypedConsumer<'_, T> {
             // It is addressed to us from further on; no honest producer says further than that.
             return self.discard(known);
         }
-        self.sifts = false;
-        self.note(self.ring.control.accepted());
+        self.filters = false;
+        self.store_producer_epoch(self.ring.control.accepted());
         match foreign {
             0 => Ok(()),
             _ => self.discard(foreign),

@@ -16,9 +16,9 @@ use kmon_protocol::link::Waiting;
 use kmon_qemu::{End as QemuEnd, Event, Machine, Off, Plan, Status};
 use shmem_core::Mapping;
 
-use super::common::{Body, Condition, End, Found, LastWords, Newborn, Say};
+use super::common::{Backend, Condition, End, Found, LastWords, Say, Spawned};
 use super::door::Door;
-use super::kept::{Kept, KeptMachine};
+use super::kept::{BackendRecord, KeptMachine};
 use super::launch::Launch;
 use super::server::{self, Server};
 use crate::kind::{Accelerator, Boot, Qemu, Transport};
@@ -27,7 +27,7 @@ use kmon_qemu::Process;
 /// The server of a machine's doorbells, before the machine is there, and KMON's
 /// connection to it.
 pub(super) struct Beside {
-    server: server::Newborn,
+    server: server::Spawned,
     door: Arc<Door>,
 }
 
@@ -100,7 +100,7 @@ pub(super) fn start(
     qemu: &Qemu,
     memory: &Mapping,
     beside: Option<Beside>,
-) -> anyhow::Result<Newborn> {
+) -> anyhow::Result<Spawned> {
     let machine = plan(launch, qemu).start(memory.as_fd())?;
     let kept = KeptMachine {
         machine: machine.kept(),
@@ -111,7 +111,7 @@ pub(super) fn start(
         None => (None, None),
     };
     let body = Running::over(machine, server, door);
-    Ok(Newborn::Begun(body, Kept::Machine(kept)))
+    Ok(Spawned::Begun(body, BackendRecord::Machine(kept)))
 }
 
 pub(super) fn find(launch: &Launch<'_>, kept: &KeptMachine, mut say: Say) -> anyhow::Result<Found> {
@@ -157,7 +157,7 @@ pub(super) fn kill_strays(launch: &Launch<'_>) {
 }
 
 impl Running {
-    fn over(machine: Machine, server: Option<Server>, door: Option<Arc<Door>>) -> Arc<dyn Body> {
+    fn over(machine: Machine, server: Option<Server>, door: Option<Arc<Door>>) -> Arc<dyn Backend> {
         Arc::new(Self {
             machine: Arc::new(machine),
             server,
@@ -174,7 +174,7 @@ impl Running {
     }
 }
 
-impl Body for Running {
+impl Backend for Running {
     fn condition(&self, said: LastWords) -> Condition {
         let end = match self.machine.status() {
             Status::Starting | Status::Running | Status::Shutdown(_) => return Condition::Lives,
@@ -253,7 +253,7 @@ mod tests {
     use std::process::{Child, Command, Stdio};
 
     use super::*;
-    use crate::body::Programs;
+    use crate::backend::Programs;
     use crate::kind::Kind;
     use crate::rundir::RunDir;
 

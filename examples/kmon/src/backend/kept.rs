@@ -8,8 +8,8 @@ use crate::embedded;
 /// By what the next KMON finds a body again.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Kept {
-    Process(embedded::Kept),
+pub(crate) enum BackendRecord {
+    Process(embedded::BackendRecord),
     /// A machine that is just being started.
     Begun,
     Machine(KeptMachine),
@@ -19,6 +19,6 @@ pub(crate) enum Kept {
 /// By what a machine is found again.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub(crate) struct KeptMachine {
-    pub(super) machine: kmon_qemu::Kept,
-    pub(super) server: Option<server::Kept>,
+    pub(super) machine: kmon_qemu::MachineRecord,
+    pub(super) server: Option<server::BackendRecord>,
 }

@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// What an end does besides. None of it is called where an end sleeps on a futex
 /// ([`Waiting::Futex`](super::Waiting::Futex)), which nothing but the other end's record ends.
-pub trait Sideline {
+pub trait IdleTask {
     /// Does some of what there is to do, a bounded part, and never waits. Called between two
     /// looks.
     fn turn(&mut self);
@@ -25,7 +25,7 @@ pub trait Sideline {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Idle;
 
-impl Sideline for Idle {
+impl IdleTask for Idle {
     fn turn(&mut self) {}
 
     fn sleep(&mut self, bell: Option<BorrowedFd<'_>>, timeout: Duration) -> bool {

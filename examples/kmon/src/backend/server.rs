@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// By what it is found again.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
-pub(crate) struct Kept {
+pub(crate) struct BackendRecord {
     pid: i32,
     start: u64,
 }
@@ -28,20 +28,20 @@ pub(crate) struct Kept {
 pub(super) struct Server(Process);
 
 /// One that ends when this is dropped: the machine that it is for is not there yet.
-pub(super) struct Newborn(Option<Server>);
+pub(super) struct Spawned(Option<Server>);
 
-impl Newborn {
+impl Spawned {
     /// The machine is there: from here on it goes on.
     pub(super) fn keep(mut self) -> Option<Server> {
         self.0.take()
     }
 
-    pub(super) fn kept(&self) -> Option<Kept> {
+    pub(super) fn kept(&self) -> Option<BackendRecord> {
         self.0.as_ref().map(Server::kept)
     }
 }
 
-impl Drop for Newborn {
+impl Drop for Spawned {
     fn drop(&mut self) {
         self.0.iter().for_each(Server::kill);
     }
@@ -58,7 +58,7 @@ impl Server {
         region: OwnedFd,
         socket: &Path,
         log: &Path,
-    ) -> anyhow::Result<Newborn> {
+    ) -> anyhow::Result<Spawned> {
         let _ = fs::remove_file(log);
         let child = Command::new(program)
             .arg("--socket")
@@ -79,7 +79,7 @@ impl Server {
                 let program = program.display();
                 format!("cannot run {program}; build it or name it with --ivshmem-server")
             })?;
-        let server = Newborn(Some(Self(Process::from_child(child)?)));
+        let server = Spawned(Some(Self(Process::from_child(child)?)));
         let deadline = Instant::now() + PATIENCE;
         while UnixStream::connect(socket).is_err() {
             let has_ended = server.0.as_ref().is_none_or(|one| one.0.has_ended());
@@ -94,12 +94,12 @@ impl Server {
     }
 
     /// The one that an earlier KMON started, if it still runs.
-    pub(super) fn find(kept: &Kept) -> Option<Self> {
+    pub(super) fn find(kept: &BackendRecord) -> Option<Self> {
         Process::find(kept.pid, Some(kept.start)).ok().map(Self)
     }
 
-    fn kept(&self) -> Kept {
-        Kept {
+    fn kept(&self) -> BackendRecord {
+        BackendRecord {
             pid: self.0.pid(),
             start: self.0.start(),
         }

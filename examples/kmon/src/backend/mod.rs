@@ -12,10 +12,10 @@
 //! | [`launch`]   | what a body is made from                                 |
 //! | [`kept`]     | by what it is found again                                |
 //!
-//! - **B1** Nothing waits for the instance, but for what the operator asks of a
-//!   machine ([`Body::pause`], [`Body::resume`], [`Body::power_down`]): two seconds at most.
-//! - **B2** A body that is dropped goes on; [`find`] has it again by its [`Kept`].
-//! - **B3** After [`Body::kill`] it ends, whatever it did before.
+//! - **B1** Nothing waits for the instance, but for what the operator asks of a machine
+//!   ([`Backend::pause`], [`Backend::resume`], [`Backend::power_down`]): two seconds at most.
+//! - **B2** A body that is dropped goes on; [`find`] has it again by its [`BackendRecord`].
+//! - **B3** After [`Backend::kill`] it ends, whatever it did before.
 
 mod common;
 mod door;
@@ -32,16 +32,16 @@ use anyhow::{Context, bail};
 use kmon_protocol::link::{MonitorLink, Waiting};
 use shmem_core::Mapping;
 
-pub(crate) use common::{Body, Condition, End, Found, LastWords, Newborn, Say};
-pub(crate) use kept::Kept;
+pub(crate) use common::{Backend, Condition, End, Found, LastWords, Say, Spawned};
+pub(crate) use kept::BackendRecord;
 pub(crate) use launch::{Launch, Programs};
 
 use crate::embedded;
 use crate::kind::Kind;
 
-impl Newborn {
+impl Spawned {
     /// Lets it begin.
-    pub(crate) fn begin(self, say: Say) -> Arc<dyn Body> {
+    pub(crate) fn begin(self, say: Say) -> Arc<dyn Backend> {
         match self {
             Self::Waits(newborn) => process::of(newborn.begin(say)),
             Self::Begun(body, _) => body,
@@ -57,8 +57,11 @@ impl Newborn {
     }
 }
 
+/// Bytes of a machine's region: a power of two, as a PCI device's memory must be.
+const MACHINE_REGION_LEN: usize = 2 << 20;
+
 /// What is there before the region is formatted.
-pub(crate) struct Ground {
+pub(crate) struct AttachedRegion {
     /// Nobody uses it.
     pub(crate) memory: Mapping,
     /// How KMON and the instance wait for each other over it.
@@ -73,17 +76,20 @@ pub(crate) struct Beside(Option<machine::Beside>);
 
 /// Makes the memory for a fresh region, and who runs beside the body that is to
 /// be on it.
-pub(crate) fn prepare(launch: &Launch<'_>) -> anyhow::Result<Ground> {
-    let ground = |memory| Ground {
+pub(crate) fn prepare(launch: &Launch<'_>) -> anyhow::Result<AttachedRegion> {
+    let ground = |memory| AttachedRegion {
         memory,
         waiting: launch.kind.waiting(),
         beside: Beside::default(),
     };
     match launch.kind {
         Kind::External(external) => Ok(ground(external::vacate(external)?)),
-        Kind::Process { .. } => Ok(ground(anonymous(launch.number)?)),
+        Kind::Process { .. } => {
+            let len = MonitorLink::REGION_LEN;
+            Ok(ground(anonymous(launch.number, len)?))
+        }
         Kind::Qemu(qemu) => {
-            let mut ground = ground(anonymous(launch.number)?);
+            let mut ground = ground(anonymous(launch.number, MACHINE_REGION_LEN)?);
             if let Some((beside, waiting)) = machine::prepare(launch, qemu, &ground.memory)? {
                 ground.waiting = waiting;
                 ground.beside = Beside(Some(beside));
@@ -93,17 +99,15 @@ pub(crate) fn prepare(launch: &Launch<'_>) -> anyhow::Result<Ground> {
     }
 }
 
-fn anonymous(number: u8) -> anyhow::Result<Mapping> {
-    // A PCI device's memory is a power of two.
-    let len = MonitorLink::REGION_LEN.next_power_of_two();
+fn anonymous(number: u8, len: usize) -> anyhow::Result<Mapping> {
     Mapping::memfd(&format!("kmon-{number}"), len).context("no memory for its region")
 }
 
 /// What is recorded while a body is being made that begins before it can be
 /// recorded itself; by that, [`kill`] finds it.
-pub(crate) fn begun(kind: &Kind) -> Option<Kept> {
+pub(crate) fn begun(kind: &Kind) -> Option<BackendRecord> {
     match kind {
-        Kind::Qemu(_) => Some(Kept::Begun),
+        Kind::Qemu(_) => Some(BackendRecord::Begun),
         Kind::Process { .. } | Kind::External(_) => None,
     }
 }
@@ -113,11 +117,11 @@ pub(crate) fn start(
     launch: &Launch<'_>,
     memory: &Mapping,
     beside: Beside,
-) -> anyhow::Result<Newborn> {
+) -> anyhow::Result<Spawned> {
     match launch.kind {
         Kind::Process { shell } => process::start(launch, shell.as_deref(), memory),
         Kind::Qemu(qemu) => machine::start(launch, qemu, memory, beside.0),
-        Kind::External(_) => Ok(Newborn::Begun(external::body(), Kept::External)),
+        Kind::External(_) => Ok(Spawned::Begun(external::body(), BackendRecord::External)),
     }
 }
 
@@ -126,13 +130,13 @@ pub(crate) fn start(
 /// # Errors
 ///
 /// It is gone, or has not what it should have.
-pub(crate) fn find(launch: &Launch<'_>, kept: &Kept, say: Say) -> anyhow::Result<Found> {
+pub(crate) fn find(launch: &Launch<'_>, kept: &BackendRecord, say: Say) -> anyhow::Result<Found> {
     let (body, memory) = match (kept, launch.kind) {
-        (Kept::Process(kept), _) => process::find(kept, say)?,
-        (Kept::Begun, _) => bail!("it was just being started"),
-        (Kept::Machine(kept), _) => return machine::find(launch, kept, say),
-        (Kept::External, Kind::External(external)) => external::find(external)?,
-        (Kept::External, _) => bail!("its record is none"),
+        (BackendRecord::Process(kept), _) => process::find(kept, say)?,
+        (BackendRecord::Begun, _) => bail!("it was just being started"),
+        (BackendRecord::Machine(kept), _) => return machine::find(launch, kept, say),
+        (BackendRecord::External, Kind::External(external)) => external::find(external)?,
+        (BackendRecord::External, _) => bail!("its record is none"),
     };
     let waiting = launch.kind.waiting();
     Ok(Found {
@@ -143,10 +147,10 @@ pub(crate) fn find(launch: &Launch<'_>, kept: &Kept, say: Say) -> anyhow::Result
 }
 
 /// Kills what is left of a body that an earlier KMON started.
-pub(crate) fn kill(launch: &Launch<'_>, kept: &Kept) {
+pub(crate) fn kill(launch: &Launch<'_>, kept: &BackendRecord) {
     match kept {
-        Kept::Process(kept) => embedded::kill(kept),
-        Kept::Begun | Kept::Machine(_) => machine::kill_strays(launch),
-        Kept::External => {}
+        BackendRecord::Process(kept) => embedded::kill(kept),
+        BackendRecord::Begun | BackendRecord::Machine(_) => machine::kill_strays(launch),
+        BackendRecord::External => {}
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::bail;
 use shmem_core::Mapping;
 
-use super::common::{Body, Condition, End, LastWords, Newborn, Say};
+use super::common::{Backend, Condition, End, LastWords, Say, Spawned};
 use super::launch::Launch;
 use crate::embedded;
 use kmon_qemu::Process;
@@ -15,7 +15,7 @@ use kmon_qemu::Process;
 /// The instance's first process, with which all others die.
 struct First(Process);
 
-pub(super) fn of(first: Process) -> Arc<dyn Body> {
+pub(super) fn of(first: Process) -> Arc<dyn Backend> {
     Arc::new(First(first))
 }
 
@@ -23,7 +23,7 @@ pub(super) fn start(
     launch: &Launch<'_>,
     shell: Option<&Path>,
     memory: &Mapping,
-) -> anyhow::Result<Newborn> {
+) -> anyhow::Result<Spawned> {
     let made = embedded::Launch {
         kmon: &launch.programs.kmon,
         guestd: &launch.programs.guestd,
@@ -31,16 +31,19 @@ pub(super) fn start(
         name: launch.name,
     };
     let region = memory.as_fd().try_clone_to_owned()?;
-    Ok(Newborn::Waits(embedded::spawn(&made, region)?))
+    Ok(Spawned::Waits(embedded::spawn(&made, region)?))
 }
 
-pub(super) fn find(kept: &embedded::Kept, say: Say) -> anyhow::Result<(Arc<dyn Body>, Mapping)> {
+pub(super) fn find(
+    kept: &embedded::BackendRecord,
+    say: Say,
+) -> anyhow::Result<(Arc<dyn Backend>, Mapping)> {
     let (process, memory) = embedded::find(kept)?;
     embedded::listen_to(&process, kept, say);
     Ok((of(process), memory))
 }
 
-impl Body for First {
+impl Backend for First {
     fn condition(&self, said: LastWords) -> Condition {
         if !self.0.has_ended() {
             return Condition::Lives;

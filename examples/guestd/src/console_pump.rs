@@ -6,13 +6,13 @@
 //! - **N1** A terminal is lent by its shell's [`Session`]: that of the next shell is its own
 //!   thread's until the loop finds it, which may sleep for long, and keeps the last one until then.
 //! - **N2** What is read and has no room waits in the session, where the thread finds it when
-//!   the shell ends or the loan does. Until it has left, the loop reads no more.
+//!   the shell ends or the console_pump does. Until it has left, the loop reads no more.
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kmon_protocol::link::Sideline;
+use kmon_protocol::link::IdleTask;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::children::timespec;
@@ -22,7 +22,7 @@ use crate::console::{Console, Session};
 const RETRY: Duration = Duration::from_millis(5);
 
 /// The loop's share in the console, until it is dropped.
-pub(crate) struct Loan {
+pub(crate) struct ConsolePump {
     console: Arc<Console>,
     /// The shell whose terminal the loop reads.
     session: Option<Arc<Session>>,
@@ -30,7 +30,7 @@ pub(crate) struct Loan {
     is_quiet: bool,
 }
 
-impl Loan {
+impl ConsolePump {
     /// Borrows nothing yet.
     pub(crate) fn new(console: Arc<Console>) -> Self {
         Self {
@@ -41,7 +41,7 @@ impl Loan {
     }
 }
 
-impl Sideline for Loan {
+impl IdleTask for ConsolePump {
     fn turn(&mut self) {
         self.session = self.console.borrow();
         if let Some(session) = &self.session
@@ -67,7 +67,7 @@ impl Sideline for Loan {
     }
 }
 
-impl Drop for Loan {
+impl Drop for ConsolePump {
     fn drop(&mut self) {
         if let Some(session) = &self.session {
             self.console.give_back(session);
