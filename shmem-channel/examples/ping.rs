@@ -6,7 +6,7 @@
 //!
 //! $ cargo run --release -p shmem-channel --features linux --example ping -- call /dev/shm/ping
 //! waiting for /dev/shm/ping
-//! a round trip takes 410ns
+//! a round trip takes 410 ns
 //! ```
 //!
 //! One command in each of two terminals, in any order. Ctrl-C ends the first.
@@ -41,7 +41,7 @@ fn call(file: &str) -> Result<(), Box<dyn Error>> {
         *time = start.elapsed();
     }
     times.sort_unstable();
-    println!("a round trip takes {:?}", times[times.len() / 2]);
+    println!("a round trip takes {} ns", times[times.len() / 2].as_nanos());
     Ok(())
 }
 
