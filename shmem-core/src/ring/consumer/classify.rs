@@ -1,52 +1,52 @@
-//! What a consumer does with what a look found: the rules of restarts, without the ring.
+//! The rules for restarts: what a consumer does with the record that it found.
 
 use super::super::epoch;
 use crate::claim::OnRestart;
 use crate::error::{ControlWord, Corrupt};
 
-/// What a consumer goes by.
+/// The state of the consumer that the rules use.
 #[derive(Clone, Copy)]
 pub(super) struct ConsumerView {
-    /// How many incarnations had our end, with ours.
+    /// The epoch of our end.
     pub(super) epoch: u32,
-    /// How many had the producer's, as far as we know; 0 if there was none.
+    /// The last known epoch of the producer's end; 0 if there was no producer.
     pub(super) peer: u32,
-    /// What becomes of what was pushed before a restart.
+    /// The policy for records that were pushed before a restart.
     pub(super) on_restart: OnRestart,
 }
 
-/// What becomes of what a look found.
+/// What the consumer does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
-    /// A record to be handed out.
+    /// Return the record.
     Deliver,
-    /// A record to be discarded.
+    /// Discard the record.
     Stale,
-    /// From here on the producer is another, with this epoch.
+    /// Report the restart: from here on records are from the producer with this epoch.
     ProducerRestarted(u32),
-    /// Nothing is there, and nothing to say.
+    /// Report an empty ring: there is no record and no restart.
     Nothing,
-    /// Nothing is there, but the producer is another: what the one before it published may
-    /// only now be seen.
+    /// Search again: there was no record, but the producer has restarted, and records of the
+    /// one before may have become visible.
     RestartedEmpty,
 }
 
-/// Says what becomes of a record with this `stamp`, or of none, where the producing end's
-/// epoch was `peer` after that was looked at.
+/// Decides what to do with a record that has this `stamp`, or with none. `peer` is the
+/// epoch of the producing end, loaded after the record's header.
 ///
 /// # Errors
 ///
-/// [`Corrupt`] if `peer` is no epoch (E2).
+/// [`Corrupt`] if `peer` is not a valid epoch (E2).
 pub(super) fn classify(
     stamp: Option<u32>,
     peer: u32,
     known: ConsumerView,
 ) -> Result<Class, Corrupt> {
-    // Who published a record has claimed the end before.
+    // A producer claims the end before it publishes a record.
     let least = if stamp.is_some() { 1 } else { known.peer };
     let peer = epoch::check(ControlWord::ProducerEpoch, peer, least)?;
     let Some(stamp) = stamp else {
-        // Whoever is first has nothing to say before its first record.
+        // The first producer is not a restart.
         let is_known = peer == known.peer || known.peer == 0;
         return Ok(if is_known {
             Class::Nothing
@@ -78,8 +78,8 @@ mod tests {
     use OnRestart::{Discard, Keep};
 
     #[test]
-    fn each_case() {
-        // Our epoch, the producer's as known, policy; stamp (from, to), epoch in memory.
+    fn records_are_classified_by_their_epochs() {
+        // Our epoch, the producer's last known epoch, policy; stamp (from, to), epoch in memory.
         let cases = [
             ("the usual record", (1, 1, Keep), Some((1, 1)), 1, Deliver),
             (
@@ -90,63 +90,63 @@ mod tests {
                 Deliver,
             ),
             (
-                "kept, though for an earlier consumer",
+                "kept although it was for an earlier consumer",
                 (2, 1, Keep),
                 Some((1, 1)),
                 1,
                 Deliver,
             ),
             (
-                "discarded, as for an earlier consumer",
+                "discarded because it was for an earlier consumer",
                 (2, 1, Discard),
                 Some((1, 1)),
                 1,
                 Stale,
             ),
             (
-                "for the first consumer, and we are it",
+                "for the first consumer, which we are",
                 (1, 1, Discard),
                 Some((1, 0)),
                 1,
                 Deliver,
             ),
             (
-                "for the first consumer, and we are not it",
+                "for the first consumer, which we are not",
                 (2, 1, Discard),
                 Some((1, 0)),
                 1,
                 Stale,
             ),
             (
-                "kept, before the restart is told",
+                "kept before the restart is reported",
                 (1, 1, Keep),
                 Some((1, 1)),
                 2,
                 Deliver,
             ),
             (
-                "the first kept record of the next",
+                "the first record of the next producer",
                 (1, 1, Keep),
                 Some((2, 1)),
                 2,
                 ProducerRestarted(2),
             ),
             (
-                "the one after the next, already",
+                "the next producer's record when a third has claimed the end",
                 (1, 1, Keep),
                 Some((2, 1)),
                 3,
                 ProducerRestarted(2),
             ),
             (
-                "told before the old ones go",
+                "the restart is reported before old records are discarded",
                 (1, 1, Discard),
                 Some((1, 1)),
                 2,
                 ProducerRestarted(2),
             ),
             (
-                "an old one after it was told",
+                "an old record after the report of the restart",
                 (1, 2, Discard),
                 Some((1, 1)),
                 2,
@@ -167,9 +167,9 @@ mod tests {
                 ProducerRestarted(1),
             ),
             ("nothing", (1, 1, Keep), None, 1, Nothing),
-            ("nothing, nobody ever", (1, 0, Discard), None, 0, Nothing),
+            ("no producer yet", (1, 0, Discard), None, 0, Nothing),
             (
-                "nothing, the first has come",
+                "nothing from the first producer",
                 (1, 0, Discard),
                 None,
                 1,
@@ -190,7 +190,7 @@ mod tests {
                 RestartedEmpty,
             ),
             (
-                "from 65535 epochs go on with 1",
+                "epoch 1 follows 65535",
                 (1, 0xffff, Keep),
                 Some((1, 1)),
                 1,
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_that_is_none_is_corrupt_whatever_was_found() {
+    fn an_invalid_epoch_is_corrupt_with_and_without_a_record() {
         let known = |peer, on_restart| ConsumerView {
             epoch: 1,
             peer,

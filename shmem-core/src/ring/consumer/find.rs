@@ -1,4 +1,4 @@
-//! Where the next record of a consumer is, and what becomes of those that are not for it.
+//! How a consumer finds its next record, and discards records that are not for it.
 
 use super::super::epoch;
 use super::super::error::PopError;
@@ -12,29 +12,29 @@ use crate::primitive::{
     Ordering::{Acquire, Relaxed, Release},
 };
 
-/// Where the next record is.
+/// The place of a record.
 #[derive(Clone, Copy)]
 pub(super) struct Found {
     pub(super) position: u32,
     pub(super) len: usize,
 }
 
-/// Why a look found no record.
+/// Why a search found no record to return.
 #[derive(Clone, Copy)]
 pub(super) enum NotFound {
     Empty,
-    /// A record that is to be discarded.
+    /// The next record must be discarded.
     Stale(Found),
-    /// The producer's epoch is another, and what was found before it is consumed.
+    /// The producer has a new epoch, and all records of the one before are consumed.
     ProducerRestarted(u32),
-    /// The same, but nothing is published: to be looked at again.
+    /// The producer has a new epoch and no record is visible: search again.
     RestartedEmpty,
     /// The ring is corrupt, or this end was taken over.
     Terminal(PopError),
 }
 
 impl Consumer<'_> {
-    /// Finds the next record that is to be handed out.
+    /// Finds the next record to return.
     #[inline(always)]
     pub(super) fn next(&mut self) -> Result<Found, PopError> {
         match self.find(self.head) {
@@ -43,7 +43,7 @@ impl Consumer<'_> {
         }
     }
 
-    /// Deals with what an earlier incarnation left, and with an empty ring.
+    /// Handles restarts, records to discard, and an empty ring.
     #[cold]
     fn next_slow(&mut self, mut not_found: NotFound) -> Result<Found, PopError> {
         for _ in 0..DISCARDS {
@@ -56,8 +56,8 @@ impl Consumer<'_> {
                 }
                 NotFound::ProducerRestarted(peer) => Some(peer),
                 NotFound::RestartedEmpty => {
-                    // Pairs with the store in `End::acquire`: after it, all that
-                    // earlier incarnations published is seen.
+                    // Pairs with the store in `End::acquire`: after it, all records of
+                    // earlier producers are visible.
                     // loom: loom_ring
                     let peer = self.ring.producer_epoch().load(Acquire);
                     if let Err(corrupt) = self.classify(None, peer) {
@@ -68,7 +68,7 @@ impl Consumer<'_> {
             };
             if let Some(peer) = restarted_by {
                 let known = self.note_epoch(peer);
-                // Whoever is first is nobody's restart.
+                // The first producer is not a restart.
                 if known != 0 {
                     self.sync_head()?;
                     return Err(PopError::Restarted);
@@ -82,7 +82,7 @@ impl Consumer<'_> {
         Err(self.sync_and_report_empty())
     }
 
-    /// What is said where no record is left for now: the producer has all its space.
+    /// Stores `head` and returns [`PopError::Empty`].
     fn sync_and_report_empty(&mut self) -> PopError {
         match self.sync_head() {
             Ok(()) => PopError::Empty,
@@ -90,39 +90,40 @@ impl Consumer<'_> {
         }
     }
 
-    /// Goes by another epoch of the producer; returns the one before.
+    /// Sets the producer's epoch; returns the one before.
     pub(super) fn note_epoch(&mut self, peer: u32) -> u32 {
-        self.clear_expected(); // The stamp is another.
+        self.clear_expected(); // It has the old epoch.
         core::mem::replace(&mut self.peer, peer)
     }
 
-    /// As [`Consumer::find`] at `head`, where its time does not count: code that many
-    /// callers share.
+    /// As [`Consumer::find`] at `head`, but not inlined, for callers that are not fast paths.
     #[inline(never)]
     pub(super) fn find_cold(&mut self) -> Result<Found, NotFound> {
         self.find(self.head)
     }
 
-    /// Passes over a record at `head`, and counts it before that.
+    /// Counts and then releases the record at `head`.
     pub(super) fn discard(&mut self, found: Found) -> Result<(), PopError> {
         self.check_owned()?;
         self.discarded = self.discarded.wrapping_add(1);
         // relaxed: the fence after it publishes it.
         self.ring.discarded().store(self.discarded, Relaxed);
-        // Pairs with the load in `resume::consumer`: who goes on after this record counts it.
+        // Pairs with the load in `resume::consumer`: a successor that resumes after this
+        // record sees it counted.
         // loom: loom_ring
         fence(Release);
         self.advance(found.end())
     }
 
-    /// Looks for a record at or after `head`.
+    /// Finds the record at or after `head`.
     #[inline(always)]
     pub(super) fn find(&mut self, head: u32) -> Result<Found, NotFound> {
         let data = &self.ring.data;
         let Expected { words, len, stride } = self.expected;
         let to_end = data.len() - data.offset(head) as u32;
         if !SMALL && stride <= to_end {
-            // Pairs with the store in `Producer::publish_header`: payload and next header are whole.
+            // Pairs with the store in `Producer::publish_header`: payload and next header are
+            // whole.
             // loom: loom_ring
             let found = data.load_pair(head, Acquire);
             // relaxed: after the header's Acquire, as in `search`.
@@ -137,7 +138,7 @@ impl Consumer<'_> {
         self.search(head)
     }
 
-    /// As [`Consumer::find`], of any record.
+    /// As [`Consumer::find`], for a record other than the expected one.
     #[inline(never)]
     fn search(&mut self, head: u32) -> Result<Found, NotFound> {
         if let Some(error) = self.terminal {
@@ -150,7 +151,7 @@ impl Consumer<'_> {
             self.pace.note_result(header != Header::Nothing);
         }
         if let Header::Padding(padding) = header {
-            // R5: after padding the data begins anew, with a record.
+            // R5: after padding, a record lies at the start of the data.
             position = head.wrapping_add(padding);
             (header, words) = self.header(position)?;
             if header == Header::Nothing {
