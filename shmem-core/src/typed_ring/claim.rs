@@ -1,4 +1,4 @@
-//! How an end of a typed ring is claimed.
+//! Claims and takes over the ends of a typed ring.
 
 use core::sync::atomic::compiler_fence;
 
@@ -17,41 +17,43 @@ use crate::primitive::{
     Ordering::{Relaxed, SeqCst},
 };
 
-/// What a claimant finds.
+/// The state that a claimant finds.
 struct Found {
     progress: Progress,
-    /// The latest start of an earlier claimant.
+    /// The start of the last claimant of this end.
     start: Stamp,
-    /// The other end's epoch: of the latest consumer, or of the producer that was read from.
+    /// The other end's epoch: of the latest consumer, or of the producer whose records were
+    /// read last.
     peer: u32,
 }
 
 impl<'m, T> TypedRing<'m, T> {
-    /// Claims the producing end for `incarnation`, and resumes where a producer
-    /// before it stopped.
+    /// Claims the producing end for `incarnation`, and resumes where the producer
+    /// before it stopped. Takes the end over if an earlier incarnation of the same partition
+    /// has it.
     ///
     /// # Errors
     ///
-    /// [`ClaimError::Claimed`] while another holds it, or this incarnation itself: if that
-    /// one is gone, [`TypedRing::take_over_producer`]. An earlier incarnation of the same
-    /// partition is. [`ClaimError::Corrupt`] if what was left is not a typed ring, or the
+    /// [`ClaimError::Claimed`] if another partition has the end, or this incarnation itself, or
+    /// a later one. If the holder is gone, call [`TypedRing::take_over_producer`].
+    /// [`ClaimError::Corrupt`] if the words in memory are not those of a typed ring, or if the
     /// other end was claimed at the same time for records of another size.
     pub fn producer(self, incarnation: Incarnation) -> Result<TypedProducer<'m, T>, ClaimError> {
         End::new(self.control.producer_claim()).check(incarnation)?;
         self.take_over_producer(incarnation)
     }
 
-    /// As [`TypedRing::producer`], in place of an incarnation that is gone. One that is not is
-    /// told so at its next call ([`PushError::Evicted`](super::PushError::Evicted)).
+    /// As [`TypedRing::producer`], in place of an incarnation that is gone. If it is not gone,
+    /// its next call returns [`PushError::Evicted`](super::PushError::Evicted).
     ///
     /// An incarnation that takes over its own end restarts that end: for the peer it is
-    /// another producer. The handle it had before must not be used again; the claim is
-    /// the same, so nobody tells that handle.
+    /// another producer. Do not use the earlier handle again: its claim has the same value, so
+    /// it cannot detect the takeover.
     ///
     /// # Errors
     ///
-    /// [`ClaimError::Corrupt`] as there: the claim stays as it was, or is given back if that
-    /// was seen only after it was made.
+    /// [`ClaimError::Corrupt`] as [`TypedRing::producer`]. The claim stays unchanged, or is
+    /// released if the check after the claim found it.
     pub fn take_over_producer(
         self,
         incarnation: Incarnation,
@@ -86,9 +88,9 @@ impl<'m, T> TypedRing<'m, T> {
         Ok(producer)
     }
 
-    /// Claims the consuming end for `incarnation`, and resumes where a consumer
-    /// before it stopped: what that one had not released is there again, or
-    /// discarded, as `on_restart` says.
+    /// Claims the consuming end for `incarnation`, and resumes where the consumer
+    /// before it stopped. Records that it had not released are delivered again or discarded,
+    /// depending on `on_restart`.
     ///
     /// # Errors
     ///
@@ -107,7 +109,7 @@ impl<'m, T> TypedRing<'m, T> {
     ///
     /// # Errors
     ///
-    /// [`ClaimError::Corrupt`] as there.
+    /// As [`TypedRing::take_over_producer`].
     pub fn take_over_consumer(
         self,
         incarnation: Incarnation,
@@ -128,18 +130,18 @@ impl<'m, T> TypedRing<'m, T> {
         if claim.is_ours() {
             consumer.publish_words(peer);
         }
-        // relaxed: we stored it ourselves, if it is that.
+        // relaxed: if the end is reclaimed, we stored it ourselves.
         let accepted = self.control.accepted().word(epoch).load(Relaxed);
         consumer.filters &= !acquired.reclaimed || accepted != Stamp::new(epoch, peer).0;
         Ok(consumer)
     }
 
-    /// Who holds the producing end.
+    /// Returns the incarnation that has the producing end.
     pub fn producing(&self) -> Option<Incarnation> {
         End::new(self.control.producer_claim()).holder()
     }
 
-    /// Who holds the consuming end.
+    /// Returns the incarnation that has the consuming end.
     pub fn consuming(&self) -> Option<Incarnation> {
         End::new(self.control.consumer_claim()).holder()
     }
@@ -162,8 +164,8 @@ impl<'m, T> TypedRing<'m, T> {
         })
     }
 
-    /// The start of who has `taken` an end at `position`, among the end's `starts`. It is the
-    /// first word that a claimant stores, so that no other one takes the same epoch (P5).
+    /// Stores and returns our start at `position`, among the end's `starts`. A claimant stores it
+    /// first, so that the next claimant takes another epoch (P5).
     fn start(
         &self,
         acquired: &Acquired<'m, Found>,
@@ -176,21 +178,22 @@ impl<'m, T> TypedRing<'m, T> {
         }
         let start = OwnWord::new(starts, next(last.epoch()), position);
         start.publish();
-        // Whoever stopped before that store does not make another one.
+        // Keeps later checks of the claim after this store: an evicted claimant that was stopped
+        // before it stores nothing more.
         // loom: none (a fence of the compiler's alone)
         compiler_fence(SeqCst);
         start
     }
 
-    /// Stores the size of our records into `own`, our end's word, and holds the other's
-    /// against it.
+    /// Stores the size of our records into `own`, the word of our end, and checks that of the
+    /// other end.
     fn agree_on_size(&self, claim: &Claim<'m>, own: Word<'m>) -> Result<(), ClaimError> {
-        // relaxed: only who holds the end stores it.
+        // relaxed: only the holder of the end stores it.
         let is_new = own.load(Relaxed) == 0 && claim.is_ours();
         if is_new {
             self.store_size(own);
-            // The size stored before it and the other end's that is loaded after it must not
-            // pass each other: of two that come at once and disagree, one finds out.
+            // Orders the store of our size before the load of the other end's: if two ends are
+            // claimed at once with different sizes, at least one detects it.
             // loom: loom_typed_ring
             fence(SeqCst);
         }
@@ -203,8 +206,8 @@ impl<'m, T> TypedRing<'m, T> {
         })
     }
 
-    /// The producer whose records a consumer finds at `position`, where the one before it read
-    /// those of the producer `known`; for commands the latest one.
+    /// Returns the epoch of the producer whose records a consumer finds at `position`; `known` is
+    /// the one whose records the consumer before it read. For `Discard` it is the latest producer.
     fn first_producer(&self, known: u32, position: u32, on_restart: OnRestart) -> u32 {
         let starts = self.control.producer_starts();
         if on_restart == OnRestart::Discard {
@@ -217,7 +220,7 @@ impl<'m, T> TypedRing<'m, T> {
             };
             let ahead = distance(position, start.position());
             if ahead != 0 && ahead <= self.slots.len() {
-                // Its records come later: those before it are of one that came before it.
+                // Its records come later. Those at `position` are from a producer before it.
                 return match peer {
                     0 => previous(start.epoch()),
                     _ => peer,
