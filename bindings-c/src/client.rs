@@ -3,7 +3,7 @@
 use core::ffi::{c_char, c_void};
 use core::time::Duration;
 
-use shmem_channel::{Answering, Client, Received, FOREVER};
+use shmem_channel::{PendingCall, Client, Received, FOREVER};
 
 use crate::channel::{options, shmr_call, shmr_channel_options};
 use crate::handle::{bytes, bytes_mut, c_string, close, handle, place};
@@ -277,7 +277,7 @@ fn finish(
     answer: &mut [u8],
     timeout: Duration,
 ) -> Outcome<usize> {
-    let call = Answering::from_word(call.word()).ok_or(Fault::invalid(Argument::Call))?;
+    let call = PendingCall::from_word(call.word()).ok_or(Fault::invalid(Argument::Call))?;
     Ok(client.finish_call(call, answer, timeout)?)
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use arbitrary::{Arbitrary, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use shmem_channel::{
-    Answering, Call, ChannelOptions, Client, Error, Incoming, Received, Server, Session,
+    PendingCall, Call, ChannelOptions, Client, Error, Incoming, Received, Server, Session,
     SessionOptions,
 };
 use shmem_core::call::SEGMENT_LEN;
@@ -173,7 +173,7 @@ struct Said {
 
 /// Our end of the channel.
 enum End<'m> {
-    Client(Client<'m>, Vec<Answering>),
+    Client(Client<'m>, Vec<PendingCall>),
     Server(Server<'m>, Vec<Call>),
 }
 
@@ -330,7 +330,7 @@ fn play(input: &Input, platform: &Simulated<'_, '_>, session: &Session<'_>) {
 fn ask(
     step: Step,
     client: &mut Client<'_>,
-    started: &mut Vec<Answering>,
+    started: &mut Vec<PendingCall>,
     platform: &Simulated<'_, '_>,
     said: &mut Said,
     is_tagged: bool,

@@ -1,7 +1,29 @@
-//! Any number of processes: each adds one under a robust mutex. `counter FILE NUMBER`.
+//! A struct under a mutex that survives a process that dies inside.
+//!
+//! ```text
+//! $ cargo run -p shmem-channel --features linux --example counter -- /dev/shm/counter 1
+//! waiting for the mutex in /dev/shm/counter
+//! inside, at 0: press Enter to count
+//!
+//! $ cargo run -p shmem-channel --features linux --example counter -- /dev/shm/counter 2
+//! waiting for the mutex in /dev/shm/counter
+//! ```
+//!
+//! One command in each of two terminals; the number is the partition's. The second waits until
+//! you press Enter in the first, which says `counted 1`; it waits for one that is stopped, too.
+//! Or kill the first there with `kill -9` or Ctrl-C, and the second says:
+//!
+//! ```text
+//! the last owner died half-way: repaired
+//! inside, at 0: press Enter to count
+//! ```
+
+use std::{error::Error, io};
 
 use shmem_channel::{Session, FOREVER};
+use shmem_sync::LockError;
 
+/// Equal, unless somebody is half-way.
 #[repr(C)]
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct Counts {
@@ -9,21 +31,39 @@ struct Counts {
     done: u64,
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let args: Vec<_> = std::env::args().collect();
-    let session = Session::join_file(&args[1], args[2].parse()?)?;
+fn count(file: &str, number: u8) -> Result<(), Box<dyn Error>> {
+    println!("waiting for the mutex in {file}");
+    let session = match number {
+        1 => Session::open_file(file, 1 << 20, 1)?,
+        number => Session::join_file_within(file, number, FOREVER)?,
+    };
     let mutex = session.mutex::<Counts>("counts")?;
-    let locked = mutex.lock(&mut session.wait(FOREVER), &mut session.liveness());
-    let mut guard = locked.or_else(|error| match error {
-        shmem_sync::LockError::OwnerDied(mut guard) => {
-            guard.update(|counts| counts.begun = counts.done); // It died in between.
-            guard.make_consistent();
-            Ok(guard)
+    let mut counts = match mutex.lock(&mut session.wait(FOREVER), &mut session.liveness()) {
+        Ok(counts) => counts,
+        Err(LockError::OwnerDied(mut counts)) => {
+            counts.update(|counts| counts.begun = counts.done);
+            counts.make_consistent(); // Without this the mutex is of no use to anybody.
+            println!("the last owner died half-way: repaired");
+            counts
         }
-        shmem_sync::LockError::Failed(failure) => Err(failure.to_string()),
-    })?;
-    guard.update(|counts| counts.begun += 1);
-    guard.update(|counts| counts.done += 1);
-    println!("{}", guard.get().done);
-    Ok(guard.unlock()?)
+        Err(LockError::Failed(failure)) => return Err(failure.to_string().into()),
+    };
+    counts.update(|counts| counts.begun += 1);
+    println!("inside, at {}: press Enter to count", counts.get().done);
+    io::stdin().read_line(&mut String::new())?;
+    counts.update(|counts| counts.done += 1);
+    println!("counted {}", counts.get().done);
+    Ok(counts.unlock()?)
+}
+
+fn main() {
+    let mut args = std::env::args().skip(1);
+    let done = match (args.next(), args.next().map(|number| number.parse())) {
+        (Some(file), Some(Ok(number))) => count(&file, number),
+        _ => Err("usage: counter FILE 1, and in another terminal counter FILE 2".into()),
+    };
+    if let Err(error) = done {
+        eprintln!("{error}");
+        std::process::exit(2);
+    }
 }

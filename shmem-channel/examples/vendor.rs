@@ -1,55 +1,62 @@
-//! A hypervisor vendor's side: a pointer, a length, a kick and an interrupt. `main` plays the
-//! hypervisor, so that the program runs anywhere.
+//! A hypervisor vendor's platform: memory at a pointer, a kick, an interrupt.
+//!
+//! ```text
+//! $ cargo run -p shmem-channel --example vendor
+//! version 7.1
+//! ```
+//!
+//! One command in one terminal: two threads play the hypervisor and its guest, so that the
+//! program runs anywhere. The `Platform` below is all that the library needs of a machine.
 
-use std::sync::atomic::AtomicU64;
-use std::{ptr::NonNull, thread, time::Duration, time::Instant};
+use std::{mem::size_of_val, ptr::NonNull, thread, time::Duration, time::Instant};
 
 use shmem_channel::{Error, Incoming, Platform, Reason, Session};
 use shmem_core::{primitive::AtomicU32, Window};
 
-/// What the vendor's kernel offers: a clock, a wait for the interrupt, a kick of the peer.
-struct Vendor(Instant, thread::Thread);
+/// What either side has of the vendor: a clock, and a line to the other side.
+struct Vendor {
+    boot: Instant,
+    peer: thread::Thread,
+}
 
 impl Platform for Vendor {
     fn now(&self) -> Duration {
-        self.0.elapsed()
+        self.boot.elapsed()
     }
     fn sleep(&self, _: &AtomicU32, _: u32, longest: Duration) {
-        thread::park_timeout(longest); // Until the peer's kick arrives as an interrupt.
+        thread::park_timeout(longest); // Halts until the interrupt, unless it came before.
     }
     fn wake(&self, _: &AtomicU32, _: Reason) {
-        self.1.unpark(); // The kick: a hypercall.
+        self.peer.unpark(); // The kick. It reaches the peer as an interrupt.
     }
 }
 
-/// Asks partition 1 for its version, over the memory that the hypervisor reserved.
-fn ask(memory: Window<'_>, vendor: &Vendor) -> Result<String, Error> {
+fn guest(memory: Window<'_>, vendor: &Vendor) -> Result<(), Error> {
     let session = loop {
         match Session::join(memory, 2, vendor) {
-            Err(error) if Session::is_early(&error) => thread::yield_now(), // Not formatted yet.
+            Err(error) if Session::is_early(&error) => thread::yield_now(), // Not created yet.
             joined => break joined?,
         }
     };
-    let mut answer = [0; 64];
-    let mut client = session.client("version")?;
+    let (mut client, mut answer) = (session.client("version")?, [0; 64]);
     let len = client.call(b"version?", &mut answer, Duration::from_secs(5))?;
-    Ok(String::from_utf8_lossy(&answer[..len]).into_owned())
+    println!("version {}", String::from_utf8_lossy(&answer[..len]));
+    Ok(())
 }
 
 fn main() -> Result<(), Error> {
-    static RESERVED: [AtomicU64; 1 << 14] = [const { AtomicU64::new(0) }; 1 << 14];
-    let (base, len) = (NonNull::from(&RESERVED).cast(), size_of_val(&RESERVED));
-    // SAFETY: so many bytes, for ever, and nobody else uses them.
+    let reserved: &mut [u64] = vec![0; 1 << 14].leak();
+    let (len, base) = (size_of_val(reserved), NonNull::from(reserved).cast());
+    // SAFETY: so many bytes, for ever, and only the region uses them.
     let memory = unsafe { Window::from_raw(base, len) }.expect("aligned to 8 bytes");
-    let (began, hypervisor) = (Instant::now(), thread::current());
-    let guest = thread::spawn(move || ask(memory, &Vendor(began, hypervisor)));
-    let platform = Vendor(began, guest.thread().clone());
-    let session = Session::create(memory, 1, &platform)?;
+    let (boot, host) = (Instant::now(), thread::current());
+    let running = thread::spawn(move || guest(memory, &Vendor { boot, peer: host }));
+    let peer = running.thread().clone();
+    let vendor = Vendor { boot, peer };
+    let session = Session::create(memory, 1, &vendor)?;
     let mut server = session.server("version")?;
-    match server.recv(&mut [0; 64], Duration::from_secs(5))? {
-        Incoming::Call { call, .. } => server.answer(call, b"7.1", Duration::from_secs(1))?,
-        other => println!("{other:?}"),
+    if let Incoming::Call { call, .. } = server.recv(&mut [0; 64], Duration::from_secs(5))? {
+        server.answer(call, b"7.1", Duration::from_secs(1))?;
     }
-    println!("{}", guest.join().expect("the guest ran")?);
-    Ok(())
+    running.join().expect("the guest does not panic")
 }

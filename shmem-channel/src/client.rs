@@ -1,7 +1,7 @@
 //! The end of a channel that sends commands and receives results.
 //!
-//! Calls have numbers that count on (C5). Those that wait for an answer are the last
-//! [`OUTSTANDING`] at most; answers to those given up before are passed over.
+//! Call numbers count on (C5). At most the last [`OUTSTANDING`] calls wait for an answer; the
+//! answers to earlier ones are skipped.
 
 use core::time::Duration;
 
@@ -12,28 +12,29 @@ use crate::error::Error;
 use crate::receiver::Received;
 use crate::wait::Waiter;
 
-/// Calls that may wait for an answer at the same time.
+/// The most calls that wait for an answer at the same time.
 const OUTSTANDING: u32 = 64;
 
-/// The epoch of a server that comes first.
+/// The epoch of the first server.
 const FIRST: u16 = 1;
 
-/// A call that was started: see [`Client::finish_call`].
+/// A call that was started, for [`Client::finish_call`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "the answer is received by `finish_call`"]
-pub struct Answering {
+pub struct PendingCall {
     call: u32,
     /// The server's epoch that the command is for.
     server: u16,
 }
 
-impl Answering {
-    /// It as one number, for a program that keeps it outside of Rust. Never 0.
+impl PendingCall {
+    /// Returns the call as one number, to keep it outside of Rust. The number is never 0.
     pub fn to_word(self) -> u64 {
         u64::from(self.server) << 32 | u64::from(self.call)
     }
 
-    /// The call that [`Answering::to_word`] made `word` of; `None` if it made no such word.
+    /// Returns the call that [`PendingCall::to_word`] converted to `word`; `None` if there is no
+    /// such call.
     pub fn from_word(word: u64) -> Option<Self> {
         let (server, call) = (u16::try_from(word >> 32).ok()?, word as u32);
         (call != 0).then_some(Self { call, server })
@@ -43,19 +44,19 @@ impl Answering {
 /// The end of a channel that sends commands.
 pub struct Client<'m> {
     channel: Channel<'m>,
-    /// Number of the last call.
+    /// The number of the last call.
     last: u32,
-    /// The last so many numbers are this client's; those before are of earlier clients.
-    own: u32,
-    /// Bit `n`: call `last - n` was not answered yet.
+    /// Calls that this client started. Earlier numbers are an earlier client's.
+    started: u32,
+    /// Bit `n`: call `last - n` is not answered yet.
     unanswered: u64,
-    /// The call in the line that was not answered yet; 0: no call.
+    /// The call in the line that is not answered yet; 0: no call.
     in_line: u32,
-    /// The answer to a call from this one on says that the server has received all that was
+    /// An answer to this call or a later one shows that the server has received everything that was
     /// sent by the ring.
-    receipt: u32,
-    /// The server's epoch that gave this answer and looks at the line; 0: no server (C6).
-    by_line: u16,
+    confirming_call: u32,
+    /// The epoch of the server that gave this answer and reads the line; 0: no server (C6).
+    line_epoch: u16,
 }
 
 impl<'m> Client<'m> {
@@ -64,68 +65,68 @@ impl<'m> Client<'m> {
         Self {
             channel,
             last,
-            own: 0,
+            started: 0,
             unanswered: 0,
             in_line: 0,
-            receipt: last,
-            by_line: 0,
+            confirming_call: last,
+            line_epoch: 0,
         }
     }
 
-    /// Bytes of the longest command.
+    /// Returns the bytes of the longest command.
     pub fn max_len(&self) -> usize {
         self.channel.max_len()
     }
 
-    /// Messages of a dead server that nobody received, and answers to calls that were
-    /// given up, or that an earlier client made.
+    /// Returns how many messages of dead servers and answers no client received. The answers are
+    /// those to calls that were given up, or that an earlier client made.
     pub fn discarded(&self) -> u32 {
         self.channel.discarded()
     }
 
-    /// Whether the server is gone, or has left, after this client has met it.
+    /// Returns true if this client knows the server, and the server is gone or has left.
     pub fn server_is_gone(&self) -> bool {
         self.channel.peer_is_gone()
     }
 
-    /// Sends `command`, which is not answered, and waits for room up to `timeout`.
+    /// Sends `command` as a message without an answer; waits for room up to `timeout`.
     ///
-    /// A command that is sent before there is a server waits for the first one.
+    /// A command that is sent before there is a server is kept for the first one.
     ///
     /// # Errors
     ///
     /// [`Error::PeerRestarted`], once, if the server was restarted: nothing was sent.
-    /// [`Error::MessageTooLong`]; [`Error::TimedOut`], or [`Error::PeerGone`] if nobody is
-    /// left to make room; [`Error::Evicted`], [`Error::Reformatted`], [`Error::Corrupt`].
+    /// [`Error::MessageTooLong`]. [`Error::TimedOut`] if there is no room in time, or
+    /// [`Error::PeerGone`] if no server is left to make room. [`Error::Evicted`],
+    /// [`Error::Reformatted`], [`Error::Corrupt`].
     pub fn send(&mut self, command: &[u8], timeout: Duration) -> Result<(), Error> {
         let mut wait = self.channel.waiter(timeout);
         self.send_by_ring(0, command, &mut wait)
     }
 
-    /// Sends a message, or makes a call, by the ring.
+    /// Sends a message or a call by the ring.
     fn send_by_ring(
         &mut self,
         call: u32,
         command: &[u8],
         wait: &mut Waiter<'m>,
     ) -> Result<(), Error> {
-        self.by_line = 0;
-        self.receipt = next_call(self.last);
+        self.line_epoch = 0;
+        self.confirming_call = next_call(self.last);
         self.channel.send(call, command, wait)
     }
 
-    /// Waits for a message of the server that is no answer, and copies it into the front
-    /// of `buffer`. Answers to calls that were not finished are passed over.
+    /// Waits for a message of the server that is not an answer, and copies it to the start of
+    /// `buffer`. Answers to unfinished calls are skipped.
     ///
     /// # Errors
     ///
-    /// [`Error::TimedOut`]; [`Error::BufferTooShort`]: the message stays;
-    /// [`Error::AnsweredTwice`], [`Error::NeverCalled`], [`Error::NotAMessage`] if the
-    /// server broke the protocol; [`Error::Evicted`], [`Error::Reformatted`],
-    /// [`Error::Corrupt`].
+    /// [`Error::TimedOut`]. [`Error::BufferTooShort`]: the message stays. [`Error::AnsweredTwice`],
+    /// [`Error::NeverCalled`], [`Error::NotAMessage`] if the server broke the protocol.
+    /// [`Error::Evicted`], [`Error::Reformatted`], [`Error::Corrupt`].
     pub fn recv(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<Received<usize>, Error> {
         let mut wait = self.channel.waiter(timeout);
-        let mut passed_over = 0;
+        let mut skipped = 0;
         loop {
             let header = match self.channel.peek()? {
                 Some(Received::PeerRestarted) => return Ok(Received::PeerRestarted),
@@ -140,17 +141,17 @@ impl<'m> Client<'m> {
                     continue;
                 }
             };
-            self.pass_over(header, &mut passed_over, &mut wait)?;
+            self.skip_answer(header, &mut skipped, &mut wait)?;
         }
     }
 
-    /// Sends `command`, waits for its answer, and copies that into the front of `answer`;
-    /// returns the answer's length. All within `timeout`.
+    /// Sends `command`, waits for its answer, and copies the answer to the start of `answer`.
+    /// Returns the answer's length. `timeout` limits the whole call.
     ///
     /// # Errors
     ///
-    /// As [`Client::send`] and [`Client::finish_call`]. After [`Error::TimedOut`] and
-    /// [`Error::PeerGone`] the command may have been carried out or not.
+    /// Those of [`Client::send`] and [`Client::finish_call`]. After [`Error::TimedOut`] or
+    /// [`Error::PeerGone`] it is unknown whether the server carried out the command.
     pub fn call(
         &mut self,
         command: &[u8],
@@ -162,12 +163,12 @@ impl<'m> Client<'m> {
         self.finish(call, answer, &mut wait)
     }
 
-    /// The same for values without padding and pointers, whose bytes mean the same to
-    /// both partitions.
+    /// Makes a call with values instead of bytes. The types have no padding and no pointers, so
+    /// that their bytes mean the same to both partitions.
     ///
     /// # Errors
     ///
-    /// As [`Client::call`]; [`Error::NotAMessage`] if the answer has another size.
+    /// Those of [`Client::call`]; [`Error::NotAMessage`] if the answer has another size.
     pub fn call_typed<C: bytemuck::NoUninit, A: bytemuck::AnyBitPattern + bytemuck::NoUninit>(
         &mut self,
         command: &C,
@@ -182,22 +183,22 @@ impl<'m> Client<'m> {
         }
     }
 
-    /// Sends `command` as a call, without waiting for its answer.
+    /// Sends `command` as a call, without waiting for the answer.
     ///
     /// # Errors
     ///
-    /// As [`Client::send`].
-    pub fn start_call(&mut self, command: &[u8], timeout: Duration) -> Result<Answering, Error> {
+    /// Those of [`Client::send`].
+    pub fn start_call(&mut self, command: &[u8], timeout: Duration) -> Result<PendingCall, Error> {
         let mut wait = self.channel.waiter(timeout);
         self.start(command, &mut wait)
     }
 
-    fn start(&mut self, command: &[u8], wait: &mut Waiter<'m>) -> Result<Answering, Error> {
+    fn start(&mut self, command: &[u8], wait: &mut Waiter<'m>) -> Result<PendingCall, Error> {
         let call = next_call(self.last);
         let line = self.channel.line;
         // C6
-        let by_line = self.by_line != 0
-            && self.by_line == self.channel.next_peer()?
+        let by_line = self.line_epoch != 0
+            && self.line_epoch == self.channel.next_peer_epoch()?
             && command.len() <= MAX_LEN
             && line.is_free();
         if by_line {
@@ -206,33 +207,34 @@ impl<'m> Client<'m> {
             line.start_elsewhere(call);
             self.send_by_ring(call, command, wait)?;
         }
-        self.own = self.own.saturating_add(call.wrapping_sub(self.last));
+        self.started = self.started.saturating_add(call.wrapping_sub(self.last));
         self.last = call;
         self.unanswered = self.unanswered << 1 | 1;
         if by_line {
             self.in_line = call;
             self.channel.notify()?;
         }
-        // Without a server, it is for the first one alone.
-        let server = self.channel.peer().max(FIRST);
-        Ok(Answering { call, server })
+        // A call that is started before there is a server is for the first one only.
+        let server = self.channel.peer_epoch().max(FIRST);
+        Ok(PendingCall { call, server })
     }
 
-    /// Waits up to `timeout` for the answer to `call`, and copies it into the front of
-    /// `answer`; returns its length. Calls whose answers the server gave before this one and
-    /// that are not finished are given up: their answers are passed over.
+    /// Waits up to `timeout` for the answer to `call`, and copies it to the start of `answer`.
+    /// Returns the answer's length.
+    ///
+    /// This gives up the unfinished calls that the server answered before this one: their answers
+    /// are skipped.
     ///
     /// # Errors
     ///
     /// [`Error::TimedOut`] and [`Error::MessageFirst`]: the call can be finished later.
     /// [`Error::BufferTooShort`]: the answer is given up. [`Error::PeerGone`] and
-    /// [`Error::PeerRestarted`]: there will be no answer.
-    /// [`Error::AnsweredTwice`], [`Error::NeverCalled`], [`Error::NotAMessage`] if the
-    /// server broke the protocol; [`Error::Evicted`], [`Error::Reformatted`],
-    /// [`Error::Corrupt`].
+    /// [`Error::PeerRestarted`]: there will be no answer. [`Error::AnsweredTwice`],
+    /// [`Error::NeverCalled`], [`Error::NotAMessage`] if the server broke the protocol.
+    /// [`Error::Evicted`], [`Error::Reformatted`], [`Error::Corrupt`].
     pub fn finish_call(
         &mut self,
-        call: Answering,
+        call: PendingCall,
         answer: &mut [u8],
         timeout: Duration,
     ) -> Result<usize, Error> {
@@ -242,16 +244,18 @@ impl<'m> Client<'m> {
 
     fn finish(
         &mut self,
-        call: Answering,
+        call: PendingCall,
         answer: &mut [u8],
         wait: &mut Waiter<'m>,
     ) -> Result<usize, Error> {
-        // A look after the one that showed the end finds what was answered before it.
-        let mut over = None;
-        let mut passed_over = 0;
+        // Why there will be no answer. One more check follows, which finds an answer that was given
+        // before the server's end.
+        let mut end = None;
+        let mut skipped = 0;
         loop {
-            // Before the ring: what the server sent before its answer is found there.
-            let answered = self.answered_in_line(call.call)?;
+            // Before the ring: so the next check of the ring finds what the server sent before its
+            // answer.
+            let answered = self.answer_len_in_line(call.call)?;
             let next = match self.channel.is_empty() {
                 true => None,
                 false => self.channel.peek()?,
@@ -261,14 +265,14 @@ impl<'m> Client<'m> {
                 Some(Received::Message(message)) if message.header.call == call.call => {
                     let (header, len) = (message.header, message.read(answer));
                     self.channel.release()?;
-                    self.take(header)?;
+                    self.note_answer(header)?;
                     return len;
                 }
                 Some(Received::Message(message)) => Some(message.header),
                 None => None,
             };
-            // The answer is to a later call, for another server.
-            if header.is_some() && self.channel.peer() != call.server {
+            // The answer is to a later call, to another server.
+            if header.is_some() && self.channel.peer_epoch() != call.server {
                 return Err(Error::PeerRestarted);
             }
             if header.is_some_and(|header| header.call == 0) {
@@ -276,7 +280,7 @@ impl<'m> Client<'m> {
             }
             if let Some(len) = answered {
                 self.in_line = 0;
-                self.answered(call.call);
+                self.mark_answered(call.call);
                 let Some(answer) = answer.get_mut(..len) else {
                     return Err(Error::BufferTooShort { len });
                 };
@@ -284,24 +288,24 @@ impl<'m> Client<'m> {
                 return Ok(len);
             }
             if let Some(header) = header {
-                self.pass_over(header, &mut passed_over, wait)?;
-            } else if let Some(error) = over {
+                self.skip_answer(header, &mut skipped, wait)?;
+            } else if let Some(error) = end {
                 return Err(error);
             } else {
-                // To ask whether the server lives takes longer than an answer.
-                over = match wait.has_looks() {
+                // Asking the platform takes longer than an answer: only before a sleep.
+                end = match wait.has_checks_left() {
                     true => None,
-                    false => self.end_of(call),
+                    false => self.why_no_answer(call),
                 };
-                if over.is_none() {
+                if end.is_none() {
                     self.wait_for_answer(call.call, wait)?;
                 }
             }
         }
     }
 
-    /// How long the answer to `call` is, if it lies in the line.
-    fn answered_in_line(&mut self, call: u32) -> Result<Option<usize>, Error> {
+    /// Returns the length of the answer to `call`, if the line holds it.
+    fn answer_len_in_line(&mut self, call: u32) -> Result<Option<usize>, Error> {
         if self.in_line != call {
             return Ok(None);
         }
@@ -312,10 +316,10 @@ impl<'m> Client<'m> {
         }
     }
 
-    /// Waits for a part of `wait` for what the server says.
+    /// Waits for a part of `wait` for a message or an answer.
     fn wait_for_answer(&mut self, call: u32, wait: &mut Waiter<'m>) -> Result<(), Error> {
         let is_in_line = self.in_line == call;
-        if is_in_line && !wait.has_looks() {
+        if is_in_line && !wait.has_checks_left() {
             self.channel.line.repeat_asked(call);
         }
         self.channel.wait(wait, |line| {
@@ -323,62 +327,61 @@ impl<'m> Client<'m> {
         })
     }
 
-    /// Why `call` is never answered, if that is known.
-    fn end_of(&mut self, call: Answering) -> Option<Error> {
-        let server = match self.channel.next_peer() {
+    /// Returns why there will be no answer to `call`, if that is known.
+    fn why_no_answer(&mut self, call: PendingCall) -> Option<Error> {
+        let server = match self.channel.next_peer_epoch() {
             Ok(server) => server,
             Err(error) => return Some(error),
         };
-        if self.channel.peer() == 0 && server != 0 {
-            self.channel.note_restart(server); // The first one that is met.
+        if self.channel.peer_epoch() == 0 && server != 0 {
+            self.channel.note_restart(server); // The first one: no restart.
         }
         if server != 0 && server != call.server {
-            return Some(Error::PeerRestarted); // Reported before; to this call, too.
+            return Some(Error::PeerRestarted); // Reported to each call to the dead server.
         }
         self.channel.peer_is_gone().then_some(Error::PeerGone)
     }
 
-    /// Passes over the answer that is next, to a call that was given up. A server that
-    /// gives such without an end costs the time that there is: `count` says how many this
-    /// call has passed over.
-    fn pass_over(
+    /// Skips the next answer, which is to a call that was given up. `count` counts those that this
+    /// call skipped: a server that sends them without end is stopped by the deadline.
+    fn skip_answer(
         &mut self,
         header: Header,
         count: &mut u32,
         wait: &mut Waiter<'m>,
     ) -> Result<(), Error> {
         self.channel.release()?;
-        self.take(header)?;
-        self.channel.pass_over();
+        self.note_answer(header)?;
+        self.channel.count_skipped();
         *count += 1;
-        match *count % OUTSTANDING == 0 && wait.is_past() {
+        match *count % OUTSTANDING == 0 && wait.deadline_passed() {
             true => Err(Error::TimedOut),
             false => Ok(()),
         }
     }
 
-    /// Takes note of an answer from the ring.
-    fn take(&mut self, header: Header) -> Result<(), Error> {
+    /// Notes an answer from the ring.
+    fn note_answer(&mut self, header: Header) -> Result<(), Error> {
         let call = header.call;
         match self.last.wrapping_sub(call) {
             age if age > i32::MAX as u32 => return Err(Error::NeverCalled { call }),
-            age if age >= self.own => return Ok(()),
-            _ if !self.answered(call) => return Err(Error::AnsweredTwice { call }),
+            age if age >= self.started => return Ok(()),
+            _ if !self.mark_answered(call) => return Err(Error::AnsweredTwice { call }),
             _ => {}
         }
-        let is_receipt = call.wrapping_sub(self.receipt) as i32 >= 0;
-        if is_receipt && header.looks_at_line && call_line::USABLE {
-            self.by_line = self.channel.peer(); // C6
+        let confirms = call.wrapping_sub(self.confirming_call) as i32 >= 0;
+        if confirms && header.reads_call_line && call_line::USABLE {
+            self.line_epoch = self.channel.peer_epoch(); // C6
         }
         Ok(())
     }
 
-    /// Takes note that `call` was answered; false if it was before. One that is too old to know
-    /// was not.
-    fn answered(&mut self, call: u32) -> bool {
+    /// Marks `call` as answered. Returns false if it already was; a call that is too old to be
+    /// known counts as not answered.
+    fn mark_answered(&mut self, call: u32) -> bool {
         let bit = 1_u64.checked_shl(self.last.wrapping_sub(call)).unwrap_or(0);
-        let was_not = bit == 0 || self.unanswered & bit != 0;
+        let is_first = bit == 0 || self.unanswered & bit != 0;
         self.unanswered &= !bit;
-        was_not
+        is_first
     }
 }

@@ -1,4 +1,4 @@
-//! What can go wrong in a session or on a channel.
+//! The errors of sessions and channels.
 
 use core::fmt;
 
@@ -9,63 +9,63 @@ use shmem_registry::{AttachError, FormatError, Name, OpenError, RequestError};
 
 /// Why a call on a session or a channel failed.
 ///
-/// After [`Error::is_final`] says true the channel, or the session, is of no use any
-/// more. The region and the other channels in it are unharmed by any of these.
+/// After an error for which [`Error::is_final`] returns true, the channel or the session cannot be
+/// used any more. No error harms the region or its other channels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
     /// The memory cannot be mapped.
     #[cfg(all(feature = "linux", target_os = "linux"))]
     Memory(region::MapError),
-    /// The memory is not a region that can be used: too short, never formatted, of
-    /// another layout version.
+    /// The memory is not a usable region: it is too short, was never formatted, or has another
+    /// layout version.
     Region(region::AttachError),
-    /// The region has no registry, or one that cannot be used.
+    /// The region has no registry, or an unusable one.
     Registry(FormatError),
-    /// A living partition has joined under this number, or there is no such number.
+    /// A partition that is alive has joined under this number, or the region has no such number.
     Join(AttachError),
-    /// A segment cannot be opened or created: its name is used for another kind or
-    /// length (another capacity of a channel, for example), or there is no room.
+    /// A segment cannot be opened or created. There is no room, or its name belongs to a segment of
+    /// another kind or length, for example to a channel with another capacity.
     Open {
         /// The segment.
         name: Name,
-        /// Why.
+        /// The reason.
         reason: OpenError,
     },
-    /// No segment can have this name: it is empty, too long, or has a zero byte.
+    /// This name cannot name a segment: it is empty, too long, or contains a zero byte.
     Name(RequestError),
-    /// A ring cannot have this capacity: a power of two from 64 bytes to 1 GiB.
+    /// A ring cannot have this capacity. Capacities are powers of two from 64 bytes to 1 GiB.
     Capacity(GeometryError),
     /// The lock in a segment cannot be used: it protects another type, for example.
     Lock(shmem_sync::AttachError),
-    /// Another living partition has this end of the ring: each end of a channel is used
-    /// by one partition, the two by different ones.
+    /// Another partition that is alive has this end of the ring. One partition uses each end of a
+    /// channel, and different partitions use its two ends.
     EndTaken {
-        /// That partition.
+        /// The partition that has it.
         by: Incarnation,
     },
-    /// The ring is full: try again when the peer has received something.
+    /// The ring is full: try again after the peer has received something.
     Full,
-    /// The deadline passed first.
+    /// The deadline passed.
     TimedOut,
-    /// The message can never be sent on this ring: give the ring more capacity.
+    /// The message is too long for this ring, even when the ring is empty: use a larger capacity.
     MessageTooLong {
-        /// Bytes of the longest one.
+        /// Bytes of the longest message.
         max: usize,
     },
-    /// The next message, or the answer, is longer than the buffer. A message stays where
-    /// it is; an answer is given up.
+    /// The next message, or the answer, is longer than the buffer. A message stays; an answer is
+    /// lost.
     BufferTooShort {
         /// Bytes of the message.
         len: usize,
     },
-    /// The peer was restarted, and nothing was sent: what it knew of this partition is
-    /// gone. Reported once for each restart, here or as `Received::PeerRestarted`.
+    /// The peer was restarted, and nothing was sent: it has lost its state. Reported once for each
+    /// restart, by this error or by `Received::PeerRestarted`.
     PeerRestarted,
-    /// The peer is gone while this partition waited for it: it ended, or left the
-    /// channel. Whether it has done what it was sent is not known.
+    /// The peer that this partition waited for is gone, or has left the channel. It is unknown
+    /// whether it carried out what it was sent.
     PeerGone,
-    /// A message that is no answer is next: receive it, then wait for the answer again.
+    /// The next message is not an answer: receive it, then wait for the answer again.
     MessageFirst,
     /// The client that made this call was restarted since: the answer was not sent.
     CallerRestarted,
@@ -79,13 +79,13 @@ pub enum Error {
         /// Number of the call.
         call: u32,
     },
-    /// The peer broke the protocol: it sent a record that is no message. The record was
-    /// passed over.
+    /// The peer broke the protocol: it sent a record that is not a message. The record was skipped.
     NotAMessage {
         /// Bytes of the record.
         len: usize,
     },
-    /// This partition was taken for gone, and another has its place: join again.
+    /// Another partition has taken this one's place, because this one was presumed gone: join
+    /// again.
     Evicted,
     /// The region was formatted again: join again.
     Reformatted,
@@ -94,7 +94,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether no later call can succeed.
+    /// Returns true if no later call can succeed.
     pub fn is_final(&self) -> bool {
         matches!(
             self,
@@ -127,7 +127,7 @@ impl fmt::Display for Error {
             Self::TimedOut => f.write_str("the deadline passed"),
             Self::MessageTooLong { max } => write!(
                 f,
-                "the message is longer than the {max} bytes that this ring can ever take"
+                "the message is longer than {max} bytes, the longest that fits into this ring"
             ),
             Self::BufferTooShort { len } => {
                 write!(f, "the message has {len} bytes, more than the buffer")
@@ -135,7 +135,7 @@ impl fmt::Display for Error {
             Self::PeerRestarted => f.write_str("the peer was restarted, and nothing was sent"),
             Self::PeerGone => f.write_str("the peer is gone"),
             Self::MessageFirst => {
-                f.write_str("a message that is no answer is next: receive it first")
+                f.write_str("the next message is not an answer: receive it first")
             }
             Self::CallerRestarted => {
                 f.write_str("the client that made the call was restarted: no answer was sent")
@@ -147,12 +147,12 @@ impl fmt::Display for Error {
             Self::NotAMessage { len } => {
                 write!(
                     f,
-                    "the peer sent a record of {len} bytes that is no message"
+                    "the peer sent a record of {len} bytes that is not a message"
                 )
             }
-            Self::Evicted => f.write_str(
-                "this partition was taken for gone, and another has its place: join again",
-            ),
+            Self::Evicted => {
+                f.write_str("another partition has taken this one's place: join again")
+            }
             Self::Reformatted => f.write_str("the region was formatted again: join again"),
             Self::Corrupt(corrupt) => corrupt.fmt(f),
         }

@@ -1,43 +1,49 @@
-//! Sessions and channels: what a program uses to talk to another partition.
+//! Sessions and channels, by which a program talks to another partition.
 //!
-//! A [`Session`] is one partition's membership of a region: it is attached under a
-//! number, shows that it is alive, and opens what the partitions share. A *channel* on
-//! it is a command ring and a result ring, found by one name, with both doorbells. The
-//! [`Client`] sends commands and receives results; the [`Server`] receives commands and
-//! sends results; [`Client::call`] sends one command and waits for its answer.
+//! A [`Session`] is one partition's membership of a region: it is attached under a number, shows
+//! that it is alive, and opens what the partitions share. A *channel* between two sessions has a
+//! ring for commands, a ring for results, and a doorbell for each end; both ends open it by one
+//! name. The [`Client`] sends commands and receives results, the [`Server`] receives commands and
+//! sends results. [`Client::call`] sends one command and waits for its answer.
 //!
-//! What the layers below leave to their callers is done here: the peer is woken after
-//! every record, a wait ends when the peer is gone, a record is never sent into a region
-//! that was formatted again, and a restart of the peer is reported exactly once
-//! ([`Received::PeerRestarted`], [`Error::PeerRestarted`]).
+//! This crate does what the crates below it leave to their callers:
+//!
+//! - it wakes the peer after each record;
+//! - it ends a wait when the peer is gone;
+//! - it sends nothing into a region that was formatted again;
+//! - it reports a restart of the peer exactly once ([`Received::PeerRestarted`],
+//!   [`Error::PeerRestarted`]).
 //!
 //! | module       | one purpose                                                    |
 //! |--------------|----------------------------------------------------------------|
-//! | `open`       | how the ends of a channel are opened                           |
+//! | `open`       | opening the ends of a channel                                  |
 //! | `client`     | the end of a channel that sends commands                       |
 //! | `server`     | the end of a channel that answers them                         |
-//! | `channel`    | what both ends share: messages, and the peer's restarts        |
+//! | `channel`    | what both ends share: messages, and restarts of the peer       |
 //! | `linux`      | memory, waiting and liveness from the Linux kernel             |
 //! | `locks`      | locks that are found by name                                   |
-//! | `stream`     | bytes without boundaries over a ring                           |
+//! | `stream`     | a byte stream over a ring                                      |
 //! | `session`    | one partition's membership of a region                         |
-//! | `receiver`   | one ring's records, received                                   |
-//! | `sender`     | one ring's records, sent                                       |
-//! | `member`     | what everything in a session knows of it                       |
+//! | `receiver`   | the receiving end of one ring                                  |
+//! | `sender`     | the sending end of one ring                                    |
+//! | `spin`       | how often an end checks before it sleeps                       |
+//! | `member`     | what each object of a session knows about it                   |
 //! | `wait`       | a wait with a deadline on a platform                           |
-//! | `platform`   | what a partition needs from where it runs                      |
-//! | `error`      | what can go wrong                                              |
+//! | `platform`   | what a session needs from its platform                         |
+//! | `error`      | the errors of sessions and channels                            |
 //!
-//! Imports go down that list.
+//! A module imports only modules below it in this list.
 //!
 //! # Features
 //!
-//! The crate is `no_std` without allocation. `linux` (which needs `std`):
-//! sessions over files and memfds ([`Session::create_file`]), [`SameKernel`], byte streams.
+//! Without features the crate is `no_std` and does not allocate. The feature `linux` needs `std`
+//! and adds sessions over files and memfds ([`Session::create_file`]), [`SameKernel`], and byte
+//! streams.
 //!
 //! # Examples
 //!
-//! Two partitions in one program; `examples/` has the programs that one would ship.
+//! Two partitions in one program. The programs in `examples/` are separate processes: `ping`,
+//! `rpc`, `stream`, `counter`, and `vendor`, which shows the platform of a hypervisor vendor.
 //!
 //! ```
 //! # #[cfg(feature = "linux")] {
@@ -92,7 +98,7 @@ mod linux;
 #[cfg(all(feature = "linux", target_os = "linux"))]
 mod stream;
 
-pub use client::{Answering, Client};
+pub use client::{Client, PendingCall};
 pub use error::Error;
 pub use open::ChannelOptions;
 pub use platform::{Platform, PlatformHandle, Reason, Spinning};

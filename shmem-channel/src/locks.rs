@@ -7,37 +7,38 @@ use shmem_sync::{Mutex, RwLock, Semaphore};
 use crate::error::Error;
 use crate::session::Session;
 
-/// Locks need compare-and-swap on their memory. What is passed to their calls:
-/// [`Session::wait`] and [`Session::liveness`].
+/// Locks need compare-and-swap on their memory. Their calls take [`Session::wait`] and
+/// [`Session::liveness`].
 impl Session<'_> {
-    /// The mutex `name`, which protects a `T`. Whoever comes first creates it, free, with
-    /// a value of zeroes.
+    /// Opens the mutex `name`, which protects a `T`. The first partition that opens it creates it:
+    /// not locked, with a value of zeroes.
     ///
     /// # Errors
     ///
-    /// [`Error::Name`]; [`Error::Open`] if the name is used for something else, or there is
-    /// no room; [`Error::Lock`] if the mutex protects another type.
+    /// [`Error::Name`]. [`Error::Open`] if the name belongs to another kind of segment, or there is
+    /// no room. [`Error::Lock`] if the mutex protects another type.
     pub fn mutex<T: Pod>(&self, name: &str) -> Result<Mutex<'_, T>, Error> {
         let segment = self.segment(name, Kind::MUTEX, Mutex::<T>::SEGMENT_LEN)?;
         Mutex::attach(segment.window(), self.incarnation(), self.bell()).map_err(Error::Lock)
     }
 
-    /// The reader-writer lock `name`, which protects a `T`; as [`Session::mutex`] otherwise.
+    /// Opens the reader-writer lock `name`, which protects a `T`; otherwise like
+    /// [`Session::mutex`].
     ///
     /// # Errors
     ///
-    /// As [`Session::mutex`].
+    /// Those of [`Session::mutex`].
     pub fn rwlock<T: Pod>(&self, name: &str) -> Result<RwLock<'_, T>, Error> {
         let segment = self.segment(name, Kind::RWLOCK, RwLock::<T>::SEGMENT_LEN)?;
         RwLock::attach(segment.window(), self.incarnation(), self.bell()).map_err(Error::Lock)
     }
 
-    /// The semaphore `name` with room for so many permits; it has none at first
-    /// ([`Semaphore::add`]).
+    /// Opens the semaphore `name` with room for `room` permits. It is created without permits:
+    /// [`Semaphore::add`] adds them.
     ///
     /// # Errors
     ///
-    /// As [`Session::mutex`].
+    /// Those of [`Session::mutex`].
     pub fn semaphore(&self, name: &str, room: usize) -> Result<Semaphore<'_>, Error> {
         let segment = self.segment(name, Kind::SEMAPHORE, Semaphore::segment_len(room))?;
         Semaphore::attach(segment.window(), self.incarnation(), self.bell()).map_err(Error::Lock)

@@ -1,4 +1,4 @@
-//! What everything that is opened in a session knows of it.
+//! What each object that is opened in a session knows about the session.
 
 use core::time::Duration;
 
@@ -16,7 +16,7 @@ pub(crate) struct Member<'m> {
     pub(crate) region: Region<'m>,
     pub(crate) registry: Registry<'m>,
     pub(crate) platform: PlatformHandle<'m>,
-    /// The mapping, where the session has its own: dropped last.
+    /// The mapping, if the session has its own. It is dropped last.
     #[cfg(all(feature = "linux", target_os = "linux"))]
     pub(crate) memory: Option<std::sync::Arc<shmem_core::Mapping>>,
 }
@@ -38,7 +38,7 @@ impl<'m> Member<'m> {
         }
     }
 
-    /// A wait of `timeout`.
+    /// Returns a wait with this timeout.
     pub(crate) fn waiter(&self, timeout: Duration) -> Waiter<'m> {
         Waiter::new(self.platform.clone(), timeout)
     }
@@ -47,17 +47,17 @@ impl<'m> Member<'m> {
         self.platform.get()
     }
 
-    /// What is known of another partition.
+    /// Returns what is known about another partition.
     pub(crate) fn state(&self, partition: Incarnation) -> PartitionState {
         self.platform().state(&self.registry, partition)
     }
 
-    /// Whether `partition` is known to be gone.
-    pub(crate) fn is_over(&self, partition: Incarnation) -> bool {
+    /// Returns true if `partition` is known to be gone.
+    pub(crate) fn is_gone(&self, partition: Incarnation) -> bool {
         self.state(partition) == PartitionState::Gone
     }
 
-    /// An error if the region is not the one any more that this session joined.
+    /// Fails if the region is no longer the one that this session joined.
     #[inline]
     pub(crate) fn check_region(&self) -> Result<(), Error> {
         match self.region.is_stale() {
@@ -74,11 +74,11 @@ impl<'m> Member<'m> {
         }
     }
 
-    /// Why this partition lost its place.
+    /// Returns why this partition lost its place.
     #[cold]
     pub(crate) fn evicted(&self) -> Error {
         match self.registry.partition(self.incarnation.partition()) {
-            // Memory that was wiped counts its incarnations from the beginning.
+            // Memory that was wiped counts incarnations from the start again.
             Ok(slot) if slot.incarnation.is_none() => Error::Reformatted,
             Ok(_) | Err(AttachError::NoSuchPartition { .. }) => Error::Evicted,
             Err(error) => Error::Join(error),

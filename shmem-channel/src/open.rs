@@ -10,28 +10,28 @@ use crate::error::Error;
 use crate::server::Server;
 use crate::session::Session;
 
-/// The capacity of both rings by default.
+/// The default capacity of both rings.
 const CAPACITY: usize = 16 << 10;
 
-/// Longest name of a channel: what its rings add fits into a segment's name.
+/// Bytes of the longest name of a channel: a suffix follows it in a segment's name.
 const NAME: usize = 32 - COMMAND.len();
 
 const COMMAND: &str = ".command";
 const RESULT: &str = ".result";
 const CALL: &str = ".call";
 
-/// The name of a segment of a channel.
-struct Whole {
+/// The name of one of a channel's segments.
+struct SegmentName {
     bytes: [u8; NAME + COMMAND.len()],
     len: usize,
 }
 
-impl Whole {
-    /// `name` has [`NAME`] bytes at the most.
-    fn new(name: &[u8], end: &str) -> Self {
-        let (mut bytes, len) = ([0; NAME + COMMAND.len()], name.len() + end.len());
+impl SegmentName {
+    /// Joins `name`, of at most [`NAME`] bytes, and `suffix`.
+    fn new(name: &[u8], suffix: &str) -> Self {
+        let (mut bytes, len) = ([0; NAME + COMMAND.len()], name.len() + suffix.len());
         bytes[..name.len()].copy_from_slice(name);
-        bytes[name.len()..len].copy_from_slice(end.as_bytes());
+        bytes[name.len()..len].copy_from_slice(suffix.as_bytes());
         Self { bytes, len }
     }
 
@@ -40,7 +40,7 @@ impl Whole {
     }
 }
 
-/// The capacities of a channel's rings. Both ends say the same.
+/// The capacities of a channel's rings. Both ends must give the same ones.
 #[derive(Clone, Copy, Debug)]
 pub struct ChannelOptions {
     command: usize,
@@ -48,7 +48,7 @@ pub struct ChannelOptions {
 }
 
 impl Default for ChannelOptions {
-    /// 16 KiB each way.
+    /// 16 KiB in each direction.
     fn default() -> Self {
         Self {
             command: CAPACITY,
@@ -58,29 +58,29 @@ impl Default for ChannelOptions {
 }
 
 impl ChannelOptions {
-    /// Bytes of the ring from the client to the server: a power of two from 64. The
-    /// longest command is somewhat shorter than half of it.
+    /// Sets the bytes of the ring from the client to the server: a power of two from 64. The
+    /// longest command is slightly shorter than half of it.
     #[must_use]
     pub fn command_capacity(self, bytes: usize) -> Self {
         let command = bytes;
         Self { command, ..self }
     }
 
-    /// Bytes of the ring from the server to the client.
+    /// Sets the bytes of the ring from the server to the client.
     #[must_use]
     pub fn result_capacity(self, bytes: usize) -> Self {
         let result = bytes;
         Self { result, ..self }
     }
 
-    /// Opens the end of channel `name` that sends commands. Whoever comes first creates
-    /// the channel.
+    /// Opens the end of channel `name` that sends commands. The first end that opens the channel
+    /// creates it.
     ///
     /// # Errors
     ///
-    /// [`Error::Name`] if the name has more than 24 bytes; [`Error::Open`] if the channel
-    /// is there with another capacity, or there is no room for it; [`Error::EndTaken`] if
-    /// a living partition has this end; [`Error::Evicted`], [`Error::Reformatted`].
+    /// [`Error::Name`] if the name has more than 24 bytes. [`Error::Open`] if the channel exists
+    /// with another capacity, or if there is no room for it. [`Error::EndTaken`] if a partition
+    /// that is alive has this end. [`Error::Evicted`], [`Error::Reformatted`].
     pub fn client<'m>(
         self,
         session: &Session<'m>,
@@ -92,11 +92,12 @@ impl ChannelOptions {
         Ok(Client::new(Channel::new(sender, receiver, line)))
     }
 
-    /// Opens the end of channel `name` that answers commands.
+    /// Opens the end of channel `name` that answers commands. The first end that opens the channel
+    /// creates it.
     ///
     /// # Errors
     ///
-    /// As [`ChannelOptions::client`].
+    /// Those of [`ChannelOptions::client`].
     pub fn server<'m>(
         self,
         session: &Session<'m>,
@@ -108,7 +109,7 @@ impl ChannelOptions {
         Ok(Server::new(Channel::new(sender, receiver, line)))
     }
 
-    /// Both rings, and the call line.
+    /// Opens or creates both rings and the call line.
     fn segments<'m>(
         self,
         session: &Session<'m>,
@@ -118,28 +119,28 @@ impl ChannelOptions {
             let len = name.len();
             return Err(Error::Name(RequestError::Name { len }));
         }
-        let command = session.ring(Whole::new(name, COMMAND).as_bytes(), self.command)?;
-        let result = session.ring(Whole::new(name, RESULT).as_bytes(), self.result)?;
-        let line = session.call_line(Whole::new(name, CALL).as_bytes())?;
+        let command = session.ring(SegmentName::new(name, COMMAND).as_bytes(), self.command)?;
+        let result = session.ring(SegmentName::new(name, RESULT).as_bytes(), self.result)?;
+        let line = session.call_line(SegmentName::new(name, CALL).as_bytes())?;
         Ok((command, result, line))
     }
 }
 
 impl<'m> Session<'m> {
-    /// The end of channel `name` that sends commands, with [`ChannelOptions::default`].
+    /// Opens the end of channel `name` that sends commands, with [`ChannelOptions::default`].
     ///
     /// # Errors
     ///
-    /// As [`ChannelOptions::client`].
+    /// Those of [`ChannelOptions::client`].
     pub fn client(&self, name: impl AsRef<[u8]>) -> Result<Client<'m>, Error> {
         ChannelOptions::default().client(self, name)
     }
 
-    /// The end of channel `name` that answers them, with [`ChannelOptions::default`].
+    /// Opens the end of channel `name` that answers commands, with [`ChannelOptions::default`].
     ///
     /// # Errors
     ///
-    /// As [`ChannelOptions::server`].
+    /// Those of [`ChannelOptions::server`].
     pub fn server(&self, name: impl AsRef<[u8]>) -> Result<Server<'m>, Error> {
         ChannelOptions::default().server(self, name)
     }

@@ -1,4 +1,4 @@
-//! What a partition needs from where it runs.
+//! What a session needs from the hypervisor or operating system that it runs on.
 
 use core::time::Duration;
 
@@ -7,12 +7,12 @@ use shmem_core::primitive::{spin_loop, AtomicU32};
 use shmem_core::{Incarnation, PartitionState};
 use shmem_registry::{Process, Registry};
 
-/// A platform that is borrowed, or shared.
+/// A platform, borrowed or shared.
 #[derive(Clone)]
 pub enum PlatformHandle<'m> {
-    /// Borrowed: the platform outlives the session.
+    /// A platform that outlives the session.
     Borrowed(&'m dyn Platform),
-    /// Shared by everything in the session.
+    /// A platform that the session and everything opened in it share.
     #[cfg(feature = "linux")]
     Shared(std::sync::Arc<dyn Platform + Send + 'm>),
 }
@@ -51,52 +51,54 @@ pub enum Reason {
     Lock,
 }
 
-/// The clock, the sleep, the doorbell and the knowledge of ends that a platform gives a
-/// partition: what a hypervisor or an operating system has to implement.
+/// The services of a platform: a clock, sleeping and waking, and knowledge about other partitions.
+/// A hypervisor or an operating system implements them.
 pub trait Platform: Sync {
-    /// The time since some fixed moment. It never goes back.
+    /// Returns the time since a fixed moment. It never goes back.
     fn now(&self) -> Duration;
 
-    /// Sleeps until a peer wakes this partition, for `longest` at most. It may return at
-    /// any time; a platform that cannot sleep returns at once.
+    /// Sleeps until a peer wakes this partition, at most for `longest`. It may return at any time;
+    /// a platform that cannot sleep returns at once.
     ///
-    /// `rings` changes when a peer rings: a sleep by futex or `WFE` begins only while its
-    /// value is `seen`.
+    /// `rings` changes when a peer rings. A sleep by futex or `WFE` must begin only if its value is
+    /// still `seen`.
     fn sleep(&self, rings: &AtomicU32, seen: u32, longest: Duration);
 
-    /// Wakes the peer that sleeps on `rings`, for `reason`, after everything that this
-    /// partition stored before: an interrupt, a hypercall, a futex. Nothing where peers
-    /// poll. A platform with one interrupt for all does not look at the reason.
+    /// Wakes the peer that sleeps on `rings`, after everything that this partition stored before,
+    /// by an interrupt, a hypercall or a futex. Does nothing if peers poll. A platform with one
+    /// interrupt for every reason ignores `reason`.
     fn wake(&self, rings: &AtomicU32, reason: Reason);
 
-    /// As [`Platform::wake`], for all that sleep on `rings`: several can wait for one lock.
+    /// Wakes all peers that sleep on `rings`: several can wait for one lock. The default calls
+    /// [`Platform::wake`].
     fn wake_all(&self, rings: &AtomicU32, reason: Reason) {
         self.wake(rings, reason);
     }
 
-    /// What is known of another partition in `registry`. Without an implementation: what
-    /// its slot says, so that a partition that was killed counts as alive until its next
-    /// incarnation joins.
+    /// Returns what is known about another partition in `registry`.
+    ///
+    /// The default returns what the partition's slot says. A partition that was killed is then
+    /// alive until its next incarnation joins.
     fn state(&self, registry: &Registry<'_>, partition: Incarnation) -> PartitionState {
         registry.state_in_slot(partition)
     }
 
-    /// Whether every wait is to end now, as if its time were over: an operator's Ctrl-C, a
-    /// shutdown. Asked before each sleep.
+    /// Returns true to end every wait now, as if its deadline had passed: on Ctrl-C, or at a
+    /// shutdown. Called before each sleep.
     fn is_interrupted(&self) -> bool {
         false
     }
 
-    /// How peers on the same kernel can know this partition.
+    /// Returns how peers on the same kernel identify this partition.
     fn process(&self) -> Process {
         Process::UNKNOWN
     }
 }
 
-/// A platform without sleep, clock interrupts and doorbell: both ends look again and
-/// again. For firmware, and for peers on processors of their own.
+/// A platform without sleep, timer interrupts and doorbells: both ends poll. For firmware, and for
+/// peers with processors of their own.
 ///
-/// `C` gives the time since some fixed moment.
+/// `C` returns the time since a fixed moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Spinning<C>(pub C);
 

@@ -1,4 +1,4 @@
-//! One ring's records, received.
+//! The receiving end of one ring.
 
 use core::time::Duration;
 
@@ -14,17 +14,17 @@ use crate::platform::{Bell, Reason};
 use crate::spin::Spin;
 use crate::wait::Waiter;
 
-/// What comes out of a ring.
+/// What an end receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received<T> {
-    /// What the peer sent.
+    /// A message or record.
     Message(T),
     /// The peer was restarted: what follows is from its new incarnation. Reported once.
     PeerRestarted,
 }
 
-/// The receiving end of one ring. Every record that is released wakes the sender, if
-/// that waits for room.
+/// The receiving end of one ring. Each released record wakes the sender, if the sender waits for
+/// room.
 pub struct Receiver<'m> {
     consumer: Consumer<'m>,
     member: Member<'m>,
@@ -39,7 +39,7 @@ impl<'m> Receiver<'m> {
     ) -> Result<Self, Error> {
         let own = member.incarnation;
         let claimed = match ring.consuming() {
-            Some(holder) if member.is_over(holder) => ring.take_over_consumer(own, unread),
+            Some(holder) if member.is_gone(holder) => ring.take_over_consumer(own, unread),
             _ => ring.consumer(own, unread),
         };
         Ok(Self {
@@ -49,18 +49,18 @@ impl<'m> Receiver<'m> {
         })
     }
 
-    /// The partition that sends, if there is one now.
+    /// Returns the partition that has the sending end now, if any.
     pub fn peer(&self) -> Option<Incarnation> {
         self.consumer.ring().producing()
     }
 
-    /// How often this end was opened, with this time.
+    /// Returns the epoch of this end.
     pub(crate) fn epoch(&self) -> u32 {
         self.consumer.epoch()
     }
 
-    /// The next record, in place, or a restart of the sender; `None` if there is
-    /// neither. A record stays the next until [`Receiver::release`].
+    /// Returns the next record, in place, or a restart of the sender; `None` if there is neither.
+    /// The record stays the next one until [`Receiver::release`].
     ///
     /// # Errors
     ///
@@ -73,11 +73,12 @@ impl<'m> Receiver<'m> {
             Ok(record) => Ok(Some(Received::Message(record))),
             Err(PopError::Empty) => Ok(None),
             Err(PopError::Restarted) => Ok(Some(Received::PeerRestarted)),
-            Err(error) => Err(failed(member, error)),
+            Err(error) => Err(convert(member, error)),
         }
     }
 
-    /// Gives the record that was peeked last back to the sender. Does nothing if none was.
+    /// Gives the space of the record that was peeked last back to the sender. Does nothing if no
+    /// record was peeked.
     ///
     /// # Errors
     ///
@@ -89,15 +90,15 @@ impl<'m> Receiver<'m> {
         let released = released.and_then(|()| self.consumer.notify(&bell));
         released
             .map(drop)
-            .map_err(|error| failed(&self.member, error))
+            .map_err(|error| convert(&self.member, error))
     }
 
-    /// Copies the next record into the front of `buffer` and releases it; `None` if there
-    /// is none now.
+    /// Copies the next record to the start of `buffer` and releases it; returns `None` if there is
+    /// no record now.
     ///
     /// # Errors
     ///
-    /// As [`Receiver::peek`]; [`Error::BufferTooShort`]: the record stays.
+    /// Those of [`Receiver::peek`]; [`Error::BufferTooShort`]: the record stays.
     pub fn try_recv(&mut self, buffer: &mut [u8]) -> Result<Option<Received<usize>>, Error> {
         let len = match self.peek()? {
             None => return Ok(None),
@@ -111,26 +112,26 @@ impl<'m> Receiver<'m> {
         Ok(Some(Received::Message(len)))
     }
 
-    /// As [`Receiver::try_recv`], and waits for a record up to `timeout`.
+    /// Waits for a record up to `timeout`, copies it to the start of `buffer`, and releases it.
     ///
     /// # Errors
     ///
-    /// As [`Receiver::try_recv`]; [`Error::TimedOut`].
+    /// Those of [`Receiver::try_recv`]; [`Error::TimedOut`].
     pub fn recv(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<Received<usize>, Error> {
         let mut wait = self.waiter(timeout);
         loop {
             if let Some(received) = self.try_recv(buffer)? {
                 return Ok(received);
             }
-            if wait.is_over() {
+            if wait.is_expired() {
                 return Err(Error::TimedOut);
             }
             self.wait_part(&mut wait, || false);
         }
     }
 
-    /// Waits up to `timeout` until there is a record, or something to report; the next call
-    /// says what. False if there is neither.
+    /// Waits up to `timeout` for a record, or for something to report. Returns true if the next
+    /// [`Receiver::try_recv`] or [`Receiver::peek`] will return it, false after `timeout`.
     ///
     /// # Errors
     ///
@@ -142,56 +143,55 @@ impl<'m> Receiver<'m> {
             if !self.is_empty() {
                 return Ok(true);
             }
-            if wait.is_over() {
+            if wait.is_expired() {
                 return Ok(false);
             }
             self.wait_part(&mut wait, || false);
         }
     }
 
-    /// A wait of `timeout` that looks as often as was worth it before.
+    /// Returns a wait with this timeout, and with as many checks as earlier waits made useful.
     pub(crate) fn waiter(&self, timeout: Duration) -> Waiter<'m> {
         let platform = self.member.platform.clone();
-        Waiter::with_looks(platform, timeout, self.spin.looks())
+        Waiter::with_checks(platform, timeout, self.spin.checks())
     }
 
-    /// Waits for a record, or until `other` says true, for a part of `wait`.
+    /// Waits for a part of `wait`: until there is a record, or `other` returns true.
     pub(crate) fn wait_part(&mut self, wait: &mut Waiter<'_>, other: impl FnMut() -> bool) {
         let found = self.consumer.wait_or(&mut wait.part(), other);
-        self.spin.learn(wait, found);
+        self.spin.adapt(wait, found);
         if found {
-            wait.use_look(); // So that what is found and is nothing does not keep it here.
+            wait.use_check(); // So that false alarms cannot extend the wait.
         }
     }
 
-    /// The same, with a way to wait of the caller's. False if the deadline of `wait` passes
-    /// first.
+    /// Waits for a record as `wait` does, or for something to report. Returns false if the deadline
+    /// of `wait` passes first.
     pub fn wait<W: Wait>(&mut self, wait: &mut W) -> bool {
         self.consumer.wait(wait)
     }
 
-    /// Whether there is nothing to receive or to report now.
+    /// Returns true if there is nothing to receive or to report now.
     pub fn is_empty(&mut self) -> bool {
         self.consumer.is_empty()
     }
 
-    /// Where the next record is, or will be: a number that counts on modulo 2^32 over all
-    /// incarnations of both ends. A receiver that notes it knows again, after its own
-    /// death, what it had not released.
+    /// Returns the position of the next record. Positions count on modulo 2^32 over all
+    /// incarnations of both ends. A receiver that stores it elsewhere can tell, after it was
+    /// restarted, which records it had not released.
     pub fn position(&self) -> u32 {
         self.consumer.position()
     }
 
-    /// Records that were discarded at restarts, by all incarnations of this end; counts on
-    /// modulo 2^32.
+    /// Returns how many records all incarnations of this end discarded at restarts, modulo 2^32.
     pub fn discarded(&self) -> u32 {
         self.consumer.discarded()
     }
 }
 
-/// Why the ring refused. That its memory is another by now comes first.
+/// Converts the ring's error. If the region was formatted again, that is the error.
 #[cold]
-fn failed(member: &Member<'_>, error: PopError) -> Error {
+fn convert(member: &Member<'_>, error: PopError) -> Error {
     if let Err(error) = member.check_region() {
         return error;
     }

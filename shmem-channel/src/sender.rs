@@ -1,4 +1,4 @@
-//! One ring's records, sent.
+//! The sending end of one ring.
 
 use core::time::Duration;
 
@@ -11,22 +11,21 @@ use crate::member::Member;
 use crate::platform::{Bell, Reason};
 use crate::wait::Waiter;
 
-/// The sending end of one ring. Every record that is sent wakes the receiver, if that
-/// sleeps.
+/// The sending end of one ring. Each sent record wakes the receiver, if the receiver sleeps.
 pub struct Sender<'m> {
     producer: Producer<'m>,
     pub(crate) member: Member<'m>,
-    /// A restart of the receiver that was learned in a wait, and not reported yet.
+    /// A restart of the receiver that a wait noticed and no call has reported yet.
     restarted: bool,
 }
 
 impl<'m> Sender<'m> {
     pub(crate) fn open(member: &Member<'m>, ring: Ring<'m>) -> Result<Self, Error> {
         let own = member.incarnation;
-        let is_over = ring
+        let is_gone = ring
             .producing()
-            .is_some_and(|holder| member.is_over(holder));
-        let claimed = match is_over {
+            .is_some_and(|holder| member.is_gone(holder));
+        let claimed = match is_gone {
             true => ring.take_over_producer(own),
             false => ring.producer(own),
         };
@@ -37,47 +36,47 @@ impl<'m> Sender<'m> {
         })
     }
 
-    /// Bytes of the longest record.
+    /// Returns the bytes of the longest record.
     pub fn max_len(&self) -> usize {
         self.producer.ring().max_record()
     }
 
-    /// The partition that receives, if there is one now.
+    /// Returns the partition that has the receiving end now, if any.
     pub fn peer(&self) -> Option<Incarnation> {
         self.producer.ring().consuming()
     }
 
-    /// Where the next record is sent: a number that counts on modulo 2^32 over all
-    /// incarnations of both ends, by 8 for each record or by more.
+    /// Returns the position of the next record. Positions count on modulo 2^32 over all
+    /// incarnations of both ends, by at least 8 for each record.
     pub fn position(&self) -> u32 {
         self.producer.position()
     }
 
-    /// An error if the region was formatted again.
+    /// Fails if the region was formatted again.
     pub(crate) fn check_region(&self) -> Result<(), Error> {
         self.member.check_region()
     }
 
-    /// Takes note of the receiver that the next record is for: how often that end was
-    /// opened; 0 if nobody has opened it yet.
+    /// Notes the receiver that the next record is for. Returns the epoch of its end; 0 if no
+    /// partition has opened that end yet.
     pub(crate) fn note_receiver(&mut self) -> Result<u32, Error> {
         self.member.check_region()?;
         let noted = self.producer.note_consumer();
-        noted.map_err(|error| self.failed(error))
+        noted.map_err(|error| self.convert(error))
     }
 
     /// Sends `record`, if there is room now.
     ///
     /// # Errors
     ///
-    /// [`Error::Full`]; [`Error::MessageTooLong`]; [`Error::PeerRestarted`], once: the
-    /// next record is for the receiver's new incarnation. [`Error::Evicted`],
-    /// [`Error::Reformatted`], [`Error::Corrupt`].
+    /// [`Error::Full`]. [`Error::MessageTooLong`]. [`Error::PeerRestarted`], once: the next record
+    /// is for the receiver's new incarnation. [`Error::Evicted`], [`Error::Reformatted`],
+    /// [`Error::Corrupt`].
     pub fn try_send(&mut self, record: &[u8]) -> Result<(), Error> {
         self.try_with(|producer| producer.push(record))
     }
 
-    /// Publishes a record with `publish`, and wakes the receiver.
+    /// Calls `publish` to publish a record, and wakes the receiver.
     #[inline(always)]
     fn try_with(
         &mut self,
@@ -87,29 +86,29 @@ impl<'m> Sender<'m> {
         if core::mem::take(&mut self.restarted) {
             return Err(Error::PeerRestarted);
         }
-        publish(&mut self.producer).map_err(|error| self.failed(error))?;
+        publish(&mut self.producer).map_err(|error| self.convert(error))?;
         self.notify()
     }
 
-    /// Wakes the receiver, if it sleeps, for a record or for what was stored elsewhere.
+    /// Wakes the receiver, if it sleeps, after a store to the ring or to the call line.
     pub(crate) fn notify(&mut self) -> Result<(), Error> {
         let bell = Bell(self.member.platform(), Reason::Records);
         let notified = self.producer.notify(&bell);
-        notified.map(drop).map_err(|error| self.failed(error))
+        notified.map(drop).map_err(|error| self.convert(error))
     }
 
     /// Sends `record`, and waits for room up to `timeout`.
     ///
     /// # Errors
     ///
-    /// As [`Sender::try_send`], but [`Error::TimedOut`] for [`Error::Full`];
-    /// [`Error::PeerGone`] if the ring is full and nobody is left to make room.
+    /// Those of [`Sender::try_send`], except that [`Error::TimedOut`] replaces [`Error::Full`].
+    /// [`Error::PeerGone`] if the ring is full and the receiver is gone.
     pub fn send(&mut self, record: &[u8], timeout: Duration) -> Result<(), Error> {
         let mut wait = self.member.waiter(timeout);
         self.send_with(record.len(), &mut wait, |own| own.try_send(record))
     }
 
-    /// The same of a record in two parts.
+    /// Sends a record that is given in two parts, and waits for room.
     pub(crate) fn send_parts(
         &mut self,
         [front, back]: [&[u8]; 2],
@@ -125,7 +124,7 @@ impl<'m> Sender<'m> {
         self.send_with(len, wait, |own| own.try_with(publish))
     }
 
-    /// Sends a record of `len` bytes with `try_send` when there is room.
+    /// Calls `try_send`, which sends a record of `len` bytes, until there is room.
     fn send_with(
         &mut self,
         len: usize,
@@ -142,17 +141,17 @@ impl<'m> Sender<'m> {
                 Err(Error::Full) => {}
                 sent => return sent,
             }
-            if self.peer().is_some_and(|peer| self.member.is_over(peer)) {
+            if self.peer().is_some_and(|peer| self.member.is_gone(peer)) {
                 return Err(Error::PeerGone);
             }
-            if wait.is_over() {
+            if wait.is_expired() {
                 return Err(Error::TimedOut);
             }
         }
     }
 
-    /// Waits until a record of `len` bytes fits, or there is something to report; the
-    /// next call says what. False if the deadline of `wait` passes first.
+    /// Waits until a record of `len` bytes fits, or there is something to report: the next call
+    /// reports it. Returns false if the deadline of `wait` passes first.
     pub fn wait_for_room<W: Wait>(&mut self, len: usize, wait: &mut W) -> bool {
         match self.producer.wait_for_space(len, wait) {
             Ok(found) => found,
@@ -163,9 +162,9 @@ impl<'m> Sender<'m> {
         }
     }
 
-    /// Why the ring refused. That its memory is another by now comes first.
+    /// Converts the ring's error. If the region was formatted again, that is the error.
     #[cold]
-    fn failed(&self, error: PushError) -> Error {
+    fn convert(&self, error: PushError) -> Error {
         if let Err(error) = self.member.check_region() {
             return error;
         }

@@ -9,103 +9,104 @@ use crate::error::Error;
 use crate::receiver::Received;
 use crate::wait::Waiter;
 
-/// A call that is to be answered, once: [`Server::answer`].
+/// A call to be answered once, by [`Server::answer`].
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "the client waits for the answer"]
 pub struct Call {
     number: u32,
-    /// The client's epoch that made it.
+    /// The epoch of the client that made it.
     client: u16,
 }
 
 impl Call {
-    /// It as one number, for a program that keeps it outside of Rust. Never 0.
+    /// Returns the call as one number, to keep it outside of Rust. The number is never 0.
     pub fn into_word(self) -> u64 {
         u64::from(self.client) << 32 | u64::from(self.number)
     }
 
-    /// The call that [`Call::into_word`] made `word` of; `None` if it made no such word.
+    /// Returns the call that [`Call::into_word`] converted to `word`; `None` if there is no such
+    /// call.
     pub fn from_word(word: u64) -> Option<Self> {
         let (client, number) = (u16::try_from(word >> 32).ok()?, word as u32);
         (number != 0).then_some(Self { number, client })
     }
 }
 
-/// What a server receives. The message is in the front of the buffer.
+/// What a server receives. The message is at the start of the buffer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Incoming {
     /// A call: the client waits for its answer.
     Call {
-        /// What to answer with.
+        /// The call, for [`Server::answer`].
         call: Call,
         /// Bytes of the message.
         len: usize,
     },
-    /// A message that is not answered.
+    /// A message without an answer.
     Message {
-        /// Bytes of it.
+        /// Bytes of the message.
         len: usize,
     },
-    /// The client was restarted: what follows is from its new incarnation. Commands of
-    /// the earlier one that were not received are discarded. Reported once.
+    /// The client was restarted: what follows is from its new incarnation. Commands of the earlier
+    /// one that were not received are discarded. Reported once.
     PeerRestarted,
 }
 
 /// The end of a channel that answers commands.
 pub struct Server<'m> {
     channel: Channel<'m>,
-    /// The client's epoch that what follows is of.
-    client: u16,
-    /// The call that it makes next, once it has made one by the ring (C6).
-    next: Option<u32>,
-    /// Its call in the line that was received and is not answered yet; 0: no call.
+    /// The epoch of the client whose messages follow.
+    client_epoch: u16,
+    /// The number of the client's next call, after it has made one by the ring (C6).
+    next_call: Option<u32>,
+    /// The client's call in the line that was received and is not answered yet; 0: no call.
     in_line: u32,
-    /// Its last call that was answered in the line; 0: no call.
-    answered: u32,
+    /// The client's last call that was answered in the line; 0: no call.
+    answered_in_line: u32,
 }
 
 impl<'m> Server<'m> {
     pub(crate) fn new(channel: Channel<'m>) -> Self {
         Self {
             channel,
-            client: 0,
-            next: None,
+            client_epoch: 0,
+            next_call: None,
             in_line: 0,
-            answered: 0,
+            answered_in_line: 0,
         }
     }
 
-    /// Bytes of the longest answer.
+    /// Returns the bytes of the longest answer.
     pub fn max_len(&self) -> usize {
         self.channel.max_len()
     }
 
-    /// Commands that were discarded at restarts of either end.
+    /// Returns how many commands were discarded at restarts of either end.
     pub fn discarded(&self) -> u32 {
         self.channel.discarded()
     }
 
-    /// Whether the client is gone, or has left, after this server has met it.
+    /// Returns true if this server knows the client, and the client is gone or has left.
     pub fn client_is_gone(&self) -> bool {
         self.channel.peer_is_gone()
     }
 
-    /// Waits for a command up to `timeout`, copies it into the front of `buffer`, and
-    /// releases it: it is not received again by a later incarnation of this server.
+    /// Waits for a command up to `timeout`, copies it to the start of `buffer`, and releases it: no
+    /// later incarnation of this server receives it again.
     ///
     /// # Errors
     ///
-    /// [`Error::TimedOut`]; [`Error::BufferTooShort`]: the command stays;
-    /// [`Error::NotAMessage`] if the client broke the protocol; [`Error::Evicted`],
-    /// [`Error::Reformatted`], [`Error::Corrupt`].
+    /// [`Error::TimedOut`]. [`Error::BufferTooShort`]: the command stays. [`Error::NotAMessage`] if
+    /// the client broke the protocol. [`Error::Evicted`], [`Error::Reformatted`],
+    /// [`Error::Corrupt`].
     pub fn recv(&mut self, buffer: &mut [u8], timeout: Duration) -> Result<Incoming, Error> {
         let mut wait = self.channel.waiter(timeout);
         loop {
             self.note_client();
-            // The look at the line comes second: a call that was made by the line before a
-            // message of the ring is found before it.
+            // The ring is checked before the line: so a call in the line is found before a message
+            // that was sent by the ring after it.
             let is_empty = self.channel.is_empty();
-            if let Some(incoming) = self.take_from_line(buffer)? {
+            if let Some(incoming) = self.receive_from_line(buffer)? {
                 return Ok(incoming);
             }
             if is_empty {
@@ -122,12 +123,12 @@ impl<'m> Server<'m> {
             };
             self.channel.release()?;
             self.note_client();
-            let client = self.client;
+            let client = self.client_epoch;
             return Ok(match number {
                 0 => Incoming::Message { len },
                 _ => {
                     self.free_line(); // C7
-                    self.next = Some(next_call(number));
+                    self.next_call = Some(next_call(number));
                     Incoming::Call {
                         call: Call { number, client },
                         len,
@@ -139,19 +140,19 @@ impl<'m> Server<'m> {
 
     /// Waits for a part of `wait` for a message, or for the next call in the line.
     fn wait(&mut self, wait: &mut Waiter<'_>) -> Result<(), Error> {
-        // The late store of an evicted server may have hidden an answer.
-        if self.answered != 0 && !wait.has_looks() {
-            self.channel.line.repeat_answered(self.answered);
+        // The late store of an evicted server may have overwritten an answer.
+        if self.answered_in_line != 0 && !wait.has_checks_left() {
+            self.channel.line.repeat_answered(self.answered_in_line);
         }
-        let next = self.next.filter(|_| call_line::USABLE);
+        let next = self.next_call.filter(|_| call_line::USABLE);
         self.channel.wait(wait, |line| {
             next.is_some_and(|next| !matches!(line.asked(next), Ok(None)))
         })
     }
 
-    /// The next call, if it lies in the line.
-    fn take_from_line(&mut self, buffer: &mut [u8]) -> Result<Option<Incoming>, Error> {
-        let Some(number) = self.next.filter(|_| call_line::USABLE) else {
+    /// Receives the next call, if the line holds it.
+    fn receive_from_line(&mut self, buffer: &mut [u8]) -> Result<Option<Incoming>, Error> {
+        let Some(number) = self.next_call.filter(|_| call_line::USABLE) else {
             return Ok(None);
         };
         let len = match self.channel.line.asked(number) {
@@ -159,7 +160,7 @@ impl<'m> Server<'m> {
             Ok(None) => return Ok(None),
             Err(corrupt) => return Err(Error::Corrupt(corrupt)),
         };
-        match self.channel.next_peer() {
+        match self.channel.next_peer_epoch() {
             Ok(_) => {}
             Err(Error::PeerRestarted) => return Ok(Some(Incoming::PeerRestarted)),
             Err(error) => return Err(error),
@@ -167,35 +168,35 @@ impl<'m> Server<'m> {
         let buffer = buffer.get_mut(..len);
         let buffer = buffer.ok_or(Error::BufferTooShort { len })?;
         self.channel.line.receive(number, buffer);
-        self.next = Some(next_call(number));
+        self.next_call = Some(next_call(number));
         self.in_line = number;
         let call = Call {
             number,
-            client: self.client,
+            client: self.client_epoch,
         };
         Ok(Some(Incoming::Call { call, len }))
     }
 
-    /// Takes note of another client, or of the first one: it begins by the ring, and what was
-    /// asked before is not answered (C4).
+    /// Notes a new client. Its first call uses the ring, and calls of the client before it are not
+    /// answered (C4).
     fn note_client(&mut self) {
-        let client = self.channel.peer();
-        if client != self.client {
-            self.client = client;
+        let client = self.channel.peer_epoch();
+        if client != self.client_epoch {
+            self.client_epoch = client;
             self.free_line();
-            self.next = None;
+            self.next_call = None;
         }
     }
 
-    /// Frees the line: a call there that was received and is not answered yet is answered by the
-    /// ring, and one that was not received was for an earlier server, or by an earlier client.
+    /// Frees the line. A call there that was received and is not answered yet is answered by the
+    /// ring. One that was not received was for an earlier server, or by an earlier client.
     fn free_line(&mut self) {
         self.in_line = 0;
-        self.answered = 0;
+        self.answered_in_line = 0;
         let lost = self.channel.line.discard();
         // Another number is the late store of an evicted client.
-        if lost.is_some_and(|lost| self.next.unwrap_or(lost) == lost) {
-            self.channel.pass_over();
+        if lost.is_some_and(|lost| self.next_call.unwrap_or(lost) == lost) {
+            self.channel.count_skipped();
         }
     }
 
@@ -203,18 +204,18 @@ impl<'m> Server<'m> {
     ///
     /// # Errors
     ///
-    /// [`Error::CallerRestarted`] if the client that made the call was restarted since;
-    /// otherwise as [`Client::send`](crate::Client::send).
+    /// [`Error::CallerRestarted`] if the client that made the call was restarted since; otherwise
+    /// those of [`Client::send`](crate::Client::send).
     pub fn answer(&mut self, call: Call, answer: &[u8], timeout: Duration) -> Result<(), Error> {
-        if call.client != self.channel.peer() {
+        if call.client != self.channel.peer_epoch() {
             return Err(Error::CallerRestarted);
         }
         let Call { number, .. } = call;
         let is_in_line = self.in_line == number;
         if is_in_line && answer.len() <= MAX_LEN {
-            self.channel.next_peer()?;
+            self.channel.next_peer_epoch()?;
             self.in_line = 0;
-            self.answered = number;
+            self.answered_in_line = number;
             self.channel.line.answer(number, answer);
             return self.channel.notify();
         }
@@ -226,11 +227,11 @@ impl<'m> Server<'m> {
         Ok(())
     }
 
-    /// Sends a message that is no answer, and waits for room up to `timeout`.
+    /// Sends a message that is not an answer, and waits for room up to `timeout`.
     ///
     /// # Errors
     ///
-    /// As [`Client::send`](crate::Client::send).
+    /// Those of [`Client::send`](crate::Client::send).
     pub fn send(&mut self, message: &[u8], timeout: Duration) -> Result<(), Error> {
         let mut wait = self.channel.waiter(timeout);
         self.channel.send(0, message, &mut wait)

@@ -32,7 +32,8 @@ pub struct SessionOptions {
 }
 
 impl SessionOptions {
-    /// Joins as `partition`, a number from 1 that is this partition's own by agreement.
+    /// Returns options to join as `partition`: a number from 1 that by agreement belongs to this
+    /// partition.
     pub fn new(partition: u8) -> Self {
         Self {
             partition,
@@ -44,23 +45,25 @@ impl SessionOptions {
         }
     }
 
-    /// What a region is created with: how many segments and partitions it can have.
+    /// Sets the geometry that a region is created with: how many segments and partitions it can
+    /// have.
     #[must_use]
     pub fn geometry(self, geometry: Geometry) -> Self {
         Self { geometry, ..self }
     }
 
-    /// Waits for so long until an earlier incarnation of this partition is known to be
-    /// gone. By default it has to be known at once.
+    /// Sets how long to wait until an earlier incarnation of this partition is known to be gone.
+    /// The default is not to wait.
     #[must_use]
     pub fn patience(self, patience: Duration) -> Self {
         Self { patience, ..self }
     }
 
-    /// Takes an earlier incarnation of this partition for gone whose heartbeat stands still
-    /// for `limit` while it is waited for ([`SessionOptions::patience`]): where nothing
-    /// else tells, and there is one partition of this number by construction. One that was
-    /// only slow is evicted by this.
+    /// Presumes that an earlier incarnation of this partition is gone after its heartbeat has stood
+    /// still for `limit` during the wait ([`SessionOptions::patience`]).
+    ///
+    /// For platforms that have no other way to know, and where only one partition can have this
+    /// number. An earlier incarnation that was only slow is evicted.
     #[must_use]
     pub fn presume_gone_after(self, limit: Duration) -> Self {
         let presumed_gone_after = Some(limit);
@@ -70,16 +73,15 @@ impl SessionOptions {
         }
     }
 
-    /// The caller knows that `earlier`, an incarnation of this partition, is gone: it
-    /// ended that one itself, or an operator said so. If it is alive, it is evicted.
+    /// States that `earlier`, an incarnation of this partition, is gone: the caller ended it, or an
+    /// operator said so. If it is alive, it is evicted.
     #[must_use]
     pub fn take_over(self, earlier: Incarnation) -> Self {
         let earlier = Some(earlier);
         Self { earlier, ..self }
     }
 
-    /// Creates no segments, because compare-and-swap does not work on this memory: every
-    /// segment has to be there already.
+    /// Creates no segments: for memory without compare-and-swap. Every segment must already exist.
     #[must_use]
     pub fn without_read_modify_write(self) -> Self {
         let creates = false;
@@ -88,13 +90,13 @@ impl SessionOptions {
 
     /// Makes `memory` a region with an empty registry, and joins it.
     ///
-    /// One partition does this, that the platform or the operator names; whoever used
-    /// the memory before is told so at its next call, if it has not ended.
+    /// Exactly one partition does this; the platform or the operator chooses it. A partition that
+    /// still uses the memory gets [`Error::Reformatted`] from its next call.
     ///
     /// # Errors
     ///
-    /// [`Error::Region`] if the memory is too short, [`Error::Registry`] if the geometry
-    /// does not fit into it, [`Error::Join`] if that has no such partition.
+    /// [`Error::Region`] if the memory is too short, [`Error::Registry`] if the geometry does not
+    /// fit into it, [`Error::Join`] if the geometry has no such partition.
     pub fn create<'m>(
         self,
         memory: Window<'m>,
@@ -109,9 +111,9 @@ impl SessionOptions {
     ///
     /// # Errors
     ///
-    /// [`Error::Region`] and [`Error::Registry`] if it is no region that can be joined,
-    /// or not yet ([`Session::is_early`]); [`Error::Join`] if a living partition has
-    /// this number; [`Error::Reformatted`] if the region was formatted meanwhile.
+    /// [`Error::Region`] and [`Error::Registry`] if the memory is not a region that can be joined,
+    /// or not yet ([`Session::is_early`]). [`Error::Join`] if a partition that is alive has this
+    /// number. [`Error::Reformatted`] if the region was formatted meanwhile.
     pub fn join<'m>(
         self,
         memory: Window<'m>,
@@ -131,7 +133,7 @@ impl SessionOptions {
         let own = platform.get();
         let process = own.process();
         let wait = &mut Waiter::new(platform.clone(), self.patience);
-        let known = Ask {
+        let known = PlatformLiveness {
             platform: own,
             registry,
         };
@@ -163,25 +165,25 @@ impl SessionOptions {
     }
 }
 
-/// One partition's membership of a region: joined until it is dropped.
+/// One partition's membership of a region. The partition leaves when this is dropped.
 ///
-/// What is opened in a session lives as long as its memory does. Once the session is dropped, the
-/// partition has left: peers may take over its ends of rings, and they say so. Threads of the
-/// partition share one session. Where others go by its heartbeat, it beats ([`Session::beat`])
-/// several times in the time after which they take it for silent.
+/// What is opened in a session can be used as long as its memory, even after the session is
+/// dropped. But then peers may take over its ends of rings, which report that. The threads of a
+/// partition share one session. If peers watch its heartbeat, the partition calls [`Session::beat`]
+/// several times within the limit after which they report it as silent.
 pub struct Session<'m> {
     attachment: Attachment<'m>,
-    /// What locks ring.
+    /// The doorbell of locks.
     bell: LockBell<'m>,
     pub(crate) member: Member<'m>,
 }
 
 impl<'m> Session<'m> {
-    /// As [`SessionOptions::create`] with the default options.
+    /// Creates a region in `memory` and joins it, with the default options.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Those of [`SessionOptions::create`].
     pub fn create(
         memory: Window<'m>,
         partition: u8,
@@ -190,11 +192,11 @@ impl<'m> Session<'m> {
         SessionOptions::new(partition).create(memory, platform)
     }
 
-    /// As [`SessionOptions::join`] with the default options.
+    /// Joins the region in `memory`, with the default options.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Those of [`SessionOptions::join`].
     pub fn join(
         memory: Window<'m>,
         partition: u8,
@@ -207,73 +209,72 @@ impl<'m> Session<'m> {
         &self.bell
     }
 
-    /// Which incarnation of which partition this is.
+    /// Returns the incarnation of this partition.
     pub fn incarnation(&self) -> Incarnation {
         self.member.incarnation
     }
 
-    /// The region's registry.
+    /// Returns the region's registry.
     pub fn registry(&self) -> Registry<'_> {
         self.member.registry
     }
 
-    /// This partition's place in the region, for what the registry does in its name:
-    /// creating, removing and reaping.
+    /// Returns this partition's attachment, for calls that create, remove and reap segments.
     pub fn attachment(&self) -> &Attachment<'_> {
         &self.attachment
     }
 
-    /// Where this partition runs.
+    /// Returns the platform.
     pub fn platform(&self) -> &dyn Platform {
         self.member.platform()
     }
 
-    /// Shows the others that this partition is alive.
+    /// Shows the other partitions that this one is alive.
     ///
     /// # Errors
     ///
-    /// [`Error::Evicted`] and [`Error::Reformatted`]: nothing is stored, and nothing of
-    /// the region is to be used any more.
+    /// [`Error::Evicted`] and [`Error::Reformatted`]: nothing was stored, and this partition must
+    /// not use the region any more.
     pub fn beat(&self) -> Result<(), Error> {
         self.member.check_region()?;
         self.attachment.beat().map_err(|_| self.member.evicted())
     }
 
-    /// Whether this partition still has its place in the region.
+    /// Checks that this partition still has its place in the region.
     ///
     /// # Errors
     ///
-    /// As [`Session::beat`].
+    /// Those of [`Session::beat`].
     pub fn check(&self) -> Result<(), Error> {
         self.member.check_region()?;
         self.attachment.check().map_err(|_| self.member.evicted())
     }
 
-    /// What is known of another partition.
+    /// Returns what is known about another partition.
     pub fn state(&self, partition: Incarnation) -> PartitionState {
         self.member.state(partition)
     }
 
-    /// How another process is known to its kernel, as far as `partition` has said.
+    /// Returns how `partition` is known to its kernel, if it has published that.
     pub fn process_of(&self, partition: u8) -> Process {
         let slot = self.member.registry.partition(partition);
         slot.map_or(Process::UNKNOWN, |slot| slot.process)
     }
 
-    /// For calls on locks: what is known of those that hold them.
+    /// Returns what the platform knows about partitions, for calls on locks.
     pub fn liveness(&self) -> impl Liveness + '_ {
-        Ask {
+        PlatformLiveness {
             platform: self.member.platform(),
             registry: self.member.registry,
         }
     }
 
-    /// For calls on locks: a wait of `timeout` from now on.
+    /// Returns a wait with this timeout, for calls on locks.
     pub fn wait(&self, timeout: Duration) -> impl Wait + '_ {
         self.member.waiter(timeout)
     }
 
-    /// Opens the segment `name`, and creates it, zeroed, if it is not there.
+    /// Opens the segment `name`, and creates it, zeroed, if it does not exist.
     ///
     /// # Errors
     ///
@@ -319,17 +320,17 @@ impl<'m> Session<'m> {
         line.map_err(|_| Error::Capacity(GeometryError { len: segment.len() }))
     }
 
-    /// The sending end of the ring `name`, of `capacity` bytes.
+    /// Opens the sending end of the ring `name`, of `capacity` bytes.
     ///
     /// # Errors
     ///
-    /// [`Error::Name`], [`Error::Capacity`], [`Error::Open`]; [`Error::EndTaken`] if a
-    /// living partition has this end; [`Error::Evicted`], [`Error::Reformatted`].
+    /// [`Error::Name`], [`Error::Capacity`], [`Error::Open`]. [`Error::EndTaken`] if a partition
+    /// that is alive has this end. [`Error::Evicted`], [`Error::Reformatted`].
     pub fn sender(&self, name: impl AsRef<[u8]>, capacity: usize) -> Result<Sender<'m>, Error> {
         self.sender_on(self.ring(name.as_ref(), capacity)?)
     }
 
-    /// The sending end of `ring`, which the caller found in this session's region.
+    /// Opens the sending end of `ring`, which the caller found in this session's region.
     ///
     /// # Errors
     ///
@@ -339,22 +340,22 @@ impl<'m> Session<'m> {
         Sender::open(&self.member, ring)
     }
 
-    /// The receiving end of `ring`, which the caller found in this session's region.
+    /// Opens the receiving end of `ring`, which the caller found in this session's region.
     ///
     /// # Errors
     ///
-    /// As [`Session::sender_on`].
+    /// Those of [`Session::sender_on`].
     pub fn receiver_on(&self, ring: Ring<'m>, unread: OnRestart) -> Result<Receiver<'m>, Error> {
         self.check()?;
         Receiver::open(&self.member, ring, unread)
     }
 
-    /// The receiving end of the ring `name`, of `capacity` bytes. `unread` says what
-    /// becomes of records that were sent before a restart of either end.
+    /// Opens the receiving end of the ring `name`, of `capacity` bytes. `unread` chooses whether
+    /// records from before a restart of either end are kept or discarded.
     ///
     /// # Errors
     ///
-    /// As [`Session::sender`].
+    /// Those of [`Session::sender`].
     pub fn receiver(
         &self,
         name: impl AsRef<[u8]>,
@@ -364,10 +365,12 @@ impl<'m> Session<'m> {
         self.receiver_on(self.ring(name.as_ref(), capacity)?, unread)
     }
 
-    /// Whether joining failed because the region is not formatted yet, or not all of
-    /// it: to be tried again.
+    /// Returns true if joining failed only because the region, or its file, is not ready yet. Then
+    /// try again later.
     pub fn is_early(error: &Error) -> bool {
         match error {
+            #[cfg(all(feature = "linux", target_os = "linux"))]
+            Error::Memory(error) => error.is_early(),
             Error::Region(error) => matches!(
                 error,
                 region::AttachError::NotARegion { .. } | region::AttachError::BeingFormatted
@@ -379,13 +382,13 @@ impl<'m> Session<'m> {
     }
 }
 
-/// A platform's knowledge of partitions, as locks ask for it.
-struct Ask<'m> {
+/// A platform's knowledge about partitions, in the form that locks need.
+struct PlatformLiveness<'m> {
     platform: &'m dyn Platform,
     registry: Registry<'m>,
 }
 
-impl Liveness for Ask<'_> {
+impl Liveness for PlatformLiveness<'_> {
     fn state(&mut self, partition: Incarnation) -> PartitionState {
         self.platform.state(&self.registry, partition)
     }

@@ -1,64 +1,64 @@
-//! How often an end looks for its peer before it sleeps.
+//! How often an end checks for its peer before it sleeps.
 //!
-//! To sleep and to be woken takes a hundred times as long as an answer from another
-//! processor. So an end that was woken soon after it fell asleep looks more often the next
-//! time; where that brings nothing, since the peer needs this processor, it does not try
-//! again for a while.
+//! A sleep and a wake-up take a hundred times as long as an answer from another processor. So
+//! an end that was woken soon after it fell asleep makes more checks before its next sleep. If
+//! even the most checks do not avoid the sleep, for example because the peer needs this
+//! processor, the end returns to few checks and waits before it tries more again.
 
 use core::time::Duration;
 
-use crate::wait::{Waiter, LOOKS};
+use crate::wait::{Waiter, CHECKS};
 
-/// The most looks before a sleep: they take longer than it takes to be woken.
-const MOST: u32 = 128 * LOOKS;
+/// The most checks before a sleep: they take longer than a wake-up.
+const MAX_CHECKS: u32 = 128 * CHECKS;
 
-/// A sleep so short was hardly worth it.
+/// A sleep of at most this time is short: more checks might have avoided it.
 const SHORT: Duration = Duration::from_micros(200);
 
-/// The longest time, in waits, for which more looks are not tried again.
-const LONGEST_REST: u32 = 1 << 10;
+/// The most short sleeps before more checks are tried again.
+const MAX_REST: u32 = 1 << 10;
 
-/// What an end has learnt of its waits.
+/// How many checks an end makes before it sleeps, adapted to its earlier waits.
 #[derive(Clone, Copy)]
 pub(crate) struct Spin {
-    looks: u32,
-    /// Short sleeps until more looks are tried again.
+    checks: u32,
+    /// Short sleeps left before more checks are tried again.
     rest: u32,
-    /// The next rest.
+    /// The value of `rest` after the next attempt that fails.
     next_rest: u32,
 }
 
 impl Spin {
     pub(crate) const fn new() -> Self {
         Self {
-            looks: LOOKS,
+            checks: CHECKS,
             rest: 0,
             next_rest: 1,
         }
     }
 
-    /// Looks before the next wait sleeps.
-    pub(crate) fn looks(&self) -> u32 {
-        self.looks
+    /// Returns the number of checks before the next wait sleeps.
+    pub(crate) fn checks(&self) -> u32 {
+        self.checks
     }
 
-    /// Learns from a part of a wait, in which something was `found` or not.
-    pub(crate) fn learn(&mut self, wait: &Waiter<'_>, found: bool) {
+    /// Adapts the number of checks after a part of a wait; `found` says whether it found something.
+    pub(crate) fn adapt(&mut self, wait: &Waiter<'_>, found: bool) {
         let slept = wait.slept();
         if slept.is_zero() {
-            if found && self.looks > LOOKS {
-                self.next_rest = 1; // It was worth it.
+            if found && self.checks > CHECKS {
+                self.next_rest = 1; // The additional checks avoided a sleep.
             }
         } else if slept > SHORT {
-            self.looks = LOOKS;
+            self.checks = CHECKS;
         } else if self.rest != 0 {
             self.rest -= 1;
-        } else if self.looks < MOST {
-            self.looks *= 2;
+        } else if self.checks < MAX_CHECKS {
+            self.checks *= 2;
         } else {
-            self.looks = LOOKS;
+            self.checks = CHECKS;
             self.rest = self.next_rest;
-            self.next_rest = (self.next_rest * 2).min(LONGEST_REST);
+            self.next_rest = (self.next_rest * 2).min(MAX_REST);
         }
     }
 }
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
     use crate::platform::{Platform, Reason};
 
-    /// A clock, and how long a sleep takes, in microseconds.
+    /// A clock, and the duration of a sleep, both in microseconds.
     struct Clock(AtomicU32, u32);
 
     impl Platform for Clock {
@@ -88,52 +88,57 @@ mod tests {
         fn wake(&self, _: &AtomicU32, _: Reason) {}
     }
 
-    /// A wait that finds something after so many microseconds asleep, if it sleeps at all.
+    /// Makes a wait that finds something after a sleep of `micros`, or without one if that is 0.
+    /// Returns the number of checks of the next wait.
     fn wait(spin: &mut Spin, micros: u32) -> u32 {
         let clock = Clock(AtomicU32::new(1), micros);
         let mut wait = Waiter::new(&clock, Duration::from_secs(1));
         if micros != 0 {
             wait.sleep(&AtomicU32::new(0), 0);
         }
-        spin.learn(&wait, true);
-        spin.looks()
+        spin.adapt(&wait, true);
+        spin.checks()
     }
 
-    /// Short sleeps until the looks are the most.
-    fn short_sleeps(spin: &mut Spin) -> usize {
+    /// Returns how many short sleeps it takes until the number of checks is at its maximum.
+    fn short_sleeps_to_maximum(spin: &mut Spin) -> usize {
         let tries = 1..5000;
-        tries.take_while(|_| wait(spin, 50) != MOST).count() + 1
+        tries.take_while(|_| wait(spin, 50) != MAX_CHECKS).count() + 1
     }
 
     #[test]
-    fn looks_double_with_each_short_sleep_and_are_given_up_ever_longer() {
+    fn checks_double_after_each_short_sleep_and_rest_twice_as_long_after_each_failure() {
         let mut spin = Spin::new();
-        assert_eq!(wait(&mut spin, 50), 2 * LOOKS);
-        assert_eq!(short_sleeps(&mut spin), 6);
+        assert_eq!(wait(&mut spin, 50), 2 * CHECKS);
+        assert_eq!(short_sleeps_to_maximum(&mut spin), 6);
         for rest in [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 1024] {
-            assert_eq!(wait(&mut spin, 50), LOOKS, "in vain");
-            assert_eq!(short_sleeps(&mut spin), rest + 7);
+            assert_eq!(
+                wait(&mut spin, 50),
+                CHECKS,
+                "it slept in spite of all checks"
+            );
+            assert_eq!(short_sleeps_to_maximum(&mut spin), rest + 7);
         }
     }
 
     #[test]
-    fn looks_that_find_something_are_tried_again_soon() {
+    fn checks_that_avoid_a_sleep_reset_the_rest() {
         let mut spin = Spin::new();
         for _ in 0..5 {
-            short_sleeps(&mut spin);
+            short_sleeps_to_maximum(&mut spin);
             wait(&mut spin, 50);
         }
-        short_sleeps(&mut spin);
-        assert_eq!(wait(&mut spin, 0), MOST);
-        assert_eq!(wait(&mut spin, 50), LOOKS);
-        assert_eq!(short_sleeps(&mut spin), 1 + 7);
+        short_sleeps_to_maximum(&mut spin);
+        assert_eq!(wait(&mut spin, 0), MAX_CHECKS);
+        assert_eq!(wait(&mut spin, 50), CHECKS);
+        assert_eq!(short_sleeps_to_maximum(&mut spin), 1 + 7);
     }
 
     #[test]
-    fn a_long_sleep_ends_looking() {
+    fn a_long_sleep_resets_the_number_of_checks() {
         let mut spin = Spin::new();
-        short_sleeps(&mut spin);
-        assert_eq!(wait(&mut spin, 201), LOOKS);
-        assert_eq!(wait(&mut spin, 200), 2 * LOOKS, "without a rest");
+        short_sleeps_to_maximum(&mut spin);
+        assert_eq!(wait(&mut spin, 201), CHECKS);
+        assert_eq!(wait(&mut spin, 200), 2 * CHECKS, "without a rest");
     }
 }

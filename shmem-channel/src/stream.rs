@@ -1,4 +1,4 @@
-//! Bytes without boundaries over a ring, as [`std::io`] has them.
+//! A byte stream over a ring, by [`std::io`].
 
 use core::time::Duration;
 use std::io::{self, Read, Write};
@@ -11,12 +11,12 @@ use crate::sender::Sender;
 use crate::session::Session;
 
 impl<'m> Session<'m> {
-    /// The end of the ring `name`, of `capacity` bytes, that bytes are written into. A
-    /// write waits for room up to `timeout`.
+    /// Opens the writing end of the byte stream over the ring `name`, of `capacity` bytes. A write
+    /// waits for room up to `timeout`.
     ///
     /// # Errors
     ///
-    /// As [`Session::sender`].
+    /// Those of [`Session::sender`].
     pub fn byte_sender(
         &self,
         name: &str,
@@ -27,12 +27,12 @@ impl<'m> Session<'m> {
         Ok(ByteSender { sender, timeout })
     }
 
-    /// The end of the ring `name`, of `capacity` bytes, that bytes are read from. A read
+    /// Opens the reading end of the byte stream over the ring `name`, of `capacity` bytes. A read
     /// waits for the first byte up to `timeout`.
     ///
     /// # Errors
     ///
-    /// As [`Session::receiver`].
+    /// Those of [`Session::receiver`].
     pub fn byte_receiver(
         &self,
         name: &str,
@@ -41,13 +41,13 @@ impl<'m> Session<'m> {
     ) -> Result<ByteReceiver<'m>, Error> {
         Ok(ByteReceiver {
             receiver: self.receiver(name, capacity, OnRestart::Keep)?,
-            taken: 0,
+            read_len: 0,
             timeout,
         })
     }
 }
 
-/// Writes bytes into a ring. Errors carry an [`Error`]; a deadline that passes is
+/// Writes bytes into a ring. Its [`io::Error`]s contain an [`Error`]. After a timeout the kind is
 /// [`io::ErrorKind::TimedOut`].
 pub struct ByteSender<'m> {
     sender: Sender<'m>,
@@ -59,7 +59,7 @@ impl Write for ByteSender<'_> {
         if bytes.is_empty() {
             return Ok(0);
         }
-        // Not half of the ring at once: the receiver takes one piece while the next comes.
+        // A fraction of the ring: the receiver reads one piece while the next one is written.
         let longest = (self.sender.max_len() / 4).max(1);
         let piece = &bytes[..bytes.len().min(longest)];
         self.sender.send(piece, self.timeout).map_err(io_error)?;
@@ -67,17 +67,18 @@ impl Write for ByteSender<'_> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(()) // Nothing is held back.
+        Ok(()) // Nothing is buffered.
     }
 }
 
-/// Reads bytes from a ring. Errors carry an [`Error`]; a deadline that passes is
-/// [`io::ErrorKind::TimedOut`], a restart of the writer [`io::ErrorKind::ConnectionReset`].
-/// There is no end of file: a partition that ends says so in its own way.
+/// Reads bytes from a ring. Its [`io::Error`]s contain an [`Error`]. After a timeout the kind is
+/// [`io::ErrorKind::TimedOut`], after a restart of the writer [`io::ErrorKind::ConnectionReset`].
+///
+/// There is no end of file: a writer that has finished has to send that itself.
 pub struct ByteReceiver<'m> {
     receiver: Receiver<'m>,
-    /// Bytes of the next record that were read.
-    taken: usize,
+    /// Bytes of the next record that were already read.
+    read_len: usize,
     timeout: Duration,
 }
 
@@ -90,29 +91,29 @@ impl Read for ByteReceiver<'_> {
         loop {
             let (count, is_whole) = match self.receiver.peek().map_err(io_error)? {
                 Some(Received::Message(record)) => {
-                    let count = record.read(self.taken, bytes);
-                    (count, self.taken + count >= record.len())
+                    let count = record.read(self.read_len, bytes);
+                    (count, self.read_len + count >= record.len())
                 }
                 Some(Received::PeerRestarted) => {
-                    self.taken = 0;
+                    self.read_len = 0;
                     return Err(io_error(Error::PeerRestarted));
                 }
-                None if wait.is_over() => return Err(io_error(Error::TimedOut)),
+                None if wait.is_expired() => return Err(io_error(Error::TimedOut)),
                 None => {
                     self.receiver.wait_part(&mut wait, || false);
                     continue;
                 }
             };
-            self.taken += count;
+            self.read_len += count;
             if is_whole {
-                self.taken = 0;
+                self.read_len = 0;
                 self.receiver.release().map_err(io_error)?;
             }
             if count != 0 {
                 return Ok(count);
             }
-            // A record of no bytes: one that sends nothing else must not keep us here.
-            if wait.is_past() {
+            // An empty record. A peer that sends nothing else must not keep us here.
+            if wait.deadline_passed() {
                 return Err(io_error(Error::TimedOut));
             }
         }

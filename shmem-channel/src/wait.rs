@@ -7,30 +7,30 @@ use shmem_core::wait::{Pause, Wait, RECHECK};
 
 use crate::platform::PlatformHandle;
 
-/// As a timeout: no deadline.
+/// A timeout without a deadline.
 pub const FOREVER: Duration = Duration::MAX;
 
-/// Looks before the first sleep, where nothing is known of the peer: one that runs on
-/// another processor answers sooner than a sleep begins.
-pub(crate) const LOOKS: u32 = 64;
+/// Checks before the first sleep, while nothing is known about the peer. A peer on another
+/// processor answers sooner than a sleep begins.
+pub(crate) const CHECKS: u32 = 64;
 
-/// A wait until a deadline: looks some times, then sleeps as its platform does.
+/// A wait with a deadline: checks a number of times, then sleeps as its platform does.
 ///
-/// The clock is read when it would sleep: the timeout counts from then on.
+/// The timeout counts from the first read of the clock, which is just before the first sleep.
 pub struct Waiter<'m> {
     platform: PlatformHandle<'m>,
     timeout: Nanos,
-    /// Nothing before the clock was read.
+    /// `None` until the clock is first read.
     deadline: Option<Nanos>,
     /// How long it has slept.
     slept: Nanos,
-    /// Looks that are left before it sleeps.
-    looks: u32,
-    /// The longest sleep between two looks.
+    /// Checks left before it sleeps.
+    checks: u32,
+    /// The longest sleep between two checks.
     recheck: Nanos,
 }
 
-/// Nanoseconds, of the platform's clock or between two times of it; the greatest is never.
+/// A time of the platform's clock, or a duration, in nanoseconds; the maximum means never.
 type Nanos = u64;
 
 fn nanos(time: Duration) -> Nanos {
@@ -39,64 +39,70 @@ fn nanos(time: Duration) -> Nanos {
 }
 
 impl<'m> Waiter<'m> {
-    /// A wait of `timeout`.
+    /// Returns a wait with this timeout.
     pub fn new(platform: impl Into<PlatformHandle<'m>>, timeout: Duration) -> Self {
-        Self::with_looks(platform.into(), timeout, LOOKS)
+        Self::with_checks(platform.into(), timeout, CHECKS)
     }
 
-    /// Sleeps up to `longest` between two looks instead of [`RECHECK`]: for a processor that is
-    /// to be left asleep. A lost ring costs as much.
+    /// Sets the longest sleep between two checks; the default is [`RECHECK`].
+    ///
+    /// A longer sleep wakes the processor less often, and a lost notification then delays the
+    /// wait by that time.
     #[must_use]
     pub fn recheck(self, longest: Duration) -> Self {
         let recheck = nanos(longest);
         Self { recheck, ..self }
     }
 
-    /// A wait of `timeout` that looks so many times before it sleeps.
-    pub(crate) fn with_looks(platform: PlatformHandle<'m>, timeout: Duration, looks: u32) -> Self {
+    /// Returns a wait that makes `checks` checks before it sleeps.
+    pub(crate) fn with_checks(
+        platform: PlatformHandle<'m>,
+        timeout: Duration,
+        checks: u32,
+    ) -> Self {
         let timeout = nanos(timeout);
         Self {
             platform,
             timeout,
             deadline: None,
             slept: 0,
-            looks: if timeout == 0 { 0 } else { looks },
+            checks: if timeout == 0 { 0 } else { checks },
             recheck: nanos(RECHECK),
         }
     }
 
-    /// The part of this wait up to the first sleep, or up to the next [`RECHECK`]: between two
-    /// parts the caller looks for what no ring tells.
+    /// Returns the part of this wait up to the first sleep, or up to the next [`RECHECK`].
+    /// Between two parts the caller checks what no doorbell announces.
     pub(crate) fn part(&mut self) -> Part<'_, 'm> {
         Part {
-            looks: self.looks != 0,
+            before_sleep: self.checks != 0,
             end: 0,
             wait: self,
         }
     }
 
-    /// Whether it looks again before it sleeps.
-    pub(crate) fn has_looks(&self) -> bool {
-        self.looks != 0
+    /// Returns true while it checks without sleeping.
+    pub(crate) fn has_checks_left(&self) -> bool {
+        self.checks != 0
     }
 
-    /// Takes one of the looks that are left.
-    pub(crate) fn use_look(&mut self) {
-        self.looks = self.looks.saturating_sub(1);
+    /// Uses up one of the checks that are left.
+    pub(crate) fn use_check(&mut self) {
+        self.checks = self.checks.saturating_sub(1);
     }
 
-    /// How long it has slept.
+    /// Returns how long it has slept.
     pub(crate) fn slept(&self) -> Duration {
         Duration::from_nanos(self.slept)
     }
 
-    /// Whether the deadline has passed. While there are looks left it has not.
-    pub(crate) fn is_over(&mut self) -> bool {
-        self.looks == 0 && self.is_past()
+    /// Returns true if no checks are left and the deadline has passed.
+    pub(crate) fn is_expired(&mut self) -> bool {
+        self.checks == 0 && self.deadline_passed()
     }
 
-    /// Whether the deadline has passed, by the clock: where it does not look for its peer.
-    pub(crate) fn is_past(&mut self) -> bool {
+    /// Returns true if the deadline has passed, whether checks are left or not.
+    pub(crate) fn deadline_passed(&mut self) -> bool {
         let now = self.now();
         self.left(now) == 0
     }
@@ -105,7 +111,7 @@ impl<'m> Waiter<'m> {
         nanos(self.platform.get().now())
     }
 
-    /// What is left until the deadline.
+    /// Returns the time left until the deadline.
     fn left(&mut self, now: Nanos) -> Nanos {
         let timeout = self.timeout;
         let deadline = *self.deadline.get_or_insert(now.saturating_add(timeout));
@@ -118,12 +124,12 @@ impl<'m> Waiter<'m> {
 
 impl Wait for Waiter<'_> {
     fn pause(&mut self) -> Pause {
-        if self.looks != 0 {
-            self.looks -= 1;
+        if self.checks != 0 {
+            self.checks -= 1;
             spin_loop();
             return Pause::Again;
         }
-        match self.is_past() {
+        match self.deadline_passed() {
             true => Pause::TimedOut,
             false => Pause::Sleep,
         }
@@ -138,21 +144,21 @@ impl Wait for Waiter<'_> {
     }
 }
 
-/// A part of a wait.
+/// A part of a wait: [`Waiter::part`].
 pub(crate) struct Part<'w, 'm> {
     wait: &'w mut Waiter<'m>,
-    /// It ends when there are no looks left.
-    looks: bool,
+    /// Whether it ends when no checks are left.
+    before_sleep: bool,
     /// When it ends otherwise; 0 before the first sleep.
     end: Nanos,
 }
 
 impl Wait for Part<'_, '_> {
     fn pause(&mut self) -> Pause {
-        if self.wait.looks != 0 {
+        if self.wait.checks != 0 {
             return self.wait.pause();
         }
-        if self.looks {
+        if self.before_sleep {
             return Pause::TimedOut;
         }
         let now = self.wait.now();

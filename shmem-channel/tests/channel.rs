@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use memoffset::offset_of;
 use shmem_channel::{
-    Answering, Call, Client, Error, Incoming, Platform, Reason, Received, Server, Session,
+    Call, Client, Error, Incoming, PendingCall, Platform, Reason, Received, Server, Session,
     SessionOptions, FOREVER,
 };
 use shmem_core::layout::RingControl;
@@ -96,11 +96,11 @@ fn a_call_is_finished_and_answered_from_the_numbers_that_it_was_kept_as() {
     };
     let kept = Call::from_word(call.into_word()).unwrap();
     server.answer(kept, &buffer[..len], PATIENCE).unwrap();
-    let started = Answering::from_word(started).unwrap();
+    let started = PendingCall::from_word(started).unwrap();
     assert_eq!(client.finish_call(started, &mut buffer, PATIENCE), Ok(3));
     for word in [0, 1 << 32, 1 << 48 | 1] {
         assert_eq!(Call::from_word(word), None);
-        assert_eq!(Answering::from_word(word), None);
+        assert_eq!(PendingCall::from_word(word), None);
     }
 }
 

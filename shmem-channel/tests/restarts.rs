@@ -2,7 +2,7 @@
 
 mod support;
 
-use shmem_channel::{Answering, Call, Error, Incoming, Received, Session, SessionOptions};
+use shmem_channel::{Call, Error, Incoming, PendingCall, Received, Session, SessionOptions};
 use shmem_core::mem::Heap;
 use support::{create, join, memory, PATIENCE, SHORT, SPINNING};
 
@@ -259,7 +259,7 @@ fn a_channel_is_opened_by_both_ends_as_it_is() {
 fn start<'m>(
     client: &mut shmem_channel::Client<'m>,
     server: &mut shmem_channel::Server<'m>,
-) -> (Answering, Call) {
+) -> (PendingCall, Call) {
     let started = client.start_call(b"call", PATIENCE).unwrap();
     loop {
         match recv(server).unwrap() {

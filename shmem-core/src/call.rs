@@ -1,29 +1,30 @@
 //! A call in one cache line: a command and its answer lie in the same 64 bytes.
 //!
-//! A call costs one line that moves there and back, where two rings cost two. Several lines
-//! that take turns would cost an extra move: the server still has its copy of the next one.
-//! Who numbers the calls, who sleeps, and what becomes of those that do not fit is the affair of
-//! the layer above (`shmem-channel`).
+//! A call moves one line to the other processor and back; with two rings it moves two. Several
+//! lines used in rotation would add a move, because the server still has its copy of the next
+//! one. The layer above (`shmem-channel`) numbers the calls, sleeps, and sends commands and
+//! answers that do not fit.
 //!
 //! - **L1** The client stores only `asked`, its length and the command; the server only
 //!   `answered`, its length and the answer.
-//! - **L2** The line is *free* if `answered` equals `asked`. The client stores in it only while
-//!   it is free, and the server while it is not.
+//! - **L2** The line is *free* if `answered` equals `asked`. The client stores to it only while
+//!   it is free, and the server only while it is not.
 //! - **L3** `asked` and `answered` are stored last. No two calls have the same number, so
-//!   what lies in the line is never taken for another call's.
-//! - **L4** `started` is the number of the last call that was made in another way, for the next
-//!   client to count on from.
-//! - **L5** `received` is the number of the last call in the line that a server has received,
-//!   for the next one to know which was lost. It lies apart: the client never loads it.
+//!   the content of the line is never treated as that of another call.
+//! - **L4** `started` is the number of the last call that was made outside the line. The next
+//!   client continues counting from it.
+//! - **L5** `received` is the number of the last call in the line that a server has received.
+//!   From it the next server knows which call was lost. It lies in another line, which the
+//!   client never loads.
 //!
-//! | store                 | paired load             | hands over             |
-//! |-----------------------|-------------------------|------------------------|
-//! | `asked` in `ask`      | `asked` in `asked`      | the command            |
-//! | `answered` in `answer`| `answered` in `answered`| the answer, the line   |
-//! | the same in `discard` | the same, and `is_free` | the line               |
+//! | store                   | paired load                            | hands over           |
+//! |-------------------------|----------------------------------------|----------------------|
+//! | `asked` in `ask`        | `asked` in `asked`                     | the command          |
+//! | `answered` in `answer`  | `answered` in `answered`               | the answer, the line |
+//! | `answered` in `discard` | `answered` in `answered` and `is_free` | the line             |
 //!
-//! An end that was evicted and goes on late can garble one call, and hide one from its
-//! peer: [`CallLine::repeat_asked`] and [`CallLine::repeat_answered`] show it again.
+//! An evicted end that runs later can garble one call, and hide one from its
+//! peer: [`CallLine::repeat_asked`] and [`CallLine::repeat_answered`] store its number again.
 
 use memoffset::offset_of;
 
@@ -35,21 +36,21 @@ use crate::primitive::Ordering::{Acquire, Relaxed, Release};
 /// Bytes of the longest command, and of the longest answer.
 pub const MAX_LEN: usize = 24;
 
-/// Bytes of a segment of a call line.
+/// Bytes of a segment for a call line.
 pub const SEGMENT_LEN: usize = core::mem::size_of::<CallControl>();
 
-/// Whether both ends can store in one line: not where their caches are not coherent.
+/// True if both ends can store to one line: false if their caches are not coherent.
 pub const USABLE: bool = cfg!(not(feature = "noncoherent"));
 
-/// As a length: the answer is elsewhere.
+/// The length that means that the answer is not in the line.
 const ELSEWHERE: u32 = u32::MAX;
 
-/// A command or an answer that lies in the line.
+/// Where a command or an answer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// So many bytes.
+    /// In the line, with this many bytes.
     Here(usize),
-    /// The server has answered otherwise, or does not answer.
+    /// The server has answered outside the line, or will not answer.
     Elsewhere,
 }
 
@@ -59,14 +60,14 @@ pub struct CallLine<'m> {
     segment: Window<'m>,
 }
 
-/// What a call line holds, for tools that look at memory.
+/// The state of a call line, for tools that inspect memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inspection {
-    /// Number of the last call in the line; 0: no call yet.
+    /// Number of the last call in the line; 0 before the first call.
     pub asked: u32,
     /// Number of the last call that was answered.
     pub answered: u32,
-    /// Number of the last call that was made in another way.
+    /// Number of the last call that was made outside the line.
     pub started: u32,
 }
 
@@ -90,7 +91,7 @@ const ANSWER: Part = Part {
 };
 
 impl<'m> CallLine<'m> {
-    /// The call line in `segment`. A zeroed segment has no calls.
+    /// Returns the call line in `segment`. A zeroed segment has no calls.
     ///
     /// # Errors
     ///
@@ -100,20 +101,20 @@ impl<'m> CallLine<'m> {
         Ok(Self { segment })
     }
 
-    /// Whether the line is free (L2).
+    /// Returns true if the line is free (L2).
     #[inline]
     pub fn is_free(&self) -> bool {
         // relaxed: only the client stores it.
         let asked = self.segment.word(COMMAND.number).load(Relaxed);
-        // Pairs with the store in `put`: the server has read the command and stored the answer
-        // before the line is used again.
+        // Pairs with the store in `finish`: the server has read the command and stored the answer
+        // before the client uses the line again.
         // loom: loom_call
         self.segment.word(ANSWER.number).load(Acquire) == asked
     }
 
-    /// What the line holds.
+    /// Returns the state of the line.
     pub fn inspect(&self) -> Inspection {
-        // relaxed: each word is true by itself.
+        // relaxed: the words do not depend on each other.
         let load = |offset| self.segment.word(offset).load(Relaxed);
         Inspection {
             asked: load(COMMAND.number),
@@ -122,7 +123,7 @@ impl<'m> CallLine<'m> {
         }
     }
 
-    /// Makes `command` call number `call`; not 0. The line must be free.
+    /// Stores `command` as call number `call`, which is not 0. The line must be free.
     ///
     /// # Panics
     ///
@@ -132,7 +133,7 @@ impl<'m> CallLine<'m> {
         self.put(call, COMMAND, command);
     }
 
-    /// Whether `call` was made, and how long its command is.
+    /// Returns the length of the command of `call`, or `None` if it was not made yet.
     ///
     /// # Errors
     ///
@@ -146,12 +147,12 @@ impl<'m> CallLine<'m> {
         }
     }
 
-    /// Copies the front of the command of `call`, which was [asked](Self::asked), into
-    /// `command`: it is received (L5).
+    /// Copies the start of the command of `call`, which was [asked](Self::asked), into
+    /// `command`, and records that the call is received (L5).
     ///
     /// # Panics
     ///
-    /// If that is longer than [`MAX_LEN`].
+    /// If `command` is longer than [`MAX_LEN`].
     #[inline]
     pub fn receive(&self, call: u32, command: &mut [u8]) {
         self.read(COMMAND, command);
@@ -159,7 +160,7 @@ impl<'m> CallLine<'m> {
         self.received().store(call, Relaxed);
     }
 
-    /// Makes `answer` the answer to `call`, which was [asked](Self::asked).
+    /// Stores `answer` as the answer to `call`, which was [asked](Self::asked).
     ///
     /// # Panics
     ///
@@ -169,7 +170,7 @@ impl<'m> CallLine<'m> {
         self.put(call, ANSWER, answer);
     }
 
-    /// Whether `call` was answered, and how.
+    /// Returns where the answer to `call` is, or `None` if it was not answered yet.
     ///
     /// # Errors
     ///
@@ -179,20 +180,21 @@ impl<'m> CallLine<'m> {
         self.find(call, ANSWER)
     }
 
-    /// Copies the front of what was [answered](Self::answered) into `answer`.
+    /// Copies the start of the answer, which was [found](Self::answered), into `answer`.
     ///
     /// # Panics
     ///
-    /// If that is longer than [`MAX_LEN`].
+    /// If `answer` is longer than [`MAX_LEN`].
     #[inline]
     pub fn read_answer(&self, answer: &mut [u8]) {
         self.read(ANSWER, answer);
     }
 
-    /// Frees the line: by a server that answers what was asked in another way, or never. The
-    /// client may still wait for it. Returns its number if nobody has received it.
+    /// Frees the line, for a server that answers the call outside the line, or never. The
+    /// client may still wait for the answer. Returns the call's number if no server has
+    /// received it.
     pub fn discard(&self) -> Option<u32> {
-        // relaxed: the bytes of the command are not looked at.
+        // relaxed: the bytes of the command are not read.
         let asked = self.segment.word(COMMAND.number).load(Relaxed);
         // relaxed: a server's word.
         if self.segment.word(ANSWER.number).load(Relaxed) == asked {
@@ -203,17 +205,18 @@ impl<'m> CallLine<'m> {
         (self.received().load(Relaxed) != asked).then_some(asked)
     }
 
-    /// Shows again that `call` was made, if the late store of an evicted client hid it.
+    /// Stores the number of `call` again if the late store of an evicted client replaced it.
     pub fn repeat_asked(&self, call: u32) {
         self.repeat(call, COMMAND);
     }
 
-    /// Shows again that `call` was answered, if the late store of an evicted server hid it.
+    /// Stores the number of the answered `call` again if the late store of an evicted server
+    /// replaced it.
     pub fn repeat_answered(&self, call: u32) {
         self.repeat(call, ANSWER);
     }
 
-    /// The latest number that any client has used (L4), as far as this one can see.
+    /// Returns the latest number that a client has used (L4), as far as it is visible.
     pub fn last_started(&self) -> u32 {
         let Inspection { asked, started, .. } = self.inspect();
         match asked.wrapping_sub(started) as i32 > 0 {
@@ -222,7 +225,7 @@ impl<'m> CallLine<'m> {
         }
     }
 
-    /// Keeps that `call` is made in another way than by the line (L4).
+    /// Records that `call` is made outside the line (L4).
     pub fn start_elsewhere(&self, call: u32) {
         // relaxed: the next client finds it once this one is gone.
         self.started().store(call, Relaxed);
@@ -238,17 +241,20 @@ impl<'m> CallLine<'m> {
 
     #[inline]
     fn put(&self, call: u32, part: Part, bytes: &[u8]) {
-        assert!(bytes.len() <= MAX_LEN, "longer than a call line");
+        assert!(
+            bytes.len() <= MAX_LEN,
+            "the bytes do not fit into a call line"
+        );
         self.segment.write(part.bytes, bytes);
         self.finish(call, part, bytes.len() as u32);
     }
 
     #[inline]
     fn finish(&self, call: u32, part: Part, len: u32) {
-        // relaxed: the store after it publishes it.
+        // relaxed: the next store publishes it.
         self.segment.word(part.len).store(len, Relaxed);
         // Pairs with the load in `find`, and with that in `is_free`: the bytes are whole, and
-        // the command was read.
+        // the server has read the command.
         // loom: loom_call
         self.segment.word(part.number).store(call, Release);
     }
@@ -270,7 +276,10 @@ impl<'m> CallLine<'m> {
 
     #[inline]
     fn read(&self, part: Part, bytes: &mut [u8]) {
-        assert!(bytes.len() <= MAX_LEN, "longer than a call line");
+        assert!(
+            bytes.len() <= MAX_LEN,
+            "the bytes do not fit into a call line"
+        );
         self.segment.read(part.bytes, bytes);
     }
 

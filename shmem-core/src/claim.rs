@@ -1,12 +1,12 @@
-//! Who has an end of a ring: its *claim*, a word that names an incarnation.
+//! The *claim* of an end of a ring: the word that names the incarnation which has the end.
 //!
-//! Claims need no read-modify-write because who claims which end is agreed beforehand.
-//! Of two that claim at once the later store wins, and the other is told at its next call;
-//! until then both may have stored to the ring.
+//! A claim needs no read-modify-write, because the platform assigns each end to one partition.
+//! If two incarnations claim an end at once, the later store wins, and the next call of the
+//! other returns `Evicted`. Until then both may store to the ring.
 //!
-//! - **C1** A claim is stored, then a full fence, and only then is looked for where to go
-//!   on. What the holder before published, released or gave away is found, unless it was
-//!   published after that holder looked at its claim for the last time.
+//! - **C1** A claimant stores its claim, then executes a full fence, and only then searches for
+//!   the position at which it resumes. It finds everything that the holder before it published
+//!   or released, except a store that the holder made after its last check of the claim.
 
 use core::fmt;
 
@@ -18,33 +18,34 @@ use crate::primitive::{
     Ordering::{Acquire, Relaxed, Release, SeqCst},
 };
 
-/// Set in a claim that was given back.
+/// Set in a claim that was released.
 const RELEASED: u32 = Incarnation::FLAG;
 
-/// A claim that nobody has: of partition 0.
-const LOST: u32 = 1 << 8;
+/// A claim that no incarnation has: its partition is 0.
+const NO_OWNER: u32 = 1 << 8;
 
-/// Claims in place of late ones that were given back, before another is said to have the end.
+/// Stores of a claim, each after a late release replaced the one before, until the end is
+/// reported as claimed by another incarnation.
 const ATTEMPTS: u32 = 4;
 
-/// What becomes of records that were pushed before a restart of either end.
+/// How a consumer treats records that were pushed before a restart of either end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnRestart {
-    /// They are kept: for results, which mean the same to each reader.
+    /// It keeps them. For results, which are valid for every reader.
     Keep,
-    /// They are discarded, and counted: commands, which no new incarnation is to obey.
+    /// It discards and counts them. For commands, which a new incarnation must not execute.
     Discard,
 }
 
 /// Why an end of a ring could not be claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClaimError {
-    /// Another incarnation has it, or this one has it already.
+    /// Another incarnation has the end, or this one has it already.
     Claimed {
-        /// That incarnation.
+        /// The incarnation that has it.
         by: Incarnation,
     },
-    /// What an earlier incarnation left is not a ring.
+    /// The words in memory are not those of a ring.
     Corrupt(Corrupt),
 }
 
@@ -53,7 +54,7 @@ impl fmt::Display for ClaimError {
         match self {
             Self::Claimed { by } => write!(
                 f,
-                "{by} has this end of the ring: take it over only if that incarnation is over"
+                "{by} has this end of the ring: take it over only if that incarnation is gone"
             ),
             Self::Corrupt(corrupt) => corrupt.fmt(f),
         }
@@ -63,51 +64,51 @@ impl fmt::Display for ClaimError {
 #[cfg(feature = "std")]
 impl std::error::Error for ClaimError {}
 
-/// An end of a ring, to be claimed.
+/// An end of a ring that can be claimed.
 #[derive(Clone, Copy)]
 pub(crate) struct End<'m> {
     word: Word<'m>,
 }
 
 /// An end that was claimed.
-pub(crate) struct Taken<'m, S> {
+pub(crate) struct Acquired<'m, S> {
     pub(crate) claim: Claim<'m>,
-    /// Whether the same incarnation had given the end back, with nobody in between.
-    pub(crate) again: bool,
-    /// What was found after the claim.
+    /// True if the same incarnation was the last one to release the end.
+    pub(crate) reclaimed: bool,
+    /// The result of `find_start` after the claim.
     pub(crate) start: S,
 }
 
 impl<'m> End<'m> {
-    /// The end whose claim is `word`.
+    /// Returns the end whose claim is `word`.
     pub(crate) fn new(word: Word<'m>) -> Self {
         Self { word }
     }
 
-    /// The claim, as inspection shows it.
+    /// Returns the claim, for inspection.
     pub(crate) fn load(self) -> u32 {
-        // relaxed: an indication; it may have changed since.
+        // relaxed: a hint; it may have changed since.
         self.word.load(Relaxed)
     }
 
-    /// Who holds the end now.
+    /// Returns the incarnation that has the end now.
     pub(crate) fn holder(self) -> Option<Incarnation> {
         let value = self.load();
         (value & RELEASED == 0).then(|| Incarnation::from_word(value))?
     }
 
-    /// Whether `incarnation` may claim the end.
+    /// Returns `Ok` if `incarnation` may claim the end.
     #[cfg_attr(feature = "small", inline(never))]
     pub(crate) fn check(self, incarnation: Incarnation) -> Result<(), ClaimError> {
-        // Acquire: pairs with the store in `Claim::give_back`; who had the end has let go,
-        // and the first look in `take` finds a whole ring.
-        // loom: none (an old `tail` is behind by no more than the walk puts right, or a lap)
+        // Acquire: pairs with the store in `Claim::release`; the holder before has released
+        // the end, and the first `find_start` in `acquire` finds a whole ring.
+        // loom: none (an old `tail` lags by no more than the walk corrects, or by a lap)
         let value = self.word.load(Acquire);
         if value == 0 {
             return Ok(());
         }
         let by = claimant(value)?;
-        // A later incarnation of our own partition has evicted us, also where it has let go.
+        // A later incarnation of our partition has evicted us, even if it has released the end.
         // An earlier one is gone since ours began.
         let is_free = value & RELEASED != 0 || incarnation.follows(by);
         match is_free && !by.follows(incarnation) {
@@ -116,42 +117,43 @@ impl<'m> End<'m> {
         }
     }
 
-    /// Claims the end for `incarnation`. `look` finds where to go on: once before the claim is
-    /// stored, and once after that, which counts.
-    pub(crate) fn take<S>(
+    /// Claims the end for `incarnation`. Calls `find_start`, which returns where to resume, once
+    /// before it stores the claim and once after; the second result is used.
+    pub(crate) fn acquire<S>(
         self,
         incarnation: Incarnation,
-        look: impl Fn() -> Result<S, Corrupt>,
-    ) -> Result<Taken<'m, S>, ClaimError> {
-        // A broken ring's claim stays as it was.
-        look().map_err(ClaimError::Corrupt)?;
-        // relaxed: this incarnation stored that value, and who claims an end is agreed beforehand.
-        let again = self.word.load(Relaxed) == incarnation.word() | RELEASED;
+        find_start: impl Fn() -> Result<S, Corrupt>,
+    ) -> Result<Acquired<'m, S>, ClaimError> {
+        // The claim of a corrupt ring stays unchanged.
+        find_start().map_err(ClaimError::Corrupt)?;
+        // relaxed: this incarnation stored that value, and only its partition claims this end.
+        let reclaimed = self.word.load(Relaxed) == incarnation.word() | RELEASED;
         let claim = Claim {
             word: self.word,
             value: incarnation.word(),
         };
         let mut attempt = 1;
         loop {
-            // relaxed: the fence orders it before the second look (C1).
+            // relaxed: the fence orders it before the second `find_start` (C1).
             claim.word.store(claim.value, Relaxed);
-            // C1: the claim stored before it and what is looked at after it must not pass each
-            // other, as what the holder before stored and its look at the claim must not.
-            fence(SeqCst); // loom: loom_evicted
-            let start = look().map_err(|corrupt| {
-                claim.give_back();
+            // C1: orders the store of the claim before the loads of `find_start`. The holder
+            // before orders its stores before its check of the claim in the same way.
+            // loom: loom_evicted
+            fence(SeqCst);
+            let start = find_start().map_err(|corrupt| {
+                claim.release();
                 ClaimError::Corrupt(corrupt)
             })?;
-            // relaxed: the fence orders it; the claim's holder is not promised more.
+            // relaxed: the fence orders it; the holder of the claim needs no more.
             let found = self.word.load(Relaxed);
             if found == claim.value {
-                return Ok(Taken {
+                return Ok(Acquired {
                     claim,
-                    again,
+                    reclaimed,
                     start,
                 });
             }
-            // One that gave the end back late, and did not see our claim, has not claimed it.
+            // A late release, by a holder that did not see our claim, is not a claim.
             if found & RELEASED == 0 || attempt == ATTEMPTS {
                 return Err(claimant(found).map_or_else(|e| e, |by| ClaimError::Claimed { by }));
             }
@@ -160,7 +162,7 @@ impl<'m> End<'m> {
     }
 }
 
-/// Whose claim the word is that was loaded from one.
+/// Decodes the claim in `value`.
 fn claimant(value: u32) -> Result<Incarnation, ClaimError> {
     Incarnation::from_word(value).ok_or(ClaimError::Corrupt(Corrupt {
         word: ControlWord::Claim,
@@ -168,7 +170,7 @@ fn claimant(value: u32) -> Result<Incarnation, ClaimError> {
     }))
 }
 
-/// An end's claim, as its holder looks at it.
+/// The claim of an end, on the holder's side.
 #[derive(Clone, Copy)]
 pub(crate) struct Claim<'m> {
     word: Word<'m>,
@@ -176,25 +178,26 @@ pub(crate) struct Claim<'m> {
 }
 
 impl Claim<'_> {
-    /// Whether nobody took the end over. The word lies in a line that the holder
-    /// writes anyway.
+    /// Returns true unless another incarnation took the end over. The word lies in a line that
+    /// the holder writes anyway.
     #[inline(always)]
     pub(crate) fn is_ours(&self) -> bool {
-        // relaxed: the rings say what is ordered and what is not.
+        // relaxed: the documentation of the rings states which stores it orders.
         self.word.load(Relaxed) == self.value
     }
 
-    /// Keeps for good that somebody took the end over, also where that one gives it back and
-    /// this incarnation claims it again: that is another handle's.
-    pub(crate) fn lose(&mut self) {
-        self.value = LOST;
+    /// Records permanently that the end was taken over. It stays lost for this handle even if
+    /// the same incarnation claims it again, because that claim belongs to another handle.
+    pub(crate) fn mark_lost(&mut self) {
+        self.value = NO_OWNER;
     }
 
-    /// Gives the end back, unless somebody took it over meanwhile.
-    pub(crate) fn give_back(&self) {
+    /// Releases the end, unless another incarnation took it over meanwhile.
+    pub(crate) fn release(&self) {
         if self.is_ours() {
-            // Pairs with the load in `End::check`: we have let go.
-            self.word.store(self.value | RELEASED, Release); // loom: loom_ring
+            // Pairs with the load in `End::check`: we no longer use the end.
+            // loom: loom_ring
+            self.word.store(self.value | RELEASED, Release);
         }
     }
 }

@@ -1,8 +1,8 @@
 //! "Look again": a notification without data, rung only for a peer that sleeps.
 //!
 //! - **D1** Only the sleeper stores `armed`; only the ringer stores `rings`.
-//! - **D2** The sleeper checks for work after it armed and before it sleeps.
-//! - **D3** The ringer publishes its work before it looks at `armed`.
+//! - **D2** The sleeper checks for work after it stores `armed` and before it sleeps.
+//! - **D3** The ringer publishes its work before it loads `armed`.
 //!
 //! ```text
 //!   sleeper                       ringer
@@ -11,14 +11,14 @@
 //!   work there? -> no sleep       armed? -> rings += 1, ring
 //! ```
 //!
-//! The two fences are ordered one before the other. If the sleeper's comes
+//! One of the two fences is ordered before the other. If the sleeper's comes
 //! first, the ringer reads `armed` = 1 and rings; if the ringer's comes first,
-//! the sleeper finds the work. Both may happen, never neither. `tests/loom_wait.rs`
+//! the sleeper finds the work. At least one of the two happens. `tests/loom_wait.rs`
 //! fails without either fence.
 //!
 //! | store                 | paired load            | hands over            |
 //! |-----------------------|------------------------|-----------------------|
-//! | `rings` in `ring`     | `rings` in `arm`       | that it was rung      |
+//! | `rings` in `ring`     | `rings` in `arm`       | the notification      |
 //! | `armed` in `arm`      | `armed` in `ring`      | by the fences         |
 
 use crate::layout::{self, LINE};
@@ -32,10 +32,10 @@ use memoffset::offset_of;
 
 /// Wakes a peer: a futex, an eventfd, a hypercall, an interrupt.
 pub trait Doorbell {
-    /// Wakes one who sleeps on `rings`. Spurious calls are harmless.
+    /// Wakes one partition that sleeps on `rings`. Spurious calls are harmless.
     fn ring(&self, rings: &AtomicU32);
 
-    /// Wakes all who sleep on `rings`: for locks, on which several may wait.
+    /// Wakes all partitions that sleep on `rings`: for locks, on which several may wait.
     fn ring_all(&self, rings: &AtomicU32) {
         self.ring(rings);
     }
@@ -60,20 +60,20 @@ fn words<'m>(line: &Window<'m>) -> (Word<'m>, Word<'m>) {
 pub struct Ringer<'m> {
     armed: Word<'m>,
     rings: Word<'m>,
-    /// What we stored last: our own word is never read back.
+    /// The last value that we stored: our own word is never read back.
     count: u32,
 }
 
 impl<'m> Ringer<'m> {
-    /// The ringing side of the bell in `line`, which nobody else rings.
+    /// Returns the ringing side of the bell in `line`. No other ringer may use it.
     ///
     /// # Errors
     ///
     /// [`OutOfWindow`] if `line` is shorter than 128 bytes.
     pub fn attach(line: Window<'m>) -> Result<Self, OutOfWindow> {
         let (armed, rings) = words(&line.sub(0, LINE)?);
-        // relaxed: only an earlier ringer stored it. An old value can repeat a number that the
-        // sleeper has seen, which costs one re-check.
+        // relaxed: only an earlier ringer stored it. If the value is old, we can repeat a number
+        // that the sleeper has seen, and it sleeps until its re-check.
         let count = rings.load(Relaxed);
         Ok(Self {
             armed,
@@ -82,12 +82,12 @@ impl<'m> Ringer<'m> {
         })
     }
 
-    /// Rings `doorbell` if the sleeper is armed, after work was published (D3).
-    /// Returns whether it was.
+    /// Rings `doorbell` if the sleeper is armed. Call it after publishing work (D3).
+    /// Returns true if it rang.
     #[inline]
     pub fn ring<D: Doorbell>(&mut self, doorbell: &D) -> bool {
-        // Pairs with the fence in `Sleeper::arm`: the work published before it
-        // and `armed` loaded behind it must not pass each other.
+        // Pairs with the fence in `Sleeper::arm`: orders the publication of the work before
+        // the load of `armed`.
         // loom: loom_wait
         fence(SeqCst);
         // relaxed: after the fence.
@@ -95,8 +95,8 @@ impl<'m> Ringer<'m> {
             return false;
         }
         self.count = self.count.wrapping_add(1);
-        // relaxed: the work was published by a store of its own; a sleeper that
-        // reads this looks again, and its look has its own ordering.
+        // relaxed: another store published the work; a sleeper that reads this checks
+        // again, and that check has its own ordering.
         self.rings.store(self.count, Relaxed);
         doorbell.ring(self.rings.as_atomic());
         true
@@ -111,7 +111,7 @@ pub struct Sleeper<'m> {
 }
 
 impl<'m> Sleeper<'m> {
-    /// The sleeping side of the bell in `line`; nobody else sleeps on it.
+    /// Returns the sleeping side of the bell in `line`. No other sleeper may use it.
     ///
     /// # Errors
     ///
@@ -121,7 +121,7 @@ impl<'m> Sleeper<'m> {
         Ok(Self { armed, rings })
     }
 
-    /// Waits until `check` gives something; `None` if `wait`'s deadline passes first.
+    /// Waits until `check` returns `Some`. Returns `None` if the deadline of `wait` passes first.
     pub fn wait<T, W: Wait>(
         &self,
         wait: &mut W,
@@ -140,7 +140,7 @@ impl<'m> Sleeper<'m> {
                     if found.is_none() {
                         wait.sleep(self.rings.as_atomic(), seen.to_le());
                     }
-                    // relaxed: a ringer that still sees 1 rings once too often.
+                    // relaxed: a ringer that still sees 1 rings once more than needed.
                     self.armed.store(0, Relaxed);
                     if found.is_some() {
                         return found;
@@ -151,14 +151,14 @@ impl<'m> Sleeper<'m> {
     }
 
     fn arm(&self) -> u32 {
-        // relaxed: the fence orders it before the ring of whoever sees `armed` after its own
-        // fence; if that fence comes first, the check finds the work.
+        // relaxed: the fence orders it before the store of a ringer that sees `armed`; if the
+        // ringer's fence comes first, the check finds the work.
         let seen = self.rings.load(Relaxed);
         // relaxed: the fence orders it before the check.
         self.armed.store(1, Relaxed);
-        // Pairs with the fence in `Ringer::ring`: `armed` stored before it and
-        // the check behind it must not pass each other.
-        fence(SeqCst); // loom: loom_wait
+        // Pairs with the fence in `Ringer::ring`: orders the store of `armed` before the check.
+        // loom: loom_wait
+        fence(SeqCst);
         seen
     }
 }

@@ -1,11 +1,11 @@
-//! What it means that a peer broke the protocol.
+//! The error for a peer that broke the protocol.
 
 use core::fmt;
 
-/// A word that peers write, of those which have values that no honest peer writes.
+/// A word that can hold a value which no honest peer writes.
 ///
-/// All of `docs/layout.md`'s, whichever crate reads them: an error that carries its
-/// word as a number fits two registers.
+/// It covers all words of `docs/layout.md`, also those that other crates read, so that an
+/// error with its word as a number fits two registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[repr(u32)]
@@ -14,17 +14,17 @@ pub enum ControlWord {
     Head,
     /// A ring's producer position.
     Tail,
-    /// Who has an end of a ring.
+    /// The incarnation that has an end of a ring.
     Claim,
-    /// How many incarnations had a ring's producing end.
+    /// The number of claims of a ring's producing end.
     ProducerEpoch,
-    /// How many incarnations had a ring's consuming end.
+    /// The number of claims of a ring's consuming end.
     ConsumerEpoch,
-    /// The word in front of a record.
+    /// The word before a record's payload.
     RecordHeader,
-    /// How long a snapshot's value is.
+    /// The length of a snapshot's value.
     SnapshotSlotLength,
-    /// How many rows, partitions and blocks a registry has.
+    /// The numbers of rows, partitions and blocks of a registry.
     RegistryGeometry,
     /// The link from one row of a registry to the next.
     Link,
@@ -36,48 +36,48 @@ pub enum ControlWord {
     FirstBlock,
     /// The incarnation in a partition's slot.
     PartitionIncarnation,
-    /// Who has a mutex.
+    /// The incarnation that has a mutex.
     MutexOwner,
-    /// Whether what a mutex protects is whole.
+    /// Whether the data that a mutex protects is whole.
     MutexHealth,
-    /// Who has a bakery mutex.
+    /// The incarnation that has a bakery mutex.
     BakeryHolder,
-    /// Whether what a bakery mutex protects is whole.
+    /// Whether the data that a bakery mutex protects is whole.
     BakeryHealth,
-    /// Whose place it is in the queue of a bakery mutex.
+    /// The incarnation that has a place in the queue of a bakery mutex.
     BakeryIncarnation,
-    /// Who has a permit of a semaphore.
+    /// The incarnation that has a permit of a semaphore.
     Permit,
-    /// Who writes under a reader-writer lock.
+    /// The incarnation that has a reader-writer lock for writing.
     RwlockWriter,
-    /// Who reads under a reader-writer lock.
+    /// The incarnation that has a reader-writer lock for reading.
     RwlockReader,
-    /// Whether what a reader-writer lock protects is whole.
+    /// Whether the data that a reader-writer lock protects is whole.
     RwlockHealth,
     /// A party of a barrier.
     BarrierIncarnation,
     /// The phase at which a party of a barrier has arrived.
     BarrierArrived,
-    /// Who is about to add a permit to a semaphore.
+    /// The incarnation that is adding a permit to a semaphore.
     PermitAdder,
-    /// A partition's place in the queue of a bakery mutex.
+    /// The ticket of a partition in the queue of a bakery mutex.
     BakeryTicket,
-    /// The colour of the tickets of a bakery mutex that are drawn now.
+    /// The current colour of new tickets of a bakery mutex.
     BakeryColour,
-    /// Up to which record a ring's consumer has read.
+    /// The position of the first record that a ring's consumer has not released.
     Position,
-    /// How long a command or an answer in a call line is.
+    /// The length of a command or an answer in a call line.
     CallLength,
-    /// From where on the records of a typed ring's producer are its own.
+    /// The position of the first record of a typed ring's producer.
     ProducerStart,
-    /// Where a typed ring's consumer began.
+    /// The position at which a typed ring's consumer began.
     ConsumerStart,
-    /// Bytes of a typed ring's records.
+    /// Bytes of one record of a typed ring.
     RecordSize,
 }
 
 impl ControlWord {
-    /// All of them, in the order of their numbers.
+    /// All words, in the order of their numbers.
     pub const ALL: [Self; 32] = [
         Self::Head,
         Self::Tail,
@@ -113,7 +113,7 @@ impl ControlWord {
         Self::RecordSize,
     ];
 
-    /// Its name in `docs/layout.md`.
+    /// Returns the word's name in `docs/layout.md`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Head => "head",
@@ -160,13 +160,13 @@ impl fmt::Display for ControlWord {
 
 /// A peer wrote a value that no honest peer writes.
 ///
-/// A ring's end that found it says the same from then on; a snapshot and the
-/// registry say it of each call that meets it.
+/// The end of a ring that finds it returns it from every later call. A snapshot and the
+/// registry return it from each call that reads such a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Corrupt {
     /// The word.
     pub word: ControlWord,
-    /// What it held.
+    /// Its value.
     pub value: u32,
 }
 
@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_layout_document_says_which_word_each_name_is() {
+    fn the_layout_document_lists_all_words_in_order() {
         let document = include_str!("../../docs/layout.md");
         let table = document.split("## Words as errors name them").nth(1);
         let rows = table.unwrap().lines();

@@ -1,28 +1,28 @@
-//! One incarnation of a partition: its number and its incarnation.
+//! An incarnation: one run of a partition.
 //!
-//! A partition that restarts is another incarnation of the same number. Whatever in
-//! shared memory has an owner names the incarnation, not the number, so that nothing
-//! of a dead incarnation is taken for the present one's.
+//! A partition that restarts begins a new incarnation and keeps its partition number. Every
+//! word that names an owner names the incarnation. So the property of a dead incarnation is
+//! never treated as that of the present one.
 
 use core::fmt;
 use core::num::NonZeroU32;
 
-/// Bits of the incarnation: a partition has this many incarnations before they repeat.
+/// The largest number of an incarnation; 1 follows it.
 const MAX_NUMBER: u32 = (1 << 23) - 1;
 
-/// One incarnation of a partition.
+/// One run of a partition.
 ///
-/// In memory it is one word: bits 0 to 7 the partition's number, from 1; bits
-/// 8 to 30 its incarnation, from 1; bit 31 is free for whoever keeps the word.
+/// In memory it is one word. Bits 0 to 7 are the partition, from 1. Bits 8 to 30 are the
+/// incarnation's number, from 1. Bit 31 is free for the object that contains the word.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Incarnation(NonZeroU32);
 
 impl Incarnation {
-    /// Bit 31 of a word that holds an incarnation: not the incarnation's.
+    /// Bit 31 of a word that holds an incarnation. It is not part of the incarnation.
     pub const FLAG: u32 = 1 << 31;
 
-    /// Incarnation number `incarnation` of `partition`, both from 1; `None` if either is 0
-    /// or the incarnation has more than 23 bits.
+    /// Returns incarnation `number` of `partition`, both from 1; `None` if either is 0
+    /// or `number` has more than 23 bits.
     pub const fn new(partition: u8, number: u32) -> Option<Self> {
         if partition == 0 || number == 0 || number > MAX_NUMBER {
             return None;
@@ -33,7 +33,7 @@ impl Incarnation {
         }
     }
 
-    /// The first incarnation of `partition`: for partitions that never restart.
+    /// Returns the first incarnation of `partition`: for partitions that never restart.
     ///
     /// # Panics
     ///
@@ -45,35 +45,38 @@ impl Incarnation {
         }
     }
 
-    /// The incarnation that follows incarnation number `incarnation` of `partition`; 0 is none yet.
+    /// Returns the incarnation of `partition` after number `number`; pass 0 for the first one.
+    /// Returns `None` if `partition` is 0.
     pub const fn after(partition: u8, number: u32) -> Option<Self> {
         Self::new(partition, number % MAX_NUMBER + 1)
     }
 
-    /// Whether this is a later incarnation of `earlier`'s partition, by the shorter way round.
+    /// Returns true if this is a later incarnation of `earlier`'s partition. Numbers wrap: one
+    /// is later if it is ahead by at most half of all numbers.
     pub const fn follows(self, earlier: Self) -> bool {
         let steps = (self.number() + MAX_NUMBER - earlier.number()) % MAX_NUMBER;
         self.partition() == earlier.partition() && steps != 0 && steps <= MAX_NUMBER / 2
     }
 
-    /// The incarnation in `word`, whatever its flag; `None` if no honest partition puts it there.
+    /// Decodes `word` and ignores its flag. Returns `None` if no honest partition stores this
+    /// value.
     #[inline]
     pub const fn from_word(word: u32) -> Option<Self> {
         Self::new(word as u8, (word & !Self::FLAG) >> 8)
     }
 
-    /// The incarnation as a word, its flag 0.
+    /// Returns the incarnation as a word with flag 0.
     #[inline]
     pub const fn word(self) -> u32 {
         self.0.get()
     }
 
-    /// The partition's number.
+    /// Returns the partition's number, from 1.
     pub const fn partition(self) -> u8 {
         self.word() as u8
     }
 
-    /// Which of the partition's incarnations it is, from 1.
+    /// Returns the incarnation's number, from 1.
     pub const fn number(self) -> u32 {
         self.word() >> 8
     }
@@ -82,7 +85,7 @@ impl Incarnation {
 impl fmt::Display for Incarnation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (partition, number) = (self.partition(), self.number());
-        write!(f, "number {number} of partition {partition}")
+        write!(f, "incarnation {number} of partition {partition}")
     }
 }
 
@@ -97,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_incarnation_comes_back_from_its_word_whatever_the_flag() {
+    fn from_word_inverts_word_and_ignores_the_flag() {
         for (partition, number) in [(1, 1), (255, MAX_NUMBER), (128, 77)] {
             let incarnation = Incarnation::new(partition, number).unwrap();
             assert_eq!(
@@ -116,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_no_incarnation() {
+    fn a_zero_partition_or_number_is_not_an_incarnation() {
         for word in [0, 1, 0xff, 0x100, Incarnation::FLAG, Incarnation::FLAG | 1] {
             assert_eq!(Incarnation::from_word(word), None);
         }
@@ -124,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn lives_count_up_and_start_again_at_1() {
+    fn after_counts_up_and_wraps_to_1() {
         assert_eq!(Incarnation::after(3, 0), Some(Incarnation::first(3)));
         assert_eq!(Incarnation::after(3, 1), Incarnation::new(3, 2));
         assert_eq!(
@@ -135,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn an_incarnation_follows_those_that_came_before_it_over_the_wrap_too() {
+    fn follows_compares_numbers_across_the_wrap() {
         let incarnation = |number| Incarnation::new(3, number).unwrap();
         assert!(incarnation(2).follows(incarnation(1)) && incarnation(900).follows(incarnation(2)));
         assert!(

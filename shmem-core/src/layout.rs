@@ -1,14 +1,14 @@
 //! Offsets and constants of the memory layout, version [`VERSION`].
 //!
-//! `docs/layout.md` is the specification: who writes each word, when, with
-//! which barrier. `shmem-registry/tests/layout.rs` holds that document against this module.
+//! `docs/layout.md` is the specification: which partition writes each word, when, with
+//! which barrier. `shmem-registry/tests/layout.rs` checks that document against this module.
 //! All words are little-endian; all offsets are bytes.
 
 /// Version of the layout; a partition that does not know it must not attach.
 pub const VERSION: u32 = 5;
 
-/// Words of different writers are this far apart: two 64-byte lines, because
-/// processors fetch lines in pairs, and one line of those with 128.
+/// The distance between words of different writers. It is two lines of 64 bytes, because
+/// processors fetch lines in pairs, and one line of a processor with lines of 128 bytes.
 pub const LINE: usize = 128;
 
 /// First word of a region: the bytes `S H M R`.
@@ -21,9 +21,9 @@ pub struct RegionHeader {
     pub magic: u32,
     /// [`VERSION`].
     pub version: u32,
-    /// Bits for what a partition must understand to attach.
+    /// Features that a partition must support to attach, one bit each.
     pub features: u32,
-    /// How often the memory was formatted.
+    /// The number of times that the memory was formatted.
     pub generation: u32,
     /// Bytes of the region, low half.
     pub length_low: u32,
@@ -33,33 +33,35 @@ pub struct RegionHeader {
     pub reserved: [u32; 26],
 }
 
-/// The control block in front of a ring's data: two lines for each end.
+/// The control block before a ring's data: two lines for each end.
 ///
-/// An end's epoch lies in the other end's line, which looks at it with every record.
+/// The epoch of one end lies in the line of the other end, which loads it with every record.
 #[repr(C)]
 pub struct RingControl {
-    /// Position after a published record; lags behind the last one.
+    /// Position after a published record; lags the last one.
     pub tail: u32,
-    /// The incarnation that produces, or that did if bit 31 is set; 0 is nobody yet.
+    /// The incarnation that has the producing end, or that released it if bit 31 is set; 0 if
+    /// it was never claimed.
     pub producer: u32,
-    /// Counts the incarnations that consumed, 1 to 65535; stored by the consumer when it claims its
-    /// end.
+    /// The number of claims of the consuming end, 1 to 65535. The consumer stores it when it
+    /// claims its end.
     pub consumer_epoch: u32,
     /// Zero.
     pub producer_reserved: [u32; 29],
-    /// Position up to which bytes were given back to the producer; lags behind `position`.
+    /// Position up to which the producer may reuse bytes; lags `position`.
     pub head: u32,
-    /// The incarnation that consumes, or that did if bit 31 is set; 0 is nobody yet.
+    /// The incarnation that has the consuming end, or that released it if bit 31 is set; 0 if
+    /// it was never claimed.
     pub consumer: u32,
-    /// Counts the incarnations that produced, 1 to 65535; stored by the producer when it claims its
-    /// end.
+    /// The number of claims of the producing end, 1 to 65535. The producer stores it when it
+    /// claims its end.
     pub producer_epoch: u32,
-    /// Counts the records that consumers discarded because they were for another incarnation.
+    /// The number of records that consumers discarded because they were for another incarnation.
     pub discarded: u32,
     /// Zero.
     pub consumer_reserved: [u32; 12],
     /// Position of the first record not released, for the next incarnation that consumes. The
-    /// producer does not load it, nor anything else in these 64 bytes.
+    /// producer loads nothing in these 64 bytes.
     pub position: u32,
     /// Zero.
     pub position_reserved: [u32; 15],
@@ -69,30 +71,32 @@ pub struct RingControl {
     pub space: Bell,
 }
 
-/// The control block in front of a typed ring's slots: lines for each end, which it alone writes.
+/// The control block before a typed ring's slots: lines for each end, which it alone writes.
 ///
-/// A word of four is one that an end stores in its epoch modulo 4. In a word with an epoch
-/// this is in bits 16 to 31, and a position, modulo 2^16, in bits 0 to 15.
+/// Of an array of four words an end stores only the one at its epoch modulo 4. A word with an
+/// epoch contains it in bits 16 to 31, and a position, modulo 2^16, in bits 0 to 15.
 #[repr(C)]
 pub struct TypedRingControl {
     /// The producer's epoch, and the position after its last record.
     pub tails: [u32; 4],
-    /// The producer's epoch, and the position from which on records are its own.
+    /// The producer's epoch, and the position of its first record.
     pub producer_starts: [u32; 4],
-    /// The epoch of the consumer that the producer knows, and the position from which on
-    /// records are for it.
+    /// The epoch of the consumer that the producer knows, and the position of the first record
+    /// for it.
     pub addressed: [u32; 4],
-    /// The incarnation that produces, or that did if bit 31 is set; 0 is nobody yet.
+    /// The incarnation that has the producing end, or that released it if bit 31 is set; 0 if
+    /// it was never claimed.
     pub producer: u32,
-    /// Bytes of a record, as the producer has it; 0 is not known yet.
+    /// Bytes of a record, stored by the producer; 0 before its first claim.
     pub producer_record_size: u32,
     /// Zero.
     pub producer_reserved: [u32; 18],
-    /// The consumer's epoch, and the position up to which slots were given back.
+    /// The consumer's epoch, and the position up to which the producer may reuse slots.
     pub heads: [u32; 4],
-    /// The incarnation that consumes, or that did if bit 31 is set; 0 is nobody yet.
+    /// The incarnation that has the consuming end, or that released it if bit 31 is set; 0 if
+    /// it was never claimed.
     pub consumer: u32,
-    /// Bytes of a record, as the consumer has it; 0 is not known yet.
+    /// Bytes of a record, stored by the consumer; 0 before its first claim.
     pub consumer_record_size: u32,
     /// Zero.
     pub consumer_reserved: [u32; 10],
@@ -101,13 +105,13 @@ pub struct TypedRingControl {
     pub positions: [u32; 4],
     /// The consumer's epoch, and in bits 0 to 15 that of the producer whose records it reads.
     pub known_producers: [u32; 4],
-    /// The consumer's epoch, and in bits 0 to 15 that of the producer of whose records it has
-    /// found the first one that is for it, where it discards the others.
+    /// The consumer's epoch, and in bits 0 to 15 the epoch of a producer. The consumer has found
+    /// the first record of that producer which is for it. Only a consumer that discards uses it.
     pub accepted: [u32; 4],
-    /// Counts the records that consumers discarded, this one and those before it.
+    /// The number of records that this consumer and those before it discarded.
     pub discarded: [u32; 4],
-    /// The consumer's epoch, and the position at which it began. The consumer stores nothing in
-    /// this line when it works, since the producer looks at it with each record.
+    /// The consumer's epoch, and the position at which it began. The consumer stores to this
+    /// line only when it claims its end, because the producer loads it with each record.
     pub consumer_starts: [u32; 4],
     /// Zero.
     pub starts_reserved: [u32; 28],
@@ -120,18 +124,18 @@ pub struct TypedRingControl {
 /// A doorbell.
 #[repr(C)]
 pub struct Bell {
-    /// 1 while the sleeper wants to be rung; only the sleeper writes it.
+    /// 1 while the sleeper needs a ring to wake; only the sleeper writes it.
     pub armed: u32,
-    /// Counts the rings; only the ringer writes it.
+    /// The number of rings; only the ringer writes it.
     pub rings: u32,
     /// Zero.
     pub reserved: [u32; 30],
 }
 
-/// The control line in front of a snapshot's two slots.
+/// The control line before a snapshot's two slots.
 #[repr(C)]
 pub struct SnapshotControl {
-    /// Number of the latest value; its parity names the slot. 0 is none yet.
+    /// Number of the latest value; its parity selects the slot. 0 before the first value.
     pub sequence: u32,
     /// Zero.
     pub reserved: [u32; 31],
@@ -146,15 +150,15 @@ pub struct CallControl {
     pub command_len: u32,
     /// The command.
     pub command: [u8; 24],
-    /// Number of the call that is answered; stored last.
+    /// Number of the answered call; stored last.
     pub answered: u32,
-    /// Bytes of the answer; all bits set: it is elsewhere.
+    /// Bytes of the answer; all bits set if the answer is not in the line.
     pub answer_len: u32,
     /// The answer.
     pub answer: [u8; 24],
     /// Zero.
     pub reserved: [u32; 16],
-    /// Number of the last call that was made in another way.
+    /// Number of the last call that was made outside the line.
     pub started: u32,
     /// Zero.
     pub started_reserved: [u32; 15],
@@ -164,19 +168,19 @@ pub struct CallControl {
     pub received_reserved: [u32; 15],
 }
 
-/// What stands in front of a record's payload, and of a snapshot slot's.
+/// Bytes of the header before a record's payload, and before a snapshot slot's value.
 pub const RECORD_HEADER: usize = 8;
 
 /// Largest capacity of a ring, bytes.
 pub const MAX_CAPACITY: usize = 1 << 30;
 
-/// Most slots of a typed ring; a power of two.
+/// Largest number of slots of a typed ring; a power of two.
 pub const MAX_SLOTS: usize = 1 << 15;
 
-/// Fewest slots of a typed ring.
+/// Smallest number of slots of a typed ring.
 pub const MIN_SLOTS: usize = 2;
 
-/// Bytes of a typed ring's largest record.
+/// Bytes of the largest record of a typed ring.
 pub const MAX_TYPED_RECORD: usize = 1 << 15;
 
 /// Smallest capacity of a ring, bytes.

@@ -3,35 +3,35 @@
 //! A *partition* is one party that fails alone: an operating system, a
 //! bootloader, a monitor, a process. Partitions share a *region*, a range of
 //! reserved memory that each maps at an address of its own. The peer may be
-//! another kernel, another architecture, hostile, or dead; so nothing in a
-//! region is a pointer, a `usize` or a promise, and `docs/layout.md` gives
-//! every byte.
+//! another kernel, another architecture, hostile, or dead. Therefore a region
+//! contains no pointers and no `usize`, and no content is trusted.
+//! `docs/layout.md` specifies every byte.
 //!
-//! | module       | one purpose                                                |
-//! |--------------|------------------------------------------------------------|
-//! | [`ring`]     | one producer, one consumer, variable-length records        |
-//! | [`typed_ring`] | one producer, one consumer, records of one type        |
-//! | [`snapshot`] | one writer's latest value, for any number of readers       |
-//! | [`call`]     | a command and its answer in one cache line                 |
-//! | [`doorbell`] | "look again", rung only for a peer that sleeps             |
-//! | [`wait`]     | how a partition waits for its peer                         |
-//! | `claim`      | who has an end of a ring                                   |
-//! | `pace`       | how long a consumer leaves its producer alone              |
-//! | [`region`]   | a range with a header; where it comes from                 |
-//! | [`liveness`] | whether a partition is alive, silent or gone               |
-//! | [`incarnation`]     | who is who, and in which incarnation                              |
-//! | `error`      | which word a peer broke the protocol with                  |
-//! | [`layout`]   | offsets and constants                                      |
-//! | [`mem`]      | bounds-checked windows on shared memory                    |
-//! | [`primitive`]| the switch between the machine's memory and loom's         |
+//! | module          | one purpose                                               |
+//! |-----------------|-----------------------------------------------------------|
+//! | [`ring`]        | one producer, one consumer, records of any length         |
+//! | [`typed_ring`]  | one producer, one consumer, records of one type           |
+//! | [`snapshot`]    | the latest value of one writer, for any number of readers |
+//! | [`call`]        | a command and its answer in one cache line                |
+//! | [`doorbell`]    | "look again", rung only for a peer that sleeps            |
+//! | [`wait`]        | how a partition waits for its peer                        |
+//! | `claim`         | which incarnation has an end of a ring                    |
+//! | `pace`          | how long a consumer pauses after it has caught up         |
+//! | [`region`]      | a range with a header, and how to map one                 |
+//! | [`liveness`]    | whether a partition is alive, silent or gone              |
+//! | [`incarnation`] | which run of which partition                              |
+//! | `error`         | the word with which a peer broke the protocol             |
+//! | [`layout`]      | offsets and constants                                     |
+//! | [`mem`]         | bounds-checked windows on shared memory                   |
+//! | [`primitive`]   | the switch between the machine's memory and loom's        |
 //!
 //! Imports only go down that list (`cargo xtask layers` checks it). Rings, snapshots and doorbells
 //! use plain loads, stores and fences only; nothing here needs an atomic read-modify-write.
 //!
 //! # Features
 //!
-//! None is on by default, and the crate is `no_std` without allocation.
-//! `alloc`: the heap stand-in. `std`: [`std::io`] adaptors. `linux`: mappings.
+//! No feature is on by default, and the crate is `no_std` without allocation.
+//! `alloc`: regions on the heap, for tests. `std`: [`std::io`] adaptors. `linux`: mappings.
 //! `crash`: death at a chosen store, for tests of recovery.
 //!
 //! # Examples

@@ -1,30 +1,32 @@
-//! Whether a partition is alive: what those that wait for it may do about it.
+//! Whether a partition is alive, silent or gone, and what its peers may do then.
 //!
-//! | state  | known from                                              | others may                                  |
-//! |--------|---------------------------------------------------------|---------------------------------------------|
-//! | alive  | its heartbeat moves, or nothing is known                | wait                                        |
-//! | silent | its heartbeat stands still                              | wait, and go on without what it holds       |
-//! | gone   | its process ended, a later incarnation attached, or the platform says so | take what it held          |
+//! | state  | evidence                                         | peers may                     |
+//! |--------|--------------------------------------------------|-------------------------------|
+//! | alive  | its heartbeat moves, or nothing is known         | wait                          |
+//! | silent | its heartbeat stands still                       | wait, or do without it        |
+//! | gone   | its process ended, a later incarnation attached, | take over what it holds       |
+//! |        | or the platform reports it as gone               |                               |
 //!
-//! Shared memory has no fence against a store that arrives late, so silence alone
-//! gives nobody the right to what a partition holds. `docs/threat-model.md` says for
-//! each operation which state it asks for.
+//! Shared memory has no protection against a store that arrives late, so silence alone
+//! does not allow a takeover. `docs/threat-model.md` lists for each operation the state that
+//! it requires.
 
 use crate::Incarnation;
 
-/// What is known of a partition's incarnation, from the least certain end to the most.
+/// The state of an incarnation as far as it is known. A later variant is stronger evidence of
+/// its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PartitionState {
-    /// Nothing says otherwise.
+    /// There is no evidence that it has stopped.
     Alive,
     /// It has shown no sign of life for longer than a limit, and may come back.
     Silent,
-    /// It is over for certain: no store of it can arrive any more.
+    /// It has certainly ended: none of its stores can arrive any more.
     Gone,
 }
 
 impl PartitionState {
-    /// Gone if that is certain; alive otherwise.
+    /// Returns `Gone` if `certain`, otherwise `Alive`.
     pub const fn gone_if(certain: bool) -> Self {
         match certain {
             true => Self::Gone,
@@ -33,27 +35,26 @@ impl PartitionState {
     }
 }
 
-/// Knows which partitions are alive, silent or gone.
+/// Reports which partitions are alive, silent or gone.
 ///
-/// Whoever waits for a partition asks before each sleep and after it, so an
-/// answer is to be cheap, and one that needs a system call is better repeated
-/// than asked for again at once.
+/// A waiter asks before and after each sleep, so the answer must be cheap. An implementation
+/// that needs a system call should cache its answer for a short time.
 pub trait Liveness {
-    /// What is known of `incarnation` now.
+    /// Returns the state of `incarnation`.
     ///
-    /// [`PartitionState::Gone`] is a promise: what the partition held is given to
-    /// others, and a store that it makes after that changes memory of theirs.
-    /// Every store that it made must be visible to the caller by then: an answer
-    /// that is read from shared memory is read with acquire ordering.
+    /// [`PartitionState::Gone`] is a guarantee: others take over what the incarnation held, and
+    /// a later store by it would change memory that is theirs.
+    /// All its stores must be visible to the caller by then: load the evidence from shared
+    /// memory with acquire ordering.
     fn state(&mut self, incarnation: Incarnation) -> PartitionState;
 
-    /// Whether `incarnation` is over for certain.
+    /// Returns true if `incarnation` has certainly ended.
     fn is_gone(&mut self, incarnation: Incarnation) -> bool {
         self.state(incarnation) == PartitionState::Gone
     }
 }
 
-/// Takes everybody for alive: for partitions that only fail together.
+/// Reports every partition as alive: for partitions that only fail together.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AssumeAlive;
 
@@ -69,7 +70,7 @@ impl<L: Liveness + ?Sized> Liveness for &mut L {
     }
 }
 
-/// Two that know different things: the more certain answer counts.
+/// Combines two sources: the stronger evidence of an end counts.
 impl<A: Liveness, B: Liveness> Liveness for (A, B) {
     fn state(&mut self, incarnation: Incarnation) -> PartitionState {
         match self.0.state(incarnation) {
@@ -83,16 +84,16 @@ impl<A: Liveness, B: Liveness> Liveness for (A, B) {
 mod tests {
     use super::*;
 
-    struct Says(PartitionState);
+    struct Fixed(PartitionState);
 
-    impl Liveness for Says {
+    impl Liveness for Fixed {
         fn state(&mut self, _: Incarnation) -> PartitionState {
             self.0
         }
     }
 
     #[test]
-    fn of_two_answers_the_more_certain_one_counts() {
+    fn a_pair_returns_the_stronger_evidence_of_an_end() {
         use PartitionState::{Alive, Gone, Silent};
         for (one, other, both) in [
             (Alive, Alive, Alive),
@@ -100,9 +101,15 @@ mod tests {
             (Silent, Gone, Gone),
             (Gone, Alive, Gone),
         ] {
-            assert_eq!((Says(one), Says(other)).state(Incarnation::first(1)), both);
-            assert_eq!((Says(other), Says(one)).state(Incarnation::first(1)), both);
+            assert_eq!(
+                (Fixed(one), Fixed(other)).state(Incarnation::first(1)),
+                both
+            );
+            assert_eq!(
+                (Fixed(other), Fixed(one)).state(Incarnation::first(1)),
+                both
+            );
         }
-        assert!(!(Says(Silent), AssumeAlive).is_gone(Incarnation::first(1)));
+        assert!(!(Fixed(Silent), AssumeAlive).is_gone(Incarnation::first(1)));
     }
 }

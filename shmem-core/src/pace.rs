@@ -1,39 +1,39 @@
-//! How long a consumer that has caught up with its producer leaves it alone.
+//! How long a consumer pauses after it has caught up with its producer.
 //!
-//! A consumer that is close to its producer reads each line while it is written: for one
-//! record or two both wait until the line has moved from one processor to the other,
-//! and back. After a short pause there are many records, and neither waits. How long it has
-//! to be depends on how long a move takes: a pause is doubled as long as that brings clearly
-//! more than twice as many bytes. Where it brings nothing, because the producer waits for an
-//! answer or has nothing to send, pauses are left out for longer and longer.
+//! A consumer that is close to its producer reads each line while the producer writes it. For
+//! every record or two, both wait until the line has moved from one processor to the other
+//! and back. After a short pause there are many records, and neither waits. The best length
+//! depends on how long such a move takes. The consumer doubles the pause while that brings
+//! clearly more than twice as many bytes. If pauses bring nothing, because the producer waits
+//! for an answer or has nothing to send, it skips them for longer and longer.
 
 use core::hint::spin_loop;
 
-/// The shortest pause, in turns of the processor's hint for loops that wait.
+/// The shortest pause, in executions of the processor's hint for spin loops.
 const LEAST: u32 = 30;
 
-/// The longest: 2 to 5 microseconds.
+/// The longest pause: 2 to 5 microseconds.
 const MOST: u32 = 120;
 
-/// Records that make the shortest pause worth its time.
+/// The fewest records that make the shortest pause useful.
 const WORTH: u32 = 2;
 
-/// The most times that pauses stay as they are before a longer one is tried.
+/// The most pauses of the same length before a longer one is tried.
 const REST: u32 = 1023;
 
 pub(crate) struct Pace {
-    /// Where we had caught up the last time.
+    /// The position at which we had caught up the last time.
     last: u32,
-    /// How long we paused there; 0 if we did not.
+    /// The length of the pause there; 0 if there was none.
     paused: u32,
-    /// How long the next pause is; 0 if it is left out.
+    /// The length of the next pause; 0 to skip it.
     pauses: u32,
-    /// Whether `paused` is a length that is being tried, after half of it brought `base` bytes.
+    /// True if `paused` is tried for the first time; half of it brought `base` bytes.
     tries: bool,
     base: u32,
-    /// How many more times the length stays as it is.
+    /// The number of pauses for which the length still stays the same.
     rest: u32,
-    /// How many those were the last time.
+    /// The value from which `rest` counted down the last time.
     rested: u32,
 }
 
@@ -50,16 +50,16 @@ impl Pace {
         }
     }
 
-    /// Nothing is published at `position`. Pauses if more is likely to come, where records
-    /// have `stride` bytes, and returns whether it is worth another look.
+    /// Pauses if more records are likely soon. Called when nothing is published at `position`;
+    /// a record has `stride` bytes. Returns true if it paused: then check for records again.
     pub(crate) fn pause(&mut self, position: u32, stride: u32) -> bool {
         let bytes = position.wrapping_sub(self.last);
         self.last = position;
         if bytes == 0 {
-            // We wait for the producer, and are not to miss the next record.
+            // We are waiting for the producer: do not delay the next record.
             return false;
         }
-        self.learn(bytes, stride);
+        self.adjust(bytes, stride);
         for _ in 0..self.pauses {
             spin_loop();
         }
@@ -67,15 +67,15 @@ impl Pace {
         self.pauses != 0
     }
 
-    /// Says whether the look after the pause found anything.
-    pub(crate) fn looked(&mut self, found: bool) {
+    /// Takes the result of the check after a pause: whether it found a record.
+    pub(crate) fn note_result(&mut self, found: bool) {
         if !found {
             self.shorten(0);
         }
     }
 
-    /// Goes by what was found since the last pause.
-    fn learn(&mut self, bytes: u32, stride: u32) {
+    /// Adjusts the next pause to the `bytes` that were found since the last one.
+    fn adjust(&mut self, bytes: u32, stride: u32) {
         let paused = core::mem::take(&mut self.paused);
         let tried = core::mem::take(&mut self.tries);
         if paused != 0 && bytes / stride < WORTH {
@@ -95,7 +95,7 @@ impl Pace {
         }
     }
 
-    /// A longer pause than this brings nothing for now.
+    /// Sets the pause to `pauses`, and tries a longer one only after a growing number of pauses.
     fn shorten(&mut self, pauses: u32) {
         self.paused = 0;
         self.tries = false;
@@ -109,7 +109,7 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// Catches up after so many bytes in records of 16, each time; the pauses that were made.
+    /// Catches up after each number of bytes, in records of 16; returns the pauses.
     fn pauses<const N: usize>(pace: &mut Pace, bytes: [u32; N]) -> [u32; N] {
         bytes.map(|bytes| {
             let position = pace.last.wrapping_add(bytes);
@@ -121,32 +121,32 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_the_first_record_never_pauses() {
+    fn a_consumer_that_waits_for_the_next_record_does_not_pause() {
         let mut pace = Pace::new(u32::MAX - 15);
         assert_eq!(pauses(&mut pace, [0, 0, 32, 0, 0]), [0, 0, LEAST, 0, 0]);
     }
 
     #[test]
-    fn pauses_are_doubled_while_that_brings_more_than_twice_as_much() {
+    fn a_pause_doubles_while_that_brings_more_than_twice_as_many_bytes() {
         let found = [16, 1000, 2500, 7000, 7000];
         assert_eq!(pauses(&mut Pace::new(0), found), [30, 60, 120, 120, 120]);
-        // To 60 and back, and tried again later and later.
+        // 60 is tried and rejected, at growing intervals.
         let found = [16, 1000, 2000, 1000, 1000, 2000, 1000, 1000, 1000, 1000];
         let paused = [30, 60, 30, 30, 60, 30, 30, 30, 30, 60];
         assert_eq!(pauses(&mut Pace::new(0), found), paused);
     }
 
     #[test]
-    fn where_pauses_bring_nothing_they_are_left_out_for_longer_and_longer() {
+    fn useless_pauses_are_skipped_for_longer_and_longer() {
         let mut pace = Pace::new(0);
         for rest in [1, 3, 7, 15, 31, 63, 127, 255, 511, 1023, 1023] {
             assert_eq!(pauses(&mut pace, [16]), [LEAST]);
-            pace.looked(false);
+            pace.note_result(false);
             for _ in 0..rest {
                 assert_eq!(pauses(&mut pace, [16]), [0]);
             }
         }
-        // One record is nothing, too; the second is.
+        // One record does not make a pause useful; two do.
         let mut pace = Pace::new(0);
         assert_eq!(pauses(&mut pace, [16, 16, 16]), [LEAST, 0, 0]);
         assert_eq!(pauses(&mut pace, [16, 32]), [LEAST, 60]);

@@ -1,7 +1,7 @@
 //! A single writer's latest value, for any number of readers.
 //!
-//! A sequence lock with two slots: the writer fills the slot that nobody is
-//! told to read and then says so, hence it never waits, and one that dies in
+//! A sequence lock with two slots: the writer fills the slot that `sequence` does
+//! not select, and then stores `sequence`. Hence it never waits, and a writer that dies in
 //! the middle leaves the last whole value readable.
 //!
 //! - **S1** Only the writer stores `sequence` and the slots.
@@ -12,10 +12,10 @@
 //! | store                     | paired load                  | hands over       |
 //! |---------------------------|------------------------------|------------------|
 //! | `sequence` in `write`     | first `sequence` in `read`   | a whole slot     |
-//! | fence, slot in `write`    | slot, fence in `read`        | that S3 ended    |
+//! | fence, slot in `write`    | slot, fence in `read`        | the end of S3    |
 //!
-//! The readers' copy may race with the writer by design: it is made of relaxed
-//! atomic words and thrown away if `sequence` moved (`tests/loom_snapshot.rs`).
+//! A reader's copy may race with the writer by design: the reader copies with relaxed
+//! atomic loads and drops the copy if `sequence` moved (`tests/loom_snapshot.rs`).
 
 use core::fmt;
 
@@ -33,16 +33,16 @@ use crate::primitive::{
 /// Why there is no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadError {
-    /// Nothing was written yet.
+    /// The writer has written no value yet.
     Empty,
-    /// The writer wrote faster than we could copy, [`ATTEMPTS`] times in a row.
+    /// The writer wrote faster than the reader could copy, [`ATTEMPTS`] times in a row.
     Busy,
     /// The value is longer than the buffer.
     TooLong {
         /// Bytes of the value.
         len: usize,
     },
-    /// The value is of another size than the type.
+    /// The value has another size than the type.
     WrongSize {
         /// Bytes of the value.
         len: usize,
@@ -54,11 +54,11 @@ pub enum ReadError {
 impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Empty => f.write_str("nothing was written yet"),
+            Self::Empty => f.write_str("no value was written yet"),
             Self::Busy => f.write_str("the writer overtook every attempt to read"),
             Self::TooLong { len } => write!(f, "the value has {len} bytes, more than the buffer"),
             Self::WrongSize { len } => {
-                write!(f, "the value has {len} bytes, not the type's number")
+                write!(f, "the value has {len} bytes, not the size of the type")
             }
             Self::Corrupt(corrupt) => corrupt.fmt(f),
         }
@@ -68,12 +68,12 @@ impl fmt::Display for ReadError {
 #[cfg(feature = "std")]
 impl std::error::Error for ReadError {}
 
-/// A value longer than a slot.
+/// The value is longer than a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooLong {
     /// Bytes of the value.
     pub len: usize,
-    /// Bytes a slot has.
+    /// Bytes that fit into a slot.
     pub max: usize,
 }
 
@@ -81,7 +81,7 @@ impl fmt::Display for TooLong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "a value of {} bytes does not fit a slot of {}",
+            "a value of {} bytes does not fit into a slot of {}",
             self.len, self.max
         )
     }
@@ -90,15 +90,15 @@ impl fmt::Display for TooLong {
 #[cfg(feature = "std")]
 impl std::error::Error for TooLong {}
 
-/// How often a read starts again before it says [`ReadError::Busy`].
+/// Attempts of a read before it returns [`ReadError::Busy`].
 pub const ATTEMPTS: usize = 16;
 
-/// Bytes a segment needs for values of up to `max` bytes.
+/// Returns the length in bytes of a segment for values of up to `max` bytes.
 pub const fn segment_len(max: usize) -> usize {
     LINE + 2 * (RECORD_HEADER + max).div_ceil(LINE) * LINE
 }
 
-/// Where things are; made of the segment's length alone.
+/// The offsets in a segment, which follow from its length.
 #[derive(Clone, Copy)]
 struct Geometry<'m> {
     segment: Window<'m>,
@@ -106,7 +106,7 @@ struct Geometry<'m> {
 }
 
 impl<'m> Geometry<'m> {
-    fn of(segment: Window<'m>) -> Result<Self, OutOfWindow> {
+    fn new(segment: Window<'m>) -> Result<Self, OutOfWindow> {
         segment.sub(0, segment_len(1))?;
         Ok(Self {
             segment,
@@ -130,25 +130,25 @@ impl<'m> Geometry<'m> {
 /// The side that writes.
 pub struct Writer<'m> {
     at: Geometry<'m>,
-    /// What we stored last: our own word is never read back.
+    /// The last value that we stored: our own word is never read back.
     sequence: u32,
 }
 
 impl<'m> Writer<'m> {
-    /// The writing side of the snapshot in `segment`; nobody else writes it.
-    /// A zeroed segment is a snapshot never written.
+    /// Returns the writing side of the snapshot in `segment`. No other writer may use it.
+    /// A zeroed segment is a snapshot without a value.
     ///
     /// # Errors
     ///
     /// [`OutOfWindow`] if the segment has no room for two slots.
     pub fn attach(segment: Window<'m>) -> Result<Self, OutOfWindow> {
-        let at = Geometry::of(segment)?;
-        // relaxed: only an earlier incarnation of this writer stored it, which is over.
+        let at = Geometry::new(segment)?;
+        // relaxed: only an earlier incarnation of this writer stored it, which is gone.
         let sequence = at.sequence().load(Relaxed);
         Ok(Self { at, sequence })
     }
 
-    /// Bytes of the longest value.
+    /// Returns the bytes of the longest value.
     pub fn max(&self) -> usize {
         self.at.max()
     }
@@ -166,24 +166,26 @@ impl<'m> Writer<'m> {
                 max,
             });
         }
-        // S2; from 2^32 - 1 the next even number but 0.
+        // S2: 2 follows 2^32 - 1, the next even number except 0.
         let sequence = self.sequence.checked_add(1).unwrap_or(2);
         let slot = self.at.slot(sequence);
-        // Pairs with the fence in `Reader::read`: a reader that sees any byte of
-        // this slot also sees that `sequence` left the value it had.
-        fence(Release); // loom: loom_snapshot
+        // Pairs with the fence in `Reader::read`: a reader that sees any new byte of
+        // this slot also sees that `sequence` has changed since it selected this slot.
+        // loom: loom_snapshot
+        fence(Release);
         let len = self.at.segment.word(slot);
         // relaxed: after the fence, and published by the Release of `sequence`.
         len.store(value.len() as u32, Relaxed);
         self.at.segment.write_shared(slot + RECORD_HEADER, value);
         // Pairs with the first load in `Reader::read`: the slot is whole.
-        self.at.sequence().store(sequence, Release); // loom: loom_snapshot
+        // loom: loom_snapshot
+        self.at.sequence().store(sequence, Release);
         self.sequence = sequence;
         Ok(())
     }
 
-    /// [`Writer::write`] for a plain value. Byte order is the value's own
-    /// affair: use little-endian fields where the reader may be another machine.
+    /// As [`Writer::write`], for a plain value. The bytes are copied unchanged: use
+    /// little-endian fields if the reader may be another machine.
     ///
     /// # Errors
     ///
@@ -200,7 +202,7 @@ pub struct Reader<'m> {
 }
 
 impl<'m> Reader<'m> {
-    /// A reading side of the snapshot in `segment`. It stores nothing, so the
+    /// Returns a reading side of the snapshot in `segment`. It stores nothing, so the
     /// memory may be mapped read-only.
     ///
     /// # Errors
@@ -208,31 +210,32 @@ impl<'m> Reader<'m> {
     /// [`OutOfWindow`] if the segment has no room for two slots.
     pub fn attach(segment: Window<'m>) -> Result<Self, OutOfWindow> {
         Ok(Self {
-            at: Geometry::of(segment)?,
+            at: Geometry::new(segment)?,
         })
     }
 
-    /// Number of the latest value; it moves when there is another. 0 is none yet.
+    /// Returns the number of the latest value, which changes with each value; 0 before the first.
     pub fn sequence(&self) -> u32 {
-        // relaxed: an indication; `read` does its own.
+        // relaxed: a hint; `read` loads it again.
         self.at.sequence().load(Relaxed)
     }
 
-    /// Copies the latest value into the front of `value` and returns its length.
+    /// Copies the latest value into the start of `value` and returns its length.
     ///
     /// # Errors
     ///
-    /// [`ReadError`]: nothing there, a writer too fast, a buffer too short, or a
-    /// length that no honest writer writes.
+    /// [`ReadError`] if there is no value, the writer is too fast, the buffer is too short, or
+    /// no honest writer stores the length.
     pub fn read(&self, value: &mut [u8]) -> Result<usize, ReadError> {
         for _ in 0..ATTEMPTS {
             // Pairs with the store in `Writer::write`: the slot is whole.
-            let sequence = self.at.sequence().load(Acquire); // loom: loom_snapshot
+            // loom: loom_snapshot
+            let sequence = self.at.sequence().load(Acquire);
             if sequence == 0 {
                 return Err(ReadError::Empty);
             }
             let slot = self.at.slot(sequence);
-            // relaxed: after the Acquire of `sequence`, and believed only if that has not moved.
+            // relaxed: after the Acquire of `sequence`, and used only if that has not moved.
             let length = self.at.segment.word(slot).load(Relaxed);
             let len = length as usize;
             if len <= value.len() && len <= self.at.max() {
@@ -261,11 +264,12 @@ impl<'m> Reader<'m> {
         Err(ReadError::Busy)
     }
 
-    /// [`Reader::read`] for a plain value.
+    /// As [`Reader::read`], for a plain value.
     ///
     /// # Errors
     ///
-    /// [`ReadError::WrongSize`] if the latest value has another size; otherwise as there.
+    /// [`ReadError::WrongSize`] if the latest value has another size; otherwise as
+    /// [`Reader::read`].
     pub fn read_value<T: AnyBitPattern + NoUninit>(&self) -> Result<T, ReadError> {
         let mut value = T::zeroed();
         match self.read(bytemuck::bytes_of_mut(&mut value)) {
@@ -282,7 +286,7 @@ mod tests {
     use crate::mem::Heap;
 
     #[test]
-    fn zeroed_memory_is_a_snapshot_never_written() {
+    fn zeroed_memory_is_a_snapshot_without_a_value() {
         let heap = Heap::new(segment_len(16));
         let reader = Reader::attach(heap.window()).unwrap();
         assert_eq!(reader.read(&mut [0; 16]), Err(ReadError::Empty));
@@ -303,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_too_long_leaves_the_latest_as_it_was() {
+    fn a_value_that_is_too_long_leaves_the_latest_unchanged() {
         let heap = Heap::new(segment_len(16));
         let mut writer = Writer::attach(heap.window()).unwrap();
         writer.write_value(&7_u64).unwrap();
@@ -329,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mad_length_is_reported_with_its_value() {
+    fn an_invalid_length_is_reported_with_its_value() {
         let heap = Heap::new(segment_len(16));
         let window = heap.window();
         window.word(0).store(1, Relaxed);

@@ -9,33 +9,34 @@ use crate::primitive::AtomicU32;
 /// What a waiter does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pause {
-    /// It spent a moment awake; check again.
+    /// It paused without sleeping: check again.
     Again,
-    /// It would rather sleep: arm the doorbell, check once more, then [`Wait::sleep`].
+    /// It is time to sleep: arm the doorbell, check once more, then call [`Wait::sleep`].
     Sleep,
     /// Its deadline has passed.
     TimedOut,
 }
 
-/// A way to wait, with its deadline; one value serves one wait.
+/// A strategy for one wait, with its deadline.
 ///
-/// Every sleep ends by itself after a while, so a lost doorbell costs latency
-/// and never a hang.
+/// Every sleep ends after a limited time, so a lost doorbell adds latency but
+/// never blocks permanently.
 pub trait Wait {
-    /// Spends a moment awake, or says that it is time to sleep or to give up.
+    /// Pauses briefly without sleeping, or returns that it is time to sleep or that the
+    /// deadline has passed.
     fn pause(&mut self) -> Pause;
 
-    /// Sleeps until `rings` is no longer `seen` (as [`crate::mem::Word::as_atomic`]
-    /// has it), until rung in some other way, or until the time of a re-check.
+    /// Sleeps until `rings` differs from `seen`, until rung in another way, or until the
+    /// time of a re-check. `seen` is in the byte order of [`crate::mem::Word::as_atomic`].
     /// It may return at any time.
     fn sleep(&mut self, rings: &AtomicU32, seen: u32);
 }
 
-/// The longest sleep between two checks: what a lost wake-up costs, and how soon a
-/// waiter asks again whether the partition it waits for incarnations.
+/// The longest sleep between two checks. It bounds the cost of a lost wake-up, and the time
+/// until a waiter checks again whether its peer is alive.
 pub const RECHECK: Duration = Duration::from_millis(20);
 
-/// Waits on the processor: for bootloaders, and for peers on cores of their own.
+/// Spins on the processor: for bootloaders, and for peers on cores of their own.
 ///
 /// It has no clock; its deadline is a number of checks.
 #[derive(Debug)]
@@ -45,7 +46,7 @@ pub struct Spin {
 }
 
 impl Spin {
-    /// Waits for ever.
+    /// Returns a wait without a deadline.
     pub fn forever() -> Self {
         Self {
             backoff: Backoff::new(),
@@ -53,7 +54,7 @@ impl Spin {
         }
     }
 
-    /// Gives up after so many checks.
+    /// Returns a wait that times out after `checks` checks.
     pub fn checks(checks: u32) -> Self {
         Self {
             backoff: Backoff::new(),

@@ -21,6 +21,10 @@ pub(crate) fn trials() -> Vec<Trial> {
             its_programs_are_the_examples,
         ),
         trial(
+            "page::the_lines_of_the_readme_are_those_of_an_example",
+            the_lines_of_the_readme_are_those_of_an_example,
+        ),
+        trial(
             "page::its_client_is_answered_by_the_server_after_the_one_that_died",
             its_client_outlives_its_server,
         ),
@@ -52,6 +56,18 @@ fn its_programs_are_the_examples() -> Outcome {
         })?;
     }
     Ok(())
+}
+
+/// Without their indentation: the README shows the inside of a function.
+fn the_lines_of_the_readme_are_those_of_an_example() -> Outcome {
+    let lines = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join("\n");
+    let (readme, client) = (read("../README.md"), lines(&read("examples/client.c")));
+    let mut blocks = readme.split("```c\n").skip(1);
+    let shown = blocks.next().and_then(|block| block.split("```").next());
+    let shown = lines(shown.ok_or("the README has no lines of C")?);
+    ensure(client.contains(&shown), || {
+        format!("bindings-c/examples/client.c does not have the README's lines:\n{shown}")
+    })
 }
 
 /// A program of the page, compiled.

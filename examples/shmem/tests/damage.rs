@@ -339,7 +339,7 @@ fn a_damaged_ring_says_which_word() {
     );
     assert_eq!(
         in_row("jobs", KIND, 1),
-        ["damaged: row 3 (jobs): a segment of 192 bytes is no ring: \
+        ["damaged: row 3 (jobs): a segment of 192 bytes is not a ring: \
              it must have 512 and a power of two from 64 to 1073741824"]
     );
 }

@@ -1,21 +1,22 @@
-//! A counter of boots, for machines that have none.
+//! A counter of boots, for machines without one.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 use std::string::ToString;
 
-/// Counts one more boot in `file`, and returns the number, from 1. The file is made if it
-/// is not there, and replaced as a whole: a machine that loses power meanwhile has the
-/// old number or the new one.
+/// Counts one more boot in `file`, and returns the number, from 1.
+///
+/// The file is created if it does not exist, and is replaced as a whole: if the machine loses power
+/// meanwhile, the file holds the old number or the new one.
 ///
 /// # Errors
 ///
-/// [`io::ErrorKind::InvalidData`] if the file holds no number, or the kernel's reason.
+/// [`io::ErrorKind::InvalidData`] if the file does not hold a number; otherwise the kernel's error.
 pub fn next_boot(file: &Path) -> io::Result<u32> {
     let before = match fs::read_to_string(file) {
         Ok(text) => text.trim().parse::<u32>().map_err(|_| {
-            let why = std::format!("{} holds no number of boots", file.display());
+            let why = std::format!("{} does not hold a number of boots", file.display());
             io::Error::new(io::ErrorKind::InvalidData, why)
         })?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => 0,

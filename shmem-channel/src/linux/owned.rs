@@ -6,22 +6,26 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::mpsc::{channel, RecvTimeoutError, Sender};
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
+use std::thread::{sleep, Builder, JoinHandle};
+use std::time::Instant;
 
-use shmem_core::{Mapping, Window};
+use shmem_core::{region, Mapping, Window};
 
 use super::platforms::SameKernel;
 use crate::error::Error;
 use crate::platform::PlatformHandle;
 use crate::session::{Session, SessionOptions};
 
+/// The pause between two attempts to join a region that is not ready yet.
+const RETRY_PAUSE: Duration = Duration::from_millis(10);
+
 impl SessionOptions {
-    /// Creates a region in `memory` and joins it. The session and all that is opened in it
-    /// share the mapping: it is unmapped with the last of them.
+    /// Creates a region in `memory` and joins it. The session and everything opened in it share the
+    /// mapping: it is unmapped when the last of them is dropped.
     ///
     /// # Errors
     ///
-    /// As [`SessionOptions::create`].
+    /// Those of [`SessionOptions::create`].
     pub fn create_in(
         self,
         memory: Mapping,
@@ -30,11 +34,11 @@ impl SessionOptions {
         with_memory(memory, |window| self.create(window, platform))
     }
 
-    /// Joins the region in `memory`; as [`SessionOptions::create_in`] otherwise.
+    /// Joins the region in `memory`; otherwise like [`SessionOptions::create_in`].
     ///
     /// # Errors
     ///
-    /// As [`SessionOptions::join`].
+    /// Those of [`SessionOptions::join`].
     pub fn join_in(
         self,
         memory: Mapping,
@@ -44,28 +48,36 @@ impl SessionOptions {
     }
 }
 
-/// Gives a session its mapping to keep.
+/// Returns true if a file holds no region yet, and by its first word nothing else either.
+fn is_not_created_yet(error: &Error) -> bool {
+    match error {
+        Error::Region(region::AttachError::NotARegion { magic }) => *magic == 0,
+        error => Session::is_early(error),
+    }
+}
+
+/// Opens a session by `open` and gives it the mapping.
 fn with_memory(
     memory: Mapping,
     open: impl FnOnce(Window<'static>) -> Result<Session<'static>, Error>,
 ) -> Result<Session<'static>, Error> {
     let window = memory.window();
-    // SAFETY: mapped until the last `Member` with it is dropped. Whatever can reach the window
-    // has one, or is borrowed from what has one, and drops it after its own window.
+    // SAFETY: mapped until the last `Member` with it is dropped. Each object that can reach the
+    // window contains a `Member`, or borrows from one that does, and drops it after the window.
     let window = unsafe { Window::from_raw(window.address(), window.len()) };
     let mut session = open(window.expect("a mapping is page-aligned"))?;
     session.member.memory = Some(Arc::new(memory));
     Ok(session)
 }
 
-/// Over memory that the session maps itself, among processes of one kernel.
+/// Sessions of processes on one kernel, with memory that the session maps itself.
 impl Session<'static> {
-    /// Creates a region of `len` bytes in a file, and joins it as `partition`. The file is
-    /// made if it is not there; an earlier region in it is gone afterwards.
+    /// Creates a region of `len` bytes in a file, and joins it as `partition`. The file is created
+    /// if it does not exist; an earlier region in it is lost.
     ///
     /// # Errors
     ///
-    /// [`Error::Memory`] if the file cannot be made or mapped, or has another length;
+    /// [`Error::Memory`] if the file cannot be created or mapped, or has another length; those of
     /// [`SessionOptions::create`].
     pub fn create_file(path: impl AsRef<Path>, len: usize, partition: u8) -> Result<Self, Error> {
         let memory = Mapping::file(path.as_ref(), Some(len))?;
@@ -76,57 +88,98 @@ impl Session<'static> {
     ///
     /// # Errors
     ///
-    /// [`Error::Memory`] if the file is not there or cannot be mapped;
+    /// [`Error::Memory`] if the file does not exist or cannot be mapped; those of
     /// [`SessionOptions::join`].
     pub fn join_file(path: impl AsRef<Path>, partition: u8) -> Result<Self, Error> {
         let memory = Mapping::file(path.as_ref(), None)?;
         SessionOptions::new(partition).join_in(memory, &SameKernel)
     }
 
-    /// Creates a region of `len` bytes in memory without a name, and joins it as
-    /// `partition`. Peers get it by its descriptor ([`Session::share`]).
+    /// Joins the region in a file as `partition`, and waits up to `timeout` until another process
+    /// has created it.
     ///
     /// # Errors
     ///
-    /// [`Error::Memory`] if there is not so much; [`SessionOptions::create`].
+    /// Those of [`Session::join_file`]. An error that waiting cannot change, such as a file with
+    /// other content, is returned at once; another one after `timeout`.
+    pub fn join_file_within(
+        path: impl AsRef<Path>,
+        partition: u8,
+        timeout: Duration,
+    ) -> Result<Self, Error> {
+        let start = Instant::now();
+        loop {
+            // Map the file again each time: the partition that creates the region may replace the
+            // file.
+            match Self::join_file(path.as_ref(), partition) {
+                Err(error) if is_not_created_yet(&error) && start.elapsed() < timeout => {
+                    sleep(RETRY_PAUSE)
+                }
+                joined => return joined,
+            }
+        }
+    }
+
+    /// Joins the region in a file as `partition`, and creates it with `len` bytes if there is none.
+    /// A partition that was restarted finds what it had stored in the region.
+    ///
+    /// Exactly one partition calls this, as for [`SessionOptions::create`]; the others join.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Session::join_file`] and [`Session::create_file`]. [`Error::Region`] if the first
+    /// word of the file is neither 0 nor that of a region: the file is not changed.
+    pub fn open_file(path: impl AsRef<Path>, len: usize, partition: u8) -> Result<Self, Error> {
+        match Self::join_file(path.as_ref(), partition) {
+            Err(error) if is_not_created_yet(&error) => Self::create_file(path, len, partition),
+            joined => joined,
+        }
+    }
+
+    /// Creates a region of `len` bytes in anonymous memory, and joins it as `partition`. Peers get
+    /// the memory by its descriptor ([`Session::share`]).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Memory`] if there is not enough memory; those of [`SessionOptions::create`].
     pub fn create_memfd(name: &str, len: usize, partition: u8) -> Result<Self, Error> {
         let memory = Mapping::memfd(name, len)?;
         SessionOptions::new(partition).create_in(memory, &SameKernel)
     }
 
-    /// Joins the region behind a descriptor as `partition`.
+    /// Joins the region in the memory of a descriptor as `partition`.
     ///
     /// # Errors
     ///
-    /// [`Error::Memory`] if it cannot be mapped; [`SessionOptions::join`].
+    /// [`Error::Memory`] if the memory cannot be mapped; those of [`SessionOptions::join`].
     pub fn join_fd(memory: OwnedFd, partition: u8) -> Result<Self, Error> {
         let memory = Mapping::from_fd(memory)?;
         SessionOptions::new(partition).join_in(memory, &SameKernel)
     }
 
-    /// A descriptor of the memory, for [`Session::join_fd`] in this process, in a child, or
-    /// in a process that it is [sent](crate::send_memory) to.
+    /// Returns a new descriptor of the memory, for [`Session::join_fd`]: in this process, in a
+    /// child, or in a process that it is [sent](crate::send_memory) to.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::Unsupported`] if the session has no mapping of its own, or the
-    /// kernel's reason.
+    /// [`io::ErrorKind::Unsupported`] if the session has no mapping of its own; otherwise the
+    /// kernel's error.
     pub fn share(&self) -> io::Result<OwnedFd> {
         let memory = self.memory().ok_or(io::ErrorKind::Unsupported)?;
         memory.as_fd().try_clone_to_owned()
     }
 
-    /// The session's own mapping, if it has one.
+    /// Returns the session's own mapping, if it has one.
     pub fn memory(&self) -> Option<&Mapping> {
         self.member.memory.as_deref()
     }
 
-    /// Beats every `interval` in a thread of its own, until the result is dropped or the
-    /// partition is evicted: for peers on other kernels, which go by heartbeats alone.
+    /// Starts a thread that beats every `interval`, until the result is dropped or the partition is
+    /// evicted. For peers on other kernels, which know it only by its heartbeat.
     ///
     /// # Errors
     ///
-    /// No thread can be started.
+    /// The kernel's error if no thread can be started.
     pub fn beat_every(self: &Arc<Self>, interval: Duration) -> io::Result<Beating> {
         let (stop, stopped) = channel();
         let session = Arc::clone(self);
@@ -142,7 +195,7 @@ impl Session<'static> {
     }
 }
 
-/// A thread that beats for a session; dropped, it ends.
+/// A thread that beats for a session. The thread ends when this is dropped.
 #[must_use = "the thread ends when this is dropped"]
 pub struct Beating {
     stop: Option<Sender<()>>,

@@ -1,4 +1,4 @@
-//! Passing the memory of a region to another process.
+//! Passes the memory of a region to another process.
 
 use core::mem::MaybeUninit;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -10,14 +10,14 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags,
 };
 
-/// The byte that a descriptor goes with: none is sent alone.
+/// The byte sent with a descriptor: a descriptor cannot be sent alone.
 const MARK: u8 = b'm';
 
 /// Sends the descriptor of a region's memory over a Unix socket.
 ///
 /// # Errors
 ///
-/// The kernel's reason.
+/// The kernel's error.
 pub fn send_memory(socket: &UnixStream, memory: impl AsFd) -> io::Result<()> {
     let descriptors = [memory.as_fd()];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -34,7 +34,7 @@ pub fn send_memory(socket: &UnixStream, memory: impl AsFd) -> io::Result<()> {
 /// # Errors
 ///
 /// [`io::ErrorKind::UnexpectedEof`] if the peer closed the socket,
-/// [`io::ErrorKind::InvalidData`] if it sent something else, or the kernel's reason.
+/// [`io::ErrorKind::InvalidData`] if it sent something else, or the kernel's error.
 pub fn receive_memory(socket: &UnixStream) -> io::Result<OwnedFd> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);

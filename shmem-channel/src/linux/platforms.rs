@@ -14,9 +14,9 @@ use shmem_sync::{Futex, FutexBell};
 
 use crate::platform::{Platform, Reason};
 
-/// Processes of one kernel: they sleep on a futex, and the kernel says which of them
-/// have ended. A process that runs in another PID or time namespace counts as alive until
-/// its next incarnation joins.
+/// The platform of processes on one kernel: they sleep on a futex, and the kernel reports which of
+/// them have ended. A process in another PID or time namespace counts as alive until its next
+/// incarnation joins.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SameKernel;
 
@@ -46,15 +46,16 @@ impl Platform for SameKernel {
     }
 }
 
-/// Partitions on different kernels, without a doorbell: each looks again after a pause.
+/// The platform of partitions on different kernels without a doorbell: each checks again after a
+/// pause.
 #[derive(Clone, Copy, Debug)]
 pub struct Polling {
     pause: Duration,
 }
 
 impl Polling {
-    /// Looks again every `pause`: the latency of a message, against the processor time of
-    /// an idle wait.
+    /// Returns a platform that checks every `pause`. A short pause lowers the latency of messages;
+    /// a long one uses less processor time.
     pub fn every(pause: Duration) -> Self {
         Self { pause }
     }
@@ -72,7 +73,7 @@ impl Platform for Polling {
     fn wake(&self, _: &AtomicU32, _: Reason) {}
 }
 
-/// The time since this was first called.
+/// Returns the time since the first call of this function.
 fn uptime() -> Duration {
     static START: OnceLock<Instant> = OnceLock::new();
     START.get_or_init(Instant::now).elapsed()

@@ -6,7 +6,7 @@ mod restarts;
 mod support;
 
 use memoffset::offset_of;
-use shmem_channel::{Answering, Call, Client, Error, Incoming, Received, Server, Session};
+use shmem_channel::{Call, Client, Error, Incoming, PendingCall, Received, Server, Session};
 use shmem_core::call::{CallLine, MAX_LEN, SEGMENT_LEN};
 use shmem_core::layout::CallControl;
 use shmem_core::mem::Heap;
@@ -40,11 +40,11 @@ fn receive(server: &mut Server<'_>) -> (Call, Vec<u8>) {
     }
 }
 
-fn start(client: &mut Client<'_>, command: &[u8]) -> Answering {
+fn start(client: &mut Client<'_>, command: &[u8]) -> PendingCall {
     client.start_call(command, SHORT).unwrap()
 }
 
-fn finish(client: &mut Client<'_>, call: Answering) -> Result<Vec<u8>, Error> {
+fn finish(client: &mut Client<'_>, call: PendingCall) -> Result<Vec<u8>, Error> {
     let mut answer = [0; 256];
     let len = client.finish_call(call, &mut answer, SHORT)?;
     Ok(answer[..len].to_vec())

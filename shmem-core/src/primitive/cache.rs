@@ -47,13 +47,15 @@ static MAINTENANCE: AtomicPtr<Maintenance> = AtomicPtr::new(core::ptr::null_mut(
 pub unsafe fn maintain(maintenance: &'static Maintenance) {
     let pointer: *const Maintenance = maintenance;
     // Pairs with the load in `maintenance`: the two functions are there.
-    MAINTENANCE.store(pointer.cast_mut(), Release); // loom: none (a static of the program's own, which no model builds)
+    // loom: none (a static of the program's own, which no model builds)
+    MAINTENANCE.store(pointer.cast_mut(), Release);
 }
 
 fn maintenance() -> Option<&'static Maintenance> {
     // Pairs with the store in `maintain`.
-    let pointer = MAINTENANCE.load(Acquire); // loom: none (as in `maintain`)
-                                             // SAFETY: null, or what `maintain` was given.
+    // loom: none (as in `maintain`)
+    let pointer = MAINTENANCE.load(Acquire);
+    // SAFETY: null, or what `maintain` was given.
     unsafe { pointer.as_ref() }
 }
 

@@ -21,6 +21,14 @@ impl MapError {
         self.errno
     }
 
+    /// Whether this is because the file is not there, is empty, or is being made: another
+    /// process may be about to make it.
+    pub fn is_early(&self) -> bool {
+        [Errno::NOENT, Errno::NODATA, Errno::AGAIN]
+            .map(Errno::raw_os_error)
+            .contains(&self.errno)
+    }
+
     pub(super) fn new(what: impl Into<String>, errno: Errno) -> Self {
         let why = std::io::Error::from(errno).to_string();
         Self {

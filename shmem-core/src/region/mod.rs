@@ -104,8 +104,9 @@ impl<'m> Region<'m> {
         word(offset_of!(RegionHeader, magic)).store(0, Relaxed);
         // Pairs with the fences in `Header::read` and `is_stale`: who reads anything
         // that is stored below sees that the old magic is gone.
-        fence(Release); // loom: loom_region
-                        // By words, as attaching reads them.
+        // loom: loom_region
+        fence(Release);
+        // By words, as attaching reads them.
         for offset in (offset_of!(RegionHeader, length_low)..LINE).step_by(4) {
             // relaxed: between the fence above and the release of the generation below.
             word(offset).store(0, Relaxed);
@@ -124,7 +125,8 @@ impl<'m> Region<'m> {
         // loom: loom_region
         word(offset_of!(RegionHeader, generation)).store(generation, Release);
         // Pairs with the loads in `Header::read` and `is_stale`: the generation is the new one.
-        word(offset_of!(RegionHeader, magic)).store(MAGIC, Release); // loom: loom_region
+        // loom: loom_region
+        word(offset_of!(RegionHeader, magic)).store(MAGIC, Release);
         Self::over(memory, memory.len(), generation)
     }
 
@@ -188,9 +190,11 @@ impl<'m> Region<'m> {
         let word = |offset| self.memory.word(offset);
         // Pairs with the fence in `format`, or with the one in `attach` of who attached
         // to the new region: what was read so far is older than the magic below (G4).
-        fence(Acquire); // loom: loom_region
-                        // Pairs with the store in `format`: a new magic shows the new generation.
-        word(offset_of!(RegionHeader, magic)).load(Acquire) != MAGIC // loom: loom_region
+        // loom: loom_region
+        fence(Acquire);
+        // Pairs with the store in `format`: a new magic shows the new generation.
+        // loom: loom_region
+        word(offset_of!(RegionHeader, magic)).load(Acquire) != MAGIC
             // relaxed: after the Acquire of `magic`.
             || word(offset_of!(RegionHeader, generation)).load(Relaxed) != self.generation
     }
@@ -227,9 +231,11 @@ impl Header {
         };
         // Pairs with the fence in `format`: if a word above is a later format's, the
         // magic that was there before it is not seen below.
-        fence(Acquire); // loom: loom_region
-                        // Pairs with the store in `format`: a new magic shows the new generation.
-        let magic = word(offset_of!(RegionHeader, magic)).load(Acquire); // loom: loom_region
+        // loom: loom_region
+        fence(Acquire);
+        // Pairs with the store in `format`: a new magic shows the new generation.
+        // loom: loom_region
+        let magic = word(offset_of!(RegionHeader, magic)).load(Acquire);
         let unmoved = load(offset_of!(RegionHeader, generation)) == generation;
         (magic == MAGIC && unmoved).then_some(header)
     }
@@ -250,7 +256,8 @@ impl Header {
         };
         // Pairs with the fence in `is_stale` of who has an earlier generation: what
         // this thread stores from now on is not seen before the format (G4).
-        fence(Release); // loom: loom_region
+        // loom: loom_region
+        fence(Release);
         Region::over(memory, len, self.generation)
     }
 }

@@ -1,4 +1,4 @@
-//! How an end of a ring is claimed.
+//! Claims and takes over the ends of a ring.
 
 use memoffset::offset_of;
 
@@ -15,43 +15,44 @@ use crate::layout::RingControl;
 use crate::primitive::Ordering::Relaxed;
 
 impl<'m> Ring<'m> {
-    /// Claims the producing end for `incarnation`, and resumes where a producer
-    /// before it stopped.
+    /// Claims the producing end for `incarnation`, and resumes where the producer
+    /// before it stopped. Takes the end over if an earlier incarnation of the same partition
+    /// has it.
     ///
     /// # Errors
     ///
-    /// [`ClaimError::Claimed`] while another holds it, or this incarnation itself: if that
-    /// one is gone, [`Ring::take_over_producer`]. An earlier incarnation of the same
-    /// partition is. [`ClaimError::Corrupt`] if what was left is not a ring.
+    /// [`ClaimError::Claimed`] if another partition has the end, or this incarnation itself, or
+    /// a later one. If the holder is gone, call [`Ring::take_over_producer`].
+    /// [`ClaimError::Corrupt`] if the words in memory are not those of a ring.
     pub fn producer(self, incarnation: Incarnation) -> Result<Producer<'m>, ClaimError> {
         self.producer_end().claim.check(incarnation)?;
         self.take_over_producer(incarnation)
     }
 
-    /// As [`Ring::producer`], in place of an incarnation that is gone. One that is not is
-    /// told so at its next call ([`PushError::Evicted`](super::PushError::Evicted)).
+    /// As [`Ring::producer`], in place of an incarnation that is gone. If it is not gone, its
+    /// next call returns [`PushError::Evicted`](super::PushError::Evicted).
     ///
     /// An incarnation that takes over its own end restarts that end: for the peer it is
-    /// another producer. The handle it had before must not be used again; the claim is
-    /// the same, so nobody tells that handle.
+    /// another producer. Do not use the earlier handle again: its claim has the same value, so
+    /// it cannot detect the takeover.
     ///
     /// # Errors
     ///
-    /// [`ClaimError::Corrupt`] if what was left is not a ring: the claim stays
-    /// as it was, or is given back if that was seen only after it was made.
+    /// [`ClaimError::Corrupt`] if the words in memory are not those of a ring. The claim stays
+    /// unchanged, or is released if the check after the claim found it.
     pub fn take_over_producer(self, incarnation: Incarnation) -> Result<Producer<'m>, ClaimError> {
-        let (start, claim, epoch) = self
-            .producer_end()
-            .take(incarnation, &self, start_producer)?;
+        let (start, claim, epoch) =
+            self.producer_end()
+                .acquire(incarnation, &self, start_producer)?;
         let mut producer = Producer::new(self, start, claim, epoch);
-        // So it lags by what one incarnation may leave, however many died.
-        producer.catch_up();
+        // Limits the lag of `tail` to that of one incarnation, even if several die.
+        producer.sync_tail();
         Ok(producer)
     }
 
-    /// Claims the consuming end for `incarnation`, and resumes where a consumer
-    /// before it stopped: what that one had not released is there again, or
-    /// discarded, as `unread` says.
+    /// Claims the consuming end for `incarnation`, and resumes where the consumer
+    /// before it stopped. Records that it had not released are delivered again or discarded,
+    /// depending on `on_restart`.
     ///
     /// # Errors
     ///
@@ -59,10 +60,10 @@ impl<'m> Ring<'m> {
     pub fn consumer(
         self,
         incarnation: Incarnation,
-        unread: OnRestart,
+        on_restart: OnRestart,
     ) -> Result<Consumer<'m>, ClaimError> {
         self.consumer_end().claim.check(incarnation)?;
-        self.take_over_consumer(incarnation, unread)
+        self.take_over_consumer(incarnation, on_restart)
     }
 
     /// As [`Ring::consumer`], in place of an incarnation that is gone, as in
@@ -70,25 +71,24 @@ impl<'m> Ring<'m> {
     ///
     /// # Errors
     ///
-    /// [`ClaimError::Corrupt`] if what was left is not a ring: the claim stays
-    /// as it was, or is given back if that was seen only after it was made.
+    /// As [`Ring::take_over_producer`].
     pub fn take_over_consumer(
         self,
         incarnation: Incarnation,
-        unread: OnRestart,
+        on_restart: OnRestart,
     ) -> Result<Consumer<'m>, ClaimError> {
-        let (start, claim, epoch) = self
-            .consumer_end()
-            .take(incarnation, &self, start_consumer)?;
-        Ok(Consumer::new(self, start, claim, epoch, unread))
+        let (start, claim, epoch) =
+            self.consumer_end()
+                .acquire(incarnation, &self, start_consumer)?;
+        Ok(Consumer::new(self, start, claim, epoch, on_restart))
     }
 
-    /// Who holds the producing end.
+    /// Returns the incarnation that has the producing end.
     pub fn producing(&self) -> Option<Incarnation> {
         self.producer_end().claim.holder()
     }
 
-    /// Who holds the consuming end.
+    /// Returns the incarnation that has the consuming end.
     pub fn consuming(&self) -> Option<Incarnation> {
         self.consumer_end().claim.holder()
     }
@@ -110,15 +110,15 @@ impl<'m> Ring<'m> {
     }
 }
 
-/// Where a producer goes on, and the consumer's epoch.
+/// Returns where a producer resumes, and the consumer's epoch.
 fn start_producer(ring: &Ring<'_>) -> Result<(Start, u32), Corrupt> {
-    // relaxed: an old one is as good as having claimed earlier; each call loads it again.
+    // relaxed: an old value is as if we had claimed earlier; each call loads it again.
     let peer = ring.consumer_epoch().load(Relaxed);
     let peer = epoch::check(ControlWord::ConsumerEpoch, peer, 0)?;
     Ok((resume::producer(ring)?, peer))
 }
 
-/// Where a consumer goes on, and the producer's epoch.
+/// Returns where a consumer resumes, and the producer's epoch.
 fn start_consumer(ring: &Ring<'_>) -> Result<(Start, u32), Corrupt> {
     // relaxed: as for a producer.
     let peer = ring.producer_epoch().load(Relaxed);

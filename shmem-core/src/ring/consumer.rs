@@ -9,7 +9,7 @@ pub use self::state::{Consumer, DISCARDS};
 use memoffset::offset_of;
 
 use self::find::{Found, NotFound};
-use self::state::Like;
+use self::state::Expected;
 use super::error::PopError;
 use super::memory::{Ring, SMALL};
 use super::record::Record;
@@ -27,33 +27,33 @@ impl<'m> Consumer<'m> {
         (start, peer): (Start, u32),
         claim: Claim<'m>,
         epoch: u32,
-        unread: OnRestart,
+        on_restart: OnRestart,
     ) -> Self {
         let mut consumer = Self {
             ring,
-            head: start.at,
-            told: start.told.head,
-            like: Like::NOTHING,
-            pace: Pace::new(start.at),
-            peeked: start.at,
+            head: start.position,
+            stored_head: start.stored.head,
+            expected: Expected::NONE,
+            pace: Pace::new(start.position),
+            peeked: start.position,
             epoch,
             peer,
             position_word: ring.position(),
             head_word: ring.head(),
             peer_epoch: ring.producer_epoch(),
-            unread,
+            on_restart,
             // relaxed: stored before `position` and `head`, which were loaded with Acquire.
             discarded: ring.discarded().load(Relaxed),
             claim,
-            broken: None,
+            terminal: None,
             records: ring.sleeper(offset_of!(RingControl, records)),
             space: ring.ringer(offset_of!(RingControl, space)),
         };
-        if SMALL && start.at != start.told.head {
-            consumer.tell(); // The claim was looked at just now.
+        if SMALL && start.position != start.stored.head {
+            consumer.store_head(); // The claim was checked just now.
         }
-        if unread == OnRestart::Keep {
-            // The seam is after what is kept, not before it.
+        if on_restart == OnRestart::Keep {
+            // The restart is reported after the records that are kept, not before them.
             if let Err(NotFound::ProducerRestarted(peer)) = consumer.find_cold() {
                 consumer.note_epoch(peer);
             }
@@ -61,32 +61,33 @@ impl<'m> Consumer<'m> {
         consumer
     }
 
-    /// The ring.
+    /// Returns the ring.
     pub fn ring(&self) -> &Ring<'m> {
         &self.ring
     }
 
-    /// How often this end was claimed, with this time. From 65535 it goes on with 1.
+    /// Returns the number of claims of this end, this one included. 1 follows 65535.
     pub fn epoch(&self) -> u32 {
         self.epoch
     }
 
-    /// Copies the next record into the front of `record`, releases it, and
-    /// returns its length. Never waits, rings no bell.
+    /// Copies the next record into the start of `record`, releases it, and
+    /// returns its length. Never waits, never rings the doorbell.
     ///
     /// # Errors
     ///
-    /// [`PopError::Empty`] if there is none, [`PopError::TooLong`] if it does
-    /// not fit `record`, [`PopError::Restarted`] at the seam between two incarnations
-    /// of the producer, [`PopError::Corrupt`] if it broke the protocol,
-    /// [`PopError::Evicted`] if this end was taken over: what is in `record` then is
-    /// another consumer's.
+    /// - [`PopError::Empty`] if there is no record.
+    /// - [`PopError::TooLong`] if the record does not fit into `record`.
+    /// - [`PopError::Restarted`] once, between the records of two epochs of the producer.
+    /// - [`PopError::Corrupt`] if the producer broke the protocol.
+    /// - [`PopError::Evicted`] if this end was taken over. Then `record` may contain a record
+    ///   that the successor receives too.
     #[inline(always)]
     pub fn pop(&mut self, record: &mut [u8]) -> Result<usize, PopError> {
         let found = self.next()?;
         let payload = Ring::payload(found.position);
         if !SMALL && found.len == record.len() {
-            // The copy of a length that the caller's code has in it needs no loop.
+            // A copy whose length the compiler knows in the caller needs no loop.
             self.ring.data.read(payload, record);
         } else {
             let Some(bytes) = record.get_mut(..found.len) else {
@@ -98,17 +99,17 @@ impl<'m> Consumer<'m> {
         Ok(found.len)
     }
 
-    /// The next record, in place; it stays the next until [`Consumer::release`].
+    /// Returns the next record in place. It stays the next one until [`Consumer::release`].
     ///
     /// # Errors
     ///
-    /// As [`Consumer::pop`], but for [`PopError::TooLong`].
+    /// As [`Consumer::pop`], except [`PopError::TooLong`].
     #[inline(always)]
     pub fn peek(&mut self) -> Result<Record<'_>, PopError> {
         Ok(self.peek_at()?.1)
     }
 
-    /// As [`Consumer::peek`], with the position of the record.
+    /// As [`Consumer::peek`]; also returns the position of the record.
     #[inline(always)]
     pub(super) fn peek_at(&mut self) -> Result<(u32, Record<'_>), PopError> {
         let found = self.next()?;
@@ -116,29 +117,30 @@ impl<'m> Consumer<'m> {
         Ok((found.position, self.record(found)))
     }
 
-    /// Gives the record that was peeked last back to the producer. Does nothing
-    /// if none was.
+    /// Releases the record that was peeked last to the producer. Does nothing
+    /// if no record was peeked.
     ///
     /// # Errors
     ///
-    /// [`PopError::Evicted`] if this end was taken over: the successor gets the
+    /// [`PopError::Evicted`] if this end was taken over: the successor receives the
     /// record, too.
     #[inline(always)]
     pub fn release(&mut self) -> Result<(), PopError> {
         if self.peeked != self.head {
             return self.advance(self.peeked);
         }
-        self.own()
+        self.check_owned()
     }
 
-    /// Hands up to `limit` records to `handle` and releases them together; the first one for which
-    /// `handle` says `false` stays the next and ends it. Returns how many were released.
+    /// Passes up to `limit` records to `handle` and releases them together. Stops at the first
+    /// record for which `handle` returns `false`; that one stays the next. Returns the number
+    /// of records released.
     ///
     /// # Errors
     ///
-    /// [`PopError::Restarted`] or [`PopError::Corrupt`] as [`Consumer::pop`], by
-    /// a call that finds no record before it. [`PopError::Evicted`] if this end was
-    /// taken over: the successor gets all records of this call.
+    /// [`PopError::Restarted`] or [`PopError::Corrupt`] as [`Consumer::pop`], if this
+    /// call found no record before it. [`PopError::Evicted`] if this end was
+    /// taken over: the successor receives all records of this call.
     pub fn drain(
         &mut self,
         limit: usize,
@@ -148,18 +150,18 @@ impl<'m> Consumer<'m> {
         let mut count = 0;
         let mut is_empty = false;
         let result = loop {
-            // R2: an honest producer is at most a lap ahead; another one must
-            // not lead us round and round.
+            // R2: an honest producer is at most a lap ahead; a hostile one must
+            // not keep us in this loop.
             if count == limit || end.wrapping_sub(self.head) >= self.ring.data.len() {
                 break Ok(count);
             }
             let found = if count == 0 {
                 let found = self.next();
-                end = self.head; // What is discarded lies before it.
+                end = self.head; // Discarded records lie before it.
                 found
             } else {
-                self.find(end).map_err(|miss| match miss {
-                    NotFound::Broken(PopError::Evicted) => PopError::Evicted,
+                self.find(end).map_err(|not_found| match not_found {
+                    NotFound::Terminal(PopError::Evicted) => PopError::Evicted,
                     _ => PopError::Empty,
                 })
             };
@@ -182,88 +184,88 @@ impl<'m> Consumer<'m> {
             self.advance(end)?;
         }
         if is_empty {
-            self.catch_up()?;
+            self.sync_head()?;
         }
         result
     }
 
-    /// Whether there is nothing to say now. A seam counts as a record, and so do a
-    /// broken ring, an eviction, and more to discard than [`DISCARDS`], so that a waiter
-    /// comes back and learns of it.
+    /// Returns true if `pop` would return [`PopError::Empty`] and nothing is left to discard.
+    /// Returns false also for a restart, a corrupt ring, an eviction, and more than [`DISCARDS`]
+    /// records to discard, so that a waiter calls `pop` and receives the error.
     #[cfg_attr(not(feature = "small"), inline)]
     pub fn is_empty(&mut self) -> bool {
-        (!SMALL && self.is_quiet()) || self.is_empty_slow()
+        (!SMALL && self.is_unchanged()) || self.is_empty_slow()
     }
 
-    /// Whether nothing is published at `head`, and nothing else is to be said or to be given
-    /// back.
+    /// Returns true if no record is published at `head`, nothing is to be reported, and `head`
+    /// in memory is up to date.
     #[inline(always)]
-    fn is_quiet(&self) -> bool {
-        // relaxed: nothing is read on its word.
+    fn is_unchanged(&self) -> bool {
+        // relaxed: no other load depends on it.
         self.ring.data.load_pair(self.head, Relaxed)[0] == 0
             && self.peer_epoch.load(Relaxed) == self.peer
             && self.claim.is_ours()
-            && self.told == self.head
-            && self.broken.is_none()
+            && self.stored_head == self.head
+            && self.terminal.is_none()
     }
 
     fn is_empty_slow(&mut self) -> bool {
         for _ in 0..=DISCARDS {
             match self.find_cold() {
                 Err(NotFound::Stale(found)) if self.discard(found).is_ok() => {}
-                Err(NotFound::Empty) => return self.catch_up().is_ok(),
+                Err(NotFound::Empty) => return self.sync_head().is_ok(),
                 _ => return false,
             }
         }
         false
     }
 
-    /// Where the next record is, or will be: a position that counts on modulo
-    /// 2^32, and the one at which a later incarnation resumes. [`Consumer::release`]
-    /// moves it, so that who has noted it knows again what it had not released.
+    /// Returns the position of the next record, modulo 2^32. A later incarnation resumes
+    /// there. [`Consumer::release`] moves it, so a consumer that saves it can recognize after a
+    /// restart the record that it had not released.
     pub fn position(&self) -> u32 {
         self.head
     }
 
-    /// Records that consumers of this ring discarded, this one and those before
-    /// it; counts on modulo 2^32. Never too few: a record is counted before it is given
-    /// back, so a consumer that dies in between leaves it to be counted once more.
+    /// Returns the number of records that this consumer and those before it discarded, modulo
+    /// 2^32. It is never too low: a record is counted before it is released. If a consumer
+    /// dies between the two, its successor counts that record again.
     pub fn discarded(&self) -> u32 {
         self.discarded
     }
 
-    /// Waits until there is a record, or something to say; `false` if the deadline
+    /// Waits until there is a record or an error to report. Returns `false` if the deadline
     /// passes first.
     pub fn wait<W: Wait>(&mut self, wait: &mut W) -> bool {
         self.wait_or(wait, || false)
     }
 
-    /// As [`Consumer::wait`], and until `other` says that there is something else to do, which
-    /// the producer [notifies](super::Producer::notify) of as well.
+    /// As [`Consumer::wait`], but also ends when `other` returns `true`. After it makes
+    /// `other` true, the producer must call [`notify`](super::Producer::notify).
     pub fn wait_or<W: Wait>(&mut self, wait: &mut W, mut other: impl FnMut() -> bool) -> bool {
         let records = self.records;
         let found = records.wait(wait, || (other() || !self.is_empty()).then_some(()));
         found.is_some()
     }
 
-    /// Gives back what was released, and rings `doorbell` if the producer sleeps for space.
-    /// Call it after releasing records. Returns whether it slept.
+    /// Stores `head`, and rings `doorbell` if the producer sleeps until there is space.
+    /// Call it after releasing records. Returns true if the producer slept.
     ///
-    /// Without it the producer learns of space when there is an eighth of the ring, and of all
-    /// of it when a call finds no record.
+    /// Without it the producer sees free space only when an eighth of the ring is free, or when
+    /// a call of this end finds no record.
     ///
-    /// Its full fence lies between what was released and a last look at the claim: `Ok`
-    /// says that a successor goes on after it.
+    /// Its full fence lies between the release and a last check of the claim. After `Ok`, a
+    /// successor resumes after the released records.
     ///
     /// # Errors
     ///
     /// [`PopError::Evicted`] if this end was taken over.
     #[inline(always)]
     pub fn notify<D: Doorbell>(&mut self, doorbell: &D) -> Result<bool, PopError> {
-        self.own()?;
-        self.catch_up()?;
+        self.check_owned()?;
+        self.sync_head()?;
         let slept = self.space.ring(doorbell);
-        self.own()?;
+        self.check_owned()?;
         Ok(slept)
     }
 

@@ -1,4 +1,4 @@
-//! What the calls on a ring can say.
+//! The errors of a ring's calls.
 
 use core::fmt;
 use core::mem::size_of;
@@ -6,7 +6,7 @@ use core::mem::size_of;
 use crate::error::Corrupt;
 use crate::layout::{RingControl, MAX_CAPACITY, MIN_CAPACITY};
 
-/// A segment whose length is not a ring's.
+/// The segment does not have the length of a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GeometryError {
     /// The segment's length.
@@ -17,7 +17,7 @@ impl fmt::Display for GeometryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "a segment of {} bytes is no ring: it must have {} and a power of two from {} to {}",
+            "a segment of {} bytes is not a ring: it must have {} and a power of two from {} to {}",
             self.len,
             size_of::<RingControl>(),
             MIN_CAPACITY,
@@ -33,23 +33,22 @@ const EVICTED: &str = "another partition has taken this end of the ring over";
 /// Why a record was not pushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PushError {
-    /// No room now; the consumer makes some. It gives back what it has read after an eighth of
-    /// the ring, with [`Consumer::notify`](super::Consumer::notify), and when it finds nothing
-    /// more.
+    /// There is no room now. The consumer frees space after each eighth of the ring, when it
+    /// calls [`Consumer::notify`](super::Consumer::notify), and when it finds the ring empty.
     Full,
-    /// Longer than any record of this ring.
+    /// The record is longer than this ring allows.
     TooLong {
-        /// Bytes of the longest one.
+        /// Bytes of the longest record.
         max: usize,
     },
     /// The consumer was restarted since the last call: nothing was pushed.
-    /// Said once; the next push is for its new incarnation.
+    /// Reported once; the next push is for the new consumer.
     Restarted,
-    /// The consumer broke the protocol. Terminal.
+    /// The consumer broke the protocol. Every later call returns this.
     Corrupt(Corrupt),
-    /// Another has taken this end over, whether this one was gone or was only thought to
-    /// be. Terminal. Everything answered `Ok` before stays; what the call that says so
-    /// first was to publish is there or not.
+    /// Another incarnation has taken this end over, even if this one was not gone. Every later
+    /// call returns this. Records for which a call returned `Ok` stay. The record of the
+    /// first call that returns this may have been published.
     Evicted,
 }
 
@@ -60,7 +59,7 @@ impl fmt::Display for PushError {
             Self::TooLong { max } => {
                 write!(
                     f,
-                    "the record is longer than the {max} bytes that this ring takes"
+                    "the record is longer than the {max} bytes that this ring allows"
                 )
             }
             Self::Restarted => f.write_str("the consumer was restarted: nothing was pushed"),
@@ -73,20 +72,20 @@ impl fmt::Display for PushError {
 /// Why no record was popped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PopError {
-    /// None there now, or [`DISCARDS`](super::DISCARDS) records were discarded by this call.
+    /// There is no record now, or this call discarded [`DISCARDS`](super::DISCARDS) records.
     Empty,
-    /// The next one is longer than the buffer; it stays.
+    /// The next record is longer than the buffer; it stays.
     TooLong {
         /// Bytes of the record.
         len: usize,
     },
-    /// The producer was restarted: what came before is from its earlier incarnation,
-    /// what follows from its new one. Said once, at the seam.
+    /// The producer was restarted. Records before this are from the earlier producer, records
+    /// after it from the new one. Reported once, between the two.
     Restarted,
-    /// The producer broke the protocol. Terminal.
+    /// The producer broke the protocol. Every later call returns this.
     Corrupt(Corrupt),
-    /// Another has taken this end over, whether this one was gone or was only thought to
-    /// be. Terminal. What was not released before is that one's.
+    /// Another incarnation has taken this end over, even if this one was not gone. Every later
+    /// call returns this. The successor receives the records that were not released.
     Evicted,
 }
 

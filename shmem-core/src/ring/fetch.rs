@@ -1,24 +1,24 @@
-//! Lines that a producer fetches from its consumer's processor before records need them.
+//! Fetches lines from the consumer's processor before the producer writes records there.
 //!
-//! The consumer has read each line a lap ago, and its processor has a copy, which it has to
-//! give up before a store to the line is done. The stores of records wait for one line after
-//! the other. Stores in a row, one to a line, wait for all of them together. A hint
-//! (`prefetchw`) does nothing on some processors while the producer's has a copy, too.
+//! The consumer read each line a lap ago, so its processor has a copy, which must be
+//! invalidated before a store to the line completes. The stores of a record wait for one line
+//! after the other; a series of stores, one to each line, waits for all lines together. A hint
+//! (`prefetchw`) has no effect on some processors while the producer's has a copy, too.
 
 use super::memory::{Ring, SMALL};
 use super::producer::{Place, Producer};
 
-/// Bytes of the lines that are fetched at a time (`benches/README.md`, "Fetching ahead").
+/// Bytes that are fetched at a time (`benches/README.md`, "Fetching ahead").
 const AHEAD: u32 = 512;
 
-/// Bytes of a line, or a part of one.
+/// Bytes of a line, or of a part of one.
 const FETCHED: u32 = 64;
 
 /// Whether lines are fetched ahead at all.
 const FETCHES: bool = !SMALL && !cfg!(feature = "noncoherent");
 
 impl Producer<'_> {
-    /// Copies `record` to its place, and fetches lines for what lies beyond.
+    /// Copies `record` to its place. Fetches lines ahead if it is long.
     #[cfg_attr(not(feature = "small"), inline(always))]
     #[cfg_attr(feature = "small", inline(never))]
     pub(super) fn copy_payload(&mut self, place: Place, record: &[u8]) {
@@ -29,10 +29,10 @@ impl Producer<'_> {
         self.ring.data.write(position, record);
     }
 
-    /// Copies a record that is longer than what is fetched at a time.
+    /// Copies a record of [`AHEAD`] bytes or more, and fetches each part ahead.
     #[inline(never)]
     fn copy_in_parts(&mut self, position: u32, record: &[u8]) {
-        // The consumer looks at the line of the header meanwhile: what else is in it comes last.
+        // The consumer polls the line of the header meanwhile: write the rest of that line last.
         let (first, rest) = record.split_at((FETCHED - position % FETCHED) as usize);
         let mut at = position.wrapping_add(first.len() as u32);
         for part in rest.chunks(AHEAD as usize) {
@@ -44,8 +44,8 @@ impl Producer<'_> {
         self.ring.data.write(position, first);
     }
 
-    /// Fetches lines after what was published from `start` to `end`. A long record has fetched
-    /// for itself, or its bytes are not our stores, and the next one's are not likely to be.
+    /// Fetches lines after the records from `start` to `end`. Not after long ones: their copy
+    /// fetched ahead, or the caller wrote them in place and probably writes the next one so.
     #[inline(always)]
     pub(super) fn fetch_after(&mut self, start: u32, end: u32) {
         if end.wrapping_sub(start) < AHEAD {
@@ -53,7 +53,7 @@ impl Producer<'_> {
         }
     }
 
-    /// Fetches the lines that records after `end` go to, some before they are needed.
+    /// Fetches the lines after `end` if fewer than [`AHEAD`] bytes were fetched.
     #[inline(always)]
     pub(super) fn fetch_ahead(&mut self, end: u32) {
         if FETCHES && (self.fetched.wrapping_sub(end) as i32) < AHEAD as i32 {
@@ -65,12 +65,12 @@ impl Producer<'_> {
     #[inline(never)]
     fn fetch(&mut self, end: u32) {
         if !self.claim.is_ours() {
-            return; // The next look says so.
+            return; // The next check reports it.
         }
         let data = &self.ring.data;
         let ahead = (self.fetched.wrapping_sub(end) as i32).max(0) as u32;
         let start = end.wrapping_add(ahead + FETCHED - 1) & !(FETCHED - 1);
-        // Free bytes only (R3). The first can be the header at `end`, which is to be 0 (R4).
+        // Free bytes only (R3). The first can be the header at `end`, which must be 0 (R4).
         let free = self.head.wrapping_add(data.len()).wrapping_sub(start) as i32;
         let lines = (free.max(0) as u32 / FETCHED).min(AHEAD / FETCHED);
         for line in 0..lines {

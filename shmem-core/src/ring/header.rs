@@ -4,14 +4,14 @@ use super::memory::Ring;
 use crate::error::{ControlWord, Corrupt};
 use crate::layout::RECORD_HEADER;
 
-/// Bit 0: there is a record. A header of zero is none yet (R4).
+/// Bit 0: the header is published. A header of zero is not (R4).
 const PUBLISHED: u32 = 1;
 /// Bit 1: padding up to the end of the data.
 const PADDING: u32 = 2;
 /// Bits 2 to 31: bytes of payload.
 const LENGTH_SHIFT: u32 = 2;
 
-/// Bytes from a record's header to the next one's.
+/// Returns the bytes from a record's header to the next header.
 #[inline(always)]
 pub(super) fn stride(len: usize) -> u32 {
     ((RECORD_HEADER + len + 7) & !7) as u32
@@ -27,21 +27,23 @@ pub(super) fn padding(stride: u32) -> u32 {
     (stride - RECORD_HEADER as u32) << LENGTH_SHIFT | PADDING | PUBLISHED
 }
 
-/// What a header says, held against the ring it stands in.
+/// A header, decoded and checked against its ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Header {
     /// Not published.
     Nothing,
-    /// A record of so many bytes, contiguous (R5).
+    /// A contiguous record of this many bytes (R5).
     Record(usize),
-    /// Nothing up to the end of the data, so many bytes.
+    /// Padding of this many bytes, up to the end of the data.
     Padding(u32),
 }
 
 impl Header {
+    /// Decodes `word`, loaded from the header at `position`.
+    ///
     /// # Errors
     ///
-    /// [`Corrupt`] if no honest producer puts `word` at `position`.
+    /// [`Corrupt`] if no honest producer stores `word` there.
     #[inline(always)]
     pub(super) fn decode(word: u32, ring: &Ring<'_>, position: u32) -> Result<Self, Corrupt> {
         if word == 0 {
@@ -65,7 +67,7 @@ impl Header {
         }
     }
 
-    /// The error of a header that no honest producer stores where it stands.
+    /// Returns the error for a header that no honest producer stores.
     pub(super) fn corrupt(value: u32) -> Corrupt {
         Corrupt {
             word: ControlWord::RecordHeader,

@@ -1,13 +1,13 @@
-//! A ring as a third party sees it: by loads alone, whatever is in it.
+//! Inspects a ring from a third partition: with loads only, whatever the ring contains.
 //!
-//! Nothing here claims an end or stores a word, so the memory may be mapped
-//! read-only. A ring in use moves meanwhile; what looks broken at one look and not
-//! at the next was in motion.
+//! Inspection claims no end and stores no word, so the memory may be mapped read-only. A ring
+//! in use changes meanwhile: if one inspection reports a corrupt ring and the next one does
+//! not, the ring was in use.
 
 use memoffset::offset_of;
 
 use super::header::{stride, Header};
-use super::resume::{first_unread, Position};
+use super::resume::{first_unread, Positions};
 use super::{epoch, Record, Ring};
 use crate::error::{ControlWord, Corrupt};
 use crate::incarnation::Incarnation;
@@ -18,20 +18,19 @@ use crate::primitive::{
     Ordering::{Acquire, Relaxed},
 };
 
-/// Looks at the records before a ring in use is said to be [`End::Moving`].
+/// Attempts before a ring in use is reported as [`End::Moving`].
 const ATTEMPTS: usize = 16;
 
-/// What a ring's words say.
+/// The state of a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inspection {
-    /// Position after a record, as the producer stored it: of the last one, or of an earlier
-    /// one.
+    /// The stored position of the producer: the end of the last record or of an earlier one.
     pub tail: u32,
     /// Position of the first record not released.
     pub head: u32,
-    /// Position up to which bytes were given back to the producer; lags behind `head`.
+    /// Position up to which the producer may reuse bytes; it lags `head`.
     pub given_back: u32,
-    /// What lies between the two ends.
+    /// The records between the two ends.
     pub backlog: Backlog,
     /// The producing end.
     pub producer: Claim,
@@ -46,7 +45,7 @@ pub struct Inspection {
 }
 
 impl Inspection {
-    /// The first word that no honest partition leaves.
+    /// Returns the first word that no honest partition stores, if there is one.
     pub fn corrupt(&self) -> Option<Corrupt> {
         if let End::Corrupt(corrupt) = self.backlog.end {
             return Some(corrupt);
@@ -63,12 +62,12 @@ impl Inspection {
 /// Records that were published and not released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backlog {
-    /// How many.
+    /// The number of records.
     pub records: usize,
-    /// How many of them an earlier incarnation of the producer published, or any
-    /// producer for an earlier incarnation of the consumer.
+    /// The number of records from an earlier epoch of the producer or for an earlier epoch of
+    /// the consumer.
     pub earlier: usize,
-    /// Bytes from `head` to behind the last of them, with headers and padding.
+    /// Bytes from `head` to the end of the last record, with headers and padding.
     pub bytes: u32,
     /// Where the count ended.
     pub end: End,
@@ -77,28 +76,29 @@ pub struct Backlog {
 /// Where a walk along the records ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// Where nothing is published.
+    /// At the end of the published records.
     Nothing,
-    /// At as many records as were asked for.
+    /// At the requested number of records.
     Limit,
-    /// Nowhere: records were released under every look.
+    /// Undefined: the consumer released records during every attempt.
     Moving,
-    /// At something that no honest partition leaves.
+    /// At a word that no honest partition stores.
     Corrupt(Corrupt),
 }
 
-/// Who has an end of a ring.
+/// The claim of an end of a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// The word: an incarnation, with [`Incarnation::FLAG`] if it gave the end back; 0 is nobody
-    /// yet.
+    /// The word: an incarnation, with [`Incarnation::FLAG`] if it released the end; 0 if the end
+    /// was never claimed.
     pub word: u32,
-    /// Counts the incarnations that had the end; more than 16 bits are not honest.
+    /// The number of claims of the end. No honest partition stores more than 16 bits.
     pub epoch: u32,
 }
 
 impl Claim {
-    /// Who has the end, or had it last; `None` if nobody, or the word is no incarnation's.
+    /// Returns the incarnation that has the end, or had it last; `None` if the word does not
+    /// contain one.
     pub fn incarnation(&self) -> Option<Incarnation> {
         Incarnation::from_word(self.word)
     }
@@ -110,7 +110,7 @@ impl Claim {
         epoch::check(epoch, self.epoch, 0)
     }
 
-    /// Whether the end was not given back.
+    /// Returns true if the end is claimed and not released.
     pub fn is_held(&self) -> bool {
         self.word != 0 && self.word & Incarnation::FLAG == 0
     }
@@ -119,20 +119,20 @@ impl Claim {
 /// The words of a bell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BellWords {
-    /// 1 while the sleeper wants to be rung.
+    /// 1 while the sleeper needs a ring to wake.
     pub armed: u32,
-    /// Counts the rings.
+    /// The number of rings.
     pub rings: u32,
 }
 
 /// A record that was not released.
 #[derive(Clone, Copy, Debug)]
 pub struct Pending<'m> {
-    /// Where it stands.
+    /// Its position.
     pub position: u32,
     /// The epoch of its producer.
     pub producer_epoch: u32,
-    /// The epoch of the consumer it is for; 0 is whoever comes first.
+    /// The epoch of the consumer that it is for; 0 is the first consumer.
     pub consumer_epoch: u32,
     /// Its bytes.
     pub record: Record<'m>,
@@ -147,11 +147,11 @@ pub struct Walk<'m> {
 }
 
 impl<'m> Ring<'m> {
-    /// Looks at all words of the ring, and at up to `limit` records. Only loads.
+    /// Returns the state of the ring, with up to `limit` records counted. Only loads.
     pub fn inspect(&self, limit: usize) -> Inspection {
         let mut attempt = 1;
         loop {
-            let inspection = self.glance(limit);
+            let inspection = self.inspect_once(limit);
             if inspection.backlog.end != End::Moving || attempt == ATTEMPTS {
                 return inspection;
             }
@@ -159,18 +159,18 @@ impl<'m> Ring<'m> {
         }
     }
 
-    /// The records from `head` on, as far as they are sound, a lap at the most. Only
-    /// loads; those of a ring in use may be gone, and others in their place.
+    /// Walks the records from `head` on, up to the first corrupt header and at most one lap.
+    /// Only loads. In a ring in use, other records may have replaced them.
     pub fn unread(&self) -> Walk<'m> {
         // relaxed: a start; each header is loaded with Acquire and checked.
         let [given_back, position] = [self.head(), self.position()].map(|word| word.load(Relaxed));
         let head = first_unread(self, given_back, position);
-        Walk::from(*self, head.unwrap_or(given_back))
+        Walk::new(*self, head.unwrap_or(given_back))
     }
 
-    fn glance(&self, limit: usize) -> Inspection {
-        // Before all else. Pairs with the store in `Producer::tell`: the headers
-        // in front of it are seen.
+    fn inspect_once(&self, limit: usize) -> Inspection {
+        // Loaded first. Pairs with the store in `Producer::store_tail`: the headers
+        // before it are visible.
         // loom: loom_inspect
         let tail = self.tail().load(Acquire);
         // relaxed: after the Acquire of `tail`; it is loaded again after the fence.
@@ -183,10 +183,11 @@ impl<'m> Ring<'m> {
         let first = first_unread(self, given_back, load(self.position()));
         let head = first.unwrap_or(given_back);
         let mut backlog = self.count(head, limit, epoch::stamp(producer.epoch, consumer.epoch));
-        // Behind the headers that were read, so that one which was overwritten is
-        // noticed by `head`, which made room for that.
-        fence(Acquire); // loom: none (payload is no release, so a model raises the false alarm with it, too)
-        let positions = Position {
+        // Orders the loads of headers before the second load of `head`: if a header was
+        // overwritten, `head` has moved to make room for it.
+        // loom: none (payload is no release, so a model raises the false alarm with it, too)
+        fence(Acquire);
+        let positions = Positions {
             tail,
             head: given_back,
         };
@@ -195,7 +196,7 @@ impl<'m> Ring<'m> {
         } else if let Err(corrupt) = first {
             backlog.end = End::Corrupt(corrupt);
         } else if let Err(corrupt) = positions.check(self) {
-            // A `tail` that moves, too, may have been a lap before.
+            // If `tail` moves, too, its value may have been a lap old.
             let moved = load(self.tail()) != tail;
             backlog.end = if moved {
                 End::Moving
@@ -216,9 +217,9 @@ impl<'m> Ring<'m> {
         }
     }
 
-    /// Counts the records from `head`, for ends that stamp them with `stamp`.
+    /// Counts the records from `head`; `stamp` contains the present epochs.
     fn count(&self, head: u32, limit: usize, stamp: u32) -> Backlog {
-        let mut walk = Walk::from(*self, head);
+        let mut walk = Walk::new(*self, head);
         let (mut records, mut earlier) = (0, 0);
         let end = loop {
             if records == limit {
@@ -227,7 +228,7 @@ impl<'m> Ring<'m> {
             match walk.step() {
                 Ok(Some(pending)) => {
                     records += 1;
-                    earlier += usize::from(!pending.is_between(stamp));
+                    earlier += usize::from(!pending.matches_stamp(stamp));
                 }
                 Ok(None) => break End::Nothing,
                 Err(corrupt) => break End::Corrupt(corrupt),
@@ -252,8 +253,8 @@ impl<'m> Ring<'m> {
 }
 
 impl Pending<'_> {
-    /// Whether the ends that stamp with `stamp` take it for their own (E3).
-    fn is_between(&self, stamp: u32) -> bool {
+    /// Returns true if the record is from the producer and for the consumer of `stamp` (E3).
+    fn matches_stamp(&self, stamp: u32) -> bool {
         let (producer, consumer) = (epoch::of_producer(stamp), epoch::of_consumer(stamp));
         let first = self.consumer_epoch == 0 && consumer <= 1;
         self.producer_epoch == producer && (self.consumer_epoch == consumer || first)
@@ -261,7 +262,7 @@ impl Pending<'_> {
 }
 
 impl<'m> Walk<'m> {
-    fn from(ring: Ring<'m>, head: u32) -> Self {
+    fn new(ring: Ring<'m>, head: u32) -> Self {
         Self {
             ring,
             start: head,
@@ -270,7 +271,7 @@ impl<'m> Walk<'m> {
         }
     }
 
-    /// The next record; `None` where nothing is published.
+    /// Returns the next record; `None` if no more is published.
     fn step(&mut self) -> Result<Option<Pending<'m>>, Corrupt> {
         if self.start % 8 != 0 {
             return Err(corrupt(ControlWord::Head, self.start));
@@ -282,10 +283,11 @@ impl<'m> Walk<'m> {
                 return Err(corrupt(ControlWord::Tail, self.position));
             }
             let position = self.position;
-            // Pairs with the store in `Producer::publish_header`: behind padding there is a record.
-            let [word, stamp] = self.ring.data.load_pair(position, Acquire); // loom: loom_inspect
+            // Pairs with the store in `Producer::publish_header`: after padding there is a record.
+            // loom: loom_inspect
+            let [word, stamp] = self.ring.data.load_pair(position, Acquire);
             match Header::decode(word, &self.ring, position)? {
-                // R5: padding comes with the record behind it.
+                // R5: padding is published with the record after it.
                 Header::Nothing if padded => return Err(Header::corrupt(word)),
                 Header::Nothing => return Ok(None),
                 Header::Padding(len) => {

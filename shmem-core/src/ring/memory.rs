@@ -11,7 +11,7 @@ use crate::mem::{CircularWindow, Window, Word};
 
 const CONTROL: usize = size_of::<RingControl>();
 
-/// Code that is small rather than fast: no guesses, no pacing, functions that are shared.
+/// Whether code is small rather than fast: no expected headers, no pacing, less inlining.
 pub(super) const SMALL: bool = cfg!(feature = "small");
 
 /// A ring in a segment, before one of its ends is claimed.
@@ -22,17 +22,17 @@ pub struct Ring<'m> {
 }
 
 impl<'m> Ring<'m> {
-    /// Bytes a segment needs for a ring of `capacity` bytes.
+    /// Returns the length in bytes of a segment for a ring of `capacity` bytes.
     pub const fn segment_len(capacity: usize) -> usize {
         CONTROL + capacity
     }
 
-    /// The ring in `segment`. A zeroed segment is an empty ring, so there is
-    /// nothing to create; its length alone gives the capacity.
+    /// Returns the ring in `segment`. A zeroed segment is an empty ring, so there is
+    /// nothing to create. The segment's length determines the capacity.
     ///
     /// # Errors
     ///
-    /// [`GeometryError`] if the segment is not a control block and a power of
+    /// [`GeometryError`] if the segment is not as long as a control block and a power of
     /// two between 64 bytes and 1 GiB.
     pub fn attach(segment: Window<'m>) -> Result<Self, GeometryError> {
         let error = GeometryError { len: segment.len() };
@@ -50,13 +50,13 @@ impl<'m> Ring<'m> {
         })
     }
 
-    /// Bytes of the data area.
+    /// Returns the bytes of the data area.
     pub fn capacity(&self) -> usize {
         self.data.len() as usize
     }
 
-    /// Bytes of the longest record: one that fits into an empty ring wherever its producer
-    /// stands (R4, R5), once the consumer has given all of it back.
+    /// Returns the bytes of the longest record: one that fits into an empty ring at every
+    /// position of the producer (R4, R5).
     pub fn max_record(&self) -> usize {
         self.capacity() / 2 - 2 * RECORD_HEADER
     }
@@ -91,19 +91,19 @@ impl<'m> Ring<'m> {
         self.control_word(offset_of!(RingControl, position))
     }
 
-    /// The ringing side of the bell at `offset` in the control block.
+    /// Returns the ringing side of the bell at `offset` in the control block.
     pub(super) fn ringer(&self, offset: usize) -> Ringer<'m> {
         let line = self.control.sub(offset, LINE).and_then(Ringer::attach);
         line.expect("a control block has its bells")
     }
 
-    /// The sleeping side of the bell at `offset` in the control block.
+    /// Returns the sleeping side of the bell at `offset` in the control block.
     pub(super) fn sleeper(&self, offset: usize) -> Sleeper<'m> {
         let line = self.control.sub(offset, LINE).and_then(Sleeper::attach);
         line.expect("a control block has its bells")
     }
 
-    /// Position of the payload of the record at `position`.
+    /// Returns the position of the payload of the record at `position`.
     #[inline(always)]
     pub(super) fn payload(position: u32) -> u32 {
         position.wrapping_add(RECORD_HEADER as u32)

@@ -17,10 +17,10 @@ use crate::mem::Word;
 use crate::primitive::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use crate::wait::Wait;
 
-/// The end that pushes. Dropping it gives the claim back.
+/// The end that pushes. Dropping it releases the claim.
 ///
-/// Every call says [`PushError::Evicted`] once another has taken this end over, whether
-/// this one was gone or was only thought to be (R7).
+/// After another incarnation takes this end over, every call returns [`PushError::Evicted`]
+/// (R7), even if this incarnation was not gone.
 ///
 /// Aligned so that the two ends of a ring in one program do not share a line.
 #[repr(align(128))]
@@ -28,33 +28,34 @@ pub struct Producer<'m> {
     pub(super) ring: Ring<'m>,
     /// Our position: after the last record we published.
     pub(super) tail: u32,
-    /// `tail` in memory, which is write-only and lags.
-    told: u32,
-    /// What the consumer had given back when we last looked: at most what it has now.
+    /// The last `tail` that we stored to memory; it lags. This end never loads it.
+    stored_tail: u32,
+    /// The last `head` that we loaded: the consumer may have released more since.
     pub(super) head: u32,
-    /// Free up to here and contiguous from `tail`: a record that ends no later needs no
-    /// look. No further than the longest record, so that its length is checked as well.
+    /// The bytes from `tail` to here are free and contiguous: a record that ends there or
+    /// before needs no load of `head`. At most the longest record, so that the length of a
+    /// record is checked too.
     pub(super) room: u32,
-    /// Up to here lines were fetched, or there was none to fetch.
+    /// Up to here lines were fetched, or there was no line to fetch.
     pub(super) fetched: u32,
-    /// How many incarnations had our end, with ours.
+    /// The epoch of our end.
     epoch: u32,
-    /// How many had the consumer's, as we last read it from `peer_epoch`.
+    /// The consumer's epoch, as last loaded from `peer_epoch`.
     peer: u32,
-    /// Two words that every push touches, their bounds checked once.
+    /// Two words that every push uses, their bounds checked once.
     tail_word: Word<'m>,
     peer_epoch: Word<'m>,
     pub(super) claim: Claim<'m>,
-    /// What is said for good.
-    broken: Option<PushError>,
+    /// The error that every later call returns.
+    terminal: Option<PushError>,
     records: Ringer<'m>,
     space: Sleeper<'m>,
 }
 
-/// Where a record goes, and for whom it is.
+/// Where a record goes, and its stamp.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
-    /// Position of the padding in front, if there is any.
+    /// Position of the padding before the record; equal to `position` if there is none.
     padding: u32,
     /// Position of the header.
     pub(super) position: u32,
@@ -73,36 +74,36 @@ impl<'m> Producer<'m> {
     ) -> Self {
         Self {
             ring,
-            tail: start.at,
-            told: start.told.tail,
-            head: start.told.head,
-            room: start.at,
-            fetched: start.at,
+            tail: start.position,
+            stored_tail: start.stored.tail,
+            head: start.stored.head,
+            room: start.position,
+            fetched: start.position,
             epoch,
             peer,
             tail_word: ring.tail(),
             peer_epoch: ring.consumer_epoch(),
             claim,
-            broken: None,
+            terminal: None,
             records: ring.ringer(offset_of!(RingControl, records)),
             space: ring.sleeper(offset_of!(RingControl, space)),
         }
     }
 
-    /// The ring.
+    /// Returns the ring.
     pub fn ring(&self) -> &Ring<'m> {
         &self.ring
     }
 
-    /// Where the next record is published: a position that counts on modulo 2^32, by at
-    /// least 8 for each record, and at which a later incarnation resumes.
+    /// Returns the position of the next record, modulo 2^32. Each record advances it by at
+    /// least 8. A later incarnation resumes there.
     pub fn position(&self) -> u32 {
         self.tail
     }
 
-    /// Takes note of the consumer that the next record is for, as a push does, and returns
-    /// how often the consuming end was claimed; 0 if nobody has claimed it yet. From 65535
-    /// it goes on with 1. A consumer that claims the end after this is noticed by the push.
+    /// Checks for a restart of the consumer, as a push does, and returns the number of claims
+    /// of the consuming end; 0 if it was never claimed. 1 follows 65535. If a consumer claims
+    /// the end after this call, the next push reports it.
     ///
     /// # Errors
     ///
@@ -110,29 +111,30 @@ impl<'m> Producer<'m> {
     /// [`Producer::push`].
     #[inline(always)]
     pub fn note_consumer(&mut self) -> Result<u32, PushError> {
-        // relaxed: it orders nothing; a record that a new consumer's claim
-        // overtakes carries the old stamp.
+        // relaxed: it orders nothing; if a new consumer claims the end meanwhile, the record
+        // carries the old stamp.
         let peer = self.peer_epoch.load(Relaxed);
         if peer != self.peer || !self.claim.is_ours() {
-            self.note(peer)?;
+            self.note_restart(peer)?;
         }
         Ok(self.peer)
     }
 
-    /// Copies `record` into the ring and publishes it. Never waits, rings no bell.
+    /// Copies `record` into the ring and publishes it. Never waits, never rings the doorbell.
     ///
     /// # Errors
     ///
-    /// [`PushError::Full`] if it does not fit now, [`PushError::TooLong`] if it
-    /// never does, [`PushError::Restarted`] if the consumer was restarted,
-    /// [`PushError::Corrupt`] if it broke the protocol, [`PushError::Evicted`] if
-    /// this end was taken over.
+    /// - [`PushError::Full`] if the record does not fit now.
+    /// - [`PushError::TooLong`] if it can never fit.
+    /// - [`PushError::Restarted`] once, if the consumer was restarted.
+    /// - [`PushError::Corrupt`] if the consumer broke the protocol.
+    /// - [`PushError::Evicted`] if this end was taken over.
     #[inline(always)]
     pub fn push(&mut self, record: &[u8]) -> Result<(), PushError> {
         if SMALL {
             return self.push_anywhere(record);
         }
-        match self.near(record.len(), self.tail, self.room) {
+        match self.place_at_tail(record.len(), self.tail, self.room) {
             Some(place) => {
                 self.copy_payload(place, record);
                 self.publish(place, record.len())
@@ -141,7 +143,7 @@ impl<'m> Producer<'m> {
         }
     }
 
-    /// As [`Producer::push`], where it may need a look at the consumer, or padding.
+    /// As [`Producer::push`], also if it needs padding or a load of the consumer's words.
     #[inline(never)]
     fn push_anywhere(&mut self, record: &[u8]) -> Result<(), PushError> {
         let place = self.find(record.len(), self.tail, self.tail)?;
@@ -150,10 +152,10 @@ impl<'m> Producer<'m> {
     }
 
     /// Rings `doorbell` if the consumer sleeps. Call it after a push, a commit
-    /// or a batch. Returns whether it slept.
+    /// or a batch. Returns true if the consumer slept.
     ///
-    /// Its full fence lies between what was published and a last look at the claim:
-    /// `Ok` says that every record published before is found by a successor.
+    /// Its full fence lies between the publication and a last check of the claim. After `Ok`,
+    /// a successor finds every record published before.
     ///
     /// # Errors
     ///
@@ -170,7 +172,7 @@ impl<'m> Producer<'m> {
     ///
     /// # Errors
     ///
-    /// As [`Producer::push`], but for [`PushError::Full`].
+    /// As [`Producer::push`], except [`PushError::Full`].
     pub fn wait_for_space<W: Wait>(&mut self, len: usize, wait: &mut W) -> Result<bool, PushError> {
         let space = self.space;
         let tail = self.tail;
@@ -182,17 +184,17 @@ impl<'m> Producer<'m> {
         found.unwrap_or(Ok(false))
     }
 
-    /// The place at `tail`, if nothing there is to be looked for: it is free up to `room`,
-    /// the consumer is the one we know, and the end is ours.
+    /// Returns the place at `tail` if `len` bytes fit before `room`, the consumer was not
+    /// restarted, and the end is ours.
     #[inline(always)]
-    fn near(&self, len: usize, tail: u32, room: u32) -> Option<Place> {
+    fn place_at_tail(&self, len: usize, tail: u32, room: u32) -> Option<Place> {
         let left = room.wrapping_sub(tail);
         // relaxed: as in `note_consumer`.
-        let is_near = len <= left as usize
+        let fits = len <= left as usize
             && stride(len) <= left
             && self.peer_epoch.load(Relaxed) == self.peer
             && self.claim.is_ours();
-        is_near.then(|| Place {
+        fits.then(|| Place {
             padding: tail,
             position: tail,
             stamp: epoch::stamp(self.epoch, self.peer),
@@ -200,12 +202,12 @@ impl<'m> Producer<'m> {
         })
     }
 
-    /// Finds a place at `tail` or after it; `room` is free, as for [`Producer::near`].
+    /// Finds a place at or after `tail`; the bytes up to `room` are free.
     #[cfg_attr(not(feature = "small"), inline(always))]
     #[cfg_attr(feature = "small", inline(never))]
     pub(super) fn find(&mut self, len: usize, tail: u32, room: u32) -> Result<Place, PushError> {
         if !SMALL {
-            if let Some(place) = self.near(len, tail, room) {
+            if let Some(place) = self.place_at_tail(len, tail, room) {
                 return Ok(place);
             }
         }
@@ -227,10 +229,10 @@ impl<'m> Producer<'m> {
             tail.wrapping_add(to_end) // R5
         };
         let end = position.wrapping_add(bytes);
-        // R4: the header after it must be ours too.
+        // R4: the header after the record must be ours too.
         let limit = self.ring.data.len() - RECORD_HEADER as u32;
         if end.wrapping_sub(self.head) > limit {
-            self.refresh()?;
+            self.load_head()?;
             if end.wrapping_sub(self.head) > limit {
                 return Err(PushError::Full);
             }
@@ -241,24 +243,24 @@ impl<'m> Producer<'m> {
             stamp: epoch::stamp(self.epoch, self.peer),
             room: match SMALL {
                 true => position,
-                false => self.extent(position, limit, stride(max)),
+                false => self.free_until(position, limit, stride(max)),
             },
         })
     }
 
-    /// Up to where the bytes from `position` are free and contiguous, of `limit` that the
-    /// ring holds and `longest` that a record may have.
-    fn extent(&self, position: u32, limit: u32, longest: u32) -> u32 {
+    /// Returns the position up to which the bytes from `position` are free and contiguous. The
+    /// ring holds `limit` bytes; the result is at most `longest` after `position`.
+    fn free_until(&self, position: u32, limit: u32, longest: u32) -> u32 {
         let to_end = self.ring.data.len() - self.ring.data.offset(position) as u32;
         let free = limit - position.wrapping_sub(self.head);
         position.wrapping_add(free.min(to_end).min(longest))
     }
 
-    /// Takes note of an eviction, or of another consumer.
+    /// Records an eviction or a restart of the consumer, whose epoch is `peer`.
     #[cold]
-    fn note(&mut self, peer: u32) -> Result<(), PushError> {
+    fn note_restart(&mut self, peer: u32) -> Result<(), PushError> {
         self.check_owned()?;
-        if let Some(error) = self.broken {
+        if let Some(error) = self.terminal {
             return Err(error);
         }
         let checked = epoch::check(ControlWord::ConsumerEpoch, peer, self.peer);
@@ -270,7 +272,7 @@ impl<'m> Producer<'m> {
         Err(PushError::Restarted)
     }
 
-    /// Whether this end is ours (R7).
+    /// Returns [`PushError::Evicted`] if this end is no longer ours (R7).
     #[cfg_attr(not(feature = "small"), inline(always))]
     #[cfg_attr(feature = "small", inline(never))]
     pub(super) fn check_owned(&mut self) -> Result<(), PushError> {
@@ -280,31 +282,32 @@ impl<'m> Producer<'m> {
         Err(self.fail(PushError::Evicted))
     }
 
-    /// Keeps what is said for good, and returns it.
+    /// Stores the error that every later call returns, and returns it.
     #[cold]
     #[inline(never)]
     fn fail(&mut self, error: PushError) -> PushError {
         if error == PushError::Evicted {
-            self.claim.lose();
+            self.claim.mark_lost();
         }
-        // No room is left for any record, so that every later call asks for some.
+        // Leave no room, so that every later call loads `head` and finds this error.
         self.head = self.tail.wrapping_sub(self.ring.data.len());
         self.room = self.tail;
-        *self.broken.get_or_insert(error)
+        *self.terminal.get_or_insert(error)
     }
 
-    /// Looks at what the consumer has given back.
+    /// Loads `head` and checks it.
     #[cold]
-    fn refresh(&mut self) -> Result<(), PushError> {
-        if let Some(error) = self.broken {
+    fn load_head(&mut self) -> Result<(), PushError> {
+        if let Some(error) = self.terminal {
             return Err(error);
         }
-        // Pairs with the store in `Consumer::tell`: the consumer has
-        // finished reading what we are about to overwrite.
-        let head = self.ring.head().load(Acquire); // loom: loom_ring
+        // Pairs with the store in `Consumer::store_head`: the consumer has
+        // finished reading the bytes that we are about to overwrite.
+        // loom: loom_ring
+        let head = self.ring.head().load(Acquire);
         let moved = head.wrapping_sub(self.head);
         if moved > self.tail.wrapping_sub(self.head) || head % 8 != 0 {
-            self.check_owned()?; // Whose `tail` it goes by is not ours then.
+            self.check_owned()?; // If evicted, `head` belongs to a successor's `tail`.
             return Err(self.fail(PushError::Corrupt(Corrupt {
                 word: ControlWord::Head,
                 value: head,
@@ -314,15 +317,15 @@ impl<'m> Producer<'m> {
         Ok(())
     }
 
-    /// Zeroes the header at `end`, the first one that is not to be published (R4).
+    /// Zeroes the header at `end`, after the last record to be published (R4).
     #[inline(always)]
-    pub(super) fn close(&self, end: u32) {
-        // relaxed: the Release of the header that publishes what lies before it publishes it.
+    pub(super) fn zero_next_header(&self, end: u32) {
+        // relaxed: the Release store of the header before it publishes it.
         self.ring.data.store_pair(end, [0, 0], Relaxed);
     }
 
-    /// Writes the header after padding, if there is any, of the record of `len` bytes at
-    /// `place`, and returns the position after that record.
+    /// Writes the header of the record of `len` bytes at `place` if there is padding before it.
+    /// Returns the position after that record.
     #[cfg_attr(not(feature = "small"), inline(always))]
     #[cfg_attr(feature = "small", inline(never))]
     pub(super) fn write_inner_header(&self, place: Place, len: usize) -> u32 {
@@ -339,14 +342,14 @@ impl<'m> Producer<'m> {
     #[cfg_attr(not(feature = "small"), inline(always))]
     #[cfg_attr(feature = "small", inline(never))]
     pub(super) fn publish(&mut self, place: Place, len: usize) -> Result<(), PushError> {
-        self.check_owned()?; // Copying it took its time.
+        self.check_owned()?; // Again, because the copy may have taken long.
         let end = self.write_inner_header(place, len);
-        self.close(end);
+        self.zero_next_header(end);
         self.publish_header(place, len);
         self.advance(end, place.room)
     }
 
-    /// Stores the words that make `place` visible: of the padding, or of the record.
+    /// Stores the header that makes `place` visible: that of the padding, or of the record.
     #[cfg_attr(not(feature = "small"), inline(always))]
     #[cfg_attr(feature = "small", inline(never))]
     pub(super) fn publish_header(&self, place: Place, len: usize) {
@@ -357,43 +360,47 @@ impl<'m> Producer<'m> {
         };
         let words = [word, place.stamp];
         let data = &self.ring.data;
-        // Pairs with the loads in `Consumer::find` and `header`: payload and next header are whole.
-        data.store_pair(place.padding, words, Release); // loom: loom_ring
+        // Pairs with the loads in `Consumer::find` and `header`: payload and next header are
+        // whole.
+        // loom: loom_ring
+        data.store_pair(place.padding, words, Release);
     }
 
-    /// Acknowledges what was published up to `end`, after which it is free up to `room`.
+    /// Moves our position to `end`; the bytes from there to `room` are free.
     #[cfg_attr(not(feature = "small"), inline(always))]
     #[cfg_attr(feature = "small", inline(never))]
     pub(super) fn advance(&mut self, end: u32, room: u32) -> Result<(), PushError> {
-        // The look stays after the header's store where this program is stopped between
-        // the two. Where it runs on meanwhile, see R8.
-        compiler_fence(SeqCst); // loom: none (a fence of the compiler's alone)
+        // Keeps the check after the store of the header, for a program that is stopped between
+        // the two. For one that runs meanwhile, see R8.
+        // loom: none (a fence of the compiler's alone)
+        compiler_fence(SeqCst);
         self.check_owned()?;
         let start = core::mem::replace(&mut self.tail, end);
         if !SMALL {
             self.room = room;
         }
-        // It lags by an eighth at the most: one store less for each record.
-        if SMALL || end.wrapping_sub(self.told) >= self.ring.data.len() / 8 {
-            self.tell();
+        // `tail` lags by at most an eighth of the ring, which saves a store for each record.
+        if SMALL || end.wrapping_sub(self.stored_tail) >= self.ring.data.len() / 8 {
+            self.store_tail();
         }
         self.fetch_after(start, end);
         Ok(())
     }
 
-    /// For recovery and inspection, which walk on from here.
+    /// Stores `tail`. Recovery and inspection walk the headers from there.
     #[inline(always)]
-    fn tell(&mut self) {
-        self.told = self.tail;
-        // Pairs with the load in `Position::load`: the header there is zero.
-        self.tail_word.store(self.tail, Release); // loom: loom_ring
+    fn store_tail(&mut self) {
+        self.stored_tail = self.tail;
+        // Pairs with the load in `Positions::load`: the header there is zero.
+        // loom: loom_ring
+        self.tail_word.store(self.tail, Release);
     }
 
     /// Stores `tail`, if it lags.
-    pub(super) fn catch_up(&mut self) {
-        // Where it is small only at the claim, which was looked at just now.
-        if self.told != self.tail && (SMALL || self.claim.is_ours()) {
-            self.tell();
+    pub(super) fn sync_tail(&mut self) {
+        // With the feature `small` only when the end is claimed: the claim was checked just now.
+        if self.stored_tail != self.tail && (SMALL || self.claim.is_ours()) {
+            self.store_tail();
         }
     }
 }
@@ -401,8 +408,8 @@ impl<'m> Producer<'m> {
 impl Drop for Producer<'_> {
     fn drop(&mut self) {
         if !SMALL {
-            self.catch_up();
+            self.sync_tail();
         }
-        self.claim.give_back();
+        self.claim.release();
     }
 }

@@ -1,11 +1,10 @@
-//! A record in place, before it is released.
+//! A record in place, before its release.
 
 use core::fmt;
 
 use crate::mem::Window;
 
-/// A record in place. Its bytes are what the producer claims: copy them, then
-/// check the copy.
+/// A record in place. The producer may change its bytes: copy them, then check the copy.
 #[derive(Clone, Copy)]
 pub struct Record<'r> {
     pub(super) payload: Window<'r>,
@@ -13,19 +12,19 @@ pub struct Record<'r> {
 }
 
 impl Record<'_> {
-    /// Bytes of the record.
+    /// Returns the record's length in bytes.
     #[inline]
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether the record has no bytes.
+    /// Returns true if the record has no bytes.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Copies from `offset` in the record into the front of `bytes`; returns how
-    /// many bytes there were.
+    /// Copies from `offset` in the record into the start of `bytes`; returns the number of
+    /// bytes copied.
     #[inline]
     pub fn read(&self, offset: usize, bytes: &mut [u8]) -> usize {
         let len = self.len.saturating_sub(offset).min(bytes.len());
@@ -35,35 +34,35 @@ impl Record<'_> {
         len
     }
 
-    /// Replaces what is in `bytes` by the record.
+    /// Replaces the content of `bytes` with the record.
     #[cfg(feature = "alloc")]
     pub fn read_into(&self, bytes: &mut alloc::vec::Vec<u8>) {
-        bytes.resize(self.len, 0); // Bounded by the ring, not by the peer's number.
+        bytes.resize(self.len, 0); // The length was checked: it fits the ring.
         self.read(0, bytes);
     }
 
-    /// Address of the first byte, for peers that trust each other and read in place.
+    /// Returns the address of the first byte, for peers that trust each other and read in place.
     pub fn as_ptr(&self) -> *const u8 {
         self.payload.begin_raw_loads();
         self.payload.address().as_ptr()
     }
 
-    /// The record without a copy.
+    /// Returns the record without a copy.
     ///
     /// # Safety
     ///
-    /// While the slice incarnations, nobody stores into the record:
+    /// While the slice exists, no store may change the record:
     ///
-    /// - The producer is honest: it stores nothing into a record before it is released.
-    /// - Nobody releases the record: not this consumer, not another handle on the same end,
-    ///   not one that takes the end over. For the record of a
-    ///   [`Pending`](super::inspect::Pending) that is the ring's consumer, which the
-    ///   borrow does not hold back: it rests meanwhile.
+    /// - The producer is honest: it stores nothing into a record before its release.
+    /// - No handle releases the record: not this consumer, not another handle of the same end,
+    ///   not a successor that takes the end over. The borrow of the record of a
+    ///   [`Pending`](super::inspect::Pending) does not stop the ring's consumer: the caller
+    ///   must ensure that it does not run meanwhile.
     ///
-    /// Whoever breaks this, a hostile partition too, makes it undefined behaviour.
+    /// If any partition breaks this, a hostile one included, the behaviour is undefined.
     pub unsafe fn as_slice(&self) -> &[u8] {
         // SAFETY: the record lies inside the window (checked when it was found),
-        // which outlives the borrow; the caller answers for both ends.
+        // which outlives the borrow; the caller ensures that no store changes it.
         unsafe { core::slice::from_raw_parts(self.as_ptr(), self.len) }
     }
 }

@@ -1,4 +1,4 @@
-//! Where an end goes on after another one before it.
+//! Finds the position at which an end resumes after an earlier holder.
 
 use super::header::{stride, Header};
 use super::memory::Ring;
@@ -6,41 +6,43 @@ use crate::error::{ControlWord, Corrupt};
 use crate::layout::RECORD_HEADER;
 use crate::primitive::Ordering::Acquire;
 
-/// Loads of both positions before they are said to be corrupt: between the two loads
-/// of an attempt a ring in use can move on by more than a lap.
+/// Attempts to load both positions before they are reported as corrupt. Between the two loads
+/// of one attempt, a ring in use can advance by more than a lap.
 const ATTEMPTS: usize = 4;
 
-/// Where an end goes on.
+/// Where an end resumes.
 #[derive(Clone, Copy)]
 pub(super) struct Start {
-    /// Its own position.
-    pub(super) at: u32,
-    /// What is in memory; each end may be further.
-    pub(super) told: Position,
+    /// The position of the end.
+    pub(super) position: u32,
+    /// The positions in memory; each end may be ahead of its own.
+    pub(super) stored: Positions,
 }
 
-/// What the two ends have stored of their positions.
+/// The positions that the two ends have stored to memory.
 #[derive(Clone, Copy)]
-pub(super) struct Position {
+pub(super) struct Positions {
     pub(super) tail: u32,
     pub(super) head: u32,
 }
 
-impl Position {
-    /// Both words, held against each other.
+impl Positions {
+    /// Loads both words and checks them against each other.
     ///
     /// # Errors
     ///
-    /// [`Corrupt`] with the word that no honest partition leaves.
+    /// [`Corrupt`] with the word that no honest partition stores.
     pub(super) fn load(ring: &Ring<'_>) -> Result<Self, Corrupt> {
         let mut attempt = 1;
         loop {
-            // Pairs with the store in `Producer::tell`: the header there is zero or a
-            // record's, and `head` is at least what made room for what lies before.
-            let tail = ring.tail().load(Acquire); // loom: loom_evicted
+            // Pairs with the store in `Producer::store_tail`: the header there is zero or a
+            // record's, and `head` is at least the one that made room for the records before.
+            // loom: loom_evicted
+            let tail = ring.tail().load(Acquire);
 
-            // Pairs with the store in `Consumer::tell`, as in `Producer::refresh`.
-            let head = ring.head().load(Acquire); // loom: loom_ring
+            // Pairs with the store in `Consumer::store_head`, as in `Producer::load_head`.
+            // loom: loom_ring
+            let head = ring.head().load(Acquire);
             let position = Self { tail, head };
             match position.check(ring) {
                 Err(_) if attempt < ATTEMPTS => attempt += 1,
@@ -49,7 +51,7 @@ impl Position {
         }
     }
 
-    /// R2, where `tail` may lag by an eighth and one publication.
+    /// Checks R2. `tail` may lag by an eighth of the ring and one publication.
     pub(super) fn check(self, ring: &Ring<'_>) -> Result<(), Corrupt> {
         let Self { tail, head } = self;
         let limit = ring.data.len() - RECORD_HEADER as u32; // R4
@@ -68,31 +70,37 @@ impl Position {
     }
 }
 
-/// Finds the first record that an earlier consumer had not read.
+/// Finds the first record that an earlier consumer had not released.
 ///
 /// # Errors
 ///
-/// [`Corrupt`] if what it left is not a ring.
+/// [`Corrupt`] if the words are not those of a ring.
 pub(super) fn consumer(ring: &Ring<'_>) -> Result<Start, Corrupt> {
     let mut attempt = 1;
     loop {
-        let told = Position::load(ring)?;
-        // Pairs with the fence in `Consumer::discard`: what it discarded is counted. After the
-        // Acquire of `head` it is no older than that.
-        let position = ring.position().load(Acquire); // loom: loom_ring
-        match first_unread(ring, told.head, position) {
+        let stored = Positions::load(ring)?;
+        // Pairs with the fence in `Consumer::discard`: the discarded records are counted. After
+        // the Acquire of `head` it is not older than `head`.
+        // loom: loom_ring
+        let position = ring.position().load(Acquire);
+        match first_unread(ring, stored.head, position) {
             Err(_) if attempt < ATTEMPTS => attempt += 1,
-            found => return Ok(Start { at: found?, told }),
+            found => {
+                return Ok(Start {
+                    position: found?,
+                    stored,
+                })
+            }
         }
     }
 }
 
-/// The first record not read, where the two words hold `head` and `position`.
+/// Returns the position of the first record not released, given `head` and `position`. A
+/// `position` before `head` is a late store of an evicted consumer: it returns `head`.
 ///
 /// # Errors
 ///
-/// [`Corrupt`] if no honest consumer leaves this `position`. One that is before `head` is a
-/// late store of a consumer that another one has replaced.
+/// [`Corrupt`] if no honest consumer stores this `position`.
 pub(super) fn first_unread(ring: &Ring<'_>, head: u32, position: u32) -> Result<u32, Corrupt> {
     let read = position.wrapping_sub(head);
     if position % 8 == 0 && read as i32 <= 0 {
@@ -107,23 +115,25 @@ pub(super) fn first_unread(ring: &Ring<'_>, head: u32, position: u32) -> Result<
     Ok(position)
 }
 
-/// Finds the end of what an earlier producer published: `tail` in memory may be before it.
+/// Finds the end of the last record that an earlier producer published; `tail` in memory may
+/// lag.
 ///
 /// # Errors
 ///
-/// [`Corrupt`] if what it left is not a ring.
+/// [`Corrupt`] if the words are not those of a ring.
 pub(super) fn producer(ring: &Ring<'_>) -> Result<Start, Corrupt> {
-    let told = Position::load(ring)?;
-    let Position { mut tail, head } = told;
+    let stored = Positions::load(ring)?;
+    let Positions { mut tail, head } = stored;
     if head.wrapping_sub(tail) as i32 > 0 {
-        // `tail` lags, and what it does not tell of is consumed.
+        // `tail` lags, and the records after it are consumed.
         tail = head;
     }
     let mut padded = false;
     // Bounded: each step is at least 8 bytes, and R2 ends the walk.
     while tail.wrapping_sub(head) < ring.data.len() {
         // Pairs with the store in `Producer::publish_header`: after padding there is a record.
-        let [word, _] = ring.data.load_pair(tail, Acquire); // loom: loom_evicted
+        // loom: loom_evicted
+        let [word, _] = ring.data.load_pair(tail, Acquire);
         let (step, is_padding) = match Header::decode(word, ring, tail)? {
             Header::Nothing if padded => return Err(Header::corrupt(word)),
             Header::Nothing => break,
@@ -139,5 +149,8 @@ pub(super) fn producer(ring: &Ring<'_>) -> Result<Start, Corrupt> {
             value: tail,
         });
     }
-    Ok(Start { at: tail, told })
+    Ok(Start {
+        position: tail,
+        stored,
+    })
 }

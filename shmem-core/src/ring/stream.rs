@@ -4,24 +4,24 @@ use std::io;
 
 use super::{Consumer, PopError, Producer, PushError};
 
-/// The most empty records that one read passes over.
+/// The most empty records that one read skips.
 const EMPTY: u32 = 64;
 
-/// Writes bytes as records; the boundaries mean nothing.
+/// Writes bytes as records; record boundaries have no meaning.
 ///
-/// A full ring is [`io::ErrorKind::WouldBlock`]; everything else, the consumer's restart
-/// among it, is [`io::ErrorKind::InvalidData`] with the [`PushError`] in it.
+/// A full ring is [`io::ErrorKind::WouldBlock`]. Every other error, a restart of the consumer
+/// included, is [`io::ErrorKind::InvalidData`] and contains the [`PushError`].
 pub struct ByteWriter<'m> {
     producer: Producer<'m>,
 }
 
 impl<'m> ByteWriter<'m> {
-    /// The same end, as a stream.
+    /// Wraps `producer` as a stream.
     pub fn new(producer: Producer<'m>) -> Self {
         Self { producer }
     }
 
-    /// The end it was made of.
+    /// Returns the wrapped producer.
     pub fn get_mut(&mut self) -> &mut Producer<'m> {
         &mut self.producer
     }
@@ -32,7 +32,7 @@ impl io::Write for ByteWriter<'_> {
         if bytes.is_empty() {
             return Ok(0);
         }
-        // Smaller and smaller, so that a nearly full ring still takes something.
+        // Halve the length until it fits, so that a nearly full ring still accepts some bytes.
         let mut len = bytes.len().min(self.producer.ring().max_record());
         loop {
             match self.producer.push(&bytes[..len]) {
@@ -51,44 +51,44 @@ impl io::Write for ByteWriter<'_> {
 
 /// Reads the bytes of records one after the other.
 ///
-/// An empty ring is [`io::ErrorKind::WouldBlock`]; everything else, the producer's restart
-/// among it, is [`io::ErrorKind::InvalidData`] with the [`PopError`] in it. A restart is
-/// said once, between the bytes of the two producers. There is no end of file: a partition
-/// that ends says so in its own way.
+/// An empty ring is [`io::ErrorKind::WouldBlock`]. Every other error, a restart of the producer
+/// included, is [`io::ErrorKind::InvalidData`] and contains the [`PopError`]. A restart is
+/// reported once, between the bytes of the two producers. There is no end of file: the
+/// application must signal it in its own way.
 pub struct ByteReader<'m> {
     consumer: Consumer<'m>,
-    /// Position of a record that was read in part, and bytes of it that were.
-    taken: (u32, usize),
-    /// Found behind bytes that were handed out, and not said yet.
+    /// Position of a record that was read in part, and the number of its bytes read.
+    consumed: (u32, usize),
+    /// True if a restart was found after bytes were returned, and is still to be reported.
     restarted: bool,
 }
 
 impl<'m> ByteReader<'m> {
-    /// The same end, as a stream.
+    /// Wraps `consumer` as a stream.
     pub fn new(consumer: Consumer<'m>) -> Self {
         Self {
-            taken: (consumer.position(), 0),
+            consumed: (consumer.position(), 0),
             consumer,
             restarted: false,
         }
     }
 
-    /// The end it was made of. A record read in part stays the next.
+    /// Returns the wrapped consumer. A record that was read in part stays the next.
     pub fn get_mut(&mut self) -> &mut Consumer<'m> {
         &mut self.consumer
     }
 
-    /// Copies from the next record into `bytes`; returns how many bytes there were.
+    /// Copies from the next record into `bytes`; returns the number of bytes copied.
     fn read_record(&mut self, bytes: &mut [u8]) -> Result<usize, PopError> {
         let (position, record) = self.consumer.peek_at()?;
-        let taken = match self.taken {
-            (at, taken) if at == position => taken,
-            // That record was discarded, and what was read of it is nothing of this one.
+        let consumed = match self.consumed {
+            (at, consumed) if at == position => consumed,
+            // The record that was read in part was discarded; this is another one.
             _ => 0,
         };
-        let (len, count) = (record.len(), record.read(taken, bytes));
-        self.taken = (position, taken + count);
-        if taken + count >= len {
+        let (len, count) = (record.len(), record.read(consumed, bytes));
+        self.consumed = (position, consumed + count);
+        if consumed + count >= len {
             self.consumer.release()?;
         }
         Ok(count)
@@ -102,14 +102,14 @@ impl io::Read for ByteReader<'_> {
             return fail(PopError::Restarted);
         }
         let mut filled = 0;
-        // Empty records fill nothing: a hostile producer would keep us here.
+        // Bounded: otherwise a hostile producer of empty records could keep us here.
         let mut empty = 0;
         while filled < bytes.len() && empty < EMPTY {
             match self.read_record(&mut bytes[filled..]) {
                 Ok(0) => empty += 1,
                 Ok(count) => filled += count,
                 Err(error) if filled != 0 => {
-                    // Every other error is said again by the next call.
+                    // The next call returns every other error again.
                     self.restarted = error == PopError::Restarted;
                     break;
                 }

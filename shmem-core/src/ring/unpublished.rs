@@ -1,4 +1,4 @@
-//! Records that their producer has not made visible yet.
+//! Records that their producer has not published yet.
 
 use super::error::PushError;
 use super::memory::Ring;
@@ -20,7 +20,7 @@ impl<'m> Producer<'m> {
         })
     }
 
-    /// Starts a batch: records that become visible together, by one store.
+    /// Starts a batch: records that one store publishes together.
     pub fn batch(&mut self) -> Batch<'_, 'm> {
         let (end, room) = (self.tail, self.room);
         Batch {
@@ -32,7 +32,7 @@ impl<'m> Producer<'m> {
     }
 }
 
-/// Room for one record, ours until it is committed; dropped, it was never there.
+/// Room for one record, ours until `commit`. Dropping it discards the record.
 #[must_use]
 pub struct Reservation<'p, 'm> {
     producer: &'p mut Producer<'m>,
@@ -41,31 +41,31 @@ pub struct Reservation<'p, 'm> {
 }
 
 impl Reservation<'_, '_> {
-    /// Bytes reserved.
-    #[allow(clippy::len_without_is_empty)] // A length asked for, not a collection.
+    /// Returns the reserved length in bytes.
+    #[allow(clippy::len_without_is_empty)] // A requested length, not a collection.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Copies `bytes` to `offset` in the record; nothing if this end was taken over.
+    /// Copies `bytes` to `offset` in the record. Does nothing if this end was taken over.
     ///
     /// # Panics
     ///
-    /// If they do not fit into what was reserved.
+    /// If they do not fit into the reservation.
     pub fn write(&mut self, offset: usize, bytes: &[u8]) {
         let inside = offset <= self.len && bytes.len() <= self.len - offset;
         assert!(inside, "a write outside the reservation");
-        // Another one's bytes otherwise; `commit` says so.
+        // Otherwise the bytes belong to a successor, and `commit` returns `Evicted`.
         if self.producer.check_owned().is_ok() {
             self.payload().write(offset, bytes);
         }
     }
 
-    /// Address of the record's first byte, for peers that trust each other and
+    /// Returns the address of the record's first byte, for peers that trust each other and
     /// build a record in place.
     ///
-    /// Until `commit`, [`Reservation::len`] bytes from there are this
-    /// producer's alone, if the consumer is honest and nobody takes this end over.
+    /// Until `commit`, [`Reservation::len`] bytes from there belong to this
+    /// producer alone, if the consumer is honest and no incarnation takes this end over.
     pub fn as_mut_ptr(&mut self) -> *mut u8 {
         self.payload().address().as_ptr()
     }
@@ -83,7 +83,7 @@ impl Reservation<'_, '_> {
     ///
     /// # Panics
     ///
-    /// If `len` is more than was reserved.
+    /// If `len` is more than [`Reservation::len`].
     pub fn commit(self, len: usize) -> Result<(), PushError> {
         assert!(len <= self.len, "a commit longer than the reservation");
         self.payload().finish_raw_stores();
@@ -91,25 +91,25 @@ impl Reservation<'_, '_> {
     }
 }
 
-/// Records that become visible together. Dropped, none of them was ever there.
+/// Records that become visible together. Dropping it discards all of them.
 #[must_use]
 pub struct Batch<'p, 'm> {
     producer: &'p mut Producer<'m>,
-    /// The record whose word publishes all, and its length.
+    /// The record whose header publishes all, and its length.
     first: Option<(Place, usize)>,
-    /// Position behind the last record.
+    /// Position after the last record.
     end: u32,
     /// As [`Producer::room`], from `end` on.
     room: u32,
 }
 
 impl Batch<'_, '_> {
-    /// Copies `record` behind the others; not visible yet.
+    /// Copies `record` after the others. It is not visible yet.
     ///
     /// # Errors
     ///
-    /// As [`Producer::push`]; what is in the batch stays, after
-    /// [`PushError::Restarted`] still for the consumer's earlier incarnation.
+    /// As [`Producer::push`]; the records in the batch stay. After
+    /// [`PushError::Restarted`] they are still for the consumer before the restart.
     #[cfg_attr(not(feature = "small"), inline(always))]
     pub fn push(&mut self, record: &[u8]) -> Result<(), PushError> {
         // After an error the next push searches again: `fail` resets the producer's room, not
@@ -123,13 +123,13 @@ impl Batch<'_, '_> {
         if self.first.is_none() {
             self.first = Some((place, record.len()));
         } else {
-            // Release is more than it needs: the first word publishes all.
+            // Release is stronger than needed here: the first header publishes all.
             self.producer.publish_header(place, record.len());
         }
         Ok(())
     }
 
-    /// Makes all of it visible.
+    /// Publishes all records of the batch.
     ///
     /// # Errors
     ///
@@ -138,7 +138,7 @@ impl Batch<'_, '_> {
         self.producer.check_owned()?;
         match self.first {
             Some((place, len)) => {
-                self.producer.close(self.end);
+                self.producer.zero_next_header(self.end);
                 self.producer.publish_header(place, len);
                 self.producer.advance(self.end, self.room)
             }

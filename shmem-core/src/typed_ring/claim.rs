@@ -1,4 +1,4 @@
-//! How an end of a typed ring is claimed.
+//! Claims and takes over the ends of a typed ring.
 
 use core::sync::atomic::compiler_fence;
 
@@ -7,8 +7,8 @@ use super::control::Progress;
 use super::error::ClaimError;
 use super::memory::TypedRing;
 use super::producer::{ProducerStart, TypedProducer};
-use super::stamp::{before, distance, next, EpochWords, Own, Stamp};
-use crate::claim::{Claim, End, OnRestart, Taken};
+use super::stamp::{distance, next, previous, EpochWords, OwnWord, Stamp};
+use crate::claim::{Acquired, Claim, End, OnRestart};
 use crate::error::Corrupt;
 use crate::incarnation::Incarnation;
 use crate::mem::Word;
@@ -17,58 +17,60 @@ use crate::primitive::{
     Ordering::{Relaxed, SeqCst},
 };
 
-/// What a claimant finds.
+/// The state that a claimant finds.
 struct Found {
     progress: Progress,
-    /// The latest start of an earlier claimant.
+    /// The start of the last claimant of this end.
     start: Stamp,
-    /// The other end's epoch: of the latest consumer, or of the producer that was read from.
+    /// The other end's epoch: of the latest consumer, or of the producer whose records were
+    /// read last.
     peer: u32,
 }
 
 impl<'m, T> TypedRing<'m, T> {
-    /// Claims the producing end for `incarnation`, and resumes where a producer
-    /// before it stopped.
+    /// Claims the producing end for `incarnation`, and resumes where the producer
+    /// before it stopped. Takes the end over if an earlier incarnation of the same partition
+    /// has it.
     ///
     /// # Errors
     ///
-    /// [`ClaimError::Claimed`] while another holds it, or this incarnation itself: if that
-    /// one is gone, [`TypedRing::take_over_producer`]. An earlier incarnation of the same
-    /// partition is. [`ClaimError::Corrupt`] if what was left is not a typed ring, or the
+    /// [`ClaimError::Claimed`] if another partition has the end, or this incarnation itself, or
+    /// a later one. If the holder is gone, call [`TypedRing::take_over_producer`].
+    /// [`ClaimError::Corrupt`] if the words in memory are not those of a typed ring, or if the
     /// other end was claimed at the same time for records of another size.
     pub fn producer(self, incarnation: Incarnation) -> Result<TypedProducer<'m, T>, ClaimError> {
         End::new(self.control.producer_claim()).check(incarnation)?;
         self.take_over_producer(incarnation)
     }
 
-    /// As [`TypedRing::producer`], in place of an incarnation that is gone. One that is not is
-    /// told so at its next call ([`PushError::Evicted`](super::PushError::Evicted)).
+    /// As [`TypedRing::producer`], in place of an incarnation that is gone. If it is not gone,
+    /// its next call returns [`PushError::Evicted`](super::PushError::Evicted).
     ///
     /// An incarnation that takes over its own end restarts that end: for the peer it is
-    /// another producer. The handle it had before must not be used again; the claim is
-    /// the same, so nobody tells that handle.
+    /// another producer. Do not use the earlier handle again: its claim has the same value, so
+    /// it cannot detect the takeover.
     ///
     /// # Errors
     ///
-    /// [`ClaimError::Corrupt`] as there: the claim stays as it was, or is given back if that
-    /// was seen only after it was made.
+    /// [`ClaimError::Corrupt`] as [`TypedRing::producer`]. The claim stays unchanged, or is
+    /// released if the check after the claim found it.
     pub fn take_over_producer(
         self,
         incarnation: Incarnation,
     ) -> Result<TypedProducer<'m, T>, ClaimError> {
         let end = End::new(self.control.producer_claim());
-        let taken = end.take(incarnation, || self.find_producer())?;
-        let Progress { tail, head, .. } = taken.start.progress;
-        let (claim, peer) = (taken.claim, taken.start.peer);
-        let start = self.start(&taken, self.control.producer_starts(), tail);
+        let acquired = end.acquire(incarnation, || self.find_producer())?;
+        let Progress { tail, head, .. } = acquired.start.progress;
+        let (claim, peer) = (acquired.claim, acquired.start.peer);
+        let start = self.start(&acquired, self.control.producer_starts(), tail);
         self.agree_on_size(&claim, self.control.producer_size())?;
         let epoch = start.stamp.epoch();
-        let known = match taken.again {
+        let known = match acquired.reclaimed {
             // relaxed: we stored it ourselves.
-            true => Stamp(self.control.addressed().of(epoch).load(Relaxed)),
+            true => Stamp(self.control.addressed().word(epoch).load(Relaxed)),
             false => Stamp::new(peer, tail),
         };
-        let addressed = Own::with(self.control.addressed().of(epoch), known);
+        let addressed = OwnWord::with_stamp(self.control.addressed().word(epoch), known);
         let mut producer = TypedProducer::new(
             self,
             ProducerStart {
@@ -81,14 +83,14 @@ impl<'m, T> TypedRing<'m, T> {
             },
         );
         if claim.is_ours() {
-            producer.begin();
+            producer.publish_words();
         }
         Ok(producer)
     }
 
-    /// Claims the consuming end for `incarnation`, and resumes where a consumer
-    /// before it stopped: what that one had not released is there again, or
-    /// discarded, as `unread` says.
+    /// Claims the consuming end for `incarnation`, and resumes where the consumer
+    /// before it stopped. Records that it had not released are delivered again or discarded,
+    /// depending on `on_restart`.
     ///
     /// # Errors
     ///
@@ -96,10 +98,10 @@ impl<'m, T> TypedRing<'m, T> {
     pub fn consumer(
         self,
         incarnation: Incarnation,
-        unread: OnRestart,
+        on_restart: OnRestart,
     ) -> Result<TypedConsumer<'m, T>, ClaimError> {
         End::new(self.control.consumer_claim()).check(incarnation)?;
-        self.take_over_consumer(incarnation, unread)
+        self.take_over_consumer(incarnation, on_restart)
     }
 
     /// As [`TypedRing::consumer`], in place of an incarnation that is gone, as in
@@ -107,39 +109,39 @@ impl<'m, T> TypedRing<'m, T> {
     ///
     /// # Errors
     ///
-    /// [`ClaimError::Corrupt`] as there.
+    /// As [`TypedRing::take_over_producer`].
     pub fn take_over_consumer(
         self,
         incarnation: Incarnation,
-        unread: OnRestart,
+        on_restart: OnRestart,
     ) -> Result<TypedConsumer<'m, T>, ClaimError> {
         let end = End::new(self.control.consumer_claim());
-        let taken = end.take(incarnation, || self.find_consumer())?;
-        let claim = taken.claim;
+        let acquired = end.acquire(incarnation, || self.find_consumer())?;
+        let claim = acquired.claim;
         let Progress {
             position, reader, ..
-        } = taken.start.progress;
-        let start = self.start(&taken, self.control.consumer_starts(), position);
+        } = acquired.start.progress;
+        let start = self.start(&acquired, self.control.consumer_starts(), position);
         self.agree_on_size(&claim, self.control.consumer_size())?;
-        let peer = self.first_producer(taken.start.peer, position, unread);
+        let peer = self.first_producer(acquired.start.peer, position, on_restart);
         let epoch = start.stamp.epoch();
-        let mut consumer = TypedConsumer::new(self, claim, start, position, unread);
-        consumer.count_from(reader);
+        let mut consumer = TypedConsumer::new(self, claim, start, position, on_restart);
+        consumer.resume_discarded(reader);
         if claim.is_ours() {
-            consumer.begin(peer);
+            consumer.publish_words(peer);
         }
-        // relaxed: we stored it ourselves, if it is that.
-        let accepted = self.control.accepted().of(epoch).load(Relaxed);
-        consumer.sifts &= !taken.again || accepted != Stamp::new(epoch, peer).0;
+        // relaxed: if the end is reclaimed, we stored it ourselves.
+        let accepted = self.control.accepted().word(epoch).load(Relaxed);
+        consumer.filters &= !acquired.reclaimed || accepted != Stamp::new(epoch, peer).0;
         Ok(consumer)
     }
 
-    /// Who holds the producing end.
+    /// Returns the incarnation that has the producing end.
     pub fn producing(&self) -> Option<Incarnation> {
         End::new(self.control.producer_claim()).holder()
     }
 
-    /// Who holds the consuming end.
+    /// Returns the incarnation that has the consuming end.
     pub fn consuming(&self) -> Option<Incarnation> {
         End::new(self.control.consumer_claim()).holder()
     }
@@ -162,45 +164,53 @@ impl<'m, T> TypedRing<'m, T> {
         })
     }
 
-    /// The start of who has `taken` an end at `position`, among the end's `starts`. It is the
-    /// first word that a claimant stores, so that no other one takes the same epoch (P5).
-    fn start(&self, taken: &Taken<'m, Found>, starts: EpochWords<'m>, position: u32) -> Own<'m> {
-        let last = taken.start.start;
-        if taken.again && last.epoch() != 0 {
-            return Own::with(starts.of(last.epoch()), last);
+    /// Stores and returns our start at `position`, among the end's `starts`. A claimant stores it
+    /// first, so that the next claimant takes another epoch (P5).
+    fn start(
+        &self,
+        acquired: &Acquired<'m, Found>,
+        starts: EpochWords<'m>,
+        position: u32,
+    ) -> OwnWord<'m> {
+        let last = acquired.start.start;
+        if acquired.reclaimed && last.epoch() != 0 {
+            return OwnWord::with_stamp(starts.word(last.epoch()), last);
         }
-        let start = Own::new(starts, next(last.epoch()), position);
+        let start = OwnWord::new(starts, next(last.epoch()), position);
         start.publish();
-        // Whoever stopped before that store does not make another one.
-        compiler_fence(SeqCst); // loom: none (a fence of the compiler's alone)
+        // Keeps later checks of the claim after this store: an evicted claimant that was stopped
+        // before it stores nothing more.
+        // loom: none (a fence of the compiler's alone)
+        compiler_fence(SeqCst);
         start
     }
 
-    /// Stores the size of our records into `own`, our end's word, and holds the other's
-    /// against it.
+    /// Stores the size of our records into `own`, the word of our end, and checks that of the
+    /// other end.
     fn agree_on_size(&self, claim: &Claim<'m>, own: Word<'m>) -> Result<(), ClaimError> {
-        // relaxed: only who holds the end stores it.
+        // relaxed: only the holder of the end stores it.
         let is_new = own.load(Relaxed) == 0 && claim.is_ours();
         if is_new {
             self.store_size(own);
-            // The size stored before it and the other end's that is loaded after it must not
-            // pass each other: of two that come at once and disagree, one finds out.
-            fence(SeqCst); // loom: loom_typed_ring
+            // Orders the store of our size before the load of the other end's: if two ends are
+            // claimed at once with different sizes, at least one detects it.
+            // loom: loom_typed_ring
+            fence(SeqCst);
         }
         self.check_size().map_err(|corrupt| {
             if is_new && claim.is_ours() {
                 own.store(0, Relaxed); // relaxed: as it was.
             }
-            claim.give_back();
+            claim.release();
             ClaimError::Corrupt(corrupt)
         })
     }
 
-    /// The producer whose records a consumer finds at `position`, where the one before it read
-    /// those of the producer `known`; for commands the latest one.
-    fn first_producer(&self, known: u32, position: u32, unread: OnRestart) -> u32 {
+    /// Returns the epoch of the producer whose records a consumer finds at `position`; `known` is
+    /// the one whose records the consumer before it read. For `Discard` it is the latest producer.
+    fn first_producer(&self, known: u32, position: u32, on_restart: OnRestart) -> u32 {
         let starts = self.control.producer_starts();
-        if unread == OnRestart::Discard {
+        if on_restart == OnRestart::Discard {
             return starts.latest().epoch();
         }
         let mut peer = known;
@@ -210,9 +220,9 @@ impl<'m, T> TypedRing<'m, T> {
             };
             let ahead = distance(position, start.position());
             if ahead != 0 && ahead <= self.slots.len() {
-                // Its records come later: those before it are of one that came before it.
+                // Its records come later. Those at `position` are from a producer before it.
                 return match peer {
-                    0 => before(start.epoch()),
+                    0 => previous(start.epoch()),
                     _ => peer,
                 };
             }

@@ -6,7 +6,7 @@ use bytemuck::{AnyBitPattern, NoUninit};
 
 use super::error::PopError;
 use super::memory::{TypedRing, SMALL};
-use super::stamp::{distance, next, EpochWords, Own, Stamp, UNSEEN};
+use super::stamp::{distance, next, EpochWords, OwnWord, Stamp, NOT_LOADED};
 use crate::claim::{Claim, OnRestart};
 use crate::doorbell::{Doorbell, Ringer, Sleeper};
 use crate::error::Corrupt;
@@ -15,10 +15,10 @@ use crate::pace::Pace;
 use crate::primitive::Ordering::{Relaxed, SeqCst};
 use crate::wait::Wait;
 
-/// The end that pops. Dropping it gives the claim back.
+/// The end that pops. Dropping it releases the claim.
 ///
-/// Every call says [`PopError::Evicted`] once another has taken this end over, whether
-/// this one was gone or was only thought to be (P6).
+/// After another incarnation takes this end over, every call returns [`PopError::Evicted`]
+/// (P6), even if this incarnation was not gone.
 ///
 /// Aligned so that the two ends of a ring in one program do not share a line.
 #[repr(align(128))]
@@ -27,43 +27,44 @@ pub struct TypedConsumer<'m, T> {
     pub(super) ring: TypedRing<'m, T>,
     /// Our position: the first record not released.
     pub(super) head: u32,
-    /// Up to here records are known to be published, and to be handed out.
+    /// The records up to here are published and can be returned.
     pub(super) end: u32,
-    /// Where the record that was peeked last ends; `head` if none was.
+    /// The end of the record that was peeked last; `head` if there is none.
     peeked: u32,
     pub(super) pace: Pace,
     /// The epoch of the producer whose records we read; 0 if there was none.
     pub(super) peer: u32,
-    /// Whether its restart is still to be reported.
+    /// True if its restart is still to be reported.
     pub(super) restarted: bool,
-    /// Whether what it sends may be for another consumer, and is to be discarded then.
-    pub(super) sifts: bool,
-    pub(super) unread: OnRestart,
+    /// True if its records may be for another consumer and must then be discarded.
+    pub(super) filters: bool,
+    pub(super) on_restart: OnRestart,
     discarded: u32,
     /// Our words.
-    position: Own<'m>,
-    told: Own<'m>,
-    start: Own<'m>,
-    /// The producer's words: of the one we know, and of the next one.
+    position: OwnWord<'m>,
+    released: OwnWord<'m>,
+    start: OwnWord<'m>,
+    /// The `tails` word of the producer whose records we read, and the `producer_starts` word
+    /// of the next one.
     pub(super) tail_word: Word<'m>,
     pub(super) next_start: Word<'m>,
-    /// What `next_start` holds while nobody has claimed the end after the producer we know.
+    /// The value of `next_start` until the next producer claims the end.
     pub(super) next_seen: u32,
     claim: Claim<'m>,
-    /// What is said for good.
-    pub(super) broken: Option<PopError>,
+    /// The error that every later call returns.
+    pub(super) terminal: Option<PopError>,
     records: Sleeper<'m>,
     space: Ringer<'m>,
 }
 
 impl<'m, T> TypedConsumer<'m, T> {
-    /// The end that begins at `start`, the first of our epoch's words, which is there.
+    /// Returns the end at `position`. `start`, the first word of our epoch, is already stored.
     pub(super) fn new(
         ring: TypedRing<'m, T>,
         claim: Claim<'m>,
-        start: Own<'m>,
+        start: OwnWord<'m>,
         position: u32,
-        unread: OnRestart,
+        on_restart: OnRestart,
     ) -> Self {
         let epoch = start.stamp.epoch();
         Self {
@@ -75,71 +76,71 @@ impl<'m, T> TypedConsumer<'m, T> {
             pace: Pace::new(position.wrapping_mul(Slots::<T>::STRIDE as u32)),
             peer: 0,
             restarted: false,
-            sifts: false,
-            unread,
+            filters: false,
+            on_restart,
             discarded: 0,
-            position: Own::new(ring.control.positions(), epoch, position),
-            told: Own::new(ring.control.heads(), epoch, position),
+            position: OwnWord::new(ring.control.positions(), epoch, position),
+            released: OwnWord::new(ring.control.heads(), epoch, position),
             start,
-            tail_word: ring.control.tails().of(0),
-            next_start: ring.control.producer_starts().of(next(0)),
-            next_seen: UNSEEN,
+            tail_word: ring.control.tails().word(0),
+            next_start: ring.control.producer_starts().word(next(0)),
+            next_seen: NOT_LOADED,
             claim,
-            broken: None,
+            terminal: None,
             records: ring.control.records().1,
             space: ring.control.space().0,
         }
     }
 
-    /// Goes on with the count of the consumer with epoch `reader`.
-    pub(super) fn count_from(&mut self, reader: u32) {
+    /// Continues the count of discarded records of the consumer with epoch `reader`.
+    pub(super) fn resume_discarded(&mut self, reader: u32) {
         // relaxed: stored before its position was, which was loaded with Acquire.
-        self.discarded = self.ring.control.discarded().of(reader).load(Relaxed);
+        self.discarded = self.ring.control.discarded().word(reader).load(Relaxed);
     }
 
-    /// Takes the words of our epoch into use, for records of the producer with epoch `peer`.
-    pub(super) fn begin(&mut self, peer: u32) {
+    /// Stores the words of our epoch; we read records of the producer with epoch `peer`.
+    pub(super) fn publish_words(&mut self, peer: u32) {
         self.store_discarded();
         self.position.publish();
-        self.told.publish();
-        self.know(peer);
+        self.released.publish();
+        self.set_producer(peer);
     }
 
-    /// The ring.
+    /// Returns the ring.
     pub fn ring(&self) -> &TypedRing<'m, T> {
         &self.ring
     }
 
-    /// How often this end was claimed, with this time. From 65535 it goes on with 1.
+    /// Returns the number of claims of this end, this one included. 1 follows 65535.
     pub fn epoch(&self) -> u32 {
         self.start.stamp.epoch()
     }
 
-    /// Where the next record is, or will be: a position that counts on modulo 2^16, and the one
-    /// at which a later incarnation resumes.
+    /// Returns the position of the next record, modulo 2^16. A later incarnation resumes there.
     pub fn position(&self) -> u16 {
         self.head as u16
     }
 
-    /// Records that the last look at the producer found and that are not released yet.
+    /// Returns the number of records that the last poll found and that are not released yet.
     pub fn remaining(&self) -> usize {
         self.end.wrapping_sub(self.head) as usize
     }
 
-    /// Records that consumers of this ring discarded, this one and those before
-    /// it; counts on modulo 2^32. Never too few: a record is counted before it is given
-    /// back, so a consumer that dies in between leaves it to be counted once more.
+    /// Returns the number of records that this consumer and those before it discarded, modulo
+    /// 2^32. It is never too low: a record is counted before it is released. If a consumer
+    /// dies between the two, its successor counts that record again.
     pub fn discarded(&self) -> u32 {
         self.discarded
     }
 
-    /// Whether there is nothing to say now. A restart counts as a record, and so do a
-    /// broken ring and an eviction, so that a waiter comes back and learns of it.
+    /// Returns true if `pop` would return [`PopError::Empty`]. Returns false also for a
+    /// restart, a corrupt ring and an eviction, so that a waiter calls `pop` and receives the
+    /// error.
     pub fn is_empty(&mut self) -> bool {
         self.refill() == Err(PopError::Empty)
     }
 
-    /// Waits until there is a record, or something to say; `false` if the deadline
+    /// Waits until there is a record or an error to report. Returns `false` if the deadline
     /// passes first.
     pub fn wait<W: Wait>(&mut self, wait: &mut W) -> bool {
         let records = self.records;
@@ -147,44 +148,44 @@ impl<'m, T> TypedConsumer<'m, T> {
         found.is_some()
     }
 
-    /// Gives back what was released, and rings `doorbell` if the producer sleeps for space.
-    /// Call it after releasing records. Returns whether it slept.
+    /// Stores `head`, and rings `doorbell` if the producer sleeps until there is space.
+    /// Call it after releasing records. Returns true if the producer slept.
     ///
-    /// Without it the producer learns of space when there is an eighth of the ring, and of all
-    /// of it when a call finds no record.
+    /// Without it the producer sees free slots only when an eighth of the ring is free, or when
+    /// a call of this end finds no record.
     ///
-    /// Its full fence lies between what was released and a last look at the claim: `Ok`
-    /// says that a successor goes on after it.
+    /// Its full fence lies between the release and a last check of the claim. After `Ok`, a
+    /// successor resumes after the released records.
     ///
     /// # Errors
     ///
     /// [`PopError::Evicted`] if this end was taken over.
     #[inline(always)]
     pub fn notify<D: Doorbell>(&mut self, doorbell: &D) -> Result<bool, PopError> {
-        self.own()?;
-        self.catch_up();
+        self.check_owned()?;
+        self.sync_head();
         let slept = self.space.ring(doorbell);
-        self.own()?;
+        self.check_owned()?;
         Ok(slept)
     }
 
-    /// Gives the record that was peeked last back to the producer. Does nothing
-    /// if none was.
+    /// Releases the record that was peeked last to the producer. Does nothing
+    /// if no record was peeked.
     ///
     /// # Errors
     ///
-    /// [`PopError::Evicted`] if this end was taken over: the successor gets the
+    /// [`PopError::Evicted`] if this end was taken over: the successor receives the
     /// record, too.
     #[inline(always)]
     pub fn release(&mut self) -> Result<(), PopError> {
-        self.own()?;
+        self.check_owned()?;
         if self.peeked != self.head {
             return self.advance(self.peeked);
         }
         Ok(())
     }
 
-    /// Makes sure that there is a record to hand out.
+    /// Returns `Ok` if there is a record to return.
     #[inline(always)]
     fn find(&mut self) -> Result<(), PopError> {
         if self.head == self.end || !self.claim.is_ours() {
@@ -193,7 +194,7 @@ impl<'m, T> TypedConsumer<'m, T> {
         Ok(())
     }
 
-    /// As [`TypedConsumer::find`], with a look at the producer; reports a restart.
+    /// As [`TypedConsumer::find`], but polls the producer and reports a restart.
     #[inline(never)]
     fn find_slow(&mut self) -> Result<(), PopError> {
         let found = self.refill();
@@ -203,11 +204,11 @@ impl<'m, T> TypedConsumer<'m, T> {
         found
     }
 
-    /// Looks at the producer if no record is known; says what is to be said.
+    /// Polls the producer if no record is known. Returns the error to report, if there is one.
     fn refill(&mut self) -> Result<(), PopError> {
-        self.own()?;
+        self.check_owned()?;
         if self.head == self.end && !self.restarted {
-            self.look()?;
+            self.poll_producer()?;
         }
         if self.restarted {
             return Err(PopError::Restarted);
@@ -218,30 +219,32 @@ impl<'m, T> TypedConsumer<'m, T> {
         Ok(())
     }
 
-    /// Moves our position to `end`. `head` is stored after an eighth of the ring: a producer
-    /// that looks for space takes its line away, and each store has to wait for that.
+    /// Moves our position to `end`. Stores `head` only after each eighth of the ring, because
+    /// the producer loads it, and then the next store waits for the line.
     #[inline(always)]
     pub(super) fn advance(&mut self, end: u32) -> Result<(), PopError> {
         self.head = end;
         self.peeked = end;
         self.position.set(end);
-        if SMALL || distance(self.told.stamp.position(), end) >= self.slots.len() / 8 {
-            self.told.set(end);
+        if SMALL || distance(self.released.stamp.position(), end) >= self.slots.len() / 8 {
+            self.released.set(end);
         }
-        // The look stays after the stores where this program is stopped between them. Where it
-        // runs on meanwhile, see P7.
-        compiler_fence(SeqCst); // loom: none (a fence of the compiler's alone)
+        // Keeps the check after the stores, for a program that is stopped between them. For one
+        // that runs meanwhile, see P7.
+        // loom: none (a fence of the compiler's alone)
+        compiler_fence(SeqCst);
         match self.claim.is_ours() {
             true => Ok(()),
-            false => self.settle(end),
+            false => self.outcome_after_eviction(end),
         }
     }
 
-    /// Says whose the records before `end` are, which we released while another took the end
-    /// over: those that it goes on at are its own, and all before its start are ours.
+    /// Returns the result of a call that released the records before `end` while a successor
+    /// took the end over. `Evicted` if the successor receives some of them, which means that its
+    /// start is before `end`; otherwise `Ok`.
     #[cold]
     #[inline(never)]
-    fn settle(&mut self, end: u32) -> Result<(), PopError> {
+    fn outcome_after_eviction(&mut self, end: u32) -> Result<(), PopError> {
         let evicted = self.fail(PopError::Evicted);
         let start = self
             .ring
@@ -255,7 +258,7 @@ impl<'m, T> TypedConsumer<'m, T> {
         }
     }
 
-    /// Passes over `count` records, and counts them before that.
+    /// Counts and then releases `count` records.
     pub(super) fn discard(&mut self, count: u32) -> Result<(), PopError> {
         self.discarded = self.discarded.wrapping_add(count);
         self.store_discarded();
@@ -263,81 +266,82 @@ impl<'m, T> TypedConsumer<'m, T> {
     }
 
     fn store_discarded(&self) {
-        let word = self.ring.control.discarded().of(self.epoch());
+        let word = self.ring.control.discarded().word(self.epoch());
         // relaxed: the store of the position publishes it.
         word.store(self.discarded, Relaxed);
     }
 
-    /// Gives back what lies before our position, if that has not been done, and stores our
-    /// words again where late stores have replaced them.
-    pub(super) fn catch_up(&mut self) {
-        self.told.stamp = self.position.stamp;
-        for word in [self.start, self.position, self.told] {
+    /// Stores `head` if it lags, and restores those of our words that late stores have replaced.
+    pub(super) fn sync_head(&mut self) {
+        self.released.stamp = self.position.stamp;
+        for word in [self.start, self.position, self.released] {
             word.restore();
         }
     }
 
-    /// Goes by another producer; says so to the next claimant of this end.
-    pub(super) fn know(&mut self, peer: u32) {
+    /// Sets the producer whose records we read, and stores its epoch for the next claimant.
+    pub(super) fn set_producer(&mut self, peer: u32) {
         self.peer = peer;
-        self.tail_word = self.ring.control.tails().of(peer);
-        self.next_start = self.ring.control.producer_starts().of(next(peer));
-        self.next_seen = UNSEEN;
-        self.sifts = self.unread == OnRestart::Discard;
+        self.tail_word = self.ring.control.tails().word(peer);
+        self.next_start = self.ring.control.producer_starts().word(next(peer));
+        self.next_seen = NOT_LOADED;
+        self.filters = self.on_restart == OnRestart::Discard;
         let known = self.ring.control.known_producers();
-        self.note(known);
+        self.store_producer_epoch(known);
     }
 
     /// Stores the producer's epoch into our epoch's word of `words`.
-    pub(super) fn note(&self, words: EpochWords<'m>) {
+    pub(super) fn store_producer_epoch(&self, words: EpochWords<'m>) {
         let epoch = self.epoch();
         // relaxed: the next store of the position publishes it.
         words
-            .of(epoch)
+            .word(epoch)
             .store(Stamp::new(epoch, self.peer).0, Relaxed);
     }
 
-    /// Whether this end is ours (P6), and the ring is sound.
+    /// Returns the error to report if this end is not ours (P6) or the ring is corrupt.
     #[inline(always)]
-    pub(super) fn own(&mut self) -> Result<(), PopError> {
-        if self.claim.is_ours() && self.broken.is_none() {
+    pub(super) fn check_owned(&mut self) -> Result<(), PopError> {
+        if self.claim.is_ours() && self.terminal.is_none() {
             return Ok(());
         }
         Err(self.fail(PopError::Evicted))
     }
 
-    /// Keeps that the ring is corrupt, unless it is another's: what that one does is not
-    /// to be held against our position.
+    /// Records permanently that the ring is corrupt, or that this end was taken over: the words
+    /// of a ring that has another consumer need not fit our position.
     #[cold]
     pub(super) fn corrupt(&mut self, corrupt: Corrupt) -> PopError {
-        match self.own() {
+        match self.check_owned() {
             Ok(()) => self.fail(PopError::Corrupt(corrupt)),
             Err(error) => error,
         }
     }
 
-    /// Keeps what is said for good, and returns it.
+    /// Stores the error that every later call returns, and returns it.
     #[cold]
     #[inline(never)]
     fn fail(&mut self, error: PopError) -> PopError {
         if !self.claim.is_ours() {
-            self.claim.lose();
+            self.claim.mark_lost();
         }
-        // Every later call looks for a record, and finds this.
+        // Leave no record, so that every later call polls and finds this error.
         self.end = self.head;
         self.peeked = self.head;
-        *self.broken.get_or_insert(error)
+        *self.terminal.get_or_insert(error)
     }
 }
 
 impl<T: AnyBitPattern + NoUninit> TypedConsumer<'_, T> {
-    /// Copies the next record out of the ring and releases it. Never waits, rings no bell.
+    /// Copies the next record out of the ring and releases it. Never waits, never rings the
+    /// doorbell.
     ///
     /// # Errors
     ///
-    /// [`PopError::Empty`] if there is none, [`PopError::Restarted`] between the records of two
-    /// incarnations of the producer, [`PopError::Corrupt`] if it broke the protocol,
-    /// [`PopError::Evicted`] if this end was taken over.
+    /// - [`PopError::Empty`] if there is no record.
+    /// - [`PopError::Restarted`] once, between the records of two epochs of the producer.
+    /// - [`PopError::Corrupt`] if the producer broke the protocol.
+    /// - [`PopError::Evicted`] if this end was taken over.
     #[cfg_attr(not(feature = "small"), inline(always))]
     #[cfg_attr(feature = "small", inline(never))]
     pub fn pop(&mut self) -> Result<T, PopError> {
@@ -346,8 +350,8 @@ impl<T: AnyBitPattern + NoUninit> TypedConsumer<'_, T> {
         Ok(value)
     }
 
-    /// As [`TypedConsumer::pop`], to a place of the caller's: with one copy less, which counts
-    /// where records are long. After [`PopError::Evicted`] the record there is the successor's.
+    /// As [`TypedConsumer::pop`], into memory of the caller. It saves a copy, which matters for
+    /// long records. After [`PopError::Evicted`] the successor receives the record there, too.
     ///
     /// # Errors
     ///
@@ -360,7 +364,8 @@ impl<T: AnyBitPattern + NoUninit> TypedConsumer<'_, T> {
         self.advance(self.head.wrapping_add(1))
     }
 
-    /// Copies the next record, which stays the next one until [`TypedConsumer::release`].
+    /// Returns a copy of the next record, which stays the next one until
+    /// [`TypedConsumer::release`].
     ///
     /// # Errors
     ///
@@ -375,13 +380,13 @@ impl<T: AnyBitPattern + NoUninit> TypedConsumer<'_, T> {
         Ok(value)
     }
 
-    /// Copies as many records into the front of `values` as are known, or found by a look at the
-    /// producer if none is, and releases them together; returns how many.
+    /// Copies up to `values.len()` records into the start of `values` and releases them together.
+    /// Polls the producer only if no record is known. Returns the number of records.
     ///
     /// # Errors
     ///
-    /// As [`TypedConsumer::pop`], but that an empty ring gives 0. After
-    /// [`PopError::Evicted`] all of them are the successor's.
+    /// As [`TypedConsumer::pop`], but returns 0 for an empty ring. After
+    /// [`PopError::Evicted`] the successor receives some or all of these records, too.
     #[cfg_attr(not(feature = "small"), inline(always))]
     #[cfg_attr(feature = "small", inline(never))]
     pub fn pop_slice(&mut self, values: &mut [T]) -> Result<usize, PopError> {
@@ -399,10 +404,10 @@ impl<T: AnyBitPattern + NoUninit> TypedConsumer<'_, T> {
 
 impl<T> Drop for TypedConsumer<'_, T> {
     fn drop(&mut self) {
-        // An evicted one has nothing to give back.
-        if self.own().is_ok() {
-            self.catch_up();
+        // An evicted end stores nothing.
+        if self.check_owned().is_ok() {
+            self.sync_head();
         }
-        self.claim.give_back();
+        self.claim.release();
     }
 }

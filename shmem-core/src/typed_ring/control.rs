@@ -1,4 +1,4 @@
-//! The control words of a typed ring, whatever its records are.
+//! The control words of a typed ring, independent of the type of its records.
 
 use core::mem::size_of;
 
@@ -13,37 +13,38 @@ use crate::mem::{Window, Word};
 /// Bytes of a control block.
 pub(super) const CONTROL: usize = size_of::<TypedRingControl>();
 
-/// Looks at an end's words before they are said to be corrupt: a ring in use moves between
-/// the loads of one look.
+/// Attempts to load the positions before they are reported as corrupt: a ring in use advances
+/// between the loads of one attempt.
 const ATTEMPTS: usize = 16;
 
 /// A control block.
 #[derive(Clone, Copy)]
 pub(super) struct Control<'m>(pub(super) Window<'m>);
 
-/// Where both ends are, as the words in memory have it.
+/// The positions of both ends in memory.
 #[derive(Clone, Copy)]
 pub(super) struct Progress {
     /// Position after the last record.
     pub(super) tail: u32,
     /// Position of the first record not released.
     pub(super) position: u32,
-    /// The epoch of the consumer that stored it.
+    /// The epoch of the consumer that stored `position`.
     pub(super) reader: u32,
-    /// Position up to which slots were given back.
+    /// Position up to which the producer may reuse slots.
     pub(super) head: u32,
 }
 
 impl<'m> Control<'m> {
-    /// Where both ends are.
+    /// Loads the positions of both ends and checks them.
     ///
     /// # Errors
     ///
-    /// [`Corrupt`] with the word that no honest partition leaves.
+    /// [`Corrupt`] with the word that no honest partition stores.
     pub(super) fn progress(self, slots: u32) -> Result<Progress, Corrupt> {
         let mut attempt = 1;
         loop {
-            // In this order none is behind the one before it, although both ends go on.
+            // Loaded in this order, each is at least the one before it, even while both ends
+            // advance.
             let [head, position, tail] =
                 [self.heads(), self.positions(), self.tails()].map(EpochWords::latest);
             let progress = Progress {
@@ -58,7 +59,7 @@ impl<'m> Control<'m> {
                 head: given,
                 ..
             } = progress;
-            // Slots between a head and a tail are at most all, and a position is between them.
+            // P2.
             let backlog = distance(given, end);
             if backlog <= slots && distance(given, at) <= backlog {
                 return Ok(progress);
@@ -134,18 +135,18 @@ impl<'m> Control<'m> {
         self.words(offset_of!(TypedRingControl, discarded))
     }
 
-    /// The line of the bell that the consumer sleeps on.
+    /// Returns the line of the bell at `offset`.
     fn bell(self, offset: usize) -> Window<'m> {
         let line = self.0.sub(offset, LINE);
         line.expect("a control block has its bells")
     }
 
-    /// Both sides of the bell for records.
+    /// Returns both sides of the bell for records.
     pub(super) fn records(self) -> (Ringer<'m>, Sleeper<'m>) {
         sides(self.bell(offset_of!(TypedRingControl, records)))
     }
 
-    /// Both sides of the bell for space.
+    /// Returns both sides of the bell for space.
     pub(super) fn space(self) -> (Ringer<'m>, Sleeper<'m>) {
         sides(self.bell(offset_of!(TypedRingControl, space)))
     }

@@ -1,4 +1,4 @@
-//! What the calls on a typed ring can say.
+//! The errors of a typed ring's calls.
 
 use core::fmt;
 use core::mem::size_of;
@@ -8,19 +8,19 @@ pub use crate::claim::ClaimError;
 use crate::error::Corrupt;
 use crate::layout::{TypedRingControl, MAX_SLOTS, MIN_SLOTS};
 
-/// Why a segment is no typed ring of this type.
+/// Why a segment is not a typed ring of this type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttachError {
-    /// Its length is not one of a ring of such records.
+    /// The segment does not have the length of a ring of such records.
     Geometry {
         /// The segment's length.
         len: usize,
         /// Bytes of a slot.
         slot: usize,
     },
-    /// Its records have another size.
+    /// The records of the ring have another size.
     RecordSize {
-        /// Bytes of the records that it is used for.
+        /// Bytes of a record of the ring.
         found: u32,
         /// Bytes of the type.
         expected: u32,
@@ -49,18 +49,17 @@ const EVICTED: &str = "another partition has taken this end of the ring over";
 /// Why a record was not pushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PushError {
-    /// No slot is free now. The consumer gives back what it has read after an eighth of the
-    /// ring, with [`TypedConsumer::notify`](super::TypedConsumer::notify), and when it finds
-    /// nothing more.
+    /// No slot is free now. The consumer frees slots after each eighth of the ring, when it calls
+    /// [`TypedConsumer::notify`](super::TypedConsumer::notify), and when it finds the ring empty.
     Full,
     /// The consumer was restarted since the last call: nothing was pushed.
-    /// Said once; the next push is for the new consumer.
+    /// Reported once; the next push is for the new consumer.
     Restarted,
-    /// The consumer broke the protocol. Terminal.
+    /// The consumer broke the protocol. Every later call returns this.
     Corrupt(Corrupt),
-    /// Another has taken this end over, whether this one was gone or was only thought to
-    /// be. Terminal. Everything answered `Ok` before stays; what the call that says so
-    /// first was to publish is not there, if the other one has begun.
+    /// Another incarnation has taken this end over, even if this one was not gone. Every later
+    /// call returns this. Records for which a call returned `Ok` stay. The records of the
+    /// first call that returns this are lost, if the successor has stored its start.
     Evicted,
 }
 
@@ -78,15 +77,15 @@ impl fmt::Display for PushError {
 /// Why no record was popped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PopError {
-    /// None is there now.
+    /// There is no record now.
     Empty,
-    /// The producer was restarted: what came before is from an earlier producer, what follows
-    /// from the next one. Said once, between the two.
+    /// The producer was restarted. Records before this are from the earlier producer, records
+    /// after it from the new one. Reported once, between the two.
     Restarted,
-    /// The producer broke the protocol. Terminal.
+    /// The producer broke the protocol. Every later call returns this.
     Corrupt(Corrupt),
-    /// Another has taken this end over, whether this one was gone or was only thought to
-    /// be. Terminal. What was not released before is the successor's.
+    /// Another incarnation has taken this end over, even if this one was not gone. Every later
+    /// call returns this. The successor receives the records that were not released.
     Evicted,
 }
 

@@ -1,5 +1,5 @@
-//! Lines that a producer fetches from its consumer's processor before records need them, as
-//! `ring::fetch` explains.
+//! Fetches lines from the consumer's processor before the producer writes records there.
+//! `ring::fetch` explains why.
 
 use bytemuck::NoUninit;
 
@@ -7,15 +7,15 @@ use super::memory::SMALL;
 use super::producer::TypedProducer;
 use crate::mem::Slots;
 
-/// Bytes of the lines that are fetched at a time (`benches/README.md`, "Fetching ahead").
+/// Bytes that are fetched at a time (`benches/README.md`, "Fetching ahead").
 const BYTES: usize = 512;
 
 /// Whether lines are fetched ahead at all.
 const FETCHES: bool = !SMALL && !cfg!(feature = "noncoherent");
 
 impl<T: NoUninit> TypedProducer<'_, T> {
-    /// Slots whose lines are fetched at a time; 0 where a record is so long that its own lines
-    /// are fetched while it is copied.
+    /// Slots whose lines are fetched at a time; 0 if a record is longer than that: then
+    /// its own lines are fetched while it is copied.
     const AHEAD: u32 = match FETCHES {
         true => (BYTES / Slots::<'static, T>::STRIDE) as u32,
         false => 0,
@@ -30,7 +30,7 @@ impl<T: NoUninit> TypedProducer<'_, T> {
         }
     }
 
-    /// Copies `values` to the slots from `position` on, and fetches lines for what lies beyond.
+    /// Copies `values` to the slots from `position` on. Fetches lines ahead if there are many.
     #[inline(always)]
     pub(super) fn write_all(&mut self, position: u32, values: &[T]) {
         if Self::AHEAD == 0 || values.len() <= Self::AHEAD as usize {
@@ -45,7 +45,7 @@ impl<T: NoUninit> TypedProducer<'_, T> {
         }
     }
 
-    /// Fetches the lines of the slots from `end` on, some before they are needed.
+    /// Fetches the lines of the slots from `end` on, if fewer than `AHEAD` slots were fetched.
     #[inline(always)]
     pub(super) fn fetch_ahead(&mut self, end: u32) {
         if Self::AHEAD != 0 && (self.fetched.wrapping_sub(end) as i32) < Self::AHEAD as i32 {
@@ -57,7 +57,7 @@ impl<T: NoUninit> TypedProducer<'_, T> {
     #[inline(never)]
     fn fetch(&mut self, end: u32) {
         if !self.claim.is_ours() {
-            return; // The next look says so.
+            return; // The next check reports it.
         }
         let ahead = (self.fetched.wrapping_sub(end) as i32).max(0) as u32;
         let start = end.wrapping_add(ahead);

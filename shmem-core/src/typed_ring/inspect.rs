@@ -1,5 +1,5 @@
-//! A typed ring as a third party sees it: by loads alone, whatever is in it and of whatever
-//! type its records are.
+//! Inspects a typed ring from a third partition: with loads only, whatever the ring contains
+//! and without the type of its records.
 
 use super::control::{Control, CONTROL};
 use super::stamp::{distance, EpochWords};
@@ -7,17 +7,18 @@ use crate::incarnation::Incarnation;
 use crate::mem::{OutOfWindow, Window, Word};
 use crate::primitive::Ordering::Relaxed;
 
-/// What a typed ring's words say. Those of a ring in use move while they are loaded, so they
-/// need not fit together.
+/// The state of a typed ring. The words of a ring in use change while they are loaded, so they
+/// may be inconsistent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inspection {
-    /// Bytes of a record, as the end that came first has it; 0 is nobody yet.
+    /// Bytes of a record, stored by the producer, or else by the consumer; 0 if neither has
+    /// claimed its end yet.
     pub record_size: u32,
     /// Position after the last record, modulo 2^16.
     pub tail: u16,
     /// Position of the first record not released.
     pub position: u16,
-    /// Position up to which slots were given back to the producer.
+    /// Position up to which the producer may reuse slots.
     pub given_back: u16,
     /// The producing end.
     pub producer: Claim,
@@ -27,13 +28,13 @@ pub struct Inspection {
     pub discarded: u32,
 }
 
-/// Who has an end of a typed ring.
+/// The claim of an end of a typed ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// The word: an incarnation, with [`Incarnation::FLAG`] if it gave the end back; 0 is nobody
-    /// yet.
+    /// The word: an incarnation, with [`Incarnation::FLAG`] if it released the end; 0 if the end
+    /// was never claimed.
     pub word: u32,
-    /// Counts the incarnations that had the end.
+    /// The number of claims of the end.
     pub epoch: u16,
 }
 
@@ -46,19 +47,20 @@ impl Claim {
         }
     }
 
-    /// Who has the end, or had it last; `None` if nobody, or the word is no incarnation's.
+    /// Returns the incarnation that has the end, or had it last; `None` if the word does not
+    /// contain one.
     pub fn incarnation(&self) -> Option<Incarnation> {
         Incarnation::from_word(self.word)
     }
 
-    /// Whether the end was not given back.
+    /// Returns true if the end is claimed and not released.
     pub fn is_held(&self) -> bool {
         self.word != 0 && self.word & Incarnation::FLAG == 0
     }
 }
 
 impl Inspection {
-    /// What the words of the typed ring in `segment` say. Only loads.
+    /// Loads the state of the typed ring in `segment`. Only loads.
     ///
     /// # Errors
     ///
@@ -76,11 +78,11 @@ impl Inspection {
             given_back: control.heads().latest().position() as u16,
             producer: Claim::load(control.producer_claim(), control.producer_starts()),
             consumer: Claim::load(control.consumer_claim(), control.consumer_starts()),
-            discarded: load(control.discarded().of(reader.epoch())),
+            discarded: load(control.discarded().word(reader.epoch())),
         })
     }
 
-    /// Records that were published and not released.
+    /// Returns the number of records that were published and not released.
     pub fn backlog(&self) -> u16 {
         distance(self.position.into(), self.tail.into()) as u16
     }

@@ -9,13 +9,13 @@ use crate::layout::{MAX_SLOTS, MAX_TYPED_RECORD, MIN_SLOTS};
 use crate::mem::{Slots, Window, Word};
 use crate::primitive::Ordering::Relaxed;
 
-/// Code that is small rather than fast: no pacing, no fetching ahead.
+/// Whether code is small rather than fast: no pacing, no fetching ahead.
 pub(super) const SMALL: bool = cfg!(feature = "small");
 
 /// A ring of records of type `T` in a segment, before one of its ends is claimed.
 ///
-/// Byte order is the type's own affair: use little-endian fields where the peer may be another
-/// machine.
+/// The bytes of a record are copied unchanged: use little-endian fields if the peer may be
+/// another machine.
 pub struct TypedRing<'m, T> {
     pub(super) control: Control<'m>,
     pub(super) slots: Slots<'m, T>,
@@ -40,18 +40,20 @@ impl<'m, T> TypedRing<'m, T> {
         size_of::<T>() as u32
     };
 
-    /// Bytes a segment needs for a ring of `slots` records, a power of two from 2 to 32768.
+    /// Returns the length in bytes of a segment for `slots` records, a power of two from 2 to
+    /// 32768.
     pub const fn segment_len(slots: usize) -> usize {
         CONTROL + slots * Slots::<T>::STRIDE
     }
 
-    /// The ring in `segment`. A zeroed segment is an empty ring, so there is nothing to create;
-    /// the type and the segment's length alone give the slots.
+    /// Returns the ring in `segment`. A zeroed segment is an empty ring, so there is nothing to
+    /// create. The type and the segment's length determine the number of slots.
     ///
     /// # Errors
     ///
-    /// [`AttachError::Geometry`] if the segment is not a control block and a power of two of
-    /// slots, [`AttachError::RecordSize`] if its ends were claimed for records of another size.
+    /// [`AttachError::Geometry`] if the segment is not as long as a control block and a power of
+    /// two of slots. [`AttachError::RecordSize`] if an end was claimed for records of another
+    /// size.
     pub fn attach(segment: Window<'m>) -> Result<Self, AttachError> {
         let error = AttachError::Geometry {
             len: segment.len(),
@@ -74,16 +76,16 @@ impl<'m, T> TypedRing<'m, T> {
         Ok(ring)
     }
 
-    /// How many records there is room for.
+    /// Returns the number of slots.
     pub fn slots(&self) -> usize {
         self.slots.len() as usize
     }
 
-    /// Holds the size of records that either end has stored against the type's.
+    /// Checks that the record sizes which the ends have stored are that of the type.
     pub(super) fn check_size(&self) -> Result<(), Corrupt> {
         for word in [self.control.producer_size(), self.control.consumer_size()] {
-            // relaxed: the sizes are compared, and order nothing; see `agree_on_size` for two
-            // ends that come at once.
+            // relaxed: the sizes order nothing; `agree_on_size` handles two ends that are claimed
+            // at once.
             let value = word.load(Relaxed);
             if value != 0 && value != Self::SIZE {
                 let word = ControlWord::RecordSize;
@@ -93,7 +95,7 @@ impl<'m, T> TypedRing<'m, T> {
         Ok(())
     }
 
-    /// Stores the size of our records into `own`, our end's word for it.
+    /// Stores the size of our records into `own`, the word of our end.
     pub(super) fn store_size(&self, own: Word<'m>) {
         // relaxed: the caller's fence orders it.
         own.store(Self::SIZE, Relaxed);

@@ -1,67 +1,72 @@
 //! Single-producer, single-consumer ring of records of one type.
 //!
-//! One store publishes, of the word that says how far its end is. It carries the end's *epoch*,
-//! which counts the incarnations that had that end: so the very word that a peer looks at says
-//! whether the peer was restarted, and no record carries a header.
+//! One store of a word with the end's position publishes. The word also contains the end's
+//! *epoch*, which counts the claims of that end. So a peer detects a restart from the same word
+//! that it polls, and records have no headers.
 //!
-//! An end stores only into words of its own epoch: of each kind there are four, for the epochs
-//! modulo 4. So what an end stores late, after another has taken it over, does not meet
-//! what its successor has stored.
+//! An end stores only into words of its own epoch: of each kind there are four, selected by the
+//! epoch modulo 4. So a late store of an evicted end does not overwrite the words of its
+//! successor.
 //!
 //! - **P1** Only the producer stores `tails`, `producer_starts`, `addressed` and slots; only
 //!   the consumer stores `heads`, `consumer_starts`, `positions`, `known_producers`, `accepted`
 //!   and `discarded`.
 //! - **P2** `head <= position <= tail <= head + slots`, modulo 2^16; slots are a power of two,
-//!   at most 2^15. An end's own position is private.
+//!   at most 2^15. Each end keeps its position in private memory.
 //! - **P3** Slots from `position` to `tail` are the consumer's, those from `tail` to `head +
-//!   slots` the producer's. `head` lags behind `position`, between calls by less than an eighth
+//!   slots` the producer's. `head` lags `position`, between calls by less than an eighth
 //!   of the ring.
-//! - **P4** The latest epoch of an end's starts is the end's epoch. Its start says from which
-//!   position on records are its own; those before it are of earlier producers, whatever
-//!   a word of theirs says.
-//! - **P5** A claimant stores its start first, and everything else after another look at
-//!   its claim. Where two take the same epoch, because the first one stopped before that
-//!   store, that one stores nothing more; its start is the other's, but for a record that was
-//!   not acknowledged.
-//! - **P6** An end looks at its claim before the first store of a call, and once more before its
-//!   answer. A claim that is not its own makes it *evicted*, for good: it stores nothing more,
-//!   also not when it is dropped.
-//!   Where it finds itself evicted in the end, its successor's start says whether what the
-//!   call published is there, or whose what it released is.
-//! - **P7** A successor stores its claim, then a full fence, and goes on from what it finds
-//!   then. What an end was answered `Ok` for before that claim was stored is found; so is
-//!   what one that was stopped anywhere in the call was answered `Ok` for after that, and
-//!   all before an `Ok` of `notify`.
-//! - **P8** `addressed` says for which consumer the producer's records are, and from which
-//!   position on; for 0 they are for the first consumer. A consumer of commands discards what
-//!   is not for it, and all of earlier producers.
-//! - **P9** A producer looks with each call whether its consumer's end was claimed again: at a word
-//!   in a line that consumers write when they claim it, and at no other time.
+//! - **P4** The latest epoch among an end's starts is the end's epoch. A producer's start is the
+//!   position of its first record. Records before it are from earlier producers, whatever a
+//!   word of theirs contains.
+//! - **P5** A claimant stores its start first, and checks its claim again before it stores
+//!   anything else. If a claimant is stopped before the store of its start, another one can take
+//!   the same epoch. Then the first one stores nothing more. Their starts are equal, except for a
+//!   record that was not acknowledged.
+//! - **P6** An end checks its claim before the first store of a call, and again before the
+//!   return. An end that finds another claim is *evicted*, permanently: it stores nothing more,
+//!   not even when it is dropped.
+//!   If the last check finds the eviction, the start of the successor decides the result: whether
+//!   the successor found the records that the call published, or receives those that it released.
+//! - **P7** A successor stores its claim, executes a full fence, and resumes from what it finds
+//!   then. It finds the effect of each call that returned `Ok` before the store of that claim.
+//!   If an end is stopped anywhere in a call that later returns `Ok`, the successor finds its
+//!   effect too. It also finds everything before an `Ok` of `notify`.
+//! - **P8** `addressed` contains the epoch of the consumer that the producer's records are for,
+//!   and the position of the first one; 0 stands for the first consumer. A consumer of commands
+//!   discards records that are not for it, and all records of earlier producers.
+//! - **P9** With each call, a producer checks whether the consumer's end was claimed again. It
+//!   loads a word in a line that consumers write only when they claim the end.
 //!
-//! What P6 and P7 do not promise: a producer that is stopped in the middle of a copy, taken over
-//! and let go on completes it. That garbles those slots of this one call which its successor has
-//! written meanwhile, and the first word of lines that are fetched ahead; never more, and
-//! never what is before its successor's start. No record comes twice or is lost by it. Of an end
-//! that is stopped while it gives its claim back, the claim can arrive late, and evicts its
-//! successor. Four successors later, late stores meet words that are in use again: whoever
-//! uses them stores them again at its next look at the peer, `notify` or wait, and until
-//! then its peer finds nothing new there. Of an end that runs on at the very moment of the
-//! takeover, an `Ok` without a `notify` can be of a record that the successor overwrites, or get
-//! a record that the successor gets, too, for as long as a store takes to be seen. Hence an end
-//! is taken over from who is *gone*, and P6 tells who was not.
+//! P6 and P7 have limits:
 //!
-//! | store                               | paired load                              | hands over  |
-//! |-------------------------------------|------------------------------------------|-------------|
-//! | `tails` in `TypedProducer::publish` | `tails` in `look_once`, `progress`       | records     |
-//! | `heads` in `TypedConsumer::advance` | `heads` in `TypedProducer::look`, `progress` | slots   |
-//! | `positions` in `advance`            | `positions` in `progress`                | what was released |
-//! | `producer_starts` in a claim        | `producer_starts` in `note_producers`    | what earlier producers published |
-//! | `consumer_starts` in a claim        | `consumer_starts` in `note_consumer`     | what earlier consumers released |
-//! | claim in `Claim::give_back`         | claim in `End::check`, fence in `End::take` | an end   |
-//! | size, fence in `agree_on_size`      | size after the fence, of the other end   | that both agree |
+//! - A producer that is stopped in the middle of a copy and evicted completes the copy when it
+//!   runs again. That garbles slots of this one call which its successor has written meanwhile,
+//!   and the first word of lines that are fetched ahead. It never garbles more, and nothing
+//!   before its successor's start. It neither repeats nor loses a record.
+//! - If an end is stopped while it releases its claim, that store can arrive late, and evicts its
+//!   successor.
+//! - Four successors later, late stores overwrite words that are in use again. The end that uses
+//!   them restores them at its next poll, `notify` or wait; until then its peer finds nothing new.
+//! - If an end runs at the very moment of the takeover and calls no `notify`, the successor can
+//!   overwrite a record whose push returned `Ok`, or receive a record that this end popped.
+//!   This lasts until its store is visible.
 //!
-//! P1, P3 and P5 bind honest peers (`tests/loom_typed_ring.rs`). P2 is checked on every word a
-//! peer stores: a hostile one may garble records, never take us out of bounds.
+//! Hence an end is taken over only from an incarnation that is *gone*, and P6 reports to one
+//! that was not.
+//!
+//! | store                          | paired load                            | hands over         |
+//! |--------------------------------|----------------------------------------|--------------------|
+//! | `tails` in `publish`           | `tails` in `poll_once`, `progress`     | records            |
+//! | `heads` in `advance`           | `heads` in `poll_consumer`, `progress` | slots              |
+//! | `positions` in `advance`       | `positions` in `progress`              | released records   |
+//! | `producer_starts` in a claim   | `producer_starts` in `note_producers`  | earlier records    |
+//! | `consumer_starts` in a claim   | `consumer_starts` in `note_consumer`   | earlier releases   |
+//! | claim in `Claim::release`      | claim in `check`, fence in `acquire`   | an end             |
+//! | size, fence in `agree_on_size` | size after the fence, of the other end | the size agreed on |
+//!
+//! P1, P3 and P5 hold for honest peers (`tests/loom_typed_ring.rs`). P2 is checked on every word
+//! that a peer stores: a hostile one may garble records, but never cause an access out of bounds.
 //!
 //! # Examples
 //!
@@ -98,8 +103,8 @@ mod control;
 mod error;
 mod fetch;
 pub mod inspect;
-mod look;
 mod memory;
+mod poll;
 mod producer;
 mod stamp;
 

@@ -6,7 +6,7 @@ use bytemuck::NoUninit;
 
 use super::error::PushError;
 use super::memory::TypedRing;
-use super::stamp::{distance, follows, next, Own, Stamp, UNSEEN};
+use super::stamp::{distance, follows, next, OwnWord, Stamp, NOT_LOADED};
 use crate::claim::Claim;
 use crate::doorbell::{Doorbell, Ringer, Sleeper};
 use crate::error::{ControlWord, Corrupt};
@@ -14,10 +14,10 @@ use crate::mem::{Slots, Word};
 use crate::primitive::Ordering::{Acquire, Relaxed, SeqCst};
 use crate::wait::Wait;
 
-/// The end that pushes. Dropping it gives the claim back.
+/// The end that pushes. Dropping it releases the claim.
 ///
-/// Every call says [`PushError::Evicted`] once another has taken this end over, whether
-/// this one was gone or was only thought to be (P6).
+/// After another incarnation takes this end over, every call returns [`PushError::Evicted`]
+/// (P6), even if this incarnation was not gone.
 ///
 /// Aligned so that the two ends of a ring in one program do not share a line.
 #[repr(align(128))]
@@ -26,37 +26,38 @@ pub struct TypedProducer<'m, T> {
     ring: TypedRing<'m, T>,
     /// Our position: after the last record we published.
     tail: u32,
-    /// What the consumer had given back when we last looked: at most what it has now.
+    /// The last `head` that we loaded: the consumer may have released more since.
     pub(super) head: u32,
-    /// Up to here slots need no look at the consumer: at most a sixteenth of the ring from the
-    /// last look on. With what is known to be free lines can be fetched.
+    /// Records up to here need no poll of the consumer: at most a sixteenth of the ring after
+    /// the last poll. So free slots remain whose lines can be fetched ahead.
     room: u32,
-    /// Up to here lines were fetched, or there was none to fetch.
+    /// Up to here lines were fetched, or there was no line to fetch.
     pub(super) fetched: u32,
-    /// The consumer's epoch, as far as we know; 0 if there was none.
+    /// The last known epoch of the consumer; 0 if there was none.
     peer: u32,
     /// Our words.
-    tail_word: Own<'m>,
-    start: Own<'m>,
+    tail_word: OwnWord<'m>,
+    start: OwnWord<'m>,
     /// Its epoch is the consumer's.
-    addressed: Own<'m>,
-    /// The consumer's words: of the one we know, and of the next one.
+    addressed: OwnWord<'m>,
+    /// The `heads` word of the consumer that we know, and the `consumer_starts` word of the next
+    /// one.
     head_word: Word<'m>,
     next_start: Word<'m>,
-    /// What `next_start` holds while nobody has claimed the end after the consumer we know.
+    /// The value of `next_start` until the next consumer claims the end.
     next_seen: u32,
     pub(super) claim: Claim<'m>,
-    /// What is said for good.
-    broken: Option<PushError>,
+    /// The error that every later call returns.
+    terminal: Option<PushError>,
     records: Ringer<'m>,
     space: Sleeper<'m>,
 }
 
-/// Where a producer begins.
+/// The state with which a producer begins.
 pub(super) struct ProducerStart<'m> {
     pub(super) claim: Claim<'m>,
-    pub(super) start: Own<'m>,
-    pub(super) addressed: Own<'m>,
+    pub(super) start: OwnWord<'m>,
+    pub(super) addressed: OwnWord<'m>,
     pub(super) tail: u32,
     pub(super) head: u32,
     /// The consumer's epoch.
@@ -75,56 +76,56 @@ impl<'m, T> TypedProducer<'m, T> {
             room: tail,
             fetched: tail,
             peer,
-            tail_word: Own::new(ring.control.tails(), epoch, tail),
+            tail_word: OwnWord::new(ring.control.tails(), epoch, tail),
             start: start.start,
             addressed: start.addressed,
-            head_word: ring.control.heads().of(peer),
-            next_start: ring.control.consumer_starts().of(next(peer)),
-            next_seen: UNSEEN,
+            head_word: ring.control.heads().word(peer),
+            next_start: ring.control.consumer_starts().word(next(peer)),
+            next_seen: NOT_LOADED,
             claim: start.claim,
-            broken: None,
+            terminal: None,
             records: ring.control.records().0,
             space: ring.control.space().1,
         }
     }
 
-    /// Takes the words of our epoch into use; the first of them is there.
-    pub(super) fn begin(&mut self) {
-        self.address(self.peer);
+    /// Stores the words of our epoch, except the first one, which is already stored.
+    pub(super) fn publish_words(&mut self) {
+        self.address_to(self.peer);
         self.addressed.publish();
         self.tail_word.publish();
     }
 
-    /// The ring.
+    /// Returns the ring.
     pub fn ring(&self) -> &TypedRing<'m, T> {
         &self.ring
     }
 
-    /// Where the next record goes: a position that counts on modulo 2^16, and at which a
-    /// later incarnation resumes.
+    /// Returns the position of the next record, modulo 2^16. A later incarnation resumes there.
     pub fn position(&self) -> u16 {
         self.tail as u16
     }
 
-    /// Records that can be pushed before the next look at the consumer.
+    /// Returns the number of records that can be pushed before the next poll of the consumer.
     pub fn remaining(&self) -> usize {
         self.room.wrapping_sub(self.tail) as usize
     }
 
-    /// Rings `doorbell` if the consumer sleeps. Call it after a push. Returns whether it slept.
+    /// Rings `doorbell` if the consumer sleeps. Call it after a push. Returns true if the
+    /// consumer slept.
     ///
-    /// Its full fence lies between what was published and a last look at the claim:
-    /// `Ok` says that every record published before is found by a successor.
+    /// Its full fence lies between the publication and a last check of the claim. After `Ok`,
+    /// a successor finds every record published before.
     ///
     /// # Errors
     ///
     /// [`PushError::Evicted`] if this end was taken over.
     #[inline(always)]
     pub fn notify<D: Doorbell>(&mut self, doorbell: &D) -> Result<bool, PushError> {
-        self.own()?;
+        self.check_owned()?;
         self.restore();
         let slept = self.records.ring(doorbell);
-        self.own()?;
+        self.check_owned()?;
         Ok(slept)
     }
 
@@ -132,10 +133,10 @@ impl<'m, T> TypedProducer<'m, T> {
     ///
     /// # Errors
     ///
-    /// As [`TypedProducer::push`], but for [`PushError::Full`].
+    /// As [`TypedProducer::push`], except [`PushError::Full`].
     pub fn wait_for_space<W: Wait>(&mut self, wait: &mut W) -> Result<bool, PushError> {
         let space = self.space;
-        let found = space.wait(wait, || match self.look() {
+        let found = space.wait(wait, || match self.poll_consumer() {
             Ok(()) => Some(Ok(true)),
             Err(PushError::Full) => None,
             Err(error) => Some(Err(error)),
@@ -143,22 +144,23 @@ impl<'m, T> TypedProducer<'m, T> {
         found.unwrap_or(Ok(false))
     }
 
-    /// Looks at the consumer: `Ok` if there is room for a record, and the end is ours.
+    /// Polls the consumer. Returns `Ok` if there is room for a record, and the end is ours.
     #[inline(never)]
-    fn look(&mut self) -> Result<(), PushError> {
-        self.own()?;
+    fn poll_consumer(&mut self) -> Result<(), PushError> {
+        self.check_owned()?;
         self.restore();
         // Pairs with the store in `TypedConsumer::advance`: the consumer has finished reading
-        // what we are about to overwrite.
+        // the slots that we are about to overwrite.
         // loom: loom_typed_ring
         let mut head = Stamp(self.head_word.load(Acquire));
-        // relaxed: loaded after `head`; where it tells of another consumer, `note_consumer`
-        // loads it again.
+        // relaxed: loaded after `head`; if it contains a later epoch, `note_consumer` loads it
+        // again.
         let next_start = self.next_start.load(Relaxed);
         if follows(Stamp(next_start).epoch(), self.peer) {
             self.note_consumer()?;
             // As above.
-            head = Stamp(self.head_word.load(Acquire)); // loom: loom_typed_ring
+            // loom: loom_typed_ring
+            head = Stamp(self.head_word.load(Acquire));
         } else {
             self.next_seen = next_start;
         }
@@ -176,22 +178,22 @@ impl<'m, T> TypedProducer<'m, T> {
         }
     }
 
-    /// Slots that are known to be free.
+    /// Returns the number of slots that are known to be free.
     fn free(&self) -> u32 {
         self.slots.len() - self.tail.wrapping_sub(self.head)
     }
 
-    /// Takes note of another consumer.
+    /// Handles a restart of the consumer.
     #[cold]
     fn note_consumer(&mut self) -> Result<(), PushError> {
         let start = self.ring.control.consumer_starts().latest();
         self.free_up_to(start, ControlWord::ConsumerStart)?;
         let known = core::mem::replace(&mut self.peer, start.epoch());
-        self.head_word = self.ring.control.heads().of(self.peer);
-        self.next_start = self.ring.control.consumer_starts().of(next(self.peer));
-        self.next_seen = UNSEEN;
-        self.address(self.peer);
-        // Nothing more before the next look, which loads `head`.
+        self.head_word = self.ring.control.heads().word(self.peer);
+        self.next_start = self.ring.control.consumer_starts().word(next(self.peer));
+        self.next_seen = NOT_LOADED;
+        self.address_to(self.peer);
+        // Leave no room before the next poll, which loads `head`.
         self.room = self.tail;
         match known {
             0 => Ok(()), // The first consumer is not a restart.
@@ -199,7 +201,7 @@ impl<'m, T> TypedProducer<'m, T> {
         }
     }
 
-    /// Looks whether the consumer that we know has a start still: no word becomes 0 again.
+    /// Checks that the start of the consumer that we know is not 0: no start becomes 0 again.
     #[cold]
     fn check_start(&mut self) -> Result<(), PushError> {
         // relaxed: only whether it is 0 counts.
@@ -207,7 +209,7 @@ impl<'m, T> TypedProducer<'m, T> {
             .ring
             .control
             .consumer_starts()
-            .of(self.peer)
+            .word(self.peer)
             .load(Relaxed);
         if value == 0 {
             let word = ControlWord::ConsumerStart;
@@ -216,13 +218,13 @@ impl<'m, T> TypedProducer<'m, T> {
         Ok(())
     }
 
-    /// Says that the records from here on are for the consumer of this epoch.
-    fn address(&mut self, consumer: u32) {
+    /// Stores that the records from here on are for the consumer with epoch `consumer`.
+    fn address_to(&mut self, consumer: u32) {
         let known = self.addressed.stamp;
         if known.epoch() == consumer {
             return;
         }
-        // What was for the first consumer is for this one (P8).
+        // Records for the first consumer are for this one (P8).
         let from = match (known.epoch(), consumer) {
             (0, 1) => known.position(),
             _ => self.tail,
@@ -232,11 +234,11 @@ impl<'m, T> TypedProducer<'m, T> {
         self.addressed.publish();
     }
 
-    /// Holds what the consumer says that it has given back against what we know (P2).
+    /// Treats the slots before `to` as free, after checking P2.
     fn free_up_to(&mut self, to: Stamp, word: ControlWord) -> Result<(), PushError> {
         let moved = distance(self.head, to.position());
         if moved > self.tail.wrapping_sub(self.head) {
-            self.own()?; // Whose `tail` it goes by is not ours then.
+            self.check_owned()?; // If evicted, `to` belongs to a successor's `tail`.
             let value = to.0;
             return Err(self.fail(PushError::Corrupt(Corrupt { word, value })));
         }
@@ -244,67 +246,67 @@ impl<'m, T> TypedProducer<'m, T> {
         Ok(())
     }
 
-    /// Stores our words again where late stores have replaced them.
+    /// Stores those of our words again that late stores have replaced.
     fn restore(&self) {
         for word in [self.start, self.addressed, self.tail_word] {
             word.restore();
         }
     }
 
-    /// Whether this end is ours (P6), and the ring is sound.
+    /// Returns the error to report if this end is not ours (P6) or the ring is corrupt.
     #[inline(always)]
-    fn own(&mut self) -> Result<(), PushError> {
-        if self.claim.is_ours() && self.broken.is_none() {
+    fn check_owned(&mut self) -> Result<(), PushError> {
+        if self.claim.is_ours() && self.terminal.is_none() {
             return Ok(());
         }
         Err(self.fail(PushError::Evicted))
     }
 
-    /// Keeps what is said for good, and returns it.
+    /// Stores the error that every later call returns, and returns it.
     #[cold]
     #[inline(never)]
     fn fail(&mut self, error: PushError) -> PushError {
         if !self.claim.is_ours() {
-            self.claim.lose();
+            self.claim.mark_lost();
         }
-        // Every later call asks for room, and finds this.
+        // Leave no room, so that every later call polls and finds this error.
         self.room = self.tail;
-        *self.broken.get_or_insert(error)
+        *self.terminal.get_or_insert(error)
     }
 }
 
 impl<T: NoUninit> TypedProducer<'_, T> {
-    /// Copies `value` into the ring and publishes it. Never waits, rings no bell.
+    /// Copies `value` into the ring and publishes it. Never waits, never rings the doorbell.
     ///
     /// # Errors
     ///
-    /// [`PushError::Full`] if no slot is free, [`PushError::Restarted`] if the consumer was
-    /// restarted, [`PushError::Corrupt`] if it broke the protocol, [`PushError::Evicted`] if
-    /// this end was taken over.
+    /// - [`PushError::Full`] if no slot is free.
+    /// - [`PushError::Restarted`] once, if the consumer was restarted.
+    /// - [`PushError::Corrupt`] if the consumer broke the protocol.
+    /// - [`PushError::Evicted`] if this end was taken over.
     #[cfg_attr(not(feature = "small"), inline(always))]
     #[cfg_attr(feature = "small", inline(never))]
     pub fn push(&mut self, value: &T) -> Result<(), PushError> {
-        if self.tail == self.room || !self.is_usual() {
-            self.look()?;
+        if self.tail == self.room || !self.is_unchanged() {
+            self.poll_consumer()?;
         }
         self.write(self.tail, value);
         self.publish(self.tail.wrapping_add(1))
     }
 
-    /// Copies as many of `values` as there is room for and publishes them together; returns how
-    /// many.
+    /// Copies as many of `values` as fit and publishes them together. Returns their number.
     ///
     /// # Errors
     ///
-    /// As [`TypedProducer::push`]; [`PushError::Full`] only if not even one fits.
+    /// As [`TypedProducer::push`]; [`PushError::Full`] only if no slot is free.
     #[cfg_attr(not(feature = "small"), inline(always))]
     #[cfg_attr(feature = "small", inline(never))]
     pub fn push_slice(&mut self, values: &[T]) -> Result<usize, PushError> {
         let mut count = values.len();
-        if self.remaining() < count || !self.is_usual() {
-            self.look()?;
+        if self.remaining() < count || !self.is_unchanged() {
+            self.poll_consumer()?;
             count = count.min(self.free() as usize);
-            // It may be more than a sixteenth of the ring: we have just looked.
+            // It may be more than a sixteenth of the ring, because we have just polled.
             self.room = self
                 .tail
                 .wrapping_add((count as u32).max(self.remaining() as u32));
@@ -314,10 +316,10 @@ impl<T: NoUninit> TypedProducer<'_, T> {
         Ok(count)
     }
 
-    /// Whether the end is ours, and the consumer the one that we know.
+    /// Returns true if the end is ours and the consumer was not restarted.
     #[inline(always)]
-    fn is_usual(&self) -> bool {
-        // relaxed: it orders nothing; a record that a new consumer's claim overtakes is
+    fn is_unchanged(&self) -> bool {
+        // relaxed: it orders nothing; if a new consumer claims the end meanwhile, the record is
         // addressed to the one before.
         self.claim.is_ours() && self.next_start.load(Relaxed) == self.next_seen
     }
@@ -327,21 +329,23 @@ impl<T: NoUninit> TypedProducer<'_, T> {
     fn publish(&mut self, end: u32) -> Result<(), PushError> {
         self.tail = end;
         self.tail_word.set(end);
-        // The look stays after the store where this program is stopped between the two. Where
-        // it runs on meanwhile, see P7.
-        compiler_fence(SeqCst); // loom: none (a fence of the compiler's alone)
+        // Keeps the check after the store, for a program that is stopped between the two. For
+        // one that runs meanwhile, see P7.
+        // loom: none (a fence of the compiler's alone)
+        compiler_fence(SeqCst);
         if !self.claim.is_ours() {
-            return self.settle(end);
+            return self.outcome_after_eviction(end);
         }
         self.fetch_ahead(end);
         Ok(())
     }
 
-    /// Says whether the records before `end` are there, which we published while another took
-    /// the end over: if they are before its start, they are.
+    /// Returns the result of a call that published the records before `end` while a successor
+    /// took the end over. `Ok` if the successor found them, which means that its start is not
+    /// before `end`; otherwise `Evicted`.
     #[cold]
     #[inline(never)]
-    fn settle(&mut self, end: u32) -> Result<(), PushError> {
+    fn outcome_after_eviction(&mut self, end: u32) -> Result<(), PushError> {
         let evicted = self.fail(PushError::Evicted);
         let starts = self.ring.control.producer_starts();
         let start = starts.first_after(self.start.stamp.epoch());
@@ -358,6 +362,6 @@ impl<T: NoUninit> TypedProducer<'_, T> {
 
 impl<T> Drop for TypedProducer<'_, T> {
     fn drop(&mut self) {
-        self.claim.give_back();
+        self.claim.release();
     }
 }

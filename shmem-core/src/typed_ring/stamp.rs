@@ -1,10 +1,10 @@
-//! An end's epoch and a position, in one word; and four such words, one for each of four epochs.
+//! A stamp: an end's epoch and a position in one word. Four such words serve four epochs.
 //!
-//! - **T1** Epochs are 1 to 65535, and go on with 1; 0 is nobody yet. One follows another if it
-//!   is at most 32767 later.
-//! - **T2** An end stores only into the words of its own epoch: those with its epoch modulo 4.
-//!   A late store of an end that was taken over meets the words of a living one only if that
-//!   is the fourth after it, and carries an older epoch there.
+//! - **T1** Epochs are 1 to 65535; 1 follows 65535. 0 means that the end was never claimed. One
+//!   epoch follows another if it is at most 32767 later.
+//! - **T2** An end stores only into the words of its own epoch: those at its epoch modulo 4.
+//!   A late store of an evicted end replaces a word of its fourth successor at the earliest, and
+//!   it carries an older epoch.
 
 use crate::mem::Word;
 use crate::primitive::Ordering::{Acquire, Relaxed, Release};
@@ -12,23 +12,23 @@ use crate::primitive::Ordering::{Acquire, Relaxed, Release};
 /// The largest epoch.
 const LAST: u32 = 0xffff;
 
-/// Not looked at yet: no end that has an epoch stores it, and it is of no later producer.
-pub(super) const UNSEEN: u32 = 1;
+/// Stands for a word that was not loaded yet. No end stores this value: its epoch is 0.
+pub(super) const NOT_LOADED: u32 = 1;
 
-/// Words of four.
+/// The number of words of each kind.
 const WORDS: u32 = 4;
 
-/// The epoch after `epoch`.
+/// Returns the epoch after `epoch`.
 pub(super) fn next(epoch: u32) -> u32 {
     epoch % LAST + 1
 }
 
-/// The epoch before `epoch`, where there is one.
-pub(super) fn before(epoch: u32) -> u32 {
+/// Returns the epoch before `epoch`, which is not 0.
+pub(super) fn previous(epoch: u32) -> u32 {
     (epoch + LAST - 2) % LAST + 1
 }
 
-/// Whether `epoch` is later than `known` (T1).
+/// Returns true if `epoch` is later than `known` (T1).
 #[inline(always)]
 pub(super) fn follows(epoch: u32, known: u32) -> bool {
     if epoch == 0 || known == 0 {
@@ -38,7 +38,7 @@ pub(super) fn follows(epoch: u32, known: u32) -> bool {
     steps != 0 && steps <= LAST / 2
 }
 
-/// Steps from position `from` to `to`, modulo 2^16.
+/// Returns the distance from position `from` to `to`, modulo 2^16.
 #[inline(always)]
 pub(super) fn distance(from: u32, to: u32) -> u32 {
     to.wrapping_sub(from) & 0xffff
@@ -70,13 +70,13 @@ impl Stamp {
 pub(super) struct EpochWords<'m>(pub(super) [Word<'m>; WORDS as usize]);
 
 impl<'m> EpochWords<'m> {
-    /// The word of `epoch`.
+    /// Returns the word of `epoch`.
     #[inline(always)]
-    pub(super) fn of(self, epoch: u32) -> Word<'m> {
+    pub(super) fn word(self, epoch: u32) -> Word<'m> {
         self.0[(epoch % WORDS) as usize]
     }
 
-    /// What stands there of the latest epoch; 0 if there is nothing.
+    /// Returns the stamp of the latest epoch; 0 if there is none.
     pub(super) fn latest(self) -> Stamp {
         let latest = |known: Stamp, found: Stamp| match follows(found.epoch(), known.epoch()) {
             true => found,
@@ -85,14 +85,15 @@ impl<'m> EpochWords<'m> {
         self.stamps().fold(Stamp(0), latest)
     }
 
-    /// What stands there of the first epoch after `known`, in words of which each epoch has one.
+    /// Returns the stamp of the first epoch after `known`, for words that every epoch stores.
     ///
-    /// Of epochs that follow each other quickly it finds the first one, since it looks at no
-    /// other one before. Where four or more have gone by, it finds one of those that are left.
+    /// It loads the word of the next epoch first, so that it does not skip that epoch if others
+    /// follow quickly. After four or more epochs it returns the first one whose word still exists.
     pub(super) fn first_after(self, known: u32) -> Option<Stamp> {
         let expected = next(known);
         // As in `stamps`.
-        let found = Stamp(self.of(expected).load(Acquire)); // loom: loom_typed_ring
+        // loom: loom_typed_ring
+        let found = Stamp(self.word(expected).load(Acquire));
         if found.epoch() == expected {
             return Some(found);
         }
@@ -106,32 +107,32 @@ impl<'m> EpochWords<'m> {
         })
     }
 
-    /// The words that hold a stamp which may stand there (T2).
+    /// Returns the stamps that are in the word of their epoch (T2).
     fn stamps(self) -> impl Iterator<Item = Stamp> + 'm {
         (0..WORDS).filter_map(move |index| {
-            // Pairs with the stores of each end's words, as the table in `typed_ring` has them.
+            // Pairs with the stores of each end's words, as the table in `typed_ring` lists them.
             // loom: loom_typed_ring
-            let found = Stamp(self.of(index).load(Acquire));
+            let found = Stamp(self.word(index).load(Acquire));
             (found.epoch() % WORDS == index && found.epoch() != 0).then_some(found)
         })
     }
 }
 
-/// A word of ours and what we stored last into it.
+/// A word of ours and the last value that we stored into it.
 #[derive(Clone, Copy)]
-pub(super) struct Own<'m> {
+pub(super) struct OwnWord<'m> {
     word: Word<'m>,
     pub(super) stamp: Stamp,
 }
 
-impl<'m> Own<'m> {
-    /// The word of `epoch`, of its end's `words`.
+impl<'m> OwnWord<'m> {
+    /// Returns the word of `epoch` among `words`, to hold `position`. Stores nothing yet.
     pub(super) fn new(words: EpochWords<'m>, epoch: u32, position: u32) -> Self {
-        Self::with(words.of(epoch), Stamp::new(epoch, position))
+        Self::with_stamp(words.word(epoch), Stamp::new(epoch, position))
     }
 
-    /// `word`, to hold `stamp`.
-    pub(super) fn with(word: Word<'m>, stamp: Stamp) -> Self {
+    /// Returns `word`, to hold `stamp`. Stores nothing yet.
+    pub(super) fn with_stamp(word: Word<'m>, stamp: Stamp) -> Self {
         Self { word, stamp }
     }
 
@@ -142,7 +143,7 @@ impl<'m> Own<'m> {
         self.publish();
     }
 
-    /// Stores the word again where a late store has replaced it (T2).
+    /// Stores the word again if a late store has replaced it (T2).
     pub(super) fn restore(self) {
         // relaxed: our own word.
         if self.word.load(Relaxed) != self.stamp.0 {
@@ -153,8 +154,8 @@ impl<'m> Own<'m> {
     /// Stores the word.
     #[inline(always)]
     pub(super) fn publish(self) {
-        // Pairs with the loads in `EpochWords::stamps` and in the looks of the other end:
-        // what is before it was done before it.
+        // Pairs with the loads in `EpochWords::stamps` and in the polls of the other end:
+        // a peer that sees this value sees everything that we did before.
         // loom: loom_typed_ring
         self.word.store(self.stamp.0, Release);
     }
@@ -165,9 +166,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn epochs_follow_each_other_over_the_wrap() {
+    fn epochs_follow_each_other_across_the_wrap() {
         assert_eq!((next(0), next(1), next(LAST)), (1, 2, 1));
-        assert_eq!((before(2), before(1)), (1, LAST));
+        assert_eq!((previous(2), previous(1)), (1, LAST));
         assert!(follows(1, 0) && follows(LAST, 0) && follows(2, 1) && follows(1, LAST));
         assert!(!follows(0, 1) && !follows(0, 0) && !follows(1, 1));
         assert!(!follows(1, 2) && !follows(LAST, 1));
@@ -175,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn distances_are_taken_modulo_the_positions_of_a_stamp() {
+    fn distances_are_modulo_65536() {
         assert_eq!(distance(0xffff, 0x1_0001), 2);
         assert_eq!(distance(5, 3), 0xfffe);
         let stamp = Stamp::new(7, 0x1_2345);
@@ -184,7 +185,7 @@ mod tests {
 
     #[test]
     #[cfg(all(feature = "alloc", not(loom)))]
-    fn an_epoch_is_not_passed_over_for_a_later_one() {
+    fn first_after_does_not_skip_an_epoch() {
         let heap = crate::mem::Heap::new(16);
         let words = EpochWords([0, 4, 8, 12].map(|at| heap.window().word(at)));
         let first = |stored: [u32; 4], known| {
@@ -197,11 +198,11 @@ mod tests {
         assert_eq!(first([4, 5, 2, 3], 5), 0);
         // The word of 4 was loaded before 5 had claimed the end after it.
         assert_eq!(first([0, 5, 2, 3], 3), 0);
-        // Five came after 3 since then.
+        // Five epochs after 3 have claimed the end since.
         assert_eq!(first([8, 5, 6, 7], 3), 5);
         assert_eq!(first([0, 1, LAST - 1, LAST], LAST - 1), LAST);
         assert_eq!(first([0, 1, LAST - 1, LAST], LAST), 1);
-        // Another epoch's place.
+        // Stamps in the words of other epochs are ignored.
         assert_eq!(first([3, 3, 3, 0], 2), 0);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use fastrand::Rng;
-use shmem_channel::{Answering, Client, Error, Received, Session};
+use shmem_channel::{Client, Error, PendingCall, Received, Session};
 
 use super::answerer::SOME_NEWS;
 use super::ends::{self, CLIENT, Openings, PARTITIONS, SERVER};
@@ -24,7 +24,7 @@ const PATIENCE: u32 = 20;
 
 /// A call that the client has started.
 struct Started {
-    call: Answering,
+    call: PendingCall,
     number: u32,
     /// The newest server that had begun when it was started; none before the first one had
     /// opened its end, for which it is.

@@ -1,67 +1,71 @@
-//! What a consumer does with what a look found: the rules of restarts, without the ring.
+//! The rules for restarts: what a consumer does with the record that it found.
 
 use super::super::epoch;
 use crate::claim::OnRestart;
 use crate::error::{ControlWord, Corrupt};
 
-/// What a consumer goes by.
+/// The state of the consumer that the rules use.
 #[derive(Clone, Copy)]
-pub(super) struct Known {
-    /// How many incarnations had our end, with ours.
+pub(super) struct ConsumerView {
+    /// The epoch of our end.
     pub(super) epoch: u32,
-    /// How many had the producer's, as far as we know; 0 if there was none.
+    /// The last known epoch of the producer's end; 0 if there was no producer.
     pub(super) peer: u32,
-    /// What becomes of what was pushed before a restart.
-    pub(super) unread: OnRestart,
+    /// The policy for records that were pushed before a restart.
+    pub(super) on_restart: OnRestart,
 }
 
-/// What becomes of what a look found.
+/// What the consumer does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// A record to be handed out.
-    Ours,
-    /// A record to be discarded.
+pub(super) enum Class {
+    /// Return the record.
+    Deliver,
+    /// Discard the record.
     Stale,
-    /// From here on the producer is another, with this epoch.
+    /// Report the restart: from here on records are from the producer with this epoch.
     ProducerRestarted(u32),
-    /// Nothing is there, and nothing to say.
+    /// Report an empty ring: there is no record and no restart.
     Nothing,
-    /// Nothing is there, but the producer is another: what the one before it published may
-    /// only now be seen.
-    Moved,
+    /// Search again: there was no record, but the producer has restarted, and records of the
+    /// one before may have become visible.
+    RestartedEmpty,
 }
 
-/// Says what becomes of a record with this `stamp`, or of none, where the producing end's
-/// epoch was `peer` after that was looked at.
+/// Decides what to do with a record that has this `stamp`, or with none. `peer` is the
+/// epoch of the producing end, loaded after the record's header.
 ///
 /// # Errors
 ///
-/// [`Corrupt`] if `peer` is no epoch (E2).
-pub(super) fn classify(stamp: Option<u32>, peer: u32, known: Known) -> Result<Verdict, Corrupt> {
-    // Who published a record has claimed the end before.
+/// [`Corrupt`] if `peer` is not a valid epoch (E2).
+pub(super) fn classify(
+    stamp: Option<u32>,
+    peer: u32,
+    known: ConsumerView,
+) -> Result<Class, Corrupt> {
+    // A producer claims the end before it publishes a record.
     let least = if stamp.is_some() { 1 } else { known.peer };
     let peer = epoch::check(ControlWord::ProducerEpoch, peer, least)?;
     let Some(stamp) = stamp else {
-        // Whoever is first has nothing to say before its first record.
+        // The first producer is not a restart.
         let is_known = peer == known.peer || known.peer == 0;
         return Ok(if is_known {
-            Verdict::Nothing
+            Class::Nothing
         } else {
-            Verdict::Moved
+            Class::RestartedEmpty
         });
     };
     let (from, to) = (epoch::of_producer(stamp), epoch::of_consumer(stamp));
-    Ok(match known.unread {
-        OnRestart::Keep if from == known.peer => Verdict::Ours,
-        OnRestart::Keep => Verdict::ProducerRestarted(from),
-        OnRestart::Discard if peer != known.peer => Verdict::ProducerRestarted(peer),
+    Ok(match known.on_restart {
+        OnRestart::Keep if from == known.peer => Class::Deliver,
+        OnRestart::Keep => Class::ProducerRestarted(from),
+        OnRestart::Discard if peer != known.peer => Class::ProducerRestarted(peer),
         OnRestart::Discard => {
             let is_first = to == 0 && known.epoch == 1; // E3
             let is_ours = from == peer && (to == known.epoch || is_first);
             if is_ours {
-                Verdict::Ours
+                Class::Deliver
             } else {
-                Verdict::Stale
+                Class::Stale
             }
         }
     })
@@ -69,74 +73,80 @@ pub(super) fn classify(stamp: Option<u32>, peer: u32, known: Known) -> Result<Ve
 
 #[cfg(test)]
 mod tests {
-    use super::Verdict::*;
+    use super::Class::*;
     use super::*;
     use OnRestart::{Discard, Keep};
 
     #[test]
-    fn each_case() {
-        // Our epoch, the producer's as known, policy; stamp (from, to), epoch in memory.
+    fn records_are_classified_by_their_epochs() {
+        // Our epoch, the producer's last known epoch, policy; stamp (from, to), epoch in memory.
         let cases = [
-            ("the usual record", (1, 1, Keep), Some((1, 1)), 1, Ours),
-            ("the usual record", (1, 1, Discard), Some((1, 1)), 1, Ours),
+            ("the usual record", (1, 1, Keep), Some((1, 1)), 1, Deliver),
             (
-                "kept, though for an earlier consumer",
+                "the usual record",
+                (1, 1, Discard),
+                Some((1, 1)),
+                1,
+                Deliver,
+            ),
+            (
+                "kept although it was for an earlier consumer",
                 (2, 1, Keep),
                 Some((1, 1)),
                 1,
-                Ours,
+                Deliver,
             ),
             (
-                "discarded, as for an earlier consumer",
+                "discarded because it was for an earlier consumer",
                 (2, 1, Discard),
                 Some((1, 1)),
                 1,
                 Stale,
             ),
             (
-                "for the first consumer, and we are it",
+                "for the first consumer, which we are",
                 (1, 1, Discard),
                 Some((1, 0)),
                 1,
-                Ours,
+                Deliver,
             ),
             (
-                "for the first consumer, and we are not it",
+                "for the first consumer, which we are not",
                 (2, 1, Discard),
                 Some((1, 0)),
                 1,
                 Stale,
             ),
             (
-                "kept, before the restart is told",
+                "kept before the restart is reported",
                 (1, 1, Keep),
                 Some((1, 1)),
                 2,
-                Ours,
+                Deliver,
             ),
             (
-                "the first kept record of the next",
+                "the first record of the next producer",
                 (1, 1, Keep),
                 Some((2, 1)),
                 2,
                 ProducerRestarted(2),
             ),
             (
-                "the one after the next, already",
+                "the next producer's record when a third has claimed the end",
                 (1, 1, Keep),
                 Some((2, 1)),
                 3,
                 ProducerRestarted(2),
             ),
             (
-                "told before the old ones go",
+                "the restart is reported before old records are discarded",
                 (1, 1, Discard),
                 Some((1, 1)),
                 2,
                 ProducerRestarted(2),
             ),
             (
-                "an old one after it was told",
+                "an old record after the report of the restart",
                 (1, 2, Discard),
                 Some((1, 1)),
                 2,
@@ -157,43 +167,55 @@ mod tests {
                 ProducerRestarted(1),
             ),
             ("nothing", (1, 1, Keep), None, 1, Nothing),
-            ("nothing, nobody ever", (1, 0, Discard), None, 0, Nothing),
+            ("no producer yet", (1, 0, Discard), None, 0, Nothing),
             (
-                "nothing, the first has come",
+                "nothing from the first producer",
                 (1, 0, Discard),
                 None,
                 1,
                 Nothing,
             ),
-            ("nothing, another has come", (1, 1, Discard), None, 2, Moved),
-            ("nothing, another has come", (1, 1, Keep), None, 2, Moved),
             (
-                "from 65535 epochs go on with 1",
+                "nothing, another has come",
+                (1, 1, Discard),
+                None,
+                2,
+                RestartedEmpty,
+            ),
+            (
+                "nothing, another has come",
+                (1, 1, Keep),
+                None,
+                2,
+                RestartedEmpty,
+            ),
+            (
+                "epoch 1 follows 65535",
                 (1, 0xffff, Keep),
                 Some((1, 1)),
                 1,
                 ProducerRestarted(1),
             ),
         ];
-        for (case, (epoch, known, unread), stamp, peer, verdict) in cases {
+        for (case, (epoch, known, on_restart), stamp, peer, verdict) in cases {
             let stamp = stamp.map(|(from, to)| epoch::stamp(from, to));
-            let known = Known {
+            let known = ConsumerView {
                 epoch,
                 peer: known,
-                unread,
+                on_restart,
             };
             assert_eq!(classify(stamp, peer, known), Ok(verdict), "{case}");
         }
     }
 
     #[test]
-    fn an_epoch_that_is_none_is_corrupt_whatever_was_found() {
-        let known = |peer, unread| Known {
+    fn an_invalid_epoch_is_corrupt_with_and_without_a_record() {
+        let known = |peer, on_restart| ConsumerView {
             epoch: 1,
             peer,
-            unread,
+            on_restart,
         };
-        for unread in [Keep, Discard] {
+        for on_restart in [Keep, Discard] {
             for stamp in [None, Some(epoch::stamp(1, 1))] {
                 let of_record = stamp.map(|_| (0, 0));
                 let bad = [(0, 1), (0x1_0000, 1), (u32::MAX, 0)].into_iter();
@@ -202,7 +224,10 @@ mod tests {
                         word: ControlWord::ProducerEpoch,
                         value,
                     };
-                    assert_eq!(classify(stamp, value, known(peer, unread)), Err(corrupt));
+                    assert_eq!(
+                        classify(stamp, value, known(peer, on_restart)),
+                        Err(corrupt)
+                    );
                 }
             }
         }

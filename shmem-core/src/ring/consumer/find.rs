@@ -1,133 +1,136 @@
-//! Where the next record of a consumer is, and what becomes of those that are not for it.
+//! How a consumer finds its next record, and discards records that are not for it.
 
 use super::super::epoch;
 use super::super::error::PopError;
 use super::super::header::{stride, Header};
 use super::super::memory::SMALL;
-use super::classify::{classify, Known, Verdict};
-use super::state::{Consumer, Like, DISCARDS};
+use super::classify::{classify, Class, ConsumerView};
+use super::state::{Consumer, Expected, DISCARDS};
 use crate::error::Corrupt;
 use crate::primitive::{
     fence,
     Ordering::{Acquire, Relaxed, Release},
 };
 
-/// Where the next record is.
+/// The place of a record.
 #[derive(Clone, Copy)]
 pub(super) struct Found {
     pub(super) position: u32,
     pub(super) len: usize,
 }
 
-/// Why a look found no record.
+/// Why a search found no record to return.
 #[derive(Clone, Copy)]
 pub(super) enum NotFound {
     Empty,
-    /// A record that is to be discarded.
+    /// The next record must be discarded.
     Stale(Found),
-    /// The producer's epoch is another, and what was found before it is taken.
+    /// The producer has a new epoch, and all records of the one before are consumed.
     ProducerRestarted(u32),
-    /// The same, but nothing is published: to be looked at again.
-    Moved,
+    /// The producer has a new epoch and no record is visible: search again.
+    RestartedEmpty,
     /// The ring is corrupt, or this end was taken over.
-    Broken(PopError),
+    Terminal(PopError),
 }
 
 impl Consumer<'_> {
-    /// Finds the next record that is to be handed out.
+    /// Finds the next record to return.
     #[inline(always)]
     pub(super) fn next(&mut self) -> Result<Found, PopError> {
         match self.find(self.head) {
             Ok(found) => Ok(found),
-            Err(miss) => self.next_slow(miss),
+            Err(not_found) => self.next_slow(not_found),
         }
     }
 
-    /// Deals with what an earlier incarnation left, and with an empty ring.
+    /// Handles restarts, records to discard, and an empty ring.
     #[cold]
-    fn next_slow(&mut self, mut miss: NotFound) -> Result<Found, PopError> {
+    fn next_slow(&mut self, mut not_found: NotFound) -> Result<Found, PopError> {
         for _ in 0..DISCARDS {
-            let seam = match miss {
-                NotFound::Empty => return Err(self.caught_up()),
-                NotFound::Broken(error) => return Err(error),
+            let restarted_by = match not_found {
+                NotFound::Empty => return Err(self.sync_and_report_empty()),
+                NotFound::Terminal(error) => return Err(error),
                 NotFound::Stale(found) => {
                     self.discard(found)?;
                     None
                 }
                 NotFound::ProducerRestarted(peer) => Some(peer),
-                NotFound::Moved => {
-                    // Pairs with the store in `End::take`: after it, all that
-                    // earlier incarnations published is seen.
-                    let peer = self.ring.producer_epoch().load(Acquire); // loom: loom_ring
+                NotFound::RestartedEmpty => {
+                    // Pairs with the store in `End::acquire`: after it, all records of
+                    // earlier producers are visible.
+                    // loom: loom_ring
+                    let peer = self.ring.producer_epoch().load(Acquire);
                     if let Err(corrupt) = self.classify(None, peer) {
                         return Err(self.fail(corrupt));
                     }
-                    matches!(self.find_cold(), Err(NotFound::Moved)).then_some(peer)
+                    matches!(self.find_cold(), Err(NotFound::RestartedEmpty)).then_some(peer)
                 }
             };
-            if let Some(peer) = seam {
+            if let Some(peer) = restarted_by {
                 let known = self.note_epoch(peer);
-                // Whoever is first is nobody's restart.
+                // The first producer is not a restart.
                 if known != 0 {
-                    self.catch_up()?;
+                    self.sync_head()?;
                     return Err(PopError::Restarted);
                 }
             }
             match self.find_cold() {
                 Ok(found) => return Ok(found),
-                Err(again) => miss = again,
+                Err(again) => not_found = again,
             }
         }
-        Err(self.caught_up())
+        Err(self.sync_and_report_empty())
     }
 
-    /// What is said where no record is left for now: the producer has all its space.
-    fn caught_up(&mut self) -> PopError {
-        match self.catch_up() {
+    /// Stores `head` and returns [`PopError::Empty`].
+    fn sync_and_report_empty(&mut self) -> PopError {
+        match self.sync_head() {
             Ok(()) => PopError::Empty,
             Err(evicted) => evicted,
         }
     }
 
-    /// Goes by another epoch of the producer; returns the one before.
+    /// Sets the producer's epoch; returns the one before.
     pub(super) fn note_epoch(&mut self, peer: u32) -> u32 {
-        self.expect_nothing(); // The stamp is another.
+        self.clear_expected(); // It has the old epoch.
         core::mem::replace(&mut self.peer, peer)
     }
 
-    /// As [`Consumer::find`] at `head`, where its time does not count: code that many
-    /// callers share.
+    /// As [`Consumer::find`] at `head`, but not inlined, for callers that are not fast paths.
     #[inline(never)]
     pub(super) fn find_cold(&mut self) -> Result<Found, NotFound> {
         self.find(self.head)
     }
 
-    /// Passes over a record at `head`, and counts it before that.
+    /// Counts and then releases the record at `head`.
     pub(super) fn discard(&mut self, found: Found) -> Result<(), PopError> {
-        self.own()?;
+        self.check_owned()?;
         self.discarded = self.discarded.wrapping_add(1);
         // relaxed: the fence after it publishes it.
         self.ring.discarded().store(self.discarded, Relaxed);
-        // Pairs with the load in `resume::consumer`: who goes on after this record counts it.
-        fence(Release); // loom: loom_ring
+        // Pairs with the load in `resume::consumer`: a successor that resumes after this
+        // record sees it counted.
+        // loom: loom_ring
+        fence(Release);
         self.advance(found.end())
     }
 
-    /// Looks for a record at or after `head`.
+    /// Finds the record at or after `head`.
     #[inline(always)]
     pub(super) fn find(&mut self, head: u32) -> Result<Found, NotFound> {
         let data = &self.ring.data;
-        let Like { words, len, stride } = self.like;
+        let Expected { words, len, stride } = self.expected;
         let to_end = data.len() - data.offset(head) as u32;
         if !SMALL && stride <= to_end {
-            // Pairs with the store in `Producer::publish_header`: payload and next header are whole.
+            // Pairs with the store in `Producer::publish_header`: payload and next header are
+            // whole.
             // loom: loom_ring
             let found = data.load_pair(head, Acquire);
             // relaxed: after the header's Acquire, as in `search`.
-            let is_like = found == words
+            let is_expected = found == words
                 && self.peer_epoch.load(Relaxed) == self.peer
                 && self.claim.is_ours();
-            if is_like {
+            if is_expected {
                 let position = head;
                 return Ok(Found { position, len });
             }
@@ -135,31 +138,31 @@ impl Consumer<'_> {
         self.search(head)
     }
 
-    /// As [`Consumer::find`], of any record.
+    /// As [`Consumer::find`], for a record other than the expected one.
     #[inline(never)]
     fn search(&mut self, head: u32) -> Result<Found, NotFound> {
-        if let Some(error) = self.broken {
-            return Err(NotFound::Broken(error));
+        if let Some(error) = self.terminal {
+            return Err(NotFound::Terminal(error));
         }
         let mut position = head;
         let (mut header, mut words) = self.header(position)?;
-        if !SMALL && header == Header::Nothing && self.pace.pause(head, self.like.stride) {
+        if !SMALL && header == Header::Nothing && self.pace.pause(head, self.expected.stride) {
             (header, words) = self.header(position)?;
-            self.pace.looked(header != Header::Nothing);
+            self.pace.note_result(header != Header::Nothing);
         }
         if let Header::Padding(padding) = header {
-            // R5: after padding the data begins anew, with a record.
+            // R5: after padding, a record lies at the start of the data.
             position = head.wrapping_add(padding);
             (header, words) = self.header(position)?;
             if header == Header::Nothing {
-                return Err(NotFound::Broken(self.fail(Header::corrupt(0))));
+                return Err(NotFound::Terminal(self.fail(Header::corrupt(0))));
             }
         }
         // relaxed: after the header's Acquire it is at least as new as the record (E1); without a
-        // record, `resolve` loads it again.
+        // record, `next_slow` loads it again.
         let peer = self.peer_epoch.load(Relaxed);
-        if let Err(error) = self.own() {
-            return Err(NotFound::Broken(error));
+        if let Err(error) = self.check_owned() {
+            return Err(NotFound::Terminal(error));
         }
         let found = match header {
             Header::Record(len) => Some(Found { position, len }),
@@ -167,27 +170,27 @@ impl Consumer<'_> {
         };
         let stamp = found.map(|_| words[1]);
         match (self.classify(stamp, peer), found) {
-            (Ok(Verdict::Ours), Some(found)) => {
+            (Ok(Class::Deliver), Some(found)) => {
                 let ours = epoch::stamp(self.peer, self.epoch);
                 if !SMALL && words[1] == ours && peer == self.peer {
                     let (len, stride) = (found.len, stride(found.len));
-                    self.like = Like { words, len, stride };
+                    self.expected = Expected { words, len, stride };
                 }
                 Ok(found)
             }
-            (Ok(Verdict::Stale), Some(found)) => Err(NotFound::Stale(found)),
-            (Ok(Verdict::ProducerRestarted(peer)), _) => Err(NotFound::ProducerRestarted(peer)),
-            (Ok(Verdict::Moved), _) => Err(NotFound::Moved),
+            (Ok(Class::Stale), Some(found)) => Err(NotFound::Stale(found)),
+            (Ok(Class::ProducerRestarted(peer)), _) => Err(NotFound::ProducerRestarted(peer)),
+            (Ok(Class::RestartedEmpty), _) => Err(NotFound::RestartedEmpty),
             (Ok(_), _) => Err(NotFound::Empty),
-            (Err(corrupt), _) => Err(NotFound::Broken(self.fail(corrupt))),
+            (Err(corrupt), _) => Err(NotFound::Terminal(self.fail(corrupt))),
         }
     }
 
-    fn classify(&self, stamp: Option<u32>, peer: u32) -> Result<Verdict, Corrupt> {
-        let known = Known {
+    fn classify(&self, stamp: Option<u32>, peer: u32) -> Result<Class, Corrupt> {
+        let known = ConsumerView {
             epoch: self.epoch,
             peer: self.peer,
-            unread: self.unread,
+            on_restart: self.on_restart,
         };
         classify(stamp, peer, known)
     }
@@ -195,10 +198,11 @@ impl Consumer<'_> {
     #[inline(always)]
     fn header(&mut self, position: u32) -> Result<(Header, [u32; 2]), NotFound> {
         // Pairs with the store in `Producer::publish_header`: payload and next header are whole.
-        let words = self.ring.data.load_pair(position, Acquire); // loom: loom_ring
+        // loom: loom_ring
+        let words = self.ring.data.load_pair(position, Acquire);
         match Header::decode(words[0], &self.ring, position) {
             Ok(header) => Ok((header, words)),
-            Err(corrupt) => Err(NotFound::Broken(self.fail(corrupt))),
+            Err(corrupt) => Err(NotFound::Terminal(self.fail(corrupt))),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a consumer knows, and the stores that give bytes back.
+//! The state of a consumer, and the stores that release bytes.
 
 use super::super::error::PopError;
 use super::super::memory::{Ring, SMALL};
@@ -9,61 +9,61 @@ use crate::mem::Word;
 use crate::pace::Pace;
 use crate::primitive::Ordering::{Relaxed, Release};
 
-/// The most records that one call discards. A call that has discarded so many says
-/// [`PopError::Empty`] although there may be more; [`Consumer::is_empty`] then says
+/// The most records that one call discards. After that many it returns
+/// [`PopError::Empty`], although there may be more. [`Consumer::is_empty`] then returns
 /// `false`, and [`Consumer::wait`] does not sleep.
 pub const DISCARDS: u32 = 64;
 
-/// The end that pops. Dropping it gives the claim back.
+/// The end that pops. Dropping it releases the claim.
 ///
-/// Every call says [`PopError::Evicted`] once another has taken this end over, whether
-/// this one was gone or was only thought to be (R7).
+/// After another incarnation takes this end over, every call returns [`PopError::Evicted`]
+/// (R7), even if this incarnation was not gone.
 ///
 /// Aligned so that the two ends of a ring in one program do not share a line.
 #[repr(align(128))]
 pub struct Consumer<'m> {
     pub(super) ring: Ring<'m>,
-    /// Our position: the first record not released. The copy in memory, `position`, is
-    /// write-only.
+    /// Our position: the first record not released. This end never loads the copy in memory,
+    /// `position`.
     pub(super) head: u32,
-    /// `head` in memory, which lags: what we have given back.
-    pub(super) told: u32,
-    /// What the next record is expected to be.
-    pub(super) like: Like,
+    /// The last `head` that we stored to memory; it lags.
+    pub(super) stored_head: u32,
+    /// The header that the next record probably has.
+    pub(super) expected: Expected,
     pub(super) pace: Pace,
-    /// Where the record that was peeked last ends; `head` if none was.
+    /// The end of the record that was peeked last; `head` if there is none.
     pub(super) peeked: u32,
-    /// How many incarnations had our end, with ours.
+    /// The epoch of our end.
     pub(super) epoch: u32,
-    /// How many had the producer's, as far as its records have told us.
+    /// The last known epoch of the producer; 0 if there was none.
     pub(super) peer: u32,
-    /// Words that every pop touches, their bounds checked once.
+    /// Words that every pop uses, their bounds checked once.
     pub(super) position_word: Word<'m>,
     pub(super) head_word: Word<'m>,
     pub(super) peer_epoch: Word<'m>,
-    pub(super) unread: OnRestart,
+    pub(super) on_restart: OnRestart,
     pub(super) discarded: u32,
     pub(super) claim: Claim<'m>,
-    /// What is said for good.
-    pub(super) broken: Option<PopError>,
+    /// The error that every later call returns.
+    pub(super) terminal: Option<PopError>,
     pub(super) records: Sleeper<'m>,
     pub(super) space: Ringer<'m>,
 }
 
-/// A record that was found and needed no judgement. The next one is expected to be like it,
+/// The header of the last record that was for us. The next one is expected to have the same,
 /// so that its address and length are known before its header is loaded.
 #[derive(Clone, Copy)]
-pub(super) struct Like {
-    /// Its header.
+pub(super) struct Expected {
+    /// The header.
     pub(super) words: [u32; 2],
-    /// Its length, bytes.
+    /// Bytes of the record.
     pub(super) len: usize,
-    /// Bytes to the next one; more than any ring has if nothing is expected.
+    /// Bytes to the next record; more than any ring has if nothing is expected.
     pub(super) stride: u32,
 }
 
-impl Like {
-    pub(super) const NOTHING: Self = Self {
+impl Expected {
+    pub(super) const NONE: Self = Self {
         words: [0; 2],
         len: 0,
         stride: u32::MAX,
@@ -71,78 +71,79 @@ impl Like {
 }
 
 impl Consumer<'_> {
-    /// Whether this end is ours (R7).
+    /// Returns [`PopError::Evicted`] if this end is no longer ours (R7).
     #[cfg_attr(not(feature = "small"), inline(always))]
     #[cfg_attr(feature = "small", inline(never))]
-    pub(super) fn own(&mut self) -> Result<(), PopError> {
+    pub(super) fn check_owned(&mut self) -> Result<(), PopError> {
         if self.claim.is_ours() {
             return Ok(());
         }
-        self.claim.lose();
-        Err(*self.broken.get_or_insert(PopError::Evicted))
+        self.claim.mark_lost();
+        Err(*self.terminal.get_or_insert(PopError::Evicted))
     }
 
-    /// Looks at the next record as if it were the first one.
-    pub(super) fn expect_nothing(&mut self) {
+    /// Forgets the expected header, so that the next record is decoded.
+    pub(super) fn clear_expected(&mut self) {
         if !SMALL {
-            self.like = Like::NOTHING;
+            self.expected = Expected::NONE;
         }
     }
 
-    /// Keeps that the ring is corrupt, unless it is another's: what that one does is not
-    /// to be held against our position.
+    /// Records permanently that the ring is corrupt, or that this end was taken over: the words
+    /// of a ring that has another consumer need not fit our position.
     #[cold]
     #[inline(never)]
     pub(super) fn fail(&mut self, corrupt: Corrupt) -> PopError {
-        self.expect_nothing();
-        let error = match self.own() {
+        self.clear_expected();
+        let error = match self.check_owned() {
             Ok(()) => PopError::Corrupt(corrupt),
             Err(evicted) => evicted,
         };
-        *self.broken.get_or_insert(error)
+        *self.terminal.get_or_insert(error)
     }
 
-    /// Moves our position to `end`. `head` is stored after an eighth of the ring: a producer
-    /// that looks for space takes its line away, and each store has to wait for that.
+    /// Moves our position to `end`. Stores `head` only after each eighth of the ring, because
+    /// the producer loads it, and then the next store waits for the line.
     #[cfg_attr(not(feature = "small"), inline(always))]
     #[cfg_attr(feature = "small", inline(never))]
     pub(super) fn advance(&mut self, end: u32) -> Result<(), PopError> {
-        self.own()?;
+        self.check_owned()?;
         self.head = end;
         self.peeked = end;
-        // relaxed: only a successor loads it, after this end has stopped. What `discard` counts
-        // before it has a fence of its own.
+        // relaxed: only a successor loads it, after this end has stopped. `discard` has a
+        // fence of its own for its count.
         self.position_word.store(end, Relaxed);
-        if SMALL || end.wrapping_sub(self.told) >= self.ring.data.len() / 8 {
-            self.tell();
+        if SMALL || end.wrapping_sub(self.stored_head) >= self.ring.data.len() / 8 {
+            self.store_head();
         }
         Ok(())
     }
 
-    /// Gives back what lies before our position, if that has not been done.
+    /// Stores `head` if it lags.
     #[inline(always)]
-    pub(super) fn catch_up(&mut self) -> Result<(), PopError> {
-        // Where it is small `head` lags at the claim alone.
-        if !SMALL && self.told != self.head {
-            self.own()?;
-            self.tell();
+    pub(super) fn sync_head(&mut self) -> Result<(), PopError> {
+        // With the feature `small`, `head` lags only when the end is claimed.
+        if !SMALL && self.stored_head != self.head {
+            self.check_owned()?;
+            self.store_head();
         }
         Ok(())
     }
 
     #[inline(always)]
-    pub(super) fn tell(&mut self) {
-        self.told = self.head;
-        // Pairs with the load in `Producer::refresh`: we have finished reading
-        // what the producer may now overwrite.
-        self.head_word.store(self.head, Release); // loom: loom_ring
+    pub(super) fn store_head(&mut self) {
+        self.stored_head = self.head;
+        // Pairs with the load in `Producer::load_head`: we have finished reading the bytes
+        // that the producer may now overwrite.
+        // loom: loom_ring
+        self.head_word.store(self.head, Release);
     }
 }
 
 impl Drop for Consumer<'_> {
     fn drop(&mut self) {
-        // An evicted one has nothing to give back.
-        let _ = self.catch_up();
-        self.claim.give_back();
+        // An evicted end stores nothing.
+        let _ = self.sync_head();
+        self.claim.release();
     }
 }

@@ -1,4 +1,4 @@
-//! What a consumer learns when it looks at its producer: of records, and of other producers.
+//! How a consumer polls its producer for records and restarts.
 
 use super::consumer::TypedConsumer;
 use super::error::PopError;
@@ -9,41 +9,42 @@ use crate::error::{ControlWord, Corrupt};
 use crate::mem::Slots;
 use crate::primitive::Ordering::{Acquire, Relaxed};
 
-/// Producers that are passed over in one look, more than their words can tell of.
+/// The most producers that one poll skips: as many as have words.
 const PRODUCERS: usize = 4;
 
 impl<T> TypedConsumer<'_, T> {
-    /// Fewer records than this are few: the consumer is close to its producer.
+    /// With fewer records than this the consumer is close to its producer.
     const FEW: usize = 8192 / Slots::<T>::STRIDE + 1;
 
-    /// Looks for records after those that are known, of which none is left.
+    /// Polls for records when none is known.
     #[inline(always)]
-    pub(super) fn look(&mut self) -> Result<(), PopError> {
-        self.look_once()?;
+    pub(super) fn poll_producer(&mut self) -> Result<(), PopError> {
+        self.poll_once()?;
         if !SMALL && self.remaining() < Self::FEW && !self.restarted {
             let bytes = self.head.wrapping_mul(Slots::<T>::STRIDE as u32);
             if self.pace.pause(bytes, Slots::<T>::STRIDE as u32) {
-                self.look_once()?;
-                self.pace.looked(self.head != self.end);
+                self.poll_once()?;
+                self.pace.note_result(self.head != self.end);
             }
         }
-        if self.sifts && self.head != self.end {
-            self.sift()?;
+        if self.filters && self.head != self.end {
+            self.discard_foreign()?;
         }
         if self.head == self.end {
-            // The producer has all its space.
-            self.catch_up();
+            // Release all slots to the producer.
+            self.sync_head();
         }
         Ok(())
     }
 
     #[inline(always)]
-    fn look_once(&mut self) -> Result<(), PopError> {
+    fn poll_once(&mut self) -> Result<(), PopError> {
         // Pairs with the store in `TypedProducer::publish`: the records before it are whole.
-        let tail = Stamp(self.tail_word.load(Acquire)); // loom: loom_typed_ring
+        // loom: loom_typed_ring
+        let tail = Stamp(self.tail_word.load(Acquire));
 
-        // relaxed: loaded after `tail`, so that a late one of a producer that was taken over is
-        // not believed; `note_producers` loads it again.
+        // relaxed: loaded after `tail`, so that a late store of `tail` by an evicted producer
+        // is not used; `note_producers` loads it again.
         let next_start = self.next_start.load(Relaxed);
         if tail.epoch() == self.peer && next_start == self.next_seen {
             return self.extend(tail, ControlWord::Tail);
@@ -51,7 +52,7 @@ impl<T> TypedConsumer<'_, T> {
         self.note_producers(tail, next_start)
     }
 
-    /// Takes the records up to `to` as published, after holding it against P2.
+    /// Treats the records up to `to` as published, after checking P2.
     #[inline(always)]
     fn extend(&mut self, to: Stamp, word: ControlWord) -> Result<(), PopError> {
         let count = distance(self.head, to.position());
@@ -62,8 +63,8 @@ impl<T> TypedConsumer<'_, T> {
         Ok(())
     }
 
-    /// Takes note of the producers after the one that we know, whose `tail` was loaded before, and
-    /// then the start of the next one.
+    /// Handles producers that claimed the end after the one that we know. `tail` of that one was
+    /// loaded first, then `next_start`.
     #[cold]
     #[inline(never)]
     fn note_producers(&mut self, tail: Stamp, next_start: u32) -> Result<(), PopError> {
@@ -73,14 +74,14 @@ impl<T> TypedConsumer<'_, T> {
             let Some(start) = self.ring.control.producer_starts().first_after(peer) else {
                 break;
             };
-            // What lies before it is of producers before it. It can be before us where so many
-            // came that it was not found in time.
+            // Records before its start are from producers before it. The start can be before our
+            // position if several producers came before we found it.
             match distance(start.position(), self.head) <= self.ring.slots.len() {
                 true => self.end = self.head,
                 false => self.extend(start, ControlWord::ProducerStart)?,
             }
             if self.head != self.end {
-                if self.unread == OnRestart::Keep {
+                if self.on_restart == OnRestart::Keep {
                     break;
                 }
                 self.discard(self.remaining() as u32)?;
@@ -88,17 +89,18 @@ impl<T> TypedConsumer<'_, T> {
             peer = start.epoch();
         }
         if peer == known {
-            return self.note_nothing(tail, next_start);
+            return self.check_same_producer(tail, next_start);
         }
-        self.know(peer);
+        self.set_producer(peer);
         if known != 0 {
-            // Its records come after the report.
+            // The report of the restart comes before its records.
             self.restarted = true;
             self.end = self.head;
         } else if self.head == self.end {
             // The first producer is not a restart.
-            // As in `look_once`.
-            let tail = Stamp(self.tail_word.load(Acquire)); // loom: loom_typed_ring
+            // As in `poll_once`.
+            // loom: loom_typed_ring
+            let tail = Stamp(self.tail_word.load(Acquire));
             if tail.epoch() == self.peer {
                 return self.extend(tail, ControlWord::Tail);
             }
@@ -106,8 +108,9 @@ impl<T> TypedConsumer<'_, T> {
         Ok(())
     }
 
-    /// The producer is the one that we know, or what is next is of one before the next.
-    fn note_nothing(&mut self, tail: Stamp, next_start: u32) -> Result<(), PopError> {
+    /// Handles a poll that found no later producer: the word of the next one was not loaded
+    /// before, or contains an old stamp.
+    fn check_same_producer(&mut self, tail: Stamp, next_start: u32) -> Result<(), PopError> {
         if self.head != self.end {
             return Ok(());
         }
@@ -117,7 +120,7 @@ impl<T> TypedConsumer<'_, T> {
             .ring
             .control
             .producer_starts()
-            .of(self.peer)
+            .word(self.peer)
             .load(Relaxed);
         let checked = match self.peer {
             0 if tail.epoch() == 0 && tail.0 != 0 => corrupt(ControlWord::Tail, tail.0),
@@ -126,18 +129,18 @@ impl<T> TypedConsumer<'_, T> {
         };
         checked.map_err(|corrupt| self.corrupt(corrupt))?;
         if self.peer != 0 && tail.epoch() == self.peer {
-            // What stands there of an earlier producer does not change that any more.
+            // The stamp of an earlier producer there is not a restart.
             self.next_seen = next_start;
             return self.extend(tail, ControlWord::Tail);
         }
         Ok(())
     }
 
-    /// Discards what the producer has sent to another consumer (P8).
+    /// Discards records that the producer has sent to another consumer (P8).
     #[cold]
-    fn sift(&mut self) -> Result<(), PopError> {
+    fn discard_foreign(&mut self) -> Result<(), PopError> {
         // relaxed: stored before the `tail` that was loaded with Acquire.
-        let addressed = Stamp(self.ring.control.addressed().of(self.peer).load(Relaxed));
+        let addressed = Stamp(self.ring.control.addressed().word(self.peer).load(Relaxed));
         let is_first = addressed.epoch() == 0 && self.epoch() == 1;
         let known = self.remaining() as u32;
         let foreign = match addressed.epoch() == self.epoch() || is_first {
@@ -145,11 +148,11 @@ impl<T> TypedConsumer<'_, T> {
             false => return self.discard(known),
         };
         if foreign > known {
-            // It is addressed to us from further on; no honest producer says further than that.
+            // The first record for us comes later than all known ones.
             return self.discard(known);
         }
-        self.sifts = false;
-        self.note(self.ring.control.accepted());
+        self.filters = false;
+        self.store_producer_epoch(self.ring.control.accepted());
         match foreign {
             0 => Ok(()),
             _ => self.discard(foreign),
