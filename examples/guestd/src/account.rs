@@ -1,6 +1,7 @@
 //! Whose shell it is, and what the programs it starts find around them.
 
 use std::env;
+use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};

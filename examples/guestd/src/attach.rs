@@ -6,7 +6,7 @@ use anyhow::{Context, Error, Result};
 use kmon_protocol::link::{Bells, Waiting};
 use kmon_protocol::{DaemonLink, LinkError};
 use shmem_core::Mapping;
-use shmem_core::region::Place;
+use shmem_core::region::{MapError, Place};
 
 use crate::cli::{Args, Region, Wait};
 use crate::doorbell;

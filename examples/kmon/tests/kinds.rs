@@ -105,6 +105,23 @@ fn an_external_instance_outlives_kmon_and_its_own_guestd() {
 }
 
 #[test]
+fn memory_whose_file_is_made_again_is_reported_and_a_reset_takes_the_new_one() {
+    let (home, place) = outside_home();
+    let mut kmon = Fed::start_in(&home, &[]);
+    let mut guestd = Outside::start(&place);
+    kmon.list_until(2, |one| one["state"] == "running");
+    let memory = home.path().join("memory");
+    std::fs::remove_file(&memory).unwrap();
+    File::create(&memory).unwrap().set_len(2 << 20).unwrap();
+    kmon.see_error("memory is another file now; the old one is in use until kmreset");
+    kmon.ask("kmreset 2");
+    kmon.list_until(2, |one| one["state"] == "running");
+    assert_eq!(kmon.ask("kmexec 2 -- echo anew"), b"anew\n");
+    assert!(!guestd.has_ended());
+    assert_eq!(kmon.leave("quit"), Some(0));
+}
+
+#[test]
 fn what_a_kind_cannot_do_is_said_in_one_line() {
     let script = "kmpause 2\nkmresume 2\nkmlog 2 --kernel --all\nkmhalt 2\nkmpause 2\n";
     let output = run_script(&["--instances", "1"], script);

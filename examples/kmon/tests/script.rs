@@ -2,9 +2,11 @@
 
 mod common;
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output, Stdio};
 
-use common::run_script;
+use common::{Fed, home, run_script, run_script_in};
 use serde_json::Value;
 
 fn stdout(output: &Output) -> String {
@@ -289,4 +291,35 @@ fn a_bad_start_is_answered_in_one_line() {
         assert!(errors.contains(text), "{errors}");
         assert_eq!(errors.lines().count(), 1, "{errors}");
     }
+}
+
+#[test]
+fn a_program_of_another_machine_is_not_run_as_a_script() {
+    let home = home();
+    let program = home.path().join("foreign");
+    let image = [
+        b"\x7fELF\x02\x01\x01".as_slice(),
+        &[0; 57],
+        b"\necho run as a script\n",
+    ];
+    std::fs::write(&program, image.concat()).unwrap();
+    std::fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    let script = format!("kmexec 2 -- {}\nkmexec 2 -- echo well\n", program.display());
+    let output = run_script_in(&home, &["--instances", "1"], &script);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("Exec format error"), "{errors}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "well\n");
+}
+
+#[test]
+fn an_instance_that_cannot_be_recorded_is_not_killed_by_a_reset() {
+    let home = home();
+    let mut kmon = Fed::start_in(&home, &["--instances", "1"]);
+    kmon.list_until(2, |one| one["state"] == "running");
+    // A full disk is as good.
+    std::fs::remove_dir_all(home.run_dir()).unwrap();
+    kmon.ask("kmreset 2");
+    kmon.see_error("cannot be written");
+    assert_eq!(kmon.ask("kmexec 2 -- echo unharmed"), b"unharmed\n");
+    kmon.leave("quit");
 }

@@ -304,3 +304,16 @@ fn the_editor_has_its_keys_again_after_a_stop_of_kmon() {
     kmon.press("\r");
     assert_eq!(kmon.quit(), 0);
 }
+
+#[test]
+fn a_restarted_guestd_is_told_the_size_of_the_terminal() {
+    let mut kmon = Operator::start(&["--instances", "1"]);
+    let daemon = kmon.daemon_pid(2);
+    kmon.console(2);
+    signal("-KILL", &daemon);
+    kmon.see("guestd was restarted");
+    kmon.shell("stty size");
+    kmon.see("40 150");
+    kmon.press("\x1d");
+    assert_eq!(kmon.quit(), 0);
+}
