@@ -1,34 +1,34 @@
-//! The actor: one incarnation that plays a role, whatever the scenario.
+//! The actor: one incarnation that plays a role of any scenario.
 //!
-//! A thread of the harness, a process, or work that dies or stops at a store: all are this.
+//! It runs as a thread of the harness, as a process, or as work that dies or stops at a store.
 
 use fastrand::Rng;
 
 use crate::incarnation::Incarnation;
 use crate::memory::TestMemory;
-use crate::party::{Belongings, Join, Party, Seat, Step};
+use crate::party::{Join, OthersMemory, Party, Seat, Step};
 use crate::verdict::{Outcome, Violation};
 
-/// A part that an actor can play.
+/// A role that an actor can play.
 pub(crate) struct Role {
     pub(crate) name: &'static str,
     /// The names of its operations.
     pub(crate) ops: &'static [&'static str],
     pub(crate) join: Join,
-    /// The operation that shows that the object works for it.
+    /// The operation that shows that the object works for this role.
     pub(crate) proof: usize,
-    /// The operations of one that comes after a death; `proof` is one of them.
+    /// The operations of an actor that joins after a death; `proof` is one of them.
     pub(crate) recovery: &'static [usize],
-    /// Whether one incarnation at a time plays it.
+    /// Whether only one incarnation at a time plays it.
     pub(crate) exclusive: bool,
-    /// Operations in all of which the object knows who plays this role, and refuses others.
+    /// Operations that check who has this role, and refuse all others.
     pub(crate) claimed: &'static [usize],
-    /// What those in this role do just before one that was stopped goes on.
+    /// Operations that actors of this role perform just before a stopped one goes on.
     pub(crate) before_return: &'static [usize],
 }
 
 impl Role {
-    /// A role that any number play, whose first operation is the proof.
+    /// A role that any number of actors play; its first operation is the proof.
     pub(crate) const fn shared(
         name: &'static str,
         ops: &'static [&'static str],
@@ -46,7 +46,7 @@ impl Role {
         }
     }
 
-    /// The same of a role that one incarnation at a time plays.
+    /// A role that one incarnation at a time plays; its first operation is the proof.
     pub(crate) const fn exclusive(
         name: &'static str,
         ops: &'static [&'static str],
@@ -59,20 +59,20 @@ impl Role {
     }
 }
 
-/// What is done wrongly on purpose, to see that it is noticed.
+/// A deliberate error, which the run must notice.
 #[derive(Clone, Copy)]
 pub(crate) enum Sabotage {
-    /// The object is spoilt whenever somebody joins, in a role, after a death.
+    /// Spoils the object each time an actor joins, in a role, after a death.
     SpoilRecovery(fn(&TestMemory<'_>, usize)),
-    /// Whoever is silent is taken for gone.
+    /// Treats silent partitions as gone.
     PresumeGone,
-    /// One that was evicted goes on when it is told so.
+    /// An evicted actor goes on after the error that reports its eviction.
     IgnoreEviction,
-    /// One that was evicted stores into what it had, without a look at its claim.
-    StoreAfterEviction(Belongings),
+    /// An evicted actor stores into its former memory without checking its claim.
+    StoreAfterEviction(OthersMemory),
 }
 
-/// What an actor does.
+/// One thing that an actor does.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
     Join,
@@ -80,10 +80,10 @@ pub(crate) enum Action {
     Leave,
 }
 
-/// One party at work.
+/// One party that works.
 pub(crate) struct Actor<'m> {
     pub(crate) role: &'static Role,
-    /// The role's place in the scenario.
+    /// The index of the role in the scenario.
     pub(crate) place: usize,
     pub(crate) incarnation: Incarnation,
     memory: TestMemory<'m>,
@@ -113,16 +113,16 @@ impl<'m> Actor<'m> {
         })
     }
 
-    /// Performs one operation wholly.
+    /// Performs one complete operation.
     pub(crate) fn perform(&mut self, op: usize, rng: &mut Rng) -> Outcome<Step> {
         let performed = self.party.perform(op, rng);
         if self.sabotage.is_none() || !self.memory.is_evicted(self.incarnation) {
             return performed;
         }
         match (self.sabotage, performed) {
-            (Some(Sabotage::IgnoreEviction), Err(error)) if error.says_evicted => Ok(Step::Done),
-            (Some(Sabotage::StoreAfterEviction(belongings)), performed) => {
-                for window in belongings(&self.memory, self.incarnation)? {
+            (Some(Sabotage::IgnoreEviction), Err(error)) if error.is_eviction => Ok(Step::Done),
+            (Some(Sabotage::StoreAfterEviction(others_memory)), performed) => {
+                for window in others_memory(&self.memory, self.incarnation)? {
                     window.zero(0, window.len());
                 }
                 performed
@@ -131,7 +131,7 @@ impl<'m> Actor<'m> {
         }
     }
 
-    /// Performs some operations, whatever comes of them.
+    /// Performs some operations; they need not be possible.
     pub(crate) fn perform_each(
         &mut self,
         ops: impl IntoIterator<Item = usize>,
@@ -146,14 +146,14 @@ impl<'m> Actor<'m> {
         for op in 0..self.role.ops.len() {
             if self.perform(op, rng)? == Step::Idle {
                 let (role, op) = (self.role.name, self.role.ops[op]);
-                let what = format!("nobody is in the way, and {role} cannot `{op}`");
+                let what = format!("no other party works, and {role} cannot `{op}`");
                 return Err(Violation::new(what));
             }
         }
         Ok(())
     }
 
-    /// Recovers from a death. Returns whether the proof was possible.
+    /// Recovers from a death. Returns true if the proof was possible.
     pub(crate) fn recover(&mut self, rng: &mut Rng) -> Outcome<bool> {
         for &op in self.role.recovery {
             if self.perform(op, rng)? == Step::Done && op == self.role.proof {
@@ -163,7 +163,7 @@ impl<'m> Actor<'m> {
         Ok(false)
     }
 
-    /// Performs any one operation; `note` is given which, before it begins.
+    /// Performs a random operation; calls `note` with its index first.
     pub(crate) fn perform_any(&mut self, rng: &mut Rng, note: impl FnOnce(usize)) -> Outcome<Step> {
         let op = rng.usize(..self.role.ops.len());
         note(op);

@@ -1,8 +1,8 @@
-//! The fault: what happens to a party, and what its peers believe of it meanwhile.
+//! The fault: what happens to a party, and the state in which its peers see it.
 
 use shmem_sync::PartitionState;
 
-/// What a run does to parties.
+/// The kind of fault that a run applies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum FaultKind {
     #[default]
@@ -10,11 +10,11 @@ pub(crate) enum FaultKind {
     Stall,
 }
 
-/// What happens to a party before one of its stores.
+/// A fault of a party before one of its stores.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     Death,
-    /// It is stopped, is in this state to all others, and goes on.
+    /// It is stopped, others see it in this state, and it goes on.
     Stall(PartitionState),
 }
 

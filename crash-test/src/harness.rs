@@ -1,4 +1,4 @@
-//! What every part of a run reports to.
+//! The objects to which every part of a run reports.
 
 use crate::report::Tally;
 use crate::watchdog::Watchdog;
@@ -7,6 +7,6 @@ use crate::watchdog::Watchdog;
 pub(crate) struct Harness<'a> {
     pub(crate) tally: &'a Tally,
     pub(crate) watchdog: &'a Watchdog,
-    /// Whether the run is to end now.
+    /// Returns true when the run must end.
     pub(crate) stop: &'a dyn Fn() -> bool,
 }

@@ -1,4 +1,4 @@
-//! The number of one run of a partition: the one place that names the library's type.
+//! The incarnation of a partition: the only module that names the library's type.
 
 pub(crate) use shmem_core::Incarnation;
 

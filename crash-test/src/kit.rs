@@ -1,4 +1,4 @@
-//! What a scenario is written with, in one place.
+//! The names that every scenario imports.
 
 pub(crate) use crate::actor::{Actor, Role};
 pub(crate) use crate::incarnation::Incarnation;

@@ -1,8 +1,8 @@
 //! The ledger: words beside the region in which actors note what they attempt and what was
-//! acknowledged, so that others can be held to it; and in which the harness talks to them.
+//! acknowledged, so that others can be checked against it. The harness controls actors there.
 //!
-//! The ledger is not part of what is tested. Its words are reached past the counting of
-//! stores, and written in an order that leaves no doubt wherever their writer dies.
+//! The ledger is not part of what is tested. Stores to it are not counted. Their order keeps
+//! the ledger unambiguous wherever the writer dies.
 
 use std::sync::atomic::Ordering::AcqRel;
 
@@ -12,12 +12,12 @@ use shmem_core::primitive::Ordering::{Acquire, Release};
 
 /// Bytes for the harness, and for each slot.
 const LINE: usize = 64;
-/// Processes that can be told apart.
+/// Processes that have words of their own.
 const SLOTS: usize = 8;
 /// Bytes before the scenario's own account.
 const FRONT: usize = LINE * (SLOTS + 1);
 
-/// A word of the ledger. Stored last, it hands over what was stored before.
+/// A word of the ledger. A store to it publishes all earlier stores.
 #[derive(Clone, Copy)]
 pub(crate) struct Cell<'m>(&'m AtomicU32);
 
@@ -43,8 +43,8 @@ impl<'m> Cell<'m> {
     }
 }
 
-/// A count of operations that a death leaves in doubt: `attempted` is raised before one can
-/// have happened, `acknowledged` after it has returned.
+/// A count of operations that stays usable after a death: `attempted` is raised before an
+/// operation can happen, `acknowledged` after it has returned.
 #[derive(Clone, Copy)]
 pub(crate) struct Count<'m> {
     pub(crate) acknowledged: Cell<'m>,
@@ -56,7 +56,7 @@ pub(crate) struct Count<'m> {
 pub(crate) struct Ledger<'m>(Window<'m>);
 
 impl<'m> Ledger<'m> {
-    /// Bytes of a ledger whose account has so many words.
+    /// Bytes of a ledger whose account has `account` words.
     pub(crate) fn len(account: usize) -> usize {
         (FRONT + account * 4).next_multiple_of(128)
     }
@@ -83,7 +83,7 @@ impl<'m> Ledger<'m> {
         (self.0.len() - FRONT) / 4
     }
 
-    /// Not 0 while all processes are to rest.
+    /// Not 0 while all processes must rest.
     pub(crate) fn rest(self) -> Cell<'m> {
         self.cell(0)
     }
@@ -94,29 +94,29 @@ impl<'m> Ledger<'m> {
     }
 
     /// How often an incarnation was silent for longer than the limit and not gone.
-    pub(crate) fn doubts(self) -> Cell<'m> {
+    pub(crate) fn false_silences(self) -> Cell<'m> {
         self.cell(8)
     }
 
-    /// Not 0 while somebody holds the object who releases it later: then others may time out.
+    /// Not 0 while a party holds the object and releases it later: then others may time out.
     pub(crate) fn held(self) -> Cell<'m> {
         self.cell(12)
     }
 
-    /// The incarnation that its peers took for gone and that goes on; 0 if there is none.
+    /// The incarnation that its peers presumed gone and that goes on; 0 if there is none.
     pub(crate) fn evicted(self) -> Cell<'m> {
         self.cell(16)
     }
 
-    /// Not 0 until somebody has repaired the last step of an evicted party, which it may
-    /// have left half done before it learned of its eviction.
+    /// Not 0 until a party has repaired the last step of an evicted party, which may have left
+    /// it half done before it learned of its eviction.
     pub(crate) fn half_done(self) -> Cell<'m> {
         self.cell(20)
     }
 
     /// The words of one process.
     pub(crate) fn slot(self, slot: usize) -> Slot<'m> {
-        assert!(slot < SLOTS, "a slot that is not there");
+        assert!(slot < SLOTS, "slot {slot} does not exist");
         let cell = |at: usize| self.cell(LINE * (slot + 1) + at * 4);
         Slot {
             ready: cell(0),
@@ -131,21 +131,21 @@ impl<'m> Ledger<'m> {
     }
 }
 
-/// What one process says of itself.
+/// The state that one process reports.
 #[derive(Clone, Copy)]
 pub(crate) struct Slot<'m> {
-    /// Not 0 once it plays its role.
+    /// Not 0 after it has joined in its role.
     pub(crate) ready: Cell<'m>,
     /// Operations that it has performed.
     pub(crate) operations: Cell<'m>,
-    /// The operation that is under way, from 1; 0 is none yet.
+    /// The operation that is under way, from 1; 0 before the first.
     doing: Cell<'m>,
     /// Not 0 while it rests.
     pub(crate) resting: Cell<'m>,
 }
 
 impl Slot<'_> {
-    /// Begins anew, for another process.
+    /// Resets the words for another process.
     pub(crate) fn clear(self) {
         for cell in [self.ready, self.operations, self.doing, self.resting] {
             cell.set(0);
@@ -156,7 +156,7 @@ impl Slot<'_> {
         self.doing.set(op as u32 + 1);
     }
 
-    /// The operation that is under way; none before the first.
+    /// The operation that is under way; `None` before the first.
     pub(crate) fn doing(self) -> Option<usize> {
         self.doing.get().checked_sub(1).map(|op| op as usize)
     }

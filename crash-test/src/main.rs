@@ -1,21 +1,21 @@
-//! `cargo xtask kill`: a partition can die between any two instructions, or be stopped
-//! there and go on later.
+//! `cargo xtask kill`: lets partitions die between any two instructions, or stops them
+//! there and lets them go on later.
 //!
 //! - A *scenario* is data (`scenarios/`): an object in shared memory, the operations of its
-//!   roles, and the invariants that hold whatever happens.
-//! - An *actor* is one party: an incarnation that plays a role. It is the same for all
-//!   scenarios, as a thread, as a process, and as work that dies or stops at a store.
+//!   roles, and its invariants.
+//! - An *actor* is one party: an incarnation that plays a role. The same actors run as
+//!   threads, as processes, and as work that dies or stops at a store.
 //! - A *fault* is a death or a stall, before an enumerated store or at a random moment. To
 //!   the peers of a stalled party it is silent, or gone.
-//! - The *ledger* lies beside the region: in it each actor notes what it attempts, and what
+//! - The *ledger* lies beside the region: each actor notes in it what it attempts, and what
 //!   was acknowledged.
-//! - A *verdict* is what an operation or an audit came to: nothing, or a violation.
+//! - A *verdict* is the result of an operation or an audit: success, or a violation.
 //!
-//! A run has each fault in two ways. `enumerated/` has an actor die or stop at every store
-//! of every operation, from several starting states, on a stand-in for shared memory: what
-//! it finds is the same each time. `processes/` kills or stops real processes, at any moment
-//! at all. Both then let other actors take over, go on and audit. `self_test` spoils each kind
-//! of object, and expects a violation.
+//! A run applies each fault in two ways. `enumerated/` lets an actor die or stop at every
+//! store of every operation, from several starting states, on a stand-in for shared memory:
+//! its results are the same each time. `processes/` kills or stops real processes at random
+//! moments. Both then let other actors take over, go on and audit. `self_test` spoils each
+//! kind of object, and expects a violation.
 //!
 //! Imports go down: `run, self_test` → `enumerated, processes` → `scenario`, and
 //! `sabotage` → `scenarios` → `kit` → `scenario` → `scene` → `actor` → `party` → `observer` →
@@ -66,31 +66,31 @@ use scenario::Scenario;
 use verdict::Violation;
 use watchdog::Watchdog;
 
-/// Kill partitions in the middle of what they do, and look at what they leave.
+/// Kill partitions in the middle of their work, and check what they leave
 ///
 /// The last line says `N kill points, V violations, slowest recovery X ms`. The
 /// time of a recovery is from a process's death to the end of the next operation
-/// of its role. With `--stall` it says `N stalls, V violations`.
+/// of its role. With `--stall` the last line is `N stalls, V violations`.
 #[derive(Parser)]
 #[command(name = "cargo xtask kill", bin_name = "cargo xtask kill")]
 #[command(args_conflicts_with_subcommands = true)]
 struct Arguments {
-    /// How many processes to kill, or to stop [default: 600; 60 by heartbeat; 300 stops]
+    /// How many processes to kill or to stop [default: 600 kills; 60 by heartbeat; 300 stops]
     #[arg(long, value_name = "N")]
     points: Option<u64>,
     /// Only these scenarios; may be given several times
     #[arg(long, value_name = "SCENARIO", value_delimiter = ',')]
     only: Vec<String>,
-    /// Where the choice of victims and moments begins [default: another each time]
+    /// Seed of the choice of victims and moments [default: random]
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
-    /// Stop partitions instead, take them for silent or gone, and let them go on
+    /// Stop partitions instead, which are then silent or gone to others, and let them go on
     #[arg(long)]
     stall: bool,
-    /// How the living learn of a death [default: pidfd; by turns with `--stall`]
+    /// How other partitions detect a death [default: pidfd; with `--stall` random]
     #[arg(long, value_enum)]
     liveness: Option<Detection>,
-    /// Do something wrongly on purpose, and fail unless that is noticed
+    /// Make deliberate errors, and fail unless each is noticed
     #[arg(long)]
     self_test: bool,
     /// List the scenarios and run nothing
@@ -166,8 +166,8 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     })
 }
 
-/// Ends the program when nothing moves: a call that does not return cannot be left
-/// in any other way.
+/// Ends the program when nothing moves: there is no other way to leave a call that does not
+/// return.
 fn watch(watchdog: &Watchdog, tally: &Tally, json: bool) {
     let tally = tally.clone();
     watchdog.start(watchdog::LIMIT, move |doing| {
@@ -182,7 +182,7 @@ fn watch(watchdog: &Watchdog, tally: &Tally, json: bool) {
     });
 }
 
-/// Those of `all` with these names; all if none is named.
+/// Returns the scenarios of `all` with these names, or all if `names` is empty.
 fn select(
     all: impl Iterator<Item = &'static Scenario> + Clone,
     names: &[String],

@@ -1,4 +1,4 @@
-//! The memory that a scenario plays in: a region with the object under test, and the ledger.
+//! The memory of a scenario: a region with the object under test, and the ledger.
 
 use shmem_core::Region;
 use shmem_core::mem::Window;
@@ -19,7 +19,7 @@ pub(crate) struct Layout {
     pub(crate) geometry: Geometry,
     /// Bytes for segments.
     pub(crate) space: usize,
-    /// The segment that holds the object; none where the registry is the object.
+    /// The segment that holds the object; `None` if the registry is the object.
     pub(crate) object: Option<(Kind, usize)>,
     /// Words of the scenario's account in the ledger.
     pub(crate) account: usize,
@@ -33,7 +33,7 @@ impl Layout {
         block: 128,
     };
 
-    /// One object, of so many bytes, in a small registry.
+    /// One object of `len` bytes in a small registry.
     pub(crate) fn with_object(kind: Kind, len: usize, account: usize) -> Self {
         Self {
             geometry: Self::SMALL,
@@ -69,20 +69,20 @@ impl Layout {
 pub(crate) struct TestMemory<'m> {
     pub(crate) ledger: Ledger<'m>,
     pub(crate) registry: Registry<'m>,
-    /// Which size the object has.
+    /// The size of the object.
     pub(crate) shape: u32,
-    /// The segment of the object; the whole region where the registry is the object.
+    /// The segment of the object; the whole region if the registry is the object.
     pub(crate) object: Window<'m>,
 }
 
 impl<'m> TestMemory<'m> {
-    /// Formats `memory`: a region, and the object zeroed.
+    /// Formats `memory`: a region, with the object zeroed.
     pub(crate) fn format(memory: Window<'m>, layout: &Layout, shape: u32) -> Outcome<Self> {
         memory.zero(0, Ledger::len(layout.account));
         let region = Region::format(region(memory, layout)?).or_violation("region")?;
         let registry = Registry::format(region, layout.geometry).or_violation("registry")?;
         if let Some(request) = layout.request()? {
-            // Nobody's who will die.
+            // An owner that does not die.
             let founder = Incarnation::first(u8::MAX);
             let made = registry.open_or_create(founder, &request);
             made.or_violation("the object")?;
@@ -90,7 +90,7 @@ impl<'m> TestMemory<'m> {
         Self::open(memory, region, registry, shape, layout)
     }
 
-    /// Attaches to what another process formatted.
+    /// Attaches to memory that another process formatted.
     pub(crate) fn attach(memory: Window<'m>, layout: &Layout, shape: u32) -> Outcome<Self> {
         let region = Region::attach(region(memory, layout)?).or_violation("region")?;
         let registry = Registry::attach(region).or_violation("registry")?;
@@ -117,18 +117,18 @@ impl<'m> TestMemory<'m> {
         })
     }
 
-    /// Whether others may time out, and nothing is wrong with that.
+    /// Returns true while others may time out without a violation.
     pub(crate) fn is_held(&self) -> bool {
         self.ledger.held().get() != 0
     }
 
-    /// Whether its peers took this incarnation for gone, and it goes on.
+    /// Returns true if its peers presumed this incarnation gone, and it goes on.
     pub(crate) fn is_evicted(&self, incarnation: Incarnation) -> bool {
         self.ledger.evicted().get() == incarnation.word()
     }
 }
 
-/// What follows the ledger.
+/// The part of `memory` after the ledger.
 fn region<'m>(memory: Window<'m>, layout: &Layout) -> Outcome<Window<'m>> {
     let from = Ledger::len(layout.account);
     let len = memory.len().saturating_sub(from);

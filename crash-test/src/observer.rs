@@ -1,4 +1,4 @@
-//! How a party learns which of its peers are silent or gone.
+//! Detects which peers are silent or gone.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,17 +16,17 @@ use crate::memory::PARTITIONS;
 use crate::timed_wait::TimedWait;
 use crate::verdict::Outcome;
 
-/// How long something may take that is possible.
+/// Time within which a possible operation must succeed.
 pub(crate) const LIMIT: Duration = Duration::from_secs(2);
 
-/// How states become known.
+/// The source of the states of peers.
 pub(crate) enum Observer<'m> {
-    /// By a list: where incarnations are not processes.
+    /// A list, for incarnations that are not processes.
     Listed(Arc<List>),
-    /// By the kernel.
+    /// The kernel.
     Kernel(Registry<'m>, Box<Processes<'m>>),
-    /// By a heartbeat that stands still.
-    Heartbeats(Box<Silence<'m>>),
+    /// Heartbeats that stand still.
+    Heartbeats(Box<HeartbeatObserver<'m>>),
 }
 
 impl<'m> Observer<'m> {
@@ -38,14 +38,14 @@ impl<'m> Observer<'m> {
         Self::Kernel(registry, Box::new(Processes::new(registry)))
     }
 
-    /// With `presume_gone` whoever is silent is taken for gone, which is wrong.
+    /// With `presume_gone`, reports silent partitions as gone, which is wrong.
     pub(crate) fn by_heartbeat(
         registry: Registry<'m>,
-        doubts: &'m AtomicU32,
+        false_silences: &'m AtomicU32,
         presume_gone: bool,
     ) -> Self {
         let heartbeats = Heartbeats::new(registry);
-        Self::Heartbeats(Box::new(Silence {
+        Self::Heartbeats(Box::new(HeartbeatObserver {
             registry,
             presume_gone,
             heartbeats: match presume_gone {
@@ -53,37 +53,37 @@ impl<'m> Observer<'m> {
                 false => heartbeats,
             },
             processes: Processes::new(registry),
-            doubts,
-            doubted: [None; PARTITIONS],
+            false_silences,
+            last_noted: [None; PARTITIONS],
         }))
     }
 
-    /// Says on the list what state an incarnation is in.
+    /// Notes on the list which state an incarnation is in.
     pub(crate) fn declare(&self, incarnation: Incarnation, state: PartitionState) {
         if let Self::Listed(list) = self {
             list.lock().push((incarnation, state));
         }
     }
 
-    /// Whether incarnations are no processes, and time stands still.
+    /// Whether incarnations are not processes, and time stands still.
     pub(crate) fn is_listed(&self) -> bool {
         matches!(self, Self::Listed(_))
     }
 
-    /// Another that learns in the same way.
+    /// Returns another observer with the same source.
     pub(crate) fn share(&self) -> Self {
         match self {
             Self::Listed(list) => Self::Listed(Arc::clone(list)),
             Self::Kernel(registry, _) => Self::by_kernel(*registry),
-            Self::Heartbeats(silence) => {
-                Self::by_heartbeat(silence.registry, silence.doubts, silence.presume_gone)
+            Self::Heartbeats(source) => {
+                Self::by_heartbeat(source.registry, source.false_silences, source.presume_gone)
             }
         }
     }
 
-    /// Repeats what a death prevents, until it is known and that is done; or once, where
-    /// deaths are known at once. Returns whether it is done.
-    pub(crate) fn until_known(
+    /// Repeats `done`, which a death prevents until it is detected. Calls it once where deaths
+    /// are detected at once. Returns true if it succeeded.
+    pub(crate) fn retry_until_detected(
         &mut self,
         mut done: impl FnMut(&mut Self) -> Outcome<bool>,
     ) -> Outcome<bool> {
@@ -100,7 +100,7 @@ impl<'m> Observer<'m> {
         }
     }
 
-    /// Begins to watch whoever is attached.
+    /// Begins to watch all attached partitions.
     pub(crate) fn watch_all(&mut self, registry: &Registry<'_>) {
         for partition in 1..=registry.geometry().partitions as u8 {
             let found = registry.partition(partition).ok();
@@ -110,15 +110,15 @@ impl<'m> Observer<'m> {
         }
     }
 
-    /// Whether `incarnation` is gone, whoever knows.
+    /// Whether `incarnation` is gone according to the surest source.
     pub(crate) fn is_truly_gone(&mut self, incarnation: Incarnation) -> bool {
         match self {
-            Self::Heartbeats(silence) => silence.processes.is_gone(incarnation),
+            Self::Heartbeats(source) => source.processes.is_gone(incarnation),
             observer => observer.is_gone(incarnation),
         }
     }
 
-    /// A wait for something that a peer wakes us for at once, unless it is gone.
+    /// A wait for an event for which a peer wakes us at once, unless it is gone.
     pub(crate) fn wait(&self, limit: Duration) -> TimedWait {
         match self {
             Self::Listed(_) => TimedWait::checks(),
@@ -126,7 +126,7 @@ impl<'m> Observer<'m> {
         }
     }
 
-    /// The same by polling.
+    /// A wait for an event by polling.
     pub(crate) fn poll(&self, limit: Duration) -> TimedWait {
         match self {
             Self::Listed(_) => TimedWait::checks(),
@@ -140,12 +140,12 @@ impl Liveness for Observer<'_> {
         match self {
             Self::Listed(list) => list.state(incarnation),
             Self::Kernel(_, processes) => processes.state(incarnation),
-            Self::Heartbeats(silence) => silence.state(incarnation),
+            Self::Heartbeats(source) => source.state(incarnation),
         }
     }
 }
 
-/// Incarnations that are not alive, and what they are.
+/// Incarnations that are not alive, with their states.
 #[derive(Default)]
 pub(crate) struct List(Mutex<Vec<(Incarnation, PartitionState)>>);
 
@@ -154,49 +154,49 @@ impl List {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The worst that is said; earlier incarnations of a partition are what a later one is.
+    /// The worst listed state; an entry also holds for earlier incarnations of the partition.
     fn state(&self, asked: Incarnation) -> PartitionState {
         let list = self.lock();
-        let said = list.iter().filter(|(listed, _)| {
+        let listed = list.iter().filter(|(listed, _)| {
             listed.partition() == asked.partition() && asked.number() <= listed.number()
         });
-        let states = said.map(|&(_, state)| state);
+        let states = listed.map(|&(_, state)| state);
         states.max().unwrap_or(PartitionState::Alive)
     }
 }
 
-/// Heartbeats, and the kernel for those that are silent: that alone makes nobody gone.
-pub(crate) struct Silence<'m> {
+/// Heartbeats, and the kernel for silent partitions: silence alone makes no partition gone.
+pub(crate) struct HeartbeatObserver<'m> {
     registry: Registry<'m>,
     presume_gone: bool,
     heartbeats: Heartbeats<'m, fn() -> Duration>,
     processes: Processes<'m>,
-    /// Counts the times that an incarnation was silent and not gone.
-    doubts: &'m AtomicU32,
-    /// The last such time, of each partition.
-    doubted: [Option<Instant>; PARTITIONS],
+    /// Counts how often an incarnation was silent and not gone.
+    false_silences: &'m AtomicU32,
+    /// The last such time for each partition.
+    last_noted: [Option<Instant>; PARTITIONS],
 }
 
-impl Silence<'_> {
-    fn doubt(&mut self, incarnation: Incarnation) {
+impl HeartbeatObserver<'_> {
+    fn note_false_silence(&mut self, incarnation: Incarnation) {
         let now = Instant::now();
-        let last = &mut self.doubted[usize::from(incarnation.partition()) % PARTITIONS];
+        let last = &mut self.last_noted[usize::from(incarnation.partition()) % PARTITIONS];
         if last.is_none_or(|at| now - at >= heartbeat::LIMIT) {
-            self.doubts.fetch_add(1, Relaxed);
+            self.false_silences.fetch_add(1, Relaxed);
         }
         *last = Some(now);
     }
 }
 
-impl Liveness for Silence<'_> {
+impl Liveness for HeartbeatObserver<'_> {
     fn state(&mut self, incarnation: Incarnation) -> PartitionState {
-        let said = self.heartbeats.state(incarnation);
-        if said == PartitionState::Silent && self.processes.is_gone(incarnation) {
+        let state = self.heartbeats.state(incarnation);
+        if state == PartitionState::Silent && self.processes.is_gone(incarnation) {
             return PartitionState::Gone;
         }
-        if said == PartitionState::Silent {
-            self.doubt(incarnation);
+        if state == PartitionState::Silent {
+            self.note_false_silence(incarnation);
         }
-        said
+        state
     }
 }

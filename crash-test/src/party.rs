@@ -1,4 +1,4 @@
-//! What a scenario says of one party: how it joins, and what it can do then.
+//! The interface of one party of a scenario: how it joins, and its operations.
 
 use fastrand::Rng;
 use shmem_core::mem::Window;
@@ -8,18 +8,18 @@ use crate::memory::TestMemory;
 use crate::observer::Observer;
 use crate::verdict::Outcome;
 
-/// What became of one operation.
+/// The result of one operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     Done,
-    /// There was nothing to do: a full ring, an empty one, no space.
+    /// It was not possible: a full ring, an empty one, no space.
     Idle,
 }
 
-/// Who is to play a role.
+/// What a party needs to join in a role.
 pub(crate) struct Seat<'m> {
     pub(crate) memory: TestMemory<'m>,
-    /// The role's place in the scenario.
+    /// The index of the role in the scenario.
     pub(crate) role: usize,
     pub(crate) incarnation: Incarnation,
     pub(crate) observer: Observer<'m>,
@@ -27,17 +27,17 @@ pub(crate) struct Seat<'m> {
 
 /// One party's state, with the operations of its role.
 pub(crate) trait Party: Send {
-    /// Performs operation `op` wholly, and checks the invariants that it can see.
+    /// Performs operation `op` completely, and checks the invariants that it can see.
     fn perform(&mut self, op: usize, rng: &mut Rng) -> Outcome<Step>;
 }
 
-/// Attaches to the object, after a dead incarnation if there was one.
+/// Attaches to the object, and takes over from a dead incarnation if there is one.
 pub(crate) type Join = for<'m> fn(Seat<'m>) -> Outcome<Box<dyn Party + 'm>>;
 
-/// A party of some scenario, for a [`Join`].
+/// Boxes a party, as a [`Join`] returns it.
 pub(crate) fn boxed<'m>(party: Outcome<impl Party + 'm>) -> Outcome<Box<dyn Party + 'm>> {
     Ok(Box::new(party?))
 }
 
-/// Memory that others than an evicted incarnation own, which it is not to change.
-pub(crate) type Belongings = for<'m> fn(&TestMemory<'m>, Incarnation) -> Outcome<Vec<Window<'m>>>;
+/// Returns the memory that others own, which an evicted incarnation must not change.
+pub(crate) type OthersMemory = for<'m> fn(&TestMemory<'m>, Incarnation) -> Outcome<Vec<Window<'m>>>;

@@ -1,4 +1,4 @@
-//! What was tried, what was found, and how a person or a program gets to read it.
+//! Counts and violations of a run, as text and as JSON.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::fault::FaultKind;
 use crate::scenario::Scenario;
 use crate::verdict::Violation;
 
-/// The scenarios, for a person or a program that chooses.
+/// Prints the list of scenarios.
 pub(crate) fn list(scenarios: &[&Scenario], json: bool) {
     let console = Console { to_stderr: false };
     if json {
@@ -30,18 +30,18 @@ pub(crate) fn list(scenarios: &[&Scenario], json: bool) {
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
     pub(crate) scenario: &'static str,
-    /// Of the round of processes.
+    /// The seed of the round of processes.
     pub(crate) seed: Option<u64>,
-    /// Who had the fault, and where.
+    /// Which actor had the fault, and at which point.
     pub(crate) point: String,
     pub(crate) violation: Violation,
 }
 
-/// What came of a run; its copies are one and the same.
+/// The results of a run; clones share them.
 #[derive(Clone)]
 pub(crate) struct Tally {
     counts: Arc<Mutex<Counts>>,
-    /// Where violations and progress are printed; nowhere if there is none.
+    /// The output for violations and progress; nothing is printed if it is `None`.
     console: Option<Console>,
 }
 
@@ -52,13 +52,13 @@ pub(crate) struct Counts {
     pub(crate) points: u64,
     /// Faults at chosen stores.
     pub(crate) enumerated: u64,
-    /// Stops after which the one store under way of a party that was told left damage.
-    pub(crate) landed: u64,
+    /// Stalls in which the store under way of an evicted party did damage.
+    pub(crate) late_damage: u64,
     pub(crate) violations: Vec<Found>,
-    /// A time for each recovery from deaths of processes.
+    /// The time of each recovery from deaths of processes.
     pub(crate) recoveries: Vec<Duration>,
     /// How often an incarnation was silent for longer than the limit, and not gone.
-    pub(crate) doubts: u64,
+    pub(crate) false_silences: u64,
 }
 
 impl Tally {
@@ -83,7 +83,7 @@ impl Tally {
         }
     }
 
-    /// Prints what a scenario came to since `before`.
+    /// Prints how many faults a scenario has had since `before`.
     pub(crate) fn progress(&self, name: &str, before: &Counts) {
         let counts = self.counts().clone();
         let (at_stores, at_moments) = match counts.fault {
@@ -97,7 +97,7 @@ impl Tally {
         ));
     }
 
-    /// Counts a fault of a process, if the run is one of such faults.
+    /// Counts a fault of a process, if the run is about faults of this kind.
     pub(crate) fn count_point(&self, fault: FaultKind) {
         let mut counts = self.counts();
         counts.points += u64::from(counts.fault == fault);
@@ -109,7 +109,7 @@ impl Tally {
         self.counts().violations.push(found);
     }
 
-    /// Prints what came of it all; the last line is the same every time.
+    /// Prints the results; the form of the last line is fixed.
     pub(crate) fn close(&self, json: bool) {
         let counts = self.counts().clone();
         self.line(&counts.details());
@@ -136,16 +136,16 @@ impl Counts {
         if !self.recoveries.is_empty() {
             text += &format!(", median recovery {} ms", millis(self.median()));
         }
-        if self.landed != 0 {
+        if self.late_damage != 0 {
             text += &format!(
-                ", {} times the one step under way of a party that was gone left damage",
-                self.landed
+                ", {} times the step under way of an evicted party did damage",
+                self.late_damage
             );
         }
-        if self.doubts != 0 {
+        if self.false_silences != 0 {
             text += &format!(
                 ", {} times an incarnation was silent for longer than the limit and not gone",
-                self.doubts
+                self.false_silences
             );
         }
         text
@@ -173,11 +173,11 @@ impl Counts {
             },
             "points": self.points,
             "enumerated": self.enumerated,
-            "landed": self.landed,
+            "late_damage": self.late_damage,
             "violations": violations,
             "slowest_recovery_ms": self.slowest().as_secs_f64() * 1e3,
             "median_recovery_ms": self.median().as_secs_f64() * 1e3,
-            "doubts": self.doubts,
+            "false_silences": self.false_silences,
         })
     }
 }
@@ -216,7 +216,7 @@ mod tests {
             fault: FaultKind::Death,
             points: 600,
             enumerated: 1234,
-            landed: 0,
+            late_damage: 0,
             violations: vec![Found {
                 scenario: "mutex",
                 seed: Some(7),
@@ -224,12 +224,12 @@ mod tests {
                 violation: Violation::new("two inside".to_owned()),
             }],
             recoveries: [4, 1, 2].map(Duration::from_millis).to_vec(),
-            doubts: 0,
+            false_silences: 0,
         }
     }
 
     #[test]
-    fn the_closing_line_has_the_form_that_scripts_read() {
+    fn the_last_line_has_the_form_that_scripts_read() {
         let line = "600 kill points, 1 violations, slowest recovery 4.0 ms";
         assert_eq!(counts().closing(), line);
         let line = "0 kill points, 0 violations, slowest recovery 0.0 ms";
@@ -242,13 +242,13 @@ mod tests {
     }
 
     #[test]
-    fn enumerated_points_have_a_line_of_their_own() {
+    fn enumerated_points_are_on_a_separate_line() {
         let line = "1234 enumerated points, median recovery 2.0 ms";
         assert_eq!(counts().details(), line);
     }
 
     #[test]
-    fn a_violation_says_where_and_what() {
+    fn a_violation_names_its_place_and_its_cause() {
         let found = &counts().violations[0];
         let text = "VIOLATION in mutex, seed 7, point 3: locker is killed\n  two inside";
         assert_eq!(found.text(), text);

@@ -1,4 +1,4 @@
-//! A run: each scenario with the fault at every store, and then in processes.
+//! A run: each scenario with the fault at every store, then in processes.
 
 use fastrand::Rng;
 
@@ -13,7 +13,7 @@ use crate::watchdog::Watchdog;
 
 pub(crate) struct Plan {
     pub(crate) fault: FaultKind,
-    /// How many processes have the fault, of all scenarios together.
+    /// How many processes have the fault, in all scenarios together.
     pub(crate) points: Option<u64>,
     pub(crate) detection: Option<Detection>,
     pub(crate) seed: u64,

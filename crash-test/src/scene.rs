@@ -1,5 +1,5 @@
-//! The scene: the memory and the roles of one trial, in which actors join, work, and die or
-//! stop at a store.
+//! The scene: the memory and the roles of one trial. Actors join it, work, and die or stop at
+//! a store.
 
 use std::cell::Cell;
 
@@ -17,7 +17,7 @@ use crate::verdict::Outcome;
 /// The incarnation that dies while a starting state is prepared.
 pub(crate) const DYING: Incarnation = Incarnation::first(7);
 
-/// Where actors meet.
+/// What the actors of one trial share.
 pub(crate) struct Scene<'m> {
     pub(crate) roles: &'static [Role],
     pub(crate) sabotage: Option<Sabotage>,
@@ -26,7 +26,7 @@ pub(crate) struct Scene<'m> {
 }
 
 impl<'m> Scene<'m> {
-    /// The same scene, for another thread.
+    /// Returns the same scene for another thread.
     pub(crate) fn share(&self) -> Self {
         Self {
             observer: self.observer.share(),
@@ -34,12 +34,12 @@ impl<'m> Scene<'m> {
         }
     }
 
-    /// Lets `incarnation` play a role, after a dead one if there was one.
+    /// Lets `incarnation` join in a role, and take over from a dead one if there is one.
     pub(crate) fn join(&self, role: usize, incarnation: Incarnation) -> Outcome<Actor<'m>> {
         self.join_with(role, incarnation, self.observer.share())
     }
 
-    /// The same with an observer of its own.
+    /// [`join`](Self::join) with an observer of its own.
     pub(crate) fn join_with(
         &self,
         role: usize,
@@ -55,8 +55,8 @@ impl<'m> Scene<'m> {
         Actor::join(&self.roles[role], seat, self.sabotage)
     }
 
-    /// Lets `incarnation` join, if it has not `joined`, and do some actions, until it dies
-    /// before its store `at` or has done them. It is returned if it has not left.
+    /// Lets `incarnation` join, unless it has `joined`, and perform `actions`, until it dies
+    /// before its store `at` or has finished. Returns the actor if it has not left.
     pub(crate) fn play(
         &self,
         role: usize,
@@ -88,7 +88,7 @@ impl<'m> Scene<'m> {
         Ok((ended, played.into_inner()?))
     }
 
-    /// Lets an incarnation die before store `at` of its joining and one operation.
+    /// Lets an incarnation join and perform one operation, and die before its store `at`.
     pub(crate) fn die(&self, role: usize, op: usize, at: u64) -> Outcome {
         self.memory.ledger.deaths().add(1);
         let actions = [Action::Perform(op), Action::Leave];

@@ -1,4 +1,4 @@
-//! The self-test: whatever is done wrongly is noticed, at every store and in processes.
+//! The self-test: each deliberate error is noticed, at every store and in processes.
 
 use fastrand::Rng;
 
@@ -13,11 +13,11 @@ use crate::sabotage;
 use crate::scenario::Scenario;
 use crate::watchdog::Watchdog;
 
-/// Faults of processes within which it must be noticed. Chance decides where each one falls: the
-/// rarest is noticed after 120 on average, so one of 10^14 runs fails without cause.
+/// Faults of processes within which an error must be noticed. They fall at random moments. The
+/// rarest error is noticed after 120 on average, so one of 10^14 runs fails without cause.
 const POINTS: u64 = 4000;
 
-/// Returns whether everything was noticed; `tally` prints it.
+/// Prints the results to `tally`. Returns true if every error was noticed.
 pub(crate) fn run(tally: &Tally, watchdog: &Watchdog, seed: u64) -> bool {
     let mut seeds = Rng::with_seed(seed);
     let mut passed = true;
@@ -26,20 +26,20 @@ pub(crate) fn run(tally: &Tally, watchdog: &Watchdog, seed: u64) -> bool {
         let at_stores = at_stores(scenario, watchdog);
         let in_processes = in_processes(scenario, watchdog, &mut seeds);
         let at_stores = ("at every store", at_stores);
-        for (way, found) in [at_stores]
+        for (mode, found) in [at_stores]
             .into_iter()
             .chain(in_processes.map(|found| ("in processes", found)))
         {
             let what = found.as_deref().unwrap_or("NOT NOTICED");
             let Scenario { name, about, .. } = scenario;
-            tally.line(&format!("{name} ({about}), {way}:\n  {what}"));
+            tally.line(&format!("{name} ({about}), {mode}:\n  {what}"));
             passed &= found.is_some();
         }
     }
     passed
 }
 
-/// The fault that shows what is wrong.
+/// The kind of fault that shows the error.
 fn fault(scenario: &Scenario) -> FaultKind {
     match scenario.sabotage {
         None | Some(Sabotage::SpoilRecovery(_)) => FaultKind::Death,
@@ -55,7 +55,8 @@ fn at_stores(scenario: &'static Scenario, watchdog: &Watchdog) -> Option<String>
     })
 }
 
-/// The same in processes, which have no part in what some do wrongly.
+/// Runs processes. Returns the first violation, or the outer `None` if processes cannot show the
+/// error.
 fn in_processes(
     scenario: &'static Scenario,
     watchdog: &Watchdog,
@@ -101,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_is_wrong_is_noticed_at_some_store() {
+    fn each_deliberate_error_is_noticed_at_some_store() {
         for scenario in sabotage::all() {
             let found = at_stores(scenario, &Watchdog::default());
             assert!(found.is_some(), "{}", scenario.name);

@@ -1,4 +1,4 @@
-//! Waits with a deadline, by time or by the number of looks.
+//! Waits with a limit on the time or on the number of checks.
 
 use std::time::Duration;
 
@@ -6,31 +6,31 @@ use shmem_core::primitive::AtomicU32;
 use shmem_core::wait::{Pause, Wait};
 use shmem_sync::{Futex, SpinYield};
 
-/// Looks at a word that nobody changes any more: enough to learn whose it is.
+/// Checks of a word that no partition changes any more: enough to find its owner.
 const CHECKS: u32 = 12;
-/// Those of them that are a sleep.
+/// How many of the checks follow a sleep.
 const SLEEPS: u32 = 3;
 
-/// A wait with a deadline.
+/// A wait with a limit.
 pub(crate) enum TimedWait {
-    /// So many looks, the last ones with a sleep between them that ends at once.
+    /// The number of checks left; sleeps separate the last ones, and end at once.
     Checks(u32),
     Futex(Futex),
     Polls(SpinYield),
 }
 
 impl TimedWait {
-    /// For objects where nobody else runs.
+    /// For objects that no other thread uses.
     pub(crate) fn checks() -> Self {
         Self::Checks(CHECKS)
     }
 
-    /// For those whom a peer wakes.
+    /// For waits that a peer ends with a wake-up.
     pub(crate) fn futex(limit: Duration) -> Self {
         Self::Futex(Futex::timeout(limit).spin_first(100))
     }
 
-    /// For those whom nobody wakes.
+    /// For waits without a wake-up.
     pub(crate) fn polls(limit: Duration) -> Self {
         Self::Polls(SpinYield::timeout(limit))
     }

@@ -2,16 +2,16 @@
 
 use std::fmt;
 
-/// Something that was found and must not be.
+/// Something that must not happen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Violation {
     pub(crate) what: String,
-    /// Whether it is an error by which a partition learns that it was evicted: right for
-    /// one that its peers took for gone.
-    pub(crate) says_evicted: bool,
+    /// Whether it is an error that reports an eviction: correct for a partition that its peers
+    /// presumed gone.
+    pub(crate) is_eviction: bool,
 }
 
-/// The errors of the libraries that say so.
+/// The library errors that report an eviction.
 const EVICTIONS: [&str; 7] = [
     "Evicted",
     "NotHeld",
@@ -22,14 +22,14 @@ const EVICTIONS: [&str; 7] = [
     "Join(Attached",
 ];
 
-/// The errors of the libraries that say that a wait ended without what it was for.
+/// The library errors that report a timeout.
 const TIMEOUTS: [&str; 3] = ["TimedOut", "HolderSilent", "PartySilent"];
 
 impl Violation {
     pub(crate) fn new(what: impl Into<String>) -> Self {
         Self {
             what: what.into(),
-            says_evicted: false,
+            is_eviction: false,
         }
     }
 }
@@ -44,7 +44,7 @@ impl std::error::Error for Violation {}
 
 pub(crate) type Outcome<T = ()> = Result<T, Violation>;
 
-/// A violation, unless `holds`.
+/// Returns a violation unless `holds`.
 pub(crate) fn ensure(holds: bool, found: impl FnOnce() -> String) -> Outcome {
     match holds {
         true => Ok(()),
@@ -52,7 +52,7 @@ pub(crate) fn ensure(holds: bool, found: impl FnOnce() -> String) -> Outcome {
     }
 }
 
-/// Whether an error of the libraries says that a wait timed out.
+/// Whether a library error reports a timeout.
 pub(crate) fn is_timeout(error: &impl fmt::Debug) -> bool {
     is_one_of(error, &TIMEOUTS)
 }
@@ -62,17 +62,17 @@ fn is_one_of(error: &impl fmt::Debug, variants: &[&str]) -> bool {
     variants.iter().any(|variant| error.starts_with(variant))
 }
 
-/// An error of the libraries where none may be.
+/// The violation for an unexpected library error.
 pub(crate) fn unexpected(what: &str, error: impl fmt::Display + fmt::Debug) -> Violation {
     Violation {
         what: format!("{what}: {error}"),
-        says_evicted: is_one_of(&error, &EVICTIONS),
+        is_eviction: is_one_of(&error, &EVICTIONS),
     }
 }
 
-/// Results of which every error is a violation.
+/// Results whose errors are all violations.
 pub(crate) trait OrViolation<T> {
-    /// The value, or a violation that says what was done.
+    /// The value, or a violation that names the operation.
     fn or_violation(self, what: &str) -> Outcome<T>;
 }
 

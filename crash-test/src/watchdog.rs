@@ -1,14 +1,14 @@
-//! Notices when nothing moves any more.
+//! Notices a call that does not return.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// How long a call may take at most: none waits for so long.
+/// The longest time that a call may take; no wait is this long.
 pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 
-/// Told of every move, it notices a call that does not return.
+/// Counts moves, and notices when there are none.
 #[derive(Clone, Default)]
 pub(crate) struct Watchdog(Arc<Shared>);
 
@@ -19,8 +19,8 @@ struct Shared {
 }
 
 impl Watchdog {
-    /// Watches this program's first thread. `hung` is told what was done when nothing
-    /// had moved for `limit`, and where the thread was.
+    /// Watches this program's first thread. After `limit` without a move, calls `hung` with a
+    /// description of the last action and of the thread.
     pub(crate) fn start(&self, limit: Duration, hung: impl FnOnce(String) + Send + 'static) {
         let shared = Arc::clone(&self.0);
         let task = task(std::process::id());
@@ -37,24 +37,24 @@ impl Watchdog {
         });
     }
 
-    /// Something was done.
+    /// Counts a move.
     pub(crate) fn alive(&self) {
         self.0.moves.fetch_add(1, Relaxed);
     }
 
-    /// Something else is begun.
+    /// Counts a move, and notes the action that begins.
     pub(crate) fn doing(&self, what: impl FnOnce() -> String) {
         self.alive();
         *self.0.doing.lock().unwrap_or_else(PoisonError::into_inner) = what();
     }
 }
 
-/// Where the kernel describes a process's first thread.
+/// The directory in which the kernel describes a process's first thread.
 pub(crate) fn task(process: u32) -> String {
     format!("/proc/{process}/task/{process}")
 }
 
-/// What the kernel says a thread is at, and how to learn more.
+/// Describes what a thread does according to the kernel, and how to learn more.
 pub(crate) fn whereabouts(task: &str) -> String {
     let read = |file: &str| {
         let text = std::fs::read_to_string(format!("{task}/{file}")).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What a client and a server say to each other.
+//! Calls and messages between a client and a server.
 
 mod support;
 
@@ -70,7 +70,7 @@ fn calls_are_answered_and_messages_arrive_in_order_both_ways() {
 }
 
 #[test]
-fn a_command_that_is_sent_before_there_is_a_server_waits_for_it() {
+fn a_command_sent_before_there_is_a_server_is_received_by_the_first_server() {
     let heap = memory();
     let (first, second) = (create(&heap), join(&heap, 2));
     let mut client = second.client("demo").unwrap();
@@ -83,7 +83,7 @@ fn a_command_that_is_sent_before_there_is_a_server_waits_for_it() {
 }
 
 #[test]
-fn a_call_is_finished_and_answered_from_the_numbers_that_it_was_kept_as() {
+fn a_call_can_be_converted_to_a_number_and_back_before_it_is_finished_or_answered() {
     let heap = memory();
     let (first, second) = (create(&heap), join(&heap, 2));
     let mut server = first.server("demo").unwrap();
@@ -94,8 +94,8 @@ fn a_call_is_finished_and_answered_from_the_numbers_that_it_was_kept_as() {
     let Incoming::Call { call, len } = received else {
         panic!("{received:?}");
     };
-    let kept = Call::from_word(call.into_word()).unwrap();
-    server.answer(kept, &buffer[..len], PATIENCE).unwrap();
+    let restored = Call::from_word(call.into_word()).unwrap();
+    server.answer(restored, &buffer[..len], PATIENCE).unwrap();
     let started = PendingCall::from_word(started).unwrap();
     assert_eq!(client.finish_call(started, &mut buffer, PATIENCE), Ok(3));
     for word in [0, 1 << 32, 1 << 48 | 1] {
@@ -105,14 +105,14 @@ fn a_call_is_finished_and_answered_from_the_numbers_that_it_was_kept_as() {
 }
 
 #[test]
-fn a_peer_that_never_answers_costs_the_time_that_was_given() {
+fn a_call_without_an_answer_times_out_and_its_late_answer_is_skipped() {
     let heap = memory();
     let (first, second) = (create(&heap), join(&heap, 2));
     let mut server = first.server("demo").unwrap();
     let mut client = second.client("demo").unwrap();
     let late = client.call(b"one", &mut [0; 16], SHORT);
     assert_eq!(late, Err(Error::TimedOut));
-    // Its answer, when it comes, is not the next call's.
+    // The late answer is not taken as the answer to the next call.
     answer_one(&mut server);
     let started = client.start_call(b"two", PATIENCE).unwrap();
     answer_one(&mut server);
@@ -138,7 +138,7 @@ fn a_call_that_timed_out_can_be_finished_later() {
 }
 
 #[test]
-fn an_answer_that_does_not_fit_is_given_up_and_the_next_call_is_served() {
+fn an_answer_longer_than_the_buffer_is_lost_and_the_next_call_succeeds() {
     let heap = memory();
     let (first, second) = (create(&heap), join(&heap, 2));
     let mut server = first.server("demo").unwrap();
@@ -153,7 +153,7 @@ fn an_answer_that_does_not_fit_is_given_up_and_the_next_call_is_served() {
 }
 
 #[test]
-fn a_command_that_does_not_fit_the_servers_buffer_stays() {
+fn a_command_longer_than_the_servers_buffer_stays_in_the_ring() {
     let heap = memory();
     let (first, second) = (create(&heap), join(&heap, 2));
     let mut server = first.server("demo").unwrap();
@@ -166,7 +166,7 @@ fn a_command_that_does_not_fit_the_servers_buffer_stays() {
 }
 
 #[test]
-fn a_message_is_as_long_as_the_ring_allows_and_no_longer() {
+fn a_message_of_the_maximum_length_is_sent_and_a_longer_one_is_refused() {
     let heap = memory();
     let (first, second) = (create(&heap), join(&heap, 2));
     let mut server = first.server("demo").unwrap();
@@ -182,7 +182,7 @@ fn a_message_is_as_long_as_the_ring_allows_and_no_longer() {
 }
 
 #[test]
-fn a_full_ring_is_waited_for_and_then_is_late() {
+fn a_send_into_a_full_ring_times_out() {
     let heap = memory();
     let (_first, second) = (create(&heap), join(&heap, 2));
     let mut client = second.client("demo").unwrap();
@@ -191,7 +191,7 @@ fn a_full_ring_is_waited_for_and_then_is_late() {
 }
 
 #[test]
-fn a_message_that_is_no_answer_is_not_lost_to_a_call() {
+fn a_message_before_an_answer_is_reported_and_not_lost() {
     let heap = memory();
     let (first, second) = (create(&heap), join(&heap, 2));
     let mut server = first.server("demo").unwrap();
@@ -208,7 +208,7 @@ fn a_message_that_is_no_answer_is_not_lost_to_a_call() {
     assert_eq!(&buffer[..3], b"ask");
 }
 
-/// A message as it lies in a ring.
+/// Returns a message in the format of the ring.
 fn message(epoch: u16, call: u32, body: &[u8]) -> Vec<u8> {
     let mut bytes = epoch.to_le_bytes().to_vec();
     bytes.extend([0; 2]);
@@ -218,7 +218,7 @@ fn message(epoch: u16, call: u32, body: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_server_that_breaks_the_protocol_is_reported_and_the_channel_goes_on() {
+fn protocol_errors_of_a_server_are_reported_and_the_channel_remains_usable() {
     let heap = memory();
     let (first, second) = (create(&heap), join(&heap, 2));
     let mut results = first.sender("demo.result", 16 << 10).unwrap();
@@ -246,7 +246,7 @@ fn a_server_that_breaks_the_protocol_is_reported_and_the_channel_goes_on() {
 }
 
 #[test]
-fn typed_calls_carry_plain_values() {
+fn a_typed_call_sends_and_receives_plain_values() {
     let heap = memory();
     let (first, second) = (create(&heap), join(&heap, 2));
     let mut server = first.server("demo").unwrap();
@@ -259,15 +259,15 @@ fn typed_calls_carry_plain_values() {
     });
 }
 
-/// A platform with a mad server on it, which answers calls of nobody without an end: each
-/// time that it is woken, since there is room in its ring.
+/// A platform with a hostile server, which sends answers to calls that no client made: one each
+/// time that it is woken because there is room in its ring.
 struct Flood {
     results: Mutex<Option<Producer<'static>>>,
     answers: AtomicU32,
 }
 
-/// More answers than anybody waits for.
-const MANY: u32 = 100_000;
+/// The most answers that it sends: far more than a client may skip.
+const MAX_ANSWERS: u32 = 100_000;
 
 impl Platform for Flood {
     fn now(&self) -> Duration {
@@ -278,14 +278,14 @@ impl Platform for Flood {
 
     fn wake(&self, _: &AtomicU32, _: Reason) {
         let mut results = self.results.lock().unwrap();
-        if let (Some(results), 0..MANY) = (&mut *results, self.answers.load(Relaxed)) {
+        if let (Some(results), 0..MAX_ANSWERS) = (&mut *results, self.answers.load(Relaxed)) {
             results.push(&message(1, u32::MAX, b"")).unwrap();
             self.answers.fetch_add(1, Relaxed);
         }
     }
 }
 
-/// A platform whose clock stands still: only an interrupt ends a wait there.
+/// A platform whose clock does not advance: only an interrupt ends a wait.
 struct Interrupted {
     sleeps: AtomicU32,
 }
@@ -309,7 +309,7 @@ impl Platform for Interrupted {
 #[test]
 fn an_interrupt_ends_every_wait_as_its_deadline_does() {
     let heap = memory();
-    let _living = create(&heap);
+    let _alive = create(&heap);
     let platform = Interrupted {
         sleeps: AtomicU32::new(0),
     };
@@ -326,7 +326,7 @@ fn an_interrupt_ends_every_wait_as_its_deadline_does() {
 }
 
 #[test]
-fn answers_without_an_end_do_not_keep_a_client_after_its_deadline() {
+fn endless_unexpected_answers_do_not_delay_a_client_past_its_deadline() {
     let heap: &Heap = Box::leak(Box::new(memory()));
     let platform: &Flood = Box::leak(Box::new(Flood {
         results: Mutex::new(None),
@@ -341,7 +341,7 @@ fn answers_without_an_end_do_not_keep_a_client_after_its_deadline() {
     let results = heap.window().sub(offset, len).unwrap();
     results
         .word(offset_of!(RingControl, space))
-        .store(1, Relaxed); // It wants to be woken.
+        .store(1, Relaxed); // The server sleeps until there is room.
     let producer = Ring::attach(results)
         .unwrap()
         .producer(Incarnation::first(2));
@@ -352,5 +352,8 @@ fn answers_without_an_end_do_not_keep_a_client_after_its_deadline() {
     let started = client.start_call(b"?", PATIENCE).unwrap();
     let finished = client.finish_call(started, &mut [0; 8], Duration::ZERO);
     assert_eq!(finished, Err(Error::TimedOut));
-    assert!(platform.answers.load(Relaxed) < MANY, "all were received");
+    assert!(
+        platform.answers.load(Relaxed) < MAX_ANSWERS,
+        "all answers were received"
+    );
 }

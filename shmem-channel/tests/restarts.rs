@@ -1,4 +1,4 @@
-//! Ends that come back, and ends that do not.
+//! Restarts and deaths of the ends of a channel.
 
 mod support;
 
@@ -11,7 +11,7 @@ fn recv(server: &mut shmem_channel::Server<'_>) -> Result<Incoming, Error> {
 }
 
 #[test]
-fn a_server_learns_once_that_its_client_was_restarted_whichever_way_it_learns_it() {
+fn a_restart_of_the_client_is_reported_to_the_server_once() {
     for answers_first in [false, true] {
         let heap = memory();
         let (first, second) = (create(&heap), join(&heap, 2));
@@ -47,7 +47,7 @@ fn a_server_learns_once_that_its_client_was_restarted_whichever_way_it_learns_it
 }
 
 #[test]
-fn a_client_learns_once_that_its_server_was_restarted_whichever_way_it_learns_it() {
+fn a_restart_of_the_server_is_reported_to_the_client_once() {
     for sends_first in [false, true] {
         let heap = memory();
         let (first, second) = (create(&heap), join(&heap, 2));
@@ -65,7 +65,7 @@ fn a_client_learns_once_that_its_server_was_restarted_whichever_way_it_learns_it
             let sent = client.send(b"2", PATIENCE);
             assert_eq!(sent, Err(Error::PeerRestarted));
         } else {
-            // It had sent it, and it is true whoever is there now.
+            // A result stays valid after its server is gone.
             let got = client.recv(&mut buffer, SHORT);
             assert_eq!(got, Ok(Received::Message(16)));
             assert_eq!(&buffer[..16], b"from the old one");
@@ -82,7 +82,7 @@ fn a_client_learns_once_that_its_server_was_restarted_whichever_way_it_learns_it
 }
 
 #[test]
-fn a_call_ends_when_its_server_was_restarted_or_has_left() {
+fn a_call_fails_when_its_server_is_restarted_or_leaves() {
     let heap = memory();
     let (first, second) = (create(&heap), join(&heap, 2));
     let mut client = first.client("demo").unwrap();
@@ -96,7 +96,7 @@ fn a_call_ends_when_its_server_was_restarted_or_has_left() {
     let ended = client.finish_call(started, &mut buffer, PATIENCE);
     assert_eq!(ended, Err(Error::PeerRestarted));
 
-    // Reported once: the next call is for the new one, which leaves.
+    // The restart is reported once. The next call is for the new server, which leaves.
     let started = client.start_call(b"2", PATIENCE).unwrap();
     drop(server);
     let ended = client.finish_call(started, &mut buffer, PATIENCE);
@@ -105,7 +105,7 @@ fn a_call_ends_when_its_server_was_restarted_or_has_left() {
 }
 
 #[test]
-fn an_answer_that_was_given_before_the_end_is_received() {
+fn an_answer_sent_before_the_server_left_is_received() {
     let heap = memory();
     let (first, second) = (create(&heap), join(&heap, 2));
     let mut client = first.client("demo").unwrap();
@@ -123,7 +123,7 @@ fn an_answer_that_was_given_before_the_end_is_received() {
 }
 
 #[test]
-fn who_comes_first_is_no_restart_even_after_one_that_was_never_met() {
+fn a_restart_of_a_peer_that_exchanged_no_message_is_not_reported() {
     let heap = memory();
     let (first, second) = (create(&heap), join(&heap, 2));
     std::mem::forget(second.server("demo").unwrap());
@@ -138,12 +138,12 @@ fn who_comes_first_is_no_restart_even_after_one_that_was_never_met() {
 }
 
 #[test]
-fn an_evicted_session_and_its_channels_say_so() {
+fn an_evicted_session_and_its_channels_report_the_eviction() {
     let heap = memory();
     let first = create(&heap);
     let second = join(&heap, 2);
     let mut client = second.client("demo").unwrap();
-    let again = join(&heap, 2); // The operator was wrong: the second one lives.
+    let again = join(&heap, 2); // The operator was wrong: the first incarnation is alive.
     assert_eq!(again.incarnation().number(), 2);
     assert_eq!(second.beat(), Err(Error::Evicted));
     let refused = second.client("another").map(drop);
@@ -156,14 +156,14 @@ fn an_evicted_session_and_its_channels_say_so() {
     assert_eq!(
         again.check(),
         Ok(()),
-        "who was evicted leaves in nobody's name"
+        "an evicted session does not mark its successor as left"
     );
     drop(taken);
     drop(first);
 }
 
 #[test]
-fn a_region_that_was_formatted_again_is_reported_and_not_stored_into() {
+fn a_session_reports_that_its_region_was_formatted_again_and_stores_nothing() {
     let heap = memory();
     let first = create(&heap);
     let mut client = first.client("demo").unwrap();
@@ -176,8 +176,8 @@ fn a_region_that_was_formatted_again_is_reported_and_not_stored_into() {
     assert_eq!(second.check(), Ok(()));
 }
 
-/// What joining memory says that is prepared by `prepare`.
-fn refusal(prepare: impl Fn(&Heap)) -> Error {
+/// Returns the error of joining memory that `prepare` has changed.
+fn join_error(prepare: impl Fn(&Heap)) -> Error {
     let heap = memory();
     prepare(&heap);
     let joined = Session::join(heap.window(), 2, &SPINNING).map(drop);
@@ -185,13 +185,13 @@ fn refusal(prepare: impl Fn(&Heap)) -> Error {
 }
 
 #[test]
-fn memory_that_cannot_be_joined_is_refused_with_its_reason() {
+fn joining_unusable_memory_fails_with_the_reason() {
     use shmem_core::primitive::Ordering::Relaxed;
     use shmem_core::region::AttachError;
-    let nothing = refusal(|_| {});
+    let nothing = join_error(|_| {});
     assert_eq!(nothing, Error::Region(AttachError::NotARegion { magic: 0 }));
     assert!(Session::is_early(&nothing));
-    let other = refusal(|heap| {
+    let other = join_error(|heap| {
         drop(create(heap));
         heap.window().word(4).store(99, Relaxed);
     });
@@ -209,7 +209,7 @@ fn memory_that_cannot_be_joined_is_refused_with_its_reason() {
 }
 
 #[test]
-fn a_number_that_a_living_partition_has_is_refused() {
+fn joining_under_the_number_of_a_partition_that_is_alive_fails() {
     let heap = memory();
     let first = create(&heap);
     let refused = Session::join(heap.window(), 1, &SPINNING).map(drop);
@@ -224,7 +224,7 @@ fn a_number_that_a_living_partition_has_is_refused() {
 }
 
 #[test]
-fn a_channel_is_opened_by_both_ends_as_it_is() {
+fn an_end_cannot_be_opened_twice_or_with_another_capacity_or_a_bad_name() {
     let heap = memory();
     let (first, second) = (create(&heap), join(&heap, 2));
     let client = first.client("demo").unwrap();
@@ -252,10 +252,10 @@ fn a_channel_is_opened_by_both_ends_as_it_is() {
         assert!(matches!(refused, Err(Error::Name(_))), "{refused:?}");
     }
     drop(client);
-    assert!(second.client("demo").is_ok(), "given back");
+    assert!(second.client("demo").is_ok(), "the end is free again");
 }
 
-/// Starts a call that is received, but not answered yet.
+/// Starts a call and receives it, without an answer.
 fn start<'m>(
     client: &mut shmem_channel::Client<'m>,
     server: &mut shmem_channel::Server<'m>,
@@ -271,7 +271,7 @@ fn start<'m>(
 }
 
 #[test]
-fn an_answer_to_an_earlier_client_is_not_taken_for_one_to_a_later() {
+fn an_answer_to_an_earlier_clients_call_is_not_taken_as_the_answer_to_a_later_call() {
     for answers_first in [false, true] {
         for restarts in [false, true] {
             let heap = memory();
@@ -297,7 +297,7 @@ fn an_answer_to_an_earlier_client_is_not_taken_for_one_to_a_later() {
             assert_eq!(late.is_err(), restarts, "{late:?}");
             let mut buffer = [0; 64];
             let early = client.finish_call(started, &mut buffer, SHORT);
-            assert_eq!(early, Err(Error::TimedOut), "nobody has answered it");
+            assert_eq!(early, Err(Error::TimedOut), "it is not answered yet");
             server.answer(new, b"new!", PATIENCE).unwrap();
             assert_eq!(client.finish_call(started, &mut buffer, PATIENCE), Ok(4));
             let passed_over = u32::from(answers_first) + u32::from(!restarts);
@@ -307,14 +307,14 @@ fn an_answer_to_an_earlier_client_is_not_taken_for_one_to_a_later() {
 }
 
 #[test]
-fn a_call_for_a_server_that_nobody_met_ends_when_another_has_its_place() {
+fn a_call_to_the_first_server_fails_when_that_server_is_restarted() {
     let heap = memory();
     let (first, second) = (create(&heap), join(&heap, 2));
     let mut client = first.client("demo").unwrap();
     let started = client.start_call(b"early", PATIENCE).unwrap();
     let mut server = second.server("demo").unwrap();
     assert!(matches!(recv(&mut server), Ok(Incoming::Call { .. })));
-    std::mem::forget(server); // It dies with the call.
+    std::mem::forget(server); // It dies before it answers.
     let third = join(&heap, 2);
     let _server = third.server("demo").unwrap();
     let ended = client.finish_call(started, &mut [0; 64], SHORT);
@@ -322,7 +322,7 @@ fn a_call_for_a_server_that_nobody_met_ends_when_another_has_its_place() {
 }
 
 #[test]
-fn a_call_of_a_dead_server_does_not_cost_the_answer_to_a_later_one() {
+fn finishing_a_call_to_a_dead_server_keeps_the_answer_to_a_later_call() {
     let heap = memory();
     let (first, second) = (create(&heap), join(&heap, 2));
     let mut client = first.client("demo").unwrap();
@@ -345,12 +345,12 @@ fn a_call_of_a_dead_server_does_not_cost_the_answer_to_a_later_one() {
 }
 
 #[test]
-fn an_evicted_session_opens_no_end_even_one_that_nobody_has() {
+fn an_evicted_session_cannot_open_an_end_that_is_free() {
     let heap = memory();
     let (first, second) = (create(&heap), join(&heap, 2));
-    drop(first.client("demo").unwrap()); // The rings are there.
+    drop(first.client("demo").unwrap()); // This creates the rings.
     let _again = join(&heap, 2);
     assert_eq!(second.client("demo").map(drop), Err(Error::Evicted));
     assert_eq!(second.server("demo").map(drop), Err(Error::Evicted));
-    assert!(first.server("demo").is_ok(), "nobody has it");
+    assert!(first.server("demo").is_ok(), "the end is free");
 }

@@ -1,4 +1,5 @@
-//! What happens while an end looks, sleeps, or asks whether its peer lives.
+//! Events that occur while an end waits: before it sleeps, while it sleeps, or while it asks the
+//! platform for its peer's state.
 
 mod support;
 
@@ -16,16 +17,16 @@ use support::{create, memory, PATIENCE, SHORT};
 
 type Hook<'a> = Mutex<Option<Box<dyn FnOnce() + Send + 'a>>>;
 
-/// Whether there was something to do.
-fn take(hook: &Hook<'_>) -> bool {
+/// Runs the hook, if it is set; returns true if it was.
+fn run_once(hook: &Hook<'_>) -> bool {
     let hook = hook.lock().unwrap().take();
     hook.map(|hook| hook()).is_some()
 }
 
-/// A clock that goes on by a microsecond at each look and by a sleep's time at each sleep, and
-/// a peer that does something at once at the first sleep, or when it is asked for.
+/// A platform whose clock advances by a microsecond at each read, and by the sleep's time at each
+/// sleep. It runs a hook at the first sleep, or when it is asked for a partition's state.
 #[derive(Default)]
-struct Scene<'a> {
+struct TestPlatform<'a> {
     micros: AtomicU32,
     sleeps: AtomicU32,
     wakes: AtomicU32,
@@ -34,10 +35,10 @@ struct Scene<'a> {
     is_gone: Arc<AtomicU32>,
 }
 
-/// Of a sleep between two looks.
+/// The longest sleep between two checks.
 const RECHECK: Duration = Duration::from_millis(20);
 
-impl Platform for Scene<'_> {
+impl Platform for TestPlatform<'_> {
     fn now(&self) -> Duration {
         Duration::from_micros(self.micros.fetch_add(1, Relaxed).into())
     }
@@ -45,7 +46,7 @@ impl Platform for Scene<'_> {
     fn sleep(&self, _: &Word, _: u32, longest: Duration) {
         assert!(longest <= RECHECK, "{longest:?}");
         self.sleeps.fetch_add(1, Relaxed);
-        if !take(&self.at_sleep) {
+        if !run_once(&self.at_sleep) {
             self.micros.fetch_add(longest.as_micros() as u32, Relaxed);
         }
     }
@@ -55,7 +56,7 @@ impl Platform for Scene<'_> {
     }
 
     fn state(&self, _: &Registry<'_>, _: Incarnation) -> PartitionState {
-        take(&self.at_state);
+        run_once(&self.at_state);
         match self.is_gone.load(Relaxed) {
             0 => PartitionState::Alive,
             _ => PartitionState::Gone,
@@ -63,8 +64,8 @@ impl Platform for Scene<'_> {
     }
 }
 
-fn set<'a>(hook: &Hook<'a>, what: impl FnOnce() + Send + 'a) {
-    *hook.lock().unwrap() = Some(Box::new(what));
+fn set<'a>(hook: &Hook<'a>, action: impl FnOnce() + Send + 'a) {
+    *hook.lock().unwrap() = Some(Box::new(action));
 }
 
 fn answer(server: &mut Server<'_>, answer: &[u8]) {
@@ -74,24 +75,24 @@ fn answer(server: &mut Server<'_>, answer: &[u8]) {
     }
 }
 
-/// A call by the ring; the next one goes by the line.
-fn begin(client: &mut Client<'_>, server: &mut Server<'_>) {
+/// Makes the first call, which uses the ring. The next one uses the call line.
+fn first_call(client: &mut Client<'_>, server: &mut Server<'_>) {
     let started = client.start_call(b"first", SHORT).unwrap();
     answer(server, b"first");
     assert_eq!(client.finish_call(started, &mut [0; 8], SHORT), Ok(5));
 }
 
 #[test]
-fn a_server_that_sleeps_is_woken_for_a_call_in_the_line_and_looks_there_at_once() {
+fn a_call_in_the_line_wakes_a_sleeping_server_which_receives_it_at_once() {
     let heap = memory();
-    let clients = Scene::default();
+    let clients = TestPlatform::default();
     let first = Session::create(heap.window(), 1, &clients).unwrap();
     let client = Mutex::new(first.client("demo").unwrap());
-    let servers = Scene::default();
+    let servers = TestPlatform::default();
     let second = SessionOptions::new(2).join(heap.window(), &servers);
     let second = second.unwrap();
     let mut server = second.server("demo").unwrap();
-    begin(&mut client.lock().unwrap(), &mut server);
+    first_call(&mut client.lock().unwrap(), &mut server);
     set(&servers.at_sleep, || {
         let before = clients.wakes.load(Relaxed);
         let _ = client.lock().unwrap().start_call(b"?", SHORT).unwrap();
@@ -103,17 +104,17 @@ fn a_server_that_sleeps_is_woken_for_a_call_in_the_line_and_looks_there_at_once(
 }
 
 #[test]
-fn a_client_that_sleeps_is_woken_for_an_answer_in_the_line_and_looks_there_at_once() {
+fn an_answer_in_the_line_wakes_a_sleeping_client_which_receives_it_at_once() {
     for len in [1, 40] {
         let heap = memory();
-        let servers = Scene::default();
+        let servers = TestPlatform::default();
         let first = Session::create(heap.window(), 1, &servers).unwrap();
         let server = Mutex::new(first.server("demo").unwrap());
-        let clients = Scene::default();
+        let clients = TestPlatform::default();
         let second = SessionOptions::new(2).join(heap.window(), &clients);
         let second = second.unwrap();
         let mut client = second.client("demo").unwrap();
-        begin(&mut client, &mut server.lock().unwrap());
+        first_call(&mut client, &mut server.lock().unwrap());
         let started = client.start_call(b"?", SHORT).unwrap();
         set(&clients.at_sleep, || {
             let before = servers.wakes.load(Relaxed);
@@ -127,40 +128,43 @@ fn a_client_that_sleeps_is_woken_for_an_answer_in_the_line_and_looks_there_at_on
 }
 
 #[test]
-fn a_client_sleeps_while_it_waits_for_an_answer_that_left_the_line() {
+fn a_client_sleeps_while_it_waits_for_an_answer_that_was_moved_to_the_ring() {
     let heap = memory();
     let first = create(&heap);
     let mut server = first.server("demo").unwrap();
-    let clients = Scene::default();
+    let clients = TestPlatform::default();
     let second = SessionOptions::new(2).join(heap.window(), &clients);
     let second = second.unwrap();
     let mut client = second.client("demo").unwrap();
-    begin(&mut client, &mut server);
+    first_call(&mut client, &mut server);
     let slow = client.start_call(b"line", SHORT).unwrap();
     let _ = client.start_call(b"ring", SHORT).unwrap();
     for _ in 0..2 {
         server.recv(&mut [0; 8], SHORT).unwrap();
     }
     let timeout = Duration::from_millis(100);
-    let begun = clients.now();
+    let start = clients.now();
     let finished = client.finish_call(slow, &mut [0; 8], timeout);
     assert_eq!(finished, Err(Error::TimedOut));
     let sleeps = clients.sleeps.load(Relaxed);
-    assert!((5..10).contains(&sleeps), "each of 20 ms: {sleeps}");
-    let took = clients.now() - begun;
+    assert!(
+        (5..10).contains(&sleeps),
+        "100 ms in sleeps of 20 ms: {sleeps}"
+    );
+    let took = clients.now() - start;
     assert!(took < timeout + Duration::from_millis(1), "{took:?}");
 }
 
 #[test]
-fn an_answer_in_the_line_just_before_the_end_of_its_server_is_received() {
+fn an_answer_stored_in_the_line_just_before_the_server_died_is_received() {
     let heap = memory();
     let first = create(&heap);
     let server = Mutex::new(first.server("demo").unwrap());
-    let clients = Scene::default();
+    let clients = TestPlatform::default();
     let second = SessionOptions::new(2).join(heap.window(), &clients);
     let second = second.unwrap();
     let mut client = second.client("demo").unwrap();
-    begin(&mut client, &mut server.lock().unwrap());
+    first_call(&mut client, &mut server.lock().unwrap());
     let started = client.start_call(b"?", SHORT).unwrap();
     let (server, is_gone) = (&server, Arc::clone(&clients.is_gone));
     set(&clients.at_state, move || {
@@ -172,16 +176,16 @@ fn an_answer_in_the_line_just_before_the_end_of_its_server_is_received() {
 }
 
 #[test]
-fn a_client_learns_before_it_sleeps_and_between_its_sleeps_that_its_server_is_gone() {
+fn a_client_notices_before_and_between_its_sleeps_that_its_server_is_gone() {
     for is_gone_before in [true, false] {
         let heap = memory();
         let first = create(&heap);
         let mut server = first.server("demo").unwrap();
-        let clients = Scene::default();
+        let clients = TestPlatform::default();
         let second = SessionOptions::new(2).join(heap.window(), &clients);
         let second = second.unwrap();
         let mut client = second.client("demo").unwrap();
-        begin(&mut client, &mut server);
+        first_call(&mut client, &mut server);
         let started = client.start_call(b"?", SHORT).unwrap();
         let is_gone = Arc::clone(&clients.is_gone);
         match is_gone_before {
@@ -190,7 +194,7 @@ fn a_client_learns_before_it_sleeps_and_between_its_sleeps_that_its_server_is_go
         }
         let finished = client.finish_call(started, &mut [0; 8], PATIENCE);
         assert_eq!(finished, Err(Error::PeerGone));
-        // The one that the end was in, and what is left of its part of the wait.
+        // The sleep in which the server died, and the rest of that part of the wait.
         let sleeps = clients.sleeps.load(Relaxed);
         assert!(sleeps <= if is_gone_before { 0 } else { 2 }, "{sleeps}");
     }

@@ -1,4 +1,4 @@
-//! One case of the enumeration: who has which fault in what, and who comes then.
+//! One case of the enumeration: the victim, its fault and action, and the successor.
 
 use shmem_sync::PartitionState;
 
@@ -7,7 +7,7 @@ use crate::fault::{Fault, FaultKind};
 use crate::incarnation::{Incarnation, next};
 use crate::scenario::Scenario;
 
-/// The incarnation that has the fault: its first one was there before.
+/// The incarnation that has the fault: the second one of partition 1.
 pub(super) fn victim() -> Incarnation {
     next(Incarnation::first(1))
 }
@@ -20,9 +20,9 @@ pub(super) struct Case {
     pub(super) start: u32,
     /// The victim's role.
     pub(super) role: usize,
-    /// What the victim does after it joined.
+    /// What the victim does after it has joined.
     pub(super) action: Action,
-    /// The role of the one that recovers.
+    /// The role of the actor that recovers.
     pub(super) successor_role: usize,
     /// Whether the successor is a later incarnation of the victim's partition.
     pub(super) is_restart: bool,
@@ -67,7 +67,7 @@ impl Case {
         }
     }
 
-    /// Whether the object knows of the victim's part all through what it does.
+    /// Whether the object checks throughout the action that the victim has its role.
     pub(super) fn is_claimed(self) -> bool {
         match self.action {
             Action::Perform(op) => self.scenario.roles[self.role].claimed.contains(&op),
@@ -80,7 +80,7 @@ impl Case {
         self.role == self.successor_role
     }
 
-    /// The case, and the stores of victim and successor, for a person.
+    /// Describes the case, with the store at which the victim and the successor have a fault.
     pub(super) fn describe(self, first: Option<u64>, second: Option<u64>) -> String {
         let Self { shape, start, .. } = self;
         let role = &self.scenario.roles[self.role];
@@ -91,7 +91,7 @@ impl Case {
         };
         let fault = match self.fault {
             Fault::Death => "dies",
-            Fault::Stall(PartitionState::Gone) => "is stopped, taken for gone,",
+            Fault::Stall(PartitionState::Gone) => "is stopped, presumed gone,",
             Fault::Stall(_) => "is stopped, silent,",
         };
         let successor = self.scenario.roles[self.successor_role].name;

@@ -1,4 +1,4 @@
-//! A party that dies before a store; then another recovers, and may die at a store as well.
+//! A party dies before a store; then another recovers, and may die at a store as well.
 
 use shmem_core::crash::Ended;
 use shmem_core::mem::Window;
@@ -7,8 +7,8 @@ use super::case::{Case, victim};
 use super::trial::{Ends, Trial};
 use crate::verdict::Outcome;
 
-/// Lets the victim die before its store `first`, and its successor before `second`. In the
-/// end the object must work, and agree with its account.
+/// Lets the victim die before its store `first`, and its successor before `second`. After
+/// that the object must work, and agree with its account.
 pub(super) fn attempt(
     memory: Window<'_>,
     case: Case,

@@ -1,8 +1,8 @@
 //! All cases of a scenario, each with its fault at every store.
 //!
-//! A victim dies at each store of each operation, from several starting states; then a
-//! successor recovers, and dies at each of its own stores in turn, and a third one recovers.
-//! Or the victim is stopped before each store, and goes on.
+//! A victim dies at each store of each operation, from several starting states. Then a
+//! successor recovers and dies at each of its own stores, and a third actor recovers.
+//! In a run of stalls the victim is stopped before each store instead, and goes on.
 
 use std::panic::{self, AssertUnwindSafe};
 
@@ -18,7 +18,7 @@ use crate::report::Found;
 use crate::scenario::Scenario;
 use crate::verdict::Violation;
 
-/// Violations of one scenario after which there is no need for more.
+/// The enumeration of one scenario ends after this many violations.
 const ENOUGH: usize = 50;
 
 /// Tries all cases.
@@ -41,7 +41,8 @@ pub(crate) fn run(harness: &Harness<'_>, scenario: &'static Scenario, kind: Faul
     }
 }
 
-/// The victim at each of its stores; if it dies, its successor each time at each of its own.
+/// Tries the fault at each store of the victim; if it dies, also at each of its
+/// successor.
 fn try_every_store(harness: &Harness<'_>, memory: Window<'_>, case: Case) {
     let attempt = |first, second| attempt(harness, memory, case, first, second);
     for first in 0.. {
@@ -60,7 +61,7 @@ fn try_every_store(harness: &Harness<'_>, memory: Window<'_>, case: Case) {
     }
 }
 
-/// One trial, counted; nothing if a violation was found.
+/// Runs and counts one trial. Returns `None` if it found a violation.
 fn attempt(
     harness: &Harness<'_>,
     memory: Window<'_>,

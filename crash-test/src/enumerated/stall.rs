@@ -1,16 +1,16 @@
-//! A party that is stopped at a store, and goes on after its peers have worked, to whom it
-//! was silent or gone.
+//! A party is stopped at a store, and goes on after its peers have worked. To them it was
+//! silent or gone.
 //!
-//! - **S1** Nobody takes anything from a silent party: when it goes on, everything that
-//!   it does works, and nothing of what others own by then has changed.
-//! - **S2** One that was taken for gone, and whose part another has, is told so by an
-//!   error, at the latest at its next call; no more than [`STEP`] bytes of what others
-//!   own by then have changed. The object works as after a death, unless no more than the
-//!   one step that was under way was done, which nothing can prevent: such are counted.
-//! - **S3** Whoever is alive is not told that it was evicted, unless the other was stopped
-//!   while it came or left: its last store may take the part, of which both are told.
-//! - **S4** One that was told at an operation all through which the object knows its part is
-//!   told again by each such operation, and stores nothing more.
+//! - **S1** No party takes anything from a silent party: when that party goes on, everything
+//!   that it does works, and it changes nothing that others own by then.
+//! - **S2** A party that was presumed gone, and whose role another party has, gets an error
+//!   that says so, at the latest from its next call. It changes at most [`STEP`] bytes of what
+//!   others own by then. The object works as after a death, unless the party did no more
+//!   than the one step that was under way. Nothing can prevent that; such cases are counted.
+//! - **S3** A party that is alive gets no error of eviction, unless the other was stopped
+//!   while it joined or left: its last store may take the role, and both get an error.
+//! - **S4** After an error of eviction from an operation that checks the role throughout,
+//!   each such operation returns the error again, and the party stores nothing more.
 
 use fastrand::Rng;
 use shmem_core::crash::{self, Ended};
@@ -24,15 +24,15 @@ use crate::report::Tally;
 use crate::scene::Scene;
 use crate::verdict::{Outcome, Violation, ensure};
 
-/// Bytes that a party may change that was stopped after it looked at its claim.
+/// Bytes that a party can change if it was stopped after it checked its claim.
 const STEP: usize = 4096;
-/// Stores of such a step: a word, or a copy that is torn.
+/// Stores of such a step: one word, or an incomplete copy.
 const STORES: u64 = 2;
 
-/// Rounds of work of the others while one is silent: they may time out.
+/// Rounds in which the others work while a party is silent: they may time out.
 const FEW: usize = 4;
 
-/// Stops the victim before its store `at`, and lets the others work, to whom it is `state`.
+/// Stops the victim before its store `at`, and lets the others work, for which it is in `state`.
 pub(super) fn attempt(
     memory: Window<'_>,
     case: Case,
@@ -50,23 +50,26 @@ pub(super) fn attempt(
         is_at_end: false,
     };
     let mut others = Ok(Vec::new());
-    let meanwhile = || others = trial.meanwhile(&mut actors, state);
+    let meanwhile = || others = trial.work_while_stopped(&mut actors, state);
     let (went_on, _) = crash::stall(at, || stopped.run(), meanwhile);
     let theirs = others?;
     let WentOn {
-        told,
+        saw_eviction,
         is_at_end,
         stores,
     } = went_on.map_err(|found| Violation::new(format!("when it went on: {found}")))?;
-    let told_so = if told { "told" } else { "not told" };
+    let reported = match saw_eviction {
+        true => "was told of its eviction",
+        false => "was not told of an eviction",
+    };
     let changed: usize = theirs.iter().map(changed).sum();
-    ensure(changed <= if told { STEP } else { 0 }, || {
-        format!("it changed {changed} bytes of others, and was {told_so}")
+    ensure(changed <= if saw_eviction { STEP } else { 0 }, || {
+        format!("it changed {changed} bytes of others, and {reported}")
     })?;
-    match trial.after(actors, state, told) {
-        Err(_) if told && stores <= STORES => tally.counts().landed += 1, // S2
+    match trial.work_after_stop(actors, state, saw_eviction) {
+        Err(_) if saw_eviction && stores <= STORES => tally.counts().late_damage += 1, // S2
         after => after.map_err(|found| {
-            let went_on = format!("it went on for {stores} stores, and was {told_so}");
+            let went_on = format!("it went on for {stores} stores, and {reported}");
             Violation::new(format!("{found}; {went_on}"))
         })?,
     }
@@ -79,42 +82,42 @@ pub(super) fn attempt(
     })
 }
 
-/// The party that is stopped: it works on a thread of its own.
+/// The party that is stopped. It works on a thread of its own.
 struct Stopped<'m> {
-    /// Nobody if it is to join.
+    /// `None` if it is to join.
     joined: Option<Actor<'m>>,
     case: Case,
     scene: Scene<'m>,
-    /// The store that it is stopped before.
+    /// The store before which it is stopped.
     at: u64,
-    /// Whether it was stopped after the last store of what it did.
+    /// Whether it was stopped after the last store of its action.
     is_at_end: bool,
 }
 
-/// How it went on.
+/// The result of going on.
 struct WentOn {
-    /// Whether it was told that it was evicted.
-    told: bool,
+    /// Whether an error reported its eviction.
+    saw_eviction: bool,
     is_at_end: bool,
-    /// Stores that it made then.
+    /// Stores that it made after it was stopped.
     stores: u64,
 }
 
 impl Stopped<'_> {
     fn run(mut self) -> Outcome<WentOn> {
         let played = self.play();
-        let told = matches!(&played, Err(error) if error.says_evicted && self.is_evicted());
+        let saw_eviction = matches!(&played, Err(error) if error.is_eviction && self.is_evicted());
         match played {
-            Err(error) if !told => Err(error),
+            Err(error) if !saw_eviction => Err(error),
             _ => Ok(WentOn {
-                told,
+                saw_eviction,
                 is_at_end: self.is_at_end,
                 stores: crash::stores().saturating_sub(self.at),
             }),
         }
     }
 
-    /// Whether others had leave to take it for gone.
+    /// Whether the others were allowed to presume it gone.
     fn is_evicted(&self) -> bool {
         self.scene.memory.is_evicted(victim())
     }
@@ -130,9 +133,10 @@ impl Stopped<'_> {
             return Ok(());
         }
         let performed = self.perform(&mut actor);
-        let told = matches!(&performed, Err(error) if error.says_evicted && self.is_evicted());
-        if told && self.case.is_claimed() && self.case.is_same_role() {
-            ensure_silent(actor)?; // S4
+        let saw_eviction =
+            matches!(&performed, Err(error) if error.is_eviction && self.is_evicted());
+        if saw_eviction && self.case.is_claimed() && self.case.is_same_role() {
+            ensure_no_more_stores(actor)?; // S4
         }
         performed
     }
@@ -151,33 +155,36 @@ impl Stopped<'_> {
         }
         if case.is_claimed() && case.is_same_role() {
             actor.perform(op, &mut rng)?;
-            let what = format!("`{}` did not tell that another has its part", role.ops[op]);
+            let what = format!(
+                "`{}` did not report that another has its role",
+                role.ops[op]
+            );
             return Err(Violation::new(what)); // S2
         }
         Ok(())
     }
 }
 
-/// An evicted actor is told so again, and stores nothing.
-fn ensure_silent(mut actor: Actor<'_>) -> Outcome {
+/// Checks that each claimed operation reports the eviction again, and that nothing is stored.
+fn ensure_no_more_stores(mut actor: Actor<'_>) -> Outcome {
     let before = crash::stores();
     for &op in actor.role.claimed {
         let again = actor.perform(op, &mut Rng::with_seed(0));
-        let told = matches!(&again, Err(error) if error.says_evicted);
-        ensure(told, || {
+        let saw_eviction = matches!(&again, Err(error) if error.is_eviction);
+        ensure(saw_eviction, || {
             let op = actor.role.ops[op];
-            format!("it was told that another has its part, and `{op}` came to {again:?}")
+            format!("an error said that another has its role, and `{op}` returned {again:?}")
         })?;
     }
     drop(actor);
     let stored = crash::stores() - before;
     ensure(stored == 0, || {
-        format!("it was told that another has its part, and stored {stored} times more")
+        format!("an error said that another has its role, and it stored {stored} times more")
     })
 }
 
-/// Memory that others own, and what was there when the stopped party went on.
-type Belonging<'m> = (Window<'m>, Vec<u8>);
+/// Memory that others own, with its content when the stopped party went on.
+type Copied<'m> = (Window<'m>, Vec<u8>);
 
 fn read(window: Window<'_>) -> Vec<u8> {
     let mut bytes = vec![0; window.len()];
@@ -185,31 +192,33 @@ fn read(window: Window<'_>) -> Vec<u8> {
     bytes
 }
 
-/// How many bytes have changed since.
-fn changed((window, before): &Belonging<'_>) -> usize {
+/// Returns how many bytes have changed since.
+fn changed((window, before): &Copied<'_>) -> usize {
     let after = read(*window);
     let pairs = before.iter().zip(&after);
     pairs.filter(|(before, after)| before != after).count()
 }
 
 impl<'m> Trial<'m> {
-    /// What the others do while the victim is stopped. Returns what they own then.
-    fn meanwhile(
+    /// Lets the others work while the victim is stopped. Returns the memory that they own then.
+    fn work_while_stopped(
         &self,
         actors: &mut Actors<'m>,
         state: PartitionState,
-    ) -> Outcome<Vec<Belonging<'m>>> {
+    ) -> Outcome<Vec<Copied<'m>>> {
         let (case, scenario, memory) = (self.case, self.case.scenario, self.scene.memory);
         if memory.is_held() {
             (scenario.release_held)(&memory)?;
         }
         let is_gone = state == PartitionState::Gone;
-        // They may time out where one is silent.
+        // They may time out while a party is silent.
         memory.ledger.held().set(u32::from(!is_gone));
         memory.ledger.deaths().add(u32::from(is_gone));
         let evicted = if is_gone { victim().word() } else { 0 };
         memory.ledger.evicted().set(evicted);
-        self.scene.observer.declare(victim(), self.as_seen(state));
+        self.scene
+            .observer
+            .declare(victim(), self.observed_state(state));
         self.let_witnesses_work(actors)?;
         if let Some(successor) = self.successor(state)? {
             actors[case.successor_role] = Some(successor);
@@ -221,24 +230,24 @@ impl<'m> Trial<'m> {
             let ops = actor.role.before_return.iter().copied();
             actor.perform_each(ops, &mut Rng::with_seed(0))?;
         }
-        // It may find that nobody waited for it.
+        // The stopped party may find that no other has waited for it.
         memory.ledger.held().set(1);
-        let theirs = (scenario.belongings)(&memory, victim())?;
+        let theirs = (scenario.others_memory)(&memory, victim())?;
         Ok(theirs
             .into_iter()
             .map(|window| (window, read(window)))
             .collect())
     }
 
-    /// What the others believe.
-    fn as_seen(&self, state: PartitionState) -> PartitionState {
+    /// The state in which the others see the victim.
+    fn observed_state(&self, state: PartitionState) -> PartitionState {
         match self.scene.sabotage {
             Some(Sabotage::PresumeGone) if self.case.is_same_role() => PartitionState::Gone,
             _ => state,
         }
     }
 
-    /// Who plays the successor's role; nobody if that is the victim's alone.
+    /// Lets the successor join; `None` if the victim has the role alone.
     fn successor(&self, state: PartitionState) -> Outcome<Option<Actor<'m>>> {
         let case = self.case;
         let shared = !case.is_same_role() || !self.scene.roles[case.role].exclusive;
@@ -248,13 +257,13 @@ impl<'m> Trial<'m> {
         }
         if case.is_claimed() {
             ensure(join().is_err(), || {
-                "the part of a silent party was given to another".to_owned()
+                "a silent party's role was given to another".to_owned()
             })?; // S1
         }
         Ok(None)
     }
 
-    /// Lets whoever has the successor's role recover, whatever comes of it.
+    /// Performs the recovery of the actor in the successor's role; it need not be possible.
     fn recover(&self, actors: &mut Actors<'m>, seed: u64) -> Outcome {
         let Some(successor) = &mut actors[self.case.successor_role] else {
             return Ok(());
@@ -263,16 +272,21 @@ impl<'m> Trial<'m> {
         successor.perform_each(recovery, &mut Rng::with_seed(seed))
     }
 
-    /// What the others do when the stopped party is through.
-    fn after(&self, mut actors: Actors<'m>, state: PartitionState, told: bool) -> Outcome {
+    /// Lets the others work after the stopped party has finished.
+    fn work_after_stop(
+        &self,
+        mut actors: Actors<'m>,
+        state: PartitionState,
+        saw_eviction: bool,
+    ) -> Outcome {
         let (case, ledger) = (self.case, self.scene.memory.ledger);
         ledger.held().set(0);
-        ledger.half_done().set(u32::from(told));
+        ledger.half_done().set(u32::from(saw_eviction));
         self.scene.declare_gone(victim());
-        // Whoever has its part shows that first.
+        // The actor that has the victim's role shows first that it works.
         match self.recover(&mut actors, 1) {
             Err(error)
-                if error.says_evicted && state == PartitionState::Gone && !case.is_claimed() =>
+                if error.is_eviction && state == PartitionState::Gone && !case.is_claimed() =>
             {
                 self.scene.declare_gone(case.successor()); // S3
                 actors[case.successor_role] = None;

@@ -1,4 +1,4 @@
-//! One trial: a scene in a case's starting state, and those that work there.
+//! One trial: a scene in a case's starting state, and the actors that work there.
 
 use fastrand::Rng;
 use shmem_core::crash::Ended;
@@ -13,17 +13,17 @@ use crate::party::Step;
 use crate::scene::Scene;
 use crate::verdict::{Outcome, ensure};
 
-/// Rounds in which each operation must have been possible once.
+/// Rounds within which each operation must have been possible once.
 pub(super) const ROUNDS: usize = 50;
 
-/// How often all turns are rehearsed: restarts are reported in the first ones.
+/// Repetitions of the rehearsal: the first ones report restarts.
 const REHEARSALS: usize = 3;
 
-/// Who plays each role now, if anybody does.
+/// The actor in each role, if there is one.
 pub(super) type Actors<'m> = Vec<Option<Actor<'m>>>;
 
-/// How the victim and its successor ended. One that was stopped before a store has died, as
-/// far as the enumeration goes.
+/// How the victim and its successor ended. For the enumeration, a victim that was stopped
+/// before a store counts as dead.
 pub(super) struct Ends {
     pub(super) victim: Ended,
     pub(super) successor: Ended,
@@ -49,8 +49,8 @@ impl<'m> Trial<'m> {
         Rng::with_seed(u64::from(self.case.start) + purpose)
     }
 
-    /// Those that live through all of it: one in each role that neither victim nor
-    /// successor plays.
+    /// Lets one witness join in each role that neither victim nor successor plays. Witnesses
+    /// stay alive to the end.
     pub(super) fn witnesses(&self) -> Outcome<Actors<'m>> {
         let join = |role: usize| {
             if role == self.case.role || role == self.case.successor_role {
@@ -62,7 +62,7 @@ impl<'m> Trial<'m> {
         (0..self.scene.roles.len()).map(join).collect()
     }
 
-    /// Lets the witnesses work before anybody recovers, in every other case.
+    /// Lets the witnesses work before any recovery, in half of the starting states.
     pub(super) fn let_witnesses_work(&self, actors: &mut Actors<'m>) -> Outcome {
         if self.case.start & 2 == 0 {
             return Ok(());
@@ -74,7 +74,8 @@ impl<'m> Trial<'m> {
         Ok(())
     }
 
-    /// The victim, joined and rehearsed with the witnesses; nobody if joining is what it does.
+    /// Lets the victim join and rehearse with the witnesses. Returns `None` if its action is to
+    /// join.
     pub(super) fn join_victim(&self, actors: &mut Actors<'m>) -> Outcome<Option<Actor<'m>>> {
         let Case { role, action, .. } = self.case;
         if action == Action::Join {
@@ -85,15 +86,15 @@ impl<'m> Trial<'m> {
         Ok(actors[role].take())
     }
 
-    /// Lets all work in turn, if there is somebody in each role; the starting state says how far.
+    /// Performs the rehearsal if each role has an actor; the starting state decides how far.
     fn rehearse(&self, actors: &mut Actors<'m>) -> Outcome {
-        let turns = self.case.scenario.rehearsal;
-        if actors.iter().any(Option::is_none) || turns.is_empty() {
+        let steps = self.case.scenario.rehearsal;
+        if actors.iter().any(Option::is_none) || steps.is_empty() {
             return Ok(());
         }
         let mut rng = self.rng(4);
-        let count = REHEARSALS * turns.len() + self.case.start as usize % turns.len();
-        for &(role, op) in turns.iter().cycle().take(count) {
+        let count = REHEARSALS * steps.len() + self.case.start as usize % steps.len();
+        for &(role, op) in steps.iter().cycle().take(count) {
             if let Some(actor) = &mut actors[role] {
                 actor.perform(op, &mut rng)?;
             }
@@ -101,7 +102,7 @@ impl<'m> Trial<'m> {
         Ok(())
     }
 
-    /// Lets the victim do what the case says, until it dies before its store `at`.
+    /// Lets the victim perform its action, until it dies before its store `at`.
     pub(super) fn play_victim(&self, actors: &mut Actors<'m>, at: Option<u64>) -> Outcome<Ended> {
         let Case {
             role,
@@ -115,8 +116,8 @@ impl<'m> Trial<'m> {
         played.map(|(ended, _)| ended)
     }
 
-    /// Lets the successor recover, if there is something to, until it dies before its store
-    /// `at`. It is returned if it is alive.
+    /// Lets the successor join, and recover if `recovers`, until it dies before its store `at`.
+    /// Returns the successor if it is alive.
     pub(super) fn play_successor(
         &self,
         recovers: bool,
@@ -133,7 +134,7 @@ impl<'m> Trial<'m> {
         self.scene.play(role, successor, None, &actions, seed, at)
     }
 
-    /// Fills the roles that nobody has, lets all work, and audits.
+    /// Fills the free roles, lets all actors work, and audits.
     pub(super) fn settle(&self, mut actors: Actors<'m>) -> Outcome {
         let mut order: Vec<_> = (0..actors.len()).collect();
         if self.case.start % 2 == 1 {
@@ -153,23 +154,23 @@ impl<'m> Trial<'m> {
         (self.case.scenario.audit)(&self.scene, &mut actors, true)
     }
 
-    /// Lets all that there are work for some rounds; if there are [`ROUNDS`], every
-    /// operation must be possible.
+    /// Lets the present actors work for some rounds. In [`ROUNDS`] rounds every operation must be
+    /// possible once.
     pub(super) fn work(&self, actors: &mut Actors<'m>, rounds: usize) -> Outcome {
         let mut rng = self.rng(2);
         let roles = self.scene.roles;
-        let mut turns: Vec<_> = (0..roles.len())
+        let mut all_ops: Vec<_> = (0..roles.len())
             .flat_map(|role| (0..roles[role].ops.len()).map(move |op| (role, op)))
             .collect();
-        let mut waiting = turns.clone();
+        let mut waiting = all_ops.clone();
         for _ in 0..rounds {
-            rng.shuffle(&mut turns);
-            for &(role, op) in &turns {
+            rng.shuffle(&mut all_ops);
+            for &(role, op) in &all_ops {
                 let Some(actor) = &mut actors[role] else {
                     continue;
                 };
                 if actor.perform(op, &mut rng)? == Step::Done {
-                    waiting.retain(|&turn| turn != (role, op));
+                    waiting.retain(|&waits| waits != (role, op));
                 }
             }
             if waiting.is_empty() {

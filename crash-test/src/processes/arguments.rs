@@ -1,21 +1,21 @@
-//! What the harness says to a process of its own.
+//! The task of a process that the harness starts.
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-/// The name of the hidden command; what follows is a [`Task`].
+/// The name of the hidden command; its argument is a [`Task`].
 pub(crate) const COMMAND: &str = "victim";
 
-/// How the living learn of a death.
+/// How other partitions detect a death.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub(crate) enum Detection {
-    /// From the kernel, at once
+    /// By the kernel, at once
     Pidfd,
     /// By a heartbeat that stands still
     Heartbeat,
 }
 
-/// What a process does.
+/// The work of a process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Task {
     pub(super) scenario: String,
@@ -25,14 +25,14 @@ pub(crate) struct Task {
     pub(super) partition: u8,
     pub(super) seed: u64,
     pub(super) detection: Detection,
-    /// The process that is to outlive it.
+    /// The harness, which is to outlive the process.
     pub(super) parent: u32,
-    /// The store that it dies at.
+    /// The store before which it dies.
     pub(super) armed: Option<u64>,
 }
 
 impl Task {
-    /// The word of the command line.
+    /// The argument for the command line.
     pub(super) fn word(&self) -> String {
         serde_json::json!(self).to_string()
     }
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_reads_what_the_harness_wrote() {
+    fn a_process_reads_the_task_that_the_harness_wrote() {
         for (detection, armed) in [(Detection::Pidfd, None), (Detection::Heartbeat, Some(77))] {
             let task = Task {
                 scenario: "mutex".to_owned(),

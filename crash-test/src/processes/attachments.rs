@@ -1,4 +1,4 @@
-//! The attachments of this process, and the thread that beats for them.
+//! The attachments of this process, and the thread that sends their heartbeats.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -37,19 +37,19 @@ impl<'m> Attachments<'m> {
         }
     }
 
-    /// How an actor of this process learns of deaths.
+    /// Creates an observer for an actor of this process.
     pub(super) fn observer(&self) -> Observer<'m> {
         let registry = self.memory.registry;
         match self.detection {
             Detection::Pidfd => Observer::by_kernel(registry),
             Detection::Heartbeat => {
-                let doubts = self.memory.ledger.doubts().word();
-                Observer::by_heartbeat(registry, doubts, self.presume_gone)
+                let false_silences = self.memory.ledger.false_silences().word();
+                Observer::by_heartbeat(registry, false_silences, self.presume_gone)
             }
         }
     }
 
-    /// Attaches as the next incarnation of a partition, once its last one is gone.
+    /// Attaches as the next incarnation of a partition, after the last one is gone.
     pub(super) fn attach(
         &self,
         partition: u8,
@@ -58,7 +58,7 @@ impl<'m> Attachments<'m> {
         let registry = self.memory.registry;
         let mut wait = observer.poll(LIMIT);
         let before = registry.partition(partition);
-        let before = before.or_violation("looking at a partition")?.incarnation;
+        let before = before.or_violation("reading a partition")?.incarnation;
         let attached = registry.attach_or_take_over(partition, self.process, &mut wait, observer);
         let attachment = attached.or_violation("attaching")?;
         let now = attachment.incarnation();
@@ -70,7 +70,7 @@ impl<'m> Attachments<'m> {
         Ok(now)
     }
 
-    /// Leaves, if it was attached.
+    /// Detaches, if it was attached.
     pub(super) fn leave(&self, incarnation: Incarnation) {
         self.attachments()
             .retain(|attachment| attachment.incarnation() != incarnation);
@@ -82,14 +82,14 @@ impl<'m> Attachments<'m> {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A violation if another took the place of an incarnation of ours.
+    /// Returns a violation if another took the place of an incarnation of this process.
     pub(super) fn ensure_not_evicted(&self) -> Outcome {
         ensure(!self.evicted.load(Relaxed), || {
-            "another took the place of a partition that is not gone".to_owned()
+            "another partition took the place of one that is not gone".to_owned()
         })
     }
 
-    /// Beats until the guard is dropped, where anybody listens.
+    /// Sends heartbeats until the guard is dropped, if heartbeats detect deaths.
     pub(super) fn beat<'scope, 'env>(
         &'env self,
         scope: &'scope Scope<'scope, 'env>,
@@ -109,7 +109,7 @@ impl<'m> Attachments<'m> {
     }
 }
 
-/// Beats go on until this is dropped.
+/// Heartbeats end when this is dropped.
 pub(super) struct Beating<'s>(&'s AtomicBool);
 
 impl Drop for Beating<'_> {

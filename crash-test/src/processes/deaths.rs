@@ -1,4 +1,4 @@
-//! Deaths of processes: they are killed, and at once others recover.
+//! Deaths of processes: processes are killed, and others recover at once.
 
 use std::time::{Duration, Instant};
 
@@ -6,11 +6,11 @@ use super::round::Round;
 use crate::fault::FaultKind;
 use crate::verdict::Outcome;
 
-/// How long one that kills itself may take until it is helped.
+/// The time that an armed process has to kill itself before the harness kills it.
 const OWN_TIME: Duration = Duration::from_millis(20);
 
 impl Round<'_, '_> {
-    /// Kills so many processes, or a few more. `point` says what is done.
+    /// Kills at least `points` processes. `point` describes the current step.
     pub(super) fn kill_some(&mut self, points: u64, point: &mut String) -> Outcome {
         let tally = self.harness.tally;
         let end = tally.counts().points + points;
@@ -19,7 +19,7 @@ impl Round<'_, '_> {
             *point = format!("before {} is killed", self.role(target).name);
             self.start_missing(Some(target))?;
             if self.rng.u8(..) >= 24 {
-                self.until_all_work()?;
+                self.wait_until_all_ready()?;
             }
             self.work_a_while()?;
             let mut targets = vec![target];
@@ -28,13 +28,13 @@ impl Round<'_, '_> {
             }
             let dead = self.kill(&targets, point)?;
             let successors = self.recover(&targets, dead)?;
-            self.everybody_moves()?;
+            self.wait_until_all_progress()?;
             self.audit(successors, false)?;
         }
         Ok(())
     }
 
-    /// Kills all that are left, and looks at what they leave.
+    /// Kills all remaining processes, and checks what they leave.
     pub(super) fn close(mut self, point: &mut String) -> Outcome {
         let all: Vec<_> = (0..self.processes.len()).collect();
         let left = |slot: &usize| self.processes[*slot].is_some();
@@ -43,12 +43,12 @@ impl Round<'_, '_> {
         point.push_str(" at the end");
         let successors = self.recover(&all, dead)?;
         self.audit(successors, true)?;
-        let doubts = self.scene.memory.ledger.doubts().get();
-        self.harness.tally.counts().doubts += u64::from(doubts);
+        let false_silences = self.scene.memory.ledger.false_silences().get();
+        self.harness.tally.counts().false_silences += u64::from(false_silences);
         Ok(())
     }
 
-    /// Kills processes. Returns since when all of them are dead.
+    /// Kills processes. Returns the time at which the last one was dead.
     fn kill(&mut self, targets: &[usize], point: &mut String) -> Outcome<Instant> {
         let mut dead = Instant::now();
         let mut names = Vec::new();

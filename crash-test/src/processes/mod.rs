@@ -1,4 +1,4 @@
-//! Death and delay of real processes, at moments that nobody chooses.
+//! Deaths and stalls of real processes at random moments.
 
 mod arguments;
 mod attachments;

@@ -1,4 +1,4 @@
-//! A process that may be killed, as the harness has it.
+//! The harness's handle of a process that may be killed.
 
 use std::io::Read;
 use std::os::fd::OwnedFd;
@@ -13,7 +13,7 @@ use shmem_core::Mapping;
 use super::arguments::{COMMAND, Task};
 use crate::verdict::{OrViolation, Outcome, Violation, unexpected};
 
-/// A process of this program; dropped, it is killed.
+/// A process of this program. Dropping it kills the process.
 pub(super) struct Process {
     child: Child,
     handle: OwnedFd,
@@ -32,7 +32,7 @@ impl Process {
             .stdin(Stdio::from(memory))
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
-            // An interrupt is the harness's to deal with.
+            // The harness alone handles an interrupt.
             .process_group(0)
             .spawn()
             .or_violation("starting a process")?;
@@ -53,14 +53,14 @@ impl Process {
         self.child.id()
     }
 
-    /// What signals reach it by.
+    /// The descriptor for signals.
     pub(super) fn handle(&self) -> Outcome<OwnedFd> {
         self.handle
             .try_clone()
             .or_violation("a process's descriptor")
     }
 
-    /// Kills it. Returns when it is dead, with the moment when that was known.
+    /// Kills it and waits until it is dead. Returns the time at which that was known.
     pub(super) fn kill(&self) -> Outcome<Instant> {
         pidfd_send_signal(&self.handle, Signal::KILL).or_violation("killing")?;
         match self.has_ended(Duration::from_secs(5)) {
@@ -69,7 +69,7 @@ impl Process {
         }
     }
 
-    /// Whether it ends within `limit`.
+    /// Returns true if it ends within `limit`.
     pub(super) fn has_ended(&self, limit: Duration) -> bool {
         let mut polled = [PollFd::new(&self.handle, PollFlags::IN)];
         let limit = Timespec {
@@ -79,7 +79,7 @@ impl Process {
         poll(&mut polled, Some(&limit)).is_ok_and(|ready| ready != 0)
     }
 
-    /// Takes it off the kernel's list. An error if it was not killed: then it said why.
+    /// Reaps it. If it was not killed, returns an error with the text that it printed.
     pub(super) fn reap(mut self) -> Outcome {
         let status = self.child.wait().or_violation("waiting")?;
         if status.signal() == Some(Signal::KILL.as_raw()) {

@@ -1,4 +1,4 @@
-//! What the living do about a death: take the places of the dead, and audit.
+//! The recovery from a death: others take the places of the dead, and audit.
 
 use std::time::Instant;
 
@@ -7,14 +7,14 @@ use crate::actor::Actor;
 use crate::observer::LIMIT;
 use crate::verdict::{Outcome, Violation, ensure};
 
-/// The first partition of those that take the place of the dead, if that is another.
+/// The first partition of successors that do not reuse the number of the dead.
 const SUCCESSORS: u8 = 12;
-/// The first partition of those that play what nobody plays any more.
+/// The first partition of actors in roles that have no actor any more.
 const AUDITORS: u8 = 5;
 
 impl<'m> Round<'_, 'm> {
-    /// Lets each role of the dead be played again until it works, and notes how long
-    /// that took. Those of which there is one are played by successors, which are returned.
+    /// Lets the roles of the dead be played again until they work, and notes how long that
+    /// took. Successors play the exclusive roles; they are returned.
     pub(super) fn recover(&mut self, targets: &[usize], dead: Instant) -> Outcome<Vec<Actor<'m>>> {
         let played = targets.iter().map(|&slot| (slot, self.cast.victims[slot]));
         let (alone, shared): (Vec<_>, Vec<_>) =
@@ -37,7 +37,7 @@ impl<'m> Round<'_, 'm> {
                 format!(
                     "{} cannot work {LIMIT:?} after the death; {about}{}",
                     names.join(", "),
-                    self.stuck()
+                    self.describe_processes()
                 )
             })?;
         }
@@ -45,13 +45,13 @@ impl<'m> Round<'_, 'm> {
         Ok(successors)
     }
 
-    /// One attempt of all that can show that a role works.
+    /// Lets each actor that can show that a role works try it once.
     fn prove(&mut self, successors: &mut [Actor<'m>], unproven: &mut Vec<usize>) -> Outcome {
         let count = successors.len();
         let actors = successors.iter_mut().chain(&mut self.survivors);
         for (at, actor) in actors.enumerate() {
             let open = unproven.iter().position(|&role| role == actor.place);
-            // Others may need a successor that has shown what it can do.
+            // Others may need a successor that has already shown that it works.
             if (at < count || open.is_some()) && actor.recover(&mut self.rng)? {
                 open.map(|open| unproven.remove(open));
             }
@@ -59,11 +59,11 @@ impl<'m> Round<'_, 'm> {
         Ok(())
     }
 
-    /// Actors in place of the dead of these slots and roles.
+    /// Creates actors in place of the dead in these slots and roles.
     fn successors(&mut self, dead: &[(usize, usize)]) -> Outcome<Vec<Actor<'m>>> {
         let watching = dead.iter().map(|&(slot, role)| {
             let mut observer = self.attachments.observer();
-            // All at once, where it takes time to know.
+            // All watch at the same time, since detection may take time.
             observer.watch_all(&self.scene.memory.registry);
             let partition = slot as u8 + if self.rng.bool() { 1 } else { SUCCESSORS };
             (role, partition, observer)
@@ -75,8 +75,8 @@ impl<'m> Round<'_, 'm> {
             .collect()
     }
 
-    /// Lets the processes rest and the scenario look at what is there, unless a living
-    /// process has a role that is needed for that. Ends the successors.
+    /// Lets the processes rest and the scenario audit, unless a living process has a role that
+    /// the audit needs. Ends the successors.
     pub(super) fn audit(&mut self, mut successors: Vec<Actor<'m>>, end: bool) -> Outcome {
         let mut slots = 0..self.processes.len();
         let busy = slots.any(|slot| self.role(slot).exclusive && self.processes[slot].is_some());

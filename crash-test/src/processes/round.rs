@@ -1,4 +1,4 @@
-//! One round: memory, processes that may be killed, and the survivors in the harness.
+//! One round: memory, processes that may be killed, and survivors in the harness.
 
 use std::time::{Duration, Instant};
 
@@ -20,11 +20,11 @@ use crate::watchdog::{task, whereabouts};
 /// The longest time that a process works before it is killed.
 const LONGEST: Duration = Duration::from_millis(3);
 
-/// How long a process may show nothing: longer than whatever it waits for, so that
-/// it can say that itself.
+/// How long a process may show no progress: longer than any of its waits, so that it can
+/// report a timeout itself.
 const PATIENCE: Duration = LIMIT.saturating_mul(2);
 
-/// The first survivor's partition; processes have those from 1 on.
+/// The first survivor's partition; those of processes begin at 1.
 const SURVIVORS: u8 = 8;
 
 pub(super) struct Round<'a, 'm> {
@@ -67,7 +67,7 @@ impl<'a, 'm> Round<'a, 'm> {
         Ok(round)
     }
 
-    /// Lets the harness play a role, as the next incarnation of a partition.
+    /// Lets the harness play a role as the next incarnation of a partition.
     pub(super) fn join(
         &self,
         role: usize,
@@ -83,19 +83,19 @@ impl<'a, 'm> Round<'a, 'm> {
         &self.scene.roles[self.cast.victims[slot]]
     }
 
-    /// What the process in a slot says of itself.
+    /// The state that the process in a slot reports.
     pub(super) fn slot(&self, slot: usize) -> Slot<'m> {
         self.scene.memory.ledger.slot(slot)
     }
 
-    /// The operation that the process in a slot is in.
+    /// The name of the current operation of the process in a slot.
     pub(super) fn doing(&self, slot: usize) -> &'static str {
         let doing = self.slot(slot).doing();
         doing.map_or("join", |op| self.role(slot).ops[op])
     }
 
-    /// Starts the processes that are missing. The next one to die may do so by itself, at a
-    /// store that is chosen.
+    /// Starts the missing processes. The process in slot `target` may be armed: it kills itself
+    /// at a chosen store.
     pub(super) fn start_missing(&mut self, target: Option<usize>) -> Outcome {
         let memory = self.scene.memory;
         for slot in 0..self.processes.len() {
@@ -123,8 +123,8 @@ impl<'a, 'm> Round<'a, 'm> {
         Ok(())
     }
 
-    /// Lets the survivors work for a while. Most faults follow soon, so that many fall into
-    /// the first operations.
+    /// Lets the survivors work for a while. Most faults follow soon, so that many hit the first
+    /// operations.
     pub(super) fn work_a_while(&mut self) -> Outcome {
         let part = self.rng.f64();
         let time = LONGEST.mul_f64(part * part);
@@ -138,7 +138,7 @@ impl<'a, 'm> Round<'a, 'm> {
         Ok(())
     }
 
-    /// One operation of each survivor.
+    /// Performs one operation of each survivor.
     pub(super) fn work(&mut self) -> Outcome {
         self.harness.watchdog.alive();
         for survivor in &mut self.survivors {
@@ -147,20 +147,20 @@ impl<'a, 'm> Round<'a, 'm> {
         Ok(())
     }
 
-    /// Works until `done`; an error that begins with `what` if that takes too long.
+    /// Works until `done`; after too long a time, returns an error that begins with `what`.
     pub(super) fn until(&mut self, what: &str, mut done: impl FnMut(&Self) -> bool) -> Outcome {
         let deadline = Instant::now() + PATIENCE;
         while !done(self) {
             self.work()?;
-            self.ensure_nobody_ended()?;
+            self.ensure_no_process_ended()?;
             ensure(Instant::now() < deadline, || {
-                format!("{what} after {PATIENCE:?}: {}", self.stuck())
+                format!("{what} after {PATIENCE:?}: {}", self.describe_processes())
             })?;
         }
         Ok(())
     }
 
-    pub(super) fn until_all_work(&mut self) -> Outcome {
+    pub(super) fn wait_until_all_ready(&mut self) -> Outcome {
         self.until("a process does not begin", |round| {
             round.processes.iter().enumerate().all(|(slot, process)| {
                 let armed = process.as_ref().is_some_and(|process| process.armed);
@@ -169,31 +169,31 @@ impl<'a, 'm> Round<'a, 'm> {
         })
     }
 
-    /// Every process that lives does something, whoever has died.
-    pub(super) fn everybody_moves(&mut self) -> Outcome {
+    /// Waits until every living process has performed an operation.
+    pub(super) fn wait_until_all_progress(&mut self) -> Outcome {
         let slots = 0..self.processes.len();
         let before: Vec<_> = slots.map(|slot| self.slot(slot).operations.get()).collect();
-        self.until("a living process does not move", |round| {
+        self.until("a living process makes no progress", |round| {
             before.iter().enumerate().all(|(slot, &operations)| {
                 round.processes[slot].is_none() || round.slot(slot).operations.get() != operations
             })
         })
     }
 
-    /// An error if a process ended that was not killed: it found something.
-    fn ensure_nobody_ended(&mut self) -> Outcome {
+    /// Returns an error if a process ended that was not killed: it found a violation.
+    fn ensure_no_process_ended(&mut self) -> Outcome {
         for process in &mut self.processes {
             let ended = |process: &mut Process| !process.armed && process.has_ended(Duration::ZERO);
             if let Some(process) = process.take_if(ended) {
                 process.reap()?;
-                return Err(Violation::new("a process was killed by somebody else"));
+                return Err(Violation::new("a process was killed from outside"));
             }
         }
         Ok(())
     }
 
-    /// What the living processes are at.
-    pub(super) fn stuck(&self) -> String {
+    /// Describes the current operations of the living processes.
+    pub(super) fn describe_processes(&self) -> String {
         let living = self.processes.iter().enumerate();
         let at = living.filter_map(|(slot, process)| {
             let at = whereabouts(&task(process.as_ref()?.id()));

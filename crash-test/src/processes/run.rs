@@ -1,8 +1,8 @@
-//! Faults of real processes, one round after the other.
+//! Faults of real processes, in rounds.
 //!
 //! The processes map a memfd and work on the object as fast as they can, until they are
-//! killed. At once a survivor in the harness recovers, and what it finds is held against the
-//! ledger. Or they are stopped for a while, and nobody is to recover anything.
+//! killed. Then a survivor in the harness recovers at once, and checks the object against the
+//! ledger. In a run of stalls the processes are stopped for a while, and no party may recover.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,23 +20,23 @@ use crate::report::Found;
 use crate::scenario::Scenario;
 use crate::verdict::{OrViolation, Outcome};
 
-/// Faults in one round, after which there is fresh memory.
+/// Faults in one round; the next round has fresh memory.
 const ROUND: u64 = 40;
-/// How often there is a word of progress.
+/// Time between two lines of progress.
 const PROGRESS: Duration = Duration::from_secs(5);
-/// Violations of one scenario after which there is no need for more.
+/// The processes of one scenario end after this many violations.
 const ENOUGH: usize = 20;
 
 pub(crate) struct Processes<'a> {
     pub(crate) harness: Harness<'a>,
     pub(crate) scenario: &'static Scenario,
     pub(crate) fault: FaultKind,
-    /// By turns, if none is given and processes are stopped.
+    /// If `None`, processes that are stopped choose at random.
     pub(crate) detection: Option<Detection>,
 }
 
 impl Processes<'_> {
-    /// Kills, or stops, `points` processes, or a few more.
+    /// Kills or stops at least `points` processes.
     pub(crate) fn run(&self, points: u64, seeds: &mut Rng) {
         let Harness { tally, stop, .. } = self.harness;
         let reached = || tally.counts().points;
@@ -63,7 +63,7 @@ impl Processes<'_> {
         }
     }
 
-    /// One round, to the end of all that work in it. `point` says what was done last.
+    /// Plays one round, until all its processes have ended. `point` describes the current step.
     fn round(&self, seed: u64, points: u64, point: &mut String) -> Outcome {
         let Self {
             scenario, fault, ..

@@ -1,9 +1,9 @@
-//! Stops of processes, which go on after a while.
+//! Stalls of processes, which go on after a while.
 //!
-//! - **T1** Nobody is told that a stopped process is gone, nor that a living one is: by
-//!   the kernel it is alive, by its heartbeat at the most silent.
-//! - **T2** Nobody takes anything from it: when it goes on, everything it does works,
-//!   and all that it and others acknowledged is there.
+//! - **T1** No observer reports a stopped or a living process as gone: to the kernel it is
+//!   alive, by its heartbeat at most silent.
+//! - **T2** No party takes anything from it: when it goes on, everything that it does works,
+//!   and all that it and others acknowledged exists.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
@@ -22,16 +22,16 @@ use crate::incarnation::Incarnation;
 use crate::observer::Observer;
 use crate::verdict::{OrViolation, Outcome, ensure};
 
-/// The longest stop where nobody goes by the time.
+/// The longest stop if heartbeats are not used.
 const SHORT: Duration = Duration::from_millis(10);
-/// The longest time between those that go on.
+/// The longest time between the processes that go on.
 const APART: Duration = Duration::from_millis(3);
 
 impl Round<'_, '_> {
-    /// Stops processes so many times. `point` says what is done.
+    /// Stops processes `points` times. `point` describes the current step.
     pub(super) fn stop_some(&mut self, points: u64, point: &mut String) -> Outcome {
         self.start_missing(None)?;
-        self.until_all_work()?;
+        self.wait_until_all_ready()?;
         for _ in 0..points {
             if (self.harness.stop)() {
                 break;
@@ -40,7 +40,7 @@ impl Round<'_, '_> {
             let time = self.stop_time();
             self.harness.tally.count_point(FaultKind::Stall);
             let count = self.processes.len();
-            // One of them, all, or those that judge and are not among them.
+            // One process, all of them, or the harness.
             match self.rng.usize(..count + 2) {
                 all if all == count => {
                     *point = format!("all are stopped for {time:?}");
@@ -56,13 +56,13 @@ impl Round<'_, '_> {
                 }
             }
             self.attachments.ensure_not_evicted()?;
-            self.everybody_moves()?;
+            self.wait_until_all_progress()?;
             self.audit(Vec::new(), false)?;
         }
         Ok(())
     }
 
-    /// Shorter and longer than the limit of a heartbeat.
+    /// Returns a time that may be shorter or longer than the heartbeat's limit.
     fn stop_time(&mut self) -> Duration {
         let part = self.rng.f64();
         match self.attachments.detection {
@@ -72,7 +72,7 @@ impl Round<'_, '_> {
         }
     }
 
-    /// Stops some processes; they go on one after the other.
+    /// Stops some processes; they go on one after another.
     fn stop(&mut self, mut slots: Vec<usize>, time: Duration) -> Outcome {
         self.rng.shuffle(&mut slots);
         let processes = slots
@@ -85,11 +85,11 @@ impl Round<'_, '_> {
             signal(handle, Signal::STOP).or_violation("stopping")?;
         }
         let apart = APART.mul_f64(self.rng.f64());
-        // On a thread: we may wait for them ourselves.
+        // A thread, since this one may wait for the stopped processes.
         let waker = thread::spawn(move || {
             thread::sleep(time);
             for handle in handles {
-                // It may have been killed, if we gave up.
+                // The process may be dead already, if the round has ended.
                 let _ = signal(&handle, Signal::CONT);
                 thread::sleep(apart);
             }
@@ -97,7 +97,7 @@ impl Round<'_, '_> {
         self.watch_until(|| waker.is_finished())
     }
 
-    /// Has this process stopped while the others go on.
+    /// Stops this process while the others go on.
     fn stop_ourselves(&mut self, time: Duration) -> Outcome {
         let seconds = time.as_secs_f64();
         let script = format!("kill -STOP $PPID; sleep {seconds:.4}; kill -CONT $PPID");
@@ -114,12 +114,12 @@ impl Round<'_, '_> {
         let mut incarnations = Vec::new();
         for partition in 1..=self.processes.len() as u8 {
             let found = self.scene.memory.registry.partition(partition);
-            incarnations.extend(found.or_violation("looking at a partition")?.incarnation);
+            incarnations.extend(found.or_violation("reading a partition")?.incarnation);
         }
         Ok(incarnations)
     }
 
-    /// Works, and asks whether all are alive (T1), until `done`.
+    /// Works, and checks that all processes are alive (T1), until `done`.
     fn watch_until(&mut self, mut done: impl FnMut() -> bool) -> Outcome {
         let incarnations = self.incarnations()?;
         let mut observer = self.attachments.observer();
@@ -128,13 +128,13 @@ impl Round<'_, '_> {
         while !done() {
             self.work()?;
             for &incarnation in &incarnations {
-                let (said, known) = (observer.state(incarnation), kernel.state(incarnation));
-                ensure(said != PartitionState::Gone, || {
+                let (seen, known) = (observer.state(incarnation), kernel.state(incarnation));
+                ensure(seen != PartitionState::Gone, || {
                     let time = begun.elapsed();
-                    format!("{incarnation} is said to be gone {time:?} after it was stopped")
+                    format!("{incarnation} is reported as gone {time:?} after it was stopped")
                 })?;
                 ensure(known == PartitionState::Alive, || {
-                    format!("the kernel is said to know that {incarnation} is {known:?}")
+                    format!("the kernel reports {incarnation} as {known:?}")
                 })?;
             }
             if self.survivors.is_empty() {
@@ -146,6 +146,6 @@ impl Round<'_, '_> {
 }
 
 fn has_ended(child: &mut Child) -> bool {
-    // An error means that there is nothing to wait for.
+    // An error means that there is no child to wait for.
     !matches!(child.try_wait(), Ok(None))
 }

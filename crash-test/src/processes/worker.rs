@@ -1,4 +1,4 @@
-//! A process with one actor, which works until it is killed.
+//! A process with one actor that works until it is killed.
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -20,7 +20,7 @@ use crate::party::Step;
 use crate::scenario::Scenario;
 use crate::verdict::Outcome;
 
-/// Works until it is killed, or finds a violation. `find` knows the scenarios by name.
+/// Works until it is killed, or finds a violation. `find` finds a scenario by name.
 pub(crate) fn run(
     arguments: &Arguments,
     find: impl Fn(&str) -> Result<&'static Scenario>,
@@ -29,7 +29,7 @@ pub(crate) fn run(
     set_parent_process_death_signal(Some(Signal::KILL)).context("cannot die with the harness")?;
     let parent = getppid().map(|parent| parent.as_raw_nonzero().get().unsigned_abs());
     if parent != Some(task.parent) {
-        return Ok(ExitCode::FAILURE); // It is gone already.
+        return Ok(ExitCode::FAILURE); // The harness has ended already.
     }
     let memory = io::stdin().as_fd().try_clone_to_owned();
     let memory = Mapping::from_fd(memory.context("no memory as standard input")?)?;
@@ -78,7 +78,7 @@ fn work<'m>(
     }
 }
 
-/// Does nothing for as long as all are to rest.
+/// Does nothing while all processes must rest.
 fn rest(ledger: Ledger<'_>, slot: Slot<'_>) {
     slot.resting.set(1);
     while ledger.rest().get() != 0 {

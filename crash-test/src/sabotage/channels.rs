@@ -1,4 +1,4 @@
-//! What is done wrongly to sessions and channels.
+//! Deliberate errors in sessions and channels.
 
 use std::mem::offset_of;
 
@@ -17,7 +17,7 @@ const SERVER: usize = channel::SERVER;
 pub(super) static ALL: [&Scenario; 12] = [
     &Scenario {
         name: "forgetful-session",
-        about: "which incarnation a partition was in is forgotten when it dies",
+        about: "the incarnation of a partition is forgotten when it dies",
         sabotage: Some(Sabotage::SpoilRecovery(|memory, _| {
             if let Ok(slot) = channel::slot(memory) {
                 let incarnation = slot.word(offset_of!(PartitionSlot, incarnation));
@@ -34,13 +34,13 @@ pub(super) static ALL: [&Scenario; 12] = [
     },
     &Scenario {
         name: "deaf-session",
-        about: "an evicted session goes on when it is told that another has its place",
+        about: "an evicted session goes on after the error that reports its eviction",
         sabotage: Some(Sabotage::IgnoreEviction),
         ..SESSION
     },
     &Scenario {
         name: "blind-session",
-        about: "an evicted session stores into the slot that is another's by then",
+        about: "an evicted session stores into the slot that another partition has by then",
         sabotage: Some(Sabotage::StoreAfterEviction(|memory, _| {
             let reserved = size_of::<PartitionSlot>() - 8;
             let word = channel::slot(memory)?.sub(reserved, 8);
@@ -50,7 +50,7 @@ pub(super) static ALL: [&Scenario; 12] = [
     },
     &Scenario {
         name: "forgetful-channel",
-        about: "what a dead end sent and nobody received is dropped, and not counted",
+        about: "messages that a dead end sent and its peer did not receive are dropped, uncounted",
         sabotage: Some(Sabotage::SpoilRecovery(|memory, role| {
             let sent = [channel::COMMANDS, channel::RESULTS][role];
             channel::ring(memory, sent).inspect(forget_unread);
@@ -59,7 +59,7 @@ pub(super) static ALL: [&Scenario; 12] = [
     },
     &Scenario {
         name: "obedient-server",
-        about: "a server takes itself for the dead one, and obeys that one's commands",
+        about: "a server takes over the dead one's epoch, and obeys that one's commands",
         sabotage: Some(Sabotage::SpoilRecovery(|memory, role| {
             if role == SERVER {
                 channel::ring(memory, channel::COMMANDS).inspect(|ring| count_opening(ring, -1));
@@ -69,7 +69,7 @@ pub(super) static ALL: [&Scenario; 12] = [
     },
     &Scenario {
         name: "silent-client",
-        about: "a client takes itself for the dead one, so that nobody learns of its restart",
+        about: "a client takes over the dead one's epoch, so that the server misses its restart",
         sabotage: Some(Sabotage::SpoilRecovery(|memory, role| {
             if role == CLIENT {
                 channel::ring(memory, channel::RESULTS).inspect(|ring| count_opening(ring, -1));
@@ -79,7 +79,7 @@ pub(super) static ALL: [&Scenario; 12] = [
     },
     &Scenario {
         name: "repeating-channel",
-        about: "the last message that a dead client received is there again",
+        about: "the last message that a dead client received arrives again",
         sabotage: Some(Sabotage::SpoilRecovery(|memory, role| {
             if role == CLIENT {
                 channel::ring(memory, channel::RESULTS).inspect(receive_again);
@@ -89,7 +89,7 @@ pub(super) static ALL: [&Scenario; 12] = [
     },
     &Scenario {
         name: "repeating-call",
-        about: "the last call that a dead server carried out is there again",
+        about: "the last call that a dead server carried out arrives again",
         sabotage: Some(Sabotage::SpoilRecovery(|memory, role| {
             if role == SERVER {
                 let commands = channel::ring(memory, channel::COMMANDS);
@@ -103,7 +103,7 @@ pub(super) static ALL: [&Scenario; 12] = [
     },
     &Scenario {
         name: "endless-call",
-        about: "the calls that a dead server had are lost, and its client is not told",
+        about: "the calls that a dead server had are lost, and its client gets no error",
         sabotage: Some(Sabotage::SpoilRecovery(|memory, role| {
             if role == SERVER {
                 let commands = channel::ring(memory, channel::COMMANDS);
@@ -117,7 +117,7 @@ pub(super) static ALL: [&Scenario; 12] = [
     },
     &Scenario {
         name: "mixed-up-call",
-        about: "the answer to a dead client's call is taken for that to the next one's",
+        about: "the next client gets the answer to a dead client's call",
         sabotage: Some(Sabotage::SpoilRecovery(|memory, role| {
             let rings = [channel::COMMANDS, channel::RESULTS];
             if let (CLIENT, [Some(commands), Some(results)]) =
@@ -130,7 +130,7 @@ pub(super) static ALL: [&Scenario; 12] = [
     },
     &Scenario {
         name: "absent-server",
-        about: "a new client's calls are for a server that is not there",
+        about: "a new client's calls are for a server that does not exist",
         sabotage: Some(Sabotage::SpoilRecovery(|memory, role| {
             if role == CLIENT {
                 channel::ring(memory, channel::COMMANDS).inspect(|ring| count_opening(ring, 1));

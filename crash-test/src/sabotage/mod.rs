@@ -1,5 +1,5 @@
-//! Scenarios in which something is wrong on purpose, each of which must be noticed: or a run
-//! without violations would mean nothing.
+//! Scenarios with a deliberate error, which a run must notice: otherwise a run without
+//! violations would mean nothing.
 
 mod channels;
 mod objects;
@@ -7,7 +7,7 @@ mod rings;
 
 use crate::scenario::Scenario;
 
-/// All of them.
+/// Returns all of them.
 pub(crate) fn all() -> impl Iterator<Item = &'static Scenario> + Clone {
     objects::ALL.iter().chain(&channels::ALL).copied()
 }

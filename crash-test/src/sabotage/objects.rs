@@ -1,4 +1,4 @@
-//! What is done wrongly to each kind of object.
+//! Deliberate errors in each kind of object.
 
 use std::mem::offset_of;
 
@@ -23,7 +23,7 @@ use crate::scenarios::{
 pub(super) static ALL: [&Scenario; 16] = [
     &Scenario {
         name: "forgetful-ring",
-        about: "what a dead producer or consumer left unread is dropped",
+        about: "unread records of a dead producer or consumer are dropped",
         sabotage: Some(Sabotage::SpoilRecovery(|memory, _| {
             forget_unread(&memory.object)
         })),
@@ -31,17 +31,17 @@ pub(super) static ALL: [&Scenario; 16] = [
     },
     &Scenario {
         name: "repeating-ring",
-        about: "what a dead consumer had read, but not given back, comes again",
+        about: "records that a dead consumer had read, but not released, arrive again",
         sabotage: Some(Sabotage::SpoilRecovery(|memory, _| {
             forget_position(&memory.object)
         })),
-        // In a small one each record is an eighth, and is given back at once.
+        // In a small ring each record is an eighth, and is released at once.
         shapes: &[4096],
         ..RING_RESULTS
     },
     &Scenario {
         name: "forgetful-typed-ring",
-        about: "what a dead producer or consumer left unread is dropped",
+        about: "unread records of a dead producer or consumer are dropped",
         sabotage: Some(Sabotage::SpoilRecovery(|memory, _| {
             forget_unread_typed(&memory.object)
         })),
@@ -49,11 +49,11 @@ pub(super) static ALL: [&Scenario; 16] = [
     },
     &Scenario {
         name: "repeating-typed-ring",
-        about: "what a dead consumer had read, but not given back, comes again",
+        about: "records that a dead consumer had read, but not released, arrive again",
         sabotage: Some(Sabotage::SpoilRecovery(|memory, _| {
             forget_position_typed(&memory.object)
         })),
-        // In a small one each record is an eighth, and is given back at once.
+        // In a small ring each record is an eighth, and is released at once.
         shapes: &[256],
         ..TYPED_RESULTS
     },
@@ -65,7 +65,7 @@ pub(super) static ALL: [&Scenario; 16] = [
     },
     &Scenario {
         name: "forgetful-snapshot",
-        about: "what a dead writer wrote is forgotten",
+        about: "the value of a dead writer is lost",
         sabotage: Some(Sabotage::SpoilRecovery(|memory, _| {
             clear(memory, offset_of!(SnapshotControl, sequence));
         })),
@@ -73,13 +73,13 @@ pub(super) static ALL: [&Scenario; 16] = [
     },
     &Scenario {
         name: "free-rows",
-        about: "a dead owner's row is taken for free",
+        about: "a dead owner's row is treated as free",
         sabotage: Some(Sabotage::SpoilRecovery(|memory, _| free_rows(memory))),
         ..REGISTRY
     },
     &Scenario {
         name: "free-mutex",
-        about: "a dead owner's mutex is taken for free",
+        about: "a dead owner's mutex is treated as free",
         sabotage: Some(Sabotage::SpoilRecovery(|memory, _| {
             clear(memory, offset_of!(MutexControl, owner));
         })),
@@ -87,7 +87,7 @@ pub(super) static ALL: [&Scenario; 16] = [
     },
     &Scenario {
         name: "free-bakery",
-        about: "a dead owner of a bakery mutex is not noticed",
+        about: "the death of a bakery mutex's owner is not reported",
         sabotage: Some(Sabotage::SpoilRecovery(|memory, _| {
             clear(memory, offset_of!(BakeryControl, holder));
         })),
@@ -95,7 +95,7 @@ pub(super) static ALL: [&Scenario; 16] = [
     },
     &Scenario {
         name: "free-rwlock",
-        about: "a dead writer's lock is taken for free",
+        about: "a dead writer's lock is treated as free",
         sabotage: Some(Sabotage::SpoilRecovery(|memory, _| {
             clear(memory, offset_of!(RwLockControl, writer));
         })),
@@ -103,13 +103,13 @@ pub(super) static ALL: [&Scenario; 16] = [
     },
     &Scenario {
         name: "lost-permits",
-        about: "a dead holder's permit is gone",
+        about: "a dead holder's permit is lost",
         sabotage: Some(Sabotage::SpoilRecovery(|memory, _| lose_permits(memory))),
         ..SEMAPHORE
     },
     &Scenario {
         name: "open-barrier",
-        about: "a dead party is taken for one that has arrived",
+        about: "a dead party is treated as arrived",
         sabotage: Some(Sabotage::SpoilRecovery(|memory, _| let_all_arrive(memory))),
         ..BARRIER
     },
@@ -127,14 +127,14 @@ pub(super) static ALL: [&Scenario; 16] = [
     },
     &Scenario {
         name: "deaf-partition",
-        about: "an evicted partition goes on when it is told that another has its place",
+        about: "an evicted partition goes on after the error that reports its eviction",
         sabotage: Some(Sabotage::IgnoreEviction),
         ..ATTACH
     },
     &Scenario {
         name: "blind-user",
-        about: "an evicted partition stores into what is others' by then",
-        sabotage: Some(Sabotage::StoreAfterEviction(REGISTRY.belongings)),
+        about: "an evicted partition stores into memory that others own by then",
+        sabotage: Some(Sabotage::StoreAfterEviction(REGISTRY.others_memory)),
         ..REGISTRY
     },
 ];
@@ -163,7 +163,7 @@ fn let_all_arrive(memory: &TestMemory<'_>) {
             .object
             .word(party + offset_of!(BarrierEntry, arrived));
         match arrived.load(Relaxed) {
-            0 => {} // Nobody has used it.
+            0 => {} // No party has used it.
             phase => arrived.store(phase + 1, Relaxed),
         }
     }

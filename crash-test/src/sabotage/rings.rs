@@ -1,4 +1,4 @@
-//! What is done wrongly to a ring.
+//! Deliberate errors in a ring.
 
 use std::mem::offset_of;
 
@@ -8,7 +8,7 @@ use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::ring::Ring;
 use shmem_core::typed_ring::inspect::Inspection;
 
-/// Drops what nobody received.
+/// Drops the unread records.
 pub(super) fn forget_unread(ring: &Window<'_>) {
     let head = first_unread(ring);
     ring.word(offset_of!(RingControl, tail))
@@ -19,14 +19,14 @@ pub(super) fn forget_unread(ring: &Window<'_>) {
         .store(0, Relaxed);
 }
 
-/// Drops what nobody received from a typed ring.
+/// Drops the unread records of a typed ring.
 pub(super) fn forget_unread_typed(ring: &Window<'_>) {
     if let Ok(found) = Inspection::new(*ring) {
         move_all(ring, offset_of!(TypedRingControl, tails), found.position);
     }
 }
 
-/// Forgets what a consumer of a typed ring has read, but for what it gave back.
+/// Resets the position of a typed ring's consumer to what it has released.
 pub(super) fn forget_position_typed(ring: &Window<'_>) {
     if let Ok(found) = Inspection::new(*ring) {
         let positions = offset_of!(TypedRingControl, positions);
@@ -34,7 +34,7 @@ pub(super) fn forget_position_typed(ring: &Window<'_>) {
     }
 }
 
-/// Puts another position into the four stamps at `offset`.
+/// Stores another position into the four stamps at `offset`.
 fn move_all(ring: &Window<'_>, offset: usize, position: u16) {
     for word in (0..4).map(|index| ring.word(offset + 4 * index)) {
         let epoch = word.load(Relaxed) & 0xffff_0000;
@@ -42,7 +42,7 @@ fn move_all(ring: &Window<'_>, offset: usize, position: u16) {
     }
 }
 
-/// Changes how often the receiving end of a ring was opened.
+/// Changes the epoch of a ring's consumer.
 pub(super) fn count_opening(ring: &Window<'_>, by: i32) {
     let epoch = ring.word(offset_of!(RingControl, consumer_epoch));
     let opened = epoch.load(Relaxed);
@@ -51,7 +51,7 @@ pub(super) fn count_opening(ring: &Window<'_>, by: i32) {
     }
 }
 
-/// Lets the receiving end of a ring begin one record earlier.
+/// Lets the next consumer of a ring begin one record earlier.
 pub(super) fn receive_again(ring: &Window<'_>) {
     let head = first_unread(ring);
     let is_record = |&stride: &u32| {
@@ -64,23 +64,23 @@ pub(super) fn receive_again(ring: &Window<'_>) {
     }
 }
 
-/// Lets the receiving end of a ring begin after all that is there.
+/// Lets the next consumer of a ring begin after all records.
 pub(super) fn skip_unread(ring: &Window<'_>) {
     begin_at(ring, end(ring));
 }
 
-/// Forgets what a consumer has read, but for what it gave back.
+/// Resets the consumer's position to what it has released.
 pub(super) fn forget_position(ring: &Window<'_>) {
     let head = ring.word(offset_of!(RingControl, head)).load(Relaxed);
     begin_at(ring, head);
 }
 
-/// Where the next consumer begins.
+/// The position at which the next consumer begins.
 fn first_unread(ring: &Window<'_>) -> u32 {
     ring.word(offset_of!(RingControl, position)).load(Relaxed)
 }
 
-/// Where the next producer begins.
+/// The position at which the next producer begins.
 fn end(ring: &Window<'_>) -> u32 {
     let records = Ring::attach(*ring)
         .ok()
@@ -101,7 +101,7 @@ fn begin_at(ring: &Window<'_>, position: u32) {
     }
 }
 
-/// Makes the answer that is next that to the first call of a client that comes.
+/// Gives the next answer the number of the first call of the next client.
 pub(super) fn mix_up(commands: &Window<'_>, results: &Window<'_>) {
     let head = first_unread(results);
     let number = data(results, head.wrapping_add(RECORD_HEADER as u32 + 4));

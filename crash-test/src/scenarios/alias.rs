@@ -1,7 +1,6 @@
-//! Incarnations of a scenario's own numbering, for objects whose users are numbered by
-//! the place they have in it.
+//! Incarnations with a scenario's own numbers, for objects that number their users by place.
 //!
-//! Each stands for an incarnation that the harness knows, which the account says.
+//! Each alias stands for an incarnation of the harness; the account has the pairs.
 
 use shmem_sync::{Liveness, PartitionState};
 
@@ -9,13 +8,13 @@ use crate::kit::{Cell, Incarnation, Ledger, Observer, Outcome, Violation};
 
 /// Partitions of such a numbering.
 const PARTITIONS: usize = 8;
-/// Incarnations that are remembered of each.
+/// Incarnations that the account has for each partition.
 const INCARNATIONS: usize = 16;
 
-/// Words of the account, its first ones.
+/// Words of the account; they are its first ones.
 pub(super) const ACCOUNT: usize = PARTITIONS * INCARNATIONS;
 
-/// Which incarnation stands for which, and what state that one is in.
+/// Translates aliases to incarnations and their states.
 pub(super) struct Aliases<'m> {
     pub(super) ledger: Ledger<'m>,
     pub(super) observer: Observer<'m>,
@@ -28,7 +27,7 @@ impl<'m> Aliases<'m> {
         self.ledger.account(partition * INCARNATIONS + incarnation)
     }
 
-    /// Lets the one after `last` of `partition` stand for `incarnation` from now on.
+    /// Makes the incarnation of `partition` after `last` an alias of `incarnation`.
     pub(super) fn add(
         &self,
         partition: u8,
@@ -36,8 +35,8 @@ impl<'m> Aliases<'m> {
         incarnation: Incarnation,
     ) -> Outcome<Incarnation> {
         let alias = Incarnation::after(partition, last);
-        let alias =
-            alias.ok_or_else(|| Violation::new(format!("nobody follows {partition}.{last}")))?;
+        let alias = alias
+            .ok_or_else(|| Violation::new(format!("no incarnation follows {partition}.{last}")))?;
         self.cell(alias).set(incarnation.word());
         Ok(alias)
     }

@@ -1,4 +1,4 @@
-//! A partition that attaches, beats and leaves, and dies meanwhile.
+//! A partition attaches, beats and leaves, and dies meanwhile.
 
 use fastrand::Rng;
 use shmem_registry::{Attachment, Partition, Process, Registry};
@@ -10,17 +10,17 @@ use crate::kit::{
     Step, boxed, ensure,
 };
 
-/// The number that attaches and leaves: none that the harness uses.
+/// The partition that attaches and leaves; the harness does not use it.
 pub(super) const PARTITION: u8 = 4;
 
 const MEMBER: usize = 0;
-const ONLOOKER: usize = 1;
+const WATCHER: usize = 1;
 
 const BEAT: usize = 0;
 
 pub(crate) const ATTACH: Scenario = Scenario {
     name: "attach",
-    about: "a partition attaches and leaves, and dies; others look on",
+    about: "a partition attaches and leaves, and dies; others watch it",
     roles: &[
         Role {
             claimed: &[BEAT],
@@ -28,9 +28,9 @@ pub(crate) const ATTACH: Scenario = Scenario {
                 boxed(Member::join(seat))
             })
         },
-        ONLOOKING,
+        WATCHER_ROLE,
     ],
-    casts: &[Cast::new(&[MEMBER, ONLOOKER], &[ONLOOKER])],
+    casts: &[Cast::new(&[MEMBER, WATCHER], &[WATCHER])],
     layout: |_| Layout {
         geometry: Layout::SMALL,
         space: 128,
@@ -42,9 +42,9 @@ pub(crate) const ATTACH: Scenario = Scenario {
     ..Scenario::BASE
 };
 
-/// One that looks whether the partition goes from one incarnation to the next.
-pub(super) const ONLOOKING: Role =
-    Role::shared("onlooker", &["look"], |seat| boxed(Onlooker::join(seat)));
+/// Checks that the partition's incarnations only increase.
+pub(super) const WATCHER_ROLE: Role =
+    Role::shared("watcher", &["read"], |seat| boxed(Watcher::join(seat)));
 
 fn prepare(scene: &Scene<'_>, start: u32) -> Outcome {
     for number in 1..=start {
@@ -58,12 +58,12 @@ fn prepare(scene: &Scene<'_>, start: u32) -> Outcome {
     Ok(())
 }
 
-pub(super) fn look(registry: &Registry<'_>, partition: u8) -> Outcome<Partition> {
+pub(super) fn read_partition(registry: &Registry<'_>, partition: u8) -> Outcome<Partition> {
     let found = registry.partition(partition);
-    found.or_violation("looking at a partition")
+    found.or_violation("reading a partition")
 }
 
-/// What an incarnation says of its process: which it is.
+/// The process description that an incarnation stores; it identifies the incarnation.
 pub(super) fn process(incarnation: Incarnation) -> Process {
     Process {
         space: 1,
@@ -95,13 +95,13 @@ impl<'m> Member<'m> {
         Ok(member)
     }
 
-    /// Whether others took it for gone.
+    /// Whether others presumed it gone.
     fn is_gone(&mut self) -> bool {
         self.aliases.observer.is_gone(self.incarnation)
     }
 
     fn attach(&mut self) -> Outcome {
-        let before = look(&self.registry, PARTITION)?;
+        let before = read_partition(&self.registry, PARTITION)?;
         let last = before.incarnation.map_or(0, Incarnation::number);
         let next = self.aliases.add(PARTITION, last, self.incarnation)?;
         let mut wait = self.aliases.observer.poll(LIMIT);
@@ -112,13 +112,13 @@ impl<'m> Member<'m> {
             &mut self.aliases,
         );
         let attachment = attached.or_violation("attaching")?;
-        let after = look(&self.registry, PARTITION)?;
+        let after = read_partition(&self.registry, PARTITION)?;
         let right = attachment.incarnation() == next
             && after.incarnation == Some(next)
             && after.attached
             && after.process == process(next)
             && after.heartbeat != before.heartbeat;
-        // Two that attach at once are one to a registry: nobody gives a number to both.
+        // If two attach at once, no incarnation gets both numbers.
         ensure(self.is_gone() || right, || {
             format!(
                 "{before:?}, then {} attached: {after:?}",
@@ -131,12 +131,12 @@ impl<'m> Member<'m> {
 
     fn leave(&mut self) -> Outcome {
         self.attachment = None;
-        let left = look(&self.registry, PARTITION)?;
+        let left = read_partition(&self.registry, PARTITION)?;
         // Another may have its place, if it was evicted.
         let is_other = |alias| self.aliases.get(alias) != Some(self.incarnation);
         let is_replaced = left.incarnation.is_some_and(is_other) && self.is_gone();
         ensure(is_replaced || !left.attached, || {
-            format!("it left, and there is {left:?}")
+            format!("it left, and the slot is {left:?}")
         })
     }
 }
@@ -154,12 +154,12 @@ impl Party for Member<'_> {
     }
 }
 
-struct Onlooker<'m> {
+struct Watcher<'m> {
     registry: Registry<'m>,
     last: u32,
 }
 
-impl<'m> Onlooker<'m> {
+impl<'m> Watcher<'m> {
     fn join(seat: Seat<'m>) -> Outcome<Self> {
         Ok(Self {
             registry: seat.memory.registry,
@@ -168,9 +168,9 @@ impl<'m> Onlooker<'m> {
     }
 }
 
-impl Party for Onlooker<'_> {
+impl Party for Watcher<'_> {
     fn perform(&mut self, _: usize, _: &mut Rng) -> Outcome<Step> {
-        let found = look(&self.registry, PARTITION)?;
+        let found = read_partition(&self.registry, PARTITION)?;
         let incarnation = found.incarnation.map_or(0, Incarnation::number);
         ensure(incarnation >= self.last, || {
             format!("{found:?}, which was in incarnation {} before", self.last)
@@ -179,10 +179,10 @@ impl Party for Onlooker<'_> {
         if found.incarnation.is_none() {
             return Ok(Step::Done);
         }
-        let again = look(&self.registry, PARTITION)?;
+        let again = read_partition(&self.registry, PARTITION)?;
         let number = found.process.number;
-        // The next incarnation stores its process before it stores itself; and others may
-        // have attached and left while we looked.
+        // The next incarnation stores its process before its own number. Others may also have
+        // attached and left between the two reads.
         let next = number == incarnation + 1
             || again.incarnation != found.incarnation && number > incarnation;
         ensure(number == incarnation || next, || {

@@ -48,13 +48,13 @@ mod tests {
             for role in scenario.roles {
                 assert!(role.recovery.contains(&role.proof), "{}", role.name);
                 let ops = [role.recovery, role.claimed, role.before_return].concat();
-                let there = ops.iter().all(|&op| op < role.ops.len());
-                assert!(there, "{} of {}", role.name, scenario.name);
+                let exist = ops.iter().all(|&op| op < role.ops.len());
+                assert!(exist, "{} of {}", role.name, scenario.name);
             }
             for cast in scenario.casts {
                 let roles = [cast.victims, cast.survivors].concat();
-                let there = roles.iter().all(|&role| role < scenario.roles.len());
-                assert!(there, "a cast of {}", scenario.name);
+                let exist = roles.iter().all(|&role| role < scenario.roles.len());
+                assert!(exist, "a cast of {}", scenario.name);
             }
         }
     }

@@ -1,5 +1,5 @@
-//! A snapshot whose writer dies: readers get a whole value, no older than the last that was
-//! acknowledged.
+//! A snapshot whose writer dies: readers get a complete value, no older than the last one that
+//! was acknowledged.
 
 use fastrand::Rng;
 use shmem_core::snapshot::{self, ReadError, Reader, Writer};
@@ -16,7 +16,7 @@ const READER: usize = 1;
 
 pub(crate) const SNAPSHOT: Scenario = Scenario {
     name: "snapshot",
-    about: "the writer of a snapshot dies; readers get a whole value, old or new",
+    about: "the writer of a snapshot dies; readers get a complete value, old or new",
     roles: &[
         Role::exclusive("writer", &["write"], |seat| boxed(ValueWriter::join(seat))),
         Role::shared("reader", &["read"], |seat| boxed(ValueReader::join(seat))),
@@ -35,7 +35,7 @@ pub(crate) const SNAPSHOT: Scenario = Scenario {
     ..Scenario::BASE
 };
 
-/// So many values were written.
+/// Writes `start` values.
 fn prepare(scene: &Scene<'_>, start: u32) -> Outcome {
     let mut rng = Rng::with_seed(start.into());
     for at in 0..start {
@@ -101,14 +101,14 @@ impl Party for ValueReader<'_> {
             Err(ReadError::Busy) => return Ok(Step::Idle),
             Err(ReadError::Empty) => {
                 ensure(least == 0, || {
-                    format!("value {least} is there, and was not read")
+                    format!("value {least} exists, and was not read")
                 })?;
                 return Ok(Step::Idle);
             }
             Err(error) => return Err(unexpected("reading", error)),
         };
         let most = self.written.attempted.get();
-        let torn = || Violation::new(format!("no whole value: {:02x?}", &value[..len]));
+        let torn = || Violation::new(format!("incomplete value: {:02x?}", &value[..len]));
         let tag = Tag::read(&value[..len]).ok_or_else(torn)?;
         ensure((least..=most).contains(&tag.number), || {
             format!("read value {}, not one of {least} to {most}", tag.number)

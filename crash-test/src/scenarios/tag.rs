@@ -1,4 +1,4 @@
-//! A record that says which it is, and shows whether it is whole.
+//! A record that identifies itself, and shows whether it is complete.
 
 use fastrand::Rng;
 use shmem_core::call;
@@ -6,14 +6,14 @@ use shmem_core::call;
 /// Bytes of the shortest record: it fits into the smallest ring.
 pub(super) const MIN: usize = 16;
 
-/// Which record it is.
+/// The identity of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tag {
     /// The producer's incarnation, from 1.
     pub(super) incarnation: u32,
     /// Number of the record in that incarnation, from 0.
     pub(super) number: u32,
-    /// The consumer's incarnation that it is for; 0 is the first one.
+    /// The consumer's incarnation that the record is for; 0 is the first one.
     pub(super) reader: u32,
 }
 
@@ -31,7 +31,7 @@ impl Tag {
         bytes
     }
 
-    /// A record of at most `longest` bytes: every other one fits into a call line.
+    /// A record of at most `longest` bytes; half of them fit into a call line.
     pub(super) fn record_of_any_length(self, longest: usize, rng: &mut Rng) -> Vec<u8> {
         let longest = match rng.bool() {
             true => call::MAX_LEN,
@@ -40,7 +40,7 @@ impl Tag {
         self.record(rng.usize(MIN..=longest))
     }
 
-    /// Which record it is; `None` if it is not whole.
+    /// The identity of a record; `None` if it is incomplete.
     pub(super) fn read(record: &[u8]) -> Option<Self> {
         let (body, sum) = record.split_last_chunk()?;
         if record.len() < MIN || u32::from_le_bytes(*sum) != checksum(body) {
@@ -74,7 +74,7 @@ mod tests {
     };
 
     #[test]
-    fn a_record_says_which_it_is_at_any_length() {
+    fn a_record_identifies_itself_at_any_length() {
         for len in MIN..200 {
             let record = TAG.record(len);
             assert_eq!((record.len(), Tag::read(&record)), (len, Some(TAG)));
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_is_cut_or_torn_is_invalid() {
+    fn a_record_that_is_cut_or_changed_is_invalid() {
         let record = TAG.record(64);
         assert_eq!(Tag::read(&record[..60]), None);
         assert_eq!(Tag::read(&[]), None);

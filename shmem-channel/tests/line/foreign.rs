@@ -1,11 +1,11 @@
-//! What others do to the line: late stores, and peers that do not look there or lie.
+//! Foreign stores to the line: late stores, peers that do not read it, and hostile peers.
 
 use super::*;
 
 #[test]
-fn what_a_late_store_hid_is_shown_again() {
+fn a_call_or_answer_that_a_late_store_overwrote_is_stored_again() {
     let heap = memory();
-    let (_sessions, line, mut client, mut server) = known(&heap, SERVER_STAYS);
+    let (_sessions, line, mut client, mut server) = connected(&heap, SERVER_STAYS);
     call(&line, &mut client, &mut server, b"second");
     let old = load(&line, ASKED);
     // The store of an evicted client.
@@ -14,7 +14,7 @@ fn what_a_late_store_hid_is_shown_again() {
     assert_eq!(finish(&mut client, started), Err(Error::TimedOut));
     let (incoming, command) = receive(&mut server);
     assert_eq!(command, b"asked");
-    // And of an evicted server.
+    // The store of an evicted server.
     server.answer(incoming, b"answered", SHORT).unwrap();
     line.word(ANSWERED).store(old, Relaxed);
     let nothing = server.recv(&mut [0; 16], SHORT);
@@ -23,10 +23,10 @@ fn what_a_late_store_hid_is_shown_again() {
 }
 
 #[test]
-fn a_late_store_of_an_end_that_was_evicted_keeps_the_line_for_one_call() {
+fn a_late_store_of_an_evicted_end_occupies_the_line_for_one_call_at_most() {
     for word in [ASKED, ANSWERED] {
         let heap = memory();
-        let (_sessions, line, mut client, mut server) = known(&heap, SERVER_STAYS);
+        let (_sessions, line, mut client, mut server) = connected(&heap, SERVER_STAYS);
         call(&line, &mut client, &mut server, b"second");
         let old = load(&line, ASKED).wrapping_sub(1);
         line.word(word).store(old, Relaxed);
@@ -42,7 +42,7 @@ fn a_late_store_of_an_end_that_was_evicted_keeps_the_line_for_one_call() {
 }
 
 #[test]
-fn numbers_pass_their_end_whichever_way_the_calls_go() {
+fn call_numbers_wrap_for_calls_by_line_and_ring() {
     let heap = memory();
     let (first, second) = (create(&heap), join(&heap, 2));
     let mut server = first.server("demo").unwrap();
@@ -60,10 +60,10 @@ fn numbers_pass_their_end_whichever_way_the_calls_go() {
 }
 
 #[test]
-fn a_length_that_no_command_or_answer_has_is_corrupt() {
+fn an_impossible_length_in_the_line_is_corrupt() {
     for len in [MAX_LEN as u32 + 1, u32::MAX - 1, u32::MAX] {
         let heap = memory();
-        let (_sessions, line, mut client, mut server) = known(&heap, SERVER_STAYS);
+        let (_sessions, line, mut client, mut server) = connected(&heap, SERVER_STAYS);
         let started = start(&mut client, b"command");
         line.word(COMMAND_LEN).store(len, Relaxed);
         let received = server.recv(&mut [0; 64], SHORT);
@@ -80,7 +80,7 @@ fn a_length_that_no_command_or_answer_has_is_corrupt() {
         line.word(ANSWER_LEN).store(len, Relaxed);
         let finished = finish(&mut client, started);
         match len {
-            // It says that the answer is in the ring, which is empty.
+            // This value means that the answer is in the ring, which is empty.
             u32::MAX => assert_eq!(finished, Err(Error::TimedOut)),
             _ => assert!(matches!(finished, Err(Error::Corrupt(c)) if c.value == len)),
         }
@@ -88,10 +88,10 @@ fn a_length_that_no_command_or_answer_has_is_corrupt() {
 }
 
 #[test]
-fn a_peer_that_does_not_look_at_the_line_is_called_by_the_ring() {
+fn a_server_that_does_not_read_the_line_is_called_by_the_ring() {
     let heap = memory();
     let (first, second) = (create(&heap), join(&heap, 2));
-    // It opens the two rings by itself, and answers without the bit.
+    // The server opens only the two rings, and answers without the bit in the header.
     let ring = |name: &str| {
         let len = shmem_core::ring::Ring::segment_len(16 << 10);
         let request = Request::named(name, Kind::RING, len).unwrap();
@@ -109,13 +109,13 @@ fn a_peer_that_does_not_look_at_the_line_is_called_by_the_ring() {
         let started = start(&mut client, b"?");
         let mut message = [0; 64];
         let len = commands.pop(&mut message).unwrap();
-        assert_eq!((len, message[2]), (9, 1), "the client looks");
+        assert_eq!((len, message[2]), (9, 1), "the client reads the line");
         message[..4].copy_from_slice(&[1, 0, 0, 0]);
         results.push(&message[..9]).unwrap();
         assert_eq!(finish(&mut client, started).unwrap(), b"?");
         assert_eq!(load(&line, ASKED), 0);
     }
-    // Now it looks, and answers a call in the line twice.
+    // Now it reads the line, and answers a call there twice.
     for twice in [false, true] {
         let started = start(&mut client, b"?");
         let mut message = [1, 0, 1, 0, started.to_word() as u8, 0, 0, 0, b'?'];

@@ -1,4 +1,4 @@
-//! Short calls, which go by the call line, between those that go by the rings.
+//! Short calls, which use the call line, mixed with calls that use the rings.
 
 mod foreign;
 mod restarts;
@@ -15,7 +15,7 @@ use shmem_core::{ControlWord, Window};
 use shmem_registry::{Kind, Request};
 use support::{create, join, memory, SHORT};
 
-/// The words of the channel's call line.
+/// Returns the words of the channel's call line.
 fn line<'h>(heap: &'h Heap, session: &Session<'_>) -> Window<'h> {
     let request = Request::named("demo.call", Kind::CALL_LINE, SEGMENT_LEN).unwrap();
     let segment = session.registry().open(&request).unwrap();
@@ -50,13 +50,14 @@ fn finish(client: &mut Client<'_>, call: PendingCall) -> Result<Vec<u8>, Error> 
     Ok(answer[..len].to_vec())
 }
 
-/// Which session has the server: the one of partition 1, which is never restarted here, ...
+/// The session that has the server is that of partition 1, which these tests never restart.
 const SERVER_STAYS: usize = 0;
-/// ... or that of partition 2.
+/// The session that has the server is that of partition 2.
 const CLIENT_STAYS: usize = 1;
 
-/// The ends of a channel that know each other, its call line, and the sessions.
-fn known(heap: &Heap, server: usize) -> ([Session<'_>; 2], Window<'_>, Client<'_>, Server<'_>) {
+/// Opens both ends of a channel and makes the first call. Returns the sessions, the call line and
+/// the ends.
+fn connected(heap: &Heap, server: usize) -> ([Session<'_>; 2], Window<'_>, Client<'_>, Server<'_>) {
     let sessions = [create(heap), join(heap, 2)];
     let mut client = sessions[1 - server].client("demo").unwrap();
     let mut server = sessions[server].server("demo").unwrap();
@@ -65,7 +66,7 @@ fn known(heap: &Heap, server: usize) -> ([Session<'_>; 2], Window<'_>, Client<'_
     (sessions, line, client, server)
 }
 
-/// One call, answered with its own bytes; whether it went by the line.
+/// Makes one call, which is answered with its own bytes. Returns true if it used the line.
 fn call(line: &Window<'_>, client: &mut Client<'_>, server: &mut Server<'_>, bytes: &[u8]) -> bool {
     let before = load(line, ASKED);
     let started = start(client, bytes);
@@ -77,7 +78,7 @@ fn call(line: &Window<'_>, client: &mut Client<'_>, server: &mut Server<'_>, byt
 }
 
 #[test]
-fn a_short_call_goes_by_the_line_once_the_server_is_known() {
+fn a_short_call_uses_the_line_after_the_server_answered_one_by_the_ring() {
     let heap = memory();
     let (first, second) = (create(&heap), join(&heap, 2));
     let mut server = first.server("demo").unwrap();
@@ -102,10 +103,10 @@ fn a_short_call_goes_by_the_line_once_the_server_is_known() {
 }
 
 #[test]
-fn calls_and_messages_are_received_in_their_order_whichever_way_they_go() {
+fn calls_and_messages_by_line_and_ring_are_received_in_order() {
     let heap = memory();
-    let (_sessions, line, mut client, mut server) = known(&heap, SERVER_STAYS);
-    // The first of these by the line, which is taken then.
+    let (_sessions, line, mut client, mut server) = connected(&heap, SERVER_STAYS);
+    // Only the first of these uses the line, which is then occupied.
     let started: Vec<_> = (0..4_u8).map(|n| start(&mut client, &[n])).collect();
     assert_eq!(load(&line, COMMAND_LEN), 1);
     client.send(b"m", SHORT).unwrap();
@@ -127,9 +128,9 @@ fn calls_and_messages_are_received_in_their_order_whichever_way_they_go() {
 }
 
 #[test]
-fn an_answer_that_is_too_long_for_the_line_comes_by_the_ring() {
+fn an_answer_that_is_too_long_for_the_line_uses_the_ring() {
     let heap = memory();
-    let (_sessions, line, mut client, mut server) = known(&heap, SERVER_STAYS);
+    let (_sessions, line, mut client, mut server) = connected(&heap, SERVER_STAYS);
     for _ in 0..3 {
         let started = start(&mut client, b"short");
         let (incoming, _) = receive(&mut server);
@@ -146,7 +147,7 @@ fn an_answer_that_is_too_long_for_the_line_comes_by_the_ring() {
 #[test]
 fn a_message_before_the_answer_in_the_line_is_received_first() {
     let heap = memory();
-    let (_sessions, _, mut client, mut server) = known(&heap, SERVER_STAYS);
+    let (_sessions, _, mut client, mut server) = connected(&heap, SERVER_STAYS);
     let started = start(&mut client, b"?");
     let (incoming, _) = receive(&mut server);
     server.send(b"news", SHORT).unwrap();
@@ -158,12 +159,16 @@ fn a_message_before_the_answer_in_the_line_is_received_first() {
 }
 
 #[test]
-fn an_answer_that_does_not_fit_into_the_buffer_is_given_up() {
+fn an_answer_in_the_line_longer_than_the_buffer_is_lost() {
     let heap = memory();
-    let (_sessions, line, mut client, mut server) = known(&heap, SERVER_STAYS);
+    let (_sessions, line, mut client, mut server) = connected(&heap, SERVER_STAYS);
     let started = start(&mut client, b"command");
     let refused = server.recv(&mut [0; 3], SHORT);
-    assert_eq!(refused, Err(Error::BufferTooShort { len: 7 }), "it stays");
+    assert_eq!(
+        refused,
+        Err(Error::BufferTooShort { len: 7 }),
+        "the command stays"
+    );
     let (incoming, command) = receive(&mut server);
     assert_eq!(command, b"command");
     server.answer(incoming, b"answer", SHORT).unwrap();
@@ -174,9 +179,9 @@ fn an_answer_that_does_not_fit_into_the_buffer_is_given_up() {
 }
 
 #[test]
-fn a_call_that_was_given_up_keeps_the_line_until_the_next_one_comes_by_the_ring() {
+fn a_call_that_was_given_up_occupies_the_line_until_the_next_call_arrives_by_the_ring() {
     let heap = memory();
-    let (_sessions, line, mut client, mut server) = known(&heap, SERVER_STAYS);
+    let (_sessions, line, mut client, mut server) = connected(&heap, SERVER_STAYS);
     let late = client.call(b"given up", &mut [0; 16], SHORT);
     assert_eq!(late, Err(Error::TimedOut));
     let (slow, _) = receive(&mut server);
@@ -185,14 +190,14 @@ fn a_call_that_was_given_up_keeps_the_line_until_the_next_one_comes_by_the_ring(
     server.answer(slow, b"late", SHORT).unwrap();
     assert!(call(&line, &mut client, &mut server, b"and the next"));
     let nothing = client.recv(&mut [0; 16], SHORT);
-    assert_eq!(nothing, Err(Error::TimedOut), "it is nobody's answer");
+    assert_eq!(nothing, Err(Error::TimedOut), "the late answer is skipped");
     assert_eq!(client.discarded(), 1);
 }
 
 #[test]
-fn a_call_in_the_line_that_another_overtakes_is_answered_by_the_ring() {
+fn a_call_in_the_line_is_answered_by_the_ring_if_a_later_call_arrives_first() {
     let heap = memory();
-    let (_sessions, line, mut client, mut server) = known(&heap, SERVER_STAYS);
+    let (_sessions, line, mut client, mut server) = connected(&heap, SERVER_STAYS);
     let by_line = start(&mut client, b"line");
     let by_ring = start(&mut client, b"ring");
     let slow = receive(&mut server).0;
@@ -210,7 +215,7 @@ fn a_call_in_the_line_that_another_overtakes_is_answered_by_the_ring() {
 }
 
 #[test]
-fn a_call_goes_by_the_ring_while_one_there_may_not_be_received() {
+fn a_call_uses_the_ring_while_an_earlier_one_there_may_not_be_received() {
     let heap = memory();
     let (first, second) = (create(&heap), join(&heap, 2));
     let mut server = first.server("demo").unwrap();

@@ -1,12 +1,12 @@
-//! What becomes of calls in the line when an end is restarted.
+//! Calls in the line while an end is restarted.
 
 use super::*;
 
 #[test]
-fn a_call_in_the_line_of_a_server_that_died_ends_and_the_next_server_frees_the_line() {
+fn a_call_in_the_line_to_a_dead_server_fails_and_the_next_server_frees_the_line() {
     for received in [false, true] {
         let heap = memory();
-        let (_sessions, line, mut client, mut server) = known(&heap, CLIENT_STAYS);
+        let (_sessions, line, mut client, mut server) = connected(&heap, CLIENT_STAYS);
         let started = start(&mut client, b"lost");
         if received {
             let _ = receive(&mut server);
@@ -16,7 +16,11 @@ fn a_call_in_the_line_of_a_server_that_died_ends_and_the_next_server_frees_the_l
         let mut server = third.server("demo").unwrap();
         assert_eq!(finish(&mut client, started), Err(Error::PeerRestarted));
         let nothing = server.recv(&mut [0; 16], SHORT);
-        assert_eq!(nothing, Err(Error::TimedOut), "nobody receives it");
+        assert_eq!(
+            nothing,
+            Err(Error::TimedOut),
+            "the new server does not receive it"
+        );
         assert!(!call(&line, &mut client, &mut server, b"by the ring"));
         assert!(call(&line, &mut client, &mut server, b"by the line"));
         assert_eq!(server.discarded(), u32::from(!received));
@@ -24,9 +28,9 @@ fn a_call_in_the_line_of_a_server_that_died_ends_and_the_next_server_frees_the_l
 }
 
 #[test]
-fn a_new_server_is_called_by_the_ring_first_where_the_line_was_free() {
+fn the_first_call_to_a_new_server_uses_the_ring_even_if_the_line_is_free() {
     let heap = memory();
-    let (_sessions, line, mut client, server) = known(&heap, CLIENT_STAYS);
+    let (_sessions, line, mut client, server) = connected(&heap, CLIENT_STAYS);
     std::mem::forget(server);
     let third = join(&heap, 2);
     let mut server = third.server("demo").unwrap();
@@ -36,13 +40,13 @@ fn a_new_server_is_called_by_the_ring_first_where_the_line_was_free() {
 }
 
 #[test]
-fn a_call_that_reaches_the_line_after_a_restart_of_the_server_does_not_keep_it() {
+fn a_late_call_in_the_line_after_a_restart_of_the_server_does_not_occupy_the_line() {
     let heap = memory();
-    let (_sessions, line, mut client, server) = known(&heap, CLIENT_STAYS);
+    let (_sessions, line, mut client, server) = connected(&heap, CLIENT_STAYS);
     std::mem::forget(server);
     let third = join(&heap, 2);
     let mut server = third.server("demo").unwrap();
-    // As if the client had looked for a restart just before there was one.
+    // As if the client had checked for a restart just before it happened.
     let late = load(&line, ASKED).wrapping_add(2);
     line.word(ASKED).store(late, Relaxed);
     assert_eq!(client.start_call(b"?", SHORT), Err(Error::PeerRestarted));
@@ -51,10 +55,10 @@ fn a_call_that_reaches_the_line_after_a_restart_of_the_server_does_not_keep_it()
 }
 
 #[test]
-fn a_call_in_the_line_of_a_client_that_died_is_not_the_next_clients() {
+fn a_call_in_the_line_of_a_dead_client_is_not_taken_as_the_next_clients() {
     for received in [false, true] {
         let heap = memory();
-        let (_sessions, line, mut client, mut server) = known(&heap, SERVER_STAYS);
+        let (_sessions, line, mut client, mut server) = connected(&heap, SERVER_STAYS);
         let _ = start(&mut client, b"of a dead one");
         let old = received.then(|| receive(&mut server).0);
         std::mem::forget(client);
@@ -81,9 +85,9 @@ fn a_call_in_the_line_of_a_client_that_died_is_not_the_next_clients() {
 }
 
 #[test]
-fn a_call_in_the_line_is_not_answered_where_another_client_has_come() {
+fn a_call_in_the_line_is_not_answered_after_the_client_was_restarted() {
     let heap = memory();
-    let (_sessions, line, mut client, mut server) = known(&heap, SERVER_STAYS);
+    let (_sessions, line, mut client, mut server) = connected(&heap, SERVER_STAYS);
     let _ = start(&mut client, b"of a dead one");
     let (old, _) = receive(&mut server);
     std::mem::forget(client);
@@ -97,7 +101,7 @@ fn a_call_in_the_line_is_not_answered_where_another_client_has_come() {
 }
 
 #[test]
-fn numbers_count_on_over_clients_whichever_way_their_calls_went() {
+fn call_numbers_count_on_over_restarts_of_the_client_for_calls_by_line_and_ring() {
     let heap = memory();
     let (first, mut second) = (create(&heap), join(&heap, 2));
     let mut server = first.server("demo").unwrap();
@@ -112,7 +116,7 @@ fn numbers_count_on_over_clients_whichever_way_their_calls_went() {
         assert!(begin > last, "{begin} after {last}");
         let _ = server.recv(&mut [0; 16], SHORT);
         if last != 0 {
-            let _ = server.recv(&mut [0; 16], SHORT); // After the restart.
+            let _ = server.recv(&mut [0; 16], SHORT); // The first one reported the restart.
         }
         for _ in 0..long {
             let started = start(&mut client, &[1; 100]);
@@ -126,9 +130,9 @@ fn numbers_count_on_over_clients_whichever_way_their_calls_went() {
 }
 
 #[test]
-fn both_ends_that_go_by_the_line_learn_that_the_region_was_formatted_again() {
+fn both_ends_report_a_reformatted_region_while_they_use_the_line() {
     let heap = memory();
-    let (_sessions, _, mut client, mut server) = known(&heap, SERVER_STAYS);
+    let (_sessions, _, mut client, mut server) = connected(&heap, SERVER_STAYS);
     let started = start(&mut client, b"second");
     let _new = create(&heap);
     assert_eq!(finish(&mut client, started), Err(Error::Reformatted));

@@ -8,10 +8,10 @@ use shmem_core::mem::Heap;
 use shmem_core::Region;
 use shmem_registry::Registry;
 
-/// Longer than anything here takes on a busy machine.
-#[allow(dead_code)] // Not every test waits so long.
+/// A timeout that no test reaches, even on a busy machine.
+#[allow(dead_code)] // Not every test program uses it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-/// Long enough for a look.
+/// A timeout for waits that are expected to fail.
 pub(crate) const SHORT: Duration = Duration::from_millis(5);
 
 pub(crate) static SPINNING: Spinning<fn() -> Duration> = Spinning(uptime);
@@ -21,7 +21,7 @@ fn uptime() -> Duration {
     START.get_or_init(Instant::now).elapsed()
 }
 
-/// Memory for a region.
+/// Returns memory for a region.
 pub(crate) fn memory() -> Heap {
     Heap::new(256 << 10)
 }
@@ -31,8 +31,8 @@ pub(crate) fn create(heap: &Heap) -> Session<'_> {
     Session::create(heap.window(), 1, &SPINNING).unwrap()
 }
 
-/// Joins it as `partition`, whose earlier incarnation, if there is one, is gone.
-#[allow(dead_code)] // Not every test lets a partition come back.
+/// Joins the region as `partition`, and takes over from an earlier incarnation, if there is one.
+#[allow(dead_code)] // Not every test program restarts a partition.
 pub(crate) fn join(heap: &Heap, partition: u8) -> Session<'_> {
     let region = Region::attach(heap.window()).unwrap();
     let slot = Registry::attach(region).unwrap().partition(partition);

@@ -1,14 +1,14 @@
-//! A window that is walked round and round, by positions that run freely.
+//! A circular window, addressed by positions that grow without bound.
 
 use super::Window;
 use crate::primitive::{Memory, Ordering};
 
 /// A window of a power of two of bytes, addressed by `u32` positions modulo
-/// its length. Every position has a place in it, so words need no check.
+/// its length. Every position is valid, so a word needs no bounds check.
 ///
 /// - **C1** `memory` is mapped for `mask + 8` bytes from an 8-byte aligned base, for `'m`.
-/// - **C2** `mask + 8` is a power of two, at least 8; so `mask` takes a position to a
-///   multiple of 8 below it.
+/// - **C2** `mask + 8` is a power of two, at least 8; so `mask` rounds a position down to a
+///   multiple of 8 in the window.
 #[derive(Clone, Copy)]
 pub(crate) struct CircularWindow<'m> {
     memory: Memory<'m>,
@@ -16,7 +16,7 @@ pub(crate) struct CircularWindow<'m> {
 }
 
 impl<'m> CircularWindow<'m> {
-    /// The whole of `window`, if its length is a power of two from 8 to 2^31.
+    /// Returns all of `window`, if its length is a power of two from 8 to 2^31.
     pub(crate) fn new(window: Window<'m>) -> Option<Self> {
         let len = u32::try_from(window.len()).ok()?;
         (len >= 8 && len.is_power_of_two()).then_some(Self {
@@ -25,23 +25,23 @@ impl<'m> CircularWindow<'m> {
         })
     }
 
-    /// Bytes of a lap.
+    /// Returns the length in bytes.
     #[inline(always)]
     pub(crate) fn len(self) -> u32 {
         self.mask + 8
     }
 
-    /// Where `position` lies, rounded down to a multiple of 8.
+    /// Returns the offset of `position`, rounded down to a multiple of 8.
     #[inline(always)]
     pub(crate) fn offset(self, position: u32) -> usize {
         (position & self.mask) as usize
     }
 
-    /// The two control words at `position`, rounded down to a multiple of 8; `order`
-    /// is the first one's.
+    /// Loads the two control words at `position`, rounded down to a multiple of 8; `order`
+    /// applies to the first one.
     ///
-    /// Payload lies where these words did a lap ago, so both are accessed by the width
-    /// of a payload copy: a third party that looks on would mix widths otherwise.
+    /// Payload of another lap may lie at the same bytes. So both are accessed with the width
+    /// of a payload copy; otherwise a third partition that reads them would mix widths.
     #[inline(always)]
     pub(crate) fn load_pair(self, position: u32, order: Ordering) -> [u32; 2] {
         let at = self.pair(position);
@@ -49,8 +49,8 @@ impl<'m> CircularWindow<'m> {
         unsafe { at.load_pair(order) }
     }
 
-    /// Stores both words at `position`; they are visible when the first one is, if
-    /// `order` is release.
+    /// Stores both words at `position`. If `order` is release, a peer that sees the first one
+    /// sees the second one too.
     #[inline(always)]
     pub(crate) fn store_pair(self, position: u32, words: [u32; 2], order: Ordering) {
         let at = self.pair(position);
@@ -60,12 +60,12 @@ impl<'m> CircularWindow<'m> {
 
     #[inline(always)]
     fn pair(self, position: u32) -> Memory<'m> {
-        // SAFETY: C1; the mask leaves at most the last eight bytes' offset (C2).
+        // SAFETY: C1; the masked offset is at most that of the last eight bytes (C2).
         unsafe { self.memory.add(self.offset(position)) }
     }
 
-    /// Copies `bytes` to `position`, a multiple of 8, by whole words that are
-    /// the caller's by protocol, and which a later store publishes.
+    /// Copies `bytes` to `position`, a multiple of 8, in whole words. By protocol these words
+    /// belong to the caller, and a later store publishes them.
     #[inline(always)]
     pub(crate) fn write(self, position: u32, bytes: &[u8]) {
         let offset = self.check(position, bytes.len());
@@ -75,7 +75,7 @@ impl<'m> CircularWindow<'m> {
         unsafe { at.write_unpublished(0, bytes) };
     }
 
-    /// Copies from `position`, a multiple of 8, into `bytes`, by whole words.
+    /// Copies from `position`, a multiple of 8, into `bytes`, in whole words.
     #[inline(always)]
     pub(crate) fn read(self, position: u32, bytes: &mut [u8]) {
         let offset = self.check(position, bytes.len());
@@ -85,14 +85,14 @@ impl<'m> CircularWindow<'m> {
         unsafe { at.read(0, bytes) };
     }
 
-    /// The `len` bytes from `position`, a multiple of 8, rounded up to whole words.
+    /// Returns `len` bytes from `position`, a multiple of 8, rounded up to whole words.
     #[inline(always)]
     pub(crate) fn window(self, position: u32, len: usize) -> Window<'m> {
         let len = (len + 7) & !7;
         let offset = self.check(position, len);
         // SAFETY: C1; checked above.
         let at = unsafe { self.memory.add(offset) };
-        Window::over(at, len)
+        Window::new(at, len)
     }
 
     #[inline(always)]
@@ -105,9 +105,9 @@ impl<'m> CircularWindow<'m> {
     }
 }
 
-/// One for all, so that a check is small where it is made.
+/// Not inlined, so that each check is small.
 #[cold]
 #[inline(never)]
 fn outside() -> ! {
-    panic!("bytes past the end of a circle: a bug of the caller's")
+    panic!("bytes past the end of a circular window: a bug in the caller")
 }

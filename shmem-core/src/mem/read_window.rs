@@ -1,10 +1,10 @@
-//! A range of shared memory to read.
+//! A read-only range of shared memory.
 
 use super::{OutOfWindow, Window};
 
-/// A range of shared memory that this program may read, and not write, for `'w`.
+/// A range of shared memory that this program may read, but not write, for `'w`.
 ///
-/// What a lock gives to its readers: nothing can be stored through it.
+/// A lock gives it to its readers.
 ///
 /// # Examples
 ///
@@ -23,9 +23,9 @@ use super::{OutOfWindow, Window};
 pub struct ReadWindow<'w>(Window<'w>);
 
 impl ReadWindow<'_> {
-    /// Bytes in the window.
+    /// Returns the bytes in the window.
     #[inline]
-    #[allow(clippy::len_without_is_empty)] // An empty window is of no use to anyone.
+    #[allow(clippy::len_without_is_empty)] // An empty window has no use.
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -40,7 +40,7 @@ impl ReadWindow<'_> {
         self.0.read(offset, bytes);
     }
 
-    /// A part of the window; `len` is rounded down to a multiple of 8.
+    /// Returns a part of the window; `len` is rounded down to a multiple of 8.
     ///
     /// # Errors
     ///

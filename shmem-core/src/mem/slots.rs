@@ -1,4 +1,4 @@
-//! A window of slots for values of one type, walked round and round.
+//! A circular window of slots for values of one type.
 
 use core::marker::PhantomData;
 use core::mem::size_of;
@@ -8,12 +8,12 @@ use bytemuck::{AnyBitPattern, NoUninit};
 use super::Window;
 use crate::primitive::Memory;
 
-/// Bytes of the lines that are touched.
+/// Bytes of a line, or of a part of one.
 const LINE: usize = 64;
 
-/// A power of two of slots, addressed by positions modulo their number, so that no position
-/// needs a check. A value fills the front of its slot; the rest, up to a multiple of 8 bytes,
-/// is zero.
+/// A power of two of slots, addressed by positions modulo their number, so that a position
+/// needs no bounds check. A value fills the start of its slot; the rest, up to a multiple of 8
+/// bytes, is zero.
 ///
 /// - **S1** `memory` is mapped for `(mask + 1) * STRIDE` bytes from an 8-byte aligned base, for
 ///   `'m`.
@@ -39,7 +39,7 @@ impl<'m, T> Slots<'m, T> {
     /// Bytes of a value in whole words.
     const WHOLE: usize = size_of::<T>() & !7;
 
-    /// The whole of `window`, if it has a power of two of slots, at most 2^31.
+    /// Returns all of `window`, if it has a power of two of slots, at most 2^31.
     pub(crate) fn new(window: Window<'m>) -> Option<Self> {
         let slots = window.len().checked_div(Self::STRIDE)?;
         let is_whole = slots * Self::STRIDE == window.len();
@@ -51,13 +51,13 @@ impl<'m, T> Slots<'m, T> {
         })
     }
 
-    /// How many slots there are.
+    /// Returns the number of slots.
     #[inline(always)]
     pub(crate) fn len(self) -> u32 {
         self.mask + 1
     }
 
-    /// Slots from the one at `position` to the last one.
+    /// Returns the number of slots from the one at `position` to the last one.
     #[inline(always)]
     fn to_end(self, position: u32) -> usize {
         (self.len() - (position & self.mask)) as usize
@@ -65,7 +65,7 @@ impl<'m, T> Slots<'m, T> {
 
     #[inline(always)]
     fn slot(self, position: u32) -> Memory<'m> {
-        // SAFETY: S1; the mask leaves at most the last slot's number (S2).
+        // SAFETY: S1; the masked position is at most the last slot (S2).
         unsafe {
             self.memory
                 .add((position & self.mask) as usize * Self::STRIDE)
@@ -74,8 +74,8 @@ impl<'m, T> Slots<'m, T> {
 }
 
 impl<T: NoUninit> Slots<'_, T> {
-    /// Copies `value` to the slot at `position`, which is the caller's by protocol, and which a
-    /// later store publishes.
+    /// Copies `value` to the slot at `position`. By protocol the slot belongs to the caller, and a
+    /// later store publishes it.
     #[inline(always)]
     pub(crate) fn write(self, position: u32, value: &T) {
         let whole = &bytemuck::bytes_of(value)[..Self::WHOLE];
@@ -84,8 +84,8 @@ impl<T: NoUninit> Slots<'_, T> {
         self.write_rest(position, value);
     }
 
-    /// As [`Slots::write`], where a word is stored into each line of the next `part` bytes before
-    /// a part is copied: see `ring::fetch`.
+    /// As [`Slots::write`], in parts of `part` bytes. Before each part it stores a word into
+    /// each line of the next part: see `ring::fetch`.
     #[inline(always)]
     pub(crate) fn write_by_parts(self, position: u32, value: &T, part: usize) {
         let slot = self.slot(position);
@@ -111,12 +111,12 @@ impl<T: NoUninit> Slots<'_, T> {
         self.write_rest(position, value);
     }
 
-    /// Copies what is left of `value` after its whole words.
+    /// Copies the bytes of `value` after its whole words.
     #[inline(always)]
     fn write_rest(self, position: u32, value: &T) {
         let rest = &bytemuck::bytes_of(value)[Self::WHOLE..];
         if !rest.is_empty() {
-            // A whole word, so that nothing is loaded from the line.
+            // Store a whole word, which loads nothing from the line.
             let mut word = [0; 8];
             word[..rest.len()].copy_from_slice(rest);
             // SAFETY: S1; `WHOLE + 8` is `STRIDE`.
@@ -124,7 +124,7 @@ impl<T: NoUninit> Slots<'_, T> {
         }
     }
 
-    /// Copies `values` to the slots from `position` on, as [`Slots::write`] does with each.
+    /// Copies `values` to the slots from `position` on; as [`Slots::write`] for each.
     #[inline(always)]
     pub(crate) fn write_all(self, position: u32, values: &[T]) {
         if Self::WHOLE != Self::STRIDE {
@@ -134,14 +134,14 @@ impl<T: NoUninit> Slots<'_, T> {
             return;
         }
         let (first, second) = values.split_at(values.len().min(self.to_end(position)));
-        // SAFETY: S1; no more than there are up to the last slot.
+        // SAFETY: S1; at most the slots up to the last one.
         unsafe {
             self.slot(position)
                 .write_unpublished(0, bytemuck::cast_slice(first))
         };
         if !second.is_empty() {
             let second = &second[..second.len().min(self.len() as usize)];
-            // SAFETY: S1; no more than there are.
+            // SAFETY: S1; at most all slots.
             unsafe {
                 self.memory
                     .write_unpublished(0, bytemuck::cast_slice(second))
@@ -149,14 +149,14 @@ impl<T: NoUninit> Slots<'_, T> {
         }
     }
 
-    /// Stores a word of zeros into each line that begins in the `count` slots from
-    /// `position` on, which are the caller's by protocol.
+    /// Stores a zero word into each line that begins in the `count` slots from `position` on.
+    /// By protocol these slots belong to the caller.
     #[inline(always)]
     pub(crate) fn touch(self, position: u32, count: u32) {
         let end = position.wrapping_add(count);
         let mut at = position;
         while at != end {
-            // Up to the last slot, and then from the first one on.
+            // First up to the last slot, then from the first one.
             let part = (self.to_end(at) as u32).min(end.wrapping_sub(at));
             let start = (at & self.mask) as usize * Self::STRIDE;
             let bytes = part as usize * Self::STRIDE;
@@ -193,11 +193,11 @@ impl<T: AnyBitPattern + NoUninit> Slots<'_, T> {
         }
         let first = values.len().min(self.to_end(position));
         let (first, second) = values.split_at_mut(first);
-        // SAFETY: S1; no more than there are up to the last slot.
+        // SAFETY: S1; at most the slots up to the last one.
         unsafe { self.slot(position).read(0, bytemuck::cast_slice_mut(first)) };
         if !second.is_empty() {
             let len = second.len().min(self.len() as usize);
-            // SAFETY: S1; no more than there are.
+            // SAFETY: S1; at most all slots.
             unsafe {
                 self.memory
                     .read(0, bytemuck::cast_slice_mut(&mut second[..len]))

@@ -8,10 +8,10 @@ use crate::primitive::Memory;
 
 /// A range of shared memory that this program may read and write for `'m`.
 ///
-/// No reference to the bytes is ever formed: control words are reached as
-/// [`Word`]s, payload is copied by aligned words. Every access is checked
-/// against the range; one outside it is a bug of the caller's and panics, so
-/// offsets that a peer supplied are checked before they come here.
+/// No reference to the bytes is ever formed: control words are accessed as
+/// [`Word`]s, payload is copied in aligned words. Every access is checked
+/// against the range. An access outside is a bug in the caller and panics, so
+/// the caller must check offsets from a peer before.
 ///
 /// - **W1** `memory` is mapped for `len` bytes from an 8-byte aligned base, for `'m`.
 /// - **W2** `len` is a multiple of 8, so that a whole word covers the last byte.
@@ -21,14 +21,14 @@ pub struct Window<'m> {
     len: usize,
 }
 
-/// A range that does not lie inside a window, or not at a multiple of 8.
+/// The range does not lie inside the window, or does not begin at a multiple of 8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfWindow {
-    /// First byte asked for.
+    /// Offset of the requested range.
     pub offset: usize,
-    /// Bytes asked for.
+    /// Bytes of the requested range.
     pub len: usize,
-    /// Bytes there are.
+    /// Bytes of the window.
     pub window: usize,
 }
 
@@ -46,9 +46,8 @@ impl fmt::Display for OutOfWindow {
 impl std::error::Error for OutOfWindow {}
 
 impl<'m> Window<'m> {
-    /// A window on memory that is mapped already: by a bootloader, a
-    /// hypervisor, or a mapping of the caller's own. `len` is rounded down to a
-    /// multiple of 8.
+    /// Returns a window on memory that is already mapped: by a bootloader, a
+    /// hypervisor, or the caller. `len` is rounded down to a multiple of 8.
     ///
     /// # Errors
     ///
@@ -57,8 +56,8 @@ impl<'m> Window<'m> {
     /// # Safety
     ///
     /// The bytes are mapped readable for `'m`, cached or as device memory, and writable if anything
-    /// is stored through the window; and no Rust reference to any of them exists meanwhile, in this
-    /// program. What peers do to them does not matter.
+    /// is stored through the window. Meanwhile no Rust reference to any of them exists in this
+    /// program. Peers may do anything to them.
     pub unsafe fn from_raw(base: NonNull<u8>, len: usize) -> Result<Self, OutOfWindow> {
         let misaligned = base.as_ptr() as usize % 8;
         if misaligned != 0 {
@@ -68,31 +67,31 @@ impl<'m> Window<'m> {
                 window: len,
             });
         }
-        // SAFETY: the caller gives W1 but for the alignment, which was checked.
-        Ok(Self::over(unsafe { Memory::new(base) }, len))
+        // SAFETY: the caller guarantees W1 except the alignment, which was checked.
+        Ok(Self::new(unsafe { Memory::new(base) }, len))
     }
 
     #[inline(always)]
-    pub(crate) fn over(memory: Memory<'m>, len: usize) -> Self {
+    pub(crate) fn new(memory: Memory<'m>, len: usize) -> Self {
         Self {
             memory,
             len: len / 8 * 8,
         }
     }
 
-    /// Bytes in the window.
+    /// Returns the bytes in the window.
     #[inline]
-    #[allow(clippy::len_without_is_empty)] // An empty window is of no use to anyone.
+    #[allow(clippy::len_without_is_empty)] // An empty window has no use.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Address of the first byte, in this program.
+    /// Returns the address of the first byte in this program.
     pub fn address(&self) -> NonNull<u8> {
         self.memory.address()
     }
 
-    /// A part of the window; `len` is rounded down to a multiple of 8.
+    /// Returns a part of the window; `len` is rounded down to a multiple of 8.
     ///
     /// # Errors
     ///
@@ -109,10 +108,10 @@ impl<'m> Window<'m> {
         }
         // SAFETY: `offset` is inside the range of W1.
         let memory = unsafe { self.memory.add(offset) };
-        Ok(Self::over(memory, len))
+        Ok(Self::new(memory, len))
     }
 
-    /// As [`Window::sub`], for a range that no peer supplied.
+    /// As [`Window::sub`], for a range that does not come from a peer.
     ///
     /// # Panics
     ///
@@ -123,7 +122,7 @@ impl<'m> Window<'m> {
         self.sub(offset, len).unwrap_or_else(|_| outside())
     }
 
-    /// The control word at `offset`, a multiple of 4.
+    /// Returns the control word at `offset`, a multiple of 4.
     ///
     /// # Panics
     ///
@@ -140,8 +139,8 @@ impl<'m> Window<'m> {
         Word::new(unsafe { at.word() })
     }
 
-    /// Copies `bytes` to `offset`, by whole words. The words that hold them
-    /// belong to the caller by protocol: no peer writes them now.
+    /// Copies `bytes` to `offset`, in whole words. By protocol these words belong to the
+    /// caller: no peer writes them now.
     ///
     /// # Panics
     ///
@@ -155,8 +154,8 @@ impl<'m> Window<'m> {
         unsafe { at.write(offset % 8, bytes) };
     }
 
-    /// Copies from `offset` into `bytes`, by whole words. A peer that breaks the
-    /// protocol can make the copy a mixture, nothing worse.
+    /// Copies from `offset` into `bytes`, in whole words. A peer that breaks the
+    /// protocol can make the copy inconsistent, but cause nothing worse.
     ///
     /// # Panics
     ///
@@ -171,8 +170,8 @@ impl<'m> Window<'m> {
         unsafe { at.read(offset % 8, bytes) };
     }
 
-    /// As [`Window::write`], where readers may look on: they find out by
-    /// themselves that what they read is a mixture.
+    /// As [`Window::write`], while readers may read the bytes. The readers must detect an
+    /// inconsistent copy themselves.
     ///
     /// # Panics
     ///
@@ -185,8 +184,8 @@ impl<'m> Window<'m> {
         unsafe { at.write_shared(bytes) };
     }
 
-    /// As [`Window::read`], where the writer may be writing: the caller finds
-    /// out by itself that what it read is a mixture.
+    /// As [`Window::read`], while a writer may write the bytes. The caller must detect an
+    /// inconsistent copy itself.
     ///
     /// # Panics
     ///
@@ -216,13 +215,13 @@ impl<'m> Window<'m> {
         }
     }
 
-    /// After stores that were not made through the window.
+    /// Must follow stores that were not made through the window.
     #[inline(always)]
     pub(crate) fn finish_raw_stores(&self) {
         self.memory.finish_raw_stores(self.len);
     }
 
-    /// Before loads that are not made through the window.
+    /// Must precede loads that are not made through the window.
     #[inline(always)]
     pub(crate) fn begin_raw_loads(&self) {
         self.memory.begin_raw_loads(self.len);
@@ -241,9 +240,9 @@ impl<'m> Window<'m> {
     }
 }
 
-/// One for all, so that a check is small where it is made.
+/// Not inlined, so that each check is small.
 #[cold]
 #[inline(never)]
 fn outside() -> ! {
-    panic!("access outside a window: a bug of the caller's")
+    panic!("access outside a window: a bug in the caller")
 }

@@ -4,7 +4,7 @@ use crate::primitive::{AtomicU32, Ordering, SharedWord};
 
 /// A 32-bit control word in shared memory, little-endian there on every machine.
 ///
-/// Callers name the paired access of every ordering they pass.
+/// Each caller names, in a comment, the access that its ordering pairs with.
 #[derive(Clone, Copy)]
 pub struct Word<'m>(SharedWord<'m>);
 
@@ -13,27 +13,27 @@ impl<'m> Word<'m> {
         Self(word)
     }
 
-    /// Reads the word.
+    /// Loads the word.
     #[inline(always)]
     pub fn load(self, order: Ordering) -> u32 {
         u32::from_le(self.0.load(order))
     }
 
-    /// Writes the word.
+    /// Stores the word.
     #[inline(always)]
     pub fn store(self, value: u32, order: Ordering) {
         self.0.store(value.to_le(), order);
     }
 
-    /// Replaces `current` by `new` if that is what the word holds.
+    /// Replaces the value by `new` if it is `current`; returns the value before.
     ///
-    /// The one read-modify-write there is: memory behind a device mapping or a
-    /// guest that emulates one processor may not have it. Registry creation and
+    /// This is the only read-modify-write of the library. Device memory, and a guest that
+    /// emulates one processor, may not support it. Registry creation and
     /// locks need it; rings, snapshots, doorbells and lookup do not.
     ///
     /// # Errors
     ///
-    /// The value found, if it was another.
+    /// The value found, if it is not `current`.
     #[inline]
     pub fn compare_exchange(
         self,
@@ -48,7 +48,7 @@ impl<'m> Word<'m> {
         done.map(u32::from_le).map_err(u32::from_le)
     }
 
-    /// The word as the machine has it, for a kernel's wait on its address.
+    /// Returns the word in memory, for a kernel call that waits on its address.
     /// Its value there is `value.to_le()`.
     #[inline]
     pub fn as_atomic(self) -> &'m AtomicU32 {

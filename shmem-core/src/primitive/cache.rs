@@ -1,20 +1,20 @@
-//! Memory that a peer's stores reach behind this processor's data cache.
+//! Cache maintenance, for partitions whose data caches are not coherent.
 //!
-//! Where no hardware keeps the caches of two partitions coherent and the memory
-//! cannot be mapped uncached, the program gives two functions, and every access
-//! to shared memory calls them: a load invalidates first, a store invalidates first
-//! and cleans behind.
+//! If no hardware keeps the caches of two partitions coherent and the memory
+//! cannot be mapped uncached, the program supplies two functions, and every access
+//! to shared memory calls them. A load invalidates first; a store invalidates before
+//! and cleans after.
 //!
-//! A cache writes whole lines back, so this serves what has one writer to a line
-//! (128 bytes) at a time: rings, snapshots, partition slots, lookup. Beyond that:
+//! A cache writes whole lines back, so this works for objects that have one writer per line
+//! (128 bytes) at a time: rings, snapshots, partition slots, lookup. The limits are:
 //!
-//! - an end of a [`crate::ring`] (not of a [`crate::typed_ring`]) is claimed while the other end
-//!   rests, since each leaves its epoch in the other's line;
-//! - a record that is built in place ([`crate::ring::Reservation::as_mut_ptr`]) is built
-//!   there alone, not by `write` too, which forgets what is not cleaned;
-//! - waits poll, since a bell has two writers ([`crate::wait::Spin`]);
-//! - a region is formatted, and segments are created and removed, by one partition
-//!   while no other is attached: a compare-and-swap works between the threads of that
+//! - an end of a [`crate::ring`] (not of a [`crate::typed_ring`]) may be claimed only while the
+//!   other end is not in use, because each stores its epoch into the other's line;
+//! - a record that is built in place ([`crate::ring::Reservation::as_mut_ptr`]) must not also
+//!   use `write`, which discards bytes that are not cleaned;
+//! - waits must poll, because a bell has two writers ([`crate::wait::Spin`]);
+//! - one partition formats a region, and creates and removes segments, while no other is
+//!   attached: a compare-and-swap works between the threads of that
 //!   partition, not between two caches. Hence there are no locks.
 
 use core::ffi::c_void;
@@ -23,31 +23,31 @@ use core::sync::atomic::{
     Ordering::{Acquire, Release},
 };
 
-/// What a program does to lines of its data cache.
+/// The program's functions for lines of its data cache.
 #[derive(Clone, Copy, Debug)]
 pub struct Maintenance {
-    /// Writes lines that hold any of these bytes back to memory, and returns when
-    /// they are there.
+    /// Writes the lines that contain any of these bytes back to memory. Returns when this is
+    /// complete.
     pub clean: unsafe extern "C" fn(at: *const c_void, len: usize),
-    /// Forgets lines that hold any of these bytes. Where several threads of the
-    /// partition use shared memory, one may find what another stored and has not
-    /// cleaned yet: there it writes dirty lines back first (arm64: `dc civac`).
+    /// Invalidates the lines that contain any of these bytes. If several threads of the
+    /// partition use shared memory, it must write dirty lines back first (arm64: `dc civac`),
+    /// because another thread may not have cleaned its store yet.
     pub invalidate: unsafe extern "C" fn(at: *const c_void, len: usize),
 }
 
 static MAINTENANCE: AtomicPtr<Maintenance> = AtomicPtr::new(core::ptr::null_mut());
 
-/// Makes every access to shared memory call `maintenance` from now on; before the
+/// Makes every access to shared memory call `maintenance` from now on. Call it before the
 /// first region is attached.
 ///
 /// # Safety
 ///
-/// Both functions may be called with any bytes of any window, from any thread that
-/// uses shared memory, for as long as the program runs.
+/// Both functions are safe to call with any bytes of any window, from any thread that
+/// uses shared memory, until the program ends.
 pub unsafe fn maintain(maintenance: &'static Maintenance) {
     let pointer: *const Maintenance = maintenance;
-    // Pairs with the load in `maintenance`: the two functions are there.
-    // loom: none (a static of the program's own, which no model builds)
+    // Pairs with the load in `maintenance`: both pointers are initialized.
+    // loom: none (a private static, which no model builds)
     MAINTENANCE.store(pointer.cast_mut(), Release);
 }
 
@@ -55,19 +55,19 @@ fn maintenance() -> Option<&'static Maintenance> {
     // Pairs with the store in `maintain`.
     // loom: none (as in `maintain`)
     let pointer = MAINTENANCE.load(Acquire);
-    // SAFETY: null, or what `maintain` was given.
+    // SAFETY: null, or the argument of `maintain`.
     unsafe { pointer.as_ref() }
 }
 
-/// Behind a store.
+/// Called after a store.
 pub(super) fn clean<T>(at: *const T, len: usize) {
     if let Some(maintenance) = maintenance() {
-        // SAFETY: as `maintain` was promised, on bytes of a window.
+        // SAFETY: bytes of a window; the caller of `maintain` guarantees the rest.
         unsafe { (maintenance.clean)(at.cast(), len) }
     }
 }
 
-/// Before a load.
+/// Called before a load.
 pub(super) fn invalidate<T>(at: *const T, len: usize) {
     if let Some(maintenance) = maintenance() {
         // SAFETY: as in `clean`.

@@ -1,16 +1,15 @@
 //! Copies between private and shared memory, as aligned relaxed atomic words.
 //!
 //! A plain `memcpy` on memory that a peer may write is undefined behaviour, and
-//! on device-attribute mappings an unaligned access faults. So the shared side
-//! is only ever touched in aligned words of one width; a word that a copy
-//! covers in part is loaded, merged and stored, which is right because the
-//! words belong to the caller meanwhile.
+//! an unaligned access to device memory faults. So all accesses to shared memory are
+//! aligned words of one width. A word that a copy covers in part is loaded,
+//! merged and stored. This is correct because the words belong to the caller meanwhile.
 //!
-//! On x86-64 copies of 16 bytes and more go through inline assembly, by 16 bytes a time,
-//! which the compiler sees as an opaque copy of bytes and so keeps the rule.
+//! On x86-64, inline assembly copies 16 bytes and more, 16 bytes at a time. It is opaque to the
+//! compiler, so it is not undefined behaviour.
 
-/// The width of every access to shared payload: what one plain load or store
-/// moves. (32-bit machines may have 64-bit atomics, but made of exclusives.)
+/// The width of every access to shared payload: that of one plain load or store.
+/// (32-bit machines may have 64-bit atomics, but implement them with exclusives.)
 #[cfg(target_pointer_width = "64")]
 type Unit = core::sync::atomic::AtomicU64;
 #[cfg(target_pointer_width = "64")]
@@ -24,19 +23,19 @@ use core::sync::atomic::Ordering::{self, Relaxed};
 
 const WIDTH: usize = core::mem::size_of::<Value>();
 
-/// Bytes that one turn of the block copy moves.
+/// Bytes that one iteration of the block copy moves.
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 const BLOCK: usize = 64;
 
-/// Bytes that one vector register has.
+/// Bytes of a vector register.
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 const PAIR: usize = 16;
 
-/// From here on blocks beat pairs (`benches/`, group `copy`).
+/// From this length on, copies by blocks are faster than by pairs (`benches/`, group `copy`).
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 const LONG: usize = 256;
 
-/// Copies `bytes` to `skip` bytes behind `shared`.
+/// Copies `bytes` to `skip` bytes after `shared`.
 ///
 /// # Safety
 ///
@@ -55,7 +54,7 @@ pub(super) unsafe fn write(shared: *mut u8, skip: usize, bytes: &[u8]) {
     if lead != 0 {
         // SAFETY: the word at `at` is inside the rounded range.
         unsafe { merge(at, head, &bytes[..lead]) };
-        // SAFETY: at most one behind the range.
+        // SAFETY: at most one past the range.
         at = unsafe { at.add(WIDTH) };
     }
     let rest = &bytes[lead..];
@@ -70,7 +69,7 @@ pub(super) unsafe fn write(shared: *mut u8, skip: usize, bytes: &[u8]) {
     }
 }
 
-/// Copies from `skip` bytes behind `shared` into `bytes`.
+/// Copies from `skip` bytes after `shared` into `bytes`.
 ///
 /// # Safety
 ///
@@ -89,7 +88,7 @@ pub(super) unsafe fn read(shared: *const u8, skip: usize, bytes: &mut [u8]) {
         // SAFETY: the word at `at` is inside the rounded range.
         let value = unsafe { load(at) }.to_ne_bytes();
         bytes[..lead].copy_from_slice(&value[head..head + lead]);
-        // SAFETY: at most one behind the range.
+        // SAFETY: at most one past the range.
         at = unsafe { at.add(WIDTH) };
     }
     let rest = &mut bytes[lead..];
@@ -115,7 +114,7 @@ unsafe fn write_words(mut at: *mut u8, bytes: &[u8]) {
         let (blocks, rest) = bytes.split_at(bytes.len() / BLOCK * BLOCK);
         // SAFETY: both ranges are valid for the length, some whole blocks.
         unsafe { copy_blocks(at, blocks.as_ptr(), blocks.len()) };
-        // SAFETY: at most one behind the range.
+        // SAFETY: at most one past the range.
         at = unsafe { at.add(blocks.len()) };
         bytes = rest;
     }
@@ -125,7 +124,7 @@ unsafe fn write_words(mut at: *mut u8, bytes: &[u8]) {
         for pair in pairs.chunks_exact(PAIR) {
             // SAFETY: both ranges are valid for 16 bytes.
             unsafe { write_pair(at, pair.as_ptr()) };
-            // SAFETY: at most one behind the range.
+            // SAFETY: at most one past the range.
             at = unsafe { at.add(PAIR) };
         }
         bytes = rest;
@@ -133,11 +132,11 @@ unsafe fn write_words(mut at: *mut u8, bytes: &[u8]) {
     for word in bytes.chunks_exact(WIDTH) {
         let mut value = [0; WIDTH];
         value.copy_from_slice(word);
-        // SAFETY: aligned and inside the range; atomic because the peer may look.
+        // SAFETY: aligned and inside the range; atomic because the peer may read it.
         let unit = unsafe { Unit::from_ptr(at.cast()) };
-        // relaxed: bytes that a control word or a fence of the caller's publishes.
+        // relaxed: a control word or a fence of the caller publishes the payload.
         unit.store(Value::from_ne_bytes(value), Relaxed);
-        // SAFETY: at most one behind the range.
+        // SAFETY: at most one past the range.
         at = unsafe { at.add(WIDTH) };
     }
 }
@@ -152,7 +151,7 @@ unsafe fn read_words(mut at: *const u8, bytes: &mut [u8]) {
         let (blocks, rest) = bytes.split_at_mut(whole);
         // SAFETY: both ranges are valid for the length, some whole blocks.
         unsafe { copy_blocks(blocks.as_mut_ptr(), at, whole) };
-        // SAFETY: at most one behind the range.
+        // SAFETY: at most one past the range.
         at = unsafe { at.add(whole) };
         bytes = rest;
     }
@@ -163,7 +162,7 @@ unsafe fn read_words(mut at: *const u8, bytes: &mut [u8]) {
         for pair in pairs.chunks_exact_mut(PAIR) {
             // SAFETY: both ranges are valid for 16 bytes.
             pair.copy_from_slice(&unsafe { read_pair(at) });
-            // SAFETY: at most one behind the range.
+            // SAFETY: at most one past the range.
             at = unsafe { at.add(PAIR) };
         }
         bytes = rest;
@@ -171,20 +170,20 @@ unsafe fn read_words(mut at: *const u8, bytes: &mut [u8]) {
     for word in bytes.chunks_exact_mut(WIDTH) {
         // SAFETY: aligned and inside the range.
         word.copy_from_slice(&unsafe { load(at) }.to_ne_bytes());
-        // SAFETY: at most one behind the range.
+        // SAFETY: at most one past the range.
         at = unsafe { at.add(WIDTH) };
     }
 }
 
 #[inline(always)]
 unsafe fn load(at: *const u8) -> Value {
-    // SAFETY: aligned and inside the range; only ever loaded through.
+    // SAFETY: aligned and inside the range; used for loads only.
     let unit = unsafe { Unit::from_ptr(at.cast_mut().cast()) };
-    // relaxed: bytes that a control word or a fence of the caller's orders.
+    // relaxed: a control word or a fence of the caller orders the payload.
     unit.load(Relaxed)
 }
 
-// relaxed in all of this: the word is the caller's meanwhile; its control word or fence
+// relaxed in all of this: the word belongs to the caller meanwhile, whose control word or fence
 // publishes it.
 unsafe fn merge(at: *mut u8, head: usize, bytes: &[u8]) {
     // SAFETY: aligned and inside the range.
@@ -197,7 +196,7 @@ unsafe fn merge(at: *mut u8, head: usize, bytes: &[u8]) {
 /// Copies `len` bytes upwards, a multiple of [`BLOCK`] and not 0.
 ///
 /// Not `rep movsb`: on AMD's third generation it takes 15 to 20 times as long
-/// where the destination is a few bytes ahead of the source modulo 4096.
+/// if the destination is a few bytes ahead of the source modulo 4096.
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 #[inline(always)]
 unsafe fn copy_blocks(to: *mut u8, from: *const u8, len: usize) {
@@ -224,8 +223,8 @@ unsafe fn copy_blocks(to: *mut u8, from: *const u8, len: usize) {
     }
 }
 
-/// Copies [`PAIR`] bytes by one store, from two loads: the bytes may have been stored just
-/// now in words, and a load of both would wait for them.
+/// Copies [`PAIR`] bytes with two loads and one store. The source may have been stored just
+/// now in words, and one load of both words would wait for these stores.
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 #[inline(always)]
 unsafe fn write_pair(to: *mut u8, from: *const u8) {
@@ -241,7 +240,7 @@ unsafe fn write_pair(to: *mut u8, from: *const u8) {
     }
 }
 
-/// Loads [`PAIR`] bytes at once, into a register: the compiler sees where they go from there.
+/// Loads [`PAIR`] bytes at once into a register; the compiler stores it.
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 #[inline(always)]
 unsafe fn read_pair(from: *const u8) -> [u8; PAIR] {
@@ -257,7 +256,7 @@ unsafe fn read_pair(from: *const u8) -> [u8; PAIR] {
     bytemuck::cast(pair)
 }
 
-/// Loads two little-endian words, the first by `order`.
+/// Loads two little-endian words; `order` applies to the first.
 ///
 /// # Safety
 ///
@@ -276,12 +275,12 @@ pub(super) unsafe fn load_pair(at: *mut u8, order: Ordering) -> [u32; 2] {
         let first = Value::from_le(first.load(order));
         // SAFETY: see above.
         let second = unsafe { Unit::from_ptr(at.add(WIDTH).cast()) };
-        // relaxed: after the first, by whose order it is seen.
+        // relaxed: the order of the first, which precedes it, applies.
         [first, Value::from_le(second.load(Relaxed))]
     }
 }
 
-/// Stores two words little-endian, the first last and by `order`.
+/// Stores two words little-endian: the second first, then the first with `order`.
 ///
 /// # Safety
 ///

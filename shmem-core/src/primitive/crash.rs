@@ -1,14 +1,13 @@
-//! Death and delay at a chosen store: what a partition leaves that dies between any
-//! two, and what one does that is stopped there and goes on later.
+//! Simulates the death or a stop of a partition at a chosen store.
 //!
-//! For tests of recovery, on the heap stand-in. [`run`] lets some work die at
-//! one of its stores to shared memory: that store and all behind it, those of
-//! destructors among them, do not happen, and the work ends. Run without a death
-//! it counts the stores, so that a test can try each. [`stall`] stops the work
-//! before the store instead, lets others work, and lets it go on.
+//! For tests of recovery, in memory on the heap. [`run`] ends some work at
+//! one of its stores to shared memory: that store and all later ones, also those of
+//! destructors, do not happen. Without a chosen store
+//! it counts the stores, so that a test can try each one. [`stall`] stops the work
+//! before the store instead, runs other work, and then continues.
 //!
-//! A copy of more than 8 bytes is two stores, of its first 8 and then of all, and
-//! so a death can tear it.
+//! A copy of more than 8 bytes is two stores, one of its first 8 bytes and one of all. So a
+//! death can leave a partial copy.
 
 use std::boxed::Box;
 use std::cell::{Cell, RefCell};
@@ -19,11 +18,11 @@ use std::{thread, thread_local};
 /// How a piece of work ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// It died at the store that was chosen.
+    /// It died at the chosen store.
     Died,
-    /// It came to its end after so many stores.
+    /// It ran to its end.
     Alive {
-        /// Stores to shared memory.
+        /// The number of stores to shared memory.
         stores: u64,
     },
 }
@@ -32,22 +31,23 @@ struct Death;
 
 #[derive(Clone, Copy)]
 enum State {
-    /// Nobody is to die on this thread.
+    /// No work runs on this thread.
     Idle,
-    /// So many stores were made, and before the one with this number it dies or stops.
+    /// The number of stores made, and the number of the store before which it dies or stops.
     Counting(u64, Option<u64>),
     Dead,
 }
 
-/// Both ends of a stop: says that it is reached, and waits for leave to go on.
+/// A stop: one channel reports that it is reached, the other one waits for permission to
+/// continue.
 struct Stop {
     reached: Sender<()>,
-    leave: Receiver<()>,
+    resume: Receiver<()>,
 }
 
 thread_local! {
     static STATE: Cell<State> = const { Cell::new(State::Idle) };
-    /// The stop that this thread has still to come to; without one it dies.
+    /// The stop that this thread has not reached yet. Without one the work dies instead.
     static STOP: RefCell<Option<Stop>> = const { RefCell::new(None) };
 }
 
@@ -62,17 +62,17 @@ pub fn run(at: Option<u64>, work: impl FnOnce()) -> Ended {
     let state = STATE.replace(State::Idle);
     match (outcome, state) {
         (Ok(()), State::Counting(stores, _)) => Ended::Alive { stores },
-        // Dead, and what unwound was caught on the way.
+        // Dead: the work caught the unwinding.
         (Ok(()), _) => Ended::Died,
         (Err(cause), _) if cause.is::<Death>() => Ended::Died,
         (Err(cause), _) => panic::resume_unwind(cause),
     }
 }
 
-/// Runs `work` on a thread of its own, stops it before its store number `at`, from 0,
-/// or at [`stop`] if that comes first, and lets it go on to its end when `meanwhile` has
-/// run here. What `work` returned, and whether it was stopped: if not, `meanwhile` did
-/// not run.
+/// Runs `work` on a thread of its own and stops it before its store number `at`, from 0,
+/// or at [`stop`] if that comes first. Then runs `meanwhile` on this thread, and lets `work`
+/// run to its end. Returns the result of `work` and whether it was stopped; if not,
+/// `meanwhile` did not run.
 ///
 /// # Panics
 ///
@@ -83,12 +83,12 @@ pub fn stall<T: Send>(
     meanwhile: impl FnOnce(),
 ) -> (T, bool) {
     let (reached, stops) = channel();
-    let (go_on, leave) = channel::<()>();
+    let (allow, resume) = channel::<()>();
     let run = move || {
-        STOP.set(Some(Stop { reached, leave }));
+        STOP.set(Some(Stop { reached, resume }));
         STATE.set(State::Counting(0, Some(at)));
         let result = work();
-        STOP.take(); // Whoever waits for the stop learns that there is none.
+        STOP.take(); // Closes the channel: the other thread stops waiting.
         result
     };
     thread::scope(|scope| {
@@ -97,7 +97,7 @@ pub fn stall<T: Send>(
         if stopped {
             meanwhile();
         }
-        drop(go_on);
+        drop(allow);
         let result = late.join();
         (
             result.unwrap_or_else(|cause| panic::resume_unwind(cause)),
@@ -106,8 +106,8 @@ pub fn stall<T: Send>(
     })
 }
 
-/// Stops here, if this is work of [`stall`] that was not stopped yet: after its last
-/// store. Whether it was.
+/// Stops here if this is work of [`stall`] that was not stopped yet, after its last
+/// store for example. Returns true if it stopped.
 pub fn stop() -> bool {
     let Some(stop) = STOP.take() else {
         return false;
@@ -115,13 +115,13 @@ pub fn stop() -> bool {
     if let State::Counting(stores, _) = STATE.get() {
         STATE.set(State::Counting(stores, None));
     }
-    // Both fail if whoever let it run panicked: then it goes on.
+    // Both fail if the other thread panicked: then continue.
     let _ = stop.reached.send(());
-    let _ = stop.leave.recv();
+    let _ = stop.resume.recv();
     true
 }
 
-/// How many stores this thread has made or tried in the work that runs on it.
+/// Returns the number of stores that the work on this thread has made so far.
 pub fn stores() -> u64 {
     match STATE.get() {
         State::Counting(stores, _) => stores,
@@ -129,7 +129,7 @@ pub fn stores() -> u64 {
     }
 }
 
-/// Whether a store may happen; does not return where it is the one to die at.
+/// Returns true if a store may happen. Unwinds at the store where the work dies.
 pub(super) fn store_happens() -> bool {
     match STATE.get() {
         State::Idle => true,
@@ -140,7 +140,7 @@ pub(super) fn store_happens() -> bool {
                 return true;
             }
             STATE.set(State::Dead);
-            // Without a word of the panic hook.
+            // Does not call the panic hook.
             panic::resume_unwind(Box::new(Death));
         }
         State::Counting(stores, at) => {
@@ -150,7 +150,7 @@ pub(super) fn store_happens() -> bool {
     }
 }
 
-/// Whether somebody may die or stop on this thread, and copies are to be torn.
+/// Returns true if work runs on this thread, so that a copy must consist of two stores.
 pub(super) fn is_watched() -> bool {
     !matches!(STATE.get(), State::Idle)
 }
@@ -162,7 +162,7 @@ mod tests {
     use crate::primitive::Ordering::Relaxed;
 
     #[test]
-    fn stores_happen_up_to_the_death_and_not_behind_it() {
+    fn stores_happen_before_the_death_and_not_after_it() {
         let heap = Heap::new(64);
         let window = heap.window();
         let work = || {
@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(bytes(), (1, 2, 2, 3));
     }
     #[test]
-    fn one_that_is_stopped_before_a_store_makes_it_when_others_are_done() {
+    fn work_that_is_stopped_before_a_store_makes_it_after_the_other_work() {
         let heap = Heap::new(64);
         let window = heap.window();
         let work = || {
@@ -209,7 +209,7 @@ mod tests {
             });
             assert!(stopped);
             assert_eq!((window.word(0).load(Relaxed), ended), (left, at == 3));
-            let overwritten = at < 2; // By the late copy, of which one part was made.
+            let overwritten = at < 2; // By the rest of the copy.
             assert_eq!(loaded == 7, !overwritten);
         }
         assert_eq!(stall(1, || 5, || unreachable!()), (5, false));

@@ -1,4 +1,4 @@
-//! Shared bytes as the machine has them: a base address.
+//! Shared bytes on the machine: a base address.
 
 use core::marker::PhantomData;
 use core::ptr::NonNull;
@@ -8,7 +8,7 @@ use super::copy;
 
 /// Unchecked accessor of mapped bytes.
 ///
-/// - **B1** `base` is 8-byte aligned, and the bytes a caller names are mapped
+/// - **B1** `base` is 8-byte aligned, and the bytes that a caller accesses are mapped
 ///   for `'m`.
 #[derive(Clone, Copy)]
 pub(crate) struct Bytes<'m> {
@@ -24,8 +24,8 @@ unsafe impl Sync for Bytes<'_> {}
 impl<'m> Bytes<'m> {
     /// # Safety
     ///
-    /// B1 holds for every byte that will be named through this accessor or
-    /// through one that [`Bytes::add`] makes of it.
+    /// B1 holds for every byte that is accessed through this accessor or
+    /// through one that [`Bytes::add`] returns.
     pub(super) unsafe fn new(base: NonNull<u8>) -> Self {
         Self {
             base,
@@ -40,7 +40,7 @@ impl<'m> Bytes<'m> {
     pub(super) unsafe fn add(self, offset: usize) -> Self {
         // SAFETY: the caller keeps the sum inside one mapping.
         let base = unsafe { self.base.as_ptr().add(offset) };
-        // SAFETY: no mapping holds the null address.
+        // SAFETY: no mapping contains the null address.
         let base = unsafe { NonNull::new_unchecked(base) };
         Self { base, ..self }
     }
@@ -49,7 +49,7 @@ impl<'m> Bytes<'m> {
         self.base
     }
 
-    /// The control word at the base.
+    /// Returns the control word at the base.
     ///
     /// # Safety
     ///
@@ -60,7 +60,7 @@ impl<'m> Bytes<'m> {
         unsafe { AtomicU32::from_ptr(self.base.as_ptr().cast()) }
     }
 
-    /// The two words at the base, by the width of a payload copy.
+    /// Loads the two words at the base with the width of a payload copy.
     ///
     /// # Safety
     ///
@@ -71,7 +71,7 @@ impl<'m> Bytes<'m> {
         unsafe { copy::load_pair(self.base.as_ptr(), order) }
     }
 
-    /// Stores the two words at the base, by the width of a payload copy.
+    /// Stores the two words at the base with the width of a payload copy.
     ///
     /// # Safety
     ///
@@ -82,7 +82,7 @@ impl<'m> Bytes<'m> {
         unsafe { copy::store_pair(self.base.as_ptr(), words, order) };
     }
 
-    /// Copies into memory that is ours alone by protocol.
+    /// Copies into memory that by protocol belongs to the caller alone.
     ///
     /// # Safety
     ///
@@ -93,7 +93,7 @@ impl<'m> Bytes<'m> {
         unsafe { copy::write(self.base.as_ptr(), skip, bytes) };
     }
 
-    /// Copies out of memory that is ours alone by protocol.
+    /// Copies out of memory that by protocol belongs to the caller alone.
     ///
     /// # Safety
     ///
@@ -111,7 +111,7 @@ impl<'m> Bytes<'m> {
     /// As for [`Bytes::write`].
     #[inline(always)]
     pub(super) unsafe fn write_shared(self, bytes: &[u8]) {
-        // SAFETY: the caller's contract is the callee's; the copy is atomic by words anyway.
+        // SAFETY: the caller's contract is the callee's; the copy consists of atomic words.
         unsafe { self.write(0, bytes) };
     }
 
@@ -140,7 +140,7 @@ mod heap {
     #[repr(C, align(128))]
     struct Line(UnsafeCell<[u8; 128]>);
 
-    /// Zeroed bytes of this program's own.
+    /// Zeroed private bytes.
     pub(crate) struct HeapBytes {
         lines: Vec<Line>,
     }
@@ -149,7 +149,7 @@ mod heap {
     unsafe impl Sync for HeapBytes {}
 
     impl HeapBytes {
-        /// `len` zeroed bytes and what fills the last line, aligned to 128.
+        /// Allocates `len` zeroed bytes, rounded up to whole lines and aligned to 128.
         pub(crate) fn new(len: usize) -> Self {
             let mut lines = Vec::new();
             lines.resize_with(len.div_ceil(128), || Line(UnsafeCell::new([0; 128])));
@@ -157,10 +157,10 @@ mod heap {
         }
 
         pub(crate) fn memory(&self) -> Bytes<'_> {
-            // Of the whole slice, so that the pointer may reach all of it.
+            // From the whole slice, so that the pointer may access all of it.
             let base = NonNull::from(self.lines.as_slice()).cast::<u8>();
-            // SAFETY: B1: the lines live as long as the borrow and are 128-byte
-            // aligned; `UnsafeCell` allows writes behind a shared reference.
+            // SAFETY: B1: the lines outlive the borrow and are 128-byte
+            // aligned; `UnsafeCell` allows writes through a shared reference.
             unsafe { Bytes::new(base) }
         }
     }

@@ -1,4 +1,4 @@
-//! Unchecked accessor of shared bytes, with all that an access to shared memory takes.
+//! Unchecked accessor of shared bytes, with the hooks around each access.
 
 use core::ptr::NonNull;
 
@@ -8,7 +8,7 @@ use super::{Bytes, Ordering};
 
 /// Bytes from an address on.
 ///
-/// - **M1** `bytes` begin at an 8-byte aligned address, and those that a caller names
+/// - **M1** `bytes` begin at an 8-byte aligned address, and those that a caller accesses
 ///   are mapped for `'m`: [`crate::mem::Window`] checks both.
 #[derive(Clone, Copy)]
 pub(crate) struct Memory<'m> {
@@ -18,8 +18,8 @@ pub(crate) struct Memory<'m> {
 impl<'m> Memory<'m> {
     /// # Safety
     ///
-    /// M1 holds for every byte that will be named through this accessor or
-    /// through one that [`Memory::add`] makes of it.
+    /// M1 holds for every byte that is accessed through this accessor or
+    /// through one that [`Memory::add`] returns.
     pub(crate) unsafe fn new(base: NonNull<u8>) -> Self {
         // SAFETY: the caller's contract is the callee's.
         Self::from(unsafe { Bytes::new(base) })
@@ -39,7 +39,7 @@ impl<'m> Memory<'m> {
         self.bytes.address()
     }
 
-    /// The control word at the base.
+    /// Returns the control word at the base.
     ///
     /// # Safety
     ///
@@ -50,7 +50,8 @@ impl<'m> Memory<'m> {
         SharedWord::new(unsafe { self.bytes.word() })
     }
 
-    /// The two words at the base, by the width of a payload copy; `order` is the first one's.
+    /// Loads the two words at the base with the width of a payload copy; `order` applies to
+    /// the first one.
     ///
     /// # Safety
     ///
@@ -62,7 +63,7 @@ impl<'m> Memory<'m> {
         unsafe { self.bytes.load_pair(order) }
     }
 
-    /// Stores the two words at the base, by the width of a payload copy.
+    /// Stores the two words at the base with the width of a payload copy.
     ///
     /// # Safety
     ///
@@ -70,7 +71,7 @@ impl<'m> Memory<'m> {
     #[inline(always)]
     pub(crate) unsafe fn store_pair(self, words: [u32; 2], order: Ordering) {
         if store_happens() {
-            // A peer's words in the line are to be what the clean writes back.
+            // The clean writes the whole line back: take a peer's words in it from memory first.
             self.begin_raw_loads(8);
             // SAFETY: the caller's contract is the callee's.
             unsafe { self.bytes.store_pair(words, order) };
@@ -78,9 +79,9 @@ impl<'m> Memory<'m> {
         }
     }
 
-    /// Copies into memory that is ours alone by protocol.
+    /// Copies into memory that by protocol belongs to the caller alone.
     ///
-    /// In tests of recovery the copy is made in two steps, and none is made by the dead.
+    /// In tests of recovery the copy has two steps, and a dead partition makes none.
     ///
     /// # Safety
     ///
@@ -97,7 +98,7 @@ impl<'m> Memory<'m> {
         }
     }
 
-    /// As [`Memory::write`], of bytes that count for nothing before a later store publishes
+    /// As [`Memory::write`], for bytes that no partition uses before a later store publishes
     /// them: tests of recovery do not stop here.
     ///
     /// # Safety
@@ -105,14 +106,14 @@ impl<'m> Memory<'m> {
     /// As for [`Memory::write`].
     #[inline(always)]
     pub(crate) unsafe fn write_unpublished(self, skip: usize, bytes: &[u8]) {
-        // Of lines that are written in part, the rest is cleaned too: it has to be the memory's.
+        // The clean writes whole lines back: take the rest of each line from memory first.
         self.begin_raw_loads(skip + bytes.len());
         // SAFETY: the caller's contract is the callee's.
         unsafe { self.bytes.write(skip, bytes) };
         self.finish_raw_stores(skip + bytes.len());
     }
 
-    /// Copies out of memory that is ours alone by protocol.
+    /// Copies out of memory that by protocol belongs to the caller alone.
     ///
     /// # Safety
     ///
@@ -162,13 +163,13 @@ impl<'m> Memory<'m> {
         unsafe { self.bytes.read_shared(bytes) };
     }
 
-    /// Before loads from the first `len` bytes that are not made through this accessor.
+    /// Must precede loads of the first `len` bytes that are not made through this accessor.
     #[inline(always)]
     pub(crate) fn begin_raw_loads(self, len: usize) {
         invalidate(self.address().as_ptr(), len);
     }
 
-    /// After stores to the first `len` bytes that were not made through this accessor.
+    /// Must follow stores to the first `len` bytes that were not made through this accessor.
     #[inline(always)]
     pub(crate) fn finish_raw_stores(self, len: usize) {
         clean(self.address().as_ptr(), len);

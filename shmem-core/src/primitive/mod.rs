@@ -1,10 +1,10 @@
-//! The only switch between the machine's memory and loom's model of it, and all that an
-//! access to shared memory takes.
+//! The only switch between the machine's memory and loom's model of it.
 //!
-//! Both sides of the switch give the same five things: `AtomicU32`, `fence`, `spin_loop` for
-//! who looks again, `Bytes`, an unchecked accessor of shared bytes, and `HeapBytes`, zeroed
-//! ones of this program's own. Everything above is written once: `Memory` and `SharedWord` add
-//! cache maintenance and fault injection to each access, [`crate::mem::Window`] its bounds.
+//! Both sides of the switch define the same five items: `AtomicU32`; `fence`; `spin_loop`, for
+//! loops that check again; `Bytes`, an unchecked accessor of shared bytes; and `HeapBytes`,
+//! zeroed private bytes. All other code is the same on both sides: `Memory` and `SharedWord` add
+//! cache maintenance and fault injection to each access, [`crate::mem::Window`] adds bounds
+//! checks.
 
 pub use core::sync::atomic::Ordering;
 

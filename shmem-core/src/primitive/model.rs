@@ -1,10 +1,10 @@
-//! Shared bytes as loom models them: per eight bytes, two atomic words and one
+//! Shared bytes in a loom model: for each eight bytes, two atomic words and one
 //! plain cell.
 //!
-//! Bytes that are one party's alone by protocol go through the plain cell, so
-//! that loom reports a race where the protocol is wrong; they are mirrored into
-//! the atomic words, so that old bytes can be mistaken for a control word, as
-//! in the machine.
+//! Bytes that by protocol belong to one partition go through the plain cell, so
+//! that loom reports a race if the protocol is wrong. They are mirrored into
+//! the atomic words, so that old bytes can be misread as a control word, as
+//! on the machine.
 
 use alloc::vec::Vec;
 use core::ptr::NonNull;
@@ -31,7 +31,7 @@ unsafe impl Sync for HeapBytes {}
 unsafe impl Send for HeapBytes {}
 
 impl HeapBytes {
-    /// `len` zeroed bytes.
+    /// Allocates `len` zeroed bytes.
     pub(crate) fn new(len: usize) -> Self {
         let slot = |_| Slot {
             words: [AtomicU32::new(0), AtomicU32::new(0)],
@@ -50,15 +50,15 @@ impl HeapBytes {
     }
 }
 
-/// Accessor of model bytes; out of range is a panic here.
+/// Accessor of model bytes. An access out of range panics.
 #[derive(Clone, Copy)]
 pub(crate) struct Bytes<'m> {
     slots: &'m [Slot],
     base: usize,
 }
 
-// The unsafety below is only that of the machine's `Bytes`, whose interface this keeps.
-// relaxed in all of this: as in the machine's; what the models try are the callers' orderings.
+// The functions below are unsafe only because those of the machine's `Bytes` are.
+// relaxed in all of this: as on the machine; the models test the orderings of the callers.
 impl<'m> Bytes<'m> {
     pub(super) unsafe fn new(_: NonNull<u8>) -> Self {
         unimplemented_in_models()
@@ -96,7 +96,7 @@ impl<'m> Bytes<'m> {
             let at = self.base + skip + index;
             let slot = &self.slots[at / 8];
             let value = slot.bytes.with_mut(|cell| {
-                // SAFETY: loom checks that nobody else is in the cell.
+                // SAFETY: loom checks that no other thread accesses the cell.
                 let value = unsafe { &mut *cell };
                 value[at % 8] = byte;
                 *value
@@ -110,7 +110,7 @@ impl<'m> Bytes<'m> {
     pub(super) unsafe fn read(self, skip: usize, bytes: &mut [u8]) {
         for (index, byte) in bytes.iter_mut().enumerate() {
             let at = self.base + skip + index;
-            // SAFETY: loom checks that nobody writes the cell.
+            // SAFETY: loom checks that no other thread writes the cell.
             *byte = self.slots[at / 8]
                 .bytes
                 .with(|cell| unsafe { (*cell)[at % 8] });
@@ -121,14 +121,14 @@ impl<'m> Bytes<'m> {
         for (index, word) in bytes.chunks(4).enumerate() {
             let mut value = [0; 4];
             value[..word.len()].copy_from_slice(word);
-            // SAFETY: as in the machine.
+            // SAFETY: as on the machine.
             unsafe { self.add(index * 4).word() }.store(u32::from_ne_bytes(value), Relaxed);
         }
     }
 
     pub(super) unsafe fn read_shared(self, bytes: &mut [u8]) {
         for (index, word) in bytes.chunks_mut(4).enumerate() {
-            // SAFETY: as in the machine.
+            // SAFETY: as on the machine.
             let value = unsafe { self.add(index * 4).word() }
                 .load(Relaxed)
                 .to_ne_bytes();
@@ -138,7 +138,7 @@ impl<'m> Bytes<'m> {
 }
 
 impl Slot {
-    // relaxed in all of this: bytes, as in `Bytes`.
+    // relaxed in all of this: payload, as in `Bytes`.
     fn mirror(&self, value: [u8; 8]) {
         for (word, half) in self.words.iter().zip(value.chunks(4)) {
             let mut bytes = [0; 4];

@@ -1,9 +1,9 @@
-//! A control word, with all that an access to shared memory takes.
+//! A control word, with the hooks around each access.
 
 use super::hooks::{clean, invalidate, store_happens};
 use super::{AtomicU32, Ordering};
 
-/// A control word in shared memory, in the byte order that it has there.
+/// A control word in shared memory, in memory byte order.
 #[derive(Clone, Copy)]
 pub(crate) struct SharedWord<'m>(&'m AtomicU32);
 
@@ -22,7 +22,7 @@ impl<'m> SharedWord<'m> {
     #[inline(always)]
     pub(crate) fn store(self, value: u32, order: Ordering) {
         if store_happens() {
-            // A peer's words in the line are to be what the clean writes back.
+            // The clean writes the whole line back: take a peer's words in it from memory first.
             invalidate(self.at(), 4);
             self.0.store(value, order);
             clean(self.at(), 4);

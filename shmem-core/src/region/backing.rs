@@ -1,4 +1,4 @@
-//! What is behind a mapping, and whether others still get the same.
+//! The file of a mapping, and whether its name still stands for it.
 
 use core::fmt;
 use std::borrow::ToOwned;
@@ -11,16 +11,16 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{fstat, FileType, Stat};
 use rustix::io::Errno;
 
-/// Why who maps the same name now gets other memory than a mapping has.
+/// Why a process that maps the same name now gets other memory than this mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Displaced {
-    /// The file was removed, or has another name.
+    /// The file was removed or renamed.
     Removed,
-    /// The name is another file's by now.
+    /// The name now stands for another file.
     Replaced,
-    /// The file was made shorter: accesses beyond its end fault (SIGBUS).
+    /// The file was truncated: accesses past its end fault (SIGBUS).
     Truncated {
-        /// Bytes it has.
+        /// Bytes of the file.
         len: u64,
     },
 }
@@ -28,13 +28,14 @@ pub enum Displaced {
 impl fmt::Display for Displaced {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Removed => f.write_str("the file behind the mapping was removed: map it anew"),
+            Self::Removed => f.write_str("the file of the mapping was removed: map it again"),
             Self::Replaced => {
-                f.write_str("the file behind the mapping was replaced by another: map that one")
+                f.write_str("the file of the mapping was replaced by another: map that one")
             }
             Self::Truncated { len } => write!(
                 f,
-                "the file behind the mapping was cut to {len} bytes: do not touch the rest, map it anew"
+                "the file of the mapping was truncated to {len} bytes: \
+                 do not access the rest, map it again"
             ),
         }
     }
@@ -42,16 +43,16 @@ impl fmt::Display for Displaced {
 
 impl std::error::Error for Displaced {}
 
-/// A descriptor, and what it was when it was mapped.
+/// A descriptor, and its file at the time of the mapping.
 #[derive(Debug)]
 pub(super) struct Backing {
     pub(super) fd: OwnedFd,
-    /// Where it was found, whatever the working directory becomes.
+    /// The absolute path.
     path: Option<PathBuf>,
     /// Device and inode.
     identity: (u64, u64),
     has_name: bool,
-    /// Of all else the length says nothing.
+    /// True for a regular file: the length is checked only then.
     is_file: bool,
 }
 
@@ -75,9 +76,9 @@ impl Backing {
         self.path.as_deref()
     }
 
-    /// Whether its first `end` bytes are there, under the name it was found by.
+    /// Returns `Ok` if the file still has its name and at least `end` bytes.
     pub(super) fn check(&self, end: u64) -> Result<(), Displaced> {
-        // It fails only where a server has lost the file.
+        // It fails only if a file server has lost the file.
         let stat = fstat(&self.fd).map_err(|_| Displaced::Removed)?;
         let len = stat.st_size as u64;
         if self.is_file && len < end {
@@ -89,7 +90,7 @@ impl Backing {
             }
             Some(Ok(_)) => Ok(()),
             Some(Err(error)) if error.kind() == ErrorKind::NotFound => Err(Displaced::Removed),
-            // No path, or one that may not be looked at: what the file itself says.
+            // No path, or no permission to read it: use the link count of the file.
             _ if self.has_name && stat.st_nlink == 0 => Err(Displaced::Removed),
             _ => Ok(()),
         }

@@ -1,4 +1,4 @@
-//! Why memory is not a region that can be attached.
+//! The error of attaching to a region.
 
 use core::fmt;
 
@@ -7,34 +7,34 @@ use crate::layout::{LINE, VERSION};
 /// Why memory is not a region that can be attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttachError {
-    /// No room for a header and a line.
+    /// The memory has no room for a header and a line.
     TooShort {
-        /// Bytes there are.
+        /// Bytes of the memory.
         len: usize,
     },
     /// The first word is not the magic.
     NotARegion {
-        /// What it is.
+        /// The first word.
         magic: u32,
     },
-    /// A layout version that this library does not know.
+    /// This library does not know the layout version.
     Version {
-        /// The region's.
+        /// The region's version.
         found: u32,
     },
-    /// Features that this library does not know.
+    /// The region needs features that this library does not know.
     Features {
-        /// Their bits.
+        /// The bits of these features.
         unknown: u32,
     },
     /// The header's length is not that of a region in this memory.
     Length {
-        /// What the header says.
+        /// The length in the header.
         length: u64,
         /// Bytes that are mapped.
         mapped: usize,
     },
-    /// A partition formatted it, again and again, while its header was read.
+    /// A partition formatted the memory during every attempt to read the header.
     BeingFormatted,
 }
 
@@ -48,23 +48,25 @@ impl fmt::Display for AttachError {
             ),
             Self::NotARegion { magic } => write!(
                 f,
-                "not a region: its first word is {magic:#010x}; format it first, wait until it is formatted, or check the address"
+                "not a region: its first word is {magic:#010x}; \
+                 format it first, wait until it is formatted, or check the address"
             ),
             Self::Version { found } => write!(
                 f,
-                "the region has layout version {found}, this library speaks {VERSION}: \
+                "the region has layout version {found}, this library has {VERSION}: \
                  use the same release on both sides"
             ),
             Self::Features { unknown } => write!(
                 f,
-                "the region needs features this library does not know ({unknown:#x}): use a newer one"
+                "the region needs features that this library does not know ({unknown:#x}): \
+                 use a newer release"
             ),
             Self::Length { length, mapped } => write!(
                 f,
-                "the region says it has {length} bytes, but {mapped} are mapped: map all of it"
+                "the region has {length} bytes, but {mapped} are mapped: map all of it"
             ),
             Self::BeingFormatted => f.write_str(
-                "the region is being formatted: try again when that is done, and look who does it",
+                "the region is being formatted: try again later, and check which partition does it",
             ),
         }
     }

@@ -19,28 +19,29 @@ use rustix::shm;
 use super::backing::{Backing, Displaced};
 use super::fork;
 use super::map_error::MapError;
-use super::sized::{allocate, give_length, is_unfinished, length};
+use super::sized::{allocate, is_unfinished, length, set_length};
 use crate::mem::Window;
 
 /// A mapping of shared memory, unmapped when it is dropped.
 ///
-/// A child that this process forks does not have it: an access faults there (SIGSEGV), and
-/// dropping it there does nothing. So a child cannot push what nobody receives, nor leave in
-/// its parent's name. It maps the memory itself, by name or descriptor, as a partition of its
-/// own; a program that forks to go on as the child alone calls [`Mapping::inherit_on_fork`].
+/// A child that this process forks does not have the mapping: an access faults there (SIGSEGV),
+/// and dropping it there does nothing. So a child cannot use its parent's rings or end its
+/// parent's attachment. It maps the memory itself, by name or descriptor, as another
+/// partition. A program that forks and continues only as the child calls
+/// [`Mapping::inherit_on_fork`].
 ///
-/// - **L1** `base` is what `mmap` gave for `len` bytes, page-aligned; only `drop` unmaps it,
+/// - **L1** `base` is the page-aligned result of `mmap` for `len` bytes; only `drop` unmaps it,
 ///   in processes that have it.
 #[derive(Debug)]
 pub struct Mapping {
     base: NonNull<u8>,
     len: usize,
     backing: Backing,
-    /// Where in the descriptor the mapping starts.
+    /// Offset of the mapping in the file.
     offset: u64,
     /// The process that mapped it.
     process: u32,
-    /// Whether its children have it too.
+    /// True if forked children have it too.
     is_inherited: AtomicBool,
 }
 
@@ -50,7 +51,7 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    /// New zeroed memory without a name; peers get it by its descriptor. All of it is
+    /// Creates zeroed memory without a name; peers receive its descriptor. All of it is
     /// reserved, and it is sealed against shrinking, so that no access can fault.
     ///
     /// # Errors
@@ -60,11 +61,11 @@ impl Mapping {
         let what = || format!("a memfd of {len} bytes");
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let fd = rustix::fs::memfd_create(name, flags).map_err(|e| MapError::new(what(), e))?;
-        // The kernel would look for memory among the other processes first.
+        // The kernel would take memory from other processes first.
         if len as u64 > machine_memory() {
             return Err(MapError::new(what(), Errno::NOMEM));
         }
-        // In this order: the first refuses what no machine has.
+        // In this order: the first call rejects lengths that no machine has.
         rustix::fs::ftruncate(&fd, len as u64)
             .and_then(|()| allocate(&fd, len))
             .map_err(|e| MapError::new(what(), e))?;
@@ -73,7 +74,7 @@ impl Mapping {
         Self::map(what(), fd, None, 0, len, None)
     }
 
-    /// All of the memory behind a descriptor that a peer passed.
+    /// Maps all of the memory of a descriptor that a peer passed.
     ///
     /// # Errors
     ///
@@ -83,8 +84,8 @@ impl Mapping {
         Self::map("a descriptor".to_owned(), fd, None, 0, len, None)
     }
 
-    /// POSIX shared memory `name` (`/name`), made with `len` bytes if `len` is
-    /// given and it does not exist; as [`Mapping::file`] otherwise.
+    /// Maps POSIX shared memory `name` (`/name`). Creates it with `len` bytes if `len` is
+    /// given and it does not exist. Otherwise as [`Mapping::file`].
     ///
     /// # Errors
     ///
@@ -97,7 +98,7 @@ impl Mapping {
         }
         let fd = shm::open(name, flags, Mode::RUSR | Mode::WUSR)
             .map_err(|e| MapError::new(&*what, e))?;
-        // Where the C library keeps it, too.
+        // The C library uses the same path.
         let path = PathBuf::from("/dev/shm").join(name.trim_start_matches('/'));
         Self::map_sized(what, fd, &path, len)
     }
@@ -111,20 +112,20 @@ impl Mapping {
         shm::unlink(name).map_err(|e| MapError::new(format!("shared memory {name}"), e))
     }
 
-    /// A file, made with `len` bytes if `len` is given and it does not exist or is empty:
-    /// QEMU's `memory-backend-file`, a dump, a test.
+    /// Maps a file, for example QEMU's `memory-backend-file` or a dump. Creates it with `len`
+    /// bytes if `len` is given and it does not exist or is empty.
     ///
-    /// If `len` is given its blocks are reserved before it has that length (by zeroes where
-    /// the file system cannot reserve), and of several processes that make it, one
-    /// does; the others wait for it, ten seconds at most. An
-    /// access can then fault only if somebody cuts the file ([`Mapping::check`]), or made it
-    /// without its blocks on a file system that cannot reserve. Without `len` its blocks are
-    /// the affair of who made it.
+    /// If `len` is given, the blocks are reserved before the length is set (by writing zeroes if
+    /// the file system cannot reserve). If several processes create the file, one does, and the
+    /// others wait at most ten seconds. An access can then fault only in two cases: a process
+    /// truncates the file ([`Mapping::check`]), or another program created it without blocks on a
+    /// file system that cannot reserve. Without `len`, the creator of the file must reserve its
+    /// blocks.
     ///
     /// # Errors
     ///
-    /// [`MapError`] if it has another length than `len`, with both; or the kernel's reason,
-    /// as that there is no space: then it is empty.
+    /// [`MapError`] if the file has another length than `len`, with both lengths, or with the
+    /// kernel's reason. If there is no space, the file is empty afterwards.
     pub fn file(path: &Path, len: Option<usize>) -> Result<Self, MapError> {
         let what = path.display().to_string();
         let mut flags = OFlags::RDWR | OFlags::CLOEXEC;
@@ -136,19 +137,19 @@ impl Mapping {
         Self::map_sized(what, fd, path, len)
     }
 
-    /// `len` bytes of a file from `offset` on, a multiple of the page size: one of
-    /// the regions in a virtual machine's main memory.
+    /// Maps `len` bytes of a file from `offset` on, a multiple of the page size: for example a
+    /// region in a virtual machine's main memory.
     ///
     /// # Errors
     ///
-    /// [`MapError`] if the file has not all of them, or the kernel's reason.
+    /// [`MapError`] if the file is too short, or with the kernel's reason.
     pub fn file_part(path: &Path, offset: u64, len: usize) -> Result<Self, MapError> {
         let what = format!("{len} bytes of {} at {offset:#x}", path.display());
         let error = |errno| MapError::new(&*what, errno);
         let flags = OFlags::RDWR | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Mode::empty()).map_err(error)?;
         let size = length(&fd).map_err(error)? as u64;
-        // Pages behind the end would fault at the first access.
+        // Pages past the end would fault at the first access.
         let end = offset.checked_add(len as u64);
         if end.map_or(true, |end| end > size) {
             return Err(MapError {
@@ -166,12 +167,12 @@ impl Mapping {
         Self::map(what.clone(), fd, Some(path), offset, len, None)
     }
 
-    /// `len` bytes of reserved physical memory at `base`, through `/dev/mem`.
+    /// Maps `len` bytes of reserved physical memory at `base`, through `/dev/mem`.
     ///
     /// # Errors
     ///
-    /// [`MapError`]; where the kernel refuses memory that it uses itself, it
-    /// says how to reserve some.
+    /// [`MapError`]. If the kernel refuses memory that it uses itself, the text contains
+    /// how to reserve some.
     pub fn physical(base: u64, len: usize) -> Result<Self, MapError> {
         let what = format!("{len} bytes of physical memory at {base:#x}");
         let error = |errno| {
@@ -196,7 +197,7 @@ impl Mapping {
         Self::map_raw(file.into(), None, base, len, None).map_err(error)
     }
 
-    /// A PCI device's memory, from its `resourceN` file in sysfs (ivshmem: `resource2`).
+    /// Maps a PCI device's memory, from its `resourceN` file in sysfs (ivshmem: `resource2`).
     ///
     /// # Errors
     ///
@@ -209,9 +210,9 @@ impl Mapping {
         mapping
     }
 
-    /// `len` bytes that a device's descriptor maps at `offset`, a multiple of the page
-    /// size: a PCI device's memory through vfio. What the device has is known to the
-    /// driver alone, which refuses the rest.
+    /// Maps `len` bytes of a device's descriptor at `offset`, a multiple of the page
+    /// size: for example a PCI device's memory through vfio. Only the driver knows the size of
+    /// that memory, and refuses a range outside it.
     ///
     /// # Errors
     ///
@@ -221,12 +222,12 @@ impl Mapping {
         Self::map(what, fd, None, offset, len, None)
     }
 
-    /// The same memory once more, at a fixed address, so that one identifier
-    /// gives one virtual address everywhere, as the 2012 paper has it.
+    /// Maps the same memory again at a fixed address, so that one identifier
+    /// gives one virtual address in every process, as in the 2012 paper.
     ///
     /// # Errors
     ///
-    /// [`MapError`] if the range is taken already, or the kernel's reason.
+    /// [`MapError`] if the range is already in use, or with the kernel's reason.
     pub fn fixed(&self, address: usize) -> Result<Self, MapError> {
         let what = format!("{} bytes at the address {address:#x}", self.len);
         let fd = self.backing.fd.try_clone();
@@ -242,24 +243,24 @@ impl Mapping {
         )
     }
 
-    /// Whether the file behind the mapping is still the one that others get by its name,
-    /// and as long as it was. What [`crate::Region::is_stale`] cannot know: a partition that
-    /// waits long asks both. A few system calls.
+    /// Returns `Ok` if the file's name still stands for the mapped file, and the file is not
+    /// shorter than the mapping. [`crate::Region::is_stale`] cannot detect this: a partition that
+    /// waits long must call both. Makes a few system calls.
     ///
     /// # Errors
     ///
-    /// [`Displaced`].
+    /// [`Displaced`] with the change of the file.
     pub fn check(&self) -> Result<(), Displaced> {
         self.backing
             .check(self.offset.saturating_add(self.len as u64))
     }
 
-    /// Lets children that this process forks from now on have the mapping, for those that go
-    /// on in its place: a daemon whose parent only exits.
+    /// Lets children that this process forks from now on inherit the mapping, for a child that
+    /// continues in place of its parent: a daemon whose parent only exits.
     ///
-    /// Every handle is there twice then, and the memory cannot tell parent from child: of
-    /// two that push or lock, records are lost and locks are held by both; the first that
-    /// drops its presence leaves in the other's name. One of them must use none any more.
+    /// Then every handle exists twice, and the memory cannot distinguish parent and child. If
+    /// both push, records are lost; if both lock, both hold the lock; the first one that drops
+    /// its attachment ends that of the other. Only one of the two may use the handles.
     ///
     /// # Errors
     ///
@@ -270,36 +271,36 @@ impl Mapping {
         if process::id() != self.process && !self.is_inherited.load(Relaxed) {
             return Err(error(Errno::FAULT));
         }
-        // SAFETY: L1; what a fork does later changes nothing here.
+        // SAFETY: L1; a later fork does not change the mapping in this process.
         let done = unsafe { madvise(self.base.as_ptr().cast(), self.len, Advice::LinuxDoFork) };
         match done {
-            // Of a device's memory the kernel refuses it, but maps it anew.
+            // For device memory the kernel refuses this advice, but a new mapping is inherited.
             Err(Errno::INVAL) => self.map_again().map_err(error)?,
             done => done.map_err(error)?,
         }
-        fork::let_on(self.base);
+        fork::stop_excluding(self.base);
         self.is_inherited.store(true, Relaxed); // relaxed: as above
         Ok(())
     }
 
-    /// The whole of the memory.
+    /// Returns all of the memory.
     pub fn window(&self) -> Window<'_> {
         // SAFETY: L1, and `Window` forms no reference to the bytes.
         let window = unsafe { Window::from_raw(self.base, self.len) };
         window.expect("a mapping is page-aligned")
     }
 
-    /// The whole of the memory, mapped from now on until this process ends.
+    /// Returns all of the memory, which then stays mapped until this process ends.
     pub fn leak(self) -> Window<'static> {
         let base = self.base;
         let len = self.len;
         core::mem::forget(self);
-        // SAFETY: L1, and nobody is left who could unmap it.
+        // SAFETY: L1, and `drop` never runs.
         let window = unsafe { Window::from_raw(base, len) };
         window.expect("a mapping is page-aligned")
     }
 
-    /// The descriptor behind the mapping, to pass to a peer.
+    /// Returns the descriptor of the memory, to pass to a peer.
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         self.backing.fd.as_fd()
     }
@@ -312,12 +313,12 @@ impl Mapping {
     ) -> Result<Self, MapError> {
         let error = |errno| MapError::new(&*what, errno);
         if let Some(len) = len {
-            give_length(&fd, len, &what)?;
+            set_length(&fd, len, &what)?;
         }
         if is_unfinished(&fd) {
             return Err(MapError {
-                why: "another process is making it, or died at that".to_owned(),
-                hint: "; wait, or make it with the region's length",
+                why: "another process is creating it, or died while creating it".to_owned(),
+                hint: "; wait, or create it with the region's length",
                 ..error(Errno::AGAIN)
             });
         }
@@ -367,30 +368,30 @@ impl Mapping {
             process: process::id(),
             is_inherited: AtomicBool::new(false),
         };
-        // Kernels before 4.17 take `FIXED_NOREPLACE` for a wish.
+        // Kernels before 4.17 treat the address with `FIXED_NOREPLACE` as a hint.
         if at.is_some_and(|at| at != mapping.base.as_ptr() as usize) {
             return Err(Errno::EXIST);
         }
-        fork::keep_off(base, len)?;
+        fork::exclude(base, len)?;
         Ok(mapping)
     }
 
-    /// The same memory at the same address, as the kernel maps it for the first time.
+    /// Maps the same memory again at the same address, without any advice.
     fn map_again(&self) -> Result<(), Errno> {
         let (at, flags) = (
             self.base.as_ptr().cast(),
             MapFlags::SHARED | MapFlags::FIXED,
         );
         let fd = &self.backing.fd;
-        // SAFETY: it replaces this mapping alone (L1), by the same memory; who accesses it
-        // meanwhile waits.
+        // SAFETY: it replaces only this mapping (L1), with the same memory; an access meanwhile
+        // waits.
         let base = unsafe { rustix::mm::mmap(at, self.len, PROTECTION, flags, fd, self.offset) }?;
         debug_assert_eq!(base, at);
         Ok(())
     }
 }
 
-/// Bytes of memory and swap space that this machine has.
+/// Returns the bytes of memory and swap space of this machine.
 fn machine_memory() -> u64 {
     let info = rustix::system::sysinfo();
     #[allow(clippy::useless_conversion)] // 32 bits wide on 32-bit machines.
@@ -406,8 +407,8 @@ impl Drop for Mapping {
         if process::id() != self.process && !*self.is_inherited.get_mut() {
             return;
         }
-        fork::let_on(self.base);
-        // SAFETY: L1, and no window outlives the borrow it was made from.
+        fork::stop_excluding(self.base);
+        // SAFETY: L1, and no window outlives its borrow of the mapping.
         let unmapped = unsafe { rustix::mm::munmap(self.base.as_ptr().cast(), self.len) };
         debug_assert!(unmapped.is_ok());
     }

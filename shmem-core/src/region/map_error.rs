@@ -1,4 +1,4 @@
-//! Why memory could not be mapped.
+//! The error of mappings.
 
 use core::fmt;
 use std::borrow::ToOwned;
@@ -16,13 +16,13 @@ pub struct MapError {
 }
 
 impl MapError {
-    /// The kernel's number of the error.
+    /// Returns the kernel's error number.
     pub fn raw_os_error(&self) -> i32 {
         self.errno
     }
 
-    /// Whether this is because the file is not there, is empty, or is being made: another
-    /// process may be about to make it.
+    /// Returns true if the file does not exist, is empty, or is being created: another process
+    /// may be about to create it.
     pub fn is_early(&self) -> bool {
         [Errno::NOENT, Errno::NODATA, Errno::AGAIN]
             .map(Errno::raw_os_error)
@@ -33,17 +33,17 @@ impl MapError {
         let why = std::io::Error::from(errno).to_string();
         Self {
             what: what.into(),
-            // The text alone: its number says nothing more.
+            // Only the text: the number adds nothing.
             why: why
                 .split(" (os error")
                 .next()
                 .unwrap_or_default()
                 .to_owned(),
             hint: match errno {
-                Errno::ACCESS => "; run with the right to it",
+                Errno::ACCESS => "; run with permission for it",
                 Errno::NOENT => "; check the name",
                 Errno::NOMEM => "; ask for less",
-                Errno::NOSPC => "; ask for less, or make room there",
+                Errno::NOSPC => "; ask for less, or free some space there",
                 _ => "",
             },
             errno: errno.raw_os_error(),

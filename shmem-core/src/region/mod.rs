@@ -1,18 +1,18 @@
-//! A range of shared memory with a header that says what it is.
+//! A range of shared memory with a header that describes it.
 //!
-//! - **G1** `magic` is removed first when a region is formatted and stored last,
-//!   `generation` last but one: a region with a magic has a whole header and a zeroed body.
+//! - **G1** Formatting clears `magic` first, and stores `generation` last but one and `magic`
+//!   last: a region with a magic has a whole header and a zeroed body.
 //! - **G2** Attaching stores nothing.
-//! - **G3** Of the header only a copy is checked and used, and only if no format
-//!   began while the copy was made.
-//! - **G4** Nothing of a later generation is read before [`Region::is_stale`] can
-//!   know of that generation.
+//! - **G3** Only a copy of the header is checked and used, and only if no format
+//!   began while it was made.
+//! - **G4** If a read returns a value of a later generation, [`Region::is_stale`] called
+//!   after it returns true.
 //!
-//! | store                     | paired load                    | hands over                |
-//! |---------------------------|--------------------------------|---------------------------|
-//! | `generation` in `format` | the first in `attach`          | the header, the zero body |
-//! | `magic` in `format`       | `magic` in `attach`, `is_stale`| the new `generation`     |
-//! | `magic` = 0, then a fence | a fence, then `magic`          | that a format has begun   |
+//! | store                     | paired load                     | hands over                |
+//! |---------------------------|---------------------------------|---------------------------|
+//! | `generation` in `format`  | the first in `attach`           | the header, the zero body |
+//! | `magic` in `format`       | `magic` in `attach`, `is_stale` | the new `generation`      |
+//! | `magic` = 0, then a fence | a fence, then `magic`           | the begin of a format     |
 //!
 //! A format by one partition while another attaches:
 //!
@@ -25,21 +25,23 @@
 //!   magic = MAGIC (release)       generation: after
 //! ```
 //!
-//! If anything that was read is the format's, the fences show `magic` = 0 or what
-//! followed it. A new `magic` shows the new generation, which differs from the one
-//! before, unless that was new already, and then so was all that was read after it.
+//! If `attach` reads any value that the format stored, the fences ensure that it then reads
+//! `magic` = 0 or a later value. If it reads the new `magic`, it also reads the new generation
+//! after it. That differs from the one before, unless the first load returned the new
+//! generation too; then all values that were read after it are new.
 //!
-//! # Who formats
+//! # Which partition formats
 //!
-//! One partition, that the platform or the operator names; two that format at the
-//! same time destroy what the first of them has begun to use. Nothing in the region
-//! can prevent that: its bytes mean nothing before it is formatted.
+//! One partition, which the platform or the operator selects. If two format at the
+//! same time, the second one destroys what the first has begun to use. Nothing in the region
+//! can prevent that: its bytes have no meaning before it is formatted.
 //!
-//! # What a region cannot know
+//! # What a region cannot detect
 //!
-//! A file that was removed or made again under a name is other memory: whoever has
-//! the old file mapped sees nothing of it, and [`Region::is_stale`] stays false.
-//! `Mapping::check` compares the mapping with what its name stands for now.
+//! If a file is removed or created again under the same name, the name stands for other memory.
+//! A partition that has the old file mapped does not see the new one, and
+//! [`Region::is_stale`] stays false. `Mapping::check` compares the mapping with the file that
+//! the name stands for now.
 
 #[cfg(all(feature = "linux", target_os = "linux", not(loom)))]
 mod backing;
@@ -74,7 +76,7 @@ use crate::primitive::{
     Ordering::{Acquire, Relaxed, Release},
 };
 
-/// Feature bits this version of the library knows.
+/// The features that this version of the library supports, one bit each.
 pub const FEATURES: u32 = 0;
 
 /// A region that was formatted or attached.
@@ -85,9 +87,9 @@ pub struct Region<'m> {
 }
 
 impl<'m> Region<'m> {
-    /// Makes `memory` a region: zeroes it and writes the header. No other partition
-    /// formats it at the same time. Whoever is attached to what it was before has let
-    /// go, or finds out by [`Region::is_stale`]; what it stores later lands in the new region.
+    /// Formats `memory` as a region: zeroes it and writes the header. No other partition
+    /// may format it at the same time. A partition that is still attached to the region before
+    /// can detect the format with [`Region::is_stale`]; its later stores go to the new region.
     ///
     /// # Errors
     ///
@@ -95,18 +97,18 @@ impl<'m> Region<'m> {
     pub fn format(memory: Window<'m>) -> Result<Self, AttachError> {
         check_len(&memory)?;
         let word = |offset| memory.word(offset);
-        // Whatever was there: one more differs from what an earlier handle saw,
-        // even if an earlier format died half-way.
-        // relaxed: only who formats stores it, one partition at a time.
+        // Whatever the memory contained: the next number differs from the generation of an earlier
+        // handle, even if an earlier format died half-way.
+        // relaxed: only the formatting partition stores it, one at a time.
         let before = word(offset_of!(RegionHeader, generation)).load(Relaxed);
         let generation = before.wrapping_add(1).max(1);
         // relaxed: the fence orders it before all stores below.
         word(offset_of!(RegionHeader, magic)).store(0, Relaxed);
-        // Pairs with the fences in `Header::read` and `is_stale`: who reads anything
-        // that is stored below sees that the old magic is gone.
+        // Pairs with the fences in `Header::read` and `is_stale`: a partition that reads
+        // any value stored below sees that the old magic is gone.
         // loom: loom_region
         fence(Release);
-        // By words, as attaching reads them.
+        // In words, as `attach` loads them.
         for offset in (offset_of!(RegionHeader, length_low)..LINE).step_by(4) {
             // relaxed: between the fence above and the release of the generation below.
             word(offset).store(0, Relaxed);
@@ -127,19 +129,19 @@ impl<'m> Region<'m> {
         // Pairs with the loads in `Header::read` and `is_stale`: the generation is the new one.
         // loom: loom_region
         word(offset_of!(RegionHeader, magic)).store(MAGIC, Release);
-        Self::over(memory, memory.len(), generation)
+        Self::new(memory, memory.len(), generation)
     }
 
     /// Attaches to a region that a partition formatted. Never formats.
     ///
     /// # Errors
     ///
-    /// [`AttachError`]: the memory is too short, not a region, of another layout
-    /// version, needs features that are unknown here, is shorter than the header
-    /// says, or was being formatted at each of several attempts.
+    /// [`AttachError`] if the memory is too short, not a region, or shorter than the length in
+    /// the header; if the layout version or a feature is unknown; or if a partition was
+    /// formatting it at each of several attempts.
     pub fn attach(memory: Window<'m>) -> Result<Self, AttachError> {
         check_len(&memory)?;
-        // relaxed: it decides which error this is, nothing more.
+        // relaxed: it only selects the error.
         let magic = memory.word(offset_of!(RegionHeader, magic)).load(Relaxed);
         if magic != MAGIC {
             return Err(AttachError::NotARegion { magic });
@@ -153,7 +155,7 @@ impl<'m> Region<'m> {
         Err(AttachError::BeingFormatted)
     }
 
-    fn over(memory: Window<'m>, len: usize, generation: u32) -> Result<Self, AttachError> {
+    fn new(memory: Window<'m>, len: usize, generation: u32) -> Result<Self, AttachError> {
         let whole = memory.sub(0, len);
         Ok(Self {
             memory: whole.map_err(|_| AttachError::TooShort { len })?,
@@ -161,35 +163,35 @@ impl<'m> Region<'m> {
         })
     }
 
-    /// All of it, the header too: offsets in a region count from here.
+    /// Returns the memory with the header. Offsets in a region count from its start.
     pub fn memory(&self) -> Window<'m> {
         self.memory
     }
 
-    /// Everything behind the header.
+    /// Returns the memory after the header.
     pub fn body(&self) -> Window<'m> {
         let body = self.memory.sub(LINE, self.memory.len() - LINE);
         body.expect("a region is longer than its header")
     }
 
-    /// How often the memory was formatted.
+    /// Returns the number of times that the memory was formatted.
     pub fn generation(&self) -> u32 {
         self.generation
     }
 
-    /// Whether the region was formatted again since this handle was made, or is being
+    /// Returns true if the region was formatted again since this handle was made, or is being
     /// formatted now.
     ///
-    /// False says that everything this thread read from the region before the call was
-    /// from before any later format: read first, ask then, believe last. It says
-    /// nothing of what is read or stored after the call; whoever formats a region
-    /// makes sure that nobody stores any more.
+    /// If it returns false, no value that this thread read from the region before the call is
+    /// from a later format. So read first, then call this, then use the values. It gives
+    /// no guarantee for loads or stores after the call: the partition that formats a region
+    /// must ensure that no other one stores any more.
     #[cfg_attr(not(feature = "small"), inline)]
     #[cfg_attr(feature = "small", inline(never))]
     pub fn is_stale(&self) -> bool {
         let word = |offset| self.memory.word(offset);
-        // Pairs with the fence in `format`, or with the one in `attach` of who attached
-        // to the new region: what was read so far is older than the magic below (G4).
+        // Pairs with the fence in `format`, or with that in `attach` of a partition that attached
+        // to the new region: the values read before are older than the magic below (G4).
         // loom: loom_region
         fence(Acquire);
         // Pairs with the store in `format`: a new magic shows the new generation.
@@ -200,10 +202,10 @@ impl<'m> Region<'m> {
     }
 }
 
-/// How often [`Region::attach`] reads a header that changes under its hands.
+/// Attempts of [`Region::attach`] to read a header that changes meanwhile.
 const ATTEMPTS: u32 = 64;
 
-/// What a header says.
+/// A copy of a header.
 struct Header {
     version: u32,
     features: u32,
@@ -212,14 +214,14 @@ struct Header {
 }
 
 impl Header {
-    /// A copy of the header; none if a format began meanwhile (G3).
+    /// Returns a copy of the header; `None` if a format began meanwhile (G3).
     fn read(memory: &Window<'_>) -> Option<Self> {
         let word = |offset| memory.word(offset);
         // Pairs with the store in `format`.
         // loom: loom_region
         let generation = word(offset_of!(RegionHeader, generation)).load(Acquire);
-        // relaxed: after the Acquire of `generation`, and checked after the fence below; its own
-        // second load, after the Acquire of `magic`.
+        // relaxed: after the Acquire of `generation`, and checked after the fence below. The second
+        // load of `generation` is after the Acquire of `magic`.
         let load = |offset| word(offset).load(Relaxed);
         let low = load(offset_of!(RegionHeader, length_low));
         let high = load(offset_of!(RegionHeader, length_high));
@@ -229,8 +231,8 @@ impl Header {
             generation,
             length: u64::from(high) << 32 | u64::from(low),
         };
-        // Pairs with the fence in `format`: if a word above is a later format's, the
-        // magic that was there before it is not seen below.
+        // Pairs with the fence in `format`: if a later format stored a word above, the load
+        // below does not return the magic from before that format.
         // loom: loom_region
         fence(Acquire);
         // Pairs with the store in `format`: a new magic shows the new generation.
@@ -254,11 +256,11 @@ impl Header {
         let Some(len) = plausible else {
             return Err(AttachError::Length { length, mapped });
         };
-        // Pairs with the fence in `is_stale` of who has an earlier generation: what
-        // this thread stores from now on is not seen before the format (G4).
+        // Pairs with the fence in `is_stale` of a handle with an earlier generation: a thread that
+        // sees a later store of this one also sees the format (G4).
         // loom: loom_region
         fence(Release);
-        Region::over(memory, len, self.generation)
+        Region::new(memory, len, self.generation)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Where a region's memory comes from, as a word on a command line.
+//! Where a region's memory comes from, as text for a command line.
 
 use core::fmt;
 use core::str::FromStr;
@@ -20,11 +20,11 @@ pub enum Place {
     Shm(String),
     /// `file:/path`: a file.
     File(PathBuf),
-    /// `file:/path@64M+2M`: a part of a file, of a virtual machine's memory say.
+    /// `file:/path@64M+2M`: a part of a file, for example of a virtual machine's memory.
     FilePart {
         /// The file.
         path: PathBuf,
-        /// Its byte at which the part begins.
+        /// Offset of the part in the file.
         offset: u64,
         /// Bytes of the part.
         len: u64,
@@ -40,12 +40,12 @@ pub enum Place {
     Pci(PathBuf),
 }
 
-/// Why a place gives no memory. One line.
+/// Why a place cannot be opened. The message is one line.
 #[derive(Debug)]
 pub enum PlaceError {
-    /// The text is no place.
+    /// The text is not a place.
     NoPlace {
-        /// What was said.
+        /// The text.
         text: String,
     },
     /// The descriptor was not passed to this program.
@@ -53,12 +53,12 @@ pub enum PlaceError {
         /// Its number.
         fd: RawFd,
     },
-    /// There are more bytes than addresses.
+    /// The length exceeds the address space.
     TooLong {
-        /// How many.
+        /// The length in bytes.
         len: u64,
     },
-    /// It cannot be mapped.
+    /// The memory cannot be mapped.
     Map(MapError),
 }
 
@@ -67,12 +67,12 @@ impl fmt::Display for PlaceError {
         match self {
             Self::NoPlace { text } => write!(
                 f,
-                "{text:?} is no place of a region: give fd:N, shm:/NAME, file:PATH, \
+                "{text:?} is not a place of a region: give fd:N, shm:/NAME, file:PATH, \
                  file:PATH@OFFSET+LENGTH, mem:ADDRESS+LENGTH or pci:PATH"
             ),
             Self::NotInherited { fd } => write!(
                 f,
-                "fd:{fd} is not an inherited descriptor: pass one from 3 that is open"
+                "fd:{fd} is not an inherited descriptor: pass an open one, from 3 on"
             ),
             Self::TooLong { len } => write!(f, "{len} bytes are longer than the address space"),
             Self::Map(error) => error.fmt(f),
@@ -138,8 +138,8 @@ impl fmt::Display for Place {
     }
 }
 
-/// `PATH@OFFSET+LENGTH`; none if what is behind the last `@` is no range, for then
-/// it belongs to the path.
+/// Parses `PATH@OFFSET+LENGTH`. Returns `None` if the text after the last `@` is not a range:
+/// then it is part of the path.
 fn file_part(text: &str) -> Option<Place> {
     let (path, part) = text.rsplit_once('@')?;
     let (offset, len) = range(part)?;
@@ -147,13 +147,13 @@ fn file_part(text: &str) -> Option<Place> {
     Some(Place::FilePart { path, offset, len })
 }
 
-/// `START+LENGTH`.
+/// Parses `START+LENGTH`.
 fn range(text: &str) -> Option<(u64, u64)> {
     let (start, len) = text.split_once('+')?;
     Some((parse_bytes(start)?, parse_bytes(len)?))
 }
 
-/// The number that `text` says: decimal or `0x`, with `K`, `M` or `G` for powers of 1024.
+/// Parses a number of bytes: decimal or `0x`, with `K`, `M` or `G` for powers of 1024.
 pub fn parse_bytes(text: &str) -> Option<u64> {
     let (digits, unit) = match text.as_bytes().last()? {
         b'K' => (&text[..text.len() - 1], 1 << 10),
@@ -169,11 +169,12 @@ pub fn parse_bytes(text: &str) -> Option<u64> {
 }
 
 impl Place {
-    /// Maps the memory. An inherited descriptor becomes the mapping's own.
+    /// Maps the memory. The mapping owns an inherited descriptor from then on.
     ///
     /// # Errors
     ///
-    /// [`PlaceError`]: what could not be mapped, why, and what to do.
+    /// [`PlaceError`] if the memory could not be mapped: its text contains the reason and what
+    /// to do.
     pub fn open(&self) -> Result<Mapping, PlaceError> {
         let length = |len| usize::try_from(len).map_err(|_| PlaceError::TooLong { len });
         Ok(match self {
@@ -188,8 +189,8 @@ impl Place {
         })
     }
 
-    /// Whether this is ordinary memory of the kernel, on which its futexes work, and not a
-    /// device's or reserved memory.
+    /// Returns true if the kernel's futexes work on this memory: not on that of a device, nor on
+    /// reserved memory.
     pub fn has_futex(&self) -> bool {
         match self {
             Self::Fd(_) | Self::Shm(_) | Self::File(_) | Self::FilePart { .. } => true,
@@ -198,14 +199,14 @@ impl Place {
     }
 }
 
-/// Takes descriptor `fd` from the program's environment.
+/// Takes ownership of the inherited descriptor `fd`.
 fn inherited(fd: RawFd) -> Result<OwnedFd, PlaceError> {
-    // `/proc` tells whether it is open, without touching what is not ours.
+    // `/proc` shows whether it is open, without using a descriptor that is not ours.
     if fd <= 2 || !Path::new(&format!("/proc/self/fd/{fd}")).exists() {
         return Err(PlaceError::NotInherited { fd });
     }
     // SAFETY: open, not one of the standard three, and passed to this process
-    // for this purpose; nothing else in it owns it.
+    // for this purpose; nothing else in this process owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
@@ -216,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_of_place_comes_back_from_its_text() {
+    fn a_place_parses_from_its_text() {
         for text in [
             "fd:3",
             "shm:/kmon2",
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_place_is_said_in_one_line() {
+    fn an_invalid_place_is_reported_in_one_line() {
         for text in [
             "",
             "fd",
@@ -249,12 +250,12 @@ mod tests {
             "usb:1",
         ] {
             let error = text.parse::<Place>().unwrap_err().to_string();
-            assert!(error.contains("no place of a region") && !error.contains('\n'));
+            assert!(error.contains("not a place of a region") && !error.contains('\n'));
         }
     }
 
     #[test]
-    fn a_part_that_a_file_does_not_have_is_one_line() {
+    fn a_part_past_the_end_of_a_file_is_an_error() {
         let place: Place = "file:/dev/null@64M+2M".parse().unwrap();
         let error = place.open().unwrap_err().to_string();
         assert!(

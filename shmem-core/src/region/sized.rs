@@ -1,9 +1,9 @@
-//! How a file gets its length, once, with the blocks for it.
+//! Sets the length of a file once, and reserves its blocks.
 //!
-//! The blocks come before the length, so that nobody maps what is not there; of
-//! several that make one file, one sets the length, under a lock. Where a file system
-//! cannot reserve blocks, zeroes are written, and the file grows: it begins with
-//! [`UNFINISHED`] until all are there.
+//! The blocks are reserved before the length is set, so that no process maps bytes without
+//! blocks. If several processes create one file, one of them sets the length, under a lock. If a
+//! file system cannot reserve blocks, zeroes are written and the file grows: it begins with
+//! [`UNFINISHED`] until it is complete.
 
 use std::borrow::ToOwned;
 use std::format;
@@ -17,30 +17,30 @@ use rustix::process::{getrlimit, Resource};
 
 use super::map_error::MapError;
 
-/// What a file begins with while zeroes are written to it: no region does.
+/// The first bytes of a file while zeroes are written to it: no region begins so.
 const UNFINISHED: &[u8; 8] = b"unmade\r\n";
 
-/// How long others may take to make the file.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long another process may take to create the file.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Gives an empty file `len` bytes; makes sure of the blocks of one that has as many.
-/// Errors call it `what`.
-pub(super) fn give_length(fd: &OwnedFd, len: usize, what: &str) -> Result<(), MapError> {
+/// Sets the length of an empty file to `len`, and reserves its blocks. Of a file with that
+/// length it only reserves missing blocks. Errors call the file `what`.
+pub(super) fn set_length(fd: &OwnedFd, len: usize, what: &str) -> Result<(), MapError> {
     let error = |errno| MapError::new(what, errno);
-    // Who has the length has the blocks, if it was made here.
+    // A file that was created here has its blocks if it has the length.
     if length(fd).map_err(error)? == len && !is_unfinished(fd) {
         return reserve_rest(fd, len).map_err(error);
     }
     lock(fd).map_err(|errno| match errno {
         Errno::WOULDBLOCK => MapError {
             why: "another process keeps it locked".to_owned(),
-            hint: "; see which one does (lslocks)",
+            hint: "; find it with lslocks",
             ..error(errno)
         },
         errno => error(errno),
     })?;
     let found = match is_unfinished(fd) {
-        // Whoever made it has died: it would have the lock.
+        // The process that created it has died: otherwise it would have the lock.
         true => ftruncate(fd, 0).map(|()| 0),
         false => length(fd),
     };
@@ -49,17 +49,17 @@ pub(super) fn give_length(fd: &OwnedFd, len: usize, what: &str) -> Result<(), Ma
         Ok(found) if found == len => reserve_rest(fd, len).map_err(error),
         Ok(found) => Err(MapError {
             why: format!("it has {found} bytes already, not {len}"),
-            hint: "; ask for as many, or remove it first",
+            hint: "; ask for that length, or remove the file first",
             ..error(Errno::EXIST)
         }),
         Err(errno) => Err(error(errno)),
     };
-    // What fails here is released when the descriptor is closed.
+    // If it fails, closing the descriptor releases the lock.
     let _ = flock(fd, Flock::Unlock);
     done
 }
 
-/// Gives an empty file its blocks, then its length; neither if that fails.
+/// Reserves the blocks of an empty file, then sets its length. On failure the file has neither.
 fn reserve(fd: &OwnedFd, len: usize) -> Result<(), Errno> {
     if len as u64 > getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX) {
         return Err(Errno::FBIG); // The kernel would send a signal.
@@ -70,14 +70,14 @@ fn reserve(fd: &OwnedFd, len: usize) -> Result<(), Errno> {
     };
     let done = made.and_then(|()| ftruncate(fd, len as u64));
     if done.is_err() {
-        // The blocks that there were.
+        // Frees the blocks that were reserved.
         let _ = ftruncate(fd, 0);
     }
     done
 }
 
-/// The blocks that a file made by others may lack. Where a file system reserves none,
-/// they cannot be written either: somebody may be using the file.
+/// Reserves the blocks that a file from another program may lack. If the file system cannot
+/// reserve them, does nothing: another process may be using the file, so zeroes cannot be written.
 fn reserve_rest(fd: &OwnedFd, len: usize) -> Result<(), Errno> {
     match allocate(fd, len) {
         Err(Errno::OPNOTSUPP) => Ok(()),
@@ -85,7 +85,7 @@ fn reserve_rest(fd: &OwnedFd, len: usize) -> Result<(), Errno> {
     }
 }
 
-/// Reserves the blocks of `len` bytes, and leaves the length as it is.
+/// Reserves the blocks of `len` bytes without changing the length.
 pub(super) fn allocate(fd: &OwnedFd, len: usize) -> Result<(), Errno> {
     let flags = FallocateFlags::KEEP_SIZE;
     retry_on_intr(|| fallocate(fd, flags, 0, len as u64))
@@ -114,16 +114,16 @@ fn write_all(fd: &OwnedFd, mut at: usize, mut bytes: &[u8]) -> Result<(), Errno>
     Ok(())
 }
 
-/// Whether zeroes are being written to the file, or were by a process that died.
+/// Returns true if a process is writing zeroes to the file, or died while it did.
 pub(super) fn is_unfinished(fd: &OwnedFd) -> bool {
     let mut front = [0; UNFINISHED.len()];
-    // What can be mapped and not read is a device's memory, which nobody makes.
+    // A file that can be mapped but not read is device memory, which no process creates.
     let len = retry_on_intr(|| pread(fd, &mut front, 0)).unwrap_or(0);
     len == front.len() && front == *UNFINISHED
 }
 
 fn lock(fd: &OwnedFd) -> Result<(), Errno> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + LOCK_TIMEOUT;
     loop {
         match flock(fd, Flock::NonBlockingLockExclusive) {
             Err(Errno::WOULDBLOCK) if Instant::now() < deadline => {
@@ -146,8 +146,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_can_be_mapped_and_not_read_is_not_unfinished() {
-        // As a PCI device's memory in sysfs: reading it is an I/O error.
+    fn an_unreadable_file_is_not_unfinished() {
+        // Like a PCI device's memory in sysfs: reading it is an I/O error.
         let fd = OwnedFd::from(File::open("/proc/self/mem").unwrap());
         assert_eq!(pread(&fd, &mut [0; 8], 0), Err(Errno::IO));
         assert!(!is_unfinished(&fd));

@@ -19,7 +19,7 @@ pub(super) const NEWS: usize = 2;
 /// A message that is no answer.
 pub(super) const SOME_NEWS: &[u8] = b"news";
 
-/// Calls that are received and not answered.
+/// The most calls that are received and not answered.
 const KEPT: usize = 6;
 
 pub(super) struct Answerer<'m> {
@@ -48,7 +48,7 @@ impl<'m> Answerer<'m> {
 
     fn receive(&mut self) -> Outcome<Step> {
         if self.received.len() == KEPT {
-            self.received.pop_front(); // It is never answered.
+            self.received.pop_front(); // This call gets no answer.
         }
         self.reception.before();
         let mut bytes = [0; 1024];
@@ -63,9 +63,9 @@ impl<'m> Answerer<'m> {
                 self.received.push_back((call, tag));
                 Ok(Step::Done)
             }
-            (Ok(Incoming::Message { .. }), Some(tag)) => {
-                Err(Violation::new(format!("{tag:?} came, and is no call")))
-            }
+            (Ok(Incoming::Message { .. }), Some(tag)) => Err(Violation::new(format!(
+                "{tag:?} arrived, and is not a call"
+            ))),
             (Ok(_), _) | (Err(Error::TimedOut), _) => Ok(Step::Idle),
             (Err(error), _) => Err(unexpected("receiving a call", error)),
         }

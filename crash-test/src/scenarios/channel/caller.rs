@@ -16,18 +16,18 @@ pub(super) const OPS: &[&str] = &["start", "finish"];
 pub(super) const START: usize = 0;
 pub(super) const FINISH: usize = 1;
 
-/// Calls that are started and not finished.
+/// The most calls that are started and not finished.
 pub(super) const KEPT: usize = 3;
 
-/// Answers that it waits for in vain until it gives up all calls.
+/// Waits without an answer after which it gives up all calls.
 const PATIENCE: u32 = 20;
 
 /// A call that the client has started.
 struct Started {
     call: PendingCall,
     number: u32,
-    /// The newest server that had begun when it was started; none before the first one had
-    /// opened its end, for which it is.
+    /// The newest server that had begun when the call was started. `None` before the first server
+    /// had opened its end: the call is for that one.
     newest: Option<u32>,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Caller<'m> {
     number: u32,
     calls: Journal<'m>,
     started: VecDeque<Started>,
-    /// How often no answer came, since one did.
+    /// Waits without an answer since the last answer.
     late: u32,
     _session: Session<'m>,
 }
@@ -89,7 +89,7 @@ impl<'m> Caller<'m> {
         }
     }
 
-    /// Finishes call `at` of those that were started: the ones before it are given up.
+    /// Finishes started call `at`; gives up the ones before it.
     fn finish(&mut self, at: usize) -> Outcome<Step> {
         let end = self.started.len().min(at + 1);
         let Some(started) = self.started.drain(..end).next_back() else {
@@ -112,7 +112,7 @@ impl<'m> Caller<'m> {
                 let newest = started.newest.unwrap_or(self.server.first.get());
                 ensure(newest == 0 || opened <= newest, || {
                     let number = started.number;
-                    format!("call {number} is for server {newest}, and waits for {opened}")
+                    format!("call {number} is for server {newest}, and still waits under {opened}")
                 })?; // A3
                 self.started.push_front(started);
                 Ok(Step::Idle)
@@ -122,13 +122,13 @@ impl<'m> Caller<'m> {
         }
     }
 
-    /// Receives what is no answer.
+    /// Receives messages that are not answers.
     fn receive(&mut self) -> Outcome<Step> {
         let mut bytes = [0; 1024];
         match self.client.recv(&mut bytes, WAIT) {
             Ok(Received::Message(len)) => {
                 let news = &bytes[..len];
-                ensure(news == SOME_NEWS, || format!("the news is {news:02x?}"))?;
+                ensure(news == SOME_NEWS, || format!("the message is {news:02x?}"))?;
             }
             Ok(Received::PeerRestarted) | Err(Error::TimedOut) => {}
             Err(error) => return Err(unexpected("receiving", error)),
@@ -138,7 +138,7 @@ impl<'m> Caller<'m> {
 
     fn see(&self, started: &Started, answer: &[u8]) -> Outcome {
         let tag = Tag::read(answer)
-            .ok_or_else(|| Violation::new(format!("no whole answer: {answer:02x?}")))?;
+            .ok_or_else(|| Violation::new(format!("incomplete answer: {answer:02x?}")))?;
         let own = (started.number, self.number) == (tag.number, tag.reader);
         ensure(own && tag.number < self.calls.received.get(), || {
             format!("call {} was answered with {tag:?}", started.number)

@@ -1,9 +1,9 @@
-//! Calls over a channel, either end of which dies.
+//! Calls over a channel whose client, server or both die.
 //!
-//! - **A1** A call is carried out once at most, and one that was refused never.
-//! - **A2** An answer is that of the call that is finished, and that call was carried out.
-//! - **A3** A call whose server is no more ends with an error, not with the time.
-//! - **A4** Whatever became of the calls before it, a call is answered when both ends live.
+//! - **A1** A call is carried out at most once; a refused call is never carried out.
+//! - **A2** An answer belongs to the call that is finished, and that call was carried out.
+//! - **A3** A call whose server is gone ends with an error, not with a timeout.
+//! - **A4** Whatever happened to earlier calls, a call is answered when both ends are alive.
 
 use fastrand::Rng;
 
@@ -34,7 +34,7 @@ pub(crate) const CALL: Scenario = Scenario {
             })
         },
     ],
-    // So that calls go by the line, and there is one that is started, received or answered.
+    // Calls use the call line, and one is started, received or answered.
     rehearsal: &[
         (CLIENT, START),
         (SERVER, RECEIVE),
@@ -45,14 +45,14 @@ pub(crate) const CALL: Scenario = Scenario {
     ..CHANNEL
 };
 
-/// Empties both rings, and sees that a call is answered.
+/// Empties both rings, and checks that a call is answered.
 fn audit<'m>(scene: &Scene<'m>, actors: &mut [&mut Actor<'m>], _: bool) -> Outcome {
     let mut rng = Rng::with_seed(0);
     let [caller, answerer] = actors else {
         return Ok(());
     };
     let serve = |answerer: &mut Actor<'m>, rng: &mut Rng| -> Outcome {
-        // A restart is reported by a call that does nothing else.
+        // A call that reports a restart does nothing else.
         for _ in 0..4 {
             while answerer.perform(RECEIVE, rng)? == Step::Done {}
             while answerer.perform(ANSWER, rng)? == Step::Done {}
@@ -60,8 +60,8 @@ fn audit<'m>(scene: &Scene<'m>, actors: &mut [&mut Actor<'m>], _: bool) -> Outco
         Ok(())
     };
     serve(answerer, &mut rng)?;
-    ends::journal(scene.memory.ledger, CLIENT).ensure_none_is_left()?;
-    // More than those that were started before, of which some are given up.
+    ends::journal(scene.memory.ledger, CLIENT).ensure_none_left()?;
+    // More calls than can be left from before, since some of those are given up.
     let mut answered = 0;
     for _ in 0..100 {
         caller.perform(START, &mut rng)?;

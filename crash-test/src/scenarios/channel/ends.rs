@@ -1,4 +1,4 @@
-//! The two ends of the channel that is tested, and what is counted of each.
+//! The two ends of the channel under test, and their counts.
 
 use shmem_channel::{ChannelOptions, Client, Error, Incoming, Received, Server, Session};
 use shmem_core::mem::Window;
@@ -13,7 +13,7 @@ use crate::scenarios::alias::ACCOUNT;
 pub(crate) const CLIENT: usize = 0;
 pub(crate) const SERVER: usize = 1;
 
-/// The partitions of client and server: none that the harness uses.
+/// The partitions of client and server; the harness does not use them.
 pub(super) const PARTITIONS: [u8; 2] = [3, 4];
 
 const NAME: &str = "demo";
@@ -21,7 +21,7 @@ const NAME: &str = "demo";
 pub(crate) const COMMANDS: &str = "demo.command";
 pub(crate) const RESULTS: &str = "demo.result";
 
-/// Two rings of `capacity` bytes, and room for what those left that died making them.
+/// Two rings of `capacity` bytes, and space for the rings that dead partitions left incomplete.
 pub(super) fn layout(capacity: u32) -> Layout {
     let mut geometry = Layout::SMALL;
     geometry.segments = 8;
@@ -33,7 +33,7 @@ pub(super) fn layout(capacity: u32) -> Layout {
     }
 }
 
-/// The segment of a ring of the channel; none before it was created.
+/// The segment of a ring of the channel; `None` before it was created.
 pub(crate) fn ring<'m>(memory: &TestMemory<'m>, name: &str) -> Option<Window<'m>> {
     let len = Ring::segment_len(memory.shape as usize);
     let request = Request::named(name.as_bytes(), Kind::RING, len).ok()?;
@@ -41,19 +41,19 @@ pub(crate) fn ring<'m>(memory: &TestMemory<'m>, name: &str) -> Option<Window<'m>
     Some(segment.window())
 }
 
-/// The journal of what the `sender` sends.
+/// The journal of the messages of `sender`.
 pub(super) fn journal(ledger: Ledger<'_>, sender: usize) -> Journal<'_> {
     Journal::new(ledger, ACCOUNT + 6 + sender * Journal::LEN)
 }
 
-/// The incarnations of one end, as the ledger counts them.
+/// The epochs of one end, as the ledger counts them.
 #[derive(Clone, Copy)]
 pub(super) struct Openings<'m> {
-    /// Those that have begun to open it.
+    /// The last one that began to open the end.
     pub(super) begun: Cell<'m>,
-    /// The last one that has opened it.
+    /// The last one that has opened the end.
     pub(super) opened: Cell<'m>,
-    /// The first one that has.
+    /// The first one that has opened the end.
     pub(super) first: Cell<'m>,
 }
 
@@ -66,7 +66,7 @@ impl<'m> Openings<'m> {
         }
     }
 
-    /// Lets the next incarnation open the end with `open`. Returns its number.
+    /// Lets the next incarnation open the end with `open`. Returns its epoch.
     pub(super) fn open<T>(self, open: impl FnOnce() -> Result<T, Error>) -> Outcome<(u32, T)> {
         let number = self.begun.add(1) + 1;
         let end = open().or_violation("opening an end of the channel")?;
@@ -101,7 +101,7 @@ pub(super) fn server<'m>(
     options(memory).server(session, NAME)
 }
 
-/// Either end, for messages that are not answered.
+/// Either end, for messages without an answer.
 pub(super) enum End<'m> {
     Client(Client<'m>),
     Server(Server<'m>),

@@ -1,4 +1,4 @@
-//! Where a session of a scenario runs: its clock, its sleep, and what is known of its peers.
+//! The platform of a session in a scenario: clock, sleep, and state of its peers.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -13,32 +13,32 @@ use shmem_sync::{Futex, FutexBell};
 
 use crate::kit::{Incarnation, LIMIT, OrViolation, Outcome, Seat, ensure};
 use crate::scenarios::alias::Aliases;
-use crate::scenarios::attach::{look, process};
+use crate::scenarios::attach::{process, read_partition};
 
 /// How long a call waits.
 pub(super) const WAIT: Duration = Duration::from_micros(500);
 
-/// How much later it is at each look at a clock that nobody else moves.
+/// How far the simulated clock advances at each reading.
 const TICK: Duration = Duration::from_micros(100);
 
 struct Host<'m> {
     aliases: Mutex<Aliases<'m>>,
     process: Process,
-    /// Looks at the clock, where that is simulated.
-    looks: Option<AtomicU32>,
+    /// Readings of the simulated clock; `None` if the clock is real.
+    readings: Option<AtomicU32>,
 }
 
 impl Platform for Host<'_> {
     fn now(&self) -> Duration {
         static START: OnceLock<Instant> = OnceLock::new();
-        match &self.looks {
-            Some(looks) => TICK * looks.fetch_add(1, Relaxed),
+        match &self.readings {
+            Some(readings) => TICK * readings.fetch_add(1, Relaxed),
             None => START.get_or_init(Instant::now).elapsed(),
         }
     }
 
     fn sleep(&self, rings: &AtomicU32, seen: u32, longest: Duration) {
-        if self.looks.is_none() {
+        if self.readings.is_none() {
             Futex::timeout(longest).sleep(rings, seen);
         }
     }
@@ -57,7 +57,7 @@ impl Platform for Host<'_> {
     }
 }
 
-/// Joins the region as the next incarnation of `partition`, once its last one is gone.
+/// Joins the region as the next incarnation of `partition`, after its last one is gone.
 pub(super) fn join(seat: Seat<'_>, partition: u8) -> Outcome<Session<'_>> {
     let memory = seat.memory;
     let is_simulated = seat.observer.is_listed();
@@ -65,12 +65,12 @@ pub(super) fn join(seat: Seat<'_>, partition: u8) -> Outcome<Session<'_>> {
         ledger: memory.ledger,
         observer: seat.observer,
     };
-    let before = look(&memory.registry, partition)?;
+    let before = read_partition(&memory.registry, partition)?;
     let last = before.incarnation.map_or(0, Incarnation::number);
     let next = aliases.add(partition, last, seat.incarnation)?;
     let mut options = SessionOptions::new(partition);
     match before.incarnation {
-        // By turns: some are told who is gone.
+        // Every other one takes over with the number of the incarnation that is gone.
         Some(earlier) if last % 2 == 0 && aliases.is_gone(earlier) => {
             options = options.take_over(earlier);
         }
@@ -80,11 +80,11 @@ pub(super) fn join(seat: Seat<'_>, partition: u8) -> Outcome<Session<'_>> {
     let host = Arc::new(Host {
         aliases: Mutex::new(aliases),
         process: process(next),
-        looks: is_simulated.then(AtomicU32::default),
+        readings: is_simulated.then(AtomicU32::default),
     });
     let session = options.join(memory.object, Arc::clone(&host));
     let session = session.or_violation("joining")?;
-    let after = look(&memory.registry, partition)?;
+    let after = read_partition(&memory.registry, partition)?;
     let joined = session.incarnation() == next
         && after.incarnation == Some(next)
         && after.attached

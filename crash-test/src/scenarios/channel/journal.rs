@@ -1,10 +1,10 @@
-//! The journal of one direction: which messages were sent, and how far they were received.
+//! The journal of one direction: the messages that were sent, and how far they were received.
 //!
 //! - **N1** All incarnations of a sender number their messages in one sequence. A sender
-//!   notes a message before it sends it, and notes that it was acknowledged when the send
-//!   has returned. The number of one that was refused is given to the next.
-//! - **N2** A receiver notes what a call returned. While a call is under way, `doubt` says
-//!   how many messages it may have released that nobody is told of, if it dies in it.
+//!   notes a message before it sends it, and notes the acknowledgement when the send has
+//!   returned. The number of a refused message is given to the next message.
+//! - **N2** A receiver notes the result of a call. While a call is under way, `doubt` is the
+//!   number of messages that the call may release unreported, if the receiver dies in it.
 
 use fastrand::Rng;
 
@@ -13,15 +13,15 @@ use crate::scenarios::tag::Tag;
 
 /// Words before the messages.
 const FRONT: usize = 8;
-/// Messages that the journal knows at a time: more than a ring can hold.
+/// Messages that the journal holds at a time: more than a ring can hold.
 const MESSAGES: usize = 512;
 
-/// In a message's word, under the number of its sender.
+/// In a message's word, below the number of its sender.
 const ACKNOWLEDGED: u32 = 1;
 const REFUSED: u32 = 2;
 const SENDER: u32 = 2;
 
-/// As a doubt: anything.
+/// A doubt without a limit.
 const ANYTHING: u32 = u32::MAX / 2;
 
 #[derive(Clone, Copy)]
@@ -34,7 +34,7 @@ pub(super) struct Journal<'m> {
     pub(super) acknowledged: Cell<'m>,
     /// The number after the last message that was received.
     pub(super) received: Cell<'m>,
-    /// Messages that receivers said are discarded since then.
+    /// Messages that receivers have reported as discarded since then.
     discarded: Cell<'m>,
     doubt: Cell<'m>,
 }
@@ -60,8 +60,7 @@ impl<'m> Journal<'m> {
         self.ledger.account(self.front + FRONT + at)
     }
 
-    /// The next message of the incarnation `sender`, which is going to be sent: at most
-    /// `longest` bytes.
+    /// Notes and returns the next message of the incarnation `sender`: at most `longest` bytes.
     pub(super) fn next(self, sender: u32, longest: usize, rng: &mut Rng) -> (Tag, Vec<u8>) {
         let number = self.next.get();
         self.message(number).set(sender << SENDER);
@@ -74,7 +73,7 @@ impl<'m> Journal<'m> {
         (tag, tag.record_of_any_length(longest, rng))
     }
 
-    /// The send of a message has returned.
+    /// Notes that the send of a message has returned.
     pub(super) fn acknowledge(self, number: u32) {
         let message = self.message(number);
         message.set(message.get() | ACKNOWLEDGED);
@@ -82,7 +81,7 @@ impl<'m> Journal<'m> {
         self.acknowledged.set(acknowledged);
     }
 
-    /// The send of a message has failed: it was not sent.
+    /// Notes that the send of a message has failed: the message was not sent.
     pub(super) fn refuse(self, number: u32) {
         let message = self.message(number);
         message.set(message.get() | REFUSED);
@@ -91,9 +90,8 @@ impl<'m> Journal<'m> {
         }
     }
 
-    /// A receiver begins a call. It may pass over what was sent by others than the
-    /// incarnation `sender`, or before message `from`. `carried` is the doubt of those
-    /// before it.
+    /// Notes that a receiver begins a call. The call may skip messages before `from` and those of
+    /// other incarnations than `sender`. `carried` is the doubt that earlier receivers left.
     pub(super) fn begin(self, carried: u32, sender: u32, from: u32) {
         let unread = self.received.get()..self.next.get();
         let is_passed =
@@ -102,17 +100,17 @@ impl<'m> Journal<'m> {
         self.doubt.set(carried.saturating_add(1 + passed));
     }
 
-    /// A call has discarded so many messages.
+    /// Notes that a call has discarded messages.
     pub(super) fn count(self, discarded: u32) {
         self.discarded.add(discarded);
     }
 
-    /// The call has returned without a message.
+    /// Notes that the call has returned without a message.
     pub(super) fn end(self, carried: u32) {
         self.doubt.set(carried);
     }
 
-    /// The call has returned this message. `carried` is as in [`Journal::begin`].
+    /// Notes the message that the call has returned. `carried` is as in [`Journal::begin`].
     pub(super) fn receive(self, tag: Tag, carried: u32) -> Outcome {
         let message = self.message(tag.number).get();
         let is_sent = tag.number < self.next.get()
@@ -121,28 +119,28 @@ impl<'m> Journal<'m> {
         ensure(is_sent, || format!("{tag:?} was never sent"))?;
         let received = self.received.get();
         ensure(tag.number >= received, || {
-            format!("{tag:?} came again, or out of order: {received} is next")
+            format!("{tag:?} arrived again, or out of order: {received} is next")
         })?;
-        self.ensure_none_is_lost(tag.number, carried)?;
-        self.doubt.set(ANYTHING); // For one that dies before the last of these.
+        self.ensure_none_lost(tag.number, carried)?;
+        self.doubt.set(ANYTHING); // For a receiver that dies before the last of these stores.
         self.discarded.set(0);
         self.received.set(tag.number + 1);
         self.doubt.set(0);
         Ok(())
     }
 
-    /// The doubt that those left who died.
+    /// The doubt that dead receivers left.
     pub(super) fn doubt(self) -> u32 {
         self.doubt.get()
     }
 
-    /// Nothing is left to be received.
-    pub(super) fn ensure_none_is_left(self) -> Outcome {
-        self.ensure_none_is_lost(self.next.get(), self.doubt())
+    /// Checks that no message is left to receive.
+    pub(super) fn ensure_none_left(self) -> Outcome {
+        self.ensure_none_lost(self.next.get(), self.doubt())
     }
 
-    /// The messages before `end` that nobody received are those that were discarded.
-    fn ensure_none_is_lost(self, end: u32, doubt: u32) -> Outcome {
+    /// Checks that all messages before `end` were received or discarded.
+    fn ensure_none_lost(self, end: u32, doubt: u32) -> Outcome {
         let (received, discarded) = (self.received.get(), self.discarded.get());
         let missing = (received..end).map(|number| self.message(number).get());
         let missing: Vec<_> = missing.filter(|word| word & REFUSED == 0).collect();
@@ -155,8 +153,8 @@ impl<'m> Journal<'m> {
             least <= discarded.saturating_add(doubt) && discarded <= most,
             || {
                 format!(
-                    "of messages {received} to {end} nobody received {least} to {most}, \
-                 {discarded} were counted, {doubt} are in doubt"
+                    "of messages {received} to {end}, {least} to {most} were not received, \
+                    {discarded} were counted, {doubt} are in doubt"
                 )
             },
         )

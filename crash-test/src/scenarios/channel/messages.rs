@@ -1,10 +1,10 @@
-//! Messages both ways over a channel, either end of which dies.
+//! Messages in both directions over a channel whose client, server or both die.
 //!
-//! - **M1** No command that was acknowledged before a server opened its end is received by
-//!   that one, unless nobody had opened it before.
-//! - **M2** Messages come whole, in order, and none twice.
-//! - **M3** What was acknowledged and nobody received is counted by `discarded`.
-//! - **M4** A restart is reported once to an end that had met the earlier incarnation.
+//! - **M1** A server does not receive a command that was acknowledged before it opened its
+//!   end, unless it is the first to open it.
+//! - **M2** Messages arrive complete, in order, and none twice.
+//! - **M3** `discarded` counts the messages that were acknowledged and not received.
+//! - **M4** A restart is reported once to an end that knew the earlier incarnation.
 
 use std::mem::offset_of;
 
@@ -51,22 +51,22 @@ pub(crate) const CHANNEL: Scenario = Scenario {
 
 const fn role(name: &'static str, join: Join) -> Role {
     Role {
-        // First it makes room for others.
+        // Receiving first makes room for others.
         recovery: &[RECEIVE, SEND],
         claimed: &[SEND, RECEIVE],
-        // Empty rings: a late step may garble what is unread.
+        // Empty rings: a late step may damage unread messages.
         before_return: &[RECEIVE; 16],
         ..Role::exclusive(name, OPS, join)
     }
 }
 
-/// Nothing, or what some incarnations of both ends left.
+/// Leaves the object new, or as some incarnations of both ends left it.
 fn prepare(scene: &Scene<'_>, start: u32) -> Outcome {
     let mut rng = Rng::with_seed(start.into());
     if start == 7 {
         drop(scene.join(CLIENT, Incarnation::first(5))?);
         for ring in [COMMANDS, RESULTS].map(|name| ends::ring(&scene.memory, name)) {
-            // Soon they count from 1 again.
+            // The epochs wrap soon.
             let epoch = ring.map(|ring| ring.word(offset_of!(RingControl, consumer_epoch)));
             epoch.inspect(|epoch| epoch.store(0xfffd, Relaxed));
         }
@@ -77,10 +77,10 @@ fn prepare(scene: &Scene<'_>, start: u32) -> Outcome {
         };
         let mut client = scene.join(CLIENT, incarnation(6))?;
         let mut server = scene.join(SERVER, incarnation(7))?;
-        for turn in 0..start % 4 + number {
+        for round in 0..start % 4 + number {
             client.perform(SEND, &mut rng)?;
             server.perform(SEND, &mut rng)?;
-            if turn % 2 == 0 {
+            if round % 2 == 0 {
                 client.perform(RECEIVE, &mut rng)?;
                 server.perform(RECEIVE, &mut rng)?;
             }
@@ -95,7 +95,7 @@ struct Messenger<'m> {
     reception: Reception<'m>,
     openings: Openings<'m>,
     peer: KnownPeer,
-    /// Dropped after what was opened in it.
+    /// Declared last: it must be dropped after the end that was opened in it.
     _session: Session<'m>,
 }
 
@@ -132,7 +132,7 @@ impl<'m> Messenger<'m> {
                 let begun = self.openings.begun.get();
                 self.peer.sent(opened, begun).map(|()| Step::Done) // M4
             }
-            // It may be there.
+            // The message may have been sent.
             Err(Error::Evicted) => Err(unexpected("sending", Error::Evicted)),
             Err(error) => {
                 self.sent.refuse(tag.number);
@@ -177,10 +177,10 @@ impl Party for Messenger<'_> {
     }
 }
 
-/// Empties both rings, and sees that messages pass both ways.
+/// Empties both rings, and checks that messages pass in both directions.
 fn audit<'m>(scene: &Scene<'m>, actors: &mut [&mut Actor<'m>], _: bool) -> Outcome {
     let mut rng = Rng::with_seed(0);
-    // A restart is reported by a call that does nothing else.
+    // A call that reports a restart does nothing else.
     let mut idle = 0;
     while idle < 4 {
         idle += 1;
@@ -196,9 +196,9 @@ fn audit<'m>(scene: &Scene<'m>, actors: &mut [&mut Actor<'m>], _: bool) -> Outco
             actors[sender].perform(SEND, &mut rng)?;
             passed |= actors[receiver].perform(RECEIVE, &mut rng)? == Step::Done;
         }
-        ensure(passed, || "no message passes any more".to_owned())?;
+        ensure(passed, || "messages do not pass any more".to_owned())?;
         while actors[receiver].perform(RECEIVE, &mut rng)? == Step::Done {}
-        ends::journal(scene.memory.ledger, sender).ensure_none_is_left()?;
+        ends::journal(scene.memory.ledger, sender).ensure_none_left()?;
     }
     Ok(())
 }

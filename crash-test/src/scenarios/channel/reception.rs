@@ -1,4 +1,4 @@
-//! What one incarnation of an end receives, held against the journal.
+//! Checks what one incarnation of an end receives against the journal.
 
 use super::ends::{self, Openings};
 use super::journal::Journal;
@@ -9,19 +9,19 @@ pub(super) struct Reception<'m> {
     journal: Journal<'m>,
     receiver: Openings<'m>,
     sender: Openings<'m>,
-    /// Number of the receiver's incarnation.
+    /// The number of the receiver's incarnation.
     number: u32,
-    /// The first message that may come.
+    /// The first message that may arrive.
     from: u32,
-    /// What those before this one may have released without a word.
+    /// Messages that earlier receivers may have released unreported.
     doubt: u32,
-    /// What the end has discarded.
+    /// Messages that the end has discarded.
     discarded: u32,
 }
 
 impl<'m> Reception<'m> {
-    /// Lets the next incarnation of `role` open its end with `open`. `keeps` says whether
-    /// it receives what was sent before.
+    /// Lets the next incarnation of `role` open its end with `open`. `keeps` is true if it
+    /// receives messages from before.
     pub(super) fn begin<T>(
         ledger: Ledger<'m>,
         role: usize,
@@ -47,17 +47,17 @@ impl<'m> Reception<'m> {
         Ok((reception, end))
     }
 
-    /// Number of the receiver's incarnation.
+    /// The number of the receiver's incarnation.
     pub(super) fn number(&self) -> u32 {
         self.number
     }
 
-    /// Whether a later incarnation has opened the end: the journal is that one's.
+    /// Whether a later incarnation has opened the end, and uses the journal.
     fn is_replaced(&self) -> bool {
         self.receiver.opened.get() != self.number
     }
 
-    /// A call that may receive a message begins.
+    /// Notes that a call that may receive a message begins.
     pub(super) fn before(&self) {
         if !self.is_replaced() {
             let newest = self.sender.begun.get();
@@ -65,8 +65,8 @@ impl<'m> Reception<'m> {
         }
     }
 
-    /// The call has returned `message`, or none; the end has `discarded` so many by now.
-    /// Returns which message it is, if it counts.
+    /// Checks the `message` that the call has returned, if any; the end has `discarded` this many
+    /// by now. Returns the message's identity if it counts.
     pub(super) fn after(&mut self, message: Option<&[u8]>, discarded: u32) -> Outcome<Option<Tag>> {
         let before = std::mem::replace(&mut self.discarded, discarded);
         if self.is_replaced() {
@@ -78,11 +78,11 @@ impl<'m> Reception<'m> {
             return Ok(None);
         };
         let tag = Tag::read(message)
-            .ok_or_else(|| Violation::new(format!("no whole message: {message:02x?}")))?;
+            .ok_or_else(|| Violation::new(format!("incomplete message: {message:02x?}")))?;
         self.journal.receive(tag, self.doubt)?;
         let from = self.from;
         ensure(tag.number >= from, || {
-            format!("{tag:?} was acknowledged before its receiver came, whose first is {from}")
+            format!("{tag:?} was acknowledged before its receiver opened, whose first is {from}")
         })?;
         self.doubt = 0;
         Ok(Some(tag))

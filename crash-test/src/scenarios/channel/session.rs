@@ -1,8 +1,8 @@
-//! A session that is joined and left, and whose partition dies meanwhile.
+//! A partition joins and leaves a session, and dies meanwhile.
 //!
-//! - **J1** Who joins is the next incarnation, after all that ever joined.
-//! - **J2** Who has joined can beat and open an end of a ring, unless it was evicted; who
-//!   has left is not there any more.
+//! - **J1** A partition that joins is the next incarnation, after all that ever joined.
+//! - **J2** A partition that has joined can beat and open an end of a ring, unless it was
+//!   evicted. A partition that has left is not attached.
 
 use std::time::Duration;
 
@@ -18,10 +18,10 @@ use crate::kit::{
     Cast, Incarnation, Observer, OrViolation, Outcome, Party, Role, Scenario, Seat, Step,
     TestMemory, Violation, boxed, ensure, unexpected,
 };
-use crate::scenarios::attach::{ATTACH, ONLOOKING, PARTITION, look};
+use crate::scenarios::attach::{ATTACH, PARTITION, WATCHER_ROLE, read_partition};
 
 const MEMBER: usize = 0;
-const ONLOOKER: usize = 1;
+const WATCHER: usize = 1;
 
 const BEAT: usize = 0;
 const OPEN: usize = 1;
@@ -31,7 +31,7 @@ const CAPACITY: u32 = 64;
 
 pub(crate) const SESSION: Scenario = Scenario {
     name: "session",
-    about: "a partition joins, opens an end and leaves, and dies; others look on",
+    about: "a partition joins, opens an end and leaves, and dies; others watch it",
     roles: &[
         Role {
             claimed: &[BEAT, OPEN],
@@ -40,9 +40,9 @@ pub(crate) const SESSION: Scenario = Scenario {
                 boxed(Member::join(seat))
             })
         },
-        ONLOOKING,
+        WATCHER_ROLE,
     ],
-    casts: &[Cast::new(&[MEMBER, ONLOOKER], &[ONLOOKER])],
+    casts: &[Cast::new(&[MEMBER, WATCHER], &[WATCHER])],
     shapes: &[CAPACITY],
     layout: ends::layout,
     ..ATTACH
@@ -56,7 +56,7 @@ pub(crate) fn slot<'m>(memory: &TestMemory<'m>) -> Outcome<Window<'m>> {
 }
 
 struct Member<'m> {
-    /// Nothing while it joins.
+    /// `None` while it joins.
     session: Option<Session<'m>>,
     memory: TestMemory<'m>,
     incarnation: Incarnation,
@@ -83,10 +83,10 @@ impl<'m> Member<'m> {
             observer: self.observer.share(),
         };
         let session = host::join(seat, PARTITION)?;
-        // The account of the ends has no other use here.
+        // This scenario does not use the account of the ends otherwise.
         let highest = Openings::new(self.memory.ledger, MEMBER).begun;
         let (before, now) = (highest.get(), session.incarnation().number());
-        // One that was stopped while it joined may put the number back.
+        // An incarnation that was stopped while it joined may store an earlier number.
         let is_late = self.memory.ledger.evicted().get() != 0;
         ensure(now > before || is_late, || {
             format!("incarnation {now} joined after {before}")
@@ -98,11 +98,11 @@ impl<'m> Member<'m> {
 
     fn leave(&mut self) -> Outcome {
         self.session = None;
-        let left = look(&self.memory.registry, PARTITION)?;
+        let left = read_partition(&self.memory.registry, PARTITION)?;
         // Another may have its place, if it was evicted.
         let is_evicted = self.observer.is_truly_gone(self.incarnation);
         ensure(!left.attached || is_evicted, || {
-            format!("it left, and there is {left:?}")
+            format!("it left, and the slot is {left:?}")
         })
     }
 }
@@ -118,7 +118,7 @@ impl Party for Member<'_> {
                     Err(Error::TimedOut) => {}
                     Err(error) => return Err(unexpected("receiving", error)),
                     Ok(found) => {
-                        let what = format!("nobody sends, and there is {found:?}");
+                        let what = format!("no partition sends, and {found:?} arrived");
                         return Err(Violation::new(what));
                     }
                 }

@@ -17,25 +17,25 @@ const WAIT: usize = 1;
 
 const PARTIES: usize = 3;
 
-/// For how long an incarnation that is gone may look alive while the next one attaches.
+/// How long an incarnation that is gone may look alive while the next one attaches.
 const MOMENT: Duration = Duration::from_secs(1);
 
-/// Phases whose leaders are remembered.
+/// Phases whose leaders the account holds.
 const LEADERS: usize = 32;
 
-/// Words of the account: the aliases, those of each party, the leaders.
+/// Words of the account: the aliases, then those of each party, then the leaders.
 const OF_PARTIES: usize = alias::ACCOUNT;
 const OF_LEADERS: usize = OF_PARTIES + 4 * PARTIES;
 
-/// An arrival at whatever phase is the next.
+/// An arrival at the next phase, whichever it is.
 const ANY: u32 = u32::MAX;
 
-/// Who was there before.
+/// The incarnation that used the barrier before.
 const FORMER: Incarnation = Incarnation::first(6);
 
 pub(crate) const BARRIER: Scenario = Scenario {
     name: "barrier",
-    about: "parties of a barrier die, and their next incarnations arrive in their stead",
+    about: "parties of a barrier die, and their next incarnations arrive in their place",
     roles: &[role("party 1"), role("party 2"), role("party 3")],
     casts: &[
         Cast::new(&[0, 1], &[2]),
@@ -57,11 +57,11 @@ const fn role(name: &'static str) -> Role {
     Role {
         proof: WAIT,
         recovery: &[WAIT],
-        ..Role::exclusive(name, &["look", "wait"], |seat| boxed(Waiter::join(seat)))
+        ..Role::exclusive(name, &["try", "wait"], |seat| boxed(Waiter::join(seat)))
     }
 }
 
-/// So many phases passed, and then some have come to the next.
+/// Lets the parties pass some phases, and some arrive at the next.
 fn prepare(scene: &Scene<'_>, start: u32) -> Outcome {
     let mut rng = Rng::with_seed(start.into());
     let waiters: Outcome<Vec<_>> = (0..PARTIES).map(|role| scene.join(role, FORMER)).collect();
@@ -84,15 +84,15 @@ fn audit<'m>(_: &Scene<'m>, actors: &mut [&mut Actor<'m>], _: bool) -> Outcome {
         }
     }
     ensure(passes >= 2 * PARTIES, || {
-        format!("all come, and in six turns {passes} pass")
+        format!("all arrive, and {passes} pass in six rounds")
     })
 }
 
-/// What the account says of a party.
+/// The words of a party in the account.
 struct Account<'m> {
     /// The number of its incarnations.
     incarnations: Cell<'m>,
-    /// The phase that it may have arrived at.
+    /// The phase at which it may have arrived.
     arriving: Cell<'m>,
     /// The last phase that it passed.
     passed: Cell<'m>,
@@ -140,7 +140,7 @@ impl<'m> Waiter<'m> {
         })
     }
 
-    /// Nobody passes before all have come, or twice, and one leads.
+    /// Checks that no party passes before all have arrived, or twice, and that one leads.
     fn pass(&mut self, arrival: Arrival) -> Outcome<Step> {
         let phase = arrival.phase;
         let last = self.account.passed.get();
@@ -152,11 +152,11 @@ impl<'m> Waiter<'m> {
             let account = Account::new(&self.memory, other);
             let (at, other) = (account.arriving.get(), other + 1);
             ensure(at >= phase, || {
-                format!("passed {phase} when party {other} had come to {at} at the most")
+                format!("passed {phase} when party {other} had arrived at {at} at most")
             })?;
-            let through = account.passed.get();
-            ensure(through <= phase, || {
-                format!("party {other} passed {through} without us, at {phase}")
+            let other_passed = account.passed.get();
+            ensure(other_passed <= phase, || {
+                format!("party {other} passed {other_passed} without us, at {phase}")
             })?;
         }
         if arrival.leader {
@@ -169,13 +169,13 @@ impl<'m> Waiter<'m> {
         Ok(Step::Done)
     }
 
-    /// Whoever is said to have died did.
+    /// Checks that a party that is reported as dead is gone.
     fn ensure_gone(&mut self, party: Incarnation) -> Outcome<Step> {
-        // While its next incarnation attaches, it looks alive for a moment.
-        let told = Instant::now();
+        // It may look alive for a moment, while its next incarnation attaches.
+        let reported = Instant::now();
         while !self.aliases.is_gone(party) {
-            ensure(told.elapsed() < MOMENT, || {
-                format!("{party} is said to have died, and lives")
+            ensure(reported.elapsed() < MOMENT, || {
+                format!("{party} is reported as dead, and is alive")
             })?;
             std::thread::yield_now();
         }

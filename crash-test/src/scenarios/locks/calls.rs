@@ -1,7 +1,7 @@
-//! The calls to the locks of `shmem-sync`: the one file to change when their types do.
+//! The calls to the locks of `shmem-sync`: the only file that depends on their types.
 //!
-//! A scenario says how a lock is taken and given back; which calls that is stands here. What
-//! only one kind can do, such as adding permits, is in the file of its scenario.
+//! A scenario says how a lock is acquired and released; this file makes the calls. Calls that
+//! only one kind has, such as adding permits, are in the file of its scenario.
 
 use shmem_registry::Kind;
 use shmem_sync::raw::{RawMutex, RawRwLock, RawSemaphore};
@@ -15,20 +15,20 @@ use crate::kit::{
     unexpected,
 };
 
-/// What a lock protects: two numbers, each in a word of its own.
+/// The bytes that a lock protects: two numbers, each in a word of its own.
 pub(super) type Numbers = [u64; 2];
 
-/// How a lock is taken.
+/// How a lock is acquired.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum How {
     Wait,
     Try,
 }
 
-/// In the order of the operations that are named after them.
+/// In the order of the operations with these names.
 pub(super) const HOW: [How; 2] = [How::Wait, How::Try];
 
-/// A lock that one party at a time has: a mutex, or the writing side.
+/// A lock that one party holds at a time: a mutex, or the writing side.
 pub(super) trait Lock<'m>: Send + Sized {
     const KIND: Kind;
     const SEGMENT_LEN: usize;
@@ -100,7 +100,7 @@ impl<'m> Lock<'m> for RwLock<'m, Numbers> {
     }
 }
 
-/// The reading side.
+/// Locks the reading side.
 pub(super) fn read<'l, 'm>(
     lock: &'l RwLock<'m, Numbers>,
     how: How,
@@ -122,16 +122,16 @@ fn rwlock<'m>(memory: &TestMemory<'m>, holder: Incarnation) -> Outcome<RawRwLock
     lock.or_violation("attaching to the lock")
 }
 
-/// Lets `holder` have the mutex until it is released.
+/// Lets `holder` hold the mutex until it is released.
 pub(super) fn hold_mutex(memory: &TestMemory<'_>, holder: Incarnation) -> Outcome {
     let held = mutex(memory, holder)?.try_lock(&mut Observer::listed());
     held.map(drop).or_violation("holding")
 }
 
 pub(super) fn release_mutex(memory: &TestMemory<'_>, holder: Incarnation) -> Outcome {
-    // SAFETY: the holder's, which uses the bytes no more.
+    // SAFETY: the lock is the holder's, which no longer uses the bytes.
     let released = unsafe { mutex(memory, holder)?.unlock() };
-    released.or_violation("releasing what was held")
+    released.or_violation("releasing a held lock")
 }
 
 pub(super) fn hold_writing(memory: &TestMemory<'_>, holder: Incarnation) -> Outcome {
@@ -142,10 +142,10 @@ pub(super) fn hold_writing(memory: &TestMemory<'_>, holder: Incarnation) -> Outc
 pub(super) fn release_writing(memory: &TestMemory<'_>, holder: Incarnation) -> Outcome {
     // SAFETY: as for a mutex.
     let released = unsafe { rwlock(memory, holder)?.unlock_write() };
-    released.or_violation("releasing what was held")
+    released.or_violation("releasing a held lock")
 }
 
-/// Returns the place by which it is released.
+/// Returns the place for its release.
 pub(super) fn hold_reading(memory: &TestMemory<'_>, holder: Incarnation) -> Outcome<usize> {
     let held = rwlock(memory, holder)?.try_read(&mut Observer::listed());
     held.map(|(_, place)| place).or_violation("holding")
@@ -158,7 +158,7 @@ pub(super) fn release_reading(
 ) -> Outcome {
     // SAFETY: as for a mutex.
     let released = unsafe { rwlock(memory, holder)?.unlock_read(place) };
-    released.or_violation("releasing what was held")
+    released.or_violation("releasing a held lock")
 }
 
 /// The semaphore of a scenario.
@@ -186,7 +186,7 @@ fn raw_semaphore<'m>(memory: &TestMemory<'m>, holder: Incarnation) -> Outcome<Ra
     semaphore.or_violation("attaching to the semaphore")
 }
 
-/// Lets `holder` have so many permits until they are released.
+/// Lets `holder` hold `permits` permits until they are released.
 pub(super) fn hold_permits(memory: &TestMemory<'_>, holder: Incarnation, permits: u32) -> Outcome {
     let semaphore = raw_semaphore(memory, holder)?;
     (0..permits).try_for_each(|_| {
@@ -198,20 +198,20 @@ pub(super) fn hold_permits(memory: &TestMemory<'_>, holder: Incarnation, permits
 pub(super) fn release_permits(memory: &TestMemory<'_>, holder: Incarnation) -> Outcome {
     let semaphore = raw_semaphore(memory, holder)?;
     semaphore.held().try_for_each(|place| {
-        // SAFETY: the holder's, which has kept no permit.
+        // SAFETY: the permit is the holder's, which has no `Permit` for it.
         let released = unsafe { semaphore.release(place) };
-        released.or_violation("releasing what was held")
+        released.or_violation("releasing a held permit")
     })
 }
 
-/// A lock that was granted.
+/// A lock that was acquired.
 pub(super) struct Locked<G> {
     pub(super) guard: G,
-    /// Whether the last owner died inside.
+    /// Whether the last owner died while it held the lock.
     pub(super) owner_died: bool,
 }
 
-/// The lock; none if it is busy.
+/// The lock; `None` if it is busy.
 pub(super) fn locked<G>(
     memory: &TestMemory<'_>,
     result: LockResult<G>,
@@ -226,7 +226,7 @@ pub(super) fn locked<G>(
     }
 }
 
-/// The permit; none if all are held.
+/// The permit; `None` if all are held.
 pub(super) fn acquired<P>(
     memory: &TestMemory<'_>,
     result: Result<P, AcquireError>,

@@ -1,5 +1,5 @@
-//! What a lock protects here: two numbers that are the same whenever nobody
-//! changes them, and count the changes.
+//! The data that a lock protects here: two numbers that are equal except during a change, and
+//! count the changes.
 
 use std::cell;
 
@@ -12,11 +12,11 @@ use crate::kit::{Cell, Count, Incarnation, Observer, Outcome, PARTITIONS, TestMe
 /// Words of the account.
 pub(super) const ACCOUNT: usize = 8 + 4 * PARTITIONS;
 
-/// What one incarnation knows of the two numbers.
+/// The two numbers, as one incarnation uses them.
 pub(super) struct CounterPair<'m> {
     pub(super) memory: TestMemory<'m>,
     incarnation: Incarnation,
-    /// Whether others were inside while we were: then we were evicted.
+    /// Whether others held the lock while we did: then we were evicted.
     overtaken: cell::Cell<bool>,
 }
 
@@ -36,7 +36,7 @@ impl<'m> CounterPair<'m> {
         self.memory.ledger.account(0)
     }
 
-    /// Changes that a partition made and had unlocked after, over all its incarnations.
+    /// Changes of a partition, in all its incarnations, after which it has unlocked.
     fn changes(&self, partition: usize) -> Count<'m> {
         self.memory.ledger.count(8 + partition % PARTITIONS * 4)
     }
@@ -51,8 +51,8 @@ impl<'m> CounterPair<'m> {
         self.incarnation.partition().into()
     }
 
-    /// Changes the numbers under a lock that was granted, and repairs them if its last
-    /// owner died, or was evicted and told so.
+    /// Changes the numbers under an acquired lock. Repairs them first if the last owner died, or
+    /// was evicted and knows it.
     pub(super) fn change<'l, 'w>(
         &self,
         locked: Locked<Guard<'l, 'w, Numbers>>,
@@ -61,13 +61,13 @@ impl<'m> CounterPair<'m> {
         let before = Incarnation::from_word(self.inside().swap(self.incarnation.word()));
         let half_done = self.memory.ledger.half_done().swap(0) != 0;
         let warned = died || half_done;
-        self.ensure_somebody_died(died)?;
+        self.ensure_a_party_died(died)?;
         let (mut first, second) = numbers(guard.window().into());
         ensure(warned || before.is_none() && first == second, || {
-            format!("inside after {before:?}, unwarned, with {first} and {second}")
+            format!("inside after {before:?}, without a warning, with {first} and {second}")
         })?;
         if half_done {
-            // What an evicted owner stored may be an old number.
+            // An evicted owner may have stored an old number.
             first = self.sum(|count| count.acknowledged);
         }
         if warned {
@@ -85,56 +85,56 @@ impl<'m> CounterPair<'m> {
         let inside = Incarnation::from_word(self.inside().swap(0));
         self.overtaken.set(inside != Some(self.incarnation));
         ensure(!self.overtaken.get() || self.is_evicted(), || {
-            format!("{inside:?} came inside while we were")
+            format!("{inside:?} came inside while we held the lock")
         })?;
         Ok(guard)
     }
 
-    /// Whether we were taken for gone: others may have been inside since we looked.
+    /// Whether others presumed us gone: they may have been inside since we checked.
     fn is_evicted(&self) -> bool {
         self.memory.is_evicted(self.incarnation)
     }
 
-    /// Notes that a change is made and the lock given back.
+    /// Notes that a change is made and the lock released.
     pub(super) fn acknowledge(&self) -> Outcome {
         self.changes(self.own()).acknowledged.add(1);
         ensure(!self.overtaken.get(), || {
-            "others were inside while we were, and we could give the lock back".to_owned()
+            "others were inside while we held the lock, and we could release it".to_owned()
         })
     }
 
-    /// Looks at the numbers among other readers.
+    /// Reads the numbers, beside other readers.
     pub(super) fn read(&self, data: ReadWindow<'_>, died: bool) -> Outcome {
         self.reading(self.own()).set(self.incarnation.word());
-        self.ensure_somebody_died(died)?;
+        self.ensure_a_party_died(died)?;
         for _ in 0..2 {
             let inside = Incarnation::from_word(self.inside().get());
             let (first, second) = numbers(data);
             let warned = died || self.memory.ledger.half_done().get() != 0;
             ensure(warned || inside.is_none() && first == second, || {
-                format!("reading beside {inside:?}, unwarned, {first} and {second}")
+                format!("reading beside {inside:?}, without a warning, {first} and {second}")
             })?;
         }
         self.reading(self.own()).set(0);
         Ok(())
     }
 
-    /// Nobody who lives reads.
+    /// Checks that no living party reads.
     pub(super) fn ensure_unread(&self, observer: &mut Observer<'_>) -> Outcome {
         for partition in 0..PARTITIONS {
             if let Some(reader) = Incarnation::from_word(self.reading(partition).get()) {
                 ensure(observer.is_truly_gone(reader), || {
-                    format!("inside alone while {reader} reads")
+                    format!("holds the lock alone while {reader} reads")
                 })?;
             }
         }
         Ok(())
     }
 
-    /// Nobody is said to have died where nobody was killed.
-    fn ensure_somebody_died(&self, died: bool) -> Outcome {
+    /// Checks that no death is reported where no party was killed.
+    fn ensure_a_party_died(&self, died: bool) -> Outcome {
         ensure(!died || self.memory.ledger.deaths().get() != 0, || {
-            "warned of a death that never was".to_owned()
+            "a death was reported that did not happen".to_owned()
         })
     }
 
@@ -143,13 +143,13 @@ impl<'m> CounterPair<'m> {
         parts.map(u64::from).sum()
     }
 
-    /// Every acknowledged change is there, and none that nobody attempted.
+    /// Checks that every acknowledged change is counted, and none that was not attempted.
     fn ensure_counted(&self, number: u64) -> Outcome {
-        // In this order: the first grow while we look, the second do not.
+        // In this order: the first may grow between the two, the second may not.
         let least = self.sum(|count| count.acknowledged);
         let most = self.sum(|count| count.attempted);
         ensure((least..=most).contains(&number), || {
-            format!("{number} changes are there, not {least} to {most}")
+            format!("{number} changes are counted, not {least} to {most}")
         })
     }
 }

@@ -12,7 +12,7 @@ use crate::kit::{
 
 pub(super) const CASTS: &[Cast] = &[Cast::new(&[0, 0], &[0]), Cast::new(&[0, 0, 0], &[0])];
 
-/// Who holds a lock in a starting state, and releases it later.
+/// Holds a lock in a starting state, and releases it later.
 pub(super) const HOLDER: Incarnation = Incarnation::first(6);
 
 /// The starting state in which a mutex is held.
@@ -20,7 +20,7 @@ const HELD: u32 = 6;
 
 pub(crate) const MUTEX: Scenario = Scenario {
     name: "mutex",
-    about: "owners of a mutex die inside, and those that repair it",
+    about: "owners of a mutex die while they hold it, and also those that repair it",
     roles: &[locker(|seat| {
         boxed(Locker::<Mutex<'_, Numbers>>::join(seat))
     })],
@@ -32,13 +32,13 @@ pub(crate) const MUTEX: Scenario = Scenario {
 
 pub(crate) const BAKERY: Scenario = Scenario {
     name: "bakery",
-    about: "the same of a bakery mutex, which has loads and stores only",
+    about: "owners of a bakery mutex, which needs only loads and stores, die while they hold it",
     roles: &[locker(|seat| {
         boxed(Locker::<BakeryMutex<'_, Numbers>>::join(seat))
     })],
     casts: CASTS,
     layout: |_| layout::<BakeryMutex<'_, Numbers>>(),
-    // Only who holds it can release it.
+    // Only the holder can release it.
     starts: |_| HELD,
     prepare,
     ..Scenario::BASE
@@ -52,7 +52,7 @@ pub(super) fn layout<'m, L: Lock<'m>>() -> Layout {
     Layout::with_object(L::KIND, L::SEGMENT_LEN, counter_pair::ACCOUNT)
 }
 
-/// Used so often, and then left by one that died inside; or held.
+/// Lets parties use the lock, then one die while it holds it; or lets `HOLDER` hold it.
 fn prepare(scene: &Scene<'_>, start: u32) -> Outcome {
     if start == HELD {
         hold_mutex(&scene.memory, HOLDER)?;
@@ -60,8 +60,8 @@ fn prepare(scene: &Scene<'_>, start: u32) -> Outcome {
         return Ok(());
     }
     let mut rng = Rng::with_seed(start.into());
-    for turn in 0..start % 3 {
-        let incarnation = Incarnation::first(5 + turn as u8);
+    for round in 0..start % 3 {
+        let incarnation = Incarnation::first(5 + round as u8);
         scene.join(0, incarnation)?.perform(0, &mut rng)?;
     }
     if start >= 3 {
@@ -70,7 +70,7 @@ fn prepare(scene: &Scene<'_>, start: u32) -> Outcome {
     Ok(())
 }
 
-/// One who has the lock from time to time.
+/// A party that locks, changes the numbers and unlocks.
 pub(super) struct Locker<'m, L> {
     pub(super) lock: L,
     pub(super) pair: CounterPair<'m>,

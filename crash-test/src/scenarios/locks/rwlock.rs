@@ -18,7 +18,7 @@ const READ: usize = 2;
 
 pub(crate) const RWLOCK: Scenario = Scenario {
     name: "rwlock",
-    about: "readers and writers die inside, and those that wait",
+    about: "readers and writers die while they hold the lock, and while they wait for it",
     roles: &[Role {
         proof: WRITE,
         recovery: &[READ, WRITE],
@@ -34,7 +34,7 @@ pub(crate) const RWLOCK: Scenario = Scenario {
 
 const OPS: &[&str] = &["write", "try to write", "read", "try to read"];
 
-/// Used, and then left by one that died writing, or reading; or held.
+/// Lets parties use the lock, then one die while it writes or reads; or lets `HOLDER` hold it.
 fn prepare(scene: &Scene<'_>, start: u32) -> Outcome {
     if start % 2 == 1 {
         let mut rng = Rng::with_seed(start.into());
@@ -59,7 +59,7 @@ fn prepare(scene: &Scene<'_>, start: u32) -> Outcome {
     }
 }
 
-/// What the ledger says of a lock that a living reader holds, and its place; a writer is 1.
+/// The value of `held` for a living reader at place 0, plus its place; a writer is 1.
 const HELD_BY_READER: u32 = 2;
 
 fn release_held(memory: &TestMemory<'_>) -> Outcome {
@@ -69,7 +69,7 @@ fn release_held(memory: &TestMemory<'_>) -> Outcome {
     }
 }
 
-/// One who writes or reads.
+/// A party that writes or reads.
 struct ReaderWriter<'m>(Locker<'m, TestLock<'m>>);
 
 impl<'m> ReaderWriter<'m> {
@@ -87,7 +87,10 @@ impl<'m> ReaderWriter<'m> {
             return Ok(Step::Idle);
         };
         pair.read(locked.guard.window(), locked.owner_died)?;
-        locked.guard.unlock().or_violation("ending to read")?;
+        locked
+            .guard
+            .unlock()
+            .or_violation("unlocking the reading side")?;
         Ok(Step::Done)
     }
 }

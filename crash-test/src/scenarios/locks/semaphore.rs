@@ -23,20 +23,20 @@ const OPS: &[&str] = &[
     "add, acquire, consume",
 ];
 
-/// Room for the permits that adders leave when they die.
+/// Room for the permits that dead parties have added.
 const ROOM: usize = 64;
 
-/// Who does not die.
+/// An incarnation that does not die.
 const FOUNDER: Incarnation = Incarnation::first(u8::MAX);
 
 pub(crate) const SEMAPHORE: Scenario = Scenario {
     name: "semaphore",
-    about: "holders of permits die, and those that add some",
+    about: "holders of permits die, and parties that add permits",
     roles: &[Role::shared("holder", OPS, |seat| {
         boxed(Holder::join(seat))
     })],
     casts: CASTS,
-    // Permits to begin with.
+    // The initial number of permits.
     shapes: &[1, 3],
     layout: |shape| {
         let len = Semaphore::segment_len(shape as usize + ROOM);
@@ -59,7 +59,7 @@ fn initialize(memory: &TestMemory<'_>) -> Outcome {
     Ok(())
 }
 
-/// Used, or left by parties that died holding, or adding; or all held.
+/// Lets parties use permits, or die while they hold or add one; or lets `HOLDER` hold all.
 fn prepare(scene: &Scene<'_>, start: u32) -> Outcome {
     match start {
         1 => {
@@ -84,12 +84,12 @@ fn release_held(memory: &TestMemory<'_>) -> Outcome {
     release_permits(memory, HOLDER)
 }
 
-/// All permits can be had, and no more.
+/// Checks that the expected number of permits can be acquired.
 fn audit<'m>(scene: &Scene<'m>, _: &mut [&mut Actor<'m>], _: bool) -> Outcome {
     let memory = &scene.memory;
     let semaphore = semaphore(memory, FOUNDER)?;
     let mut permits = Vec::new();
-    scene.observer.share().until_known(|observer| {
+    scene.observer.share().retry_until_detected(|observer| {
         while let Some(permit) = acquired(memory, acquire(&semaphore, How::Try, observer))? {
             permits.push(permit);
         }
@@ -98,20 +98,20 @@ fn audit<'m>(scene: &Scene<'m>, _: &mut [&mut Actor<'m>], _: bool) -> Outcome {
     let account = Account(*memory);
     let (least, most, all) = (account.least(), account.most(), permits.len());
     ensure((least as usize..=most as usize).contains(&all), || {
-        format!("{all} permits could be had, not {least} to {most}")
+        format!("{all} permits could be acquired, not {least} to {most}")
     })?;
-    let there = (semaphore.permits(), semaphore.available());
-    ensure(there == (all, 0), || {
-        format!("all {all} permits are held, and there are {there:?}")
+    let counts = (semaphore.permits(), semaphore.available());
+    ensure(counts == (all, 0), || {
+        format!("all {all} permits are held, and the counts are {counts:?}")
     })?;
     drop(permits);
     let available = semaphore.available();
     ensure(available == all, || {
-        format!("{all} permits were given back, and {available} are available")
+        format!("{all} permits were released, and {available} are available")
     })
 }
 
-/// How many permits there are, and who holds how many.
+/// The number of permits, and how many each partition holds.
 #[derive(Clone, Copy)]
 struct Account<'m>(TestMemory<'m>);
 
@@ -140,14 +140,14 @@ impl<'m> Account<'m> {
         (self.0.ledger.account(at), self.0.ledger.account(at + 1))
     }
 
-    /// `us` acquired a permit: there are all those that the living hold.
+    /// Notes that `us` acquired a permit, and checks that the living do not hold too many.
     fn acquired(self, us: Incarnation, observer: &mut Observer<'m>) -> Outcome {
         let (holder, count) = self.holds(us.partition().into());
         if holder.get() != us.word() || observer.is_gone(us) {
-            return Ok(()); // Others may have what it thinks it holds.
+            return Ok(()); // Others may have the permits that it thinks it holds.
         }
         count.add(1);
-        // Before and after what they bound.
+        // Read before the permits that they bound; `added` after them.
         let consumed = self.consumed().acknowledged.get();
         let mut living = 0;
         for partition in 0..PARTITIONS {
@@ -160,11 +160,11 @@ impl<'m> Account<'m> {
         }
         let most = self.added().attempted.get() - consumed;
         ensure(living <= most, || {
-            format!("the living hold {living} permits of {most} at the most")
+            format!("living parties hold {living} permits, of at most {most}")
         })
     }
 
-    /// `us` is about to give a permit back.
+    /// Notes that `us` is about to release a permit.
     fn releases(self, us: Incarnation) {
         let (holder, count) = self.holds(us.partition().into());
         if holder.get() == us.word() {
@@ -215,7 +215,7 @@ impl<'m> Holder<'m> {
             drop(second);
         }
         account.releases(us);
-        permit.release().or_violation("giving a permit back")?;
+        permit.release().or_violation("releasing a permit")?;
         Ok(Step::Done)
     }
 
@@ -225,16 +225,16 @@ impl<'m> Holder<'m> {
         match self.semaphore.add(1) {
             Ok(()) => {}
             Err(AddError::Overflow { .. }) => {
-                // Those that died left too many.
+                // Dead parties left too many permits.
                 added.attempted.add(u32::MAX);
                 return Ok(Step::Done);
             }
-            // Perhaps it was added.
+            // The permit may have been added.
             Err(error) => return Err(unexpected("adding", error)),
         }
         added.acknowledged.add(1);
         let permit = acquire(&self.semaphore, How::Wait, &mut self.observer);
-        let permit = permit.or_violation("acquiring where we added")?;
+        let permit = permit.or_violation("acquiring the added permit")?;
         consumed.attempted.add(1);
         permit.consume().or_violation("consuming")?;
         consumed.acknowledged.add(1);

@@ -1,4 +1,4 @@
-//! The registry held against itself, while nobody works on it.
+//! Checks that the registry is consistent, while no party works on it.
 
 use std::collections::HashSet;
 
@@ -11,28 +11,30 @@ use crate::kit::{Incarnation, Observer, OrViolation, Outcome, ensure};
 pub(super) struct RegistryAudit<'m> {
     pub(super) registry: Registry<'m>,
     pub(super) ids: Ids,
-    /// Bytes that were free when there was nothing.
+    /// Free bytes of the empty registry.
     pub(super) all: usize,
-    /// Who audits.
+    /// The incarnation that audits.
     pub(super) us: Incarnation,
 }
 
 impl<'m> RegistryAudit<'m> {
-    /// Takes back what the dead left; then every byte is free or a segment's, and
-    /// every segment is found.
+    /// Reaps what the dead left. Then checks that every byte is free or belongs to a segment, and
+    /// that every segment is found.
     pub(super) fn check(&self, observer: &mut Observer<'m>) -> Outcome {
         let is_reaped = |observer: &mut Observer<'m>| {
             let reaped = self.registry.reap(self.us, observer);
             reaped.or_violation("reaping")?;
             Ok(self.registry.unfinished().next().is_none())
         };
-        let reaped = observer.until_known(is_reaped)?;
+        let reaped = observer.retry_until_detected(is_reaped)?;
         ensure(reaped, || {
             let left: Vec<_> = self.registry.unfinished().collect();
-            format!("after reaping there is still {left:?}")
+            format!("after reaping, {left:?} is left")
         })?;
         let again = self.registry.reap(self.us, observer);
-        ensure(again == Ok(0), || format!("reaping again gave {again:?}"))?;
+        ensure(again == Ok(0), || {
+            format!("reaping again returned {again:?}")
+        })?;
         let segments = self.segments()?;
         self.ensure_disjoint(&segments)?;
         self.ensure_found(&segments)
@@ -43,7 +45,7 @@ impl<'m> RegistryAudit<'m> {
         segments.or_violation("listing the segments")
     }
 
-    /// No byte is two segments', or nobody's and not free.
+    /// Checks that no byte belongs to two segments, and that every other byte is free.
     fn ensure_disjoint(&self, segments: &[Segment<'m>]) -> Outcome {
         let mut places: Vec<_> = segments
             .iter()
@@ -66,23 +68,23 @@ impl<'m> RegistryAudit<'m> {
         let free = self.registry.free_len();
         ensure(free + taken == self.all, || {
             format!(
-                "{free} bytes are free, segments have {taken}: of {} some leaked",
+                "{free} bytes are free, segments have {taken}: some of {} leaked",
                 self.all
             )
         })
     }
 
-    /// The list and the look-ups say the same, and the segments hold what they may.
+    /// Checks that the list and the look-ups agree, and that the segments hold valid bytes.
     fn ensure_found(&self, segments: &[Segment<'m>]) -> Outcome {
         let mut ids = HashSet::new();
         for segment in segments {
             let id = segment.id();
-            ensure(ids.insert(id), || format!("{id} is there twice"))?;
+            ensure(ids.insert(id), || format!("{id} is listed twice"))?;
             let found = self.registry.lookup(id).or_violation("a listed segment")?;
             let same = (found.offset(), found.len(), found.generation())
                 == (segment.offset(), segment.len(), segment.generation());
             ensure(same && self.registry.is_current(segment), || {
-                format!("{id} is listed and found, but not as the same")
+                format!("{id} is listed and found as different segments")
             })?;
             user::inspect(&self.registry, segment)?;
         }
@@ -97,38 +99,38 @@ impl<'m> RegistryAudit<'m> {
         Ok(())
     }
 
-    /// Everything can be removed, and then everything can be had again.
+    /// Removes all segments, and checks that all space can be used again.
     pub(super) fn clear(&self) -> Outcome {
         for segment in self.segments()? {
             let removed = self.registry.remove(self.us, &segment);
             removed.or_violation("removing the last segments")?;
             let again = self.registry.remove(self.us, &segment);
             ensure(again == Err(RemoveError::Stale), || {
-                format!("a stale segment was removed: {again:?}")
+                format!("removing a stale segment returned {again:?}")
             })?;
         }
         let free = self.registry.free_len();
         let left = self.segments()?.len() + self.registry.unfinished().count();
         ensure(free == self.all && left == 0, || {
             format!(
-                "all is removed, and {free} of {} bytes are free, {left} rows not",
+                "all is removed, {free} of {} bytes are free, {left} rows are not",
                 self.all
             )
         })?;
         let whole = user::request(self.ids.id(1, 0), self.all)?;
         let whole = self.registry.open_or_create(self.us, &whole);
-        let whole = whole.or_violation("having all bytes in one piece")?;
+        let whole = whole.or_violation("creating a segment of all bytes")?;
         let mut bytes = vec![1; self.all];
         whole.window().read(0, &mut bytes);
         ensure(bytes.iter().all(|&byte| byte == 0), || {
             "a new segment of all bytes is not zero".to_owned()
         })?;
         let removed = self.registry.remove(self.us, &whole);
-        removed.or_violation("removing the whole")?;
+        removed.or_violation("removing the segment of all bytes")?;
         self.fill()
     }
 
-    /// Every row can be used.
+    /// Checks that every row can be used.
     fn fill(&self) -> Outcome {
         let rows = self.registry.geometry().segments as u64;
         let small = |at| user::request(self.ids.id((at / IDS) as u8, at % IDS), 1);
@@ -138,7 +140,7 @@ impl<'m> RegistryAudit<'m> {
         }
         let over = self.registry.open_or_create(self.us, &small(rows)?).err();
         ensure(matches!(over, Some(OpenError::TableFull { .. })), || {
-            format!("one more than all rows gave {over:?}")
+            format!("one segment more than rows returned {over:?}")
         })
     }
 }

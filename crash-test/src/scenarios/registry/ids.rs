@@ -1,19 +1,19 @@
 //! The identifiers of a registry's users.
 //!
-//! Each partition has identifiers of its own, which nobody else creates or removes. The
-//! shared identifiers are everybody's.
+//! Each partition has identifiers that only it creates and removes. All partitions use the
+//! shared identifiers.
 
 use std::sync::{LazyLock, OnceLock};
 
 use shmem_registry::Id;
 
-/// Identifiers of each partition, and of all together.
+/// The number of identifiers of each partition, and of the shared ones.
 pub(super) const IDS: u64 = 3;
 
-/// The number that stands for all partitions together.
+/// The partition number of the shared identifiers.
 pub(super) const ALL: u8 = 0;
 
-/// The identifiers of all partitions.
+/// All identifiers.
 #[derive(Clone, Copy)]
 pub(super) struct Ids(&'static [Id]);
 
@@ -21,7 +21,7 @@ impl Ids {
     /// Partitions with identifiers of their own, and [`ALL`].
     pub(super) const PARTITIONS: u8 = 17;
 
-    /// Identifiers as they come.
+    /// Identifiers in any buckets.
     pub(super) fn spread() -> Self {
         static IDS: LazyLock<Vec<Id>> = LazyLock::new(|| Ids::choose(|_| true));
         Self(&IDS)
@@ -49,7 +49,7 @@ impl Ids {
         self.0[(u64::from(partition) * IDS + at) as usize]
     }
 
-    /// Whose identifier it is.
+    /// The partition of an identifier.
     pub(super) fn partition(id: Id) -> u8 {
         (id.get() >> 40) as u8
     }
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_identifier_is_another_and_says_whose_it_is() {
+    fn identifiers_differ_and_name_their_partition() {
         for ids in [Ids::spread(), Ids::crowded()] {
             let mut seen = HashSet::new();
             for partition in 0..Ids::PARTITIONS {

@@ -18,7 +18,7 @@ use user::{CREATE, CREATE_SHARED, REAP, REMOVE, REMOVE_SHARED, SegmentUser};
 
 /// All identifiers in one bucket.
 const CROWDED: u32 = 1;
-/// Little more room than what is wanted.
+/// Little more space than is needed.
 const TIGHT: u32 = 2;
 /// Segments of several pages.
 const PAGES: u32 = 4;
@@ -31,9 +31,9 @@ pub(crate) const REGISTRY: Scenario = Scenario {
     about: "a registry in which several partitions create, remove and reap, and die",
     roles: &[Role {
         proof: CREATE_SHARED,
-        // Without taking anything back first; then with.
+        // First without reaping; then with it.
         recovery: &[CREATE_SHARED, REMOVE_SHARED, CREATE, REAP, REMOVE],
-        // As much as can be had.
+        // As many as possible.
         before_return: &[CREATE; IDS as usize],
         ..Role::shared("user", user::OPS, |seat| {
             let shape = seat.memory.shape;
@@ -51,13 +51,13 @@ pub(crate) const REGISTRY: Scenario = Scenario {
     },
     starts: |_| 10,
     prepare,
-    belongings,
+    others_memory,
     describe,
     audit,
     ..Scenario::BASE
 };
 
-/// Whether there is room for all that everybody wants, and for what some dead left.
+/// Whether there is space for all segments of all parties, and for what dead ones left.
 fn is_roomy(shape: u32) -> bool {
     shape & TIGHT == 0
 }
@@ -84,7 +84,7 @@ fn layout(shape: u32) -> Layout {
     }
 }
 
-/// Never used; a chain of three, the middle one the victim's; and what the dead left.
+/// Leaves it unused; or makes a chain of three with the victim's in the middle, and dead rows.
 fn prepare(scene: &Scene<'_>, start: u32) -> Outcome {
     let mut rng = Rng::with_seed(start.into());
     let mut ours = scene.join(0, Incarnation::first(1))?;
@@ -121,15 +121,15 @@ fn prepare(scene: &Scene<'_>, start: u32) -> Outcome {
     Ok(())
 }
 
-/// Lets one die that removes a segment of its own.
+/// Lets a party die while it removes a segment of its own.
 fn die_removing(scene: &Scene<'_>, at: u64) -> Outcome {
     let mut user = scene.join(0, DYING)?;
     user.perform(CREATE, &mut Rng::with_seed(0))?;
     scene.die(0, REMOVE, at)
 }
 
-/// The segments that neither `late` may change nor everybody.
-fn belongings<'m>(memory: &TestMemory<'m>, late: Incarnation) -> Outcome<Vec<Window<'m>>> {
+/// The segments that only partitions other than that of `late` may change.
+fn others_memory<'m>(memory: &TestMemory<'m>, late: Incarnation) -> Outcome<Vec<Window<'m>>> {
     let segments: Result<Vec<_>, _> = memory.registry.segments().collect();
     let segments = segments.or_violation("listing the segments")?;
     let is_theirs =

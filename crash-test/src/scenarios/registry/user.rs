@@ -1,7 +1,7 @@
 //! A party that creates and removes segments.
 //!
-//! What only one partition creates holds a pattern, so that a window that is handed out
-//! twice shows. Nobody writes into shared segments, which stay zero.
+//! Segments that only one partition creates hold a pattern, which shows if the same bytes are
+//! given out twice. No party writes into shared segments, which stay zero.
 
 use fastrand::Rng;
 use shmem_core::primitive::Ordering::Acquire;
@@ -18,7 +18,7 @@ pub(super) const OPS: &[&str] = &[
     "remove",
     "create shared",
     "remove shared",
-    "look",
+    "read",
     "reap",
 ];
 pub(super) const CREATE: usize = 0;
@@ -30,13 +30,13 @@ pub(super) const REAP: usize = 5;
 pub(super) struct SegmentUser<'m> {
     registry: Registry<'m>,
     ids: Ids,
-    /// Whose identifiers we create.
+    /// The partition number of the identifiers that we create.
     own: u8,
     us: Incarnation,
     observer: Observer<'m>,
-    /// Whether a registry without room is a violation.
+    /// Whether a full registry is a violation.
     roomy: bool,
-    /// The segments of our own identifiers.
+    /// The segments with our own identifiers.
     held: [Option<Segment<'m>>; IDS as usize],
 }
 
@@ -45,7 +45,7 @@ impl<'m> SegmentUser<'m> {
         let us = seat.incarnation;
         let evicted = Incarnation::from_word(seat.memory.ledger.evicted().get());
         let own = match evicted.is_some_and(|evicted| us.follows(evicted)) {
-            // What the evicted one had may still go when that one goes on.
+            // When the evicted incarnation goes on, its segments may still disappear.
             true => us.partition() + PARTITIONS as u8 / 2,
             false => us.partition(),
         };
@@ -76,12 +76,12 @@ impl<'m> SegmentUser<'m> {
         let request = request(id, rng.usize(1..=3 * self.registry.geometry().block))?;
         let segment = match self.registry.open_or_create(self.us, &request) {
             Ok(segment) => segment,
-            // An earlier incarnation's, if the table was too busy when we joined.
+            // An earlier incarnation's segment, if the table was too busy when we joined.
             Err(OpenError::Length { .. }) => return self.find(at, id),
             Err(error) => return self.refused(error),
         };
-        let there = self.registry.is_current(&segment);
-        ensure(there, || format!("{id} was created and is not there"))?;
+        let exists = self.registry.is_current(&segment);
+        ensure(exists, || format!("{id} was created and does not exist"))?;
         let bytes = content(&segment);
         ensure(bytes.iter().all(|&byte| byte == 0), || {
             format!("a new segment is not zero: {}", shown(&segment, &bytes))
@@ -109,12 +109,12 @@ impl<'m> SegmentUser<'m> {
         }
         let again = self.registry.remove(self.us, &segment);
         ensure(again == Err(RemoveError::Stale), || {
-            format!("removing {id} once more gave {again:?}")
+            format!("removing {id} again returned {again:?}")
         })?;
         let found = self.registry.lookup(id).err();
         ensure(
             matches!(found, Some(OpenError::NotFound | OpenError::Contended)),
-            || format!("{id} is still there after it was removed: {found:?}"),
+            || format!("{id} is still found after it was removed: {found:?}"),
         )?;
         Ok(Step::Done)
     }
@@ -145,8 +145,8 @@ impl<'m> SegmentUser<'m> {
         Ok(Step::Idle)
     }
 
-    /// What only we remove is listed and found, whatever others do meanwhile.
-    fn look(&self, rng: &mut Rng) -> Outcome<Step> {
+    /// Checks that the segments that only we remove are listed and found.
+    fn read(&self, rng: &mut Rng) -> Outcome<Step> {
         let mut listed = Vec::new();
         for segment in self.registry.segments() {
             let segment = segment.or_violation("listing the segments")?;
@@ -182,7 +182,7 @@ impl<'m> SegmentUser<'m> {
     fn refused(&self, error: OpenError) -> Outcome<Step> {
         match error {
             OpenError::Contended => Ok(Step::Idle),
-            // Others, dead ones too, have all there is.
+            // Others, also dead ones, use all the space.
             OpenError::OutOfSpace { .. } | OpenError::TableFull { .. } if !self.roomy => {
                 Ok(Step::Done)
             }
@@ -201,7 +201,7 @@ fn content(segment: &Segment<'_>) -> Vec<u8> {
     bytes
 }
 
-/// What the owner of a segment of its own writes into it.
+/// The bytes that the owner of a segment writes into it.
 fn pattern(segment: &Segment<'_>) -> Vec<u8> {
     let start = segment.id().get() ^ u64::from(segment.generation()) << 17;
     (0..segment.window().len() as u64 / 8)
@@ -209,10 +209,10 @@ fn pattern(segment: &Segment<'_>) -> Vec<u8> {
         .collect()
 }
 
-/// An error if a segment that is still there holds what it may not.
+/// Returns an error if a segment that still exists holds wrong bytes.
 pub(super) fn inspect(registry: &Registry<'_>, segment: &Segment<'_>) -> Outcome {
     let bytes = content(segment);
-    // What was read above counts if the segment is still there below.
+    // The bytes read above count only if the segment still exists below.
     fence(Acquire);
     let pattern = match Ids::partition(segment.id()) {
         ALL => Vec::new(),
@@ -251,7 +251,7 @@ impl Party for SegmentUser<'_> {
             CREATE_SHARED => self.create_shared(rng),
             REMOVE_SHARED => self.remove_shared(rng),
             REAP => self.reap(),
-            _ => self.look(rng),
+            _ => self.read(rng),
         }
     }
 }

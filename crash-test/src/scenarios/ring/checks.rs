@@ -1,4 +1,4 @@
-//! What a consumer checks of each record that it gets, against the ledger.
+//! Checks each record that a consumer gets against the ledger.
 
 use shmem_core::ring::OnRestart;
 
@@ -6,26 +6,26 @@ use super::ring_ledger::{Position, RingLedger};
 use crate::kit::{Outcome, Step, Violation, ensure};
 use crate::scenarios::tag::Tag;
 
-/// What this incarnation knows of the records it got.
+/// The records that this incarnation got.
 pub(in crate::scenarios) struct Checks<'m> {
     ledger: RingLedger<'m>,
     unread: OnRestart,
-    /// Number of this incarnation.
+    /// The number of this incarnation.
     incarnation: u32,
-    /// Whether none before this one is known to have had the end.
+    /// Whether no earlier incarnation is known to have had the end.
     first: bool,
-    /// Records that earlier ones may have released unseen.
+    /// Records that earlier incarnations may have released unseen.
     unknown: u32,
     /// The last record that it got.
     last: Option<Tag>,
-    /// The producer's incarnation that the next restart is told after, at the earliest.
+    /// The producer's incarnation after which the next restart is reported, at the earliest.
     known: u32,
-    /// Restarts that were told since the last record.
-    told: u32,
+    /// Restarts that were reported since the last record.
+    reported: u32,
 }
 
 impl<'m> Checks<'m> {
-    /// Before the end is claimed.
+    /// Call this before the end is claimed.
     pub(in crate::scenarios) fn begin(ledger: RingLedger<'m>, unread: OnRestart) -> Self {
         let incarnation = ledger.begin_consumer();
         Self {
@@ -36,23 +36,23 @@ impl<'m> Checks<'m> {
             unknown: 0,
             last: None,
             known: ledger.producing.get(),
-            told: 0,
+            reported: 0,
         }
     }
 
-    /// The end was not claimed.
+    /// Notes that the end was not claimed.
     pub(in crate::scenarios) fn give_up(&self) {
         self.ledger.consumers.set(self.incarnation - 1);
     }
 
-    /// The end was claimed.
+    /// Notes that the end was claimed.
     pub(in crate::scenarios) fn claimed(&mut self) {
         self.unknown = self.ledger.unknown.get();
         self.ledger.doubted.add(self.unknown);
         self.ledger.consuming.set(self.incarnation);
     }
 
-    /// Before a call that releases up to `count` records which nobody has seen yet.
+    /// Notes a call that may release up to `count` records that were not seen yet.
     pub(in crate::scenarios) fn attempt(&self, count: u32) {
         self.ledger.unknown.set(self.unknown + count);
     }
@@ -62,10 +62,10 @@ impl<'m> Checks<'m> {
         self.ledger.consumers.get() != self.incarnation
     }
 
-    /// A record was handed out.
+    /// Checks and notes a record that was handed out.
     pub(in crate::scenarios) fn see(&mut self, record: &[u8]) -> Outcome {
         let tag = Tag::read(record)
-            .ok_or_else(|| Violation::new(format!("a record is not whole: {record:02x?}")))?;
+            .ok_or_else(|| Violation::new(format!("incomplete record: {record:02x?}")))?;
         let attempted = self.ledger.attempted(tag.incarnation).get();
         ensure(tag.number < attempted, || {
             format!("{tag:?} was never pushed")
@@ -74,9 +74,9 @@ impl<'m> Checks<'m> {
             OnRestart::Keep => self.ensure_next(tag)?,
             OnRestart::Discard => self.ensure_for_us(tag)?,
         }
-        self.ensure_restart_was_told(tag)?;
+        self.ensure_restart_was_reported(tag)?;
         if self.last.is_none() {
-            // Now it is known where those before this one stopped.
+            // Now it is known where the earlier incarnations stopped.
             self.ledger.set_released(Position {
                 incarnation: tag.incarnation,
                 count: tag.number,
@@ -89,14 +89,14 @@ impl<'m> Checks<'m> {
         Ok(())
     }
 
-    /// So many records that were handed out are released.
+    /// Notes that `count` records that were handed out are released.
     pub(in crate::scenarios) fn release(&mut self, count: usize) {
         self.ledger.popped.add(count as u32);
         self.ledger.set_released(self.ledger.seen());
         self.ledger.unknown.set(0);
     }
 
-    /// Every acknowledged record, once and in order.
+    /// Checks that every acknowledged record comes once and in order.
     fn ensure_next(&self, tag: Tag) -> Outcome {
         let (released, seen) = (self.ledger.released(), self.ledger.seen());
         let next = match self.last {
@@ -117,7 +117,7 @@ impl<'m> Checks<'m> {
         })
     }
 
-    /// Only what was pushed for this incarnation, and all of that.
+    /// Checks that all records that were pushed for this incarnation come, and no others.
     fn ensure_for_us(&self, tag: Tag) -> Outcome {
         let ours = tag.reader == self.incarnation || tag.reader == 0 && self.first;
         ensure(ours, || {
@@ -137,13 +137,13 @@ impl<'m> Checks<'m> {
             _ => self.ledger.since(tag.incarnation, tag.reader),
         };
         ensure(expected.is_none_or(|number| tag.number == number), || {
-            format!("number {expected:?} is lost: next came {tag:?}")
+            format!("number {expected:?} is lost: {tag:?} came next")
         })
     }
 
-    /// A restart was told for each change of the producer's incarnation, and not else.
-    fn ensure_restart_was_told(&mut self, tag: Tag) -> Outcome {
-        let told = std::mem::take(&mut self.told);
+    /// Checks that a restart was reported for each change of the producer's incarnation only.
+    fn ensure_restart_was_reported(&mut self, tag: Tag) -> Outcome {
+        let reported = std::mem::take(&mut self.reported);
         let (least, most) = match self.last {
             Some(last) => (
                 u32::from(last.incarnation != tag.incarnation),
@@ -152,20 +152,20 @@ impl<'m> Checks<'m> {
             None => (0, tag.incarnation.saturating_sub(self.known)),
         };
         self.known = tag.incarnation;
-        ensure((least..=most).contains(&told), || {
+        ensure((least..=most).contains(&reported), || {
             format!(
-                "{told} restarts were told between {:?} and {tag:?}, not {least} to {most}",
+                "{reported} restarts were reported between {:?} and {tag:?}, not {least} to {most}",
                 self.last
             )
         })
     }
 
-    /// A pop said that the producer was restarted.
+    /// Notes that a pop reported a restart of the producer.
     pub(in crate::scenarios) fn restarted(&mut self) -> Outcome<Step> {
-        self.told += 1;
+        self.reported += 1;
         let most = self.ledger.producers.get().saturating_sub(self.known);
-        ensure(self.told <= most, || {
-            format!("{} restarts were told, {most} happened", self.told)
+        ensure(self.reported <= most, || {
+            format!("{} restarts were reported, {most} happened", self.reported)
         })?;
         Ok(Step::Idle)
     }

@@ -1,4 +1,4 @@
-//! A party that pops, and holds what it gets against the ledger.
+//! A party that pops, and checks its records against the ledger.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ impl<'m> RecordConsumer<'m> {
         let ledger = RingLedger::new(seat.memory.ledger);
         let mut checks = Checks::begin(ledger, unread);
         if let Some(before) = ring.consuming() {
-            observer.until_known(|observer| Ok(observer.is_gone(before)))?;
+            observer.retry_until_detected(|observer| Ok(observer.is_gone(before)))?;
         }
         let consumer = match ring.consumer(us, unread) {
             Err(ClaimError::Claimed { by }) if observer.is_gone(by) => {
@@ -59,7 +59,7 @@ impl<'m> RecordConsumer<'m> {
         Ok(step)
     }
 
-    /// Pops some records and gives them back later, if not at the end of it.
+    /// Pops some records; releases them later, if not at the end.
     fn pop_several(&mut self, rng: &mut Rng) -> Outcome<Step> {
         let mut result = Step::Idle;
         for _ in 0..rng.u32(2..12) {
@@ -74,7 +74,7 @@ impl<'m> RecordConsumer<'m> {
         Ok(result)
     }
 
-    /// Pops a record, and leaves it to the ring when the producer is told.
+    /// Pops a record without notifying the producer; the ring decides when it does.
     fn pop_silently(&mut self) -> Outcome<Step> {
         let mut bytes = [0; 4096];
         self.checks.attempt(1);
@@ -143,8 +143,8 @@ impl<'m> RecordConsumer<'m> {
     }
 
     fn notify(&mut self) -> Outcome {
-        let told = self.consumer.notify(&FutexBell);
-        told.map(drop).or_violation("ringing")
+        let notified = self.consumer.notify(&FutexBell);
+        notified.map(drop).or_violation("notifying")
     }
 
     fn wait(&mut self) -> Outcome<Step> {
@@ -156,7 +156,7 @@ impl<'m> RecordConsumer<'m> {
     }
 }
 
-/// What an error of a pop comes to; it popped nothing.
+/// Handles an error of a pop, which popped nothing.
 fn refused(checks: &mut Checks<'_>, error: PopError) -> Outcome<Step> {
     match error {
         PopError::Empty => Ok(Step::Idle),
@@ -165,7 +165,7 @@ fn refused(checks: &mut Checks<'_>, error: PopError) -> Outcome<Step> {
     }
 }
 
-/// What a call comes to of one that was evicted: the ledger is its successor's.
+/// Handles a pop of an evicted consumer; its successor uses the ledger.
 fn evicted<T>(popped: Result<T, PopError>) -> Outcome<Step> {
     match popped {
         Ok(_) => Ok(Step::Done),

@@ -20,7 +20,7 @@ use consumer::RecordConsumer;
 use producer::RecordProducer;
 use ring_ledger::RingLedger;
 
-/// Incarnations of producers that the account knows at a time.
+/// Incarnations of producers that the account holds at a time.
 const PRODUCERS: usize = 192;
 
 /// Bytes of the largest ring.
@@ -37,7 +37,7 @@ const CASTS: &[Cast] = &[
 
 pub(crate) const RING_RESULTS: Scenario = Scenario {
     name: "ring-results",
-    about: "a ring that keeps what is unread; either end dies, or both",
+    about: "a ring that keeps unread records; either end dies, or both",
     roles: &[
         PRODUCING,
         consuming(|seat| boxed(RecordConsumer::join(seat, OnRestart::Keep))),
@@ -64,7 +64,7 @@ pub(crate) const RING_RESULTS: Scenario = Scenario {
 
 pub(crate) const RING_COMMANDS: Scenario = Scenario {
     name: "ring-commands",
-    about: "a ring that discards what was pushed for an earlier incarnation; either end dies, or both",
+    about: "a ring that discards records for an earlier consumer; either end dies, or both",
     roles: &[
         PRODUCING,
         consuming(|seat| boxed(RecordConsumer::join(seat, OnRestart::Discard))),
@@ -72,7 +72,7 @@ pub(crate) const RING_COMMANDS: Scenario = Scenario {
     audit: |scene, actors, _| {
         let ledger = drain(scene, actors)?;
         let word = scene.memory.object.word(offset_of!(RingControl, discarded));
-        // A consumer that dies between a record and its count counts it never, or twice.
+        // A consumer that dies between a record and its count counts it twice or not at all.
         ensure_balanced(ledger, word.load(Relaxed), ledger.consumers.get() - 1)
     },
     ..RING_RESULTS
@@ -88,22 +88,22 @@ const PRODUCING: Role = Role {
 const fn consuming(join: Join) -> Role {
     Role {
         claimed: &[0, 1, 2, 3, 4],
-        // An empty ring: a late step may garble what is unread.
+        // An empty ring: a late step may damage unread records.
         before_return: &[0; 40],
         ..Role::exclusive("consumer", consumer::OPS, join)
     }
 }
 
-/// The words that count the incarnations of both ends.
+/// The words with the epochs of both ends.
 const EPOCHS: [usize; 2] = [
     offset_of!(RingControl, producer_epoch),
     offset_of!(RingControl, consumer_epoch),
 ];
 
-/// Every place in the smallest ring, with and without unread records; in the largest one
-/// several that are less than an eighth of it, which a consumer does not give back at once.
+/// Brings the smallest ring to every position, with and without unread records. Fills the
+/// largest one with records of less than an eighth of it, which are not released at once.
 fn prepare(scene: &Scene<'_>, start: u32) -> Outcome {
-    let (turns, unread) = match scene.memory.object.len() < Ring::segment_len(LARGE) {
+    let (rounds, unread) = match scene.memory.object.len() < Ring::segment_len(LARGE) {
         true => (start % 8, start / 8),
         false => (0, 6),
     };
@@ -112,14 +112,14 @@ fn prepare(scene: &Scene<'_>, start: u32) -> Outcome {
     }
     let mut rng = Rng::with_seed(start.into());
     if start % 3 == 2 {
-        // Soon they count from 1 again.
+        // The epochs wrap soon.
         for offset in EPOCHS {
             scene.memory.object.word(offset).store(0xfffe, Relaxed);
         }
     }
     let mut producer = scene.join(PRODUCER, Incarnation::first(6))?;
     let mut consumer = scene.join(CONSUMER, Incarnation::first(7))?;
-    for _ in 0..turns {
+    for _ in 0..rounds {
         producer.perform(0, &mut rng)?;
         consumer.perform(0, &mut rng)?;
     }
@@ -129,7 +129,7 @@ fn prepare(scene: &Scene<'_>, start: u32) -> Outcome {
     Ok(())
 }
 
-/// Empties the ring, and sees that records pass it. Returns what was noted of it.
+/// Empties the ring, and checks that records pass. Returns the ring's ledger.
 pub(super) fn drain<'m>(
     scene: &Scene<'m>,
     actors: &mut [&mut Actor<'m>],
@@ -140,7 +140,7 @@ pub(super) fn drain<'m>(
     };
     let mut rng = Rng::with_seed(0);
     let mut idle = 0;
-    // A restart is told by a pop that finds nothing; so is what is discarded.
+    // A pop that returns no record reports restarts and discarded records.
     while idle < 3 {
         idle += 1;
         while consumer.perform(0, &mut rng)? == Step::Done {
@@ -153,11 +153,11 @@ pub(super) fn drain<'m>(
         passed |= consumer.perform(0, &mut rng)? == Step::Done;
     }
     while consumer.perform(0, &mut rng)? == Step::Done {}
-    ensure(passed, || "no record passes any more".to_owned())?;
+    ensure(passed, || "records do not pass any more".to_owned())?;
     Ok(ledger)
 }
 
-/// All acknowledged records came.
+/// Checks that all acknowledged records came.
 pub(super) fn ensure_complete(ledger: RingLedger<'_>) -> Outcome {
     let (released, last) = (ledger.released(), ledger.producers.get());
     let unread = ledger.unread(released, last);
@@ -174,7 +174,7 @@ pub(super) fn ensure_complete(ledger: RingLedger<'_>) -> Outcome {
     })
 }
 
-/// What was popped and what was `discarded`, but for `doubt`, is what was pushed.
+/// Checks that popped plus `discarded` records are those that were pushed, within `doubt`.
 pub(super) fn ensure_balanced(ledger: RingLedger<'_>, discarded: u32, doubt: u32) -> Outcome {
     let popped = ledger.popped.get();
     let incarnations = 1..=ledger.producers.get();

@@ -16,11 +16,11 @@ pub(super) struct RecordProducer<'m> {
     producer: Producer<'m>,
     ledger: RingLedger<'m>,
     observer: Observer<'m>,
-    /// Number of this incarnation.
+    /// The number of this incarnation.
     incarnation: u32,
     /// Records that were pushed.
     count: u32,
-    /// The consumer's incarnation that is pushed for, as far as is known.
+    /// The consumer's incarnation for which it pushes, as far as it knows.
     reader: u32,
 }
 
@@ -31,18 +31,18 @@ impl<'m> RecordProducer<'m> {
         let ledger = RingLedger::new(seat.memory.ledger);
         let number = ledger.begin_producer();
         if let Some(before) = ring.producing() {
-            observer.until_known(|observer| Ok(observer.is_gone(before)))?;
+            observer.retry_until_detected(|observer| Ok(observer.is_gone(before)))?;
         }
         let producer = match ring.producer(us) {
             Err(ClaimError::Claimed { by }) if observer.is_gone(by) => ring.take_over_producer(us),
             claimed => claimed,
         };
         let producer = producer.map_err(|error| {
-            ledger.producers.set(number - 1); // It did not begin.
+            ledger.producers.set(number - 1); // This one did not begin.
             unexpected("claiming the producing end", error)
         })?;
         ledger.producing.set(number);
-        // After the claim: at least as new as what the producer knows.
+        // Read after the claim: at least as new as what the producer knows.
         let reader = match ledger.consuming.get() {
             0 => 0,
             _ => ledger.consumers.get(),
@@ -58,7 +58,7 @@ impl<'m> RecordProducer<'m> {
         })
     }
 
-    /// The next record but `ahead`.
+    /// Returns the record to push after `ahead` more records.
     fn record(&self, ahead: u32, rng: &mut Rng) -> Vec<u8> {
         let longest = self.producer.ring().max_record().min(MIN + 200);
         let tag = Tag {
@@ -69,7 +69,7 @@ impl<'m> RecordProducer<'m> {
         tag.record(rng.usize(MIN..=longest))
     }
 
-    /// Before a push: notes a consumer that is there, if none was known.
+    /// Notes the first consumer before a push, if none was known.
     fn note_first_reader(&mut self) {
         if self.reader == 0 && self.ledger.consuming.get() != 0 {
             self.set_reader();
@@ -91,11 +91,11 @@ impl<'m> RecordProducer<'m> {
     fn acknowledge(&mut self, count: u32) -> Outcome {
         self.count += count;
         self.ledger.acknowledged(self.incarnation).set(self.count);
-        let told = self.producer.notify(&FutexBell);
-        told.map(drop).or_violation("ringing")
+        let notified = self.producer.notify(&FutexBell);
+        notified.map(drop).or_violation("notifying")
     }
 
-    /// What an error of a push comes to; it pushed nothing.
+    /// Handles an error of a push, which pushed nothing.
     fn refused(&mut self, error: PushError) -> Outcome<Step> {
         self.attempt(0);
         match error {
@@ -130,7 +130,7 @@ impl<'m> RecordProducer<'m> {
             Err(error) => return self.refused(error),
         };
         if rng.u8(..) < 32 {
-            // Given up: it was never there.
+            // Dropped: the record does not exist.
             reservation.write(0, &record);
             drop(reservation);
             self.attempt(0);

@@ -1,13 +1,12 @@
-//! The ring's ledger: what its producers pushed and its consumers released.
+//! The ring's ledger: records that its producers pushed and its consumers released.
 //!
-//! - **K1** A producer sets `attempted` before a record can be there and
-//!   `acknowledged` when the push has returned; what it attempts at one time becomes
-//!   visible together.
-//! - **K2** A consumer sets `seen` before it releases what it saw, and
-//!   `released` after that; a record that it takes unseen is `unknown` meanwhile.
+//! - **K1** A producer sets `attempted` before a record can become visible, and `acknowledged`
+//!   when the push has returned. Records that it attempts together become visible together.
+//! - **K2** A consumer sets `seen` before it releases what it saw, and `released` after that.
+//!   While it takes a record unseen, that record counts in `unknown`.
 //!
-//! So one that died published what it acknowledged or what it attempted, and
-//! released what it says or what it had seen, with up to `unknown` more.
+//! So a dead producer published what it acknowledged or what it attempted. A dead consumer
+//! released up to `released` or up to `seen`, and up to `unknown` more.
 
 use crate::kit::{Cell, Ledger};
 use crate::scenarios::tag::Tag;
@@ -17,12 +16,12 @@ const CONSUMERS: usize = 32;
 /// Words for one incarnation of a producer.
 const ENTRY: usize = 8;
 
-/// Words of an account that knows so many incarnations of producers at a time.
+/// Words of an account that holds `incarnations` incarnations of producers at a time.
 pub(in crate::scenarios) const fn account_len(incarnations: usize) -> usize {
     CONSUMERS + incarnations * ENTRY
 }
 
-/// Where a consumer is: after so many records of a producer's incarnation.
+/// The position of a consumer: after `count` records of a producer's incarnation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::scenarios) struct Position {
     pub(in crate::scenarios) incarnation: u32,
@@ -30,7 +29,7 @@ pub(in crate::scenarios) struct Position {
 }
 
 impl Position {
-    /// After this record.
+    /// The position after this record.
     pub(in crate::scenarios) fn after(tag: Tag) -> Self {
         Self {
             incarnation: tag.incarnation,
@@ -39,17 +38,16 @@ impl Position {
     }
 }
 
-/// What is known of a producer's incarnation.
+/// The records of a producer's incarnation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::scenarios) struct Produced {
     /// Records whose push has returned.
     pub(in crate::scenarios) acknowledged: u32,
-    /// Records that may be there.
+    /// Records that may exist.
     pub(in crate::scenarios) attempted: u32,
 }
 
-/// A pair of words that is never half-written for one who reads it after its
-/// writer died.
+/// A pair of words that is consistent even if its writer died between two stores.
 #[derive(Clone, Copy)]
 struct Pair<'m>([Cell<'m>; 5]);
 
@@ -76,11 +74,11 @@ impl Pair<'_> {
 #[derive(Clone, Copy)]
 pub(in crate::scenarios) struct RingLedger<'m> {
     ledger: Ledger<'m>,
-    /// The number of the producer's incarnation that begins now, or has begun last.
+    /// The number of the producer's incarnation that begins now, or began last.
     pub(in crate::scenarios) producers: Cell<'m>,
     /// The last producer's incarnation whose claim has returned.
     pub(in crate::scenarios) producing: Cell<'m>,
-    /// The number of the consumer's incarnation that begins now, or has begun last.
+    /// The number of the consumer's incarnation that begins now, or began last.
     pub(in crate::scenarios) consumers: Cell<'m>,
     /// The last consumer's incarnation whose claim has returned.
     pub(in crate::scenarios) consuming: Cell<'m>,
@@ -156,23 +154,23 @@ impl<'m> RingLedger<'m> {
         self.entry(incarnation, 2)
     }
 
-    /// Records that were handed out, and those before them.
+    /// Records that were handed out, plus those before them.
     pub(in crate::scenarios) fn taken(self, incarnation: u32) -> Cell<'m> {
         self.entry(incarnation, 5)
     }
 
-    /// Says from which of its records on a producer pushes for this consumer's incarnation.
+    /// Notes the record from which a producer pushes for this consumer's incarnation.
     pub(in crate::scenarios) fn set_since(self, incarnation: u32, reader: u32, number: u32) {
         self.entry(incarnation, 4).set(number);
         self.entry(incarnation, 3).set(reader);
     }
 
-    /// From which record on a producer pushes for this consumer's incarnation, if it does.
+    /// The record from which a producer pushes for this consumer's incarnation, if it does.
     pub(in crate::scenarios) fn since(self, incarnation: u32, reader: u32) -> Option<u32> {
         (self.entry(incarnation, 3).get() == reader).then(|| self.entry(incarnation, 4).get())
     }
 
-    /// What is known of a producer's incarnation; nothing of one too long ago.
+    /// The records of a producer's incarnation; `None` if it is too old for the account.
     pub(in crate::scenarios) fn produced(self, incarnation: u32) -> Option<Produced> {
         if incarnation == 0 {
             return Some(Produced::default());
@@ -184,8 +182,8 @@ impl<'m> RingLedger<'m> {
         })
     }
 
-    /// How many records a consumer at `position` has still to get of that producer's
-    /// incarnation, which is dead: the fewest there may be.
+    /// The least number of records that a consumer at `position` still has to get of that
+    /// producer's incarnation, which is dead.
     fn left(self, position: Position) -> Option<u32> {
         let produced = self.produced(position.incarnation)?;
         let Produced {
@@ -196,9 +194,9 @@ impl<'m> RingLedger<'m> {
         known.or_else(|| attempted.checked_sub(position.count))
     }
 
-    /// How many acknowledged records at least a consumer at `position` has still to
-    /// get of that producer's incarnation and those up to `last`, all dead; `None` if it
-    /// cannot be there.
+    /// The least number of acknowledged records that a consumer at `position` still has to get of
+    /// the producer's incarnations from that one to `last`, all dead. `None` if the position is
+    /// impossible.
     pub(in crate::scenarios) fn unread(self, position: Position, last: u32) -> Option<u32> {
         let later = position.incarnation + 1..=last;
         later.fold(self.left(position), |sum, incarnation| {
@@ -210,7 +208,7 @@ impl<'m> RingLedger<'m> {
         })
     }
 
-    /// How many acknowledged records of incarnations up to `last` were never handed out.
+    /// The number of acknowledged records, in incarnations up to `last`, that were not handed out.
     pub(in crate::scenarios) fn lost(self, last: u32) -> u32 {
         let incarnations = (1..=last).filter(|&incarnation| self.produced(incarnation).is_some());
         incarnations
@@ -221,8 +219,8 @@ impl<'m> RingLedger<'m> {
             .sum()
     }
 
-    /// Whether this record may be the next for a consumer at `position` that may have
-    /// released `unknown` more unseen.
+    /// Whether this record may be the next for a consumer at `position`, which may have released
+    /// `unknown` more records unseen.
     pub(in crate::scenarios) fn follows(self, position: Position, tag: Tag, unknown: u32) -> bool {
         let skipped = if tag.incarnation == position.incarnation {
             tag.number.checked_sub(position.count)
@@ -254,8 +252,8 @@ mod tests {
         Position { incarnation, count }
     }
 
-    /// The first pushed 2 and died pushing 3 more; the second pushed nothing; the third
-    /// incarnations.
+    /// The first incarnation pushed 2 records and died while it pushed 3 more; the second and the
+    /// third pushed none.
     fn with_ledger(check: impl FnOnce(RingLedger<'_>)) {
         let heap = Heap::new(4096);
         let ledger = RingLedger::new(Ledger::new(heap.window()));
@@ -268,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_acknowledged_must_come_and_what_was_attempted_may() {
+    fn acknowledged_records_must_come_and_attempted_records_may() {
         with_ledger(|ledger| {
             assert!(ledger.follows(at(0, 0), tag(1, 0), 0));
             assert!(ledger.follows(at(1, 1), tag(1, 1), 0));
@@ -283,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_taken_unseen_may_be_missing() {
+    fn a_record_released_unseen_may_be_missing() {
         with_ledger(|ledger| {
             assert!(ledger.follows(at(1, 0), tag(1, 1), 1));
             assert!(!ledger.follows(at(1, 0), tag(1, 2), 1));

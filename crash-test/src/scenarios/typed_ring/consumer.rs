@@ -1,4 +1,4 @@
-//! A party that pops from a typed ring, and holds what it gets against the ledger.
+//! A party that pops from a typed ring, and checks its records against the ledger.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ impl<'m> RecordConsumer<'m> {
         let (us, mut observer) = (seat.incarnation, seat.observer);
         let mut checks = Checks::begin(RingLedger::new(seat.memory.ledger), unread);
         if let Some(before) = ring.consuming() {
-            observer.until_known(|observer| Ok(observer.is_gone(before)))?;
+            observer.retry_until_detected(|observer| Ok(observer.is_gone(before)))?;
         }
         let consumer = match ring.consumer(us, unread) {
             Err(ClaimError::Claimed { by }) if observer.is_gone(by) => {
@@ -59,7 +59,7 @@ impl<'m> RecordConsumer<'m> {
         Ok(step)
     }
 
-    /// Pops some records and gives them back later, if not at the end of it.
+    /// Pops some records; releases them later, if not at the end.
     fn pop_several(&mut self, rng: &mut Rng) -> Outcome<Step> {
         let mut result = Step::Idle;
         for _ in 0..rng.u32(2..12) {
@@ -74,7 +74,7 @@ impl<'m> RecordConsumer<'m> {
         Ok(result)
     }
 
-    /// Pops up to `most` records, and leaves it to the ring when the producer is told.
+    /// Pops up to `most` records without notifying the producer; the ring decides when it does.
     fn pop_silently(&mut self, most: usize) -> Outcome<Step> {
         let mut records = [[0; size_of::<Record>()]; 6];
         self.checks.attempt(most as u32);
@@ -84,7 +84,7 @@ impl<'m> RecordConsumer<'m> {
         };
         let is_replaced = self.checks.is_replaced();
         match popped {
-            // What it got is its own; the ledger is its successor's.
+            // It owns what it got; its successor uses the ledger.
             Ok(1..) if is_replaced => Ok(Step::Done),
             Ok(count @ 1..) => {
                 for record in &records[..count] {
@@ -116,7 +116,7 @@ impl<'m> RecordConsumer<'m> {
         Ok(Step::Done)
     }
 
-    /// What an error of a pop comes to; it popped nothing.
+    /// Handles an error of a pop, which popped nothing.
     fn refused(&mut self, error: PopError) -> Outcome<Step> {
         let is_replaced = self.checks.is_replaced();
         if !is_replaced {
@@ -130,8 +130,8 @@ impl<'m> RecordConsumer<'m> {
     }
 
     fn notify(&mut self) -> Outcome {
-        let told = self.consumer.notify(&FutexBell);
-        told.map(drop).or_violation("ringing")
+        let notified = self.consumer.notify(&FutexBell);
+        notified.map(drop).or_violation("notifying")
     }
 
     fn wait(&mut self) -> Outcome<Step> {

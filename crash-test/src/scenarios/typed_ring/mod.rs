@@ -1,4 +1,4 @@
-//! A typed ring whose ends die. What is noted and checked is as of the other ring.
+//! A typed ring whose ends die. The ledger and the checks are those of the ring of bytes.
 
 mod consumer;
 mod producer;
@@ -21,7 +21,7 @@ use consumer::RecordConsumer;
 use producer::RecordProducer;
 use record::Record;
 
-/// Incarnations of producers that the account knows at a time.
+/// Incarnations of producers that the account holds at a time.
 const PRODUCERS: usize = 192;
 
 /// Slots of the largest ring.
@@ -38,7 +38,7 @@ const CASTS: &[Cast] = &[
 
 pub(crate) const TYPED_RESULTS: Scenario = Scenario {
     name: "typed-results",
-    about: "a typed ring that keeps what is unread; either end dies, or both",
+    about: "a typed ring that keeps unread records; either end dies, or both",
     roles: &[
         PRODUCING,
         consuming(|seat| boxed(RecordConsumer::join(seat, OnRestart::Keep))),
@@ -64,16 +64,16 @@ pub(crate) const TYPED_RESULTS: Scenario = Scenario {
 
 pub(crate) const TYPED_COMMANDS: Scenario = Scenario {
     name: "typed-commands",
-    about: "a typed ring that discards what was pushed for an earlier incarnation; either end dies, or both",
+    about: "a typed ring that discards records for an earlier consumer; either end dies, or both",
     roles: &[
         PRODUCING,
         consuming(|seat| boxed(RecordConsumer::join(seat, OnRestart::Discard))),
     ],
     audit: |scene, actors, _| {
         let ledger = drain(scene, actors)?;
-        let found = Inspection::new(scene.memory.object).or_violation("looking at the words")?;
-        // A consumer that dies after it has counted what it discards leaves it to be counted
-        // again.
+        let found = Inspection::new(scene.memory.object).or_violation("inspecting the ring")?;
+        // If a consumer dies after it has counted what it discards, the next one counts the same
+        // records again.
         let doubt = (ledger.consumers.get() - 1) * scene.memory.shape;
         ensure_balanced(ledger, found.discarded, doubt)
     },
@@ -94,10 +94,10 @@ const fn consuming(join: Join) -> Role {
     }
 }
 
-/// An epoch before the wrap.
+/// An epoch shortly before the wrap.
 const EPOCH: usize = 0xfffd;
 
-/// The stamps that a ring in use has, four words each.
+/// The stamps of a ring in use, four words each.
 const STAMPS: [usize; 5] = [
     offset_of!(TypedRingControl, tails),
     offset_of!(TypedRingControl, producer_starts),
@@ -106,10 +106,10 @@ const STAMPS: [usize; 5] = [
     offset_of!(TypedRingControl, positions),
 ];
 
-/// Every place in the smaller rings, with and without unread records, and epochs before their
-/// wrap; in the largest one records that are not given back yet.
+/// Brings the smaller rings to every position, with and without unread records, and epochs
+/// shortly before their wrap. Fills the largest one with records that are not released yet.
 fn prepare(scene: &Scene<'_>, start: u32) -> Outcome {
-    let (turns, unread) = match scene.memory.shape {
+    let (rounds, unread) = match scene.memory.shape {
         LARGE => (start * 7, 6),
         shape => (start % 8, (start / 8 * 3).min(shape)),
     };
@@ -118,7 +118,7 @@ fn prepare(scene: &Scene<'_>, start: u32) -> Outcome {
     }
     let mut rng = Rng::with_seed(start.into());
     if start % 3 == 2 {
-        // Soon they count from 1 again, and so do positions.
+        // The epochs and the positions wrap soon.
         for offset in STAMPS {
             let word = scene.memory.object.word(offset + EPOCH % 4 * 4);
             word.store((EPOCH << 16 | 0xfffe) as u32, Relaxed);
@@ -126,7 +126,7 @@ fn prepare(scene: &Scene<'_>, start: u32) -> Outcome {
     }
     let mut producer = scene.join(PRODUCER, Incarnation::first(6))?;
     let mut consumer = scene.join(CONSUMER, Incarnation::first(7))?;
-    for _ in 0..turns {
+    for _ in 0..rounds {
         producer.perform(0, &mut rng)?;
         consumer.perform(0, &mut rng)?;
     }

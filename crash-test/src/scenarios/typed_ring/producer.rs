@@ -17,11 +17,11 @@ pub(super) struct RecordProducer<'m> {
     producer: TypedProducer<'m, Record>,
     ledger: RingLedger<'m>,
     observer: Observer<'m>,
-    /// Number of this incarnation.
+    /// The number of this incarnation.
     incarnation: u32,
     /// Records that were pushed.
     count: u32,
-    /// The consumer's incarnation that is pushed for, as far as is known.
+    /// The consumer's incarnation for which it pushes, as far as it knows.
     reader: u32,
 }
 
@@ -32,18 +32,18 @@ impl<'m> RecordProducer<'m> {
         let ledger = RingLedger::new(seat.memory.ledger);
         let number = ledger.begin_producer();
         if let Some(before) = ring.producing() {
-            observer.until_known(|observer| Ok(observer.is_gone(before)))?;
+            observer.retry_until_detected(|observer| Ok(observer.is_gone(before)))?;
         }
         let producer = match ring.producer(us) {
             Err(ClaimError::Claimed { by }) if observer.is_gone(by) => ring.take_over_producer(us),
             claimed => claimed,
         };
         let producer = producer.map_err(|error| {
-            ledger.producers.set(number - 1); // It did not begin.
+            ledger.producers.set(number - 1); // This one did not begin.
             unexpected("claiming the producing end", error)
         })?;
         ledger.producing.set(number);
-        // After the claim: at least as new as what the producer knows.
+        // Read after the claim: at least as new as what the producer knows.
         let reader = match ledger.consuming.get() {
             0 => 0,
             _ => ledger.consumers.get(),
@@ -59,7 +59,7 @@ impl<'m> RecordProducer<'m> {
         })
     }
 
-    /// The next record but `ahead`.
+    /// Returns the record to push after `ahead` more records.
     fn record(&self, ahead: u32) -> Record {
         let tag = Tag {
             incarnation: self.incarnation,
@@ -71,7 +71,7 @@ impl<'m> RecordProducer<'m> {
         record
     }
 
-    /// Before a push: notes a consumer that is there, if none was known.
+    /// Notes the first consumer before a push, if none was known.
     fn note_first_reader(&mut self) {
         if self.reader == 0 && self.ledger.consuming.get() != 0 {
             self.set_reader();
@@ -90,14 +90,14 @@ impl<'m> RecordProducer<'m> {
             .set(self.count + count);
     }
 
-    /// What a push comes to.
+    /// Handles the result of a push.
     fn pushed(&mut self, pushed: Result<u32, PushError>) -> Outcome<Step> {
         match pushed {
             Ok(count) => {
                 self.count += count;
                 self.ledger.acknowledged(self.incarnation).set(self.count);
-                let told = self.producer.notify(&FutexBell);
-                told.or_violation("ringing")?;
+                let notified = self.producer.notify(&FutexBell);
+                notified.or_violation("notifying")?;
                 Ok(Step::Done)
             }
             Err(error) => {
@@ -119,7 +119,7 @@ impl<'m> RecordProducer<'m> {
         self.pushed(pushed)
     }
 
-    /// As many as there is certainly room for, so that it is known what a death leaves.
+    /// Pushes only as many as certainly fit, so that it is known what a death leaves.
     fn push_slice(&mut self, rng: &mut Rng) -> Outcome<Step> {
         let room = self.producer.remaining().max(1);
         let records: Vec<_> = (0..rng.u32(1..=6).min(room as u32))

@@ -1,4 +1,4 @@
-//! The type of a typed ring's records here.
+//! The record type of the typed ring.
 
-/// Which record it is, and whether it is whole: a [`Tag`](crate::scenarios::tag::Tag).
+/// The bytes of a [`Tag`](crate::scenarios::tag::Tag), with its identity and checksum.
 pub(super) type Record = [u8; 24];

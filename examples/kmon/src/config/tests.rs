@@ -172,7 +172,7 @@ fn what_only_a_look_at_the_machine_shows_has_its_line_too() {
     );
     wrong(
         &instance("external", "region = 'usb:1'"),
-        "kmon.toml:3: key region: \"usb:1\" is no place of a region",
+        "kmon.toml:3: key region: \"usb:1\" is not a place of a region",
     );
     wrong(
         &instance("external", "region = 'fd:7'"),
