@@ -15,7 +15,7 @@ use crate::verdict::Outcome;
 
 /// The roles in a round of processes.
 pub(crate) struct Cast {
-    /// The roles of the processes, each of which may be killed.
+    /// The roles of the processes, which may be killed.
     pub(crate) victims: &'static [usize],
     /// The roles of actors in the harness.
     pub(crate) survivors: &'static [usize],

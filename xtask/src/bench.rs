@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: the measurements.
+//! `cargo xtask bench`: measures the library.
 
 use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
@@ -10,34 +10,33 @@ use crate::guest;
 use crate::invocation::Invocation;
 use crate::workspace::Workspace;
 
-/// The bench that boots a guest, which is no part of all.
+/// The bench that boots a guest; it is not part of the default benches.
 const GUEST: &str = "guest";
-/// The bench beside iceoryx2, which is a workspace of its own.
+/// The bench against iceoryx2, which is a workspace of its own.
 const ICEORYX2: &str = "iceoryx2";
 
-/// Measure the rings, locks and lookups beside their peers, in one table.
+/// Measure rings, locks and lookups next to comparable libraries, in one table
 ///
-/// It writes target/bench/summary.json and summary.svg as well. `--only NAME` runs another
+/// The table is also written to target/bench/summary.json and summary.svg. `--only NAME` runs
+/// another bench of `benches/`, with criterion.
 /// bench of `benches/`, by criterion.
+/// `--only iceoryx2` measures calls, messages and opening by name between two processes, next
+/// to iceoryx2.
 ///
-/// `--only iceoryx2` measures calls, messages and opening by name between two processes,
-/// beside iceoryx2.
-///
-/// `--only guest` measures a Linux guest's consoles beside each other: the rings, a serial
-/// port, a virtio console. It builds the guest's image first; after `--` it takes
-/// `--chart FILE`.
+/// `--only guest` compares the consoles of a Linux guest: the rings, a serial port, a virtio
+/// console. It builds the guest's image first; it accepts `--chart FILE` after `--`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Run only this bench target; may be given several times
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     only: Vec<String>,
-    /// Seven rounds instead of 25, of a guest half a minute: a little of everything
+    /// Seven rounds instead of 25; half a minute for a guest; less precise
     #[arg(long)]
     quick: bool,
-    /// Print one JSON document to standard output, everything else to standard error
+    /// Print one JSON document to standard output, all else to standard error
     #[arg(long)]
     json: bool,
-    /// Further arguments for the bench: for criterion, such as a filter
+    /// Further arguments for the bench, such as a filter for criterion
     #[arg(last = true, value_name = "ARGS")]
     further: Vec<String>,
 }
@@ -78,7 +77,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Err(bench.command().exec()).context("cannot run cargo")
 }
 
-/// Builds the bench beside iceoryx2, and runs it.
+/// Builds the bench against iceoryx2, and runs it.
 fn run_iceoryx2(arguments: &Arguments) -> Result<ExitCode> {
     let workspace = Workspace::find()?;
     let manifest = workspace.root.join("benches/iceoryx2/Cargo.toml");
@@ -98,9 +97,9 @@ fn run_iceoryx2(arguments: &Arguments) -> Result<ExitCode> {
 /// Builds both halves of the guest's bench, and runs it.
 fn run_guest(arguments: &Arguments) -> Result<ExitCode> {
     let workspace = Workspace::find()?;
-    // Standard output is the bench's.
+    // Only the bench writes to standard output.
     guest::build_for_bench(&workspace, Console { to_stderr: true })?;
-    // The guest is what takes time: no long link-time optimisation for the host's half.
+    // The guest takes most of the time: the host's half needs no long link-time optimisation.
     let bench = Invocation::parse("cargo bench -p kmon-qemu --profile release --bench guest --");
     let here = std::env::current_dir().context("no working directory")?;
     let bench = bench.set("INVOKED_FROM", here.display().to_string());

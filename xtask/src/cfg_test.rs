@@ -1,9 +1,9 @@
-//! Which code only tests compile.
+//! Finds code that only tests compile.
 
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Meta, Token};
 
-/// Whether a `cfg` among `attributes` holds in tests alone.
+/// Returns true if a `cfg` in `attributes` holds only in tests.
 pub(crate) fn for_tests(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         attribute.path().is_ident("cfg")

@@ -1,8 +1,8 @@
-//! Where progress is printed.
+//! The output for progress lines.
 
 use std::io::{self, Write};
 
-/// Standard output, unless a JSON document is to have that for itself.
+/// Standard output, or standard error if standard output carries a JSON document.
 #[derive(Clone, Copy)]
 pub(crate) struct Console {
     pub(crate) to_stderr: bool,
@@ -10,8 +10,8 @@ pub(crate) struct Console {
 
 impl Console {
     pub(crate) fn line(self, text: &str) {
-        // Whoever closed our output does not want to hear about it; the exit
-        // status still tells.
+        // Ignored: a reader that has closed our output needs no message, and the exit status
+        // still reports the result.
         let _ = if self.to_stderr {
             writeln!(io::stderr(), "{text}")
         } else {

@@ -8,10 +8,10 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::invocation::Invocation;
 use crate::process::to_stderr;
 
-/// A Debian package and what it is for.
+/// The name of a Debian package, and the reason why it is needed.
 pub(crate) type Package = (&'static str, &'static str);
 
-/// Makes sure that these Debian packages, each with its reason, are there.
+/// Makes sure that these Debian packages are installed.
 pub(crate) fn require(wanted: &[Package], may_install: bool) -> Result<()> {
     if wanted.is_empty() {
         return Ok(());
@@ -20,7 +20,7 @@ pub(crate) fn require(wanted: &[Package], may_install: bool) -> Result<()> {
     for _ in 0..ROUNDS {
         let Some(installed) = installed(&names)? else {
             eprintln!(
-                "not a Debian system: taking for granted {}",
+                "not a Debian system: assuming that it has {}",
                 names.join(", ")
             );
             return Ok(());
@@ -34,22 +34,19 @@ pub(crate) fn require(wanted: &[Package], may_install: bool) -> Result<()> {
         }
         install(&missing, may_install)?;
     }
-    bail!(
-        "these Debian packages exclude one another: {}",
-        names.join(" ")
-    )
+    bail!("these Debian packages conflict: {}", names.join(" "))
 }
 
-/// Installing a package can remove one that was there, of a version that does not go with
-/// it: the next round installs the other version.
+/// Installing a package can remove another one whose version does not fit: the next round
+/// installs the other version.
 const ROUNDS: u32 = 3;
 
-/// Which of these packages are installed; nothing where there is no dpkg.
+/// Returns which of these packages are installed, or `None` if there is no dpkg.
 fn installed(names: &[&str]) -> Result<Option<Vec<String>>> {
     let query = Command::new("dpkg-query")
         .args(["--show", "--showformat", "${db:Status-Status} ${Package}\n"])
         .args(names)
-        // It complains about each package it never heard of.
+        // It complains about each unknown package.
         .stderr(Stdio::null())
         .output();
     match query {
@@ -99,7 +96,7 @@ fn install(missing: &[&Package], may_install: bool) -> Result<()> {
     Ok(())
 }
 
-/// `line`, run as root: by us, or through sudo where that asks nothing.
+/// Returns `line` as a command that runs as root: directly, or through sudo without a password.
 pub(crate) fn as_root(line: &str) -> Result<Invocation> {
     if rustix::process::geteuid().is_root() {
         Ok(Invocation::parse(line))

@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: from a fresh clone to the KMON prompt.
+//! `cargo xtask demo`: runs KMON from a fresh clone.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,10 +14,10 @@ use crate::guest;
 use crate::invocation::{Invocation, forget_own_cargo};
 use crate::workspace::Workspace;
 
-/// Build the monitor and the guest daemon, then start the monitor.
+/// Build the monitor and the guest daemon, then start the monitor
 ///
 /// Leaves you at the KMON prompt with running instances; `help` lists its
-/// commands. Standard input that is not a terminal is read as a script of KMON
+/// commands. If standard input is not a terminal, it is a script of KMON
 /// commands. Only KMON writes to standard output, and its exit status is the
 /// status of this command.
 #[derive(clap::Args)]
@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
     /// How many instances to start
     #[arg(long, default_value_t = 2, value_name = "N")]
     instances: u32,
-    /// What the instances are
+    /// The kind of the instances
     #[arg(long, value_enum, default_value_t = Guests::Process)]
     guests: Guests,
     /// Further arguments for kmon
@@ -54,7 +54,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             let workspace = Workspace::find()?;
             let console = Console { to_stderr: true };
             let base = guest::Base::prepare(&workspace, false, true, console)?;
-            // Both as the guests need guestd: what they share is built once.
+            // Both have the build settings of the guests' guestd: what they share is built once.
             let (kmon, guestd) = build(&guest::daemon::statically(cargo))?;
             let config = configure(&workspace, &base, &guestd, arguments.instances)?;
             (kmon, guestd, Some(config))
@@ -73,7 +73,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Err(command.exec()).with_context(|| format!("cannot run {}", kmon.display()))
 }
 
-/// Makes the guests' image, and a configuration with this many of them.
+/// Makes the guests' image, and a configuration with `count` of them.
 fn configure(
     workspace: &Workspace,
     base: &guest::Base,
@@ -87,10 +87,10 @@ fn configure(
     Ok(path)
 }
 
-/// Builds KMON and guestd; gives their paths.
+/// Builds KMON and guestd. Returns their paths.
 ///
-/// Cargo says where it put them, so that no setting of target directory or
-/// target triple has to be understood here.
+/// The paths are those that cargo reports, so that any target directory and target triple
+/// work.
 fn build(cargo: &Invocation) -> Result<(PathBuf, PathBuf)> {
     let output = cargo
         .command()
@@ -110,7 +110,7 @@ fn build(cargo: &Invocation) -> Result<(PathBuf, PathBuf)> {
     Ok((program("kmon")?, program("guestd")?))
 }
 
-/// The name and path of a program, if `message` announces one.
+/// Returns the name and path of a program, if `message` announces one.
 fn built_program(message: &str) -> Option<(String, PathBuf)> {
     let message: Value = serde_json::from_str(message).ok()?;
     let path = message["executable"].as_str()?;
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn programs_are_told_from_libraries() {
+    fn programs_are_distinguished_from_libraries() {
         let program = r#"{"reason":"compiler-artifact","target":{"name":"kmon"},"executable":"/t/release/kmon"}"#;
         let library =
             r#"{"reason":"compiler-artifact","target":{"name":"anyhow"},"executable":null}"#;

@@ -1,4 +1,4 @@
-//! `cargo xtask header`: include/shmr.h, made of its sources.
+//! `cargo xtask header`: generates include/shmr.h.
 
 use std::process::ExitCode;
 
@@ -6,13 +6,13 @@ use anyhow::{Context, Result};
 
 use crate::invocation::Invocation;
 
-/// Make the C header anew from bindings-c/src.
+/// Generate the C header from bindings-c/src
 ///
-/// It is committed, so that a C program needs no generator. The number of the generator is
-/// fixed in bindings-c/Cargo.toml.
+/// The header is committed, so that a C program needs no generator. bindings-c/Cargo.toml
+/// pins the version of the generator.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Write nothing; fail if the header is not what the sources say
+    /// Write nothing; fail if the header differs from the sources
     #[arg(long)]
     check: bool,
 }

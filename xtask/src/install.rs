@@ -1,4 +1,4 @@
-//! `cargo xtask install`: the C library, where compilers and linkers find it.
+//! `cargo xtask install`: installs the C library for compilers and linkers.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -11,16 +11,16 @@ use serde_json::Value;
 use crate::invocation::Invocation;
 use crate::workspace::Workspace;
 
-/// Build the C library and install it.
+/// Build the C library and install it
 ///
-/// Static, shared and for bootloaders, with its header and what pkg-config and CMake need
-/// to find it. Existing files of these names are replaced.
+/// Installs the static, the shared and the bootloader library, the header, and the files by
+/// which pkg-config and CMake find them. Replaces existing files of these names.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Where to: /usr/local, for example
+    /// The directory to install to, such as /usr/local
     #[arg(long, value_name = "DIR")]
     prefix: PathBuf,
-    /// Put the files below this directory, for packagers; they still name the prefix alone
+    /// Put the files below this directory, for packagers; their contents name only the prefix
     #[arg(long, value_name = "DIR")]
     destdir: Option<PathBuf>,
     /// Directory of the libraries, below the prefix
@@ -28,12 +28,12 @@ pub(crate) struct Arguments {
     libdir: PathBuf,
 }
 
-/// The name that programs load the shared library by; bindings-c/build.rs gives it.
+/// The name by which programs load the shared library; bindings-c/build.rs sets it.
 const SONAME: &str = "libshmr.so.1";
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let workspace = Workspace::find()?;
-    let place = Place::of(arguments)?;
+    let place = Place::from_arguments(arguments)?;
     let hosted = build(
         "cargo rustc -p shmr --lib --release --crate-type staticlib,cdylib \
          --message-format json -- --print native-static-libs",
@@ -44,7 +44,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     place.copy(hosted.file(".so")?, &shared)?;
     place.link(&shared, SONAME)?;
     place.link(SONAME, "libshmr.so")?;
-    // Second, as cargo gives its libshmr.a the same name.
+    // Built second, since cargo gives its libshmr.a the same name.
     let bare = build(
         "cargo rustc -p shmr --lib --no-default-features --features small --profile bare \
          --crate-type staticlib --message-format json",
@@ -68,10 +68,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What cargo built.
+/// The result of a cargo build.
 struct Built {
     files: Vec<PathBuf>,
-    /// What a program that links the static library links as well.
+    /// The system libraries that a program with the static library must link.
     system: String,
 }
 
@@ -84,7 +84,7 @@ impl Built {
     }
 }
 
-/// Runs cargo, and passes on what the compiler has to say.
+/// Runs cargo, and prints the compiler's messages.
 fn build(line: &str) -> Result<Built> {
     let output = Invocation::parse(line)
         .command()
@@ -124,7 +124,7 @@ fn read_message(message: &Value, built: &mut Built) {
     }
 }
 
-/// Where files go.
+/// The directories to install to.
 struct Place {
     prefix: PathBuf,
     destdir: Option<PathBuf>,
@@ -132,7 +132,7 @@ struct Place {
 }
 
 impl Place {
-    fn of(arguments: &Arguments) -> Result<Self> {
+    fn from_arguments(arguments: &Arguments) -> Result<Self> {
         let below = arguments
             .libdir
             .components()
@@ -154,7 +154,7 @@ impl Place {
         self.prefix.join(&self.libdir)
     }
 
-    /// Where a path below the prefix is while it is installed.
+    /// Returns the path to which a file is written that is installed as `path`.
     fn staged(&self, path: &Path) -> PathBuf {
         match &self.destdir {
             Some(destdir) => destdir.join(path.strip_prefix("/").unwrap_or(path)),
@@ -168,22 +168,22 @@ impl Place {
     }
 
     fn write(&self, path: &Path, bytes: &[u8]) -> Result<()> {
-        let path = self.make_way(path)?;
+        let path = self.prepare_path(path)?;
         fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
         println!("{}", path.display());
         Ok(())
     }
 
     fn link(&self, target: &str, name: &str) -> Result<()> {
-        let path = self.make_way(&self.libraries().join(name))?;
+        let path = self.prepare_path(&self.libraries().join(name))?;
         symlink(target, &path).with_context(|| format!("cannot make {}", path.display()))?;
         println!("{} -> {target}", path.display());
         Ok(())
     }
 
-    /// The directory is there afterwards, and what had the name is not: a program that has
-    /// the old library loaded keeps it.
-    fn make_way(&self, path: &Path) -> Result<PathBuf> {
+    /// Creates the directory of `path`, and removes an old file of that name. A program that has
+    /// loaded the old library keeps it.
+    fn prepare_path(&self, path: &Path) -> Result<PathBuf> {
         let path = self.staged(path);
         if let Some(directory) = path.parent() {
             fs::create_dir_all(directory)
@@ -197,7 +197,7 @@ impl Place {
         }
     }
 
-    /// A template with its `@words@` replaced.
+    /// Replaces the `@words@` of a template.
     fn fill(&self, template: &str, system: &str) -> Result<String> {
         let up = "/..".repeat(self.libdir.components().count() + 2);
         let text = template
@@ -220,7 +220,7 @@ mod tests {
     use super::*;
 
     fn place(libdir: &str) -> Result<Place> {
-        Place::of(&Arguments {
+        Place::from_arguments(&Arguments {
             prefix: "/usr".into(),
             destdir: Some("/stage".into()),
             libdir: libdir.into(),
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn files_go_below_destdir_and_name_the_prefix_alone() {
+    fn files_go_below_destdir_and_name_only_the_prefix() {
         let place = place("lib/arch").unwrap();
         let staged = place.staged(&place.libraries().join("libshmr.a"));
         assert_eq!(staged, Path::new("/stage/usr/lib/arch/libshmr.a"));
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_that_nobody_fills_in_is_an_error() {
+    fn an_unknown_word_is_an_error() {
         assert!(place("lib").unwrap().fill("@word@", "").is_err());
     }
 

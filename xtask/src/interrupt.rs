@@ -1,4 +1,4 @@
-//! Being told to end.
+//! Interrupts of this program.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -8,8 +8,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 static INTERRUPTED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
-/// From here on a first interrupt is noted, so that what runs can be ended and the report
-/// still be printed, and a second one ends this program.
+/// Notes the first interrupt from now on, so that running work can end and the report can be
+/// printed. A second interrupt ends this program.
 pub(crate) fn catch() -> Result<()> {
     let flag = INTERRUPTED.get_or_init(Arc::default);
     for signal in [SIGINT, SIGTERM, SIGHUP] {
@@ -21,7 +21,7 @@ pub(crate) fn catch() -> Result<()> {
     Ok(())
 }
 
-/// Whether there was one.
+/// Returns true after an interrupt.
 pub(crate) fn interrupted() -> bool {
     INTERRUPTED
         .get()

@@ -1,4 +1,4 @@
-//! One command line, which can be shown to a person as it can be run.
+//! A command line that can be run, and shown so that a user can run it.
 
 use std::borrow::Cow;
 use std::env;
@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// A program, its arguments and the variables it needs.
+/// A program, its arguments and its environment variables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Invocation {
     words: Vec<String>,
@@ -15,7 +15,7 @@ pub(crate) struct Invocation {
 }
 
 impl Invocation {
-    /// Splits `line` at white space: for literals, which need no quoting.
+    /// Splits `line` at white space; meant for literals that need no quoting.
     pub(crate) fn parse(line: &str) -> Self {
         Self {
             words: line.split_whitespace().map(str::to_owned).collect(),
@@ -37,13 +37,13 @@ impl Invocation {
         self
     }
 
-    /// Sets a variable unless the caller's environment has it.
+    /// Sets a variable unless the caller's environment sets it.
     pub(crate) fn set_default(self, name: &str, value: &str) -> Self {
         let value = env::var(name).unwrap_or_else(|_| value.to_owned());
         self.set(name, value)
     }
 
-    /// Adds flags to those which the caller's environment has.
+    /// Adds flags to those of the caller's environment.
     pub(crate) fn add_flags(self, name: &str, flags: &str) -> Self {
         let value = match env::var(name) {
             Ok(present) if !present.is_empty() => format!("{present} {flags}"),
@@ -52,7 +52,7 @@ impl Invocation {
         self.set(name, value)
     }
 
-    /// A command without what `cargo run` told this program about itself.
+    /// Creates a command without the variables that `cargo run` set for this program.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(&self.words[0]);
         command.args(&self.words[1..]);
@@ -61,7 +61,7 @@ impl Invocation {
         command
     }
 
-    /// Whether it can be run and exits with success; it reads and prints nothing.
+    /// Returns true if it can be run and exits with success. Its input and output are discarded.
     pub(crate) fn succeeds(&self) -> bool {
         let status = self
             .command()
@@ -73,7 +73,7 @@ impl Invocation {
     }
 }
 
-/// The line to paste into a shell.
+/// Formats the line for a shell.
 impl fmt::Display for Invocation {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, value) in &self.variables {
@@ -88,8 +88,8 @@ fn quote(word: &str) -> Cow<'_, str> {
     shlex::try_quote(word).unwrap_or(Cow::Borrowed(word))
 }
 
-/// Removes what `cargo run` set for this package: inner cargos would take it
-/// for the user's and rebuild, and shells inside the demo would inherit it.
+/// Removes the variables that `cargo run` set for this package. Otherwise inner cargos would
+/// treat them as the user's and rebuild, and shells inside the demo would inherit them.
 pub(crate) fn forget_own_cargo(command: &mut Command) {
     for (name, _) in env::vars_os() {
         if name.to_str().is_some_and(describes_own_package) {
@@ -116,8 +116,8 @@ fn describes_own_package(name: &str) -> bool {
     NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// `LD_LIBRARY_PATH` without the build directory and the toolchain, which
-/// cargo puts before the user's; nothing if nothing else is there.
+/// Returns `LD_LIBRARY_PATH` without the build directory and the toolchain, which cargo
+/// prepends; `None` if nothing is left.
 fn users_library_paths(paths: &std::ffi::OsStr) -> Option<OsString> {
     let program = env::current_exe().ok();
     let build = program.as_deref().and_then(Path::parent);
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shows_what_a_shell_would_run() {
+    fn an_invocation_is_shown_as_a_shell_command() {
         let shown = Invocation::parse("cargo test --test loom_*")
             .set("FLAGS", "--cfg loom")
             .to_string();
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn the_users_cargo_variables_are_not_ours() {
+    fn only_this_packages_cargo_variables_are_removed() {
         assert!(describes_own_package("CARGO_PKG_NAME"));
         assert!(describes_own_package("CARGO_MANIFEST_DIR"));
         assert!(!describes_own_package("CARGO_HOME"));

@@ -1,4 +1,4 @@
-//! A build step: its output goes to a log, and a person sees that it lives.
+//! A build step: writes its output to a log, and shows progress.
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
@@ -16,23 +16,23 @@ use crate::console::Console;
 use crate::invocation::Invocation;
 use crate::process::{self, Capture, Ended};
 
-/// How many of the last lines an error repeats.
+/// The number of last lines that an error repeats.
 const TAIL: usize = 25;
-/// How often a step that takes long says what it is at.
+/// The time after which a long step shows its last line again.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
-/// No step takes this long unless it hangs.
+/// The time limit of a step, which only one that hangs reaches.
 const LIMIT: Duration = Duration::from_secs(15 * 60);
 
-/// Where the steps of one target, or of the common part, report.
+/// The console and log of the steps of one target, or of the common part.
 pub(crate) struct Reporter {
     console: Console,
-    /// What progress lines begin with.
+    /// The first word of progress lines.
     name: String,
     log: PathBuf,
 }
 
 impl Reporter {
-    /// Empties the log.
+    /// Creates a reporter with an empty log.
     pub(crate) fn new(console: Console, name: &str, log: PathBuf) -> Result<Self> {
         File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
         Ok(Self {
@@ -46,7 +46,7 @@ impl Reporter {
         self.console.line(&format!("{:<10}  {text}", self.name));
     }
 
-    /// Runs one step, in `directory` if there is one.
+    /// Runs one step, in `directory` if it is given.
     pub(crate) fn run(
         &self,
         what: &str,
@@ -80,7 +80,7 @@ impl Reporter {
         )
     }
 
-    /// Runs `command` and keeps what it prints: all in `log`, the end in `tail`.
+    /// Runs `command`; writes all its output to `log` and keeps the end in `tail`.
     fn watch(
         &self,
         command: Command,
@@ -90,9 +90,9 @@ impl Reporter {
     ) -> Result<Ended> {
         thread::scope(|scope| {
             let (running, ended) = mpsc::channel::<()>();
-            scope.spawn(|| self.show_incarnation(start, tail, ended));
+            scope.spawn(|| self.show_progress(start, tail, ended));
             let ended = process::run(command, Capture::Both, LIMIT, |line| {
-                // A full disk stops the step itself soon enough.
+                // Ignored: a full disk soon stops the step itself.
                 let _ = writeln!(log, "{line}");
                 let mut tail = lock(tail);
                 if tail.len() == TAIL {
@@ -105,13 +105,8 @@ impl Reporter {
         })
     }
 
-    /// Repeats the last line from time to time, until `ended` is closed.
-    fn show_incarnation(
-        &self,
-        start: Instant,
-        tail: &Mutex<VecDeque<String>>,
-        ended: Receiver<()>,
-    ) {
+    /// Shows the last line from time to time, until `ended` is closed.
+    fn show_progress(&self, start: Instant, tail: &Mutex<VecDeque<String>>, ended: Receiver<()>) {
         while ended.recv_timeout(SIGN_OF_LIFE) == Err(RecvTimeoutError::Timeout) {
             let last = lock(tail).back().cloned().unwrap_or_default();
             self.say(&format!("  {:>3.0} s: {}", seconds(start), last.trim()));

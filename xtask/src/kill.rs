@@ -1,4 +1,4 @@
-//! `cargo xtask kill`: a program of its own, for only that is linked with the libraries.
+//! `cargo xtask kill`: runs the crash test, a separate program since only it needs the libraries.
 
 use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
@@ -7,11 +7,11 @@ use anyhow::{Context, Result};
 
 use crate::invocation::Invocation;
 
-/// Kill partitions in the middle of what they do, and look at what they leave
+/// Kill partitions in the middle of their work, and check what they leave
 #[derive(clap::Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Arguments {
-    /// Its own: `cargo xtask kill --help`
+    /// Arguments of the crash test: see `cargo xtask kill --help`
     #[arg(
         trailing_var_arg = true,
         allow_hyphen_values = true,

@@ -1,4 +1,4 @@
-//! The project's own commands, run as `cargo xtask COMMAND`.
+//! The project's own commands: `cargo xtask COMMAND`.
 
 mod bench;
 mod cfg_test;
@@ -23,7 +23,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// The project's own commands.
+/// The project's own commands
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
 struct Arguments {

@@ -1,5 +1,5 @@
-//! Child processes whose output is read while they run, and which end when
-//! this program is told to end.
+//! Child processes whose output is read while they run, and which end when this program is
+//! interrupted.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::fd::AsFd;
@@ -14,13 +14,13 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::interrupt;
 
-/// How often a running child is looked at when it prints nothing.
+/// Time between two checks of a child that prints nothing.
 const TICK: Duration = Duration::from_millis(50);
-/// How long a child may take to end after it was asked to, and how long
-/// something it left behind may hold its output.
+/// Time that a child has to end after it was asked to, and that a process which it left may
+/// keep its output open.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// What became of a child.
+/// How a child ended.
 #[derive(Debug)]
 pub(crate) enum Ended {
     Exited(ExitStatus),
@@ -30,23 +30,22 @@ pub(crate) enum Ended {
     Interrupted,
 }
 
-/// Which of a child's outputs are read; standard error is inherited otherwise.
+/// The outputs of a child to read; standard error is inherited if it is not read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Capture {
     Stdout,
     Both,
 }
 
-/// This program's standard error, for a child to write its output to.
+/// Returns this program's standard error as the output of a child.
 pub(crate) fn to_stderr() -> Result<Stdio> {
     let copy = io::stderr().as_fd().try_clone_to_owned();
     Ok(copy.context("cannot duplicate standard error")?.into())
 }
 
-/// Runs `command` to its end and gives `on_line` each line that it prints.
+/// Runs `command` to its end, and calls `on_line` with each line that it prints.
 ///
-/// The child leads a process group of its own, so that what it started ends
-/// with it.
+/// The child leads a process group of its own, so that processes which it started end with it.
 pub(crate) fn run(
     mut command: Command,
     capture: Capture,
@@ -74,7 +73,7 @@ pub(crate) fn run(
     Ok(ended)
 }
 
-/// Passes lines on until the child has ended, by itself or by us.
+/// Passes lines on until the child has ended or was ended.
 fn supervise(
     child: &mut Child,
     lines: &Receiver<String>,
@@ -103,7 +102,7 @@ fn supervise(
     }
 }
 
-/// Asks the child's group to end, then makes it.
+/// Asks the child's process group to end; kills it after a time.
 fn end(child: &mut Child) -> Result<()> {
     signal_group(child, Signal::TERM);
     let deadline = Instant::now() + GRACE;
@@ -118,8 +117,8 @@ fn end(child: &mut Child) -> Result<()> {
     Ok(())
 }
 
-/// Passes on what the ended child still had in its pipes. Whatever else holds
-/// them open gets a moment, and then no say.
+/// Passes on what the ended child left in its pipes. Kills other processes that keep the pipes
+/// open for too long.
 fn drain(child: &Child, lines: &Receiver<String>, on_line: &mut impl FnMut(&str)) {
     let deadline = Instant::now() + GRACE;
     loop {
@@ -136,7 +135,7 @@ fn drain(child: &Child, lines: &Receiver<String>, on_line: &mut impl FnMut(&str)
 
 fn signal_group(child: &Child, signal: Signal) {
     if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-        // The group may be gone already, which is what is wanted.
+        // Ignored: the group may have ended already.
         let _ = kill_process_group(group, signal);
     }
 }
@@ -178,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_over_its_limit_is_ended_with_what_it_started() {
+    fn a_child_over_its_limit_ends_with_its_children() {
         let start = Instant::now();
         let limit = Duration::from_millis(100);
         let ended = run(shell("sleep 60 & sleep 60"), Capture::Stdout, limit, |_| {});

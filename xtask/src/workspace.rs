@@ -1,4 +1,4 @@
-//! Where the workspace and its build output are.
+//! The directories of the workspace and of its build output.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::invocation::Invocation;
 
-/// The library crates, lowest first; each has a directory of its name.
+/// The library crates, lowest first; each has a directory of the same name.
 pub(crate) const LIBRARIES: [&str; 4] = [
     "shmem-core",
     "shmem-registry",
@@ -17,12 +17,12 @@ pub(crate) const LIBRARIES: [&str; 4] = [
 
 pub(crate) struct Workspace {
     pub(crate) root: PathBuf,
-    /// Cargo's target directory, wherever the environment put it.
+    /// Cargo's target directory.
     pub(crate) target: PathBuf,
 }
 
 impl Workspace {
-    /// Asks cargo, which alone knows about `CARGO_TARGET_DIR` and its
+    /// Finds the workspace. Asks cargo, since only cargo knows `CARGO_TARGET_DIR` and its
     /// configuration files.
     pub(crate) fn find() -> Result<Self> {
         let output = Invocation::parse("cargo metadata --format-version 1 --no-deps")

@@ -59,8 +59,8 @@ pub(super) fn attempt(
         stores,
     } = went_on.map_err(|found| Violation::new(format!("when it went on: {found}")))?;
     let reported = match saw_eviction {
-        true => "was told of its eviction",
-        false => "was not told of an eviction",
+        true => "got an error of eviction",
+        false => "got no error of eviction",
     };
     let changed: usize = theirs.iter().map(changed).sum();
     ensure(changed <= if saw_eviction { STEP } else { 0 }, || {

@@ -1,10 +1,10 @@
-//! A configuration of KMON with guests of an image.
+//! A configuration of KMON with guests that run an image.
 
 use toml::{Table, Value};
 
 use super::Image;
 
-/// `kmon.toml` with this many instances under QEMU.
+/// Returns a `kmon.toml` with `instances` instances under QEMU.
 pub(crate) fn config(image: &Image, instances: u32) -> String {
     let guest = Table::from_iter([
         ("kind".to_owned(), Value::from("qemu")),
@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_guest_is_an_instance_of_its_own() {
+    fn each_guest_is_a_separate_instance() {
         let image = Image {
             kernel: "/t/vmlinuz".into(),
             initrd: "/t/initramfs.cpio".into(),

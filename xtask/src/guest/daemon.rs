@@ -1,4 +1,4 @@
-//! The guest daemon and other programs, static: an initramfs has no libraries.
+//! The guest daemon and other programs, linked statically, since an initramfs has no libraries.
 
 use std::path::{Path, PathBuf};
 
@@ -9,13 +9,13 @@ use crate::job::Reporter;
 
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 
-/// Builds it below `directory`; gives its path.
+/// Builds the daemon below `directory`. Returns its path.
 pub(super) fn build(directory: &Path, reporter: &Reporter) -> Result<PathBuf> {
     cargo("guestd --bin guestd", directory, reporter)?;
     Ok(directory.join(TRIPLE).join("release/guestd"))
 }
 
-/// Builds the guest's half of the measurements beside it.
+/// Builds the guest's half of the measurements. Returns its path.
 pub(super) fn build_echo(directory: &Path, reporter: &Reporter) -> Result<PathBuf> {
     cargo("guestd --example guest-echo", directory, reporter)?;
     Ok(directory.join(TRIPLE).join("release/examples/guest-echo"))
@@ -27,9 +27,9 @@ pub(super) fn build_contend(directory: &Path, reporter: &Reporter) -> Result<Pat
     Ok(directory.join(TRIPLE).join("release/shmem-contend"))
 }
 
-/// Makes what `build` builds programs that a guest can run.
+/// Makes `build` produce programs that a guest can run.
 pub(crate) fn statically(build: Invocation) -> Invocation {
-    // With a target named, the flags are for these programs alone.
+    // With a target named, the flags apply to these programs only.
     build
         .arg("--target")
         .arg(TRIPLE)

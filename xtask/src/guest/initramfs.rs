@@ -1,6 +1,6 @@
-//! The guest's first file system, as an archive that its kernel unpacks.
+//! The guest's first file system: an archive that its kernel unpacks.
 //!
-//! Not compressed: unpacking costs a guest more than reading does.
+//! It is not compressed, since unpacking costs a guest more than reading does.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -14,23 +14,23 @@ use cpio::newc::{Builder, ModeFileType, trailer};
 use super::kernel::Kernel;
 use super::modules::Modules;
 
-/// What goes into it.
+/// The contents of the archive.
 pub(super) struct Parts<'a> {
     /// The directory with `init`.
     pub(super) files: &'a Path,
     pub(super) daemon: &'a Path,
-    /// Other programs, each found by its name.
+    /// Other programs, which keep their names.
     pub(super) tools: &'a [PathBuf],
     pub(super) modules: &'a Modules,
     pub(super) kernel: &'a Kernel,
 }
 
-/// Directories that are mounted on, or written to.
+/// Directories for mounts and for files that the guest writes.
 const DIRECTORIES: &[&str] = &["dev", "etc", "proc", "root", "run", "sys", "tmp", "var"];
 const BUSYBOX: &str = "/bin/busybox";
-/// The modules' paths, one a line; those for interrupts behind a line that says so.
+/// Lists the modules' paths, one a line. Those for interrupts follow a line `# doorbell`.
 const MODULES: &str = "etc/modules.load";
-/// The same for those that the measurements load.
+/// Lists the modules that the measurements load.
 const BENCH_MODULES: &str = "etc/bench.load";
 
 /// Writes the archive.
@@ -38,7 +38,7 @@ pub(super) fn pack(parts: &Parts<'_>, to: &Path) -> Result<()> {
     write(to, |archive| fill(archive, parts))
 }
 
-/// Writes an archive to be unpacked over it, with what the measurements need.
+/// Writes an archive for the measurements, which is unpacked over the first one.
 pub(super) fn pack_for_bench(
     echo: &Path,
     modules: &[PathBuf],
@@ -52,12 +52,12 @@ pub(super) fn pack_for_bench(
     })
 }
 
-/// Writes an archive: whole, or not at all.
+/// Writes a complete archive, or none.
 fn write(to: &Path, fill: impl FnOnce(&mut Archive<BufWriter<File>>) -> Result<()>) -> Result<()> {
     let partial = to.with_extension("partial");
     let file =
         File::create(&partial).with_context(|| format!("cannot write {}", partial.display()))?;
-    let mut archive = Archive::of(BufWriter::new(file));
+    let mut archive = Archive::new(BufWriter::new(file));
     fill(&mut archive)?;
     archive.end()?;
     fs::rename(&partial, to)?;
@@ -78,7 +78,7 @@ fn fill(archive: &mut Archive<impl Write>, parts: &Parts<'_>) -> Result<()> {
     archive.program("usr/bin/guestd", parts.daemon)?;
     for tool in parts.tools {
         let name = tool.file_name().and_then(|name| name.to_str());
-        let name = name.context("a program's name is no text")?;
+        let name = name.context("a program's name is not text")?;
         archive.program(&format!("usr/bin/{name}"), tool)?;
     }
     let (always, doorbell) = (&parts.modules.always, &parts.modules.doorbell);
@@ -88,13 +88,16 @@ fn fill(archive: &mut Archive<impl Write>, parts: &Parts<'_>) -> Result<()> {
     archive.file(MODULES, listed.as_bytes(), 0o644)
 }
 
-/// The names that busybox answers to.
+/// Returns the names of busybox's programs.
 fn applets() -> Result<Vec<String>> {
     let listed = Command::new(BUSYBOX)
         .arg("--list")
         .output()
         .with_context(|| format!("cannot run {BUSYBOX}"))?;
-    ensure!(listed.status.success(), "{BUSYBOX} does not list its names");
+    ensure!(
+        listed.status.success(),
+        "{BUSYBOX} does not list its programs"
+    );
     let names = String::from_utf8_lossy(&listed.stdout);
     Ok(names.lines().map(str::to_owned).collect())
 }
@@ -103,16 +106,16 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// Everything in it is root's.
+/// An archive whose entries all belong to root.
 struct Archive<W: Write> {
     to: W,
-    /// Directories that are there.
+    /// Directories that the archive has.
     made: BTreeSet<PathBuf>,
     entries: u32,
 }
 
 impl<W: Write> Archive<W> {
-    fn of(to: W) -> Self {
+    fn new(to: W) -> Self {
         Self {
             to,
             made: BTreeSet::new(),
@@ -124,12 +127,12 @@ impl<W: Write> Archive<W> {
         self.file(name, &read(path)?, 0o755)
     }
 
-    /// Adds modules that are below `root`; their paths, one a line.
+    /// Adds modules that are below `root`. Returns their paths, one a line.
     fn modules(&mut self, root: &Path, modules: &[PathBuf]) -> Result<String> {
         let mut listed = String::new();
         for module in modules {
             let inside = module.strip_prefix(root)?;
-            let inside = inside.to_str().context("a module's path is no text")?;
+            let inside = inside.to_str().context("a module's path is not text")?;
             self.file(inside, &read(module)?, 0o644)?;
             listed += &format!("/{inside}\n");
         }
@@ -137,24 +140,24 @@ impl<W: Write> Archive<W> {
     }
 
     fn file(&mut self, name: &str, bytes: &[u8], mode: u32) -> Result<()> {
-        self.directories_of(name)?;
+        self.parent_directories(name)?;
         self.entry(name, ModeFileType::Regular, mode, bytes)
     }
 
     fn link(&mut self, name: &str, target: &str) -> Result<()> {
-        self.directories_of(name)?;
+        self.parent_directories(name)?;
         self.entry(name, ModeFileType::Symlink, 0o777, target.as_bytes())
     }
 
     fn directory(&mut self, name: &str) -> Result<()> {
-        self.directories_of(name)?;
+        self.parent_directories(name)?;
         if self.made.insert(name.into()) {
             self.entry(name, ModeFileType::Directory, 0o755, &[])?;
         }
         Ok(())
     }
 
-    fn directories_of(&mut self, name: &str) -> Result<()> {
+    fn parent_directories(&mut self, name: &str) -> Result<()> {
         match name.rsplit_once('/') {
             Some((directory, _)) => self.directory(directory),
             None => Ok(()),
@@ -192,9 +195,9 @@ mod tests {
     use cpio::newc::Reader;
 
     #[test]
-    fn directories_come_once_and_in_front_of_what_is_in_them() {
+    fn a_directory_comes_once_and_before_its_contents() {
         let mut bytes = Vec::new();
-        let mut archive = Archive::of(&mut bytes);
+        let mut archive = Archive::new(&mut bytes);
         archive.file("usr/bin/guestd", b"program", 0o755).unwrap();
         archive.link("usr/bin/sh", "busybox").unwrap();
         archive.end().unwrap();

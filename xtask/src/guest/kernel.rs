@@ -14,7 +14,7 @@ use crate::job::Reporter;
 
 /// The package that depends on the newest kernel.
 const NEWEST: &str = "linux-image-cloud-amd64";
-/// Below the guests' directory.
+/// The kernel's directory, below that of the guests.
 const DIRECTORY: &str = "kernel";
 
 /// An unpacked kernel package.
@@ -24,12 +24,12 @@ pub(super) struct Kernel {
 }
 
 impl Kernel {
-    /// A name that does not change with the release.
+    /// The kernel's image, under a name that does not contain the release.
     pub(super) fn image(&self) -> PathBuf {
         self.root.join("vmlinuz")
     }
 
-    fn of(root: PathBuf) -> Result<Self> {
+    fn from_directory(root: PathBuf) -> Result<Self> {
         let modules = root.join("lib/modules");
         let mut entries =
             fs::read_dir(&modules).with_context(|| format!("cannot list {}", modules.display()))?;
@@ -40,7 +40,7 @@ impl Kernel {
             .root
             .join("boot")
             .join(format!("vmlinuz-{}", kernel.release));
-        ensure!(image.exists(), "there is no {}", image.display());
+        ensure!(image.exists(), "{} does not exist", image.display());
         Ok(kernel)
     }
 
@@ -49,15 +49,15 @@ impl Kernel {
         let index = Invocation::parse("/sbin/depmod --basedir")
             .path(&self.root)
             .arg(&self.release);
-        reporter.run("indexing its modules", &index, None)
+        reporter.run("indexing the kernel's modules", &index, None)
     }
 }
 
-/// The kernel below `home`, which is fetched if it is not there. apt verifies what it fetches.
+/// Returns the kernel below `home`; fetches it if necessary. apt verifies what it fetches.
 pub(super) fn unpacked(home: &Path, may_install: bool, reporter: &Reporter) -> Result<Kernel> {
     let root = home.join(DIRECTORY);
     if root.exists() {
-        return Kernel::of(root);
+        return Kernel::from_directory(root);
     }
     let package = newest(may_install, reporter)?;
     let downloads = home.join("download");
@@ -65,22 +65,22 @@ pub(super) fn unpacked(home: &Path, may_install: bool, reporter: &Reporter) -> R
     fs::create_dir_all(&downloads)?;
     let fetch = Invocation::parse("apt-get download").arg(&package);
     reporter.run(&format!("fetching {package}"), &fetch, Some(&downloads))?;
-    // Whole or not at all: an interrupted run leaves it under another name.
+    // An interrupted run leaves an incomplete kernel under this name only.
     let partial = home.join("kernel.partial");
     remove_directory(&partial)?;
     let unpack = Invocation::parse("dpkg-deb --extract")
         .path(&only_file(&downloads)?)
         .path(&partial);
-    reporter.run("unpacking it", &unpack, None)?;
-    Kernel::of(partial.clone())?.index(reporter)?;
+    reporter.run("unpacking the kernel", &unpack, None)?;
+    Kernel::from_directory(partial.clone())?.index(reporter)?;
     fs::rename(&partial, &root)?;
     remove_directory(&downloads)?;
-    Kernel::of(root)
+    Kernel::from_directory(root)
 }
 
-/// The package of the newest kernel.
+/// Returns the package of the newest kernel.
 fn newest(may_install: bool, reporter: &Reporter) -> Result<String> {
-    if let Some(package) = known()? {
+    if let Some(package) = newest_in_lists()? {
         return Ok(package);
     }
     ensure!(
@@ -88,21 +88,21 @@ fn newest(may_install: bool, reporter: &Reporter) -> Result<String> {
         "apt does not know {NEWEST}; run as root: apt-get update"
     );
     let update = debian::as_root("apt-get update")?;
-    reporter.run("bringing apt's lists up to date", &update, None)?;
-    known()?.with_context(|| format!("apt still does not know {NEWEST}"))
+    reporter.run("updating apt's lists", &update, None)?;
+    newest_in_lists()?.with_context(|| format!("apt still does not know {NEWEST}"))
 }
 
-fn known() -> Result<Option<String>> {
+fn newest_in_lists() -> Result<Option<String>> {
     let shown = Command::new("apt-cache")
         .args(["show", "--no-all-versions", NEWEST])
         .output();
     match shown {
         Ok(shown) => Ok(dependency(&String::from_utf8_lossy(&shown.stdout))),
-        Err(error) => bail!("guests get their kernel from Debian's archive: apt-cache: {error}"),
+        Err(error) => bail!("guests need a kernel from Debian's archive: apt-cache: {error}"),
     }
 }
 
-/// The kernel's package among the fields of the one that depends on it.
+/// Finds the kernel's package in the fields of the package that depends on it.
 fn dependency(fields: &str) -> Option<String> {
     let depends = fields
         .lines()
@@ -119,7 +119,7 @@ fn only_file(directory: &Path) -> Result<PathBuf> {
     Ok(entry.context("apt has fetched nothing")??.path())
 }
 
-/// Forgets the kernel below `home`, so that it is fetched again.
+/// Removes the kernel below `home`, so that it is fetched again.
 pub(super) fn remove(home: &Path) -> Result<()> {
     remove_directory(&home.join(DIRECTORY))
 }
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernel_is_what_the_package_depends_on() {
+    fn the_kernel_is_a_dependency_of_the_package() {
         let fields = "Package: linux-image-cloud-amd64\nPre-Depends: nothing\n\
                       Depends: linux-image-6.1.0-1-cloud-amd64 (= 6.1.2-1), other\n";
         let expected = "linux-image-6.1.0-1-cloud-amd64";

@@ -1,4 +1,4 @@
-//! `cargo xtask guest-image`: a Linux guest with the guest daemon in it, for QEMU.
+//! `cargo xtask guest-image`: builds a Linux guest for QEMU that runs the guest daemon.
 
 pub(crate) mod config;
 pub(crate) mod daemon;
@@ -20,42 +20,41 @@ use crate::job::Reporter;
 use crate::workspace::Workspace;
 use kernel::Kernel;
 
-/// Build a kernel and an initramfs for guests of KMON under QEMU.
+/// Build a kernel and an initramfs for guests of KMON under QEMU
 ///
-/// Installs QEMU and busybox, fetches Debian's kernel for cloud machines once, builds the
-/// guest daemon and `shmem-contend` as static programs, and packs them with
-/// `examples/qemu/image`. All of it is below `target/guest`.
+/// Installs QEMU and busybox, fetches Debian's kernel for cloud machines once, and builds the
+/// guest daemon and `shmem-contend` as static programs. Packs these programs with the files of
+/// `examples/qemu/image`. The results are in `target/guest`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Fetch the kernel again: the newest that apt knows
+    /// Fetch the newest kernel that apt knows again
     #[arg(long)]
     force: bool,
-    /// Fail, naming the command, where something would have to be installed
+    /// Install nothing; fail with the necessary command instead
     #[arg(long)]
     no_install: bool,
-    /// Print one JSON document to standard output, everything else to standard
-    /// error
+    /// Print one JSON document to standard output, all else to standard error
     #[arg(long)]
     json: bool,
 }
 
-/// Debian packages that the image is made with and run by, each with its reason.
+/// Debian packages that build and run the image, each with its reason.
 pub(crate) const PACKAGES: &[Package] = &[
     ("busybox-static", "the guest's shell and tools"),
-    ("kmod", "tells which modules the guest needs, in order"),
+    ("kmod", "lists the modules that the guest needs, in order"),
     ("libc6-dev", "the guest daemon is linked with it"),
     ("qemu-system-x86", "runs the guests"),
 ];
 
-/// What guests are made of.
+/// The files of a guest.
 pub(crate) struct Image {
     pub(crate) kernel: PathBuf,
     pub(crate) initrd: PathBuf,
     /// The kernel's release.
     release: String,
-    /// The directory that has `lib/modules`.
+    /// The directory that contains `lib/modules`.
     modules: PathBuf,
-    /// The guest daemon, static.
+    /// The guest daemon, linked statically.
     daemon: PathBuf,
 }
 
@@ -75,18 +74,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What images are made from, but for the daemon.
+/// The common parts of all images; the daemon is not one of them.
 pub(crate) struct Base {
-    /// Where they are put.
+    /// The directory of the results.
     home: PathBuf,
-    /// What goes into a guest as it is.
+    /// The directory of the files that are copied into a guest.
     files: PathBuf,
     kernel: Kernel,
     reporter: Reporter,
 }
 
 impl Base {
-    /// Installs and fetches what is not there yet; all anew if it is to `force`.
+    /// Installs and fetches what is missing; with `force`, fetches the kernel again.
     pub(crate) fn prepare(
         workspace: &Workspace,
         force: bool,
@@ -108,7 +107,7 @@ impl Base {
         })
     }
 
-    /// Packs `daemon` and `tools` into an image of this name.
+    /// Packs `daemon` and `tools` into an image with the file name `name`.
     pub(crate) fn image(&self, name: &str, daemon: &Path, tools: &[PathBuf]) -> Result<Image> {
         let parts = initramfs::Parts {
             files: &self.files,
@@ -128,7 +127,7 @@ impl Base {
         })
     }
 
-    /// Builds a daemon and a tool, and the image with them.
+    /// Builds a daemon and a tool, and an image with both.
     fn build(&self) -> Result<Image> {
         let directory = self.home.join("cargo");
         let daemon = daemon::build(&directory, &self.reporter)?;
@@ -137,7 +136,7 @@ impl Base {
     }
 }
 
-/// Builds the image, and what the measurements unpack over it.
+/// Builds the image, and the archive that the measurements unpack over it.
 pub(crate) fn build_for_bench(workspace: &Workspace, console: Console) -> Result<()> {
     let base = Base::prepare(workspace, false, true, console)?;
     base.build()?;

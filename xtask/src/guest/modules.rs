@@ -1,4 +1,4 @@
-//! The kernel's modules that a guest loads, each behind those that it needs.
+//! The kernel modules that a guest loads, each after those that it needs.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -7,28 +7,28 @@ use anyhow::{Context, Result, ensure};
 
 use super::kernel::Kernel;
 
-/// Modules, each with what it is for.
+/// Modules, each with its purpose.
 type Wanted = [(&'static str, &'static str)];
 
-/// What every guest loads.
+/// Modules that every guest loads.
 const ALWAYS: &Wanted = &[
-    ("pvpanic-mmio", "tells QEMU of a panic"),
+    ("pvpanic-mmio", "reports a panic to QEMU"),
     ("evdev", "shows the power button to programs"),
-    ("button", "is the power button"),
+    ("button", "drives the power button"),
 ];
-/// What a guest with interrupts loads as well.
+/// Further modules of a guest with interrupts.
 const DOORBELL: &Wanted = &[
-    ("vfio-pci", "takes interrupts of ivshmem-doorbell"),
-    ("vfio_iommu_type1", "lets vfio-pci be used"),
+    ("vfio-pci", "receives the interrupts of ivshmem-doorbell"),
+    ("vfio_iommu_type1", "makes vfio-pci usable"),
 ];
 
-/// What the measurements load as well.
+/// Further modules for the measurements.
 const BENCH: &Wanted = &[
     ("virtio_pci", "finds the virtio console"),
-    ("virtio_console", "is the virtio console"),
+    ("virtio_console", "drives the virtio console"),
 ];
 
-/// Paths of modules, in the order in which they are loaded.
+/// Paths of modules, in the order of loading.
 pub(super) struct Modules {
     pub(super) always: Vec<PathBuf>,
     pub(super) doorbell: Vec<PathBuf>,
@@ -69,7 +69,7 @@ fn paths(kernel: &Kernel, wanted: &Wanted) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// The paths in what modprobe would do; built-in modules have none.
+/// Returns the paths in the commands that modprobe shows; built-in modules have none.
 fn loaded(commands: &str) -> Vec<PathBuf> {
     let words = commands.lines().filter_map(|line| {
         let path = line.strip_prefix("insmod ")?;

@@ -1,8 +1,8 @@
-//! Which file imports which, and the circles in that.
+//! The imports between files, and the circles in them.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// The first place where one file imports another.
+/// The first place at which one file imports another.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Import {
     pub(super) from: String,
@@ -35,8 +35,8 @@ impl Graph {
         self.imports.values().flat_map(BTreeMap::values)
     }
 
-    /// For each import that lies on a circle the shortest one, each circle once and from
-    /// the first of its names on.
+    /// For each import on a circle, returns the shortest circle through it. Each circle is
+    /// returned once, and begins with the first of its names.
     pub(super) fn circles(&self) -> Vec<Vec<Import>> {
         let mut circles = BTreeSet::new();
         for import in self.imports() {
@@ -55,7 +55,7 @@ impl Graph {
     }
 
     fn shortest(&self, from: &str, to: &str) -> Option<Vec<Import>> {
-        let mut came_by: BTreeMap<&str, &Import> = BTreeMap::new();
+        let mut reached_by: BTreeMap<&str, &Import> = BTreeMap::new();
         let mut queue = VecDeque::from([from]);
         while let Some(file) = queue.pop_front() {
             if file == to {
@@ -67,21 +67,21 @@ impl Graph {
                 .into_iter()
                 .flat_map(BTreeMap::values)
             {
-                if import.to != from && !came_by.contains_key(import.to.as_str()) {
-                    came_by.insert(&import.to, import);
+                if import.to != from && !reached_by.contains_key(import.to.as_str()) {
+                    reached_by.insert(&import.to, import);
                     queue.push_back(&import.to);
                 }
             }
         }
-        let mut way = Vec::new();
+        let mut path = Vec::new();
         let mut at = to;
         while at != from {
-            let import = came_by.get(at)?;
-            way.push((*import).clone());
+            let import = reached_by.get(at)?;
+            path.push((*import).clone());
             at = &import.from;
         }
-        way.reverse();
-        Some(way)
+        path.reverse();
+        Some(path)
     }
 }
 
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn each_circle_is_named_once_the_shortest_first() {
+    fn each_circle_is_returned_once_and_the_shortest_first() {
         let imports = [
             ("c", "a"),
             ("a", "b"),
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_goes_down_has_no_circle() {
+    fn imports_that_only_go_down_have_no_circle() {
         let imports = [("a", "b"), ("a", "c"), ("b", "c"), ("a", "a")];
         assert!(circles(&imports).is_empty());
     }

@@ -1,20 +1,20 @@
-//! The orders in which crates and modules import, highest first.
+//! The orders in which crates and modules import: highest first.
 
 use anyhow::Result;
 use syn::{Attribute, Expr, Lit, Meta};
 
-/// The library crates; one that is not here stands above them all. Those of a row
-/// do not import from each other.
+/// The library crates. A crate that is not listed is above them all. Crates in one row do not
+/// import from each other.
 const CRATES: &[&[&str]] = &[
     &["shmem-channel"],
     &["shmem-registry", "shmem-sync"],
     &["shmem-core"],
 ];
 
-/// The crates whose modules have an order, in the table of their `lib.rs`.
+/// The crates whose modules have an order, which the table in their `lib.rs` gives.
 pub(super) const ORDERED: [&str; 2] = ["shmem-core", "shmem-registry"];
 
-/// Whether package `from` may import from package `to`.
+/// Returns true if package `from` may import from package `to`.
 pub(super) fn crate_may_import(from: &str, to: &str) -> bool {
     let row = |name: &str| CRATES.iter().position(|row| row.contains(&name));
     match (row(from), row(to)) {
@@ -24,7 +24,7 @@ pub(super) fn crate_may_import(from: &str, to: &str) -> bool {
     }
 }
 
-/// The rows of modules in a table of a crate's documentation, the highest first.
+/// The rows of modules in a table of a crate's documentation: highest first.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ModuleOrder {
     rows: Vec<Vec<String>>,
@@ -55,7 +55,7 @@ impl ModuleOrder {
         self.row(module).is_some()
     }
 
-    /// Whether code of `from` may import from `to`; `None` is the root file, which is above all.
+    /// Returns true if code of `from` may import from `to`. `None` is the root file, above all.
     pub(super) fn may_import(&self, from: Option<&str>, to: Option<&str>) -> bool {
         match (from, to) {
             (None, _) => true,

@@ -1,4 +1,4 @@
-//! The packages of the workspace and of fuzz/, and where their sources begin.
+//! The packages of the workspace and of fuzz/, with the root files of their sources.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -11,13 +11,13 @@ use crate::invocation::Invocation;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Package {
     pub(super) name: String,
-    /// The name that other crates import, if it is a library.
+    /// The name by which other crates import it, if it is a library.
     pub(super) library: Option<String>,
-    /// The root files of its library, its programs, examples and benches; the library's first.
+    /// The root files of its library, programs, examples and benches; the library's first.
     pub(super) roots: Vec<PathBuf>,
 }
 
-/// Asks cargo for both workspaces.
+/// Asks cargo for the packages of both workspaces.
 pub(super) fn find(root: &Path) -> Result<Vec<Package>> {
     let mut packages = list(&root.join("Cargo.toml"))?;
     packages.extend(list(&root.join("fuzz").join("Cargo.toml"))?);

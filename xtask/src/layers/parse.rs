@@ -1,4 +1,4 @@
-//! Reads the modules of one program or library from its root file on.
+//! Reads the modules of one program or library, from its root file on.
 
 use std::fs;
 use std::mem;
@@ -16,7 +16,7 @@ use syn::{
 use super::tree::{FileId, Meaning, ModuleId, Reference, Tree};
 use crate::cfg_test::for_tests;
 
-/// Reads `root` and the files of all its modules, but for those that only tests compile.
+/// Reads `root` and the files of all its modules, except those that only tests compile.
 pub(super) fn read(root: &Path) -> Result<Tree> {
     let mut tree = Tree::default();
     let file = tree.add_file(root.to_owned());
@@ -35,9 +35,9 @@ pub(super) fn read(root: &Path) -> Result<Tree> {
 struct Reader {
     tree: Tree,
     module: ModuleId,
-    /// Where the files of this module's children are.
+    /// The directory of the files of this module's children.
     children: PathBuf,
-    /// Whether this is inside a function, whose items other modules do not see.
+    /// Whether this is inside a function: other modules do not see its items.
     in_body: bool,
     error: Option<anyhow::Error>,
 }
@@ -71,7 +71,7 @@ impl Reader {
         });
     }
 
-    /// Visits a child module with its own place for files.
+    /// Visits a child module, with its own directory for files.
     fn child(&mut self, item: &ItemMod) -> Result<()> {
         let name = item.ident.to_string();
         let explicit = path_attribute(&item.attrs);
@@ -141,7 +141,7 @@ impl Reader {
         if private {
             self.refer(line, path.clone());
         }
-        // `use a::f` inside a function that is named f, too, says nothing new.
+        // `use a::f` inside a function that is also named f adds no meaning.
         if path.last() != Some(&name) || path.len() > 1 {
             let meaning = if self.in_body {
                 Meaning::LocalUse(path)
@@ -152,7 +152,7 @@ impl Reader {
         }
     }
 
-    /// What a macro is given has no grammar, so a path is what looks like one.
+    /// Reads the arguments of a macro, which have no grammar: what looks like a path is one.
     fn tokens(&mut self, tokens: TokenStream) {
         let tokens: Vec<_> = tokens.into_iter().collect();
         let mark = |at: usize, mark: char| matches!(tokens.get(at), Some(TokenTree::Punct(found)) if found.as_char() == mark);
@@ -161,7 +161,7 @@ impl Reader {
             at += 1;
             match token {
                 TokenTree::Group(group) => self.tokens(group.stream()),
-                // Not a field, nor a method.
+                // Neither a field nor a method.
                 TokenTree::Ident(first) if at == 1 || !mark(at - 2, '.') => {
                     let mut path = vec![first.to_string()];
                     while mark(at, ':') && mark(at + 1, ':') {
@@ -241,11 +241,11 @@ impl<'ast> Visit<'ast> for Reader {
         self.tokens(item.tokens.clone());
     }
 
-    /// Nothing in an attribute is an import.
+    /// Skips attributes: they contain no imports.
     fn visit_attribute(&mut self, _: &'ast Attribute) {}
 }
 
-/// The path of a name in a `use`, and the name that it is given.
+/// Returns the path of a name in a `use`, and the name that the `use` gives it.
 fn leaf(mut prefix: Vec<String>, name: &Ident, given: &Ident) -> (Vec<String>, String) {
     if name != "self" {
         prefix.push(name.to_string());

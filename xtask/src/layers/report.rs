@@ -1,4 +1,4 @@
-//! What the check found, for people and for programs.
+//! The result of the check, as text and as JSON.
 
 use serde_json::{Value, json};
 
@@ -42,7 +42,7 @@ impl Report {
         }
         for module in &self.survey.unordered {
             lines.push(format!(
-                "no order: {module} is missing in the table of its crate's lib.rs"
+                "no order: the table in the lib.rs of its crate lacks {module}"
             ));
         }
         lines.push(format!(
@@ -74,7 +74,7 @@ impl Report {
     }
 }
 
-/// The files of a circle, the first one again at the end.
+/// Returns the files of a circle; the first one is also the last.
 fn names(circle: &[Import]) -> Vec<&str> {
     let again = circle.first();
     let files = circle.iter().chain(again);

@@ -1,10 +1,10 @@
-//! Finds the files that define what a path names.
+//! Finds the definitions that a path names.
 
 use std::collections::BTreeSet;
 
 use super::tree::{FileId, Meaning, ModuleId, Tree};
 
-/// A name that is looked up through more `use`s than this goes round in a circle of its own.
+/// The largest number of `use`s to follow for a name; more of them form a circle.
 const MAX_DEPTH: usize = 16;
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,11 +12,11 @@ pub(super) enum Definition {
     /// An item of this module.
     Item(ModuleId),
     Module(ModuleId),
-    /// Something of another crate, by the name that the code gives it.
+    /// An item of another crate, by the name that the code gives the crate.
     Crate(String),
 }
 
-/// The definitions that `path` names where `module` uses it.
+/// Returns the definitions that `path` names in `module`.
 pub(super) fn resolve(
     tree: &Tree,
     crates: &BTreeSet<String>,
@@ -27,7 +27,7 @@ pub(super) fn resolve(
     resolver.path(module, path, MAX_DEPTH)
 }
 
-/// The file of an item.
+/// Returns the file of an item.
 pub(super) fn file(tree: &Tree, module: ModuleId) -> FileId {
     tree.modules[module].file
 }
@@ -48,7 +48,7 @@ impl Resolver<'_> {
             "super" => [Definition::Module(self.tree.modules[module].parent)].into(),
             name => self.name(module, name, module, depth),
         };
-        // One word alone may be a variable.
+        // A single word may be a variable.
         if found.is_empty() && !rest.is_empty() && self.crates.contains(first) {
             found.insert(Definition::Crate(first.clone()));
         }
@@ -60,7 +60,7 @@ impl Resolver<'_> {
                     _ => None,
                 })
                 .collect();
-            // The rest is an item's own: a variant, an associated function.
+            // The rest belongs to the item, such as a variant or an associated function.
             if modules.is_empty() {
                 break;
             }
@@ -71,7 +71,7 @@ impl Resolver<'_> {
                     name => {
                         let mut known = self.name(inner, name, module, depth);
                         if known.is_empty() {
-                            // A macro made it, or it is another crate's.
+                            // A macro defines it, or another crate does.
                             known.insert(Definition::Item(inner));
                         }
                         known
@@ -82,7 +82,7 @@ impl Resolver<'_> {
         found
     }
 
-    /// What `name` means in `module`, to code of module `from`.
+    /// Returns what `name` means in `module`, for code in module `from`.
     fn name(
         &self,
         module: ModuleId,

@@ -1,4 +1,4 @@
-//! All imports of all packages, and what is wrong with them.
+//! Collects the imports of all packages, and the errors in them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,18 +13,18 @@ use super::parse;
 use super::resolve::{self, Definition};
 use super::tree::{Reference, Tree};
 
-/// What was read, with files by their paths below the workspace.
+/// The result; files have their paths below the workspace.
 #[derive(Default)]
 pub(super) struct Survey {
     pub(super) files: BTreeSet<String>,
     pub(super) imports: usize,
-    /// The packages that each package imports from.
+    /// The packages from which each package imports.
     pub(super) crates: BTreeMap<String, BTreeSet<String>>,
-    /// Files that import in a circle, one shortest circle for each import on one.
+    /// Files that import in a circle: the shortest circle for each import on one.
     pub(super) circles: Vec<Vec<Import>>,
     /// Imports against the order of the crates, or of a crate's modules.
     pub(super) upward: Vec<Import>,
-    /// Modules without a place in the order of their crate.
+    /// Modules that the order of their crate does not contain.
     pub(super) unordered: Vec<String>,
 }
 
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_circle_through_a_re_export_names_the_files_that_define() {
+    fn a_circle_through_a_re_export_names_the_defining_files() {
         let files = [
             ("lib.rs", "mod a; mod b; pub use a::A;"),
             ("a/mod.rs", "mod inner; pub use inner::*;"),
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_and_a_parent_that_define_for_each_other_are_a_circle() {
+    fn a_child_and_a_parent_that_use_each_others_definitions_are_a_circle() {
         let parent = "mod child; pub struct P; fn f() { child::f() }";
         let files = [
             ("lib.rs", parent),
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn declarations_re_exports_and_tests_are_no_imports() {
+    fn declarations_re_exports_and_tests_are_not_imports() {
         let files = [
             (
                 "lib.rs",
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_library_that_imports_from_a_sibling_or_from_above_is_upward() {
+    fn an_import_from_a_crate_in_the_same_or_a_higher_row_is_upward() {
         let source = "pub fn f(kmon: u8) -> shmem_sync::Mutex { g(kmon) }";
         for (name, expected) in [("shmem-registry", 1), ("shmem-core", 1), ("kmon", 0)] {
             let survey = survey(name, &[("lib.rs", source)]);
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_module_of_core_that_imports_from_a_row_above_is_upward() {
+    fn an_import_of_a_core_module_from_a_higher_row_is_upward() {
         let root = "//! | [`ring`] | |\n//! | `mem` | |\npub mod ring; pub mod mem; mod error;";
         let files = [
             ("lib.rs", root),

@@ -1,4 +1,4 @@
-//! What one program or library of a package consists of: modules, the names in them, and
+//! The contents of one program or library of a package: its modules, the names in them, and
 //! the paths that they use.
 
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 pub(super) type FileId = usize;
 pub(super) type ModuleId = usize;
 
-/// The root module is number 0, the root file too.
+/// Root module and root file have number 0.
 #[derive(Default)]
 pub(super) struct Tree {
     pub(super) files: Vec<PathBuf>,
@@ -15,12 +15,12 @@ pub(super) struct Tree {
     pub(super) references: Vec<Reference>,
 }
 
-/// A module: a file, or a part of one.
+/// A module, which is a file or a part of one.
 pub(super) struct Module {
     pub(super) file: FileId,
-    /// The root is its own.
+    /// The parent of the root is the root.
     pub(super) parent: ModuleId,
-    /// One name may have several meanings: a module and a function, or one by each `cfg`.
+    /// A name may have several meanings: a module and a function, or one for each `cfg`.
     pub(super) names: BTreeMap<String, Vec<Meaning>>,
     /// The modules and types that `use x::*` names.
     pub(super) globs: Vec<Vec<String>>,
@@ -31,9 +31,9 @@ pub(super) enum Meaning {
     /// An item of this module.
     Item,
     Module(ModuleId),
-    /// `use` gave this path the name.
+    /// A `use` gave this path the name.
     Use(Vec<String>),
-    /// The same inside a function, which other modules do not see.
+    /// A `use` inside a function, which other modules do not see.
     LocalUse(Vec<String>),
 }
 
@@ -68,7 +68,7 @@ impl Tree {
         }
     }
 
-    /// The name of the top-level module that `module` lies in; `None` for the root.
+    /// Returns the name of the top-level module that contains `module`; `None` for the root.
     pub(super) fn top_level(&self, mut module: ModuleId) -> Option<&str> {
         while self.modules[module].parent != 0 {
             module = self.modules[module].parent;

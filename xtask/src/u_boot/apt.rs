@@ -1,4 +1,4 @@
-//! Where apt gets source packages from.
+//! The archives from which apt gets source packages.
 
 use std::fs;
 use std::io::Write;
@@ -11,13 +11,13 @@ use crate::debian;
 use crate::job::Reporter;
 
 const SOURCES: &str = "/etc/apt/sources.list.d";
-/// The name of the file that is added there, less its ending.
+/// The name of the file that is added there, without its extension.
 const ADDED: &str = "shmem-sdk-source";
 const NOTE: &str = "# Written by `cargo xtask u-boot`, which fetches the source of U-Boot.\n";
 
 /// Makes sure that apt knows the source of `package`.
-pub(super) fn know_source(package: &str, may_install: bool, reporter: &Reporter) -> Result<()> {
-    if knows(package) {
+pub(super) fn require_source(package: &str, may_install: bool, reporter: &Reporter) -> Result<()> {
+    if source_is_known(package) {
         return Ok(());
     }
     ensure!(
@@ -29,15 +29,15 @@ pub(super) fn know_source(package: &str, may_install: bool, reporter: &Reporter)
         add_source_entry(reporter)?;
     }
     let update = debian::as_root("apt-get update")?;
-    reporter.run("bringing apt's lists up to date", &update, None)?;
+    reporter.run("updating apt's lists", &update, None)?;
     ensure!(
-        knows(package),
+        source_is_known(package),
         "apt still does not know the source of {package}; see: apt-cache showsrc {package}"
     );
     Ok(())
 }
 
-fn knows(package: &str) -> bool {
+fn source_is_known(package: &str) -> bool {
     let shown = Command::new("apt-cache")
         .args(["showsrc", "--only-source", package])
         .stderr(Stdio::null())
@@ -45,7 +45,7 @@ fn knows(package: &str) -> bool {
     shown.is_ok_and(|shown| shown.status.success() && !shown.stdout.is_empty())
 }
 
-/// Whether any entry for source packages is active.
+/// Returns true if an entry for source packages is active.
 fn has_source_entry() -> Result<bool> {
     let targets = Command::new("apt-get")
         .args(["indextargets", "Created-By: Sources"])
@@ -54,7 +54,7 @@ fn has_source_entry() -> Result<bool> {
     Ok(targets.status.success() && !targets.stdout.is_empty())
 }
 
-/// Adds the archives of Debian's binary packages as archives of its sources.
+/// Adds the archives of Debian's binary packages as archives of source packages.
 fn add_source_entry(reporter: &Reporter) -> Result<()> {
     let mut added = false;
     for (ending, convert) in [
@@ -69,7 +69,7 @@ fn add_source_entry(reporter: &Reporter) -> Result<()> {
             continue;
         }
         let path = format!("{SOURCES}/{ADDED}.{ending}");
-        reporter.say(&format!("adding {path}: where Debian's sources are"));
+        reporter.say(&format!("adding {path}: the archives of Debian's sources"));
         write_as_root(&path, &format!("{NOTE}{entries}"))?;
         added = true;
     }
@@ -79,15 +79,15 @@ fn add_source_entry(reporter: &Reporter) -> Result<()> {
     Ok(())
 }
 
-/// The texts of apt's configuration files of this kind.
+/// Returns the texts of apt's configuration files with this extension.
 fn configured(ending: &str) -> Result<Vec<String>> {
     let mut paths = vec![Path::new("/etc/apt/sources.list").to_owned()];
     for entry in fs::read_dir(SOURCES).with_context(|| format!("cannot list {SOURCES}"))? {
         paths.push(entry?.path());
     }
     paths.sort();
-    let of_kind = |path: &&PathBuf| path.extension().is_some_and(|e| e == ending);
-    let texts = paths.iter().filter(of_kind);
+    let is_of_kind = |path: &&PathBuf| path.extension().is_some_and(|e| e == ending);
+    let texts = paths.iter().filter(is_of_kind);
     Ok(texts
         .filter_map(|path| fs::read_to_string(path).ok())
         .collect())
@@ -108,18 +108,18 @@ fn write_as_root(path: &str, text: &str) -> Result<()> {
     Ok(())
 }
 
-/// The name and value of one line of a stanza.
+/// Returns the name and the value in a line of a stanza.
 fn field(line: &str) -> Option<(&str, &str)> {
     let (name, value) = line.split_once(':')?;
     Some((name.trim(), value.trim()))
 }
 
-/// The stanzas of `text` that give Debian's binary packages, for its sources.
+/// Returns the stanzas of `text` for Debian's binary packages, changed to source packages.
 fn source_stanzas(text: &str) -> String {
     let lines: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
     lines
         .split(|line| line.trim().is_empty())
-        .filter(|stanza| gives_debian_packages(stanza))
+        .filter(|stanza| has_debian_packages(stanza))
         .map(|stanza| {
             let fields: Vec<_> = stanza
                 .iter()
@@ -133,7 +133,7 @@ fn source_stanzas(text: &str) -> String {
         .collect()
 }
 
-fn gives_debian_packages(stanza: &[&str]) -> bool {
+fn has_debian_packages(stanza: &[&str]) -> bool {
     let value = |wanted: &str| {
         let fields = stanza.iter().filter_map(|line| field(line));
         let mut values = fields.filter(|(name, _)| name.eq_ignore_ascii_case(wanted));
@@ -145,7 +145,7 @@ fn gives_debian_packages(stanza: &[&str]) -> bool {
         && value("uris").split_whitespace().any(is_debian_archive)
 }
 
-/// The lines of `text` that give Debian's binary packages, for its sources.
+/// Returns the lines of `text` for Debian's binary packages, changed to source packages.
 fn source_lines(text: &str) -> String {
     text.lines()
         .filter_map(|line| {
@@ -160,7 +160,7 @@ fn source_lines(text: &str) -> String {
         .collect()
 }
 
-/// Others' archives need not have sources, and then apt would complain.
+/// Returns true for Debian's archives. Others may lack sources, and apt would report errors.
 fn is_debian_archive(uri: &str) -> bool {
     let directory = uri.trim_end_matches('/').rsplit('/').next();
     matches!(directory, Some("debian" | "debian-security"))
@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn debians_stanzas_become_stanzas_for_sources() {
+    fn stanzas_for_packages_become_stanzas_for_sources() {
         let text = "Types: deb\n# a comment\nURIs: http://deb.debian.org/debian\n\
                     Suites: bookworm\nComponents: main\n\n\
                     Types: deb\nURIs: http://deb.debian.org/debian-security/\nEnabled: no\n\n\
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn an_archive_of_sources_alone_is_not_repeated() {
+    fn an_archive_that_has_only_sources_is_not_repeated() {
         assert_eq!(
             source_stanzas("Types: deb-src\nURIs: http://deb.debian.org/debian\n"),
             ""
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn debians_lines_become_lines_for_sources() {
+    fn lines_for_packages_become_lines_for_sources() {
         let text = "# deb http://deb.debian.org/debian bookworm main\n\
                     deb [signed-by=/k.gpg arch=amd64] http://deb.debian.org/debian bookworm main\n\
                     deb http://elsewhere.example/node nodistro main\n";

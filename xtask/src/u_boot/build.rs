@@ -1,4 +1,4 @@
-//! U-Boot for one board, without KMON's commands and with them.
+//! Builds U-Boot for one board, without and with KMON's commands.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -9,16 +9,16 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::overlay::write_changed;
-use super::size::{self, Size};
+use super::size::Size;
 use super::target::Target;
 use crate::invocation::Invocation;
 use crate::job::Reporter;
 
-/// What a vendor adds to a board's configuration.
+/// The lines that a vendor adds to a board's configuration.
 const FRAGMENT: &str = "examples/u-boot/kmon.config";
 const WITH_KMON: &str = "CONFIG_CMD_KMON=y";
 const WITHOUT_KMON: &str = "# CONFIG_CMD_KMON is not set";
-/// The configuration that a build directory was last made for.
+/// Holds the configuration for which the build directory was last configured.
 const SEED: &str = "kmon.seed";
 
 /// One board's build directory.
@@ -26,15 +26,14 @@ pub(super) struct Build<'a> {
     pub(super) target: &'static Target,
     pub(super) workspace: &'a Path,
     pub(super) source: &'a Path,
-    /// The archive for this board.
+    /// The library's archive for this board.
     pub(super) archive: &'a Path,
     pub(super) directory: &'a Path,
     pub(super) reporter: &'a Reporter,
 }
 
 impl Build<'_> {
-    /// The size without KMON, which one build is enough for: all else is the
-    /// same, and what KMON does not bring does not change.
+    /// Returns the size without KMON. One build is enough, since only KMON's own parts change.
     pub(super) fn without_kmon(&self) -> Result<Size> {
         let cache = self.directory.join("without-kmon.json");
         let seed = self.seed(WITHOUT_KMON)?;
@@ -55,7 +54,7 @@ impl Build<'_> {
         let config = fs::read_to_string(self.directory.join(".config"))?;
         ensure!(
             config.lines().any(|line| line == WITH_KMON),
-            "this configuration cannot have CMD_KMON; see {}",
+            "this configuration excludes CMD_KMON; see {}",
             self.directory.join(".config").display()
         );
         self.make("building U-Boot with KMON", self.target.goals)?;
@@ -63,10 +62,10 @@ impl Build<'_> {
     }
 
     fn size(&self) -> Result<Size> {
-        size::of(self.target.cross, &self.directory.join("u-boot"))
+        Size::measure(self.target.cross, &self.directory.join("u-boot"))
     }
 
-    /// What is to be run; padded where QEMU wants a whole flash memory.
+    /// Returns the file to run, padded if QEMU needs a whole flash memory.
     pub(super) fn image(&self) -> Result<PathBuf> {
         let path = self.directory.join(self.target.image);
         if let Some(len) = self.target.flash_len {
@@ -82,7 +81,7 @@ impl Build<'_> {
         Ok(path)
     }
 
-    /// The configuration to start from: the board's, KMON's, and `choice`.
+    /// Returns the initial configuration: the board's, then KMON's, then `choice`.
     fn seed(&self, choice: &str) -> Result<String> {
         let read = |path: PathBuf| {
             fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
@@ -93,7 +92,7 @@ impl Build<'_> {
         Ok(format!("{board}{kmon}{choice}\n"))
     }
 
-    /// Nothing if that is how it is configured: make would look at every file.
+    /// Configures the build, unless it already has this configuration: make would check every file.
     fn configure(&self, seed: &str) -> Result<()> {
         let mark = self.directory.join(SEED);
         let config = self.directory.join(".config");
@@ -115,7 +114,7 @@ impl Build<'_> {
             .arg(format!("O={}", self.directory.display()))
             .arg(format!("CROSS_COMPILE={}", self.target.cross))
             .arg(format!("SHMR_LIB={}", self.archive.display()))
-            // Without it each build has another date, and is linked anew.
+            // Otherwise each build has another date, and is linked again.
             .set("SOURCE_DATE_EPOCH", self.source_date()?);
         for word in self.target.variables.iter().chain(goals) {
             make = make.arg(*word);
@@ -123,7 +122,7 @@ impl Build<'_> {
         self.reporter.run(what, &make, None)
     }
 
-    /// When the source was released, in seconds: what is printed as the date.
+    /// Returns the release time of the source in seconds, which U-Boot prints as its date.
     fn source_date(&self) -> Result<String> {
         let output = Invocation::parse("dpkg-parsechangelog --show-field Timestamp --file")
             .path(&self.source.join("debian/changelog"))
@@ -138,7 +137,7 @@ impl Build<'_> {
     }
 }
 
-/// What an earlier run measured for this configuration.
+/// Returns the size that an earlier run measured with this configuration.
 fn cached(path: &Path, seed: &str) -> Option<Size> {
     let document: Value = serde_json::from_str(&fs::read_to_string(path).ok()?).ok()?;
     if document["seed"] != seed {

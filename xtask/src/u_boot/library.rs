@@ -1,4 +1,4 @@
-//! `libshmr.a` for one target: no operating system below it.
+//! Builds `libshmr.a` for one target without an operating system.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,10 +10,10 @@ use crate::invocation::Invocation;
 use crate::job::Reporter;
 
 const FILE: &str = "libshmr.a";
-/// The cargo profile: small, and a panic does not unwind.
+/// The cargo profile: optimised for size, without unwinding.
 const PROFILE: &str = "bare";
 
-/// Builds the archive below `directory`; gives its path.
+/// Builds the archive below `directory`. Returns its path.
 pub(super) fn build(target: &Target, directory: &Path, reporter: &Reporter) -> Result<PathBuf> {
     let build = Invocation::parse(
         "cargo rustc --package shmr --lib --crate-type staticlib --no-default-features \
@@ -27,12 +27,12 @@ pub(super) fn build(target: &Target, directory: &Path, reporter: &Reporter) -> R
         Library::Host => (build, ""),
         Library::FromSource { triple, flags } => {
             let build = build.arg("-Zbuild-std=core").arg("--target").arg(triple);
-            // Debian's compiler belongs to Debian's source of `core`.
+            // Debian's source of `core` needs Debian's compiler.
             let build = build.set("RUSTC", "/usr/bin/rustc");
             (build.set("RUSTC_BOOTSTRAP", "1"), flags)
         }
     };
-    // The caller's flags are for the caller's machine.
+    // The caller's flags are meant for the caller's machine.
     reporter.run("building libshmr.a", &build.set("RUSTFLAGS", flags), None)?;
     let output = match target.built_for {
         Library::Host => directory.to_owned(),
@@ -43,7 +43,7 @@ pub(super) fn build(target: &Target, directory: &Path, reporter: &Reporter) -> R
     Ok(archive)
 }
 
-/// An error if the code in `archive` uses a register that is U-Boot's.
+/// Returns an error if the code in `archive` uses a register that U-Boot reserves.
 fn check_registers(target: &Target, archive: &Path) -> Result<()> {
     if target.reserved.is_empty() {
         return Ok(());
@@ -62,14 +62,17 @@ fn check_registers(target: &Target, archive: &Path) -> Result<()> {
     );
     match code.lines().find(|line| uses(line, target.reserved)) {
         None => Ok(()),
-        Some(line) => bail!("the library uses a register of U-Boot's: {}", line.trim()),
+        Some(line) => bail!(
+            "the library uses a register that U-Boot reserves: {}",
+            line.trim()
+        ),
     }
 }
 
-/// Whether a line of assembly names one of these registers.
+/// Returns true if a line of assembly names one of these registers.
 fn uses(line: &str, registers: &[&str]) -> bool {
     let mut words = line.split(|c: char| !c.is_ascii_alphanumeric());
-    // A symbol's name is made of more than letters and digits, but for a short one.
+    // Symbols are in angle brackets; a short one could look like a register.
     !line.contains('<') && words.any(|word| registers.contains(&word))
 }
 

@@ -1,4 +1,4 @@
-//! `cargo xtask u-boot`: Debian's U-Boot with KMON's commands in it.
+//! `cargo xtask u-boot`: builds Debian's U-Boot with KMON's commands.
 
 mod apt;
 mod build;
@@ -26,30 +26,29 @@ use build::Build;
 use report::{Built, Outcome};
 use target::{TARGETS, Target};
 
-/// Build U-Boot with KMON's commands, and say what they cost.
+/// Build U-Boot with KMON's commands, and report their size
 ///
-/// Installs the compilers, fetches Debian's source of U-Boot once, puts
-/// `examples/u-boot` into it as `cmd/kmon`, and builds it with the library for
-/// each target. Logs are kept in `target/u-boot`.
+/// Installs the compilers, fetches Debian's source of U-Boot once, and copies
+/// `examples/u-boot` into it as `cmd/kmon`. Then builds it with the library for
+/// each target. Logs are in `target/u-boot`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Build only this target; may be given several times
     #[arg(long = "target", value_name = "NAME", value_delimiter = ',')]
     targets: Vec<String>,
-    /// Forget what earlier runs have built, except for what they fetched
+    /// Remove the results of earlier builds, but keep what was fetched
     #[arg(long)]
     clean: bool,
-    /// Fail if the commands, or the library in them, have become too large
+    /// Fail if the commands or the library in them exceed their size limits
     #[arg(long)]
     check: bool,
     /// List the targets and build nothing
     #[arg(long)]
     list: bool,
-    /// Fail, naming the command, where something would have to be installed
+    /// Install nothing; fail with the necessary command instead
     #[arg(long)]
     no_install: bool,
-    /// Print one JSON document to standard output, everything else to standard
-    /// error
+    /// Print one JSON document to standard output, all else to standard error
     #[arg(long)]
     json: bool,
 }
@@ -89,22 +88,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     })
 }
 
-/// What building every target takes.
+/// Returns the packages that the builds of all targets need.
 pub(crate) fn packages() -> Vec<Package> {
     target::packages(TARGETS)
 }
 
-/// What every target's build uses.
+/// What the builds of all targets share.
 struct Common {
     workspace: PathBuf,
-    /// Where everything fetched and built is.
+    /// The directory of all fetched and built files.
     home: PathBuf,
     source: PathBuf,
     console: Console,
 }
 
-/// Prepares what is common, then builds one target after the other: one alone
-/// keeps every processor busy.
+/// Prepares the common part, then builds one target after another: a single build keeps every
+/// processor busy.
 fn build_all(arguments: &Arguments, targets: &[&'static Target]) -> Result<Vec<Outcome>> {
     let workspace = Workspace::find()?;
     let home = workspace.target.join("u-boot");
@@ -148,7 +147,7 @@ fn build_one(common: &Common, target: &'static Target) -> Result<Built> {
     fs::create_dir_all(&output).with_context(|| format!("cannot make {}", output.display()))?;
     let reporter = Reporter::new(common.console, target.name, directory.join("build.log"))?;
     let library = library::build(target, &common.home.join("cargo"), &reporter)?;
-    let (core, ring) = size::of_parts(target.cross, &library, &directory, &reporter)?;
+    let (core, ring) = size::measure_parts(target.cross, &library, &directory, &reporter)?;
     let build = Build {
         target,
         workspace: &common.workspace,
@@ -167,7 +166,7 @@ fn build_one(common: &Common, target: &'static Target) -> Result<Built> {
     })
 }
 
-/// Removes what these targets' builds left, and with `all` what they share.
+/// Removes the results of these targets' builds and, with `all`, what they share.
 fn clean(home: &Path, targets: &[&Target], all: bool) -> Result<()> {
     let shared = ["source", "cargo"].into_iter().filter(|_| all);
     for name in shared.chain(targets.iter().map(|target| target.name)) {

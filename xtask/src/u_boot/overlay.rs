@@ -1,6 +1,6 @@
-//! KMON's commands put into U-Boot's source, as `docs/u-boot.md` says it.
+//! Adds KMON's commands to U-Boot's source, as `docs/u-boot.md` describes it.
 //!
-//! A directory `cmd/kmon/`, one line in `cmd/Makefile`, one in `cmd/Kconfig`.
+//! It adds a directory `cmd/kmon/`, one line in `cmd/Makefile`, and one in `cmd/Kconfig`.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 const MAKEFILE_LINE: &str = "obj-$(CONFIG_CMD_KMON) += kmon/";
 const KCONFIG_LINE: &str = "source \"cmd/kmon/Kconfig\"";
 
-/// Brings the `source` of U-Boot up to date with this workspace.
+/// Updates the `source` of U-Boot from this workspace.
 pub(super) fn apply(workspace: &Path, source: &Path) -> Result<()> {
     let commands = source.join("cmd");
     let files = files(workspace)?;
@@ -20,7 +20,7 @@ pub(super) fn apply(workspace: &Path, source: &Path) -> Result<()> {
     edit(&commands.join("Kconfig"), with_kconfig_line)
 }
 
-/// What belongs into `cmd/kmon/`, beside the library.
+/// Returns the files for `cmd/kmon/`, without the library.
 fn files(workspace: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for directory in ["examples/u-boot", "bindings-c/include"] {
@@ -49,8 +49,8 @@ fn is_source(path: &Path) -> bool {
     ends("c") || ends("h") || ends("lds") || named("Makefile") || named("Kconfig")
 }
 
-/// Makes `directory` hold these files and no others. What is the same already
-/// is not touched: make would compile it again.
+/// Makes `directory` hold exactly these files. Leaves equal files unchanged, since make would
+/// compile them again.
 fn copy_changed(files: &[PathBuf], directory: &Path) -> Result<()> {
     fs::create_dir_all(directory)?;
     for entry in fs::read_dir(directory)? {
@@ -68,7 +68,7 @@ fn copy_changed(files: &[PathBuf], directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes `content` unless the file at `path` has it; says whether it wrote.
+/// Writes `content` unless the file at `path` has it. Returns true if it wrote.
 pub(super) fn write_changed(path: &Path, content: &[u8]) -> Result<bool> {
     let present = match fs::read(path) {
         Ok(present) => Some(present),
@@ -86,12 +86,12 @@ fn edit(path: &Path, change: fn(&str) -> Option<String>) -> Result<()> {
     let text =
         fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let changed =
-        change(&text).with_context(|| format!("{} is not as U-Boot has it", path.display()))?;
+        change(&text).with_context(|| format!("{} differs from U-Boot's", path.display()))?;
     write_changed(path, changed.as_bytes())?;
     Ok(())
 }
 
-/// The line is the last one: after whatever is left out of SPL.
+/// Adds the line at the end, after all parts that SPL leaves out.
 fn with_makefile_line(text: &str) -> Option<String> {
     if text.lines().any(|line| line == MAKEFILE_LINE) {
         return Some(text.to_owned());
@@ -99,7 +99,7 @@ fn with_makefile_line(text: &str) -> Option<String> {
     Some(format!("{}\n{MAKEFILE_LINE}\n", text.trim_end()))
 }
 
-/// The line stands before the end of the menu of commands.
+/// Adds the line before the end of the menu of commands.
 fn with_kconfig_line(text: &str) -> Option<String> {
     if text.lines().any(|line| line == KCONFIG_LINE) {
         return Some(text.to_owned());
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_the_same_is_not_touched() {
+    fn an_equal_file_is_not_written() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.c");
         assert!(write_changed(&path, b"int a;").unwrap());
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_went_away_do_not_stay_in_u_boot() {
+    fn removed_files_do_not_stay_in_u_boot() {
         let directory = tempfile::tempdir().unwrap();
         let (from, to) = (directory.path().join("from"), directory.path().join("to"));
         fs::create_dir_all(&from).unwrap();

@@ -1,4 +1,4 @@
-//! What was built, and what KMON costs there.
+//! The result of the builds, and the size of KMON in them.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::size::Size;
 use super::target::{Limits, Target};
 use crate::console::Console;
 
-/// What became of one target.
+/// The result for one target.
 pub(super) struct Outcome {
     pub(super) target: &'static Target,
     pub(super) time: Duration,
@@ -21,14 +21,14 @@ pub(super) struct Built {
     pub(super) archive: PathBuf,
     pub(super) without: Size,
     pub(super) with: Size,
-    /// Region, lookup and ring alone.
+    /// Region, lookup and ring, without KMON.
     pub(super) core: Size,
-    /// A ring alone: opening both ends, push and pop.
+    /// Only a ring: opening both ends, push and pop.
     pub(super) ring: Size,
 }
 
 impl Built {
-    /// What KMON adds: its commands and the library.
+    /// Returns the size that KMON adds: its commands and the library.
     fn kmon(&self) -> Size {
         Size {
             code: self.with.code.saturating_sub(self.without.code),
@@ -36,10 +36,10 @@ impl Built {
         }
     }
 
-    /// The limits that are exceeded, in words.
+    /// Describes the limits that are exceeded.
     pub(super) fn excess(&self, limits: Limits) -> Vec<String> {
         let costs = [
-            ("a ring alone", self.ring.code, limits.ring),
+            ("a ring", self.ring.code, limits.ring),
             ("region, lookup and ring", self.core.code, limits.core),
             ("KMON", self.kmon().code, limits.kmon),
         ];
@@ -97,9 +97,9 @@ fn table(outcomes: &[Outcome]) -> String {
         });
     }
     lines.push(
-        "\nBytes of flash: of U-Boot WITHOUT KMON; that KMON adds; that region, lookup and\n\
-         ring, the library's CORE, take alone; that push and pop of a RING take. Of\n\
-         these, CODE."
+        "\nBytes of flash: WITHOUT is U-Boot without KMON; KMON is what its commands add;\n\
+         CORE is the library's region, lookup and ring; RING is push and pop of a ring.\n\
+         CODE is the code in the column before."
             .to_owned(),
     );
     lines.join("\n")
@@ -163,7 +163,7 @@ mod tests {
         let (ring, core, kmon) = (79, 199, 499);
         let excess = built().excess(Limits { ring, core, kmon });
         let expected = [
-            "a ring alone: 80 B of code, more than 79",
+            "a ring: 80 B of code, more than 79",
             "region, lookup and ring: 200 B of code, more than 199",
             "KMON: 500 B of code, more than 499",
         ];
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_and_the_document_say_the_same() {
+    fn the_table_and_the_document_agree() {
         let outcomes = [
             Outcome {
                 target: &TARGETS[0],

@@ -1,8 +1,8 @@
-//! What code costs.
+//! Measures the size of programs.
 //!
-//! A board pays with its flash: for code, constants, initial values and, where it
-//! moves to another address, relocations. Code alone is what limits are for: it is
-//! what a program has of the library, whatever it prints.
+//! On a board, flash holds code, constants, initial values and, if the program is moved to
+//! another address, relocations. Limits apply to code only: it depends on the parts of the
+//! library that a program uses, and not on the text that it prints.
 
 use std::path::Path;
 use std::process::Command;
@@ -12,20 +12,22 @@ use anyhow::{Context, Result, ensure};
 use crate::invocation::Invocation;
 use crate::job::Reporter;
 
-/// What a linked program takes, bytes.
+/// The size of a linked program in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Size {
     pub(super) code: u64,
-    /// All of it that lies in flash.
+    /// All parts that are in flash.
     pub(super) flash: u64,
 }
 
-/// The size of the program at `path`.
-pub(super) fn of(cross: &str, path: &Path) -> Result<Size> {
-    let sections = run(cross, "size", &["-A"], path)?;
-    let totals = run(cross, "size", &[], path)?;
-    parse(&sections, &totals)
-        .with_context(|| format!("cannot read what {cross}size says: {sections}{totals}"))
+impl Size {
+    /// Measures the program at `path`.
+    pub(super) fn measure(cross: &str, path: &Path) -> Result<Self> {
+        let sections = run(cross, "size", &["-A"], path)?;
+        let totals = run(cross, "size", &[], path)?;
+        parse(&sections, &totals)
+            .with_context(|| format!("cannot parse the output of {cross}size: {sections}{totals}"))
+    }
 }
 
 fn run(cross: &str, tool: &str, options: &[&str], path: &Path) -> Result<String> {
@@ -43,7 +45,7 @@ fn run(cross: &str, tool: &str, options: &[&str], path: &Path) -> Result<String>
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Reads the sizes of sections, and those of text and data.
+/// Parses the sizes of sections, and those of text and data.
 fn parse(sections: &str, totals: &str) -> Option<Size> {
     let code = sections.lines().filter(|line| line.starts_with(".text"));
     let code = code.map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
@@ -57,7 +59,7 @@ fn parse(sections: &str, totals: &str) -> Option<Size> {
     })
 }
 
-/// What a program calls that finds segments and passes records...
+/// The prefixes and names of the functions that find segments and pass records.
 const CORE_PREFIXES: [&str; 3] = ["shmr_region_", "shmr_producer_", "shmr_consumer_"];
 const CORE_FUNCTIONS: [&str; 4] = [
     "shmr_registry_attach",
@@ -65,11 +67,11 @@ const CORE_FUNCTIONS: [&str; 4] = [
     "shmr_ring_len",
     "shmr_segment_at",
 ];
-/// Every bootloader has these, so that they are not a cost of the library.
-const OF_THE_BOOTLOADER: [&str; 5] = ["bcmp", "memcmp", "memcpy", "memmove", "memset"];
+/// Functions that every bootloader has; they do not count for the library.
+const BOOTLOADER_FUNCTIONS: [&str; 5] = ["bcmp", "memcmp", "memcpy", "memmove", "memset"];
 
-/// Everything that lies in a board's memory, as U-Boot's own scripts have it:
-/// what describes stack frames does not.
+/// Keeps all sections that are in a board's memory, as U-Boot's own scripts do. Descriptions
+/// of stack frames are not.
 const SCRIPT: &str = "\
 SECTIONS {
 	.text 0x10000 : { *(.text .text.*) }
@@ -80,7 +82,7 @@ SECTIONS {
 }
 ";
 
-/// What a program calls that passes records where there is no registry: both ends of a ring.
+/// The functions of a program that passes records without a registry: both ends of a ring.
 const RING_FUNCTIONS: [&str; 5] = [
     "shmr_segment_at",
     "shmr_producer_open",
@@ -89,8 +91,8 @@ const RING_FUNCTIONS: [&str; 5] = [
     "shmr_consumer_pop",
 ];
 
-/// The size of region, lookup and ring in the archive `library`, and of a ring alone.
-pub(super) fn of_parts(
+/// Returns the size of region, lookup and ring in the archive `library`, and that of a ring.
+pub(super) fn measure_parts(
     cross: &str,
     library: &Path,
     directory: &Path,
@@ -102,21 +104,21 @@ pub(super) fn of_parts(
             .iter()
             .chain(&CORE_FUNCTIONS)
             .all(|wanted| functions.iter().any(|name| name.starts_with(wanted))),
-        "{} lacks functions of region, lookup or ring; it has {}",
+        "{} has only these functions of region, lookup and ring: {}",
         library.display(),
         functions.join(", ")
     );
-    let core = of_functions(cross, library, directory, &functions, reporter)?;
+    let core = measure_functions(cross, library, directory, &functions, reporter)?;
     let ring = RING_FUNCTIONS.map(str::to_owned);
     Ok((
         core,
-        of_functions(cross, library, directory, &ring, reporter)?,
+        measure_functions(cross, library, directory, &ring, reporter)?,
     ))
 }
 
-/// The size of a program that has these functions of the archive `library`, what they call,
-/// and nothing else.
-fn of_functions(
+/// Returns the size of a program that consists of these functions of the archive `library` and
+/// what they call.
+fn measure_functions(
     cross: &str,
     library: &Path,
     directory: &Path,
@@ -137,18 +139,14 @@ fn of_functions(
     for name in functions {
         link = link.arg("-u").arg(name);
     }
-    for name in OF_THE_BOOTLOADER {
+    for name in BOOTLOADER_FUNCTIONS {
         link = link.arg(format!("--defsym={name}=0"));
     }
-    reporter.run(
-        "measuring a part of the library alone",
-        &link.path(library),
-        None,
-    )?;
-    of(cross, &probe)
+    reporter.run("measuring a part of the library", &link.path(library), None)?;
+    Size::measure(cross, &probe)
 }
 
-/// The functions of region, lookup and ring that this listing by `nm` defines.
+/// Returns the functions of region, lookup and ring that this listing by `nm` defines.
 fn core_functions(listing: &str) -> Vec<String> {
     let is_core = |name: &&str| {
         let named = CORE_PREFIXES.iter().any(|part| name.starts_with(part));

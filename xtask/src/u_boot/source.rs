@@ -11,22 +11,22 @@ use crate::job::Reporter;
 
 const PACKAGE: &str = "u-boot";
 
-/// The unpacked source below `home`, which is fetched if it is not there.
+/// Returns the unpacked source below `home`; fetches it if necessary.
 ///
-/// apt verifies what it fetches, and what an earlier run has left, against the
-/// archive's signed lists.
+/// apt verifies the files that it fetches, and those from an earlier run, against the archive's
+/// signed lists.
 pub(super) fn unpacked(home: &Path, may_install: bool, reporter: &Reporter) -> Result<PathBuf> {
     let source = home.join("source");
     if source.exists() {
         return Ok(source);
     }
-    apt::know_source(PACKAGE, may_install, reporter)?;
+    apt::require_source(PACKAGE, may_install, reporter)?;
     let downloads = home.join("download");
     fs::create_dir_all(&downloads)?;
     let fetch = Invocation::parse("apt-get source --only-source --download-only").arg(PACKAGE);
     reporter.run("fetching U-Boot's source", &fetch, Some(&downloads))?;
     let description = description(&downloads)?;
-    // Whole or not at all: an interrupted run leaves it under another name.
+    // An interrupted run leaves an incomplete source under this name only.
     let partial = home.join("source.partial");
     if partial.exists() {
         fs::remove_dir_all(&partial)?;
@@ -34,13 +34,13 @@ pub(super) fn unpacked(home: &Path, may_install: bool, reporter: &Reporter) -> R
     let unpack = Invocation::parse("dpkg-source --extract")
         .path(&description)
         .path(&partial);
-    reporter.run("unpacking it", &unpack, None)?;
+    reporter.run("unpacking U-Boot's source", &unpack, None)?;
     fs::rename(&partial, &source)?;
     Ok(source)
 }
 
-/// The file that describes the source package: the newest, if a security
-/// update has come in between.
+/// Returns the file that describes the source package: the newest, since a security update may
+/// have been fetched after an earlier run.
 fn description(downloads: &Path) -> Result<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(downloads)? {

@@ -1,4 +1,4 @@
-//! The boards that U-Boot is built for, and what each needs.
+//! The boards for which U-Boot is built, and their requirements.
 
 use anyhow::{Result, bail};
 
@@ -9,42 +9,42 @@ use crate::debian::Package;
 pub(crate) struct Target {
     pub(crate) name: &'static str,
     pub(super) about: &'static str,
-    /// What the names of its compiler and binutils begin with.
+    /// The prefix of the names of its compiler and binutils.
     pub(super) cross: &'static str,
     pub(super) built_for: Library,
-    /// Registers that are U-Boot's, which the library must not touch.
+    /// Registers that U-Boot reserves, and that the library must not use.
     pub(super) reserved: &'static [&'static str],
-    /// Debian packages beside [`COMMON_PACKAGES`], each with its reason.
+    /// Debian packages in addition to [`COMMON_PACKAGES`], each with its reason.
     pub(super) packages: &'static [Package],
     /// Variables for U-Boot's `make`.
     pub(super) variables: &'static [&'static str],
-    /// What `make` is asked for.
+    /// The goals for `make`.
     pub(super) goals: &'static [&'static str],
-    /// What is run in the end, in the build directory.
+    /// The file to run, in the build directory.
     pub(super) image: &'static str,
-    /// The image is padded to a flash memory of this size, for QEMU.
+    /// The size of the flash memory to which the image is padded, for QEMU.
     pub(super) flash_len: Option<u64>,
-    /// What KMON may cost, where that is promised.
+    /// The limits of KMON's size, if there are any.
     pub(super) limits: Option<Limits>,
 }
 
-/// For whom the static library is compiled.
+/// The platform for which the static library is compiled.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Library {
     /// This machine.
     Host,
-    /// A triple whose `core` is compiled first, from Debian's source of it: rustup has
-    /// none for it, or one without these flags.
+    /// A triple whose `core` is first compiled from Debian's source: rustup has no `core` for it,
+    /// or none with these flags.
     FromSource {
         triple: &'static str,
         flags: &'static str,
     },
 }
 
-/// The most bytes of code that something may have.
+/// The largest sizes of code in bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// A ring alone.
+    /// A ring.
     pub(super) ring: u64,
     /// Region, lookup and ring.
     pub(super) core: u64,
@@ -67,10 +67,10 @@ const COMMON_PACKAGES: &[Package] = &[
     ("uuid-dev", "U-Boot's tools name partitions with it"),
 ];
 
-/// What compiling `core` takes where rustup has none.
+/// Packages that compile `core` where rustup has none.
 const CORE_PACKAGES: &[Package] = &[
     ("rust-web-src", "the source of Rust's core library"),
-    ("rustc-web", "the compiler which that source belongs to"),
+    ("rustc-web", "the compiler for that source"),
 ];
 
 pub(crate) const TARGETS: &[Target] = &[
@@ -81,7 +81,7 @@ pub(crate) const TARGETS: &[Target] = &[
         built_for: Library::Host,
         reserved: &[],
         packages: &[],
-        // No window, and no minutes of optimisation at link time.
+        // No window, and no slow optimisation at link time.
         variables: &["NO_SDL=1", "NO_LTO=1"],
         goals: &["u-boot", "u-boot.dtb"],
         image: "u-boot",
@@ -92,8 +92,8 @@ pub(crate) const TARGETS: &[Target] = &[
         name: "qemu_arm64",
         about: "64-bit ARM, little-endian, PCI",
         cross: "aarch64-linux-gnu-",
-        // Soft-float: U-Boot enables no floating-point registers for C. x18 has U-Boot's
-        // global data, whatever it calls.
+        // Soft-float: U-Boot enables no floating-point registers for C. x18 always holds U-Boot's
+        // global data.
         built_for: Library::FromSource {
             triple: "aarch64-unknown-none-softfloat",
             flags: "-Zfixed-x18",
@@ -134,7 +134,7 @@ pub(crate) const TARGETS: &[Target] = &[
     },
 ];
 
-/// What building these targets takes.
+/// Returns the packages that the builds of these targets need.
 pub(super) fn packages<'a>(targets: impl IntoIterator<Item = &'a Target>) -> Vec<Package> {
     let mut packages = COMMON_PACKAGES.to_vec();
     for target in targets {
@@ -146,7 +146,7 @@ pub(super) fn packages<'a>(targets: impl IntoIterator<Item = &'a Target>) -> Vec
     packages
 }
 
-/// The targets of these names, in their own order; all if none is named.
+/// Returns the targets with these names in the table's order, or all if `names` is empty.
 pub(super) fn select(names: &[String]) -> Result<Vec<&'static Target>> {
     let known = |name: &str| TARGETS.iter().any(|target| target.name == name);
     if let Some(unknown) = names.iter().find(|name| !known(name)) {
@@ -165,13 +165,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_target_is_answered_with_the_known_ones() {
+    fn the_error_for_an_unknown_target_lists_the_targets() {
         let error = select(&["malta".into()]).unwrap_err().to_string();
         assert!(error.contains("`malta`") && error.contains("sandbox, qemu_arm64, malta64"));
     }
 
     #[test]
-    fn targets_are_built_in_their_own_order() {
+    fn targets_are_built_in_the_tables_order() {
         let chosen = select(&["malta64".into(), "sandbox".into()]).unwrap();
         let names: Vec<_> = chosen.iter().map(|target| target.name).collect();
         assert_eq!(names, ["sandbox", "malta64"]);

@@ -8,8 +8,8 @@
 //! | `fence(AcqRel)`             | each half                    |
 //! | `fence` of one half         | no fence                     |
 //!
-//! One step at a time: a model that notices when both halves go may still
-//! miss either.
+//! Each change is one step: a model that fails when both halves are removed may still miss
+//! either.
 
 use std::ops::Range;
 
@@ -18,7 +18,7 @@ use super::sites::{Site, Strength};
 /// One change to a source text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Edit {
-    /// What a person calls it, as in `Release → Relaxed`.
+    /// The name to show, such as `Release → Relaxed`.
     pub(super) name: String,
     range: Range<usize>,
     replacement: String,
@@ -32,8 +32,8 @@ impl Edit {
     }
 }
 
-/// Every weaker form of `site`; none for a relaxed access, and for one that is
-/// `SeqCst`, which the house style does not have.
+/// Returns every weaker form of `site`. A relaxed access has none, nor has a `SeqCst` access,
+/// which the house style does not use.
 pub(super) fn weaker(site: &Site) -> Vec<Edit> {
     match (&site.fence, site.strength) {
         (None, Strength::SeqCst) | (_, Strength::Relaxed) => Vec::new(),
@@ -49,7 +49,7 @@ pub(super) fn weaker(site: &Site) -> Vec<Edit> {
 }
 
 fn replace(site: &Site, weaker: &str) -> Edit {
-    // The file need not import what it does not use.
+    // A full path, since the file may not import the weaker ordering.
     let path = if site.qualified {
         ""
     } else {
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fence_loses_a_step_or_goes() {
+    fn a_fence_is_weakened_or_removed() {
         check(
             "fn f() { m::fence(Ordering::SeqCst); }",
             &[(
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sequentially_consistent_access_has_no_weaker_form_here() {
+    fn a_sequentially_consistent_access_has_no_weaker_form() {
         check("fn f(a: &A) { a.load(SeqCst); }", &[]);
     }
 }

@@ -1,11 +1,11 @@
-//! The marks that tie a memory ordering to its model, or say why there is none.
+//! The marks that tie a memory ordering to its model, or give the reason for having none.
 //!
-//! A mark is a comment of its own, at the end of the ordering's line, or on a line of its
-//! own: among the comment lines directly above the ordering, above its call or above its
-//! statement. rustfmt leaves it alone there.
+//! A mark is a comment at the end of the ordering's line, or on a line of its own. That line
+//! is among the comment lines directly above the ordering, above its call or above its
+//! statement, where rustfmt leaves it unchanged.
 //!
-//! - `// loom: loom_ring`: some model in `tests/loom_ring.rs` fails without it;
-//! - `// loom: loom_ring::a_name`: that one does;
+//! - `// loom: loom_ring`: some model in `tests/loom_ring.rs` fails without the ordering;
+//! - `// loom: loom_ring::a_name`: this model fails without it;
 //! - `// loom: none (reason)`: no model can show it, for this reason;
 //! - `// relaxed: reason`: why a relaxed access needs no ordering;
 //! - `// relaxed in all of this: reason`: the same for every relaxed access of the function,
@@ -24,9 +24,9 @@ const ALL_RELAXED: &str = "// relaxed in all of this:";
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Mark {
     Model {
-        /// The name of the test file, without its ending.
+        /// The name of the test file, without its extension.
         file: String,
-        /// The one test; all of the file without.
+        /// The test; `None` stands for all tests of the file.
         test: Option<String>,
     },
     None {
@@ -34,21 +34,21 @@ pub(super) enum Mark {
     },
 }
 
-/// The number of the line, from 1, that holds the model of `site`.
-pub(super) fn line_of(lines: &[&str], site: &Site) -> Option<usize> {
+/// Returns the number of the line, from 1, that names the model of `site`.
+pub(super) fn mark_line(lines: &[&str], site: &Site) -> Option<usize> {
     beside(lines, site, WORD)
 }
 
-/// The number of the line, from 1, that holds the reason of `site`, which is relaxed.
-pub(super) fn reason_of(lines: &[&str], site: &Site) -> Option<usize> {
-    let of_item = |item: &RangeInclusive<usize>| {
+/// Returns the number of the line, from 1, that gives the reason of the relaxed access `site`.
+pub(super) fn reason_line(lines: &[&str], site: &Site) -> Option<usize> {
+    let item_reason = |item: &RangeInclusive<usize>| {
         let attributes = item
             .clone()
             .find(|&line| is_mark(lines[line - 1], ALL_RELAXED));
         attributes.or_else(|| above(lines, *item.start(), ALL_RELAXED))
     };
     let own = beside(lines, site, RELAXED);
-    own.or_else(|| site.items.iter().rev().find_map(of_item))
+    own.or_else(|| site.items.iter().rev().find_map(item_reason))
 }
 
 fn beside(lines: &[&str], site: &Site, word: &str) -> Option<usize> {
@@ -66,17 +66,17 @@ fn above(lines: &[&str], line: usize, word: &str) -> Option<usize> {
         .find(|&line| is_mark(lines[line - 1], word))
 }
 
-/// Whether a line is this mark and nothing else.
+/// Returns true if a line consists of this mark alone.
 fn is_mark(line: &str, word: &str) -> bool {
     line.trim_start().starts_with(word)
 }
 
-/// The lines, from 1, that name a model.
+/// Returns the numbers, from 1, of the lines that name a model.
 pub(super) fn models<'a>(lines: &'a [&str]) -> impl Iterator<Item = usize> + 'a {
     with(lines, &[WORD])
 }
 
-/// The lines, from 1, that have a reason for a relaxed access.
+/// Returns the numbers, from 1, of the lines that give a reason for a relaxed access.
 pub(super) fn reasons<'a>(lines: &'a [&str]) -> impl Iterator<Item = usize> + 'a {
     with(lines, &[RELAXED, ALL_RELAXED])
 }
@@ -87,7 +87,7 @@ fn with<'a>(lines: &'a [&str], words: &'a [&str]) -> impl Iterator<Item = usize>
     numbered.filter_map(move |(number, line)| marked(line).then_some(number))
 }
 
-/// Whether the mark on `line`, which [`reason_of`] has found, has a reason.
+/// Returns true if the mark on `line`, which [`reason_line`] has found, gives a reason.
 pub(super) fn has_reason(line: &str) -> bool {
     [RELAXED, ALL_RELAXED]
         .iter()
@@ -95,7 +95,7 @@ pub(super) fn has_reason(line: &str) -> bool {
         .any(|(_, reason)| !reason.trim().is_empty())
 }
 
-/// Reads the mark on `line`, which [`line_of`] has found.
+/// Parses the mark on `line`, which [`mark_line`] has found.
 pub(super) fn parse(line: &str) -> Result<Mark> {
     let (_, text) = line.split_once(WORD).unwrap_or_default();
     let text = text.trim();
@@ -135,11 +135,11 @@ mod tests {
     fn mark_lines(source: &str) -> Vec<Option<usize>> {
         let lines: Vec<_> = source.lines().collect();
         let sites = sites::find(source).unwrap();
-        sites.iter().map(|site| line_of(&lines, site)).collect()
+        sites.iter().map(|site| mark_line(&lines, site)).collect()
     }
 
     #[test]
-    fn a_mark_stands_beside_above_or_above_the_statement() {
+    fn a_mark_is_beside_or_above_its_ordering_or_above_the_statement() {
         let source = "fn f(a: &A) {\n\
             a.store(1, Release); // loom: loom_a\n\
             // loom: loom_b\n\
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_stands_above_its_call_where_that_is_no_statement() {
+    fn a_mark_is_above_its_call_if_that_is_not_a_statement() {
         let source = "fn f(a: &A) -> u32 {\n\
             match a {\n\
             // loom: loom_a\n\
@@ -170,11 +170,11 @@ mod tests {
     fn reason_lines(source: &str) -> Vec<Option<usize>> {
         let lines: Vec<_> = source.lines().collect();
         let sites = sites::find(source).unwrap();
-        sites.iter().map(|site| reason_of(&lines, site)).collect()
+        sites.iter().map(|site| reason_line(&lines, site)).collect()
     }
 
     #[test]
-    fn a_reason_stands_beside_its_access_or_above_the_statement() {
+    fn a_reason_is_beside_its_access_or_above_the_statement() {
         let source = "fn f(a: &A) {\n\
             a.load(Relaxed); // relaxed: own word\n\
             // relaxed: a hint\n\
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn one_reason_serves_a_function_an_impl_block_or_a_closure() {
+    fn one_reason_is_enough_for_a_function_an_impl_block_or_a_closure() {
         let source = "// relaxed in all of this: counters\n\
             impl A {\n\
             fn f(&self) { self.a.load(Relaxed); }\n\

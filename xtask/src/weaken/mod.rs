@@ -1,12 +1,12 @@
-//! `cargo xtask weaken`: does a model notice each memory ordering?
+//! `cargo xtask weaken`: checks that a model notices each memory ordering.
 //!
-//! Every ordering in the protocol crates names the loom model that needs it.
-//! Here each is weakened, one at a time and in a copy of the workspace, and
-//! its model must fail for a reason that shows it. [`marks`] has the syntax,
-//! [`edit`] the weaker forms, [`death`] the reasons.
+//! Every ordering in the protocol crates names the loom model that needs it. This command
+//! weakens each ordering separately, in a copy of the workspace. The model must then fail for
+//! a reason that shows the ordering. [`marks`] has the syntax, [`edit`] the weaker forms,
+//! [`failure`] the reasons.
 
-mod death;
 mod edit;
+mod failure;
 mod marks;
 mod model;
 mod scratch;
@@ -26,11 +26,11 @@ use survey::Survey;
 use trial::Plan;
 pub(crate) use trial::Verdict;
 
-/// Weaken each memory ordering in turn; its loom model must fail.
+/// Weaken each memory ordering separately; its loom model must fail
 ///
 /// An ordering names its model in a comment: `// loom: FILE`, `// loom:
-/// FILE::TEST`, or `// loom: none (reason)`. A model notices by a race that loom
-/// reports, by a deadlock, or by an assertion of its own.
+/// FILE::TEST`, or `// loom: none (reason)`. A model notices a weaker ordering by a race or a
+/// deadlock that loom reports, or by an assertion of its own.
 ///
 /// A relaxed access has its reason in a comment: `// relaxed: REASON`, or for a
 /// whole function, `impl` block or closure `// relaxed in all of this: REASON`.
@@ -42,7 +42,7 @@ pub(crate) struct Arguments {
     /// List the orderings and their models, and run nothing
     #[arg(long)]
     list: bool,
-    /// Look for orderings and relaxed accesses without a mark, and run nothing
+    /// List orderings and relaxed accesses without a mark, and run nothing
     #[arg(long, conflicts_with = "list")]
     check_marks: bool,
     /// How many models to run at once [default: one per processor, at most 4]
@@ -91,7 +91,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     })
 }
 
-/// Tries every ordering, for at most `limit`, under this `PATH` if there is one.
+/// Tries every ordering, for at most `limit`, with this `PATH` if it is given.
 pub(crate) fn run_all(
     workspace: &Workspace,
     path: Option<&str>,
@@ -108,8 +108,7 @@ pub(crate) fn run_all(
     plan.run(Survey::take(&workspace.root)?)
 }
 
-/// Each job builds the models' dependencies for itself, so that many jobs do
-/// not pay.
+/// Few jobs, since each one builds the models' dependencies itself.
 fn default_jobs() -> usize {
     std::thread::available_parallelism().map_or(1, |count| count.get().min(4))
 }
@@ -131,7 +130,7 @@ fn list(survey: &Survey, console: Console) {
     console.line(&counts(survey));
 }
 
-/// Prints each mark that is missing or in the wrong place.
+/// Prints each missing or misplaced mark.
 fn check_marks(survey: &Survey, console: Console) -> ExitCode {
     let missing = || survey.problems.iter().chain(&survey.unexplained);
     for remark in missing() {

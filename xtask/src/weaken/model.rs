@@ -1,17 +1,17 @@
-//! Runs one loom model and tells what it found.
+//! Runs one loom model and returns its result.
 
 use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use super::death::Death;
+use super::failure::Failure;
 use super::scratch::Scratch;
 use super::survey::Model;
 use crate::invocation::Invocation;
 use crate::process::{self, Capture, Ended};
 
-/// How many lines of a build that failed are worth reading.
+/// The number of lines to show of a failed build.
 const TAIL: usize = 30;
 
 #[derive(Debug, PartialEq, Eq)]
@@ -19,32 +19,30 @@ pub(super) enum Found {
     /// Every test passed.
     Nothing,
     /// A test failed or crashed, for this reason.
-    Fault(Death),
+    Fault(Failure),
     /// It did not end in time.
     NoEnd,
     /// No test ran; with the end of the output.
     NotRun(String),
 }
 
-/// A build of test programs under loom, without saying which.
+/// Returns the command that builds test programs under loom, without their names.
 fn build() -> Invocation {
     Invocation::parse("cargo test --release --features shmem-core/alloc")
-        // A target directory of its own: cargo takes equal packages in two
-        // copies of a workspace for the same one, and would run what the other
-        // copy built.
+        // A separate target directory: cargo identifies equal packages in two copies of a
+        // workspace, and would run what the other copy built.
         .arg("--target-dir")
         .arg("target")
         .add_flags("RUSTFLAGS", "--cfg loom")
-        // Built often, run once.
+        // Models are built often and run once.
         .set("CARGO_PROFILE_RELEASE_DEBUG", "false")
         .set("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
-        // Weakened orderings show with few preemptions, and there are many.
+        // Weakened orderings show with few preemptions, and there are many orderings.
         .set_default("LOOM_MAX_PREEMPTIONS", "2")
 }
 
-/// Builds what the models of these packages depend on, which takes far longer
-/// than any model may. A build that fails will fail again, and be reported,
-/// with the model that needs it.
+/// Builds the dependencies of the models of these packages, which takes much longer than a
+/// model may take. If the build fails, it fails again with each model, and is reported then.
 pub(super) fn prepare<'a>(
     scratch: &Scratch,
     packages: impl Iterator<Item = &'a str>,
@@ -73,8 +71,7 @@ impl Model {
         let ended = process::run(command, Capture::Both, limit, |line| {
             output.push(line.to_owned());
         })?;
-        // Printed before the first test, so that a crash is told from a build
-        // that failed.
+        // Printed before the first test: distinguishes a crash from a failed build.
         let ran = output.iter().any(|line| starts_tests(line));
         Ok(match ended {
             Ended::Interrupted => bail!("interrupted"),
@@ -83,7 +80,7 @@ impl Model {
                 Found::NotRun(output[output.len().saturating_sub(TAIL)..].join("\n"))
             }
             Ended::Exited(status) if status.success() => Found::Nothing,
-            Ended::Exited(_) => Found::Fault(Death::read(&self.package, &output)),
+            Ended::Exited(_) => Found::Fault(Failure::read(&self.package, &output)),
         })
     }
 }
@@ -98,7 +95,7 @@ impl fmt::Display for Model {
     }
 }
 
-/// Whether `line` is libtest's `running N tests` with tests to run.
+/// Returns true if `line` is libtest's `running N tests`, with at least one test.
 fn starts_tests(line: &str) -> bool {
     line.strip_prefix("running ")
         .and_then(|rest| rest.strip_suffix(" test").or(rest.strip_suffix(" tests")))
@@ -110,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_filter_that_matches_nothing_runs_nothing() {
+    fn a_filter_that_matches_no_test_runs_none() {
         assert!(starts_tests("running 1 test"));
         assert!(starts_tests("running 12 tests"));
         assert!(!starts_tests("running 0 tests"));

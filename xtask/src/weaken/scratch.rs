@@ -12,13 +12,13 @@ use crate::invocation::Invocation;
 
 pub(super) struct Scratch {
     pub(super) root: PathBuf,
-    /// The `PATH` of what runs in it, where that is not the caller's.
+    /// The `PATH` of commands in it, if that is not the caller's.
     pub(super) path: Option<String>,
 }
 
 impl Scratch {
-    /// Makes `root` equal to the sources of `workspace`. Files that are equal
-    /// already are left alone, so that cargo need not build them again.
+    /// Makes `root` equal to the sources of `workspace`. Leaves equal files unchanged, so that
+    /// cargo does not build them again.
     pub(super) fn sync(workspace: &Path, target: &Path, root: PathBuf) -> Result<Self> {
         let mut kept = BTreeSet::new();
         for path in files(workspace, target)? {
@@ -42,7 +42,7 @@ impl Scratch {
         Ok(Self { root, path: None })
     }
 
-    /// A command that runs in it.
+    /// Creates a command that runs in the copy.
     pub(super) fn command(&self, invocation: &Invocation) -> Command {
         let mut command = invocation.command();
         command.current_dir(&self.root);
@@ -52,7 +52,7 @@ impl Scratch {
         command
     }
 
-    /// Replaces one file for as long as `use_it` runs.
+    /// Replaces one file while `use_it` runs.
     pub(super) fn with_file<T>(
         &self,
         path: &Path,
@@ -77,8 +77,8 @@ fn write(path: &Path, text: &[u8]) -> Result<()> {
     fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// The files of a workspace, relative to it, without build output, fuzzing
-/// corpora and hidden directories.
+/// Returns the files of a workspace, relative to it, without build output, fuzzing corpora and
+/// hidden directories.
 fn files(root: &Path, target: &Path) -> Result<Vec<PathBuf>> {
     let wanted = |entry: &DirEntry| {
         let name = entry.file_name().to_string_lossy();
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_copy_follows_its_original_and_forgets_damage() {
+    fn a_copy_follows_its_original_and_drops_damage() {
         let directory = tempfile::tempdir().unwrap();
         let (from, to) = (
             directory.path().join("a"),

@@ -50,24 +50,24 @@ impl Strength {
 pub(super) struct Site {
     /// The line of the ordering, from 1.
     pub(super) line: usize,
-    /// The line on which the call that it is an argument of begins.
+    /// The line on which the call begins whose argument it is.
     pub(super) call: usize,
     /// The line on which the statement around it begins.
     pub(super) statement: usize,
-    /// Of each function, `impl` block and closure around it, the outermost first: the lines
-    /// from its first attribute up to its own beginning.
+    /// The functions, `impl` blocks and closures around it, outermost first: the lines from the
+    /// first attribute of each up to its own beginning.
     pub(super) items: Vec<RangeInclusive<usize>>,
     pub(super) strength: Strength,
     /// The bytes of the ordering's name.
     pub(super) name: Range<usize>,
-    /// Whether a path such as `Ordering::` stands before the name.
+    /// Whether the name follows a path such as `Ordering::`.
     pub(super) qualified: bool,
-    /// The bytes of the whole call, where the ordering is that of a fence.
+    /// The bytes of the whole call, if the ordering is that of a fence.
     pub(super) fence: Option<Range<usize>>,
 }
 
-/// The orderings of `source` in the order of its lines, without imports and
-/// without what only tests compile.
+/// Returns the orderings of `source` in the order of its lines, without imports and code that
+/// only tests compile.
 pub(super) fn find(source: &str) -> Result<Vec<Site>> {
     let file = syn::parse_file(source)?;
     let mut finder = Finder::default();
@@ -103,15 +103,15 @@ impl Finder {
         });
     }
 
-    /// Visits what is in an item that begins behind its attributes on this line.
+    /// Visits the content of an item, which begins on line `begins`, after its attributes.
     fn inside(&mut self, item: &impl Spanned, begins: usize, visit: impl FnOnce(&mut Self)) {
         self.items.push(first_line(item)..=begins);
         visit(self);
         self.items.pop();
     }
 
-    /// Macro arguments are not expressions to the parser, so a name is all
-    /// there is to go by.
+    /// Finds orderings by name in the arguments of a macro, which the parser does not parse as
+    /// expressions.
     fn tokens(&mut self, tokens: TokenStream) {
         let mut after_colon = false;
         for token in tokens {
@@ -149,7 +149,7 @@ impl<'ast> Visit<'ast> for Finder {
         self.call = outer;
     }
 
-    /// A closure's mark stands above its statement, too.
+    /// A closure's mark may also be above its statement.
     fn visit_expr_closure(&mut self, closure: &'ast ExprClosure) {
         let line = first_line(closure);
         self.items.push(self.statement.unwrap_or(line)..=line);
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn accesses_and_fences_are_found_where_they_stand() {
+    fn accesses_and_fences_are_found_on_their_lines() {
         let source = "use core::sync::atomic::Ordering::{Acquire, Release};\n\
             fn f(a: &A) {\n\
                 a.0.store(1, Release); // Acquire in a comment\n\
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_tests_compile_is_left_out() {
+    fn code_that_only_tests_compile_is_left_out() {
         let source = "#[cfg(test)] mod tests { fn f(a: &A) { a.load(Acquire); } }\n\
             #[cfg(all(test, loom))] fn g(a: &A) { a.load(Acquire); }\n\
             #[cfg(not(test))] fn h(a: &A) { a.load(Acquire); }\n";
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn the_range_is_the_name_also_after_other_alphabets() {
+    fn the_range_is_the_name_even_after_multibyte_characters() {
         let source = "fn f(a: &A) { /* ä → */ a.load(Ordering::Acquire); }";
         let site = &find(source).unwrap()[0];
         assert_eq!(&source[site.name.clone()], "Acquire");

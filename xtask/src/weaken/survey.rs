@@ -1,4 +1,4 @@
-//! Everything to try: each ordering of the protocol crates with its model.
+//! The list of weakenings: each ordering of the protocol crates with its model.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ pub(super) struct Case {
     /// The source file, relative to the workspace.
     pub(super) file: PathBuf,
     pub(super) line: usize,
-    /// The text that `edit` fits, whatever becomes of the file meanwhile.
+    /// The text to which `edit` applies, even if the file changes meanwhile.
     pub(super) source: Arc<str>,
     pub(super) edit: Edit,
     pub(super) model: Model,
@@ -32,7 +32,7 @@ pub(super) struct Model {
     pub(super) test: Option<String>,
 }
 
-/// An ordering that needs no case, or cannot have one; and why.
+/// An ordering without a case, and the reason.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Remark {
     pub(super) place: String,
@@ -44,9 +44,9 @@ pub(super) struct Survey {
     pub(super) cases: Vec<Case>,
     pub(super) exempt: Vec<Remark>,
     pub(super) problems: Vec<Remark>,
-    /// Relaxed accesses that have a reason.
+    /// Relaxed accesses with a reason.
     pub(super) relaxed: Vec<Remark>,
-    /// Relaxed accesses that have none.
+    /// Relaxed accesses without a reason.
     pub(super) unexplained: Vec<Remark>,
 }
 
@@ -60,7 +60,7 @@ impl Survey {
                 let entry = entry.context("cannot list the sources")?;
                 let path = entry.path();
                 let is_source = path.extension().is_some_and(|ending| ending == "rs");
-                // Tests that were given a file of their own.
+                // `tests.rs` files hold the unit tests of their module.
                 if is_source && !path.ends_with("tests.rs") {
                     let text = fs::read_to_string(path)
                         .with_context(|| format!("cannot read {}", path.display()))?;
@@ -83,10 +83,10 @@ impl Survey {
         let mut unused: Vec<_> = marks::models(&lines).collect();
         for site in &sites {
             let place = format!("{}:{}", file.display(), site.line);
-            let marked = marks::line_of(&lines, site);
+            let marked = marks::mark_line(&lines, site);
             unused.retain(|&line| Some(line) != marked);
-            match resolve(root, package, site, marked.map(|line| lines[line - 1])) {
-                Ok(Resolved::Model(model)) => {
+            match find_model(root, package, site, marked.map(|line| lines[line - 1])) {
+                Ok(Marked::Model(model)) => {
                     let case = |edit| Case {
                         file: file.to_owned(),
                         line: site.line,
@@ -96,7 +96,7 @@ impl Survey {
                     };
                     self.cases.extend(edit::weaker(site).into_iter().map(case));
                 }
-                Ok(Resolved::Exempt(text)) => self.exempt.push(Remark { place, text }),
+                Ok(Marked::Exempt(text)) => self.exempt.push(Remark { place, text }),
                 Err(text) => self.problems.push(Remark { place, text }),
             }
         }
@@ -114,7 +114,7 @@ impl Survey {
         };
         let mut unused: Vec<_> = marks::reasons(lines).collect();
         for site in sites {
-            let marked = marks::reason_of(lines, site);
+            let marked = marks::reason_line(lines, site);
             unused.retain(|&line| Some(line) != marked);
             match marked.map(|line| lines[line - 1]) {
                 Some(mark) if marks::has_reason(mark) => {
@@ -124,7 +124,8 @@ impl Survey {
                     .unexplained
                     .push(remark(site.line, "the reason is empty")),
                 None => {
-                    let text = "no `// relaxed:` mark says why this access needs no ordering";
+                    let text =
+                        "no `// relaxed:` mark gives the reason why this access needs no ordering";
                     self.unexplained.push(remark(site.line, text));
                 }
             }
@@ -135,27 +136,27 @@ impl Survey {
     }
 }
 
-enum Resolved {
+enum Marked {
     Model(Model),
     Exempt(String),
 }
 
-/// What is to be done about `site`, whose mark stands on `marked`.
-fn resolve(
+/// Finds the model of `site`, whose mark is the line `marked`, or its exemption.
+fn find_model(
     root: &Path,
     package: &str,
     site: &Site,
     marked: Option<&str>,
-) -> Result<Resolved, String> {
+) -> Result<Marked, String> {
     let mark = marked.ok_or("no `// loom:` mark names the model of this ordering")?;
     let (file, test) = match marks::parse(mark).map_err(|error| error.to_string())? {
-        Mark::None { reason } => return Ok(Resolved::Exempt(reason)),
+        Mark::None { reason } => return Ok(Marked::Exempt(reason)),
         Mark::Model { file, test } => (file, test),
     };
     if site.fence.is_none() && site.strength == Strength::SeqCst {
-        return Err("SeqCst accesses are not used here".to_owned());
+        return Err("the project does not use SeqCst accesses".to_owned());
     }
-    // The crate's own models first, then those of the crates beside it.
+    // The crate's own models first, then those of the other crates.
     let package = [package]
         .into_iter()
         .chain(LIBRARIES)
@@ -163,8 +164,8 @@ fn resolve(
             let tests = root.join(package).join("tests");
             tests.join(&file).with_extension("rs").is_file()
         })
-        .ok_or_else(|| format!("there is no tests/{file}.rs"))?;
-    Ok(Resolved::Model(Model {
+        .ok_or_else(|| format!("tests/{file}.rs does not exist"))?;
+    Ok(Marked::Model(Model {
         package: package.to_owned(),
         file,
         test,
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_of_a_crate_below_is_found() {
+    fn a_model_in_a_lower_crate_is_found() {
         let survey = survey("fn f(a: &A) {\na.store(1, Release); // loom: loom_ring::wraps\n}");
         let case = &survey.cases[0];
         assert_eq!((case.line, survey.problems.len()), (2, 0));
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_modelled_is_a_problem_unless_it_says_why() {
+    fn an_ordering_without_a_model_is_a_problem_unless_it_is_exempt() {
         let survey = survey(
             "fn f(a: &A) {\n\
              a.store(1, Release);\n\

@@ -1,4 +1,4 @@
-//! Tries the weakenings, several at a time, each in a copy of its own.
+//! Tries the weakenings, several at a time, each in a separate copy.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 
-use super::death::Death;
+use super::failure::Failure;
 use super::model::{self, Found};
 use super::scratch::Scratch;
 use super::survey::{Case, Model, Remark, Survey};
@@ -16,26 +16,26 @@ use crate::console::Console;
 use crate::interrupt;
 use crate::workspace::Workspace;
 
-/// For building what the models depend on.
+/// Time limit for building the models' dependencies.
 const BUILD_LIMIT: Duration = Duration::from_secs(600);
-/// A model that needs longer is no use for this.
+/// Time limit of a model; longer ones are of no use here.
 const MODEL_LIMIT: Duration = Duration::from_secs(120);
 
-/// What is known about one ordering in the end.
+/// The result for one ordering.
 pub(crate) struct Verdict {
     /// `FILE:LINE`.
     place: String,
-    /// The weakening and its model; empty where there is none.
+    /// The weakening and its model; empty if there are none.
     what: String,
     answer: Answer,
 }
 
 enum Answer {
-    Killed(Duration, Death),
+    Killed(Duration, Failure),
     Survived,
     /// The model failed, but not for a reason that shows the missing ordering.
-    NoKill(Death),
-    /// It could not be tried.
+    NoKill(Failure),
+    /// It was not possible to try it.
     Problem(String),
 }
 
@@ -44,7 +44,7 @@ impl Verdict {
         matches!(self.answer, Answer::Killed(..))
     }
 
-    /// The command that tries this one again.
+    /// The command that tries this ordering again.
     pub(crate) fn reproduce(&self) -> String {
         format!("cargo xtask weaken {}", self.place)
     }
@@ -57,11 +57,11 @@ impl fmt::Display for Verdict {
             write!(out, "  {}", self.what)?;
         }
         match &self.answer {
-            Answer::Killed(time, death) => {
-                write!(out, "  killed in {:.1} s: {death}", time.as_secs_f64())
+            Answer::Killed(time, failure) => {
+                write!(out, "  killed in {:.1} s: {failure}", time.as_secs_f64())
             }
             Answer::Survived => write!(out, "  SURVIVED"),
-            Answer::NoKill(death) => write!(out, "  NOT A KILL: {death}"),
+            Answer::NoKill(failure) => write!(out, "  NOT A KILL: {failure}"),
             Answer::Problem(text) => write!(out, "  PROBLEM: {text}"),
         }
     }
@@ -79,10 +79,10 @@ impl Case {
 
 pub(super) struct Plan<'a> {
     pub(super) workspace: &'a Workspace,
-    /// The `PATH` of the models, where that is not the caller's.
+    /// The `PATH` of the models, if that is not the caller's.
     pub(super) path: Option<&'a str>,
     pub(super) jobs: usize,
-    /// For all of it.
+    /// The time limit of the whole run.
     pub(super) limit: Duration,
     pub(super) console: Console,
 }
@@ -110,7 +110,7 @@ impl Plan<'_> {
         let sound: BTreeMap<Model, Result<()>> = sound.into_iter().collect();
         verdicts.extend(spread(&scratches, survey.cases, |scratch, case| {
             let late = deadline.is_some_and(|deadline| Instant::now() > deadline);
-            let verdict = judge(scratch, &case, &sound, late);
+            let verdict = try_case(scratch, &case, &sound, late);
             self.console.line(&verdict.to_string());
             verdict
         }));
@@ -144,17 +144,17 @@ impl Plan<'_> {
     }
 }
 
-/// An error unless `model` passes while nothing is weakened.
+/// Returns an error unless `model` passes while nothing is weakened.
 fn passes(scratch: &Scratch, model: &Model) -> Result<()> {
     match model.run(scratch, MODEL_LIMIT)? {
         Found::Nothing => Ok(()),
-        Found::Fault(death) => Err(anyhow!("the model fails already: {death}")),
+        Found::Fault(failure) => Err(anyhow!("the model fails already: {failure}")),
         Found::NoEnd => Err(anyhow!("the model does not end in time")),
         Found::NotRun(output) => Err(anyhow!("the model does not run:\n{output}")),
     }
 }
 
-fn judge(
+fn try_case(
     scratch: &Scratch,
     case: &Case,
     sound: &BTreeMap<Model, Result<()>>,
@@ -165,14 +165,14 @@ fn judge(
         _ if interrupt::interrupted() => Err(anyhow!("interrupted")),
         Some(Err(error)) => Err(anyhow!("{error:#}")),
         _ if late => Err(anyhow!("no time left")),
-        _ => weakened(scratch, case),
+        _ => run_weakened(scratch, case),
     };
     let answer = match tried {
-        Ok(Found::Fault(death)) if death.is_kill() => Answer::Killed(start.elapsed(), death),
-        Ok(Found::Fault(death)) => Answer::NoKill(death),
+        Ok(Found::Fault(failure)) if failure.is_kill() => Answer::Killed(start.elapsed(), failure),
+        Ok(Found::Fault(failure)) => Answer::NoKill(failure),
         Ok(Found::Nothing) => Answer::Survived,
         Ok(Found::NoEnd) => Answer::Problem("the model does not end in time".to_owned()),
-        Ok(Found::NotRun(output)) => Answer::Problem(format!("does not compile:\n{output}")),
+        Ok(Found::NotRun(output)) => Answer::Problem(format!("it does not compile:\n{output}")),
         Err(error) => Answer::Problem(format!("{error:#}")),
     };
     Verdict {
@@ -182,13 +182,13 @@ fn judge(
     }
 }
 
-fn weakened(scratch: &Scratch, case: &Case) -> Result<Found> {
+fn run_weakened(scratch: &Scratch, case: &Case) -> Result<Found> {
     let weaker = case.edit.apply(&case.source);
     scratch.with_file(&case.file, &weaker, || case.model.run(scratch, MODEL_LIMIT))
 }
 
-/// Does `work` on every item, on one thread per scratch copy; the results come
-/// in the order of the items.
+/// Does `work` on every item, on one thread per scratch copy. Returns the results in the order
+/// of the items.
 fn spread<T: Send, R: Send>(
     scratches: &[Scratch],
     items: Vec<T>,
