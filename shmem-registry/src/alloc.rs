@@ -158,7 +158,8 @@ impl<'m> Blocks<'m> {
         }
         // Pairs with the fence in `claim_row`: the rows that have what we could not
         // get are now seen to be owned, or what became of them.
-        fence(Acquire); // loom: none (loom lets no exchange pass another)
+        // loom: none (loom lets no exchange pass another)
+        fence(Acquire);
         Ok(None)
     }
 
@@ -193,7 +194,8 @@ impl<'m> Blocks<'m> {
             }
             // Acquire pairs with the exchange in `free`: who had it has let go.
             // relaxed: on failure nothing is read; the fence in `search` is after it.
-            let claimed = self.word(at).compare_exchange(0, ours, Acquire, Relaxed); // loom: loom_registry::a_block_that_was_given_back_is_let_go
+            // loom: loom_registry::a_block_that_was_given_back_is_let_go
+            let claimed = self.word(at).compare_exchange(0, ours, Acquire, Relaxed);
             if claimed.is_err() {
                 let taken = Run {
                     first,
@@ -223,7 +225,8 @@ impl<'m> Blocks<'m> {
                 // Release pairs with the exchange in `claim`: we have let go. It fails
                 // where we were evicted (A2).
                 // relaxed: on failure nothing is read.
-                let _ = word.compare_exchange(ours, 0, Release, Relaxed); // loom: loom_registry::a_block_that_was_given_back_is_let_go
+                // loom: loom_registry::a_block_that_was_given_back_is_let_go
+                let _ = word.compare_exchange(ours, 0, Release, Relaxed);
             }
         }
         // relaxed: any value is harmless.
@@ -256,7 +259,8 @@ impl<'m> Blocks<'m> {
     fn stray(&self, block: usize) -> Option<u32> {
         // Acquire: pairs with the fence in `claim_row`; a row that has the block is seen
         // in the use in which it took it, or in a later one.
-        let word = self.word(block).load(Acquire); // loom: none (the fence in `search` is before it; it takes a block that changes hands in between)
+        // loom: none (the fence in `search` is before it; it takes a block that changes hands in between)
+        let word = self.word(block).load(Acquire);
         let owner = BlockOwner::from_word(word)?;
         if owner.row >= self.registry.places.geometry.segments {
             return None; // No honest partition's, and so nobody's to free.

@@ -102,7 +102,8 @@ impl<'m> Registry<'m> {
     pub(crate) fn read_node(&self, row: usize) -> Node {
         // Acquire: pairs with the exchange in `change_state`; what is read after it is of
         // that use of the row, or of a later one, which `generation_matches` finds out.
-        let state = self.state(row).load(Acquire); // loom: loom_removal::a_reader_never_takes_the_rows_next_segment_for_its_own
+        // loom: loom_removal::a_reader_never_takes_the_rows_next_segment_for_its_own
+        let state = self.state(row).load(Acquire);
         Node {
             row,
             state,
@@ -118,7 +119,8 @@ impl<'m> Registry<'m> {
         // Pairs with the fence in `claim_row`: if anything that was read is of a
         // later use, its generation is seen, too. And, where its `next` was read,
         // with the exchanges in `insert` and `unlink`.
-        fence(Acquire); // loom: loom_removal::a_reader_never_takes_the_rows_next_segment_for_its_own
+        // loom: loom_removal::a_reader_never_takes_the_rows_next_segment_for_its_own
+        fence(Acquire);
         self.state(row).load(Relaxed) == state // relaxed: the fence is before it
     }
 
@@ -128,9 +130,11 @@ impl<'m> Registry<'m> {
     fn is_stray(&self, word: Word<'m>, link: Link) -> bool {
         // Pairs with the exchange in `change_state`: the row had left its chain then. And
         // with the one in `insert`: a row that was linked just now is seen whole.
-        fence(Acquire); // loom: loom_removal::two_creators_in_one_chain_both_stay_in_it
-                        // Acquire: as the fence, for a generation that is seen to move only now.
-        let state = self.state(link.row()).load(Acquire); // loom: none (the address of the state follows from the link)
+        // loom: loom_removal::two_creators_in_one_chain_both_stay_in_it
+        fence(Acquire);
+        // Acquire: as the fence, for a generation that is seen to move only now.
+        // loom: none (the address of the state follows from the link)
+        let state = self.state(link.row()).load(Acquire);
         let is_linked = state & NAMED != 0 && link.leads_to(state >> 1);
         // relaxed: the fence is before it: a row whose generation was seen to move before the
         // fence had left `word`.
@@ -277,7 +281,8 @@ fn unlink(word: Word<'_>, link: Link, next: Link, front: Option<Node>) {
     };
     // Release: passes on the row behind, which we have seen whole.
     // relaxed: on failure nothing is read; the caller loads `word` again.
-    let _ = word.compare_exchange(link.0, behind.0, Release, Relaxed); // loom: none (whoever changes the chain next has synchronised with the maker of that row in every model)
+    // loom: none (whoever changes the chain next has synchronised with the maker of that row in every model)
+    let _ = word.compare_exchange(link.0, behind.0, Release, Relaxed);
 }
 
 /// A walk along a chain, by loads alone.

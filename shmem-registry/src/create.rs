@@ -106,7 +106,8 @@ impl<'m> Registry<'m> {
             // An exchange, since a load might still see the 0 from before the row
             // was owned. Pairs with the one in `let_go`: the row is linked.
             // relaxed: on failure nothing is read.
-            let unowned = self.owner(row).compare_exchange(0, 0, Acquire, Relaxed); // loom: loom_registry
+            // loom: loom_registry
+            let unowned = self.owner(row).compare_exchange(0, 0, Acquire, Relaxed);
             if unowned.is_err() || self.is_abandoned(row) {
                 return None;
             }
@@ -171,7 +172,8 @@ impl<'m> Registry<'m> {
             // Pairs with the fences in `generation_matches`, `remove` and `allocate`: what is
             // stored into the row from here on is not seen without its generation (T2), nor are
             // blocks claimed for it without its owner and its generation.
-            fence(Release); // loom: loom_removal::a_reader_never_takes_the_rows_next_segment_for_its_own
+            // loom: loom_removal::a_reader_never_takes_the_rows_next_segment_for_its_own
+            fence(Release);
             return Ok(claim);
         }
         Err(OpenError::TableFull { segments })
@@ -247,11 +249,13 @@ impl<'m> Registry<'m> {
             claim.check()?;
             // Release pairs with the loads in `chain`: row and segment are whole.
             // relaxed: on failure nothing is read; the loser walks again.
-            let linked = word.compare_exchange(end.0, ours.0, Release, Relaxed); // loom: loom_removal::two_creators_in_one_chain_both_stay_in_it
+            // loom: loom_removal::two_creators_in_one_chain_both_stay_in_it
+            let linked = word.compare_exchange(end.0, ours.0, Release, Relaxed);
             if linked.is_ok() {
                 // Pairs with the fence in `reap`: either who takes the row from us finds
                 // it linked, or we find that it was taken.
-                fence(SeqCst); // loom: loom_removal::a_creator_that_is_evicted_is_told_or_its_segment_stays
+                // loom: loom_removal::a_creator_that_is_evicted_is_told_or_its_segment_stays
+                fence(SeqCst);
                 claim.check()?;
                 return Ok(Inserted::Ours(segment));
             }

@@ -200,7 +200,8 @@ impl<'m> Registry<'m> {
         let field = |field| load(self.row(row, field));
         // Acquire: pairs with the exchange in `change_state`; the words are of that use of the
         // row, or of a later one, which `generation_matches` finds out.
-        let state = self.state(row).load(Acquire); // loom: none (for inspection)
+        // loom: none (for inspection)
+        let state = self.state(row).load(Acquire);
         let id = self.id_in(row);
         let segment = self.read_segment(row, id, state >> 1);
         let name_at = self.row_at(row) + offset_of!(Row, name);

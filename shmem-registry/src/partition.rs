@@ -303,10 +303,12 @@ impl<'m> Attachment<'m> {
         image.store(process.image, Relaxed);
         slot.heartbeat().store(heartbeat, Relaxed);
         // Pairs with the load in `Partition::look` (P2).
-        slot.incarnation().store(incarnation.word(), Release); // loom: loom_partition
-                                                               // Pairs with the fence in
-                                                               // `Partition::look` (P4).
-        fence(Release); // loom: loom_partition::who_sees_a_word_of_a_partition_finds_it_attached
+        // loom: loom_partition
+        slot.incarnation().store(incarnation.word(), Release);
+        // Pairs with the fence in
+        // `Partition::look` (P4).
+        // loom: loom_partition::who_sees_a_word_of_a_partition_finds_it_attached
+        fence(Release);
         Ok(Self {
             region: registry.region(),
             slot,
@@ -333,7 +335,8 @@ impl<'m> Attachment<'m> {
         let beat = self.heartbeat.fetch_add(1, Relaxed).wrapping_add(1);
         // Release: pairs with the load in `check`; another thread of ours that sees this
         // beat sees that we counted it.
-        self.slot.heartbeat().store(beat, Release); // loom: loom_partition::threads_of_a_partition_beat_together
+        // loom: loom_partition::threads_of_a_partition_beat_together
+        self.slot.heartbeat().store(beat, Release);
         Ok(())
     }
 
@@ -348,7 +351,8 @@ impl<'m> Attachment<'m> {
     #[inline(never)] // One copy: a beat is no hurry.
     pub fn check(&self) -> Result<(), Evicted> {
         // Acquire: pairs with the store in `beat`.
-        let beat = self.slot.heartbeat().load(Acquire); // loom: loom_partition::threads_of_a_partition_beat_together
+        // loom: loom_partition::threads_of_a_partition_beat_together
+        let beat = self.slot.heartbeat().load(Acquire);
         let ahead = beat.wrapping_sub(self.heartbeat.load(Relaxed)) as i32 > 0;
         let is_ours = !ahead
             && self.slot.incarnation().load(Relaxed) == self.incarnation.word()
@@ -373,9 +377,10 @@ impl Drop for Attachment<'_> {
         if self.check().is_ok() {
             // Pairs with the load in `look`, and with the fence in `Region::is_stale` of who
             // attaches next: it sees what we did.
+            // loom: loom_partition::who_follows_one_that_left_sees_what_it_did
             self.slot
                 .incarnation()
-                .store(self.incarnation.word() | LEFT, Release); // loom: loom_partition::who_follows_one_that_left_sees_what_it_did
+                .store(self.incarnation.word() | LEFT, Release);
         }
     }
 }
@@ -397,9 +402,11 @@ impl Partition {
     fn look(slot: Slot<'_>, partition: u8) -> Result<Self, AttachError> {
         // Pairs with the fence in `Attachment::attach`: what the caller read of an incarnation
         // before, that incarnation stored behind its attaching (P4).
-        fence(Acquire); // loom: loom_partition::who_sees_a_word_of_a_partition_finds_it_attached
-                        // Pairs with the store in `Attachment::attach` (P2).
-        let word = slot.incarnation().load(Acquire); // loom: loom_partition
+        // loom: loom_partition::who_sees_a_word_of_a_partition_finds_it_attached
+        fence(Acquire);
+        // Pairs with the store in `Attachment::attach` (P2).
+        // loom: loom_partition
+        let word = slot.incarnation().load(Acquire);
         let incarnation = Incarnation::from_word(word);
         if word != 0 && incarnation.map(Incarnation::partition) != Some(partition) {
             return Err(corrupt(word));

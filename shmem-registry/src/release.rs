@@ -23,7 +23,8 @@ impl Claim<'_, '_> {
         }
         // Pairs with the fence in `remove`: either the remover finds the row
         // without an owner, or we find its mark.
-        fence(SeqCst); // loom: loom_removal::a_segment_that_is_removed_while_its_creator_lets_go_is_taken_down
+        // loom: loom_removal::a_segment_that_is_removed_while_its_creator_lets_go_is_taken_down
+        fence(SeqCst);
         let registry = self.registry;
         if !registry.is_abandoned(self.row) {
             return;

@@ -53,7 +53,8 @@ impl<'m> Registry<'m> {
             let link = self.link_of(row);
             // Pairs with the fence in `claim_row`: a link of a later use of the row is
             // not taken for this one's.
-            fence(Acquire); // loom: loom_removal::a_late_remover_leaves_the_rows_next_segment_alone
+            // loom: loom_removal::a_late_remover_leaves_the_rows_next_segment_alone
+            fence(Acquire);
             let named = segment.generation << 1 | NAMED;
             // relaxed: the fence is before it.
             if self.state(row).load(Relaxed) != named || link.is_marked() {
@@ -69,7 +70,8 @@ impl<'m> Registry<'m> {
             }
             // Pairs with the fence in `release`: either we find the row without
             // an owner, or its owner finds the mark.
-            fence(SeqCst); // loom: loom_removal::a_segment_that_is_removed_while_its_creator_lets_go_is_taken_down
+            // loom: loom_removal::a_segment_that_is_removed_while_its_creator_lets_go_is_taken_down
+            fence(SeqCst);
             let finished = self.own_row(row, 0, by).map(|claim| finish(claim, 0));
             // In vain otherwise only if the chain is contended or corrupt; the segment
             // is gone all the same, and `reap` finds the rest.
@@ -116,7 +118,8 @@ impl<'m> Registry<'m> {
                 continue;
             };
             // Pairs with the fence in `insert`, should its owner live after all.
-            fence(SeqCst); // loom: loom_removal::a_creator_that_is_evicted_is_told_or_its_segment_stays
+            // loom: loom_removal::a_creator_that_is_evicted_is_told_or_its_segment_stays
+            fence(SeqCst);
             match finish(claim, owner) {
                 Ok(()) => count += 1,
                 Err(WalkError::Evicted) => return Err(RemoveError::Evicted),

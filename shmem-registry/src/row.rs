@@ -50,9 +50,10 @@ impl<'m> Registry<'m> {
     ) -> Option<Claim<'c, 'm>> {
         // Acquire pairs with the store in `let_go`: who had it has let go.
         // relaxed: on failure nothing is read.
+        // loom: loom_registry::a_row_that_was_given_back_is_let_go
         let owned =
             self.owner(row)
-                .compare_exchange(from, by.incarnation().word(), Acquire, Relaxed); // loom: loom_registry::a_row_that_was_given_back_is_let_go
+                .compare_exchange(from, by.incarnation().word(), Acquire, Relaxed);
         owned.ok()?;
         Some(Claim {
             registry: *self,
@@ -92,10 +93,11 @@ impl<'m> Claim<'_, 'm> {
         // Release: pairs with the load in `generation_matches`; nothing links to the earlier use of
         // the row, and what the row says now is stored.
         // relaxed: on failure nothing is read.
+        // loom: loom_removal::a_row_that_is_used_again_hides_nobody_behind_it
         let changed = self
             .registry
             .state(self.row)
-            .compare_exchange(from, to, Release, Relaxed); // loom: loom_removal::a_row_that_is_used_again_hides_nobody_behind_it
+            .compare_exchange(from, to, Release, Relaxed);
         changed.map(drop).map_err(|_| Evicted)
     }
 

@@ -106,7 +106,8 @@ impl<'m> Registry<'m> {
     fn listed(&self, row: usize, steps: &mut usize) -> Result<Option<Segment<'m>>, OpenError> {
         // Acquire: pairs with the exchange in `change_state`; who made it name a segment is
         // seen to own it, or to have let go since, which is after it was linked.
-        let state = self.state(row).load(Acquire); // loom: loom_registry::a_row_that_is_not_linked_is_not_listed
+        // loom: loom_registry::a_row_that_is_not_linked_is_not_listed
+        let state = self.state(row).load(Acquire);
         if state & NAMED == 0 {
             return Ok(None);
         }
@@ -146,7 +147,8 @@ impl<'m> Registry<'m> {
         let link = self.link_of(segment.row);
         // Pairs with the fence in `claim_row`: a link of a later use of the row is not
         // taken for this one's.
-        fence(Acquire); // loom: loom_removal::a_segment_that_was_removed_is_not_current_any_more
+        // loom: loom_removal::a_segment_that_was_removed_is_not_current_any_more
+        fence(Acquire);
         let state = self.state(segment.row).load(Relaxed); // relaxed: the fence is before it
         let is_linked = state == segment.generation << 1 | NAMED && !link.is_marked();
         is_linked && !self.region().is_stale()

@@ -170,7 +170,8 @@ impl<'m, 'w> Party<'m, 'w> {
     pub(super) fn conclude(&self) {
         // Release: pairs with the Acquire in `follow`; what was found is whole.
         let end = self.session | END;
-        self.ours.step.store(end, Release); // loom: loom_litmus::what_the_asker_has_found_is_there_when_it_has_ended
+        // loom: loom_litmus::what_the_asker_has_found_is_there_when_it_has_ended
+        self.ours.step.store(end, Release);
     }
 
     /// The value of a word; 0 if it was not written in this session (L1).
@@ -186,7 +187,8 @@ impl<'m, 'w> Party<'m, 'w> {
         self.step += 1;
         // Release: pairs with the Acquire in `follow`; what was stored before this step.
         let step = self.session | self.step;
-        self.ours.step.store(step, Release); // loom: loom_litmus::both_find_that_everything_works
+        // loom: loom_litmus::both_find_that_everything_works
+        self.ours.step.store(step, Release);
         self.follow(self.step)
     }
 
@@ -194,7 +196,8 @@ impl<'m, 'w> Party<'m, 'w> {
     fn follow(&mut self, step: u32) -> Result<(), Stop> {
         loop {
             // Acquire: pairs with the Release in `meet`, and in `conclude`.
-            let word = self.theirs.step.load(Acquire); // loom: loom_litmus::both_find_that_everything_works
+            // loom: loom_litmus::both_find_that_everything_works
+            let word = self.theirs.step.load(Acquire);
             match self.value(word) {
                 END => return Err(Stop::Ended),
                 theirs if theirs >= step => return Ok(()),
@@ -228,7 +231,8 @@ impl<'m, 'w> Party<'m, 'w> {
             self.ours.flag.store(flag, Relaxed);
             // What is tried: our number stored before it and the other's loaded behind it
             // must not pass each other.
-            fence(SeqCst); // loom: loom_litmus::both_find_that_everything_works
+            // loom: loom_litmus::both_find_that_everything_works
+            fence(SeqCst);
             let seen = self.theirs.flag.load(Relaxed);
             self.ours.saw(round).store(seen, Relaxed);
             let mut found = self.count.load(Relaxed);

@@ -225,7 +225,8 @@ impl<'m> Queue<'m> {
         word.store(ticket.word(), Release);
         // Pairs with itself in another partition: each shows its ticket, then looks
         // at the other's, and one at least sees the other.
-        fence(SeqCst); // loom: loom_bakery::two_partitions_are_never_inside_together
+        // loom: loom_bakery::two_partitions_are_never_inside_together
+        fence(SeqCst);
     }
 
     /// The largest number of the tickets of `colour`.

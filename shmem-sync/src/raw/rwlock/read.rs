@@ -68,7 +68,8 @@ impl RawRwLock<'_> {
         // Pairs with the fence in `write`: the reader word freed before it and
         // `writer` loaded behind it must not pass each other, or a writer that fell
         // asleep meanwhile is not rung.
-        fence(SeqCst); // loom: loom_rwlock
+        // loom: loom_rwlock
+        fence(SeqCst);
         if self.writer.glance() != 0 {
             self.bell.ring(reader.as_atomic());
         }
@@ -140,7 +141,8 @@ impl RawRwLock<'_> {
     fn look_for_writer(&self, place: usize) -> u32 {
         // Pairs with the fence in `write`: the reader word claimed before it and
         // `writer` loaded behind it must not pass each other, or both get in.
-        fence(SeqCst); // loom: loom_rwlock
+        // loom: loom_rwlock
+        fence(SeqCst);
         let found = self.writer.look();
         if found != 0 {
             let reader = self.reader(place);

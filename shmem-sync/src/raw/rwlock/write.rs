@@ -95,7 +95,8 @@ impl<'m> RawRwLock<'m> {
         // Pairs with the fences in `look_for_writer` and `unlock_read`: `writer`
         // taken before it and the reader words loaded behind it must not pass each
         // other, or both get in, or we sleep and are not rung.
-        fence(SeqCst); // loom: loom_rwlock
+        // loom: loom_rwlock
+        fence(SeqCst);
         (0..PLACES).try_for_each(|place| self.drain(place, waiter))?;
         // relaxed: a hint; the exchange below decides.
         let late = self.writing.load(Relaxed) != 0;
@@ -111,7 +112,8 @@ impl<'m> RawRwLock<'m> {
         }
         // Release: whoever sees any of what we write sees `writing` (L3), should we
         // die then.
-        fence(Release); // loom: loom_rwlock
+        // loom: loom_rwlock
+        fence(Release);
         Ok(suspect)
     }
 
