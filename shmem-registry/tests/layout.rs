@@ -315,7 +315,7 @@ fn a_typed_peer_written_from_the_document_understands_and_is_understood() {
         if ours_produces {
             peer::typed_claim(&memory, 144, theirs.word(), &[256, 192, 128]);
             let mut producer = ring.producer(ours).unwrap();
-            assert_eq!(ring.consuming(), Some(theirs));
+            assert_eq!(ring.consumer_owner(), Some(theirs));
             for n in 0..100_000 {
                 producer.push(&[n, !n, 7]).unwrap();
                 assert_eq!(peer::typed_pop(&memory, 0), Some(bytes(&[n, !n, 7])));
