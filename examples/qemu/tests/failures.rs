@@ -70,7 +70,7 @@ fn sizes_that_no_machine_has_are_said() {
 fn a_socket_that_cannot_be_made_is_named() {
     let mut bench = bench();
     bench.plan.qmp = "/no/qmp".into();
-    fails(&bench, "cannot make the socket /no/qmp: No such file");
+    fails(&bench, "cannot create the socket /no/qmp: No such file");
     bench.plan.qmp = bench.path(&"x".repeat(100));
     fails(&bench, "is longer than 107 bytes");
 }

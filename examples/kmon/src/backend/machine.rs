@@ -103,7 +103,7 @@ pub(super) fn start(
 ) -> anyhow::Result<Spawned> {
     let machine = plan(launch, qemu).start(memory.as_fd())?;
     let kept = KeptMachine {
-        machine: machine.kept(),
+        machine: machine.record(),
         server: beside.as_ref().and_then(|beside| beside.server.kept()),
     };
     let (server, door) = match beside {
