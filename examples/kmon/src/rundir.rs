@@ -42,7 +42,8 @@ pub(crate) struct Record {
     pub(crate) name: String,
     pub(crate) kind: Kind,
     /// Nothing if it is halted.
-    pub(crate) body: Option<BackendRecord>,
+    #[serde(rename = "body")]
+    pub(crate) backend: Option<BackendRecord>,
 }
 
 /// The files of a machine, beside its record and its logs.
@@ -236,7 +237,7 @@ mod tests {
             number,
             name: format!("part{number}"),
             kind: Kind::Process { shell: None },
-            body: Some(BackendRecord::Process(crate::embedded::BackendRecord {
+            backend: Some(BackendRecord::Process(crate::embedded::ProcessRecord {
                 pid,
                 start: 77,
                 boot: "b".into(),

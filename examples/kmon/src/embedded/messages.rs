@@ -19,7 +19,7 @@ const MANY: usize = 64;
 const MAX_LINE: usize = 1024;
 
 /// Passes each line on, but not the same few again and again, and not too many.
-pub(super) fn listen(messages: File, mut say: impl FnMut(String) + Send + 'static) {
+pub(super) fn listen(messages: File, mut report: impl FnMut(String) + Send + 'static) {
     std::thread::spawn(move || {
         let mut messages = BufReader::new(messages);
         let mut said = HashMap::<String, Instant>::new();
@@ -38,9 +38,9 @@ pub(super) fn listen(messages: File, mut say: impl FnMut(String) + Send + 'stati
             }
             if left_out > 0 {
                 let count = std::mem::take(&mut left_out);
-                say(format!("{count} lines of its messages are not shown"));
+                report(format!("{count} lines of its messages are not shown"));
             }
-            say(line);
+            report(line);
         }
     });
 }

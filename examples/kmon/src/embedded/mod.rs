@@ -45,7 +45,7 @@ pub(crate) struct Launch<'a> {
 
 /// The process that keeps an instance, and how to find its region again.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
-pub(crate) struct BackendRecord {
+pub(crate) struct ProcessRecord {
     pub(crate) pid: i32,
     /// When it started, in the kernel's ticks: numbers are used again.
     pub(crate) start: u64,
@@ -98,8 +98,8 @@ pub(crate) fn spawn(launch: &Launch<'_>, region: OwnedFd) -> anyhow::Result<Spaw
 
 impl Spawned {
     /// What a later KMON needs to find it again.
-    pub(crate) fn kept(&self) -> BackendRecord {
-        BackendRecord {
+    pub(crate) fn record(&self) -> ProcessRecord {
+        ProcessRecord {
             pid: self.process.pid(),
             start: self.process.start(),
             boot: boot(),
@@ -109,15 +109,15 @@ impl Spawned {
     }
 
     /// Lets it begin; `say` gets each line that it has to say.
-    pub(crate) fn begin(mut self, say: impl FnMut(String) + Send + 'static) -> Process {
+    pub(crate) fn start(mut self, report: impl FnMut(String) + Send + 'static) -> Process {
         // If it is gone, its end shows.
         let _ = self.word.write_all(b"!");
-        listen(File::from(OwnedFd::from(self.messages)), say);
+        listen(File::from(OwnedFd::from(self.messages)), report);
         self.process
     }
 
     /// Takes it back.
-    pub(crate) fn give_up(self) {
+    pub(crate) fn abort(self) {
         self.process.kill();
         self.process.reap();
     }
@@ -128,39 +128,39 @@ impl Spawned {
 /// # Errors
 ///
 /// Its process is gone, or has not what it should have.
-pub(crate) fn find(kept: &BackendRecord) -> anyhow::Result<(Process, Mapping)> {
-    let process = find_process(kept)?;
-    let region = process.open(kept.region, OpenOptions::new().read(true).write(true));
-    let region =
-        region.with_context(|| format!("descriptor {} of process {}", kept.region, kept.pid))?;
+pub(crate) fn find(record: &ProcessRecord) -> anyhow::Result<(Process, Mapping)> {
+    let process = find_process(record)?;
+    let region = process.open(record.region, OpenOptions::new().read(true).write(true));
+    let region = region
+        .with_context(|| format!("descriptor {} of process {}", record.region, record.pid))?;
     let region = Mapping::from_fd(region.into()).context("its region")?;
     Ok((process, region))
 }
 
-/// As [`Spawned::begin`] for one that has begun long ago.
+/// As [`Spawned::start`] for one that has begun long ago.
 pub(crate) fn listen_to(
     process: &Process,
-    kept: &BackendRecord,
-    say: impl FnMut(String) + Send + 'static,
+    record: &ProcessRecord,
+    report: impl FnMut(String) + Send + 'static,
 ) {
     // Without it the instance is as well as before, but silent.
-    if let Ok(messages) = process.open(kept.messages, OpenOptions::new().read(true)) {
-        listen(messages, say);
+    if let Ok(messages) = process.open(record.messages, OpenOptions::new().read(true)) {
+        listen(messages, report);
     }
 }
 
 /// Kills what is left of an instance that an earlier KMON started.
-pub(crate) fn kill(kept: &BackendRecord) {
-    if let Ok(process) = find_process(kept) {
+pub(crate) fn kill(record: &ProcessRecord) {
+    if let Ok(process) = find_process(record) {
         process.kill();
     }
 }
 
-fn find_process(kept: &BackendRecord) -> anyhow::Result<Process> {
-    if kept.boot != boot() {
+fn find_process(record: &ProcessRecord) -> anyhow::Result<Process> {
+    if record.boot != boot() {
         bail!("this machine was started anew since");
     }
-    Ok(Process::find(kept.pid, Some(kept.start))?)
+    Ok(Process::find(record.pid, Some(record.start))?)
 }
 
 /// A name for the time since the machine's start.

@@ -12,10 +12,10 @@ pub(crate) struct Flags {
     pub(super) kill: AtomicBool,
     /// Let go of it.
     pub(super) leave: AtomicBool,
-    /// The end of the body is what the operator asked for.
+    /// The end of the backend is what the operator asked for.
     pub(super) halting: AtomicBool,
     /// What the threads have made or found; the front end may use it, too.
-    pub(super) body: OnceLock<Arc<dyn Backend>>,
+    pub(super) backend: OnceLock<Arc<dyn Backend>>,
 }
 
 impl Flags {

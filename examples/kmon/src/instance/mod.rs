@@ -8,7 +8,7 @@
 //! | [`outbox`] | the commands that wait for room in the region           |
 //! | [`state`]  | how the instance is                                     |
 //! | [`shared`] | what its threads and the front end both look at         |
-//! | [`run`]    | the threads and the body, from its start or its discovery |
+//! | [`run`]    | the threads and the backend, from its start or its discovery |
 //! | [`plan`]   | what a run is made from                                 |
 //! | [`flags`]  | what the front end tells its threads                    |
 //! | [`pump`]   | one turn of the receiving thread                        |

@@ -25,12 +25,12 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// The instance as the next KMON is to find it.
-    pub(crate) fn record(&self, body: Option<BackendRecord>) -> Record {
+    pub(crate) fn record(&self, backend: Option<BackendRecord>) -> Record {
         Record {
             number: self.settings.partition,
             name: self.settings.name.clone(),
             kind: self.kind.clone(),
-            body,
+            backend,
         }
     }
 

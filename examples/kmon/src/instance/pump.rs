@@ -24,7 +24,7 @@ use super::shared::Shared;
 use super::state::State;
 use super::trial::Trials;
 use super::watch::Watch;
-use crate::backend::{Backend, Condition, End, LastWords};
+use crate::backend::{Backend, Condition, End, EndSignals};
 use crate::notices::Notices;
 
 /// How long a turn waits for the instance to say something.
@@ -43,7 +43,7 @@ pub(super) struct Pump<'m> {
     pub(super) number: u8,
     pub(super) receiver: EventReceiver<'m>,
     pub(super) kernel: KernelFeed<'m>,
-    pub(super) body: Arc<dyn Backend>,
+    pub(super) backend: Arc<dyn Backend>,
     pub(super) shared: Arc<Shared>,
     pub(super) outbox: Arc<Outbox>,
     pub(super) notices: Arc<Notices>,
@@ -59,7 +59,7 @@ pub(super) struct Pump<'m> {
 }
 
 impl Pump<'_> {
-    /// One turn; false when the instance's body has ended.
+    /// One turn; false when the instance's backend has ended.
     pub(super) fn turn(&mut self) -> bool {
         if self.is_corrupt() {
             std::thread::sleep(TURN);
@@ -79,12 +79,12 @@ impl Pump<'_> {
             self.follow();
             self.try_memory();
         }
-        if let Some(line) = self.body.tend() {
+        if let Some(line) = self.backend.maintain() {
             self.lines.push(format!("instance {}: {line}", self.number));
         }
         for line in self.lines.drain(..) {
             if self.watch.notices.take() {
-                self.notices.say(line);
+                self.notices.post(line);
             }
         }
         self.look_at_body()
@@ -131,7 +131,7 @@ impl Pump<'_> {
             self.lose_guestd();
         }
         if news.greeted {
-            self.body.greeted();
+            self.backend.note_greeting();
             self.trials.begin();
         }
         let lines = news.lines.into_iter();
@@ -200,16 +200,16 @@ impl Pump<'_> {
         self.watch.see(self.receiver.peer_beat());
         if self.watch.misses_guestd() {
             let inside = self.receiver.peer_process().number;
-            self.watch.guestd = self.body.guestd(inside);
+            self.watch.guestd = self.backend.guestd(inside);
             if let Some(guestd) = &self.watch.guestd {
                 self.shared.lock().pid = Some(guestd.pid());
             }
         }
-        let said = self.said();
-        // Where the body stays when guestd has taken its leave, another one comes.
-        let left = said.goodbye && !self.body.ends_with_guestd();
-        let died = self.watch.guestd_is_gone() && !said.goodbye;
-        if (left || died || self.body.has_booted_anew()) && !said.asked {
+        let signals = self.end_signals();
+        // Where the backend stays when guestd has taken its leave, another one comes.
+        let left = signals.goodbye && !self.backend.ends_with_guestd();
+        let died = self.watch.guestd_is_gone() && !signals.goodbye;
+        if (left || died || self.backend.has_rebooted()) && !signals.asked {
             // What it has said last may still be in the ring.
             self.outbox.suspend();
             self.watch.presume_lost(self.receiver.peer_beat());
@@ -223,14 +223,14 @@ impl Pump<'_> {
             }
             // One that an earlier KMON left may be stalled from the beginning.
             // One that takes its leave need not beat.
-            State::Running | State::Starting if self.watch.has_stalled() && !said.goodbye => {
+            State::Running | State::Starting if self.watch.has_stalled() && !signals.goodbye => {
                 self.set_state(State::Stalled(self.watch.since));
                 self.say("is stalled: its heartbeat stands still", "starts it again");
             }
             State::Stalled(_) if self.watch.is_there() => {
                 self.set_state(State::Running);
                 self.notices
-                    .say(format!("instance {} runs again", self.number));
+                    .post(format!("instance {} runs again", self.number));
             }
             _ => {}
         }
@@ -247,8 +247,8 @@ impl Pump<'_> {
         }
     }
 
-    fn said(&self) -> LastWords {
-        LastWords {
+    fn end_signals(&self) -> EndSignals {
+        EndSignals {
             goodbye: self.watch.goodbye,
             asked: self.flags.is_asked(),
         }
@@ -257,16 +257,16 @@ impl Pump<'_> {
     fn lose_guestd(&self) {
         let state = self.shared.lock().state.clone();
         if matches!(state, State::Running | State::Stalled(_)) {
-            self.shared.lock().pid = self.body.pid();
+            self.shared.lock().pid = self.backend.pid();
             self.set_state(State::Restarting(Instant::now()));
         }
     }
 
-    /// Follows the body's condition; false when it has ended.
+    /// Follows the backend's condition; false when it has ended.
     fn look_at_body(&mut self) -> bool {
         let state = self.shared.lock().state.clone();
-        match self.body.condition(self.said()) {
-            Condition::Lives if matches!(state, State::Paused | State::Panicked) => {
+        match self.backend.condition(self.end_signals()) {
+            Condition::Alive if matches!(state, State::Paused | State::Panicked) => {
                 // Its heart has not beaten meanwhile.
                 let greeted = self.watch.wake();
                 self.set_state(if greeted {
@@ -276,7 +276,7 @@ impl Pump<'_> {
                 });
                 true
             }
-            Condition::Lives => true,
+            Condition::Alive => true,
             Condition::Paused => {
                 if !matches!(state, State::Paused | State::Corrupt(_)) {
                     self.set_state(State::Paused);
@@ -287,7 +287,7 @@ impl Pump<'_> {
                 if !matches!(state, State::Panicked | State::Corrupt(_)) {
                     self.set_state(State::Panicked);
                     let n = self.number;
-                    self.notices.say(format!(
+                    self.notices.post(format!(
                         "instance {n}'s kernel panicked; kmlog {n} --kernel has its last lines, \
                          kmreset {n} starts it again"
                     ));
@@ -301,7 +301,7 @@ impl Pump<'_> {
         }
     }
 
-    /// The body has ended.
+    /// The backend has ended.
     fn finish(&mut self, end: &End) {
         // Its last words are still in the rings.
         for _ in 0..1024 {
@@ -310,17 +310,17 @@ impl Pump<'_> {
                 break;
             }
         }
-        let asked = self.said().asked;
+        let asked = self.end_signals().asked;
         // The last words may have been a goodbye.
-        let end = match self.body.condition(self.said()) {
+        let end = match self.backend.condition(self.end_signals()) {
             Condition::Ended(end) => end,
             _ => end.clone(),
         };
-        if asked || end.in_order {
+        if asked || end.is_clean {
             self.set_state(State::Halted);
             if !asked {
                 self.notices
-                    .say(format!("instance {} has ended by itself", self.number));
+                    .post(format!("instance {} has ended by itself", self.number));
             }
         } else {
             // Why its region is broken says more than how it ended.
@@ -351,7 +351,7 @@ impl Pump<'_> {
     fn say(&self, what: &str, remedy: &str) {
         let n = self.number;
         self.notices
-            .say(format!("instance {n} {what}; kmreset {n} {remedy}"));
+            .post(format!("instance {n} {what}; kmreset {n} {remedy}"));
     }
 }
 

@@ -50,16 +50,16 @@ pub(super) fn send_orders(
                 Ok(Sent::Restarted) => {}
                 Ok(Sent::Full) if flags.is_over() || over.load(Ordering::Relaxed) => return,
                 Ok(Sent::Full) => sender.wait_for_space(GLANCE),
-                Err(error) => return give_up(plan, &error),
+                Err(error) => return note_broken_region(plan, &error),
             }
         }
     }
 }
 
-fn give_up(plan: &Plan, error: &LinkError) {
+fn note_broken_region(plan: &Plan, error: &LinkError) {
     let number = plan.settings.partition;
     if plan.shared.become_corrupt(error) {
-        plan.notices.say(format!(
+        plan.notices.post(format!(
             "instance {number}'s region is broken: {error}; kmreset {number} starts it again"
         ));
     }

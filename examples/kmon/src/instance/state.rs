@@ -5,7 +5,7 @@
 //! running, stalled <-> restarting        (guestd is gone; there is another one)
 //! any of these <-> paused                (its machine stands still)
 //! any of these -> panicked               (its kernel gave up)
-//! any of these -> dead | corrupt         (its body ended; the region is broken)
+//! any of these -> dead | corrupt         (its backend ended; the region is broken)
 //! any of these -> halted                 (the operator asked)
 //! panicked | dead | corrupt | halted -> starting    (kmload, kmreset)
 //! ```

@@ -103,7 +103,7 @@ impl Watch {
         self.guestd = None;
     }
 
-    /// The same by what the body says, which may be old news: `beat` is the heartbeat now.
+    /// The same by what the backend says, which may be old news: `beat` is the heartbeat now.
     pub(super) fn presume_lost(&mut self, beat: u32) {
         self.lose_guestd();
         self.beat_at_loss = Some(beat);

@@ -44,7 +44,7 @@ pub(crate) enum Halted {
     /// It was killed.
     Killed,
     /// KMON has let go of it; it was not there, or did not answer.
-    LetGo,
+    Released,
 }
 
 impl Instance {
@@ -100,8 +100,8 @@ impl Instance {
     }
 
     /// What it consists of, if that is there.
-    pub(super) fn body(&self) -> Option<&Arc<dyn Backend>> {
-        self.run.as_ref()?.body()
+    pub(super) fn backend(&self) -> Option<&Arc<dyn Backend>> {
+        self.run.as_ref()?.backend()
     }
 
     pub(super) fn ask_to_halt(&self) {
@@ -109,10 +109,10 @@ impl Instance {
             run.expect_halt();
         }
         if self.state() == State::Paused
-            && let Some(body) = self.body()
+            && let Some(backend) = self.backend()
         {
             // One that stands still hears nothing. If it does not go on, it is killed.
-            let _ = body.resume();
+            let _ = backend.resume();
         }
         self.outbox.put(Order::Halt);
     }
@@ -132,14 +132,14 @@ impl Instance {
     /// How it is halted if nobody is asked.
     pub(super) fn halted_by_force(&self) -> Halted {
         match self.kind {
-            Kind::External(_) => Halted::LetGo,
+            Kind::External(_) => Halted::Released,
             Kind::Process { .. } | Kind::Qemu(_) => Halted::Killed,
         }
     }
 
     /// Presses its power button, if it has one that works.
     pub(super) fn press_power(&self) -> bool {
-        let pressed = self.body().map(|body| body.power_down());
+        let pressed = self.backend().map(|backend| backend.power_down());
         matches!(pressed, Some(Ok(true)))
     }
 
@@ -189,7 +189,7 @@ impl Instance {
         loop {
             let begun = self
                 .shared
-                .wait_until(Interrupt::GLANCE, |view| match view.state {
+                .wait_until(Interrupt::POLL_INTERVAL, |view| match view.state {
                     State::Running => view.stats.is_some(),
                     State::Starting | State::Restarting(_) => false,
                     _ => true,

@@ -75,13 +75,13 @@ impl Monitor {
     pub(crate) fn find_all(&mut self) -> anyhow::Result<Vec<u8>> {
         let mut numbers = Vec::new();
         for record in self.common.rundir.records() {
-            let (number, body) = (record.number, record.body.clone());
+            let (number, backend) = (record.number, record.backend.clone());
             if !(FIRST..=LAST_PARTITION).contains(&number) {
                 continue;
             }
             self.insert(record, None)?;
-            if body.is_some() {
-                self.begin(number, body)?;
+            if backend.is_some() {
+                self.begin(number, backend)?;
                 numbers.push(number);
             }
         }
@@ -120,7 +120,7 @@ impl Monitor {
             number,
             name,
             kind: wanted.kind.unwrap_or(Kind::Process { shell }),
-            body: None,
+            backend: None,
         };
         self.insert(record, wanted.logs)
     }
@@ -248,7 +248,7 @@ impl Monitor {
         }
         self.change(
             instance,
-            |body| body.pause(),
+            |backend| backend.pause(),
             |state| *state == State::Paused,
         )
     }
@@ -262,12 +262,12 @@ impl Monitor {
         }
         self.change(
             instance,
-            |body| body.resume(),
+            |backend| backend.resume(),
             |state| *state != State::Paused,
         )
     }
 
-    /// Does something to the body of `instance`, and waits until that shows.
+    /// Does something to the backend of `instance`, and waits until that shows.
     fn change(
         &self,
         instance: &Instance,
@@ -275,10 +275,10 @@ impl Monitor {
         shows: impl Fn(&State) -> bool,
     ) -> anyhow::Result<()> {
         let number = instance.number;
-        let Some(body) = instance.body() else {
+        let Some(backend) = instance.backend() else {
             bail!("instance {number} is just being started; try again");
         };
-        what(body.as_ref()).with_context(|| format!("instance {number}"))?;
+        what(backend.as_ref()).with_context(|| format!("instance {number}"))?;
         let shown = instance
             .shared
             .wait_until(CHANGE_TIME, |view| shows(&view.state));

@@ -1,4 +1,4 @@
-//! Turns of an instance whose body is as the test says.
+//! Turns of an instance whose backend is as the test says.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,15 +11,15 @@ use super::*;
 use crate::instance::log::OutputLog;
 
 #[derive(Default)]
-struct Body {
+struct TestBackend {
     has_booted: AtomicBool,
     end: Mutex<Option<End>>,
 }
 
-impl Backend for Body {
-    fn condition(&self, _: LastWords) -> Condition {
+impl Backend for TestBackend {
+    fn condition(&self, _: EndSignals) -> Condition {
         let end = self.end.lock().unwrap().clone();
-        end.map_or(Condition::Lives, Condition::Ended)
+        end.map_or(Condition::Alive, Condition::Ended)
     }
 
     fn kill(&self) {}
@@ -32,7 +32,7 @@ impl Backend for Body {
         Duration::ZERO
     }
 
-    fn has_booted_anew(&self) -> bool {
+    fn has_rebooted(&self) -> bool {
         self.has_booted.swap(false, Ordering::Relaxed)
     }
 
@@ -51,7 +51,7 @@ fn memory() -> &'static Mapping {
     ))
 }
 
-fn pump(memory: &'static Mapping, body: &Arc<Body>) -> Pump<'static> {
+fn pump(memory: &'static Mapping, backend: &Arc<TestBackend>) -> Pump<'static> {
     let settings = Settings {
         partition: 2,
         period_ms: 3000,
@@ -68,7 +68,7 @@ fn pump(memory: &'static Mapping, body: &Arc<Body>) -> Pump<'static> {
         trials: Trials::default(),
         receiver,
         kernel: KernelFeed::new(kernel, &shared),
-        body: Arc::clone(body) as Arc<dyn Backend>,
+        backend: Arc::clone(backend) as Arc<dyn Backend>,
         shared,
         outbox: Arc::default(),
         notices: Notices::new(Box::new(|_| {})),
@@ -98,11 +98,11 @@ fn state(pump: &Pump<'_>) -> &'static str {
 
 #[test]
 fn a_boot_that_is_heard_of_after_the_greeting_that_followed_it_is_no_news() {
-    let (memory, body) = (memory(), Arc::<Body>::default());
-    let mut pump = pump(memory, &body);
+    let (memory, backend) = (memory(), Arc::<TestBackend>::default());
+    let mut pump = pump(memory, &backend);
     let (_events, mut beat) = guestd(memory);
     // As KMON finds it when it was stopped meanwhile.
-    body.has_booted.store(true, Ordering::Relaxed);
+    backend.has_booted.store(true, Ordering::Relaxed);
     assert!(pump.turn());
     assert_eq!(state(&pump), "starting");
     beat();
@@ -113,13 +113,13 @@ fn a_boot_that_is_heard_of_after_the_greeting_that_followed_it_is_no_news() {
 
 #[test]
 fn a_boot_after_the_greeting_ends_that_guestd() {
-    let (memory, body) = (memory(), Arc::<Body>::default());
-    let mut pump = pump(memory, &body);
+    let (memory, backend) = (memory(), Arc::<TestBackend>::default());
+    let mut pump = pump(memory, &backend);
     let (events, mut beat) = guestd(memory);
     assert!(pump.turn());
     assert_eq!(state(&pump), "running");
     beat();
-    body.has_booted.store(true, Ordering::Relaxed);
+    backend.has_booted.store(true, Ordering::Relaxed);
     for _ in 0..3 {
         assert!(pump.turn());
         assert_eq!(state(&pump), "restarting");
@@ -134,12 +134,12 @@ fn a_boot_after_the_greeting_ends_that_guestd() {
 
 #[test]
 fn an_instance_with_a_broken_region_that_ends_keeps_the_cause() {
-    let (memory, body) = (memory(), Arc::<Body>::default());
-    let mut pump = pump(memory, &body);
+    let (memory, backend) = (memory(), Arc::<TestBackend>::default());
+    let mut pump = pump(memory, &backend);
     pump.become_corrupt(&LinkError::Broken("word 7 is wrong".into()));
     assert!(pump.turn());
-    *body.end.lock().unwrap() = Some(End {
-        in_order: false,
+    *backend.end.lock().unwrap() = Some(End {
+        is_clean: false,
         how: "guestd exited with status 1".into(),
     });
     assert!(!pump.turn());
