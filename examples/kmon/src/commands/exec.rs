@@ -22,7 +22,7 @@ use crate::terminal;
 /// How long to wait for the report that a killed command has ended.
 const KILL_TIMEOUT: Duration = Duration::from_secs(2);
 /// A wait ends when guestd is silent for this long, so that a script does not hang.
-const STALLED: Duration = Duration::from_secs(5);
+const SILENT: Duration = Duration::from_secs(5);
 /// Bytes of standard output and of standard error that `--json` keeps, each.
 const MAX_JSON: usize = 64 * 1024 * 1024;
 
@@ -244,14 +244,14 @@ impl<'a> Exec<'a> {
                 bail!("guestd of instance {n} died, and the command was killed");
             }
             State::Running => Ok(()),
-            State::Stalled(since) if since.elapsed() > STALLED => {
+            State::Silent(since) if since.elapsed() > SILENT => {
                 self.kill();
-                bail!("instance {n} is stalled; kmreset {n} starts it again");
+                bail!("instance {n} is silent; kmreset {n} starts it again");
             }
-            State::Restarting(since) if since.elapsed() > STALLED => {
+            State::Restarting(since) if since.elapsed() > SILENT => {
                 bail!("guestd of instance {n} died, and the command was killed");
             }
-            State::Stalled(_) | State::Restarting(_) => Ok(()),
+            State::Silent(_) | State::Restarting(_) => Ok(()),
             State::Paused => {
                 bail!("instance {n} is paused, and the command too; kmresume {n} continues both")
             }

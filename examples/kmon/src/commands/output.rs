@@ -27,7 +27,7 @@ pub(super) fn log(session: &Session, args: &LogArgs) -> anyhow::Result<()> {
         (log.read(from, usize::MAX).1, log.dropped())
     };
     if std::io::stdout().is_terminal() {
-        let text = text::harmless(&bytes);
+        let text = text::without_escapes(&bytes);
         if !text.is_empty() {
             print(&text)?;
         }
@@ -124,7 +124,7 @@ impl Watched<'_> {
     }
 
     fn show_line(&mut self) -> anyhow::Result<()> {
-        let line = text::harmless(&std::mem::take(&mut self.line));
+        let line = text::without_escapes(&std::mem::take(&mut self.line));
         print(&format!("{}| {line}\n", self.instance.number))
     }
 

@@ -166,7 +166,7 @@ fn show(shared: &Shared, over: &AtomicBool) {
         if over.load(Ordering::Relaxed) {
             return;
         }
-        let skipped = view.untold_loss();
+        let skipped = view.take_unreported_loss();
         let (from, bytes) = view.log.read(view.log.seen(), CHUNK);
         drop(view);
         let note = match skipped {

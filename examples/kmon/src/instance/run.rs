@@ -1,14 +1,14 @@
-//! One run of an instance: a region, its backend, and the two threads that talk to
-//! it. A run begins with a fresh region or with one that an earlier KMON left;
-//! guestd may have any number of incarnations in it.
+//! One run of an instance: a region, its backend, and the two threads that communicate with it. A
+//! run begins with a new region or with one that an earlier KMON left. Guestd may have any number
+//! of incarnations in it.
 //!
-//! - **E1** The thread of a run has the mapping and the backend. When it ends, the
-//!   backend has ended, or is left for the next KMON with all that a later one needs.
+//! - **E1** The thread of a run owns the mapping and the backend. When it ends, the backend has
+//!   ended, or is left for the next KMON together with its record.
 //! - **E2** Only the backend's own processes get the region's descriptor.
-//! - **E3** Nothing is sent before guestd has greeted this KMON: it would throw
-//!   away, as another incarnation's, what it finds in the ring.
-//! - **E4** The record of a backend is written before that does anything, or says
-//!   that it is being made (`rundir`, R3); and it says halted only after its end.
+//! - **E3** Nothing is sent before guestd has greeted this KMON: guestd would discard the commands
+//!   as those of another incarnation.
+//! - **E4** The record of a backend is written before the backend does anything, or a provisional
+//!   record is (`rundir`, R3). The record of a halted instance is written only after its end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,7 +29,7 @@ use super::trial::Trials;
 use super::watch::Watch;
 use crate::backend::{self, AttachedRegion, Backend, BackendRecord, Found, MessageSink};
 
-/// A handle on a run; dropping it leaves the instance to the next KMON.
+/// A handle on a run. Its destructor leaves the instance to the next KMON.
 pub(crate) struct Run {
     thread: Option<JoinHandle<()>>,
     flags: Arc<Flags>,
@@ -37,8 +37,8 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// Goes on with the instance that `found` says, or starts it afresh; how that
-    /// went shows in its state.
+    /// Continues with the instance that `found` records, or starts a new one. The instance's state
+    /// shows the result.
     pub(crate) fn start(plan: Plan, found: Option<BackendRecord>) -> anyhow::Result<Self> {
         plan.outbox.clear();
         plan.shared.lock().begin();
@@ -47,7 +47,7 @@ impl Run {
         let thread = std::thread::Builder::new()
             .name(format!("instance {}", plan.settings.partition))
             .spawn(move || run_instance(&plan, found, &for_thread))
-            .context("no thread for the instance")?;
+            .context("cannot start a thread for the instance")?;
         Ok(Self {
             thread: Some(thread),
             flags,
@@ -55,22 +55,22 @@ impl Run {
         })
     }
 
-    /// What the instance consists of, once that is there.
+    /// Returns what the instance consists of, once it is made or found.
     pub(crate) fn backend(&self) -> Option<&Arc<dyn Backend>> {
         self.flags.backend.get()
     }
 
-    /// From here on the end of the backend is what the operator asked for.
+    /// Notes that the operator has requested the end of the backend.
     pub(crate) fn expect_halt(&self) {
         self.flags.halting.store(true, Ordering::Relaxed);
     }
 
-    /// The threads are to let go; dropping it waits for that.
+    /// Tells the threads to leave the instance to the next KMON. The destructor waits for them.
     pub(crate) fn leave(&self) {
         self.flags.leave.store(true, Ordering::Relaxed);
     }
 
-    /// Kills what is still there and waits for the end of the threads.
+    /// Kills the backend and waits for the end of the threads.
     pub(crate) fn end(mut self) {
         self.expect_halt();
         self.flags.kill.store(true, Ordering::Relaxed);
@@ -101,7 +101,7 @@ fn run_instance(plan: &Plan, found: Option<BackendRecord>, flags: &Arc<Flags>) {
             return;
         };
         plan.notices.post(format!(
-            "instance {number} of an earlier KMON is lost ({error:#}); it is started afresh"
+            "instance {number} of an earlier KMON is lost ({error:#}); a new one is started"
         ));
         backend::kill(&plan.launch(), &record);
     }
@@ -113,11 +113,10 @@ fn run_instance(plan: &Plan, found: Option<BackendRecord>, flags: &Arc<Flags>) {
     }
 }
 
-/// Goes on with an instance that an earlier KMON started, to the end of the run.
+/// Continues with an instance that an earlier KMON started, to the end of the run.
 ///
 /// # Errors
-///
-/// It is not there any more, or its region is none; nothing was done.
+/// It has ended, or its region is invalid; nothing was changed.
 fn resume(plan: &Plan, record: &BackendRecord, flags: &Arc<Flags>) -> anyhow::Result<()> {
     let Found {
         backend,
@@ -137,7 +136,7 @@ fn resume(plan: &Plan, record: &BackendRecord, flags: &Arc<Flags>) -> anyhow::Re
     Ok(())
 }
 
-/// Starts the instance on a fresh region, to the end of the run.
+/// Starts the instance on a new region, to the end of the run.
 fn start(plan: &Plan, flags: &Arc<Flags>) -> anyhow::Result<()> {
     let launch = plan.launch();
     if let Some(provisional) = backend::provisional_record(&plan.kind) {
@@ -166,14 +165,14 @@ fn start(plan: &Plan, flags: &Arc<Flags>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where the instance's messages go.
+/// Returns a sink that posts the instance's messages as notices.
 fn messages(plan: &Plan) -> MessageSink {
     let number = plan.settings.partition;
     let notices = Arc::clone(&plan.notices);
     Box::new(move |line| notices.post(format!("instance {number}: {line}")))
 }
 
-/// Talks to the instance until its backend has ended, or KMON leaves.
+/// Communicates with the instance until its backend has ended, or KMON leaves.
 fn serve(plan: &Plan, link: MonitorLink<'_>, backend: Arc<dyn Backend>, flags: &Arc<Flags>) {
     let (sender, mut receiver, kernel) = link.split();
     if let Some(handled) = plan.shared.lock().log.handled() {
@@ -200,9 +199,9 @@ fn serve(plan: &Plan, link: MonitorLink<'_>, backend: Arc<dyn Backend>, flags: &
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| send_orders(sender, plan, flags, &over));
-        while pump.turn() {
+        while pump.step() {
             if flags.is_killed() {
-                // Its end shows in one of the next turns.
+                // One of the next steps notices its end.
                 pump.backend.kill();
             } else if flags.is_left() {
                 return;

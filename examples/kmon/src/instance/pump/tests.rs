@@ -1,4 +1,4 @@
-//! Turns of an instance whose backend is as the test says.
+//! Steps of an instance whose backend the test controls.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -79,7 +79,7 @@ fn pump(memory: &'static Mapping, backend: &Arc<TestBackend>) -> Pump<'static> {
     }
 }
 
-/// A guestd that has greeted.
+/// Attaches a guestd that greets.
 fn guestd(memory: &'static Mapping) -> (EventSender<'static>, impl FnMut()) {
     let link = DaemonLink::attach(memory.window(), Waiting::Poll).unwrap();
     let incarnation = link.incarnation().number();
@@ -97,38 +97,41 @@ fn state(pump: &Pump<'_>) -> &'static str {
 }
 
 #[test]
-fn a_boot_that_is_heard_of_after_the_greeting_that_followed_it_is_no_news() {
+fn a_reboot_before_the_greeting_does_not_end_guestd() {
     let (memory, backend) = (memory(), Arc::<TestBackend>::default());
     let mut pump = pump(memory, &backend);
     let (_events, mut beat) = guestd(memory);
-    // As KMON finds it when it was stopped meanwhile.
+    // KMON finds this if it was stopped meanwhile.
     backend.has_booted.store(true, Ordering::Relaxed);
-    assert!(pump.turn());
+    assert!(pump.step());
     assert_eq!(state(&pump), "starting");
     beat();
-    assert!(pump.turn());
+    assert!(pump.step());
     assert_eq!(state(&pump), "running");
-    assert!(pump.outbox.incarnation().is_some(), "it is sent commands");
+    assert!(
+        pump.outbox.incarnation().is_some(),
+        "commands are sent to it"
+    );
 }
 
 #[test]
-fn a_boot_after_the_greeting_ends_that_guestd() {
+fn a_reboot_after_the_greeting_ends_guestd() {
     let (memory, backend) = (memory(), Arc::<TestBackend>::default());
     let mut pump = pump(memory, &backend);
     let (events, mut beat) = guestd(memory);
-    assert!(pump.turn());
+    assert!(pump.step());
     assert_eq!(state(&pump), "running");
     beat();
     backend.has_booted.store(true, Ordering::Relaxed);
     for _ in 0..3 {
-        assert!(pump.turn());
+        assert!(pump.step());
         assert_eq!(state(&pump), "restarting");
     }
     drop(events);
-    // The next incarnation is not taken for the one that greeted.
+    // The next incarnation is distinct from the one that greeted before.
     let (_events, mut beat) = guestd(memory);
     beat();
-    assert!(pump.turn());
+    assert!(pump.step());
     assert_eq!(state(&pump), "running");
 }
 
@@ -137,12 +140,12 @@ fn an_instance_with_a_broken_region_that_ends_keeps_the_cause() {
     let (memory, backend) = (memory(), Arc::<TestBackend>::default());
     let mut pump = pump(memory, &backend);
     pump.become_corrupt(&LinkError::Broken("word 7 is wrong".into()));
-    assert!(pump.turn());
+    assert!(pump.step());
     *backend.end.lock().unwrap() = Some(End {
         is_clean: false,
         how: "guestd exited with status 1".into(),
     });
-    assert!(!pump.turn());
+    assert!(!pump.step());
     assert_eq!(state(&pump), "corrupt");
     let detail = pump.shared.lock().state.detail().unwrap();
     assert!(detail.contains("word 7 is wrong"), "{detail}");
