@@ -72,7 +72,7 @@ fn a_guest_that_cannot_boot_is_reported_and_not_started_again_and_again() {
     );
     // The next boot ends the same way.
     kmon.ask("kmreset 3");
-    kmon.see_error("kmreset: instance 3 does not run (dead: reset by its guest during the boot)");
+    kmon.see_error("kmreset: instance 3 is not running (dead: reset by its guest during the boot)");
     assert_eq!(kmon.leave("quit"), Some(1));
 }
 
@@ -85,13 +85,13 @@ fn a_boot_is_watched_until_the_guest_runs() {
     let shown = String::from_utf8(kmon.ask("kmload 2 --watch")).unwrap();
     // After the output of the first boot, which is shown now.
     let (_, boot) = shown
-        .split_once("[kmon: the kernel was started anew]\n")
+        .split_once("[kmon: the kernel was restarted]\n")
         .expect("another start");
     assert!(
         boot.contains("Linux version") && boot.contains("init: starting guestd"),
         "{boot}"
     );
-    assert_eq!(boot.lines().next_back(), Some("instance 2 runs"));
+    assert_eq!(boot.lines().next_back(), Some("instance 2 is running"));
     // It has already been shown.
     assert_eq!(kmon.ask("kmlog 2 --kernel"), b"");
 }

@@ -62,7 +62,7 @@ fn a_guest_that_overwrites_its_whole_region_disturbs_only_itself() {
     let other = kmon.machine(3);
     for pattern in ["noise", "zero"] {
         let file = region_file(&mut kmon, 2);
-        kmon.tell(&format!(
+        kmon.send(&format!(
             "kmexec 2 -- {REACH} {pattern} {file} 0 {}",
             REGION_LEN
         ));
@@ -70,7 +70,7 @@ fn a_guest_that_overwrites_its_whole_region_disturbs_only_itself() {
         assert!(one["detail"].is_string(), "{one}");
         kmon.see_error("instance 2 broke its region");
         assert_eq!(kmon.exec(3, "echo undisturbed"), "undisturbed");
-        assert_eq!(kmon.ask("kmreset 2"), b"instance 2 runs\n");
+        assert_eq!(kmon.ask("kmreset 2"), b"instance 2 is running\n");
         assert_eq!(kmon.exec(2, "echo back"), "back");
     }
     assert_eq!(kmon.list(3)["incarnation"], 1);

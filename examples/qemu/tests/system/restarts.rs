@@ -15,7 +15,7 @@ fn each_byte_of_a_guests_output_is_kept_once_across_deaths_of_kmon() {
     for _ in 0..2 {
         kmon.kill();
         kmon = Fed::start_in(&home, &[]);
-        kmon.see_error("going on with the instances of an earlier KMON: 2, 3");
+        kmon.see_error("continuing with the instances of an earlier KMON: 2, 3");
         for number in [2, 3] {
             kmon.see_state(number, "running");
             assert_eq!(kmon.exec(number, "echo found"), "found");
