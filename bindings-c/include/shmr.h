@@ -2,28 +2,40 @@
 /*
  * shmr.h - lock-free IPC over shared memory between partitions
  *
- * Generated from bindings-c/src by `cargo xtask header`: do not edit. docs/c-api.md has a
- * complete program; docs/layout.md what is in the memory.
+ * Generated from bindings-c/src by `cargo xtask header`: do not edit. docs/c-api.md has complete
+ * programs; docs/layout.md describes the memory.
  *
- * A handle (struct shmr_region and so on) is memory of the caller's, static if it likes, in
- * place for as long as it is open, used by one thread at a time. What is in it is nobody's
- * business but `error`, which says why the last call on it failed. Memory that holds a region
- * stays mapped until the last handle over it is closed, or used for the last time if it needs no
- * closing.
+ * Handles. A handle (struct shmr_client and so on) is the caller's memory; it can be static. While
+ * it is open, it must not move, and one thread at a time uses it. A program reads only its `error`,
+ * which says why the last call on the handle failed. Memory that contains a region must stay mapped
+ * until the last handle over it is closed, or, if it needs no closing, until its last use.
  *
- * A call that is given a NULL, a misaligned pointer or a handle that is not open says
- * SHMR_EINVAL and does nothing. Not open are zeroes, a handle that was closed, that failed to
- * open or that is a copy of an open one, and memory in which no handle was opened at that
- * address. What nobody can tell: memory in which a handle of the same type was opened at the same
- * address, and neither closed nor overwritten since, as the next call of a function finds its
- * local variables. Begin a local handle with { 0 }.
+ * A call with NULL (unless its comment allows NULL), with a misaligned pointer, or with a handle
+ * that is not open returns SHMR_EINVAL and does nothing. A handle is not open if it is all zeroes, if it was closed, if opening it
+ * failed, if it is a copy of an open handle, or if no handle was opened at its address. One case
+ * cannot be detected: memory in which a handle of the same type was open at the same address, and
+ * which was neither closed nor overwritten since. A function can find such memory in its local
+ * variables when it is called again. So initialise a local handle with { 0 }.
  *
- * A handle that has a call to close it is closed before it is opened again: else SHMR_OPEN.
+ * If a handle has a call to close it, close it before it is opened again: otherwise SHMR_OPEN.
  *
- * After fork() only the parent has the region: a child whose memory it was mapped into by this
- * library faults at the first touch, and it can use, close or leave nothing that it inherited.
- * It maps the region itself, into handles of its own, as by shmr_map_fd() of the descriptor that
- * it inherited, and attaches under a number of its own.
+ * Statuses. The comment of each call lists the statuses that it returns, and what the caller does
+ * then. A status that is listed without a comment means:
+ *
+ * SHMR_OK           The call has done what it describes.
+ * SHMR_EINVAL       An argument is invalid, and nothing was done; error.word names it. Correct the
+ *                   program.
+ * SHMR_OPEN         The handle is already open, and is unchanged. Close it first.
+ * SHMR_CORRUPT      A peer broke the protocol; error.word names the word in memory, and
+ *                   error.value is its contents. Permanent for an end of a ring: close the handle.
+ * SHMR_EVICTED      This incarnation was reported as gone while it ran, and another one has its
+ *                   place. Permanent: close the handles, leave, then join or attach again.
+ * SHMR_REFORMATTED  The region was formatted again. Permanent: as SHMR_EVICTED.
+ *
+ * fork(). Only the parent has the memory that this library mapped. The child faults at the first
+ * access; it must not use, close or leave any handle that it inherited. It maps the region itself,
+ * into its own handles, for example by shmr_map_fd() of the inherited descriptor, and attaches
+ * under its own partition number.
  */
 
 #ifndef SHMR_H
@@ -40,83 +52,83 @@
 #include <stdint.h>
 #endif
 
-/* Mapping, futexes and processes: not for bootloaders, whose library has none of it. */
+/* Mapping, futexes and processes: the library for bootloaders does not have them. */
 #if defined(__linux__) && !defined(__UBOOT__) && !defined(SHMR_BARE)
 #define SHMR_LINUX
 #endif
 
-/* Define SHMR_NONCOHERENT for a library that was built with that feature. */
+/* Define SHMR_NONCOHERENT for a library that was built with the feature `noncoherent`. */
 
 #define SHMR_ALIGNED(bytes) __attribute__((aligned(bytes)))
 
 
 /**
- * Records from before a restart of either end are kept: results.
+ * Keep records from before a restart of either end: for results.
  */
 #define SHMR_KEEP 0
 
 /**
- * They are discarded, and counted: commands, which no new incarnation is to obey.
+ * Discard and count them: for commands, which a new incarnation must not carry out.
  */
 #define SHMR_DISCARD 1
 
 /**
- * No owner died inside, or what it left was repaired.
+ * No owner died while it held the lock, or the protected bytes were repaired.
  */
 #define SHMR_WHOLE 0
 
 /**
- * An owner died inside.
+ * An owner died while it held the lock.
  */
 #define SHMR_SUSPECT 1
 
 /**
- * Nobody repaired what a dead owner left: the lock is poisoned.
+ * The bytes that a dead owner left were not repaired: the lock is poisoned.
  */
 #define SHMR_SPOILT 2
 
 /**
- * The other party did not answer, or the two hardly ran at the same time: ask again.
+ * The other party did not answer, or the two hardly ran at the same time: test again.
  */
 #define SHMR_UNKNOWN 0
 
 /**
- * Both parties did it at the same time, often, and nothing went wrong.
+ * Both parties did it often at the same time, and nothing went wrong.
  */
 #define SHMR_WORKS 1
 
 /**
- * It went wrong: do without, or change the machine (docs/memory-model.md).
+ * It went wrong: do not use it, or change the machine (docs/memory-model.md).
  */
 #define SHMR_BROKEN 2
 
 /**
- * The limit that notices silence within 100 ms, of partitions that beat every 10 ms.
+ * A limit that reports silence within 100 ms, if partitions beat every 10 ms.
  */
 #define SHMR_HEARTBEAT_LIMIT_MS 60
 
 /**
- * How often partitions beat to be safe with that limit.
+ * How often partitions must beat for that limit.
  */
 #define SHMR_BEAT_MS 10
 
 /**
- * To `wake`: there are records for the peer.
+ * For `wake`: there are records for the peer.
  */
 #define SHMR_RECORDS 0
 
 /**
- * To `wake`: there is room for the peer's records.
+ * For `wake`: there is room for the peer's records.
  */
 #define SHMR_ROOM 1
 
 /**
- * To `wake`: a lock that the peer waits for was released.
+ * For `wake`: a lock that the peer waits for was released.
  */
 #define SHMR_LOCK 2
 
 /**
- * Bytes of the application's own making.
+ * The application's own bytes.
  */
 #define SHMR_KIND_RAW 0
 
@@ -136,7 +148,7 @@
 #define SHMR_KIND_MUTEX 3
 
 /**
- * A mutex that needs no read-modify-write.
+ * A bakery mutex, which needs no read-modify-write.
  */
 #define SHMR_KIND_BAKERY 4
 
@@ -156,59 +168,58 @@
 #define SHMR_KIND_BARRIER 7
 
 /**
- * Where two partitions find out what works across the memory.
+ * The words of a test of the memory (shmr_litmus_ask()).
  */
 #define SHMR_KIND_LITMUS 8
 
 /**
- * The segment's kind: a channel's call line.
+ * A channel's call line.
  */
 #define SHMR_KIND_CALL_LINE 10
 
 /**
- * The first number that applications may give meaning to.
+ * The first number that applications may use for their own kinds.
  */
 #define SHMR_KIND_APPLICATION 65536
 
 /**
- * Changes whenever a program that was compiled against an earlier header could
- * not use this library.
+ * Changes whenever a program that was compiled with an earlier header cannot use this library.
  */
 #define SHMR_ABI_VERSION 1
 
 /**
- * From `pause`: it spent a moment awake; check again.
+ * From `pause`: it waited a moment without sleeping; check again.
  */
 #define SHMR_AGAIN 0
 
 /**
- * From `pause`: it would rather sleep; `sleep` is called after one more check.
+ * From `pause`: call `sleep` after one more check.
  */
 #define SHMR_SLEEP 1
 
 /**
- * From `pause`: give up; the call says SHMR_TIMED_OUT after one more check.
+ * From `pause`: stop; the call returns SHMR_TIMED_OUT after one more check.
  */
 #define SHMR_GIVE_UP 2
 
 /**
- * No deadline, and no limit.
+ * No deadline, or no limit.
  */
 #define SHMR_FOREVER 18446744073709551615ull
 
 /**
- * enum shmr_status - what a call says
+ * enum shmr_status - what a call returns
  *
- * 0 is success, what is above it is no failure, what is below it is one.
- * `struct shmr_error` says what `value` is with each.
+ * 0 is success. A positive status is not a failure; a negative one is. `value` and `word` are
+ * those of `struct shmr_error`.
  */
 enum shmr_status {
         /**
-         * Done.
+         * The call has done what it describes.
          */
         SHMR_OK = 0,
         /**
-         * Nothing is there now.
+         * Nothing to read now.
          */
         SHMR_EMPTY = 1,
         /**
@@ -216,12 +227,12 @@ enum shmr_status {
          */
         SHMR_FULL = 2,
         /**
-         * Somebody else has it, and this call does not wait.
+         * Another incarnation has it, and this call does not wait.
          */
         SHMR_BUSY = 3,
         /**
-         * The wait gave up first. Of a lock or barrier `value` is the incarnation that is waited
-         * for if that is silent, else 0.
+         * The wait ended without success. For a lock or barrier, `value` is the incarnation that
+         * the caller waits for if that one is silent, else 0.
          */
         SHMR_TIMED_OUT = 4,
         /**
@@ -229,7 +240,8 @@ enum shmr_status {
          */
         SHMR_RESTARTED = 5,
         /**
-         * The lock is had, but its last owner died inside: repair, then make consistent.
+         * The caller has the lock, but its last owner died while it held it: repair the bytes,
+         * then make the lock consistent.
          */
         SHMR_OWNER_DIED = 6,
         /**
@@ -237,13 +249,13 @@ enum shmr_status {
          */
         SHMR_PARTY_DIED = 7,
         /**
-         * Others changed the table, or formatted the region, under every attempt: try again;
-         * of the table, reap if that does not help.
+         * Other partitions changed the registry, or formatted the region, in every attempt: try
+         * again. For a registry: reap if that does not help.
          */
         SHMR_CONTENDED = 8,
         /**
-         * The other end of the channel is gone, or has left it. Whether it has done what it was
-         * sent is not known.
+         * The other end of the channel is gone, or has left it. It is unknown whether it carried
+         * out what it was sent.
          */
         SHMR_PEER_GONE = 9,
         /**
@@ -251,21 +263,21 @@ enum shmr_status {
          */
         SHMR_CALLER_RESTARTED = 10,
         /**
-         * A message that is no answer is next: receive it, then wait for the answer again.
+         * The next message is not an answer: receive it, then wait for the answer again.
          */
         SHMR_MESSAGE_FIRST = 11,
         /**
-         * A pointer is null or misaligned, a handle is not open, a number out of range;
-         * `word` says which argument.
+         * A pointer is null or misaligned, a handle is not open, or a number is out of range;
+         * `word` names the argument.
          */
         SHMR_EINVAL = -1,
         /**
-         * The peer broke the protocol: `word` is the word, `value` what it held.
+         * A peer broke the protocol: `word` names the word in memory, and `value` is its contents.
          */
         SHMR_CORRUPT = -2,
         /**
-         * Longer than there is room for, ever. `value` is the limit of what was to be written
-         * or sent, and the length of what was to be read.
+         * Too long in any case. `value` is the limit for something to be written or sent, or the
+         * length of something to be read.
          */
         SHMR_TOO_LONG = -3,
         /**
@@ -273,19 +285,19 @@ enum shmr_status {
          */
         SHMR_TOO_SHORT = -4,
         /**
-         * The memory is no region; `value` is its first word.
+         * The memory is not a region; `value` is its first word.
          */
         SHMR_NOT_A_REGION = -5,
         /**
-         * Another layout version; `value` is the region's.
+         * The region has another layout version, which is `value`.
          */
         SHMR_VERSION = -6,
         /**
-         * Features that this library does not know; `value` is their bits.
+         * The region needs features that this library does not know; `value` is their bits.
          */
         SHMR_FEATURES = -7,
         /**
-         * Another length than expected; `value` is the one found.
+         * The length differs from the expected one; `value` is the length that was found.
          */
         SHMR_LENGTH = -8,
         /**
@@ -293,7 +305,7 @@ enum shmr_status {
          */
         SHMR_NOT_FORMATTED = -9,
         /**
-         * The region has a registry already.
+         * The region already has a registry.
          */
         SHMR_EXISTS = -10,
         /**
@@ -301,7 +313,7 @@ enum shmr_status {
          */
         SHMR_NOT_FOUND = -11,
         /**
-         * The segment holds something else; `value` is what.
+         * The segment has another kind, which is `value`.
          */
         SHMR_KIND = -12,
         /**
@@ -309,51 +321,52 @@ enum shmr_status {
          */
         SHMR_COLLISION = -13,
         /**
-         * Every row of the registry is in use; `value` is how many there are.
+         * Every row of the registry is in use; `value` is the number of rows.
          */
         SHMR_TABLE_FULL = -14,
         /**
-         * No run of free blocks is long enough; `value` is the length asked for.
+         * No run of free blocks is long enough; `value` is the requested length.
          */
         SHMR_OUT_OF_SPACE = -15,
         /**
-         * The segment was removed before, or the mapping's file replaced.
+         * The segment was already removed, or the mapping's file was replaced.
          */
         SHMR_STALE = -16,
         /**
-         * There is no place for a partition of this number; `value` is how many there are.
+         * There is no place for a partition with this number; `value` is the number of places.
          */
         SHMR_NO_SUCH_PARTITION = -17,
         /**
-         * An incarnation of this number is attached and has not left; `value` is that incarnation.
+         * An incarnation of this partition is attached and has not left; it is `value`.
          */
         SHMR_ATTACHED = -18,
         /**
-         * This incarnation was declared gone while it lived, and others have what it held.
+         * Another incarnation has taken the place of this one, which was reported as gone while it
+         * ran.
          */
         SHMR_EVICTED = -19,
         /**
-         * Another incarnation has this end of the ring; `value` is that incarnation.
+         * Another incarnation has this end of the ring; it is `value`.
          */
         SHMR_CLAIMED = -20,
         /**
-         * Nobody repaired what a dead owner left. For good.
+         * The bytes that a dead owner left were not repaired. Permanent.
          */
         SHMR_POISONED = -21,
         /**
-         * Given back by one who does not hold it; `value` is the incarnation that does, or 0.
+         * The caller does not hold it; `value` is the incarnation that does, or 0.
          */
         SHMR_NOT_HELD = -22,
         /**
-         * More permits than there is room for; `value` is the room.
+         * There is no room for these permits; `value` is the number that fits.
          */
         SHMR_OVERFLOW = -23,
         /**
-         * The system refused; `value` is its errno.
+         * The kernel refused; `value` is its errno.
          */
         SHMR_SYSTEM = -24,
         /**
-         * It needs compare-and-swap, which the handle is to do without.
+         * The call needs compare-and-swap, which was disabled for this handle.
          */
         SHMR_NO_RMW = -25,
         /**
@@ -361,28 +374,28 @@ enum shmr_status {
          */
         SHMR_REFORMATTED = -26,
         /**
-         * The handle is open and has to be closed first; it stays as it was. Of a session that
-         * is to be left, `value` is how many handles on it are open.
+         * The handle is open and has to be closed first; it is unchanged. For a session to leave,
+         * `value` is the number of open handles on it.
          */
         SHMR_OPEN = -27,
         /**
          * The next message, or the answer, is longer than the buffer; `value` is its length. A
-         * message stays where it is; an answer is given up.
+         * message stays; an answer is lost.
          */
         SHMR_BUFFER_TOO_SHORT = -28,
         /**
-         * The peer broke the rules of calls, and what it sent was passed over; the channel goes
-         * on. `word` says how: "answered twice" and "never called", where `value` is the number
-         * of the call, or "not a message", where it is the record's length.
+         * The peer broke the rules of calls. What it sent was skipped, and the channel remains
+         * usable. `word` is "answered twice" or "never called", and `value` the number of the
+         * call; or `word` is "not a message", and `value` the record's length.
          */
         SHMR_BAD_MESSAGE = -29,
 };
 
 /**
- * enum shmr_partition_state - what is known of a partition's incarnation
- * @SHMR_ALIVE:  nothing says otherwise
- * @SHMR_SILENT: it has shown no sign of life for longer than a limit, and may come back
- * @SHMR_GONE:   it is over for certain: no store of it can arrive any more
+ * enum shmr_partition_state - what is known about an incarnation of a partition
+ * @SHMR_ALIVE:  nothing else is known
+ * @SHMR_SILENT: its heartbeat has stood still for longer than a limit; it may come back
+ * @SHMR_GONE:   it has certainly ended: no store of it can arrive any more
  */
 enum shmr_partition_state {
         SHMR_ALIVE = 0,
@@ -392,13 +405,13 @@ enum shmr_partition_state {
 
 /**
  * struct shmr_error - why the last call on a handle failed
- * @status: what that call said
- * @value:  the value, length or incarnation that goes with the status; else 0
- * @word:   the word that a corrupt peer wrote, as docs/layout.md names it, the
- *          argument that is invalid, or how a peer broke the rules of calls; else empty
+ * @status: the status that the call returned
+ * @value:  the value, length or incarnation that belongs to the status; else 0
+ * @word:   the word in memory that a peer corrupted, as docs/layout.md names it; the invalid
+ *          argument; or how a peer broke the rules of calls; else empty
  *
- * Every handle begins with one. It is written by calls that fail, also by those that
- * were to open the handle, and by nothing else.
+ * Every handle begins with one. Only calls that fail write it, including those that fail to open
+ * the handle.
  */
 struct shmr_error {
         enum shmr_status status;
@@ -410,8 +423,8 @@ struct shmr_error {
  * struct shmr_bakery - a mutex that needs only loads, stores and fences
  * @error: why the last call on it failed
  *
- * It is held by an incarnation, not by a thread: threads of one partition exclude each other by
- * other means. Up to 64 partitions; survives its owner. Needs no closing.
+ * An incarnation holds it, not a thread: the threads of a partition exclude each other by other
+ * means. For up to 64 partitions. Survives its owner. Needs no closing.
  */
 struct shmr_bakery {
         struct shmr_error error;
@@ -421,13 +434,13 @@ struct shmr_bakery {
 /**
  * struct shmr_segment - a segment that was found or created
  * @base:   its first byte
- * @len:    bytes
- * @offset: where it starts, from the region's start
- * @id:     its identifier; 0 if it is in no registry
- * @kind:   what it holds
- * @name:   its name, whatever its creator stored; empty if it has none
+ * @len:    its bytes
+ * @offset: its offset from the start of the region
+ * @id:     its identifier; 0 if it is not in a registry
+ * @kind:   what it contains
+ * @name:   its name, as its creator stored it; empty if it has none
  *
- * A copy, not a handle. The bytes are there as long as nobody removes the segment.
+ * A value, not a handle: it can be copied. The bytes stay valid until the segment is removed.
  */
 struct shmr_segment {
         void *base;
@@ -441,13 +454,13 @@ struct shmr_segment {
 
 /**
  * struct shmr_liveness - knows which partitions are alive, silent or gone
- * @state:   an enum shmr_partition_state: what is known of @incarnation now. SHMR_GONE is a
- *           promise, since what @incarnation held is given to others; any other number than
- *           the three counts as SHMR_ALIVE
- * @context: passed to it
+ * @state:   returns an enum shmr_partition_state: what is known about @incarnation now. SHMR_GONE
+ *           is a promise: others then take over what @incarnation had. Any number that is not a
+ *           state counts as SHMR_ALIVE
+ * @context: passed to @state
  *
- * A NULL in its place takes everybody for alive. shmr_heartbeats_liveness() and
- * shmr_processes_liveness() make one.
+ * A NULL in its place: every partition counts as alive. shmr_heartbeats_liveness(),
+ * shmr_processes_liveness() and shmr_session_liveness() return one.
  */
 struct shmr_liveness {
         int (*state)(void *context, uint32_t incarnation);
@@ -456,15 +469,15 @@ struct shmr_liveness {
 
 /**
  * struct shmr_wait - how a call waits, and for how long
- * @pause:   called between two checks; returns SHMR_AGAIN, SHMR_SLEEP or SHMR_GIVE_UP
- *           (anything else gives up). This is where a bootloader looks for Ctrl-C
- * @sleep:   sleeps until *@rings, as the memory has it, is no longer @seen, until rung in
- *           some other way, or for a while; may return at any time. May be NULL if @pause
- *           never says SHMR_SLEEP
- * @context: the caller's
+ * @pause:   called between two checks; returns SHMR_AGAIN, SHMR_SLEEP or SHMR_GIVE_UP. Any other
+ *           number is SHMR_GIVE_UP. A bootloader checks for Ctrl-C here
+ * @sleep:   sleeps until *@rings, as stored in memory, differs from @seen, until a peer rings in
+ *           another way, or for a limited time; may return at any time. May be NULL if @pause
+ *           never returns SHMR_SLEEP
+ * @context: for the caller's functions
  *
- * Fill it in, or let shmr_wait_checks(), shmr_wait_futex() or shmr_wait_poll() do it. One
- * value serves one wait. A NULL in its place is one check.
+ * Fill it in, or let shmr_wait_checks(), shmr_wait_futex(), shmr_wait_spin(), shmr_wait_poll() or
+ * shmr_session_wait() do that. Each wait needs a new value. A NULL in its place makes one check.
  */
 struct shmr_wait {
         int (*pause)(struct shmr_wait *wait);
@@ -485,9 +498,10 @@ struct shmr_barrier {
 };
 
 /**
- * struct shmr_doorbell - wakes a peer: a futex, an eventfd, a hypercall, an interrupt
- * @ring:    wakes one who sleeps on @rings, or all if @all is not 0; too often is harmless
- * @context: passed to it
+ * struct shmr_doorbell - wakes a peer: by a futex, an eventfd, a hypercall or an interrupt
+ * @ring:    wakes one partition that sleeps on @rings, or all of them if @all is not 0. An
+ *           unnecessary call is harmless
+ * @context: passed to @ring
  *
  * A NULL in its place, or a NULL @ring, is no doorbell: the peer polls.
  */
@@ -497,9 +511,9 @@ struct shmr_doorbell {
 };
 
 /**
- * struct shmr_arrival - that all parties have arrived
- * @phase:  how often that was, modulo 2^32
- * @leader: so for one of them
+ * struct shmr_arrival - all parties have arrived
+ * @phase:  how often all parties have arrived, modulo 2^32
+ * @leader: true for exactly one of them
  */
 struct shmr_arrival {
         uint32_t phase;
@@ -519,11 +533,11 @@ struct SHMR_ALIGNED(128) shmr_client {
  * struct shmr_session - one partition's membership of a region
  * @error: why the last call on it failed
  *
- * What is opened through it points to it: it stays where it is until that is closed. Calls
- * on what was opened are refused with SHMR_EINVAL and the word "session" if the session is
- * no longer there. Several threads may open clients, servers, senders and receivers on one
- * session and use them, while another one beats; calls on the session itself are made by
- * one thread at a time.
+ * Handles that are opened through a session point to it: it must not move while any of them is
+ * open. If it was moved or overwritten, calls on them return SHMR_EINVAL with the word "session".
+ *
+ * Several threads can open clients, servers, senders and receivers on one session and use them,
+ * while another thread beats. Only one thread at a time makes calls on the session itself.
  */
 struct shmr_session {
         struct shmr_error error;
@@ -532,12 +546,11 @@ struct shmr_session {
 
 /**
  * struct shmr_channel_options - the capacities of a channel's rings
- * @command_capacity: bytes of the ring from the client to the server, a power of two from
- *                    64; the longest command is somewhat shorter than half of it. 0 is
- *                    16 KiB
+ * @command_capacity: bytes of the ring from the client to the server, a power of two from 64; the
+ *                    longest command is slightly shorter than half of it. 0 is 16 KiB
  * @result_capacity:  bytes of the ring from the server to the client; 0 is 16 KiB
  *
- * Both ends say the same.
+ * Both ends must give the same capacities.
  */
 struct shmr_channel_options {
         size_t command_capacity;
@@ -545,12 +558,12 @@ struct shmr_channel_options {
 };
 
 /**
- * struct shmr_call - a call that is to be finished, or to be answered
+ * struct shmr_call - a call to be finished, or to be answered
  * @number: its number, from 1; 0 is no call
- * @peer:   which epoch of the other end it was sent to, or is from
+ * @peer:   the epoch of the other end that it was sent to, or that it is from
  *
- * A value, not a handle. Zeroed by the call that finishes or answers it, which refuses it
- * with SHMR_EINVAL and the word "call" the next time.
+ * A value, not a handle. The call that finishes or answers it zeroes it. Using it after that
+ * returns SHMR_EINVAL with the word "call".
  */
 struct shmr_call {
         uint32_t number;
@@ -558,11 +571,11 @@ struct shmr_call {
 };
 
 /**
- * struct shmr_consumer - the end of a ring that pops
+ * struct shmr_consumer - the consuming end of a ring
  * @error: why the last call on it failed
  *
- * Used by one thread at a time. Aligned, so that the two ends of a ring in one program do
- * not share a cache line.
+ * Used by one thread at a time. Aligned, so that the two ends of a ring in one program do not
+ * share a cache line.
  */
 struct SHMR_ALIGNED(128) shmr_consumer {
         struct shmr_error error;
@@ -570,15 +583,15 @@ struct SHMR_ALIGNED(128) shmr_consumer {
 };
 
 /**
- * struct shmr_ring_view - what a ring's words say
- * @error:     the first thing wrong with it; SHMR_OK if nothing is
- * @capacity:  bytes of its data
- * @records:   records that are not released, counted up to the limit
- * @bytes:     bytes that they take
- * @producer:  the incarnation that has the producing end, or had it last; 0 is nobody yet
- * @producing: whether it did not give it back
- * @consumer:  the same of the consuming end
- * @consuming: the same of the consuming end
+ * struct shmr_ring_view - the words of a ring
+ * @error:     the first invalid word; its status is SHMR_OK if there is none
+ * @capacity:  bytes of the ring's data
+ * @records:   unreleased records, counted up to the limit
+ * @bytes:     bytes that they occupy
+ * @producer:  the incarnation that has the producing end, or had it last; 0 if there was none yet
+ * @producing: false if that incarnation has closed the end
+ * @consumer:  the incarnation that has the consuming end, or had it last; 0 if there was none yet
+ * @consuming: false if that incarnation has closed the end
  * @discarded: records that consumers discarded, modulo 2^32
  */
 struct shmr_ring_view {
@@ -594,11 +607,12 @@ struct shmr_ring_view {
 };
 
 /**
- * struct shmr_lock_view - what a lock's words say
- * @error:   the first thing wrong with it; SHMR_OK if nothing is
- * @owner:   the incarnation that has it (of a reader-writer lock, the writer's); 0 is nobody
+ * struct shmr_lock_view - the words of a lock
+ * @error:   the first invalid word; its status is SHMR_OK if there is none
+ * @owner:   the incarnation that holds the lock, or for a reader-writer lock the writer; 0 if
+ *           there is none
  * @health:  SHMR_WHOLE, SHMR_SUSPECT or SHMR_SPOILT
- * @waiting: whether somebody may sleep for it
+ * @waiting: true if a partition may be sleeping until the lock is free
  */
 struct shmr_lock_view {
         struct shmr_error error;
@@ -608,10 +622,10 @@ struct shmr_lock_view {
 };
 
 /**
- * struct shmr_finding - whether something works across the memory
+ * struct shmr_finding - whether one feature works across the memory
  * @state: SHMR_UNKNOWN, SHMR_WORKS or SHMR_BROKEN
- * @wrong: how often it went wrong, if it is broken; else 0
- * @of:    of how many; else 0
+ * @wrong: how many attempts went wrong, if it is broken; else 0
+ * @of:    the number of attempts, if it is broken; else 0
  */
 struct shmr_finding {
         uint32_t state;
@@ -620,10 +634,10 @@ struct shmr_finding {
 };
 
 /**
- * struct shmr_verdict - what two parties have found out about their memory
- * @read_modify_write: creating and removing segments, mutexes, semaphores and
- *                     reader-writer locks need it
- * @fences:            locks, barriers, and sleeping until rung need them
+ * struct shmr_verdict - the results of a test of the memory by two partitions
+ * @read_modify_write: needed to create and remove segments, and by mutexes, semaphores and
+ *                     reader-writer locks
+ * @fences:            needed by locks, by barriers, and to sleep until a peer rings
  */
 struct shmr_verdict {
         struct shmr_finding read_modify_write;
@@ -631,12 +645,12 @@ struct shmr_verdict {
 };
 
 /**
- * struct shmr_heartbeats - takes a partition for silent whose heartbeat stands still
+ * struct shmr_heartbeats - reports partitions as silent whose heartbeats stand still
  * @error: why the last call on it failed
  *
- * For partitions on different kernels. Gone is one that left, or after which another incarnation
- * of its number has attached; silence is not the end of one, unless
- * shmr_heartbeats_presume_gone_after() says so. Needs no closing.
+ * For partitions on different kernels. An incarnation is gone if it left, or if a later
+ * incarnation of its partition has attached. Silence alone does not mean that it is gone, unless
+ * shmr_heartbeats_presume_gone_after() is called. Needs no closing.
  */
 struct shmr_heartbeats {
         struct shmr_error error;
@@ -644,7 +658,7 @@ struct shmr_heartbeats {
 };
 
 /**
- * struct shmr_registry - the table from identifier to segment in a region
+ * struct shmr_registry - the table in a region that finds a segment by its identifier
  * @error: why the last call on it failed
  *
  * Needs no closing. Several handles on one registry may be open.
@@ -655,10 +669,11 @@ struct shmr_registry {
 };
 
 /**
- * struct shmr_clock - the time
- * @now_us:  microseconds since some fixed moment, in all 64 bits. After a step back, so
- *           also where a counter of fewer bits wraps, everybody has the whole limit anew
- * @context: passed to it
+ * struct shmr_clock - a clock
+ * @now_us:  returns microseconds since a fixed moment, in all 64 bits. If it goes back, for
+ *           example because a shorter counter wraps, the whole limit starts again for every
+ *           partition
+ * @context: passed to @now_us
  */
 struct shmr_clock {
         uint64_t (*now_us)(void *context);
@@ -667,10 +682,10 @@ struct shmr_clock {
 
 #if defined(SHMR_LINUX)
 /**
- * struct shmr_processes - takes a partition for gone whose process has ended
+ * struct shmr_processes - reports partitions as gone whose processes have ended
  * @error: why the last call on it failed
  *
- * For partitions that are processes of one kernel and attached with shmr_process_this().
+ * For partitions that are processes on one kernel, and that attached with shmr_process_this().
  */
 struct shmr_processes {
         struct shmr_error error;
@@ -683,8 +698,8 @@ struct shmr_processes {
  * struct shmr_mapping - shared memory that this process has mapped
  * @error: why the last call on it failed
  *
- * Children that it forks do not have it: their access to it faults (SIGSEGV). They map the
- * memory themselves, or shmr_mapping_inherit() was called before.
+ * A forked child does not have the mapping: its accesses fault (SIGSEGV). The child maps the
+ * memory itself, or the parent calls shmr_mapping_inherit() before the fork.
  */
 struct shmr_mapping {
         struct shmr_error error;
@@ -696,8 +711,8 @@ struct shmr_mapping {
  * struct shmr_mutex - a mutex that survives its owner
  * @error: why the last call on it failed
  *
- * It is held by an incarnation, not by a thread: threads of one partition exclude each other by
- * other means. Needs compare-and-swap on this memory, and no closing.
+ * An incarnation holds it, not a thread: the threads of a partition exclude each other by other
+ * means. Needs compare-and-swap on this memory. Needs no closing.
  */
 struct shmr_mutex {
         struct shmr_error error;
@@ -705,7 +720,7 @@ struct shmr_mutex {
 };
 
 /**
- * struct shmr_attachment - a partition's own attachment in a region
+ * struct shmr_attachment - a partition's attachment to a region
  * @error: why the last call on it failed
  */
 struct shmr_attachment {
@@ -714,11 +729,11 @@ struct shmr_attachment {
 };
 
 /**
- * struct shmr_process - how the kernel of a partition knows it
- * @space:  tells kernels and process namespaces apart; 0 is unknown
+ * struct shmr_process - how a partition's kernel identifies its process
+ * @space:  distinguishes kernels and process namespaces; 0 is unknown
  * @number: the process's number there
  * @start:  when it started, low 32 bits
- * @image:  tells the programs that it runs one after the other apart; 0 is unknown
+ * @image:  distinguishes the programs that the process runs one after the other; 0 is unknown
  */
 struct shmr_process {
         uint32_t space;
@@ -728,11 +743,11 @@ struct shmr_process {
 };
 
 /**
- * struct shmr_partition - what a partition's slot says of it
- * @incarnation:      its incarnation, or its last one; 0 if it never attached
- * @attached:  whether it has not left. One that was killed did not leave
- * @heartbeat: moves while it lives; only a difference means anything
- * @process:   how its kernel knows it
+ * struct shmr_partition - the contents of a partition's slot
+ * @incarnation: its incarnation, or its last one; 0 if it never attached
+ * @attached:    true until it leaves. A partition that was killed has not left
+ * @heartbeat:   changes while the partition runs; only a difference has a meaning
+ * @process:     how its kernel identifies its process
  */
 struct shmr_partition {
         uint32_t incarnation;
@@ -742,27 +757,27 @@ struct shmr_partition {
 };
 
 /**
- * struct shmr_platform - the clock, the sleep, the doorbell and the knowledge of ends
- * @now:     nanoseconds since some fixed moment; never goes back. Not NULL
- * @sleep:   sleeps until a peer wakes this partition, @longest nanoseconds at most; may
- *           return at any time. A sleep by futex or WFE begins only while *@rings, as the
- *           memory has it, is @seen. NULL: the processor looks again and again
- * @wake:    wakes the peer that sleeps on @rings, after everything that was stored before:
- *           an interrupt, a hypercall, a futex. @reason is SHMR_RECORDS, SHMR_ROOM or
- *           SHMR_LOCK. NULL: peers poll
- * @state:   an enum shmr_partition_state: what is known of the incarnation @incarnation, whose
- *           slot says that it is attached, and what @process it is. SHMR_GONE is a
- *           promise: what @incarnation held is given to others. Any other number than the three
- *           counts as SHMR_ALIVE. NULL: what its slot says, so that a partition that was
- *           killed counts as alive until its next incarnation attaches
- * @interrupted: whether every wait is to end now, as if its time were over: an operator's
- *           Ctrl-C, a shutdown; asked before each sleep. NULL: never
- * @context: passed to all of them
- * @process: how peers on the same kernel can know this partition: shmr_process_this(), or
- *           zeroes
+ * struct shmr_platform - the services that a session needs from its platform
+ * @now:         returns nanoseconds since a fixed moment; never goes back. Required
+ * @sleep:       sleeps until a peer wakes this partition, at most @longest nanoseconds; may return
+ *               at any time. A sleep by futex or WFE must begin only if *@rings, as stored in
+ *               memory, is still @seen. NULL: the processor polls
+ * @wake:        wakes the peer that sleeps on @rings, after everything that was stored before, by
+ *               an interrupt, a hypercall or a futex. @reason is SHMR_RECORDS, SHMR_ROOM or
+ *               SHMR_LOCK. NULL: peers poll
+ * @state:       returns an enum shmr_partition_state: what is known about @incarnation, which is
+ *               attached according to its slot; @process identifies its process. SHMR_GONE is a
+ *               promise: others then take over what @incarnation had. Any number that is not a
+ *               state counts as SHMR_ALIVE. NULL: the slot decides, so that a partition that was
+ *               killed counts as alive until its next incarnation attaches
+ * @interrupted: returns true to end every wait now, as if its deadline had passed: on Ctrl-C, or
+ *               at a shutdown. Called before each sleep. NULL: never
+ * @context:     passed to all functions
+ * @process:     how peers on the same kernel identify this partition: shmr_process_this(), or
+ *               zeroes
  *
- * The functions are called by whatever thread calls on a session or on what was opened
- * through it. They call nothing on those.
+ * Any thread that makes a call on a session, or on a handle that was opened through it, may call
+ * these functions. They must not make such calls themselves.
  */
 struct shmr_platform {
         uint64_t (*now)(void *context);
@@ -775,11 +790,11 @@ struct shmr_platform {
 };
 
 /**
- * struct shmr_producer - the end of a ring that pushes
+ * struct shmr_producer - the producing end of a ring
  * @error: why the last call on it failed
  *
- * Used by one thread at a time. Aligned, so that the two ends of a ring in one program do
- * not share a cache line.
+ * Used by one thread at a time. Aligned, so that the two ends of a ring in one program do not
+ * share a cache line.
  */
 struct SHMR_ALIGNED(128) shmr_producer {
         struct shmr_error error;
@@ -789,7 +804,7 @@ struct SHMR_ALIGNED(128) shmr_producer {
 /**
  * struct shmr_slice - bytes to read
  * @base: the first one, outside the region
- * @len:  how many
+ * @len:  their number
  */
 struct shmr_slice {
         const void *base;
@@ -800,7 +815,7 @@ struct shmr_slice {
  * struct shmr_receiver - the receiving end of one ring
  * @error: why the last call on it failed
  *
- * Every record that is received wakes the sender, if that waits for room.
+ * Each received record wakes the sender, if the sender waits for room.
  */
 struct SHMR_ALIGNED(128) shmr_receiver {
         struct shmr_error error;
@@ -808,10 +823,10 @@ struct SHMR_ALIGNED(128) shmr_receiver {
 };
 
 /**
- * struct shmr_region - memory with a header that says what it is
+ * struct shmr_region - memory with a header that identifies it as a region
  * @error: why the last call on it failed
  *
- * Needs no closing; the memory stays mapped for as long as anything in it is used.
+ * Needs no closing. The memory must stay mapped while anything in it is used.
  */
 struct shmr_region {
         struct shmr_error error;
@@ -820,8 +835,8 @@ struct shmr_region {
 
 /**
  * struct shmr_geometry - the sizes of a registry
- * @segments:   rows, a power of two from 2 to 2^16
- * @partitions: slots, 1 to 128: the numbers that partitions may have
+ * @segments:   the number of rows, a power of two from 2 to 2^16
+ * @partitions: the number of slots, 1 to 128; the largest partition number
  * @block:      bytes of the unit of allocation, a power of two from 128 to 2^20
  */
 struct shmr_geometry {
@@ -834,7 +849,8 @@ struct shmr_geometry {
  * struct shmr_rwlock - a reader-writer lock that survives its holders
  * @error: why the last call on it failed
  *
- * Writers go first. Needs compare-and-swap on this memory, and no closing.
+ * A waiting writer goes before new readers. Needs compare-and-swap on this memory. Needs no
+ * closing.
  */
 struct shmr_rwlock {
         struct shmr_error error;
@@ -842,10 +858,11 @@ struct shmr_rwlock {
 };
 
 /**
- * struct shmr_semaphore - a counting semaphore whose permits come back from the dead
+ * struct shmr_semaphore - a counting semaphore whose permits are recovered from dead partitions
  * @error: why the last call on it failed
  *
- * Needs compare-and-swap on this memory, and no closing.
+ * Permits belong to an incarnation, not to a thread. Needs compare-and-swap on this memory. Needs
+ * no closing.
  */
 struct shmr_semaphore {
         struct shmr_error error;
@@ -856,7 +873,7 @@ struct shmr_semaphore {
  * struct shmr_sender - the sending end of one ring
  * @error: why the last call on it failed
  *
- * Every record that is sent wakes the receiver, if that sleeps.
+ * Each sent record wakes the receiver, if the receiver sleeps.
  */
 struct SHMR_ALIGNED(128) shmr_sender {
         struct shmr_error error;
@@ -874,22 +891,22 @@ struct SHMR_ALIGNED(128) shmr_server {
 
 /**
  * struct shmr_session_options - how a partition joins a region
- * @partition:           its number, from 1, which is its own by agreement
- * @without_rmw:         whether compare-and-swap does not work on this memory: nothing is
- *                       created, every segment has to be there already
- * @take_over:           an incarnation of this partition that the caller knows to be gone,
- *                       as it ended it itself or an operator said so; if it is alive, it is
- *                       evicted. 0 for none
- * @patience:            nanoseconds to wait until an earlier incarnation of this partition
- *                       is known to be gone; 0: it has to be known at once
- * @presume_gone_after:  nanoseconds after which an earlier incarnation whose heartbeat stands
- *                       still during the wait is taken for gone: where nothing else tells,
- *                       and there is one partition of this number by construction. One that
- *                       was only slow is evicted by this. 0 for never
- * @geometry:            what shmr_session_create() gives the registry, or NULL for 64
- *                       segments, 64 partitions and blocks of 128 bytes
+ * @partition:          its number, from 1; by agreement it belongs to this partition
+ * @without_rmw:        true for memory without compare-and-swap: nothing is created, and every
+ *                      segment must already exist
+ * @take_over:          an incarnation of this partition that the caller knows to be gone, because
+ *                      the caller ended it or an operator said so; 0 for none. If it is alive, it
+ *                      is evicted
+ * @patience:           nanoseconds to wait until an earlier incarnation of this partition is known
+ *                      to be gone; 0: do not wait
+ * @presume_gone_after: nanoseconds after which an earlier incarnation is presumed gone if its
+ *                      heartbeat stands still during the wait; 0 for never. For platforms that
+ *                      have no other way to know, and where only one partition can have this
+ *                      number. An earlier incarnation that was only slow is evicted
+ * @geometry:           the registry's geometry for shmr_session_create(), or NULL for 64 segments,
+ *                      64 partitions and blocks of 128 bytes
  *
- * Begin with zeroes and set @partition.
+ * Start with zeroes and set @partition.
  */
 struct shmr_session_options {
         uint8_t partition;
@@ -901,12 +918,12 @@ struct shmr_session_options {
 };
 
 /**
- * struct shmr_request - what is asked of a registry
+ * struct shmr_request - which segment a registry has to find or create
  * @name:  1 to 32 bytes, or NULL; its identifier is shmr_id_from_name()
- * @id:    the identifier if there is no name, not 0
+ * @id:    the identifier if there is no name; not 0
  * @kind:  SHMR_KIND_RING and so on
- * @len:   bytes, as shmr_ring_len() and the like say
- * @align: a power of two, or 0 for the least there is, which is 128
+ * @len:   bytes, as shmr_ring_len() and the like return
+ * @align: a power of two, or 0 for the minimum, which is 128
  */
 struct shmr_request {
         const char *name;
@@ -920,7 +937,7 @@ struct shmr_request {
  * struct shmr_snapshot_writer - the side of a snapshot that writes
  * @error: why the last call on it failed
  *
- * There is one. Needs no closing.
+ * A snapshot has one writer. Needs no closing.
  */
 struct shmr_snapshot_writer {
         struct shmr_error error;
@@ -931,7 +948,7 @@ struct shmr_snapshot_writer {
  * struct shmr_snapshot_reader - a side of a snapshot that reads
  * @error: why the last call on it failed
  *
- * There may be any number. Needs no closing.
+ * A snapshot can have any number of readers. Needs no closing.
  */
 struct shmr_snapshot_reader {
         struct shmr_error error;
@@ -943,25 +960,31 @@ extern "C" {
 #endif // __cplusplus
 
 /**
- * shmr_bakery_len() - bytes of a segment for a mutex
+ * shmr_bakery_len() - the length of a segment for a bakery mutex
  * @data: bytes that it protects
  *
- * Return: the number for struct shmr_request; 0 if that is more than 1 GiB.
+ * Return: the len for struct shmr_request; 0 if @data is more than 1 GiB.
  */
 size_t shmr_bakery_len(size_t data);
 
 /**
- * shmr_bakery_open() - a mutex in a segment
- * @bakery:   to be opened
- * @segment:  its segment; zeroed, it is free
- * @incarnation:     the caller's
- * @limit:    partitions 1 to @limit take part, 64 at the most. All must say the same; the
- *            fewer, the sooner it is had
+ * shmr_bakery_open() - open the bakery mutex in a segment
+ * @bakery:      to be opened
+ * @segment:     its segment; a zeroed segment is a free mutex
+ * @incarnation: the caller's
+ * @limit:       partitions 1 to @limit use the mutex; at most 64. All must give the same number; a
+ *               small one makes locking faster
  *
- * No other handle of @incarnation on this mutex is used from now on, as two let each other in.
+ * No other handle of @incarnation on this mutex may be used any more: two handles would not
+ * exclude each other.
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT; SHMR_NO_SUCH_PARTITION, this one's number
- *         is larger than @limit.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_TOO_SHORT: the segment is too short, and the error's value is its length. Use
+ *   shmr_bakery_len().
+ * * SHMR_NO_SUCH_PARTITION: the caller's number is larger than @limit. Use a larger limit in all
+ *   partitions.
+ * * SHMR_EINVAL, SHMR_EVICTED
  */
 enum shmr_status shmr_bakery_open(struct shmr_bakery *bakery,
                                   const struct shmr_segment *segment,
@@ -969,85 +992,102 @@ enum shmr_status shmr_bakery_open(struct shmr_bakery *bakery,
                                   uint8_t limit);
 
 /**
- * shmr_bakery_data() - the protected bytes
- * @segment: a mutex's segment
+ * shmr_bakery_data() - the bytes that a bakery mutex protects
+ * @segment: a bakery mutex's segment
  *
- * Return: the caller's alone while it has the mutex; NULL if @segment is too short.
+ * Return: the bytes, which only the holder of the mutex may use; NULL if @segment is too short.
  */
 void *shmr_bakery_data(const struct shmr_segment *segment);
 
 /**
- * shmr_bakery_try_lock() - take the mutex if nobody alive is inside, or its owner is dead
- * @bakery:   a mutex
- * @liveness: who knows which partitions are gone, or NULL
+ * shmr_bakery_try_lock() - take the mutex if it is free or its owner is gone
+ * @bakery:   a bakery mutex
+ * @liveness: knows which partitions are gone, or NULL
  *
- * Return: as shmr_bakery_lock(), but SHMR_BUSY instead of waiting.
+ * Return: the statuses of shmr_bakery_lock() without SHMR_TIMED_OUT, and
+ * * SHMR_BUSY: another incarnation holds it. Try again later.
  */
 enum shmr_status shmr_bakery_try_lock(struct shmr_bakery *bakery,
                                       const struct shmr_liveness *liveness);
 
 /**
  * shmr_bakery_lock() - take the mutex, and wait for it
- * @bakery:   a mutex
+ * @bakery:   a bakery mutex
  * @wait:     how to wait, and for how long
- * @liveness: who knows which partitions are gone, or NULL
+ * @liveness: knows which partitions are gone, or NULL
  *
- * Return: SHMR_OK; SHMR_OWNER_DIED, it is had, but what it protects may be half-changed:
- *         repair it, then shmr_bakery_make_consistent(), or unlocking poisons it for
- *         good; SHMR_TIMED_OUT, and the error's value is the incarnation that is waited for if
- *         that is silent; SHMR_EVICTED, a later incarnation of this partition has attached;
- *         SHMR_EINVAL; SHMR_POISONED; SHMR_CORRUPT.
+ * Return:
+ * * SHMR_OK: the caller holds the mutex
+ * * SHMR_OWNER_DIED: the caller holds the mutex, but its last owner died while it held it, and the
+ *   protected bytes may be half-changed. Repair them and call shmr_bakery_make_consistent(); an
+ *   unlock without that poisons the mutex permanently.
+ * * SHMR_TIMED_OUT: the mutex was not free in time. The error's value is the incarnation that the
+ *   caller waits for if that one is silent, else 0. Try again, or find out what happened to it.
+ * * SHMR_POISONED: an owner died and the bytes were not repaired. Permanent: create another
+ *   segment.
+ * * SHMR_EINVAL, SHMR_EVICTED, SHMR_CORRUPT
  */
 enum shmr_status shmr_bakery_lock(struct shmr_bakery *bakery,
                                   struct shmr_wait *wait,
                                   const struct shmr_liveness *liveness);
 
 /**
- * shmr_bakery_make_consistent() - say that what a dead owner left is repaired
- * @bakery: a mutex that the caller has
+ * shmr_bakery_make_consistent() - declare that the bytes which a dead owner left are repaired
+ * @bakery: a bakery mutex that the caller holds
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_NOT_HELD: the caller does not hold it, and the error's value is the incarnation that
+ *   does, or 0. Do not use the protected bytes.
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_bakery_make_consistent(struct shmr_bakery *bakery);
 
 /**
- * shmr_bakery_unlock() - give the mutex back
- * @bakery: a mutex that the caller has
+ * shmr_bakery_unlock() - release the mutex
+ * @bakery: a bakery mutex that the caller holds
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD, this incarnation was said to be gone, or never had
- *         it.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_NOT_HELD: the caller did not hold it, or was reported as gone while it did. Do not trust
+ *   what was read from the protected bytes.
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_bakery_unlock(struct shmr_bakery *bakery);
 
 /**
- * shmr_bakery_owner() - which incarnation has the mutex now
- * @bakery: a mutex
+ * shmr_bakery_owner() - the incarnation that holds the mutex
+ * @bakery: a bakery mutex
  *
- * Return: for inspection, as it may have changed since; 0 is nobody, or not known.
+ * Return: the incarnation, for inspection: it may have changed since. 0 if it is free, damaged or
+ * @bakery is not open.
  */
 uint32_t shmr_bakery_owner(const struct shmr_bakery *bakery);
 
 /**
- * shmr_barrier_len() - bytes of a segment for a barrier
- * @partitions: the largest number of a party
+ * shmr_barrier_len() - the length of a segment for a barrier
+ * @partitions: the largest partition number of a party
  *
- * Return: the number for struct shmr_request.
+ * Return: the len for struct shmr_request.
  */
 size_t shmr_barrier_len(uint8_t partitions);
 
 /**
- * shmr_barrier_open() - a barrier in a segment
- * @barrier:  to be opened
- * @segment:  its segment; zeroed, nobody has passed it
- * @incarnation:     the caller's
- * @parties:  how many meet
- * @doorbell: what wakes those that wait, copied; or NULL
+ * shmr_barrier_open() - open the barrier in a segment
+ * @barrier:     to be opened
+ * @segment:     its segment; a zeroed segment is a barrier in its first phase
+ * @incarnation: the caller's
+ * @parties:     the number of parties
+ * @doorbell:    wakes partitions that wait, copied; or NULL
  *
- * No other handle of @incarnation on this barrier is used from now on, as two let the others pass
- * early.
+ * No other handle of @incarnation on this barrier may be used any more: two handles would let the
+ * other parties pass early.
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_NO_SUCH_PARTITION, the segment has no entry for this
- *         one's number.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_NO_SUCH_PARTITION: the segment has no entry for the caller's number, and the error's
+ *   value is the number of entries. Use shmr_barrier_len() with a larger number.
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_barrier_open(struct shmr_barrier *barrier,
                                    const struct shmr_segment *segment,
@@ -1056,30 +1096,35 @@ enum shmr_status shmr_barrier_open(struct shmr_barrier *barrier,
                                    const struct shmr_doorbell *doorbell);
 
 /**
- * shmr_barrier_try_wait() - arrive, if that is still to be done, and see who is there
+ * shmr_barrier_try_wait() - arrive, if the caller has not yet, and check for the other parties
  * @barrier:  a barrier
- * @liveness: who knows which partitions are gone, or NULL
- * @arrival:  what became of it
+ * @liveness: knows which partitions are gone, or NULL
+ * @arrival:  set when all parties have arrived
  *
- * Return: as shmr_barrier_wait(), but SHMR_BUSY instead of waiting: call again.
+ * Return: the statuses of shmr_barrier_wait() without SHMR_TIMED_OUT, and
+ * * SHMR_BUSY: a party is missing; the caller has arrived. Call again later.
  */
 enum shmr_status shmr_barrier_try_wait(struct shmr_barrier *barrier,
                                        const struct shmr_liveness *liveness,
                                        struct shmr_arrival *arrival);
 
 /**
- * shmr_barrier_wait() - arrive, and wait for the others
+ * shmr_barrier_wait() - arrive, and wait for the other parties
  * @barrier:  a barrier
  * @wait:     how to wait, and for how long
- * @liveness: who knows which partitions are gone, or NULL
- * @arrival:  what became of it
+ * @liveness: knows which partitions are gone, or NULL
+ * @arrival:  set when all parties have arrived
  *
- * Whatever it says, the caller has arrived: the next call waits on.
+ * The caller has arrived even if the call fails: the next call continues to wait.
  *
- * Return: SHMR_OK; SHMR_PARTY_DIED, and the error's value is its incarnation: wait again if it
- *         restarts, without @liveness; SHMR_TIMED_OUT, and the value is the incarnation of a party
- *         that is missing if one is silent; SHMR_EVICTED, a later incarnation of this partition
- *         takes part; SHMR_EINVAL; SHMR_CORRUPT.
+ * Return:
+ * * SHMR_OK: all parties have arrived
+ * * SHMR_PARTY_DIED: a party is gone, and the error's value is its incarnation. If it will
+ *   restart, wait again without @liveness.
+ * * SHMR_TIMED_OUT: a party is missing. The error's value is its incarnation if it is silent, else
+ *   0. Wait again.
+ * * SHMR_EVICTED: a later incarnation of this partition uses the barrier. Permanent.
+ * * SHMR_EINVAL, SHMR_CORRUPT
  */
 enum shmr_status shmr_barrier_wait(struct shmr_barrier *barrier,
                                    struct shmr_wait *wait,
@@ -1088,19 +1133,22 @@ enum shmr_status shmr_barrier_wait(struct shmr_barrier *barrier,
 
 #if defined(SHMR_NONCOHERENT)
 /**
- * shmr_cache_maintain() - make every access to shared memory maintain the data cache
- * @clean:      writes lines that hold any of these bytes back to memory, and returns when
- *              they are there
- * @invalidate: forgets lines that hold any of these bytes; with several threads that use
- *              shared memory, it writes dirty ones back first (arm64: dc civac)
+ * shmr_cache_maintain() - maintain the data cache at every access to shared memory
+ * @clean:      writes cache lines that contain any of these bytes back to memory; returns after
+ *              that is complete
+ * @invalidate: invalidates cache lines that contain any of these bytes. If several threads use
+ *              shared memory, it must write dirty lines back first (arm64: dc civac)
  *
- * For memory that nothing keeps coherent and that cannot be mapped uncached, in a library
- * that was built for it (feature `noncoherent`). Once, before the first region is attached.
- * Serves rings, snapshots, partitions and lookup, with waits that poll, and the creation of
- * segments by one side before the other attaches; docs/memory-model.md says under which
- * conditions. Locks do not work on such memory.
+ * For memory that no hardware keeps coherent and that cannot be mapped uncached. The library must
+ * be built with the feature `noncoherent`. Call this once, before the first region is attached.
  *
- * Return: SHMR_OK; SHMR_EINVAL.
+ * Supported are rings, snapshots, attaching and lookup, with waits that poll, and creating
+ * segments on one side before the other side attaches; docs/memory-model.md has the conditions.
+ * Locks do not work on such memory.
+ *
+ * Return:
+ * * SHMR_OK
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_cache_maintain(void (*clean)(const void *at, size_t len),
                                      void (*invalidate)(const void *at, size_t len));
@@ -1109,18 +1157,25 @@ enum shmr_status shmr_cache_maintain(void (*clean)(const void *at, size_t len),
 /**
  * shmr_client_open() - open the end of a channel that sends commands
  * @client:  to be opened
- * @session: the session, which stays where it is until @client is closed
- * @name:    the channel's, 1 to 24 bytes
- * @options: capacities, or NULL for 16 KiB each way
+ * @session: a session, which must not move while @client is open
+ * @name:    the channel's name, 1 to 24 bytes
+ * @options: capacities, or NULL for 16 KiB in each direction
  *
- * Whoever comes first, client or server, creates the channel.
+ * The first end that opens the channel creates it.
  *
- * Return: SHMR_OK; SHMR_EINVAL, also for a name or a capacity that no channel has;
- *         SHMR_LENGTH, the channel is there with another capacity; SHMR_KIND or
- *         SHMR_COLLISION, its name is used for something else; SHMR_TABLE_FULL;
- *         SHMR_OUT_OF_SPACE; SHMR_CONTENDED; SHMR_NO_RMW; SHMR_CLAIMED, a partition that
- *         is not known to be gone has this end, and the error's value is that one;
- *         SHMR_EVICTED; SHMR_REFORMATTED; SHMR_CORRUPT.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_CLAIMED: a partition that is not known to be gone has this end; the error's value is that
+ *   incarnation. Try again after it has closed the end, or has been killed.
+ * * SHMR_LENGTH: the channel exists with another capacity. Use the same capacities on both ends.
+ * * SHMR_KIND, SHMR_COLLISION: the name is used for something else. Use another name.
+ * * SHMR_TABLE_FULL, SHMR_OUT_OF_SPACE: the region has no room for the channel. Use a larger
+ *   region.
+ * * SHMR_CONTENDED: other partitions changed the registry in every attempt. Try again.
+ * * SHMR_NO_RMW: the channel does not exist, and the session creates nothing. Open the other end
+ *   first.
+ * * SHMR_EINVAL: also for a name or a capacity that no channel can have
+ * * SHMR_OPEN, SHMR_EVICTED, SHMR_REFORMATTED, SHMR_CORRUPT
  */
 enum shmr_status shmr_client_open(struct shmr_client *client,
                                   const struct shmr_session *session,
@@ -1128,44 +1183,47 @@ enum shmr_status shmr_client_open(struct shmr_client *client,
                                   const struct shmr_channel_options *options);
 
 /**
- * shmr_client_max_len() - bytes of the longest command
+ * shmr_client_max_len() - the length of the longest command
  * @client: a client
  *
- * Return: 0 if @client is not open.
+ * Return: the number of bytes; 0 if @client is not open.
  */
 size_t shmr_client_max_len(const struct shmr_client *client);
 
 /**
- * shmr_client_discarded() - messages that this end never received
+ * shmr_client_discarded() - the number of messages that this end did not receive
  * @client: a client
  *
- * Return: those of a server that was restarted, and answers to calls that were given up;
- *         counts on modulo 2^32. 0 if @client is not open.
+ * Return: messages of dead servers, and answers to calls that were given up, modulo 2^32; 0 if
+ * @client is not open.
  */
 uint32_t shmr_client_discarded(const struct shmr_client *client);
 
 /**
- * shmr_client_server_is_gone() - whether the server is gone, or has left the channel
+ * shmr_client_server_is_gone() - whether the server is gone or has left the channel
  * @client: a client
  *
- * Return: true after this client has heard of a server, and that one is gone or has left;
- *         else false.
+ * Return: true if this client knows a server, and that server is gone or has left; else false.
  */
 bool shmr_client_server_is_gone(const struct shmr_client *client);
 
 /**
- * shmr_client_send() - send a command that is not answered
+ * shmr_client_send() - send a command as a message without an answer
  * @client:  a client
- * @command: its bytes, outside the region
- * @len:     how many, at most shmr_client_max_len(); may be 0
+ * @command: the bytes to send, outside the region
+ * @len:     number of bytes, at most shmr_client_max_len(); may be 0
  * @timeout: nanoseconds to wait for room; SHMR_FOREVER is no limit
  *
- * A command that is sent before there is a server waits for the first one.
+ * A command that is sent before there is a server is kept for the first server.
  *
- * Return: SHMR_OK; SHMR_TIMED_OUT, there was no room; SHMR_RESTARTED, the server was
- *         restarted and nothing was sent: reported once, the next command is for its new
- *         incarnation; SHMR_PEER_GONE, nobody is left to make room; SHMR_EINVAL;
- *         SHMR_TOO_LONG; SHMR_EVICTED, SHMR_REFORMATTED or SHMR_CORRUPT: for good.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_TIMED_OUT: no room in time; nothing was sent. Try again later.
+ * * SHMR_RESTARTED: the server was restarted; nothing was sent. Reported once. Send again if the
+ *   command suits the new server.
+ * * SHMR_PEER_GONE: the ring is full, and no server is left to make room. Wait for a new server.
+ * * SHMR_TOO_LONG: the command can never be sent. Use a larger capacity.
+ * * SHMR_EINVAL, SHMR_EVICTED, SHMR_REFORMATTED, SHMR_CORRUPT
  */
 enum shmr_status shmr_client_send(struct shmr_client *client,
                                   const void *command,
@@ -1173,19 +1231,25 @@ enum shmr_status shmr_client_send(struct shmr_client *client,
                                   uint64_t timeout);
 
 /**
- * shmr_client_recv() - receive a message of the server that is no answer
+ * shmr_client_recv() - receive a message of the server that is not an answer
  * @client:  a client
- * @buffer:  where its bytes go
- * @size:    room there
- * @len:     bytes of the message
+ * @buffer:  where the message goes
+ * @size:    bytes of @buffer
+ * @len:     set to the length of the message
  * @timeout: nanoseconds to wait; SHMR_FOREVER is no limit
  *
- * Answers to calls that were not finished are passed over.
+ * Answers to unfinished calls are skipped.
  *
- * Return: SHMR_OK; SHMR_TIMED_OUT; SHMR_RESTARTED, the server was restarted, and what
- *         follows is from its new incarnation: reported once; SHMR_EINVAL;
- *         SHMR_BUFFER_TOO_SHORT, the message stays; SHMR_BAD_MESSAGE; SHMR_EVICTED,
- *         SHMR_REFORMATTED or SHMR_CORRUPT: for good.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_TIMED_OUT: no message in time. Try again later.
+ * * SHMR_RESTARTED: the server was restarted; what follows is from the new server. Reported once.
+ *   Receive again.
+ * * SHMR_BUFFER_TOO_SHORT: the message stays, and the error's value is its length. Receive again
+ *   with a larger buffer.
+ * * SHMR_BAD_MESSAGE: the server broke the rules of calls; the message was skipped. Receive again,
+ *   or give up this server.
+ * * SHMR_EINVAL, SHMR_EVICTED, SHMR_REFORMATTED, SHMR_CORRUPT
  */
 enum shmr_status shmr_client_recv(struct shmr_client *client,
                                   void *buffer,
@@ -1196,22 +1260,28 @@ enum shmr_status shmr_client_recv(struct shmr_client *client,
 /**
  * shmr_client_call() - send a command and wait for its answer
  * @client:      a client
- * @command:     its bytes, outside the region
- * @command_len: how many, at most shmr_client_max_len(); may be 0
- * @answer:      where the answer goes; may be where @command is
- * @size:        room there
- * @len:         bytes of the answer
- * @timeout:     nanoseconds for all of it; SHMR_FOREVER is no limit
+ * @command:     the bytes to send, outside the region
+ * @command_len: number of bytes, at most shmr_client_max_len(); may be 0
+ * @answer:      where the answer goes; may overlap @command
+ * @size:        bytes of @answer
+ * @len:         set to the length of the answer
+ * @timeout:     nanoseconds for the whole call; SHMR_FOREVER is no limit
  *
- * A call ends as soon as it is known that its server is gone. How soon that is, the
- * session's platform decides.
+ * The call ends as soon as the session's platform knows that the server is gone.
  *
- * Return: SHMR_OK; SHMR_TIMED_OUT and SHMR_PEER_GONE, the command may have been carried out
- *         or not; SHMR_RESTARTED, the server was restarted, and there will be no answer;
- *         SHMR_MESSAGE_FIRST, the answer is passed over when it comes: to have both, use
- *         shmr_client_start_call(); SHMR_EINVAL; SHMR_TOO_LONG, the command can never be
- *         sent; SHMR_BUFFER_TOO_SHORT, the answer is given up; SHMR_BAD_MESSAGE;
- *         SHMR_EVICTED, SHMR_REFORMATTED or SHMR_CORRUPT: for good.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_TIMED_OUT, SHMR_PEER_GONE: no answer; it is unknown whether the command was carried out.
+ *   Call again only if it may be carried out twice.
+ * * SHMR_RESTARTED: the server was restarted, and there will be no answer. Decide as for
+ *   SHMR_PEER_GONE.
+ * * SHMR_MESSAGE_FIRST: a message is next, and the answer will be skipped. To receive both, use
+ *   shmr_client_start_call() instead.
+ * * SHMR_TOO_LONG: the command can never be sent. Use a larger capacity.
+ * * SHMR_BUFFER_TOO_SHORT: the answer is lost, and the error's value is its length. Use a larger
+ *   buffer.
+ * * SHMR_BAD_MESSAGE: the server broke the rules of calls. Give up this server.
+ * * SHMR_EINVAL, SHMR_EVICTED, SHMR_REFORMATTED, SHMR_CORRUPT
  */
 enum shmr_status shmr_client_call(struct shmr_client *client,
                                   const void *command,
@@ -1222,16 +1292,16 @@ enum shmr_status shmr_client_call(struct shmr_client *client,
                                   uint64_t timeout);
 
 /**
- * shmr_client_start_call() - send a command without waiting for its answer
+ * shmr_client_start_call() - send a command as a call, without waiting for the answer
  * @client:  a client
- * @command: its bytes, outside the region
- * @len:     how many, at most shmr_client_max_len(); may be 0
- * @call:    what to finish: shmr_client_finish_call()
+ * @command: the bytes to send, outside the region
+ * @len:     number of bytes, at most shmr_client_max_len(); may be 0
+ * @call:    set to the call, for shmr_client_finish_call()
  * @timeout: nanoseconds to wait for room; SHMR_FOREVER is no limit
  *
- * Up to 64 calls may wait for their answers at the same time.
+ * Up to 64 calls can wait for their answers at the same time.
  *
- * Return: as shmr_client_send().
+ * Return: the statuses of shmr_client_send().
  */
 enum shmr_status shmr_client_start_call(struct shmr_client *client,
                                         const void *command,
@@ -1241,21 +1311,27 @@ enum shmr_status shmr_client_start_call(struct shmr_client *client,
 
 /**
  * shmr_client_finish_call() - wait for the answer to a call
- * @client:  the client that started it
- * @call:    the call; zeroed when there is nothing more to wait for
+ * @client:  the client that started the call
+ * @call:    the call; zeroed if there is nothing more to wait for
  * @answer:  where the answer goes
- * @size:    room there
- * @len:     bytes of the answer
+ * @size:    bytes of @answer
+ * @len:     set to the length of the answer
  * @timeout: nanoseconds to wait; SHMR_FOREVER is no limit
  *
- * Calls whose answers the server gave before this one and that are not finished are given
- * up: their answers are passed over.
+ * This gives up the unfinished calls that the server answered before this one: their answers are
+ * skipped.
  *
- * Return: SHMR_OK; SHMR_TIMED_OUT, the call can be finished later; SHMR_MESSAGE_FIRST,
- *         after shmr_client_recv() the call can be finished; SHMR_PEER_GONE or
- *         SHMR_RESTARTED, there will be no answer; SHMR_EINVAL; SHMR_BUFFER_TOO_SHORT, the
- *         answer is given up; SHMR_BAD_MESSAGE, the call can be finished later;
- *         SHMR_EVICTED, SHMR_REFORMATTED or SHMR_CORRUPT: for good.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_TIMED_OUT: no answer in time. Finish the call later, or give it up.
+ * * SHMR_MESSAGE_FIRST: a message is next. Receive it by shmr_client_recv(), then finish the call.
+ * * SHMR_PEER_GONE, SHMR_RESTARTED: there will be no answer; it is unknown whether the command was
+ *   carried out. Call again only if it may be carried out twice.
+ * * SHMR_BUFFER_TOO_SHORT: the answer is lost, and the error's value is its length. Use a larger
+ *   buffer.
+ * * SHMR_BAD_MESSAGE: the server broke the rules of calls. Finish the call later, or give up this
+ *   server.
+ * * SHMR_EINVAL, SHMR_EVICTED, SHMR_REFORMATTED, SHMR_CORRUPT
  */
 enum shmr_status shmr_client_finish_call(struct shmr_client *client,
                                          struct shmr_call *call,
@@ -1265,24 +1341,31 @@ enum shmr_status shmr_client_finish_call(struct shmr_client *client,
                                          uint64_t timeout);
 
 /**
- * shmr_client_close() - give this end of the channel back
- * @client: closed by this
+ * shmr_client_close() - close this end of the channel
+ * @client: the client to close
  *
- * Return: SHMR_OK; SHMR_EINVAL.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_client_close(struct shmr_client *client);
 
 /**
  * shmr_consumer_open() - claim the consuming end of a ring
- * @consumer: to be opened
- * @ring:     the ring's segment; zeroed, it is an empty ring
- * @incarnation:     the caller's
- * @unread:   SHMR_KEEP or SHMR_DISCARD
+ * @consumer:    to be opened
+ * @ring:        the ring's segment; a zeroed segment is an empty ring
+ * @incarnation: the caller's
+ * @unread:      SHMR_KEEP or SHMR_DISCARD
  *
- * Goes on where a consumer before it stopped.
+ * Continues where the last consumer stopped.
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_LENGTH, the segment is no ring; SHMR_CLAIMED, another
- *         has this end: if that incarnation is gone, shmr_consumer_take_over(); SHMR_CORRUPT.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_CLAIMED: another incarnation has this end, and is the error's value. If it is gone, use
+ *   shmr_consumer_take_over().
+ * * SHMR_LENGTH: the segment is not a ring, and the error's value is its length. Check the
+ *   segment.
+ * * SHMR_EINVAL, SHMR_OPEN, SHMR_CORRUPT
  */
 enum shmr_status shmr_consumer_open(struct shmr_consumer *consumer,
                                     const struct shmr_segment *ring,
@@ -1290,16 +1373,16 @@ enum shmr_status shmr_consumer_open(struct shmr_consumer *consumer,
                                     uint32_t unread);
 
 /**
- * shmr_consumer_take_over() - claim the consuming end in place of an incarnation that is over
- * @consumer: to be opened
- * @ring:     the ring's segment
- * @incarnation:     the caller's
- * @unread:   SHMR_KEEP or SHMR_DISCARD
+ * shmr_consumer_take_over() - claim the consuming end in place of an incarnation that is gone
+ * @consumer:    to be opened
+ * @ring:        the ring's segment
+ * @incarnation: the caller's
+ * @unread:      SHMR_KEEP or SHMR_DISCARD
  *
- * One that is not over is told SHMR_EVICTED at its next call, but not an earlier handle of
- * the same incarnation: that one must not be used again.
+ * If the other incarnation is alive, its next call returns SHMR_EVICTED. An earlier handle of
+ * @incarnation itself does not notice: it must not be used any more.
  *
- * Return: as shmr_consumer_open(), without SHMR_CLAIMED.
+ * Return: the statuses of shmr_consumer_open() without SHMR_CLAIMED.
  */
 enum shmr_status shmr_consumer_take_over(struct shmr_consumer *consumer,
                                          const struct shmr_segment *ring,
@@ -1309,18 +1392,25 @@ enum shmr_status shmr_consumer_take_over(struct shmr_consumer *consumer,
 /**
  * shmr_consumer_pop() - copy the next record and release it
  * @consumer: a consumer
- * @record:   where its bytes go
- * @size:     room there
- * @len:      bytes of the record
+ * @record:   where the record goes
+ * @size:     bytes of @record
+ * @len:      set to the length of the record
  *
- * Never waits, rings no bell (shmr_consumer_notify()). Discards 64 records at the most, then
- * says SHMR_EMPTY although there may be more: shmr_consumer_wait() does not sleep then.
+ * Never waits, and never rings the doorbell (shmr_consumer_notify()). Discards at most 64 records
+ * in one call. After that it returns SHMR_EMPTY although there may be more records;
+ * shmr_consumer_wait() then returns at once.
  *
- * Return: SHMR_OK; SHMR_EMPTY; SHMR_RESTARTED, what follows is from a new incarnation of the
- *         producer: said once; SHMR_EINVAL; SHMR_TOO_LONG, it does not fit and stays,
- *         and the error's value is its length; SHMR_CORRUPT, the producer broke the
- *         protocol: for good; SHMR_EVICTED, another has taken this end over, and what is
- *         in @record is that one's: for good.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_EMPTY: no record now. Wait, or try again later.
+ * * SHMR_RESTARTED: the producer was restarted; what follows is from the new producer. Reported
+ *   once. Pop again.
+ * * SHMR_TOO_LONG: the record is longer than @size and stays; the error's value is its length. Pop
+ *   again with more room.
+ * * SHMR_CORRUPT: the producer broke the protocol. Permanent: close the handle.
+ * * SHMR_EVICTED: another incarnation has taken over this end, and receives the record that is in
+ *   @record. Permanent: close the handle.
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_consumer_pop(struct shmr_consumer *consumer,
                                    void *record,
@@ -1330,41 +1420,48 @@ enum shmr_status shmr_consumer_pop(struct shmr_consumer *consumer,
 /**
  * shmr_consumer_peek() - find the next record in place
  * @consumer: a consumer
- * @at:       its first byte, in the region, a multiple of 8
- * @len:      its bytes
+ * @at:       set to its first byte, in the region, a multiple of 8
+ * @len:      set to its length
  *
- * It stays the next until shmr_consumer_release(). A hostile producer may change it while
- * it is read: copy, then check the copy.
+ * The record stays the next one until shmr_consumer_release(). A hostile producer can change it
+ * while it is read: copy it, then check the copy.
  *
- * Return: as shmr_consumer_pop(), without SHMR_TOO_LONG.
+ * Return: the statuses of shmr_consumer_pop() without SHMR_TOO_LONG.
  */
 enum shmr_status shmr_consumer_peek(struct shmr_consumer *consumer,
                                     const void **at,
                                     size_t *len);
 
 /**
- * shmr_consumer_release() - give the record that was peeked last back to the producer
+ * shmr_consumer_release() - give the space of the record that was peeked last back to the producer
  * @consumer: a consumer
  *
- * Does nothing if none was.
+ * Does nothing if no record was peeked.
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_EVICTED, another has taken this end over and gets the
- *         record, too: for good.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_EVICTED: another incarnation has taken over this end, and receives the record, too.
+ *   Permanent: close the handle.
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_consumer_release(struct shmr_consumer *consumer);
 
 /**
- * shmr_consumer_drain() - hand records to a function and release them together
+ * shmr_consumer_drain() - pass records to a function and release them together
  * @consumer: a consumer
  * @limit:    the most records
- * @handle:   gets each, in place; one for which it returns 0 stays the next and ends it.
- *            Calls nothing on @consumer
- * @context:  passed to it
- * @count:    how many were released, or NULL
+ * @handle:   called for each record, in place. If it returns 0, the record stays the next one and
+ *            the drain ends. It must not make calls on @consumer
+ * @context:  passed to @handle
+ * @count:    set to the number of released records, or NULL
  *
- * Return: SHMR_OK, also for none; SHMR_EINVAL; SHMR_RESTARTED or SHMR_CORRUPT, by a call
- *         that finds no record before it; SHMR_EVICTED, another has taken this end over and
- *         gets all records of this call.
+ * Return:
+ * * SHMR_OK: also if there was no record
+ * * SHMR_RESTARTED, SHMR_CORRUPT: as for shmr_consumer_pop(); only if there is no record before
+ *   that
+ * * SHMR_EVICTED: another incarnation has taken over this end, and receives all records of this
+ *   call. Permanent: close the handle.
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_consumer_drain(struct shmr_consumer *consumer,
                                      size_t limit,
@@ -1373,122 +1470,145 @@ enum shmr_status shmr_consumer_drain(struct shmr_consumer *consumer,
                                      size_t *count);
 
 /**
- * shmr_consumer_wait() - wait until there is a record, or something to say
+ * shmr_consumer_wait() - wait until there is a record, or something to report
  * @consumer: a consumer
  * @wait:     how to wait, and for how long
  *
- * Return: SHMR_OK, look; SHMR_TIMED_OUT; SHMR_EINVAL.
+ * Return:
+ * * SHMR_OK: the next call on @consumer returns it
+ * * SHMR_TIMED_OUT: nothing in time. Wait again.
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_consumer_wait(struct shmr_consumer *consumer, struct shmr_wait *wait);
 
 /**
- * shmr_consumer_notify() - give back what was released, and ring the producer if it sleeps
+ * shmr_consumer_notify() - publish the released space, and ring the producer if it sleeps
  * @consumer: a consumer
- * @doorbell: what wakes it, or NULL
+ * @doorbell: wakes the producer, or NULL
  *
- * After releasing records. Without it the producer learns of space when there is an eighth
- * of the ring, and of all of it when a call finds no record. With SHMR_OK the next holder of
- * this end starts after them.
+ * Call it after releasing records. Without it, the producer sees released space in steps of an
+ * eighth of the ring, and all of it when a call finds no record. After SHMR_OK a later holder of
+ * this end continues after the released records.
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_EVICTED, another has taken this end over: for good.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_EVICTED: another incarnation has taken over this end. Permanent: close the handle.
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_consumer_notify(struct shmr_consumer *consumer,
                                       const struct shmr_doorbell *doorbell);
 
 /**
- * shmr_consumer_position() - where the next record is, or will be
+ * shmr_consumer_position() - the position of the next record
  * @consumer: a consumer
  *
- * Return: a position that counts on modulo 2^32, and the one at which a later incarnation
- *         goes on; 0 if @consumer is not open.
+ * Return: a number that counts on modulo 2^32; a later incarnation continues there. 0 if @consumer
+ * is not open.
  */
 uint32_t shmr_consumer_position(const struct shmr_consumer *consumer);
 
 /**
- * shmr_consumer_discarded() - records that consumers of this ring discarded
+ * shmr_consumer_discarded() - the number of records that consumers of this ring discarded
  * @consumer: a consumer
  *
- * Return: of this one and those before it; counts on modulo 2^32. Never too few: a consumer
- *         that dies at it leaves a record to be counted once more.
+ * Return: records that this consumer and earlier ones discarded, modulo 2^32; 0 if @consumer is
+ * not open. If a consumer died while it discarded a record, that record can be counted twice.
  */
 uint32_t shmr_consumer_discarded(const struct shmr_consumer *consumer);
 
 /**
- * shmr_consumer_close() - give the consuming end back
- * @consumer: closed by this
+ * shmr_consumer_close() - close the consuming end
+ * @consumer: the consumer to close
  *
- * Return: SHMR_OK; SHMR_EINVAL.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_consumer_close(struct shmr_consumer *consumer);
 
 #if defined(SHMR_LINUX)
 /**
  * shmr_doorbell_futex() - the doorbell of peers that wait by shmr_wait_futex()
+ *
+ * Return: the doorbell.
  */
 struct shmr_doorbell shmr_doorbell_futex(void);
 #endif
 
 /**
- * shmr_ring_inspect() - look at a ring, whatever is in it
+ * shmr_ring_inspect() - inspect a ring in any state
  * @segment: the ring's segment
  * @limit:   the most records to count
- * @view:    where it goes
+ * @view:    set to what was found
  *
- * Only loads. A ring in use moves meanwhile.
+ * Only loads. A ring in use changes meanwhile.
  *
- * Return: SHMR_OK, also for a damaged one, of which @view says what is wrong;
- *         SHMR_EINVAL; SHMR_LENGTH.
+ * Return:
+ * * SHMR_OK: also for a damaged ring; then view.error names the word
+ * * SHMR_LENGTH: the segment is not a ring. Check the
+ *   segment's kind.
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_ring_inspect(const struct shmr_segment *segment,
                                    size_t limit,
                                    struct shmr_ring_view *view);
 
 /**
- * shmr_lock_inspect() - look at a mutex, a bakery mutex or a reader-writer lock
- * @segment: its segment, from a registry: its kind says which it is
- * @view:    where it goes
+ * shmr_lock_inspect() - inspect a mutex, a bakery mutex or a reader-writer lock in any state
+ * @segment: its segment, from a registry, because the segment's kind chooses the lock
+ * @view:    set to what was found
  *
  * Only loads.
  *
- * Return: SHMR_OK, also for a damaged one, of which @view says what is wrong;
- *         SHMR_EINVAL; SHMR_KIND, the segment is none of these; SHMR_TOO_SHORT.
+ * Return:
+ * * SHMR_OK: also for a damaged lock; then view.error names the word
+ * * SHMR_KIND: the segment is none of these locks
+ * * SHMR_TOO_SHORT: the segment is too short for its kind
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_lock_inspect(const struct shmr_segment *segment,
                                    struct shmr_lock_view *view);
 
 /**
- * shmr_litmus_len() - bytes of a segment for a litmus
+ * shmr_litmus_len() - the length of a segment for the test
  *
- * Return: the number for struct shmr_request.
+ * Return: the len for struct shmr_request.
  */
 size_t shmr_litmus_len(void);
 
 /**
- * shmr_litmus_ask() - find out with another partition what works across the memory
- * @segment: where; zeroed is ready, and what earlier sessions left is no obstacle
- * @wait:    how long the other one has, to answer and to come to the end; better one that
- *           looks than one that sleeps
- * @verdict: what came of it
+ * shmr_litmus_ask() - test with another partition what works across the memory
+ * @segment: the test's segment; zeroed, or as an earlier test left it
+ * @wait:    how long the other partition has to answer and to finish; a wait that polls gives
+ *           better results than one that sleeps
+ * @verdict: set to the results
  *
- * One partition asks, one answers. It takes some milliseconds if both run. A hostile other
- * one can make it say anything.
+ * One partition asks, another one answers. The test takes some milliseconds if both run. The
+ * results are meaningless if the other partition is hostile.
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_TOO_SHORT: the segment is too short. Use shmr_litmus_len().
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_litmus_ask(const struct shmr_segment *segment,
                                  struct shmr_wait *wait,
                                  struct shmr_verdict *verdict);
 
 /**
- * shmr_litmus_answer() - answer one that asks, if there is one
- * @segment: where
- * @wait:    how long the other one has to come to the end
- * @verdict: what came of it
+ * shmr_litmus_answer() - take part in a test, if a partition asks for one
+ * @segment: the test's segment
+ * @wait:    how long the asking partition has to finish
+ * @verdict: set to the results
  *
- * Call it now and then, more often than the other one's wait takes. Each asking is
+ * Call it repeatedly, at shorter intervals than the asking partition waits. Each question is
  * answered once.
  *
- * Return: SHMR_OK; SHMR_EMPTY, nobody asks; SHMR_EINVAL; SHMR_TOO_SHORT.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_EMPTY: no partition asks. Try again later.
+ * * SHMR_TOO_SHORT: the segment is too short. Use shmr_litmus_len().
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_litmus_answer(const struct shmr_segment *segment,
                                     struct shmr_wait *wait,
@@ -1498,15 +1618,17 @@ enum shmr_status shmr_litmus_answer(const struct shmr_segment *segment,
  * shmr_heartbeats_watch() - watch the heartbeats of a registry's partitions
  * @heartbeats: to be opened
  * @registry:   the registry
- * @limit_ms:   how long a heartbeat stands still before its partition is silent; 0 is
+ * @limit_ms:   milliseconds that a heartbeat stands still before its partition is silent; 0 is
  *              SHMR_HEARTBEAT_LIMIT_MS
- * @clock:      the caller's clock, copied
+ * @clock:      the caller's clock; copied
  *
- * The limit starts when anybody is first asked about. Ask several times in a limit: a watcher
- * that did not for more than half of one was away itself, and gives everybody the whole limit
- * anew.
+ * The limit starts when the first partition's state is asked for. Ask several times within a
+ * limit. After a pause of more than half a limit between two questions, the whole limit starts
+ * again for every partition.
  *
- * Return: SHMR_OK; SHMR_EINVAL.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_heartbeats_watch(struct shmr_heartbeats *heartbeats,
                                        const struct shmr_registry *registry,
@@ -1514,25 +1636,30 @@ enum shmr_status shmr_heartbeats_watch(struct shmr_heartbeats *heartbeats,
                                        const struct shmr_clock *clock);
 
 /**
- * shmr_heartbeats_presume_gone_after() - take partitions for gone that are silent for long
- * @heartbeats: heartbeats that are watched
- * @limit_ms:   how long a heartbeat stands still before its partition is gone, at least the
- *              limit of shmr_heartbeats_watch()
+ * shmr_heartbeats_presume_gone_after() - presume that partitions are gone after a long silence
+ * @heartbeats: open heartbeats
+ * @limit_ms:   milliseconds that a heartbeat stands still before its partition is presumed gone;
+ *              at least the limit of shmr_heartbeats_watch()
  *
- * For platforms that have no other way to know, and that would rather go on. A partition that
- * was only slow is robbed by this: when it goes on, the step that it was in can still change
- * memory that is others' by then; it is told SHMR_EVICTED at its next call. Choose a limit
- * longer than any pause of a partition that comes back: of a debugger, of a snapshot, of a
- * machine that was suspended.
+ * For platforms that have no other way to know. A partition that was only slow loses its locks,
+ * permits and ends of rings by this. When it continues, the step that it was in can still change
+ * memory that others use by then; after that its calls return SHMR_EVICTED or SHMR_NOT_HELD.
+ * Choose a limit longer than any pause of a partition that comes back: in a debugger, during a
+ * snapshot, while its machine is suspended.
  *
- * Return: SHMR_OK; SHMR_EINVAL, also for a limit of 0.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_EINVAL: also for a limit of 0
  */
 enum shmr_status shmr_heartbeats_presume_gone_after(struct shmr_heartbeats *heartbeats,
                                                     uint32_t limit_ms);
 
 /**
- * shmr_heartbeats_liveness() - what heartbeats know, for calls that ask
- * @heartbeats: used by one thread at a time, and in place for as long as this is used
+ * shmr_heartbeats_liveness() - what heartbeats know about partitions, for calls that take a
+ * liveness
+ * @heartbeats: used by one thread at a time; must not move while the result is used
+ *
+ * Return: a liveness that refers to @heartbeats.
  */
 struct shmr_liveness shmr_heartbeats_liveness(struct shmr_heartbeats *heartbeats);
 
@@ -1542,7 +1669,9 @@ struct shmr_liveness shmr_heartbeats_liveness(struct shmr_heartbeats *heartbeats
  * @processes: to be opened
  * @registry:  the registry
  *
- * Return: SHMR_OK; SHMR_EINVAL.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_EINVAL, SHMR_OPEN
  */
 enum shmr_status shmr_processes_watch(struct shmr_processes *processes,
                                       const struct shmr_registry *registry);
@@ -1550,43 +1679,54 @@ enum shmr_status shmr_processes_watch(struct shmr_processes *processes,
 
 #if defined(SHMR_LINUX)
 /**
- * shmr_processes_liveness() - what the kernel knows, for calls that ask
- * @processes: used by one thread at a time, and in place for as long as this is used
+ * shmr_processes_liveness() - what the kernel knows about partitions, for calls that take a
+ * liveness
+ * @processes: used by one thread at a time; must not move while the result is used
+ *
+ * Return: a liveness that refers to @processes.
  */
 struct shmr_liveness shmr_processes_liveness(struct shmr_processes *processes);
 #endif
 
 #if defined(SHMR_LINUX)
 /**
- * shmr_processes_close() - give back what watching takes
- * @processes: nothing asks it any more
+ * shmr_processes_close() - stop watching, and close the descriptors
+ * @processes: the handle to close; no liveness of it is used any more
  *
- * Return: SHMR_OK; SHMR_EINVAL.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_processes_close(struct shmr_processes *processes);
 #endif
 
 #if defined(SHMR_LINUX)
 /**
- * shmr_map_memfd() - map new zeroed memory without a name
+ * shmr_map_memfd() - create and map anonymous zeroed memory
  * @mapping: to be opened
- * @name:    for /proc alone
- * @len:     bytes
+ * @name:    shown in /proc only
+ * @len:     number of bytes
  *
- * Peers get it by its descriptor, shmr_mapping_fd(). Nobody can shrink it.
+ * Peers get the memory by its descriptor, shmr_mapping_fd(). No process can shrink it.
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_SYSTEM.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_SYSTEM: the kernel refused, and the error's value is its errno
+ * * SHMR_EINVAL, SHMR_OPEN
  */
 enum shmr_status shmr_map_memfd(struct shmr_mapping *mapping, const char *name, size_t len);
 #endif
 
 #if defined(SHMR_LINUX)
 /**
- * shmr_map_fd() - map all of the memory behind a descriptor
+ * shmr_map_fd() - map all of the memory of a descriptor
  * @mapping: to be opened
- * @fd:      stays the caller's
+ * @fd:      the descriptor; duplicated, so the caller may close it
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_SYSTEM.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_SYSTEM: the kernel refused, and the error's value is its errno
+ * * SHMR_EINVAL, SHMR_OPEN
  */
 enum shmr_status shmr_map_fd(struct shmr_mapping *mapping, int fd);
 #endif
@@ -1595,22 +1735,31 @@ enum shmr_status shmr_map_fd(struct shmr_mapping *mapping, int fd);
 /**
  * shmr_map_shm() - map POSIX shared memory
  * @mapping: to be opened
- * @name:    as in "/name"
- * @len:     bytes to make it with if it does not exist; 0 is not to make it
+ * @name:    such as "/name"
+ * @len:     bytes to create it with if it does not exist; 0: do not create it
  *
- * Bytes that it is made with are reserved. Another length than @len is an error (EEXIST).
+ * New memory is allocated at once, so that later accesses cannot fail. If the memory exists with
+ * another length, the errno is EEXIST.
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_SYSTEM.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_SYSTEM: the kernel refused, and the error's value is its errno
+ * * SHMR_EINVAL, SHMR_OPEN
  */
-enum shmr_status shmr_map_shm(struct shmr_mapping *mapping, const char *name, size_t len);
+enum shmr_status shmr_map_shm(struct shmr_mapping *mapping,
+                              const char *name,
+                              size_t len);
 #endif
 
 #if defined(SHMR_LINUX)
 /**
  * shmr_unlink_shm() - remove the name of POSIX shared memory
- * @name: as in "/name"; mappings stay
+ * @name: such as "/name"; existing mappings stay valid
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_SYSTEM.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_SYSTEM: the kernel refused
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_unlink_shm(const char *name);
 #endif
@@ -1620,11 +1769,15 @@ enum shmr_status shmr_unlink_shm(const char *name);
  * shmr_map_file() - map a file
  * @mapping: to be opened
  * @path:    of QEMU's memory-backend-file, for example
- * @len:     bytes to make it with if it does not exist; 0 is not to make it
+ * @len:     bytes to create it with if it does not exist; 0: do not create it
  *
- * Bytes that it is made with are reserved. Another length than @len is an error (EEXIST).
+ * A new file is allocated at once, so that later accesses cannot fail. If the file exists with
+ * another length, the errno is EEXIST.
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_SYSTEM.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_SYSTEM: the kernel refused, and the error's value is its errno
+ * * SHMR_EINVAL, SHMR_OPEN
  */
 enum shmr_status shmr_map_file(struct shmr_mapping *mapping, const char *path, size_t len);
 #endif
@@ -1634,37 +1787,48 @@ enum shmr_status shmr_map_file(struct shmr_mapping *mapping, const char *path, s
  * shmr_map_physical() - map reserved physical memory through /dev/mem
  * @mapping: to be opened
  * @base:    physical address, a multiple of the page size
- * @len:     bytes
+ * @len:     number of bytes
  *
- * As root; the kernel must have /dev/mem and leave that memory alone (memmap=, mem=,
- * or reserved-memory in the device tree).
+ * Needs root. The kernel must have /dev/mem and must not use that memory itself (memmap=, mem=, or
+ * reserved-memory in the device tree).
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_SYSTEM.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_SYSTEM: the kernel refused, and the error's value is its errno
+ * * SHMR_EINVAL, SHMR_OPEN
  */
-enum shmr_status shmr_map_physical(struct shmr_mapping *mapping, uint64_t base, size_t len);
+enum shmr_status shmr_map_physical(struct shmr_mapping *mapping,
+                                   uint64_t base,
+                                   size_t len);
 #endif
 
 #if defined(SHMR_LINUX)
 /**
  * shmr_map_pci() - map a PCI device's memory
  * @mapping: to be opened
- * @path:    its resource file, as in /sys/bus/pci/devices/0000:00:04.0/resource2
+ * @path:    its resource file, such as /sys/bus/pci/devices/0000:00:04.0/resource2
  *
  * The device must be enabled.
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_SYSTEM.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_SYSTEM: the kernel refused, and the error's value is its errno
+ * * SHMR_EINVAL, SHMR_OPEN
  */
 enum shmr_status shmr_map_pci(struct shmr_mapping *mapping, const char *path);
 #endif
 
 #if defined(SHMR_LINUX)
 /**
- * shmr_map_fixed() - map the same memory once more, at a fixed address
+ * shmr_map_fixed() - map the memory of a mapping again, at a fixed address
  * @mapping: to be opened
- * @of:      a mapping
- * @address: where; nothing may be mapped there
+ * @of:      the existing mapping
+ * @address: the address; nothing may be mapped there
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_SYSTEM.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_SYSTEM: the kernel refused, and the error's value is its errno
+ * * SHMR_EINVAL, SHMR_OPEN
  */
 enum shmr_status shmr_map_fixed(struct shmr_mapping *mapping,
                                 const struct shmr_mapping *of,
@@ -1673,87 +1837,104 @@ enum shmr_status shmr_map_fixed(struct shmr_mapping *mapping,
 
 #if defined(SHMR_LINUX)
 /**
- * shmr_mapping_base() - the first byte
+ * shmr_mapping_base() - the first byte of a mapping
  * @mapping: a mapping
  *
- * Return: page-aligned; NULL if @mapping is not open.
+ * Return: its address, a multiple of the page size; NULL if @mapping is not open.
  */
 void *shmr_mapping_base(const struct shmr_mapping *mapping);
 #endif
 
 #if defined(SHMR_LINUX)
 /**
- * shmr_mapping_len() - bytes that are mapped
+ * shmr_mapping_len() - the length of a mapping
  * @mapping: a mapping
  *
- * Return: their number, rounded down to a multiple of 8; 0 if @mapping is not open.
+ * Return: the number of bytes, rounded down to a multiple of 8; 0 if @mapping is not open.
  */
 size_t shmr_mapping_len(const struct shmr_mapping *mapping);
 #endif
 
 #if defined(SHMR_LINUX)
 /**
- * shmr_mapping_fd() - the descriptor behind a mapping
+ * shmr_mapping_fd() - the descriptor of a mapping's memory
  * @mapping: a mapping
  *
- * Return: the mapping's own, not to be closed; -1 if @mapping is not open.
+ * Return: the mapping's own descriptor, which the caller must not close; -1 if @mapping is not
+ * open.
  */
 int shmr_mapping_fd(const struct shmr_mapping *mapping);
 #endif
 
 #if defined(SHMR_LINUX)
 /**
- * shmr_mapping_check() - whether others still get this memory by its name
+ * shmr_mapping_check() - check that the mapping's name still names this memory
  * @mapping: a mapping
  *
- * A file that is removed, or made again, is other memory, of which nothing shows in this one.
+ * If a file was removed or created again, other processes get other memory by its name. Nothing in
+ * this memory shows that.
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_FOUND, the file was removed; SHMR_STALE, the name is
- *         another file's; SHMR_TOO_SHORT, it was cut: accesses beyond its end fault (SIGBUS).
+ * Return:
+ * * SHMR_OK
+ * * SHMR_NOT_FOUND: the file was removed. Unmap, and map the new file when it exists.
+ * * SHMR_STALE: the name belongs to another file now. Unmap, and map it again.
+ * * SHMR_TOO_SHORT: the file was truncated, and the error's value is its length. Accesses past its
+ *   end fault (SIGBUS): unmap.
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_mapping_check(struct shmr_mapping *mapping);
 #endif
 
 #if defined(SHMR_LINUX)
 /**
- * shmr_mapping_inherit() - let children that are forked from now on have a mapping
+ * shmr_mapping_inherit() - let children that are forked from now on inherit a mapping
  * @mapping: a mapping
  *
- * For a child that goes on in its parent's place. Handles are there twice then, and the
- * memory cannot tell them apart: where both processes push or lock, records are lost and
- * locks are held twice. One of them uses none any more.
+ * For a child that continues in place of its parent. Both processes then have the same handles,
+ * and the library cannot distinguish them: if both push or lock, records are lost and locks are
+ * held twice. One of the two must not use the handles any more.
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_SYSTEM.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_SYSTEM: the kernel refused, and the error's value is its errno
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_mapping_inherit(struct shmr_mapping *mapping);
 #endif
 
 #if defined(SHMR_LINUX)
 /**
- * shmr_unmap() - end a mapping
- * @mapping: nothing in its memory is used any more, and no handle over it is open
+ * shmr_unmap() - unmap the memory of a mapping
+ * @mapping: the mapping to close; no handle over its memory is open, and nothing in it is used any
+ *           more
  *
- * Return: SHMR_OK; SHMR_EINVAL.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_unmap(struct shmr_mapping *mapping);
 #endif
 
 /**
- * shmr_mutex_len() - bytes of a segment for a mutex
+ * shmr_mutex_len() - the length of a segment for a mutex
  * @data: bytes that it protects
  *
- * Return: the number for struct shmr_request; 0 if that is more than 1 GiB.
+ * Return: the len for struct shmr_request; 0 if @data is more than 1 GiB.
  */
 size_t shmr_mutex_len(size_t data);
 
 /**
- * shmr_mutex_open() - a mutex in a segment
- * @mutex:    to be opened
- * @segment:  its segment; zeroed, it is free
- * @incarnation:     the caller's
- * @doorbell: what wakes those that wait, copied; or NULL
+ * shmr_mutex_open() - open the mutex in a segment
+ * @mutex:       to be opened
+ * @segment:     its segment; a zeroed segment is a free mutex
+ * @incarnation: the caller's
+ * @doorbell:    wakes partitions that wait, copied; or NULL
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_TOO_SHORT: the segment is too short for a mutex, and the error's value is its length. Use
+ *   shmr_mutex_len().
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_mutex_open(struct shmr_mutex *mutex,
                                  const struct shmr_segment *segment,
@@ -1761,19 +1942,20 @@ enum shmr_status shmr_mutex_open(struct shmr_mutex *mutex,
                                  const struct shmr_doorbell *doorbell);
 
 /**
- * shmr_mutex_data() - the protected bytes
+ * shmr_mutex_data() - the bytes that a mutex protects
  * @segment: a mutex's segment
  *
- * Return: the caller's alone while it has the mutex; NULL if @segment is too short.
+ * Return: the bytes, which only the holder of the mutex may use; NULL if @segment is too short.
  */
 void *shmr_mutex_data(const struct shmr_segment *segment);
 
 /**
- * shmr_mutex_try_lock() - take the mutex if it is free, or its owner is dead
+ * shmr_mutex_try_lock() - take the mutex if it is free or its owner is gone
  * @mutex:    a mutex
- * @liveness: who knows which partitions are gone, or NULL
+ * @liveness: knows which partitions are gone, or NULL
  *
- * Return: as shmr_mutex_lock(), but SHMR_BUSY instead of waiting.
+ * Return: the statuses of shmr_mutex_lock() without SHMR_TIMED_OUT, and
+ * * SHMR_BUSY: another incarnation holds it. Try again later.
  */
 enum shmr_status shmr_mutex_try_lock(struct shmr_mutex *mutex,
                                      const struct shmr_liveness *liveness);
@@ -1782,52 +1964,70 @@ enum shmr_status shmr_mutex_try_lock(struct shmr_mutex *mutex,
  * shmr_mutex_lock() - take the mutex, and wait for it
  * @mutex:    a mutex
  * @wait:     how to wait, and for how long
- * @liveness: who knows which partitions are gone, or NULL
+ * @liveness: knows which partitions are gone, or NULL
  *
- * Return: SHMR_OK; SHMR_OWNER_DIED, it is had, but what it protects may be half-changed:
- *         repair it, then shmr_mutex_make_consistent(), or unlocking poisons it for
- *         good; SHMR_TIMED_OUT, and the error's value is its owner's incarnation if that is
- *         silent; SHMR_EINVAL; SHMR_POISONED; SHMR_CORRUPT.
+ * Return:
+ * * SHMR_OK: the caller holds the mutex
+ * * SHMR_OWNER_DIED: the caller holds the mutex, but its last owner died while it held it, and the
+ *   protected bytes may be half-changed. Repair them and call shmr_mutex_make_consistent(); an
+ *   unlock without that poisons the mutex permanently.
+ * * SHMR_TIMED_OUT: the mutex was not free in time. The error's value is the owner's incarnation
+ *   if the owner is silent, else 0. Try again, or find out what happened to the owner.
+ * * SHMR_POISONED: an owner died and the bytes were not repaired. Permanent: create another
+ *   segment.
+ * * SHMR_EINVAL, SHMR_CORRUPT
  */
 enum shmr_status shmr_mutex_lock(struct shmr_mutex *mutex,
                                  struct shmr_wait *wait,
                                  const struct shmr_liveness *liveness);
 
 /**
- * shmr_mutex_make_consistent() - say that what a dead owner left is repaired
- * @mutex: a mutex that the caller has
+ * shmr_mutex_make_consistent() - declare that the bytes which a dead owner left are repaired
+ * @mutex: a mutex that the caller holds
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_NOT_HELD: the caller does not hold it, and the error's value is the incarnation that
+ *   does, or 0. Do not use the protected bytes.
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_mutex_make_consistent(struct shmr_mutex *mutex);
 
 /**
- * shmr_mutex_unlock() - give the mutex back
- * @mutex: a mutex that the caller has
+ * shmr_mutex_unlock() - release the mutex
+ * @mutex: a mutex that the caller holds
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD, this incarnation was said to be gone, or never had
- *         it.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_NOT_HELD: the caller did not hold it, or was reported as gone while it did. Do not trust
+ *   what was read from the protected bytes.
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_mutex_unlock(struct shmr_mutex *mutex);
 
 /**
- * shmr_mutex_owner() - which incarnation has the mutex now
+ * shmr_mutex_owner() - the incarnation that holds the mutex
  * @mutex: a mutex
  *
- * Return: for inspection, as it may have changed since; 0 is nobody, or not known.
+ * Return: the incarnation, for inspection: it may have changed since. 0 if it is free, damaged or
+ * @mutex is not open.
  */
 uint32_t shmr_mutex_owner(const struct shmr_mutex *mutex);
 
 /**
- * shmr_partition_attach() - announce a partition to the others, as a new incarnation of it
+ * shmr_partition_attach() - attach a partition to a region, as its next incarnation
  * @attachment: to be opened
- * @registry: the registry
- * @number:   the partition's, from 1
- * @process:  shmr_process_this(), or NULL
+ * @registry:   the registry
+ * @number:     the partition's number, from 1
+ * @process:    shmr_process_this(), or NULL
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_NO_SUCH_PARTITION; SHMR_ATTACHED, an earlier incarnation has
- *         not left: it lives, or it was killed, which
- *         shmr_partition_attach_or_take_over() finds out; SHMR_CORRUPT.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_NO_SUCH_PARTITION: the region has no slot for @number, and the error's value is the
+ *   number of slots. Use another number.
+ * * SHMR_ATTACHED: an earlier incarnation has not left, and is the error's value. It is alive, or
+ *   it was killed: use shmr_partition_attach_or_take_over().
+ * * SHMR_EINVAL, SHMR_OPEN, SHMR_REFORMATTED, SHMR_CORRUPT
  */
 enum shmr_status shmr_partition_attach(struct shmr_attachment *attachment,
                                        const struct shmr_registry *registry,
@@ -1835,13 +2035,14 @@ enum shmr_status shmr_partition_attach(struct shmr_attachment *attachment,
                                        const struct shmr_process *process);
 
 /**
- * shmr_partition_attach_after() - announce the incarnation that follows one which is gone
+ * shmr_partition_attach_after() - attach a partition as the incarnation after one that is gone
  * @attachment: to be opened
- * @registry: the registry
- * @earlier:  that incarnation
- * @process:  shmr_process_this(), or NULL
+ * @registry:   the registry
+ * @earlier:    the incarnation that is gone. If it is alive, it is evicted
+ * @process:    shmr_process_this(), or NULL
  *
- * Return: as shmr_partition_attach(), if another incarnation than @earlier is attached.
+ * Return: the statuses of shmr_partition_attach(); SHMR_ATTACHED if another incarnation than
+ * @earlier is attached.
  */
 enum shmr_status shmr_partition_attach_after(struct shmr_attachment *attachment,
                                              const struct shmr_registry *registry,
@@ -1849,17 +2050,17 @@ enum shmr_status shmr_partition_attach_after(struct shmr_attachment *attachment,
                                              const struct shmr_process *process);
 
 /**
- * shmr_partition_attach_or_take_over() - announce a partition, and wait until an earlier
- *                                     incarnation of it that has not left is known to be gone
+ * shmr_partition_attach_or_take_over() - attach a partition, and wait until its earlier
+ * incarnation is known to be gone
  * @attachment: to be opened
- * @registry: the registry
- * @number:   the partition's, from 1
- * @process:  shmr_process_this(), or NULL
- * @wait:     how to wait, and for how long
- * @liveness: who knows which partitions are gone; one that is silent is waited for
+ * @registry:   the registry
+ * @number:     the partition's number, from 1
+ * @process:    shmr_process_this(), or NULL
+ * @wait:       how to wait, and for how long
+ * @liveness:   knows which partitions are gone; a silent one is waited for
  *
- * Return: as shmr_partition_attach(); SHMR_ATTACHED if the earlier incarnation is still alive when
- *         @wait gives up.
+ * Return: the statuses of shmr_partition_attach(); SHMR_ATTACHED if the earlier incarnation is not
+ * known to be gone when @wait gives up.
  */
 enum shmr_status shmr_partition_attach_or_take_over(struct shmr_attachment *attachment,
                                                     const struct shmr_registry *registry,
@@ -1869,43 +2070,52 @@ enum shmr_status shmr_partition_attach_or_take_over(struct shmr_attachment *atta
                                                     const struct shmr_liveness *liveness);
 
 /**
- * shmr_attachment_incarnation() - which incarnation of which partition this is
+ * shmr_attachment_incarnation() - the incarnation of an attachment
  * @attachment: an attachment
  *
- * Return: one word, as all calls have incarnations: bits 0 to 7 the partition's number, bits 8 to
- *         30 its incarnation; 0 if @attachment is not open.
+ * Return: one word, as all calls use for incarnations: bits 0 to 7 are the partition's number,
+ * bits 8 to 30 the number of its incarnation; 0 if @attachment is not open.
  */
 uint32_t shmr_attachment_incarnation(const struct shmr_attachment *attachment);
 
 /**
- * shmr_attachment_beat() - show that the partition lives
+ * shmr_attachment_beat() - show the other partitions that this one is alive
  * @attachment: an attachment
  *
- * Several times in the time after which peers take it for silent.
+ * Call it several times within the limit after which peers report the partition as silent.
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_REFORMATTED; SHMR_EVICTED, another has attached with this
- * number: what this incarnation held is others', and nothing was stored.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_EVICTED, SHMR_REFORMATTED: nothing was stored, and this partition must not use the region
+ *   any more. Leave, and attach again.
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_attachment_beat(struct shmr_attachment *attachment);
 
 /**
  * shmr_attachment_leave() - leave the region
- * @attachment: closed by this
+ * @attachment: the attachment to close
  *
- * Return: SHMR_OK; SHMR_EINVAL.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_attachment_leave(struct shmr_attachment *attachment);
 
 /**
- * shmr_partition_look() - see what is known of a partition
+ * shmr_partition_look() - read the slot of a partition
  * @registry:  the registry
- * @number:    the partition's
- * @partition: where it goes
+ * @number:    the partition's number
+ * @partition: set to the contents
  *
  * Only loads.
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_NO_SUCH_PARTITION; SHMR_CORRUPT, its slot holds no
- * incarnation of it.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_NO_SUCH_PARTITION: the region has no slot for @number, and the error's value is the
+ *   number of slots
+ * * SHMR_CORRUPT: the slot contains an incarnation of another partition
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_partition_look(struct shmr_registry *registry,
                                      uint8_t number,
@@ -1913,83 +2123,96 @@ enum shmr_status shmr_partition_look(struct shmr_registry *registry,
 
 #if defined(SHMR_LINUX)
 /**
- * shmr_process_this() - this process, as peers on the same kernel know it
+ * shmr_process_this() - this process, as peers on the same kernel identify it
  *
- * Return: all 0 where /proc is not there.
+ * Return: the process; all 0 if /proc is not mounted.
  */
 struct shmr_process shmr_process_this(void);
 #endif
 
 #if defined(SHMR_LINUX)
 /**
- * shmr_platform_same_kernel() - the platform of processes of one kernel
+ * shmr_platform_same_kernel() - the platform of processes on one kernel
  *
- * They sleep on a futex, and the kernel (5.3 or later) says which of them have ended. A
- * process in another PID or time namespace counts as alive until its next incarnation
- * attaches. Call it in the process that joins, not before a fork.
+ * The processes sleep on a futex, and the kernel (5.3 or later) reports which of them have ended.
+ * A process in another PID or time namespace counts as alive until its next incarnation attaches.
+ * Call this in the process that joins, not before a fork.
+ *
+ * Return: the platform.
  */
 struct shmr_platform shmr_platform_same_kernel(void);
 #endif
 
 /**
- * shmr_ring_len() - bytes of a segment for a ring
+ * shmr_ring_len() - the length of a segment for a ring
  * @capacity: bytes of its data, a power of two from 64 to 2^30
  *
- * Return: the number for struct shmr_request; 0 if no ring has that capacity.
+ * Return: the len for struct shmr_request; 0 if no ring can have that capacity.
  */
 size_t shmr_ring_len(size_t capacity);
 
 /**
  * shmr_producer_open() - claim the producing end of a ring
- * @producer: to be opened
- * @ring:     the ring's segment; zeroed, it is an empty ring
- * @incarnation:     the caller's
+ * @producer:    to be opened
+ * @ring:        the ring's segment; a zeroed segment is an empty ring
+ * @incarnation: the caller's
  *
- * Goes on where a producer before it stopped.
+ * Continues where the last producer stopped.
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_LENGTH, the segment is no ring; SHMR_CLAIMED, another
- *         has this end: if that incarnation is gone, shmr_producer_take_over(); SHMR_CORRUPT.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_CLAIMED: another incarnation has this end, and is the error's value. If it is gone, use
+ *   shmr_producer_take_over().
+ * * SHMR_LENGTH: the segment is not a ring, and the error's value is its length. Check the
+ *   segment.
+ * * SHMR_EINVAL, SHMR_OPEN, SHMR_CORRUPT
  */
 enum shmr_status shmr_producer_open(struct shmr_producer *producer,
                                     const struct shmr_segment *ring,
                                     uint32_t incarnation);
 
 /**
- * shmr_producer_take_over() - claim the producing end in place of an incarnation that is over
- * @producer: to be opened
- * @ring:     the ring's segment
- * @incarnation:     the caller's
+ * shmr_producer_take_over() - claim the producing end in place of an incarnation that is gone
+ * @producer:    to be opened
+ * @ring:        the ring's segment
+ * @incarnation: the caller's
  *
- * One that is not over is told SHMR_EVICTED at its next call, but not an earlier handle of
- * the same incarnation: that one must not be used again.
+ * If the other incarnation is alive, its next call returns SHMR_EVICTED. An earlier handle of
+ * @incarnation itself does not notice: it must not be used any more.
  *
- * Return: as shmr_producer_open(), without SHMR_CLAIMED.
+ * Return: the statuses of shmr_producer_open() without SHMR_CLAIMED.
  */
 enum shmr_status shmr_producer_take_over(struct shmr_producer *producer,
                                          const struct shmr_segment *ring,
                                          uint32_t incarnation);
 
 /**
- * shmr_producer_max_record() - bytes of the longest record
+ * shmr_producer_max_record() - the length of the longest record
  * @producer: a producer
  *
- * Return: 0 if @producer is not open.
+ * Return: the number of bytes; 0 if @producer is not open.
  */
 size_t shmr_producer_max_record(const struct shmr_producer *producer);
 
 /**
  * shmr_producer_push() - copy one record into the ring and publish it
  * @producer: a producer
- * @record:   bytes to copy, outside the region
- * @len:      how many, at most shmr_producer_max_record(); may be 0
+ * @record:   the bytes to copy, outside the region
+ * @len:      number of bytes, at most shmr_producer_max_record(); may be 0
  *
- * Never waits, rings no bell (shmr_producer_notify()).
+ * Never waits, and never rings the doorbell (shmr_producer_notify()).
  *
- * Return: SHMR_OK; SHMR_FULL, again later; SHMR_RESTARTED, the consumer was restarted and
- *         nothing was pushed: said once, the next push is for its new incarnation; SHMR_EINVAL;
- *         SHMR_TOO_LONG; SHMR_CORRUPT, the consumer broke the protocol: for good;
- *         SHMR_EVICTED, another has taken this end over: for good. Everything answered
- *         SHMR_OK before stays; the record of the call that says so first is there or not.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_FULL: no room now; nothing was pushed. Try again later.
+ * * SHMR_RESTARTED: the consumer was restarted; nothing was pushed. Reported once. Push again if
+ *   the record suits the new consumer.
+ * * SHMR_TOO_LONG: the record can never be pushed, and the error's value is the limit. Use a
+ *   larger ring.
+ * * SHMR_CORRUPT: the consumer broke the protocol. Permanent: close the handle.
+ * * SHMR_EVICTED: another incarnation has taken over this end. Permanent: close the handle.
+ *   Records for which a call returned SHMR_OK remain in the ring; this one may be there or not.
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_producer_push(struct shmr_producer *producer,
                                     const void *record,
@@ -1999,10 +2222,10 @@ enum shmr_status shmr_producer_push(struct shmr_producer *producer,
  * shmr_producer_push_all() - copy records into the ring and publish them by one store
  * @producer: a producer
  * @records:  the records
- * @count:    how many there are
- * @pushed:   how many of them, from the first on, were pushed; or NULL
+ * @count:    their number
+ * @pushed:   set to how many of them, from the first one, were pushed; or NULL
  *
- * Return: as shmr_producer_push(), of the first one that was not pushed.
+ * Return: the status of shmr_producer_push() for the first record that was not pushed.
  */
 enum shmr_status shmr_producer_push_all(struct shmr_producer *producer,
                                         const struct shmr_slice *records,
@@ -2010,35 +2233,37 @@ enum shmr_status shmr_producer_push_all(struct shmr_producer *producer,
                                         size_t *pushed);
 
 /**
- * shmr_producer_reserve() - make room for a record that is written in place
+ * shmr_producer_reserve() - reserve room for a record, to write the record in place
  * @producer: a producer
- * @len:      the most bytes that it will have
- * @at:       where its first byte goes, in the region, a multiple of 8
+ * @len:      the most bytes that the record will have
+ * @at:       set to the place of its first byte, in the region, a multiple of 8
  *
- * The bytes are the caller's until shmr_producer_commit(), if the consumer is honest. A
- * second call before that, or a push, forgets the first.
+ * Only the caller writes there until shmr_producer_commit(), if the consumer is honest. Another
+ * reservation or a push cancels this one.
  *
- * Return: as shmr_producer_push().
+ * Return: the statuses of shmr_producer_push().
  */
 enum shmr_status shmr_producer_reserve(struct shmr_producer *producer, size_t len, void **at);
 
 /**
  * shmr_producer_commit() - publish the record that was written in place
  * @producer: a producer
- * @len:      its bytes, at most what was reserved
+ * @len:      its bytes, at most the number that was reserved
  *
- * Return: as shmr_producer_push(); SHMR_EINVAL also if nothing is reserved, or less.
- *         SHMR_RESTARTED ends the reservation.
+ * Return: the statuses of shmr_producer_push(). SHMR_EINVAL also if nothing is reserved, or less
+ * than @len. SHMR_RESTARTED cancels the reservation: reserve and write again.
  */
-enum shmr_status shmr_producer_commit(struct shmr_producer *producer, size_t len);
+enum shmr_status shmr_producer_commit(struct shmr_producer *producer,
+                                      size_t len);
 
 /**
  * shmr_producer_wait_for_space() - wait until a record fits
  * @producer: a producer
- * @len:      its bytes
+ * @len:      the record's bytes
  * @wait:     how to wait, and for how long
  *
- * Return: SHMR_OK; SHMR_TIMED_OUT; otherwise as shmr_producer_push().
+ * Return: the statuses of shmr_producer_push(), and
+ * * SHMR_TIMED_OUT: no room in time. Wait again.
  */
 enum shmr_status shmr_producer_wait_for_space(struct shmr_producer *producer,
                                               size_t len,
@@ -2047,36 +2272,40 @@ enum shmr_status shmr_producer_wait_for_space(struct shmr_producer *producer,
 /**
  * shmr_producer_notify() - ring the consumer if it sleeps
  * @producer: a producer
- * @doorbell: what wakes it, or NULL
+ * @doorbell: wakes the consumer, or NULL
  *
- * After a push, a commit or a batch. With SHMR_OK the next holder of this end finds every
- * record that was pushed before.
+ * Call it after a push, a commit or a batch. After SHMR_OK a later holder of this end continues
+ * after every record that was pushed before.
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_EVICTED, another has taken this end over: for good.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_EVICTED: another incarnation has taken over this end. Permanent: close the handle.
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_producer_notify(struct shmr_producer *producer,
                                       const struct shmr_doorbell *doorbell);
 
 /**
- * shmr_producer_close() - give the producing end back
- * @producer: closed by this
+ * shmr_producer_close() - close the producing end
+ * @producer: the producer to close
  *
- * Return: SHMR_OK; SHMR_EINVAL.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_producer_close(struct shmr_producer *producer);
 
 /**
  * shmr_receiver_open() - open the receiving end of a ring
  * @receiver: to be opened
- * @session:  the session, which stays where it is until @receiver is closed
- * @name:     the ring's, 1 to 32 bytes
- * @capacity: bytes of its data, a power of two from 64 to 2^30; both ends say the same
- * @unread:   what becomes of records from before a restart of either end: SHMR_KEEP or
- *            SHMR_DISCARD
+ * @session:  a session, which must not move while @receiver is open
+ * @name:     the ring's name, 1 to 32 bytes
+ * @capacity: bytes of its data, a power of two from 64 to 2^30; the same on both ends
+ * @unread:   SHMR_KEEP or SHMR_DISCARD: for records from before a restart of either end
  *
- * Whoever comes first creates the ring.
+ * The first end that opens the ring creates it.
  *
- * Return: as shmr_client_open().
+ * Return: the statuses of shmr_client_open().
  */
 enum shmr_status shmr_receiver_open(struct shmr_receiver *receiver,
                                     const struct shmr_session *session,
@@ -2085,25 +2314,29 @@ enum shmr_status shmr_receiver_open(struct shmr_receiver *receiver,
                                     uint32_t unread);
 
 /**
- * shmr_receiver_peer() - the partition that sends
+ * shmr_receiver_peer() - the partition that has the sending end
  * @receiver: a receiver
  *
- * Return: its incarnation; 0 if there is none now, or @receiver is not open.
+ * Return: its incarnation; 0 if no partition has the end now, or @receiver is not open.
  */
 uint32_t shmr_receiver_peer(const struct shmr_receiver *receiver);
 
 /**
  * shmr_receiver_recv() - receive a record
  * @receiver: a receiver
- * @buffer:   where its bytes go
- * @size:     room there
- * @len:      bytes of the record
+ * @buffer:   where the record goes
+ * @size:     bytes of @buffer
+ * @len:      set to the length of the record
  * @timeout:  nanoseconds to wait; SHMR_FOREVER is no limit
  *
- * Return: SHMR_OK; SHMR_TIMED_OUT; SHMR_RESTARTED, the sender was restarted, and what
- *         follows is from its new incarnation: reported once; SHMR_EINVAL;
- *         SHMR_BUFFER_TOO_SHORT, the record stays; SHMR_EVICTED, SHMR_REFORMATTED or
- *         SHMR_CORRUPT: for good.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_TIMED_OUT: no record in time. Try again later.
+ * * SHMR_RESTARTED: the sender was restarted; what follows is from the new sender. Reported once.
+ *   Receive again.
+ * * SHMR_BUFFER_TOO_SHORT: the record stays, and the error's value is its length. Receive again
+ *   with a larger buffer.
+ * * SHMR_EINVAL, SHMR_EVICTED, SHMR_REFORMATTED, SHMR_CORRUPT
  */
 enum shmr_status shmr_receiver_recv(struct shmr_receiver *receiver,
                                     void *buffer,
@@ -2116,61 +2349,73 @@ enum shmr_status shmr_receiver_recv(struct shmr_receiver *receiver,
  * @receiver: a receiver
  * @timeout:  nanoseconds to wait; SHMR_FOREVER is no limit
  *
- * Return: SHMR_OK, the next call finds it; SHMR_TIMED_OUT; SHMR_EINVAL; SHMR_REFORMATTED.
+ * Return:
+ * * SHMR_OK: the next call on @receiver returns it
+ * * SHMR_TIMED_OUT: nothing in time. Try again later.
+ * * SHMR_EINVAL, SHMR_REFORMATTED
  */
 enum shmr_status shmr_receiver_wait(struct shmr_receiver *receiver, uint64_t timeout);
 
 /**
  * shmr_receiver_peek() - find the next record in place
  * @receiver: a receiver
- * @at:       its first byte, in the region, a multiple of 8
- * @len:      its bytes
+ * @at:       set to its first byte, in the region, a multiple of 8
+ * @len:      set to its length
  *
- * It stays the next until shmr_receiver_release(). A hostile sender may change it while it
- * is read: copy, then check the copy.
+ * The record stays the next one until shmr_receiver_release(). A hostile sender can change it
+ * while it is read: copy it, then check the copy.
  *
- * Return: SHMR_OK; SHMR_EMPTY, no record now; SHMR_RESTARTED, as shmr_receiver_recv();
- *         SHMR_EINVAL; SHMR_EVICTED, SHMR_REFORMATTED or SHMR_CORRUPT: for good.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_EMPTY: no record now. Wait, or try again later.
+ * * SHMR_RESTARTED: the sender was restarted; what follows is from the new sender. Reported once.
+ *   Peek again.
+ * * SHMR_EINVAL, SHMR_EVICTED, SHMR_REFORMATTED, SHMR_CORRUPT
  */
 enum shmr_status shmr_receiver_peek(struct shmr_receiver *receiver,
                                     const void **at,
                                     size_t *len);
 
 /**
- * shmr_receiver_release() - give the record that was peeked last back to the sender
+ * shmr_receiver_release() - give the space of the record that was peeked last back to the sender
  * @receiver: a receiver
  *
- * Does nothing if none was. It wakes the sender, if that waits for room.
+ * Does nothing if no record was peeked. Wakes the sender, if the sender waits for room.
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_EVICTED, another has taken this end over and gets the
- *         record, too; SHMR_REFORMATTED: for good.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_EVICTED: another incarnation has taken over this end, and receives the record, too. Close
+ *   the handle.
+ * * SHMR_EINVAL, SHMR_REFORMATTED
  */
 enum shmr_status shmr_receiver_release(struct shmr_receiver *receiver);
 
 /**
- * shmr_receiver_position() - where the next record is, or will be
+ * shmr_receiver_position() - the position of the next record
  * @receiver: a receiver
  *
- * Return: a number that counts on modulo 2^32 over all incarnations of both ends: one that
- *         notes it knows again, after its own death, what it had not received. 0 if
- *         @receiver is not open.
+ * Return: a number that counts on modulo 2^32 over all incarnations of both ends. A receiver that
+ * stores it elsewhere can tell, after it was restarted, which records it had not received. 0 if
+ * @receiver is not open.
  */
 uint32_t shmr_receiver_position(const struct shmr_receiver *receiver);
 
 /**
- * shmr_receiver_discarded() - records that were discarded at restarts
+ * shmr_receiver_discarded() - the number of records that were discarded at restarts
  * @receiver: a receiver
  *
- * Return: by all incarnations of this end; counts on modulo 2^32. 0 if @receiver is not
- *         open.
+ * Return: records that all incarnations of this end discarded, modulo 2^32; 0 if @receiver is not
+ * open.
  */
 uint32_t shmr_receiver_discarded(const struct shmr_receiver *receiver);
 
 /**
- * shmr_receiver_close() - give this end of the ring back
- * @receiver: closed by this
+ * shmr_receiver_close() - close this end of the ring
+ * @receiver: the receiver to close
  *
- * Return: SHMR_OK; SHMR_EINVAL.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_receiver_close(struct shmr_receiver *receiver);
 
@@ -2178,47 +2423,66 @@ enum shmr_status shmr_receiver_close(struct shmr_receiver *receiver);
  * shmr_region_format() - make memory a region
  * @region: to be opened
  * @base:   first byte, a multiple of 8
- * @len:    bytes
+ * @len:    number of bytes
  *
- * Zeroes the memory, then writes its header. Nobody may be using it as the region
- * that it was before.
+ * Zeroes the memory, then writes the region's header. No partition may still use an earlier region
+ * in this memory.
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_TOO_SHORT: the memory is too short for a region, and the error's value is its length
+ * * SHMR_EINVAL
  */
-enum shmr_status shmr_region_format(struct shmr_region *region, void *base, size_t len);
+enum shmr_status shmr_region_format(struct shmr_region *region,
+                                    void *base,
+                                    size_t len);
 
 /**
  * shmr_region_attach() - attach to a region that another partition formatted
  * @region: to be opened
- * @base:   first byte of the whole of it, a multiple of 8
- * @len:    bytes that are mapped; the region may be shorter
+ * @base:   first byte of the whole region, a multiple of 8
+ * @len:    number of bytes that are mapped; the region may be shorter
  *
  * Stores nothing in the memory.
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT; SHMR_NOT_A_REGION, nobody formatted it
- *         yet, or it is another address; SHMR_VERSION; SHMR_FEATURES; SHMR_LENGTH, not
- *         all of it is mapped; SHMR_CONTENDED, it was being formatted.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_NOT_A_REGION: the memory was not formatted yet, or the address is wrong; the error's
+ *   value is the first word. Try again later, or check the address.
+ * * SHMR_CONTENDED: the region is being formatted. Try again.
+ * * SHMR_TOO_SHORT: the memory is too short for a region, and the error's value is its length. Map
+ *   more.
+ * * SHMR_LENGTH: not all of the region is mapped, and the error's value is its length. Map more.
+ * * SHMR_VERSION: the region has another layout version, which is the error's value. Use the same
+ *   version of the library in all partitions.
+ * * SHMR_FEATURES: the region needs features that this library does not have; the error's value is
+ *   their bits. Use a newer library.
+ * * SHMR_EINVAL
  */
-enum shmr_status shmr_region_attach(struct shmr_region *region, void *base, size_t len);
+enum shmr_status shmr_region_attach(struct shmr_region *region,
+                                    void *base,
+                                    size_t len);
 
 /**
  * shmr_region_generation() - how often this memory was formatted
  * @region: a region
  *
- * Return: from 1; 0 if @region is not open.
+ * Return: the number, from 1; 0 if @region is not open.
  */
 uint32_t shmr_region_generation(const struct shmr_region *region);
 
 /**
- * shmr_region_is_stale() - whether a region was formatted again
+ * shmr_region_is_stale() - check whether a region was formatted again
  * @region: a region
  *
- * Everything that was read from the region before the call is from before any later
- * format if this says no. Nothing else tells rings, snapshots and locks in it: whoever
- * stays attached while a region may be formatted again asks after each wait, and before
- * it stores.
+ * After SHMR_OK, everything that was read from the region before this call is older than any later
+ * format. Rings, snapshots and locks do not report a new format themselves. If a region may be
+ * formatted again while a partition is attached, the partition calls this after each wait and
+ * before each store.
  *
- * Return: SHMR_OK if it was not; SHMR_REFORMATTED; SHMR_EINVAL.
+ * Return:
+ * * SHMR_OK: it was not formatted again
+ * * SHMR_EINVAL, SHMR_REFORMATTED
  */
 enum shmr_status shmr_region_is_stale(struct shmr_region *region);
 
@@ -2226,9 +2490,14 @@ enum shmr_status shmr_region_is_stale(struct shmr_region *region);
  * shmr_registry_format() - make an empty registry in a region that was just formatted
  * @registry: to be opened
  * @region:   the region
- * @geometry: sizes, or NULL for 64 segments, 64 partitions and blocks of 128 bytes
+ * @geometry: the sizes, or NULL for 64 segments, 64 partitions and blocks of 128 bytes
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT; SHMR_EXISTS.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_TOO_SHORT: the registry does not fit, and the error's value is the region's length. Use a
+ *   larger region, or a smaller geometry.
+ * * SHMR_EXISTS: the region has a registry. Format the region first.
+ * * SHMR_EINVAL, SHMR_CORRUPT
  */
 enum shmr_status shmr_registry_format(struct shmr_registry *registry,
                                       const struct shmr_region *region,
@@ -2241,56 +2510,69 @@ enum shmr_status shmr_registry_format(struct shmr_registry *registry,
  *
  * Stores nothing in the region.
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_FORMATTED; SHMR_TOO_SHORT; SHMR_CORRUPT.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_NOT_FORMATTED: the region has no registry yet. Try again later.
+ * * SHMR_TOO_SHORT: the registry does not fit into the region, and the error's value is the
+ *   region's length
+ * * SHMR_EINVAL, SHMR_CORRUPT
  */
 enum shmr_status shmr_registry_attach(struct shmr_registry *registry,
                                       const struct shmr_region *region);
 
 /**
- * shmr_registry_without_rmw() - create, remove and reap nothing by this handle
+ * shmr_registry_without_rmw() - disable creating, removing and reaping by this handle
  * @registry: the registry
  *
- * For memory on which compare-and-swap does not work, which shmr_litmus_ask() finds out.
- * Calls that need it say SHMR_NO_RMW from now on.
+ * For memory without compare-and-swap, which shmr_litmus_ask() finds out. Calls that need it then
+ * return SHMR_NO_RMW.
  *
- * Return: SHMR_OK; SHMR_EINVAL.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_registry_without_rmw(struct shmr_registry *registry);
 
 /**
  * shmr_registry_geometry() - the sizes that a registry was formatted with
  * @registry: the registry
- * @geometry: where they go
+ * @geometry: set to the sizes
  *
- * Return: SHMR_OK; SHMR_EINVAL.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_registry_geometry(const struct shmr_registry *registry,
                                         struct shmr_geometry *geometry);
 
 /**
- * shmr_registry_free_len() - bytes that are free
+ * shmr_registry_free_len() - the number of free bytes
  * @registry: the registry
  *
- * Return: in whole blocks, not necessarily in one piece; 0 if @registry is not open.
+ * Return: the bytes of all free blocks, which may not be adjacent; 0 if @registry is not open.
  */
 size_t shmr_registry_free_len(const struct shmr_registry *registry);
 
 /**
- * shmr_rwlock_len() - bytes of a segment for a reader-writer lock
+ * shmr_rwlock_len() - the length of a segment for a reader-writer lock
  * @data: bytes that it protects
  *
- * Return: the number for struct shmr_request; 0 if that is more than 1 GiB.
+ * Return: the len for struct shmr_request; 0 if @data is more than 1 GiB.
  */
 size_t shmr_rwlock_len(size_t data);
 
 /**
- * shmr_rwlock_open() - a reader-writer lock in a segment
- * @rwlock:   to be opened
- * @segment:  its segment; zeroed, it is free
- * @incarnation:     the caller's
- * @doorbell: what wakes those that wait, copied; or NULL
+ * shmr_rwlock_open() - open the reader-writer lock in a segment
+ * @rwlock:      to be opened
+ * @segment:     its segment; a zeroed segment is a free lock
+ * @incarnation: the caller's
+ * @doorbell:    wakes partitions that wait, copied; or NULL
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_TOO_SHORT: the segment is too short, and the error's value is its length. Use
+ *   shmr_rwlock_len().
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_rwlock_open(struct shmr_rwlock *rwlock,
                                   const struct shmr_segment *segment,
@@ -2298,36 +2580,43 @@ enum shmr_status shmr_rwlock_open(struct shmr_rwlock *rwlock,
                                   const struct shmr_doorbell *doorbell);
 
 /**
- * shmr_rwlock_data() - the protected bytes
+ * shmr_rwlock_data() - the bytes that a reader-writer lock protects
  * @segment: a reader-writer lock's segment
  *
- * Return: nobody changes them while the caller reads, they are its alone while it writes;
- *         NULL if @segment is too short.
+ * Return: the bytes, which a reader may read, and only the writer may change; NULL if @segment is
+ * too short.
  */
 void *shmr_rwlock_data(const struct shmr_segment *segment);
 
 /**
- * shmr_rwlock_try_read() - read if no writer is alive
+ * shmr_rwlock_try_read() - lock for reading if no writer holds the lock or waits for it
  * @rwlock:   a reader-writer lock
- * @place:    for shmr_rwlock_end_read()
- * @liveness: who knows which partitions are gone, or NULL
+ * @place:    set to the reader's place, for shmr_rwlock_end_read()
+ * @liveness: knows which partitions are gone, or NULL
  *
- * Return: as shmr_rwlock_read(), but SHMR_BUSY instead of waiting.
+ * Return: the statuses of shmr_rwlock_read() without SHMR_TIMED_OUT, and
+ * * SHMR_BUSY: a writer holds the lock or waits for it. Try again later.
  */
 enum shmr_status shmr_rwlock_try_read(struct shmr_rwlock *rwlock,
                                       uint32_t *place,
                                       const struct shmr_liveness *liveness);
 
 /**
- * shmr_rwlock_read() - read, and wait for writers to leave
+ * shmr_rwlock_read() - lock for reading, and wait until no writer holds the lock
  * @rwlock:   a reader-writer lock
- * @place:    for shmr_rwlock_end_read()
+ * @place:    set to the reader's place, for shmr_rwlock_end_read()
  * @wait:     how to wait, and for how long
- * @liveness: who knows which partitions are gone, or NULL
+ * @liveness: knows which partitions are gone, or NULL
  *
- * Return: SHMR_OK; SHMR_OWNER_DIED, the caller reads, but a writer died inside and nobody
- *         has repaired it yet; SHMR_TIMED_OUT, and the error's value is the writer's incarnation
- *         if that is silent; SHMR_EINVAL; SHMR_POISONED; SHMR_CORRUPT.
+ * Return:
+ * * SHMR_OK: the caller holds the lock for reading
+ * * SHMR_OWNER_DIED: the caller holds the lock for reading, but a writer died while it held it,
+ *   and the protected bytes are not repaired yet. Do not trust them.
+ * * SHMR_TIMED_OUT: the lock was not free in time. The error's value is the writer's incarnation
+ *   if the writer is silent, else 0. Try again, or find out what happened to the writer.
+ * * SHMR_POISONED: a writer died and the bytes were not repaired. Permanent: create another
+ *   segment.
+ * * SHMR_EINVAL, SHMR_CORRUPT
  */
 enum shmr_status shmr_rwlock_read(struct shmr_rwlock *rwlock,
                                   uint32_t *place,
@@ -2335,71 +2624,93 @@ enum shmr_status shmr_rwlock_read(struct shmr_rwlock *rwlock,
                                   const struct shmr_liveness *liveness);
 
 /**
- * shmr_rwlock_end_read() - end a reading
- * @rwlock: a reader-writer lock that the caller reads
- * @place:  what the call that began it said
+ * shmr_rwlock_end_read() - release the lock after reading
+ * @rwlock: a reader-writer lock that the caller holds for reading
+ * @place:  the place that the call which locked it returned
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_NOT_HELD: the caller did not hold it, or was reported as gone while it did. Do not trust
+ *   what was read.
+ * * SHMR_EINVAL
  */
-enum shmr_status shmr_rwlock_end_read(struct shmr_rwlock *rwlock, uint32_t place);
+enum shmr_status shmr_rwlock_end_read(struct shmr_rwlock *rwlock,
+                                      uint32_t place);
 
 /**
- * shmr_rwlock_try_write() - write if nobody else alive reads or writes
+ * shmr_rwlock_try_write() - lock for writing if no other partition that is alive holds the lock
  * @rwlock:   a reader-writer lock
- * @liveness: who knows which partitions are gone, or NULL
+ * @liveness: knows which partitions are gone, or NULL
  *
- * Return: as shmr_rwlock_write(), but SHMR_BUSY instead of waiting.
+ * Return: the statuses of shmr_rwlock_write() without SHMR_TIMED_OUT, and
+ * * SHMR_BUSY: another incarnation holds the lock. Try again later.
  */
 enum shmr_status shmr_rwlock_try_write(struct shmr_rwlock *rwlock,
                                        const struct shmr_liveness *liveness);
 
 /**
- * shmr_rwlock_write() - write, and wait for all others to leave
+ * shmr_rwlock_write() - lock for writing, and wait until no other partition holds the lock
  * @rwlock:   a reader-writer lock
  * @wait:     how to wait, and for how long
- * @liveness: who knows which partitions are gone, or NULL
+ * @liveness: knows which partitions are gone, or NULL
  *
- * Return: SHMR_OK; SHMR_OWNER_DIED, the caller writes, but what is protected may be
- *         half-changed: repair it, then shmr_rwlock_make_consistent(), or ending poisons it
- *         for good; SHMR_TIMED_OUT, and the error's value is the incarnation that is waited for
- *         if that is silent; SHMR_EINVAL; SHMR_POISONED; SHMR_CORRUPT.
+ * Return:
+ * * SHMR_OK: the caller holds the lock for writing
+ * * SHMR_OWNER_DIED: the caller holds the lock for writing, but a writer died while it held it,
+ *   and the protected bytes may be half-changed. Repair them and call
+ *   shmr_rwlock_make_consistent(); an unlock without that poisons the lock permanently.
+ * * SHMR_TIMED_OUT: the lock was not free in time. The error's value is the incarnation that the
+ *   caller waits for if that one is silent, else 0. Try again, or find out what happened to it.
+ * * SHMR_POISONED: a writer died and the bytes were not repaired. Permanent: create another
+ *   segment.
+ * * SHMR_EINVAL, SHMR_CORRUPT
  */
 enum shmr_status shmr_rwlock_write(struct shmr_rwlock *rwlock,
                                    struct shmr_wait *wait,
                                    const struct shmr_liveness *liveness);
 
 /**
- * shmr_rwlock_make_consistent() - say that what a dead writer left is repaired
- * @rwlock: a reader-writer lock that the caller writes
+ * shmr_rwlock_make_consistent() - declare that the bytes which a dead writer left are repaired
+ * @rwlock: a reader-writer lock that the caller holds for writing
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_NOT_HELD: the caller does not hold it for writing, and the error's value is the
+ *   incarnation that does, or 0. Do not use the protected bytes.
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_rwlock_make_consistent(struct shmr_rwlock *rwlock);
 
 /**
- * shmr_rwlock_end_write() - end a writing
- * @rwlock: a reader-writer lock that the caller writes
+ * shmr_rwlock_end_write() - release the lock after writing
+ * @rwlock: a reader-writer lock that the caller holds for writing
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD, this incarnation was said to be gone, or never
- *         wrote.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_NOT_HELD: the caller did not hold it, or was reported as gone while it did. Others may
+ *   have changed the protected bytes meanwhile.
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_rwlock_end_write(struct shmr_rwlock *rwlock);
 
 /**
- * shmr_rwlock_writer() - which incarnation writes now, or waits to
+ * shmr_rwlock_writer() - the incarnation that holds the lock for writing, or waits for that
  * @rwlock: a reader-writer lock
  *
- * Return: for inspection, as it may have changed since; 0 is nobody, or not known.
+ * Return: the incarnation, for inspection: it may have changed since. 0 if there is none, the lock
+ * is damaged or @rwlock is not open.
  */
 uint32_t shmr_rwlock_writer(const struct shmr_rwlock *rwlock);
 
 /**
- * shmr_segment_at() - take memory for a segment, where there is no registry
- * @segment: where it goes
- * @base:    first byte, a multiple of 128; zeroed before its first use
- * @len:     bytes, as shmr_ring_len() and the like say
+ * shmr_segment_at() - make a segment of the caller's memory, without a registry
+ * @segment: set to the segment
+ * @base:    first byte, a multiple of 128; the memory must be zeroed before its first use
+ * @len:     number of bytes, as shmr_ring_len() and the like return
  *
- * Return: SHMR_OK; SHMR_EINVAL.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_segment_at(struct shmr_segment *segment, void *base, size_t len);
 
@@ -2407,26 +2718,30 @@ enum shmr_status shmr_segment_at(struct shmr_segment *segment, void *base, size_
  * shmr_id_from_name() - the identifier of a name
  * @name: a string
  *
- * Return: its 64-bit FNV-1a hash (1 for the name whose hash is 0); 0 if @name is NULL.
+ * Return: its 64-bit FNV-1a hash (1 if the hash is 0); 0 if @name is NULL.
  */
 uint64_t shmr_id_from_name(const char *name);
 
 /**
- * shmr_semaphore_len() - bytes of a segment for a semaphore
- * @capacity: permits that there is room for, at most 1024
+ * shmr_semaphore_len() - the length of a segment for a semaphore
+ * @capacity: the number of permits that it has room for, at most 1024
  *
- * Return: the number for struct shmr_request.
+ * Return: the len for struct shmr_request.
  */
 size_t shmr_semaphore_len(size_t capacity);
 
 /**
- * shmr_semaphore_open() - a semaphore in a segment
- * @semaphore: to be opened
- * @segment:   its segment; zeroed, it has no permits
- * @incarnation:      the caller's
- * @doorbell:  what wakes those that wait, copied; or NULL
+ * shmr_semaphore_open() - open the semaphore in a segment
+ * @semaphore:   to be opened
+ * @segment:     its segment; a zeroed segment is a semaphore without permits
+ * @incarnation: the caller's
+ * @doorbell:    wakes partitions that wait, copied; or NULL
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_TOO_SHORT: the segment is too short, and the error's value is its length. Use
+ *   shmr_semaphore_len().
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_semaphore_open(struct shmr_semaphore *semaphore,
                                      const struct shmr_segment *segment,
@@ -2434,20 +2749,26 @@ enum shmr_status shmr_semaphore_open(struct shmr_semaphore *semaphore,
                                      const struct shmr_doorbell *doorbell);
 
 /**
- * shmr_semaphore_add() - add permits that nobody holds yet
+ * shmr_semaphore_add() - add permits
  * @semaphore: a semaphore
- * @permits:   how many: all of them, or none
+ * @permits:   their number; all are added, or none
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_OVERFLOW.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_OVERFLOW: there is no room for them, and the error's value is the number that fits. Add
+ *   fewer.
+ * * SHMR_EINVAL, SHMR_EVICTED
  */
-enum shmr_status shmr_semaphore_add(struct shmr_semaphore *semaphore, size_t permits);
+enum shmr_status shmr_semaphore_add(struct shmr_semaphore *semaphore,
+                                    size_t permits);
 
 /**
- * shmr_semaphore_try_acquire() - take a permit that nobody alive holds
+ * shmr_semaphore_try_acquire() - take a permit if one is free or its holder is gone
  * @semaphore: a semaphore
- * @liveness:  who knows which partitions are gone, or NULL
+ * @liveness:  knows which partitions are gone, or NULL
  *
- * Return: SHMR_OK; SHMR_BUSY; SHMR_EINVAL; SHMR_CORRUPT.
+ * Return: the statuses of shmr_semaphore_acquire() without SHMR_TIMED_OUT, and
+ * * SHMR_BUSY: no permit is free. Try again later.
  */
 enum shmr_status shmr_semaphore_try_acquire(struct shmr_semaphore *semaphore,
                                             const struct shmr_liveness *liveness);
@@ -2456,49 +2777,60 @@ enum shmr_status shmr_semaphore_try_acquire(struct shmr_semaphore *semaphore,
  * shmr_semaphore_acquire() - take a permit, and wait for one
  * @semaphore: a semaphore
  * @wait:      how to wait, and for how long
- * @liveness:  who knows which partitions are gone, or NULL
+ * @liveness:  knows which partitions are gone, or NULL
  *
- * Return: SHMR_OK; SHMR_TIMED_OUT, and the error's value is the incarnation of a holder if one is
- *         silent; SHMR_EINVAL; SHMR_CORRUPT.
+ * Return:
+ * * SHMR_OK: the caller's incarnation holds one more permit
+ * * SHMR_TIMED_OUT: no permit was free in time. The error's value is the incarnation of a silent
+ *   holder, if there is one, else 0. Try again, or find out what happened to it.
+ * * SHMR_EINVAL, SHMR_CORRUPT
  */
 enum shmr_status shmr_semaphore_acquire(struct shmr_semaphore *semaphore,
                                         struct shmr_wait *wait,
                                         const struct shmr_liveness *liveness);
 
 /**
- * shmr_semaphore_release() - give back a permit that the caller's incarnation holds
+ * shmr_semaphore_release() - release a permit that the caller's incarnation holds
  * @semaphore: a semaphore
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_NOT_HELD: the incarnation holds no permit, or was reported as gone and lost it. Do not
+ *   use what the permit stood for.
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_semaphore_release(struct shmr_semaphore *semaphore);
 
 /**
- * shmr_semaphore_consume() - end a permit that the caller's incarnation holds: there is one less
+ * shmr_semaphore_consume() - destroy a permit that the caller's incarnation holds
  * @semaphore: a semaphore
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD.
+ * Return:
+ * * SHMR_OK: the semaphore has one permit less
+ * * SHMR_NOT_HELD: the incarnation holds no permit, or was reported as gone and lost it. Do not
+ *   use what the permit stood for.
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_semaphore_consume(struct shmr_semaphore *semaphore);
 
 /**
- * shmr_semaphore_available() - permits that nobody holds
+ * shmr_semaphore_available() - the number of free permits
  * @semaphore: a semaphore
  *
- * Return: an indication, as they may change meanwhile; 0 if @semaphore is not open.
+ * Return: the number, for inspection: it may have changed since. 0 if @semaphore is not open.
  */
 size_t shmr_semaphore_available(const struct shmr_semaphore *semaphore);
 
 /**
  * shmr_sender_open() - open the sending end of a ring
  * @sender:   to be opened
- * @session:  the session, which stays where it is until @sender is closed
- * @name:     the ring's, 1 to 32 bytes
- * @capacity: bytes of its data, a power of two from 64 to 2^30; both ends say the same
+ * @session:  a session, which must not move while @sender is open
+ * @name:     the ring's name, 1 to 32 bytes
+ * @capacity: bytes of its data, a power of two from 64 to 2^30; the same on both ends
  *
- * Whoever comes first creates the ring.
+ * The first end that opens the ring creates it.
  *
- * Return: as shmr_client_open().
+ * Return: the statuses of shmr_client_open().
  */
 enum shmr_status shmr_sender_open(struct shmr_sender *sender,
                                   const struct shmr_session *session,
@@ -2506,32 +2838,37 @@ enum shmr_status shmr_sender_open(struct shmr_sender *sender,
                                   size_t capacity);
 
 /**
- * shmr_sender_max_len() - bytes of the longest record
+ * shmr_sender_max_len() - the length of the longest record
  * @sender: a sender
  *
- * Return: 0 if @sender is not open.
+ * Return: the number of bytes; 0 if @sender is not open.
  */
 size_t shmr_sender_max_len(const struct shmr_sender *sender);
 
 /**
- * shmr_sender_peer() - the partition that receives
+ * shmr_sender_peer() - the partition that has the receiving end
  * @sender: a sender
  *
- * Return: its incarnation; 0 if there is none now, or @sender is not open.
+ * Return: its incarnation; 0 if no partition has the end now, or @sender is not open.
  */
 uint32_t shmr_sender_peer(const struct shmr_sender *sender);
 
 /**
  * shmr_sender_send() - send a record
  * @sender:  a sender
- * @record:  its bytes, outside the region
- * @len:     how many, at most shmr_sender_max_len(); may be 0
+ * @record:  the bytes to send, outside the region
+ * @len:     number of bytes, at most shmr_sender_max_len(); may be 0
  * @timeout: nanoseconds to wait for room; SHMR_FOREVER is no limit
  *
- * Return: SHMR_OK; SHMR_TIMED_OUT, there was no room; SHMR_RESTARTED, the receiver was
- *         restarted and nothing was sent: reported once, the next record is for its new
- *         incarnation; SHMR_PEER_GONE, nobody is left to make room; SHMR_EINVAL;
- *         SHMR_TOO_LONG; SHMR_EVICTED, SHMR_REFORMATTED or SHMR_CORRUPT: for good.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_TIMED_OUT: no room in time; nothing was sent. Try again later.
+ * * SHMR_RESTARTED: the receiver was restarted; nothing was sent. Reported once. Send again if the
+ *   record suits the new receiver.
+ * * SHMR_PEER_GONE: the ring is full, and no receiver is left to make room. Wait for a new
+ *   receiver.
+ * * SHMR_TOO_LONG: the record can never be sent. Use a larger capacity.
+ * * SHMR_EINVAL, SHMR_EVICTED, SHMR_REFORMATTED, SHMR_CORRUPT
  */
 enum shmr_status shmr_sender_send(struct shmr_sender *sender,
                                   const void *record,
@@ -2541,33 +2878,37 @@ enum shmr_status shmr_sender_send(struct shmr_sender *sender,
 /**
  * shmr_sender_try_send() - send a record if there is room now
  * @sender: a sender
- * @record: its bytes, outside the region
- * @len:    how many, at most shmr_sender_max_len(); may be 0
+ * @record: the bytes to send, outside the region
+ * @len:    number of bytes, at most shmr_sender_max_len(); may be 0
  *
- * Return: as shmr_sender_send(), but SHMR_FULL if there is no room.
+ * Return: the statuses of shmr_sender_send() without SHMR_TIMED_OUT and SHMR_PEER_GONE, and
+ * * SHMR_FULL: no room now; nothing was sent. Try again later.
  */
 enum shmr_status shmr_sender_try_send(struct shmr_sender *sender,
                                       const void *record,
                                       size_t len);
 
 /**
- * shmr_sender_close() - give this end of the ring back
- * @sender: closed by this
+ * shmr_sender_close() - close this end of the ring
+ * @sender: the sender to close
  *
- * Return: SHMR_OK; SHMR_EINVAL.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_sender_close(struct shmr_sender *sender);
 
 /**
  * shmr_server_open() - open the end of a channel that answers commands
  * @server:  to be opened
- * @session: the session, which stays where it is until @server is closed
- * @name:    the channel's, 1 to 24 bytes
- * @options: capacities, or NULL for 16 KiB each way
+ * @session: a session, which must not move while @server is open
+ * @name:    the channel's name, 1 to 24 bytes
+ * @options: capacities, or NULL for 16 KiB in each direction
  *
- * Commands that an earlier incarnation of this end has not received are discarded.
+ * The first end that opens the channel creates it. Commands that an earlier incarnation of this
+ * end did not receive are discarded.
  *
- * Return: as shmr_client_open().
+ * Return: the statuses of shmr_client_open().
  */
 enum shmr_status shmr_server_open(struct shmr_server *server,
                                   const struct shmr_session *session,
@@ -2575,47 +2916,51 @@ enum shmr_status shmr_server_open(struct shmr_server *server,
                                   const struct shmr_channel_options *options);
 
 /**
- * shmr_server_max_len() - bytes of the longest answer
+ * shmr_server_max_len() - the length of the longest answer
  * @server: a server
  *
- * Return: 0 if @server is not open.
+ * Return: the number of bytes; 0 if @server is not open.
  */
 size_t shmr_server_max_len(const struct shmr_server *server);
 
 /**
- * shmr_server_discarded() - commands that this end never received
+ * shmr_server_discarded() - the number of commands that this end did not receive
  * @server: a server
  *
- * Return: those that were discarded at restarts of either end; counts on modulo 2^32. 0 if
- *         @server is not open.
+ * Return: commands that were discarded at restarts of either end, modulo 2^32; 0 if @server is not
+ * open.
  */
 uint32_t shmr_server_discarded(const struct shmr_server *server);
 
 /**
- * shmr_server_client_is_gone() - whether the client is gone, or has left the channel
+ * shmr_server_client_is_gone() - whether the client is gone or has left the channel
  * @server: a server
  *
- * Return: true after this server has heard of a client, and that one is gone or has left;
- *         else false.
+ * Return: true if this server knows a client, and that client is gone or has left; else false.
  */
 bool shmr_server_client_is_gone(const struct shmr_server *server);
 
 /**
  * shmr_server_recv() - receive a command
  * @server:  a server
- * @buffer:  where its bytes go
- * @size:    room there
- * @len:     bytes of the command
- * @call:    what to answer: shmr_server_answer(). Its number is 0 if the command is a
- *           message that is not answered
+ * @buffer:  where the command goes
+ * @size:    bytes of @buffer
+ * @len:     set to the length of the command
+ * @call:    set to the call, for shmr_server_answer(). Its number is 0 if the command is a message
+ *           without an answer
  * @timeout: nanoseconds to wait; SHMR_FOREVER is no limit
  *
- * A command that was received is not received again by a later incarnation of this end.
+ * No later incarnation of this end receives a received command again.
  *
- * Return: SHMR_OK; SHMR_TIMED_OUT; SHMR_RESTARTED, the client was restarted, and what
- *         follows is from its new incarnation: reported once; SHMR_EINVAL;
- *         SHMR_BUFFER_TOO_SHORT, the command stays; SHMR_BAD_MESSAGE; SHMR_EVICTED,
- *         SHMR_REFORMATTED or SHMR_CORRUPT: for good.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_TIMED_OUT: no command in time. Try again later.
+ * * SHMR_RESTARTED: the client was restarted; what follows is from the new client. Reported once.
+ *   Forget the old client's state and receive again.
+ * * SHMR_BUFFER_TOO_SHORT: the command stays, and the error's value is its length. Receive again
+ *   with a larger buffer.
+ * * SHMR_BAD_MESSAGE: the client broke the rules of calls; the message was skipped. Receive again.
+ * * SHMR_EINVAL, SHMR_EVICTED, SHMR_REFORMATTED, SHMR_CORRUPT
  */
 enum shmr_status shmr_server_recv(struct shmr_server *server,
                                   void *buffer,
@@ -2626,14 +2971,15 @@ enum shmr_status shmr_server_recv(struct shmr_server *server,
 
 /**
  * shmr_server_answer() - answer a call
- * @server:  the server that received it
- * @call:    the call; zeroed when it was answered, or cannot be any more
- * @answer:  its bytes, outside the region
- * @len:     how many, at most shmr_server_max_len(); may be 0
+ * @server:  the server that received the call
+ * @call:    the call; zeroed if it was answered, or can no longer be answered
+ * @answer:  the bytes to send, outside the region
+ * @len:     number of bytes, at most shmr_server_max_len(); may be 0
  * @timeout: nanoseconds to wait for room; SHMR_FOREVER is no limit
  *
- * Return: SHMR_OK; SHMR_CALLER_RESTARTED, the client that made the call was restarted
- *         since, and nothing was sent; otherwise as shmr_client_send().
+ * Return: the statuses of shmr_client_send(), and
+ * * SHMR_CALLER_RESTARTED: the client that made the call was restarted since; nothing was sent.
+ *   Continue with the next command.
  */
 enum shmr_status shmr_server_answer(struct shmr_server *server,
                                     struct shmr_call *call,
@@ -2642,13 +2988,13 @@ enum shmr_status shmr_server_answer(struct shmr_server *server,
                                     uint64_t timeout);
 
 /**
- * shmr_server_send() - send a message that is no answer
+ * shmr_server_send() - send a message that is not an answer
  * @server:  a server
- * @message: its bytes, outside the region
- * @len:     how many, at most shmr_server_max_len(); may be 0
+ * @message: the bytes to send, outside the region
+ * @len:     number of bytes, at most shmr_server_max_len(); may be 0
  * @timeout: nanoseconds to wait for room; SHMR_FOREVER is no limit
  *
- * Return: as shmr_client_send().
+ * Return: the statuses of shmr_client_send().
  */
 enum shmr_status shmr_server_send(struct shmr_server *server,
                                   const void *message,
@@ -2656,10 +3002,12 @@ enum shmr_status shmr_server_send(struct shmr_server *server,
                                   uint64_t timeout);
 
 /**
- * shmr_server_close() - give this end of the channel back
- * @server: closed by this
+ * shmr_server_close() - close this end of the channel
+ * @server: the server to close
  *
- * Return: SHMR_OK; SHMR_EINVAL.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_server_close(struct shmr_server *server);
 
@@ -2667,16 +3015,21 @@ enum shmr_status shmr_server_close(struct shmr_server *server);
  * shmr_session_create() - make memory a region with an empty registry, and join it
  * @session:  to be opened
  * @base:     first byte, a multiple of 8
- * @len:      bytes
- * @options:  who joins, and how
- * @platform: the caller's functions, copied
+ * @len:      number of bytes
+ * @options:  how to join
+ * @platform: the caller's functions; copied
  *
- * Zeroes the memory. One partition does this, which the platform or the operator names;
- * whoever used the memory before and has not ended is told SHMR_REFORMATTED at its next
- * call.
+ * Zeroes the memory. Exactly one partition does this; the platform or the operator chooses it. A
+ * partition that still uses the memory gets SHMR_REFORMATTED from its next call.
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT; SHMR_NO_SUCH_PARTITION, the geometry has no
- *         such partition; SHMR_REFORMATTED, another one did the same meanwhile.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_TOO_SHORT: the region does not fit, and the error's value is the memory's length. Use
+ *   more memory, or a smaller geometry.
+ * * SHMR_NO_SUCH_PARTITION: the geometry does not have this partition, and the error's value is
+ *   the number of partitions that it has. Use a larger one.
+ * * SHMR_REFORMATTED: another partition created the region at the same time. Join instead.
+ * * SHMR_EINVAL, SHMR_OPEN
  */
 enum shmr_status shmr_session_create(struct shmr_session *session,
                                      void *base,
@@ -2687,16 +3040,22 @@ enum shmr_status shmr_session_create(struct shmr_session *session,
 /**
  * shmr_session_join() - join the region that another partition created
  * @session:  to be opened
- * @base:     first byte of the whole of it, a multiple of 8
- * @len:      bytes that are mapped; the region may be shorter
- * @options:  who joins, and how
- * @platform: the caller's functions, copied
+ * @base:     first byte of the whole region, a multiple of 8
+ * @len:      number of bytes that are mapped; the region may be shorter
+ * @options:  how to join
+ * @platform: the caller's functions; copied
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_A_REGION, SHMR_CONTENDED, SHMR_NOT_FORMATTED or
- *         SHMR_REFORMATTED, it is not there yet: shmr_session_is_early(); SHMR_TOO_SHORT,
- *         SHMR_LENGTH, SHMR_VERSION or SHMR_FEATURES, as shmr_region_attach();
- *         SHMR_NO_SUCH_PARTITION; SHMR_ATTACHED, an earlier incarnation of this partition
- *         is not known to be gone, and the error's value is that one; SHMR_CORRUPT.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_NOT_A_REGION, SHMR_CONTENDED, SHMR_NOT_FORMATTED, SHMR_REFORMATTED: the region is not
+ *   ready yet (shmr_session_is_early()). Try again later, or check the address.
+ * * SHMR_TOO_SHORT, SHMR_LENGTH, SHMR_VERSION, SHMR_FEATURES: the region is unusable; see
+ *   shmr_region_attach()
+ * * SHMR_NO_SUCH_PARTITION: the region does not have this partition, and the error's value is the
+ *   number of partitions that it has. Use another number.
+ * * SHMR_ATTACHED: an earlier incarnation of this partition is not known to be gone, and the
+ *   error's value is that incarnation. Wait with a larger patience, or use take_over.
+ * * SHMR_EINVAL, SHMR_OPEN, SHMR_CORRUPT
  */
 enum shmr_status shmr_session_join(struct shmr_session *session,
                                    void *base,
@@ -2705,49 +3064,54 @@ enum shmr_status shmr_session_join(struct shmr_session *session,
                                    const struct shmr_platform *platform);
 
 /**
- * shmr_session_is_early() - whether joining failed only because it came too early
- * @status: what shmr_session_join() said
+ * shmr_session_is_early() - whether joining failed only because the region is not ready yet
+ * @status: the status that shmr_session_join() returned
  *
- * Return: true if the region is not formatted yet, or not all of it: try again later.
+ * Return: true if the region is not formatted yet, or not completely: try again later.
  */
 bool shmr_session_is_early(int status);
 
 /**
- * shmr_session_beat() - show the others that this partition is alive
+ * shmr_session_beat() - show the other partitions that this one is alive
  * @session: a session
  *
- * Where others go by its heartbeat: several times in the time after which they take it for
- * silent.
+ * If peers watch the heartbeat of this partition, call it several times within the limit after
+ * which they report the partition as silent.
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_EVICTED or SHMR_REFORMATTED, nothing was stored, and
- *         nothing of the region is to be used any more: leave, and join again.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_EVICTED, SHMR_REFORMATTED: nothing was stored, and this partition must not use the region
+ *   any more. Leave, and join again.
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_session_beat(struct shmr_session *session);
 
 /**
- * shmr_session_check() - whether this partition still has its place in the region
+ * shmr_session_check() - check that this partition still has its place in the region
  * @session: a session
  *
  * Only loads.
  *
- * Return: as shmr_session_beat().
+ * Return: the statuses of shmr_session_beat().
  */
 enum shmr_status shmr_session_check(struct shmr_session *session);
 
 /**
- * shmr_session_incarnation() - which incarnation of which partition this is
+ * shmr_session_incarnation() - the incarnation of this partition
  * @session: a session
  *
- * Return: one word, as shmr_attachment_incarnation(); 0 if @session is not open.
+ * Return: one word, as shmr_attachment_incarnation() describes it; 0 if @session is not open.
  */
 uint32_t shmr_session_incarnation(const struct shmr_session *session);
 
 /**
- * shmr_session_registry() - the region's registry, for calls that take one
+ * shmr_session_registry() - open the region's registry, for calls that take one
  * @session:  a session
  * @registry: to be opened
  *
- * Return: SHMR_OK; SHMR_EINVAL.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_session_registry(const struct shmr_session *session,
                                        struct shmr_registry *registry);
@@ -2755,13 +3119,13 @@ enum shmr_status shmr_session_registry(const struct shmr_session *session,
 /**
  * shmr_session_open_or_create() - find a segment, or create it, zeroed
  * @session: a session
- * @request: what is wanted
- * @segment: where it goes
+ * @request: which segment
+ * @segment: set to the segment
  *
- * For snapshots, locks and memory of the program's own; rings and channels have calls that
- * do it. A segment that is not there yet needs compare-and-swap on this memory.
+ * For snapshots, locks and the program's own memory; the open calls of rings and channels create
+ * what they need. Creating a segment needs compare-and-swap on this memory.
  *
- * Return: as shmr_registry_open_or_create().
+ * Return: the statuses of shmr_registry_open_or_create().
  */
 enum shmr_status shmr_session_open_or_create(struct shmr_session *session,
                                              const struct shmr_request *request,
@@ -2770,35 +3134,43 @@ enum shmr_status shmr_session_open_or_create(struct shmr_session *session,
 /**
  * shmr_session_remove() - remove a segment
  * @session: a session
- * @segment: what is removed
+ * @segment: the segment
  *
- * Return: as shmr_registry_remove().
+ * No partition may use the segment any more: its bytes are reused.
+ *
+ * Return: the statuses of shmr_registry_remove().
  */
 enum shmr_status shmr_session_remove(struct shmr_session *session,
                                      const struct shmr_segment *segment);
 
 /**
- * shmr_session_reap() - take back what partitions that are gone left half-made
+ * shmr_session_reap() - free the rows and blocks that partitions which are gone left half-created
+ * or half-removed
  * @session: a session
- * @rows:    how many rows that were, or NULL
+ * @rows:    set to the number of rows that were freed; or NULL
  *
- * Return: as shmr_registry_reap().
+ * Return: the statuses of shmr_registry_reap().
  */
-enum shmr_status shmr_session_reap(struct shmr_session *session, size_t *rows);
+enum shmr_status shmr_session_reap(struct shmr_session *session,
+                                   size_t *rows);
 
 /**
- * shmr_session_liveness() - what the session's platform knows, for calls on locks
- * @session: in place for as long as this is used
+ * shmr_session_liveness() - what the session's platform knows about partitions, for calls on locks
+ * @session: a session, which must not move while the result is used
+ *
+ * Return: a liveness that refers to @session.
  */
 struct shmr_liveness shmr_session_liveness(const struct shmr_session *session);
 
 /**
- * shmr_session_wait() - wait as the session's platform does, for calls on locks
- * @session: in place for as long as @wait is used
+ * shmr_session_wait() - make a wait that uses the session's platform, for calls on locks
+ * @session: a session, which must not move while @wait is used
  * @wait:    to be filled in
  * @timeout: nanoseconds from now; SHMR_FOREVER is no limit
  *
- * Return: SHMR_OK; SHMR_EINVAL.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_session_wait(const struct shmr_session *session,
                                    struct shmr_wait *wait,
@@ -2806,51 +3178,68 @@ enum shmr_status shmr_session_wait(const struct shmr_session *session,
 
 /**
  * shmr_session_leave() - leave the region
- * @session: closed by this
+ * @session: the session to close
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_OPEN, handles on it are open, and the error's value is
- *         how many: close them first.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_OPEN: handles on @session are open, and the error's value is their number. Close them
+ *   first.
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_session_leave(struct shmr_session *session);
 
 /**
- * shmr_snapshot_len() - bytes of a segment for a snapshot
+ * shmr_snapshot_len() - the length of a segment for a snapshot
  * @max: bytes of the longest value
  *
- * Return: the number for struct shmr_request; 0 if that is more than 1 GiB.
+ * Return: the len for struct shmr_request; 0 if @max is more than 1 GiB.
  */
 size_t shmr_snapshot_len(size_t max);
 
 /**
- * shmr_snapshot_writer_open() - the writing side of a snapshot, which nobody else writes
+ * shmr_snapshot_writer_open() - open the writing side of a snapshot
  * @writer:   to be opened
- * @snapshot: the snapshot's segment; zeroed, it was never written
+ * @snapshot: the snapshot's segment; a zeroed segment is a snapshot without a value
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT.
+ * No other handle may write the snapshot.
+ *
+ * Return:
+ * * SHMR_OK
+ * * SHMR_TOO_SHORT: the segment is too short, and the error's value is its length. Use
+ *   shmr_snapshot_len().
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_snapshot_writer_open(struct shmr_snapshot_writer *writer,
                                            const struct shmr_segment *snapshot);
 
 /**
- * shmr_snapshot_write() - make a value the latest
+ * shmr_snapshot_write() - publish a value as the latest one
  * @writer: a writer
  * @value:  its bytes, outside the region
- * @len:    how many
+ * @len:    number of bytes
  *
  * Never waits.
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_LONG.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_TOO_LONG: the value does not fit, and the error's value is the limit. Use a larger
+ *   segment.
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_snapshot_write(struct shmr_snapshot_writer *writer,
                                      const void *value,
                                      size_t len);
 
 /**
- * shmr_snapshot_reader_open() - a reading side of a snapshot
+ * shmr_snapshot_reader_open() - open a reading side of a snapshot
  * @reader:   to be opened
  * @snapshot: the snapshot's segment
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_TOO_SHORT: the segment is too short, and the error's value is its length. Use
+ *   shmr_snapshot_len().
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_snapshot_reader_open(struct shmr_snapshot_reader *reader,
                                            const struct shmr_segment *snapshot);
@@ -2858,15 +3247,19 @@ enum shmr_status shmr_snapshot_reader_open(struct shmr_snapshot_reader *reader,
 /**
  * shmr_snapshot_read() - copy the latest value
  * @reader: a reader
- * @value:  where its bytes go
- * @size:   room there
- * @len:    bytes of the value
+ * @value:  where the value goes
+ * @size:   bytes of @value
+ * @len:    set to the length of the value
  *
- * Only loads; never waits.
+ * Only loads. Never waits.
  *
- * Return: SHMR_OK; SHMR_EMPTY, never written; SHMR_BUSY, the writer overtook every
- *         attempt; SHMR_EINVAL; SHMR_TOO_LONG, and the error's value is its length;
- *         SHMR_CORRUPT.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_EMPTY: no value was written yet. Try again later.
+ * * SHMR_BUSY: the writer overwrote the value in every attempt. Try again.
+ * * SHMR_TOO_LONG: the value is longer than @size, and the error's value is its length. Read again
+ *   with more room.
+ * * SHMR_EINVAL, SHMR_CORRUPT
  */
 enum shmr_status shmr_snapshot_read(struct shmr_snapshot_reader *reader,
                                     void *value,
@@ -2877,36 +3270,48 @@ enum shmr_status shmr_snapshot_read(struct shmr_snapshot_reader *reader,
  * shmr_snapshot_sequence() - a number that changes with each value
  * @reader: a reader
  *
- * Return: 0 if nothing was written yet, or @reader is not open.
+ * Return: the number; 0 if no value was written yet, or @reader is not open.
  */
 uint32_t shmr_snapshot_sequence(const struct shmr_snapshot_reader *reader);
 
 /**
- * shmr_abi_version() - the version of the interface that this library has
+ * shmr_abi_version() - the version of this library's interface
  *
- * Compare it with SHMR_ABI_VERSION, the header's; shmr_header_matches() does.
+ * Return: the version. shmr_header_matches() compares it with SHMR_ABI_VERSION, the header's
+ * version.
  */
 uint32_t shmr_abi_version(void);
 
 /**
- * shmr_layout_version() - the version of docs/layout.md that this library speaks
+ * shmr_layout_version() - the version of docs/layout.md that this library uses
+ *
+ * Return: the version.
  */
 uint32_t shmr_layout_version(void);
 
 /**
  * shmr_registry_open_or_create() - find a segment, or create it, zeroed
- * @registry: the registry
- * @attachment: the caller's; it beats while this takes long
- * @request:  what is wanted
- * @segment:  where it goes
+ * @registry:   the registry
+ * @attachment: the caller's attachment; a long call beats by it
+ * @request:    which segment
+ * @segment:    set to the segment
  *
- * All partitions that ask for one identifier get one segment. Needs compare-and-swap
- * on this memory.
+ * All partitions that request one identifier get the same segment. Needs compare-and-swap on this
+ * memory. If the call fails, the region is unchanged.
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_KIND, SHMR_LENGTH or SHMR_COLLISION, there is
- *         another; SHMR_TABLE_FULL; SHMR_OUT_OF_SPACE; SHMR_CONTENDED; SHMR_EVICTED;
- *         SHMR_REFORMATTED;
- *         SHMR_NO_RMW; SHMR_CORRUPT. The region is as it was unless it is SHMR_OK.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_KIND, SHMR_LENGTH: the segment exists with another kind or length, which is the error's
+ *   value. Request the same in all partitions.
+ * * SHMR_COLLISION: another name has this identifier. Use another name.
+ * * SHMR_TABLE_FULL: no row is free, and the error's value is the number of rows. Remove or reap
+ *   segments, or use a larger geometry.
+ * * SHMR_OUT_OF_SPACE: no run of free blocks is long enough. Remove or reap segments, or use a
+ *   larger region.
+ * * SHMR_CONTENDED: other partitions changed the registry in every attempt. Try again; if that
+ *   does not help, call shmr_registry_reap().
+ * * SHMR_NO_RMW: the segment does not exist, and this handle creates nothing
+ * * SHMR_EINVAL, SHMR_EVICTED, SHMR_REFORMATTED, SHMR_CORRUPT
  */
 enum shmr_status shmr_registry_open_or_create(struct shmr_registry *registry,
                                               struct shmr_attachment *attachment,
@@ -2914,28 +3319,41 @@ enum shmr_status shmr_registry_open_or_create(struct shmr_registry *registry,
                                               struct shmr_segment *segment);
 
 /**
- * shmr_registry_open() - find a segment of its kind and length
+ * shmr_registry_open() - find a segment of the requested kind and length
  * @registry: the registry
- * @request:  what is wanted
- * @segment:  where it goes
+ * @request:  which segment
+ * @segment:  set to the segment
  *
  * Only loads.
  *
- * Return: as shmr_registry_open_or_create(), and SHMR_NOT_FOUND.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_NOT_FOUND: no segment has this identifier. Create it, or try again later.
+ * * SHMR_KIND, SHMR_LENGTH: the segment has another kind or length, which is the error's value.
+ *   Request the same in all partitions.
+ * * SHMR_COLLISION: another name has this identifier. Use another name.
+ * * SHMR_CONTENDED: other partitions changed the registry in every attempt. Try again; if that
+ *   does not help, call shmr_registry_reap().
+ * * SHMR_EINVAL, SHMR_REFORMATTED, SHMR_CORRUPT
  */
 enum shmr_status shmr_registry_open(struct shmr_registry *registry,
                                     const struct shmr_request *request,
                                     struct shmr_segment *segment);
 
 /**
- * shmr_registry_lookup() - find a segment, whatever it holds
+ * shmr_registry_lookup() - find a segment of any kind and length
  * @registry: the registry
  * @id:       its identifier
- * @segment:  where it goes
+ * @segment:  set to the segment
  *
  * Only loads.
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_FOUND; SHMR_CONTENDED; SHMR_CORRUPT.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_NOT_FOUND: no segment has this identifier. Try again later.
+ * * SHMR_CONTENDED: other partitions changed the registry in every attempt. Try again; if that
+ *   does not help, call shmr_registry_reap().
+ * * SHMR_EINVAL, SHMR_CORRUPT
  */
 enum shmr_status shmr_registry_lookup(struct shmr_registry *registry,
                                       uint64_t id,
@@ -2944,13 +3362,16 @@ enum shmr_status shmr_registry_lookup(struct shmr_registry *registry,
 /**
  * shmr_registry_next() - list the segments
  * @registry: the registry
- * @cursor:   0 for the first; moved on by each call
- * @segment:  where it goes
+ * @cursor:   0 for the first segment; each call advances it
+ * @segment:  set to the segment
  *
- * Only loads. Segments that are created or removed meanwhile may be missing.
+ * Only loads. The list may lack segments that are created or removed meanwhile.
  *
- * Return: SHMR_OK; SHMR_EMPTY, that was all; SHMR_EINVAL; SHMR_CONTENDED or
- *         SHMR_CORRUPT, of one row: the next call goes on after it.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_EMPTY: there are no more segments
+ * * SHMR_CONTENDED, SHMR_CORRUPT: for one row only; the next call continues after it
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_registry_next(struct shmr_registry *registry,
                                     size_t *cursor,
@@ -2958,42 +3379,50 @@ enum shmr_status shmr_registry_next(struct shmr_registry *registry,
 
 /**
  * shmr_registry_remove() - remove a segment
- * @registry: the registry
- * @attachment: the caller's; it beats while this takes long
- * @segment:  what is removed
+ * @registry:   the registry
+ * @attachment: the caller's attachment; a long call beats by it
+ * @segment:    the segment
  *
- * Whoever still uses it must have let go, as its bytes go to others. Needs
- * compare-and-swap on this memory.
+ * No partition may use the segment any more: its bytes are reused. Needs compare-and-swap on this
+ * memory.
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_STALE; SHMR_CONTENDED; SHMR_EVICTED;
- *         SHMR_REFORMATTED; SHMR_NO_RMW;
- *         SHMR_CORRUPT.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_STALE: the segment was already removed
+ * * SHMR_CONTENDED: other partitions changed the registry in every attempt. Try again; if that
+ *   does not help, call shmr_registry_reap().
+ * * SHMR_NO_RMW: this handle removes nothing
+ * * SHMR_EINVAL, SHMR_EVICTED, SHMR_REFORMATTED, SHMR_CORRUPT
  */
 enum shmr_status shmr_registry_remove(struct shmr_registry *registry,
                                       struct shmr_attachment *attachment,
                                       const struct shmr_segment *segment);
 
 /**
- * shmr_registry_is_current() - whether a segment is still what its identifier names
+ * shmr_registry_is_current() - whether a segment is still the one that its identifier names
  * @registry: the registry
  * @segment:  the segment
  *
- * Return: also false for arguments that cannot be used.
+ * Return: true if it is; false if it is not, or an argument is unusable.
  */
 bool shmr_registry_is_current(const struct shmr_registry *registry,
                               const struct shmr_segment *segment);
 
 /**
- * shmr_registry_reap() - take back what partitions that are gone left half-made
- * @registry: the registry
- * @attachment: the caller's; it beats while this takes long
- * @liveness: who knows which partitions are gone
- * @rows:     how many rows that were, or NULL
+ * shmr_registry_reap() - free the rows and blocks that partitions which are gone left half-created
+ * or half-removed
+ * @registry:   the registry
+ * @attachment: the caller's attachment; a long call beats by it
+ * @liveness:   knows which partitions are gone
+ * @rows:       set to the number of rows that were freed; or NULL
  *
- * Nobody needs to wait for it: it gives back space. Needs compare-and-swap on this memory.
+ * Other partitions need not wait for this call. Needs compare-and-swap on this memory.
  *
- * Return: SHMR_OK; SHMR_EINVAL; SHMR_CONTENDED or SHMR_CORRUPT, the rest is left for
- *         the next time; SHMR_EVICTED; SHMR_REFORMATTED; SHMR_NO_RMW.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_CONTENDED, SHMR_CORRUPT: not everything was freed. Call again later.
+ * * SHMR_NO_RMW: this handle reaps nothing
+ * * SHMR_EINVAL, SHMR_EVICTED, SHMR_REFORMATTED
  */
 enum shmr_status shmr_registry_reap(struct shmr_registry *registry,
                                     struct shmr_attachment *attachment,
@@ -3001,64 +3430,73 @@ enum shmr_status shmr_registry_reap(struct shmr_registry *registry,
                                     size_t *rows);
 
 /**
- * shmr_strerror() - a status in words
- * @status: any number, whether it is a status or not
+ * shmr_strerror() - a status as text
+ * @status: any number, even one that is not a status
  *
- * Return: a sentence without its full stop; never NULL, valid for ever.
+ * Return: a sentence without its full stop; never NULL, and always valid.
  */
 const char *shmr_strerror(int32_t status);
 
 /**
- * shmr_wait_checks() - wait on the processor, for a number of checks
+ * shmr_wait_checks() - wait without sleeping, for a number of checks
  * @wait:   to be filled in
- * @checks: how many; SHMR_FOREVER is no limit
+ * @checks: the number; SHMR_FOREVER is no limit
  *
  * Needs neither a clock nor an operating system.
  *
- * Return: SHMR_OK; SHMR_EINVAL.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_wait_checks(struct shmr_wait *wait, uint64_t checks);
 
 #if defined(SHMR_LINUX)
 /**
- * shmr_wait_futex() - wait asleep, for peers on the same kernel
+ * shmr_wait_futex() - wait by sleeping, for peers on the same kernel
  * @wait:       to be filled in
  * @timeout_ms: milliseconds from now; SHMR_FOREVER is no limit
  *
- * The peer rings shmr_doorbell_futex(). One that does not is noticed within 20 ms. On memory
- * that has no futex (/dev/mem, a PCI device's) it polls, as often.
+ * The peer rings shmr_doorbell_futex(). If the peer does not ring, the waiter still checks every
+ * 20 ms. On memory that has no futex (/dev/mem, a PCI device's) it only checks at that interval.
  *
- * Return: SHMR_OK; SHMR_EINVAL.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_EINVAL
  */
-enum shmr_status shmr_wait_futex(struct shmr_wait *wait, uint64_t timeout_ms);
+enum shmr_status shmr_wait_futex(struct shmr_wait *wait,
+                                 uint64_t timeout_ms);
 #endif
 
 #if defined(SHMR_LINUX)
 /**
- * shmr_wait_spin() - wait awake, and let others run between two checks
+ * shmr_wait_spin() - wait without sleeping, and yield the processor between two checks
  * @wait:       to be filled in
  * @timeout_ms: milliseconds from now; SHMR_FOREVER is no limit
  *
- * Return: SHMR_OK; SHMR_EINVAL.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_wait_spin(struct shmr_wait *wait, uint64_t timeout_ms);
 #endif
 
 #if defined(SHMR_LINUX)
 /**
- * shmr_wait_poll() - look again and again, less and less often, for peers that cannot ring
+ * shmr_wait_poll() - wait by checking at growing intervals, for peers that cannot ring
  * @wait:       to be filled in
  * @timeout_ms: milliseconds from now
  * @limit_ms:   the longest sleep between two checks
  *
- * Return: SHMR_OK; SHMR_EINVAL.
+ * Return:
+ * * SHMR_OK
+ * * SHMR_EINVAL
  */
 enum shmr_status shmr_wait_poll(struct shmr_wait *wait, uint64_t timeout_ms, uint64_t limit_ms);
 #endif
 
 #if !defined(SHMR_LINUX)
 /**
- * The program's: says so and resets; does not return.
+ * The program's function: reports the panic and resets; it must not return.
  */
 extern void shmr_panic(void);
 #endif
@@ -3068,7 +3506,9 @@ extern void shmr_panic(void);
 #endif  // __cplusplus
 
 /**
- * shmr_header_matches() - whether the library is of this header's interface
+ * shmr_header_matches() - whether the library has this header's interface
+ *
+ * Return: true if it has.
  */
 static inline bool shmr_header_matches(void)
 {

@@ -8,7 +8,7 @@ use crate::handle::{get, handle, open, with};
 use crate::liveness::{shmr_liveness, CLiveness};
 use crate::mutex::{data, lock_status, word};
 use crate::partition::incarnation;
-use crate::segment::{segment_window, shmr_segment, sized};
+use crate::segment::{bounded_len, segment_window, shmr_segment};
 use crate::status::{shmr_error, shmr_status, Fault, Outcome};
 use crate::wait::{shmr_wait, Waiting};
 use crate::word::Argument;
@@ -16,8 +16,8 @@ use crate::word::Argument;
 /// struct shmr_bakery - a mutex that needs only loads, stores and fences
 /// @error: why the last call on it failed
 ///
-/// It is held by an incarnation, not by a thread: threads of one partition exclude each other by
-/// other means. Up to 64 partitions; survives its owner. Needs no closing.
+/// An incarnation holds it, not a thread: the threads of a partition exclude each other by other
+/// means. For up to 64 partitions. Survives its owner. Needs no closing.
 #[repr(C)]
 pub struct shmr_bakery {
     pub error: shmr_error,
@@ -26,26 +26,32 @@ pub struct shmr_bakery {
 
 handle!(shmr_bakery, b"bakr", RawBakeryMutex<'static>);
 
-/// shmr_bakery_len() - bytes of a segment for a mutex
+/// shmr_bakery_len() - the length of a segment for a bakery mutex
 /// @data: bytes that it protects
 ///
-/// Return: the number for struct shmr_request; 0 if that is more than 1 GiB.
+/// Return: the len for struct shmr_request; 0 if @data is more than 1 GiB.
 #[no_mangle]
 pub extern "C" fn shmr_bakery_len(data: usize) -> usize {
-    sized(data, RawBakeryMutex::segment_len)
+    bounded_len(data, RawBakeryMutex::segment_len)
 }
 
-/// shmr_bakery_open() - a mutex in a segment
-/// @bakery:   to be opened
-/// @segment:  its segment; zeroed, it is free
-/// @incarnation:     the caller's
-/// @limit:    partitions 1 to @limit take part, 64 at the most. All must say the same; the
-///            fewer, the sooner it is had
+/// shmr_bakery_open() - open the bakery mutex in a segment
+/// @bakery:      to be opened
+/// @segment:     its segment; a zeroed segment is a free mutex
+/// @incarnation: the caller's
+/// @limit:       partitions 1 to @limit use the mutex; at most 64. All must give the same number; a
+///               small one makes locking faster
 ///
-/// No other handle of @incarnation on this mutex is used from now on, as two let each other in.
+/// No other handle of @incarnation on this mutex may be used any more: two handles would not
+/// exclude each other.
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT; SHMR_NO_SUCH_PARTITION, this one's number
-///         is larger than @limit.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_TOO_SHORT: the segment is too short, and the error's value is its length. Use
+///   shmr_bakery_len().
+/// * SHMR_NO_SUCH_PARTITION: the caller's number is larger than @limit. Use a larger limit in all
+///   partitions.
+/// * SHMR_EINVAL, SHMR_EVICTED
 #[no_mangle]
 pub unsafe extern "C" fn shmr_bakery_open(
     bakery: *mut shmr_bakery,
@@ -69,21 +75,22 @@ pub unsafe extern "C" fn shmr_bakery_open(
     }
 }
 
-/// shmr_bakery_data() - the protected bytes
-/// @segment: a mutex's segment
+/// shmr_bakery_data() - the bytes that a bakery mutex protects
+/// @segment: a bakery mutex's segment
 ///
-/// Return: the caller's alone while it has the mutex; NULL if @segment is too short.
+/// Return: the bytes, which only the holder of the mutex may use; NULL if @segment is too short.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_bakery_data(segment: *const shmr_segment) -> *mut c_void {
     // SAFETY: the caller's.
     unsafe { data(segment, shmr_bakery_len(0)) }
 }
 
-/// shmr_bakery_try_lock() - take the mutex if nobody alive is inside, or its owner is dead
-/// @bakery:   a mutex
-/// @liveness: who knows which partitions are gone, or NULL
+/// shmr_bakery_try_lock() - take the mutex if it is free or its owner is gone
+/// @bakery:   a bakery mutex
+/// @liveness: knows which partitions are gone, or NULL
 ///
-/// Return: as shmr_bakery_lock(), but SHMR_BUSY instead of waiting.
+/// Return: the statuses of shmr_bakery_lock() without SHMR_TIMED_OUT, and
+/// * SHMR_BUSY: another incarnation holds it. Try again later.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_bakery_try_lock(
     bakery: *mut shmr_bakery,
@@ -92,21 +99,26 @@ pub unsafe extern "C" fn shmr_bakery_try_lock(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(bakery, |own| {
-            lock_status(own.try_lock(&mut CLiveness::by(liveness)?))
+            lock_status(own.try_lock(&mut CLiveness::from_ptr(liveness)?))
         })
     }
 }
 
 /// shmr_bakery_lock() - take the mutex, and wait for it
-/// @bakery:   a mutex
+/// @bakery:   a bakery mutex
 /// @wait:     how to wait, and for how long
-/// @liveness: who knows which partitions are gone, or NULL
+/// @liveness: knows which partitions are gone, or NULL
 ///
-/// Return: SHMR_OK; SHMR_OWNER_DIED, it is had, but what it protects may be half-changed:
-///         repair it, then shmr_bakery_make_consistent(), or unlocking poisons it for
-///         good; SHMR_TIMED_OUT, and the error's value is the incarnation that is waited for if
-///         that is silent; SHMR_EVICTED, a later incarnation of this partition has attached;
-///         SHMR_EINVAL; SHMR_POISONED; SHMR_CORRUPT.
+/// Return:
+/// * SHMR_OK: the caller holds the mutex
+/// * SHMR_OWNER_DIED: the caller holds the mutex, but its last owner died while it held it, and the
+///   protected bytes may be half-changed. Repair them and call shmr_bakery_make_consistent(); an
+///   unlock without that poisons the mutex permanently.
+/// * SHMR_TIMED_OUT: the mutex was not free in time. The error's value is the incarnation that the
+///   caller waits for if that one is silent, else 0. Try again, or find out what happened to it.
+/// * SHMR_POISONED: an owner died and the bytes were not repaired. Permanent: create another
+///   segment.
+/// * SHMR_EINVAL, SHMR_EVICTED, SHMR_CORRUPT
 #[no_mangle]
 pub unsafe extern "C" fn shmr_bakery_lock(
     bakery: *mut shmr_bakery,
@@ -116,37 +128,46 @@ pub unsafe extern "C" fn shmr_bakery_lock(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(bakery, |own| {
-            let (mut wait, mut told) = (Waiting::by(wait)?, CLiveness::by(liveness)?);
-            lock_status(own.lock(&mut wait, &mut told))
+            let (mut wait, mut liveness) =
+                (Waiting::from_ptr(wait)?, CLiveness::from_ptr(liveness)?);
+            lock_status(own.lock(&mut wait, &mut liveness))
         })
     }
 }
 
-/// shmr_bakery_make_consistent() - say that what a dead owner left is repaired
-/// @bakery: a mutex that the caller has
+/// shmr_bakery_make_consistent() - declare that the bytes which a dead owner left are repaired
+/// @bakery: a bakery mutex that the caller holds
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_NOT_HELD: the caller does not hold it, and the error's value is the incarnation that
+///   does, or 0. Do not use the protected bytes.
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_bakery_make_consistent(bakery: *mut shmr_bakery) -> shmr_status {
     // SAFETY: the caller's.
     unsafe { with(bakery, |own| Ok(own.make_consistent()?)) }
 }
 
-/// shmr_bakery_unlock() - give the mutex back
-/// @bakery: a mutex that the caller has
+/// shmr_bakery_unlock() - release the mutex
+/// @bakery: a bakery mutex that the caller holds
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD, this incarnation was said to be gone, or never had
-///         it.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_NOT_HELD: the caller did not hold it, or was reported as gone while it did. Do not trust
+///   what was read from the protected bytes.
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_bakery_unlock(bakery: *mut shmr_bakery) -> shmr_status {
     // SAFETY: the caller's.
     unsafe { with(bakery, |own| Ok(own.unlock()?)) }
 }
 
-/// shmr_bakery_owner() - which incarnation has the mutex now
-/// @bakery: a mutex
+/// shmr_bakery_owner() - the incarnation that holds the mutex
+/// @bakery: a bakery mutex
 ///
-/// Return: for inspection, as it may have changed since; 0 is nobody, or not known.
+/// Return: the incarnation, for inspection: it may have changed since. 0 if it is free, damaged or
+/// @bakery is not open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_bakery_owner(bakery: *const shmr_bakery) -> u32 {
     // SAFETY: the caller's.

@@ -1,9 +1,9 @@
-//! A barrier that says who died before it.
+//! A barrier that reports a party that died.
 
 use shmem_sync::{Arrival, Barrier};
 
 use crate::doorbell::{shmr_doorbell, Bell, WithBell, NO_BELL};
-use crate::handle::{handle, open, place, with};
+use crate::handle::{handle, open, output, with};
 use crate::liveness::{shmr_liveness, CLiveness};
 use crate::partition::incarnation;
 use crate::segment::{segment_window, shmr_segment};
@@ -24,9 +24,9 @@ pub struct shmr_barrier {
 
 handle!(shmr_barrier, b"barr", WithBell<Barrier<'static>>);
 
-/// struct shmr_arrival - that all parties have arrived
-/// @phase:  how often that was, modulo 2^32
-/// @leader: so for one of them
+/// struct shmr_arrival - all parties have arrived
+/// @phase:  how often all parties have arrived, modulo 2^32
+/// @leader: true for exactly one of them
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct shmr_arrival {
@@ -43,27 +43,30 @@ impl From<Arrival> for shmr_arrival {
     }
 }
 
-/// shmr_barrier_len() - bytes of a segment for a barrier
-/// @partitions: the largest number of a party
+/// shmr_barrier_len() - the length of a segment for a barrier
+/// @partitions: the largest partition number of a party
 ///
-/// Return: the number for struct shmr_request.
+/// Return: the len for struct shmr_request.
 #[no_mangle]
 pub extern "C" fn shmr_barrier_len(partitions: u8) -> usize {
     Barrier::segment_len(partitions)
 }
 
-/// shmr_barrier_open() - a barrier in a segment
-/// @barrier:  to be opened
-/// @segment:  its segment; zeroed, nobody has passed it
-/// @incarnation:     the caller's
-/// @parties:  how many meet
-/// @doorbell: what wakes those that wait, copied; or NULL
+/// shmr_barrier_open() - open the barrier in a segment
+/// @barrier:     to be opened
+/// @segment:     its segment; a zeroed segment is a barrier in its first phase
+/// @incarnation: the caller's
+/// @parties:     the number of parties
+/// @doorbell:    wakes partitions that wait, copied; or NULL
 ///
-/// No other handle of @incarnation on this barrier is used from now on, as two let the others pass
-/// early.
+/// No other handle of @incarnation on this barrier may be used any more: two handles would let the
+/// other parties pass early.
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_NO_SUCH_PARTITION, the segment has no entry for this
-///         one's number.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_NO_SUCH_PARTITION: the segment has no entry for the caller's number, and the error's
+///   value is the number of entries. Use shmr_barrier_len() with a larger number.
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_barrier_open(
     barrier: *mut shmr_barrier,
@@ -75,7 +78,7 @@ pub unsafe extern "C" fn shmr_barrier_open(
     // SAFETY: the caller's, here and below.
     unsafe {
         open(barrier, || {
-            let (incarnation, bell) = (self::incarnation(incarnation)?, Bell::by(doorbell)?);
+            let (incarnation, bell) = (self::incarnation(incarnation)?, Bell::from_ptr(doorbell)?);
             let window = segment_window(segment)?;
             let barrier = Barrier::attach(window, incarnation, parties, NO_BELL)?;
             Ok(WithBell::new(barrier, bell))
@@ -83,12 +86,13 @@ pub unsafe extern "C" fn shmr_barrier_open(
     }
 }
 
-/// shmr_barrier_try_wait() - arrive, if that is still to be done, and see who is there
+/// shmr_barrier_try_wait() - arrive, if the caller has not yet, and check for the other parties
 /// @barrier:  a barrier
-/// @liveness: who knows which partitions are gone, or NULL
-/// @arrival:  what became of it
+/// @liveness: knows which partitions are gone, or NULL
+/// @arrival:  set when all parties have arrived
 ///
-/// Return: as shmr_barrier_wait(), but SHMR_BUSY instead of waiting: call again.
+/// Return: the statuses of shmr_barrier_wait() without SHMR_TIMED_OUT, and
+/// * SHMR_BUSY: a party is missing; the caller has arrived. Call again later.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_barrier_try_wait(
     barrier: *mut shmr_barrier,
@@ -98,26 +102,33 @@ pub unsafe extern "C" fn shmr_barrier_try_wait(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(barrier, |own| {
-            let (out, mut told) = (place(arrival, Argument::Arrival)?, CLiveness::by(liveness)?);
-            let arrival = own.lock().try_wait(&mut told)?;
+            let (out, mut liveness) = (
+                output(arrival, Argument::Arrival)?,
+                CLiveness::from_ptr(liveness)?,
+            );
+            let arrival = own.lock().try_wait(&mut liveness)?;
             out.write(arrival.ok_or(Fault::new(SHMR_BUSY))?.into());
             Ok(())
         })
     }
 }
 
-/// shmr_barrier_wait() - arrive, and wait for the others
+/// shmr_barrier_wait() - arrive, and wait for the other parties
 /// @barrier:  a barrier
 /// @wait:     how to wait, and for how long
-/// @liveness: who knows which partitions are gone, or NULL
-/// @arrival:  what became of it
+/// @liveness: knows which partitions are gone, or NULL
+/// @arrival:  set when all parties have arrived
 ///
-/// Whatever it says, the caller has arrived: the next call waits on.
+/// The caller has arrived even if the call fails: the next call continues to wait.
 ///
-/// Return: SHMR_OK; SHMR_PARTY_DIED, and the error's value is its incarnation: wait again if it
-///         restarts, without @liveness; SHMR_TIMED_OUT, and the value is the incarnation of a party
-///         that is missing if one is silent; SHMR_EVICTED, a later incarnation of this partition
-///         takes part; SHMR_EINVAL; SHMR_CORRUPT.
+/// Return:
+/// * SHMR_OK: all parties have arrived
+/// * SHMR_PARTY_DIED: a party is gone, and the error's value is its incarnation. If it will
+///   restart, wait again without @liveness.
+/// * SHMR_TIMED_OUT: a party is missing. The error's value is its incarnation if it is silent, else
+///   0. Wait again.
+/// * SHMR_EVICTED: a later incarnation of this partition uses the barrier. Permanent.
+/// * SHMR_EINVAL, SHMR_CORRUPT
 #[no_mangle]
 pub unsafe extern "C" fn shmr_barrier_wait(
     barrier: *mut shmr_barrier,
@@ -128,8 +139,15 @@ pub unsafe extern "C" fn shmr_barrier_wait(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(barrier, |own| {
-            let (out, mut told) = (place(arrival, Argument::Arrival)?, CLiveness::by(liveness)?);
-            out.write(own.lock().wait(&mut Waiting::by(wait)?, &mut told)?.into());
+            let (out, mut liveness) = (
+                output(arrival, Argument::Arrival)?,
+                CLiveness::from_ptr(liveness)?,
+            );
+            out.write(
+                own.lock()
+                    .wait(&mut Waiting::from_ptr(wait)?, &mut liveness)?
+                    .into(),
+            );
             Ok(())
         })
     }

@@ -1,4 +1,4 @@
-//! What both ends of a channel share in C: capacities, calls, and why a call failed.
+//! The common part of both ends of a channel in C: capacities, calls, and errors.
 
 use shmem_channel::{ChannelOptions, Error};
 
@@ -12,12 +12,11 @@ use crate::status::{shmr_status, wide, Fault, Outcome};
 use crate::word::Argument;
 
 /// struct shmr_channel_options - the capacities of a channel's rings
-/// @command_capacity: bytes of the ring from the client to the server, a power of two from
-///                    64; the longest command is somewhat shorter than half of it. 0 is
-///                    16 KiB
+/// @command_capacity: bytes of the ring from the client to the server, a power of two from 64; the
+///                    longest command is slightly shorter than half of it. 0 is 16 KiB
 /// @result_capacity:  bytes of the ring from the server to the client; 0 is 16 KiB
 ///
-/// Both ends say the same.
+/// Both ends must give the same capacities.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct shmr_channel_options {
@@ -25,12 +24,12 @@ pub struct shmr_channel_options {
     pub result_capacity: usize,
 }
 
-/// struct shmr_call - a call that is to be finished, or to be answered
+/// struct shmr_call - a call to be finished, or to be answered
 /// @number: its number, from 1; 0 is no call
-/// @peer:   which epoch of the other end it was sent to, or is from
+/// @peer:   the epoch of the other end that it was sent to, or that it is from
 ///
-/// A value, not a handle. Zeroed by the call that finishes or answers it, which refuses it
-/// with SHMR_EINVAL and the word "call" the next time.
+/// A value, not a handle. The call that finishes or answers it zeroes it. Using it after that
+/// returns SHMR_EINVAL with the word "call".
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct shmr_call {
@@ -53,7 +52,7 @@ impl shmr_call {
     }
 }
 
-/// Options in Rust's form; null is the default.
+/// Converts options; null is the default.
 ///
 /// # Safety
 ///
@@ -64,12 +63,12 @@ pub(crate) unsafe fn options(options: *const shmr_channel_options) -> Outcome<Ch
         return Ok(own);
     }
     // SAFETY: the caller's.
-    let asked = unsafe { value(options, Argument::Options) }?;
-    if asked.command_capacity != 0 {
-        own = own.command_capacity(asked.command_capacity);
+    let given = unsafe { value(options, Argument::Options) }?;
+    if given.command_capacity != 0 {
+        own = own.command_capacity(given.command_capacity);
     }
-    if asked.result_capacity != 0 {
-        own = own.result_capacity(asked.result_capacity);
+    if given.result_capacity != 0 {
+        own = own.result_capacity(given.result_capacity);
     }
     Ok(own)
 }
@@ -101,7 +100,7 @@ impl From<Error> for Fault {
             Error::Evicted => Self::new(SHMR_EVICTED),
             Error::Reformatted => Self::new(SHMR_REFORMATTED),
             Error::Corrupt(corrupt) => corrupt.into(),
-            // One that this version of the library does not know.
+            // An error that this version of the library does not know.
             _ => Self::new(shmr_status::SHMR_CORRUPT),
         }
     }

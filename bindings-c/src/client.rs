@@ -3,11 +3,11 @@
 use core::ffi::{c_char, c_void};
 use core::time::Duration;
 
-use shmem_channel::{PendingCall, Client, Received, FOREVER};
+use shmem_channel::{Client, PendingCall, Received, FOREVER};
 
 use crate::channel::{options, shmr_call, shmr_channel_options};
-use crate::handle::{bytes, bytes_mut, c_string, close, handle, place};
-use crate::on_session::{ask_open, open_on, with_open, OnSession};
+use crate::handle::{bytes, bytes_mut, c_string, close, handle, output};
+use crate::on_session::{open_on, query, with_open, OnSession};
 use crate::platform::timeout;
 use crate::session::shmr_session;
 use crate::status::shmr_status::{SHMR_BUFFER_TOO_SHORT, SHMR_OK, SHMR_PEER_GONE, SHMR_RESTARTED};
@@ -26,18 +26,25 @@ handle!(shmr_client, b"clnt", OnSession<Client<'static>>);
 
 /// shmr_client_open() - open the end of a channel that sends commands
 /// @client:  to be opened
-/// @session: the session, which stays where it is until @client is closed
-/// @name:    the channel's, 1 to 24 bytes
-/// @options: capacities, or NULL for 16 KiB each way
+/// @session: a session, which must not move while @client is open
+/// @name:    the channel's name, 1 to 24 bytes
+/// @options: capacities, or NULL for 16 KiB in each direction
 ///
-/// Whoever comes first, client or server, creates the channel.
+/// The first end that opens the channel creates it.
 ///
-/// Return: SHMR_OK; SHMR_EINVAL, also for a name or a capacity that no channel has;
-///         SHMR_LENGTH, the channel is there with another capacity; SHMR_KIND or
-///         SHMR_COLLISION, its name is used for something else; SHMR_TABLE_FULL;
-///         SHMR_OUT_OF_SPACE; SHMR_CONTENDED; SHMR_NO_RMW; SHMR_CLAIMED, a partition that
-///         is not known to be gone has this end, and the error's value is that one;
-///         SHMR_EVICTED; SHMR_REFORMATTED; SHMR_CORRUPT.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_CLAIMED: a partition that is not known to be gone has this end; the error's value is that
+///   incarnation. Try again after it has closed the end, or has been killed.
+/// * SHMR_LENGTH: the channel exists with another capacity. Use the same capacities on both ends.
+/// * SHMR_KIND, SHMR_COLLISION: the name is used for something else. Use another name.
+/// * SHMR_TABLE_FULL, SHMR_OUT_OF_SPACE: the region has no room for the channel. Use a larger
+///   region.
+/// * SHMR_CONTENDED: other partitions changed the registry in every attempt. Try again.
+/// * SHMR_NO_RMW: the channel does not exist, and the session creates nothing. Open the other end
+///   first.
+/// * SHMR_EINVAL: also for a name or a capacity that no channel can have
+/// * SHMR_OPEN, SHMR_EVICTED, SHMR_REFORMATTED, SHMR_CORRUPT
 #[no_mangle]
 pub unsafe extern "C" fn shmr_client_open(
     client: *mut shmr_client,
@@ -54,50 +61,53 @@ pub unsafe extern "C" fn shmr_client_open(
     }
 }
 
-/// shmr_client_max_len() - bytes of the longest command
+/// shmr_client_max_len() - the length of the longest command
 /// @client: a client
 ///
-/// Return: 0 if @client is not open.
+/// Return: the number of bytes; 0 if @client is not open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_client_max_len(client: *const shmr_client) -> usize {
     // SAFETY: the caller's.
-    unsafe { ask_open(client, 0, Client::max_len) }
+    unsafe { query(client, 0, Client::max_len) }
 }
 
-/// shmr_client_discarded() - messages that this end never received
+/// shmr_client_discarded() - the number of messages that this end did not receive
 /// @client: a client
 ///
-/// Return: those of a server that was restarted, and answers to calls that were given up;
-///         counts on modulo 2^32. 0 if @client is not open.
+/// Return: messages of dead servers, and answers to calls that were given up, modulo 2^32; 0 if
+/// @client is not open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_client_discarded(client: *const shmr_client) -> u32 {
     // SAFETY: the caller's.
-    unsafe { ask_open(client, 0, Client::discarded) }
+    unsafe { query(client, 0, Client::discarded) }
 }
 
-/// shmr_client_server_is_gone() - whether the server is gone, or has left the channel
+/// shmr_client_server_is_gone() - whether the server is gone or has left the channel
 /// @client: a client
 ///
-/// Return: true after this client has heard of a server, and that one is gone or has left;
-///         else false.
+/// Return: true if this client knows a server, and that server is gone or has left; else false.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_client_server_is_gone(client: *const shmr_client) -> bool {
     // SAFETY: the caller's.
-    unsafe { ask_open(client, false, Client::server_is_gone) }
+    unsafe { query(client, false, Client::server_is_gone) }
 }
 
-/// shmr_client_send() - send a command that is not answered
+/// shmr_client_send() - send a command as a message without an answer
 /// @client:  a client
-/// @command: its bytes, outside the region
-/// @len:     how many, at most shmr_client_max_len(); may be 0
+/// @command: the bytes to send, outside the region
+/// @len:     number of bytes, at most shmr_client_max_len(); may be 0
 /// @timeout: nanoseconds to wait for room; SHMR_FOREVER is no limit
 ///
-/// A command that is sent before there is a server waits for the first one.
+/// A command that is sent before there is a server is kept for the first server.
 ///
-/// Return: SHMR_OK; SHMR_TIMED_OUT, there was no room; SHMR_RESTARTED, the server was
-///         restarted and nothing was sent: reported once, the next command is for its new
-///         incarnation; SHMR_PEER_GONE, nobody is left to make room; SHMR_EINVAL;
-///         SHMR_TOO_LONG; SHMR_EVICTED, SHMR_REFORMATTED or SHMR_CORRUPT: for good.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_TIMED_OUT: no room in time; nothing was sent. Try again later.
+/// * SHMR_RESTARTED: the server was restarted; nothing was sent. Reported once. Send again if the
+///   command suits the new server.
+/// * SHMR_PEER_GONE: the ring is full, and no server is left to make room. Wait for a new server.
+/// * SHMR_TOO_LONG: the command can never be sent. Use a larger capacity.
+/// * SHMR_EINVAL, SHMR_EVICTED, SHMR_REFORMATTED, SHMR_CORRUPT
 #[no_mangle]
 pub unsafe extern "C" fn shmr_client_send(
     client: *mut shmr_client,
@@ -114,19 +124,25 @@ pub unsafe extern "C" fn shmr_client_send(
     }
 }
 
-/// shmr_client_recv() - receive a message of the server that is no answer
+/// shmr_client_recv() - receive a message of the server that is not an answer
 /// @client:  a client
-/// @buffer:  where its bytes go
-/// @size:    room there
-/// @len:     bytes of the message
+/// @buffer:  where the message goes
+/// @size:    bytes of @buffer
+/// @len:     set to the length of the message
 /// @timeout: nanoseconds to wait; SHMR_FOREVER is no limit
 ///
-/// Answers to calls that were not finished are passed over.
+/// Answers to unfinished calls are skipped.
 ///
-/// Return: SHMR_OK; SHMR_TIMED_OUT; SHMR_RESTARTED, the server was restarted, and what
-///         follows is from its new incarnation: reported once; SHMR_EINVAL;
-///         SHMR_BUFFER_TOO_SHORT, the message stays; SHMR_BAD_MESSAGE; SHMR_EVICTED,
-///         SHMR_REFORMATTED or SHMR_CORRUPT: for good.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_TIMED_OUT: no message in time. Try again later.
+/// * SHMR_RESTARTED: the server was restarted; what follows is from the new server. Reported once.
+///   Receive again.
+/// * SHMR_BUFFER_TOO_SHORT: the message stays, and the error's value is its length. Receive again
+///   with a larger buffer.
+/// * SHMR_BAD_MESSAGE: the server broke the rules of calls; the message was skipped. Receive again,
+///   or give up this server.
+/// * SHMR_EINVAL, SHMR_EVICTED, SHMR_REFORMATTED, SHMR_CORRUPT
 #[no_mangle]
 pub unsafe extern "C" fn shmr_client_recv(
     client: *mut shmr_client,
@@ -138,10 +154,10 @@ pub unsafe extern "C" fn shmr_client_recv(
     // SAFETY: the caller's, here and below.
     unsafe {
         with_open(client, |own, _| {
-            let place = place(len, Argument::Len)?;
+            let out = output(len, Argument::Len)?;
             let buffer = bytes_mut(buffer, size, Argument::Buffer)?;
             match own.recv(buffer, self::timeout(timeout))? {
-                Received::Message(len) => place.write(len),
+                Received::Message(len) => out.write(len),
                 Received::PeerRestarted => return Err(Fault::new(SHMR_RESTARTED)),
             };
             Ok(())
@@ -151,22 +167,28 @@ pub unsafe extern "C" fn shmr_client_recv(
 
 /// shmr_client_call() - send a command and wait for its answer
 /// @client:      a client
-/// @command:     its bytes, outside the region
-/// @command_len: how many, at most shmr_client_max_len(); may be 0
-/// @answer:      where the answer goes; may be where @command is
-/// @size:        room there
-/// @len:         bytes of the answer
-/// @timeout:     nanoseconds for all of it; SHMR_FOREVER is no limit
+/// @command:     the bytes to send, outside the region
+/// @command_len: number of bytes, at most shmr_client_max_len(); may be 0
+/// @answer:      where the answer goes; may overlap @command
+/// @size:        bytes of @answer
+/// @len:         set to the length of the answer
+/// @timeout:     nanoseconds for the whole call; SHMR_FOREVER is no limit
 ///
-/// A call ends as soon as it is known that its server is gone. How soon that is, the
-/// session's platform decides.
+/// The call ends as soon as the session's platform knows that the server is gone.
 ///
-/// Return: SHMR_OK; SHMR_TIMED_OUT and SHMR_PEER_GONE, the command may have been carried out
-///         or not; SHMR_RESTARTED, the server was restarted, and there will be no answer;
-///         SHMR_MESSAGE_FIRST, the answer is passed over when it comes: to have both, use
-///         shmr_client_start_call(); SHMR_EINVAL; SHMR_TOO_LONG, the command can never be
-///         sent; SHMR_BUFFER_TOO_SHORT, the answer is given up; SHMR_BAD_MESSAGE;
-///         SHMR_EVICTED, SHMR_REFORMATTED or SHMR_CORRUPT: for good.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_TIMED_OUT, SHMR_PEER_GONE: no answer; it is unknown whether the command was carried out.
+///   Call again only if it may be carried out twice.
+/// * SHMR_RESTARTED: the server was restarted, and there will be no answer. Decide as for
+///   SHMR_PEER_GONE.
+/// * SHMR_MESSAGE_FIRST: a message is next, and the answer will be skipped. To receive both, use
+///   shmr_client_start_call() instead.
+/// * SHMR_TOO_LONG: the command can never be sent. Use a larger capacity.
+/// * SHMR_BUFFER_TOO_SHORT: the answer is lost, and the error's value is its length. Use a larger
+///   buffer.
+/// * SHMR_BAD_MESSAGE: the server broke the rules of calls. Give up this server.
+/// * SHMR_EINVAL, SHMR_EVICTED, SHMR_REFORMATTED, SHMR_CORRUPT
 #[no_mangle]
 pub unsafe extern "C" fn shmr_client_call(
     client: *mut shmr_client,
@@ -180,8 +202,8 @@ pub unsafe extern "C" fn shmr_client_call(
     // SAFETY: the caller's, here and below.
     unsafe {
         with_open(client, |own, session| {
-            let place = place(len, Argument::Len)?;
-            // Looked at before anything is sent. Not kept: the command may be there.
+            let out = output(len, Argument::Len)?;
+            // Checked before anything is sent. Not kept: it may overlap the command.
             bytes_mut(answer, size, Argument::Buffer)?;
             let timeout = self::timeout(timeout);
             let start = session.platform().now();
@@ -192,22 +214,22 @@ pub unsafe extern "C" fn shmr_client_call(
                 timeout => timeout.saturating_sub(spent),
             };
             let answer = bytes_mut(answer, size, Argument::Buffer)?;
-            place.write(own.finish_call(call, answer, left)?);
+            out.write(own.finish_call(call, answer, left)?);
             Ok(())
         })
     }
 }
 
-/// shmr_client_start_call() - send a command without waiting for its answer
+/// shmr_client_start_call() - send a command as a call, without waiting for the answer
 /// @client:  a client
-/// @command: its bytes, outside the region
-/// @len:     how many, at most shmr_client_max_len(); may be 0
-/// @call:    what to finish: shmr_client_finish_call()
+/// @command: the bytes to send, outside the region
+/// @len:     number of bytes, at most shmr_client_max_len(); may be 0
+/// @call:    set to the call, for shmr_client_finish_call()
 /// @timeout: nanoseconds to wait for room; SHMR_FOREVER is no limit
 ///
-/// Up to 64 calls may wait for their answers at the same time.
+/// Up to 64 calls can wait for their answers at the same time.
 ///
-/// Return: as shmr_client_send().
+/// Return: the statuses of shmr_client_send().
 #[no_mangle]
 pub unsafe extern "C" fn shmr_client_start_call(
     client: *mut shmr_client,
@@ -219,32 +241,38 @@ pub unsafe extern "C" fn shmr_client_start_call(
     // SAFETY: the caller's, here and below.
     unsafe {
         with_open(client, |own, _| {
-            let place = place(call, Argument::Call)?;
-            place.write(shmr_call::NONE);
+            let out = output(call, Argument::Call)?;
+            out.write(shmr_call::NONE);
             let command = bytes(command, len, Argument::Message)?;
             let call = own.start_call(command, self::timeout(timeout))?;
-            place.write(shmr_call::from_word(call.to_word()));
+            out.write(shmr_call::from_word(call.to_word()));
             Ok(())
         })
     }
 }
 
 /// shmr_client_finish_call() - wait for the answer to a call
-/// @client:  the client that started it
-/// @call:    the call; zeroed when there is nothing more to wait for
+/// @client:  the client that started the call
+/// @call:    the call; zeroed if there is nothing more to wait for
 /// @answer:  where the answer goes
-/// @size:    room there
-/// @len:     bytes of the answer
+/// @size:    bytes of @answer
+/// @len:     set to the length of the answer
 /// @timeout: nanoseconds to wait; SHMR_FOREVER is no limit
 ///
-/// Calls whose answers the server gave before this one and that are not finished are given
-/// up: their answers are passed over.
+/// This gives up the unfinished calls that the server answered before this one: their answers are
+/// skipped.
 ///
-/// Return: SHMR_OK; SHMR_TIMED_OUT, the call can be finished later; SHMR_MESSAGE_FIRST,
-///         after shmr_client_recv() the call can be finished; SHMR_PEER_GONE or
-///         SHMR_RESTARTED, there will be no answer; SHMR_EINVAL; SHMR_BUFFER_TOO_SHORT, the
-///         answer is given up; SHMR_BAD_MESSAGE, the call can be finished later;
-///         SHMR_EVICTED, SHMR_REFORMATTED or SHMR_CORRUPT: for good.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_TIMED_OUT: no answer in time. Finish the call later, or give it up.
+/// * SHMR_MESSAGE_FIRST: a message is next. Receive it by shmr_client_recv(), then finish the call.
+/// * SHMR_PEER_GONE, SHMR_RESTARTED: there will be no answer; it is unknown whether the command was
+///   carried out. Call again only if it may be carried out twice.
+/// * SHMR_BUFFER_TOO_SHORT: the answer is lost, and the error's value is its length. Use a larger
+///   buffer.
+/// * SHMR_BAD_MESSAGE: the server broke the rules of calls. Finish the call later, or give up this
+///   server.
+/// * SHMR_EINVAL, SHMR_EVICTED, SHMR_REFORMATTED, SHMR_CORRUPT
 #[no_mangle]
 pub unsafe extern "C" fn shmr_client_finish_call(
     client: *mut shmr_client,
@@ -257,15 +285,15 @@ pub unsafe extern "C" fn shmr_client_finish_call(
     // SAFETY: the caller's, here and below.
     unsafe {
         with_open(client, |own, _| {
-            let call = &mut *place(call, Argument::Call)?.as_mut_ptr();
-            let place = place(len, Argument::Len)?;
+            let call = &mut *output(call, Argument::Call)?.as_mut_ptr();
+            let out = output(len, Argument::Len)?;
             let answer = bytes_mut(answer, size, Argument::Buffer)?;
             let outcome = finish(own, *call, answer, self::timeout(timeout));
             let ended = outcome.map_or_else(|fault| fault.status, |_| SHMR_OK);
             if let SHMR_OK | SHMR_PEER_GONE | SHMR_RESTARTED | SHMR_BUFFER_TOO_SHORT = ended {
                 *call = shmr_call::NONE;
             }
-            place.write(outcome?);
+            out.write(outcome?);
             Ok(())
         })
     }
@@ -281,10 +309,12 @@ fn finish(
     Ok(client.finish_call(call, answer, timeout)?)
 }
 
-/// shmr_client_close() - give this end of the channel back
-/// @client: closed by this
+/// shmr_client_close() - close this end of the channel
+/// @client: the client to close
 ///
-/// Return: SHMR_OK; SHMR_EINVAL.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_client_close(client: *mut shmr_client) -> shmr_status {
     // SAFETY: the caller's.

@@ -1,4 +1,4 @@
-//! The end of a ring that pops.
+//! The consuming end of a ring.
 
 use core::ffi::{c_int, c_void};
 use core::ptr;
@@ -6,7 +6,7 @@ use core::ptr;
 use shmem_core::ring::{Consumer, OnRestart};
 
 use crate::doorbell::{shmr_doorbell, Bell};
-use crate::handle::{bytes_mut, close, get, handle, open, place, place_if_any, with};
+use crate::handle::{bytes_mut, close, get, handle, open, optional_output, output, with};
 use crate::partition::incarnation;
 use crate::producer::ring;
 use crate::segment::shmr_segment;
@@ -15,11 +15,11 @@ use crate::status::{shmr_error, shmr_status, Fault, Outcome};
 use crate::wait::{shmr_wait, Waiting};
 use crate::word::Argument;
 
-/// struct shmr_consumer - the end of a ring that pops
+/// struct shmr_consumer - the consuming end of a ring
 /// @error: why the last call on it failed
 ///
-/// Used by one thread at a time. Aligned, so that the two ends of a ring in one program do
-/// not share a cache line.
+/// Used by one thread at a time. Aligned, so that the two ends of a ring in one program do not
+/// share a cache line.
 #[repr(C, align(128))]
 pub struct shmr_consumer {
     pub error: shmr_error,
@@ -28,9 +28,9 @@ pub struct shmr_consumer {
 
 handle!(shmr_consumer, b"cons", Consumer<'static>);
 
-/// Records from before a restart of either end are kept: results.
+/// Keep records from before a restart of either end: for results.
 pub const SHMR_KEEP: u32 = 0;
-/// They are discarded, and counted: commands, which no new incarnation is to obey.
+/// Discard and count them: for commands, which a new incarnation must not carry out.
 pub const SHMR_DISCARD: u32 = 1;
 
 pub(crate) fn unread(number: u32) -> Outcome<OnRestart> {
@@ -42,15 +42,20 @@ pub(crate) fn unread(number: u32) -> Outcome<OnRestart> {
 }
 
 /// shmr_consumer_open() - claim the consuming end of a ring
-/// @consumer: to be opened
-/// @ring:     the ring's segment; zeroed, it is an empty ring
-/// @incarnation:     the caller's
-/// @unread:   SHMR_KEEP or SHMR_DISCARD
+/// @consumer:    to be opened
+/// @ring:        the ring's segment; a zeroed segment is an empty ring
+/// @incarnation: the caller's
+/// @unread:      SHMR_KEEP or SHMR_DISCARD
 ///
-/// Goes on where a consumer before it stopped.
+/// Continues where the last consumer stopped.
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_LENGTH, the segment is no ring; SHMR_CLAIMED, another
-///         has this end: if that incarnation is gone, shmr_consumer_take_over(); SHMR_CORRUPT.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_CLAIMED: another incarnation has this end, and is the error's value. If it is gone, use
+///   shmr_consumer_take_over().
+/// * SHMR_LENGTH: the segment is not a ring, and the error's value is its length. Check the
+///   segment.
+/// * SHMR_EINVAL, SHMR_OPEN, SHMR_CORRUPT
 #[no_mangle]
 pub unsafe extern "C" fn shmr_consumer_open(
     consumer: *mut shmr_consumer,
@@ -62,7 +67,7 @@ pub unsafe extern "C" fn shmr_consumer_open(
     unsafe { claim(consumer, ring, incarnation, unread, false) }
 }
 
-/// Both ways to open: one copy of what is long.
+/// Claims the end, by either call. In one function, because its code is long.
 ///
 /// # Safety
 ///
@@ -88,16 +93,16 @@ unsafe fn claim(
     }
 }
 
-/// shmr_consumer_take_over() - claim the consuming end in place of an incarnation that is over
-/// @consumer: to be opened
-/// @ring:     the ring's segment
-/// @incarnation:     the caller's
-/// @unread:   SHMR_KEEP or SHMR_DISCARD
+/// shmr_consumer_take_over() - claim the consuming end in place of an incarnation that is gone
+/// @consumer:    to be opened
+/// @ring:        the ring's segment
+/// @incarnation: the caller's
+/// @unread:      SHMR_KEEP or SHMR_DISCARD
 ///
-/// One that is not over is told SHMR_EVICTED at its next call, but not an earlier handle of
-/// the same incarnation: that one must not be used again.
+/// If the other incarnation is alive, its next call returns SHMR_EVICTED. An earlier handle of
+/// @incarnation itself does not notice: it must not be used any more.
 ///
-/// Return: as shmr_consumer_open(), without SHMR_CLAIMED.
+/// Return: the statuses of shmr_consumer_open() without SHMR_CLAIMED.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_consumer_take_over(
     consumer: *mut shmr_consumer,
@@ -111,18 +116,25 @@ pub unsafe extern "C" fn shmr_consumer_take_over(
 
 /// shmr_consumer_pop() - copy the next record and release it
 /// @consumer: a consumer
-/// @record:   where its bytes go
-/// @size:     room there
-/// @len:      bytes of the record
+/// @record:   where the record goes
+/// @size:     bytes of @record
+/// @len:      set to the length of the record
 ///
-/// Never waits, rings no bell (shmr_consumer_notify()). Discards 64 records at the most, then
-/// says SHMR_EMPTY although there may be more: shmr_consumer_wait() does not sleep then.
+/// Never waits, and never rings the doorbell (shmr_consumer_notify()). Discards at most 64 records
+/// in one call. After that it returns SHMR_EMPTY although there may be more records;
+/// shmr_consumer_wait() then returns at once.
 ///
-/// Return: SHMR_OK; SHMR_EMPTY; SHMR_RESTARTED, what follows is from a new incarnation of the
-///         producer: said once; SHMR_EINVAL; SHMR_TOO_LONG, it does not fit and stays,
-///         and the error's value is its length; SHMR_CORRUPT, the producer broke the
-///         protocol: for good; SHMR_EVICTED, another has taken this end over, and what is
-///         in @record is that one's: for good.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_EMPTY: no record now. Wait, or try again later.
+/// * SHMR_RESTARTED: the producer was restarted; what follows is from the new producer. Reported
+///   once. Pop again.
+/// * SHMR_TOO_LONG: the record is longer than @size and stays; the error's value is its length. Pop
+///   again with more room.
+/// * SHMR_CORRUPT: the producer broke the protocol. Permanent: close the handle.
+/// * SHMR_EVICTED: another incarnation has taken over this end, and receives the record that is in
+///   @record. Permanent: close the handle.
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_consumer_pop(
     consumer: *mut shmr_consumer,
@@ -133,7 +145,7 @@ pub unsafe extern "C" fn shmr_consumer_pop(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(consumer, |own| {
-            let len = place(len, Argument::Len)?;
+            let len = output(len, Argument::Len)?;
             len.write(own.pop(bytes_mut(record, size, Argument::Record)?)?);
             Ok(())
         })
@@ -142,13 +154,13 @@ pub unsafe extern "C" fn shmr_consumer_pop(
 
 /// shmr_consumer_peek() - find the next record in place
 /// @consumer: a consumer
-/// @at:       its first byte, in the region, a multiple of 8
-/// @len:      its bytes
+/// @at:       set to its first byte, in the region, a multiple of 8
+/// @len:      set to its length
 ///
-/// It stays the next until shmr_consumer_release(). A hostile producer may change it while
-/// it is read: copy, then check the copy.
+/// The record stays the next one until shmr_consumer_release(). A hostile producer can change it
+/// while it is read: copy it, then check the copy.
 ///
-/// Return: as shmr_consumer_pop(), without SHMR_TOO_LONG.
+/// Return: the statuses of shmr_consumer_pop() without SHMR_TOO_LONG.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_consumer_peek(
     consumer: *mut shmr_consumer,
@@ -158,7 +170,7 @@ pub unsafe extern "C" fn shmr_consumer_peek(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(consumer, |own| {
-            let (at, len) = (place(at, Argument::At)?, place(len, Argument::Len)?);
+            let (at, len) = (output(at, Argument::At)?, output(len, Argument::Len)?);
             at.write(ptr::null());
             len.write(0);
             let record = own.peek()?;
@@ -169,30 +181,37 @@ pub unsafe extern "C" fn shmr_consumer_peek(
     }
 }
 
-/// shmr_consumer_release() - give the record that was peeked last back to the producer
+/// shmr_consumer_release() - give the space of the record that was peeked last back to the producer
 /// @consumer: a consumer
 ///
-/// Does nothing if none was.
+/// Does nothing if no record was peeked.
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_EVICTED, another has taken this end over and gets the
-///         record, too: for good.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_EVICTED: another incarnation has taken over this end, and receives the record, too.
+///   Permanent: close the handle.
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_consumer_release(consumer: *mut shmr_consumer) -> shmr_status {
     // SAFETY: the caller's.
     unsafe { with(consumer, |own| Ok(own.release()?)) }
 }
 
-/// shmr_consumer_drain() - hand records to a function and release them together
+/// shmr_consumer_drain() - pass records to a function and release them together
 /// @consumer: a consumer
 /// @limit:    the most records
-/// @handle:   gets each, in place; one for which it returns 0 stays the next and ends it.
-///            Calls nothing on @consumer
-/// @context:  passed to it
-/// @count:    how many were released, or NULL
+/// @handle:   called for each record, in place. If it returns 0, the record stays the next one and
+///            the drain ends. It must not make calls on @consumer
+/// @context:  passed to @handle
+/// @count:    set to the number of released records, or NULL
 ///
-/// Return: SHMR_OK, also for none; SHMR_EINVAL; SHMR_RESTARTED or SHMR_CORRUPT, by a call
-///         that finds no record before it; SHMR_EVICTED, another has taken this end over and
-///         gets all records of this call.
+/// Return:
+/// * SHMR_OK: also if there was no record
+/// * SHMR_RESTARTED, SHMR_CORRUPT: as for shmr_consumer_pop(); only if there is no record before
+///   that
+/// * SHMR_EVICTED: another incarnation has taken over this end, and receives all records of this
+///   call. Permanent: close the handle.
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_consumer_drain(
     consumer: *mut shmr_consumer,
@@ -207,7 +226,7 @@ pub unsafe extern "C" fn shmr_consumer_drain(
     unsafe {
         with(consumer, |own| {
             let handle = handle.ok_or(Fault::invalid(Argument::Handle))?;
-            let count = place_if_any(count, Argument::Count)?;
+            let count = optional_output(count, Argument::Count)?;
             let call = |record: shmem_core::ring::Record<'_>| {
                 handle(context, record.as_ptr().cast(), record.len()) != 0
             };
@@ -220,11 +239,14 @@ pub unsafe extern "C" fn shmr_consumer_drain(
     }
 }
 
-/// shmr_consumer_wait() - wait until there is a record, or something to say
+/// shmr_consumer_wait() - wait until there is a record, or something to report
 /// @consumer: a consumer
 /// @wait:     how to wait, and for how long
 ///
-/// Return: SHMR_OK, look; SHMR_TIMED_OUT; SHMR_EINVAL.
+/// Return:
+/// * SHMR_OK: the next call on @consumer returns it
+/// * SHMR_TIMED_OUT: nothing in time. Wait again.
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_consumer_wait(
     consumer: *mut shmr_consumer,
@@ -232,22 +254,27 @@ pub unsafe extern "C" fn shmr_consumer_wait(
 ) -> shmr_status {
     // SAFETY: the caller's, here and below.
     unsafe {
-        with(consumer, |own| match own.wait(&mut Waiting::by(wait)?) {
-            true => Ok(()),
-            false => Err(Fault::new(SHMR_TIMED_OUT)),
+        with(consumer, |own| {
+            match own.wait(&mut Waiting::from_ptr(wait)?) {
+                true => Ok(()),
+                false => Err(Fault::new(SHMR_TIMED_OUT)),
+            }
         })
     }
 }
 
-/// shmr_consumer_notify() - give back what was released, and ring the producer if it sleeps
+/// shmr_consumer_notify() - publish the released space, and ring the producer if it sleeps
 /// @consumer: a consumer
-/// @doorbell: what wakes it, or NULL
+/// @doorbell: wakes the producer, or NULL
 ///
-/// After releasing records. Without it the producer learns of space when there is an eighth
-/// of the ring, and of all of it when a call finds no record. With SHMR_OK the next holder of
-/// this end starts after them.
+/// Call it after releasing records. Without it, the producer sees released space in steps of an
+/// eighth of the ring, and all of it when a call finds no record. After SHMR_OK a later holder of
+/// this end continues after the released records.
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_EVICTED, another has taken this end over: for good.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_EVICTED: another incarnation has taken over this end. Permanent: close the handle.
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_consumer_notify(
     consumer: *mut shmr_consumer,
@@ -256,17 +283,17 @@ pub unsafe extern "C" fn shmr_consumer_notify(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(consumer, |own| {
-            own.notify(&Bell::by(doorbell)?)?;
+            own.notify(&Bell::from_ptr(doorbell)?)?;
             Ok(())
         })
     }
 }
 
-/// shmr_consumer_position() - where the next record is, or will be
+/// shmr_consumer_position() - the position of the next record
 /// @consumer: a consumer
 ///
-/// Return: a position that counts on modulo 2^32, and the one at which a later incarnation
-///         goes on; 0 if @consumer is not open.
+/// Return: a number that counts on modulo 2^32; a later incarnation continues there. 0 if @consumer
+/// is not open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_consumer_position(consumer: *const shmr_consumer) -> u32 {
     // SAFETY: the caller's.
@@ -274,11 +301,11 @@ pub unsafe extern "C" fn shmr_consumer_position(consumer: *const shmr_consumer) 
     consumer.map_or(0, Consumer::position)
 }
 
-/// shmr_consumer_discarded() - records that consumers of this ring discarded
+/// shmr_consumer_discarded() - the number of records that consumers of this ring discarded
 /// @consumer: a consumer
 ///
-/// Return: of this one and those before it; counts on modulo 2^32. Never too few: a consumer
-///         that dies at it leaves a record to be counted once more.
+/// Return: records that this consumer and earlier ones discarded, modulo 2^32; 0 if @consumer is
+/// not open. If a consumer died while it discarded a record, that record can be counted twice.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_consumer_discarded(consumer: *const shmr_consumer) -> u32 {
     // SAFETY: the caller's.
@@ -286,10 +313,12 @@ pub unsafe extern "C" fn shmr_consumer_discarded(consumer: *const shmr_consumer)
     consumer.map_or(0, Consumer::discarded)
 }
 
-/// shmr_consumer_close() - give the consuming end back
-/// @consumer: closed by this
+/// shmr_consumer_close() - close the consuming end
+/// @consumer: the consumer to close
 ///
-/// Return: SHMR_OK; SHMR_EINVAL.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_consumer_close(consumer: *mut shmr_consumer) -> shmr_status {
     // SAFETY: the caller's.

@@ -13,9 +13,10 @@ use crate::handle::value;
 use crate::status::Outcome;
 use crate::word::Argument;
 
-/// struct shmr_doorbell - wakes a peer: a futex, an eventfd, a hypercall, an interrupt
-/// @ring:    wakes one who sleeps on @rings, or all if @all is not 0; too often is harmless
-/// @context: passed to it
+/// struct shmr_doorbell - wakes a peer: by a futex, an eventfd, a hypercall or an interrupt
+/// @ring:    wakes one partition that sleeps on @rings, or all of them if @all is not 0. An
+///           unnecessary call is harmless
+/// @context: passed to @ring
 ///
 /// A NULL in its place, or a NULL @ring, is no doorbell: the peer polls.
 #[repr(C)]
@@ -25,15 +26,15 @@ pub struct shmr_doorbell {
     pub context: *mut c_void,
 }
 
-/// A doorbell of the caller's.
+/// A doorbell of the caller.
 #[derive(Clone, Copy)]
 pub(crate) struct Bell(shmr_doorbell);
 
 impl Bell {
     /// # Safety
     ///
-    /// Null, or a doorbell whose function can be called for as long as this is used.
-    pub(crate) unsafe fn by(doorbell: *const shmr_doorbell) -> Outcome<Self> {
+    /// Null, or a doorbell whose function can be called while this is used.
+    pub(crate) unsafe fn from_ptr(doorbell: *const shmr_doorbell) -> Outcome<Self> {
         const SILENT: shmr_doorbell = shmr_doorbell {
             ring: None,
             context: core::ptr::null_mut(),
@@ -47,7 +48,7 @@ impl Bell {
 
     fn call(&self, rings: &AtomicU32, all: bool) {
         if let Some(ring) = self.0.ring {
-            // SAFETY: as `by` demands.
+            // SAFETY: as `from_ptr` demands.
             unsafe { ring(self.0.context, rings.as_ptr(), all.into()) }
         }
     }
@@ -56,15 +57,15 @@ impl Bell {
 // SAFETY: no reference to it leaves its handle, which one thread uses at a time.
 unsafe impl Sync for Bell {}
 
-/// Of a lock whose own doorbell is not set yet.
+/// The doorbell of a lock whose own one is not set yet.
 pub(crate) const NO_BELL: DoorbellRef<'static> = &Silent;
 
-/// What rings a doorbell that it refers to.
+/// A lock that refers to the doorbell that it rings.
 pub(crate) trait Rings {
     fn set_bell(&mut self, bell: DoorbellRef<'static>);
 }
 
-/// All have it under the same name.
+/// Implements [`Rings`] by the lock's own `set_bell`.
 macro_rules! rings {
     ($($lock:ty),*) => {
         $(impl Rings for $lock {
@@ -82,27 +83,27 @@ rings!(
     Barrier<'static>
 );
 
-/// A lock, and beside it the doorbell that it rings.
+/// A lock, stored with the doorbell that it rings.
 pub(crate) struct WithBell<L> {
     lock: L,
     bell: Bell,
 }
 
 impl<L: Rings> WithBell<L> {
-    /// `lock` was attached with [`NO_BELL`].
+    /// Stores a lock that was attached with [`NO_BELL`].
     pub(crate) fn new(lock: L, bell: Bell) -> Self {
         Self { lock, bell }
     }
 
-    /// The lock, for calls that may ring.
+    /// Returns the lock, for calls that may ring.
     pub(crate) fn lock(&mut self) -> &mut L {
         let bell: *const Bell = &self.bell;
-        // SAFETY: it lies beside the lock, and is set anew wherever that may ring.
+        // SAFETY: it is stored with the lock, and is set again before each call that may ring.
         self.lock.set_bell(unsafe { &*bell });
         &mut self.lock
     }
 
-    /// The lock, for calls that do not ring.
+    /// Returns the lock, for calls that do not ring.
     pub(crate) fn silent(&self) -> &L {
         &self.lock
     }
@@ -119,6 +120,8 @@ impl Doorbell for Bell {
 }
 
 /// shmr_doorbell_futex() - the doorbell of peers that wait by shmr_wait_futex()
+///
+/// Return: the doorbell.
 #[cfg(feature = "linux")]
 #[no_mangle]
 pub extern "C" fn shmr_doorbell_futex() -> shmr_doorbell {

@@ -1,12 +1,12 @@
 //! Rust values in memory of a C program.
 //!
-//! An open handle has a tag of its type and its own address: one that was closed, that
-//! is a copy of an open one, or whose memory never held an open one here is not open.
-//! Memory in which a handle of the same type was open at the same address looks as
-//! that handle does until it is closed or overwritten.
+//! An open handle contains a tag, which depends on its type and its address. So a handle is not
+//! open if it was closed, if it is a copy of an open one, or if no handle was opened at its
+//! address. One case cannot be detected: memory in which a handle of the same type was open at the
+//! same address, and which was neither closed nor overwritten, seems to be open.
 //!
-//! A handle that others point to, a session's, is worked on by [`with_shared`] and closed by
-//! [`close_if`]: there is never a `&mut` to what is in it while they read it.
+//! Other handles point to the state in a session's handle. Calls on it use [`with_shared`] and
+//! [`close_if`]: there is never a `&mut` to the state while other threads read it.
 
 use core::ffi::c_char;
 use core::mem::{needs_drop, MaybeUninit};
@@ -18,41 +18,41 @@ use crate::status::shmr_status::SHMR_OPEN;
 use crate::status::{shmr_error, shmr_status, Fault, Outcome};
 use crate::word::Argument;
 
-/// A struct of C's that holds a Rust value.
+/// A C struct that contains a Rust value.
 ///
 /// # Safety
 ///
-/// It is `repr(C)` and large and aligned enough for `Storage<Self::Inner>`, which
-/// [`fits`] says; its first field is a [`shmr_error`].
+/// It is `repr(C)`, and large and aligned enough for `Storage<Self::Inner>`, which [`fits`] checks.
+/// Its first field is a [`shmr_error`].
 pub(crate) unsafe trait Handle {
     type Inner;
-    /// Tells open handles of this type from those of others.
+    /// Distinguishes open handles of this type from those of other types.
     const TAG: u32;
 }
 
-/// What is in a handle.
+/// The contents of a handle.
 #[repr(C)]
 pub(crate) struct Storage<T> {
-    /// In a handle that was never opened, whatever was there.
+    /// Uninitialised in a handle that was never opened.
     error: MaybeUninit<shmr_error>,
-    /// [`tag`] while it is open.
+    /// [`tag`] while the handle is open.
     tag: usize,
     inner: MaybeUninit<T>,
 }
 
-/// What is in an open handle of this type at this address, and nowhere else.
+/// Returns the tag of an open handle of this type at this address.
 fn tag<T>(handle: *const T, kind: u32) -> usize {
-    // Into the half in which addresses of one program hardly differ.
+    // Into the half in which the addresses of one program hardly differ.
     (kind as usize).rotate_left(usize::BITS / 2) ^ handle as usize
 }
 
-/// Whether a handle has room for what it holds.
+/// Returns true if a handle has room for its contents.
 pub(crate) const fn fits<H: Handle>() -> bool {
     core::mem::size_of::<Storage<H::Inner>>() <= core::mem::size_of::<H>()
         && core::mem::align_of::<Storage<H::Inner>>() <= core::mem::align_of::<H>()
 }
 
-/// Says what a struct of C's holds.
+/// Declares the Rust value that a C struct contains.
 macro_rules! handle {
     ($name:ty, $tag:literal, $inner:ty) => {
         // SAFETY: `repr(C)`, begins with an error; the rest is checked below.
@@ -65,29 +65,29 @@ macro_rules! handle {
 }
 pub(crate) use handle;
 
-/// What is in an open handle.
+/// Returns the contents of an open handle.
 ///
 /// # Safety
 ///
-/// Null, or memory of an `H` that nobody else uses now (C2, C3).
+/// Null, or memory of an `H` that has no other user now (C2, C3).
 #[inline(always)]
 unsafe fn storage<'h, H: Handle>(handle: *mut H) -> Option<&'h mut Storage<H::Inner>> {
     // SAFETY: the caller's.
     let open = unsafe { is_open(handle.cast(), core::mem::align_of::<H>(), H::TAG) };
-    // SAFETY: neither null nor misaligned, large enough by `Handle`; the caller
-    // answers for the rest. Uninitialised bytes are read as numbers only.
+    // SAFETY: neither null nor misaligned, and large enough by `Handle`; the caller answers
+    // for the rest. Uninitialised bytes are read as numbers only.
     open.then(|| unsafe { &mut *handle.cast::<Storage<H::Inner>>() })
 }
 
-/// Whether there is a handle, aligned, with its tag.
+/// Returns true if there is an aligned handle with its tag.
 ///
 /// # Safety
 ///
 /// Null, or memory of a handle.
-// One for all where code is to be small.
+// One copy for all types in the library for bootloaders, where code must be small.
 #[cfg_attr(not(feature = "linux"), inline(never))]
 unsafe fn is_open(handle: *const Storage<()>, align: usize, kind: u32) -> bool {
-    // SAFETY: neither null nor misaligned; the tag lies where it lies in all handles.
+    // SAFETY: neither null nor misaligned; the tag has the same place in all handles.
     is_aligned(handle, align) && unsafe { (*handle).tag } == tag(handle, kind)
 }
 
@@ -95,14 +95,14 @@ fn is_aligned<T>(pointer: *const T, align: usize) -> bool {
     !pointer.is_null() && pointer as usize % align == 0
 }
 
-/// Whether a pointer can be followed: `is_aligned` came with Rust 1.79.
+/// Returns true if a pointer is neither null nor misaligned: `is_aligned` came with Rust 1.79.
 fn is_sound<T>(pointer: *const T) -> bool {
     is_aligned(pointer, core::mem::align_of::<T>())
 }
 
-/// Opens a handle by what `make` makes; says in the handle why it could not.
+/// Opens a handle with the value that `make` returns, or stores in the handle why that failed.
 ///
-/// One that is open and has something to close stays as it is.
+/// A handle that is open and needs closing stays unchanged.
 ///
 /// # Safety
 ///
@@ -134,8 +134,8 @@ pub(crate) unsafe fn open<H: Handle>(
     }
 }
 
-/// The same of a value that points to itself: `init` writes it where it stays. If `init`
-/// fails, nothing of it is dropped.
+/// Opens a handle with a value that points to itself: `init` writes the value in its final place.
+/// If `init` fails, nothing of it is dropped.
 ///
 /// # Safety
 ///
@@ -165,7 +165,7 @@ pub(crate) unsafe fn open_in_place<H: Handle>(
     shmr_status::SHMR_OK
 }
 
-/// Works on what is in an open handle; says in the handle why it could not.
+/// Calls `work` with the value of an open handle, and stores in the handle why that failed.
 ///
 /// # Safety
 ///
@@ -188,8 +188,8 @@ pub(crate) unsafe fn with<H: Handle>(
     }
 }
 
-/// Works on what is in an open handle that others read at the same time. Its error is
-/// written by this call alone.
+/// Calls `work` with the value of an open handle that other threads read at the same time. Only
+/// this call writes its error.
 ///
 /// # Safety
 ///
@@ -209,7 +209,7 @@ where
         Ok(()) => shmr_status::SHMR_OK,
         Err(fault) => {
             let storage = handle.cast::<Storage<H::Inner>>();
-            // SAFETY: an open handle; nobody else looks at its error now.
+            // SAFETY: an open handle; no other call uses its error now.
             fail(unsafe { &mut *addr_of_mut!((*storage).error) }, fault)
         }
     }
@@ -222,11 +222,11 @@ fn fail(error: &mut MaybeUninit<shmr_error>, fault: Fault) -> shmr_status {
     fault.status
 }
 
-/// What is in an open handle, for calls that say nothing in it.
+/// Returns the value of an open handle, for calls that do not write its error.
 ///
 /// # Safety
 ///
-/// As [`storage`], and nobody changes it during `'h`.
+/// As [`storage`], and the value does not change during `'h`.
 pub(crate) unsafe fn get<'h, H: Handle>(
     handle: *const H,
     argument: Argument,
@@ -242,7 +242,7 @@ pub(crate) unsafe fn get<'h, H: Handle>(
     Ok(unsafe { &*addr_of!((*storage).inner).cast::<H::Inner>() })
 }
 
-/// Closes a handle, which drops what is in it.
+/// Closes a handle, and drops its value.
 ///
 /// # Safety
 ///
@@ -259,7 +259,7 @@ pub(crate) unsafe fn close<H: Handle>(handle: *mut H) -> shmr_status {
     shmr_status::SHMR_OK
 }
 
-/// Closes a handle if `may` does not refuse; else it stays open.
+/// Closes a handle if `may` returns no error; otherwise the handle stays open.
 ///
 /// # Safety
 ///
@@ -282,11 +282,11 @@ pub(crate) unsafe fn close_if<H: Handle>(
     }
 }
 
-/// A plain value behind a pointer.
+/// Returns the value that a pointer points to.
 ///
 /// # Safety
 ///
-/// Null, or a `T` that lives for `'a` and nobody changes.
+/// Null, or a `T` that is valid and does not change during `'a`.
 pub(crate) unsafe fn value<'a, T>(pointer: *const T, argument: Argument) -> Outcome<&'a T> {
     if !is_sound(pointer) {
         return Err(Fault::invalid(argument));
@@ -295,12 +295,12 @@ pub(crate) unsafe fn value<'a, T>(pointer: *const T, argument: Argument) -> Outc
     Ok(unsafe { &*pointer })
 }
 
-/// A place for a result.
+/// Returns the memory for a result.
 ///
 /// # Safety
 ///
-/// Null, or room for a `T` that is the caller's alone for `'a`.
-pub(crate) unsafe fn place<'a, T>(
+/// Null, or room for a `T` that has no other user during `'a`.
+pub(crate) unsafe fn output<'a, T>(
     pointer: *mut T,
     argument: Argument,
 ) -> Outcome<&'a mut MaybeUninit<T>> {
@@ -311,12 +311,12 @@ pub(crate) unsafe fn place<'a, T>(
     Ok(unsafe { &mut *pointer.cast() })
 }
 
-/// A place for a result that the caller need not want.
+/// Returns the memory for a result; null if the caller does not want the result.
 ///
 /// # Safety
 ///
-/// As [`place`].
-pub(crate) unsafe fn place_if_any<'a, T>(
+/// As [`output`].
+pub(crate) unsafe fn optional_output<'a, T>(
     pointer: *mut T,
     argument: Argument,
 ) -> Outcome<Option<&'a mut MaybeUninit<T>>> {
@@ -324,14 +324,14 @@ pub(crate) unsafe fn place_if_any<'a, T>(
         return Ok(None);
     }
     // SAFETY: the caller's.
-    unsafe { place(pointer, argument) }.map(Some)
+    unsafe { output(pointer, argument) }.map(Some)
 }
 
-/// Bytes to read; null is good for none.
+/// Returns bytes to read. The pointer may be null if there are none.
 ///
 /// # Safety
 ///
-/// `len` readable bytes outside the region that nobody changes during `'a`.
+/// `len` readable bytes outside the region that do not change during `'a`.
 pub(crate) unsafe fn bytes<'a>(
     pointer: *const core::ffi::c_void,
     len: usize,
@@ -347,11 +347,11 @@ pub(crate) unsafe fn bytes<'a>(
     Ok(unsafe { slice::from_raw_parts(pointer.cast(), len) })
 }
 
-/// Bytes to write; null is good for none.
+/// Returns bytes to write. The pointer may be null if there are none.
 ///
 /// # Safety
 ///
-/// `len` writable initialised bytes outside the region, the caller's alone during `'a`.
+/// `len` writable initialised bytes outside the region that have no other user during `'a`.
 pub(crate) unsafe fn bytes_mut<'a>(
     pointer: *mut core::ffi::c_void,
     len: usize,
@@ -367,28 +367,28 @@ pub(crate) unsafe fn bytes_mut<'a>(
     Ok(unsafe { slice::from_raw_parts_mut(pointer.cast(), len) })
 }
 
-/// The longest string that is read: no path or name is longer.
+/// The longest string that is read: paths and names are shorter.
 const LONGEST: usize = 4096;
 
-/// The bytes of a C string.
+/// Returns the bytes of a C string.
 ///
 /// # Safety
 ///
-/// Null, or a string that ends and nobody changes during `'a`.
+/// Null, or a terminated string that does not change during `'a`.
 pub(crate) unsafe fn c_string<'a>(pointer: *const c_char, argument: Argument) -> Outcome<&'a [u8]> {
     let invalid = Fault::invalid(argument);
     if pointer.is_null() {
         return Err(invalid);
     }
     // Not by `CStr`, which needs C's `strlen`.
-    // SAFETY: no byte behind the string's end is looked at.
+    // SAFETY: no byte after the string's end is read.
     let ends = |&len: &usize| unsafe { *pointer.wrapping_add(len) } == 0;
     let len = (0..LONGEST).find(ends).ok_or(invalid)?;
-    // SAFETY: these bytes were just looked at; the caller answers for the rest.
+    // SAFETY: these bytes were just read; the caller answers for the rest.
     Ok(unsafe { slice::from_raw_parts(pointer.cast(), len) })
 }
 
-/// A C string of UTF-8.
+/// Returns a C string of UTF-8.
 ///
 /// # Safety
 ///

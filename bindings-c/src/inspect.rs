@@ -1,4 +1,4 @@
-//! Looking at what is in a segment, by loads alone.
+//! Inspecting the words of a segment, by loads alone.
 
 use core::mem::MaybeUninit;
 
@@ -6,7 +6,7 @@ use shmem_core::ring::inspect::Claim;
 use shmem_core::{ControlWord, Corrupt};
 use shmem_sync::inspect::{BakeryWords, Health, Holder, MutexWords, RwLockWords};
 
-use crate::handle::{place, value};
+use crate::handle::{output, value};
 use crate::producer::ring;
 use crate::segment::{
     segment_window, shmr_segment, SHMR_KIND_BAKERY, SHMR_KIND_MUTEX, SHMR_KIND_RWLOCK,
@@ -15,15 +15,15 @@ use crate::status::shmr_status::{SHMR_KIND, SHMR_OK};
 use crate::status::{shmr_error, shmr_status, Fault, Outcome};
 use crate::word::Argument;
 
-/// struct shmr_ring_view - what a ring's words say
-/// @error:     the first thing wrong with it; SHMR_OK if nothing is
-/// @capacity:  bytes of its data
-/// @records:   records that are not released, counted up to the limit
-/// @bytes:     bytes that they take
-/// @producer:  the incarnation that has the producing end, or had it last; 0 is nobody yet
-/// @producing: whether it did not give it back
-/// @consumer:  the same of the consuming end
-/// @consuming: the same of the consuming end
+/// struct shmr_ring_view - the words of a ring
+/// @error:     the first invalid word; its status is SHMR_OK if there is none
+/// @capacity:  bytes of the ring's data
+/// @records:   unreleased records, counted up to the limit
+/// @bytes:     bytes that they occupy
+/// @producer:  the incarnation that has the producing end, or had it last; 0 if there was none yet
+/// @producing: false if that incarnation has closed the end
+/// @consumer:  the incarnation that has the consuming end, or had it last; 0 if there was none yet
+/// @consuming: false if that incarnation has closed the end
 /// @discarded: records that consumers discarded, modulo 2^32
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -39,11 +39,12 @@ pub struct shmr_ring_view {
     pub discarded: u32,
 }
 
-/// struct shmr_lock_view - what a lock's words say
-/// @error:   the first thing wrong with it; SHMR_OK if nothing is
-/// @owner:   the incarnation that has it (of a reader-writer lock, the writer's); 0 is nobody
+/// struct shmr_lock_view - the words of a lock
+/// @error:   the first invalid word; its status is SHMR_OK if there is none
+/// @owner:   the incarnation that holds the lock, or for a reader-writer lock the writer; 0 if
+///           there is none
 /// @health:  SHMR_WHOLE, SHMR_SUSPECT or SHMR_SPOILT
-/// @waiting: whether somebody may sleep for it
+/// @waiting: true if a partition may be sleeping until the lock is free
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct shmr_lock_view {
@@ -53,21 +54,21 @@ pub struct shmr_lock_view {
     pub waiting: bool,
 }
 
-/// No owner died inside, or what it left was repaired.
+/// No owner died while it held the lock, or the protected bytes were repaired.
 pub const SHMR_WHOLE: u32 = 0;
-/// An owner died inside.
+/// An owner died while it held the lock.
 pub const SHMR_SUSPECT: u32 = 1;
-/// Nobody repaired what a dead owner left: the lock is poisoned.
+/// The bytes that a dead owner left were not repaired: the lock is poisoned.
 pub const SHMR_SPOILT: u32 = 2;
 
-/// What a look found, and where it goes.
+/// Stores the result of `view` in `out`.
 ///
 /// # Safety
 ///
 /// `out` is null, or room for a `T`.
-unsafe fn show<T>(out: *mut T, view: impl FnOnce() -> Outcome<T>) -> shmr_status {
+unsafe fn write_view<T>(out: *mut T, view: impl FnOnce() -> Outcome<T>) -> shmr_status {
     // SAFETY: the caller's.
-    let place: Outcome<&mut MaybeUninit<T>> = unsafe { place(out, Argument::View) };
+    let place: Outcome<&mut MaybeUninit<T>> = unsafe { output(out, Argument::View) };
     match place.and_then(|place| view().map(|view| place.write(view))) {
         Ok(_) => SHMR_OK,
         Err(fault) => fault.status,
@@ -80,22 +81,25 @@ fn word(claim: Claim) -> u32 {
         .map_or(0, |incarnation| incarnation.word())
 }
 
-/// shmr_ring_inspect() - look at a ring, whatever is in it
+/// shmr_ring_inspect() - inspect a ring in any state
 /// @segment: the ring's segment
 /// @limit:   the most records to count
-/// @view:    where it goes
+/// @view:    set to what was found
 ///
-/// Only loads. A ring in use moves meanwhile.
+/// Only loads. A ring in use changes meanwhile.
 ///
-/// Return: SHMR_OK, also for a damaged one, of which @view says what is wrong;
-///         SHMR_EINVAL; SHMR_LENGTH.
+/// Return:
+/// * SHMR_OK: also for a damaged ring; then view.error names the word
+/// * SHMR_LENGTH: the segment is not a ring. Check the
+///   segment's kind.
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_ring_inspect(
     segment: *const shmr_segment,
     limit: usize,
     view: *mut shmr_ring_view,
 ) -> shmr_status {
-    let look = || {
+    let inspect = || {
         // SAFETY: the caller's.
         let ring = unsafe { ring(segment) }?;
         let found = ring.inspect(limit);
@@ -115,23 +119,26 @@ pub unsafe extern "C" fn shmr_ring_inspect(
         })
     };
     // SAFETY: the caller's.
-    unsafe { show(view, look) }
+    unsafe { write_view(view, inspect) }
 }
 
-/// shmr_lock_inspect() - look at a mutex, a bakery mutex or a reader-writer lock
-/// @segment: its segment, from a registry: its kind says which it is
-/// @view:    where it goes
+/// shmr_lock_inspect() - inspect a mutex, a bakery mutex or a reader-writer lock in any state
+/// @segment: its segment, from a registry, because the segment's kind chooses the lock
+/// @view:    set to what was found
 ///
 /// Only loads.
 ///
-/// Return: SHMR_OK, also for a damaged one, of which @view says what is wrong;
-///         SHMR_EINVAL; SHMR_KIND, the segment is none of these; SHMR_TOO_SHORT.
+/// Return:
+/// * SHMR_OK: also for a damaged lock; then view.error names the word
+/// * SHMR_KIND: the segment is none of these locks
+/// * SHMR_TOO_SHORT: the segment is too short for its kind
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_lock_inspect(
     segment: *const shmr_segment,
     view: *mut shmr_lock_view,
 ) -> shmr_status {
-    let look = || {
+    let inspect = || {
         // SAFETY: the caller's.
         let (kind, window) = unsafe {
             (
@@ -159,10 +166,10 @@ pub unsafe extern "C" fn shmr_lock_inspect(
         Ok(view_of(names, holder, health, waiting))
     };
     // SAFETY: the caller's.
-    unsafe { show(view, look) }
+    unsafe { write_view(view, inspect) }
 }
 
-/// The words of each lock: who has it, and its health.
+/// The words of each lock: the holder, and the health.
 const MUTEX: [ControlWord; 2] = [ControlWord::MutexOwner, ControlWord::MutexHealth];
 const RWLOCK: [ControlWord; 2] = [ControlWord::RwlockWriter, ControlWord::RwlockHealth];
 const BAKERY: [ControlWord; 2] = [ControlWord::BakeryHolder, ControlWord::BakeryHealth];

@@ -1,40 +1,41 @@
 //! The C interface of shmem-channel, shmem-core, shmem-registry and shmem-sync.
 //!
-//! `include/shmr.h` is generated from this crate and committed, its comments
-//! are the ones here: they are written for C, and `docs/c-api.md` has the rest.
+//! `include/shmr.h` is generated from this crate and committed. Its comments are those of this
+//! crate, which are written for C programmers; `docs/c-api.md` has the rest.
 //!
-//! - **C1** A handle is the caller's memory: an error, a tag, and the Rust value,
-//!   in a C struct that is at least as large and as aligned (`handle`).
-//! - **C2** A pointer is checked for null and alignment, a handle for its tag, which is
-//!   right at one address only; what cannot be checked, that the memory of a handle
-//!   was not used for one of its type before, and that the memory a pointer points to is
-//!   there for as long as the header says, is the caller's to answer for.
-//! - **C3** A handle is used by one thread at a time. What is opened through a session reads
-//!   the session's handle by whatever thread uses it (`session`).
-//! - **C4** What is mapped stays mapped until every handle over it is closed:
-//!   hence `'static` for everything in a region.
+//! - **C1** A handle is the caller's memory: an error, a tag, and the Rust value, in a C struct
+//!   that is at least as large and as aligned (`handle`).
+//! - **C2** A call checks a pointer for null and alignment, and a handle for its tag, which is
+//!   valid at one address only. The caller is responsible for what cannot be checked: that the
+//!   memory of a new handle did not contain an open handle of its type, and that a pointer's memory
+//!   stays valid for as long as the header says.
+//! - **C3** One thread at a time uses a handle. Handles that are opened through a session read the
+//!   session's handle in any thread that uses them (`session`).
+//! - **C4** Mapped memory stays mapped until every handle over it is closed: hence `'static` for
+//!   everything in a region.
 //!
 //! | module                                       | one purpose                              |
 //! |----------------------------------------------|------------------------------------------|
-//! | `status`, `text`                             | what a call says, and in words           |
+//! | `status`, `text`                             | the status of a call, and its text       |
+//! | `word`, `strings`                            | the names in an error                    |
 //! | `handle`                                     | Rust values in memory of a C program     |
 //! | `client`, `server`, `channel`                | commands and their answers               |
 //! | `sender`, `receiver`                         | one ring with doorbells                  |
-//! | `session`, `on_session`, `platform`          | who is in a region, and where that runs  |
+//! | `session`, `on_session`, `platform`          | membership of a region                   |
 //! | `region`, `mapping`                          | memory                                   |
-//! | `registry`, `partition`, `segment`, `table`  | who is there, what is where              |
+//! | `registry`, `partition`, `segment`, `table`  | partitions and segments                  |
 //! | `producer`, `consumer`, `snapshot`           | data                                     |
 //! | `mutex`, `bakery`, `rwlock`, `semaphore`, `barrier` | synchronisation                   |
-//! | `wait`, `doorbell`, `liveness`               | the caller's functions, and ours |
-//! | `litmus`                                     | what works across the memory             |
-//! | `inspect`                                    | looking                                  |
-//! | `cache`                                      | memory that nothing keeps coherent       |
+//! | `wait`, `doorbell`, `liveness`               | the caller's functions, or the library's |
+//! | `litmus`                                     | testing what works across the memory     |
+//! | `inspect`                                    | inspection                               |
+//! | `cache`                                      | memory without cache coherence           |
 
 #![cfg_attr(not(feature = "linux"), no_std)]
-// Names are C's, and so are the comments: a struct's says what its fields are, the
-// header's first one what a caller answers for.
+// Names are C's. So are the comments: a struct's comment describes its fields, and the header's
+// first comment the duties of a caller.
 #![allow(non_camel_case_types, clippy::missing_safety_doc)]
-// A function is one promise of its caller's, which all its unsafe calls rest on.
+// All unsafe calls in a function rest on the same duties of its caller.
 #![allow(clippy::multiple_unsafe_ops_per_block)]
 
 mod bakery;
@@ -105,17 +106,17 @@ pub use table::*;
 pub use text::*;
 pub use wait::*;
 
-/// Where there is no operating system the program says what becomes of it.
+/// Without an operating system, the program decides what a panic does.
 #[cfg(all(not(feature = "linux"), panic = "abort", not(test)))]
 mod panic {
     extern "C" {
-        /// The program's: says so and resets; does not return.
+        /// The program's function: reports the panic and resets; it must not return.
         fn shmr_panic() -> !;
     }
 
     #[panic_handler]
     fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-        // SAFETY: the program's function takes nothing and does not return.
+        // SAFETY: the program's function takes no arguments and does not return.
         unsafe { shmr_panic() }
     }
 }

@@ -1,25 +1,25 @@
-//! Whether read-modify-write and fences work across the memory.
+//! Tests whether read-modify-write and fences work across the memory.
 
 use shmem_sync::litmus::{Finding, Litmus, Verdict};
 
-use crate::handle::place;
+use crate::handle::output;
 use crate::segment::{segment_window, shmr_segment};
 use crate::status::shmr_status::SHMR_EMPTY;
 use crate::status::{shmr_status, status, Fault, Outcome};
 use crate::wait::{shmr_wait, Waiting};
 use crate::word::Argument;
 
-/// The other party did not answer, or the two hardly ran at the same time: ask again.
+/// The other party did not answer, or the two hardly ran at the same time: test again.
 pub const SHMR_UNKNOWN: u32 = 0;
-/// Both parties did it at the same time, often, and nothing went wrong.
+/// Both parties did it often at the same time, and nothing went wrong.
 pub const SHMR_WORKS: u32 = 1;
-/// It went wrong: do without, or change the machine (docs/memory-model.md).
+/// It went wrong: do not use it, or change the machine (docs/memory-model.md).
 pub const SHMR_BROKEN: u32 = 2;
 
-/// struct shmr_finding - whether something works across the memory
+/// struct shmr_finding - whether one feature works across the memory
 /// @state: SHMR_UNKNOWN, SHMR_WORKS or SHMR_BROKEN
-/// @wrong: how often it went wrong, if it is broken; else 0
-/// @of:    of how many; else 0
+/// @wrong: how many attempts went wrong, if it is broken; else 0
+/// @of:    the number of attempts, if it is broken; else 0
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct shmr_finding {
@@ -28,10 +28,10 @@ pub struct shmr_finding {
     pub of: u32,
 }
 
-/// struct shmr_verdict - what two parties have found out about their memory
-/// @read_modify_write: creating and removing segments, mutexes, semaphores and
-///                     reader-writer locks need it
-/// @fences:            locks, barriers, and sleeping until rung need them
+/// struct shmr_verdict - the results of a test of the memory by two partitions
+/// @read_modify_write: needed to create and remove segments, and by mutexes, semaphores and
+///                     reader-writer locks
+/// @fences:            needed by locks, by barriers, and to sleep until a peer rings
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct shmr_verdict {
@@ -59,24 +59,27 @@ impl From<Verdict> for shmr_verdict {
     }
 }
 
-/// shmr_litmus_len() - bytes of a segment for a litmus
+/// shmr_litmus_len() - the length of a segment for the test
 ///
-/// Return: the number for struct shmr_request.
+/// Return: the len for struct shmr_request.
 #[no_mangle]
 pub extern "C" fn shmr_litmus_len() -> usize {
     Litmus::segment_len()
 }
 
-/// shmr_litmus_ask() - find out with another partition what works across the memory
-/// @segment: where; zeroed is ready, and what earlier sessions left is no obstacle
-/// @wait:    how long the other one has, to answer and to come to the end; better one that
-///           looks than one that sleeps
-/// @verdict: what came of it
+/// shmr_litmus_ask() - test with another partition what works across the memory
+/// @segment: the test's segment; zeroed, or as an earlier test left it
+/// @wait:    how long the other partition has to answer and to finish; a wait that polls gives
+///           better results than one that sleeps
+/// @verdict: set to the results
 ///
-/// One partition asks, one answers. It takes some milliseconds if both run. A hostile other
-/// one can make it say anything.
+/// One partition asks, another one answers. The test takes some milliseconds if both run. The
+/// results are meaningless if the other partition is hostile.
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_TOO_SHORT: the segment is too short. Use shmr_litmus_len().
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_litmus_ask(
     segment: *const shmr_segment,
@@ -87,15 +90,19 @@ pub unsafe extern "C" fn shmr_litmus_ask(
     unsafe { take_part(segment, wait, verdict, |own, wait| Some(own.ask(wait))) }
 }
 
-/// shmr_litmus_answer() - answer one that asks, if there is one
-/// @segment: where
-/// @wait:    how long the other one has to come to the end
-/// @verdict: what came of it
+/// shmr_litmus_answer() - take part in a test, if a partition asks for one
+/// @segment: the test's segment
+/// @wait:    how long the asking partition has to finish
+/// @verdict: set to the results
 ///
-/// Call it now and then, more often than the other one's wait takes. Each asking is
+/// Call it repeatedly, at shorter intervals than the asking partition waits. Each question is
 /// answered once.
 ///
-/// Return: SHMR_OK; SHMR_EMPTY, nobody asks; SHMR_EINVAL; SHMR_TOO_SHORT.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_EMPTY: no partition asks. Try again later.
+/// * SHMR_TOO_SHORT: the segment is too short. Use shmr_litmus_len().
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_litmus_answer(
     segment: *const shmr_segment,
@@ -108,7 +115,7 @@ pub unsafe extern "C" fn shmr_litmus_answer(
 
 /// # Safety
 ///
-/// Null, or what the names say.
+/// Each pointer is null, or what its name says.
 unsafe fn take_part(
     segment: *const shmr_segment,
     wait: *mut shmr_wait,
@@ -117,7 +124,12 @@ unsafe fn take_part(
 ) -> shmr_status {
     let found = || {
         // SAFETY: the caller's.
-        let (out, mut wait) = unsafe { (place(verdict, Argument::Verdict)?, Waiting::by(wait)?) };
+        let (out, mut wait) = unsafe {
+            (
+                output(verdict, Argument::Verdict)?,
+                Waiting::from_ptr(wait)?,
+            )
+        };
         // SAFETY: the caller's.
         let own = Litmus::attach(unsafe { segment_window(segment) }?)?;
         let verdict = part(own, &mut wait).ok_or(Fault::new(SHMR_EMPTY))?;

@@ -1,4 +1,4 @@
-//! Who knows which partitions are alive, silent or gone: the caller's function, or ours.
+//! Which partitions are alive, silent or gone: the caller's function, or the library's.
 
 use core::ffi::{c_int, c_void};
 use core::time::Duration;
@@ -15,10 +15,10 @@ use crate::registry::shmr_registry;
 use crate::status::{shmr_error, shmr_status, Fault, Outcome};
 use crate::word::Argument;
 
-/// enum shmr_partition_state - what is known of a partition's incarnation
-/// @SHMR_ALIVE:  nothing says otherwise
-/// @SHMR_SILENT: it has shown no sign of life for longer than a limit, and may come back
-/// @SHMR_GONE:   it is over for certain: no store of it can arrive any more
+/// enum shmr_partition_state - what is known about an incarnation of a partition
+/// @SHMR_ALIVE:  nothing else is known
+/// @SHMR_SILENT: its heartbeat has stood still for longer than a limit; it may come back
+/// @SHMR_GONE:   it has certainly ended: no store of it can arrive any more
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum shmr_partition_state {
@@ -38,13 +38,13 @@ impl From<PartitionState> for shmr_partition_state {
 }
 
 /// struct shmr_liveness - knows which partitions are alive, silent or gone
-/// @state:   an enum shmr_partition_state: what is known of @incarnation now. SHMR_GONE is a
-///           promise, since what @incarnation held is given to others; any other number than
-///           the three counts as SHMR_ALIVE
-/// @context: passed to it
+/// @state:   returns an enum shmr_partition_state: what is known about @incarnation now. SHMR_GONE
+///           is a promise: others then take over what @incarnation had. Any number that is not a
+///           state counts as SHMR_ALIVE
+/// @context: passed to @state
 ///
-/// A NULL in its place takes everybody for alive. shmr_heartbeats_liveness() and
-/// shmr_processes_liveness() make one.
+/// A NULL in its place: every partition counts as alive. shmr_heartbeats_liveness(),
+/// shmr_processes_liveness() and shmr_session_liveness() return one.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct shmr_liveness {
@@ -52,14 +52,14 @@ pub struct shmr_liveness {
     pub context: *mut c_void,
 }
 
-/// A liveness of the caller's.
+/// A liveness of the caller.
 pub(crate) struct CLiveness(Option<shmr_liveness>);
 
 impl CLiveness {
     /// # Safety
     ///
-    /// Null, or a liveness whose function can be called for as long as this is used.
-    pub(crate) unsafe fn by(liveness: *const shmr_liveness) -> Outcome<Self> {
+    /// Null, or a liveness whose function can be called while this is used.
+    pub(crate) unsafe fn from_ptr(liveness: *const shmr_liveness) -> Outcome<Self> {
         if liveness.is_null() {
             return Ok(Self(None));
         }
@@ -70,16 +70,16 @@ impl CLiveness {
 
 impl Liveness for CLiveness {
     fn state(&mut self, incarnation: Incarnation) -> PartitionState {
-        let told = self.0.and_then(|told| Some((told.state?, told.context)));
-        let Some((state, context)) = told else {
+        let function = self.0.and_then(|own| Some((own.state?, own.context)));
+        let Some((state, context)) = function else {
             return AssumeAlive.state(incarnation);
         };
-        // SAFETY: as `by` demands.
+        // SAFETY: as `from_ptr` demands.
         state_from_number(unsafe { state(context, incarnation.word()) })
     }
 }
 
-/// What a function of the caller's says of a partition.
+/// Converts the state that a function of the caller returned.
 pub(crate) fn state_from_number(state: c_int) -> PartitionState {
     match state {
         1 => PartitionState::Silent,
@@ -88,10 +88,11 @@ pub(crate) fn state_from_number(state: c_int) -> PartitionState {
     }
 }
 
-/// struct shmr_clock - the time
-/// @now_us:  microseconds since some fixed moment, in all 64 bits. After a step back, so
-///           also where a counter of fewer bits wraps, everybody has the whole limit anew
-/// @context: passed to it
+/// struct shmr_clock - a clock
+/// @now_us:  returns microseconds since a fixed moment, in all 64 bits. If it goes back, for
+///           example because a shorter counter wraps, the whole limit starts again for every
+///           partition
+/// @context: passed to @now_us
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct shmr_clock {
@@ -107,12 +108,12 @@ impl Clock for shmr_clock {
     }
 }
 
-/// struct shmr_heartbeats - takes a partition for silent whose heartbeat stands still
+/// struct shmr_heartbeats - reports partitions as silent whose heartbeats stand still
 /// @error: why the last call on it failed
 ///
-/// For partitions on different kernels. Gone is one that left, or after which another incarnation
-/// of its number has attached; silence is not the end of one, unless
-/// shmr_heartbeats_presume_gone_after() says so. Needs no closing.
+/// For partitions on different kernels. An incarnation is gone if it left, or if a later
+/// incarnation of its partition has attached. Silence alone does not mean that it is gone, unless
+/// shmr_heartbeats_presume_gone_after() is called. Needs no closing.
 #[repr(C)]
 pub struct shmr_heartbeats {
     pub error: shmr_error,
@@ -121,9 +122,9 @@ pub struct shmr_heartbeats {
 
 handle!(shmr_heartbeats, b"hbts", Heartbeats<'static, shmr_clock>);
 
-/// The limit that notices silence within 100 ms, of partitions that beat every 10 ms.
+/// A limit that reports silence within 100 ms, if partitions beat every 10 ms.
 pub const SHMR_HEARTBEAT_LIMIT_MS: u32 = 60;
-/// How often partitions beat to be safe with that limit.
+/// How often partitions must beat for that limit.
 pub const SHMR_BEAT_MS: u32 = 10;
 
 const _: () = assert!(
@@ -134,15 +135,17 @@ const _: () = assert!(
 /// shmr_heartbeats_watch() - watch the heartbeats of a registry's partitions
 /// @heartbeats: to be opened
 /// @registry:   the registry
-/// @limit_ms:   how long a heartbeat stands still before its partition is silent; 0 is
+/// @limit_ms:   milliseconds that a heartbeat stands still before its partition is silent; 0 is
 ///              SHMR_HEARTBEAT_LIMIT_MS
-/// @clock:      the caller's clock, copied
+/// @clock:      the caller's clock; copied
 ///
-/// The limit starts when anybody is first asked about. Ask several times in a limit: a watcher
-/// that did not for more than half of one was away itself, and gives everybody the whole limit
-/// anew.
+/// The limit starts when the first partition's state is asked for. Ask several times within a
+/// limit. After a pause of more than half a limit between two questions, the whole limit starts
+/// again for every partition.
 ///
-/// Return: SHMR_OK; SHMR_EINVAL.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_heartbeats_watch(
     heartbeats: *mut shmr_heartbeats,
@@ -160,24 +163,26 @@ pub unsafe extern "C" fn shmr_heartbeats_watch(
             0 => liveness::LIMIT,
             limit_ms => Duration::from_millis(limit_ms.into()),
         };
-        Ok(Heartbeats::by_clock(*registry, limit, *clock))
+        Ok(Heartbeats::with_clock(*registry, limit, *clock))
     };
     // SAFETY: the caller's.
     unsafe { open(heartbeats, watch) }
 }
 
-/// shmr_heartbeats_presume_gone_after() - take partitions for gone that are silent for long
-/// @heartbeats: heartbeats that are watched
-/// @limit_ms:   how long a heartbeat stands still before its partition is gone, at least the
-///              limit of shmr_heartbeats_watch()
+/// shmr_heartbeats_presume_gone_after() - presume that partitions are gone after a long silence
+/// @heartbeats: open heartbeats
+/// @limit_ms:   milliseconds that a heartbeat stands still before its partition is presumed gone;
+///              at least the limit of shmr_heartbeats_watch()
 ///
-/// For platforms that have no other way to know, and that would rather go on. A partition that
-/// was only slow is robbed by this: when it goes on, the step that it was in can still change
-/// memory that is others' by then; it is told SHMR_EVICTED at its next call. Choose a limit
-/// longer than any pause of a partition that comes back: of a debugger, of a snapshot, of a
-/// machine that was suspended.
+/// For platforms that have no other way to know. A partition that was only slow loses its locks,
+/// permits and ends of rings by this. When it continues, the step that it was in can still change
+/// memory that others use by then; after that its calls return SHMR_EVICTED or SHMR_NOT_HELD.
+/// Choose a limit longer than any pause of a partition that comes back: in a debugger, during a
+/// snapshot, while its machine is suspended.
 ///
-/// Return: SHMR_OK; SHMR_EINVAL, also for a limit of 0.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_EINVAL: also for a limit of 0
 #[no_mangle]
 pub unsafe extern "C" fn shmr_heartbeats_presume_gone_after(
     heartbeats: *mut shmr_heartbeats,
@@ -196,8 +201,11 @@ pub unsafe extern "C" fn shmr_heartbeats_presume_gone_after(
     unsafe { with(heartbeats, presume) }
 }
 
-/// shmr_heartbeats_liveness() - what heartbeats know, for calls that ask
-/// @heartbeats: used by one thread at a time, and in place for as long as this is used
+/// shmr_heartbeats_liveness() - what heartbeats know about partitions, for calls that take a
+/// liveness
+/// @heartbeats: used by one thread at a time; must not move while the result is used
+///
+/// Return: a liveness that refers to @heartbeats.
 #[no_mangle]
 pub extern "C" fn shmr_heartbeats_liveness(heartbeats: *mut shmr_heartbeats) -> shmr_liveness {
     shmr_liveness {
@@ -208,15 +216,15 @@ pub extern "C" fn shmr_heartbeats_liveness(heartbeats: *mut shmr_heartbeats) -> 
 
 unsafe extern "C" fn heartbeats_state(context: *mut c_void, incarnation: u32) -> c_int {
     // SAFETY: the heartbeats that `shmr_heartbeats_liveness` was given.
-    unsafe { ask(context.cast::<shmr_heartbeats>(), incarnation) }
+    unsafe { state_by_handle(context.cast::<shmr_heartbeats>(), incarnation) }
 }
 
-/// Asks a handle; one that is not open takes everybody for alive.
+/// Returns the state that a handle knows; alive if the handle is not open.
 ///
 /// # Safety
 ///
 /// As [`with`].
-unsafe fn ask<H>(handle: *mut H, incarnation: u32) -> c_int
+unsafe fn state_by_handle<H>(handle: *mut H, incarnation: u32) -> c_int
 where
     H: crate::handle::Handle,
     H::Inner: Liveness,
@@ -234,10 +242,10 @@ where
     shmr_partition_state::from(state) as c_int
 }
 
-/// struct shmr_processes - takes a partition for gone whose process has ended
+/// struct shmr_processes - reports partitions as gone whose processes have ended
 /// @error: why the last call on it failed
 ///
-/// For partitions that are processes of one kernel and attached with shmr_process_this().
+/// For partitions that are processes on one kernel, and that attached with shmr_process_this().
 #[cfg(feature = "linux")]
 #[repr(C)]
 pub struct shmr_processes {
@@ -252,7 +260,9 @@ handle!(shmr_processes, b"proc", Processes<'static>);
 /// @processes: to be opened
 /// @registry:  the registry
 ///
-/// Return: SHMR_OK; SHMR_EINVAL.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_EINVAL, SHMR_OPEN
 #[cfg(feature = "linux")]
 #[no_mangle]
 pub unsafe extern "C" fn shmr_processes_watch(
@@ -267,8 +277,11 @@ pub unsafe extern "C" fn shmr_processes_watch(
     }
 }
 
-/// shmr_processes_liveness() - what the kernel knows, for calls that ask
-/// @processes: used by one thread at a time, and in place for as long as this is used
+/// shmr_processes_liveness() - what the kernel knows about partitions, for calls that take a
+/// liveness
+/// @processes: used by one thread at a time; must not move while the result is used
+///
+/// Return: a liveness that refers to @processes.
 #[cfg(feature = "linux")]
 #[no_mangle]
 pub extern "C" fn shmr_processes_liveness(processes: *mut shmr_processes) -> shmr_liveness {
@@ -281,13 +294,15 @@ pub extern "C" fn shmr_processes_liveness(processes: *mut shmr_processes) -> shm
 #[cfg(feature = "linux")]
 unsafe extern "C" fn processes_state(context: *mut c_void, incarnation: u32) -> c_int {
     // SAFETY: the processes that `shmr_processes_liveness` was given.
-    unsafe { ask(context.cast::<shmr_processes>(), incarnation) }
+    unsafe { state_by_handle(context.cast::<shmr_processes>(), incarnation) }
 }
 
-/// shmr_processes_close() - give back what watching takes
-/// @processes: nothing asks it any more
+/// shmr_processes_close() - stop watching, and close the descriptors
+/// @processes: the handle to close; no liveness of it is used any more
 ///
-/// Return: SHMR_OK; SHMR_EINVAL.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_EINVAL
 #[cfg(feature = "linux")]
 #[no_mangle]
 pub unsafe extern "C" fn shmr_processes_close(processes: *mut shmr_processes) -> shmr_status {

@@ -15,8 +15,8 @@ use crate::word::Argument;
 /// struct shmr_mapping - shared memory that this process has mapped
 /// @error: why the last call on it failed
 ///
-/// Children that it forks do not have it: their access to it faults (SIGSEGV). They map the
-/// memory themselves, or shmr_mapping_inherit() was called before.
+/// A forked child does not have the mapping: its accesses fault (SIGSEGV). The child maps the
+/// memory itself, or the parent calls shmr_mapping_inherit() before the fork.
 #[repr(C)]
 pub struct shmr_mapping {
     pub error: shmr_error,
@@ -44,19 +44,22 @@ impl From<Displaced> for Fault {
     }
 }
 
-/// 0 is no length: what is there already.
-fn wanted(len: usize) -> Option<usize> {
+/// Returns the length to create memory with; 0 means not to create it.
+fn optional_len(len: usize) -> Option<usize> {
     Some(len).filter(|&len| len != 0)
 }
 
-/// shmr_map_memfd() - map new zeroed memory without a name
+/// shmr_map_memfd() - create and map anonymous zeroed memory
 /// @mapping: to be opened
-/// @name:    for /proc alone
-/// @len:     bytes
+/// @name:    shown in /proc only
+/// @len:     number of bytes
 ///
-/// Peers get it by its descriptor, shmr_mapping_fd(). Nobody can shrink it.
+/// Peers get the memory by its descriptor, shmr_mapping_fd(). No process can shrink it.
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_SYSTEM.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_SYSTEM: the kernel refused, and the error's value is its errno
+/// * SHMR_EINVAL, SHMR_OPEN
 #[no_mangle]
 pub unsafe extern "C" fn shmr_map_memfd(
     mapping: *mut shmr_mapping,
@@ -71,18 +74,21 @@ pub unsafe extern "C" fn shmr_map_memfd(
     }
 }
 
-/// shmr_map_fd() - map all of the memory behind a descriptor
+/// shmr_map_fd() - map all of the memory of a descriptor
 /// @mapping: to be opened
-/// @fd:      stays the caller's
+/// @fd:      the descriptor; duplicated, so the caller may close it
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_SYSTEM.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_SYSTEM: the kernel refused, and the error's value is its errno
+/// * SHMR_EINVAL, SHMR_OPEN
 #[no_mangle]
 pub unsafe extern "C" fn shmr_map_fd(mapping: *mut shmr_mapping, fd: c_int) -> shmr_status {
     let map = || {
         if fd < 0 {
             return Err(Fault::invalid(Argument::Fd));
         }
-        // SAFETY: borrowed only to be duplicated; a closed one is the kernel's to refuse.
+        // SAFETY: borrowed only to be duplicated; the kernel refuses a closed descriptor.
         let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
         let own = borrowed.try_clone_to_owned().map_err(|error| {
             let errno = error.raw_os_error().unwrap_or_default();
@@ -96,12 +102,16 @@ pub unsafe extern "C" fn shmr_map_fd(mapping: *mut shmr_mapping, fd: c_int) -> s
 
 /// shmr_map_shm() - map POSIX shared memory
 /// @mapping: to be opened
-/// @name:    as in "/name"
-/// @len:     bytes to make it with if it does not exist; 0 is not to make it
+/// @name:    such as "/name"
+/// @len:     bytes to create it with if it does not exist; 0: do not create it
 ///
-/// Bytes that it is made with are reserved. Another length than @len is an error (EEXIST).
+/// New memory is allocated at once, so that later accesses cannot fail. If the memory exists with
+/// another length, the errno is EEXIST.
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_SYSTEM.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_SYSTEM: the kernel refused, and the error's value is its errno
+/// * SHMR_EINVAL, SHMR_OPEN
 #[no_mangle]
 pub unsafe extern "C" fn shmr_map_shm(
     mapping: *mut shmr_mapping,
@@ -113,16 +123,19 @@ pub unsafe extern "C" fn shmr_map_shm(
         open(mapping, || {
             Ok(Mapping::posix_shm(
                 string(name, Argument::Name)?,
-                wanted(len),
+                optional_len(len),
             )?)
         })
     }
 }
 
 /// shmr_unlink_shm() - remove the name of POSIX shared memory
-/// @name: as in "/name"; mappings stay
+/// @name: such as "/name"; existing mappings stay valid
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_SYSTEM.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_SYSTEM: the kernel refused
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_unlink_shm(name: *const c_char) -> shmr_status {
     // SAFETY: the caller's.
@@ -133,11 +146,15 @@ pub unsafe extern "C" fn shmr_unlink_shm(name: *const c_char) -> shmr_status {
 /// shmr_map_file() - map a file
 /// @mapping: to be opened
 /// @path:    of QEMU's memory-backend-file, for example
-/// @len:     bytes to make it with if it does not exist; 0 is not to make it
+/// @len:     bytes to create it with if it does not exist; 0: do not create it
 ///
-/// Bytes that it is made with are reserved. Another length than @len is an error (EEXIST).
+/// A new file is allocated at once, so that later accesses cannot fail. If the file exists with
+/// another length, the errno is EEXIST.
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_SYSTEM.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_SYSTEM: the kernel refused, and the error's value is its errno
+/// * SHMR_EINVAL, SHMR_OPEN
 #[no_mangle]
 pub unsafe extern "C" fn shmr_map_file(
     mapping: *mut shmr_mapping,
@@ -149,7 +166,7 @@ pub unsafe extern "C" fn shmr_map_file(
         open(mapping, || {
             Ok(Mapping::file(
                 Path::new(string(path, Argument::Path)?),
-                wanted(len),
+                optional_len(len),
             )?)
         })
     }
@@ -158,12 +175,15 @@ pub unsafe extern "C" fn shmr_map_file(
 /// shmr_map_physical() - map reserved physical memory through /dev/mem
 /// @mapping: to be opened
 /// @base:    physical address, a multiple of the page size
-/// @len:     bytes
+/// @len:     number of bytes
 ///
-/// As root; the kernel must have /dev/mem and leave that memory alone (memmap=, mem=,
-/// or reserved-memory in the device tree).
+/// Needs root. The kernel must have /dev/mem and must not use that memory itself (memmap=, mem=, or
+/// reserved-memory in the device tree).
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_SYSTEM.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_SYSTEM: the kernel refused, and the error's value is its errno
+/// * SHMR_EINVAL, SHMR_OPEN
 #[no_mangle]
 pub unsafe extern "C" fn shmr_map_physical(
     mapping: *mut shmr_mapping,
@@ -176,11 +196,14 @@ pub unsafe extern "C" fn shmr_map_physical(
 
 /// shmr_map_pci() - map a PCI device's memory
 /// @mapping: to be opened
-/// @path:    its resource file, as in /sys/bus/pci/devices/0000:00:04.0/resource2
+/// @path:    its resource file, such as /sys/bus/pci/devices/0000:00:04.0/resource2
 ///
 /// The device must be enabled.
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_SYSTEM.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_SYSTEM: the kernel refused, and the error's value is its errno
+/// * SHMR_EINVAL, SHMR_OPEN
 #[no_mangle]
 pub unsafe extern "C" fn shmr_map_pci(
     mapping: *mut shmr_mapping,
@@ -194,12 +217,15 @@ pub unsafe extern "C" fn shmr_map_pci(
     }
 }
 
-/// shmr_map_fixed() - map the same memory once more, at a fixed address
+/// shmr_map_fixed() - map the memory of a mapping again, at a fixed address
 /// @mapping: to be opened
-/// @of:      a mapping
-/// @address: where; nothing may be mapped there
+/// @of:      the existing mapping
+/// @address: the address; nothing may be mapped there
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_SYSTEM.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_SYSTEM: the kernel refused, and the error's value is its errno
+/// * SHMR_EINVAL, SHMR_OPEN
 #[no_mangle]
 pub unsafe extern "C" fn shmr_map_fixed(
     mapping: *mut shmr_mapping,
@@ -210,10 +236,10 @@ pub unsafe extern "C" fn shmr_map_fixed(
     unsafe { open(mapping, || Ok(get(of, Argument::Of)?.fixed(address)?)) }
 }
 
-/// shmr_mapping_base() - the first byte
+/// shmr_mapping_base() - the first byte of a mapping
 /// @mapping: a mapping
 ///
-/// Return: page-aligned; NULL if @mapping is not open.
+/// Return: its address, a multiple of the page size; NULL if @mapping is not open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_mapping_base(mapping: *const shmr_mapping) -> *mut c_void {
     // SAFETY: the caller's.
@@ -223,10 +249,10 @@ pub unsafe extern "C" fn shmr_mapping_base(mapping: *const shmr_mapping) -> *mut
     })
 }
 
-/// shmr_mapping_len() - bytes that are mapped
+/// shmr_mapping_len() - the length of a mapping
 /// @mapping: a mapping
 ///
-/// Return: their number, rounded down to a multiple of 8; 0 if @mapping is not open.
+/// Return: the number of bytes, rounded down to a multiple of 8; 0 if @mapping is not open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_mapping_len(mapping: *const shmr_mapping) -> usize {
     // SAFETY: the caller's.
@@ -234,10 +260,11 @@ pub unsafe extern "C" fn shmr_mapping_len(mapping: *const shmr_mapping) -> usize
     mapping.map_or(0, |mapping| mapping.window().len())
 }
 
-/// shmr_mapping_fd() - the descriptor behind a mapping
+/// shmr_mapping_fd() - the descriptor of a mapping's memory
 /// @mapping: a mapping
 ///
-/// Return: the mapping's own, not to be closed; -1 if @mapping is not open.
+/// Return: the mapping's own descriptor, which the caller must not close; -1 if @mapping is not
+/// open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_mapping_fd(mapping: *const shmr_mapping) -> c_int {
     // SAFETY: the caller's.
@@ -245,37 +272,49 @@ pub unsafe extern "C" fn shmr_mapping_fd(mapping: *const shmr_mapping) -> c_int 
     mapping.map_or(-1, |mapping| mapping.as_fd().as_raw_fd())
 }
 
-/// shmr_mapping_check() - whether others still get this memory by its name
+/// shmr_mapping_check() - check that the mapping's name still names this memory
 /// @mapping: a mapping
 ///
-/// A file that is removed, or made again, is other memory, of which nothing shows in this one.
+/// If a file was removed or created again, other processes get other memory by its name. Nothing in
+/// this memory shows that.
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_FOUND, the file was removed; SHMR_STALE, the name is
-///         another file's; SHMR_TOO_SHORT, it was cut: accesses beyond its end fault (SIGBUS).
+/// Return:
+/// * SHMR_OK
+/// * SHMR_NOT_FOUND: the file was removed. Unmap, and map the new file when it exists.
+/// * SHMR_STALE: the name belongs to another file now. Unmap, and map it again.
+/// * SHMR_TOO_SHORT: the file was truncated, and the error's value is its length. Accesses past its
+///   end fault (SIGBUS): unmap.
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_mapping_check(mapping: *mut shmr_mapping) -> shmr_status {
     // SAFETY: the caller's.
     unsafe { with(mapping, |mapping| Ok(mapping.check()?)) }
 }
 
-/// shmr_mapping_inherit() - let children that are forked from now on have a mapping
+/// shmr_mapping_inherit() - let children that are forked from now on inherit a mapping
 /// @mapping: a mapping
 ///
-/// For a child that goes on in its parent's place. Handles are there twice then, and the
-/// memory cannot tell them apart: where both processes push or lock, records are lost and
-/// locks are held twice. One of them uses none any more.
+/// For a child that continues in place of its parent. Both processes then have the same handles,
+/// and the library cannot distinguish them: if both push or lock, records are lost and locks are
+/// held twice. One of the two must not use the handles any more.
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_SYSTEM.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_SYSTEM: the kernel refused, and the error's value is its errno
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_mapping_inherit(mapping: *mut shmr_mapping) -> shmr_status {
     // SAFETY: the caller's.
     unsafe { with(mapping, |mapping| Ok(mapping.inherit_on_fork()?)) }
 }
 
-/// shmr_unmap() - end a mapping
-/// @mapping: nothing in its memory is used any more, and no handle over it is open
+/// shmr_unmap() - unmap the memory of a mapping
+/// @mapping: the mapping to close; no handle over its memory is open, and nothing in it is used any
+///           more
 ///
-/// Return: SHMR_OK; SHMR_EINVAL.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_unmap(mapping: *mut shmr_mapping) -> shmr_status {
     // SAFETY: the caller's.

@@ -10,7 +10,7 @@ use crate::doorbell::{shmr_doorbell, Bell, WithBell, NO_BELL};
 use crate::handle::{get, handle, open, with};
 use crate::liveness::{shmr_liveness, CLiveness};
 use crate::partition::incarnation;
-use crate::segment::{segment_window, shmr_segment, sized};
+use crate::segment::{bounded_len, segment_window, shmr_segment};
 use crate::status::shmr_status::{
     SHMR_BUSY, SHMR_EVICTED, SHMR_OWNER_DIED, SHMR_POISONED, SHMR_TIMED_OUT,
 };
@@ -21,8 +21,8 @@ use crate::word::Argument;
 /// struct shmr_mutex - a mutex that survives its owner
 /// @error: why the last call on it failed
 ///
-/// It is held by an incarnation, not by a thread: threads of one partition exclude each other by
-/// other means. Needs compare-and-swap on this memory, and no closing.
+/// An incarnation holds it, not a thread: the threads of a partition exclude each other by other
+/// means. Needs compare-and-swap on this memory. Needs no closing.
 #[repr(C)]
 pub struct shmr_mutex {
     pub error: shmr_error,
@@ -31,7 +31,7 @@ pub struct shmr_mutex {
 
 handle!(shmr_mutex, b"mutx", WithBell<RawMutex<'static>>);
 
-/// What C is told of a call that locks.
+/// Converts the result of a call that locks.
 pub(crate) fn lock_status(result: Result<Acquired, LockFailure>) -> Outcome {
     Err(match result {
         Ok(Acquired::Clean) => return Ok(()),
@@ -47,27 +47,31 @@ pub(crate) fn lock_status(result: Result<Acquired, LockFailure>) -> Outcome {
     })
 }
 
-/// An incarnation or none, as C has it.
+/// Converts an incarnation; 0 is none.
 pub(crate) fn word(incarnation: Option<Incarnation>) -> u32 {
     incarnation.map_or(0, Incarnation::word)
 }
 
-/// shmr_mutex_len() - bytes of a segment for a mutex
+/// shmr_mutex_len() - the length of a segment for a mutex
 /// @data: bytes that it protects
 ///
-/// Return: the number for struct shmr_request; 0 if that is more than 1 GiB.
+/// Return: the len for struct shmr_request; 0 if @data is more than 1 GiB.
 #[no_mangle]
 pub extern "C" fn shmr_mutex_len(data: usize) -> usize {
-    sized(data, RawMutex::segment_len)
+    bounded_len(data, RawMutex::segment_len)
 }
 
-/// shmr_mutex_open() - a mutex in a segment
-/// @mutex:    to be opened
-/// @segment:  its segment; zeroed, it is free
-/// @incarnation:     the caller's
-/// @doorbell: what wakes those that wait, copied; or NULL
+/// shmr_mutex_open() - open the mutex in a segment
+/// @mutex:       to be opened
+/// @segment:     its segment; a zeroed segment is a free mutex
+/// @incarnation: the caller's
+/// @doorbell:    wakes partitions that wait, copied; or NULL
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_TOO_SHORT: the segment is too short for a mutex, and the error's value is its length. Use
+///   shmr_mutex_len().
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_mutex_open(
     mutex: *mut shmr_mutex,
@@ -78,24 +82,24 @@ pub unsafe extern "C" fn shmr_mutex_open(
     // SAFETY: the caller's, here and below.
     unsafe {
         open(mutex, || {
-            let (incarnation, bell) = (self::incarnation(incarnation)?, Bell::by(doorbell)?);
+            let (incarnation, bell) = (self::incarnation(incarnation)?, Bell::from_ptr(doorbell)?);
             let mutex = RawMutex::attach(segment_window(segment)?, incarnation, NO_BELL)?;
             Ok(WithBell::new(mutex, bell))
         })
     }
 }
 
-/// shmr_mutex_data() - the protected bytes
+/// shmr_mutex_data() - the bytes that a mutex protects
 /// @segment: a mutex's segment
 ///
-/// Return: the caller's alone while it has the mutex; NULL if @segment is too short.
+/// Return: the bytes, which only the holder of the mutex may use; NULL if @segment is too short.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_mutex_data(segment: *const shmr_segment) -> *mut c_void {
     // SAFETY: the caller's.
     unsafe { data(segment, shmr_mutex_len(0)) }
 }
 
-/// What is behind the control block of a lock.
+/// Returns the bytes after the control block of a lock.
 ///
 /// # Safety
 ///
@@ -109,11 +113,12 @@ pub(crate) unsafe fn data(segment: *const shmr_segment, control: usize) -> *mut 
     })
 }
 
-/// shmr_mutex_try_lock() - take the mutex if it is free, or its owner is dead
+/// shmr_mutex_try_lock() - take the mutex if it is free or its owner is gone
 /// @mutex:    a mutex
-/// @liveness: who knows which partitions are gone, or NULL
+/// @liveness: knows which partitions are gone, or NULL
 ///
-/// Return: as shmr_mutex_lock(), but SHMR_BUSY instead of waiting.
+/// Return: the statuses of shmr_mutex_lock() without SHMR_TIMED_OUT, and
+/// * SHMR_BUSY: another incarnation holds it. Try again later.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_mutex_try_lock(
     mutex: *mut shmr_mutex,
@@ -122,7 +127,7 @@ pub unsafe extern "C" fn shmr_mutex_try_lock(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(mutex, |own| {
-            lock_status(own.lock().try_lock(&mut CLiveness::by(liveness)?))
+            lock_status(own.lock().try_lock(&mut CLiveness::from_ptr(liveness)?))
         })
     }
 }
@@ -130,12 +135,18 @@ pub unsafe extern "C" fn shmr_mutex_try_lock(
 /// shmr_mutex_lock() - take the mutex, and wait for it
 /// @mutex:    a mutex
 /// @wait:     how to wait, and for how long
-/// @liveness: who knows which partitions are gone, or NULL
+/// @liveness: knows which partitions are gone, or NULL
 ///
-/// Return: SHMR_OK; SHMR_OWNER_DIED, it is had, but what it protects may be half-changed:
-///         repair it, then shmr_mutex_make_consistent(), or unlocking poisons it for
-///         good; SHMR_TIMED_OUT, and the error's value is its owner's incarnation if that is
-///         silent; SHMR_EINVAL; SHMR_POISONED; SHMR_CORRUPT.
+/// Return:
+/// * SHMR_OK: the caller holds the mutex
+/// * SHMR_OWNER_DIED: the caller holds the mutex, but its last owner died while it held it, and the
+///   protected bytes may be half-changed. Repair them and call shmr_mutex_make_consistent(); an
+///   unlock without that poisons the mutex permanently.
+/// * SHMR_TIMED_OUT: the mutex was not free in time. The error's value is the owner's incarnation
+///   if the owner is silent, else 0. Try again, or find out what happened to the owner.
+/// * SHMR_POISONED: an owner died and the bytes were not repaired. Permanent: create another
+///   segment.
+/// * SHMR_EINVAL, SHMR_CORRUPT
 #[no_mangle]
 pub unsafe extern "C" fn shmr_mutex_lock(
     mutex: *mut shmr_mutex,
@@ -145,37 +156,46 @@ pub unsafe extern "C" fn shmr_mutex_lock(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(mutex, |own| {
-            let (mut wait, mut told) = (Waiting::by(wait)?, CLiveness::by(liveness)?);
-            lock_status(own.lock().lock(&mut wait, &mut told))
+            let (mut wait, mut liveness) =
+                (Waiting::from_ptr(wait)?, CLiveness::from_ptr(liveness)?);
+            lock_status(own.lock().lock(&mut wait, &mut liveness))
         })
     }
 }
 
-/// shmr_mutex_make_consistent() - say that what a dead owner left is repaired
-/// @mutex: a mutex that the caller has
+/// shmr_mutex_make_consistent() - declare that the bytes which a dead owner left are repaired
+/// @mutex: a mutex that the caller holds
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_NOT_HELD: the caller does not hold it, and the error's value is the incarnation that
+///   does, or 0. Do not use the protected bytes.
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_mutex_make_consistent(mutex: *mut shmr_mutex) -> shmr_status {
     // SAFETY: the caller's.
     unsafe { with(mutex, |own| Ok(own.lock().make_consistent()?)) }
 }
 
-/// shmr_mutex_unlock() - give the mutex back
-/// @mutex: a mutex that the caller has
+/// shmr_mutex_unlock() - release the mutex
+/// @mutex: a mutex that the caller holds
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD, this incarnation was said to be gone, or never had
-///         it.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_NOT_HELD: the caller did not hold it, or was reported as gone while it did. Do not trust
+///   what was read from the protected bytes.
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_mutex_unlock(mutex: *mut shmr_mutex) -> shmr_status {
     // SAFETY: the caller's.
     unsafe { with(mutex, |own| Ok(own.lock().unlock()?)) }
 }
 
-/// shmr_mutex_owner() - which incarnation has the mutex now
+/// shmr_mutex_owner() - the incarnation that holds the mutex
 /// @mutex: a mutex
 ///
-/// Return: for inspection, as it may have changed since; 0 is nobody, or not known.
+/// Return: the incarnation, for inspection: it may have changed since. 0 if it is free, damaged or
+/// @mutex is not open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_mutex_owner(mutex: *const shmr_mutex) -> u32 {
     // SAFETY: the caller's.

@@ -1,9 +1,9 @@
 //! Handles that are opened through a session.
 //!
-//! - **S1** They point to what is in the session's handle: that stays where it is while any of
-//!   them is open.
-//! - **S2** Each looks at every call whether the session is open at its address, and counts in
-//!   it until it is closed.
+//! - **S1** They point to the state in the session's handle, which does not move while any of them
+//!   is open.
+//! - **S2** Each of them checks in every call that the session is open at its address. Each is
+//!   counted in the session until it is closed.
 
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
@@ -11,32 +11,32 @@ use shmem_channel::Session;
 use shmem_core::Incarnation;
 
 use crate::handle::{get, open, with, Handle};
-use crate::session::{shmr_session, Joined};
+use crate::session::{shmr_session, SessionState};
 use crate::status::{shmr_status, Fault, Outcome};
 use crate::word::Argument;
 
-/// What is opened through a session, and its place there (S2).
+/// A value that is opened through a session, and its count there (S2).
 pub(crate) struct OnSession<T> {
     inner: T,
     /// Dropped after `inner`, which uses the session.
-    user: User,
+    user: SessionUser,
 }
 
-/// One who is counted in a session until it is dropped.
-struct User {
+/// A handle that is counted in a session until it is dropped.
+struct SessionUser {
     session: *const shmr_session,
-    /// Of the session: another one may be joined at the same address by now.
+    /// The session's incarnation: another session may have been opened at the same address.
     incarnation: Incarnation,
 }
 
-impl User {
+impl SessionUser {
     /// # Safety
     ///
-    /// As [`get`], and the session's handle stays in place for as long as this is used.
+    /// As [`get`], and the session's handle does not move while this is used.
     unsafe fn new(session: *const shmr_session) -> Outcome<Self> {
         // SAFETY: the caller's.
-        let joined: &'static Joined = unsafe { get(session, Argument::Session) }?;
-        // Relaxed: who opens and who leaves are in one order already.
+        let joined: &'static SessionState = unsafe { get(session, Argument::Session) }?;
+        // Relaxed: the caller orders opening a handle and leaving the session.
         joined.users.fetch_add(1, Relaxed);
         Ok(Self {
             session,
@@ -44,9 +44,9 @@ impl User {
         })
     }
 
-    fn joined(&self) -> Outcome<&'static Joined> {
+    fn session_state(&self) -> Outcome<&'static SessionState> {
         // SAFETY: as `new` demands.
-        let joined: &'static Joined = unsafe { get(self.session, Argument::Session) }?;
+        let joined: &'static SessionState = unsafe { get(self.session, Argument::Session) }?;
         match joined.session().incarnation() == self.incarnation {
             true => Ok(joined),
             false => Err(Fault::invalid(Argument::Session)),
@@ -54,20 +54,20 @@ impl User {
     }
 }
 
-impl Drop for User {
+impl Drop for SessionUser {
     fn drop(&mut self) {
-        if let Ok(joined) = self.joined() {
+        if let Ok(joined) = self.session_state() {
             // Release: pairs with the Acquire in `shmr_session_leave`.
             joined.users.fetch_sub(1, Release);
         }
     }
 }
 
-/// Opens a handle on a session.
+/// Opens a handle through a session.
 ///
 /// # Safety
 ///
-/// As [`open`], and a session that stays in place until the handle is closed.
+/// As [`open`], and a session that does not move until the handle is closed.
 pub(crate) unsafe fn open_on<H, T>(
     handle: *mut H,
     session: *const shmr_session,
@@ -78,15 +78,15 @@ where
 {
     let make = || {
         // SAFETY: the caller's.
-        let user = unsafe { User::new(session) }?;
-        let inner = make(user.joined()?.session())?;
+        let user = unsafe { SessionUser::new(session) }?;
+        let inner = make(user.session_state()?.session())?;
         Ok(OnSession { inner, user })
     };
     // SAFETY: the caller's.
     unsafe { open(handle, make) }
 }
 
-/// Works on what is in a handle on a session.
+/// Calls `work` with the value of a handle on a session.
 ///
 /// # Safety
 ///
@@ -102,22 +102,19 @@ where
     // SAFETY: the caller's.
     unsafe {
         with(handle, |own| {
-            let session = own.user.joined()?.session();
+            let session = own.user.session_state()?.session();
             work(&mut own.inner, session)
         })
     }
 }
 
-/// Asks what is in a handle on a session; what `otherwise` is if it cannot be asked.
+/// Returns what `read` returns for the value of a handle on a session; `otherwise` if the handle or
+/// its session is not open.
 ///
 /// # Safety
 ///
 /// As [`get`], and as [`open_on`].
-pub(crate) unsafe fn ask_open<H, T, A>(
-    handle: *const H,
-    otherwise: A,
-    ask: impl FnOnce(&T) -> A,
-) -> A
+pub(crate) unsafe fn query<H, T, A>(handle: *const H, otherwise: A, read: impl FnOnce(&T) -> A) -> A
 where
     H: Handle<Inner = OnSession<T>>,
     T: 'static,
@@ -125,7 +122,7 @@ where
     // SAFETY: the caller's.
     let own: Outcome<&OnSession<T>> = unsafe { get(handle, Argument::Handle) };
     match own {
-        Ok(own) if own.user.joined().is_ok() => ask(&own.inner),
+        Ok(own) if own.user.session_state().is_ok() => read(&own.inner),
         _ => otherwise,
     }
 }

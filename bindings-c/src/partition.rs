@@ -1,18 +1,18 @@
-//! Who is attached to a region, and in which incarnation.
+//! Attachments: which partitions are in a region, and in which incarnation.
 
 use core::mem::MaybeUninit;
 
 use shmem_core::Incarnation;
 use shmem_registry::{Attachment, Evicted, OpenError, Process};
 
-use crate::handle::{close, get, handle, open, place, value, with};
+use crate::handle::{close, get, handle, open, output, value, with};
 use crate::liveness::{shmr_liveness, CLiveness};
 use crate::registry::shmr_registry;
 use crate::status::{shmr_error, shmr_status, Fault, Outcome};
 use crate::wait::{shmr_wait, Waiting};
 use crate::word::Argument;
 
-/// struct shmr_attachment - a partition's own attachment in a region
+/// struct shmr_attachment - a partition's attachment to a region
 /// @error: why the last call on it failed
 #[repr(C)]
 pub struct shmr_attachment {
@@ -22,11 +22,11 @@ pub struct shmr_attachment {
 
 handle!(shmr_attachment, b"pres", Attachment<'static>);
 
-/// struct shmr_process - how the kernel of a partition knows it
-/// @space:  tells kernels and process namespaces apart; 0 is unknown
+/// struct shmr_process - how a partition's kernel identifies its process
+/// @space:  distinguishes kernels and process namespaces; 0 is unknown
 /// @number: the process's number there
 /// @start:  when it started, low 32 bits
-/// @image:  tells the programs that it runs one after the other apart; 0 is unknown
+/// @image:  distinguishes the programs that the process runs one after the other; 0 is unknown
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct shmr_process {
@@ -58,11 +58,11 @@ impl From<shmr_process> for Process {
     }
 }
 
-/// struct shmr_partition - what a partition's slot says of it
-/// @incarnation:      its incarnation, or its last one; 0 if it never attached
-/// @attached:  whether it has not left. One that was killed did not leave
-/// @heartbeat: moves while it lives; only a difference means anything
-/// @process:   how its kernel knows it
+/// struct shmr_partition - the contents of a partition's slot
+/// @incarnation: its incarnation, or its last one; 0 if it never attached
+/// @attached:    true until it leaves. A partition that was killed has not left
+/// @heartbeat:   changes while the partition runs; only a difference has a meaning
+/// @process:     how its kernel identifies its process
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct shmr_partition {
@@ -72,36 +72,36 @@ pub struct shmr_partition {
     pub process: shmr_process,
 }
 
-/// An incarnation that the caller named.
+/// Converts an incarnation that the caller gave.
 pub(crate) fn incarnation(word: u32) -> Outcome<Incarnation> {
     Incarnation::from_word(word).ok_or(Fault::invalid(Argument::Incarnation))
 }
 
-/// Who creates and removes: the attachment that the caller named, unless it was evicted.
+/// Returns the attachment that the caller gave, unless it was evicted.
 ///
 /// # Safety
 ///
 /// As [`get`].
-pub(crate) unsafe fn claim<'h>(
+pub(crate) unsafe fn checked_attachment<'h>(
     attachment: *const shmr_attachment,
 ) -> Outcome<&'h Attachment<'static>> {
     // SAFETY: the caller's.
     let attachment: &Attachment<'_> = unsafe { get(attachment, Argument::Attachment) }?;
     attachment
         .check()
-        .map_err(|evicted| lost(attachment, evicted))?;
+        .map_err(|evicted| eviction_fault(attachment, evicted))?;
     Ok(attachment)
 }
 
-/// Why an attachment is not its partition's any more.
-fn lost(attachment: &Attachment<'_>, evicted: Evicted) -> Fault {
+/// Returns why an attachment is no longer its partition's.
+fn eviction_fault(attachment: &Attachment<'_>, evicted: Evicted) -> Fault {
     match attachment.is_reformatted() {
         true => OpenError::Reformatted.into(),
         false => evicted.into(),
     }
 }
 
-/// A process that the caller named; null is none that a peer might know.
+/// Converts a process that the caller gave; null is an unknown process.
 ///
 /// # Safety
 ///
@@ -114,15 +114,19 @@ unsafe fn process(process: *const shmr_process) -> Outcome<Process> {
     unsafe { value(process, Argument::Process) }.map(|&process| process.into())
 }
 
-/// shmr_partition_attach() - announce a partition to the others, as a new incarnation of it
+/// shmr_partition_attach() - attach a partition to a region, as its next incarnation
 /// @attachment: to be opened
-/// @registry: the registry
-/// @number:   the partition's, from 1
-/// @process:  shmr_process_this(), or NULL
+/// @registry:   the registry
+/// @number:     the partition's number, from 1
+/// @process:    shmr_process_this(), or NULL
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_NO_SUCH_PARTITION; SHMR_ATTACHED, an earlier incarnation has
-///         not left: it lives, or it was killed, which
-///         shmr_partition_attach_or_take_over() finds out; SHMR_CORRUPT.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_NO_SUCH_PARTITION: the region has no slot for @number, and the error's value is the
+///   number of slots. Use another number.
+/// * SHMR_ATTACHED: an earlier incarnation has not left, and is the error's value. It is alive, or
+///   it was killed: use shmr_partition_attach_or_take_over().
+/// * SHMR_EINVAL, SHMR_OPEN, SHMR_REFORMATTED, SHMR_CORRUPT
 #[no_mangle]
 pub unsafe extern "C" fn shmr_partition_attach(
     attachment: *mut shmr_attachment,
@@ -139,13 +143,14 @@ pub unsafe extern "C" fn shmr_partition_attach(
     }
 }
 
-/// shmr_partition_attach_after() - announce the incarnation that follows one which is gone
+/// shmr_partition_attach_after() - attach a partition as the incarnation after one that is gone
 /// @attachment: to be opened
-/// @registry: the registry
-/// @earlier:  that incarnation
-/// @process:  shmr_process_this(), or NULL
+/// @registry:   the registry
+/// @earlier:    the incarnation that is gone. If it is alive, it is evicted
+/// @process:    shmr_process_this(), or NULL
 ///
-/// Return: as shmr_partition_attach(), if another incarnation than @earlier is attached.
+/// Return: the statuses of shmr_partition_attach(); SHMR_ATTACHED if another incarnation than
+/// @earlier is attached.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_partition_attach_after(
     attachment: *mut shmr_attachment,
@@ -162,17 +167,17 @@ pub unsafe extern "C" fn shmr_partition_attach_after(
     }
 }
 
-/// shmr_partition_attach_or_take_over() - announce a partition, and wait until an earlier
-///                                     incarnation of it that has not left is known to be gone
+/// shmr_partition_attach_or_take_over() - attach a partition, and wait until its earlier
+/// incarnation is known to be gone
 /// @attachment: to be opened
-/// @registry: the registry
-/// @number:   the partition's, from 1
-/// @process:  shmr_process_this(), or NULL
-/// @wait:     how to wait, and for how long
-/// @liveness: who knows which partitions are gone; one that is silent is waited for
+/// @registry:   the registry
+/// @number:     the partition's number, from 1
+/// @process:    shmr_process_this(), or NULL
+/// @wait:       how to wait, and for how long
+/// @liveness:   knows which partitions are gone; a silent one is waited for
 ///
-/// Return: as shmr_partition_attach(); SHMR_ATTACHED if the earlier incarnation is still alive when
-///         @wait gives up.
+/// Return: the statuses of shmr_partition_attach(); SHMR_ATTACHED if the earlier incarnation is not
+/// known to be gone when @wait gives up.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_partition_attach_or_take_over(
     attachment: *mut shmr_attachment,
@@ -187,17 +192,18 @@ pub unsafe extern "C" fn shmr_partition_attach_or_take_over(
         open(attachment, || {
             let registry = get(registry, Argument::Registry)?;
             let process = self::process(process)?;
-            let (mut wait, mut told) = (Waiting::by(wait)?, CLiveness::by(liveness)?);
-            Ok(registry.attach_or_take_over(number, process, &mut wait, &mut told)?)
+            let (mut wait, mut liveness) =
+                (Waiting::from_ptr(wait)?, CLiveness::from_ptr(liveness)?);
+            Ok(registry.attach_or_take_over(number, process, &mut wait, &mut liveness)?)
         })
     }
 }
 
-/// shmr_attachment_incarnation() - which incarnation of which partition this is
+/// shmr_attachment_incarnation() - the incarnation of an attachment
 /// @attachment: an attachment
 ///
-/// Return: one word, as all calls have incarnations: bits 0 to 7 the partition's number, bits 8 to
-///         30 its incarnation; 0 if @attachment is not open.
+/// Return: one word, as all calls use for incarnations: bits 0 to 7 are the partition's number,
+/// bits 8 to 30 the number of its incarnation; 0 if @attachment is not open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_attachment_incarnation(attachment: *const shmr_attachment) -> u32 {
     // SAFETY: the caller's.
@@ -205,51 +211,60 @@ pub unsafe extern "C" fn shmr_attachment_incarnation(attachment: *const shmr_att
     attachment.map_or(0, |attachment| attachment.incarnation().word())
 }
 
-/// shmr_attachment_beat() - show that the partition lives
+/// shmr_attachment_beat() - show the other partitions that this one is alive
 /// @attachment: an attachment
 ///
-/// Several times in the time after which peers take it for silent.
+/// Call it several times within the limit after which peers report the partition as silent.
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_REFORMATTED; SHMR_EVICTED, another has attached with this
-/// number: what this incarnation held is others', and nothing was stored.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_EVICTED, SHMR_REFORMATTED: nothing was stored, and this partition must not use the region
+///   any more. Leave, and attach again.
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_attachment_beat(attachment: *mut shmr_attachment) -> shmr_status {
     // SAFETY: the caller's.
     unsafe {
         with(attachment, |own| {
-            own.beat().map_err(|evicted| lost(own, evicted))
+            own.beat().map_err(|evicted| eviction_fault(own, evicted))
         })
     }
 }
 
 /// shmr_attachment_leave() - leave the region
-/// @attachment: closed by this
+/// @attachment: the attachment to close
 ///
-/// Return: SHMR_OK; SHMR_EINVAL.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_attachment_leave(attachment: *mut shmr_attachment) -> shmr_status {
     // SAFETY: the caller's.
     unsafe { close(attachment) }
 }
 
-/// shmr_partition_look() - see what is known of a partition
+/// shmr_partition_look() - read the slot of a partition
 /// @registry:  the registry
-/// @number:    the partition's
-/// @partition: where it goes
+/// @number:    the partition's number
+/// @partition: set to the contents
 ///
 /// Only loads.
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_NO_SUCH_PARTITION; SHMR_CORRUPT, its slot holds no
-/// incarnation of it.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_NO_SUCH_PARTITION: the region has no slot for @number, and the error's value is the
+///   number of slots
+/// * SHMR_CORRUPT: the slot contains an incarnation of another partition
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_partition_look(
     registry: *mut shmr_registry,
     number: u8,
     partition: *mut shmr_partition,
 ) -> shmr_status {
-    let look = |registry: &mut shmem_registry::Registry<'static>| {
+    let read = |registry: &mut shmem_registry::Registry<'static>| {
         // SAFETY: the caller's.
-        let out: &mut MaybeUninit<_> = unsafe { place(partition, Argument::Partition) }?;
+        let out: &mut MaybeUninit<_> = unsafe { output(partition, Argument::Partition) }?;
         let found = registry.partition(number)?;
         out.write(shmr_partition {
             incarnation: found
@@ -262,12 +277,12 @@ pub unsafe extern "C" fn shmr_partition_look(
         Ok::<_, Fault>(())
     };
     // SAFETY: the caller's.
-    unsafe { with(registry, look) }
+    unsafe { with(registry, read) }
 }
 
-/// shmr_process_this() - this process, as peers on the same kernel know it
+/// shmr_process_this() - this process, as peers on the same kernel identify it
 ///
-/// Return: all 0 where /proc is not there.
+/// Return: the process; all 0 if /proc is not mounted.
 #[cfg(feature = "linux")]
 #[no_mangle]
 pub extern "C" fn shmr_process_this() -> shmr_process {

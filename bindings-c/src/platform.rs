@@ -1,4 +1,4 @@
-//! What a session needs from where it runs: the caller's functions, and ours.
+//! The platform of a session: the caller's functions, or the library's.
 
 use core::ffi::{c_int, c_void};
 use core::time::Duration;
@@ -19,34 +19,34 @@ use crate::status::{Fault, Outcome};
 use crate::wait::SHMR_FOREVER;
 use crate::word::Argument;
 
-/// To `wake`: there are records for the peer.
+/// For `wake`: there are records for the peer.
 pub const SHMR_RECORDS: c_int = 0;
-/// To `wake`: there is room for the peer's records.
+/// For `wake`: there is room for the peer's records.
 pub const SHMR_ROOM: c_int = 1;
-/// To `wake`: a lock that the peer waits for was released.
+/// For `wake`: a lock that the peer waits for was released.
 pub const SHMR_LOCK: c_int = 2;
 
-/// struct shmr_platform - the clock, the sleep, the doorbell and the knowledge of ends
-/// @now:     nanoseconds since some fixed moment; never goes back. Not NULL
-/// @sleep:   sleeps until a peer wakes this partition, @longest nanoseconds at most; may
-///           return at any time. A sleep by futex or WFE begins only while *@rings, as the
-///           memory has it, is @seen. NULL: the processor looks again and again
-/// @wake:    wakes the peer that sleeps on @rings, after everything that was stored before:
-///           an interrupt, a hypercall, a futex. @reason is SHMR_RECORDS, SHMR_ROOM or
-///           SHMR_LOCK. NULL: peers poll
-/// @state:   an enum shmr_partition_state: what is known of the incarnation @incarnation, whose
-///           slot says that it is attached, and what @process it is. SHMR_GONE is a
-///           promise: what @incarnation held is given to others. Any other number than the three
-///           counts as SHMR_ALIVE. NULL: what its slot says, so that a partition that was
-///           killed counts as alive until its next incarnation attaches
-/// @interrupted: whether every wait is to end now, as if its time were over: an operator's
-///           Ctrl-C, a shutdown; asked before each sleep. NULL: never
-/// @context: passed to all of them
-/// @process: how peers on the same kernel can know this partition: shmr_process_this(), or
-///           zeroes
+/// struct shmr_platform - the services that a session needs from its platform
+/// @now:         returns nanoseconds since a fixed moment; never goes back. Required
+/// @sleep:       sleeps until a peer wakes this partition, at most @longest nanoseconds; may return
+///               at any time. A sleep by futex or WFE must begin only if *@rings, as stored in
+///               memory, is still @seen. NULL: the processor polls
+/// @wake:        wakes the peer that sleeps on @rings, after everything that was stored before, by
+///               an interrupt, a hypercall or a futex. @reason is SHMR_RECORDS, SHMR_ROOM or
+///               SHMR_LOCK. NULL: peers poll
+/// @state:       returns an enum shmr_partition_state: what is known about @incarnation, which is
+///               attached according to its slot; @process identifies its process. SHMR_GONE is a
+///               promise: others then take over what @incarnation had. Any number that is not a
+///               state counts as SHMR_ALIVE. NULL: the slot decides, so that a partition that was
+///               killed counts as alive until its next incarnation attaches
+/// @interrupted: returns true to end every wait now, as if its deadline had passed: on Ctrl-C, or
+///               at a shutdown. Called before each sleep. NULL: never
+/// @context:     passed to all functions
+/// @process:     how peers on the same kernel identify this partition: shmr_process_this(), or
+///               zeroes
 ///
-/// The functions are called by whatever thread calls on a session or on what was opened
-/// through it. They call nothing on those.
+/// Any thread that makes a call on a session, or on a handle that was opened through it, may call
+/// these functions. They must not make such calls themselves.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct shmr_platform {
@@ -67,7 +67,7 @@ pub struct shmr_platform {
     pub process: shmr_process,
 }
 
-/// A platform of the caller's.
+/// A platform of the caller.
 pub(crate) struct CPlatform {
     functions: shmr_platform,
     now: unsafe extern "C" fn(context: *mut c_void) -> u64,
@@ -79,8 +79,8 @@ unsafe impl Sync for CPlatform {}
 impl CPlatform {
     /// # Safety
     ///
-    /// Null, or a platform whose functions can be called for as long as this is used.
-    pub(crate) unsafe fn by(platform: *const shmr_platform) -> Outcome<Self> {
+    /// Null, or a platform whose functions can be called while this is used.
+    pub(crate) unsafe fn from_ptr(platform: *const shmr_platform) -> Outcome<Self> {
         // SAFETY: the caller's.
         let functions = *unsafe { value(platform, Argument::Platform) }?;
         let now = functions.now.ok_or(Fault::invalid(Argument::Platform))?;
@@ -90,14 +90,14 @@ impl CPlatform {
 
 impl Platform for CPlatform {
     fn now(&self) -> Duration {
-        // SAFETY: as `by` demands.
+        // SAFETY: as `from_ptr` demands.
         Duration::from_nanos(unsafe { (self.now)(self.functions.context) })
     }
 
     fn sleep(&self, rings: &AtomicU32, seen: u32, longest: Duration) {
         let context = self.functions.context;
         match self.functions.sleep {
-            // SAFETY: as `by` demands.
+            // SAFETY: as `from_ptr` demands.
             Some(sleep) => unsafe { sleep(context, rings.as_ptr(), seen, nanoseconds(longest)) },
             None => spin_loop(),
         }
@@ -110,7 +110,7 @@ impl Platform for CPlatform {
             Reason::Lock => SHMR_LOCK,
         };
         if let Some(wake) = self.functions.wake {
-            // SAFETY: as `by` demands.
+            // SAFETY: as `from_ptr` demands.
             unsafe { wake(self.functions.context, rings.as_ptr(), reason) }
         }
     }
@@ -122,7 +122,7 @@ impl Platform for CPlatform {
         match (self.functions.state, attached) {
             (Some(state), Some(slot)) if known != PartitionState::Gone => {
                 let process = slot.process.into();
-                // SAFETY: as `by` demands.
+                // SAFETY: as `from_ptr` demands.
                 state_from_number(unsafe {
                     state(self.functions.context, partition.word(), &process)
                 })
@@ -132,13 +132,9 @@ impl Platform for CPlatform {
     }
 
     fn is_interrupted(&self) -> bool {
-        let context = self.functions.context;
-        // SAFETY: as `by` demands.
-        let asked = self
-            .functions
-            .interrupted
-            .map(|asked| unsafe { asked(context) });
-        asked.unwrap_or(false)
+        let (context, interrupted) = (self.functions.context, self.functions.interrupted);
+        // SAFETY: as `from_ptr` demands.
+        interrupted.is_some_and(|interrupted| unsafe { interrupted(context) })
     }
 
     fn process(&self) -> Process {
@@ -146,7 +142,7 @@ impl Platform for CPlatform {
     }
 }
 
-/// How long a call of C's is to wait.
+/// Converts a timeout of a C call.
 pub(crate) fn timeout(nanoseconds: u64) -> Duration {
     match nanoseconds {
         SHMR_FOREVER => FOREVER,
@@ -154,17 +150,19 @@ pub(crate) fn timeout(nanoseconds: u64) -> Duration {
     }
 }
 
-/// The nanoseconds of a sleep, which is short.
+/// Returns the nanoseconds of a sleep. Sleeps are short.
 fn nanoseconds(sleep: Duration) -> u64 {
     let whole = sleep.as_secs().wrapping_mul(1_000_000_000);
     whole.wrapping_add(sleep.subsec_nanos().into())
 }
 
-/// shmr_platform_same_kernel() - the platform of processes of one kernel
+/// shmr_platform_same_kernel() - the platform of processes on one kernel
 ///
-/// They sleep on a futex, and the kernel (5.3 or later) says which of them have ended. A
-/// process in another PID or time namespace counts as alive until its next incarnation
-/// attaches. Call it in the process that joins, not before a fork.
+/// The processes sleep on a futex, and the kernel (5.3 or later) reports which of them have ended.
+/// A process in another PID or time namespace counts as alive until its next incarnation attaches.
+/// Call this in the process that joins, not before a fork.
+///
+/// Return: the platform.
 #[cfg(feature = "linux")]
 #[no_mangle]
 pub extern "C" fn shmr_platform_same_kernel() -> shmr_platform {

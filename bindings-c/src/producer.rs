@@ -1,4 +1,4 @@
-//! The end of a ring that pushes.
+//! The producing end of a ring.
 
 use core::ffi::c_void;
 use core::ptr;
@@ -7,7 +7,7 @@ use shmem_core::layout::{MAX_CAPACITY, MIN_CAPACITY};
 use shmem_core::ring::{Producer, PushError, Ring};
 
 use crate::doorbell::{shmr_doorbell, Bell};
-use crate::handle::{bytes, close, get, handle, open, place, place_if_any, value, with};
+use crate::handle::{bytes, close, get, handle, open, optional_output, output, value, with};
 use crate::partition::incarnation;
 use crate::segment::{segment_window, shmr_segment};
 use crate::status::shmr_status::{SHMR_FULL, SHMR_TIMED_OUT};
@@ -15,29 +15,29 @@ use crate::status::{shmr_error, shmr_status, Fault, Outcome};
 use crate::wait::{shmr_wait, Waiting};
 use crate::word::Argument;
 
-/// struct shmr_producer - the end of a ring that pushes
+/// struct shmr_producer - the producing end of a ring
 /// @error: why the last call on it failed
 ///
-/// Used by one thread at a time. Aligned, so that the two ends of a ring in one program do
-/// not share a cache line.
+/// Used by one thread at a time. Aligned, so that the two ends of a ring in one program do not
+/// share a cache line.
 #[repr(C, align(128))]
 pub struct shmr_producer {
     pub error: shmr_error,
     opaque: [u64; 58],
 }
 
-/// What is behind `opaque` of a producer.
-pub(crate) struct Pushing {
+/// The value in `opaque` of a producer.
+pub(crate) struct ProducerState {
     producer: Producer<'static>,
-    /// Bytes that were reserved and not committed.
+    /// Bytes that are reserved and not committed.
     reserved: Option<usize>,
 }
 
-handle!(shmr_producer, b"prod", Pushing);
+handle!(shmr_producer, b"prod", ProducerState);
 
 /// struct shmr_slice - bytes to read
 /// @base: the first one, outside the region
-/// @len:  how many
+/// @len:  their number
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct shmr_slice {
@@ -45,8 +45,8 @@ pub struct shmr_slice {
     pub len: usize,
 }
 
-impl Pushing {
-    fn of(producer: Producer<'static>) -> Self {
+impl ProducerState {
+    fn new(producer: Producer<'static>) -> Self {
         Self {
             producer,
             reserved: None,
@@ -54,7 +54,7 @@ impl Pushing {
     }
 }
 
-/// The ring in a segment.
+/// Returns the ring in a segment.
 ///
 /// # Safety
 ///
@@ -65,10 +65,10 @@ pub(crate) unsafe fn ring(segment: *const shmr_segment) -> Outcome<Ring<'static>
     Ok(Ring::attach(window)?)
 }
 
-/// shmr_ring_len() - bytes of a segment for a ring
+/// shmr_ring_len() - the length of a segment for a ring
 /// @capacity: bytes of its data, a power of two from 64 to 2^30
 ///
-/// Return: the number for struct shmr_request; 0 if no ring has that capacity.
+/// Return: the len for struct shmr_request; 0 if no ring can have that capacity.
 #[no_mangle]
 pub extern "C" fn shmr_ring_len(capacity: usize) -> usize {
     let is_one = capacity.is_power_of_two() && (MIN_CAPACITY..=MAX_CAPACITY).contains(&capacity);
@@ -80,14 +80,19 @@ pub extern "C" fn shmr_ring_len(capacity: usize) -> usize {
 }
 
 /// shmr_producer_open() - claim the producing end of a ring
-/// @producer: to be opened
-/// @ring:     the ring's segment; zeroed, it is an empty ring
-/// @incarnation:     the caller's
+/// @producer:    to be opened
+/// @ring:        the ring's segment; a zeroed segment is an empty ring
+/// @incarnation: the caller's
 ///
-/// Goes on where a producer before it stopped.
+/// Continues where the last producer stopped.
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_LENGTH, the segment is no ring; SHMR_CLAIMED, another
-///         has this end: if that incarnation is gone, shmr_producer_take_over(); SHMR_CORRUPT.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_CLAIMED: another incarnation has this end, and is the error's value. If it is gone, use
+///   shmr_producer_take_over().
+/// * SHMR_LENGTH: the segment is not a ring, and the error's value is its length. Check the
+///   segment.
+/// * SHMR_EINVAL, SHMR_OPEN, SHMR_CORRUPT
 #[no_mangle]
 pub unsafe extern "C" fn shmr_producer_open(
     producer: *mut shmr_producer,
@@ -98,7 +103,7 @@ pub unsafe extern "C" fn shmr_producer_open(
     unsafe { claim(producer, ring, incarnation, false) }
 }
 
-/// Both ways to open: one copy of what is long.
+/// Claims the end, by either call. In one function, because its code is long.
 ///
 /// # Safety
 ///
@@ -115,7 +120,7 @@ unsafe fn claim(
         open(producer, || {
             let incarnation = self::incarnation(incarnation)?;
             let ring = self::ring(ring)?;
-            Ok(Pushing::of(match take_over {
+            Ok(ProducerState::new(match take_over {
                 true => ring.take_over_producer(incarnation)?,
                 false => ring.producer(incarnation)?,
             }))
@@ -123,15 +128,15 @@ unsafe fn claim(
     }
 }
 
-/// shmr_producer_take_over() - claim the producing end in place of an incarnation that is over
-/// @producer: to be opened
-/// @ring:     the ring's segment
-/// @incarnation:     the caller's
+/// shmr_producer_take_over() - claim the producing end in place of an incarnation that is gone
+/// @producer:    to be opened
+/// @ring:        the ring's segment
+/// @incarnation: the caller's
 ///
-/// One that is not over is told SHMR_EVICTED at its next call, but not an earlier handle of
-/// the same incarnation: that one must not be used again.
+/// If the other incarnation is alive, its next call returns SHMR_EVICTED. An earlier handle of
+/// @incarnation itself does not notice: it must not be used any more.
 ///
-/// Return: as shmr_producer_open(), without SHMR_CLAIMED.
+/// Return: the statuses of shmr_producer_open() without SHMR_CLAIMED.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_producer_take_over(
     producer: *mut shmr_producer,
@@ -142,10 +147,10 @@ pub unsafe extern "C" fn shmr_producer_take_over(
     unsafe { claim(producer, ring, incarnation, true) }
 }
 
-/// shmr_producer_max_record() - bytes of the longest record
+/// shmr_producer_max_record() - the length of the longest record
 /// @producer: a producer
 ///
-/// Return: 0 if @producer is not open.
+/// Return: the number of bytes; 0 if @producer is not open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_producer_max_record(producer: *const shmr_producer) -> usize {
     // SAFETY: the caller's.
@@ -154,16 +159,22 @@ pub unsafe extern "C" fn shmr_producer_max_record(producer: *const shmr_producer
 
 /// shmr_producer_push() - copy one record into the ring and publish it
 /// @producer: a producer
-/// @record:   bytes to copy, outside the region
-/// @len:      how many, at most shmr_producer_max_record(); may be 0
+/// @record:   the bytes to copy, outside the region
+/// @len:      number of bytes, at most shmr_producer_max_record(); may be 0
 ///
-/// Never waits, rings no bell (shmr_producer_notify()).
+/// Never waits, and never rings the doorbell (shmr_producer_notify()).
 ///
-/// Return: SHMR_OK; SHMR_FULL, again later; SHMR_RESTARTED, the consumer was restarted and
-///         nothing was pushed: said once, the next push is for its new incarnation; SHMR_EINVAL;
-///         SHMR_TOO_LONG; SHMR_CORRUPT, the consumer broke the protocol: for good;
-///         SHMR_EVICTED, another has taken this end over: for good. Everything answered
-///         SHMR_OK before stays; the record of the call that says so first is there or not.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_FULL: no room now; nothing was pushed. Try again later.
+/// * SHMR_RESTARTED: the consumer was restarted; nothing was pushed. Reported once. Push again if
+///   the record suits the new consumer.
+/// * SHMR_TOO_LONG: the record can never be pushed, and the error's value is the limit. Use a
+///   larger ring.
+/// * SHMR_CORRUPT: the consumer broke the protocol. Permanent: close the handle.
+/// * SHMR_EVICTED: another incarnation has taken over this end. Permanent: close the handle.
+///   Records for which a call returned SHMR_OK remain in the ring; this one may be there or not.
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_producer_push(
     producer: *mut shmr_producer,
@@ -183,10 +194,10 @@ pub unsafe extern "C" fn shmr_producer_push(
 /// shmr_producer_push_all() - copy records into the ring and publish them by one store
 /// @producer: a producer
 /// @records:  the records
-/// @count:    how many there are
-/// @pushed:   how many of them, from the first on, were pushed; or NULL
+/// @count:    their number
+/// @pushed:   set to how many of them, from the first one, were pushed; or NULL
 ///
-/// Return: as shmr_producer_push(), of the first one that was not pushed.
+/// Return: the status of shmr_producer_push() for the first record that was not pushed.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_producer_push_all(
     producer: *mut shmr_producer,
@@ -197,7 +208,7 @@ pub unsafe extern "C" fn shmr_producer_push_all(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(producer, |own| {
-            let pushed = place_if_any(pushed, Argument::Pushed)?;
+            let pushed = optional_output(pushed, Argument::Pushed)?;
             own.reserved = None;
             let mut batch = own.producer.batch();
             let mut done = 0;
@@ -217,15 +228,15 @@ pub unsafe extern "C" fn shmr_producer_push_all(
     }
 }
 
-/// shmr_producer_reserve() - make room for a record that is written in place
+/// shmr_producer_reserve() - reserve room for a record, to write the record in place
 /// @producer: a producer
-/// @len:      the most bytes that it will have
-/// @at:       where its first byte goes, in the region, a multiple of 8
+/// @len:      the most bytes that the record will have
+/// @at:       set to the place of its first byte, in the region, a multiple of 8
 ///
-/// The bytes are the caller's until shmr_producer_commit(), if the consumer is honest. A
-/// second call before that, or a push, forgets the first.
+/// Only the caller writes there until shmr_producer_commit(), if the consumer is honest. Another
+/// reservation or a push cancels this one.
 ///
-/// Return: as shmr_producer_push().
+/// Return: the statuses of shmr_producer_push().
 #[no_mangle]
 pub unsafe extern "C" fn shmr_producer_reserve(
     producer: *mut shmr_producer,
@@ -236,7 +247,7 @@ pub unsafe extern "C" fn shmr_producer_reserve(
     unsafe {
         with(producer, |own| {
             own.reserved = None;
-            let at = place(at, Argument::At)?;
+            let at = output(at, Argument::At)?;
             at.write(ptr::null_mut());
             let mut reservation = own.producer.reserve(len)?;
             at.write(reservation.as_mut_ptr().cast());
@@ -248,10 +259,10 @@ pub unsafe extern "C" fn shmr_producer_reserve(
 
 /// shmr_producer_commit() - publish the record that was written in place
 /// @producer: a producer
-/// @len:      its bytes, at most what was reserved
+/// @len:      its bytes, at most the number that was reserved
 ///
-/// Return: as shmr_producer_push(); SHMR_EINVAL also if nothing is reserved, or less.
-///         SHMR_RESTARTED ends the reservation.
+/// Return: the statuses of shmr_producer_push(). SHMR_EINVAL also if nothing is reserved, or less
+/// than @len. SHMR_RESTARTED cancels the reservation: reserve and write again.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_producer_commit(
     producer: *mut shmr_producer,
@@ -265,7 +276,7 @@ pub unsafe extern "C" fn shmr_producer_commit(
                 return Err(Fault::invalid(Argument::Len));
             }
             own.reserved = None;
-            // The same place again: where it is depends on our own position alone.
+            // The same place again: it depends only on our own position.
             Ok(own.producer.reserve(reserved)?.commit(len)?)
         })
     }
@@ -273,10 +284,11 @@ pub unsafe extern "C" fn shmr_producer_commit(
 
 /// shmr_producer_wait_for_space() - wait until a record fits
 /// @producer: a producer
-/// @len:      its bytes
+/// @len:      the record's bytes
 /// @wait:     how to wait, and for how long
 ///
-/// Return: SHMR_OK; SHMR_TIMED_OUT; otherwise as shmr_producer_push().
+/// Return: the statuses of shmr_producer_push(), and
+/// * SHMR_TIMED_OUT: no room in time. Wait again.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_producer_wait_for_space(
     producer: *mut shmr_producer,
@@ -286,7 +298,7 @@ pub unsafe extern "C" fn shmr_producer_wait_for_space(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(producer, |own| {
-            let mut wait = Waiting::by(wait)?;
+            let mut wait = Waiting::from_ptr(wait)?;
             match own.producer.wait_for_space(len, &mut wait) {
                 Ok(true) => Ok(()),
                 Ok(false) => Err(Fault::new(SHMR_TIMED_OUT)),
@@ -299,12 +311,15 @@ pub unsafe extern "C" fn shmr_producer_wait_for_space(
 
 /// shmr_producer_notify() - ring the consumer if it sleeps
 /// @producer: a producer
-/// @doorbell: what wakes it, or NULL
+/// @doorbell: wakes the consumer, or NULL
 ///
-/// After a push, a commit or a batch. With SHMR_OK the next holder of this end finds every
-/// record that was pushed before.
+/// Call it after a push, a commit or a batch. After SHMR_OK a later holder of this end continues
+/// after every record that was pushed before.
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_EVICTED, another has taken this end over: for good.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_EVICTED: another incarnation has taken over this end. Permanent: close the handle.
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_producer_notify(
     producer: *mut shmr_producer,
@@ -313,16 +328,18 @@ pub unsafe extern "C" fn shmr_producer_notify(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(producer, |own| {
-            own.producer.notify(&Bell::by(doorbell)?)?;
+            own.producer.notify(&Bell::from_ptr(doorbell)?)?;
             Ok(())
         })
     }
 }
 
-/// shmr_producer_close() - give the producing end back
-/// @producer: closed by this
+/// shmr_producer_close() - close the producing end
+/// @producer: the producer to close
 ///
-/// Return: SHMR_OK; SHMR_EINVAL.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_producer_close(producer: *mut shmr_producer) -> shmr_status {
     // SAFETY: the caller's.

@@ -1,4 +1,4 @@
-//! The receiving end of one ring on a session.
+//! The receiving end of one ring of a session.
 
 use core::ffi::{c_char, c_void};
 use core::ptr;
@@ -6,8 +6,8 @@ use core::ptr;
 use shmem_channel::{Received, Receiver};
 
 use crate::consumer::unread;
-use crate::handle::{bytes_mut, c_string, close, handle, place};
-use crate::on_session::{ask_open, open_on, with_open, OnSession};
+use crate::handle::{bytes_mut, c_string, close, handle, output};
+use crate::on_session::{open_on, query, with_open, OnSession};
 use crate::platform::timeout;
 use crate::session::shmr_session;
 use crate::status::shmr_status::{SHMR_EMPTY, SHMR_RESTARTED, SHMR_TIMED_OUT};
@@ -17,7 +17,7 @@ use crate::word::Argument;
 /// struct shmr_receiver - the receiving end of one ring
 /// @error: why the last call on it failed
 ///
-/// Every record that is received wakes the sender, if that waits for room.
+/// Each received record wakes the sender, if the sender waits for room.
 #[repr(C, align(128))]
 pub struct shmr_receiver {
     pub error: shmr_error,
@@ -28,15 +28,14 @@ handle!(shmr_receiver, b"recv", OnSession<Receiver<'static>>);
 
 /// shmr_receiver_open() - open the receiving end of a ring
 /// @receiver: to be opened
-/// @session:  the session, which stays where it is until @receiver is closed
-/// @name:     the ring's, 1 to 32 bytes
-/// @capacity: bytes of its data, a power of two from 64 to 2^30; both ends say the same
-/// @unread:   what becomes of records from before a restart of either end: SHMR_KEEP or
-///            SHMR_DISCARD
+/// @session:  a session, which must not move while @receiver is open
+/// @name:     the ring's name, 1 to 32 bytes
+/// @capacity: bytes of its data, a power of two from 64 to 2^30; the same on both ends
+/// @unread:   SHMR_KEEP or SHMR_DISCARD: for records from before a restart of either end
 ///
-/// Whoever comes first creates the ring.
+/// The first end that opens the ring creates it.
 ///
-/// Return: as shmr_client_open().
+/// Return: the statuses of shmr_client_open().
 #[no_mangle]
 pub unsafe extern "C" fn shmr_receiver_open(
     receiver: *mut shmr_receiver,
@@ -54,15 +53,15 @@ pub unsafe extern "C" fn shmr_receiver_open(
     }
 }
 
-/// shmr_receiver_peer() - the partition that sends
+/// shmr_receiver_peer() - the partition that has the sending end
 /// @receiver: a receiver
 ///
-/// Return: its incarnation; 0 if there is none now, or @receiver is not open.
+/// Return: its incarnation; 0 if no partition has the end now, or @receiver is not open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_receiver_peer(receiver: *const shmr_receiver) -> u32 {
     // SAFETY: the caller's.
     unsafe {
-        ask_open(receiver, 0, |own: &Receiver<'_>| {
+        query(receiver, 0, |own: &Receiver<'_>| {
             own.peer().map_or(0, |peer| peer.word())
         })
     }
@@ -70,15 +69,19 @@ pub unsafe extern "C" fn shmr_receiver_peer(receiver: *const shmr_receiver) -> u
 
 /// shmr_receiver_recv() - receive a record
 /// @receiver: a receiver
-/// @buffer:   where its bytes go
-/// @size:     room there
-/// @len:      bytes of the record
+/// @buffer:   where the record goes
+/// @size:     bytes of @buffer
+/// @len:      set to the length of the record
 /// @timeout:  nanoseconds to wait; SHMR_FOREVER is no limit
 ///
-/// Return: SHMR_OK; SHMR_TIMED_OUT; SHMR_RESTARTED, the sender was restarted, and what
-///         follows is from its new incarnation: reported once; SHMR_EINVAL;
-///         SHMR_BUFFER_TOO_SHORT, the record stays; SHMR_EVICTED, SHMR_REFORMATTED or
-///         SHMR_CORRUPT: for good.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_TIMED_OUT: no record in time. Try again later.
+/// * SHMR_RESTARTED: the sender was restarted; what follows is from the new sender. Reported once.
+///   Receive again.
+/// * SHMR_BUFFER_TOO_SHORT: the record stays, and the error's value is its length. Receive again
+///   with a larger buffer.
+/// * SHMR_EINVAL, SHMR_EVICTED, SHMR_REFORMATTED, SHMR_CORRUPT
 #[no_mangle]
 pub unsafe extern "C" fn shmr_receiver_recv(
     receiver: *mut shmr_receiver,
@@ -90,10 +93,10 @@ pub unsafe extern "C" fn shmr_receiver_recv(
     // SAFETY: the caller's, here and below.
     unsafe {
         with_open(receiver, |own, _| {
-            let place = place(len, Argument::Len)?;
+            let out = output(len, Argument::Len)?;
             let buffer = bytes_mut(buffer, size, Argument::Buffer)?;
             match own.recv(buffer, self::timeout(timeout))? {
-                Received::Message(len) => place.write(len),
+                Received::Message(len) => out.write(len),
                 Received::PeerRestarted => return Err(Fault::new(SHMR_RESTARTED)),
             };
             Ok(())
@@ -105,7 +108,10 @@ pub unsafe extern "C" fn shmr_receiver_recv(
 /// @receiver: a receiver
 /// @timeout:  nanoseconds to wait; SHMR_FOREVER is no limit
 ///
-/// Return: SHMR_OK, the next call finds it; SHMR_TIMED_OUT; SHMR_EINVAL; SHMR_REFORMATTED.
+/// Return:
+/// * SHMR_OK: the next call on @receiver returns it
+/// * SHMR_TIMED_OUT: nothing in time. Try again later.
+/// * SHMR_EINVAL, SHMR_REFORMATTED
 #[no_mangle]
 pub unsafe extern "C" fn shmr_receiver_wait(
     receiver: *mut shmr_receiver,
@@ -124,14 +130,18 @@ pub unsafe extern "C" fn shmr_receiver_wait(
 
 /// shmr_receiver_peek() - find the next record in place
 /// @receiver: a receiver
-/// @at:       its first byte, in the region, a multiple of 8
-/// @len:      its bytes
+/// @at:       set to its first byte, in the region, a multiple of 8
+/// @len:      set to its length
 ///
-/// It stays the next until shmr_receiver_release(). A hostile sender may change it while it
-/// is read: copy, then check the copy.
+/// The record stays the next one until shmr_receiver_release(). A hostile sender can change it
+/// while it is read: copy it, then check the copy.
 ///
-/// Return: SHMR_OK; SHMR_EMPTY, no record now; SHMR_RESTARTED, as shmr_receiver_recv();
-///         SHMR_EINVAL; SHMR_EVICTED, SHMR_REFORMATTED or SHMR_CORRUPT: for good.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_EMPTY: no record now. Wait, or try again later.
+/// * SHMR_RESTARTED: the sender was restarted; what follows is from the new sender. Reported once.
+///   Peek again.
+/// * SHMR_EINVAL, SHMR_EVICTED, SHMR_REFORMATTED, SHMR_CORRUPT
 #[no_mangle]
 pub unsafe extern "C" fn shmr_receiver_peek(
     receiver: *mut shmr_receiver,
@@ -141,7 +151,7 @@ pub unsafe extern "C" fn shmr_receiver_peek(
     // SAFETY: the caller's, here and below.
     unsafe {
         with_open(receiver, |own, _| {
-            let (at, len) = (place(at, Argument::At)?, place(len, Argument::Len)?);
+            let (at, len) = (output(at, Argument::At)?, output(len, Argument::Len)?);
             at.write(ptr::null());
             len.write(0);
             match own.peek()? {
@@ -157,46 +167,51 @@ pub unsafe extern "C" fn shmr_receiver_peek(
     }
 }
 
-/// shmr_receiver_release() - give the record that was peeked last back to the sender
+/// shmr_receiver_release() - give the space of the record that was peeked last back to the sender
 /// @receiver: a receiver
 ///
-/// Does nothing if none was. It wakes the sender, if that waits for room.
+/// Does nothing if no record was peeked. Wakes the sender, if the sender waits for room.
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_EVICTED, another has taken this end over and gets the
-///         record, too; SHMR_REFORMATTED: for good.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_EVICTED: another incarnation has taken over this end, and receives the record, too. Close
+///   the handle.
+/// * SHMR_EINVAL, SHMR_REFORMATTED
 #[no_mangle]
 pub unsafe extern "C" fn shmr_receiver_release(receiver: *mut shmr_receiver) -> shmr_status {
     // SAFETY: the caller's.
     unsafe { with_open(receiver, |own, _| Ok(own.release()?)) }
 }
 
-/// shmr_receiver_position() - where the next record is, or will be
+/// shmr_receiver_position() - the position of the next record
 /// @receiver: a receiver
 ///
-/// Return: a number that counts on modulo 2^32 over all incarnations of both ends: one that
-///         notes it knows again, after its own death, what it had not received. 0 if
-///         @receiver is not open.
+/// Return: a number that counts on modulo 2^32 over all incarnations of both ends. A receiver that
+/// stores it elsewhere can tell, after it was restarted, which records it had not received. 0 if
+/// @receiver is not open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_receiver_position(receiver: *const shmr_receiver) -> u32 {
     // SAFETY: the caller's.
-    unsafe { ask_open(receiver, 0, Receiver::position) }
+    unsafe { query(receiver, 0, Receiver::position) }
 }
 
-/// shmr_receiver_discarded() - records that were discarded at restarts
+/// shmr_receiver_discarded() - the number of records that were discarded at restarts
 /// @receiver: a receiver
 ///
-/// Return: by all incarnations of this end; counts on modulo 2^32. 0 if @receiver is not
-///         open.
+/// Return: records that all incarnations of this end discarded, modulo 2^32; 0 if @receiver is not
+/// open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_receiver_discarded(receiver: *const shmr_receiver) -> u32 {
     // SAFETY: the caller's.
-    unsafe { ask_open(receiver, 0, Receiver::discarded) }
+    unsafe { query(receiver, 0, Receiver::discarded) }
 }
 
-/// shmr_receiver_close() - give this end of the ring back
-/// @receiver: closed by this
+/// shmr_receiver_close() - close this end of the ring
+/// @receiver: the receiver to close
 ///
-/// Return: SHMR_OK; SHMR_EINVAL.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_receiver_close(receiver: *mut shmr_receiver) -> shmr_status {
     // SAFETY: the caller's.

@@ -10,10 +10,10 @@ use crate::handle::{get, handle, open, with};
 use crate::status::{shmr_error, shmr_status, Fault, Outcome};
 use crate::word::Argument;
 
-/// struct shmr_region - memory with a header that says what it is
+/// struct shmr_region - memory with a header that identifies it as a region
 /// @error: why the last call on it failed
 ///
-/// Needs no closing; the memory stays mapped for as long as anything in it is used.
+/// Needs no closing. The memory must stay mapped while anything in it is used.
 #[repr(C)]
 pub struct shmr_region {
     pub error: shmr_error,
@@ -22,11 +22,11 @@ pub struct shmr_region {
 
 handle!(shmr_region, b"regn", Region<'static>);
 
-/// A window on memory of the caller's.
+/// Returns a window on the caller's memory.
 ///
 /// # Safety
 ///
-/// `len` mapped bytes, for as long as anything in them is used (C4).
+/// `len` bytes are mapped while anything in them is used (C4).
 pub(crate) unsafe fn window(base: *mut c_void, len: usize) -> Outcome<Window<'static>> {
     let invalid = Fault::invalid(Argument::Base);
     let base = NonNull::new(base.cast()).ok_or(invalid)?;
@@ -41,12 +41,15 @@ pub(crate) unsafe fn window(base: *mut c_void, len: usize) -> Outcome<Window<'st
 /// shmr_region_format() - make memory a region
 /// @region: to be opened
 /// @base:   first byte, a multiple of 8
-/// @len:    bytes
+/// @len:    number of bytes
 ///
-/// Zeroes the memory, then writes its header. Nobody may be using it as the region
-/// that it was before.
+/// Zeroes the memory, then writes the region's header. No partition may still use an earlier region
+/// in this memory.
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_TOO_SHORT: the memory is too short for a region, and the error's value is its length
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_region_format(
     region: *mut shmr_region,
@@ -59,14 +62,24 @@ pub unsafe extern "C" fn shmr_region_format(
 
 /// shmr_region_attach() - attach to a region that another partition formatted
 /// @region: to be opened
-/// @base:   first byte of the whole of it, a multiple of 8
-/// @len:    bytes that are mapped; the region may be shorter
+/// @base:   first byte of the whole region, a multiple of 8
+/// @len:    number of bytes that are mapped; the region may be shorter
 ///
 /// Stores nothing in the memory.
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT; SHMR_NOT_A_REGION, nobody formatted it
-///         yet, or it is another address; SHMR_VERSION; SHMR_FEATURES; SHMR_LENGTH, not
-///         all of it is mapped; SHMR_CONTENDED, it was being formatted.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_NOT_A_REGION: the memory was not formatted yet, or the address is wrong; the error's
+///   value is the first word. Try again later, or check the address.
+/// * SHMR_CONTENDED: the region is being formatted. Try again.
+/// * SHMR_TOO_SHORT: the memory is too short for a region, and the error's value is its length. Map
+///   more.
+/// * SHMR_LENGTH: not all of the region is mapped, and the error's value is its length. Map more.
+/// * SHMR_VERSION: the region has another layout version, which is the error's value. Use the same
+///   version of the library in all partitions.
+/// * SHMR_FEATURES: the region needs features that this library does not have; the error's value is
+///   their bits. Use a newer library.
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_region_attach(
     region: *mut shmr_region,
@@ -80,22 +93,24 @@ pub unsafe extern "C" fn shmr_region_attach(
 /// shmr_region_generation() - how often this memory was formatted
 /// @region: a region
 ///
-/// Return: from 1; 0 if @region is not open.
+/// Return: the number, from 1; 0 if @region is not open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_region_generation(region: *const shmr_region) -> u32 {
     // SAFETY: the caller's.
     unsafe { get(region, Argument::Region) }.map_or(0, Region::generation)
 }
 
-/// shmr_region_is_stale() - whether a region was formatted again
+/// shmr_region_is_stale() - check whether a region was formatted again
 /// @region: a region
 ///
-/// Everything that was read from the region before the call is from before any later
-/// format if this says no. Nothing else tells rings, snapshots and locks in it: whoever
-/// stays attached while a region may be formatted again asks after each wait, and before
-/// it stores.
+/// After SHMR_OK, everything that was read from the region before this call is older than any later
+/// format. Rings, snapshots and locks do not report a new format themselves. If a region may be
+/// formatted again while a partition is attached, the partition calls this after each wait and
+/// before each store.
 ///
-/// Return: SHMR_OK if it was not; SHMR_REFORMATTED; SHMR_EINVAL.
+/// Return:
+/// * SHMR_OK: it was not formatted again
+/// * SHMR_EINVAL, SHMR_REFORMATTED
 #[no_mangle]
 pub unsafe extern "C" fn shmr_region_is_stale(region: *mut shmr_region) -> shmr_status {
     let ask = |region: &mut Region<'static>| match region.is_stale() {

@@ -4,12 +4,12 @@ use core::mem::MaybeUninit;
 
 use shmem_registry::{Geometry, Registry};
 
-use crate::handle::{get, handle, open, place, value, with};
+use crate::handle::{get, handle, open, output, value, with};
 use crate::region::shmr_region;
 use crate::status::{shmr_error, shmr_status, status};
 use crate::word::Argument;
 
-/// struct shmr_registry - the table from identifier to segment in a region
+/// struct shmr_registry - the table in a region that finds a segment by its identifier
 /// @error: why the last call on it failed
 ///
 /// Needs no closing. Several handles on one registry may be open.
@@ -22,8 +22,8 @@ pub struct shmr_registry {
 handle!(shmr_registry, b"regy", Registry<'static>);
 
 /// struct shmr_geometry - the sizes of a registry
-/// @segments:   rows, a power of two from 2 to 2^16
-/// @partitions: slots, 1 to 128: the numbers that partitions may have
+/// @segments:   the number of rows, a power of two from 2 to 2^16
+/// @partitions: the number of slots, 1 to 128; the largest partition number
 /// @block:      bytes of the unit of allocation, a power of two from 128 to 2^20
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -34,11 +34,11 @@ pub struct shmr_geometry {
 }
 
 impl From<shmr_geometry> for Geometry {
-    fn from(asked: shmr_geometry) -> Self {
+    fn from(given: shmr_geometry) -> Self {
         Self {
-            segments: asked.segments,
-            partitions: asked.partitions,
-            block: asked.block,
+            segments: given.segments,
+            partitions: given.partitions,
+            block: given.block,
         }
     }
 }
@@ -46,9 +46,14 @@ impl From<shmr_geometry> for Geometry {
 /// shmr_registry_format() - make an empty registry in a region that was just formatted
 /// @registry: to be opened
 /// @region:   the region
-/// @geometry: sizes, or NULL for 64 segments, 64 partitions and blocks of 128 bytes
+/// @geometry: the sizes, or NULL for 64 segments, 64 partitions and blocks of 128 bytes
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT; SHMR_EXISTS.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_TOO_SHORT: the registry does not fit, and the error's value is the region's length. Use a
+///   larger region, or a smaller geometry.
+/// * SHMR_EXISTS: the region has a registry. Format the region first.
+/// * SHMR_EINVAL, SHMR_CORRUPT
 #[no_mangle]
 pub unsafe extern "C" fn shmr_registry_format(
     registry: *mut shmr_registry,
@@ -75,7 +80,12 @@ pub unsafe extern "C" fn shmr_registry_format(
 ///
 /// Stores nothing in the region.
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_FORMATTED; SHMR_TOO_SHORT; SHMR_CORRUPT.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_NOT_FORMATTED: the region has no registry yet. Try again later.
+/// * SHMR_TOO_SHORT: the registry does not fit into the region, and the error's value is the
+///   region's length
+/// * SHMR_EINVAL, SHMR_CORRUPT
 #[no_mangle]
 pub unsafe extern "C" fn shmr_registry_attach(
     registry: *mut shmr_registry,
@@ -89,13 +99,15 @@ pub unsafe extern "C" fn shmr_registry_attach(
     }
 }
 
-/// shmr_registry_without_rmw() - create, remove and reap nothing by this handle
+/// shmr_registry_without_rmw() - disable creating, removing and reaping by this handle
 /// @registry: the registry
 ///
-/// For memory on which compare-and-swap does not work, which shmr_litmus_ask() finds out.
-/// Calls that need it say SHMR_NO_RMW from now on.
+/// For memory without compare-and-swap, which shmr_litmus_ask() finds out. Calls that need it then
+/// return SHMR_NO_RMW.
 ///
-/// Return: SHMR_OK; SHMR_EINVAL.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_registry_without_rmw(registry: *mut shmr_registry) -> shmr_status {
     // SAFETY: the caller's, here and below.
@@ -109,19 +121,21 @@ pub unsafe extern "C" fn shmr_registry_without_rmw(registry: *mut shmr_registry)
 
 /// shmr_registry_geometry() - the sizes that a registry was formatted with
 /// @registry: the registry
-/// @geometry: where they go
+/// @geometry: set to the sizes
 ///
-/// Return: SHMR_OK; SHMR_EINVAL.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_registry_geometry(
     registry: *const shmr_registry,
     geometry: *mut shmr_geometry,
 ) -> shmr_status {
-    let look = || {
+    let read = || {
         // SAFETY: the caller's.
         let sizes = unsafe { get(registry, Argument::Registry) }?.geometry();
         // SAFETY: the caller's.
-        let out: &mut MaybeUninit<shmr_geometry> = unsafe { place(geometry, Argument::Geometry) }?;
+        let out: &mut MaybeUninit<shmr_geometry> = unsafe { output(geometry, Argument::Geometry) }?;
         out.write(shmr_geometry {
             segments: sizes.segments,
             partitions: sizes.partitions,
@@ -129,13 +143,13 @@ pub unsafe extern "C" fn shmr_registry_geometry(
         });
         Ok(())
     };
-    status(look())
+    status(read())
 }
 
-/// shmr_registry_free_len() - bytes that are free
+/// shmr_registry_free_len() - the number of free bytes
 /// @registry: the registry
 ///
-/// Return: in whole blocks, not necessarily in one piece; 0 if @registry is not open.
+/// Return: the bytes of all free blocks, which may not be adjacent; 0 if @registry is not open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_registry_free_len(registry: *const shmr_registry) -> usize {
     // SAFETY: the caller's.

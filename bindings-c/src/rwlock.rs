@@ -7,11 +7,11 @@ use shmem_sync::raw::RawRwLock;
 use shmem_sync::{Acquired, LockFailure};
 
 use crate::doorbell::{shmr_doorbell, Bell, WithBell, NO_BELL};
-use crate::handle::{get, handle, open, place, with};
+use crate::handle::{get, handle, open, output, with};
 use crate::liveness::{shmr_liveness, CLiveness};
 use crate::mutex::{data, lock_status, word};
 use crate::partition::incarnation;
-use crate::segment::{segment_window, shmr_segment, sized};
+use crate::segment::{bounded_len, segment_window, shmr_segment};
 use crate::status::{shmr_error, shmr_status, Outcome};
 use crate::wait::{shmr_wait, Waiting};
 use crate::word::Argument;
@@ -19,7 +19,8 @@ use crate::word::Argument;
 /// struct shmr_rwlock - a reader-writer lock that survives its holders
 /// @error: why the last call on it failed
 ///
-/// Writers go first. Needs compare-and-swap on this memory, and no closing.
+/// A waiting writer goes before new readers. Needs compare-and-swap on this memory. Needs no
+/// closing.
 #[repr(C)]
 pub struct shmr_rwlock {
     pub error: shmr_error,
@@ -28,22 +29,26 @@ pub struct shmr_rwlock {
 
 handle!(shmr_rwlock, b"rwlk", WithBell<RawRwLock<'static>>);
 
-/// shmr_rwlock_len() - bytes of a segment for a reader-writer lock
+/// shmr_rwlock_len() - the length of a segment for a reader-writer lock
 /// @data: bytes that it protects
 ///
-/// Return: the number for struct shmr_request; 0 if that is more than 1 GiB.
+/// Return: the len for struct shmr_request; 0 if @data is more than 1 GiB.
 #[no_mangle]
 pub extern "C" fn shmr_rwlock_len(data: usize) -> usize {
-    sized(data, RawRwLock::segment_len)
+    bounded_len(data, RawRwLock::segment_len)
 }
 
-/// shmr_rwlock_open() - a reader-writer lock in a segment
-/// @rwlock:   to be opened
-/// @segment:  its segment; zeroed, it is free
-/// @incarnation:     the caller's
-/// @doorbell: what wakes those that wait, copied; or NULL
+/// shmr_rwlock_open() - open the reader-writer lock in a segment
+/// @rwlock:      to be opened
+/// @segment:     its segment; a zeroed segment is a free lock
+/// @incarnation: the caller's
+/// @doorbell:    wakes partitions that wait, copied; or NULL
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_TOO_SHORT: the segment is too short, and the error's value is its length. Use
+///   shmr_rwlock_len().
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_rwlock_open(
     rwlock: *mut shmr_rwlock,
@@ -54,25 +59,25 @@ pub unsafe extern "C" fn shmr_rwlock_open(
     // SAFETY: the caller's, here and below.
     unsafe {
         open(rwlock, || {
-            let (incarnation, bell) = (self::incarnation(incarnation)?, Bell::by(doorbell)?);
+            let (incarnation, bell) = (self::incarnation(incarnation)?, Bell::from_ptr(doorbell)?);
             let lock = RawRwLock::attach(segment_window(segment)?, incarnation, NO_BELL)?;
             Ok(WithBell::new(lock, bell))
         })
     }
 }
 
-/// shmr_rwlock_data() - the protected bytes
+/// shmr_rwlock_data() - the bytes that a reader-writer lock protects
 /// @segment: a reader-writer lock's segment
 ///
-/// Return: nobody changes them while the caller reads, they are its alone while it writes;
-///         NULL if @segment is too short.
+/// Return: the bytes, which a reader may read, and only the writer may change; NULL if @segment is
+/// too short.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_rwlock_data(segment: *const shmr_segment) -> *mut c_void {
     // SAFETY: the caller's.
     unsafe { data(segment, shmr_rwlock_len(0)) }
 }
 
-/// What C is told of a call that locks for reading; its place goes to `out`.
+/// Converts the result of a call that locks for reading; stores its place in `out`.
 fn read_status(
     result: Result<(Acquired, usize), LockFailure>,
     out: &mut MaybeUninit<u32>,
@@ -83,12 +88,13 @@ fn read_status(
     }))
 }
 
-/// shmr_rwlock_try_read() - read if no writer is alive
+/// shmr_rwlock_try_read() - lock for reading if no writer holds the lock or waits for it
 /// @rwlock:   a reader-writer lock
-/// @place:    for shmr_rwlock_end_read()
-/// @liveness: who knows which partitions are gone, or NULL
+/// @place:    set to the reader's place, for shmr_rwlock_end_read()
+/// @liveness: knows which partitions are gone, or NULL
 ///
-/// Return: as shmr_rwlock_read(), but SHMR_BUSY instead of waiting.
+/// Return: the statuses of shmr_rwlock_read() without SHMR_TIMED_OUT, and
+/// * SHMR_BUSY: a writer holds the lock or waits for it. Try again later.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_rwlock_try_read(
     rwlock: *mut shmr_rwlock,
@@ -98,21 +104,30 @@ pub unsafe extern "C" fn shmr_rwlock_try_read(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(rwlock, |own| {
-            let place = self::place(place, Argument::Place)?;
-            read_status(own.lock().try_read(&mut CLiveness::by(liveness)?), place)
+            let place = output(place, Argument::Place)?;
+            read_status(
+                own.lock().try_read(&mut CLiveness::from_ptr(liveness)?),
+                place,
+            )
         })
     }
 }
 
-/// shmr_rwlock_read() - read, and wait for writers to leave
+/// shmr_rwlock_read() - lock for reading, and wait until no writer holds the lock
 /// @rwlock:   a reader-writer lock
-/// @place:    for shmr_rwlock_end_read()
+/// @place:    set to the reader's place, for shmr_rwlock_end_read()
 /// @wait:     how to wait, and for how long
-/// @liveness: who knows which partitions are gone, or NULL
+/// @liveness: knows which partitions are gone, or NULL
 ///
-/// Return: SHMR_OK; SHMR_OWNER_DIED, the caller reads, but a writer died inside and nobody
-///         has repaired it yet; SHMR_TIMED_OUT, and the error's value is the writer's incarnation
-///         if that is silent; SHMR_EINVAL; SHMR_POISONED; SHMR_CORRUPT.
+/// Return:
+/// * SHMR_OK: the caller holds the lock for reading
+/// * SHMR_OWNER_DIED: the caller holds the lock for reading, but a writer died while it held it,
+///   and the protected bytes are not repaired yet. Do not trust them.
+/// * SHMR_TIMED_OUT: the lock was not free in time. The error's value is the writer's incarnation
+///   if the writer is silent, else 0. Try again, or find out what happened to the writer.
+/// * SHMR_POISONED: a writer died and the bytes were not repaired. Permanent: create another
+///   segment.
+/// * SHMR_EINVAL, SHMR_CORRUPT
 #[no_mangle]
 pub unsafe extern "C" fn shmr_rwlock_read(
     rwlock: *mut shmr_rwlock,
@@ -123,29 +138,35 @@ pub unsafe extern "C" fn shmr_rwlock_read(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(rwlock, |own| {
-            let place = self::place(place, Argument::Place)?;
-            let (mut wait, mut told) = (Waiting::by(wait)?, CLiveness::by(liveness)?);
-            read_status(own.lock().read(&mut wait, &mut told), place)
+            let place = output(place, Argument::Place)?;
+            let (mut wait, mut liveness) =
+                (Waiting::from_ptr(wait)?, CLiveness::from_ptr(liveness)?);
+            read_status(own.lock().read(&mut wait, &mut liveness), place)
         })
     }
 }
 
-/// shmr_rwlock_end_read() - end a reading
-/// @rwlock: a reader-writer lock that the caller reads
-/// @place:  what the call that began it said
+/// shmr_rwlock_end_read() - release the lock after reading
+/// @rwlock: a reader-writer lock that the caller holds for reading
+/// @place:  the place that the call which locked it returned
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_NOT_HELD: the caller did not hold it, or was reported as gone while it did. Do not trust
+///   what was read.
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_rwlock_end_read(rwlock: *mut shmr_rwlock, place: u32) -> shmr_status {
     // SAFETY: the caller's.
     unsafe { with(rwlock, |own| Ok(own.lock().unlock_read(place as usize)?)) }
 }
 
-/// shmr_rwlock_try_write() - write if nobody else alive reads or writes
+/// shmr_rwlock_try_write() - lock for writing if no other partition that is alive holds the lock
 /// @rwlock:   a reader-writer lock
-/// @liveness: who knows which partitions are gone, or NULL
+/// @liveness: knows which partitions are gone, or NULL
 ///
-/// Return: as shmr_rwlock_write(), but SHMR_BUSY instead of waiting.
+/// Return: the statuses of shmr_rwlock_write() without SHMR_TIMED_OUT, and
+/// * SHMR_BUSY: another incarnation holds the lock. Try again later.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_rwlock_try_write(
     rwlock: *mut shmr_rwlock,
@@ -154,20 +175,26 @@ pub unsafe extern "C" fn shmr_rwlock_try_write(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(rwlock, |own| {
-            lock_status(own.lock().try_write(&mut CLiveness::by(liveness)?))
+            lock_status(own.lock().try_write(&mut CLiveness::from_ptr(liveness)?))
         })
     }
 }
 
-/// shmr_rwlock_write() - write, and wait for all others to leave
+/// shmr_rwlock_write() - lock for writing, and wait until no other partition holds the lock
 /// @rwlock:   a reader-writer lock
 /// @wait:     how to wait, and for how long
-/// @liveness: who knows which partitions are gone, or NULL
+/// @liveness: knows which partitions are gone, or NULL
 ///
-/// Return: SHMR_OK; SHMR_OWNER_DIED, the caller writes, but what is protected may be
-///         half-changed: repair it, then shmr_rwlock_make_consistent(), or ending poisons it
-///         for good; SHMR_TIMED_OUT, and the error's value is the incarnation that is waited for
-///         if that is silent; SHMR_EINVAL; SHMR_POISONED; SHMR_CORRUPT.
+/// Return:
+/// * SHMR_OK: the caller holds the lock for writing
+/// * SHMR_OWNER_DIED: the caller holds the lock for writing, but a writer died while it held it,
+///   and the protected bytes may be half-changed. Repair them and call
+///   shmr_rwlock_make_consistent(); an unlock without that poisons the lock permanently.
+/// * SHMR_TIMED_OUT: the lock was not free in time. The error's value is the incarnation that the
+///   caller waits for if that one is silent, else 0. Try again, or find out what happened to it.
+/// * SHMR_POISONED: a writer died and the bytes were not repaired. Permanent: create another
+///   segment.
+/// * SHMR_EINVAL, SHMR_CORRUPT
 #[no_mangle]
 pub unsafe extern "C" fn shmr_rwlock_write(
     rwlock: *mut shmr_rwlock,
@@ -177,37 +204,46 @@ pub unsafe extern "C" fn shmr_rwlock_write(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(rwlock, |own| {
-            let (mut wait, mut told) = (Waiting::by(wait)?, CLiveness::by(liveness)?);
-            lock_status(own.lock().write(&mut wait, &mut told))
+            let (mut wait, mut liveness) =
+                (Waiting::from_ptr(wait)?, CLiveness::from_ptr(liveness)?);
+            lock_status(own.lock().write(&mut wait, &mut liveness))
         })
     }
 }
 
-/// shmr_rwlock_make_consistent() - say that what a dead writer left is repaired
-/// @rwlock: a reader-writer lock that the caller writes
+/// shmr_rwlock_make_consistent() - declare that the bytes which a dead writer left are repaired
+/// @rwlock: a reader-writer lock that the caller holds for writing
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_NOT_HELD: the caller does not hold it for writing, and the error's value is the
+///   incarnation that does, or 0. Do not use the protected bytes.
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_rwlock_make_consistent(rwlock: *mut shmr_rwlock) -> shmr_status {
     // SAFETY: the caller's.
     unsafe { with(rwlock, |own| Ok(own.lock().make_consistent()?)) }
 }
 
-/// shmr_rwlock_end_write() - end a writing
-/// @rwlock: a reader-writer lock that the caller writes
+/// shmr_rwlock_end_write() - release the lock after writing
+/// @rwlock: a reader-writer lock that the caller holds for writing
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD, this incarnation was said to be gone, or never
-///         wrote.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_NOT_HELD: the caller did not hold it, or was reported as gone while it did. Others may
+///   have changed the protected bytes meanwhile.
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_rwlock_end_write(rwlock: *mut shmr_rwlock) -> shmr_status {
     // SAFETY: the caller's.
     unsafe { with(rwlock, |own| Ok(own.lock().unlock_write()?)) }
 }
 
-/// shmr_rwlock_writer() - which incarnation writes now, or waits to
+/// shmr_rwlock_writer() - the incarnation that holds the lock for writing, or waits for that
 /// @rwlock: a reader-writer lock
 ///
-/// Return: for inspection, as it may have changed since; 0 is nobody, or not known.
+/// Return: the incarnation, for inspection: it may have changed since. 0 if there is none, the lock
+/// is damaged or @rwlock is not open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_rwlock_writer(rwlock: *const shmr_rwlock) -> u32 {
     // SAFETY: the caller's.

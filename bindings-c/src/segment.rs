@@ -1,4 +1,4 @@
-//! A segment, and what is asked for to get one.
+//! Segments, and requests for them.
 
 use core::ffi::{c_char, c_void};
 use core::mem::{align_of, size_of, MaybeUninit};
@@ -6,17 +6,17 @@ use core::mem::{align_of, size_of, MaybeUninit};
 use shmem_core::Window;
 use shmem_registry::{Id, Kind, Request, Segment};
 
-use crate::handle::{c_string, place, value};
+use crate::handle::{c_string, output, value};
 use crate::region::window;
 use crate::status::{shmr_status, status, Fault, Outcome};
 use crate::word::Argument;
 
-/// struct shmr_request - what is asked of a registry
+/// struct shmr_request - which segment a registry has to find or create
 /// @name:  1 to 32 bytes, or NULL; its identifier is shmr_id_from_name()
-/// @id:    the identifier if there is no name, not 0
+/// @id:    the identifier if there is no name; not 0
 /// @kind:  SHMR_KIND_RING and so on
-/// @len:   bytes, as shmr_ring_len() and the like say
-/// @align: a power of two, or 0 for the least there is, which is 128
+/// @len:   bytes, as shmr_ring_len() and the like return
+/// @align: a power of two, or 0 for the minimum, which is 128
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct shmr_request {
@@ -29,13 +29,13 @@ pub struct shmr_request {
 
 /// struct shmr_segment - a segment that was found or created
 /// @base:   its first byte
-/// @len:    bytes
-/// @offset: where it starts, from the region's start
-/// @id:     its identifier; 0 if it is in no registry
-/// @kind:   what it holds
-/// @name:   its name, whatever its creator stored; empty if it has none
+/// @len:    its bytes
+/// @offset: its offset from the start of the region
+/// @id:     its identifier; 0 if it is not in a registry
+/// @kind:   what it contains
+/// @name:   its name, as its creator stored it; empty if it has none
 ///
-/// A copy, not a handle. The bytes are there as long as nobody removes the segment.
+/// A value, not a handle: it can be copied. The bytes stay valid until the segment is removed.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct shmr_segment {
@@ -45,11 +45,11 @@ pub struct shmr_segment {
     pub id: u64,
     pub kind: u32,
     pub name: [c_char; 36],
-    // Not numbers: a copy of numbers would not be a copy of the pointers among them.
+    // Not plain numbers: copying numbers would not copy the pointers that are stored in them.
     opaque: [MaybeUninit<u64>; 20],
 }
 
-/// Bytes of the application's own making.
+/// The application's own bytes.
 pub const SHMR_KIND_RAW: u32 = 0;
 /// A ring.
 pub const SHMR_KIND_RING: u32 = 1;
@@ -57,7 +57,7 @@ pub const SHMR_KIND_RING: u32 = 1;
 pub const SHMR_KIND_SNAPSHOT: u32 = 2;
 /// A mutex.
 pub const SHMR_KIND_MUTEX: u32 = 3;
-/// A mutex that needs no read-modify-write.
+/// A bakery mutex, which needs no read-modify-write.
 pub const SHMR_KIND_BAKERY: u32 = 4;
 /// A semaphore.
 pub const SHMR_KIND_SEMAPHORE: u32 = 5;
@@ -65,11 +65,11 @@ pub const SHMR_KIND_SEMAPHORE: u32 = 5;
 pub const SHMR_KIND_RWLOCK: u32 = 6;
 /// A barrier.
 pub const SHMR_KIND_BARRIER: u32 = 7;
-/// Where two partitions find out what works across the memory.
+/// The words of a test of the memory (shmr_litmus_ask()).
 pub const SHMR_KIND_LITMUS: u32 = 8;
-/// The segment's kind: a channel's call line.
+/// A channel's call line.
 pub const SHMR_KIND_CALL_LINE: u32 = 10;
-/// The first number that applications may give meaning to.
+/// The first number that applications may use for their own kinds.
 pub const SHMR_KIND_APPLICATION: u32 = 0x1_0000;
 
 const _: () = assert!(
@@ -86,23 +86,24 @@ const _: () = assert!(
         && SHMR_KIND_APPLICATION == Kind::APPLICATION.0
 );
 
-/// What is behind the first word of `opaque`.
+/// The value in `opaque`, after its first word.
 #[derive(Clone, Copy)]
-struct Found {
+struct Contents {
     window: Window<'static>,
     segment: Option<Segment<'static>>,
 }
 
-/// Words of `opaque`, whose first one is [`SEGMENT`].
+/// The number of words of `opaque`. The first one is [`SEGMENT`].
 const WORDS: usize = 20;
 const SEGMENT: u64 = u64::from_le_bytes(*b"segment\0");
 
 const _: () = assert!(
-    size_of::<Found>() <= size_of::<[u64; WORDS - 1]>() && align_of::<Found>() <= align_of::<u64>()
+    size_of::<Contents>() <= size_of::<[u64; WORDS - 1]>()
+        && align_of::<Contents>() <= align_of::<u64>()
 );
 
 impl shmr_segment {
-    fn of(window: Window<'static>, segment: Option<Segment<'static>>) -> Self {
+    fn new(window: Window<'static>, segment: Option<Segment<'static>>) -> Self {
         let mut own = Self {
             base: window.address().as_ptr().cast(),
             len: segment.map_or(window.len(), |segment| segment.len()),
@@ -117,69 +118,68 @@ impl shmr_segment {
                 *to = from as c_char;
             }
         }
-        let found = Found { window, segment };
+        let found = Contents { window, segment };
         own.opaque[0].write(SEGMENT);
         // SAFETY: room for it, as asserted above.
-        unsafe { own.opaque[1..].as_mut_ptr().cast::<Found>().write(found) };
+        unsafe { own.opaque[1..].as_mut_ptr().cast::<Contents>().write(found) };
         own
     }
 
-    /// What a registry calls it, if it is in one.
-    pub(crate) fn found(&self) -> Outcome<Option<Segment<'static>>> {
-        Ok(self.inside()?.segment)
+    /// Returns the registry's segment, if it is in a registry.
+    pub(crate) fn registered(&self) -> Outcome<Option<Segment<'static>>> {
+        Ok(self.contents()?.segment)
     }
 
-    fn inside(&self) -> Outcome<Found> {
+    fn contents(&self) -> Outcome<Contents> {
         // SAFETY: a number, whatever was there.
         if unsafe { self.opaque[0].assume_init() } != SEGMENT {
             return Err(Fault::invalid(Argument::Segment));
         }
-        // SAFETY: written by `of`, which alone writes the first word.
-        Ok(unsafe { *self.opaque[1..].as_ptr().cast::<Found>() })
+        // SAFETY: written by `new`, which alone writes the first word.
+        Ok(unsafe { *self.opaque[1..].as_ptr().cast::<Contents>() })
     }
 }
 
-/// The bytes of a segment that the caller has.
+/// Returns the bytes of a segment.
 ///
 /// # Safety
 ///
-/// Null, or a segment that a call made.
+/// Null, or a segment that a call set.
 pub(crate) unsafe fn segment_window(segment: *const shmr_segment) -> Outcome<Window<'static>> {
     // SAFETY: the caller's.
     Ok(unsafe { value(segment, Argument::Segment) }?
-        .inside()?
+        .contents()?
         .window)
 }
 
-/// The length of a segment that has `len` bytes of something, if those are few enough
-/// to be counted.
-pub(crate) fn sized(len: usize, of: impl FnOnce(usize) -> usize) -> usize {
+/// Returns the length of a segment for `len` bytes; 0 if they are more than 1 GiB.
+pub(crate) fn bounded_len(len: usize, len_of: impl FnOnce(usize) -> usize) -> usize {
     const MOST: usize = 1 << 30;
     if len <= MOST {
-        of(len)
+        len_of(len)
     } else {
         0
     }
 }
 
-/// A request in Rust's form.
+/// Converts a request.
 ///
 /// # Safety
 ///
 /// Null, or a request whose name is null or a string.
 pub(crate) unsafe fn request(request: *const shmr_request) -> Outcome<Request> {
     // SAFETY: the caller's.
-    let asked = unsafe { value(request, Argument::Request) }?;
-    let kind = Kind(asked.kind);
-    let request = if asked.name.is_null() {
-        let id = Id::new(asked.id).ok_or(Fault::invalid(Argument::RequestId))?;
-        Request::new(id, kind, asked.len)?
+    let given = unsafe { value(request, Argument::Request) }?;
+    let kind = Kind(given.kind);
+    let request = if given.name.is_null() {
+        let id = Id::new(given.id).ok_or(Fault::invalid(Argument::RequestId))?;
+        Request::new(id, kind, given.len)?
     } else {
         // SAFETY: the caller's.
-        let name = unsafe { c_string(asked.name, Argument::RequestName) }?;
-        Request::named(name, kind, asked.len)?
+        let name = unsafe { c_string(given.name, Argument::RequestName) }?;
+        Request::named(name, kind, given.len)?
     };
-    match asked.align {
+    match given.align {
         0 => Ok(request),
         align => Ok(request.aligned(align)?),
     }
@@ -190,19 +190,21 @@ pub(crate) unsafe fn request(request: *const shmr_request) -> Outcome<Request> {
 /// # Safety
 ///
 /// Null, or room for a segment.
-pub(crate) unsafe fn give(out: *mut shmr_segment, segment: Segment<'static>) -> Outcome {
+pub(crate) unsafe fn write_segment(out: *mut shmr_segment, segment: Segment<'static>) -> Outcome {
     // SAFETY: the caller's.
-    let out = unsafe { place(out, Argument::Segment) }?;
-    out.write(shmr_segment::of(segment.window(), Some(segment)));
+    let out = unsafe { output(out, Argument::Segment) }?;
+    out.write(shmr_segment::new(segment.window(), Some(segment)));
     Ok(())
 }
 
-/// shmr_segment_at() - take memory for a segment, where there is no registry
-/// @segment: where it goes
-/// @base:    first byte, a multiple of 128; zeroed before its first use
-/// @len:     bytes, as shmr_ring_len() and the like say
+/// shmr_segment_at() - make a segment of the caller's memory, without a registry
+/// @segment: set to the segment
+/// @base:    first byte, a multiple of 128; the memory must be zeroed before its first use
+/// @len:     number of bytes, as shmr_ring_len() and the like return
 ///
-/// Return: SHMR_OK; SHMR_EINVAL.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_segment_at(
     segment: *mut shmr_segment,
@@ -213,8 +215,8 @@ pub unsafe extern "C" fn shmr_segment_at(
         // SAFETY: the caller's.
         let window = unsafe { window(base, len) }?;
         // SAFETY: the caller's.
-        let out: &mut MaybeUninit<shmr_segment> = unsafe { place(segment, Argument::Segment) }?;
-        out.write(shmr_segment::of(window, None));
+        let out: &mut MaybeUninit<shmr_segment> = unsafe { output(segment, Argument::Segment) }?;
+        out.write(shmr_segment::new(window, None));
         Ok(())
     };
     status(make())
@@ -223,7 +225,7 @@ pub unsafe extern "C" fn shmr_segment_at(
 /// shmr_id_from_name() - the identifier of a name
 /// @name: a string
 ///
-/// Return: its 64-bit FNV-1a hash (1 for the name whose hash is 0); 0 if @name is NULL.
+/// Return: its 64-bit FNV-1a hash (1 if the hash is 0); 0 if @name is NULL.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_id_from_name(name: *const c_char) -> u64 {
     // SAFETY: the caller's.

@@ -1,4 +1,4 @@
-//! A counting semaphore whose permits come back from the dead.
+//! A counting semaphore whose permits are recovered from dead partitions.
 
 use shmem_sync::raw::RawSemaphore;
 use shmem_sync::NotHeld;
@@ -12,10 +12,11 @@ use crate::status::{shmr_error, shmr_status, Outcome};
 use crate::wait::{shmr_wait, Waiting};
 use crate::word::Argument;
 
-/// struct shmr_semaphore - a counting semaphore whose permits come back from the dead
+/// struct shmr_semaphore - a counting semaphore whose permits are recovered from dead partitions
 /// @error: why the last call on it failed
 ///
-/// Needs compare-and-swap on this memory, and no closing.
+/// Permits belong to an incarnation, not to a thread. Needs compare-and-swap on this memory. Needs
+/// no closing.
 #[repr(C)]
 pub struct shmr_semaphore {
     pub error: shmr_error,
@@ -24,7 +25,7 @@ pub struct shmr_semaphore {
 
 handle!(shmr_semaphore, b"sema", WithBell<RawSemaphore<'static>>);
 
-/// Ends one of the permits that the caller's incarnation holds by `end`.
+/// Calls `end` for one of the permits that the caller's incarnation holds.
 fn end_one(
     semaphore: &RawSemaphore<'_>,
     end: impl Fn(usize) -> Result<(), NotHeld>,
@@ -35,23 +36,27 @@ fn end_one(
     }
 }
 
-/// shmr_semaphore_len() - bytes of a segment for a semaphore
-/// @capacity: permits that there is room for, at most 1024
+/// shmr_semaphore_len() - the length of a segment for a semaphore
+/// @capacity: the number of permits that it has room for, at most 1024
 ///
-/// Return: the number for struct shmr_request.
+/// Return: the len for struct shmr_request.
 #[no_mangle]
 pub extern "C" fn shmr_semaphore_len(capacity: usize) -> usize {
-    // More would say the same as the most, and overflow.
+    // A larger capacity returns the same as the maximum, and could overflow.
     RawSemaphore::segment_len(capacity.min(shmem_sync::layout::PERMITS))
 }
 
-/// shmr_semaphore_open() - a semaphore in a segment
-/// @semaphore: to be opened
-/// @segment:   its segment; zeroed, it has no permits
-/// @incarnation:      the caller's
-/// @doorbell:  what wakes those that wait, copied; or NULL
+/// shmr_semaphore_open() - open the semaphore in a segment
+/// @semaphore:   to be opened
+/// @segment:     its segment; a zeroed segment is a semaphore without permits
+/// @incarnation: the caller's
+/// @doorbell:    wakes partitions that wait, copied; or NULL
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_TOO_SHORT: the segment is too short, and the error's value is its length. Use
+///   shmr_semaphore_len().
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_semaphore_open(
     semaphore: *mut shmr_semaphore,
@@ -62,18 +67,22 @@ pub unsafe extern "C" fn shmr_semaphore_open(
     // SAFETY: the caller's, here and below.
     unsafe {
         open(semaphore, || {
-            let (incarnation, bell) = (self::incarnation(incarnation)?, Bell::by(doorbell)?);
+            let (incarnation, bell) = (self::incarnation(incarnation)?, Bell::from_ptr(doorbell)?);
             let semaphore = RawSemaphore::attach(segment_window(segment)?, incarnation, NO_BELL)?;
             Ok(WithBell::new(semaphore, bell))
         })
     }
 }
 
-/// shmr_semaphore_add() - add permits that nobody holds yet
+/// shmr_semaphore_add() - add permits
 /// @semaphore: a semaphore
-/// @permits:   how many: all of them, or none
+/// @permits:   their number; all are added, or none
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_OVERFLOW.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_OVERFLOW: there is no room for them, and the error's value is the number that fits. Add
+///   fewer.
+/// * SHMR_EINVAL, SHMR_EVICTED
 #[no_mangle]
 pub unsafe extern "C" fn shmr_semaphore_add(
     semaphore: *mut shmr_semaphore,
@@ -83,11 +92,12 @@ pub unsafe extern "C" fn shmr_semaphore_add(
     unsafe { with(semaphore, |own| Ok(own.lock().add(permits)?)) }
 }
 
-/// shmr_semaphore_try_acquire() - take a permit that nobody alive holds
+/// shmr_semaphore_try_acquire() - take a permit if one is free or its holder is gone
 /// @semaphore: a semaphore
-/// @liveness:  who knows which partitions are gone, or NULL
+/// @liveness:  knows which partitions are gone, or NULL
 ///
-/// Return: SHMR_OK; SHMR_BUSY; SHMR_EINVAL; SHMR_CORRUPT.
+/// Return: the statuses of shmr_semaphore_acquire() without SHMR_TIMED_OUT, and
+/// * SHMR_BUSY: no permit is free. Try again later.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_semaphore_try_acquire(
     semaphore: *mut shmr_semaphore,
@@ -96,7 +106,8 @@ pub unsafe extern "C" fn shmr_semaphore_try_acquire(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(semaphore, |own| {
-            own.lock().try_acquire(&mut CLiveness::by(liveness)?)?;
+            own.lock()
+                .try_acquire(&mut CLiveness::from_ptr(liveness)?)?;
             Ok(())
         })
     }
@@ -105,10 +116,13 @@ pub unsafe extern "C" fn shmr_semaphore_try_acquire(
 /// shmr_semaphore_acquire() - take a permit, and wait for one
 /// @semaphore: a semaphore
 /// @wait:      how to wait, and for how long
-/// @liveness:  who knows which partitions are gone, or NULL
+/// @liveness:  knows which partitions are gone, or NULL
 ///
-/// Return: SHMR_OK; SHMR_TIMED_OUT, and the error's value is the incarnation of a holder if one is
-///         silent; SHMR_EINVAL; SHMR_CORRUPT.
+/// Return:
+/// * SHMR_OK: the caller's incarnation holds one more permit
+/// * SHMR_TIMED_OUT: no permit was free in time. The error's value is the incarnation of a silent
+///   holder, if there is one, else 0. Try again, or find out what happened to it.
+/// * SHMR_EINVAL, SHMR_CORRUPT
 #[no_mangle]
 pub unsafe extern "C" fn shmr_semaphore_acquire(
     semaphore: *mut shmr_semaphore,
@@ -118,17 +132,22 @@ pub unsafe extern "C" fn shmr_semaphore_acquire(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(semaphore, |own| {
-            let (mut wait, mut told) = (Waiting::by(wait)?, CLiveness::by(liveness)?);
-            own.lock().acquire(&mut wait, &mut told)?;
+            let (mut wait, mut liveness) =
+                (Waiting::from_ptr(wait)?, CLiveness::from_ptr(liveness)?);
+            own.lock().acquire(&mut wait, &mut liveness)?;
             Ok(())
         })
     }
 }
 
-/// shmr_semaphore_release() - give back a permit that the caller's incarnation holds
+/// shmr_semaphore_release() - release a permit that the caller's incarnation holds
 /// @semaphore: a semaphore
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_NOT_HELD: the incarnation holds no permit, or was reported as gone and lost it. Do not
+///   use what the permit stood for.
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_semaphore_release(semaphore: *mut shmr_semaphore) -> shmr_status {
     // SAFETY: the caller's, here and below.
@@ -140,10 +159,14 @@ pub unsafe extern "C" fn shmr_semaphore_release(semaphore: *mut shmr_semaphore) 
     }
 }
 
-/// shmr_semaphore_consume() - end a permit that the caller's incarnation holds: there is one less
+/// shmr_semaphore_consume() - destroy a permit that the caller's incarnation holds
 /// @semaphore: a semaphore
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_HELD.
+/// Return:
+/// * SHMR_OK: the semaphore has one permit less
+/// * SHMR_NOT_HELD: the incarnation holds no permit, or was reported as gone and lost it. Do not
+///   use what the permit stood for.
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_semaphore_consume(semaphore: *mut shmr_semaphore) -> shmr_status {
     // SAFETY: the caller's, here and below.
@@ -155,10 +178,10 @@ pub unsafe extern "C" fn shmr_semaphore_consume(semaphore: *mut shmr_semaphore) 
     }
 }
 
-/// shmr_semaphore_available() - permits that nobody holds
+/// shmr_semaphore_available() - the number of free permits
 /// @semaphore: a semaphore
 ///
-/// Return: an indication, as they may change meanwhile; 0 if @semaphore is not open.
+/// Return: the number, for inspection: it may have changed since. 0 if @semaphore is not open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_semaphore_available(semaphore: *const shmr_semaphore) -> usize {
     // SAFETY: the caller's.

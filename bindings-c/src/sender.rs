@@ -1,11 +1,11 @@
-//! The sending end of one ring on a session.
+//! The sending end of one ring of a session.
 
 use core::ffi::{c_char, c_void};
 
 use shmem_channel::Sender;
 
 use crate::handle::{bytes, c_string, close, handle};
-use crate::on_session::{ask_open, open_on, with_open, OnSession};
+use crate::on_session::{open_on, query, with_open, OnSession};
 use crate::platform::timeout;
 use crate::session::shmr_session;
 use crate::status::{shmr_error, shmr_status};
@@ -14,7 +14,7 @@ use crate::word::Argument;
 /// struct shmr_sender - the sending end of one ring
 /// @error: why the last call on it failed
 ///
-/// Every record that is sent wakes the receiver, if that sleeps.
+/// Each sent record wakes the receiver, if the receiver sleeps.
 #[repr(C, align(128))]
 pub struct shmr_sender {
     pub error: shmr_error,
@@ -25,13 +25,13 @@ handle!(shmr_sender, b"send", OnSession<Sender<'static>>);
 
 /// shmr_sender_open() - open the sending end of a ring
 /// @sender:   to be opened
-/// @session:  the session, which stays where it is until @sender is closed
-/// @name:     the ring's, 1 to 32 bytes
-/// @capacity: bytes of its data, a power of two from 64 to 2^30; both ends say the same
+/// @session:  a session, which must not move while @sender is open
+/// @name:     the ring's name, 1 to 32 bytes
+/// @capacity: bytes of its data, a power of two from 64 to 2^30; the same on both ends
 ///
-/// Whoever comes first creates the ring.
+/// The first end that opens the ring creates it.
 ///
-/// Return: as shmr_client_open().
+/// Return: the statuses of shmr_client_open().
 #[no_mangle]
 pub unsafe extern "C" fn shmr_sender_open(
     sender: *mut shmr_sender,
@@ -47,25 +47,25 @@ pub unsafe extern "C" fn shmr_sender_open(
     }
 }
 
-/// shmr_sender_max_len() - bytes of the longest record
+/// shmr_sender_max_len() - the length of the longest record
 /// @sender: a sender
 ///
-/// Return: 0 if @sender is not open.
+/// Return: the number of bytes; 0 if @sender is not open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_sender_max_len(sender: *const shmr_sender) -> usize {
     // SAFETY: the caller's.
-    unsafe { ask_open(sender, 0, Sender::max_len) }
+    unsafe { query(sender, 0, Sender::max_len) }
 }
 
-/// shmr_sender_peer() - the partition that receives
+/// shmr_sender_peer() - the partition that has the receiving end
 /// @sender: a sender
 ///
-/// Return: its incarnation; 0 if there is none now, or @sender is not open.
+/// Return: its incarnation; 0 if no partition has the end now, or @sender is not open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_sender_peer(sender: *const shmr_sender) -> u32 {
     // SAFETY: the caller's.
     unsafe {
-        ask_open(sender, 0, |own: &Sender<'_>| {
+        query(sender, 0, |own: &Sender<'_>| {
             own.peer().map_or(0, |peer| peer.word())
         })
     }
@@ -73,14 +73,19 @@ pub unsafe extern "C" fn shmr_sender_peer(sender: *const shmr_sender) -> u32 {
 
 /// shmr_sender_send() - send a record
 /// @sender:  a sender
-/// @record:  its bytes, outside the region
-/// @len:     how many, at most shmr_sender_max_len(); may be 0
+/// @record:  the bytes to send, outside the region
+/// @len:     number of bytes, at most shmr_sender_max_len(); may be 0
 /// @timeout: nanoseconds to wait for room; SHMR_FOREVER is no limit
 ///
-/// Return: SHMR_OK; SHMR_TIMED_OUT, there was no room; SHMR_RESTARTED, the receiver was
-///         restarted and nothing was sent: reported once, the next record is for its new
-///         incarnation; SHMR_PEER_GONE, nobody is left to make room; SHMR_EINVAL;
-///         SHMR_TOO_LONG; SHMR_EVICTED, SHMR_REFORMATTED or SHMR_CORRUPT: for good.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_TIMED_OUT: no room in time; nothing was sent. Try again later.
+/// * SHMR_RESTARTED: the receiver was restarted; nothing was sent. Reported once. Send again if the
+///   record suits the new receiver.
+/// * SHMR_PEER_GONE: the ring is full, and no receiver is left to make room. Wait for a new
+///   receiver.
+/// * SHMR_TOO_LONG: the record can never be sent. Use a larger capacity.
+/// * SHMR_EINVAL, SHMR_EVICTED, SHMR_REFORMATTED, SHMR_CORRUPT
 #[no_mangle]
 pub unsafe extern "C" fn shmr_sender_send(
     sender: *mut shmr_sender,
@@ -99,10 +104,11 @@ pub unsafe extern "C" fn shmr_sender_send(
 
 /// shmr_sender_try_send() - send a record if there is room now
 /// @sender: a sender
-/// @record: its bytes, outside the region
-/// @len:    how many, at most shmr_sender_max_len(); may be 0
+/// @record: the bytes to send, outside the region
+/// @len:    number of bytes, at most shmr_sender_max_len(); may be 0
 ///
-/// Return: as shmr_sender_send(), but SHMR_FULL if there is no room.
+/// Return: the statuses of shmr_sender_send() without SHMR_TIMED_OUT and SHMR_PEER_GONE, and
+/// * SHMR_FULL: no room now; nothing was sent. Try again later.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_sender_try_send(
     sender: *mut shmr_sender,
@@ -117,10 +123,12 @@ pub unsafe extern "C" fn shmr_sender_try_send(
     }
 }
 
-/// shmr_sender_close() - give this end of the ring back
-/// @sender: closed by this
+/// shmr_sender_close() - close this end of the ring
+/// @sender: the sender to close
 ///
-/// Return: SHMR_OK; SHMR_EINVAL.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_sender_close(sender: *mut shmr_sender) -> shmr_status {
     // SAFETY: the caller's.

@@ -5,8 +5,8 @@ use core::ffi::{c_char, c_void};
 use shmem_channel::{Call, Incoming, Server};
 
 use crate::channel::{options, shmr_call, shmr_channel_options};
-use crate::handle::{bytes, bytes_mut, c_string, close, handle, place};
-use crate::on_session::{ask_open, open_on, with_open, OnSession};
+use crate::handle::{bytes, bytes_mut, c_string, close, handle, output};
+use crate::on_session::{open_on, query, with_open, OnSession};
 use crate::platform::timeout;
 use crate::session::shmr_session;
 use crate::status::shmr_status::{SHMR_CALLER_RESTARTED, SHMR_OK, SHMR_RESTARTED};
@@ -25,13 +25,14 @@ handle!(shmr_server, b"srvr", OnSession<Server<'static>>);
 
 /// shmr_server_open() - open the end of a channel that answers commands
 /// @server:  to be opened
-/// @session: the session, which stays where it is until @server is closed
-/// @name:    the channel's, 1 to 24 bytes
-/// @options: capacities, or NULL for 16 KiB each way
+/// @session: a session, which must not move while @server is open
+/// @name:    the channel's name, 1 to 24 bytes
+/// @options: capacities, or NULL for 16 KiB in each direction
 ///
-/// Commands that an earlier incarnation of this end has not received are discarded.
+/// The first end that opens the channel creates it. Commands that an earlier incarnation of this
+/// end did not receive are discarded.
 ///
-/// Return: as shmr_client_open().
+/// Return: the statuses of shmr_client_open().
 #[no_mangle]
 pub unsafe extern "C" fn shmr_server_open(
     server: *mut shmr_server,
@@ -48,53 +49,57 @@ pub unsafe extern "C" fn shmr_server_open(
     }
 }
 
-/// shmr_server_max_len() - bytes of the longest answer
+/// shmr_server_max_len() - the length of the longest answer
 /// @server: a server
 ///
-/// Return: 0 if @server is not open.
+/// Return: the number of bytes; 0 if @server is not open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_server_max_len(server: *const shmr_server) -> usize {
     // SAFETY: the caller's.
-    unsafe { ask_open(server, 0, Server::max_len) }
+    unsafe { query(server, 0, Server::max_len) }
 }
 
-/// shmr_server_discarded() - commands that this end never received
+/// shmr_server_discarded() - the number of commands that this end did not receive
 /// @server: a server
 ///
-/// Return: those that were discarded at restarts of either end; counts on modulo 2^32. 0 if
-///         @server is not open.
+/// Return: commands that were discarded at restarts of either end, modulo 2^32; 0 if @server is not
+/// open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_server_discarded(server: *const shmr_server) -> u32 {
     // SAFETY: the caller's.
-    unsafe { ask_open(server, 0, Server::discarded) }
+    unsafe { query(server, 0, Server::discarded) }
 }
 
-/// shmr_server_client_is_gone() - whether the client is gone, or has left the channel
+/// shmr_server_client_is_gone() - whether the client is gone or has left the channel
 /// @server: a server
 ///
-/// Return: true after this server has heard of a client, and that one is gone or has left;
-///         else false.
+/// Return: true if this server knows a client, and that client is gone or has left; else false.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_server_client_is_gone(server: *const shmr_server) -> bool {
     // SAFETY: the caller's.
-    unsafe { ask_open(server, false, Server::client_is_gone) }
+    unsafe { query(server, false, Server::client_is_gone) }
 }
 
 /// shmr_server_recv() - receive a command
 /// @server:  a server
-/// @buffer:  where its bytes go
-/// @size:    room there
-/// @len:     bytes of the command
-/// @call:    what to answer: shmr_server_answer(). Its number is 0 if the command is a
-///           message that is not answered
+/// @buffer:  where the command goes
+/// @size:    bytes of @buffer
+/// @len:     set to the length of the command
+/// @call:    set to the call, for shmr_server_answer(). Its number is 0 if the command is a message
+///           without an answer
 /// @timeout: nanoseconds to wait; SHMR_FOREVER is no limit
 ///
-/// A command that was received is not received again by a later incarnation of this end.
+/// No later incarnation of this end receives a received command again.
 ///
-/// Return: SHMR_OK; SHMR_TIMED_OUT; SHMR_RESTARTED, the client was restarted, and what
-///         follows is from its new incarnation: reported once; SHMR_EINVAL;
-///         SHMR_BUFFER_TOO_SHORT, the command stays; SHMR_BAD_MESSAGE; SHMR_EVICTED,
-///         SHMR_REFORMATTED or SHMR_CORRUPT: for good.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_TIMED_OUT: no command in time. Try again later.
+/// * SHMR_RESTARTED: the client was restarted; what follows is from the new client. Reported once.
+///   Forget the old client's state and receive again.
+/// * SHMR_BUFFER_TOO_SHORT: the command stays, and the error's value is its length. Receive again
+///   with a larger buffer.
+/// * SHMR_BAD_MESSAGE: the client broke the rules of calls; the message was skipped. Receive again.
+/// * SHMR_EINVAL, SHMR_EVICTED, SHMR_REFORMATTED, SHMR_CORRUPT
 #[no_mangle]
 pub unsafe extern "C" fn shmr_server_recv(
     server: *mut shmr_server,
@@ -107,33 +112,33 @@ pub unsafe extern "C" fn shmr_server_recv(
     // SAFETY: the caller's, here and below.
     unsafe {
         with_open(server, |own, _| {
-            let (len_place, call_place) =
-                (place(len, Argument::Len)?, place(call, Argument::Call)?);
-            call_place.write(shmr_call::NONE);
+            let (len_out, call_out) = (output(len, Argument::Len)?, output(call, Argument::Call)?);
+            call_out.write(shmr_call::NONE);
             let buffer = bytes_mut(buffer, size, Argument::Buffer)?;
             let len = match own.recv(buffer, self::timeout(timeout))? {
                 Incoming::Call { call, len } => {
-                    call_place.write(shmr_call::from_word(call.into_word()));
+                    call_out.write(shmr_call::from_word(call.into_word()));
                     len
                 }
                 Incoming::Message { len } => len,
                 Incoming::PeerRestarted => return Err(Fault::new(SHMR_RESTARTED)),
             };
-            len_place.write(len);
+            len_out.write(len);
             Ok(())
         })
     }
 }
 
 /// shmr_server_answer() - answer a call
-/// @server:  the server that received it
-/// @call:    the call; zeroed when it was answered, or cannot be any more
-/// @answer:  its bytes, outside the region
-/// @len:     how many, at most shmr_server_max_len(); may be 0
+/// @server:  the server that received the call
+/// @call:    the call; zeroed if it was answered, or can no longer be answered
+/// @answer:  the bytes to send, outside the region
+/// @len:     number of bytes, at most shmr_server_max_len(); may be 0
 /// @timeout: nanoseconds to wait for room; SHMR_FOREVER is no limit
 ///
-/// Return: SHMR_OK; SHMR_CALLER_RESTARTED, the client that made the call was restarted
-///         since, and nothing was sent; otherwise as shmr_client_send().
+/// Return: the statuses of shmr_client_send(), and
+/// * SHMR_CALLER_RESTARTED: the client that made the call was restarted since; nothing was sent.
+///   Continue with the next command.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_server_answer(
     server: *mut shmr_server,
@@ -145,7 +150,7 @@ pub unsafe extern "C" fn shmr_server_answer(
     // SAFETY: the caller's, here and below.
     unsafe {
         with_open(server, |own, _| {
-            let call = &mut *place(call, Argument::Call)?.as_mut_ptr();
+            let call = &mut *output(call, Argument::Call)?.as_mut_ptr();
             let answer = bytes(answer, len, Argument::Message)?;
             let invalid = Fault::invalid(Argument::Call);
             let number = Call::from_word(call.word()).ok_or(invalid)?;
@@ -159,13 +164,13 @@ pub unsafe extern "C" fn shmr_server_answer(
     }
 }
 
-/// shmr_server_send() - send a message that is no answer
+/// shmr_server_send() - send a message that is not an answer
 /// @server:  a server
-/// @message: its bytes, outside the region
-/// @len:     how many, at most shmr_server_max_len(); may be 0
+/// @message: the bytes to send, outside the region
+/// @len:     number of bytes, at most shmr_server_max_len(); may be 0
 /// @timeout: nanoseconds to wait for room; SHMR_FOREVER is no limit
 ///
-/// Return: as shmr_client_send().
+/// Return: the statuses of shmr_client_send().
 #[no_mangle]
 pub unsafe extern "C" fn shmr_server_send(
     server: *mut shmr_server,
@@ -182,10 +187,12 @@ pub unsafe extern "C" fn shmr_server_send(
     }
 }
 
-/// shmr_server_close() - give this end of the channel back
-/// @server: closed by this
+/// shmr_server_close() - close this end of the channel
+/// @server: the server to close
 ///
-/// Return: SHMR_OK; SHMR_EINVAL.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_server_close(server: *mut shmr_server) -> shmr_status {
     // SAFETY: the caller's.

@@ -1,7 +1,7 @@
 //! One partition's membership of a region.
 //!
-//! What is opened through a session points to what is in its handle (`on_session`): there is
-//! never a `&mut` to that, and it is dropped only when nothing is open.
+//! Handles that are opened through a session point into its handle (`on_session`). So there is
+//! never a `&mut` to the session's state, and it is dropped only when no handle on it is open.
 
 use core::ffi::{c_int, c_void};
 use core::ptr::{addr_of, addr_of_mut};
@@ -13,13 +13,13 @@ use shmem_core::{Incarnation, Liveness, PartitionState};
 use shmem_registry::{Attachment, Geometry};
 
 use crate::handle::with_shared;
-use crate::handle::{close_if, get, handle, open, open_in_place, place, place_if_any, value};
+use crate::handle::{close_if, get, handle, open, open_in_place, optional_output, output, value};
 use crate::liveness::{shmr_liveness, shmr_partition_state};
 use crate::partition::incarnation;
 use crate::platform::{shmr_platform, timeout, CPlatform};
 use crate::region::window;
 use crate::registry::{shmr_geometry, shmr_registry};
-use crate::segment::{give, request, shmr_request, shmr_segment};
+use crate::segment::{request, shmr_request, shmr_segment, write_segment};
 use crate::status::shmr_status::{
     SHMR_CONTENDED, SHMR_NOT_A_REGION, SHMR_NOT_FORMATTED, SHMR_OPEN, SHMR_REFORMATTED,
 };
@@ -30,51 +30,51 @@ use crate::word::Argument;
 /// struct shmr_session - one partition's membership of a region
 /// @error: why the last call on it failed
 ///
-/// What is opened through it points to it: it stays where it is until that is closed. Calls
-/// on what was opened are refused with SHMR_EINVAL and the word "session" if the session is
-/// no longer there. Several threads may open clients, servers, senders and receivers on one
-/// session and use them, while another one beats; calls on the session itself are made by
-/// one thread at a time.
+/// Handles that are opened through a session point to it: it must not move while any of them is
+/// open. If it was moved or overwritten, calls on them return SHMR_EINVAL with the word "session".
+///
+/// Several threads can open clients, servers, senders and receivers on one session and use them,
+/// while another thread beats. Only one thread at a time makes calls on the session itself.
 #[repr(C)]
 pub struct shmr_session {
     pub error: shmr_error,
     opaque: [u64; 48],
 }
 
-handle!(shmr_session, b"sess", Joined);
+handle!(shmr_session, b"sess", SessionState);
 
-/// What is in a session's handle.
-pub(crate) struct Joined {
+/// The state in a session's handle.
+pub(crate) struct SessionState {
     session: Session<'static>,
-    /// Handles on this session that are open.
+    /// The number of open handles on this session.
     pub(crate) users: AtomicU32,
-    /// What `session` points to.
+    /// The platform that `session` refers to.
     platform: CPlatform,
 }
 
-impl Joined {
+impl SessionState {
     pub(crate) fn session(&'static self) -> &'static Session<'static> {
         &self.session
     }
 }
 
 /// struct shmr_session_options - how a partition joins a region
-/// @partition:           its number, from 1, which is its own by agreement
-/// @without_rmw:         whether compare-and-swap does not work on this memory: nothing is
-///                       created, every segment has to be there already
-/// @take_over:           an incarnation of this partition that the caller knows to be gone,
-///                       as it ended it itself or an operator said so; if it is alive, it is
-///                       evicted. 0 for none
-/// @patience:            nanoseconds to wait until an earlier incarnation of this partition
-///                       is known to be gone; 0: it has to be known at once
-/// @presume_gone_after:  nanoseconds after which an earlier incarnation whose heartbeat stands
-///                       still during the wait is taken for gone: where nothing else tells,
-///                       and there is one partition of this number by construction. One that
-///                       was only slow is evicted by this. 0 for never
-/// @geometry:            what shmr_session_create() gives the registry, or NULL for 64
-///                       segments, 64 partitions and blocks of 128 bytes
+/// @partition:          its number, from 1; by agreement it belongs to this partition
+/// @without_rmw:        true for memory without compare-and-swap: nothing is created, and every
+///                      segment must already exist
+/// @take_over:          an incarnation of this partition that the caller knows to be gone, because
+///                      the caller ended it or an operator said so; 0 for none. If it is alive, it
+///                      is evicted
+/// @patience:           nanoseconds to wait until an earlier incarnation of this partition is known
+///                      to be gone; 0: do not wait
+/// @presume_gone_after: nanoseconds after which an earlier incarnation is presumed gone if its
+///                      heartbeat stands still during the wait; 0 for never. For platforms that
+///                      have no other way to know, and where only one partition can have this
+///                      number. An earlier incarnation that was only slow is evicted
+/// @geometry:           the registry's geometry for shmr_session_create(), or NULL for 64 segments,
+///                      64 partitions and blocks of 128 bytes
 ///
-/// Begin with zeroes and set @partition.
+/// Start with zeroes and set @partition.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct shmr_session_options {
@@ -86,38 +86,38 @@ pub struct shmr_session_options {
     pub geometry: *const shmr_geometry,
 }
 
-/// Options in Rust's form.
+/// Converts options.
 ///
 /// # Safety
 ///
-/// Null, or options whose geometry is null or one.
+/// Null, or options whose geometry is null or valid.
 unsafe fn options(options: *const shmr_session_options) -> Outcome<SessionOptions> {
     // SAFETY: the caller's.
-    let asked = unsafe { value(options, Argument::Options) }?;
-    let mut own = SessionOptions::new(asked.partition).patience(timeout(asked.patience));
-    if asked.without_rmw {
+    let given = unsafe { value(options, Argument::Options) }?;
+    let mut own = SessionOptions::new(given.partition).patience(timeout(given.patience));
+    if given.without_rmw {
         own = own.without_read_modify_write();
     }
-    if asked.presume_gone_after != 0 {
-        own = own.presume_gone_after(timeout(asked.presume_gone_after));
+    if given.presume_gone_after != 0 {
+        own = own.presume_gone_after(timeout(given.presume_gone_after));
     }
-    if asked.take_over != 0 {
-        let earlier = incarnation(asked.take_over)?;
-        if earlier.partition() != asked.partition {
+    if given.take_over != 0 {
+        let earlier = incarnation(given.take_over)?;
+        if earlier.partition() != given.partition {
             return Err(Fault::invalid(Argument::Incarnation));
         }
         own = own.take_over(earlier);
     }
-    if !asked.geometry.is_null() {
+    if !given.geometry.is_null() {
         // SAFETY: the caller's.
         own = own.geometry(Geometry::from(*unsafe {
-            value(asked.geometry, Argument::Geometry)
+            value(given.geometry, Argument::Geometry)
         }?));
     }
     Ok(own)
 }
 
-/// Both ways to a session.
+/// Creates a region and joins it, or joins an existing one.
 ///
 /// # Safety
 ///
@@ -125,22 +125,22 @@ unsafe fn options(options: *const shmr_session_options) -> Outcome<SessionOption
 unsafe fn join(
     session: *mut shmr_session,
     memory: (*mut c_void, usize),
-    asked: *const shmr_session_options,
+    given: *const shmr_session_options,
     platform: *const shmr_platform,
-    creates: bool,
+    create: bool,
 ) -> shmr_status {
-    let init = |joined: *mut Joined| {
-        // SAFETY: the caller's, here and below; written once, and stays there.
+    let init = |joined: *mut SessionState| {
+        // SAFETY: the caller's, here and below; written once, and not moved.
         unsafe {
             let window = window(memory.0, memory.1)?;
-            let asked = options(asked)?;
-            addr_of_mut!((*joined).platform).write(CPlatform::by(platform)?);
+            let given = options(given)?;
+            addr_of_mut!((*joined).platform).write(CPlatform::from_ptr(platform)?);
             addr_of_mut!((*joined).users).write(AtomicU32::new(0));
             let platform = &*addr_of!((*joined).platform);
             let joined = addr_of_mut!((*joined).session);
-            joined.write(match creates {
-                true => asked.create(window, platform)?,
-                false => asked.join(window, platform)?,
+            joined.write(match create {
+                true => given.create(window, platform)?,
+                false => given.join(window, platform)?,
             });
         }
         Ok(())
@@ -152,16 +152,21 @@ unsafe fn join(
 /// shmr_session_create() - make memory a region with an empty registry, and join it
 /// @session:  to be opened
 /// @base:     first byte, a multiple of 8
-/// @len:      bytes
-/// @options:  who joins, and how
-/// @platform: the caller's functions, copied
+/// @len:      number of bytes
+/// @options:  how to join
+/// @platform: the caller's functions; copied
 ///
-/// Zeroes the memory. One partition does this, which the platform or the operator names;
-/// whoever used the memory before and has not ended is told SHMR_REFORMATTED at its next
-/// call.
+/// Zeroes the memory. Exactly one partition does this; the platform or the operator chooses it. A
+/// partition that still uses the memory gets SHMR_REFORMATTED from its next call.
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_TOO_SHORT; SHMR_NO_SUCH_PARTITION, the geometry has no
-///         such partition; SHMR_REFORMATTED, another one did the same meanwhile.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_TOO_SHORT: the region does not fit, and the error's value is the memory's length. Use
+///   more memory, or a smaller geometry.
+/// * SHMR_NO_SUCH_PARTITION: the geometry does not have this partition, and the error's value is
+///   the number of partitions that it has. Use a larger one.
+/// * SHMR_REFORMATTED: another partition created the region at the same time. Join instead.
+/// * SHMR_EINVAL, SHMR_OPEN
 #[no_mangle]
 pub unsafe extern "C" fn shmr_session_create(
     session: *mut shmr_session,
@@ -176,16 +181,22 @@ pub unsafe extern "C" fn shmr_session_create(
 
 /// shmr_session_join() - join the region that another partition created
 /// @session:  to be opened
-/// @base:     first byte of the whole of it, a multiple of 8
-/// @len:      bytes that are mapped; the region may be shorter
-/// @options:  who joins, and how
-/// @platform: the caller's functions, copied
+/// @base:     first byte of the whole region, a multiple of 8
+/// @len:      number of bytes that are mapped; the region may be shorter
+/// @options:  how to join
+/// @platform: the caller's functions; copied
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_A_REGION, SHMR_CONTENDED, SHMR_NOT_FORMATTED or
-///         SHMR_REFORMATTED, it is not there yet: shmr_session_is_early(); SHMR_TOO_SHORT,
-///         SHMR_LENGTH, SHMR_VERSION or SHMR_FEATURES, as shmr_region_attach();
-///         SHMR_NO_SUCH_PARTITION; SHMR_ATTACHED, an earlier incarnation of this partition
-///         is not known to be gone, and the error's value is that one; SHMR_CORRUPT.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_NOT_A_REGION, SHMR_CONTENDED, SHMR_NOT_FORMATTED, SHMR_REFORMATTED: the region is not
+///   ready yet (shmr_session_is_early()). Try again later, or check the address.
+/// * SHMR_TOO_SHORT, SHMR_LENGTH, SHMR_VERSION, SHMR_FEATURES: the region is unusable; see
+///   shmr_region_attach()
+/// * SHMR_NO_SUCH_PARTITION: the region does not have this partition, and the error's value is the
+///   number of partitions that it has. Use another number.
+/// * SHMR_ATTACHED: an earlier incarnation of this partition is not known to be gone, and the
+///   error's value is that incarnation. Wait with a larger patience, or use take_over.
+/// * SHMR_EINVAL, SHMR_OPEN, SHMR_CORRUPT
 #[no_mangle]
 pub unsafe extern "C" fn shmr_session_join(
     session: *mut shmr_session,
@@ -198,10 +209,10 @@ pub unsafe extern "C" fn shmr_session_join(
     unsafe { join(session, (base, len), options, platform, false) }
 }
 
-/// shmr_session_is_early() - whether joining failed only because it came too early
-/// @status: what shmr_session_join() said
+/// shmr_session_is_early() - whether joining failed only because the region is not ready yet
+/// @status: the status that shmr_session_join() returned
 ///
-/// Return: true if the region is not formatted yet, or not all of it: try again later.
+/// Return: true if the region is not formatted yet, or not completely: try again later.
 #[no_mangle]
 pub extern "C" fn shmr_session_is_early(status: c_int) -> bool {
     [
@@ -214,48 +225,53 @@ pub extern "C" fn shmr_session_is_early(status: c_int) -> bool {
     .any(|&early| early as c_int == status)
 }
 
-/// shmr_session_beat() - show the others that this partition is alive
+/// shmr_session_beat() - show the other partitions that this one is alive
 /// @session: a session
 ///
-/// Where others go by its heartbeat: several times in the time after which they take it for
-/// silent.
+/// If peers watch the heartbeat of this partition, call it several times within the limit after
+/// which they report the partition as silent.
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_EVICTED or SHMR_REFORMATTED, nothing was stored, and
-///         nothing of the region is to be used any more: leave, and join again.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_EVICTED, SHMR_REFORMATTED: nothing was stored, and this partition must not use the region
+///   any more. Leave, and join again.
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_session_beat(session: *mut shmr_session) -> shmr_status {
     // SAFETY: the caller's.
     unsafe { with_shared(session, |joined| Ok(joined.session.beat()?)) }
 }
 
-/// shmr_session_check() - whether this partition still has its place in the region
+/// shmr_session_check() - check that this partition still has its place in the region
 /// @session: a session
 ///
 /// Only loads.
 ///
-/// Return: as shmr_session_beat().
+/// Return: the statuses of shmr_session_beat().
 #[no_mangle]
 pub unsafe extern "C" fn shmr_session_check(session: *mut shmr_session) -> shmr_status {
     // SAFETY: the caller's.
     unsafe { with_shared(session, |joined| Ok(joined.session.check()?)) }
 }
 
-/// shmr_session_incarnation() - which incarnation of which partition this is
+/// shmr_session_incarnation() - the incarnation of this partition
 /// @session: a session
 ///
-/// Return: one word, as shmr_attachment_incarnation(); 0 if @session is not open.
+/// Return: one word, as shmr_attachment_incarnation() describes it; 0 if @session is not open.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_session_incarnation(session: *const shmr_session) -> u32 {
     // SAFETY: the caller's.
-    let joined: Outcome<&Joined> = unsafe { get(session, Argument::Session) };
+    let joined: Outcome<&SessionState> = unsafe { get(session, Argument::Session) };
     joined.map_or(0, |joined| joined.session.incarnation().word())
 }
 
-/// shmr_session_registry() - the region's registry, for calls that take one
+/// shmr_session_registry() - open the region's registry, for calls that take one
 /// @session:  a session
 /// @registry: to be opened
 ///
-/// Return: SHMR_OK; SHMR_EINVAL.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_session_registry(
     session: *const shmr_session,
@@ -271,13 +287,13 @@ pub unsafe extern "C" fn shmr_session_registry(
 
 /// shmr_session_open_or_create() - find a segment, or create it, zeroed
 /// @session: a session
-/// @request: what is wanted
-/// @segment: where it goes
+/// @request: which segment
+/// @segment: set to the segment
 ///
-/// For snapshots, locks and memory of the program's own; rings and channels have calls that
-/// do it. A segment that is not there yet needs compare-and-swap on this memory.
+/// For snapshots, locks and the program's own memory; the open calls of rings and channels create
+/// what they need. Creating a segment needs compare-and-swap on this memory.
 ///
-/// Return: as shmr_registry_open_or_create().
+/// Return: the statuses of shmr_registry_open_or_create().
 #[no_mangle]
 pub unsafe extern "C" fn shmr_session_open_or_create(
     session: *mut shmr_session,
@@ -287,10 +303,10 @@ pub unsafe extern "C" fn shmr_session_open_or_create(
     // SAFETY: the caller's, here and below.
     unsafe {
         with_shared(session, |joined| {
-            place(segment, Argument::Segment)?;
+            output(segment, Argument::Segment)?;
             let request = self::request(request)?;
             let registry = joined.session().registry();
-            give(
+            write_segment(
                 segment,
                 registry.open_or_create(attachment(joined)?, &request)?,
             )
@@ -300,9 +316,11 @@ pub unsafe extern "C" fn shmr_session_open_or_create(
 
 /// shmr_session_remove() - remove a segment
 /// @session: a session
-/// @segment: what is removed
+/// @segment: the segment
 ///
-/// Return: as shmr_registry_remove().
+/// No partition may use the segment any more: its bytes are reused.
+///
+/// Return: the statuses of shmr_registry_remove().
 #[no_mangle]
 pub unsafe extern "C" fn shmr_session_remove(
     session: *mut shmr_session,
@@ -311,7 +329,7 @@ pub unsafe extern "C" fn shmr_session_remove(
     // SAFETY: the caller's, here and below.
     unsafe {
         with_shared(session, |joined| {
-            let found = value(segment, Argument::Segment)?.found()?;
+            let found = value(segment, Argument::Segment)?.registered()?;
             let segment = found.ok_or(Fault::invalid(Argument::Segment))?;
             let registry = joined.session.registry();
             Ok(registry.remove(attachment(joined)?, &segment)?)
@@ -319,11 +337,12 @@ pub unsafe extern "C" fn shmr_session_remove(
     }
 }
 
-/// shmr_session_reap() - take back what partitions that are gone left half-made
+/// shmr_session_reap() - free the rows and blocks that partitions which are gone left half-created
+/// or half-removed
 /// @session: a session
-/// @rows:    how many rows that were, or NULL
+/// @rows:    set to the number of rows that were freed; or NULL
 ///
-/// Return: as shmr_registry_reap().
+/// Return: the statuses of shmr_registry_reap().
 #[no_mangle]
 pub unsafe extern "C" fn shmr_session_reap(
     session: *mut shmr_session,
@@ -332,7 +351,7 @@ pub unsafe extern "C" fn shmr_session_reap(
     // SAFETY: the caller's, here and below.
     unsafe {
         with_shared(session, |joined| {
-            let rows = place_if_any(rows, Argument::Rows)?;
+            let rows = optional_output(rows, Argument::Rows)?;
             let registry = joined.session.registry();
             let count = registry.reap(attachment(joined)?, &mut joined.session.liveness())?;
             if let Some(rows) = rows {
@@ -343,14 +362,16 @@ pub unsafe extern "C" fn shmr_session_reap(
     }
 }
 
-/// In whose name the registry works, unless that one has lost its place.
-fn attachment(joined: &'static Joined) -> Outcome<&'static Attachment<'static>> {
+/// Returns the attachment for calls on the registry, unless this partition lost its place.
+fn attachment(joined: &'static SessionState) -> Outcome<&'static Attachment<'static>> {
     joined.session.check()?;
     Ok(joined.session.attachment())
 }
 
-/// shmr_session_liveness() - what the session's platform knows, for calls on locks
-/// @session: in place for as long as this is used
+/// shmr_session_liveness() - what the session's platform knows about partitions, for calls on locks
+/// @session: a session, which must not move while the result is used
+///
+/// Return: a liveness that refers to @session.
 #[no_mangle]
 pub extern "C" fn shmr_session_liveness(session: *const shmr_session) -> shmr_liveness {
     shmr_liveness {
@@ -361,7 +382,7 @@ pub extern "C" fn shmr_session_liveness(session: *const shmr_session) -> shmr_li
 
 unsafe extern "C" fn session_state(context: *mut c_void, incarnation: u32) -> c_int {
     // SAFETY: the session that `shmr_session_liveness` was given.
-    let joined: Outcome<&Joined> =
+    let joined: Outcome<&SessionState> =
         unsafe { get(context.cast::<shmr_session>(), Argument::Session) };
     let state = match (joined, Incarnation::from_word(incarnation)) {
         (Ok(joined), Some(incarnation)) => joined.session.liveness().state(incarnation),
@@ -370,12 +391,14 @@ unsafe extern "C" fn session_state(context: *mut c_void, incarnation: u32) -> c_
     shmr_partition_state::from(state) as c_int
 }
 
-/// shmr_session_wait() - wait as the session's platform does, for calls on locks
-/// @session: in place for as long as @wait is used
+/// shmr_session_wait() - make a wait that uses the session's platform, for calls on locks
+/// @session: a session, which must not move while @wait is used
 /// @wait:    to be filled in
 /// @timeout: nanoseconds from now; SHMR_FOREVER is no limit
 ///
-/// Return: SHMR_OK; SHMR_EINVAL.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_session_wait(
     session: *const shmr_session,
@@ -383,7 +406,7 @@ pub unsafe extern "C" fn shmr_session_wait(
     timeout: u64,
 ) -> shmr_status {
     // SAFETY: the caller's.
-    let joined: Outcome<&'static Joined> = unsafe { get(session, Argument::Session) };
+    let joined: Outcome<&'static SessionState> = unsafe { get(session, Argument::Session) };
     match joined {
         Ok(joined) => {
             let timeout = self::timeout(timeout);
@@ -395,15 +418,17 @@ pub unsafe extern "C" fn shmr_session_wait(
 }
 
 /// shmr_session_leave() - leave the region
-/// @session: closed by this
+/// @session: the session to close
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_OPEN, handles on it are open, and the error's value is
-///         how many: close them first.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_OPEN: handles on @session are open, and the error's value is their number. Close them
+///   first.
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_session_leave(session: *mut shmr_session) -> shmr_status {
-    // Acquire: pairs with the Release of those that are closed (`on_session`); nothing uses the
-    // session any more.
-    let unused = |joined: &Joined| match joined.users.load(Acquire) {
+    // Acquire: pairs with the Release in `SessionUser::drop`; after it no handle uses the session.
+    let unused = |joined: &SessionState| match joined.users.load(Acquire) {
         0 => Ok(()),
         users => Err(Fault::with(SHMR_OPEN, users.into())),
     };

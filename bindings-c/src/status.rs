@@ -1,4 +1,4 @@
-//! What a call says.
+//! The status of a call, and errors.
 
 use core::ffi::c_char;
 
@@ -15,120 +15,121 @@ use shmem_sync::{
 
 use crate::word::{Argument, Word};
 
-/// Changes whenever a program that was compiled against an earlier header could
-/// not use this library.
+/// Changes whenever a program that was compiled with an earlier header cannot use this library.
 pub const SHMR_ABI_VERSION: u32 = 1;
 
-/// enum shmr_status - what a call says
+/// enum shmr_status - what a call returns
 ///
-/// 0 is success, what is above it is no failure, what is below it is one.
-/// `struct shmr_error` says what `value` is with each.
+/// 0 is success. A positive status is not a failure; a negative one is. `value` and `word` are
+/// those of `struct shmr_error`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum shmr_status {
-    /// Done.
+    /// The call has done what it describes.
     SHMR_OK = 0,
-    /// Nothing is there now.
+    /// Nothing to read now.
     SHMR_EMPTY = 1,
     /// No room now.
     SHMR_FULL = 2,
-    /// Somebody else has it, and this call does not wait.
+    /// Another incarnation has it, and this call does not wait.
     SHMR_BUSY = 3,
-    /// The wait gave up first. Of a lock or barrier `value` is the incarnation that is waited
-    /// for if that is silent, else 0.
+    /// The wait ended without success. For a lock or barrier, `value` is the incarnation that
+    /// the caller waits for if that one is silent, else 0.
     SHMR_TIMED_OUT = 4,
     /// The other end of the ring or channel was restarted. Reported once; nothing was moved.
     SHMR_RESTARTED = 5,
-    /// The lock is had, but its last owner died inside: repair, then make consistent.
+    /// The caller has the lock, but its last owner died while it held it: repair the bytes,
+    /// then make the lock consistent.
     SHMR_OWNER_DIED = 6,
     /// A party of the barrier is gone; `value` is its incarnation.
     SHMR_PARTY_DIED = 7,
-    /// Others changed the table, or formatted the region, under every attempt: try again;
-    /// of the table, reap if that does not help.
+    /// Other partitions changed the registry, or formatted the region, in every attempt: try
+    /// again. For a registry: reap if that does not help.
     SHMR_CONTENDED = 8,
-    /// The other end of the channel is gone, or has left it. Whether it has done what it was
-    /// sent is not known.
+    /// The other end of the channel is gone, or has left it. It is unknown whether it carried
+    /// out what it was sent.
     SHMR_PEER_GONE = 9,
     /// The client that made this call was restarted since: the answer was not sent.
     SHMR_CALLER_RESTARTED = 10,
-    /// A message that is no answer is next: receive it, then wait for the answer again.
+    /// The next message is not an answer: receive it, then wait for the answer again.
     SHMR_MESSAGE_FIRST = 11,
-    /// A pointer is null or misaligned, a handle is not open, a number out of range;
-    /// `word` says which argument.
+    /// A pointer is null or misaligned, a handle is not open, or a number is out of range;
+    /// `word` names the argument.
     SHMR_EINVAL = -1,
-    /// The peer broke the protocol: `word` is the word, `value` what it held.
+    /// A peer broke the protocol: `word` names the word in memory, and `value` is its contents.
     SHMR_CORRUPT = -2,
-    /// Longer than there is room for, ever. `value` is the limit of what was to be written
-    /// or sent, and the length of what was to be read.
+    /// Too long in any case. `value` is the limit for something to be written or sent, or the
+    /// length of something to be read.
     SHMR_TOO_LONG = -3,
     /// The memory, or the mapping's file, is too short; `value` is its length.
     SHMR_TOO_SHORT = -4,
-    /// The memory is no region; `value` is its first word.
+    /// The memory is not a region; `value` is its first word.
     SHMR_NOT_A_REGION = -5,
-    /// Another layout version; `value` is the region's.
+    /// The region has another layout version, which is `value`.
     SHMR_VERSION = -6,
-    /// Features that this library does not know; `value` is their bits.
+    /// The region needs features that this library does not know; `value` is their bits.
     SHMR_FEATURES = -7,
-    /// Another length than expected; `value` is the one found.
+    /// The length differs from the expected one; `value` is the length that was found.
     SHMR_LENGTH = -8,
     /// The region has no registry.
     SHMR_NOT_FORMATTED = -9,
-    /// The region has a registry already.
+    /// The region already has a registry.
     SHMR_EXISTS = -10,
     /// No segment has the identifier, or the mapping's file was removed.
     SHMR_NOT_FOUND = -11,
-    /// The segment holds something else; `value` is what.
+    /// The segment has another kind, which is `value`.
     SHMR_KIND = -12,
     /// Another name has the same identifier.
     SHMR_COLLISION = -13,
-    /// Every row of the registry is in use; `value` is how many there are.
+    /// Every row of the registry is in use; `value` is the number of rows.
     SHMR_TABLE_FULL = -14,
-    /// No run of free blocks is long enough; `value` is the length asked for.
+    /// No run of free blocks is long enough; `value` is the requested length.
     SHMR_OUT_OF_SPACE = -15,
-    /// The segment was removed before, or the mapping's file replaced.
+    /// The segment was already removed, or the mapping's file was replaced.
     SHMR_STALE = -16,
-    /// There is no place for a partition of this number; `value` is how many there are.
+    /// There is no place for a partition with this number; `value` is the number of places.
     SHMR_NO_SUCH_PARTITION = -17,
-    /// An incarnation of this number is attached and has not left; `value` is that incarnation.
+    /// An incarnation of this partition is attached and has not left; it is `value`.
     SHMR_ATTACHED = -18,
-    /// This incarnation was declared gone while it lived, and others have what it held.
+    /// Another incarnation has taken the place of this one, which was reported as gone while it
+    /// ran.
     SHMR_EVICTED = -19,
-    /// Another incarnation has this end of the ring; `value` is that incarnation.
+    /// Another incarnation has this end of the ring; it is `value`.
     SHMR_CLAIMED = -20,
-    /// Nobody repaired what a dead owner left. For good.
+    /// The bytes that a dead owner left were not repaired. Permanent.
     SHMR_POISONED = -21,
-    /// Given back by one who does not hold it; `value` is the incarnation that does, or 0.
+    /// The caller does not hold it; `value` is the incarnation that does, or 0.
     SHMR_NOT_HELD = -22,
-    /// More permits than there is room for; `value` is the room.
+    /// There is no room for these permits; `value` is the number that fits.
     SHMR_OVERFLOW = -23,
-    /// The system refused; `value` is its errno.
+    /// The kernel refused; `value` is its errno.
     SHMR_SYSTEM = -24,
-    /// It needs compare-and-swap, which the handle is to do without.
+    /// The call needs compare-and-swap, which was disabled for this handle.
     SHMR_NO_RMW = -25,
     /// The region was formatted again since the handle was opened.
     SHMR_REFORMATTED = -26,
-    /// The handle is open and has to be closed first; it stays as it was. Of a session that
-    /// is to be left, `value` is how many handles on it are open.
+    /// The handle is open and has to be closed first; it is unchanged. For a session to leave,
+    /// `value` is the number of open handles on it.
     SHMR_OPEN = -27,
     /// The next message, or the answer, is longer than the buffer; `value` is its length. A
-    /// message stays where it is; an answer is given up.
+    /// message stays; an answer is lost.
     SHMR_BUFFER_TOO_SHORT = -28,
-    /// The peer broke the rules of calls, and what it sent was passed over; the channel goes
-    /// on. `word` says how: "answered twice" and "never called", where `value` is the number
-    /// of the call, or "not a message", where it is the record's length.
+    /// The peer broke the rules of calls. What it sent was skipped, and the channel remains
+    /// usable. `word` is "answered twice" or "never called", and `value` the number of the
+    /// call; or `word` is "not a message", and `value` the record's length.
     SHMR_BAD_MESSAGE = -29,
 }
 
 use shmr_status::*;
 
 /// struct shmr_error - why the last call on a handle failed
-/// @status: what that call said
-/// @value:  the value, length or incarnation that goes with the status; else 0
-/// @word:   the word that a corrupt peer wrote, as docs/layout.md names it, the
-///          argument that is invalid, or how a peer broke the rules of calls; else empty
+/// @status: the status that the call returned
+/// @value:  the value, length or incarnation that belongs to the status; else 0
+/// @word:   the word in memory that a peer corrupted, as docs/layout.md names it; the invalid
+///          argument; or how a peer broke the rules of calls; else empty
 ///
-/// Every handle begins with one. It is written by calls that fail, also by those that
-/// were to open the handle, and by nothing else.
+/// Every handle begins with one. Only calls that fail write it, including those that fail to open
+/// the handle.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct shmr_error {
@@ -138,7 +139,7 @@ pub struct shmr_error {
 }
 
 impl shmr_error {
-    /// Nothing has failed yet.
+    /// No error.
     pub(crate) const NONE: Self = Self {
         status: SHMR_OK,
         value: 0,
@@ -169,7 +170,7 @@ impl Fault {
         }
     }
 
-    /// An argument that cannot be used.
+    /// Returns the fault of an unusable argument.
     pub(crate) fn invalid(argument: Argument) -> Self {
         Self {
             word: argument.into(),
@@ -186,7 +187,7 @@ impl From<Fault> for shmr_error {
             ..Self::NONE
         };
         let name = fault.word.name().iter().take_while(|&&byte| byte != 0);
-        // One byte stays for the end.
+        // The last byte stays 0.
         for (to, from) in error.word[..31].iter_mut().zip(name) {
             *to = *from as c_char;
         }
@@ -194,12 +195,12 @@ impl From<Fault> for shmr_error {
     }
 }
 
-/// The status of an outcome without a handle to keep the rest in.
+/// Returns the status of an outcome, for calls without a handle that could keep the rest.
 pub(crate) fn status(outcome: Outcome) -> shmr_status {
     outcome.map_or_else(|fault| fault.status, |()| SHMR_OK)
 }
 
-/// The next larger size that this machine and a peer's number both have.
+/// Converts a length to the type of a fault's value.
 pub(crate) fn wide(len: usize) -> u64 {
     len as u64
 }
@@ -448,15 +449,18 @@ impl From<BarrierError> for Fault {
     }
 }
 
-/// shmr_abi_version() - the version of the interface that this library has
+/// shmr_abi_version() - the version of this library's interface
 ///
-/// Compare it with SHMR_ABI_VERSION, the header's; shmr_header_matches() does.
+/// Return: the version. shmr_header_matches() compares it with SHMR_ABI_VERSION, the header's
+/// version.
 #[no_mangle]
 pub extern "C" fn shmr_abi_version() -> u32 {
     SHMR_ABI_VERSION
 }
 
-/// shmr_layout_version() - the version of docs/layout.md that this library speaks
+/// shmr_layout_version() - the version of docs/layout.md that this library uses
+///
+/// Return: the version.
 #[no_mangle]
 pub extern "C" fn shmr_layout_version() -> u32 {
     shmem_core::layout::VERSION

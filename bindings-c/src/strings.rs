@@ -1,7 +1,7 @@
-//! Strings behind each other, a 0 between them: a table of pointers takes more than the
-//! strings where it has to be relocated.
+//! Strings stored one after another, each followed by a 0. A table of pointers would take more
+//! space than the strings, because it has to be relocated.
 
-/// The bytes of `strings` and the ends between them.
+/// Returns the number of bytes of `strings` with their zeroes.
 pub(crate) const fn len(strings: &[&str]) -> usize {
     let (mut len, mut at) = (0, 0);
     while at < strings.len() {
@@ -11,8 +11,8 @@ pub(crate) const fn len(strings: &[&str]) -> usize {
     len
 }
 
-/// `strings` behind each other; `LEN` is their [`len`].
-pub(crate) const fn joined<const LEN: usize>(strings: &[&str]) -> [u8; LEN] {
+/// Joins `strings`; `LEN` is their [`len`].
+pub(crate) const fn join<const LEN: usize>(strings: &[&str]) -> [u8; LEN] {
     let mut all = [0; LEN];
     let (mut to, mut at) = (0, 0);
     while at < strings.len() {
@@ -29,7 +29,7 @@ pub(crate) const fn joined<const LEN: usize>(strings: &[&str]) -> [u8; LEN] {
     all
 }
 
-/// String `n` of those joined, with what follows in memory; none if there are fewer.
+/// Returns string `n` of the joined ones, and everything after it; empty if there are fewer.
 pub(crate) fn nth(all: &'static [u8], n: usize) -> &'static [u8] {
     let mut texts = all.iter();
     for _ in 0..n {

@@ -1,29 +1,38 @@
-//! Identifier to segment: how segments are found, created and removed.
+//! Finding, creating and removing segments by their identifiers.
 
 use shmem_registry::{Id, OpenError, Registry, Segment};
 
-use crate::handle::{get, place, place_if_any, value, with};
+use crate::handle::{get, optional_output, output, value, with};
 use crate::liveness::{shmr_liveness, CLiveness};
-use crate::partition::{claim, shmr_attachment};
+use crate::partition::{checked_attachment, shmr_attachment};
 use crate::registry::shmr_registry;
-use crate::segment::{give, shmr_request, shmr_segment};
+use crate::segment::{shmr_request, shmr_segment, write_segment};
 use crate::status::shmr_status::SHMR_EMPTY;
 use crate::status::{shmr_status, Fault, Outcome};
 use crate::word::Argument;
 
 /// shmr_registry_open_or_create() - find a segment, or create it, zeroed
-/// @registry: the registry
-/// @attachment: the caller's; it beats while this takes long
-/// @request:  what is wanted
-/// @segment:  where it goes
+/// @registry:   the registry
+/// @attachment: the caller's attachment; a long call beats by it
+/// @request:    which segment
+/// @segment:    set to the segment
 ///
-/// All partitions that ask for one identifier get one segment. Needs compare-and-swap
-/// on this memory.
+/// All partitions that request one identifier get the same segment. Needs compare-and-swap on this
+/// memory. If the call fails, the region is unchanged.
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_KIND, SHMR_LENGTH or SHMR_COLLISION, there is
-///         another; SHMR_TABLE_FULL; SHMR_OUT_OF_SPACE; SHMR_CONTENDED; SHMR_EVICTED;
-///         SHMR_REFORMATTED;
-///         SHMR_NO_RMW; SHMR_CORRUPT. The region is as it was unless it is SHMR_OK.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_KIND, SHMR_LENGTH: the segment exists with another kind or length, which is the error's
+///   value. Request the same in all partitions.
+/// * SHMR_COLLISION: another name has this identifier. Use another name.
+/// * SHMR_TABLE_FULL: no row is free, and the error's value is the number of rows. Remove or reap
+///   segments, or use a larger geometry.
+/// * SHMR_OUT_OF_SPACE: no run of free blocks is long enough. Remove or reap segments, or use a
+///   larger region.
+/// * SHMR_CONTENDED: other partitions changed the registry in every attempt. Try again; if that
+///   does not help, call shmr_registry_reap().
+/// * SHMR_NO_RMW: the segment does not exist, and this handle creates nothing
+/// * SHMR_EINVAL, SHMR_EVICTED, SHMR_REFORMATTED, SHMR_CORRUPT
 #[no_mangle]
 pub unsafe extern "C" fn shmr_registry_open_or_create(
     registry: *mut shmr_registry,
@@ -34,24 +43,32 @@ pub unsafe extern "C" fn shmr_registry_open_or_create(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(registry, |registry| {
-            place(segment, Argument::Segment)?;
+            output(segment, Argument::Segment)?;
             let request = crate::segment::request(request)?;
-            give(
+            write_segment(
                 segment,
-                registry.open_or_create(claim(attachment)?, &request)?,
+                registry.open_or_create(checked_attachment(attachment)?, &request)?,
             )
         })
     }
 }
 
-/// shmr_registry_open() - find a segment of its kind and length
+/// shmr_registry_open() - find a segment of the requested kind and length
 /// @registry: the registry
-/// @request:  what is wanted
-/// @segment:  where it goes
+/// @request:  which segment
+/// @segment:  set to the segment
 ///
 /// Only loads.
 ///
-/// Return: as shmr_registry_open_or_create(), and SHMR_NOT_FOUND.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_NOT_FOUND: no segment has this identifier. Create it, or try again later.
+/// * SHMR_KIND, SHMR_LENGTH: the segment has another kind or length, which is the error's value.
+///   Request the same in all partitions.
+/// * SHMR_COLLISION: another name has this identifier. Use another name.
+/// * SHMR_CONTENDED: other partitions changed the registry in every attempt. Try again; if that
+///   does not help, call shmr_registry_reap().
+/// * SHMR_EINVAL, SHMR_REFORMATTED, SHMR_CORRUPT
 #[no_mangle]
 pub unsafe extern "C" fn shmr_registry_open(
     registry: *mut shmr_registry,
@@ -61,20 +78,25 @@ pub unsafe extern "C" fn shmr_registry_open(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(registry, |registry| {
-            place(segment, Argument::Segment)?;
-            give(segment, registry.open(&crate::segment::request(request)?)?)
+            output(segment, Argument::Segment)?;
+            write_segment(segment, registry.open(&crate::segment::request(request)?)?)
         })
     }
 }
 
-/// shmr_registry_lookup() - find a segment, whatever it holds
+/// shmr_registry_lookup() - find a segment of any kind and length
 /// @registry: the registry
 /// @id:       its identifier
-/// @segment:  where it goes
+/// @segment:  set to the segment
 ///
 /// Only loads.
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_NOT_FOUND; SHMR_CONTENDED; SHMR_CORRUPT.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_NOT_FOUND: no segment has this identifier. Try again later.
+/// * SHMR_CONTENDED: other partitions changed the registry in every attempt. Try again; if that
+///   does not help, call shmr_registry_reap().
+/// * SHMR_EINVAL, SHMR_CORRUPT
 #[no_mangle]
 pub unsafe extern "C" fn shmr_registry_lookup(
     registry: *mut shmr_registry,
@@ -84,22 +106,25 @@ pub unsafe extern "C" fn shmr_registry_lookup(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(registry, |registry| {
-            place(segment, Argument::Segment)?;
+            output(segment, Argument::Segment)?;
             let id = Id::new(id).ok_or(Fault::invalid(Argument::Id))?;
-            give(segment, registry.lookup(id)?)
+            write_segment(segment, registry.lookup(id)?)
         })
     }
 }
 
 /// shmr_registry_next() - list the segments
 /// @registry: the registry
-/// @cursor:   0 for the first; moved on by each call
-/// @segment:  where it goes
+/// @cursor:   0 for the first segment; each call advances it
+/// @segment:  set to the segment
 ///
-/// Only loads. Segments that are created or removed meanwhile may be missing.
+/// Only loads. The list may lack segments that are created or removed meanwhile.
 ///
-/// Return: SHMR_OK; SHMR_EMPTY, that was all; SHMR_EINVAL; SHMR_CONTENDED or
-///         SHMR_CORRUPT, of one row: the next call goes on after it.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_EMPTY: there are no more segments
+/// * SHMR_CONTENDED, SHMR_CORRUPT: for one row only; the next call continues after it
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_registry_next(
     registry: *mut shmr_registry,
@@ -110,18 +135,19 @@ pub unsafe extern "C" fn shmr_registry_next(
     unsafe {
         with(registry, |registry| {
             let first = *value(cursor, Argument::Cursor)?;
-            place(segment, Argument::Segment)?;
+            output(segment, Argument::Segment)?;
             let rows = registry.geometry().segments;
-            let found = (first..rows).find_map(|row| Some((row + 1, listed(registry, row)?)));
+            let found =
+                (first..rows).find_map(|row| Some((row + 1, segment_in_row(registry, row)?)));
             let (next, found) = found.unwrap_or((rows, Err(Fault::new(SHMR_EMPTY))));
-            place(cursor, Argument::Cursor)?.write(next);
-            give(segment, found?)
+            output(cursor, Argument::Cursor)?.write(next);
+            write_segment(segment, found?)
         })
     }
 }
 
-/// The segment that a row names, if a lookup finds it there, or fails.
-fn listed(registry: &Registry<'static>, row: usize) -> Option<Outcome<Segment<'static>>> {
+/// Returns the segment in a row, if a lookup finds it there, or the lookup's error.
+fn segment_in_row(registry: &Registry<'static>, row: usize) -> Option<Outcome<Segment<'static>>> {
     let words = registry.row_words(row)?;
     let id = Id::new(words.id).filter(|_| words.is_named())?;
     match registry.lookup(id) {
@@ -132,16 +158,20 @@ fn listed(registry: &Registry<'static>, row: usize) -> Option<Outcome<Segment<'s
 }
 
 /// shmr_registry_remove() - remove a segment
-/// @registry: the registry
-/// @attachment: the caller's; it beats while this takes long
-/// @segment:  what is removed
+/// @registry:   the registry
+/// @attachment: the caller's attachment; a long call beats by it
+/// @segment:    the segment
 ///
-/// Whoever still uses it must have let go, as its bytes go to others. Needs
-/// compare-and-swap on this memory.
+/// No partition may use the segment any more: its bytes are reused. Needs compare-and-swap on this
+/// memory.
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_STALE; SHMR_CONTENDED; SHMR_EVICTED;
-///         SHMR_REFORMATTED; SHMR_NO_RMW;
-///         SHMR_CORRUPT.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_STALE: the segment was already removed
+/// * SHMR_CONTENDED: other partitions changed the registry in every attempt. Try again; if that
+///   does not help, call shmr_registry_reap().
+/// * SHMR_NO_RMW: this handle removes nothing
+/// * SHMR_EINVAL, SHMR_EVICTED, SHMR_REFORMATTED, SHMR_CORRUPT
 #[no_mangle]
 pub unsafe extern "C" fn shmr_registry_remove(
     registry: *mut shmr_registry,
@@ -151,18 +181,18 @@ pub unsafe extern "C" fn shmr_registry_remove(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(registry, |registry| {
-            let found = value(segment, Argument::Segment)?.found()?;
+            let found = value(segment, Argument::Segment)?.registered()?;
             let segment = found.ok_or(Fault::invalid(Argument::Segment))?;
-            Ok(registry.remove(claim(attachment)?, &segment)?)
+            Ok(registry.remove(checked_attachment(attachment)?, &segment)?)
         })
     }
 }
 
-/// shmr_registry_is_current() - whether a segment is still what its identifier names
+/// shmr_registry_is_current() - whether a segment is still the one that its identifier names
 /// @registry: the registry
 /// @segment:  the segment
 ///
-/// Return: also false for arguments that cannot be used.
+/// Return: true if it is; false if it is not, or an argument is unusable.
 #[no_mangle]
 pub unsafe extern "C" fn shmr_registry_is_current(
     registry: *const shmr_registry,
@@ -175,22 +205,26 @@ pub unsafe extern "C" fn shmr_registry_is_current(
             value(segment, Argument::Segment),
         )
     };
-    match (registry, segment.and_then(shmr_segment::found)) {
+    match (registry, segment.and_then(shmr_segment::registered)) {
         (Ok(registry), Ok(Some(segment))) => registry.is_current(&segment),
         _ => false,
     }
 }
 
-/// shmr_registry_reap() - take back what partitions that are gone left half-made
-/// @registry: the registry
-/// @attachment: the caller's; it beats while this takes long
-/// @liveness: who knows which partitions are gone
-/// @rows:     how many rows that were, or NULL
+/// shmr_registry_reap() - free the rows and blocks that partitions which are gone left half-created
+/// or half-removed
+/// @registry:   the registry
+/// @attachment: the caller's attachment; a long call beats by it
+/// @liveness:   knows which partitions are gone
+/// @rows:       set to the number of rows that were freed; or NULL
 ///
-/// Nobody needs to wait for it: it gives back space. Needs compare-and-swap on this memory.
+/// Other partitions need not wait for this call. Needs compare-and-swap on this memory.
 ///
-/// Return: SHMR_OK; SHMR_EINVAL; SHMR_CONTENDED or SHMR_CORRUPT, the rest is left for
-///         the next time; SHMR_EVICTED; SHMR_REFORMATTED; SHMR_NO_RMW.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_CONTENDED, SHMR_CORRUPT: not everything was freed. Call again later.
+/// * SHMR_NO_RMW: this handle reaps nothing
+/// * SHMR_EINVAL, SHMR_EVICTED, SHMR_REFORMATTED
 #[no_mangle]
 pub unsafe extern "C" fn shmr_registry_reap(
     registry: *mut shmr_registry,
@@ -201,11 +235,11 @@ pub unsafe extern "C" fn shmr_registry_reap(
     // SAFETY: the caller's, here and below.
     unsafe {
         with(registry, |registry| {
-            let (mut told, rows) = (
-                CLiveness::by(liveness)?,
-                place_if_any(rows, Argument::Rows)?,
+            let (mut liveness, rows) = (
+                CLiveness::from_ptr(liveness)?,
+                optional_output(rows, Argument::Rows)?,
             );
-            let count = registry.reap(claim(attachment)?, &mut told)?;
+            let count = registry.reap(checked_attachment(attachment)?, &mut liveness)?;
             if let Some(rows) = rows {
                 rows.write(count);
             }

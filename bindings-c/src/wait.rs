@@ -1,4 +1,4 @@
-//! How a call waits: the caller's functions, and ours.
+//! How a call waits: by the caller's functions, or by the library's.
 
 use core::ffi::{c_int, c_void};
 use core::mem::{align_of, size_of};
@@ -10,30 +10,30 @@ use shmem_core::wait::{Pause, Spin, Wait};
 #[cfg(feature = "linux")]
 use shmem_sync::{Futex, SleepPoll, SpinYield};
 
-use crate::handle::{place, place_if_any};
+use crate::handle::{optional_output, output};
 use crate::status::{shmr_status, status, Outcome};
 use crate::word::Argument;
 
-/// From `pause`: it spent a moment awake; check again.
+/// From `pause`: it waited a moment without sleeping; check again.
 pub const SHMR_AGAIN: c_int = 0;
-/// From `pause`: it would rather sleep; `sleep` is called after one more check.
+/// From `pause`: call `sleep` after one more check.
 pub const SHMR_SLEEP: c_int = 1;
-/// From `pause`: give up; the call says SHMR_TIMED_OUT after one more check.
+/// From `pause`: stop; the call returns SHMR_TIMED_OUT after one more check.
 pub const SHMR_GIVE_UP: c_int = 2;
 
-/// No deadline, and no limit.
+/// No deadline, or no limit.
 pub const SHMR_FOREVER: u64 = 0xffff_ffff_ffff_ffff;
 
 /// struct shmr_wait - how a call waits, and for how long
-/// @pause:   called between two checks; returns SHMR_AGAIN, SHMR_SLEEP or SHMR_GIVE_UP
-///           (anything else gives up). This is where a bootloader looks for Ctrl-C
-/// @sleep:   sleeps until *@rings, as the memory has it, is no longer @seen, until rung in
-///           some other way, or for a while; may return at any time. May be NULL if @pause
-///           never says SHMR_SLEEP
-/// @context: the caller's
+/// @pause:   called between two checks; returns SHMR_AGAIN, SHMR_SLEEP or SHMR_GIVE_UP. Any other
+///           number is SHMR_GIVE_UP. A bootloader checks for Ctrl-C here
+/// @sleep:   sleeps until *@rings, as stored in memory, differs from @seen, until a peer rings in
+///           another way, or for a limited time; may return at any time. May be NULL if @pause
+///           never returns SHMR_SLEEP
+/// @context: for the caller's functions
 ///
-/// Fill it in, or let shmr_wait_checks(), shmr_wait_futex() or shmr_wait_poll() do it. One
-/// value serves one wait. A NULL in its place is one check.
+/// Fill it in, or let shmr_wait_checks(), shmr_wait_futex(), shmr_wait_spin(), shmr_wait_poll() or
+/// shmr_session_wait() do that. Each wait needs a new value. A NULL in its place makes one check.
 #[repr(C)]
 pub struct shmr_wait {
     pub pause: Option<unsafe extern "C" fn(wait: *mut shmr_wait) -> c_int>,
@@ -42,28 +42,28 @@ pub struct shmr_wait {
     opaque: [u64; 10],
 }
 
-/// A wait of the caller's.
+/// A wait of the caller.
 pub(crate) struct Waiting(*mut shmr_wait);
 
 impl Waiting {
     /// # Safety
     ///
-    /// Null, or a wait that nobody else uses meanwhile, whose functions can be called.
-    pub(crate) unsafe fn by(wait: *mut shmr_wait) -> Outcome<Self> {
+    /// Null, or a wait that has no other user meanwhile, and whose functions can be called.
+    pub(crate) unsafe fn from_ptr(wait: *mut shmr_wait) -> Outcome<Self> {
         // SAFETY: the caller's.
-        unsafe { place_if_any(wait, Argument::Wait) }?;
+        unsafe { optional_output(wait, Argument::Wait) }?;
         Ok(Self(wait))
     }
 }
 
 impl Wait for Waiting {
     fn pause(&mut self) -> Pause {
-        // SAFETY: null, or as `by` demands.
+        // SAFETY: null, or as `from_ptr` demands.
         let pause = unsafe { self.0.as_ref() }.and_then(|wait| wait.pause);
         let Some(pause) = pause else {
             return Pause::TimedOut;
         };
-        // SAFETY: as `by` demands.
+        // SAFETY: as `from_ptr` demands.
         match unsafe { pause(self.0) } {
             SHMR_AGAIN => Pause::Again,
             SHMR_SLEEP => Pause::Sleep,
@@ -72,16 +72,16 @@ impl Wait for Waiting {
     }
 
     fn sleep(&mut self, rings: &AtomicU32, seen: u32) {
-        // SAFETY: null, or as `by` demands.
+        // SAFETY: null, or as `from_ptr` demands.
         let sleep = unsafe { self.0.as_ref() }.and_then(|wait| wait.sleep);
         if let Some(sleep) = sleep {
-            // SAFETY: as `by` demands.
+            // SAFETY: as `from_ptr` demands.
             unsafe { sleep(self.0, rings.as_ptr(), seen) }
         }
     }
 }
 
-/// Fills in a wait with one of ours.
+/// Fills in a wait with one of the library's.
 ///
 /// # Safety
 ///
@@ -92,7 +92,7 @@ pub(crate) unsafe fn fill<W: Wait>(wait: *mut shmr_wait, own: W) -> shmr_status 
     }
     let fill = || {
         // SAFETY: the caller's.
-        let wait = unsafe { place(wait, Argument::Wait) }?;
+        let wait = unsafe { output(wait, Argument::Wait) }?;
         let wait = wait.write(shmr_wait {
             pause: Some(pause::<W>),
             sleep: Some(sleep::<W>),
@@ -106,11 +106,11 @@ pub(crate) unsafe fn fill<W: Wait>(wait: *mut shmr_wait, own: W) -> shmr_status 
     status(fill())
 }
 
-/// The wait that `fill` put there.
+/// Returns the wait that `fill` stored.
 ///
 /// # Safety
 ///
-/// `fill` put it there, and nobody else uses it.
+/// `fill` stored it, and it has no other user.
 unsafe fn inner<'w, W>(wait: *mut shmr_wait) -> &'w mut W {
     // SAFETY: the caller's.
     let opaque = unsafe { core::ptr::addr_of_mut!((*wait).opaque) };
@@ -134,16 +134,18 @@ unsafe extern "C" fn sleep<W: Wait>(wait: *mut shmr_wait, rings: *const u32, see
     unsafe { inner::<W>(wait) }.sleep(rings, seen);
 }
 
-/// shmr_wait_checks() - wait on the processor, for a number of checks
+/// shmr_wait_checks() - wait without sleeping, for a number of checks
 /// @wait:   to be filled in
-/// @checks: how many; SHMR_FOREVER is no limit
+/// @checks: the number; SHMR_FOREVER is no limit
 ///
 /// Needs neither a clock nor an operating system.
 ///
-/// Return: SHMR_OK; SHMR_EINVAL.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_EINVAL
 #[no_mangle]
 pub unsafe extern "C" fn shmr_wait_checks(wait: *mut shmr_wait, checks: u64) -> shmr_status {
-    // More than 2^32 take longer than anybody waits.
+    // More than 2^32 checks take longer than any caller waits.
     let spin = u32::try_from(checks).map_or_else(|_| Spin::forever(), Spin::checks);
     // SAFETY: the caller's.
     unsafe { fill(wait, spin) }
@@ -154,14 +156,16 @@ fn milliseconds(timeout_ms: u64) -> Duration {
     Duration::from_millis(timeout_ms)
 }
 
-/// shmr_wait_futex() - wait asleep, for peers on the same kernel
+/// shmr_wait_futex() - wait by sleeping, for peers on the same kernel
 /// @wait:       to be filled in
 /// @timeout_ms: milliseconds from now; SHMR_FOREVER is no limit
 ///
-/// The peer rings shmr_doorbell_futex(). One that does not is noticed within 20 ms. On memory
-/// that has no futex (/dev/mem, a PCI device's) it polls, as often.
+/// The peer rings shmr_doorbell_futex(). If the peer does not ring, the waiter still checks every
+/// 20 ms. On memory that has no futex (/dev/mem, a PCI device's) it only checks at that interval.
 ///
-/// Return: SHMR_OK; SHMR_EINVAL.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_EINVAL
 #[cfg(feature = "linux")]
 #[no_mangle]
 pub unsafe extern "C" fn shmr_wait_futex(wait: *mut shmr_wait, timeout_ms: u64) -> shmr_status {
@@ -173,11 +177,13 @@ pub unsafe extern "C" fn shmr_wait_futex(wait: *mut shmr_wait, timeout_ms: u64) 
     unsafe { fill(wait, futex) }
 }
 
-/// shmr_wait_spin() - wait awake, and let others run between two checks
+/// shmr_wait_spin() - wait without sleeping, and yield the processor between two checks
 /// @wait:       to be filled in
 /// @timeout_ms: milliseconds from now; SHMR_FOREVER is no limit
 ///
-/// Return: SHMR_OK; SHMR_EINVAL.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_EINVAL
 #[cfg(feature = "linux")]
 #[no_mangle]
 pub unsafe extern "C" fn shmr_wait_spin(wait: *mut shmr_wait, timeout_ms: u64) -> shmr_status {
@@ -189,12 +195,14 @@ pub unsafe extern "C" fn shmr_wait_spin(wait: *mut shmr_wait, timeout_ms: u64) -
     unsafe { fill(wait, spin) }
 }
 
-/// shmr_wait_poll() - look again and again, less and less often, for peers that cannot ring
+/// shmr_wait_poll() - wait by checking at growing intervals, for peers that cannot ring
 /// @wait:       to be filled in
 /// @timeout_ms: milliseconds from now
 /// @limit_ms:   the longest sleep between two checks
 ///
-/// Return: SHMR_OK; SHMR_EINVAL.
+/// Return:
+/// * SHMR_OK
+/// * SHMR_EINVAL
 #[cfg(feature = "linux")]
 #[no_mangle]
 pub unsafe extern "C" fn shmr_wait_poll(

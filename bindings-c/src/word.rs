@@ -1,4 +1,4 @@
-//! What a fault is about, as a number.
+//! The word of a fault, as a number.
 //!
 //! A fault with a string in it would take four registers; with a number it takes two.
 
@@ -6,16 +6,16 @@ use shmem_core::ControlWord;
 
 use crate::strings;
 
-/// What a fault is about: nothing, a word that a peer wrote, an argument, or a rule of
-/// calls that the peer broke.
+/// The word of a fault: none, a word in memory that a peer corrupted, an argument, or a rule of
+/// calls that a peer broke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Word(u32);
 
-/// Declares the arguments that can be invalid, and what a peer can do wrong in a channel,
-/// each with its name.
+/// Declares the arguments that can be invalid and the rules of calls that a peer can break, each
+/// with its name.
 macro_rules! arguments {
     ($($argument:ident $name:literal,)*) => {
-        /// An argument that cannot be used, or what a peer did wrong in a channel.
+        /// An argument that is invalid, or a rule of calls that a peer broke.
         #[derive(Clone, Copy, Debug)]
         #[cfg_attr(not(feature = "linux"), allow(dead_code))]
         pub(crate) enum Argument {
@@ -87,7 +87,7 @@ arguments! {
     Wait "wait",
 }
 
-/// How many words there are before the arguments.
+/// The number of words before the arguments.
 const BEFORE: usize = 1 + ControlWord::ALL.len();
 const COUNT: usize = BEFORE + ARGUMENTS.len();
 
@@ -106,12 +106,12 @@ const NAMES: [&str; COUNT] = {
     names
 };
 
-static ALL: [u8; strings::len(&NAMES)] = strings::joined(&NAMES);
+static ALL: [u8; strings::len(&NAMES)] = strings::join(&NAMES);
 
 impl Word {
     pub(crate) const NONE: Self = Self(0);
 
-    /// Its name, with what follows in memory: it ends before a 0.
+    /// Returns its name, and everything after the name in memory: the name ends before a 0.
     pub(crate) fn name(self) -> &'static [u8] {
         strings::nth(&ALL, self.0 as usize)
     }

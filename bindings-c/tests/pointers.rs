@@ -1,9 +1,10 @@
-//! What C's structs hold, held by Rust: Miri says whether the pointers in them are good.
+//! The pointers in C structs, used from Rust: Miri checks that they are valid.
 //!
 //! `MIRIFLAGS=-Zmiri-disable-weak-memory-emulation cargo +nightly miri test -p shmr
 //! --no-default-features --features channel --test pointers --target s390x-unknown-linux-gnu`:
-//! Miri has no inline assembly, and its emulation of weak memory one width an address.
-// A program in C is one promise of its own, too.
+//! Miri does not support inline assembly, and its weak-memory emulation needs one access width per
+//! address.
+// Like a C program, each test fulfils the callers' duties as a whole.
 #![allow(clippy::multiple_unsafe_ops_per_block)]
 
 use std::mem::MaybeUninit;
@@ -15,7 +16,7 @@ use shmr::*;
 struct Memory<const LEN: usize>([u8; LEN]);
 
 #[test]
-fn a_copy_of_a_segment_is_good_for_what_the_segment_is() {
+fn a_copy_of_a_segment_has_valid_pointers() {
     let mut memory = Box::new(Memory([0; 1024]));
     let mut segment = MaybeUninit::uninit();
     let (mut writer, mut reader) = (MaybeUninit::zeroed(), MaybeUninit::zeroed());
@@ -31,7 +32,7 @@ fn a_copy_of_a_segment_is_good_for_what_the_segment_is() {
         assert_eq!(written, SHMR_OK);
         let opened = shmr_snapshot_reader_open(reader.as_mut_ptr(), &copy);
         assert_eq!(opened, SHMR_OK);
-        // A call that takes a `const` handle makes nothing exclusive of it.
+        // A call that takes a `const` handle forms no exclusive reference to it.
         let reader: &shmr_snapshot_reader = reader.assume_init_ref();
         assert_eq!(shmr_snapshot_sequence(reader), 1);
         assert_eq!(reader.error.status, SHMR_OK);
@@ -48,7 +49,7 @@ unsafe extern "C" fn now(context: *mut std::ffi::c_void) -> u64 {
 }
 
 #[test]
-fn a_session_is_called_on_while_a_channel_points_to_it() {
+fn calls_on_a_session_are_valid_while_channels_point_to_it() {
     const LEN: usize = 16 << 10;
 
     let mut memory = Box::new(Memory([0; LEN]));

@@ -1,4 +1,4 @@
-//! What both ends of a channel share: messages, and restarts of the peer.
+//! The common part of both ends of a channel: messages, and restarts of the peer.
 //!
 //! A channel `name` is two rings and a call line: `name.command`, from the client to the server,
 //! `name.result`, back, and `name.call`. Each end opens its receiving ring first. A message is a

@@ -32,7 +32,7 @@ impl Call {
     }
 }
 
-/// What a server receives. The message is at the start of the buffer.
+/// A command or a message, or a restart of the client. The message is at the start of the buffer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Incoming {
     /// A call: the client waits for its answer.

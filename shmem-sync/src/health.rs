@@ -85,7 +85,7 @@ pub(crate) fn put_incarnation(
         if found != 0 {
             // Pairs with the exchange below, in an incarnation that took over from us: if we found
             // its incarnation here, we also find it in `owner`, and leave the word unchanged.
-            // loom: loom_mutex::one_that_is_late_leaves_the_suspicion_to_the_next_owner
+            // loom: loom_mutex::a_late_owner_leaves_suspect_bytes_to_the_next_owner
             fence(Acquire);
             if owner.check().is_err() {
                 return Ok(()); // The unlock reports it.
@@ -93,7 +93,7 @@ pub(crate) fn put_incarnation(
             check(found)?;
         }
         // Release: pairs with the fence above; our takeover of the lock is seen.
-        // loom: loom_mutex::one_that_is_late_leaves_the_suspicion_to_the_next_owner
+        // loom: loom_mutex::a_late_owner_leaves_suspect_bytes_to_the_next_owner
         // relaxed: on failure, the fence above comes next.
         let put = word.compare_exchange(found, owner.incarnation().word(), Release, Relaxed);
         match put {

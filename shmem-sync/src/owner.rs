@@ -7,9 +7,9 @@
 //! | *l* + flag | *l* has the lock; a partition may sleep for it | 0 when released, and a ring |
 //! | either     | *l* is gone | *m* + flag, by incarnation *m* |
 //!
-//! - **O1** An incarnation's word becomes 0 only by that incarnation, and another incarnation's
-//!   word only after the first is gone. All changes are exchanges of the exact word. So what an
-//!   incarnation stores late that ran but was treated as gone changes nothing of another's.
+//! - **O1** A word that names an incarnation becomes 0 only by that incarnation, and is taken by
+//!   another only after the first is gone. All changes are exchanges of the exact word. So if an
+//!   incarnation was treated as gone while it ran, its late stores change nothing of another's.
 //! - **O2** A partition that sleeps on the word saw the flag in it, and sleeps only while the word
 //!   is the one that it saw.
 //! - **O3** A partition that has slept for the word takes it with the flag: one ring wakes one

@@ -1,4 +1,4 @@
-//! What those that attach to a lock agree on, and what they reach through a guard.
+//! What the partitions that attach to a lock agree on, and what they reach through a guard.
 #![cfg(not(loom))]
 
 use shmem_core::doorbell::Silent;
@@ -34,7 +34,7 @@ fn attach<T: Protected + ?Sized>(
     ]
 }
 
-/// Zeroed segments for each, with so many protected bytes.
+/// Returns zeroed segments for each, with this number of protected bytes.
 fn heaps(data: usize) -> [Heap; 3] {
     [
         RawMutex::segment_len(data),
@@ -48,7 +48,7 @@ fn windows([mutex, rwlock, bakery]: &[Heap; 3]) -> [Window<'_>; 3] {
     [mutex.window(), rwlock.window(), bakery.window()]
 }
 
-/// What inspection finds that each protects.
+/// Returns what each protects, as inspection shows it.
 fn protects([mutex, rwlock, bakery]: &[Heap; 3]) -> [Option<Shape>; 3] {
     [
         MutexWords::attach(mutex.window()).unwrap().protects(),
@@ -58,7 +58,7 @@ fn protects([mutex, rwlock, bakery]: &[Heap; 3]) -> [Option<Shape>; 3] {
 }
 
 #[test]
-fn a_segment_of_another_length_is_refused_with_both_lengths() {
+fn attaching_to_a_segment_of_another_length_reports_both_lengths() {
     let heaps = heaps(16);
     let lengths = windows(&heaps).map(|window| window.len());
     for (refused, segment) in attach::<u64>(&heaps, FIRST).into_iter().zip(lengths) {
@@ -74,7 +74,7 @@ fn a_segment_of_another_length_is_refused_with_both_lengths() {
 }
 
 #[test]
-fn a_segment_that_is_shorter_than_a_lock_is_refused() {
+fn attaching_to_a_segment_shorter_than_a_lock_fails() {
     let short = Heap::new(120);
     let (segment, needed) = (120, 128);
     let refused = Some(AttachError::Length { segment, needed });
@@ -89,7 +89,7 @@ fn a_segment_that_is_shorter_than_a_lock_is_refused() {
 }
 
 #[test]
-fn another_type_over_the_same_lock_is_refused_although_the_segment_fits() {
+fn attaching_with_another_type_fails_even_if_the_segment_fits() {
     let heaps = heaps(16);
     assert_eq!(attach::<[u8; 13]>(&heaps, FIRST), [Ok(()); 3]);
     assert_eq!(attach::<[u8; 13]>(&heaps, SECOND), [Ok(()); 3]);
@@ -110,7 +110,7 @@ fn another_type_over_the_same_lock_is_refused_although_the_segment_fits() {
 }
 
 #[test]
-fn bytes_and_raw_locks_declare_nothing_and_accept_all() {
+fn bytes_and_raw_locks_declare_no_shape_and_accept_any() {
     let heaps = heaps(16);
     assert_eq!(attach::<[u8]>(&heaps, FIRST), [Ok(()); 3]);
     let [mutex, rwlock, bakery] = windows(&heaps);
@@ -123,7 +123,7 @@ fn bytes_and_raw_locks_declare_nothing_and_accept_all() {
 }
 
 #[test]
-fn whoever_is_refused_by_a_bakery_takes_no_ticket_away() {
+fn a_failed_attach_to_a_bakery_removes_no_ticket() {
     let heap = Heap::new(BakeryMutex::<u64>::SEGMENT_LEN);
     let mut ours = attach_bakery::<u64>(heap.window(), FIRST, 4);
     let guard = ours.try_lock(&mut AssumeAlive).unwrap();
@@ -187,7 +187,7 @@ fn a_guard_reads_and_writes_the_value_and_its_bytes() {
 }
 
 #[test]
-fn bytes_whose_number_the_segment_says_are_reached_by_windows() {
+fn bytes_of_any_length_are_reached_through_windows() {
     let heap = Heap::new(RawRwLock::segment_len(20));
     let lock = RwLock::<[u8]>::attach(heap.window(), FIRST, &Silent).unwrap();
     let mut guard = lock.write(&mut Spin::forever(), &mut AssumeAlive).unwrap();

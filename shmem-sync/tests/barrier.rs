@@ -1,4 +1,5 @@
-//! What the barrier promises: who passes, who is waited for, and who is told of a death.
+//! What the barrier guarantees: which parties pass, which are waited for, and which deaths are
+//! reported.
 #![cfg(all(feature = "linux", target_os = "linux", not(loom)))]
 
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
@@ -42,7 +43,7 @@ fn write_entry(heap: &Heap, partition: usize, incarnation: u32, arrived: u32) {
 }
 
 #[test]
-fn a_barrier_needs_an_entry_for_us_and_for_as_many_as_there_are_parties() {
+fn a_barrier_needs_an_entry_for_us_and_for_every_party() {
     let heap = heap(2);
     let attach = |partition, parties| {
         let incarnation = Incarnation::first(partition);
@@ -73,7 +74,8 @@ fn a_party_of_one_passes_phase_after_phase() {
     }
 }
 
-/// Parties meet at so many phases; none is ever further than one behind another.
+/// Lets `parties` parties pass `phases` phases together; none is ever more than one phase behind
+/// another.
 fn stress<W: Wait>(parties: u8, phases: u32, wait: impl Fn() -> W + Sync) {
     let heap = heap(parties);
     let progress: Vec<_> = (0..parties).map(|_| AtomicU32::new(0)).collect();
@@ -99,18 +101,18 @@ fn stress<W: Wait>(parties: u8, phases: u32, wait: impl Fn() -> W + Sync) {
 }
 
 #[test]
-fn parties_that_sleep_meet_phase_after_phase() {
+fn parties_that_sleep_pass_phase_after_phase_together() {
     stress(3, 1000, Futex::forever);
     stress(2, 1000, || Futex::forever().spin_first(50));
 }
 
 #[test]
-fn parties_that_look_meet_phase_after_phase() {
+fn parties_that_spin_pass_phase_after_phase_together() {
     stress(3, 1000, SpinYield::forever);
 }
 
 #[test]
-fn a_wait_that_timed_out_goes_on_with_the_next_call() {
+fn a_wait_that_timed_out_continues_with_the_next_call() {
     let heap = heap(2);
     let (mut ours, mut theirs) = (barrier(&heap, FIRST, 2), barrier(&heap, SECOND, 2));
     for _ in 0..2 {
@@ -118,7 +120,7 @@ fn a_wait_that_timed_out_goes_on_with_the_next_call() {
         assert_eq!(late, Err(BarrierError::TimedOut));
     }
     assert_eq!(theirs.try_wait(&mut AssumeAlive).unwrap().unwrap().phase, 1);
-    // They are a phase ahead, and yet it is the first that we pass.
+    // They are a phase ahead, but we pass the first phase first.
     assert_eq!(theirs.try_wait(&mut AssumeAlive), Ok(None));
     for phase in 1..=2 {
         let arrival = ours.wait(&mut Spin::checks(0), &mut AssumeAlive).unwrap();
@@ -137,7 +139,7 @@ fn a_party_that_dies_before_it_arrives_is_named_and_its_next_incarnation_complet
 
     let died = ours.wait(&mut Futex::forever(), &mut Dead(&[SECOND]));
     assert_eq!(died, Err(BarrierError::PartyDied(SECOND)));
-    // Once more, to one who does not wait for its restart.
+    // Again, for a caller that does not wait for the restart.
     let died = ours.try_wait(&mut Dead(&[SECOND]));
     assert_eq!(died, Err(BarrierError::PartyDied(SECOND)));
 
@@ -161,29 +163,29 @@ fn a_party_that_dies_after_it_arrived_is_not_missed_until_the_next_phase() {
 }
 
 #[test]
-fn a_party_that_arrived_and_then_died_while_we_asked_has_arrived() {
+fn a_party_that_arrives_and_dies_during_our_check_has_arrived() {
     let heap = heap(2);
     let mut ours = barrier(&heap, FIRST, 2);
     let mut theirs = barrier(&heap, SECOND, 2);
     assert_eq!(ours.try_wait(&mut AssumeAlive), Ok(None));
     assert!(theirs.try_wait(&mut AssumeAlive).unwrap().is_some());
     assert!(ours.try_wait(&mut AssumeAlive).unwrap().is_some());
-    /// Whom it is asked about arrives, and dies.
-    struct Last<'a, 'm>(&'a mut Barrier<'m>);
-    impl Liveness for Last<'_, '_> {
+    /// The party that it is asked about arrives, and dies.
+    struct ArrivesAndDies<'a, 'm>(&'a mut Barrier<'m>);
+    impl Liveness for ArrivesAndDies<'_, '_> {
         fn state(&mut self, incarnation: Incarnation) -> PartitionState {
             assert_eq!(incarnation, SECOND);
             self.0.try_wait(&mut AssumeAlive).unwrap();
             PartitionState::Gone
         }
     }
-    assert_eq!(ours.try_wait(&mut Last(&mut theirs)), Ok(None));
+    assert_eq!(ours.try_wait(&mut ArrivesAndDies(&mut theirs)), Ok(None));
     let arrival = ours.try_wait(&mut Dead(&[SECOND])).unwrap();
     assert_eq!(arrival.unwrap().phase, 2);
 }
 
 #[test]
-fn of_a_party_that_never_arrived_nobody_knows() {
+fn a_party_that_never_arrived_is_not_reported_as_dead() {
     let heap = heap(2);
     let mut ours = barrier(&heap, FIRST, 2);
     let late = ours.wait(&mut Spin::checks(5), &mut Dead(&[SECOND]));
@@ -195,7 +197,7 @@ fn a_new_handle_takes_part_in_the_phase_that_is_not_complete() {
     let heap = heap(3);
     let mut first = barrier(&heap, FIRST, 2);
     assert_eq!(first.try_wait(&mut AssumeAlive), Ok(None));
-    // The same entry again: nobody is counted twice.
+    // The same entry again: no party is counted twice.
     let mut first = barrier(&heap, next_incarnation(FIRST), 2);
     assert_eq!(first.try_wait(&mut AssumeAlive), Ok(None));
     let mut third = barrier(&heap, Incarnation::first(3), 2);
@@ -211,13 +213,13 @@ fn a_new_handle_takes_part_in_the_phase_that_is_not_complete() {
 }
 
 #[test]
-fn phases_go_on_past_the_last_number() {
+fn phases_continue_after_the_last_number() {
     let heap = heap(2);
     write_entry(&heap, 1, FIRST.word(), u32::MAX - 1);
     write_entry(&heap, 2, SECOND.word(), u32::MAX - 1);
     let (mut ours, mut theirs) = (barrier(&heap, FIRST, 2), barrier(&heap, SECOND, 2));
     for phase in [u32::MAX, 1, 2] {
-        // Who is missing is known on both sides of the wrap.
+        // The missing party is known on both sides of the wrap.
         let died = ours.try_wait(&mut Dead(&[SECOND]));
         assert_eq!(died, Err(BarrierError::PartyDied(SECOND)));
         assert_eq!(
@@ -229,7 +231,7 @@ fn phases_go_on_past_the_last_number() {
             phase
         );
     }
-    // Nor does a new handle take the newest phase for the oldest.
+    // A new handle does not mistake the newest phase for the oldest.
     write_entry(&heap, 1, FIRST.word(), u32::MAX);
     write_entry(&heap, 2, SECOND.word(), 1);
     let mut restarted = barrier(&heap, next_incarnation(FIRST), 2);
@@ -238,7 +240,7 @@ fn phases_go_on_past_the_last_number() {
 }
 
 #[test]
-fn a_phase_that_nobody_can_have_reached_is_reported() {
+fn a_phase_that_no_party_can_have_reached_is_corrupt() {
     let heap = heap(3);
     let mut ours = barrier(&heap, FIRST, 3);
     assert_eq!(ours.try_wait(&mut AssumeAlive), Ok(None));
@@ -252,7 +254,7 @@ fn a_phase_that_nobody_can_have_reached_is_reported() {
 }
 
 #[test]
-fn one_whom_all_the_others_left_behind_was_evicted() {
+fn a_party_that_all_others_have_passed_is_evicted() {
     let heap = heap(3);
     let mut ours = barrier(&heap, FIRST, 3);
     assert_eq!(ours.try_wait(&mut AssumeAlive), Ok(None));
@@ -269,15 +271,15 @@ fn one_whom_all_the_others_left_behind_was_evicted() {
 }
 
 #[test]
-fn an_incarnation_that_is_not_the_entrys_is_reported_when_it_is_asked_for() {
-    for mad in [0, 7, FIRST.word()] {
+fn an_entry_with_a_wrong_incarnation_is_corrupt() {
+    for value in [0, 7, FIRST.word()] {
         let heap = heap(2);
         write_entry(&heap, 1, FIRST.word(), 1);
-        write_entry(&heap, 2, mad, 1);
+        write_entry(&heap, 2, value, 1);
         let mut ours = barrier(&heap, FIRST, 2);
         let corrupt = Corrupt {
             word: ControlWord::BarrierIncarnation,
-            value: mad,
+            value,
         };
         let refused = ours.try_wait(&mut AssumeAlive);
         assert_eq!(refused, Err(BarrierError::Corrupt(corrupt)));
@@ -285,7 +287,7 @@ fn an_incarnation_that_is_not_the_entrys_is_reported_when_it_is_asked_for() {
 }
 
 #[test]
-fn whatever_the_words_hold_every_call_ends() {
+fn every_call_ends_whatever_the_words_contain() {
     let mut seed = 1_u32;
     let mut noise = || {
         seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -304,7 +306,7 @@ fn whatever_the_words_hold_every_call_ends() {
 }
 
 #[test]
-fn who_dies_at_any_store_of_a_wait_is_replaced_by_its_next_incarnation() {
+fn a_party_that_dies_at_any_store_is_replaced_by_its_next_incarnation() {
     let attempt = |at| {
         let heap = heap(2);
         let mut ours = barrier(&heap, FIRST, 2);
@@ -320,7 +322,7 @@ fn who_dies_at_any_store_of_a_wait_is_replaced_by_its_next_incarnation() {
         });
         let mut restarted = barrier(&heap, next_incarnation(SECOND), 2);
         match ours.try_wait(&mut Dead(&[SECOND])) {
-            // It had arrived, so its next incarnation is at the phase after.
+            // It had arrived, so its next incarnation is at the phase after it.
             Ok(arrival) => assert_eq!(arrival.unwrap().phase, 2),
             Err(error) => {
                 assert_eq!(error, BarrierError::PartyDied(SECOND));
@@ -337,7 +339,7 @@ fn who_dies_at_any_store_of_a_wait_is_replaced_by_its_next_incarnation() {
         ended
     };
     let Ended::Alive { stores } = attempt(None) else {
-        panic!("it died of nothing");
+        panic!("it died without a requested death");
     };
     assert!(stores > 1);
     for store in 0..stores {

@@ -1,4 +1,4 @@
-//! Death at each store that a lock makes: the others find whole bytes, or are warned.
+//! Death at each store of a lock: the others find whole bytes, or are warned.
 #![cfg(all(feature = "linux", target_os = "linux"))]
 
 use shmem_core::crash::{self, Ended};
@@ -14,8 +14,8 @@ const FIRST: Incarnation = Incarnation::first(1);
 const SECOND: Incarnation = Incarnation::first(2);
 const THIRD: Incarnation = Incarnation::first(3);
 
-/// Lets `work` die at each of its stores to memory that `prepare` has made, and
-/// sees what `check` says of each.
+/// Lets a partition die at each store of `work`, on memory that `prepare` has made, and calls
+/// `check` each time.
 fn die_everywhere(prepare: impl Fn() -> Heap, work: impl Fn(&Heap), check: impl Fn(&Heap)) {
     let attempt = |at| {
         let heap = prepare();
@@ -24,7 +24,7 @@ fn die_everywhere(prepare: impl Fn() -> Heap, work: impl Fn(&Heap), check: impl 
         ended
     };
     let Ended::Alive { stores } = attempt(None) else {
-        panic!("it died of nothing");
+        panic!("it died without a requested death");
     };
     assert!(stores > 1);
     for store in 0..stores {
@@ -32,7 +32,7 @@ fn die_everywhere(prepare: impl Fn() -> Heap, work: impl Fn(&Heap), check: impl 
     }
 }
 
-fn tear(data: Window<'_>) {
+fn write_half(data: Window<'_>) {
     data.write(0, &[1]);
 }
 
@@ -44,8 +44,8 @@ fn mutex_heap() -> Heap {
     Heap::new(Mutex::<[u64; 2]>::SEGMENT_LEN)
 }
 
-/// Takes the mutex, finds whole bytes or is warned, and leaves them whole.
-fn own(heap: &Heap, incarnation: Incarnation, dead: &[Incarnation]) {
+/// Locks the mutex, finds whole bytes or is warned, and leaves them whole.
+fn lock_mutex(heap: &Heap, incarnation: Incarnation, dead: &[Incarnation]) {
     let mutex = mutex(heap, incarnation);
     let (warned, mut guard) = match mutex.try_lock(&mut Dead(dead)) {
         Ok(guard) => (false, guard),
@@ -58,28 +58,36 @@ fn own(heap: &Heap, incarnation: Incarnation, dead: &[Incarnation]) {
     guard.unlock().unwrap();
 }
 
-fn the_mutex_goes_on(heap: &Heap) {
-    own(heap, THIRD, &[FIRST, SECOND]);
+fn check_mutex(heap: &Heap) {
+    lock_mutex(heap, THIRD, &[FIRST, SECOND]);
     let mutex = mutex(heap, FIRST);
     assert!(whole(mutex.try_lock(&mut AssumeAlive).unwrap().get()).is_some());
 }
 
 #[test]
-fn whenever_an_owner_dies_the_next_one_finds_whole_bytes_or_is_warned() {
-    die_everywhere(mutex_heap, |heap| own(heap, SECOND, &[]), the_mutex_goes_on);
+fn after_an_owner_dies_the_next_one_finds_whole_bytes_or_is_warned() {
+    die_everywhere(
+        mutex_heap,
+        |heap| lock_mutex(heap, SECOND, &[]),
+        check_mutex,
+    );
 }
 
 #[test]
-fn whenever_one_dies_that_repairs_the_next_one_does() {
-    let torn = || {
+fn after_an_owner_dies_while_it_repairs_the_next_one_repairs() {
+    let half_written = || {
         let heap = mutex_heap();
         let mutex = mutex(&heap, FIRST);
         let mut guard = mutex.try_lock(&mut AssumeAlive).unwrap();
-        tear(guard.window());
+        write_half(guard.window());
         std::mem::forget(guard);
         heap
     };
-    die_everywhere(torn, |heap| own(heap, SECOND, &[FIRST]), the_mutex_goes_on);
+    die_everywhere(
+        half_written,
+        |heap| lock_mutex(heap, SECOND, &[FIRST]),
+        check_mutex,
+    );
 }
 
 fn lock(heap: &Heap, incarnation: Incarnation) -> RwLock<'_, [u64; 2]> {
@@ -99,7 +107,7 @@ fn read(heap: &Heap, incarnation: Incarnation, dead: &[Incarnation]) {
     check(lock(heap, incarnation).try_read(&mut Dead(dead)));
 }
 
-/// Takes the lock to write, finds whole bytes or is warned, and leaves them whole.
+/// Locks for writing, finds whole bytes or is warned, and leaves them whole.
 fn write(heap: &Heap, incarnation: Incarnation, dead: &[Incarnation]) {
     let lock = lock(heap, incarnation);
     let (warned, mut guard) = match lock.try_write(&mut Dead(dead)) {
@@ -113,7 +121,7 @@ fn write(heap: &Heap, incarnation: Incarnation, dead: &[Incarnation]) {
     guard.unlock().unwrap();
 }
 
-fn the_lock_goes_on(heap: &Heap) {
+fn check_lock(heap: &Heap) {
     read(heap, THIRD, &[FIRST, SECOND]);
     write(heap, THIRD, &[FIRST, SECOND]);
     let lock = lock(heap, FIRST);
@@ -121,33 +129,33 @@ fn the_lock_goes_on(heap: &Heap) {
 }
 
 #[test]
-fn whenever_a_writer_dies_the_others_find_whole_bytes_or_are_warned() {
-    die_everywhere(lock_heap, |heap| write(heap, SECOND, &[]), the_lock_goes_on);
+fn after_a_writer_dies_the_others_find_whole_bytes_or_are_warned() {
+    die_everywhere(lock_heap, |heap| write(heap, SECOND, &[]), check_lock);
 }
 
 #[test]
-fn whenever_a_reader_dies_the_others_go_on() {
-    die_everywhere(lock_heap, |heap| read(heap, SECOND, &[]), the_lock_goes_on);
+fn after_a_reader_dies_the_others_continue() {
+    die_everywhere(lock_heap, |heap| read(heap, SECOND, &[]), check_lock);
 }
 
-/// A lock whose writer died inside.
-fn torn_lock() -> Heap {
+/// Returns a lock whose writer died inside.
+fn half_written_lock() -> Heap {
     let heap = lock_heap();
     let lock = lock(&heap, FIRST);
     let mut guard = lock.try_write(&mut AssumeAlive).unwrap();
-    tear(guard.window());
+    write_half(guard.window());
     std::mem::forget(guard);
     heap
 }
 
 #[test]
-fn whenever_a_reader_dies_that_puts_a_lock_in_order_the_next_one_does() {
-    let tidy = |heap: &Heap| read(heap, SECOND, &[FIRST]);
-    die_everywhere(torn_lock, tidy, the_lock_goes_on);
+fn after_a_reader_dies_while_it_recovers_a_lock_the_next_one_recovers_it() {
+    let recover = |heap: &Heap| read(heap, SECOND, &[FIRST]);
+    die_everywhere(half_written_lock, recover, check_lock);
 }
 
 #[test]
-fn whenever_a_writer_dies_that_repairs_the_next_one_does() {
+fn after_a_writer_dies_while_it_repairs_the_next_one_repairs() {
     let repair = |heap: &Heap| write(heap, SECOND, &[FIRST]);
-    die_everywhere(torn_lock, repair, the_lock_goes_on);
+    die_everywhere(half_written_lock, repair, check_lock);
 }

@@ -1,4 +1,4 @@
-//! What an event bell promises: it wakes the one who sleeps on it, once for each time.
+//! What an event bell guarantees: it wakes its sleeper, once for each sleep.
 #![cfg(all(feature = "linux", target_os = "linux", not(loom)))]
 
 use std::os::fd::AsFd;
@@ -12,14 +12,14 @@ use shmem_core::wait::{Pause, Wait};
 use shmem_core::{Incarnation, Mapping, Region};
 use shmem_sync::{EventBell, EventWait};
 
-/// The ring in a region of memory that was mapped just now.
+/// Returns the ring in a region of memory that was mapped just now.
 fn ring(memory: &Mapping) -> Ring<'_> {
     let region = Region::attach(memory.window()).unwrap();
     let segment = region.body().sub(0, Ring::segment_len(4096)).unwrap();
     Ring::attach(segment).unwrap()
 }
 
-/// A second mapping of the same memory, as a peer has it.
+/// Returns a second mapping of the same memory, as a peer has it.
 fn mapped_again(memory: &Mapping) -> Mapping {
     let fd = memory.as_fd().try_clone_to_owned().unwrap();
     Mapping::from_fd(fd).unwrap()
@@ -57,13 +57,13 @@ fn a_consumer_that_sleeps_on_an_eventfd_is_woken_by_the_record() {
     });
 }
 
-/// Whether the bell has not rung since the last sleep.
+/// Returns true if the bell has not rung since the last sleep.
 fn is_silent(bell: &EventBell) -> bool {
     rustix::io::read(bell, &mut [0; 8]).is_err()
 }
 
 #[test]
-fn rings_end_one_sleep_and_not_the_next() {
+fn several_rings_end_one_sleep_only() {
     let bell = EventBell::new().unwrap();
     let rings = AtomicU32::new(7);
     bell.ring(&rings);
@@ -82,7 +82,7 @@ fn a_word_that_has_changed_is_not_slept_on() {
 }
 
 #[test]
-fn a_sleep_lasts_until_the_recheck_that_was_asked_for() {
+fn a_sleep_lasts_until_the_requested_recheck() {
     let bell = EventBell::new().unwrap();
     let longest = Duration::from_millis(90);
     for wait in [EventWait::forever, |bell| {
@@ -92,7 +92,7 @@ fn a_sleep_lasts_until_the_recheck_that_was_asked_for() {
         wait(&bell).recheck(longest).sleep(&AtomicU32::new(0), 0);
         assert!(started.elapsed() >= longest);
     }
-    // Longer than the kernel would take.
+    // Longer than the kernel accepts.
     bell.ring(&AtomicU32::new(0));
     let mut wait = EventWait::forever(&bell).recheck(Duration::MAX);
     wait.sleep(&AtomicU32::new(0), 0);
@@ -110,7 +110,7 @@ fn a_wait_ends_at_its_deadline() {
     while wait.pause() != Pause::TimedOut {
         wait.sleep(&AtomicU32::new(0), 0);
     }
-    // The time began a little before `started`.
+    // The timeout began a little before `started`.
     assert!(started.elapsed() >= timeout * 9 / 10);
 }
 
@@ -118,9 +118,9 @@ fn a_wait_ends_at_its_deadline() {
 fn spins_come_before_each_sleep_and_do_not_outlast_the_deadline() {
     let bell = EventBell::new().unwrap();
     let mut wait = EventWait::forever(&bell).spin_first(3);
-    let says = |wait: &mut EventWait| [(); 4].map(|()| wait.pause());
+    let pauses = |wait: &mut EventWait| [(); 4].map(|()| wait.pause());
     let round = [Pause::Again, Pause::Again, Pause::Again, Pause::Sleep];
-    assert_eq!([says(&mut wait), says(&mut wait)], [round; 2]);
+    assert_eq!([pauses(&mut wait), pauses(&mut wait)], [round; 2]);
     let timeout = Duration::from_millis(60);
     let mut wait = EventWait::timeout(&bell, timeout).spin_first(u32::MAX);
     let started = Instant::now();

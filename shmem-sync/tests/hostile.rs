@@ -1,5 +1,4 @@
-//! A peer that stores incarnation after incarnation that is gone holds up no call behind its
-//! deadline.
+//! A peer stores one incarnation after another that is gone: no call is held after its deadline.
 #![cfg(not(loom))]
 
 use std::mem::forget;
@@ -20,8 +19,8 @@ use support::{attach_bakery, Dead};
 
 const US: Incarnation = Incarnation::first(1);
 
-/// Stores another incarnation into each of its words before it says that the last one is gone,
-/// so that whoever takes over from that one fails; and counts how often.
+/// Stores another incarnation into each of its words before it reports the last one as gone, so
+/// that every takeover fails. Counts how often.
 struct Hostile<'m> {
     memory: Window<'m>,
     words: std::ops::Range<usize>,
@@ -31,7 +30,7 @@ struct Hostile<'m> {
 }
 
 impl<'m> Hostile<'m> {
-    /// Of the 32-bit words at `words`, as incarnations of `partition`.
+    /// Stores incarnations of `partition` in the 32-bit words at `words`.
     fn new(heap: &'m Heap, words: std::ops::Range<usize>, partition: u8, limit: u32) -> Self {
         let hostile = Self {
             memory: heap.window(),
@@ -55,7 +54,7 @@ impl<'m> Hostile<'m> {
 impl Liveness for Hostile<'_> {
     fn state(&mut self, _: Incarnation) -> PartitionState {
         self.answers += 1;
-        assert!(self.answers <= self.limit, "held for ever");
+        assert!(self.answers <= self.limit, "the call does not end");
         self.store();
         PartitionState::Gone
     }
@@ -74,7 +73,7 @@ fn is_late<G>(taken: LockResult<G>) -> bool {
 }
 
 #[test]
-fn a_mutex_is_given_up_whatever_lives_its_owner_word_names() {
+fn waiting_for_a_mutex_ends_whatever_its_owner_word_names() {
     let heap = Heap::new(Mutex::<u64>::SEGMENT_LEN);
     let mutex = Mutex::<u64>::attach(heap.window(), US, &Silent).unwrap();
     let hostile = || Hostile::new(&heap, 0..4, 2, 300);
@@ -85,7 +84,7 @@ fn a_mutex_is_given_up_whatever_lives_its_owner_word_names() {
 }
 
 #[test]
-fn a_reader_writer_lock_is_given_up_whatever_lives_its_words_name() {
+fn waiting_for_a_reader_writer_lock_ends_whatever_its_words_name() {
     let heap = Heap::new(RwLock::<u64>::SEGMENT_LEN);
     let lock = RwLock::<u64>::attach(heap.window(), US, &Silent).unwrap();
     let writers = || Hostile::new(&heap, 0..4, 2, 300);
@@ -104,7 +103,7 @@ fn a_reader_writer_lock_is_given_up_whatever_lives_its_words_name() {
 }
 
 #[test]
-fn a_writer_that_only_tries_clears_128_words_of_readers_that_are_gone() {
+fn a_try_to_write_clears_the_words_of_128_readers_that_are_gone() {
     let heap = Heap::new(RwLock::<u64>::SEGMENT_LEN);
     let lock = RwLock::<u64>::attach(heap.window(), US, &Silent).unwrap();
     struct Gone;
@@ -125,7 +124,7 @@ fn a_writer_that_only_tries_clears_128_words_of_readers_that_are_gone() {
 }
 
 #[test]
-fn a_semaphore_is_given_up_whatever_lives_its_words_name() {
+fn waiting_for_a_semaphore_ends_whatever_its_words_name() {
     let heap = Heap::new(Semaphore::segment_len(PERMITS));
     let semaphore = Semaphore::attach(heap.window(), US, &Silent).unwrap();
     let limit = 5 * PERMITS as u32;
@@ -137,7 +136,7 @@ fn a_semaphore_is_given_up_whatever_lives_its_words_name() {
 }
 
 #[test]
-fn a_word_that_is_none_hides_no_permit_behind_it() {
+fn a_corrupt_word_hides_no_permit_after_it() {
     let heap = Heap::new(Semaphore::segment_len(PERMITS));
     let dead = Incarnation::first(2);
     let semaphore = |incarnation| Semaphore::attach(heap.window(), incarnation, &Silent).unwrap();
@@ -154,14 +153,14 @@ fn a_word_that_is_none_hides_no_permit_behind_it() {
             Ok(permit) => forget(permit),
             Err(error) => {
                 assert!(matches!(error, AcquireError::Corrupt(_)), "{error}");
-                assert_eq!(left, 0, "all but the spoilt one were to be had");
+                assert_eq!(left, 0, "all permits but the corrupt one must be available");
             }
         }
     }
 }
 
 #[test]
-fn a_bakery_is_passed_or_given_up_whatever_lives_its_entries_name() {
+fn waiting_for_a_bakery_ends_whatever_its_entries_name() {
     let heap = Heap::new(BakeryMutex::<u64>::SEGMENT_LEN);
     let mut bakery = attach_bakery::<u64>(heap.window(), US, 64);
     let entry = 128 + 8;

@@ -1,4 +1,4 @@
-//! Locks as a third party sees them.
+//! Inspection of the words of locks.
 #![cfg(all(feature = "std", not(loom)))]
 
 use shmem_core::doorbell::Silent;
@@ -15,15 +15,15 @@ use shmem_sync::{AssumeAlive, BakeryMutex, Barrier, LockError, Mutex, RwLock, Se
 const ONE: Incarnation = Incarnation::first(1);
 const TWO: Incarnation = Incarnation::first(2);
 
-/// Everybody is dead.
-struct Nobody;
+/// Reports every incarnation as gone.
+struct AllGone;
 
 use shmem_sync::PartitionState;
 
 mod support;
 use support::{attach_bakery, attach_barrier};
 
-impl shmem_sync::Liveness for Nobody {
+impl shmem_sync::Liveness for AllGone {
     fn state(&mut self, _: Incarnation) -> PartitionState {
         PartitionState::gone_if(true)
     }
@@ -45,7 +45,7 @@ fn a_mutex_shows_its_owner_and_its_health() {
     let (one, two) = (mutex(ONE), mutex(TWO));
     std::mem::forget(one.try_lock(&mut AssumeAlive).unwrap());
     assert_eq!((words.owner(), words.health()), (held(ONE), Health::Whole));
-    let Err(LockError::OwnerDied(guard)) = two.try_lock(&mut Nobody) else {
+    let Err(LockError::OwnerDied(guard)) = two.try_lock(&mut AllGone) else {
         panic!("the owner is dead");
     };
     assert_eq!(words.owner().holder, Holder::Incarnation(TWO));
@@ -55,7 +55,7 @@ fn a_mutex_shows_its_owner_and_its_health() {
 }
 
 #[test]
-fn a_bakery_shows_who_is_inside_and_who_waits() {
+fn a_bakery_shows_the_owner_and_the_tickets() {
     let heap = Heap::new(BakeryMutex::<u64>::SEGMENT_LEN);
     let words = BakeryWords::attach(heap.window()).unwrap();
     let mut one = attach_bakery::<u64>(heap.window(), ONE, 64);
@@ -104,7 +104,7 @@ fn a_reader_writer_lock_shows_its_readers_and_its_writer() {
 }
 
 #[test]
-fn a_barrier_shows_who_has_arrived() {
+fn a_barrier_shows_the_parties_that_have_arrived() {
     let heap = Heap::new(Barrier::segment_len(4));
     let words = BarrierWords::attach(heap.window()).unwrap();
     assert_eq!((words.parties().count(), words.phase()), (0, 0));
@@ -119,10 +119,10 @@ fn a_barrier_shows_who_has_arrived() {
 }
 
 #[test]
-fn what_no_honest_partition_leaves_is_shown_as_such() {
+fn words_that_no_honest_partition_leaves_are_shown_as_corrupt() {
     let heap = Heap::new(2048);
     let window = heap.window();
-    // Of no number; of incarnation 0; a flag on nobody's.
+    // No partition number; incarnation 0; a flag without an owner.
     for word in [0x100, 1 << 31 | 0x07, 1 << 31] {
         window.word(0).store(word, Relaxed);
         window.word(128).store(word, Relaxed);
@@ -145,7 +145,7 @@ fn what_no_honest_partition_leaves_is_shown_as_such() {
     let barrier = BarrierWords::attach(window).unwrap();
     let party = barrier.parties().next().unwrap();
     assert_eq!(party.incarnation.holder, Holder::Corrupt(TWO.word()));
-    // A free permit for which nobody needs to wait.
+    // A free permit for which no partition needs to wait.
     window.word(128).store(1 << 31 | 1, Relaxed);
     let semaphore = SemaphoreWords::attach(window).unwrap();
     let first = semaphore.permits().next().unwrap();

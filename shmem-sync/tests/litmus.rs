@@ -1,4 +1,4 @@
-//! What a litmus says of memory and of peers that are right, wrong, absent and mad.
+//! What a litmus reports about memory, with peers that are correct, wrong, absent and hostile.
 #![cfg(not(loom))]
 
 use memoffset::offset_of;
@@ -18,7 +18,7 @@ const UNKNOWN: Verdict = Verdict {
 
 const ROUNDS: u32 = 16;
 
-/// A batch that is enough, whatever happens in it.
+/// One batch that is always enough.
 const ONE_BATCH: Effort = Effort {
     batches: 1,
     rounds: ROUNDS,
@@ -35,23 +35,23 @@ fn litmus(heap: &Heap) -> Litmus<'_> {
     Litmus::attach(heap.window()).unwrap()
 }
 
-/// An answerer that speaks the protocol as the layout document has it, in the asker's waits.
+/// An answerer that follows the protocol of the layout document, within the asker's waits.
 ///
-/// Whatever it does it does while the asker stands still: nothing here is a matter of time.
-struct ByHand<'m> {
+/// It runs only while the asker is stopped, so nothing here depends on time.
+struct ScriptedPeer<'m> {
     memory: Window<'m>,
-    turns: u32,
-    /// The asker's step that it has followed.
+    pauses: u32,
+    /// The asker's last step that it has reached.
     step: u32,
-    /// What it does between the two steps of a batch.
-    work: fn(&ByHand<'m>),
+    /// Its work between the two steps of a batch.
+    work: fn(&ScriptedPeer<'m>),
 }
 
-impl<'m> ByHand<'m> {
-    fn new(heap: &'m Heap, work: fn(&ByHand<'m>)) -> Self {
+impl<'m> ScriptedPeer<'m> {
+    fn new(heap: &'m Heap, work: fn(&ScriptedPeer<'m>)) -> Self {
         Self {
             memory: heap.window(),
-            turns: 100,
+            pauses: 100,
             step: 0,
             work,
         }
@@ -67,13 +67,13 @@ impl<'m> ByHand<'m> {
         self.memory.word(at).store(session | value, Release);
     }
 
-    /// Adds to the count what it is to add.
+    /// Adds its additions of one batch to the count.
     fn add(&self) {
         let count = self.load(offset_of!(LitmusControl, count)) & 0xffff;
         self.store(offset_of!(LitmusControl, count), count + ROUNDS);
     }
 
-    /// Has seen the asker's last round in every one of its own.
+    /// Stores that it has seen this round of the asker in every one of its own.
     fn see(&self, round: u32) {
         for at in 0..ROUNDS as usize {
             self.store(offset_of!(LitmusControl, answerer_saw) + 4 * at, round);
@@ -81,12 +81,12 @@ impl<'m> ByHand<'m> {
     }
 }
 
-impl Wait for ByHand<'_> {
+impl Wait for ScriptedPeer<'_> {
     fn pause(&mut self) -> Pause {
-        if self.turns == 0 {
+        if self.pauses == 0 {
             return Pause::TimedOut;
         }
-        self.turns -= 1;
+        self.pauses -= 1;
         let asked = self.load(offset_of!(LitmusControl, asked));
         let theirs = self.load(offset_of!(LitmusControl, asker_step));
         let step = match theirs >> 16 == asked >> 16 {
@@ -107,9 +107,9 @@ impl Wait for ByHand<'_> {
 }
 
 #[test]
-fn a_peer_that_does_everything_right_makes_it_work() {
+fn a_correct_peer_gives_a_good_verdict() {
     let heap = heap();
-    let mut peer = ByHand::new(&heap, |peer| {
+    let mut peer = ScriptedPeer::new(&heap, |peer| {
         peer.add();
         peer.see(ROUNDS);
     });
@@ -119,9 +119,9 @@ fn a_peer_that_does_everything_right_makes_it_work() {
 }
 
 #[test]
-fn one_that_never_runs_at_the_same_time_shows_nothing() {
+fn a_peer_that_never_runs_at_the_same_time_gives_no_verdict() {
     let heap = heap();
-    let mut peer = ByHand::new(&heap, |peer| {
+    let mut peer = ScriptedPeer::new(&heap, |peer| {
         peer.add();
         peer.see(ROUNDS);
     });
@@ -136,10 +136,10 @@ fn one_that_never_runs_at_the_same_time_shows_nothing() {
 }
 
 #[test]
-fn an_addition_by_load_and_store_is_found_lost() {
+fn an_addition_by_load_and_store_is_detected_as_lost() {
     let heap = heap();
-    let mut peer = ByHand::new(&heap, |peer| {
-        // It had loaded the count before any of ours, and stores it now.
+    let mut peer = ScriptedPeer::new(&heap, |peer| {
+        // It had loaded the count before all of ours, and stores it now.
         peer.store(offset_of!(LitmusControl, count), ROUNDS);
         peer.see(ROUNDS);
     });
@@ -157,9 +157,9 @@ fn an_addition_by_load_and_store_is_found_lost() {
 }
 
 #[test]
-fn a_store_that_comes_later_than_the_look_behind_it_is_found() {
+fn a_store_that_is_visible_after_the_next_load_is_detected() {
     let heap = heap();
-    let mut peer = ByHand::new(&heap, |peer| {
+    let mut peer = ScriptedPeer::new(&heap, |peer| {
         peer.add();
         peer.see(0);
     });
@@ -173,10 +173,10 @@ fn a_store_that_comes_later_than_the_look_behind_it_is_found() {
 }
 
 #[test]
-fn what_went_wrong_is_told_even_if_the_peer_then_dies() {
+fn a_failure_is_reported_even_if_the_peer_then_dies() {
     let heap = heap();
-    let mut peer = ByHand::new(&heap, |peer| peer.see(0));
-    peer.turns = 3;
+    let mut peer = ScriptedPeer::new(&heap, |peer| peer.see(0));
+    peer.pauses = 3;
     let effort = Effort {
         batches: BATCHES,
         overlaps: u32::MAX,
@@ -188,17 +188,17 @@ fn what_went_wrong_is_told_even_if_the_peer_then_dies() {
 }
 
 #[test]
-fn nobody_is_not_waited_for_past_the_deadline() {
+fn asking_without_an_answerer_ends_at_the_deadline() {
     let heap = heap();
     let verdict = litmus(&heap).ask(&mut Spin::checks(10));
     assert_eq!(verdict, UNKNOWN);
-    // Nobody has answered it, so it may be answered still: its asker has ended.
+    // It was not answered, so it may still be answered; its asker has ended.
     let late = litmus(&heap).answer(&mut Spin::checks(10));
     assert_eq!(late, Some(UNKNOWN));
 }
 
 #[test]
-fn a_session_is_answered_once_whoever_answers() {
+fn a_session_is_answered_once() {
     let heap = heap();
     assert_eq!(litmus(&heap).answer(&mut Spin::checks(10)), None);
     litmus(&heap).ask(&mut Spin::checks(10));
@@ -209,14 +209,14 @@ fn a_session_is_answered_once_whoever_answers() {
 }
 
 #[test]
-fn sessions_go_on_past_their_last_number() {
+fn sessions_continue_after_the_last_number() {
     let heap = heap();
     let asked = heap.window().word(offset_of!(LitmusControl, asked));
     let step = heap.window().word(offset_of!(LitmusControl, answerer_step));
     asked.store(0xffff_0010, Relaxed);
     // The first number was answered, 65,535 sessions ago.
     step.store(1 << 16 | END, Relaxed);
-    let mut peer = ByHand::new(&heap, |peer| {
+    let mut peer = ScriptedPeer::new(&heap, |peer| {
         peer.add();
         peer.see(ROUNDS);
     });
@@ -227,7 +227,7 @@ fn sessions_go_on_past_their_last_number() {
 
 #[test]
 fn an_answerer_leaves_a_session_when_the_next_one_is_asked_for() {
-    /// The asker, which is started anew in the answerer's first wait.
+    /// The asker, which is restarted in the answerer's first wait.
     struct Restarted<'m>(Window<'m>);
 
     impl Wait for Restarted<'_> {
@@ -250,7 +250,7 @@ fn an_answerer_leaves_a_session_when_the_next_one_is_asked_for() {
 }
 
 #[test]
-fn more_rounds_than_there_is_room_for_are_not_answered() {
+fn a_session_with_too_many_rounds_is_not_answered() {
     for rounds in [0, 257, 0xffff] {
         let heap = heap();
         let asked = heap.window().word(offset_of!(LitmusControl, asked));
@@ -260,7 +260,7 @@ fn more_rounds_than_there_is_room_for_are_not_answered() {
 }
 
 #[test]
-fn a_segment_that_is_too_short_is_refused() {
+fn attaching_to_a_segment_that_is_too_short_fails() {
     let heap = Heap::new(Litmus::segment_len() - 8);
     assert!(Litmus::attach(heap.window()).is_err());
 }
@@ -274,7 +274,7 @@ mod threads {
 
     const DEADLINE: Duration = Duration::from_secs(60);
 
-    /// The verdict of both, of one session in two threads.
+    /// Returns the verdicts of both parties, which run one session in two threads.
     fn both(effort: Effort) -> [Verdict; 2] {
         let heap = heap();
         thread::scope(|scope| {
@@ -291,7 +291,7 @@ mod threads {
 
     #[test]
     fn two_threads_of_this_machine_find_that_everything_works() {
-        // How much they overlap is the machine's affair.
+        // How much they overlap depends on the machine.
         let effort = Effort {
             overlaps: 0,
             ..Effort::default()
@@ -313,18 +313,18 @@ mod threads {
     }
 }
 
-/// A peer that stores anything anywhere, and gets the caller as far as it can.
-struct Mad<'m> {
+/// A peer that stores any value anywhere, and gets the caller as far as it can.
+struct Hostile<'m> {
     memory: Window<'m>,
     stores: std::vec::IntoIter<(usize, u32)>,
 }
 
-impl Wait for Mad<'_> {
+impl Wait for Hostile<'_> {
     fn pause(&mut self) -> Pause {
         let Some((at, value)) = self.stores.next() else {
             return Pause::TimedOut;
         };
-        // Often a word of the session, and often one that counts.
+        // Often stores a word of the session, and often to a word that matters.
         let asked = self.memory.word(0).load(Relaxed);
         let value = match value % 3 {
             0 => value,
@@ -345,20 +345,20 @@ impl Wait for Mad<'_> {
 
 proptest! {
     #[test]
-    fn nothing_that_a_peer_stores_makes_a_party_panic_or_stay(
+    fn a_party_ends_without_panic_whatever_a_peer_stores(
         before in proptest::collection::vec(any::<(usize, u32)>(), 0..20),
         stores in proptest::collection::vec(any::<(usize, u32)>(), 0..60),
         asks in any::<bool>(),
     ) {
         let heap = heap();
         let memory = heap.window();
-        let mut first = Mad { memory, stores: before.into_iter() };
+        let mut first = Hostile { memory, stores: before.into_iter() };
         while first.pause() == Pause::Again {}
-        let mut mad = Mad { memory, stores: stores.into_iter() };
+        let mut hostile = Hostile { memory, stores: stores.into_iter() };
         if asks {
-            litmus(&heap).ask(&mut mad);
+            litmus(&heap).ask(&mut hostile);
         } else {
-            litmus(&heap).answer(&mut mad);
+            litmus(&heap).answer(&mut hostile);
         }
     }
 }

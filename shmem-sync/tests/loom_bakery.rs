@@ -1,4 +1,5 @@
-//! Models of the bakery mutex: nobody is inside with another, whoever dies or gives up.
+//! Models of the bakery mutex: no two partitions are inside together, also when others die or give
+//! up.
 #![cfg(loom)]
 
 use loom::thread;
@@ -12,14 +13,14 @@ use shmem_sync::{
 };
 
 mod support;
-use support::{add_one, attach_bakery, heap, Obituary, Yield};
+use support::{add_one, attach_bakery, heap, DeathNotice, Yield};
 
 const FIRST: Incarnation = Incarnation::first(1);
 const SECOND: Incarnation = Incarnation::first(2);
 
 const THIRD: Incarnation = Incarnation::first(3);
 
-/// A free mutex that protects a count.
+/// Returns a free mutex that protects a count.
 fn segment() -> Window<'static> {
     heap(RawBakeryMutex::segment_len(8))
 }
@@ -36,10 +37,10 @@ fn mutex(segment: Window<'static>, incarnation: Incarnation) -> BakeryMutex<'sta
     mutex_among(2, segment, incarnation)
 }
 
-/// Goes to sleep at once, so that it asks who lives; nobody wakes it.
-struct Doze;
+/// Sleeps at once, so that it asks its `Liveness`; no partition wakes it.
+struct SleepAtOnce;
 
-impl Wait for Doze {
+impl Wait for SleepAtOnce {
     fn pause(&mut self) -> Pause {
         Pause::Sleep
     }
@@ -49,11 +50,11 @@ impl Wait for Doze {
     }
 }
 
-/// Gives up after so many turns: two that wait for a third could let each other go
-/// on for ever.
-struct Turns(u32);
+/// Times out after this number of pauses. Otherwise two that wait for a third could let each other
+/// run endlessly.
+struct Pauses(u32);
 
-impl Wait for Turns {
+impl Wait for Pauses {
     fn pause(&mut self) -> Pause {
         if self.0 == 0 {
             return Pause::TimedOut;
@@ -66,7 +67,7 @@ impl Wait for Turns {
     fn sleep(&mut self, _: &AtomicU32, _: u32) {}
 }
 
-/// Goes in and comes out. How many were inside before.
+/// Enters and leaves. Returns how many entered before.
 fn pass(mutex: &mut BakeryMutex<'_, [u8]>) -> u8 {
     let mut guard = mutex.lock(&mut Yield, &mut AssumeAlive).unwrap();
     let before = add_one(&mut guard);
@@ -74,9 +75,9 @@ fn pass(mutex: &mut BakeryMutex<'_, [u8]>) -> u8 {
     before
 }
 
-/// As [`pass`], and whether it was warned of a death.
-fn pass_the_dead(mutex: &mut BakeryMutex<'_, [u8]>, liveness: &mut impl Liveness) -> (u8, bool) {
-    match mutex.lock(&mut Doze, liveness) {
+/// As [`pass`]; also returns whether it was warned of a death.
+fn pass_after_death(mutex: &mut BakeryMutex<'_, [u8]>, liveness: &mut impl Liveness) -> (u8, bool) {
+    match mutex.lock(&mut SleepAtOnce, liveness) {
         Ok(mut guard) => (add_one(&mut guard), false),
         Err(LockError::OwnerDied(mut guard)) => {
             guard.make_consistent();
@@ -86,8 +87,8 @@ fn pass_the_dead(mutex: &mut BakeryMutex<'_, [u8]>, liveness: &mut impl Liveness
     }
 }
 
-/// A ticket of the second partition's, which will not use it.
-fn show(segment: Window<'_>, ticket: u32) {
+/// Stores a ticket of the second partition, which will not use it.
+fn store_ticket(segment: Window<'_>, ticket: u32) {
     segment.word(128 + 8 + 4).store(ticket, Release);
 }
 
@@ -101,8 +102,8 @@ fn two_partitions_are_never_inside_together() {
     });
 }
 
-#[test] // Kills: Release in `withdraw`, Acquire in `obstacle`.
-fn what_one_did_inside_is_seen_by_the_next() {
+#[test] // Kills: Release in `clear_ticket`, Acquire in `blocking_ticket`.
+fn the_next_owner_sees_the_work_of_the_last_owner() {
     loom::model(|| {
         let segment = segment();
         let mut first = mutex(segment, FIRST);
@@ -114,8 +115,8 @@ fn what_one_did_inside_is_seen_by_the_next() {
     });
 }
 
-#[test] // Kills: Release in `show`.
-fn the_colour_changes_whenever_somebody_leaves() {
+#[test] // Kills: Release in `publish_ticket`.
+fn the_colour_changes_each_time_a_partition_leaves() {
     loom::model(|| {
         let segment = segment();
         let peer = thread::spawn(move || {
@@ -137,7 +138,7 @@ fn three_partitions_are_never_inside_together() {
         let segment = segment();
         let pass = move |incarnation| {
             let mut mutex = mutex_among(3, segment, incarnation);
-            let taken = mutex.lock(&mut Turns(2), &mut AssumeAlive);
+            let taken = mutex.lock(&mut Pauses(2), &mut AssumeAlive);
             let passed = taken.map(|mut guard| add_one(&mut guard)).is_ok();
             u8::from(passed)
         };
@@ -151,7 +152,7 @@ fn three_partitions_are_never_inside_together() {
 }
 
 #[test]
-fn one_that_gives_up_lets_the_others_go_on_one_at_a_time() {
+fn a_partition_that_gives_up_does_not_disturb_the_others() {
     loom::model(|| {
         let segment = segment();
         let peer = thread::spawn(move || {
@@ -170,14 +171,15 @@ fn one_that_gives_up_lets_the_others_go_on_one_at_a_time() {
 }
 
 #[test]
-fn one_that_waits_learns_that_the_holder_died_and_sees_what_it_did() {
+fn a_waiter_is_warned_of_a_dead_holder_and_sees_its_work() {
     loom::model(|| {
         let segment = segment();
-        let death = Obituary::new();
-        let mut told = death.clone();
+        let death = DeathNotice::new();
+        let mut liveness = death.clone();
         let mut second = mutex(segment, SECOND);
         let mut guard = second.lock(&mut Yield, &mut AssumeAlive).unwrap();
-        let peer = thread::spawn(move || pass_the_dead(&mut mutex(segment, FIRST), &mut told));
+        let peer =
+            thread::spawn(move || pass_after_death(&mut mutex(segment, FIRST), &mut liveness));
         add_one(&mut guard);
         core::mem::forget(guard);
         death.announce(SECOND);
@@ -186,43 +188,43 @@ fn one_that_waits_learns_that_the_holder_died_and_sees_what_it_did() {
 }
 
 #[test]
-fn one_that_dies_while_it_draws_is_passed_over() {
+fn a_partition_that_dies_while_it_draws_is_passed_over() {
     loom::model(|| {
         let segment = segment();
-        let death = Obituary::new();
-        let mut told = death.clone();
+        let death = DeathNotice::new();
+        let mut liveness = death.clone();
         let peer = thread::spawn(move || {
             pass(&mut mutex(segment, SECOND));
-            show(segment, 1); // Being drawn.
+            store_ticket(segment, 1); // Being drawn.
             death.announce(SECOND);
         });
-        let (_, warned) = pass_the_dead(&mut mutex(segment, FIRST), &mut told);
+        let (_, warned) = pass_after_death(&mut mutex(segment, FIRST), &mut liveness);
         assert!(!warned);
         peer.join().unwrap();
     });
 }
 
 #[test]
-fn a_later_incarnation_and_one_that_waits_for_the_earlier_are_not_inside_together() {
+fn a_later_incarnation_and_a_waiter_for_the_earlier_are_not_inside_together() {
     loom::model(|| {
         let segment = segment();
-        let death = Obituary::new();
-        let mut told = death.clone();
+        let death = DeathNotice::new();
+        let mut liveness = death.clone();
         let peer = thread::spawn(move || {
             let mut second = mutex(segment, SECOND);
             let earlier = pass(&mut second);
-            show(segment, 1 << 2); // White, before any other that is.
+            store_ticket(segment, 1 << 2); // White, before every other ticket.
             death.announce(SECOND);
             let mut later = mutex(segment, Incarnation::new(2, 2).unwrap());
-            earlier + pass_the_dead(&mut later, &mut death.clone()).0
+            earlier + pass_after_death(&mut later, &mut death.clone()).0
         });
-        let (ours, _) = pass_the_dead(&mut mutex(segment, FIRST), &mut told);
+        let (ours, _) = pass_after_death(&mut mutex(segment, FIRST), &mut liveness);
         assert_eq!(ours + peer.join().unwrap(), 1 + 2);
     });
 }
 
 #[test] // Kills: Acquire in `is_waiting`.
-fn a_restart_after_a_death_inside_evicts_nobody() {
+fn a_restart_after_a_death_inside_evicts_no_partition() {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(2);
     model.check(|| {
@@ -231,10 +233,10 @@ fn a_restart_after_a_death_inside_evicts_nobody() {
         core::mem::forget(dead.lock(&mut Yield, &mut AssumeAlive).unwrap());
         let restarted = thread::spawn(move || {
             let mut mutex = mutex(segment, Incarnation::new(2, 2).unwrap());
-            drop(mutex.lock(&mut Turns(1), &mut AssumeAlive));
+            drop(mutex.lock(&mut Pauses(1), &mut AssumeAlive));
         });
         let mut ours = mutex(segment, FIRST);
-        match ours.lock(&mut Turns(3), &mut AssumeAlive) {
+        match ours.lock(&mut Pauses(3), &mut AssumeAlive) {
             Ok(_)
             | Err(
                 LockError::OwnerDied(_)
@@ -247,8 +249,8 @@ fn a_restart_after_a_death_inside_evicts_nobody() {
     });
 }
 
-#[test] // Kills: the fence in `agree`.
-fn of_two_types_at_the_same_time_at_most_one_attaches() {
+#[test] // Kills: the fence in `declare`.
+fn at_most_one_of_two_types_attaches_at_the_same_time() {
     fn attach<T: Protected>(
         segment: Window<'static>,
         incarnation: Incarnation,
@@ -262,7 +264,7 @@ fn of_two_types_at_the_same_time_at_most_one_attaches() {
         let ours = attach::<u64>(segment, FIRST);
         let theirs = peer.join().unwrap();
         assert!(ours.is_err() || theirs.is_err());
-        // Whoever comes later is not held up by one that was refused.
+        // A later partition is not blocked by one whose attach failed.
         let later = attach::<u64>(segment, FIRST);
         assert_eq!(later.is_ok(), theirs.is_err());
     });

@@ -1,4 +1,4 @@
-//! Models of the litmus: on memory that is right, nothing ever looks wrong.
+//! Models of the litmus: on correct memory, nothing ever appears broken.
 #![cfg(loom)]
 
 use loom::thread;
@@ -11,7 +11,7 @@ use shmem_sync::layout::LitmusControl;
 use shmem_sync::litmus::{Effort, Finding, Litmus, Verdict};
 
 mod support;
-use support::{heap, yields, Yield};
+use support::{heap, yield_until, Yield};
 
 const WORKS: Verdict = Verdict {
     read_modify_write: Finding::Works,
@@ -35,14 +35,14 @@ fn effort(batches: u32, rounds: u32, overlaps: u32) -> Effort {
     }
 }
 
-/// A model of more steps, with fewer interruptions.
+/// Checks a longer model with fewer preemptions.
 fn shortened(model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(builder.preemption_bound.unwrap_or(2).min(2));
     builder.check(model);
 }
 
-/// Answers one session, however long it takes to be asked for.
+/// Answers one session, and waits until one is asked for.
 fn answer(memory: Window<'static>) -> Verdict {
     loop {
         if let Some(verdict) = litmus(memory).answer(&mut Yield) {
@@ -52,10 +52,10 @@ fn answer(memory: Window<'static>) -> Verdict {
     }
 }
 
-/// Gives up after so many turns.
-struct Turns(u32);
+/// Times out after this number of pauses.
+struct Pauses(u32);
 
-impl Wait for Turns {
+impl Wait for Pauses {
     fn pause(&mut self) -> Pause {
         if self.0 == 0 {
             return Pause::TimedOut;
@@ -68,8 +68,8 @@ impl Wait for Turns {
     fn sleep(&mut self, _: &AtomicU32, _: u32) {}
 }
 
-#[test] // Kills: the fence; Release in `meet`; Acquire in `follow`.
-fn both_find_that_everything_works() {
+#[test] // Kills: the fence; Release in `reach_next_step`; Acquire in `wait_for_step`.
+fn both_parties_find_that_everything_works() {
     loom::model(|| {
         let memory = heap(Litmus::segment_len());
         let peer = thread::spawn(move || answer(memory));
@@ -79,19 +79,19 @@ fn both_find_that_everything_works() {
     });
 }
 
-#[test] // Kills: Release in `conclude`.
-fn what_the_asker_has_found_is_there_when_it_has_ended() {
+#[test] // Kills: Release in `publish_end`.
+fn the_findings_of_the_asker_are_visible_when_it_has_ended() {
     loom::model(|| {
         let memory = heap(Litmus::segment_len());
         let word = move |at| memory.word(at);
         let answerer = thread::spawn(move || {
             let asked = offset_of!(LitmusControl, asked);
-            yields(|| word(asked).load(Acquire) != 0);
-            // It comes to every step and does nothing.
+            yield_until(|| word(asked).load(Acquire) != 0);
+            // It reaches every step and does nothing.
             let session = 1 << 16;
             word(offset_of!(LitmusControl, answerer_step)).store(session | 2, Release);
             let step = offset_of!(LitmusControl, asker_step);
-            yields(|| word(step).load(Acquire) == session | 0xffff);
+            yield_until(|| word(step).load(Acquire) == session | 0xffff);
             let lost = offset_of!(LitmusControl, lost);
             assert_eq!(word(lost).load(Relaxed), session | 1);
         });
@@ -122,15 +122,15 @@ fn nothing_is_broken_in_a_batch_of_two_rounds() {
     });
 }
 
-#[test] // Kills: a count that is begun before the answerer has come to the session.
-fn nothing_is_broken_in_a_session_after_one_that_was_given_up() {
+#[test] // Kills: a count that starts before the answerer has reached the session.
+fn nothing_is_broken_in_the_session_after_an_abandoned_one() {
     shortened(|| {
         let memory = heap(Litmus::segment_len());
         let peer = thread::spawn(move || {
-            let first = litmus(memory).answer(&mut Turns(1));
-            (first, litmus(memory).answer(&mut Turns(1)))
+            let first = litmus(memory).answer(&mut Pauses(1));
+            (first, litmus(memory).answer(&mut Pauses(1)))
         });
-        let ask = || litmus(memory).ask_for(effort(1, 1, 0), &mut Turns(1));
+        let ask = || litmus(memory).ask_for(effort(1, 1, 0), &mut Pauses(1));
         let ours = [ask(), ask()];
         let theirs = peer.join().unwrap();
         for verdict in [Some(ours[0]), Some(ours[1]), theirs.0, theirs.1] {

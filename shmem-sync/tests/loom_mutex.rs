@@ -1,8 +1,8 @@
-//! Models of the mutex: one inside at a time, nobody asleep for ever, and what the
-//! dead leave.
+//! Models of the mutex: one partition is inside at a time, no partition sleeps permanently, and
+//! what dead partitions leave.
 //!
-//! The protected bytes are loom's plain cells: two inside at once, or an owner that
-//! does not see what the last one did, are reported as a race.
+//! The protected bytes are loom's plain cells. Loom reports a race if two are inside at once, or an
+//! owner does not see the work of the last one.
 #![cfg(loom)]
 
 use loom::thread;
@@ -14,7 +14,7 @@ use shmem_sync::raw::{DoorbellRef, RawMutex};
 use shmem_sync::{AssumeAlive, LockError, LockFailure, Mutex};
 
 mod support;
-use support::{add_one, count, heap, yields, Dead, Kernel, Obituary, Yield};
+use support::{add_one, count, heap, yield_until, Dead, DeathNotice, FutexModel, Yield};
 
 const FIRST: Incarnation = Incarnation::first(1);
 const SECOND: Incarnation = Incarnation::first(2);
@@ -38,13 +38,13 @@ fn enter(mutex: &Mutex<'_, [u8]>, wait: &mut impl Wait) {
     guard.unlock().unwrap();
 }
 
-/// The count in a mutex that is free.
+/// Returns the count in a mutex that is free.
 fn count_of(mutex: &Mutex<'_, [u8]>) -> u8 {
     count(mutex.try_lock(&mut AssumeAlive).unwrap().window().into())
 }
 
 #[test] // Kills: Acquire in `exchange`, Release in `free`.
-fn an_owner_sees_what_the_last_one_did() {
+fn an_owner_sees_the_work_of_the_last_owner() {
     loom::model(|| {
         let memory = memory();
         let peer = thread::spawn(move || enter(&mutex(memory, SECOND, &Silent), &mut Yield));
@@ -55,21 +55,21 @@ fn an_owner_sees_what_the_last_one_did() {
     });
 }
 
-/// Every one of `lives` enters, and sleeps as long as it takes.
+/// Each of `incarnations` enters, and sleeps until it can.
 fn all_enter(incarnations: &'static [Incarnation]) {
     loom::model(move || {
-        let (memory, kernel) = (memory(), Kernel::new());
-        let turn = move |incarnation, kernel: Kernel| {
+        let (memory, kernel) = (memory(), FutexModel::new());
+        let enter_once = move |incarnation, kernel: FutexModel| {
             enter(&mutex(memory, incarnation, &kernel), &mut kernel.clone());
         };
         let threads: Vec<_> = incarnations[1..]
             .iter()
             .map(|&incarnation| {
                 let kernel = kernel.clone();
-                thread::spawn(move || turn(incarnation, kernel))
+                thread::spawn(move || enter_once(incarnation, kernel))
             })
             .collect();
-        turn(incarnations[0], kernel);
+        enter_once(incarnations[0], kernel);
         for thread in threads {
             thread.join().unwrap();
         }
@@ -82,8 +82,8 @@ fn all_enter(incarnations: &'static [Incarnation]) {
     });
 }
 
-#[test] // Kills: the flag not set before a sleep, or a ring left out.
-fn one_who_sleeps_for_the_mutex_is_woken() {
+#[test] // Kills: the flag not set before a sleep, or a missing ring.
+fn a_sleeper_for_the_mutex_is_woken() {
     all_enter(&[FIRST, SECOND]);
 }
 
@@ -92,16 +92,16 @@ fn threads_of_one_partition_wake_each_other() {
     all_enter(&[FIRST, FIRST]);
 }
 
-#[test] // Kills: the flag not kept by one who has slept.
-fn all_who_sleep_for_the_mutex_are_woken() {
+#[test] // Kills: the flag not kept by a partition that has slept.
+fn all_sleepers_for_the_mutex_are_woken() {
     all_enter(&[FIRST, SECOND, THIRD]);
 }
 
 #[test]
-fn who_takes_over_sees_what_the_dead_did_and_says_so() {
+fn a_successor_sees_the_work_of_a_dead_owner_and_is_warned() {
     loom::model(|| {
-        let (memory, obituary) = (memory(), Obituary::new());
-        let announced = obituary.clone();
+        let (memory, notice) = (memory(), DeathNotice::new());
+        let announced = notice.clone();
         let peer = thread::spawn(move || {
             let mutex = mutex(memory, SECOND, &Silent);
             let mut guard = mutex.lock(&mut Yield, &mut AssumeAlive).unwrap();
@@ -110,7 +110,7 @@ fn who_takes_over_sees_what_the_dead_did_and_says_so() {
             announced.announce(SECOND);
         });
         let mutex = mutex(memory, FIRST, &Silent);
-        let (repaired, mut guard) = match mutex.lock(&mut Yield, &mut obituary.clone()) {
+        let (repaired, mut guard) = match mutex.lock(&mut Yield, &mut notice.clone()) {
             Ok(guard) => (false, guard),
             Err(LockError::OwnerDied(guard)) => (true, guard),
             Err(error) => panic!("{error}"),
@@ -123,18 +123,18 @@ fn who_takes_over_sees_what_the_dead_did_and_says_so() {
 }
 
 #[test] // Kills: Acquire in `exchange`, where it takes over.
-fn who_takes_over_sees_what_was_done_before_the_dead() {
+fn a_successor_sees_the_work_before_the_dead_owner() {
     loom::model(|| {
         let memory = memory();
         let peer = thread::spawn(move || {
             enter(&mutex(memory, THIRD, &Silent), &mut Yield);
-            // It dies without a trace but this one: its death is known by the clock.
+            // Only this shows its death, as if it were known by the clock.
             core::mem::forget(mutex(memory, SECOND, &Silent).try_lock(&mut AssumeAlive));
         });
         let mutex = mutex(memory, FIRST, &Silent);
-        yields(|| mutex.owner() == Ok(Some(SECOND)));
+        yield_until(|| mutex.owner() == Ok(Some(SECOND)));
         let Err(LockError::OwnerDied(mut guard)) = mutex.try_lock(&mut Dead(&[SECOND])) else {
-            panic!("no word of the death");
+            panic!("no warning of the death");
         };
         assert_eq!(count(guard.window().into()), 1);
         drop(guard);
@@ -143,34 +143,34 @@ fn who_takes_over_sees_what_was_done_before_the_dead() {
 }
 
 #[test]
-fn one_of_two_takes_over_and_the_other_waits_for_it() {
+fn one_of_two_waiters_takes_over_and_the_other_waits_for_it() {
     loom::model(|| {
         let memory = memory();
         core::mem::forget(mutex(memory, THIRD, &Silent).try_lock(&mut AssumeAlive));
         let repair = move |incarnation| {
             let mutex = mutex(memory, incarnation, &Silent);
-            let (told, mut guard) = match mutex.lock(&mut Yield, &mut Dead(&[THIRD])) {
+            let (warned, mut guard) = match mutex.lock(&mut Yield, &mut Dead(&[THIRD])) {
                 Ok(guard) => (false, guard),
                 Err(LockError::OwnerDied(guard)) => (true, guard),
                 Err(error) => panic!("{error}"),
             };
             add_one(&mut guard);
             guard.make_consistent();
-            told
+            warned
         };
         let peer = thread::spawn(move || repair(SECOND));
         let ours = repair(FIRST);
-        assert_ne!(ours, peer.join().unwrap(), "both, or neither, were told");
+        assert_ne!(ours, peer.join().unwrap(), "both were warned, or neither");
         let mutex = mutex(memory, FIRST, &Silent);
         assert_eq!(count_of(&mutex), 2);
     });
 }
 
 #[test] // Kills: Acquire and Release in `health::put_incarnation`.
-fn one_that_is_late_leaves_the_suspicion_to_the_next_owner() {
+fn a_late_owner_leaves_suspect_bytes_to_the_next_owner() {
     loom::model(|| {
         let memory = memory();
-        // It died while it repaired: the bytes are suspect on its account.
+        // It died while it repaired: `health` names it.
         let dead = mutex(memory, FIRST, &Silent);
         core::mem::forget(dead.try_lock(&mut AssumeAlive));
         memory.word(4).store(FIRST.word(), Relaxed);
@@ -186,8 +186,8 @@ fn one_that_is_late_leaves_the_suspicion_to_the_next_owner() {
                 assert_eq!(memory.word(4).load(Relaxed), THIRD.word());
                 drop(guard);
             }
-            Err(LockError::Failed(LockFailure::Busy)) => {} // The late one was first in between.
-            _ => panic!("no word of the death"),
+            Err(LockError::Failed(LockFailure::Busy)) => {} // The late owner took it over first.
+            _ => panic!("no warning of the death"),
         }
     });
 }

@@ -1,8 +1,8 @@
-//! Models of the reader-writer lock: who is inside together, nobody asleep for
-//! ever, and what the dead leave.
+//! Models of the reader-writer lock: which partitions are inside together, that no partition sleeps
+//! permanently, and what dead partitions leave.
 //!
-//! The protected bytes are loom's plain cells: a reader beside a writer, or one who
-//! does not see what the last one did, is reported as a race.
+//! The protected bytes are loom's plain cells. Loom reports a race if a reader is inside with a
+//! writer, or does not see the work of the last one.
 #![cfg(loom)]
 
 use loom::sync::atomic::AtomicU32;
@@ -16,7 +16,7 @@ use shmem_sync::raw::{DoorbellRef, RawRwLock};
 use shmem_sync::{AssumeAlive, LockError, LockFailure, RwLock};
 
 mod support;
-use support::{add_one, count, heap, yields, Dead, Kernel, Obituary, Yield};
+use support::{add_one, count, heap, yield_until, Dead, DeathNotice, FutexModel, Yield};
 
 const FIRST: Incarnation = Incarnation::first(1);
 const SECOND: Incarnation = Incarnation::first(2);
@@ -47,8 +47,8 @@ fn read(lock: &RwLock<'_, [u8]>, wait: &mut impl Wait) -> u8 {
     seen
 }
 
-#[test] // Kills: the fences in `look_for_writer` and `begin`; Acquire in `look` and
-        // `drain`, Release in `unlock_read`.
+#[test] // Kills: the fences in `check_for_writer` and `enter_as_writer`; Acquire in
+        // `load_acquire` and `drain`, Release in `release_reader`.
 fn a_reader_and_a_writer_exclude_each_other() {
     loom::model(|| {
         let memory = memory();
@@ -74,10 +74,10 @@ fn writers_exclude_each_other() {
     });
 }
 
-#[test] // Kills: the fences in `unlock_read` and `begin`; a withdrawal that does not ring.
+#[test] // Kills: the fences in `release_reader` and `enter_as_writer`; a withdrawal without a ring.
 fn a_reader_and_a_writer_that_sleep_for_each_other_are_woken() {
     loom::model(|| {
-        let (memory, kernel) = (memory(), Kernel::new());
+        let (memory, kernel) = (memory(), FutexModel::new());
         let theirs = kernel.clone();
         let peer = thread::spawn(move || {
             write(&lock(memory, SECOND, &theirs), &mut theirs.clone());
@@ -88,9 +88,9 @@ fn a_reader_and_a_writer_that_sleep_for_each_other_are_woken() {
 }
 
 #[test]
-fn all_who_sleep_for_a_writer_are_woken() {
+fn all_sleepers_for_a_writer_are_woken() {
     loom::model(|| {
-        let (memory, kernel) = (memory(), Kernel::new());
+        let (memory, kernel) = (memory(), FutexModel::new());
         let writer = lock(memory, THIRD, &kernel);
         let guard = writer.write(&mut kernel.clone(), &mut AssumeAlive).unwrap();
         let threads = [FIRST, SECOND].map(|incarnation| {
@@ -109,7 +109,7 @@ fn all_who_sleep_for_a_writer_are_woken() {
 #[test] // Kills: a writer that gives up and does not ring.
 fn a_reader_that_sleeps_for_a_writer_that_gives_up_is_woken() {
     loom::model(|| {
-        let (memory, kernel) = (memory(), Kernel::new());
+        let (memory, kernel) = (memory(), FutexModel::new());
         let reader = lock(memory, THIRD, &kernel);
         let guard = reader.try_read(&mut AssumeAlive).unwrap();
         let theirs = kernel.clone();
@@ -127,8 +127,8 @@ fn a_reader_that_sleeps_for_a_writer_that_gives_up_is_woken() {
 #[test]
 fn a_writer_does_not_wait_for_a_dead_reader() {
     loom::model(|| {
-        let (memory, obituary) = (memory(), Obituary::new());
-        let announced = obituary.clone();
+        let (memory, notice) = (memory(), DeathNotice::new());
+        let announced = notice.clone();
         let peer = thread::spawn(move || {
             let lock = lock(memory, SECOND, &Silent);
             let guard = lock.read(&mut Yield, &mut AssumeAlive).unwrap();
@@ -138,7 +138,7 @@ fn a_writer_does_not_wait_for_a_dead_reader() {
             seen
         });
         let lock = lock(memory, FIRST, &Silent);
-        let mut guard = lock.write(&mut Yield, &mut obituary.clone()).unwrap();
+        let mut guard = lock.write(&mut Yield, &mut notice.clone()).unwrap();
         add_one(&mut guard);
         guard.unlock().unwrap();
         assert!(peer.join().unwrap() <= 1);
@@ -154,7 +154,7 @@ fn readers_of_one_partition_and_a_writer_exclude_each_other() {
         let threads = [
             thread::spawn(move || write(&lock(memory, SECOND, &Silent), &mut Yield)),
             thread::spawn(move || {
-                // At the same place, or at the next one.
+                // At the same reader word, or at the next one.
                 if let Ok(guard) = lock(memory, FIRST, &Silent).try_read(&mut AssumeAlive) {
                     assert!(count(guard.window()) <= 1);
                 }
@@ -170,10 +170,10 @@ fn readers_of_one_partition_and_a_writer_exclude_each_other() {
 }
 
 #[test]
-fn whoever_meets_a_writer_that_died_inside_is_told_of_it() {
+fn a_reader_after_a_writer_that_died_inside_is_warned() {
     loom::model(|| {
-        let (memory, obituary) = (memory(), Obituary::new());
-        let announced = obituary.clone();
+        let (memory, notice) = (memory(), DeathNotice::new());
+        let announced = notice.clone();
         let peer = thread::spawn(move || {
             let lock = lock(memory, SECOND, &Silent);
             let mut guard = lock.write(&mut Yield, &mut AssumeAlive).unwrap();
@@ -182,7 +182,7 @@ fn whoever_meets_a_writer_that_died_inside_is_told_of_it() {
             announced.announce(SECOND);
         });
         let lock = lock(memory, FIRST, &Silent);
-        let seen = match lock.read(&mut Yield, &mut obituary.clone()) {
+        let seen = match lock.read(&mut Yield, &mut notice.clone()) {
             Ok(guard) => (false, count(guard.window())),
             Err(LockError::OwnerDied(guard)) => (true, count(guard.window())),
             Err(error) => panic!("{error}"),
@@ -192,13 +192,13 @@ fn whoever_meets_a_writer_that_died_inside_is_told_of_it() {
     });
 }
 
-#[test] // Kills: fence in `begin` behind `writing`; Release in `done`.
-fn a_writer_that_was_done_leaves_nothing_suspect_and_one_that_was_not_does() {
+#[test] // Kills: fence in `enter_as_writer` after `writing`; Release in `clear_writing`.
+fn only_a_writer_that_dies_inside_leaves_suspect_bytes() {
     loom::model(|| {
         let memory = memory();
         let inside = Arc::new(AtomicU32::new(0));
         let entered = inside.clone();
-        // It dies at any moment from here, and what it still does is in vain.
+        // It dies at any moment from here on; what it still does has no effect.
         let peer = thread::spawn(move || {
             let lock = lock(memory, SECOND, &Silent);
             let mut guard = lock.write(&mut Yield, &mut AssumeAlive).unwrap();
@@ -206,7 +206,7 @@ fn a_writer_that_was_done_leaves_nothing_suspect_and_one_that_was_not_does() {
             add_one(&mut guard);
             let _ = guard.unlock();
         });
-        yields(|| inside.load(Acquire) == 1);
+        yield_until(|| inside.load(Acquire) == 1);
         let lock = lock(memory, FIRST, &Silent);
         match lock.try_write(&mut Dead(&[SECOND])) {
             Ok(mut guard) => assert_eq!(add_one(&mut guard), 1),
@@ -218,39 +218,40 @@ fn a_writer_that_was_done_leaves_nothing_suspect_and_one_that_was_not_does() {
 }
 
 #[test]
-fn readers_that_meet_a_dead_writer_put_its_lock_in_order() {
+fn readers_after_a_dead_writer_recover_the_lock() {
     loom::model(|| {
         let memory = memory();
         core::mem::forget(lock(memory, THIRD, &Silent).try_write(&mut AssumeAlive));
-        let look = move |incarnation| {
+        let read_after_death = move |incarnation| {
             let lock = lock(memory, incarnation, &Silent);
-            let told = matches!(
+            let is_warned = matches!(
                 lock.read(&mut Yield, &mut Dead(&[THIRD])),
                 Err(LockError::OwnerDied(_))
             );
-            assert!(told, "{incarnation} was not told");
+            assert!(is_warned, "{incarnation} was not warned");
         };
-        let peer = thread::spawn(move || look(SECOND));
-        look(FIRST);
+        let peer = thread::spawn(move || read_after_death(SECOND));
+        read_after_death(FIRST);
         peer.join().unwrap();
         assert_eq!(lock(memory, FIRST, &Silent).writer(), Ok(None));
     });
 }
 
-#[test] // Kills: Acquire in `recover_dead_writer`, Release in `done`.
-fn a_reader_that_dies_putting_a_lock_in_order_hides_nothing() {
+#[test] // Kills: Acquire in `recover_dead_writer`, Release in `clear_writing`.
+fn a_reader_that_dies_while_it_recovers_the_lock_hides_no_death() {
     loom::model(|| {
         let memory = memory();
         core::mem::forget(lock(memory, THIRD, &Silent).try_write(&mut AssumeAlive));
-        // Not here: of what this thread knew, loom gives it nothing old behind a yield.
+        // Not in this thread: after a yield loom gives a thread no old value of a word that it has
+        // loaded.
         let peer = thread::spawn(move || {
             let lock = lock(memory, FIRST, &Silent);
-            yields(|| lock.writer() != Ok(Some(THIRD)));
+            yield_until(|| lock.writer() != Ok(Some(THIRD)));
             let taken = lock.try_write(&mut Dead(&[SECOND]));
             assert!(matches!(taken, Err(LockError::OwnerDied(_))));
             core::mem::forget(taken);
         });
-        // It dies at any moment, and what it still does is in vain.
+        // It dies at any moment; what it still does has no effect.
         let lock = lock(memory, SECOND, &Silent);
         core::mem::forget(lock.try_read(&mut Dead(&[THIRD])));
         peer.join().unwrap();

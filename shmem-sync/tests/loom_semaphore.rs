@@ -1,7 +1,7 @@
-//! Models of the semaphore: never more inside than permits, nobody asleep for ever.
+//! Models of the semaphore: there are never more holders than permits, and no partition sleeps
+//! permanently.
 //!
-//! What a permit guards is loom's plain cells, so one inside too many is a
-//! reported race.
+//! A permit guards loom's plain cells, so loom reports a race if there are too many holders.
 #![cfg(loom)]
 
 use loom::thread;
@@ -16,13 +16,13 @@ use shmem_sync::raw::{DoorbellRef, RawSemaphore};
 use shmem_sync::{AcquireError, AddError, AssumeAlive, Semaphore};
 
 mod support;
-use support::{heap, Dead, Kernel, Obituary, Yield};
+use support::{heap, Dead, DeathNotice, FutexModel, Yield};
 
 const FIRST: Incarnation = Incarnation::first(1);
 const SECOND: Incarnation = Incarnation::first(2);
 const THIRD: Incarnation = Incarnation::first(3);
 
-/// A semaphore of so many permits, and as many words or one more.
+/// Returns a semaphore with this number of permits.
 fn memory(permits: usize) -> Window<'static> {
     let memory = heap(Semaphore::segment_len(permits));
     semaphore(memory, FIRST, &Silent).add(permits).unwrap();
@@ -37,7 +37,7 @@ fn semaphore<'m>(
     Semaphore::attach(memory, incarnation, bell).unwrap()
 }
 
-/// The same without permits that release themselves.
+/// Returns a handle without permits that release themselves.
 fn raw<'m>(
     memory: Window<'m>,
     incarnation: Incarnation,
@@ -65,40 +65,40 @@ fn assert_count(data: Window<'_>, expected: u8) {
     assert_eq!(count[0], expected);
 }
 
-#[test] // Kills: Acquire in `take`, Release in `exchange_for_free` of a word without the flag.
-fn who_has_the_permit_sees_what_the_last_one_did() {
+#[test] // Kills: Acquire in `try_take`, Release in `exchange_for_free` of a word without the flag.
+fn the_holder_of_a_permit_sees_the_work_of_the_last_holder() {
     loom::model(|| {
         let (memory, data) = (memory(1), heap(8));
-        let turn =
+        let enter_once =
             move |incarnation| enter(&semaphore(memory, incarnation, &Silent), &mut Yield, data);
-        let peer = thread::spawn(move || turn(SECOND));
-        turn(FIRST);
+        let peer = thread::spawn(move || enter_once(SECOND));
+        enter_once(FIRST);
         peer.join().unwrap();
         assert_count(data, 2);
     });
 }
 
-/// A model in which at most so many times one thread goes on before another has to wait.
+/// Checks a model in which threads are preempted at most `preemptions` times.
 fn bounded(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
     builder.check(model);
 }
 
-/// Every one of `lives` enters, and sleeps as long as it takes.
+/// Each of `incarnations` enters, and sleeps until it can.
 fn all_enter(preemptions: usize, incarnations: &'static [Incarnation]) {
     bounded(preemptions, move || {
-        let (memory, data, kernel) = (memory(1), heap(8), Kernel::new());
-        let turn = move |incarnation, kernel: Kernel| {
+        let (memory, data, kernel) = (memory(1), heap(8), FutexModel::new());
+        let enter_once = move |incarnation, kernel: FutexModel| {
             let semaphore = semaphore(memory, incarnation, &kernel);
             enter(&semaphore, &mut kernel.clone(), data);
         };
-        let turns = incarnations[1..].iter().map(|&incarnation| {
+        let others = incarnations[1..].iter().map(|&incarnation| {
             let kernel = kernel.clone();
-            thread::spawn(move || turn(incarnation, kernel))
+            thread::spawn(move || enter_once(incarnation, kernel))
         });
-        let threads: Vec<_> = turns.collect();
-        turn(incarnations[0], kernel);
+        let threads: Vec<_> = others.collect();
+        enter_once(incarnations[0], kernel);
         for thread in threads {
             thread.join().unwrap();
         }
@@ -111,16 +111,16 @@ fn a_sleeper_is_woken_by_the_permit_it_missed() {
     all_enter(3, &[FIRST, SECOND]);
 }
 
-#[test] // Kills: a permit taken after a sleep without the flag.
+#[test] // Kills: a permit taken without the flag after a sleep.
 fn two_sleepers_are_woken_one_after_the_other() {
-    // Enough for it to fail; more takes minutes.
+    // Enough to make a wrong model fail; more takes minutes.
     all_enter(2, &[FIRST, SECOND, THIRD]);
 }
 
-/// Says once that it is time to sleep, and then that it is too late.
-struct Hasty(u32);
+/// Sleeps once, then times out.
+struct OneSleep(u32);
 
-impl Wait for Hasty {
+impl Wait for OneSleep {
     fn pause(&mut self) -> Pause {
         self.0 += 1;
         match self.0 {
@@ -133,15 +133,17 @@ impl Wait for Hasty {
 }
 
 #[test] // Kills: Release in `arm`, AcqRel in `exchange_for_free` of a word with the flag.
-fn a_giver_changes_the_rings_that_the_sleeper_saw() {
+fn a_release_changes_the_rings_that_the_sleeper_loaded() {
     loom::model(|| {
-        let (memory, data, kernel) = (memory(2), heap(8), Kernel::new());
+        let (memory, data, kernel) = (memory(2), heap(8), FutexModel::new());
         let ours = semaphore(memory, FIRST, &kernel);
-        let theirs = raw(memory, SECOND, &kernel);
-        let permit = ours.acquire(&mut Hasty(0), &mut AssumeAlive).unwrap();
-        let place = theirs.acquire(&mut Hasty(0), &mut AssumeAlive).unwrap();
+        let tsuccessors = raw(memory, SECOND, &kernel);
+        let permit = ours.acquire(&mut OneSleep(0), &mut AssumeAlive).unwrap();
+        let place = tsuccessors
+            .acquire(&mut OneSleep(0), &mut AssumeAlive)
+            .unwrap();
         // Both words have the flag.
-        let late = ours.acquire(&mut Hasty(0), &mut AssumeAlive).err();
+        let late = ours.acquire(&mut OneSleep(0), &mut AssumeAlive).err();
         assert_eq!(late, Some(AcquireError::TimedOut));
         let bell = kernel.clone();
         let peer = thread::spawn(move || {
@@ -149,30 +151,30 @@ fn a_giver_changes_the_rings_that_the_sleeper_saw() {
             // SAFETY: acquired above.
             unsafe { raw(memory, SECOND, &bell).release(place) }.unwrap();
         });
-        // `rings` is changed here, too, and the sleeper is the only one who knows.
+        // `rings` is changed here, too, but only the sleeper is meant.
         permit.release().unwrap();
         let first = ours.acquire(&mut kernel.clone(), &mut AssumeAlive).unwrap();
         let second = ours.acquire(&mut kernel.clone(), &mut AssumeAlive).unwrap();
-        core::mem::forget((first, second)); // A failure would drop them.
+        core::mem::forget((first, second)); // A failed assertion would drop them.
         assert_count(data, 1);
         peer.join().unwrap();
     });
 }
 
-#[test] // Kills: the flag lost when a permit is consumed, or when one is added.
+#[test] // Kills: the flag lost when a permit is consumed or added.
 fn a_sleeper_is_woken_by_a_permit_that_is_added() {
     loom::model(|| {
-        let (memory, data, kernel) = (memory(1), heap(8), Kernel::new());
+        let (memory, data, kernel) = (memory(1), heap(8), FutexModel::new());
         let bell = kernel.clone();
         let place = raw(memory, SECOND, &bell)
             .try_acquire(&mut AssumeAlive)
             .unwrap();
         let peer = thread::spawn(move || {
-            let theirs = raw(memory, SECOND, &bell);
+            let tsuccessors = raw(memory, SECOND, &bell);
             // SAFETY: acquired above.
-            unsafe { theirs.consume(place) }.unwrap();
+            unsafe { tsuccessors.consume(place) }.unwrap();
             data.write(0, &[1]);
-            theirs.add(1).unwrap();
+            tsuccessors.add(1).unwrap();
         });
         let semaphore = semaphore(memory, FIRST, &kernel);
         let permit = semaphore
@@ -185,35 +187,35 @@ fn a_sleeper_is_woken_by_a_permit_that_is_added() {
     });
 }
 
-#[test] // Kills: a ring not passed on by one that goes without a permit.
-fn who_gives_up_passes_the_ring_on() {
-    // Enough for it to fail; more takes minutes.
+#[test] // Kills: a missing ring of a partition that leaves without a permit.
+fn a_waiter_that_gives_up_rings_for_the_others() {
+    // Enough to make a wrong model fail; more takes minutes.
     bounded(1, || {
-        let (memory, kernel) = (memory(1), Kernel::new());
+        let (memory, kernel) = (memory(1), FutexModel::new());
         let holder = semaphore(memory, FIRST, &kernel);
-        let permit = holder.acquire(&mut Hasty(0), &mut AssumeAlive).unwrap();
-        let sleeper = |incarnation, mut wait: Patience| {
+        let permit = holder.acquire(&mut OneSleep(0), &mut AssumeAlive).unwrap();
+        let sleeper = |incarnation, mut wait: LimitedSleeps| {
             let kernel = kernel.clone();
             thread::spawn(move || {
                 let semaphore = semaphore(memory, incarnation, &kernel);
                 drop(semaphore.acquire(&mut wait, &mut AssumeAlive));
             })
         };
-        let patient = sleeper(SECOND, Patience(kernel.clone(), u32::MAX));
-        let hasty = sleeper(THIRD, Patience(kernel.clone(), 1));
+        let patient = sleeper(SECOND, LimitedSleeps(kernel.clone(), u32::MAX));
+        let hasty = sleeper(THIRD, LimitedSleeps(kernel.clone(), 1));
         thread::yield_now();
         permit.release().unwrap();
-        // Perhaps before whoever was woken, and without the flag.
+        // Perhaps before the partition that was woken, and without the flag.
         drop(holder.try_acquire(&mut AssumeAlive));
         patient.join().unwrap();
         hasty.join().unwrap();
     });
 }
 
-/// Gives up after so many sleeps.
-struct Patience(Kernel, u32);
+/// Times out after this number of sleeps.
+struct LimitedSleeps(FutexModel, u32);
 
-impl Wait for Patience {
+impl Wait for LimitedSleeps {
     fn pause(&mut self) -> Pause {
         match self.1 {
             0 => Pause::TimedOut,
@@ -227,8 +229,8 @@ impl Wait for Patience {
     }
 }
 
-#[test] // Kills: Acquire in `take`, from a dead incarnation.
-fn who_inherits_a_permit_sees_what_the_dead_one_was_given() {
+#[test] // Kills: Acquire in `try_take`, from a dead incarnation.
+fn a_successor_sees_the_work_before_the_dead_holder() {
     loom::model(|| {
         let (memory, data) = (memory(1), heap(8));
         let peer = thread::spawn(move || {
@@ -236,8 +238,8 @@ fn who_inherits_a_permit_sees_what_the_dead_one_was_given() {
             let dead = semaphore(memory, THIRD, &Silent);
             let _ = dead.try_acquire(&mut AssumeAlive).map(core::mem::forget);
         });
-        let heir = semaphore(memory, FIRST, &Silent);
-        let permit = heir.acquire(&mut Yield, &mut Dead(&[THIRD])).unwrap();
+        let successor = semaphore(memory, FIRST, &Silent);
+        let permit = successor.acquire(&mut Yield, &mut Dead(&[THIRD])).unwrap();
         add_one(data);
         drop(permit);
         peer.join().unwrap();
@@ -246,30 +248,30 @@ fn who_inherits_a_permit_sees_what_the_dead_one_was_given() {
 }
 
 #[test]
-fn one_heir_gets_the_permit_of_the_dead() {
+fn one_successor_gets_the_permit_of_a_dead_holder() {
     loom::model(|| {
         let (memory, data) = (memory(1), heap(8));
         let dead = semaphore(memory, THIRD, &Silent);
         core::mem::forget(dead.try_acquire(&mut AssumeAlive).unwrap());
         add_one(data);
-        let obituary = Obituary::new();
-        let heir = move |incarnation, mut obituary: Obituary| {
+        let notice = DeathNotice::new();
+        let successor = move |incarnation, mut notice: DeathNotice| {
             let semaphore = semaphore(memory, incarnation, &Silent);
-            let permit = semaphore.acquire(&mut Yield, &mut obituary).unwrap();
+            let permit = semaphore.acquire(&mut Yield, &mut notice).unwrap();
             add_one(data);
             permit.release().unwrap();
         };
-        let theirs = obituary.clone();
-        let peer = thread::spawn(move || heir(SECOND, theirs));
-        obituary.announce(THIRD);
-        heir(FIRST, obituary);
+        let tsuccessors = notice.clone();
+        let peer = thread::spawn(move || successor(SECOND, tsuccessors));
+        notice.announce(THIRD);
+        successor(FIRST, notice);
         peer.join().unwrap();
         assert_count(data, 3);
     });
 }
 
 #[test]
-fn two_that_add_at_once_add_all_or_nothing() {
+fn two_partitions_that_add_at_once_each_add_all_or_nothing() {
     loom::model(|| {
         let memory = heap(Semaphore::segment_len(2));
         let add = move |incarnation| {
@@ -279,27 +281,27 @@ fn two_that_add_at_once_add_all_or_nothing() {
         };
         let peer = thread::spawn(move || add(SECOND));
         let ours = add(FIRST);
-        let theirs = peer.join().unwrap();
-        assert!(!(ours && theirs));
+        let tsuccessors = peer.join().unwrap();
+        assert!(!(ours && tsuccessors));
         let semaphore = semaphore(memory, FIRST, &Silent);
         let permits = semaphore.permits();
         assert_eq!(permits, semaphore.available());
-        assert_eq!(permits, if ours || theirs { 2 } else { 0 });
+        assert_eq!(permits, if ours || tsuccessors { 2 } else { 0 });
     });
 }
 
 #[test]
-fn who_reserves_after_a_dead_adder_sees_its_permit() {
+fn a_reservation_after_a_dead_adder_sees_its_permit() {
     const PERMIT: usize = 128;
     const FREE: u32 = 1;
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(2);
     model.check(|| {
         let memory = heap(Semaphore::segment_len(1));
-        // It reserved the place before, puts a permit there, and dies.
+        // It has reserved the place, adds a permit there, and dies.
         memory.word(PERMIT + 4).store(THIRD.word(), Relaxed);
-        let obituary = Obituary::new();
-        let (announced, mut known) = (obituary.clone(), obituary);
+        let notice = DeathNotice::new();
+        let (announced, mut known) = (notice.clone(), notice);
         let dying = thread::spawn(move || {
             let put = memory
                 .word(PERMIT)
@@ -307,7 +309,7 @@ fn who_reserves_after_a_dead_adder_sees_its_permit() {
             put.unwrap();
             announced.announce(THIRD);
         });
-        let heir = thread::spawn(move || {
+        let successor = thread::spawn(move || {
             let semaphore = semaphore(memory, SECOND, &Silent);
             if let Ok(permit) = semaphore.try_acquire(&mut known) {
                 core::mem::forget(permit);
@@ -316,6 +318,6 @@ fn who_reserves_after_a_dead_adder_sees_its_permit() {
         let added = semaphore(memory, FIRST, &Silent).add(1);
         assert_ne!(added, Err(AddError::Evicted));
         dying.join().unwrap();
-        heir.join().unwrap();
+        successor.join().unwrap();
     });
 }

@@ -1,4 +1,4 @@
-//! What a mutex promises to owners, to those that wait, and about the dead.
+//! What a mutex guarantees to owners and waiters, also when partitions die.
 #![cfg(all(feature = "linux", target_os = "linux"))]
 
 use std::thread;
@@ -34,24 +34,24 @@ fn health(heap: &Heap) -> u32 {
     heap.window().word(4).load(Relaxed)
 }
 
-/// `incarnation` takes the mutex and dies inside.
+/// `incarnation` locks the mutex and dies inside.
 fn die_inside(heap: &Heap, incarnation: Incarnation) {
     std::mem::forget(mutex(heap, incarnation).try_lock(&mut AssumeAlive).unwrap());
 }
 
-/// The guard that comes with the news of a death.
+/// Returns the guard that comes with the warning of a death.
 fn warned<'l, 'm>(taken: LockResult<Guard<'l, 'm, u64>>) -> Guard<'l, 'm, u64> {
     match taken {
-        Ok(_) => panic!("no word of the death"),
+        Ok(_) => panic!("no warning of the death"),
         Err(LockError::OwnerDied(guard)) => guard,
         Err(error) => panic!("{error}"),
     }
 }
 
-/// Is not to be asked.
-struct Unasked;
+/// Panics if it is asked.
+struct NeverAsked;
 
-impl Liveness for Unasked {
+impl Liveness for NeverAsked {
     fn state(&mut self, incarnation: Incarnation) -> PartitionState {
         panic!("asked about {incarnation}");
     }
@@ -62,7 +62,7 @@ fn a_zeroed_segment_is_a_free_mutex() {
     let heap = heap();
     let mutex = mutex(&heap, FIRST);
     assert_eq!(mutex.owner(), Ok(None));
-    let mut guard = mutex.try_lock(&mut Unasked).unwrap();
+    let mut guard = mutex.try_lock(&mut NeverAsked).unwrap();
     assert_eq!(mutex.owner(), Ok(Some(FIRST)));
     assert_eq!(guard.get(), 0);
     guard.set(7);
@@ -85,7 +85,7 @@ fn a_mutex_is_busy_until_its_guard_is_dropped() {
 }
 
 #[test]
-fn a_deadline_that_has_passed_gets_a_free_mutex_but_not_a_held_one() {
+fn a_wait_with_a_passed_deadline_gets_only_a_free_mutex() {
     let heap = heap();
     let (ours, theirs) = (mutex(&heap, FIRST), mutex(&heap, SECOND));
     let past = || Futex::until(Instant::now());
@@ -104,7 +104,7 @@ fn a_deadline_that_has_passed_gets_a_free_mutex_but_not_a_held_one() {
 }
 
 #[test]
-fn the_next_owner_learns_that_the_last_one_died_and_makes_it_good() {
+fn the_next_owner_is_warned_of_a_death_and_repairs() {
     let heap = heap();
     die_inside(&heap, FIRST);
     let mutex = mutex(&heap, SECOND);
@@ -116,11 +116,11 @@ fn the_next_owner_learns_that_the_last_one_died_and_makes_it_good() {
     assert_eq!(health(&heap), SECOND.word());
     guard.make_consistent();
     guard.unlock().unwrap();
-    assert!(mutex.try_lock(&mut Unasked).is_ok());
+    assert!(mutex.try_lock(&mut NeverAsked).is_ok());
 }
 
 #[test]
-fn one_who_waits_learns_of_the_death_as_well() {
+fn a_waiter_is_warned_of_a_death() {
     let heap = heap();
     die_inside(&heap, FIRST);
     let mutex = mutex(&heap, SECOND);
@@ -133,7 +133,7 @@ fn one_who_waits_learns_of_the_death_as_well() {
 }
 
 #[test]
-fn an_earlier_incarnation_of_our_own_is_as_dead_as_any() {
+fn an_earlier_incarnation_of_our_partition_is_taken_over_from() {
     let heap = heap();
     die_inside(&heap, FIRST);
     let mutex = mutex(&heap, Incarnation::new(1, 2).unwrap());
@@ -142,7 +142,7 @@ fn an_earlier_incarnation_of_our_own_is_as_dead_as_any() {
 }
 
 #[test]
-fn a_mutex_that_is_given_back_unrepaired_is_poisoned_for_good() {
+fn a_mutex_that_is_unlocked_without_repair_is_poisoned_permanently() {
     let heap = heap();
     die_inside(&heap, FIRST);
     let mutex = mutex(&heap, SECOND);
@@ -156,7 +156,7 @@ fn a_mutex_that_is_given_back_unrepaired_is_poisoned_for_good() {
         ));
         assert_eq!(mutex.owner(), Ok(None));
     }
-    // Nor does one more death change it.
+    // Another death does not change that.
     heap.window().word(0).store(FIRST.word(), Relaxed);
     let taken = mutex.try_lock(&mut Dead(&[FIRST]));
     assert!(matches!(
@@ -166,7 +166,7 @@ fn a_mutex_that_is_given_back_unrepaired_is_poisoned_for_good() {
 }
 
 #[test]
-fn one_who_dies_while_it_repairs_leaves_the_repair_to_the_next() {
+fn an_owner_that_dies_while_it_repairs_leaves_the_repair_to_the_next() {
     let heap = heap();
     die_inside(&heap, FIRST);
     let second = mutex(&heap, SECOND);
@@ -180,24 +180,24 @@ fn one_who_dies_while_it_repairs_leaves_the_repair_to_the_next() {
 }
 
 #[test]
-fn one_who_was_taken_for_dead_learns_it_and_changes_nothing() {
+fn an_evicted_owner_gets_an_error_and_changes_nothing() {
     let heap = heap();
     let (ours, theirs) = (mutex(&heap, FIRST), mutex(&heap, SECOND));
-    let mut robbed = ours.try_lock(&mut AssumeAlive).unwrap();
+    let mut evicted = ours.try_lock(&mut AssumeAlive).unwrap();
     let guard = warned(theirs.try_lock(&mut Dead(&[FIRST])));
-    robbed.make_consistent();
+    evicted.make_consistent();
     assert_eq!(health(&heap), SECOND.word());
     let not_held = NotHeld {
         holder: Some(SECOND),
     };
-    assert_eq!(robbed.unlock(), Err(not_held));
+    assert_eq!(evicted.unlock(), Err(not_held));
     assert_eq!(health(&heap), SECOND.word());
     assert_eq!(theirs.owner(), Ok(Some(SECOND)));
     drop(guard);
 }
 
 #[test]
-fn what_no_honest_partition_writes_is_corrupt() {
+fn a_word_that_no_honest_partition_writes_is_corrupt() {
     for (offset, value, word) in [
         (0, 1, ControlWord::MutexOwner),
         (0, Incarnation::FLAG, ControlWord::MutexOwner),
@@ -214,7 +214,7 @@ fn what_no_honest_partition_writes_is_corrupt() {
         let mutex = mutex(&heap, FIRST);
         let taken = mutex.lock(&mut Futex::forever(), &mut AssumeAlive);
         let Err(LockError::Failed(LockFailure::Corrupt(corrupt))) = taken else {
-            panic!("{word} of {value} passes");
+            panic!("{word} with value {value} is accepted");
         };
         assert_eq!(corrupt, Corrupt { word, value });
         assert_eq!(heap.window().word(offset).load(Relaxed), value);
@@ -222,25 +222,25 @@ fn what_no_honest_partition_writes_is_corrupt() {
 }
 
 #[test]
-fn an_incarnation_never_takes_itself_for_dead() {
+fn an_incarnation_never_takes_over_from_itself() {
     let heap = heap();
     let mutex = mutex(&heap, FIRST);
     let _guard = mutex.try_lock(&mut AssumeAlive).unwrap();
     assert!(matches!(
-        mutex.try_lock(&mut Unasked),
+        mutex.try_lock(&mut NeverAsked),
         Err(LockError::Failed(LockFailure::Busy))
     ));
-    let late = mutex.lock(&mut Futex::until(Instant::now()), &mut Unasked);
+    let late = mutex.lock(&mut Futex::until(Instant::now()), &mut NeverAsked);
     assert!(matches!(
         late,
         Err(LockError::Failed(LockFailure::TimedOut))
     ));
 }
 
-/// Sleeps once, while the mutex changes hands, and then has no more time.
-struct Overtaken<'m>(Option<Window<'m>>);
+/// Sleeps once, while the owner of the mutex changes, and then times out.
+struct OwnerChanges<'m>(Option<Window<'m>>);
 
-impl Wait for Overtaken<'_> {
+impl Wait for OwnerChanges<'_> {
     fn pause(&mut self) -> Pause {
         match self.0 {
             Some(_) => Pause::Sleep,
@@ -257,11 +257,11 @@ impl Wait for Overtaken<'_> {
 }
 
 #[test]
-fn one_who_gives_up_leaves_the_owner_to_wake_the_others() {
+fn a_waiter_that_gives_up_sets_the_flag_for_the_others() {
     let heap = heap();
     die_inside(&heap, FIRST);
     let mutex = mutex(&heap, SECOND);
-    let late = mutex.lock(&mut Overtaken(Some(heap.window())), &mut AssumeAlive);
+    let late = mutex.lock(&mut OwnerChanges(Some(heap.window())), &mut AssumeAlive);
     assert!(matches!(
         late,
         Err(LockError::Failed(LockFailure::TimedOut))
@@ -271,7 +271,7 @@ fn one_who_gives_up_leaves_the_owner_to_wake_the_others() {
 }
 
 #[test]
-fn owners_exclude_each_other_whichever_partition_they_are_of() {
+fn owners_of_any_partition_exclude_each_other() {
     const TURNS: u64 = 20_000;
     let memory = Mapping::memfd("mutex", Mutex::<u64>::SEGMENT_LEN).unwrap();
     let window = memory.window();

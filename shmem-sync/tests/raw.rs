@@ -1,4 +1,4 @@
-//! What raw locks report to those that have no guard.
+//! What raw locks report to callers that have no guard.
 #![cfg(not(loom))]
 
 use std::cell::Cell;
@@ -17,8 +17,8 @@ use support::Dead;
 
 const FIRST: Incarnation = Incarnation::first(1);
 const SECOND: Incarnation = Incarnation::first(2);
-const NOBODY: Result<(), NotHeld> = Err(NotHeld { holder: None });
-const BY_FIRST: Result<(), NotHeld> = Err(NotHeld {
+const NOT_HELD: Result<(), NotHeld> = Err(NotHeld { holder: None });
+const HELD_BY_FIRST: Result<(), NotHeld> = Err(NotHeld {
     holder: Some(FIRST),
 });
 
@@ -28,59 +28,62 @@ fn unlock(mutex: &RawMutex<'_>) -> Result<(), NotHeld> {
 }
 
 fn repair(mutex: &RawMutex<'_>) -> Result<(), NotHeld> {
-    // SAFETY: as of `unlock`.
+    // SAFETY: as for `unlock`.
     unsafe { mutex.make_consistent() }
 }
 
 fn unlock_read(lock: &RawRwLock<'_>, place: usize) -> Result<(), NotHeld> {
-    // SAFETY: as of `unlock`.
+    // SAFETY: as for `unlock`.
     unsafe { lock.unlock_read(place) }
 }
 
 fn unlock_write(lock: &RawRwLock<'_>) -> Result<(), NotHeld> {
-    // SAFETY: as of `unlock`.
+    // SAFETY: as for `unlock`.
     unsafe { lock.unlock_write() }
 }
 
 fn repair_written(lock: &RawRwLock<'_>) -> Result<(), NotHeld> {
-    // SAFETY: as of `unlock`.
+    // SAFETY: as for `unlock`.
     unsafe { lock.make_consistent() }
 }
 
 #[test]
-fn one_who_does_not_have_a_mutex_cannot_unlock_it() {
+fn a_partition_that_does_not_hold_a_mutex_cannot_unlock_it() {
     let heap = Heap::new(RawMutex::segment_len(0));
     let mutex = |incarnation| RawMutex::attach(heap.window(), incarnation, &Silent).unwrap();
     let (ours, theirs) = (mutex(FIRST), mutex(SECOND));
-    assert_eq!(unlock(&theirs), NOBODY);
+    assert_eq!(unlock(&theirs), NOT_HELD);
     assert_eq!(ours.try_lock(&mut AssumeAlive), Ok(Acquired::Clean));
-    assert_eq!((unlock(&theirs), repair(&theirs)), (BY_FIRST, BY_FIRST));
+    assert_eq!(
+        (unlock(&theirs), repair(&theirs)),
+        (HELD_BY_FIRST, HELD_BY_FIRST)
+    );
     assert_eq!(ours.owner(), Ok(Some(FIRST)));
     unlock(&ours).unwrap();
 }
 
 #[test]
-fn one_who_does_not_have_a_reader_writer_lock_cannot_unlock_it() {
+fn a_partition_that_does_not_hold_a_reader_writer_lock_cannot_unlock_it() {
     let heap = Heap::new(RawRwLock::segment_len(0));
     let lock = |incarnation| RawRwLock::attach(heap.window(), incarnation, &Silent).unwrap();
     let (ours, theirs) = (lock(FIRST), lock(SECOND));
     assert_eq!(
         (unlock_write(&theirs), unlock_read(&theirs, 0)),
-        (NOBODY, NOBODY)
+        (NOT_HELD, NOT_HELD)
     );
-    assert_eq!(unlock_read(&theirs, 128), NOBODY);
+    assert_eq!(unlock_read(&theirs, 128), NOT_HELD);
     let (_, place) = ours.try_read(&mut AssumeAlive).unwrap();
-    assert_eq!(unlock_read(&theirs, place), BY_FIRST);
+    assert_eq!(unlock_read(&theirs, place), HELD_BY_FIRST);
     assert_eq!(ours.readers().count(), 1);
     unlock_read(&ours, place).unwrap();
     assert_eq!(ours.try_write(&mut AssumeAlive), Ok(Acquired::Clean));
     let refused = (unlock_write(&theirs), repair_written(&theirs));
-    assert_eq!(refused, (BY_FIRST, BY_FIRST));
+    assert_eq!(refused, (HELD_BY_FIRST, HELD_BY_FIRST));
     unlock_write(&ours).unwrap();
 }
 
 #[test]
-fn what_is_unlocked_unrepaired_after_a_death_is_poisoned() {
+fn a_lock_that_is_unlocked_without_repair_after_a_death_is_poisoned() {
     for (is_repaired, left) in [(true, Health::Whole), (false, Health::Poisoned)] {
         let after = match is_repaired {
             true => Ok(Acquired::Clean),
@@ -124,7 +127,7 @@ impl Doorbell for Counter {
     }
 }
 
-/// Sleeps once, for no time, and then gives up.
+/// Sleeps once, for no time, and then times out.
 struct OneSleep(Cell<bool>);
 
 impl Wait for OneSleep {
@@ -139,7 +142,7 @@ impl Wait for OneSleep {
 }
 
 #[test]
-fn a_lock_rings_the_bell_that_was_set_last_where_somebody_sleeps() {
+fn unlocking_rings_the_bell_that_was_set_last_if_a_partition_sleeps() {
     let (heap, early, late) = (
         Heap::new(RawMutex::segment_len(0)),
         Counter::default(),

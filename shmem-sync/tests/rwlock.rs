@@ -1,4 +1,4 @@
-//! What a reader-writer lock promises to readers, to writers, and about the dead.
+//! What a reader-writer lock guarantees to readers and writers, also when partitions die.
 #![cfg(all(feature = "linux", target_os = "linux"))]
 
 use std::sync::atomic::{AtomicBool, AtomicUsize};
@@ -21,7 +21,7 @@ const FIRST: Incarnation = Incarnation::first(1);
 const SECOND: Incarnation = Incarnation::first(2);
 const THIRD: Incarnation = Incarnation::first(3);
 
-/// Bytes in front of the protected ones.
+/// Bytes before the protected ones.
 const CONTROL: usize = 128 + 512;
 
 fn heap() -> Heap {
@@ -40,15 +40,15 @@ fn health(heap: &Heap) -> u32 {
     word(heap, 4)
 }
 
-/// `incarnation` writes and dies inside.
+/// `incarnation` locks for writing and dies inside.
 fn die_writing(heap: &Heap, incarnation: Incarnation) {
     std::mem::forget(lock(heap, incarnation).try_write(&mut AssumeAlive).unwrap());
 }
 
-/// The guard that comes with the news of a death.
+/// Returns the guard that comes with the warning of a death.
 fn warned<G>(taken: LockResult<G>) -> G {
     match taken {
-        Ok(_) => panic!("no word of the death"),
+        Ok(_) => panic!("no warning of the death"),
         Err(LockError::OwnerDied(guard)) => guard,
         Err(error) => panic!("{error}"),
     }
@@ -101,7 +101,7 @@ fn readers_are_inside_together_and_writers_alone() {
 }
 
 #[test]
-fn a_deadline_that_has_passed_gets_a_free_lock_but_not_a_held_one() {
+fn a_wait_with_a_passed_deadline_gets_only_a_free_lock() {
     let heap = heap();
     let (first, second) = (lock(&heap, FIRST), lock(&heap, SECOND));
     let reader = first.read(&mut past(), &mut AssumeAlive).unwrap();
@@ -109,7 +109,7 @@ fn a_deadline_that_has_passed_gets_a_free_lock_but_not_a_held_one() {
     assert!(is_late(
         second.write(&mut Spin::checks(100), &mut AssumeAlive)
     ));
-    // What gave up is no obstacle.
+    // A call that timed out leaves nothing.
     assert_eq!(second.writer(), Ok(None));
     drop(reader);
     let writer = first.write(&mut past(), &mut AssumeAlive).unwrap();
@@ -156,7 +156,7 @@ fn the_129th_reader_waits_until_one_of_128_leaves_or_dies() {
 }
 
 #[test]
-fn a_writer_does_not_wait_for_dead_readers_nor_warn_of_them() {
+fn a_writer_passes_dead_readers_without_a_warning() {
     let heap = heap();
     let (first, second) = (lock(&heap, FIRST), lock(&heap, SECOND));
     for _ in 0..2 {
@@ -199,7 +199,7 @@ fn readers_are_warned_until_a_writer_has_repaired() {
 }
 
 #[test]
-fn a_lock_that_is_given_back_unrepaired_is_poisoned_for_good() {
+fn a_lock_that_is_unlocked_without_repair_is_poisoned_permanently() {
     let heap = heap();
     die_writing(&heap, FIRST);
     let lock = lock(&heap, SECOND);
@@ -222,7 +222,7 @@ fn a_lock_that_is_given_back_unrepaired_is_poisoned_for_good() {
 }
 
 #[test]
-fn one_who_gives_up_waiting_to_repair_leaves_the_repair_to_the_next() {
+fn a_writer_that_gives_up_leaves_the_repair_to_the_next() {
     let heap = heap();
     die_writing(&heap, FIRST);
     let lock = lock(&heap, SECOND);
@@ -234,9 +234,9 @@ fn one_who_gives_up_waiting_to_repair_leaves_the_repair_to_the_next() {
 }
 
 #[test]
-fn what_a_writer_began_late_and_left_by_dying_is_warned_of() {
+fn a_late_store_of_writing_causes_a_warning() {
     let heap = heap();
-    // It was said to be gone, and the lock taken over and given back, before it stored this.
+    // It was treated as gone, and the lock was taken over and released, before it stored this.
     let writing = heap.window().word(8);
     writing.store(FIRST.word(), Relaxed);
     let second = lock(&heap, SECOND);
@@ -250,21 +250,21 @@ fn what_a_writer_began_late_and_left_by_dying_is_warned_of() {
 }
 
 #[test]
-fn those_who_were_taken_for_dead_learn_it_and_change_nothing() {
+fn evicted_holders_get_an_error_and_change_nothing() {
     let heap = heap();
     let (first, second) = (lock(&heap, FIRST), lock(&heap, SECOND));
-    let robbed = first.try_read(&mut AssumeAlive).unwrap();
+    let evicted = first.try_read(&mut AssumeAlive).unwrap();
     let writer = second.try_write(&mut Dead(&[FIRST])).unwrap();
-    assert_eq!(robbed.unlock(), Err(NotHeld { holder: None }));
+    assert_eq!(evicted.unlock(), Err(NotHeld { holder: None }));
     drop(writer);
 
-    let mut robbed = first.try_write(&mut AssumeAlive).unwrap();
+    let mut evicted = first.try_write(&mut AssumeAlive).unwrap();
     let writer = warned(second.try_write(&mut Dead(&[FIRST])));
-    robbed.make_consistent();
+    evicted.make_consistent();
     let not_held = NotHeld {
         holder: Some(SECOND),
     };
-    assert_eq!(robbed.unlock(), Err(not_held));
+    assert_eq!(evicted.unlock(), Err(not_held));
     assert_eq!(
         (health(&heap), word(&heap, 8)),
         (SECOND.word(), SECOND.word())
@@ -273,7 +273,7 @@ fn those_who_were_taken_for_dead_learn_it_and_change_nothing() {
 }
 
 #[test]
-fn what_no_honest_partition_writes_is_corrupt() {
+fn a_word_that_no_honest_partition_writes_is_corrupt() {
     for (offset, value, word) in [
         (0, 1, ControlWord::RwlockWriter),
         (0, Incarnation::FLAG, ControlWord::RwlockWriter),
@@ -299,7 +299,7 @@ fn what_no_honest_partition_writes_is_corrupt() {
             matches!(written, Err(LockError::Failed(LockFailure::Corrupt(found))) if found == corrupt)
         );
         let read = lock.read(&mut Futex::forever(), &mut AssumeAlive);
-        let harmless = offset >= 128; // A reader only looks for a free word.
+        let harmless = offset >= 128; // A reader only needs a free word.
         match read {
             Err(LockError::Failed(LockFailure::Corrupt(found))) if !harmless => {
                 assert_eq!(found, corrupt)
@@ -311,7 +311,7 @@ fn what_no_honest_partition_writes_is_corrupt() {
 }
 
 #[test]
-fn a_reader_that_finds_no_reader_word_but_bad_ones_names_one() {
+fn a_reader_reports_a_corrupt_word_if_no_reader_word_is_free() {
     for value in [1, FIRST.word() | Incarnation::FLAG] {
         let heap = heap();
         for at in (128..640).step_by(4) {
@@ -334,8 +334,8 @@ fn a_reader_that_finds_no_reader_word_but_bad_ones_names_one() {
 }
 
 #[test]
-fn writers_lose_no_count_and_readers_see_no_half_of_one() {
-    const TURNS: u64 = 5_000;
+fn no_increment_is_lost_and_readers_see_whole_values() {
+    const ROUNDS: u64 = 5_000;
     let memory = Mapping::memfd("rwlock", RwLock::<[u64; 2]>::SEGMENT_LEN).unwrap();
     let attach =
         |incarnation| RwLock::<[u64; 2]>::attach(memory.window(), incarnation, &FutexBell).unwrap();
@@ -343,7 +343,7 @@ fn writers_lose_no_count_and_readers_see_no_half_of_one() {
         for incarnation in [FIRST, SECOND] {
             scope.spawn(move || {
                 let lock = attach(incarnation);
-                for _ in 0..TURNS {
+                for _ in 0..ROUNDS {
                     let mut guard = lock.write(&mut Futex::forever(), &mut AssumeAlive).unwrap();
                     guard.update(|halves| *halves = [whole(*halves).unwrap() + 1; 2]);
                     guard.unlock().unwrap();
@@ -353,7 +353,7 @@ fn writers_lose_no_count_and_readers_see_no_half_of_one() {
         for incarnation in [SECOND, THIRD] {
             scope.spawn(move || {
                 let lock = attach(incarnation);
-                for _ in 0..TURNS {
+                for _ in 0..ROUNDS {
                     let guard = lock.read(&mut Futex::forever(), &mut AssumeAlive).unwrap();
                     assert!(whole(guard.get()).is_some());
                     guard.unlock().unwrap();
@@ -363,11 +363,11 @@ fn writers_lose_no_count_and_readers_see_no_half_of_one() {
     });
     let lock = attach(FIRST);
     let guard = lock.try_read(&mut AssumeAlive).unwrap();
-    assert_eq!(whole(guard.get()), Some(2 * TURNS));
+    assert_eq!(whole(guard.get()), Some(2 * ROUNDS));
 }
 
 #[test]
-fn two_readers_wait_for_each_other_inside() {
+fn two_readers_are_inside_at_once() {
     let memory = Mapping::memfd("rwlock", RwLock::<[u64; 2]>::SEGMENT_LEN).unwrap();
     let inside = AtomicUsize::new(0);
     let done = AtomicBool::new(false);

@@ -1,4 +1,4 @@
-//! What the semaphore promises, and what becomes of the permits of the dead.
+//! What the semaphore guarantees, also for the permits of dead partitions.
 #![cfg(all(feature = "linux", target_os = "linux", not(loom)))]
 
 use std::mem;
@@ -31,7 +31,7 @@ fn semaphore(heap: &Heap, incarnation: Incarnation) -> Semaphore<'_> {
     Semaphore::attach(heap.window(), incarnation, &FutexBell).unwrap()
 }
 
-/// Takes permits until there are none.
+/// Acquires permits until there are none. Returns tsuccessor number.
 fn take_all(semaphore: &Semaphore<'_>, dead: &[Incarnation]) -> usize {
     let take = || semaphore.try_acquire(&mut Dead(dead)).map(mem::forget);
     std::iter::repeat_with(take)
@@ -122,7 +122,7 @@ fn several_sleepers_are_woken_by_permits_that_are_added() {
 }
 
 #[test]
-fn a_permit_that_is_dropped_is_given_back_and_one_consumed_is_gone() {
+fn a_dropped_permit_is_released_and_a_consumed_one_ends() {
     let heap = heap(4);
     let semaphore = semaphore(&heap, FIRST);
     semaphore.add(2).unwrap();
@@ -139,11 +139,11 @@ fn permits_without_a_guard_are_released_and_consumed_by_place() {
     let heap = heap(4);
     let ours = RawSemaphore::attach(heap.window(), FIRST, &FutexBell).unwrap();
     ours.add(3).unwrap();
-    let theirs = semaphore(&heap, SECOND);
-    mem::forget(theirs.try_acquire(&mut AssumeAlive).unwrap());
+    let tsuccessors = semaphore(&heap, SECOND);
+    mem::forget(tsuccessors.try_acquire(&mut AssumeAlive).unwrap());
     let [released, consumed] = [(); 2].map(|()| ours.try_acquire(&mut AssumeAlive).unwrap());
     assert_eq!(ours.held().count(), 2);
-    // SAFETY: acquired above, or found not to be held.
+    // SAFETY: acquired above, or known not to be held.
     let release = |place| unsafe { ours.release(place) };
     // SAFETY: as above.
     let consume = |place| unsafe { ours.consume(place) };
@@ -159,15 +159,15 @@ fn permits_without_a_guard_are_released_and_consumed_by_place() {
 }
 
 #[test]
-fn more_permits_than_there_is_room_for_leave_all_as_it_was() {
+fn adding_too_many_permits_changes_nothing() {
     let heap = heap(4);
     let ours = semaphore(&heap, FIRST);
     ours.add(2).unwrap();
     let held = ours.try_acquire(&mut AssumeAlive).unwrap();
-    // One that has slept asks every word to be woken.
-    let theirs = semaphore(&heap, SECOND);
-    mem::forget(theirs.try_acquire(&mut AssumeAlive).unwrap());
-    let late = theirs.acquire(
+    // A waiter that has slept has set the flag of every word.
+    let tsuccessors = semaphore(&heap, SECOND);
+    mem::forget(tsuccessors.try_acquire(&mut AssumeAlive).unwrap());
+    let late = tsuccessors.acquire(
         &mut Futex::timeout(Duration::from_millis(1)),
         &mut AssumeAlive,
     );
@@ -192,28 +192,28 @@ fn words(window: Window<'_>) -> Vec<u32> {
 }
 
 #[test]
-fn the_permits_of_a_dead_incarnation_come_back() {
+fn the_permits_of_a_dead_incarnation_return() {
     let heap = heap(4);
     let dead = semaphore(&heap, SECOND);
     dead.add(3).unwrap();
     let first = dead.try_acquire(&mut AssumeAlive).unwrap();
     mem::forget(dead.try_acquire(&mut AssumeAlive).unwrap());
-    let heir = semaphore(&heap, FIRST);
-    assert_eq!(take_all(&heir, &[]), 1);
-    assert_eq!(take_all(&heir, &[THIRD]), 0);
-    assert_eq!(take_all(&heir, &[SECOND]), 2);
-    // It was not dead, and learns what it was taken for.
+    let successor = semaphore(&heap, FIRST);
+    assert_eq!(take_all(&successor, &[]), 1);
+    assert_eq!(take_all(&successor, &[THIRD]), 0);
+    assert_eq!(take_all(&successor, &[SECOND]), 2);
+    // It was not dead, and gets an error.
     assert_eq!(
         first.release(),
         Err(NotHeld {
             holder: Some(FIRST)
         })
     );
-    assert_eq!(heir.available(), 0);
+    assert_eq!(successor.available(), 0);
 }
 
 #[test]
-fn our_own_permits_are_never_taken_for_those_of_the_dead() {
+fn our_own_permits_are_never_taken_over() {
     let heap = heap(2);
     let ours = semaphore(&heap, FIRST);
     ours.add(1).unwrap();
@@ -222,12 +222,12 @@ fn our_own_permits_are_never_taken_for_those_of_the_dead() {
 }
 
 #[test]
-fn whoever_waits_inherits_while_it_waits() {
+fn a_waiter_takes_over_a_permit_when_its_holder_dies() {
     let heap = heap(2);
     let dead = semaphore(&heap, SECOND);
     dead.add(1).unwrap();
     mem::forget(dead.try_acquire(&mut AssumeAlive).unwrap());
-    /// Knows of the death when it is asked the second time.
+    /// Reports the death at the second call.
     struct Late(u32);
     use shmem_sync::PartitionState;
     impl shmem_sync::Liveness for Late {
@@ -236,14 +236,16 @@ fn whoever_waits_inherits_while_it_waits() {
             PartitionState::gone_if(self.0 > 1 && incarnation == SECOND)
         }
     }
-    let heir = semaphore(&heap, FIRST);
-    let permit = heir.acquire(&mut Futex::forever(), &mut Late(0)).unwrap();
+    let successor = semaphore(&heap, FIRST);
+    let permit = successor
+        .acquire(&mut Futex::forever(), &mut Late(0))
+        .unwrap();
     permit.release().unwrap();
-    assert_eq!(heir.available(), 1);
+    assert_eq!(successor.available(), 1);
 }
 
 #[test]
-fn a_wait_ends_at_its_deadline_and_one_that_has_passed_leaves_time_for_a_look() {
+fn a_wait_checks_once_even_if_its_deadline_has_passed() {
     let heap = heap(2);
     let semaphore = semaphore(&heap, FIRST);
     let past = Instant::now();
@@ -258,15 +260,15 @@ fn a_wait_ends_at_its_deadline_and_one_that_has_passed_leaves_time_for_a_look() 
 
 #[test]
 fn a_word_that_is_no_permit_is_reported_where_no_permit_is_free() {
-    for mad in [2, 0xff, 0x1_00, Incarnation::FLAG | PERMIT_FREE] {
+    for value in [2, 0xff, 0x1_00, Incarnation::FLAG | PERMIT_FREE] {
         let heap = heap(4);
         let semaphore = semaphore(&heap, FIRST);
         semaphore.add(2).unwrap();
-        heap.window().word(128).store(mad, Relaxed);
+        heap.window().word(128).store(value, Relaxed);
         let permit = semaphore.try_acquire(&mut AssumeAlive).unwrap();
         let corrupt = AcquireError::Corrupt(Corrupt {
             word: ControlWord::Permit,
-            value: mad,
+            value,
         });
         assert_eq!(semaphore.try_acquire(&mut AssumeAlive).err(), Some(corrupt));
         let waited = semaphore.acquire(&mut Futex::forever(), &mut AssumeAlive);
@@ -279,18 +281,18 @@ fn a_word_that_is_no_permit_is_reported_where_no_permit_is_free() {
 fn an_adder_that_is_no_incarnation_is_reported_where_no_permit_is_free() {
     let heap = heap(4);
     let semaphore = semaphore(&heap, FIRST);
-    for mad in [1, Incarnation::FLAG, SECOND.word() | Incarnation::FLAG] {
-        heap.window().word(132).store(mad, Relaxed);
+    for value in [1, Incarnation::FLAG, SECOND.word() | Incarnation::FLAG] {
+        heap.window().word(132).store(value, Relaxed);
         let corrupt = AcquireError::Corrupt(Corrupt {
             word: ControlWord::PermitAdder,
-            value: mad,
+            value,
         });
         assert_eq!(semaphore.try_acquire(&mut AssumeAlive).err(), Some(corrupt));
     }
 }
 
 #[test]
-fn whatever_the_words_hold_every_call_ends() {
+fn every_call_ends_whatever_the_words_contain() {
     let mut seed = 1_u32;
     let mut noise = || {
         seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -310,22 +312,22 @@ fn whatever_the_words_hold_every_call_ends() {
     }
 }
 
-/// Lets `work` die at each of its stores on a semaphore of four words with two
-/// permits, and gives `check` how many the others can have.
+/// Lets a partition die at each store of `work`, on a semaphore of four words with two permits.
+/// Passes the number of permits that the others can then acquire to `check`.
 fn die_everywhere(work: impl Fn(&Semaphore<'_>), check: impl Fn(usize)) {
     let attempt = |at| {
         let heap = heap(4);
-        let mortal = semaphore(&heap, FIRST);
-        mortal.add(2).unwrap();
-        let ended = crash::run(at, || work(&mortal));
-        let heir = semaphore(&heap, SECOND);
-        let taken = take_all(&heir, &[FIRST]);
-        assert_eq!(heir.permits(), taken);
+        let dying = semaphore(&heap, FIRST);
+        dying.add(2).unwrap();
+        let ended = crash::run(at, || work(&dying));
+        let successor = semaphore(&heap, SECOND);
+        let taken = take_all(&successor, &[FIRST]);
+        assert_eq!(successor.permits(), taken);
         check(taken);
         ended
     };
     let Ended::Alive { stores } = attempt(None) else {
-        panic!("it died of nothing");
+        panic!("it died without a requested death");
     };
     assert!(stores > 0);
     for store in 0..stores {
@@ -334,7 +336,7 @@ fn die_everywhere(work: impl Fn(&Semaphore<'_>), check: impl Fn(usize)) {
 }
 
 #[test]
-fn who_dies_with_a_permit_at_any_store_leaves_it_to_the_others() {
+fn a_holder_that_dies_at_any_store_leaves_its_permit_to_the_others() {
     let hold = |semaphore: &Semaphore<'_>| {
         let permit = semaphore.acquire(&mut Futex::forever(), &mut AssumeAlive);
         permit.unwrap().release().unwrap();
@@ -343,7 +345,7 @@ fn who_dies_with_a_permit_at_any_store_leaves_it_to_the_others() {
 }
 
 #[test]
-fn who_dies_at_any_store_of_an_addition_leaves_at_most_what_it_would_have_added() {
+fn an_adder_that_dies_at_any_store_adds_at_most_its_permits() {
     let add = |semaphore: &Semaphore<'_>| semaphore.add(2).unwrap();
     die_everywhere(add, |taken| assert!((2..=4).contains(&taken)));
     let fail = |semaphore: &Semaphore<'_>| assert!(semaphore.add(3).is_err());
@@ -351,7 +353,7 @@ fn who_dies_at_any_store_of_an_addition_leaves_at_most_what_it_would_have_added(
 }
 
 #[test]
-fn who_dies_asleep_leaves_no_trace_that_matters() {
+fn a_sleeper_that_dies_leaves_all_permits() {
     let sleep = |semaphore: &Semaphore<'_>| {
         let permits = [(); 2].map(|()| semaphore.try_acquire(&mut AssumeAlive).unwrap());
         let mut wait = Futex::timeout(Duration::from_millis(1));

@@ -1,4 +1,4 @@
-//! Who is silent keeps what it holds: the others wait, and are told for whom.
+//! A silent partition keeps what it holds: the others wait, and the error names it.
 #![cfg(not(loom))]
 
 use std::mem::forget;
@@ -98,7 +98,7 @@ fn a_silent_partition_keeps_its_place_in_the_queue_of_a_bakery() {
 }
 
 #[test]
-fn others_go_on_with_the_permits_that_no_silent_partition_holds() {
+fn others_continue_with_the_permits_that_no_silent_partition_holds() {
     let heap = Heap::new(Semaphore::segment_len(2));
     let semaphore = |incarnation| Semaphore::attach(heap.window(), incarnation, &Silent).unwrap();
     let (first, second) = (semaphore(FIRST), semaphore(SECOND));

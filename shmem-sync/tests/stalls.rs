@@ -1,5 +1,5 @@
-//! A partition that is stopped at each of its stores, said to be gone, and goes on: the
-//! others keep what they took over, and it is told.
+//! A partition is stopped at each of its stores, treated as gone, and continues. The others keep
+//! what they took over, and the late partition gets an error.
 #![cfg(all(feature = "linux", target_os = "linux", not(loom)))]
 
 use std::mem::forget;
@@ -21,10 +21,10 @@ use support::{
     attach_bakery, attach_barrier, attach_raw_bakery, repair_bakery, unlock_bakery, Dead, Known,
 };
 
-/// Is stopped, and late.
+/// The partition that is stopped and continues late.
 const LATE: Incarnation = Incarnation::first(1);
 const OTHER: Incarnation = Incarnation::first(2);
-/// Died before.
+/// A partition that died before.
 const DEAD: Incarnation = Incarnation::first(3);
 const LAST: Incarnation = Incarnation::first(4);
 
@@ -33,14 +33,14 @@ const SILENT: Known<'_> = Known {
     gone: &[],
 };
 
-/// What the one that is late was about to do when it was stopped.
+/// What the late partition does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Work {
-    /// To lock and unlock.
+    /// Locks and unlocks.
     Pass,
-    /// The same, after a death inside.
+    /// The same, after a death inside, with a repair.
     Repair,
-    /// The same, but it does not repair.
+    /// The same, after a death inside, without a repair.
     Poison,
 }
 
@@ -48,15 +48,15 @@ fn word(heap: &Heap, at: usize) -> u32 {
     heap.window().word(at).load(Relaxed)
 }
 
-/// Who has a lock, its flag aside.
+/// Returns the owner word of a lock without its flag.
 fn owner(heap: &Heap) -> u32 {
     word(heap, 0) & !Incarnation::FLAG
 }
 
-/// Whether it was had, and with what it was given back.
+/// The result of the unlock; `None` if the lock was not acquired.
 type Report = Option<Result<(), NotHeld>>;
 
-/// Does `work` with a guard, if there is one.
+/// Repairs and unlocks with a guard, if there is one.
 fn report<G>(
     taken: LockResult<G>,
     repair: impl FnOnce(&mut G),
@@ -72,8 +72,8 @@ fn report<G>(
     }
 }
 
-/// The guard, and whether it came with a warning.
-fn had<G>(taken: LockResult<G>) -> Option<(G, bool)> {
+/// Returns the guard, and true if it came with a warning; `None` if the lock is poisoned.
+fn guard_and_warning<G>(taken: LockResult<G>) -> Option<(G, bool)> {
     match taken {
         Ok(guard) => Some((guard, false)),
         Err(LockError::OwnerDied(guard)) => Some((guard, true)),
@@ -82,7 +82,7 @@ fn had<G>(taken: LockResult<G>) -> Option<(G, bool)> {
     }
 }
 
-/// Runs `attempt` with each store of its work's in turn, until there is no such store.
+/// Calls `attempt` with the number of each store of its work in turn, until there is no such store.
 fn at_each_store(attempt: impl Fn(u64) -> bool) {
     let stores = (0..).take_while(|&at| attempt(at)).count();
     assert!(stores > 1);
@@ -103,25 +103,25 @@ fn pass_mutex(heap: &Heap, work: Work) -> Report {
     report(taken, repair, |guard| guard.unlock())
 }
 
-/// Stops `work` at its store `at`, lets another take over, which repairs before the late
-/// one goes on or after.
+/// Stops `work` at its store `at` and lets another take over. That one repairs before the late
+/// partition continues if `early`, otherwise after.
 fn stall_mutex(work: Work, early: bool, at: u64) -> bool {
     let heap = Heap::new(Mutex::<u64>::SEGMENT_LEN);
     if work != Work::Pass {
         forget(mutex(&heap, DEAD).try_lock(&mut AssumeAlive).unwrap());
     }
     let (other, last) = (mutex(&heap, OTHER), mutex(&heap, LAST));
-    let (mut taken, mut robbed) = (None, false);
+    let (mut taken, mut taken_over) = (None, false);
     let meanwhile = || {
-        robbed = owner(&heap) == LATE.word();
-        if robbed {
+        taken_over = owner(&heap) == LATE.word();
+        if taken_over {
             let waited = other.lock(&mut Spin::checks(9), &mut { SILENT });
             assert!(matches!(
                 waited,
                 Err(LockError::Failed(LockFailure::HolderSilent(LATE)))
             ));
         }
-        taken = had(other.try_lock(&mut Dead(&[LATE, DEAD])));
+        taken = guard_and_warning(other.try_lock(&mut Dead(&[LATE, DEAD])));
         if let Some((guard, true)) = taken.as_mut().filter(|_| early) {
             guard.make_consistent();
         }
@@ -137,28 +137,28 @@ fn stall_mutex(work: Work, early: bool, at: u64) -> bool {
     };
     let holder = Some(OTHER);
     assert_eq!(other.owner(), Ok(holder));
-    assert_eq!(report, robbed.then_some(Err(NotHeld { holder })));
+    assert_eq!(report, taken_over.then_some(Err(NotHeld { holder })));
     if warned && !early {
         assert_eq!(
             word(&heap, 4),
             OTHER.word(),
-            "late, it calls suspect bytes whole"
+            "a late store marks suspect bytes as whole"
         );
         guard.make_consistent();
     }
     guard.unlock().unwrap();
-    // Suspicion without need is all that it can leave.
+    // An unnecessary mark as suspect is all that it can leave.
     let state = word(&heap, 4);
     assert!(
         [health::WHOLE, LATE.word()].contains(&state),
         "{work:?} at {at}: {state:#x}"
     );
-    assert!(had(last.try_lock(&mut AssumeAlive)).is_some());
+    assert!(guard_and_warning(last.try_lock(&mut AssumeAlive)).is_some());
     true
 }
 
 #[test]
-fn an_owner_that_is_late_changes_nothing_of_the_next_ones_mutex_and_is_told() {
+fn a_late_owner_changes_nothing_of_the_next_owners_mutex_and_gets_an_error() {
     for work in [Work::Pass, Work::Repair, Work::Poison] {
         at_each_store(|at| stall_mutex(work, false, at));
         at_each_store(|at| stall_mutex(work, true, at));
@@ -188,17 +188,17 @@ fn stall_writer(work: Work, early: bool, at: u64) -> bool {
         forget(lock(&heap, DEAD).try_write(&mut AssumeAlive).unwrap());
     }
     let (other, last) = (lock(&heap, OTHER), lock(&heap, LAST));
-    let (mut taken, mut robbed) = (None, false);
+    let (mut taken, mut taken_over) = (None, false);
     let meanwhile = || {
-        robbed = owner(&heap) == LATE.word();
-        if robbed {
+        taken_over = owner(&heap) == LATE.word();
+        if taken_over {
             let waited = other.read(&mut Spin::checks(9), &mut { SILENT });
             assert!(matches!(
                 waited,
                 Err(LockError::Failed(LockFailure::HolderSilent(LATE)))
             ));
         }
-        taken = had(other.try_write(&mut Dead(&[LATE, DEAD])));
+        taken = guard_and_warning(other.try_write(&mut Dead(&[LATE, DEAD])));
         if let Some((guard, true)) = taken.as_mut().filter(|_| early) {
             guard.make_consistent();
         }
@@ -214,17 +214,17 @@ fn stall_writer(work: Work, early: bool, at: u64) -> bool {
     };
     let holder = Some(OTHER);
     assert_eq!(other.writer(), Ok(holder));
-    assert_eq!(report, robbed.then_some(Err(NotHeld { holder })));
+    assert_eq!(report, taken_over.then_some(Err(NotHeld { holder })));
     assert_eq!(
         word(&heap, WRITING),
         OTHER.word(),
-        "its death would be hidden"
+        "the death of the next writer would be hidden"
     );
     if warned && !early {
         assert_eq!(
             word(&heap, 4),
             OTHER.word(),
-            "late, it calls suspect bytes whole"
+            "a late store marks suspect bytes as whole"
         );
         guard.make_consistent();
     }
@@ -235,13 +235,13 @@ fn stall_writer(work: Work, early: bool, at: u64) -> bool {
             "{work:?} at {at}"
         );
     }
-    assert!(had(last.try_write(&mut AssumeAlive)).is_some());
+    assert!(guard_and_warning(last.try_write(&mut AssumeAlive)).is_some());
     assert_eq!(word(&heap, WRITING), 0);
     true
 }
 
 #[test]
-fn a_writer_that_is_late_changes_nothing_of_the_next_ones_lock_and_is_told() {
+fn a_late_writer_changes_nothing_of_the_next_writers_lock_and_gets_an_error() {
     for work in [Work::Pass, Work::Repair, Work::Poison] {
         at_each_store(|at| stall_writer(work, false, at));
         at_each_store(|at| stall_writer(work, true, at));
@@ -249,25 +249,25 @@ fn a_writer_that_is_late_changes_nothing_of_the_next_ones_lock_and_is_told() {
 }
 
 #[test]
-fn a_reader_that_is_late_changes_nothing_of_a_writers_lock_and_is_told() {
+fn a_late_reader_changes_nothing_of_a_writers_lock_and_gets_an_error() {
     let attempt = |at, dead_writer: bool| {
         let heap = Heap::new(RwLock::<u64>::SEGMENT_LEN);
         if dead_writer {
             forget(lock(&heap, DEAD).try_write(&mut AssumeAlive).unwrap());
         }
         let other = lock(&heap, OTHER);
-        let (mut taken, mut robbed) = (None, false);
+        let (mut taken, mut taken_over) = (None, false);
         let meanwhile = || {
-            robbed = word(&heap, 128) == LATE.word();
-            let tidies = owner(&heap) == LATE.word();
-            if robbed || tidies {
+            taken_over = word(&heap, 128) == LATE.word();
+            let is_recovering = owner(&heap) == LATE.word();
+            if taken_over || is_recovering {
                 let waited = other.write(&mut Spin::checks(9), &mut { SILENT });
                 assert!(matches!(
                     waited,
                     Err(LockError::Failed(LockFailure::HolderSilent(LATE)))
                 ));
             }
-            taken = had(other.try_write(&mut Dead(&[LATE, DEAD])));
+            taken = guard_and_warning(other.try_write(&mut Dead(&[LATE, DEAD])));
             if let Some((guard, true)) = &mut taken {
                 guard.make_consistent();
             }
@@ -287,7 +287,7 @@ fn a_reader_that_is_late_changes_nothing_of_a_writers_lock_and_is_told() {
         assert_eq!(word(&heap, WRITING), OTHER.word());
         guard.unlock().unwrap();
         assert_eq!(other.readers().count(), 0);
-        assert!(had(other.try_write(&mut AssumeAlive)).is_some());
+        assert!(guard_and_warning(other.try_write(&mut AssumeAlive)).is_some());
         true
     };
     at_each_store(|at| attempt(at, false));
@@ -299,19 +299,19 @@ fn semaphore(heap: &Heap, incarnation: Incarnation) -> Semaphore<'_> {
 }
 
 #[test]
-fn a_holder_that_is_late_makes_no_permit_of_the_one_that_was_taken_from_it() {
+fn a_late_holder_does_not_release_a_permit_that_another_took_over() {
     let attempt = |at| {
         let heap = Heap::new(Semaphore::segment_len(4));
         let other = semaphore(&heap, OTHER);
         other.add(2).unwrap();
         let mut permits = Vec::new();
-        let mut robbed = false;
+        let mut taken_over = false;
         let meanwhile = || {
-            robbed = (128..160)
+            taken_over = (128..160)
                 .step_by(8)
                 .any(|at| word(&heap, at) == LATE.word());
             permits.push(other.try_acquire(&mut { SILENT }).unwrap());
-            if robbed {
+            if taken_over {
                 let refused = other.acquire(&mut Spin::checks(9), &mut { SILENT }).err();
                 assert_eq!(refused, Some(AcquireError::HolderSilent(LATE)));
             }
@@ -325,7 +325,7 @@ fn a_holder_that_is_late_makes_no_permit_of_the_one_that_was_taken_from_it() {
         let (report, reached) = stall(at, work, meanwhile);
         let holder = Some(OTHER);
         match reached {
-            true => assert_eq!(report, robbed.then_some(Err(NotHeld { holder }))),
+            true => assert_eq!(report, taken_over.then_some(Err(NotHeld { holder }))),
             false => assert_eq!(report, Some(Ok(()))),
         }
         drop(permits);
@@ -336,13 +336,13 @@ fn a_holder_that_is_late_makes_no_permit_of_the_one_that_was_taken_from_it() {
 }
 
 #[test]
-fn an_adder_that_is_late_adds_no_permit_twice() {
+fn a_late_adder_adds_no_permit_twice() {
     let attempt = |at| {
         let heap = Heap::new(Semaphore::segment_len(4));
         let other = semaphore(&heap, OTHER);
         let mut added = 2;
         let meanwhile = || {
-            // Nobody takes the places of one that is silent.
+            // No partition takes the places of one that is silent.
             while other.try_acquire(&mut { SILENT }).map(forget).is_ok() {}
             let taken = |at: &usize| word(&heap, *at) != 0 || word(&heap, *at + 4) != 0;
             let taken = (128..160).step_by(8).filter(taken).count();
@@ -370,7 +370,7 @@ fn an_adder_that_is_late_adds_no_permit_twice() {
 }
 
 #[test]
-fn what_a_thread_has_reserved_is_no_permit_that_another_gives_back() {
+fn a_place_that_a_thread_has_reserved_is_not_released_by_another() {
     for consume in [false, true] {
         at_each_store(|at| {
             let heap = Heap::new(Semaphore::segment_len(4));
@@ -400,7 +400,7 @@ fn next(incarnation: Incarnation) -> Incarnation {
 }
 
 #[test]
-fn a_party_that_is_late_is_told_and_its_next_incarnation_meets_the_others() {
+fn a_late_party_gets_an_error_and_its_next_incarnation_takes_part() {
     at_each_store(|at| {
         let heap = Heap::new(Barrier::segment_len(2));
         let party = |incarnation| attach_barrier(heap.window(), incarnation, 2, &Silent);
@@ -417,7 +417,7 @@ fn a_party_that_is_late_is_told_and_its_next_incarnation_meets_the_others() {
             assert!(arrived.unwrap().is_some());
             return false;
         }
-        // It may have come first in the entry once more: the next look puts that right.
+        // It may have stored the entry once more: the next check corrects that.
         for _ in 0..3 {
             let _ = later.try_wait(&mut AssumeAlive).unwrap();
             let _ = other.try_wait(&mut AssumeAlive).unwrap();
@@ -441,7 +441,7 @@ fn raw_bakery(heap: &Heap, incarnation: Incarnation) -> RawBakeryMutex<'_> {
 }
 
 #[test]
-fn an_owner_of_a_bakery_that_is_late_is_told_and_the_others_go_on() {
+fn a_late_owner_of_a_bakery_gets_an_error_and_the_others_continue() {
     for work in [Work::Pass, Work::Repair, Work::Poison] {
         at_each_store(|at| {
             let heap = Heap::new(BakeryMutex::<u64>::SEGMENT_LEN);
@@ -449,16 +449,16 @@ fn an_owner_of_a_bakery_that_is_late_is_told_and_the_others_go_on() {
                 forget(bakery(&heap, DEAD).try_lock(&mut AssumeAlive).unwrap());
             }
             let (mut late, mut other) = (bakery(&heap, LATE), raw_bakery(&heap, OTHER));
-            let (mut went_in, mut robbed) = (false, false);
+            let (mut entered, mut taken_over) = (false, false);
             let meanwhile = || {
-                robbed = word(&heap, 0) == LATE.word();
-                if robbed {
+                taken_over = word(&heap, 0) == LATE.word();
+                if taken_over {
                     let waited = other.lock(&mut Spin::checks(9), &mut { SILENT });
                     assert_eq!(waited, Err(LockFailure::HolderSilent(LATE)));
                 }
                 match other.try_lock(&mut Dead(&[LATE, DEAD])) {
                     Ok(_) => {
-                        went_in = true;
+                        entered = true;
                         let _ = repair_bakery(&mut other);
                     }
                     Err(failure) => assert_eq!(failure, LockFailure::Poisoned),
@@ -478,20 +478,23 @@ fn an_owner_of_a_bakery_that_is_late_is_told_and_the_others_go_on() {
                 assert_eq!(report, Some(Ok(())));
                 return false;
             }
-            // One store may come late (the table in its module's docs): no lock is lost by it.
-            if went_in && word(&heap, 0) == OTHER.word() {
-                let told = NotHeld {
+            // One store may be late (see the table in its module): no lock is lost by it.
+            if entered && word(&heap, 0) == OTHER.word() {
+                let not_held = NotHeld {
                     holder: Some(OTHER),
                 };
-                assert!(!robbed || report == Some(Err(told)), "{report:?} at {at}");
+                assert!(
+                    !taken_over || report == Some(Err(not_held)),
+                    "{report:?} at {at}"
+                );
                 unlock_bakery(&mut other).unwrap();
-            } else if went_in {
+            } else if entered {
                 let _ = unlock_bakery(&mut other);
             }
             let mut last = bakery(&heap, LAST);
             let taken = last.lock(&mut Spin::checks(99), &mut Dead(&[LATE, DEAD]));
             assert!(
-                had(taken).is_some() || work == Work::Poison,
+                guard_and_warning(taken).is_some() || work == Work::Poison,
                 "{work:?} at {at}"
             );
             true
@@ -500,13 +503,13 @@ fn an_owner_of_a_bakery_that_is_late_is_told_and_the_others_go_on() {
 }
 
 #[test]
-fn one_whose_next_incarnation_uses_a_bakery_is_told_and_stores_nothing() {
+fn an_evicted_owner_of_a_bakery_gets_an_error_and_stores_nothing() {
     let heap = Heap::new(BakeryMutex::<u64>::SEGMENT_LEN);
     let mut late = raw_bakery(&heap, LATE);
     assert_eq!(late.try_lock(&mut AssumeAlive), Ok(Acquired::Clean));
     let mut later = bakery(&heap, next(LATE));
     let Err(LockError::OwnerDied(mut guard)) = later.try_lock(&mut AssumeAlive) else {
-        panic!("no word of the death");
+        panic!("no warning of the death");
     };
     guard.make_consistent();
     let words = || {

@@ -1,4 +1,4 @@
-//! What the waits promise: woken when rung, back at the deadline.
+//! What the waits guarantee: they end when rung, and at the deadline.
 #![cfg(all(feature = "linux", target_os = "linux"))]
 
 use std::thread;
@@ -43,14 +43,14 @@ fn every_wait_ends_at_its_deadline() {
     ];
     for wait in waits {
         let (found, elapsed) = wait();
-        // The time began a little before `started`.
+        // The timeout began a little before `started`.
         assert!(!found && elapsed >= TIMEOUT * 9 / 10, "{elapsed:?}");
     }
     assert!(!consumer_wait(&mut Spin::checks(1000), false).0);
 }
 
 #[test]
-fn every_wait_finds_what_comes_meanwhile() {
+fn every_wait_ends_when_a_record_arrives() {
     let long = Duration::from_secs(60);
     assert!(consumer_wait(&mut Futex::timeout(long), true).0);
     assert!(consumer_wait(&mut Futex::forever().spin_first(100), true).0);
@@ -59,7 +59,7 @@ fn every_wait_finds_what_comes_meanwhile() {
     assert!(consumer_wait(&mut Spin::forever(), true).0);
 }
 
-/// Counts the sleeps of the wait inside.
+/// Counts the sleeps of the inner wait.
 struct Counted(Futex, u32);
 
 impl Wait for Counted {
@@ -74,14 +74,14 @@ impl Wait for Counted {
 }
 
 #[test]
-fn a_futex_sleeps_until_it_is_rung_and_does_not_look_meanwhile() {
+fn a_futex_sleeps_until_it_is_rung_without_checking() {
     let mut wait = Counted(Futex::forever(), 0);
     assert!(consumer_wait(&mut wait, true).0);
     assert!(wait.1 <= 2, "slept {} times", wait.1);
 }
 
 #[test]
-fn a_poll_goes_on_with_the_delay_it_had_come_to() {
+fn a_poll_continues_with_the_delay_of_an_earlier_poll() {
     let mut poll = SleepPoll::timeout(TIMEOUT, Duration::from_millis(8));
     assert!(!consumer_wait(&mut poll, false).0);
     assert_eq!(poll.delay(), Duration::from_millis(8));
@@ -90,7 +90,7 @@ fn a_poll_goes_on_with_the_delay_it_had_come_to() {
 }
 
 #[test]
-fn a_poll_sleeps_longer_than_a_recheck_only_where_it_is_told_to() {
+fn a_poll_sleeps_longer_than_a_recheck_only_on_request() {
     let long = RECHECK * 2;
     let poll = || SleepPoll::timeout(long, long);
     assert_eq!(poll().starting_at(long).delay(), RECHECK);
@@ -98,23 +98,23 @@ fn a_poll_sleeps_longer_than_a_recheck_only_where_it_is_told_to() {
 }
 
 #[test]
-fn a_poll_takes_any_limit_and_neither_spins_nor_panics() {
+fn a_poll_with_any_limit_neither_spins_nor_panics() {
     let poll = SleepPoll::timeout(TIMEOUT, RECHECK)
         .recheck(Duration::MAX)
         .starting_at(Duration::MAX);
     assert!(poll.delay() > Duration::from_secs(1_000_000));
     let mut poll = SleepPoll::timeout(TIMEOUT, Duration::ZERO);
     let started = Instant::now();
-    let looks = (0..).take_while(|_| poll.pause() == Pause::Again).count();
+    let checks = (0..).take_while(|_| poll.pause() == Pause::Again).count();
     assert!(started.elapsed() >= TIMEOUT * 9 / 10);
     assert!(
-        looks <= TIMEOUT.as_micros() as usize / 50 + 1,
-        "{looks} looks"
+        checks <= TIMEOUT.as_micros() as usize / 50 + 1,
+        "{checks} checks"
     );
 }
 
 #[test]
-fn a_poll_without_a_deadline_sleeps_as_long_as_it_is_told_to() {
+fn a_poll_without_a_deadline_sleeps_for_the_requested_time() {
     let long = RECHECK * 3;
     let mut poll = SleepPoll::timeout(Duration::MAX, RECHECK)
         .recheck(long)
@@ -137,13 +137,13 @@ fn spins_come_before_each_sleep_and_do_not_outlast_the_deadline() {
     assert!(started.elapsed() < TIMEOUT * 20, "{:?}", started.elapsed());
 }
 
-/// A word of memory on which the kernel refuses a futex, as on `/dev/mem` and a device's:
-/// the page of clocks that it maps into every process.
+/// Returns a word of memory on which the kernel rejects a futex, as on `/dev/mem` and on a device's
+/// memory: the page of clocks that it maps into every process.
 fn word_without_a_futex() -> &'static AtomicU32 {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
     let line = maps.lines().find(|line| line.ends_with("[vvar]")).unwrap();
     let base = usize::from_str_radix(line.split('-').next().unwrap(), 16).unwrap();
-    // SAFETY: mapped for ever; nothing here loads or stores it.
+    // SAFETY: mapped permanently; nothing here loads or stores it.
     unsafe { AtomicU32::from_ptr(base as *mut u32) }
 }
 
@@ -153,7 +153,7 @@ fn processor_time() -> Duration {
 }
 
 #[test]
-fn a_futex_polls_at_a_sane_pace_where_memory_has_none() {
+fn a_futex_polls_at_a_limited_rate_on_memory_without_futexes() {
     let word = word_without_a_futex();
     FutexBell.ring(word);
     FutexBell.ring_all(word);

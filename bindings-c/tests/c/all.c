@@ -4,7 +4,7 @@
 #include <string.h>
 
 struct all all;
-static struct place place;
+static struct fixture fixture;
 
 static uint64_t no_time(void *context)
 {
@@ -50,7 +50,7 @@ static void open_channels(void)
 	all.shmr_platform = shmr_platform_same_kernel();
 	all.shmr_session_options.partition = 5;
 	OK(shmr_session_join(&all.shmr_session,
-			     shmr_mapping_base(&place.mapping), PLACE_LEN,
+			     shmr_mapping_base(&fixture.mapping), FIXTURE_LEN,
 			     &all.shmr_session_options, &all.shmr_platform));
 	OK(shmr_client_open(&all.shmr_client, &all.shmr_session, "channel",
 			    NULL));
@@ -67,22 +67,22 @@ static void open_channels(void)
 void make_all(void)
 {
 	memset(&all, 0, sizeof(all));
-	place_make(&place);
+	fixture_make(&fixture);
 	OK(shmr_region_attach(&all.shmr_region,
-			      shmr_mapping_base(&place.mapping), PLACE_LEN));
+			      shmr_mapping_base(&fixture.mapping), FIXTURE_LEN));
 	OK(shmr_registry_attach(&all.shmr_registry, &all.shmr_region));
 	OK(shmr_map_memfd(&all.shmr_mapping, "all", 4096));
-	OK(shmr_partition_attach(&all.shmr_attachment, &place.registry, 4,
+	OK(shmr_partition_attach(&all.shmr_attachment, &fixture.registry, 4,
 				 NULL));
 	all.incarnation = shmr_attachment_incarnation(&all.shmr_attachment);
 	all.shmr_clock.now_us = no_time;
-	OK(shmr_heartbeats_watch(&all.shmr_heartbeats, &place.registry, 0,
+	OK(shmr_heartbeats_watch(&all.shmr_heartbeats, &fixture.registry, 0,
 				 &all.shmr_clock));
-	OK(shmr_processes_watch(&all.shmr_processes, &place.registry));
-	all.shmr_segment = place_segment(&place, "locks", SHMR_KIND_MUTEX,
-					 8192);
-	all.ring = place_segment(&place, "ring", SHMR_KIND_RING,
-				 shmr_ring_len(1024));
+	OK(shmr_processes_watch(&all.shmr_processes, &fixture.registry));
+	all.shmr_segment = fixture_segment(&fixture, "locks", SHMR_KIND_MUTEX,
+					   8192);
+	all.ring = fixture_segment(&fixture, "ring", SHMR_KIND_RING,
+				   shmr_ring_len(1024));
 	open_locks();
 	open_data();
 	open_channels();
@@ -96,7 +96,7 @@ void make_all(void)
 	OK(shmr_wait_checks(&all.shmr_wait, 2));
 }
 
-/* What a test closed is closed already. */
+/* Handles that the test has closed fail to close again. */
 void end_all(void)
 {
 	(void)shmr_client_close(&all.shmr_client);
@@ -106,10 +106,10 @@ void end_all(void)
 	(void)shmr_session_leave(&all.shmr_session);
 	(void)shmr_processes_close(&all.shmr_processes);
 	(void)shmr_unmap(&all.shmr_mapping);
-	place_end(&place);
+	fixture_end(&fixture);
 }
 
-/* As long as the longest handle and as aligned as any. */
+/* Room for a handle of any type. */
 struct room {
 	struct shmr_heartbeats longest;
 } __attribute__((aligned(128)));
@@ -118,8 +118,8 @@ void *not_open(int which)
 {
 	static struct room room;
 
-	memset(&room, which == REMAINS ? 0xa5 : 0, sizeof(room));
-	if (which == OTHERS)
+	memset(&room, which == GARBAGE ? 0xa5 : 0, sizeof(room));
+	if (which == OTHER_TYPE)
 		OK(shmr_segment_at((struct shmr_segment *)(void *)&room,
 				   all.shmr_segment.base, 8192));
 	return &room;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* all.h - something good for every parameter of the interface, for calls with one that is not */
+/* all.h - a valid argument for every parameter, for calls in which one argument is invalid */
 
 #ifndef ALL_H
 #define ALL_H
 
-#include "place.h"
+#include "fixture.h"
 
 struct all {
 	struct shmr_bakery shmr_bakery;
@@ -46,7 +46,7 @@ struct all {
 	struct shmr_wait shmr_wait;
 	struct shmr_verdict shmr_verdict;
 
-	/* Of a mutex, and long enough for every lock. */
+	/* A mutex's segment, long enough for every lock. */
 	struct shmr_segment shmr_segment;
 	struct shmr_segment ring;
 
@@ -60,27 +60,27 @@ struct all {
 
 extern struct all all;
 
-/* Begins anew with a region of its own. */
+/* Starts again with a new region. */
 void make_all(void);
 void end_all(void);
 
 int take_all(void *context, const void *at, size_t len);
 
 /*
- * A handle that is not open: zeroes, whatever was there, and another one's that is open.
+ * Returns a handle that is not open: zeroes, garbage, or the contents of another type.
  */
 #define ZEROES 0
-#define REMAINS 1
-#define OTHERS 2
+#define GARBAGE 1
+#define OTHER_TYPE 2
 void *not_open(int which);
 
-/* A copy of an open handle: not open either. */
+/* Returns a copy of an open handle, which is not open. */
 void *copy_of(const void *handle, size_t len);
 
-/* Zeroes in place of a handle that is open. */
+/* Returns zeroes instead of an open handle. */
 void *to_be_opened(void);
 
-/* A pointer that is good for nothing that has to be aligned. */
+/* Returns a misaligned pointer. */
 void *misaligned(void);
 
 #endif /* ALL_H */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * A program without a C library: it starts at _start, has four functions of memory and
- * what a panic calls, and passes messages, a value and a lock through a region of its own.
- * Exits with 0, or with the line of what was not so.
+ * A program without a C library: it starts at _start, and defines four memory functions and
+ * shmr_panic(). It passes messages, a value and a lock through its own region. It exits with
+ * 0, or with the line number of the check that failed.
  */
 #include "shmr.h"
 
@@ -44,7 +44,7 @@ int bcmp(const void *one, const void *other, size_t len)
 	return memcmp(one, other, len);
 }
 
-/* As a bootloader has a reset, a process has this. */
+/* The counterpart of a bootloader's reset. */
 static void leave(int status)
 {
 #if defined(__x86_64__)
@@ -210,7 +210,7 @@ static __attribute__((used)) void work(void)
 	leave(0);
 }
 
-/* The kernel aligns the stack as a function finds it only after a call. */
+/* A function expects the stack alignment after a call, which the kernel does not provide. */
 #if defined(__x86_64__)
 __asm__(".globl _start\n_start:\n\tcall work\n");
 #else

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* Sessions and channels: between threads, between processes, over restarts and deaths. */
+/* Sessions and channels between threads and processes, with restarts and deaths. */
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -9,14 +9,14 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "place.h"
+#include "fixture.h"
 
 #define SECOND ((uint64_t)1000000000)
 #define LONG (30 * SECOND)
 #define SHORT ((uint64_t)1000000)
 #define CALLS 300
 
-static struct place place;
+static struct fixture fixture;
 static struct shmr_session here, there;
 static struct shmr_client client;
 static struct shmr_server server;
@@ -32,7 +32,7 @@ static uint64_t now(void *context)
 	return (uint64_t)time.tv_sec * SECOND + (uint64_t)time.tv_nsec;
 }
 
-/* Whether a process is a child that has ended, or there is none. */
+/* Returns SHMR_GONE if the process has ended or does not exist. */
 static int by_signal(void *context, uint32_t incarnation,
 		     const struct shmr_process *process)
 {
@@ -59,7 +59,7 @@ static struct shmr_platform same_kernel(void)
 }
 
 static enum shmr_status try_join(struct shmr_session *session,
-				 const struct place *where, uint8_t partition,
+				 const struct fixture *where, uint8_t partition,
 				 uint64_t patience,
 				 const struct shmr_platform *platform)
 {
@@ -70,18 +70,18 @@ static enum shmr_status try_join(struct shmr_session *session,
 
 	memset(session, 0, sizeof(*session));
 	return shmr_session_join(session, shmr_mapping_base(&where->mapping),
-				 PLACE_LEN, &options,
+				 FIXTURE_LEN, &options,
 				 platform ? platform : &same);
 }
 
-/* Partition 3 is here, the server; 4 is there, the client. */
+/* Partition 3, `here`, has the server; partition 4, `there`, has the client. */
 static void make(const struct shmr_platform *platform)
 {
-	place_make(&place);
+	fixture_make(&fixture);
 	memset(&client, 0, sizeof(client));
 	memset(&server, 0, sizeof(server));
-	OK(try_join(&here, &place, 3, 0, platform));
-	OK(try_join(&there, &place, 4, 0, platform));
+	OK(try_join(&here, &fixture, 3, 0, platform));
+	OK(try_join(&there, &fixture, 4, 0, platform));
 	OK(shmr_server_open(&server, &here, "channel", NULL));
 	OK(shmr_client_open(&client, &there, "channel", NULL));
 }
@@ -92,7 +92,7 @@ static void end(void)
 	OK(shmr_server_close(&server));
 	OK(shmr_session_leave(&here));
 	OK(shmr_session_leave(&there));
-	place_end(&place);
+	fixture_end(&fixture);
 }
 
 /* Answers each call with its own bytes. */
@@ -118,7 +118,7 @@ static void ask(struct shmr_client *own, int calls)
 		size_t want = (size_t)calls % sizeof(bytes), count;
 
 		memset(bytes, calls, sizeof(bytes));
-		/* The answer goes where the command is. */
+		/* The answer overwrites the command. */
 		OK(shmr_client_call(own, bytes, want, bytes, sizeof(bytes),
 				    &count, LONG));
 		SAME(count, want);
@@ -145,7 +145,7 @@ TEST(calls_are_answered_between_threads)
 	end();
 }
 
-TEST(a_platform_needs_a_clock_and_nothing_else)
+TEST(a_platform_with_only_a_clock_is_sufficient)
 {
 	const struct shmr_platform platform = { .now = now };
 	pthread_t thread;
@@ -154,132 +154,132 @@ TEST(a_platform_needs_a_clock_and_nothing_else)
 	CHECK(pthread_create(&thread, NULL, serve, NULL) == 0);
 	ask(&client, CALLS);
 	CHECK(pthread_join(thread, NULL) == 0);
-	SAYS(shmr_client_call(&client, "?", 1, text, 64, &len, SHORT),
-	     SHMR_TIMED_OUT);
+	RETURNS(shmr_client_call(&client, "?", 1, text, 64, &len, SHORT),
+		SHMR_TIMED_OUT);
 	end();
 }
 
-/* What a platform was asked for. */
-struct asked {
+/* How often a platform's functions were called. */
+struct counters {
 	unsigned int sleeps, records, room, states;
 	uint64_t longest, time;
 	uint32_t number;
-	/* On another session: what it sends ends the sleep. */
+	/* A sender of another session: its record ends the sleep. */
 	struct shmr_sender *sender;
-	/* So many sleeps, then an interrupt. */
+	/* The number of sleeps before an interrupt. */
 	unsigned int allowed;
 };
 
-/* However busy the machine is, a microsecond has passed. */
+/* Each call advances the time by a microsecond, even on a busy machine. */
 static uint64_t count_time(void *context)
 {
-	struct asked *asked = context;
+	struct counters *counters = context;
 
-	return asked->time += 1000;
+	return counters->time += 1000;
 }
 
 static void count_sleep(void *context, const uint32_t *rings, uint32_t seen,
 			uint64_t longest)
 {
-	struct asked *asked = context;
+	struct counters *counters = context;
 
 	(void)rings;
 	(void)seen;
-	asked->sleeps++;
-	if (longest > asked->longest)
-		asked->longest = longest;
-	if (asked->sender)
-		OK(shmr_sender_send(asked->sender, "a", 1, 0));
-	asked->sender = NULL;
+	counters->sleeps++;
+	if (longest > counters->longest)
+		counters->longest = longest;
+	if (counters->sender)
+		OK(shmr_sender_send(counters->sender, "a", 1, 0));
+	counters->sender = NULL;
 }
 
 static void count_wake(void *context, const uint32_t *rings, int reason)
 {
-	struct asked *asked = context;
+	struct counters *counters = context;
 
 	(void)rings;
-	*(reason == SHMR_RECORDS ? &asked->records : &asked->room) += 1;
+	*(reason == SHMR_RECORDS ? &counters->records : &counters->room) += 1;
 }
 
 static int count_state(void *context, uint32_t incarnation,
 		       const struct shmr_process *process)
 {
-	struct asked *asked = context;
+	struct counters *counters = context;
 
 	(void)incarnation;
-	asked->states++;
-	asked->number = process->number;
+	counters->states++;
+	counters->number = process->number;
 	return SHMR_GONE;
 }
 
 static bool sleep_no_more(void *context)
 {
-	struct asked *asked = context;
+	struct counters *counters = context;
 
-	return asked->sleeps >= asked->allowed;
+	return counters->sleeps >= counters->allowed;
 }
 
 TEST(an_interrupt_ends_a_wait_without_a_deadline)
 {
-	static struct asked asked;
+	static struct counters counters;
 	struct shmr_platform platform = {
 		.now = count_time, .sleep = count_sleep,
-		.interrupted = sleep_no_more, .context = &asked,
+		.interrupted = sleep_no_more, .context = &counters,
 	};
 	struct shmr_receiver receiver = { 0 };
 	struct shmr_session own;
 
-	memset(&asked, 0, sizeof(asked));
-	asked.allowed = 4;
+	memset(&counters, 0, sizeof(counters));
+	counters.allowed = 4;
 	make(NULL);
-	/* Partition 3 lives: it is waited for until the interrupt. */
-	SAYS(try_join(&own, &place, 3, SHMR_FOREVER, &platform), SHMR_ATTACHED);
-	SAME(asked.sleeps, 4);
-	OK(try_join(&own, &place, 5, 0, &platform));
+	/* Partition 3 is alive: the call waits for its end until the interrupt. */
+	RETURNS(try_join(&own, &fixture, 3, SHMR_FOREVER, &platform), SHMR_ATTACHED);
+	SAME(counters.sleeps, 4);
+	OK(try_join(&own, &fixture, 5, 0, &platform));
 	OK(shmr_receiver_open(&receiver, &own, "single", 256, SHMR_KEEP));
-	asked.allowed = 8;
-	SAYS(shmr_receiver_recv(&receiver, text, 64, &len, SHMR_FOREVER),
-	     SHMR_TIMED_OUT);
-	SAME(asked.sleeps, 8);
+	counters.allowed = 8;
+	RETURNS(shmr_receiver_recv(&receiver, text, 64, &len, SHMR_FOREVER),
+		SHMR_TIMED_OUT);
+	SAME(counters.sleeps, 8);
 	OK(shmr_receiver_close(&receiver));
 	OK(shmr_session_leave(&own));
 	end();
 }
 
-TEST(a_platform_of_the_programs_own_sleeps_wakes_and_says_who_is_gone)
+TEST(the_programs_own_platform_sleeps_wakes_and_reports_states)
 {
-	static struct asked asked;
+	static struct counters counters;
 	struct shmr_platform platform = {
 		.now = count_time, .sleep = count_sleep, .wake = count_wake,
-		.state = count_state, .context = &asked,
+		.state = count_state, .context = &counters,
 	};
 	struct shmr_receiver receiver = { 0 };
 	struct shmr_sender sender = { 0 };
 	struct shmr_session own, other;
 
-	memset(&asked, 0, sizeof(asked));
+	memset(&counters, 0, sizeof(counters));
 	make(NULL);
-	OK(try_join(&own, &place, 5, 0, &platform));
-	OK(try_join(&other, &place, 6, 0, &platform));
+	OK(try_join(&own, &fixture, 5, 0, &platform));
+	OK(try_join(&other, &fixture, 6, 0, &platform));
 	OK(shmr_receiver_open(&receiver, &own, "single", 256, SHMR_KEEP));
 	OK(shmr_sender_open(&sender, &other, "single", 256));
-	SAYS(shmr_receiver_recv(&receiver, text, 64, &len, SHORT),
-	     SHMR_TIMED_OUT);
-	CHECK(asked.sleeps > 0 && asked.longest > 0 && asked.longest <= SHORT);
-	SAME(asked.records, 0);
-	asked.sender = &sender;
+	RETURNS(shmr_receiver_recv(&receiver, text, 64, &len, SHORT),
+		SHMR_TIMED_OUT);
+	CHECK(counters.sleeps > 0 && counters.longest > 0 && counters.longest <= SHORT);
+	SAME(counters.records, 0);
+	counters.sender = &sender;
 	OK(shmr_receiver_recv(&receiver, text, 64, &len, LONG));
-	SAME(asked.records, 1);
-	SAME(asked.room, 0);
-	SAME(asked.states, 0);
-	/* Partition 3 lives, and this platform takes it for gone. */
+	SAME(counters.records, 1);
+	SAME(counters.room, 0);
+	SAME(counters.states, 0);
+	/* Partition 3 is alive, but this platform reports it as gone. */
 	SAME(shmr_session_liveness(&own).state(&own, shmr_session_incarnation(&here)),
 	     SHMR_GONE);
-	SAME(asked.states, 1);
-	SAME(asked.number, (uint32_t)getpid());
-	/* An incarnation that never attached is not asked about. */
+	SAME(counters.states, 1);
+	SAME(counters.number, (uint32_t)getpid());
+	/* The platform is not asked about an incarnation that never attached. */
 	SAME(shmr_session_liveness(&own).state(&own, 0x107), SHMR_ALIVE);
-	SAME(asked.states, 1);
+	SAME(counters.states, 1);
 	OK(shmr_sender_close(&sender));
 	OK(shmr_receiver_close(&receiver));
 	OK(shmr_session_leave(&own));
@@ -287,16 +287,16 @@ TEST(a_platform_of_the_programs_own_sleeps_wakes_and_says_who_is_gone)
 	end();
 }
 
-/* A child of the place's process, which joins the place itself. */
-static pid_t start(void (*work)(struct place *own))
+/* Forks a child that maps the region itself. */
+static pid_t start(void (*work)(struct fixture *own))
 {
 	pid_t child = fork();
 
 	CHECK(child >= 0);
 	if (child == 0) {
-		static struct place own;
+		static struct fixture own;
 
-		place_join(&own, &place);
+		fixture_join(&own, &fixture);
 		work(&own);
 		_exit(0);
 	}
@@ -315,7 +315,7 @@ static struct shmr_session own_session;
 static struct shmr_server own_server;
 static struct shmr_client own_client;
 
-static void serve_and_leave(struct place *own)
+static void serve_and_leave(struct fixture *own)
 {
 	OK(try_join(&own_session, own, 6, LONG, NULL));
 	OK(shmr_server_open(&own_server, &own_session, "processes", NULL));
@@ -337,7 +337,7 @@ static void end_client(void)
 	end();
 }
 
-TEST(calls_are_answered_between_processes_and_a_server_that_left_is_gone)
+TEST(calls_between_processes_are_answered_and_a_server_that_left_is_gone)
 {
 	pid_t child;
 
@@ -346,13 +346,13 @@ TEST(calls_are_answered_between_processes_and_a_server_that_left_is_gone)
 	ask(&own_client, CALLS);
 	SAME(ended(child), 0);
 	CHECK(shmr_client_server_is_gone(&own_client));
-	SAYS(shmr_client_call(&own_client, "?", 1, text, 64, &len, LONG),
-	     SHMR_PEER_GONE);
+	RETURNS(shmr_client_call(&own_client, "?", 1, text, 64, &len, LONG),
+		SHMR_PEER_GONE);
 	end_client();
 }
 
-/* Receives a call, and dies in it. */
-static void die_in_a_call(struct place *own)
+/* Receives a call, and dies before answering it. */
+static void die_in_a_call(struct fixture *own)
 {
 	struct shmr_call call;
 
@@ -363,7 +363,7 @@ static void die_in_a_call(struct place *own)
 	kill(getpid(), SIGKILL);
 }
 
-TEST(a_server_that_is_killed_in_a_call_is_gone_at_once_and_its_next_incarnation_answers)
+TEST(a_call_to_a_killed_server_fails_at_once_and_its_next_incarnation_answers)
 {
 	uint64_t before;
 	pid_t child;
@@ -393,7 +393,7 @@ TEST(a_server_that_is_killed_in_a_call_is_gone_at_once_and_its_next_incarnation_
 	end_client();
 }
 
-static void call_and_die(struct place *own)
+static void call_and_die(struct fixture *own)
 {
 	struct shmr_call call;
 
@@ -405,7 +405,7 @@ static void call_and_die(struct place *own)
 	kill(getpid(), SIGKILL);
 }
 
-static void call_and_leave(struct place *own)
+static void call_and_leave(struct fixture *own)
 {
 	OK(try_join(&own_session, own, 6, LONG, NULL));
 	OK(shmr_client_open(&own_client, &own_session, "channel", NULL));
@@ -414,7 +414,7 @@ static void call_and_leave(struct place *own)
 	OK(shmr_session_leave(&own_session));
 }
 
-/* Until its end of the channel is open. */
+/* Waits until the second client has opened its end. */
 static void wait_for_the_second_client(void)
 {
 	struct shmr_ring_view view = { 0 };
@@ -431,7 +431,7 @@ static void wait_for_the_second_client(void)
 	}
 }
 
-TEST(a_client_that_is_killed_in_a_call_gets_no_answer_and_its_next_incarnation_does)
+TEST(a_killed_client_gets_no_answer_and_its_next_incarnation_gets_its_own)
 {
 	struct shmr_call call, next;
 	pid_t child;
@@ -444,19 +444,19 @@ TEST(a_client_that_is_killed_in_a_call_gets_no_answer_and_its_next_incarnation_d
 	CHECK(shmr_server_client_is_gone(&server));
 	child = start(call_and_leave);
 	wait_for_the_second_client();
-	/* What the dead one sent and nobody received is discarded. */
-	SAYS(shmr_server_recv(&server, text, 64, &len, &next, LONG),
-	     SHMR_RESTARTED);
+	/* The dead client's command that was not received is discarded. */
+	RETURNS(shmr_server_recv(&server, text, 64, &len, &next, LONG),
+		SHMR_RESTARTED);
 	SAME(shmr_server_discarded(&server), 1);
-	SAYS(shmr_server_answer(&server, &call, "late", 4, LONG),
-	     SHMR_CALLER_RESTARTED);
+	RETURNS(shmr_server_answer(&server, &call, "late", 4, LONG),
+		SHMR_CALLER_RESTARTED);
 	answer(&server, 2);
 	SAME(ended(child), 0);
 	OK(shmr_client_open(&client, &there, "channel", NULL));
 	end();
 }
 
-TEST(several_calls_wait_for_their_answers_and_those_given_up_are_passed_over)
+TEST(several_calls_can_wait_and_answers_to_abandoned_calls_are_skipped)
 {
 	struct shmr_call calls[3];
 	int at;
@@ -473,26 +473,26 @@ TEST(several_calls_wait_for_their_answers_and_those_given_up_are_passed_over)
 	memcpy(&at, text, sizeof(at));
 	SAME(at, 2);
 	SAME(shmr_client_discarded(&client), 1);
-	SAYS(shmr_client_finish_call(&client, &calls[1], text, 64, &len, LONG),
-	     SHMR_EINVAL);
+	RETURNS(shmr_client_finish_call(&client, &calls[1], text, 64, &len, LONG),
+		SHMR_EINVAL);
 	end();
 }
 
-TEST(a_call_that_timed_out_is_finished_later)
+TEST(a_call_that_timed_out_can_be_finished_later)
 {
 	struct shmr_call call;
 
 	make(NULL);
 	OK(shmr_client_start_call(&client, "slow", 4, &call, LONG));
-	SAYS(shmr_client_finish_call(&client, &call, text, 64, &len, SHORT),
-	     SHMR_TIMED_OUT);
+	RETURNS(shmr_client_finish_call(&client, &call, text, 64, &len, SHORT),
+		SHMR_TIMED_OUT);
 	answer(&server, 1);
 	OK(shmr_client_finish_call(&client, &call, text, 64, &len, LONG));
 	SAME(len, 4);
 	end();
 }
 
-TEST(a_call_that_was_answered_is_not_answered_again)
+TEST(a_call_cannot_be_answered_twice)
 {
 	struct shmr_call call, received;
 
@@ -507,7 +507,7 @@ TEST(a_call_that_was_answered_is_not_answered_again)
 	end();
 }
 
-TEST(a_session_that_was_moved_is_refused_and_so_is_what_was_opened_on_it)
+TEST(a_moved_session_and_the_handles_on_it_are_refused)
 {
 	static struct shmr_session moved;
 	struct shmr_client other = { 0 };
@@ -515,8 +515,8 @@ TEST(a_session_that_was_moved_is_refused_and_so_is_what_was_opened_on_it)
 
 	make(NULL);
 	memcpy(&moved, &there, sizeof(moved));
-	SAYS(shmr_session_beat(&moved), SHMR_EINVAL);
-	SAYS(shmr_session_leave(&moved), SHMR_EINVAL);
+	RETURNS(shmr_session_beat(&moved), SHMR_EINVAL);
+	RETURNS(shmr_session_leave(&moved), SHMR_EINVAL);
 	SAME(shmr_session_incarnation(&moved), 0);
 	FAILS(other, shmr_client_open(&other, &moved, "other", NULL),
 	      SHMR_EINVAL, 0, "session");
@@ -528,25 +528,25 @@ TEST(a_session_that_was_moved_is_refused_and_so_is_what_was_opened_on_it)
 	      SHMR_EINVAL, 0, "session");
 	SAME(shmr_client_max_len(&client), 0);
 	CHECK(!shmr_client_server_is_gone(&client));
-	/* Back where it was it is what it was. */
+	/* After it is moved back, it works again. */
 	memcpy(&there, &moved, sizeof(there));
 	OK(shmr_client_send(&client, "a", 1, LONG));
 	OK(shmr_server_recv(&server, text, 64, &len, &call, LONG));
-	/* Another session at its address is another session. */
-	OK(try_join(&there, &place, 5, 0, NULL));
+	/* The handle does not accept another session at that address. */
+	OK(try_join(&there, &fixture, 5, 0, NULL));
 	FAILS(client, shmr_client_send(&client, "a", 1, LONG),
 	      SHMR_EINVAL, 0, "session");
 	OK(shmr_session_leave(&there));
 	memcpy(&there, &moved, sizeof(there));
 	OK(shmr_client_send(&client, "a", 1, LONG));
-	/* An end is given back even if its session is not there any more. */
+	/* Closing an end works even if its session no longer exists. */
 	memset(&there, 0, sizeof(there));
 	OK(shmr_client_close(&client));
 	OK(shmr_client_open(&client, &here, "channel", NULL));
 	OK(shmr_client_close(&client));
 	OK(shmr_server_close(&server));
 	OK(shmr_session_leave(&here));
-	place_end(&place);
+	fixture_end(&fixture);
 }
 
 static void *beat(void *stop)
@@ -566,7 +566,7 @@ TEST(a_thread_beats_while_others_open_and_use_channels_on_the_same_session)
 	int at;
 
 	make(NULL);
-	OK(shmr_partition_look(&place.registry, 4, &before));
+	OK(shmr_partition_look(&fixture.registry, 4, &before));
 	__atomic_store_n(&stop, 0, __ATOMIC_RELEASE);
 	CHECK(pthread_create(&beating, NULL, beat, &stop) == 0);
 	CHECK(pthread_create(&serving, NULL, serve, NULL) == 0);
@@ -580,12 +580,12 @@ TEST(a_thread_beats_while_others_open_and_use_channels_on_the_same_session)
 	CHECK(pthread_join(serving, NULL) == 0);
 	__atomic_store_n(&stop, 1, __ATOMIC_RELEASE);
 	CHECK(pthread_join(beating, NULL) == 0);
-	OK(shmr_partition_look(&place.registry, 4, &after));
+	OK(shmr_partition_look(&fixture.registry, 4, &after));
 	CHECK(after.heartbeat != before.heartbeat);
 	end();
 }
 
-/* The receiver, which takes its time. */
+/* Receives 500 records and checks their order. */
 static void *receive(void *receiver)
 {
 	unsigned int want;
@@ -621,14 +621,14 @@ TEST(a_ring_with_doorbells_wakes_both_its_ends)
 	for (at = 0; at < 500; at++)
 		OK(shmr_sender_send(&sender, &at, sizeof(at), LONG));
 	CHECK(pthread_join(thread, NULL) == 0);
-	SAYS(shmr_receiver_recv(&receiver, text, 64, &len, 0), SHMR_TIMED_OUT);
+	RETURNS(shmr_receiver_recv(&receiver, text, 64, &len, 0), SHMR_TIMED_OUT);
 	while ((at = (unsigned int)shmr_sender_send(&sender, "full", 4, SHORT)) ==
 	       SHMR_OK)
 		;
 	SAME(at, SHMR_TIMED_OUT);
 	FAILS(receiver, shmr_receiver_recv(&receiver, text, 3, &len, LONG),
 	      SHMR_BUFFER_TOO_SHORT, 4, "");
-	/* In place: it stays the next until it is released. */
+	/* A peeked record stays the next one until it is released. */
 	OK(shmr_receiver_wait(&receiver, LONG));
 	for (at = 0; at < 2; at++) {
 		OK(shmr_receiver_peek(&receiver, &found, &len));
@@ -639,8 +639,8 @@ TEST(a_ring_with_doorbells_wakes_both_its_ends)
 	     at++)
 		OK(shmr_receiver_release(&receiver));
 	CHECK(at > 1 && !found && len == 0);
-	SAYS(shmr_receiver_peek(&receiver, &found, &len), SHMR_EMPTY);
-	SAYS(shmr_receiver_wait(&receiver, SHORT), SHMR_TIMED_OUT);
+	RETURNS(shmr_receiver_peek(&receiver, &found, &len), SHMR_EMPTY);
+	RETURNS(shmr_receiver_wait(&receiver, SHORT), SHMR_TIMED_OUT);
 	OK(shmr_receiver_release(&receiver));
 	OK(shmr_sender_try_send(&sender, "room", 4));
 	OK(shmr_receiver_close(&receiver));
@@ -660,7 +660,7 @@ TEST(records_for_a_receiver_that_was_restarted_are_kept_or_discarded)
 
 		make(NULL);
 		OK(shmr_sender_open(&sender, &there, "single", 256));
-		OK(try_join(&own, &place, 5, 0, NULL));
+		OK(try_join(&own, &fixture, 5, 0, NULL));
 		OK(shmr_receiver_open(&receiver, &own, "single", 256, unread));
 		OK(shmr_sender_send(&sender, "one", 3, LONG));
 		OK(shmr_sender_send(&sender, "two", 3, LONG));
@@ -668,19 +668,19 @@ TEST(records_for_a_receiver_that_was_restarted_are_kept_or_discarded)
 		position = shmr_receiver_position(&receiver);
 		OK(shmr_receiver_close(&receiver));
 		OK(shmr_session_leave(&own));
-		OK(try_join(&own, &place, 5, 0, NULL));
+		OK(try_join(&own, &fixture, 5, 0, NULL));
 		OK(shmr_receiver_open(&receiver, &own, "single", 256, unread));
 		if (unread == SHMR_KEEP) {
 			SAME(shmr_receiver_position(&receiver), position);
 			OK(shmr_receiver_recv(&receiver, text, 64, &len, LONG));
 			CHECK(len == 3 && memcmp(text, "two", 3) == 0);
 		} else {
-			SAYS(shmr_receiver_recv(&receiver, text, 64, &len, 0),
-			     SHMR_TIMED_OUT);
+			RETURNS(shmr_receiver_recv(&receiver, text, 64, &len, 0),
+				SHMR_TIMED_OUT);
 		}
 		SAME(shmr_receiver_discarded(&receiver), unread);
-		SAYS(shmr_sender_send(&sender, "three", 5, LONG),
-		     SHMR_RESTARTED);
+		RETURNS(shmr_sender_send(&sender, "three", 5, LONG),
+			SHMR_RESTARTED);
 		OK(shmr_sender_send(&sender, "three", 5, LONG));
 		OK(shmr_receiver_recv(&receiver, text, 64, &len, LONG));
 		SAME(len, 5);
@@ -691,7 +691,7 @@ TEST(records_for_a_receiver_that_was_restarted_are_kept_or_discarded)
 	}
 }
 
-TEST(a_session_has_the_registry_the_liveness_and_the_wait_of_lower_calls)
+TEST(a_session_provides_a_registry_a_liveness_and_a_wait_for_locks)
 {
 	const struct shmr_request request = {
 		.name = "lock", .kind = SHMR_KIND_MUTEX,
@@ -715,7 +715,7 @@ TEST(a_session_has_the_registry_the_liveness_and_the_wait_of_lower_calls)
 	alive = shmr_session_liveness(&there);
 	SAME(alive.state(alive.context, shmr_session_incarnation(&here)), SHMR_ALIVE);
 	OK(shmr_session_wait(&there, &wait, SHORT));
-	SAYS(shmr_mutex_lock(&two, &wait, &alive), SHMR_TIMED_OUT);
+	RETURNS(shmr_mutex_lock(&two, &wait, &alive), SHMR_TIMED_OUT);
 	OK(shmr_mutex_unlock(&one));
 	OK(shmr_session_wait(&there, &wait, SHMR_FOREVER));
 	OK(shmr_mutex_lock(&two, &wait, &alive));
@@ -727,8 +727,8 @@ TEST(a_session_has_the_registry_the_liveness_and_the_wait_of_lower_calls)
 	end();
 }
 
-/* Joins as partition 6 without a process to be known by, and dies. */
-static void die_unknown(struct place *own)
+/* Joins as partition 6 without a process identity, and dies. */
+static void die_unknown(struct fixture *own)
 {
 	const struct shmr_platform platform = { .now = now };
 
@@ -736,7 +736,7 @@ static void die_unknown(struct place *own)
 	kill(getpid(), SIGKILL);
 }
 
-TEST(an_incarnation_that_nobody_knows_to_be_gone_is_presumed_so_by_its_heartbeat)
+TEST(an_incarnation_with_a_still_heartbeat_is_presumed_gone_if_requested)
 {
 	struct shmr_session_options options = {
 		.partition = 6, .patience = SECOND / 20,
@@ -746,36 +746,36 @@ TEST(an_incarnation_that_nobody_knows_to_be_gone_is_presumed_so_by_its_heartbeat
 	void *base;
 
 	make(NULL);
-	base = shmr_mapping_base(&place.mapping);
+	base = shmr_mapping_base(&fixture.mapping);
 	CHECK(WIFSIGNALED(ended(start(die_unknown))));
-	FAILS(next, shmr_session_join(&next, base, PLACE_LEN, &options, &platform),
+	FAILS(next, shmr_session_join(&next, base, FIXTURE_LEN, &options, &platform),
 	      SHMR_ATTACHED, 0x106, "");
 	options.patience = LONG;
 	options.presume_gone_after = SECOND / 20;
-	OK(shmr_session_join(&next, base, PLACE_LEN, &options, &platform));
+	OK(shmr_session_join(&next, base, FIXTURE_LEN, &options, &platform));
 	SAME(shmr_session_incarnation(&next), NEXT(0x106));
 	OK(shmr_session_leave(&next));
 	end();
 }
 
-static void die_known(struct place *own)
+static void die_known(struct fixture *own)
 {
 	OK(try_join(&own_session, own, 6, 0, NULL));
 	kill(getpid(), SIGKILL);
 }
 
-TEST(an_incarnation_whose_process_ended_is_followed_at_once)
+TEST(a_partition_whose_process_ended_can_join_again_at_once)
 {
 	struct shmr_session next;
 
 	make(NULL);
 	CHECK(WIFSIGNALED(ended(start(die_known))));
-	OK(try_join(&next, &place, 6, 0, NULL));
+	OK(try_join(&next, &fixture, 6, 0, NULL));
 	OK(shmr_session_leave(&next));
 	end();
 }
 
-TEST(a_session_is_created_with_the_geometry_that_is_asked_for)
+TEST(a_session_is_created_with_the_requested_geometry)
 {
 	static uint64_t memory[16384];
 	const struct shmr_geometry geometry = {

@@ -16,7 +16,7 @@ void test_add(struct test *test)
 	*end = test;
 }
 
-/* Not exit(): a child of a test must not write its parent's output once more. */
+/* Not exit(): a child of a test must not write its parent's buffered output again. */
 static void fail(const char *file, int line)
 {
 	fprintf(stderr, "at %s:%d\n", file, line);
@@ -28,7 +28,7 @@ void check_that(bool holds, const char *what, const char *file, int line)
 {
 	if (holds)
 		return;
-	fprintf(stderr, "not so: %s\n", what);
+	fprintf(stderr, "is false: %s\n", what);
 	fail(file, line);
 }
 
@@ -42,12 +42,12 @@ void check_same(uint64_t actual, uint64_t expected, const char *what,
 	fail(file, line);
 }
 
-void check_says(int actual, int expected, const char *call,
-		const char *file, int line)
+void check_status(int actual, int expected, const char *call,
+		  const char *file, int line)
 {
 	if (actual == expected)
 		return;
-	fprintf(stderr, "%s says %d (%s), not %d (%s)\n", call,
+	fprintf(stderr, "%s returns %d (%s), not %d (%s)\n", call,
 		actual, shmr_strerror(actual),
 		expected, shmr_strerror(expected));
 	fail(file, line);

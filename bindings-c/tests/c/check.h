@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * check.h - tests in C: each is a claim, and ends its process if it is not so
+ * check.h - tests in C: each is a claim, and ends its process if the claim is false
  *
- * `program` runs all of its tests, `program NAME` one; each prints a line as Rust's do.
+ * `program` runs all its tests, `program NAME` one. Each prints a line as Rust's tests do.
  */
 
 #ifndef CHECK_H
@@ -38,16 +38,16 @@ void test_add(struct test *test);
 	check_same((uint64_t)(actual), (uint64_t)(expected), #actual,	\
 		   __FILE__, __LINE__)
 
-/* A call that says @status; in words if it says another one. */
-#define SAYS(call, status)						\
-	check_says((int)(call), (int)(status), #call, __FILE__, __LINE__)
+/* Checks that a call returns @status; prints both statuses as text if it does not. */
+#define RETURNS(call, status)						\
+	check_status((int)(call), (int)(status), #call, __FILE__, __LINE__)
 
-#define OK(call) SAYS(call, SHMR_OK)
+#define OK(call) RETURNS(call, SHMR_OK)
 
-/* A call on @handle that fails, and what is in the handle after it. */
+/* Checks that a call on @handle fails, and checks the handle's error. */
 #define FAILS(handle, call, code, its_value, its_word)			\
 	do {								\
-		SAYS(call, code);					\
+		RETURNS(call, code);					\
 		check_error(&(handle).error, (code), (uint64_t)(its_value), \
 			    (its_word), #call, __FILE__, __LINE__);	\
 	} while (0)
@@ -55,8 +55,8 @@ void test_add(struct test *test);
 void check_that(bool holds, const char *what, const char *file, int line);
 void check_same(uint64_t actual, uint64_t expected, const char *what,
 		const char *file, int line);
-void check_says(int actual, int expected, const char *call,
-		const char *file, int line);
+void check_status(int actual, int expected, const char *call,
+		  const char *file, int line);
 void check_error(const struct shmr_error *error, enum shmr_status status,
 		 uint64_t value, const char *word, const char *call,
 		 const char *file, int line);

@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * What calls leave in the memory, at the places that docs/layout.md names.
+ * What calls store in memory, at the offsets that docs/layout.md gives.
  *
- * layout.h is made of the tables in that page, Table_field for each of their fields. The
- * driver looks that no field but the reserved ones is missing here.
+ * layout.h is generated from the tables of that page and has Table_field for each field. The
+ * driver checks that no field except the reserved ones is missing here.
  */
 #include <string.h>
 #include <unistd.h>
 
 #include "layout.h"
-#include "place.h"
+#include "fixture.h"
 
-static struct place place;
+static struct fixture fixture;
 
 static void *region(void)
 {
-	return shmr_mapping_base(&place.mapping);
+	return shmr_mapping_base(&fixture.mapping);
 }
 
 static void *registry(void)
@@ -31,94 +31,94 @@ static void *slot(uint32_t number)
 /* The one row that is in use. */
 static void *row_in_use(void)
 {
-	char *rows = (char *)slot(PLACE_PARTITIONS + 1) +
-		     4 * 2 * PLACE_SEGMENTS;
+	char *rows = (char *)slot(FIXTURE_PARTITIONS + 1) +
+		     4 * 2 * FIXTURE_SEGMENTS;
 	size_t number;
 
-	for (number = 0; number < PLACE_SEGMENTS; number++)
+	for (number = 0; number < FIXTURE_SEGMENTS; number++)
 		if (word_at(rows + 64 * number, Row_state) & 1)
 			return rows + 64 * number;
-	CHECK(number < PLACE_SEGMENTS);
+	CHECK(number < FIXTURE_SEGMENTS);
 	return NULL;
 }
 
 TEST(a_region_begins_with_its_header)
 {
-	place_make(&place);
+	fixture_make(&fixture);
 	SAME(memcmp((char *)region() + RegionHeader_magic, "SHMR", 4), 0);
 	SAME(word_at(region(), RegionHeader_version), LAYOUT_VERSION);
 	SAME(shmr_layout_version(), LAYOUT_VERSION);
 	SAME(word_at(region(), RegionHeader_features), 0);
 	SAME(word_at(region(), RegionHeader_generation), 1);
-	SAME(word_at(region(), RegionHeader_length_low), PLACE_LEN);
+	SAME(word_at(region(), RegionHeader_length_low), FIXTURE_LEN);
 	SAME(word_at(region(), RegionHeader_length_high), 0);
 }
 
 TEST(a_region_that_is_formatted_again_has_the_next_generation)
 {
-	place_make(&place);
-	OK(shmr_region_format(&place.region, region(), PLACE_LEN));
+	fixture_make(&fixture);
+	OK(shmr_region_format(&fixture.region, region(), FIXTURE_LEN));
 	SAME(word_at(region(), RegionHeader_generation), 2);
-	SAME(shmr_region_generation(&place.region), 2);
+	SAME(shmr_region_generation(&fixture.region), 2);
 }
 
-TEST(a_registry_says_its_sizes_in_one_word)
+TEST(a_registry_stores_its_sizes_in_one_word)
 {
-	place_make(&place);
+	fixture_make(&fixture);
 	SAME(word_at(registry(), RegistryHeader_geometry),
-	     1u << 31 | 4 << 16 | 7 << 8 | PLACE_PARTITIONS);
+	     1u << 31 | 4 << 16 | 7 << 8 | FIXTURE_PARTITIONS);
 }
 
-TEST(a_registry_is_found_again_whatever_its_hints_say)
+TEST(segments_are_created_and_found_with_wrong_hints)
 {
 	struct shmr_segment segment;
 	uint32_t hint;
 
-	place_make(&place);
+	fixture_make(&fixture);
 	for (hint = 0; hint < 3; hint++) {
 		const char *const names[] = { "a", "b", "c" };
 
 		set_word(registry(), RegistryHeader_hint, hint * 0x7fffffff);
 		set_word(registry(), RegistryHeader_row_hint,
 			 hint * 0x7fffffff);
-		segment = place_segment(&place, names[hint], SHMR_KIND_RAW, 1);
-		CHECK(shmr_registry_is_current(&place.registry, &segment));
+		segment = fixture_segment(&fixture, names[hint], SHMR_KIND_RAW, 1);
+		CHECK(shmr_registry_is_current(&fixture.registry, &segment));
 	}
 }
 
-TEST(a_partition_says_its_incarnation_heartbeat_and_process_in_its_slot)
+TEST(a_slot_contains_the_incarnation_heartbeat_and_process)
 {
 	struct shmr_process own = shmr_process_this();
 	uint32_t beat;
 
-	place_make(&place);
-	SAME(word_at(slot(2), PartitionSlot_incarnation), place.two);
+	fixture_make(&fixture);
+	SAME(word_at(slot(2), PartitionSlot_incarnation), fixture.two);
 	SAME(word_at(slot(2), PartitionSlot_process_space), own.space);
 	SAME(word_at(slot(2), PartitionSlot_process), getpid());
 	SAME(word_at(slot(2), PartitionSlot_process_start), own.start);
 	SAME(word_at(slot(2), PartitionSlot_process_image), own.image);
 	CHECK(own.image != 0);
 	beat = word_at(slot(2), PartitionSlot_heartbeat);
-	OK(shmr_attachment_beat(&place.second));
+	OK(shmr_attachment_beat(&fixture.second));
 	CHECK(word_at(slot(2), PartitionSlot_heartbeat) != beat);
 	SAME(word_at(slot(3), PartitionSlot_incarnation), 0);
 }
 
 TEST(a_partition_that_left_has_bit_31_set_in_its_incarnation)
 {
-	place_make(&place);
-	OK(shmr_attachment_leave(&place.second));
-	SAME(word_at(slot(2), PartitionSlot_incarnation), place.two | 1u << 31);
+	fixture_make(&fixture);
+	OK(shmr_attachment_leave(&fixture.second));
+	SAME(word_at(slot(2), PartitionSlot_incarnation), fixture.two | 1u << 31);
 }
 
-TEST(a_row_names_its_segment)
+TEST(a_row_describes_its_segment)
 {
 	struct shmr_segment segment;
 	void *row;
 	size_t blocks;
 
-	place_make(&place);
-	segment = place_segment(&place, "segment", SHMR_KIND_SNAPSHOT, 1000);
+	fixture_make(&fixture);
+	segment = fixture_segment(&fixture, "segment", SHMR_KIND_SNAPSHOT, 1000);
 	row = row_in_use();
 	SAME(word_at(row, Row_owner), 0);
 	SAME(word_at(row, Row_state) & 1, 1);
@@ -128,7 +128,7 @@ TEST(a_row_names_its_segment)
 	SAME(word_at(row, Row_id_high), segment.id >> 32);
 	SAME(word_at(row, Row_length), 1000);
 	SAME(memcmp((char *)row + Row_name, "segment\0", 8), 0);
-	/* The blocks end with the region, or less than a block and its word before. */
+	/* After the last block, less than one block and its word is left of the region. */
 	blocks = (size_t)segment.offset -
 		 128 * (size_t)word_at(row, Row_first_block);
 	SAME(blocks % 128, 0);
@@ -154,34 +154,34 @@ static struct shmr_consumer consumer;
 
 static void make_ring(void)
 {
-	place_make(&place);
+	fixture_make(&fixture);
 	memset(&producer, 0, sizeof(producer));
 	memset(&consumer, 0, sizeof(consumer));
-	segment = place_segment(&place, "ring", SHMR_KIND_RING,
-				shmr_ring_len(256));
+	segment = fixture_segment(&fixture, "ring", SHMR_KIND_RING,
+				  shmr_ring_len(256));
 	SAME(segment.len, 512 + 256);
-	OK(shmr_producer_open(&producer, &segment, place.one));
-	OK(shmr_consumer_open(&consumer, &segment, place.two, SHMR_DISCARD));
+	OK(shmr_producer_open(&producer, &segment, fixture.one));
+	OK(shmr_consumer_open(&consumer, &segment, fixture.two, SHMR_DISCARD));
 }
 
-TEST(a_ring_says_who_claimed_its_ends_and_how_many_did)
+TEST(a_ring_stores_the_owner_and_the_epoch_of_each_end)
 {
 	make_ring();
-	SAME(word_at(segment.base, RingControl_producer), place.one);
-	SAME(word_at(segment.base, RingControl_consumer), place.two);
+	SAME(word_at(segment.base, RingControl_producer), fixture.one);
+	SAME(word_at(segment.base, RingControl_consumer), fixture.two);
 	SAME(word_at(segment.base, RingControl_producer_epoch), 1);
 	SAME(word_at(segment.base, RingControl_consumer_epoch), 1);
 	OK(shmr_producer_close(&producer));
 	OK(shmr_consumer_close(&consumer));
 	SAME(word_at(segment.base, RingControl_producer),
-	     place.one | 1u << 31);
+	     fixture.one | 1u << 31);
 	SAME(word_at(segment.base, RingControl_consumer),
-	     place.two | 1u << 31);
-	OK(shmr_producer_open(&producer, &segment, NEXT(place.one)));
+	     fixture.two | 1u << 31);
+	OK(shmr_producer_open(&producer, &segment, NEXT(fixture.one)));
 	SAME(word_at(segment.base, RingControl_producer_epoch), 2);
 }
 
-TEST(a_record_is_its_header_its_stamp_and_its_payload)
+TEST(a_record_has_a_header_a_stamp_and_a_payload)
 {
 	char *record;
 	char copy[8];
@@ -199,7 +199,7 @@ TEST(a_record_is_its_header_its_stamp_and_its_payload)
 	OK(shmr_consumer_pop(&consumer, copy, 8, &len));
 	SAME(word_at(segment.base, RingControl_position), 16);
 	SAME(shmr_consumer_position(&consumer), 16);
-	/* An eighth of the ring may be given back later, but not after a notify. */
+	/* Released space may be published late, up to an eighth of the ring, until a notify. */
 	for (int times = 0; times < 3; times++)
 		OK(shmr_producer_push(&producer, "hello", 5));
 	OK(shmr_consumer_pop(&consumer, copy, 8, &len));
@@ -208,13 +208,13 @@ TEST(a_record_is_its_header_its_stamp_and_its_payload)
 	OK(shmr_consumer_notify(&consumer, NULL));
 	SAME(word_at(segment.base, RingControl_head), 48);
 	SAME(word_at(segment.base, RingControl_position), 48);
-	/* So may what was published, but not after the end is given back. */
+	/* So may pushed records, until the end is closed. */
 	CHECK(word_at(segment.base, RingControl_tail) >= 32);
 	OK(shmr_producer_close(&producer));
 	SAME(word_at(segment.base, RingControl_tail), 64);
 }
 
-TEST(a_message_is_its_epoch_its_call_and_its_bytes)
+TEST(a_message_has_an_epoch_a_call_number_and_bytes)
 {
 	const struct shmr_session_options options = { .partition = 5 };
 	const struct shmr_platform platform = shmr_platform_same_kernel();
@@ -224,16 +224,16 @@ TEST(a_message_is_its_epoch_its_call_and_its_bytes)
 	struct shmr_call call;
 	char *message;
 
-	place_make(&place);
-	OK(shmr_session_join(&session, region(), PLACE_LEN, &options,
+	fixture_make(&fixture);
+	OK(shmr_session_join(&session, region(), FIXTURE_LEN, &options,
 			     &platform));
 	OK(shmr_client_open(&client, &session, "demo", NULL));
 	OK(shmr_client_start_call(&client, "hello", 5, &call, 0));
-	OK(shmr_registry_lookup(&place.registry,
+	OK(shmr_registry_lookup(&fixture.registry,
 				shmr_id_from_name("demo.command"), &ring));
 	message = (char *)ring.base + RING_DATA + Record_payload;
 	SAME(word_at(message, Message_epoch) & 0xffff, 1);
-	/* The client looks at the call line. */
+	/* The client reads the call line. */
 	SAME(message[Message_flags], 1);
 	SAME(word_at(message, Message_call), 1);
 	SAME(memcmp(message + 8, "hello", 5), 0);
@@ -257,7 +257,7 @@ static void answer_one(struct shmr_client *client, struct shmr_server *server)
 	SAME(memcmp(text, "Linux!", len), 0);
 }
 
-TEST(a_call_that_follows_an_answered_one_lies_in_the_line)
+TEST(a_call_after_an_answered_one_is_in_the_call_line)
 {
 	struct shmr_session_options options = { .partition = 5 };
 	const struct shmr_platform platform = shmr_platform_same_kernel();
@@ -267,14 +267,14 @@ TEST(a_call_that_follows_an_answered_one_lies_in_the_line)
 	struct shmr_segment line;
 	const char *bytes;
 
-	place_make(&place);
-	OK(shmr_session_join(&here, region(), PLACE_LEN, &options, &platform));
+	fixture_make(&fixture);
+	OK(shmr_session_join(&here, region(), FIXTURE_LEN, &options, &platform));
 	options.partition = 6;
-	OK(shmr_session_join(&there, region(), PLACE_LEN, &options,
+	OK(shmr_session_join(&there, region(), FIXTURE_LEN, &options,
 			     &platform));
 	OK(shmr_server_open(&server, &there, "demo", NULL));
 	OK(shmr_client_open(&client, &here, "demo", NULL));
-	OK(shmr_registry_lookup(&place.registry, shmr_id_from_name("demo.call"),
+	OK(shmr_registry_lookup(&fixture.registry, shmr_id_from_name("demo.call"),
 				&line));
 	SAME(line.kind, SHMR_KIND_CALL_LINE);
 	answer_one(&client, &server);
@@ -296,7 +296,7 @@ TEST(a_call_that_follows_an_answered_one_lies_in_the_line)
 	OK(shmr_session_leave(&there));
 }
 
-TEST(padding_fills_the_rest_where_a_record_would_not_fit)
+TEST(padding_fills_the_end_of_the_ring_if_a_record_does_not_fit)
 {
 	static const char longest[112];
 	char *data, copy[112];
@@ -314,7 +314,7 @@ TEST(padding_fills_the_rest_where_a_record_would_not_fit)
 	SAME(word_at(data, Record_header), 100 << 2 | 1);
 }
 
-TEST(a_ring_counts_what_its_consumers_discarded)
+TEST(a_ring_counts_the_records_that_its_consumers_discarded)
 {
 	char copy[8];
 	size_t len;
@@ -322,14 +322,14 @@ TEST(a_ring_counts_what_its_consumers_discarded)
 	make_ring();
 	OK(shmr_producer_push(&producer, "old", 3));
 	OK(shmr_producer_close(&producer));
-	OK(shmr_producer_open(&producer, &segment, NEXT(place.one)));
-	SAYS(shmr_consumer_pop(&consumer, copy, 8, &len), SHMR_RESTARTED);
-	SAYS(shmr_consumer_pop(&consumer, copy, 8, &len), SHMR_EMPTY);
+	OK(shmr_producer_open(&producer, &segment, NEXT(fixture.one)));
+	RETURNS(shmr_consumer_pop(&consumer, copy, 8, &len), SHMR_RESTARTED);
+	RETURNS(shmr_consumer_pop(&consumer, copy, 8, &len), SHMR_EMPTY);
 	SAME(word_at(segment.base, RingControl_discarded), 1);
 	SAME(shmr_consumer_discarded(&consumer), 1);
 }
 
-/* What a bell says while its sleeper sleeps, and that the ringer changed it. */
+/* The words of a doorbell while the peer sleeps. */
 static const uint32_t *asleep_on;
 static uint32_t armed, rings;
 
@@ -338,8 +338,8 @@ static int sleep_once(struct shmr_wait *wait)
 	return asleep_on ? SHMR_GIVE_UP : ((void)wait, SHMR_SLEEP);
 }
 
-static void look_at_bell(struct shmr_wait *wait, const uint32_t *word,
-			 uint32_t seen)
+static void check_bell(struct shmr_wait *wait, const uint32_t *word,
+		       uint32_t seen)
 {
 	const char *bell = (const char *)word - Bell_rings;
 
@@ -351,10 +351,10 @@ static void look_at_bell(struct shmr_wait *wait, const uint32_t *word,
 	OK(shmr_producer_notify(&producer, NULL));
 }
 
-TEST(a_bell_is_armed_while_its_sleeper_sleeps_and_counts_its_rings)
+TEST(a_doorbell_is_armed_while_the_peer_sleeps_and_counts_its_rings)
 {
 	struct shmr_wait wait = {
-		.pause = sleep_once, .sleep = look_at_bell,
+		.pause = sleep_once, .sleep = check_bell,
 	};
 	const char *bell;
 
@@ -369,19 +369,19 @@ TEST(a_bell_is_armed_while_its_sleeper_sleeps_and_counts_its_rings)
 	SAME(word_at(bell, Bell_armed), 0);
 }
 
-static void look_at_space_bell(struct shmr_wait *wait, const uint32_t *word,
-			       uint32_t seen)
+static void check_space_bell(struct shmr_wait *wait, const uint32_t *word,
+			     uint32_t seen)
 {
 	(void)wait;
 	(void)seen;
 	asleep_on = word;
 }
 
-TEST(a_producer_sleeps_on_the_bell_of_space)
+TEST(a_producer_sleeps_on_the_doorbell_for_space)
 {
 	static const char longest[112];
 	struct shmr_wait wait = {
-		.pause = sleep_once, .sleep = look_at_space_bell,
+		.pause = sleep_once, .sleep = check_space_bell,
 	};
 
 	make_ring();
@@ -399,9 +399,9 @@ TEST(a_snapshot_counts_its_values_and_keeps_the_last_two)
 	struct shmr_snapshot_writer writer;
 	size_t stride;
 
-	place_make(&place);
-	segment = place_segment(&place, "snapshot", SHMR_KIND_SNAPSHOT,
-				shmr_snapshot_len(100));
+	fixture_make(&fixture);
+	segment = fixture_segment(&fixture, "snapshot", SHMR_KIND_SNAPSHOT,
+				  shmr_snapshot_len(100));
 	stride = (segment.len - 128) / 2 / 128 * 128;
 	OK(shmr_snapshot_writer_open(&writer, &segment));
 	OK(shmr_snapshot_write(&writer, "one", 3));
@@ -412,41 +412,41 @@ TEST(a_snapshot_counts_its_values_and_keeps_the_last_two)
 	SAME(word_at(segment.base, 128 + stride), 3);
 }
 
-TEST(a_mutex_says_who_has_it_and_whether_it_is_whole)
+TEST(a_mutex_stores_its_owner_and_its_health)
 {
 	struct shmr_mutex mutex;
 
-	place_make(&place);
-	segment = place_segment(&place, "mutex", SHMR_KIND_MUTEX,
-				shmr_mutex_len(8));
-	OK(shmr_mutex_open(&mutex, &segment, place.two, NULL));
+	fixture_make(&fixture);
+	segment = fixture_segment(&fixture, "mutex", SHMR_KIND_MUTEX,
+				  shmr_mutex_len(8));
+	OK(shmr_mutex_open(&mutex, &segment, fixture.two, NULL));
 	OK(shmr_mutex_try_lock(&mutex, NULL));
-	SAME(word_at(segment.base, MutexControl_owner), place.two);
+	SAME(word_at(segment.base, MutexControl_owner), fixture.two);
 	SAME(word_at(segment.base, MutexControl_health), 0);
-	/* C declares nothing. */
+	/* The C interface declares no type. */
 	SAME(word_at(segment.base, MutexControl_protects), 0);
 	OK(shmr_mutex_unlock(&mutex));
 	SAME(word_at(segment.base, MutexControl_owner), 0);
 	SAME((char *)shmr_mutex_data(&segment) - (char *)segment.base, 128);
 }
 
-TEST(a_reader_writer_lock_says_who_reads_and_who_writes)
+TEST(a_reader_writer_lock_stores_its_readers_and_its_writer)
 {
 	struct shmr_rwlock rwlock;
 	uint32_t at;
 
-	place_make(&place);
-	segment = place_segment(&place, "rwlock", SHMR_KIND_RWLOCK,
-				shmr_rwlock_len(8));
-	OK(shmr_rwlock_open(&rwlock, &segment, place.two, NULL));
+	fixture_make(&fixture);
+	segment = fixture_segment(&fixture, "rwlock", SHMR_KIND_RWLOCK,
+				  shmr_rwlock_len(8));
+	OK(shmr_rwlock_open(&rwlock, &segment, fixture.two, NULL));
 	OK(shmr_rwlock_try_read(&rwlock, &at, NULL));
 	CHECK(at < 128);
-	SAME(word_at(segment.base, RwLockControl_readers + 4 * at), place.two);
+	SAME(word_at(segment.base, RwLockControl_readers + 4 * at), fixture.two);
 	OK(shmr_rwlock_end_read(&rwlock, at));
 	SAME(word_at(segment.base, RwLockControl_readers + 4 * at), 0);
 	OK(shmr_rwlock_try_write(&rwlock, NULL));
-	SAME(word_at(segment.base, RwLockControl_writer), place.two);
-	SAME(word_at(segment.base, RwLockControl_writing), place.two);
+	SAME(word_at(segment.base, RwLockControl_writer), fixture.two);
+	SAME(word_at(segment.base, RwLockControl_writing), fixture.two);
 	SAME(word_at(segment.base, RwLockControl_health), 0);
 	SAME(word_at(segment.base, RwLockControl_protects), 0);
 	OK(shmr_rwlock_end_write(&rwlock));
@@ -458,14 +458,14 @@ TEST(a_semaphore_has_a_place_for_each_permit)
 {
 	struct shmr_semaphore semaphore;
 
-	place_make(&place);
-	segment = place_segment(&place, "permits", SHMR_KIND_SEMAPHORE,
-				shmr_semaphore_len(2));
-	OK(shmr_semaphore_open(&semaphore, &segment, place.two, NULL));
+	fixture_make(&fixture);
+	segment = fixture_segment(&fixture, "permits", SHMR_KIND_SEMAPHORE,
+				  shmr_semaphore_len(2));
+	OK(shmr_semaphore_open(&semaphore, &segment, fixture.two, NULL));
 	OK(shmr_semaphore_add(&semaphore, 2));
 	OK(shmr_semaphore_try_acquire(&semaphore, NULL));
 	SAME(word_at(segment.base, 128) + word_at(segment.base, 136),
-	     1 + place.two);
+	     1 + fixture.two);
 	SAME(word_at(segment.base, 132) + word_at(segment.base, 140), 0);
 	SAME(word_at(segment.base, SemaphoreControl_rings), 0);
 }
@@ -475,17 +475,17 @@ TEST(a_bakery_has_an_entry_for_each_partition)
 	struct shmr_bakery bakery;
 	const char *entry;
 
-	place_make(&place);
-	segment = place_segment(&place, "bakery", SHMR_KIND_BAKERY,
-				shmr_bakery_len(8));
+	fixture_make(&fixture);
+	segment = fixture_segment(&fixture, "bakery", SHMR_KIND_BAKERY,
+				  shmr_bakery_len(8));
 	entry = (char *)segment.base + BakeryControl_entries + 8;
-	OK(shmr_bakery_open(&bakery, &segment, place.two, PLACE_PARTITIONS));
+	OK(shmr_bakery_open(&bakery, &segment, fixture.two, FIXTURE_PARTITIONS));
 	OK(shmr_bakery_try_lock(&bakery, NULL));
-	SAME(word_at(segment.base, BakeryControl_holder), place.two);
+	SAME(word_at(segment.base, BakeryControl_holder), fixture.two);
 	SAME(word_at(segment.base, BakeryControl_health), 0);
 	SAME(word_at(segment.base, BakeryControl_colour), 0);
 	SAME(word_at(segment.base, BakeryControl_protects), 0);
-	SAME(word_at(entry, 0), place.two);
+	SAME(word_at(entry, 0), fixture.two);
 	SAME(word_at(entry, 4) & 3, 0);
 	CHECK(word_at(entry, 4) >> 2 != 0);
 	OK(shmr_bakery_unlock(&bakery));
@@ -500,22 +500,22 @@ TEST(a_barrier_counts_its_phases)
 	struct shmr_barrier first, second;
 	struct shmr_arrival arrival;
 
-	place_make(&place);
-	segment = place_segment(&place, "barrier", SHMR_KIND_BARRIER,
-				shmr_barrier_len(PLACE_PARTITIONS));
-	OK(shmr_barrier_open(&first, &segment, place.one, 2, NULL));
-	OK(shmr_barrier_open(&second, &segment, place.two, 2, NULL));
-	SAYS(shmr_barrier_try_wait(&first, NULL, &arrival), SHMR_BUSY);
-	SAME(word_at(segment.base, 128), place.one);
+	fixture_make(&fixture);
+	segment = fixture_segment(&fixture, "barrier", SHMR_KIND_BARRIER,
+				  shmr_barrier_len(FIXTURE_PARTITIONS));
+	OK(shmr_barrier_open(&first, &segment, fixture.one, 2, NULL));
+	OK(shmr_barrier_open(&second, &segment, fixture.two, 2, NULL));
+	RETURNS(shmr_barrier_try_wait(&first, NULL, &arrival), SHMR_BUSY);
+	SAME(word_at(segment.base, 128), fixture.one);
 	SAME(word_at(segment.base, 132), 1);
 	OK(shmr_barrier_try_wait(&second, NULL, &arrival));
 	SAME(word_at(segment.base, BarrierControl_phase), 1);
 	SAME(word_at(segment.base, BarrierControl_rings), 0);
-	SAME(word_at(segment.base, 136), place.two);
+	SAME(word_at(segment.base, 136), fixture.two);
 	SAME(arrival.phase, 1);
 }
 
-/* An answerer by hand, which comes after the asker in everything that it does. */
+/* A hand-written answering party, which follows each step of the asking one. */
 static int answer_by_hand(struct shmr_wait *wait)
 {
 	const uint32_t session = 1 << 16;
@@ -544,15 +544,15 @@ static int answer_by_hand(struct shmr_wait *wait)
 	return SHMR_AGAIN;
 }
 
-TEST(a_litmus_is_answered_step_by_step)
+TEST(a_memory_test_is_answered_step_by_step)
 {
 	struct shmr_wait wait = { .pause = answer_by_hand };
 	struct shmr_verdict verdict;
 	const uint32_t session = 1 << 16;
 
-	place_make(&place);
-	segment = place_segment(&place, "litmus", SHMR_KIND_LITMUS,
-				shmr_litmus_len());
+	fixture_make(&fixture);
+	segment = fixture_segment(&fixture, "litmus", SHMR_KIND_LITMUS,
+				  shmr_litmus_len());
 	OK(shmr_litmus_ask(&segment, &wait, &verdict));
 	SAME(word_at(segment.base, LitmusControl_asker_step), session | 0xffff);
 	SAME(word_at(segment.base, LitmusControl_rounds), session | 256);

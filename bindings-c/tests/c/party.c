@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * One party of a conversation, which is killed at any moment and started again.
+ * One party of a conversation, which is killed at random moments and started again.
  *
- * It produces numbered records of random sizes and consumes its peer's, in every way that
- * there is, and writes what was acknowledged and what came into two logs, an entry at a
- * time: the driver holds the two against each other. tests/driver/conversation has the
- * same party in Rust and says what is in the logs.
+ * It produces numbered records of random sizes and consumes its peer's, by every call of the
+ * interface. It logs acknowledged records and received records in two files, one entry at a
+ * time, and the driver compares the files. tests/driver/conversation has the same party in
+ * Rust and describes the logs.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -18,8 +18,8 @@
 #define LONGEST 400
 #define BATCH 5
 
-enum { SENT = 1, TOLD };
-enum { START = 1, POPPED, PEEKED, DRAINED, SEAM, INTENT };
+enum { SENT = 1, CONSUMER_RESTARTED };
+enum { START = 1, POPPED, PEEKED, DRAINED, PRODUCER_RESTARTED, INTENT };
 
 static struct shmr_registry registry;
 static struct shmr_attachment attachment;
@@ -64,7 +64,7 @@ static uint32_t chance(uint32_t below)
 	return (uint32_t)random() % below;
 }
 
-/* The next record: incarnation, number, noise and a checksum. */
+/* Makes the next record: incarnation, number, random bytes and a checksum. */
 static size_t make_record(unsigned char *record, uint32_t index)
 {
 	size_t len = 8 + chance(LONGEST - 12), at;
@@ -140,12 +140,12 @@ static enum shmr_status write_in_place(uint32_t *count)
 
 static void produce(void)
 {
-	static enum shmr_status (*const ways[])(uint32_t *) = {
+	static enum shmr_status (*const methods[])(uint32_t *) = {
 		push_one, push_some, write_in_place,
 	};
 	struct shmr_wait wait;
 	uint32_t count;
-	enum shmr_status status = ways[chance(3)](&count);
+	enum shmr_status status = methods[chance(3)](&count);
 
 	if (count) {
 		enter(sent_log, SENT, next_index, count);
@@ -158,7 +158,7 @@ static void produce(void)
 						      &wait);
 	}
 	if (status == SHMR_RESTARTED)
-		enter(sent_log, TOLD, 0, 0);
+		enter(sent_log, CONSUMER_RESTARTED, 0, 0);
 	else if (status != SHMR_TIMED_OUT)
 		MUST(status);
 }
@@ -208,16 +208,16 @@ static enum shmr_status drain(void)
 	return status == SHMR_OK && count == 0 ? SHMR_EMPTY : status;
 }
 
-/* Whether there was something. */
+/* Returns false if there was no record. */
 static bool consume(void)
 {
-	static enum shmr_status (*const ways[])(void) = { pop, peek, drain };
-	enum shmr_status status = ways[chance(3)]();
+	static enum shmr_status (*const methods[])(void) = { pop, peek, drain };
+	enum shmr_status status = methods[chance(3)]();
 
 	if (status == SHMR_EMPTY)
 		return false;
 	if (status == SHMR_RESTARTED)
-		enter(got_log, SEAM, 0, 0);
+		enter(got_log, PRODUCER_RESTARTED, 0, 0);
 	else
 		MUST(status);
 	MUST(shmr_consumer_notify(&consumer, &bell));
@@ -249,7 +249,7 @@ static void attach(const char *path, uint8_t number)
 	alive = shmr_processes_liveness(&processes);
 	MUST(shmr_wait_poll(&wait, 10000, 10));
 	MUST(shmr_partition_attach_or_take_over(&attachment, &registry, number,
-					     &own, &wait, &alive));
+						&own, &wait, &alive));
 	incarnation = shmr_attachment_incarnation(&attachment);
 	srandom(incarnation);
 }
@@ -268,7 +268,7 @@ static int open_log(const char *prefix, const char *name)
 	return log;
 }
 
-/* Until the peer gave its end back and nothing is left. */
+/* Consumes until the peer has closed its end and no record is left. */
 static void finish(const struct shmr_segment *in)
 {
 	struct shmr_ring_view view;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* Memory, the table in it, and who is there. */
+/* Mappings, regions, registries and attachments. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -8,17 +8,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "place.h"
+#include "fixture.h"
 
-static struct place place;
+static struct fixture fixture;
 
-TEST(the_header_is_of_the_librarys_interface)
+TEST(the_header_matches_the_library)
 {
 	CHECK(shmr_header_matches());
 	SAME(shmr_abi_version(), SHMR_ABI_VERSION);
 }
 
-TEST(one_identifier_is_one_segment_whoever_asks)
+TEST(all_partitions_get_the_same_segment_for_one_identifier)
 {
 	const struct shmr_request request = {
 		.name = "shared", .kind = SHMR_KIND_RAW, .len = 300,
@@ -28,12 +28,12 @@ TEST(one_identifier_is_one_segment_whoever_asks)
 	struct shmr_region region;
 	unsigned int at;
 
-	place_make(&place);
-	first = place_segment(&place, "shared", SHMR_KIND_RAW, 300);
-	OK(shmr_region_attach(&region, shmr_mapping_base(&place.mapping),
-			      shmr_mapping_len(&place.mapping)));
+	fixture_make(&fixture);
+	first = fixture_segment(&fixture, "shared", SHMR_KIND_RAW, 300);
+	OK(shmr_region_attach(&region, shmr_mapping_base(&fixture.mapping),
+			      shmr_mapping_len(&fixture.mapping)));
 	OK(shmr_registry_attach(&registry, &region));
-	OK(shmr_registry_open_or_create(&registry, &place.second, &request,
+	OK(shmr_registry_open_or_create(&registry, &fixture.second, &request,
 					&second));
 	OK(shmr_registry_open(&registry, &request, &third));
 	CHECK(first.base == second.base && second.base == third.base);
@@ -44,7 +44,7 @@ TEST(one_identifier_is_one_segment_whoever_asks)
 		SAME(((char *)third.base)[at], 0);
 }
 
-TEST(a_segment_is_aligned_as_asked)
+TEST(a_segment_has_the_requested_alignment)
 {
 	const struct shmr_request request = {
 		.id = 7, .kind = SHMR_KIND_APPLICATION, .len = 10,
@@ -52,8 +52,8 @@ TEST(a_segment_is_aligned_as_asked)
 	};
 	struct shmr_segment segment;
 
-	place_make(&place);
-	OK(shmr_registry_open_or_create(&place.registry, &place.first, &request,
+	fixture_make(&fixture);
+	OK(shmr_registry_open_or_create(&fixture.registry, &fixture.first, &request,
 					&segment));
 	SAME((uintptr_t)segment.base % 4096, 0);
 	SAME(segment.kind, SHMR_KIND_APPLICATION);
@@ -68,25 +68,25 @@ TEST(a_listing_names_every_segment_once)
 	char name[8];
 	int number;
 
-	place_make(&place);
+	fixture_make(&fixture);
 	for (number = 0; number < 10; number++) {
 		snprintf(name, sizeof(name), "s%d", number);
-		place_segment(&place, name, SHMR_KIND_RAW, 1);
+		fixture_segment(&fixture, name, SHMR_KIND_RAW, 1);
 	}
-	while (shmr_registry_next(&place.registry, &cursor, &segment) ==
+	while (shmr_registry_next(&fixture.registry, &cursor, &segment) ==
 	       SHMR_OK) {
 		seen |= 1u << (segment.name[1] - '0');
 		count++;
 	}
-	SAME(place.registry.error.status, SHMR_EMPTY);
+	SAME(fixture.registry.error.status, SHMR_EMPTY);
 	SAME(seen, 0x3ff);
 	SAME(count, 10);
 }
 
-/* Where the bytes of a number lie in the tables. */
+/* The offset of a number's bytes in the registry. */
 static size_t offset_of(uint64_t number)
 {
-	const char *base = shmr_mapping_base(&place.mapping);
+	const char *base = shmr_mapping_base(&fixture.mapping);
 	size_t at = 0;
 
 	while (memcmp(base + at, &number, sizeof(number)) != 0)
@@ -94,61 +94,61 @@ static size_t offset_of(uint64_t number)
 	return at;
 }
 
-TEST(a_listing_says_of_a_broken_row_once_that_it_is_and_goes_on_after_it)
+TEST(a_listing_reports_a_corrupt_row_once_and_continues_after_it)
 {
 	struct shmr_segment segments[6], found;
 	size_t cursor = 0, row;
 	char name[8];
 	int number;
 
-	place_make(&place);
+	fixture_make(&fixture);
 	for (number = 0; number < 6; number++) {
 		snprintf(name, sizeof(name), "s%d", number);
-		segments[number] = place_segment(&place, name, SHMR_KIND_RAW,
-						 1000 + 8 * (size_t)number);
+		segments[number] = fixture_segment(&fixture, name, SHMR_KIND_RAW,
+						   1000 + 8 * (size_t)number);
 	}
-	/* Free rows come before the broken one, and between it and the last. */
+	/* There are free rows before the corrupt one, and between it and the last. */
 	for (number = 0; number < 5; number++)
 		if (number != 3)
-			OK(shmr_registry_remove(&place.registry, &place.first,
+			OK(shmr_registry_remove(&fixture.registry, &fixture.first,
 						&segments[number]));
 	row = offset_of(segments[3].id);
-	for (number = 0; word_at(shmr_mapping_base(&place.mapping),
+	for (number = 0; word_at(shmr_mapping_base(&fixture.mapping),
 				 row + 4 * (size_t)number) != 1024; number++)
 		CHECK(number < 16);
-	set_word(shmr_mapping_base(&place.mapping), row + 4 * (size_t)number,
+	set_word(shmr_mapping_base(&fixture.mapping), row + 4 * (size_t)number,
 		 0xffffffff);
-	FAILS(place.registry,
-	      shmr_registry_next(&place.registry, &cursor, &found),
+	FAILS(fixture.registry,
+	      shmr_registry_next(&fixture.registry, &cursor, &found),
 	      SHMR_CORRUPT, 0xffffffff, "row length");
-	OK(shmr_registry_next(&place.registry, &cursor, &found));
+	OK(shmr_registry_next(&fixture.registry, &cursor, &found));
 	SAME(found.id, segments[5].id);
-	SAYS(shmr_registry_next(&place.registry, &cursor, &found), SHMR_EMPTY);
-	SAYS(shmr_registry_next(&place.registry, &cursor, &found), SHMR_EMPTY);
+	RETURNS(shmr_registry_next(&fixture.registry, &cursor, &found), SHMR_EMPTY);
+	RETURNS(shmr_registry_next(&fixture.registry, &cursor, &found), SHMR_EMPTY);
 }
 
-TEST(a_segment_that_is_removed_gives_its_bytes_back)
+TEST(removing_a_segment_frees_its_bytes)
 {
 	struct shmr_segment segment;
 	size_t before;
 
-	place_make(&place);
-	before = shmr_registry_free_len(&place.registry);
-	segment = place_segment(&place, "short", SHMR_KIND_RAW, 129);
-	SAME(shmr_registry_free_len(&place.registry), before - 256);
-	CHECK(shmr_registry_is_current(&place.registry, &segment));
-	OK(shmr_registry_remove(&place.registry, &place.first, &segment));
-	SAME(shmr_registry_free_len(&place.registry), before);
+	fixture_make(&fixture);
+	before = shmr_registry_free_len(&fixture.registry);
+	segment = fixture_segment(&fixture, "short", SHMR_KIND_RAW, 129);
+	SAME(shmr_registry_free_len(&fixture.registry), before - 256);
+	CHECK(shmr_registry_is_current(&fixture.registry, &segment));
+	OK(shmr_registry_remove(&fixture.registry, &fixture.first, &segment));
+	SAME(shmr_registry_free_len(&fixture.registry), before);
 }
 
-TEST(a_registry_says_its_sizes)
+TEST(a_registry_returns_its_geometry)
 {
 	struct shmr_geometry geometry;
 
-	place_make(&place);
-	OK(shmr_registry_geometry(&place.registry, &geometry));
-	SAME(geometry.segments, PLACE_SEGMENTS);
-	SAME(geometry.partitions, PLACE_PARTITIONS);
+	fixture_make(&fixture);
+	OK(shmr_registry_geometry(&fixture.registry, &geometry));
+	SAME(geometry.segments, FIXTURE_SEGMENTS);
+	SAME(geometry.partitions, FIXTURE_PARTITIONS);
 	SAME(geometry.block, 128);
 }
 
@@ -165,25 +165,25 @@ TEST(a_geometry_out_of_range_is_refused)
 	OK(shmr_registry_format(&registry, &region, NULL));
 }
 
-TEST(a_partition_that_left_is_followed_by_its_next_incarnation)
+TEST(a_partition_that_left_attaches_as_its_next_incarnation)
 {
 	struct shmr_partition partition;
 	struct shmr_attachment again = { 0 };
 
-	place_make(&place);
-	OK(shmr_partition_look(&place.registry, 2, &partition));
-	SAME(partition.incarnation, place.two);
+	fixture_make(&fixture);
+	OK(shmr_partition_look(&fixture.registry, 2, &partition));
+	SAME(partition.incarnation, fixture.two);
 	CHECK(partition.attached);
 	SAME(partition.process.number, getpid());
-	OK(shmr_attachment_leave(&place.second));
-	OK(shmr_partition_look(&place.registry, 2, &partition));
+	OK(shmr_attachment_leave(&fixture.second));
+	OK(shmr_partition_look(&fixture.registry, 2, &partition));
 	CHECK(!partition.attached);
-	OK(shmr_partition_attach(&again, &place.registry, 2, NULL));
-	SAME(shmr_attachment_incarnation(&again), NEXT(place.two));
-	OK(shmr_partition_look(&place.registry, 5, &partition));
+	OK(shmr_partition_attach(&again, &fixture.registry, 2, NULL));
+	SAME(shmr_attachment_incarnation(&again), NEXT(fixture.two));
+	OK(shmr_partition_look(&fixture.registry, 5, &partition));
 	SAME(partition.incarnation, 0);
-	SAYS(shmr_partition_look(&place.registry, 9, &partition),
-	     SHMR_NO_SUCH_PARTITION);
+	RETURNS(shmr_partition_look(&fixture.registry, 9, &partition),
+		SHMR_NO_SUCH_PARTITION);
 }
 
 TEST(a_slot_with_another_partitions_incarnation_is_corrupt)
@@ -191,15 +191,15 @@ TEST(a_slot_with_another_partitions_incarnation_is_corrupt)
 	struct shmr_partition partition;
 	char *slots;
 
-	place_make(&place);
-	slots = (char *)shmr_mapping_base(&place.mapping) + 256;
+	fixture_make(&fixture);
+	slots = (char *)shmr_mapping_base(&fixture.mapping) + 256;
 	set_word(slots + 128 * 2, 0, 0x105);
-	FAILS(place.registry,
-	      shmr_partition_look(&place.registry, 3, &partition),
+	FAILS(fixture.registry,
+	      shmr_partition_look(&fixture.registry, 3, &partition),
 	      SHMR_CORRUPT, 0x105, "partition incarnation");
 }
 
-TEST(a_region_is_the_same_in_a_file_and_through_a_descriptor)
+TEST(a_region_can_be_mapped_by_file_name_and_by_descriptor)
 {
 	struct shmr_mapping file = { 0 }, again = { 0 }, same = { 0 };
 	struct shmr_region region;
@@ -223,7 +223,7 @@ TEST(a_region_is_the_same_in_a_file_and_through_a_descriptor)
 	SAME(shmr_mapping_fd(&same), -1);
 }
 
-TEST(a_file_that_was_removed_replaced_or_cut_under_a_mapping_is_reported)
+TEST(a_mapping_reports_that_its_file_was_removed_replaced_or_truncated)
 {
 	struct shmr_mapping mapping = { 0 }, other = { 0 };
 	char path[64];
@@ -242,11 +242,11 @@ TEST(a_file_that_was_removed_replaced_or_cut_under_a_mapping_is_reported)
 	unlink(path);
 	OK(shmr_unmap(&mapping));
 	OK(shmr_unmap(&other));
-	SAYS(shmr_mapping_check(&other), SHMR_EINVAL);
-	SAYS(shmr_mapping_inherit(&other), SHMR_EINVAL);
+	RETURNS(shmr_mapping_check(&other), SHMR_EINVAL);
+	RETURNS(shmr_mapping_inherit(&other), SHMR_EINVAL);
 }
 
-/* What a child that is forked becomes which pushes and then leaves. */
+/* Forks a child that pushes and then leaves; returns its wait status. */
 static int child_that_pushes(struct shmr_producer *producer,
 			     struct shmr_attachment *attachment)
 {
@@ -255,7 +255,7 @@ static int child_that_pushes(struct shmr_producer *producer,
 
 	CHECK(child >= 0);
 	if (child == 0) {
-		/* A sanitizer's handler would end it in another way. */
+		/* A sanitizer's handler would end the child in another way. */
 		signal(SIGSEGV, SIG_DFL);
 		shmr_producer_push(producer, "child", 5);
 		shmr_attachment_leave(attachment);
@@ -265,7 +265,7 @@ static int child_that_pushes(struct shmr_producer *producer,
 	return status;
 }
 
-TEST(a_forked_child_neither_pushes_nor_leaves_in_its_parents_name)
+TEST(a_forked_child_can_neither_push_nor_leave_by_its_parents_handles)
 {
 	struct shmr_partition partition;
 	struct shmr_producer producer = { 0 };
@@ -279,13 +279,13 @@ TEST(a_forked_child_neither_pushes_nor_leaves_in_its_parents_name)
 	size_t len;
 	int status;
 
-	OK(shmr_map_memfd(&mapping, "fork", PLACE_LEN));
+	OK(shmr_map_memfd(&mapping, "fork", FIXTURE_LEN));
 	OK(shmr_region_format(&region, shmr_mapping_base(&mapping),
-			      PLACE_LEN));
+			      FIXTURE_LEN));
 	OK(shmr_registry_format(&registry, &region, NULL));
 	OK(shmr_partition_attach(&attachment, &registry, 1, NULL));
 	OK(shmr_segment_at(&segment,
-			   (char *)shmr_mapping_base(&mapping) + PLACE_LEN / 2,
+			   (char *)shmr_mapping_base(&mapping) + FIXTURE_LEN / 2,
 			   shmr_ring_len(256)));
 	OK(shmr_producer_open(&producer, &segment, 0x101));
 	OK(shmr_consumer_open(&consumer, &segment, 0x102, SHMR_KEEP));
@@ -294,12 +294,12 @@ TEST(a_forked_child_neither_pushes_nor_leaves_in_its_parents_name)
 	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
 	OK(shmr_partition_look(&registry, 1, &partition));
 	CHECK(partition.attached);
-	SAYS(shmr_consumer_pop(&consumer, record, 8, &len), SHMR_EMPTY);
+	RETURNS(shmr_consumer_pop(&consumer, record, 8, &len), SHMR_EMPTY);
 	OK(shmr_producer_push(&producer, "parent", 6));
 	OK(shmr_consumer_pop(&consumer, record, 8, &len));
 	SAME(len, 6);
 
-	/* And does both where it is told to inherit the memory. */
+	/* It can do both if it inherits the mapping. */
 	OK(shmr_mapping_inherit(&mapping));
 	status = child_that_pushes(&producer, &attachment);
 	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
@@ -310,7 +310,7 @@ TEST(a_forked_child_neither_pushes_nor_leaves_in_its_parents_name)
 	OK(shmr_unmap(&mapping));
 }
 
-TEST(shared_memory_has_a_name_until_it_is_unlinked)
+TEST(posix_shared_memory_is_found_by_its_name_until_it_is_unlinked)
 {
 	struct shmr_mapping first = { 0 }, second = { 0 };
 	char name[64];
@@ -326,7 +326,7 @@ TEST(shared_memory_has_a_name_until_it_is_unlinked)
 	OK(shmr_unmap(&first));
 }
 
-TEST(a_mapping_is_had_once_more_at_an_address_of_the_programs_choice)
+TEST(a_mapping_can_be_mapped_again_at_a_fixed_address)
 {
 	const size_t address = (size_t)0x5f0000000000;
 	struct shmr_mapping mapping = { 0 }, fixed = { 0 }, none = { 0 };
@@ -336,53 +336,53 @@ TEST(a_mapping_is_had_once_more_at_an_address_of_the_programs_choice)
 	SAME(shmr_mapping_base(&fixed), address);
 	*(char *)shmr_mapping_base(&mapping) = 'a';
 	SAME(*(char *)shmr_mapping_base(&fixed), 'a');
-	SAYS(shmr_map_fixed(&none, &mapping, address), SHMR_SYSTEM);
+	RETURNS(shmr_map_fixed(&none, &mapping, address), SHMR_SYSTEM);
 	OK(shmr_unmap(&fixed));
 	OK(shmr_unmap(&mapping));
 }
 
 TEST(a_handle_that_failed_to_open_is_not_open)
 {
-	place_make(&place);
-	SAYS(shmr_registry_format(&place.registry, &place.region, NULL),
-	     SHMR_EXISTS);
-	SAME(shmr_registry_free_len(&place.registry), 0);
-	OK(shmr_registry_attach(&place.registry, &place.region));
-	CHECK(shmr_registry_free_len(&place.registry) != 0);
+	fixture_make(&fixture);
+	RETURNS(shmr_registry_format(&fixture.registry, &fixture.region, NULL),
+		SHMR_EXISTS);
+	SAME(shmr_registry_free_len(&fixture.registry), 0);
+	OK(shmr_registry_attach(&fixture.registry, &fixture.region));
+	CHECK(shmr_registry_free_len(&fixture.registry) != 0);
 }
 
-TEST(a_copy_of_an_open_handle_is_not_open_and_neither_is_one_that_was_closed)
+TEST(a_copy_of_an_open_handle_and_a_closed_handle_are_not_open)
 {
 	static struct shmr_attachment copy;
 	static struct shmr_registry moved;
 
-	place_make(&place);
-	memcpy(&copy, &place.first, sizeof(copy));
-	memcpy(&moved, &place.registry, sizeof(moved));
-	SAYS(shmr_attachment_beat(&copy), SHMR_EINVAL);
-	SAYS(shmr_attachment_leave(&copy), SHMR_EINVAL);
+	fixture_make(&fixture);
+	memcpy(&copy, &fixture.first, sizeof(copy));
+	memcpy(&moved, &fixture.registry, sizeof(moved));
+	RETURNS(shmr_attachment_beat(&copy), SHMR_EINVAL);
+	RETURNS(shmr_attachment_leave(&copy), SHMR_EINVAL);
 	SAME(shmr_attachment_incarnation(&copy), 0);
 	SAME(shmr_registry_free_len(&moved), 0);
-	OK(shmr_attachment_beat(&place.first));
-	OK(shmr_attachment_leave(&place.first));
-	SAYS(shmr_attachment_beat(&place.first), SHMR_EINVAL);
+	OK(shmr_attachment_beat(&fixture.first));
+	OK(shmr_attachment_leave(&fixture.first));
+	RETURNS(shmr_attachment_beat(&fixture.first), SHMR_EINVAL);
 }
 
-TEST(a_copy_of_a_segment_is_as_good_as_the_segment)
+TEST(a_copy_of_a_segment_is_valid)
 {
 	struct shmr_segment segment, copy;
 
-	place_make(&place);
-	segment = place_segment(&place, "segment", SHMR_KIND_RAW, 100);
+	fixture_make(&fixture);
+	segment = fixture_segment(&fixture, "segment", SHMR_KIND_RAW, 100);
 	copy = segment;
 	memset(&segment, 0, sizeof(segment));
-	CHECK(shmr_registry_is_current(&place.registry, &copy));
-	CHECK(!shmr_registry_is_current(&place.registry, &segment));
-	OK(shmr_registry_remove(&place.registry, &place.first, &copy));
+	CHECK(shmr_registry_is_current(&fixture.registry, &copy));
+	CHECK(!shmr_registry_is_current(&fixture.registry, &segment));
+	OK(shmr_registry_remove(&fixture.registry, &fixture.first, &copy));
 }
 
-/* What the calls that only load are given: memory on which a store is a crash. */
-TEST(calls_that_only_load_work_on_memory_that_cannot_be_written)
+/* The memory is mapped read-only: a store would crash. */
+TEST(calls_that_only_load_work_on_read_only_memory)
 {
 	struct shmr_segment ring, mutex, snapshot, found;
 	struct shmr_snapshot_writer writer;
@@ -396,24 +396,24 @@ TEST(calls_that_only_load_work_on_memory_that_cannot_be_written)
 	char value[8];
 	void *base;
 
-	place_make(&place);
-	ring = place_segment(&place, "ring", SHMR_KIND_RING,
-			     shmr_ring_len(1024));
-	mutex = place_segment(&place, "mutex", SHMR_KIND_MUTEX,
-			      shmr_mutex_len(0));
-	snapshot = place_segment(&place, "snapshot", SHMR_KIND_SNAPSHOT,
-				 shmr_snapshot_len(8));
+	fixture_make(&fixture);
+	ring = fixture_segment(&fixture, "ring", SHMR_KIND_RING,
+			       shmr_ring_len(1024));
+	mutex = fixture_segment(&fixture, "mutex", SHMR_KIND_MUTEX,
+				shmr_mutex_len(0));
+	snapshot = fixture_segment(&fixture, "snapshot", SHMR_KIND_SNAPSHOT,
+				   shmr_snapshot_len(8));
 	OK(shmr_snapshot_writer_open(&writer, &snapshot));
 	OK(shmr_snapshot_write(&writer, "value", 5));
-	base = mmap(NULL, PLACE_LEN, PROT_READ, MAP_SHARED,
-		    shmr_mapping_fd(&place.mapping), 0);
+	base = mmap(NULL, FIXTURE_LEN, PROT_READ, MAP_SHARED,
+		    shmr_mapping_fd(&fixture.mapping), 0);
 	CHECK(base != MAP_FAILED);
 
-	OK(shmr_region_attach(&region, base, PLACE_LEN));
+	OK(shmr_region_attach(&region, base, FIXTURE_LEN));
 	OK(shmr_registry_attach(&registry, &region));
 	CHECK(shmr_registry_free_len(&registry) != 0);
 	OK(shmr_partition_look(&registry, 1, &partition));
-	SAME(partition.incarnation, place.one);
+	SAME(partition.incarnation, fixture.one);
 	OK(shmr_registry_next(&registry, &cursor, &found));
 	OK(shmr_registry_lookup(&registry, ring.id, &found));
 	OK(shmr_ring_inspect(&found, 10, &view));
@@ -424,5 +424,5 @@ TEST(calls_that_only_load_work_on_memory_that_cannot_be_written)
 	OK(shmr_snapshot_reader_open(&reader, &found));
 	OK(shmr_snapshot_read(&reader, value, sizeof(value), &len));
 	SAME(shmr_snapshot_sequence(&reader), 1);
-	munmap(base, PLACE_LEN);
+	munmap(base, FIXTURE_LEN);
 }

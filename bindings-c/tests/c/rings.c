@@ -1,26 +1,26 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* Each way to move a record, and the latest value. */
+/* Every call that moves records, and snapshots. */
 #include <string.h>
 
-#include "place.h"
+#include "fixture.h"
 
-static struct place place;
+static struct fixture fixture;
 static struct shmr_segment ring;
 static struct shmr_producer producer;
 static struct shmr_consumer consumer;
 
 static void make(uint32_t unread)
 {
-	place_make(&place);
+	fixture_make(&fixture);
 	memset(&producer, 0, sizeof(producer));
 	memset(&consumer, 0, sizeof(consumer));
-	ring = place_segment(&place, "ring", SHMR_KIND_RING,
-			     shmr_ring_len(1024));
-	OK(shmr_producer_open(&producer, &ring, place.one));
-	OK(shmr_consumer_open(&consumer, &ring, place.two, unread));
+	ring = fixture_segment(&fixture, "ring", SHMR_KIND_RING,
+			       shmr_ring_len(1024));
+	OK(shmr_producer_open(&producer, &ring, fixture.one));
+	OK(shmr_consumer_open(&consumer, &ring, fixture.two, unread));
 }
 
-TEST(all_256_values_and_all_lengths_arrive_in_order)
+TEST(records_of_all_lengths_with_all_byte_values_arrive_in_order)
 {
 	unsigned char record[496], copy[496];
 	size_t max, len, found;
@@ -38,8 +38,8 @@ TEST(all_256_values_and_all_lengths_arrive_in_order)
 		SAME(found, len);
 		CHECK(memcmp(copy, record, len) == 0);
 	}
-	SAYS(shmr_consumer_pop(&consumer, copy, sizeof(copy), &found),
-	     SHMR_EMPTY);
+	RETURNS(shmr_consumer_pop(&consumer, copy, sizeof(copy), &found),
+		SHMR_EMPTY);
 }
 
 static void expect(const char *text)
@@ -52,7 +52,7 @@ static void expect(const char *text)
 	CHECK(memcmp(copy, text, len) == 0);
 }
 
-TEST(a_batch_says_how_much_of_it_was_pushed)
+TEST(a_batch_reports_how_many_records_were_pushed)
 {
 	static const char long_one[350];
 	const struct shmr_slice batch[] = {
@@ -63,7 +63,7 @@ TEST(a_batch_says_how_much_of_it_was_pushed)
 	size_t pushed, len;
 
 	make(SHMR_KEEP);
-	SAYS(shmr_producer_push_all(&producer, batch, 6, &pushed), SHMR_FULL);
+	RETURNS(shmr_producer_push_all(&producer, batch, 6, &pushed), SHMR_FULL);
 	SAME(pushed, 5);
 	expect("one");
 	expect("");
@@ -74,7 +74,7 @@ TEST(a_batch_says_how_much_of_it_was_pushed)
 	SAME(pushed, 0);
 }
 
-TEST(a_record_written_in_place_is_there_when_it_is_committed)
+TEST(a_record_written_in_place_is_received_after_it_is_committed)
 {
 	void *at;
 	size_t len;
@@ -84,14 +84,14 @@ TEST(a_record_written_in_place_is_there_when_it_is_committed)
 	OK(shmr_producer_reserve(&producer, 16, &at));
 	SAME((uintptr_t)at % 8, 0);
 	memcpy(at, "in place", 8);
-	SAYS(shmr_consumer_pop(&consumer, copy, 8, &len), SHMR_EMPTY);
-	SAYS(shmr_producer_commit(&producer, 17), SHMR_EINVAL);
+	RETURNS(shmr_consumer_pop(&consumer, copy, 8, &len), SHMR_EMPTY);
+	RETURNS(shmr_producer_commit(&producer, 17), SHMR_EINVAL);
 	OK(shmr_producer_commit(&producer, 8));
-	SAYS(shmr_producer_commit(&producer, 8), SHMR_EINVAL);
+	RETURNS(shmr_producer_commit(&producer, 8), SHMR_EINVAL);
 	expect("in place");
 }
 
-TEST(a_second_reservation_forgets_the_first)
+TEST(a_second_reservation_cancels_the_first)
 {
 	void *first, *second;
 
@@ -104,7 +104,7 @@ TEST(a_second_reservation_forgets_the_first)
 	expect("two");
 }
 
-TEST(a_record_that_is_peeked_stays_until_it_is_released)
+TEST(a_peeked_record_stays_until_it_is_released)
 {
 	const void *at, *again;
 	size_t len;
@@ -118,11 +118,11 @@ TEST(a_record_that_is_peeked_stays_until_it_is_released)
 	OK(shmr_consumer_release(&consumer));
 	OK(shmr_consumer_release(&consumer));
 	expect("two");
-	SAYS(shmr_consumer_peek(&consumer, &at, &len), SHMR_EMPTY);
+	RETURNS(shmr_consumer_peek(&consumer, &at, &len), SHMR_EMPTY);
 	CHECK(at == NULL && len == 0);
 }
 
-/* Takes records until one that begins with an `x`. */
+/* Accepts records until one that begins with an `x`. */
 static int take(void *context, const void *at, size_t len)
 {
 	char *end = context;
@@ -133,7 +133,7 @@ static int take(void *context, const void *at, size_t len)
 	return 1;
 }
 
-TEST(a_drain_releases_what_its_function_took)
+TEST(a_drain_releases_the_records_that_its_function_accepts)
 {
 	char all[64] = "";
 	size_t count;
@@ -163,11 +163,11 @@ TEST(commands_for_an_earlier_incarnation_are_discarded_and_counted)
 	OK(shmr_producer_push(&producer, "rm", 2));
 	OK(shmr_producer_push(&producer, "rm", 2));
 	OK(shmr_consumer_close(&consumer));
-	OK(shmr_consumer_open(&consumer, &ring, NEXT(place.two),
+	OK(shmr_consumer_open(&consumer, &ring, NEXT(fixture.two),
 			      SHMR_DISCARD));
-	SAYS(shmr_consumer_pop(&consumer, copy, 8, &len), SHMR_EMPTY);
+	RETURNS(shmr_consumer_pop(&consumer, copy, 8, &len), SHMR_EMPTY);
 	SAME(shmr_consumer_discarded(&consumer), 2);
-	SAYS(shmr_producer_push(&producer, "ls", 2), SHMR_RESTARTED);
+	RETURNS(shmr_producer_push(&producer, "ls", 2), SHMR_RESTARTED);
 	OK(shmr_producer_push(&producer, "ls", 2));
 	expect("ls");
 }
@@ -177,30 +177,30 @@ TEST(results_for_an_earlier_incarnation_are_kept)
 	make(SHMR_KEEP);
 	OK(shmr_producer_push(&producer, "result", 6));
 	OK(shmr_consumer_close(&consumer));
-	OK(shmr_consumer_open(&consumer, &ring, NEXT(place.two), SHMR_KEEP));
+	OK(shmr_consumer_open(&consumer, &ring, NEXT(fixture.two), SHMR_KEEP));
 	expect("result");
 	SAME(shmr_consumer_discarded(&consumer), 0);
 }
 
-TEST(an_inspection_counts_what_is_there_and_stores_nothing)
+TEST(an_inspection_counts_records_and_stores_nothing)
 {
-	static unsigned char before[PLACE_LEN];
+	static unsigned char before[FIXTURE_LEN];
 	struct shmr_ring_view view;
 	void *base;
 
 	make(SHMR_KEEP);
 	OK(shmr_producer_push(&producer, "one", 3));
 	OK(shmr_producer_push(&producer, "two", 3));
-	base = shmr_mapping_base(&place.mapping);
-	memcpy(before, base, PLACE_LEN);
+	base = shmr_mapping_base(&fixture.mapping);
+	memcpy(before, base, FIXTURE_LEN);
 	OK(shmr_ring_inspect(&ring, 100, &view));
-	CHECK(memcmp(before, base, PLACE_LEN) == 0);
+	CHECK(memcmp(before, base, FIXTURE_LEN) == 0);
 	SAME(view.error.status, SHMR_OK);
 	SAME(view.capacity, 1024);
 	SAME(view.records, 2);
 	SAME(view.bytes, 32);
-	SAME(view.producer, place.one);
-	SAME(view.consumer, place.two);
+	SAME(view.producer, fixture.one);
+	SAME(view.consumer, fixture.two);
 	CHECK(view.producing && view.consuming);
 	OK(shmr_producer_close(&producer));
 	set_word(ring.base, 512, 2);
@@ -211,7 +211,7 @@ TEST(an_inspection_counts_what_is_there_and_stores_nothing)
 	SAME(strcmp(view.error.word, "record header"), 0);
 }
 
-TEST(a_snapshot_is_the_latest_value_whole)
+TEST(a_snapshot_returns_the_whole_latest_value)
 {
 	struct shmr_snapshot_reader reader;
 	struct shmr_snapshot_writer writer;
@@ -219,9 +219,9 @@ TEST(a_snapshot_is_the_latest_value_whole)
 	char value[16];
 	size_t len;
 
-	place_make(&place);
-	segment = place_segment(&place, "snapshot", SHMR_KIND_SNAPSHOT,
-				shmr_snapshot_len(200));
+	fixture_make(&fixture);
+	segment = fixture_segment(&fixture, "snapshot", SHMR_KIND_SNAPSHOT,
+				  shmr_snapshot_len(200));
 	OK(shmr_snapshot_writer_open(&writer, &segment));
 	OK(shmr_snapshot_reader_open(&reader, &segment));
 	SAME(shmr_snapshot_sequence(&reader), 0);
@@ -232,10 +232,10 @@ TEST(a_snapshot_is_the_latest_value_whole)
 	CHECK(len == 10 && memcmp(value, "the second", 10) == 0);
 	FAILS(reader, shmr_snapshot_read(&reader, value, 9, &len),
 	      SHMR_TOO_LONG, 10, "");
-	SAYS(shmr_snapshot_write(&writer, value, 4096), SHMR_TOO_LONG);
+	RETURNS(shmr_snapshot_write(&writer, value, 4096), SHMR_TOO_LONG);
 }
 
-TEST(a_ring_needs_no_registry)
+TEST(a_ring_works_without_a_registry)
 {
 	static uint64_t memory[256] __attribute__((aligned(128)));
 	struct shmr_segment segment;

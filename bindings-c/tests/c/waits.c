@@ -1,34 +1,34 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* Waiting through the program's own functions, and being woken through them. */
+/* Waits and doorbells by the program's own functions. */
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "place.h"
+#include "fixture.h"
 
-static struct place place;
+static struct fixture fixture;
 static struct shmr_segment ring;
 static struct shmr_producer producer;
 static struct shmr_consumer consumer;
 
 static void make(void)
 {
-	place_make(&place);
+	fixture_make(&fixture);
 	memset(&producer, 0, sizeof(producer));
 	memset(&consumer, 0, sizeof(consumer));
-	ring = place_segment(&place, "ring", SHMR_KIND_RING,
-			     shmr_ring_len(256));
-	OK(shmr_producer_open(&producer, &ring, place.one));
-	OK(shmr_consumer_open(&consumer, &ring, place.two, SHMR_KEEP));
+	ring = fixture_segment(&fixture, "ring", SHMR_KIND_RING,
+			       shmr_ring_len(256));
+	OK(shmr_producer_open(&producer, &ring, fixture.one));
+	OK(shmr_consumer_open(&consumer, &ring, fixture.two, SHMR_KEEP));
 }
 
-/* A wait of the program's: what it counts, and what happens at a count. */
+/* The program's own wait: its counters, and at which counts something happens. */
 struct patience {
 	unsigned int pauses;
 	unsigned int sleeps;
 	unsigned int give_up_at;
 	unsigned int push_at;
-	int says;
+	int result;
 	const uint32_t *slept_on;
 };
 
@@ -41,7 +41,7 @@ static int pause_and_count(struct shmr_wait *wait)
 		OK(shmr_producer_push(&producer, "a", 1));
 	if (patience->pauses == patience->give_up_at)
 		return SHMR_GIVE_UP;
-	return patience->says;
+	return patience->result;
 }
 
 static void sleep_and_count(struct shmr_wait *wait, const uint32_t *rings,
@@ -67,18 +67,18 @@ static struct shmr_wait wait_with(struct patience *patience)
 
 TEST(a_wait_pauses_between_checks_until_the_program_gives_up)
 {
-	struct patience patience = { .give_up_at = 5, .says = SHMR_AGAIN };
+	struct patience patience = { .give_up_at = 5, .result = SHMR_AGAIN };
 	struct shmr_wait wait = wait_with(&patience);
 
 	make();
-	SAYS(shmr_consumer_wait(&consumer, &wait), SHMR_TIMED_OUT);
+	RETURNS(shmr_consumer_wait(&consumer, &wait), SHMR_TIMED_OUT);
 	SAME(patience.pauses, 5);
 	SAME(patience.sleeps, 0);
 }
 
 TEST(a_wait_ends_at_the_check_after_the_record_came)
 {
-	struct patience patience = { .push_at = 3, .says = SHMR_AGAIN };
+	struct patience patience = { .push_at = 3, .result = SHMR_AGAIN };
 	struct shmr_wait wait = wait_with(&patience);
 
 	make();
@@ -86,7 +86,7 @@ TEST(a_wait_ends_at_the_check_after_the_record_came)
 	SAME(patience.pauses, 3);
 }
 
-TEST(what_came_with_the_last_pause_is_still_found)
+TEST(a_record_that_came_during_the_last_pause_is_found)
 {
 	struct patience patience = { .push_at = 3, .give_up_at = 3 };
 	struct shmr_wait wait = wait_with(&patience);
@@ -95,13 +95,13 @@ TEST(what_came_with_the_last_pause_is_still_found)
 	OK(shmr_consumer_wait(&consumer, &wait));
 }
 
-TEST(a_wait_sleeps_after_one_more_check_when_the_program_says_so)
+TEST(a_wait_sleeps_after_one_more_check_if_the_program_returns_sleep)
 {
-	struct patience patience = { .give_up_at = 4, .says = SHMR_SLEEP };
+	struct patience patience = { .give_up_at = 4, .result = SHMR_SLEEP };
 	struct shmr_wait wait = wait_with(&patience);
 
 	make();
-	SAYS(shmr_consumer_wait(&consumer, &wait), SHMR_TIMED_OUT);
+	RETURNS(shmr_consumer_wait(&consumer, &wait), SHMR_TIMED_OUT);
 	SAME(patience.pauses, 4);
 	CHECK(patience.sleeps >= 1 && patience.sleeps <= 3);
 	CHECK((const char *)patience.slept_on > (const char *)ring.base);
@@ -111,7 +111,7 @@ TEST(a_wait_sleeps_after_one_more_check_when_the_program_says_so)
 
 TEST(a_record_that_comes_before_the_sleep_prevents_it)
 {
-	struct patience patience = { .push_at = 1, .says = SHMR_SLEEP };
+	struct patience patience = { .push_at = 1, .result = SHMR_SLEEP };
 	struct shmr_wait wait = wait_with(&patience);
 
 	make();
@@ -119,47 +119,46 @@ TEST(a_record_that_comes_before_the_sleep_prevents_it)
 	SAME(patience.sleeps, 0);
 }
 
-TEST(an_answer_that_is_none_gives_up)
+TEST(an_unknown_result_of_pause_gives_up)
 {
-	struct patience patience = { .says = 77 };
+	struct patience patience = { .result = 77 };
 	struct shmr_wait wait = wait_with(&patience);
 
 	make();
-	SAYS(shmr_consumer_wait(&consumer, &wait), SHMR_TIMED_OUT);
+	RETURNS(shmr_consumer_wait(&consumer, &wait), SHMR_TIMED_OUT);
 	SAME(patience.pauses, 1);
 }
 
-TEST(no_wait_is_one_check)
+TEST(a_null_wait_makes_one_check)
 {
 	struct shmr_wait none = { .pause = NULL };
 
 	make();
-	SAYS(shmr_consumer_wait(&consumer, NULL), SHMR_TIMED_OUT);
-	SAYS(shmr_consumer_wait(&consumer, &none), SHMR_TIMED_OUT);
+	RETURNS(shmr_consumer_wait(&consumer, NULL), SHMR_TIMED_OUT);
+	RETURNS(shmr_consumer_wait(&consumer, &none), SHMR_TIMED_OUT);
 	OK(shmr_producer_push(&producer, "a", 1));
 	OK(shmr_consumer_wait(&consumer, NULL));
 	OK(shmr_producer_wait_for_space(&producer, 8, NULL));
 }
 
-/* A lock waits as a ring does. */
-TEST(a_mutex_waits_through_the_programs_wait)
+TEST(a_mutex_waits_by_the_programs_wait)
 {
-	struct patience patience = { .give_up_at = 6, .says = SHMR_AGAIN };
+	struct patience patience = { .give_up_at = 6, .result = SHMR_AGAIN };
 	struct shmr_wait wait = wait_with(&patience);
 	struct shmr_segment segment;
 	struct shmr_mutex one, two;
 
 	make();
-	segment = place_segment(&place, "mutex", SHMR_KIND_MUTEX,
-				shmr_mutex_len(0));
-	OK(shmr_mutex_open(&one, &segment, place.one, NULL));
-	OK(shmr_mutex_open(&two, &segment, place.two, NULL));
+	segment = fixture_segment(&fixture, "mutex", SHMR_KIND_MUTEX,
+				  shmr_mutex_len(0));
+	OK(shmr_mutex_open(&one, &segment, fixture.one, NULL));
+	OK(shmr_mutex_open(&two, &segment, fixture.two, NULL));
 	OK(shmr_mutex_try_lock(&one, NULL));
-	SAYS(shmr_mutex_lock(&two, &wait, NULL), SHMR_TIMED_OUT);
+	RETURNS(shmr_mutex_lock(&two, &wait, NULL), SHMR_TIMED_OUT);
 	SAME(patience.pauses, 6);
 }
 
-/* A doorbell of the program's: how often it was called, and about which word. */
+/* The program's own doorbell: how often it was called, and with which word. */
 struct calls {
 	unsigned int one;
 	unsigned int all;
@@ -196,7 +195,7 @@ static int always_sleep(struct shmr_wait *wait)
 	return SHMR_SLEEP;
 }
 
-TEST(a_doorbell_is_rung_only_for_one_who_sleeps)
+TEST(a_doorbell_is_rung_only_while_the_peer_sleeps)
 {
 	struct calls calls = { 0 };
 	const struct shmr_doorbell bell = { count_ring, &calls };
@@ -219,7 +218,7 @@ static void unlock_from_sleep(struct shmr_wait *wait, const uint32_t *rings,
 	OK(shmr_mutex_unlock(wait->context));
 }
 
-TEST(a_mutex_that_is_waited_for_rings_the_doorbell_it_was_opened_with)
+TEST(a_mutex_rings_its_doorbell_when_a_partition_waits_for_it)
 {
 	struct calls calls = { 0 };
 	const struct shmr_doorbell bell = { count_ring, &calls };
@@ -228,10 +227,10 @@ TEST(a_mutex_that_is_waited_for_rings_the_doorbell_it_was_opened_with)
 	struct shmr_mutex one, two;
 
 	make();
-	segment = place_segment(&place, "mutex", SHMR_KIND_MUTEX,
-				shmr_mutex_len(0));
-	OK(shmr_mutex_open(&one, &segment, place.one, &bell));
-	OK(shmr_mutex_open(&two, &segment, place.two, &bell));
+	segment = fixture_segment(&fixture, "mutex", SHMR_KIND_MUTEX,
+				  shmr_mutex_len(0));
+	OK(shmr_mutex_open(&one, &segment, fixture.one, &bell));
+	OK(shmr_mutex_open(&two, &segment, fixture.two, &bell));
 	OK(shmr_mutex_try_lock(&one, NULL));
 	wait.context = &one;
 	OK(shmr_mutex_lock(&two, &wait, NULL));
@@ -254,21 +253,21 @@ TEST(a_futex_wakes_a_consumer_in_another_process)
 	child = fork();
 	CHECK(child >= 0);
 	if (child == 0) {
-		static struct place own;
+		static struct fixture own;
 		static struct shmr_consumer again;
 		struct shmr_segment found;
 
-		place_join(&own, &place);
+		fixture_join(&own, &fixture);
 		OK(shmr_registry_lookup(&own.registry, ring.id, &found));
-		OK(shmr_consumer_open(&again, &found, place.two, SHMR_KEEP));
-		SAYS(shmr_consumer_wait(&again, NULL), SHMR_TIMED_OUT);
+		OK(shmr_consumer_open(&again, &found, fixture.two, SHMR_KEEP));
+		RETURNS(shmr_consumer_wait(&again, NULL), SHMR_TIMED_OUT);
 		OK(shmr_wait_futex(&wait, 20000));
 		OK(shmr_consumer_wait(&again, &wait));
 		OK(shmr_consumer_pop(&again, record, 8, &len));
 		CHECK(len == 5 && memcmp(record, "hello", 5) == 0);
 		_exit(0);
 	}
-	/* Until it sleeps: its bell is armed. */
+	/* Wait until it sleeps: then its doorbell is armed. */
 	while (word_at(ring.base, 256) == 0)
 		usleep(1000);
 	OK(shmr_producer_push(&producer, "hello", 5));
@@ -277,17 +276,17 @@ TEST(a_futex_wakes_a_consumer_in_another_process)
 	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
-TEST(every_wait_of_the_library_gives_up_at_its_deadline)
+TEST(every_wait_of_the_library_ends_at_its_deadline)
 {
 	struct shmr_wait wait;
 
 	make();
 	OK(shmr_wait_checks(&wait, 100));
-	SAYS(shmr_consumer_wait(&consumer, &wait), SHMR_TIMED_OUT);
+	RETURNS(shmr_consumer_wait(&consumer, &wait), SHMR_TIMED_OUT);
 	OK(shmr_wait_futex(&wait, 10));
-	SAYS(shmr_consumer_wait(&consumer, &wait), SHMR_TIMED_OUT);
+	RETURNS(shmr_consumer_wait(&consumer, &wait), SHMR_TIMED_OUT);
 	OK(shmr_wait_spin(&wait, 10));
-	SAYS(shmr_consumer_wait(&consumer, &wait), SHMR_TIMED_OUT);
+	RETURNS(shmr_consumer_wait(&consumer, &wait), SHMR_TIMED_OUT);
 	OK(shmr_wait_poll(&wait, 10, 2));
-	SAYS(shmr_consumer_wait(&consumer, &wait), SHMR_TIMED_OUT);
+	RETURNS(shmr_consumer_wait(&consumer, &wait), SHMR_TIMED_OUT);
 }

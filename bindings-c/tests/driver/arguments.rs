@@ -1,24 +1,26 @@
-//! A C program that calls every function with what cannot be used, made of the header.
+//! A C program, generated from the header, that calls every function with invalid arguments.
 //!
-//! Each pointer in turn is NULL, misaligned or not open, while everything else is
-//! good (`tests/c/all.h`). The header's comments say where NULL is good, too.
+//! Each pointer in turn is NULL, misaligned or a handle that is not open, while all other arguments
+//! are valid (`tests/c/all.h`). The header's comments say where NULL is valid, too.
 
 use std::fmt::Write;
 
 use crate::header::{functions, Function, Parameter};
 
-/// The program: one test for each function.
+/// Returns the program, with one test for each function.
 pub(crate) fn as_c() -> String {
-    let mut text =
-        String::from("/* Made of include/shmr.h. */\n#include <limits.h>\n#include \"all.h\"\n");
+    let mut text = String::from(
+        "/* Generated from include/shmr.h. */\n#include <limits.h>\n#include \"all.h\"\n",
+    );
     // The library under test is for coherent memory.
-    let there = |function: &Function| function.condition.as_deref() != Some("SHMR_NONCOHERENT");
-    for function in functions().into_iter().filter(there) {
+    let is_included =
+        |function: &Function| function.condition.as_deref() != Some("SHMR_NONCOHERENT");
+    for function in functions().into_iter().filter(is_included) {
         let calls = calls(&function);
         assert!(!calls.is_empty(), "{} is called", function.name);
         let _ = write!(
             text,
-            "\nTEST({}_survives_what_it_cannot_use)\n{{\n{}}}\n",
+            "\nTEST({}_refuses_invalid_arguments)\n{{\n{}}}\n",
             function.name,
             calls.concat()
         );
@@ -26,7 +28,7 @@ pub(crate) fn as_c() -> String {
     text
 }
 
-/// The calls of one function, each with a region of its own.
+/// Returns the calls of one function, each with a new region.
 fn calls(function: &Function) -> Vec<String> {
     let mut calls = Vec::new();
     for (at, parameter) in function.parameters.iter().enumerate() {
@@ -36,7 +38,7 @@ fn calls(function: &Function) -> Vec<String> {
         }
     }
     if calls.is_empty() {
-        // No pointers: whatever the numbers are, it comes back.
+        // No pointers: the function must return for any numbers.
         for number in ["0", "1", "-1", "INT_MAX"] {
             let numbers = vec![number; function.parameters.len()];
             let casts = function.parameters.iter().zip(numbers);
@@ -56,11 +58,11 @@ fn calls(function: &Function) -> Vec<String> {
 fn call(function: &Function, arguments: &str, refused: bool) -> String {
     let call = format!("{}({arguments})", function.name);
     let check = match (refused, function.returns.as_str()) {
-        (true, "enum shmr_status") => format!("SAYS({call}, SHMR_EINVAL);"),
+        (true, "enum shmr_status") => format!("RETURNS({call}, SHMR_EINVAL);"),
         (false, "enum shmr_status") => format!("CHECK({call} != SHMR_EINVAL);"),
         (true, "int") => format!("SAME({call}, -1);"),
         (_, "struct shmr_liveness") => {
-            format!("struct shmr_liveness told = {call};\n\t\tSAME(told.state(told.context, all.incarnation), SHMR_ALIVE);")
+            format!("struct shmr_liveness made = {call};\n\t\tSAME(made.state(made.context, all.incarnation), SHMR_ALIVE);")
         }
         (true, _) => format!("SAME((uintptr_t){call}, 0);"),
         (false, _) => format!("(void){call};"),
@@ -68,7 +70,7 @@ fn call(function: &Function, arguments: &str, refused: bool) -> String {
     format!("\t{{\n\t\tmake_all();\n\t\t{check}\n\t\tend_all();\n\t}}\n")
 }
 
-/// All arguments, one of them replaced.
+/// Returns all arguments; one of them is replaced.
 fn arguments(function: &Function, replaced: Option<(usize, &str)>) -> String {
     let parameters = function.parameters.iter().enumerate();
     let all: Vec<_> = parameters
@@ -87,7 +89,7 @@ fn cast(parameter: &Parameter) -> &str {
     }
 }
 
-/// An argument that can be used.
+/// Returns a valid argument.
 fn good(function: &Function, parameter: &Parameter) -> String {
     let of_ring = ["shmr_producer", "shmr_consumer", "shmr_ring"]
         .iter()
@@ -104,7 +106,7 @@ fn good(function: &Function, parameter: &Parameter) -> String {
         "void **" => "&all.at",
         "(*)" => "take_all",
         "uint32_t" if ["incarnation", "earlier"].contains(&&*parameter.name) => "all.incarnation",
-        "size_t" if parameter.name == "len" && parameter.text.contains("mapped") => "PLACE_LEN",
+        "size_t" if parameter.name == "len" && parameter.text.contains("mapped") => "FIXTURE_LEN",
         "uint8_t" => "4",
         "uint32_t" if parameter.name == "unread" => "SHMR_KEEP",
         "uint32_t" | "size_t" | "uint64_t" | "int" => "8",
@@ -119,10 +121,10 @@ fn good(function: &Function, parameter: &Parameter) -> String {
     good.to_owned()
 }
 
-/// What cannot be used in a parameter's place, and whether it is to be refused.
+/// Returns invalid arguments for a parameter, and whether the call must refuse each.
 fn bad(parameter: &Parameter) -> Vec<(String, bool)> {
     let kind = parameter.kind.trim_start_matches("const ");
-    if !kind.ends_with('*') && kind != "(*)" || parameter.text == "passed to it" {
+    if !kind.ends_with('*') && kind != "(*)" || parameter.name == "context" {
         return Vec::new();
     }
     let mut all = vec![("NULL".to_owned(), !may_be_null(parameter))];
@@ -134,7 +136,7 @@ fn bad(parameter: &Parameter) -> Vec<(String, bool)> {
     }
     let handle = name.strip_prefix("struct ").is_some_and(is_handle);
     if handle && !parameter.text.contains("to be ") {
-        for which in ["ZEROES", "REMAINS", "OTHERS"] {
+        for which in ["ZEROES", "GARBAGE", "OTHER_TYPE"] {
             all.push((format!("not_open({which})"), true));
         }
         let open = format!("all.{}", name.trim_start_matches("struct "));
@@ -143,7 +145,7 @@ fn bad(parameter: &Parameter) -> Vec<(String, bool)> {
     all
 }
 
-/// As the comments of the parameter, or of the struct it points to, say.
+/// Returns true if the comment of the parameter, or of its struct, allows NULL.
 fn may_be_null(parameter: &Parameter) -> bool {
     let header = crate::read("include/shmr.h");
     let name = parameter
@@ -158,7 +160,7 @@ fn may_be_null(parameter: &Parameter) -> bool {
     parameter.text.contains("or NULL") || of_struct && !is_result
 }
 
-/// Whether a struct of the header is a handle: an error, and what is nobody's business.
+/// Returns true if a struct of the header is a handle: it has an error and opaque memory.
 fn is_handle(name: &str) -> bool {
     let header = crate::read("include/shmr.h");
     let body = header

@@ -6,20 +6,20 @@ use std::sync::OnceLock;
 
 use crate::{package, succeed, Outcome};
 
-/// What a build of the static library gives.
+/// A built static library.
 pub(crate) struct Library {
     pub(crate) path: PathBuf,
-    /// What a program that links it links as well.
+    /// The system libraries that a program must link, too.
     pub(crate) system: Vec<String>,
 }
 
-/// The library with everything that needs Linux, overflow and assertions checked.
+/// Builds the library with everything that needs Linux, and with overflow checks and assertions.
 pub(crate) fn hosted() -> Outcome<&'static Library> {
     static BUILT: OnceLock<Result<Library, String>> = OnceLock::new();
     get(BUILT.get_or_init(|| build(&[])))
 }
 
-/// The library for bootloaders.
+/// Builds the library for bootloaders.
 pub(crate) fn bare() -> Outcome<&'static Library> {
     static BUILT: OnceLock<Result<Library, String>> = OnceLock::new();
     get(BUILT.get_or_init(|| {
@@ -65,13 +65,13 @@ fn build(arguments: &[&str]) -> Result<Library, String> {
             .or(path);
     }
     let path = path.ok_or("cargo names no libshmr.a")?;
-    // The same name is built again with other features: keep this one.
+    // A build with other features overwrites the file: keep a copy.
     let kept = scratch(&format!("libshmr-{}.a", arguments.len()));
     std::fs::copy(&path, &kept).map_err(|error| error.to_string())?;
     Ok(Library { path: kept, system })
 }
 
-/// Cargo as a user would run it in the package, not as this test runs in it.
+/// Returns cargo as a user runs it in the package, without this test's environment.
 pub(crate) fn cargo() -> Command {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(package());
@@ -84,7 +84,7 @@ pub(crate) fn cargo() -> Command {
     cargo
 }
 
-/// A path for what a test makes; the directory stays, so that it can be looked at.
+/// Returns a path for files of a test. The directory is kept, for inspection.
 pub(crate) fn scratch(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     if let Some(parent) = path.parent() {

@@ -1,4 +1,4 @@
-//! The library for bootloaders: what it needs of a program, and that it works in one.
+//! Tests of the library for bootloaders: it needs few symbols, and works without a C library.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,7 +10,7 @@ use crate::compiler::compiler;
 use crate::programs::sources;
 use crate::{ensure, header, succeed, trial, Outcome};
 
-/// All that a program must have for it.
+/// The only symbols that it may need from a program.
 const NEEDED: [&str; 6] = [
     "memcpy",
     "memmove",
@@ -23,8 +23,8 @@ const NEEDED: [&str; 6] = [
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial(
-            "bare::needs_four_functions_of_memory_and_a_panic",
-            needs_little,
+            "bare::needs_only_memory_functions_and_a_panic",
+            needs_only_memory_functions_and_a_panic,
         ),
         trial(
             "bare::has_every_function_of_the_header_without_linux",
@@ -35,7 +35,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// What `nm` prints of an object or a library, as (kind, name).
+/// Returns the symbols of an object or a library, as `nm` prints them: (kind, name).
 fn symbols(of: &Path) -> Outcome<Vec<(String, String)>> {
     let listing = succeed(Command::new("nm").arg("--format=posix").arg(of))?;
     let symbol = |line: &str| {
@@ -46,9 +46,8 @@ fn symbols(of: &Path) -> Outcome<Vec<(String, String)>> {
     Ok(listing.lines().filter_map(symbol).collect())
 }
 
-/// What is still missing in an object that has all functions of the header, and all that
-/// these need of the library.
-fn needs_little() -> Outcome {
+/// Links all functions of the header into one object, and checks the symbols that are undefined.
+fn needs_only_memory_functions_and_a_panic() -> Outcome {
     let source = scratch("bare-all.c");
     let object = source.with_extension("o");
     let names = functions().map(|function| format!("(void (*)(void)){},\n", function.name));
@@ -74,7 +73,7 @@ fn needs_little() -> Outcome {
     ensure(missing.is_empty(), || format!("needs {missing:?}"))
 }
 
-/// Those that every library has.
+/// Returns the functions that every library has.
 fn functions() -> impl Iterator<Item = header::Function> {
     header::functions()
         .into_iter()
@@ -102,7 +101,7 @@ fn works(name: &'static str) -> Outcome {
             "-fno-pie",
             "-O2",
         ])
-        // Or it would make the functions of memory of calls to themselves.
+        // Otherwise the compiler may turn the memory functions into calls to themselves.
         .args([
             "-fno-builtin",
             "-fno-stack-protector",

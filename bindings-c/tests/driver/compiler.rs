@@ -7,7 +7,7 @@ use libtest_mimic::Trial;
 use crate::artifacts::scratch;
 use crate::{package, succeed, trial, Outcome};
 
-/// Everything that a careful C program would want to hear about.
+/// The warnings, all of them errors.
 pub(crate) const WARNINGS: [&str; 6] = [
     "-Wall",
     "-Wextra",
@@ -17,7 +17,7 @@ pub(crate) const WARNINGS: [&str; 6] = [
     "-Werror",
 ];
 
-/// A compiler with the header to be found and every warning an error.
+/// Returns a compiler command with the include path and the warnings.
 pub(crate) fn compiler(name: &str, standard: &str) -> Command {
     let mut compiler = Command::new(name);
     compiler
@@ -37,7 +37,7 @@ const LANGUAGES: [(&str, &str); 6] = [
     ("clang++", "c++11"),
 ];
 
-/// What the header is without Linux.
+/// The header with and without Linux.
 const VARIANTS: [(&str, &[&str]); 2] =
     [("linux", &[]), ("bare", &["-DSHMR_BARE", "-ffreestanding"])];
 
@@ -52,7 +52,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials
 }
 
-/// The header twice, first in its file and used.
+/// Compiles a file that includes the header twice, before anything else, and uses it.
 fn header(name: &str, standard: &str, flags: &[&str]) -> Outcome {
     let extension = if name.ends_with("++") { "cpp" } else { "c" };
     let source = scratch(&format!(

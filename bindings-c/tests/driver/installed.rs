@@ -1,5 +1,5 @@
-//! What `cargo xtask install` installs, as a user of it has it: the examples are built
-//! through pkg-config and CMake, and run.
+//! Tests of the files of `cargo xtask install`, as a user has them: the examples are built by
+//! pkg-config and CMake, and run.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -19,24 +19,26 @@ use crate::{ensure, package, succeed, trial, Outcome};
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial(
-            "installed::every_file_is_where_it_says",
-            every_file_is_there,
+            "installed::every_listed_file_exists",
+            every_listed_file_exists,
         ),
         trial(
             "installed::the_shared_library_has_its_soname",
-            it_has_its_soname,
+            has_its_soname,
         ),
         trial(
             "installed::a_libdir_outside_the_prefix_is_refused",
-            a_wrong_libdir_is_refused,
+            refuses_a_libdir_outside_the_prefix,
         ),
         trial("installed::the_example_runs::pkg_config", || {
-            converse(&pkg_config(false)?)
+            check_example(&pkg_config(false)?)
         }),
         trial("installed::the_example_runs::pkg_config_static", || {
-            converse(&pkg_config(true)?)
+            check_example(&pkg_config(true)?)
         }),
-        trial("installed::the_example_runs::cmake", || converse(&cmake()?)),
+        trial("installed::the_example_runs::cmake", || {
+            check_example(&cmake()?)
+        }),
         trial(
             "installed::cmake_refuses_another_version",
             another_version_is_refused,
@@ -44,7 +46,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// The prefix, and the files that the command listed.
+/// Installs once; returns the prefix, and the files that the command listed.
 fn prefix() -> Outcome<&'static (PathBuf, Vec<PathBuf>)> {
     type Installed = (PathBuf, Vec<PathBuf>);
     static INSTALLED: OnceLock<Result<Installed, String>> = OnceLock::new();
@@ -67,7 +69,7 @@ fn xtask_install(prefix: &Path) -> Command {
     command
 }
 
-fn every_file_is_there() -> Outcome {
+fn every_listed_file_exists() -> Outcome {
     let (prefix, listed) = prefix()?;
     ensure(listed.len() == 9, || format!("{listed:?}"))?;
     for file in listed {
@@ -78,11 +80,11 @@ fn every_file_is_there() -> Outcome {
     let installed = std::fs::read(prefix.join("include/shmr.h"))?;
     ensure(
         installed == crate::read("include/shmr.h").as_bytes(),
-        || "another header".into(),
+        || "the installed header differs".into(),
     )
 }
 
-fn it_has_its_soname() -> Outcome {
+fn has_its_soname() -> Outcome {
     let (prefix, _) = prefix()?;
     let library = prefix.join("lib/here/libshmr.so");
     let dynamic = succeed(Command::new("readelf").arg("--dynamic").arg(library))?;
@@ -91,7 +93,7 @@ fn it_has_its_soname() -> Outcome {
     })
 }
 
-fn a_wrong_libdir_is_refused() -> Outcome {
+fn refuses_a_libdir_outside_the_prefix() -> Outcome {
     let output = xtask_install(Path::new("unused"))
         .args(["--libdir", "/lib"])
         .output()?;
@@ -102,18 +104,18 @@ fn a_wrong_libdir_is_refused() -> Outcome {
     )
 }
 
-/// Where both examples were built.
-fn pkg_config(fixed: bool) -> Outcome<PathBuf> {
+/// Builds the examples by pkg-config; returns their directory.
+fn pkg_config(is_static: bool) -> Outcome<PathBuf> {
     let (prefix, _) = prefix()?;
     let libraries = prefix.join("lib/here");
     let mut ask = Command::new("pkg-config");
     ask.env("PKG_CONFIG_PATH", libraries.join("pkgconfig"))
         .args(["--cflags", "--libs"]);
-    if fixed {
+    if is_static {
         ask.arg("--static");
     }
     let flags = succeed(ask.arg("shmr"))?;
-    let directory = scratch(if fixed {
+    let directory = scratch(if is_static {
         "installed/static/x"
     } else {
         "installed/shared/x"
@@ -125,13 +127,13 @@ fn pkg_config(fixed: bool) -> Outcome<PathBuf> {
             .args(["-std=c99", "-Wall", "-Wextra", "-Werror"])
             .arg(package().join(format!("examples/{example}.c")));
         for flag in flags.split_whitespace() {
-            // What pkg-config says of the static library is found before the shared one.
-            match (flag, fixed) {
+            // The linker would prefer the shared library, which is in the same directory.
+            match (flag, is_static) {
                 ("-lshmr", true) => compiler.arg("-l:libshmr.a"),
                 _ => compiler.arg(flag),
             };
         }
-        if !fixed {
+        if !is_static {
             compiler.arg(format!("-Wl,-rpath,{}", libraries.display()));
         }
         succeed(compiler.arg("-o").arg(directory.join(example)))?;
@@ -181,7 +183,7 @@ fn another_version_is_refused() -> Outcome {
     ensure(!output.status.success() && refused, || complaint.into())
 }
 
-/// Ends with its test.
+/// A process that is killed when its test ends.
 pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
@@ -191,9 +193,9 @@ impl Drop for Running {
     }
 }
 
-/// Starts the receiver, then senders: one that says nothing and is killed, then one that
-/// speaks.
-fn converse(directory: &Path) -> Outcome {
+/// Runs the receiver, then two senders: one is killed before it has sent a line, the other sends
+/// lines.
+fn check_example(directory: &Path) -> Outcome {
     let region = tempfile::tempdir()?;
     let region = region.path().join("region");
     let mut receiver = Command::new(directory.join("receiver"));
@@ -210,32 +212,34 @@ fn converse(directory: &Path) -> Outcome {
     wait_for_the_region(&region)?;
     let mut killed = sender()?;
     let lines = killed.0.stdin.as_mut().ok_or("it has a standard input")?;
-    lines.write_all(b"half a conv")?;
+    lines.write_all(b"half a li")?;
     drop(killed);
     let mut second = sender()?;
     let mut lines = second.0.stdin.take().ok_or("it has a standard input")?;
     lines.write_all(b"hello\nworld\n")?;
     drop(lines);
     ensure(second.0.wait()?.success(), || "the sender failed".into())?;
-    let said = std::io::read_to_string(receiver.0.stdout.take().ok_or("it has an output")?)?;
+    let printed = std::io::read_to_string(receiver.0.stdout.take().ok_or("it has an output")?)?;
     ensure(receiver.0.wait()?.success(), || {
         "the receiver failed".into()
     })?;
-    // Whether the first sender was known before it was killed is a matter of time.
-    let said = said.replace("(the sender was restarted)\n", "");
-    ensure(said == "hello\nworld\n", || said.clone())
+    // Depending on timing, the receiver may have known the first sender.
+    let printed = printed.replace("(the sender was restarted)\n", "");
+    ensure(printed == "hello\nworld\n", || printed.clone())
 }
 
-/// Until the receiver has made the ring: its consumer's end is claimed.
+/// Waits until the receiver has created the ring and claimed its end.
 pub(crate) fn wait_for_the_region(path: &Path) -> Outcome {
-    wait_until(path, "makes no region", |ring| ring.consumer_owner().is_some())
+    wait_until(path, "created no region", |ring| {
+        ring.consumer_owner().is_some()
+    })
 }
 
-/// Until the ring of the region in a file is as it should be.
+/// Waits until `is_so` returns true for the ring in a region's file.
 pub(crate) fn wait_until(path: &Path, why: &str, is_so: fn(&Ring<'_>) -> bool) -> Outcome {
     let deadline = Instant::now() + Duration::from_secs(20);
     while Instant::now() < deadline {
-        if look(path, is_so) == Some(true) {
+        if with_ring(path, is_so) == Some(true) {
             return Ok(());
         }
         thread::sleep(Duration::from_millis(5));
@@ -243,10 +247,10 @@ pub(crate) fn wait_until(path: &Path, why: &str, is_so: fn(&Ring<'_>) -> bool) -
     Err(format!("the example {why}").into())
 }
 
-/// Looks at the ring of the region in a file, if there is one.
-pub(crate) fn look<T>(path: &Path, look: impl FnOnce(&Ring<'_>) -> T) -> Option<T> {
+/// Calls `read` with the ring in a region's file, if the ring exists.
+pub(crate) fn with_ring<T>(path: &Path, read: impl FnOnce(&Ring<'_>) -> T) -> Option<T> {
     let mapping = Mapping::file(path, None).ok()?;
     let registry = Registry::attach(Region::attach(mapping.window()).ok()?).ok()?;
     let segment = registry.lookup(Id::from_name("lines")).ok()?;
-    Some(look(&Ring::attach(segment.window()).ok()?))
+    Some(read(&Ring::attach(segment.window()).ok()?))
 }

@@ -1,8 +1,8 @@
-//! The tables of docs/layout.md, as C.
+//! The tables of docs/layout.md, as C definitions.
 
 use crate::{read, Outcome};
 
-/// A row of a table: which table, field and offset.
+/// A row of a table.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Field {
     pub(crate) table: String,
@@ -16,7 +16,7 @@ impl Field {
     }
 }
 
-/// The fields of every table that has offsets.
+/// Returns the fields of every table that has offsets.
 pub(crate) fn fields() -> Vec<Field> {
     let page = read("../docs/layout.md");
     let mut fields = Vec::new();
@@ -25,7 +25,7 @@ pub(crate) fn fields() -> Vec<Field> {
         if let Some(title) = line.strip_prefix("### ") {
             table = title.split_whitespace().next().unwrap_or("").to_owned();
         } else if line.starts_with('#') {
-            table.clear(); // What follows has no offsets.
+            table.clear(); // The tables of this section have no offsets.
         } else if line.starts_with("| offset in record ") {
             table = "Record".to_owned();
         }
@@ -47,8 +47,8 @@ fn field(table: &str, line: &str) -> Option<Field> {
     })
 }
 
-/// A number that the page has behind some words.
-fn number_behind(page: &str, words: &str) -> Outcome<usize> {
+/// Returns the number that follows `words` on the page.
+fn number_after(page: &str, words: &str) -> Outcome<usize> {
     let rest = page.split_once(words).map(|(_, rest)| rest);
     let digits = rest.map(|rest| {
         rest.split(|letter: char| !letter.is_ascii_digit())
@@ -56,35 +56,35 @@ fn number_behind(page: &str, words: &str) -> Outcome<usize> {
             .unwrap_or("")
     });
     let number = digits.and_then(|digits| digits.parse().ok());
-    number.ok_or_else(|| format!("docs/layout.md has no number behind {words:?}").into())
+    number.ok_or_else(|| format!("docs/layout.md has no number after {words:?}").into())
 }
 
-/// layout.h, which tests/c/layout.c includes.
+/// Returns layout.h, which tests/c/layout.c includes.
 pub(crate) fn as_c() -> Outcome<String> {
     let page = read("../docs/layout.md");
-    let mut text = String::from("/* Made of the tables of docs/layout.md. */\n");
+    let mut text = String::from("/* Generated from the tables of docs/layout.md. */\n");
     let mut define = |name: &str, value: usize| {
         text.push_str(&format!("#define {name} {value}\n"));
     };
     define(
         "LAYOUT_VERSION",
-        number_behind(&page, "# Memory layout, version ")?,
+        number_after(&page, "# Memory layout, version ")?,
     );
     define(
         "RegistryHeader",
-        number_behind(&page, "### RegistryHeader (at ")?,
+        number_after(&page, "### RegistryHeader (at ")?,
     );
-    define("RING_DATA", number_behind(&page, "The data follows at ")?);
+    define("RING_DATA", number_after(&page, "The data follows at ")?);
     for field in fields() {
         define(&field.identifier(), field.offset);
     }
     Ok(text)
 }
 
-/// What no C program makes.
+/// The table of an object that the C interface does not have.
 const NOT_IN_C: &str = "TypedRingControl";
 
-/// Every control word that the page lists is looked at by the C program.
+/// Checks that the C program checks every control word on the page.
 pub(crate) fn nothing_is_missing() -> Outcome {
     let program = read("tests/c/layout.c");
     let fields = fields();
@@ -98,6 +98,6 @@ pub(crate) fn nothing_is_missing() -> Outcome {
         .filter(|name| !program.contains(name))
         .collect();
     crate::ensure(missing.is_empty(), || {
-        format!("tests/c/layout.c does not look at {}", missing.join(", "))
+        format!("tests/c/layout.c does not check {}", missing.join(", "))
     })
 }

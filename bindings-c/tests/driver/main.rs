@@ -1,17 +1,16 @@
-//! The C interface from C: each claim of each C program is a test here, in each
-//! of its builds.
+//! Tests of the C interface in C: each claim of each C program is a test, in each build.
 //!
 //! | module         | one purpose                                                |
 //! |----------------|------------------------------------------------------------|
 //! | `artifacts`    | the library, built once                                    |
-//! | `compiler`     | C and C++ compilers, and what they are asked                |
-//! | `header`       | what include/shmr.h declares                               |
+//! | `compiler`     | C and C++ compilers                                        |
+//! | `header`       | the declarations of include/shmr.h                         |
 //! | `layout`       | the tables of docs/layout.md, as C                         |
-//! | `arguments`    | a C program that calls everything with what cannot be used |
+//! | `arguments`    | a C program that passes invalid arguments to every call    |
 //! | `programs`     | the programs of tests/c, their builds and their tests      |
-//! | `conversation` | a C and a Rust process over one region, killed at random   |
+//! | `conversation` | a C and a Rust process that are killed at random moments   |
 //! | `bare`         | the library for bootloaders                                |
-//! | `installed`    | what `cargo xtask install` installs                        |
+//! | `installed`    | the files of `cargo xtask install`                         |
 //! | `page`         | docs/c-api.md                                              |
 
 mod arguments;
@@ -54,18 +53,18 @@ fn trial(name: &str, test: impl FnOnce() -> Outcome + Send + 'static) -> Trial {
     Trial::test(name, test)
 }
 
-/// The package's directory.
+/// Returns the package's directory.
 fn package() -> &'static std::path::Path {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A file below the package or the workspace.
+/// Reads a file, by its path from the package's directory.
 fn read(path: &str) -> String {
     let whole = package().join(path);
     std::fs::read_to_string(&whole).unwrap_or_else(|error| panic!("{}: {error}", whole.display()))
 }
 
-/// Runs a command to its end; what it printed is the error if it failed.
+/// Runs a command and returns its output; if it failed, the output is the error.
 fn succeed(command: &mut Command) -> Outcome<String> {
     let output = command
         .output()

@@ -1,4 +1,4 @@
-//! docs/c-api.md: its programs are the examples, its table has every call.
+//! Tests of docs/c-api.md: its programs are the examples, and its table has every call.
 
 use std::io::{read_to_string, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use libtest_mimic::Trial;
 
 use crate::artifacts::scratch;
 use crate::compiler::compiler;
-use crate::installed::{look, wait_for_the_region, wait_until, Running};
+use crate::installed::{wait_for_the_region, wait_until, with_ring, Running};
 use crate::programs::link;
 use crate::{ensure, header, package, read, trial, Outcome};
 
@@ -25,11 +25,11 @@ pub(crate) fn trials() -> Vec<Trial> {
             the_lines_of_the_readme_are_those_of_an_example,
         ),
         trial(
-            "page::its_client_is_answered_by_the_server_after_the_one_that_died",
-            its_client_outlives_its_server,
+            "page::its_client_is_answered_by_a_new_server_after_one_was_killed",
+            its_client_is_answered_by_a_new_server,
         ),
         trial(
-            "page::its_sender_is_woken_as_soon_as_there_is_room",
+            "page::its_sender_is_woken_when_there_is_room",
             its_sender_is_woken,
         ),
         trial(
@@ -52,7 +52,7 @@ fn its_programs_are_the_examples() -> Outcome {
     for example in ["server.c", "client.c", "receiver.c", "sender.c"] {
         let text = read(&format!("examples/{example}"));
         ensure(page.contains(&format!("```c\n{text}```\n")), || {
-            format!("bindings-c/examples/{example} is not what docs/c-api.md has")
+            format!("bindings-c/examples/{example} differs from the program in docs/c-api.md")
         })?;
     }
     Ok(())
@@ -70,7 +70,7 @@ fn the_lines_of_the_readme_are_those_of_an_example() -> Outcome {
     })
 }
 
-/// A program of the page, compiled.
+/// Compiles a program of the page.
 fn example(name: &str) -> Outcome<PathBuf> {
     let path = scratch(&format!("page/{name}"));
     let mut compiler = compiler("gcc", "c99");
@@ -79,7 +79,7 @@ fn example(name: &str) -> Outcome<PathBuf> {
     Ok(path)
 }
 
-/// A running program of the page, its standard input and the lines that it prints.
+/// Starts a program of the page; returns it with its standard input and output.
 fn start(name: &str, region: &Path) -> Outcome<(Running, ChildStdin, BufReader<ChildStdout>)> {
     let mut command = Command::new(example(name)?);
     let command = command.arg(region).stderr(Stdio::null());
@@ -90,9 +90,8 @@ fn start(name: &str, region: &Path) -> Outcome<(Running, ChildStdin, BufReader<C
     Ok((running, input, BufReader::new(output)))
 }
 
-/// The server is killed while the client waits for it, then the client; the next ones go on
-/// where those were.
-fn its_client_outlives_its_server() -> Outcome {
+/// Kills the server while the client waits for it, then the client; new ones continue.
+fn its_client_is_answered_by_a_new_server() -> Outcome {
     let region = tempfile::tempdir()?;
     let region = region.path().join("region");
     let ask = |line: &str, input: &mut ChildStdin, output: &mut dyn BufRead| -> Outcome {
@@ -106,11 +105,11 @@ fn its_client_outlives_its_server() -> Outcome {
     let (client, mut input, mut output) = start("client", &region)?;
     ask("hello\n", &mut input, &mut output)?;
     drop(server);
-    input.write_all(b"is anybody there\n")?;
+    input.write_all(b"to the next server\n")?;
     let (mut server, _, printed) = start("server", &region)?;
     let mut answer = String::new();
     output.read_line(&mut answer)?;
-    ensure(answer == "IS ANYBODY THERE\n", || answer)?;
+    ensure(answer == "TO THE NEXT SERVER\n", || answer)?;
     drop(client);
     let (mut client, mut input, mut output) = start("client", &region)?;
     ask("again\n", &mut input, &mut output)?;
@@ -121,7 +120,7 @@ fn its_client_outlives_its_server() -> Outcome {
     ensure(printed == "(another client)\n", || printed)
 }
 
-/// Until the server has made its region's file.
+/// Waits until the server has created its region's file.
 fn wait_for_the_file(region: &Path) -> Outcome {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !std::fs::metadata(region).is_ok_and(|file| file.len() != 0) {
@@ -131,8 +130,8 @@ fn wait_for_the_file(region: &Path) -> Outcome {
     Ok(())
 }
 
-/// Much more than the ring and two pipes take goes through it while nobody reads at first:
-/// the sender falls asleep, and its bell is rung, not only looked past by its next check.
+/// Sends much more than the ring and two pipes can hold, while at first no output is read. So the
+/// sender falls asleep; its doorbell must be rung, and not only its next timed check succeed.
 fn its_sender_is_woken() -> Outcome {
     const BYTES: usize = 687_533;
     let region = tempfile::tempdir()?;
@@ -157,18 +156,18 @@ fn its_sender_is_woken() -> Outcome {
     wait_until(&region, "does not sleep", |ring| {
         ring.inspect(0).space.armed == 1
     })?;
-    let said = read_to_string(receiver.0.stdout.take().ok_or("it has an output")?)?;
+    let printed = read_to_string(receiver.0.stdout.take().ok_or("it has an output")?)?;
     writer.join().map_err(|_| "the writer panicked")??;
     let ended = [sender.0.wait()?.success(), receiver.0.wait()?.success()];
     ensure(ended == [true; 2], || format!("{ended:?}"))?;
-    ensure(said == text && said.len() == BYTES, || {
-        format!("{} of {BYTES} bytes came", said.len())
+    ensure(printed == text && printed.len() == BYTES, || {
+        format!("{} of {BYTES} bytes arrived", printed.len())
     })?;
-    let rings = look(&region, |ring| ring.inspect(0).space.rings);
+    let rings = with_ring(&region, |ring| ring.inspect(0).space.rings);
     ensure(rings > Some(0), || format!("it was rung {rings:?} times"))
 }
 
-/// The rows of the table of calls, by their first cell.
+/// Returns the first cell of each row of the table of calls.
 fn rows() -> Vec<String> {
     let page = page();
     let table = page
@@ -185,7 +184,7 @@ fn its_table_has_every_call_once() -> Outcome {
     for function in header::functions() {
         let times = calls.matches(&format!("`{}`", function.name)).count();
         ensure(times == 1, || {
-            format!("{} is there {times} times", function.name)
+            format!("{} is in the table {times} times", function.name)
         })?;
     }
     Ok(())

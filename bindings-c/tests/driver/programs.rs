@@ -1,4 +1,4 @@
-//! The C programs of tests/c: each claim of each is a test, in each build.
+//! The C programs of tests/c: each claim is a test, in each build.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::artifacts::{hosted, scratch};
 use crate::compiler::compiler;
 use crate::{arguments, ensure, header, layout, package, read, succeed, trial, Outcome};
 
-/// How a program is compiled, and what it runs in.
+/// How a program is compiled.
 #[derive(Clone, Copy)]
 struct Build {
     name: &'static str,
@@ -55,7 +55,7 @@ const BUILDS: [Build; 4] = [
     },
 ];
 
-/// The programs; the second one's source is made.
+/// The programs. The source of `arguments` is generated.
 const PROGRAMS: [&str; 9] = [
     "layout",
     "arguments",
@@ -68,18 +68,18 @@ const PROGRAMS: [&str; 9] = [
     "litmus",
 ];
 
-/// What every program is linked with.
-const SUPPORT: [&str; 3] = ["check", "place", "all"];
+/// The sources that every program is linked with.
+const SUPPORT: [&str; 3] = ["check", "fixture", "all"];
 
 pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = vec![
         trial(
-            "programs::layout_looks_at_every_control_word",
+            "programs::layout_checks_every_control_word",
             layout::nothing_is_missing,
         ),
         trial(
-            "programs::statuses_has_every_status",
-            every_status_is_provoked,
+            "programs::statuses_has_a_test_of_every_status",
+            every_status_is_tested,
         ),
     ];
     for program in PROGRAMS {
@@ -96,7 +96,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     trials
 }
 
-/// The text of a program.
+/// Returns the source of a program.
 fn source(program: &str) -> String {
     match program {
         "arguments" => arguments::as_c(),
@@ -104,7 +104,7 @@ fn source(program: &str) -> String {
     }
 }
 
-/// The names of the tests in a program.
+/// Returns the names of the tests in a program.
 fn claims(source: &str) -> Vec<String> {
     let tests = source.lines().filter_map(|line| line.strip_prefix("TEST("));
     tests
@@ -112,10 +112,10 @@ fn claims(source: &str) -> Vec<String> {
         .collect()
 }
 
-/// A test's name begins with the status that it is about.
-fn every_status_is_provoked() -> Outcome {
+/// Checks that a test's name begins with each status.
+fn every_status_is_tested() -> Outcome {
     let claims = claims(&source("statuses"));
-    let is_provoked = |status: &String| {
+    let is_tested = |status: &String| {
         let prefix = format!("{status}_");
         claims.iter().any(|claim| claim.starts_with(&prefix))
     };
@@ -125,7 +125,7 @@ fn every_status_is_provoked() -> Outcome {
     })?;
     let missing: Vec<_> = statuses
         .into_iter()
-        .filter(|status| !is_provoked(status))
+        .filter(|status| !is_tested(status))
         .collect();
     ensure(missing.is_empty(), || missing.join(", "))
 }
@@ -140,7 +140,7 @@ fn run(build: Build, program: &'static str, claim: &str) -> Outcome {
     succeed(&mut command).map(drop)
 }
 
-/// All tests of a program in one process: valgrind is slow to start.
+/// Runs all tests of a program in one process, because valgrind starts slowly.
 fn run_in_valgrind(program: &'static str) -> Outcome {
     let path = built(PLAIN, program)?;
     let mut command = limited(300);
@@ -163,14 +163,14 @@ fn run_in_valgrind(program: &'static str) -> Outcome {
     ensure(ran == claims, || format!("{ran} of {claims} tests ran"))
 }
 
-/// A command that ends after so many seconds.
+/// Returns a command with a time limit, to which a program is added.
 fn limited(seconds: u32) -> Command {
     let mut command = Command::new("timeout");
     command.args(["--kill-after=5", &seconds.to_string()]);
     command
 }
 
-/// A program, compiled once for each build.
+/// Returns a program, which is compiled once for each build.
 fn built(build: Build, program: &'static str) -> Outcome<PathBuf> {
     type Once = &'static OnceLock<Result<PathBuf, String>>;
     static BUILT: OnceLock<Mutex<HashMap<(&str, &str), Once>>> = OnceLock::new();
@@ -188,7 +188,7 @@ fn built(build: Build, program: &'static str) -> Outcome<PathBuf> {
     path.clone().map_err(Into::into)
 }
 
-/// The party of a conversation, which is no program of tests.
+/// Returns the party of a conversation, which is not a program of tests.
 pub(crate) fn party(build: &str) -> Outcome<PathBuf> {
     let build = BUILDS.into_iter().find(|known| known.name == build);
     built(build.ok_or("a build of that name")?, "party")

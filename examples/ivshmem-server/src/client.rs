@@ -1,13 +1,13 @@
-//! Being a peer: a process of the host that shares memory and interrupts with guests.
+//! A peer: a process of the host that shares memory and interrupts with guests.
 //!
-//! - **C1** Every number is checked before it is used; what breaks the protocol ends the
-//!   connection, and what was learnt until then stays.
+//! - **C1** Every number is checked before it is used. A message that breaks the protocol ends
+//!   the connection; what the client knew before stays valid.
 //! - **C2** A peer counts as joined when it has as many eventfds as this client wants;
-//!   what a server gives beyond that is closed.
+//!   further eventfds from the server are closed.
 //!
 //! A client whose server has died goes on with the peers it knows. It joins a restarted
-//! server by a new [`Client::connect`]: with a number of its own again, with the same
-//! memory if that has a name (`file:`, `shm:`), with new memory if it is a memfd.
+//! server by a new [`Client::connect`]: with a new number, and with the same memory if that
+//! has a name (`file:`, `shm:`), or new memory if it is a memfd.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -28,15 +28,15 @@ use shmem_sync::EventBell;
 use crate::socket::{address, new_socket};
 use crate::wire::{MEMORY, Received, Receiver, VERSION};
 
-/// The longest patience: a clock has an end.
+/// The longest timeout, so that a deadline does not overflow.
 const LONGEST: Duration = Duration::from_secs(1 << 20);
-/// Messages that one [`Client::update`] takes.
+/// The largest number of messages in one [`Client::update`].
 const MESSAGES: usize = 256;
 
 /// A peer of this process, joined to a server.
 ///
-/// Memory and doorbells are shared ([`Arc`]): whoever keeps a clone uses it while the
-/// client is updated, and after it is gone.
+/// Memory and doorbells are shared ([`Arc`]): a clone can be used while the client is updated,
+/// and after it was dropped.
 #[derive(Debug)]
 pub struct Client {
     link: Link,
@@ -48,39 +48,39 @@ pub struct Client {
     connected: bool,
 }
 
-/// What a client learns.
+/// A change that a client reports.
 #[derive(Debug)]
 pub enum Change {
-    /// A peer has come, and can be rung.
+    /// A peer has joined, and can be notified.
     Joined(u16),
-    /// A peer has gone; a new one has another number.
+    /// A peer has left; a new one has another number.
     Left(u16),
-    /// The server is gone, or broke the protocol: no changes will follow. Peers can
-    /// still be rung, and ring.
+    /// The server is gone, or broke the protocol: no changes will follow. Peers can still
+    /// notify each other.
     Lost(ClientError),
 }
 
-/// Why a client is not joined to a server.
+/// The reason why a client is not joined to a server.
 #[derive(Debug)]
 pub enum ClientError {
-    /// There is no server, or the kernel's reason.
+    /// There is no server, or a system call failed.
     System(io::Error),
-    /// The server closed the connection: it ended, or it is full.
+    /// The server closed the connection: it has ended, or is full.
     Closed,
-    /// The server did not say all in time.
+    /// The server did not send everything in time.
     TimedOut {
-        /// Eventfds of our own that it gave.
+        /// Eventfds of this client that it sent.
         given: usize,
-        /// How many were wanted.
+        /// How many this client wanted.
         wanted: usize,
     },
     /// A version of the protocol that is not 0.
     Version(i64),
-    /// A number that has no meaning where it came.
+    /// A number that is invalid at its place.
     Number(i64),
-    /// A descriptor that is missing, or is there where none belongs.
+    /// A descriptor is missing, or comes with a number that must have none.
     Descriptor(i64),
-    /// This process has too many open descriptors for another.
+    /// This process has too many open descriptors.
     NoRoom,
     /// The memory cannot be mapped.
     Memory(MapError),
@@ -90,23 +90,25 @@ impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::System(error) => write!(f, "{error}"),
-            Self::Closed => f.write_str("the server closed the connection: it ended, or is full"),
+            Self::Closed => {
+                f.write_str("the server closed the connection: it has ended, or is full")
+            }
             Self::TimedOut { given, wanted } => write!(
                 f,
-                "the server gave {given} of {wanted} vectors in time: \
-                 ask for as many as it gives, or look whether it runs"
+                "the server sent {given} of {wanted} vectors in time: \
+                 ask for as many as it gives, or check that it runs"
             ),
             Self::Version(version) => {
                 write!(
                     f,
-                    "the server speaks version {version} of the protocol, not 0"
+                    "the server uses version {version} of the protocol, not 0"
                 )
             }
-            Self::Number(number) => write!(f, "the server sent {number}, which means nothing here"),
+            Self::Number(number) => write!(f, "the server sent {number}, which is invalid here"),
             Self::Descriptor(number) => write!(
                 f,
-                "the server sent {number} without the descriptor that belongs to it, \
-                 or with one that does not"
+                "the server sent {number} without the descriptor that it must have, \
+                 or with one that it must not have"
             ),
             Self::NoRoom => f.write_str("too many open files: raise the limit (ulimit -n)"),
             Self::Memory(error) => write!(f, "{error}"),
@@ -123,19 +125,19 @@ impl From<Errno> for ClientError {
 }
 
 impl Client {
-    /// Joins the server at `path`, with `vectors` eventfds of its own (0 counts as 1), and
-    /// knows all peers that were there before.
+    /// Joins the server at `path`, with `vectors` eventfds of its own (0 counts as 1). Knows all
+    /// peers that joined before.
     ///
     /// # Errors
     ///
-    /// [`ClientError`]: no server, or one that is full, that breaks the protocol, or that
-    /// does not say all within `patience`.
+    /// [`ClientError`]: there is no server, or it is full, breaks the protocol, or does not send
+    /// everything within `patience`.
     pub fn connect(path: &Path, vectors: u16, patience: Duration) -> Result<Self, ClientError> {
         let deadline = Instant::now() + patience.min(LONGEST);
         let wanted = usize::from(vectors.max(1));
-        let mut link = Link::to(path, deadline)?;
+        let mut link = Link::connect(path, deadline)?;
         let timed_out = |given| ClientError::TimedOut { given, wanted };
-        let (id, memory) = greeted(|| link.next_until(deadline)?.ok_or(timed_out(0)))?;
+        let (id, memory) = receive_greeting(|| link.next_until(deadline)?.ok_or(timed_out(0)))?;
         let mut client = Self {
             link,
             id,
@@ -154,58 +156,58 @@ impl Client {
         Ok(client)
     }
 
-    /// Our number, by which others ring us.
+    /// Returns our number, by which others notify us.
     pub fn id(&self) -> u16 {
         self.id
     }
 
-    /// The memory that all share.
+    /// Returns the memory that all peers share.
     pub fn memory(&self) -> &Arc<Mapping> {
         &self.memory
     }
 
-    /// The peers that can be rung, ourselves not among them.
+    /// Returns the peers that can be notified, without ourselves.
     pub fn peers(&self) -> impl Iterator<Item = u16> {
         let joined = self.peers.iter().filter(|(_, bells)| self.is_whole(bells));
         joined.map(|(&id, _)| id)
     }
 
-    /// What rings us for `vector`: for [`shmem_sync::EventWait`].
+    /// Returns the eventfd by which others notify us for `vector`, for [`shmem_sync::EventWait`].
     pub fn own(&self, vector: u16) -> Option<&Arc<EventBell>> {
         self.own.get(usize::from(vector))
     }
 
-    /// The doorbell of a peer, as `notify` takes it.
+    /// Returns the doorbell of a peer, as `notify` needs it.
     pub fn bell(&self, peer: u16, vector: u16) -> Option<&Arc<EventBell>> {
         self.peers.get(&peer)?.get(usize::from(vector))
     }
 
-    /// Interrupts a peer; `false` if it is not there or has no such vector.
+    /// Interrupts a peer. Returns `false` if it does not exist or has no such vector.
     ///
-    /// That a peer was rung does not say that it looks.
+    /// It may return `true` for a peer that no longer reads.
     pub fn ring(&self, peer: u16, vector: u16) -> bool {
         let Some(bell) = self.bell(peer, vector) else {
             return false;
         };
-        // It fails only where nobody has read 2^64 - 2 rings: it is readable.
+        // It fails only after 2^64 - 2 unread rings: the eventfd is readable then.
         let _ = rustix::io::write(bell.as_ref(), &1_u64.to_ne_bytes());
         true
     }
 
-    /// Interrupts every peer that is there.
+    /// Interrupts every peer.
     pub fn ring_all(&self, vector: u16) {
         for peer in self.peers() {
             self.ring(peer, vector);
         }
     }
 
-    /// Whether changes may still come.
+    /// Returns true while changes may still come.
     pub fn is_connected(&self) -> bool {
         self.connected
     }
 
-    /// What has changed, without waiting; 256 messages at most, so look again while
-    /// the client's descriptor is readable.
+    /// Returns what has changed, without waiting. It reads at most 256 messages, so call it again
+    /// while the client's descriptor is readable.
     pub fn update(&mut self) -> Vec<Change> {
         let mut changes = Vec::new();
         for _ in 0..MESSAGES {
@@ -228,7 +230,7 @@ impl Client {
         changes
     }
 
-    /// Learns from one message.
+    /// Handles one message.
     fn take(
         &mut self,
         number: i64,
@@ -266,14 +268,14 @@ impl Client {
 }
 
 impl AsFd for Client {
-    /// Readable while there is something for [`Client::update`].
+    /// Readable while [`Client::update`] has something to read.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.link.socket.as_fd()
     }
 }
 
-/// What a server says first: its version, our number, the memory.
-fn greeted(
+/// Receives the server's first messages: its version, our number, the memory.
+fn receive_greeting(
     mut next: impl FnMut() -> Result<Numbered, ClientError>,
 ) -> Result<(u16, Mapping), ClientError> {
     match next()? {
@@ -298,7 +300,7 @@ fn peer_number(number: i64) -> Result<u16, ClientError> {
     u16::try_from(number).map_err(|_| ClientError::Number(number))
 }
 
-/// A message: a number, and what came with it.
+/// A message: a number, possibly with a descriptor.
 type Numbered = (i64, Option<OwnedFd>);
 
 /// The connection.
@@ -309,14 +311,14 @@ struct Link {
 }
 
 impl Link {
-    fn to(path: &Path, deadline: Instant) -> Result<Self, ClientError> {
+    fn connect(path: &Path, deadline: Instant) -> Result<Self, ClientError> {
         let address = address(path)?;
         let socket = new_socket(SocketType::STREAM)?;
         loop {
             match rustix::net::connect(&socket, &address) {
                 Ok(()) => break,
                 Err(Errno::INTR) => {}
-                // More wait to be accepted than the server lets wait.
+                // The server's queue of connections is full.
                 Err(Errno::AGAIN) if Instant::now() < deadline => {
                     thread::sleep(Duration::from_millis(5));
                 }
@@ -327,7 +329,7 @@ impl Link {
         Ok(Self { socket, receiver })
     }
 
-    /// The next message, without waiting.
+    /// Returns the next message, or `None` without waiting.
     fn next(&mut self) -> Result<Option<Numbered>, ClientError> {
         match self.receiver.receive(&self.socket)? {
             Received::Message(number, descriptor) => Ok(Some((number, descriptor))),
@@ -337,7 +339,7 @@ impl Link {
         }
     }
 
-    /// The next message; none if it does not come before `deadline`.
+    /// Returns the next message, or `None` if it does not come before `deadline`.
     fn next_until(&mut self, deadline: Instant) -> Result<Option<Numbered>, ClientError> {
         loop {
             if let Some(message) = self.next()? {

@@ -1,4 +1,4 @@
-//! Leaving the terminal and the parent behind.
+//! Becoming a daemon, without a terminal.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -8,7 +8,7 @@ use std::process;
 use anyhow::{Context, Result};
 use nix::unistd::{ForkResult, Pid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, fork, setsid};
 
-/// The file that has the process number; removed by the process it names.
+/// The file with the process number. The process with that number removes it.
 pub(crate) struct PidFile<'p> {
     path: &'p Path,
     file: File,
@@ -32,7 +32,7 @@ impl Drop for PidFile<'_> {
     }
 }
 
-/// The log, if there is one, as standard error.
+/// Redirects standard error to the log, if there is one.
 pub(crate) fn redirect_log(log: Option<&Path>) -> Result<()> {
     if let Some(path) = log {
         let log = OpenOptions::new().create(true).append(true).open(path);
@@ -41,22 +41,22 @@ pub(crate) fn redirect_log(log: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
-/// Makes this process a daemon. The one that called exits with 0; what it had opened is
-/// the daemon's.
+/// Makes this process a daemon. The calling process exits with 0; the daemon keeps its open
+/// files.
 ///
 /// # Errors
 ///
-/// The system has no process to spare. Once it has forked nothing fails but the exit.
-pub(crate) fn leave(keep_log: bool, pid_file: Option<&mut PidFile<'_>>) -> Result<()> {
+/// A system call failed. After the fork only the last steps can fail.
+pub(crate) fn daemonize(keep_log: bool, pid_file: Option<&mut PidFile<'_>>) -> Result<()> {
     let null = OpenOptions::new().read(true).write(true).open("/dev/null");
     let null = null.context("cannot open /dev/null")?;
     let _ = io::stderr().flush();
-    // SAFETY: no thread but this one exists yet, so the child finds every lock free.
+    // SAFETY: no other thread exists yet, so the child finds every lock free.
     let forked = unsafe { fork() };
     if let ForkResult::Parent { child } = forked.context("cannot fork")? {
-        // Here, so that the file is whole when the caller goes on.
+        // Written here, so that the file is complete when the calling process goes on.
         let written = pid_file.map_or(Ok(()), |file| file.write(child));
-        // No destructor runs: socket and file are the child's.
+        // No destructor runs: the child owns socket and file.
         process::exit(i32::from(written.is_err()))
     }
     setsid().context("cannot start a session")?;

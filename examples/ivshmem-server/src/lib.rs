@@ -1,37 +1,37 @@
-//! A server for QEMU's `ivshmem-doorbell` device, its client, and both as a library.
+//! A server and a client for QEMU's `ivshmem-doorbell` device, as programs and as a library.
 //!
-//! The server hands each peer, a virtual machine or a process of the host, the shared
-//! memory, and eventfds by which every peer interrupts every other: from then on they
-//! need it no more. So a monitor on the host is a peer of guests, in interrupts too.
+//! The server gives each peer, a virtual machine or a process of the host, the shared memory,
+//! and eventfds by which every peer interrupts every other. After that the peers do not need
+//! the server. So a monitor on the host is a peer of guests, including interrupts.
 //!
 //! The protocol is version 0 of "The ivshmem Client-Server Protocol" in QEMU's
-//! `docs/specs/ivshmem-spec`. The connection is one-way: a message is a little-endian
-//! number of 8 bytes, with a descriptor or without.
+//! `docs/specs/ivshmem-spec`. Only the server sends: a message is a little-endian number of
+//! 8 bytes, with a descriptor or without.
 //!
 //! | number            | descriptor | means                                             |
 //! |-------------------|------------|---------------------------------------------------|
 //! | 0, first          | no         | the protocol's version                            |
 //! | 0 to 65535, next  | no         | the receiver's own number                         |
-//! | -1                | the memory | the memory that all share                         |
-//! | another's number  | an eventfd | rings the next vector, from 0, of that peer       |
-//! | one's own number  | an eventfd | is rung for the next vector, from 0, of one's own |
+//! | -1                | the memory | the memory that all peers share                   |
+//! | another's number  | an eventfd | notifies that peer's next vector, from 0          |
+//! | the own number    | an eventfd | is notified for the own next vector, from 0       |
 //! | another's number  | no         | that peer has left                                |
 //!
 //! | module     | one purpose                                       |
 //! |------------|---------------------------------------------------|
-//! | [`server`] | who is a peer, and telling the others             |
-//! | [`client`] | being a peer                                      |
-//! | `socket`   | the name that peers connect to                    |
+//! | [`server`] | which peers exist, and their messages             |
+//! | [`client`] | a peer                                            |
+//! | `socket`   | the socket to which peers connect                 |
 //! | `wire`     | one message                                       |
-//! | `memory`   | where the memory comes from, as a word            |
-//! | [`peer`]   | a peer to look and to try with: `ivshmem-peer`    |
+//! | `memory`   | the place of the memory, as a word                |
+//! | [`peer`]   | a peer for tests by hand: `ivshmem-peer`          |
 //! | `cli`, `program`, `daemon` | the program `ivshmem-server`      |
 //!
-//! Every peer is trusted with all of the memory, and to ring every other: the socket is
-//! for its owner alone (mode 0600). None is trusted to read, to be quiet, or to live.
+//! The server trusts every peer to use the memory and to notify every other. Only the socket's
+//! owner may connect (mode 0600). No peer is trusted to read, to send nothing, or to stay alive.
 //!
-//! An eventfd is one object however many processes have it, and `O_NONBLOCK` belongs to
-//! the object: QEMU sets it, so does this library. Poll before reading; `EventWait` does.
+//! All processes that have an eventfd share one object, and `O_NONBLOCK` belongs to the object:
+//! QEMU sets it, and so does this library. Poll before reading, as `EventWait` does.
 
 mod cli;
 pub mod client;

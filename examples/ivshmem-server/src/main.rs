@@ -1,4 +1,4 @@
-//! The `ivshmem-server` program; everything it does is in the library.
+//! The `ivshmem-server` program. The library does all the work.
 
 use std::process::ExitCode;
 

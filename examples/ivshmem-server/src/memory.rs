@@ -1,4 +1,4 @@
-//! Where the memory comes from, as a word on a command line.
+//! The place of the memory, as a word on a command line.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::str::FromStr;
 use anyhow::{Context, Result, bail};
 use shmem_core::Mapping;
 
-/// Where the memory comes from.
+/// The place of the memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Memory {
     /// `16M`: new memory without a name, sealed against shrinking.
@@ -44,23 +44,23 @@ impl fmt::Display for Memory {
 }
 
 impl Memory {
-    /// Maps it; what has a name is made with `size` bytes if that is given and it is not
-    /// there.
+    /// Maps the memory. Memory with a name is created with `size` bytes if that is given and it
+    /// does not exist.
     pub(crate) fn open(&self, size: Option<usize>) -> Result<Mapping> {
         let mapping = match self {
             Self::New(_) if size.is_some() => {
-                bail!("--size is for file:PATH and shm:/NAME; the memory has a size already")
+                bail!("--size is for file:PATH and shm:/NAME; this memory already has a size")
             }
             Self::New(len) => Mapping::memfd("ivshmem", *len),
             Self::Shm(name) => Mapping::posix_shm(name, size),
             Self::File(path) => Mapping::file(path, size),
         };
-        mapping.context("cannot use the memory (--size SIZE makes what is not there)")
+        mapping.context("cannot use the memory (--size SIZE creates memory with a name)")
     }
 }
 
-/// A number of bytes, with `K`, `M` or `G` for powers of 1024: a power of two, as a PCI
-/// device's memory has to be.
+/// Parses a number of bytes, with `K`, `M` or `G` for powers of 1024. It must be a power of two,
+/// as a PCI device requires.
 pub(crate) fn size(text: &str) -> Result<usize, String> {
     let (digits, unit) = match text.as_bytes().last() {
         Some(b'K') => (&text[..text.len() - 1], 1 << 10),
@@ -73,7 +73,7 @@ pub(crate) fn size(text: &str) -> Result<usize, String> {
         .ok()
         .and_then(|number: usize| number.checked_mul(unit))
         .filter(|bytes| bytes.is_power_of_two() && *bytes >= 4096)
-        .ok_or_else(|| "give a power of two from 4K on, as in 16M".to_owned())
+        .ok_or_else(|| "give a power of two, at least 4K, as in 16M".to_owned())
 }
 
 #[cfg(test)]
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_size_is_a_power_of_two_from_a_page_on() {
+    fn a_size_is_a_power_of_two_and_at_least_a_page() {
         assert_eq!(size("16M"), Ok(16 << 20));
         assert_eq!(size("4096"), Ok(4096));
         for wrong in ["", "M", "0", "2K", "3M", "-1", "16m", "99999999999999G"] {

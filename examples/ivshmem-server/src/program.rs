@@ -1,4 +1,4 @@
-//! The program `ivshmem-server`: a server until a signal ends it.
+//! The program `ivshmem-server`: serves until a signal ends it.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -30,7 +30,7 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// Writes one line to standard error. A log that cannot be written stops nothing.
+/// Writes one line to standard error. Ignores errors, so that the server goes on.
 fn log(line: impl Display) {
     let _ = writeln!(io::stderr(), "ivshmem-server: {line}");
 }
@@ -41,13 +41,13 @@ fn serve(args: &Args) -> Result<()> {
         peers: args.peers,
     };
     allow_descriptors(limits)?;
-    let signals = take_signals().context("cannot take signals over")?;
+    let signals = take_signals().context("cannot block signals")?;
     let memory = args.memory.open(args.size)?;
     let len = memory.window().len();
     let memory = memory.as_fd().try_clone_to_owned();
     let mut server = Server::bind(&args.socket, memory.context("cannot share memory")?, limits)?;
     daemon::redirect_log(args.log.as_deref())?;
-    // Behind the socket: the file of a living server is not written over.
+    // After the socket, so that the file of a living server is not overwritten.
     let mut pid_file = args.pid_file.as_deref().map(PidFile::create).transpose()?;
     log(format!(
         "serves {} ({len} bytes) at {}: vectors {}, peers up to {}",
@@ -57,13 +57,13 @@ fn serve(args: &Args) -> Result<()> {
         limits.peers
     ));
     if !args.foreground {
-        daemon::leave(args.log.is_some(), pid_file.as_mut())?;
+        daemon::daemonize(args.log.is_some(), pid_file.as_mut())?;
     } else if let Some(file) = &mut pid_file {
         file.write(getpid())?;
     }
     while !asked_to_stop(&server, &signals)? {
-        for event in server.turn(Some(Duration::ZERO))? {
-            if args.verbose || !matches!(event, Event::Behind { .. }) {
+        for event in server.run_once(Some(Duration::ZERO))? {
+            if args.verbose || !matches!(event, Event::Slow { .. }) {
                 log(event);
             }
         }
@@ -72,7 +72,7 @@ fn serve(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Raises the limit of open files as far as `limits` may need, and the system lets us.
+/// Raises the limit of open files to what `limits` may need, as far as the system allows it.
 fn allow_descriptors(limits: Limits) -> Result<()> {
     let needed = limits.descriptors() as u64 + 8;
     let now = getrlimit(Resource::Nofile);
@@ -93,7 +93,7 @@ fn allow_descriptors(limits: Limits) -> Result<()> {
     Ok(())
 }
 
-/// The signals that end us, blocked and read from a descriptor: no code runs in a handler.
+/// Blocks the signals that end the server, and returns a descriptor that reads them.
 fn take_signals() -> nix::Result<SignalFd> {
     let mut set = SigSet::empty();
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
@@ -103,7 +103,7 @@ fn take_signals() -> nix::Result<SignalFd> {
     SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
 }
 
-/// Waits until `server` has work or a signal comes; whether the latter.
+/// Waits until `server` has work or a signal comes. Returns true for a signal.
 fn asked_to_stop(server: &Server, signals: &SignalFd) -> io::Result<bool> {
     let mut events = [
         PollFd::new(server, PollFlags::IN),

@@ -1,9 +1,9 @@
-//! The name that peers connect to.
+//! The socket to which peers connect.
 //!
-//! - **N1** Looking whether a name is a living server's, removing it and binding it
-//!   happen under a lock of its directory: of two servers that start, one finds the other.
-//! - **N2** A server removes the name only while it is still the one it bound.
-//! - **N3** The socket listens only once nobody but its owner may connect.
+//! - **N1** A server checks under a lock of the directory whether the socket is a living server's,
+//!   removes it and binds it: of two servers that start, one finds the other.
+//! - **N2** A server removes the name only while it is still the one that it bound.
+//! - **N3** The socket listens only after its permissions allow only its owner to connect.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -21,27 +21,27 @@ use rustix::net::{
 
 use crate::server::ServeError;
 
-/// Connections that wait to be accepted.
+/// The number of connections that may wait to be accepted.
 const BACKLOG: i32 = 64;
-/// How long another server may take to start in the same directory.
+/// Time limit for another server to start in the same directory.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
-/// A socket that listens; its name goes when it is dropped.
+/// A listening socket. Dropping it removes its name.
 #[derive(Debug)]
 pub(crate) struct Listener {
     socket: OwnedFd,
     path: PathBuf,
-    /// Device and inode of the name that we bound (N2).
+    /// Device and inode of the name that was bound (N2).
     identity: (u64, u64),
 }
 
-/// A stream, or what `kind` says, that neither blocks nor is inherited.
+/// Creates a socket of type `kind` that neither blocks nor is inherited.
 pub(crate) fn new_socket(kind: SocketType) -> Result<OwnedFd, Errno> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     socket_with(AddressFamily::UNIX, kind, flags, None)
 }
 
-/// `path` as an address; it has room for 107 bytes.
+/// Returns `path` as an address, which has at most 107 bytes.
 pub(crate) fn address(path: &Path) -> Result<SocketAddrUnix, Errno> {
     SocketAddrUnix::new(path)
 }
@@ -54,7 +54,7 @@ impl Listener {
             error => ServeError::system("use", path, error.into()),
         })?;
         let whole = std::path::absolute(path).map_err(failed("use"))?;
-        let socket = new_socket(SocketType::STREAM).map_err(|e| failed("make")(e.into()))?;
+        let socket = new_socket(SocketType::STREAM).map_err(|e| failed("create")(e.into()))?;
         let _lock = lock_directory(&whole).map_err(failed("lock the directory of"))?; // N1
         remove_if_dead(path, &address)?;
         bind(&socket, &address).map_err(|e| failed("bind")(e.into()))?;
@@ -64,7 +64,7 @@ impl Listener {
             path: whole,
             identity: (found.dev(), found.ino()),
         };
-        // N3; from here on an error removes the name.
+        // N3; an error from here on removes the name.
         fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(failed("guard"))?;
         listen(&listener.socket, BACKLOG).map_err(|e| failed("listen on")(e.into()))?;
         Ok(listener)
@@ -79,8 +79,8 @@ impl AsFd for Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        // Without the lock the name may be a newer server's a moment later: better
-        // leave it, for the next server removes it.
+        // Without the lock, a newer server may take the name at any moment: leave it. The next
+        // server removes it.
         let Ok(_lock) = lock_directory(&self.path) else {
             return;
         };
@@ -108,20 +108,20 @@ fn lock_directory(path: &Path) -> io::Result<OwnedFd> {
     }
 }
 
-/// Removes `path` if it is the socket of a server that is no more.
+/// Removes `path` if it is the socket of a dead server.
 fn remove_if_dead(path: &Path, address: &SocketAddrUnix) -> Result<(), ServeError> {
     let failed = |what| move |error: io::Error| ServeError::system(what, path, error);
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(failed("look at")(error)),
+        Err(error) => return Err(failed("check")(error)),
         Ok(found) if !found.file_type().is_socket() => {
             return Err(ServeError::NotASocket(path.to_owned()));
         }
         Ok(_) => {}
     }
-    // A datagram connects to no stream: a living server is told apart from a dead one,
-    // whether it listens already or not, and does not see a peer come and go.
-    let probe = new_socket(SocketType::DGRAM).map_err(|e| failed("make")(e.into()))?;
+    // A datagram socket cannot connect to a stream socket. The error distinguishes a living
+    // server, even before it listens, from a dead one, and the server notices nothing.
+    let probe = new_socket(SocketType::DGRAM).map_err(|e| failed("create")(e.into()))?;
     match connect(&probe, address) {
         Err(Errno::CONNREFUSED) => fs::remove_file(path).map_err(failed("remove the dead")),
         Ok(()) | Err(Errno::PROTOTYPE) => Err(ServeError::InUse(path.to_owned())),

@@ -11,7 +11,7 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 
-/// The protocol's version, the first number of all.
+/// The protocol's version, which is the first number.
 pub(crate) const VERSION: i64 = 0;
 /// The number that comes with the memory.
 pub(crate) const MEMORY: i64 = -1;
@@ -20,9 +20,9 @@ pub(crate) const MEMORY: i64 = -1;
 #[derive(Debug)]
 pub(crate) struct Message {
     number: i64,
-    /// Shared with every other peer that is told of it.
+    /// Shared with the messages to other peers.
     descriptor: Option<Arc<OwnedFd>>,
-    /// How many of its bytes are gone; the descriptor goes with the first.
+    /// The number of bytes sent; the descriptor is sent with the first byte.
     sent: usize,
 }
 
@@ -42,7 +42,7 @@ impl Message {
         }
     }
 
-    /// Sends what is left of it, without waiting; whether that was all.
+    /// Sends the rest of it without waiting. Returns true if all is sent.
     pub(crate) fn send(&mut self, socket: &OwnedFd) -> Result<bool, Errno> {
         let bytes = self.number.to_le_bytes();
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -53,7 +53,7 @@ impl Message {
         };
         if let Some(descriptor) = &descriptor {
             let fits = control.push(SendAncillaryMessage::ScmRights(descriptor));
-            assert!(fits, "the space is one descriptor's");
+            assert!(fits, "the space is that of one descriptor");
         }
         let rest = [IoSlice::new(&bytes[self.sent..])];
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
@@ -62,20 +62,20 @@ impl Message {
     }
 }
 
-/// What a connection gave.
+/// The result of receiving.
 #[derive(Debug)]
 pub(crate) enum Received {
     Message(i64, Option<OwnedFd>),
-    /// Nothing more for now.
+    /// No complete message yet.
     Nothing,
     /// The other side has closed it.
     End,
-    /// A descriptor came that this process has no room for: without it a connect
+    /// A descriptor was lost, since this process has too many: without it a connect
     /// notification would look like a disconnect.
     NoRoom,
 }
 
-/// Puts messages together, which may come in pieces.
+/// Assembles messages, which may come in pieces.
 #[derive(Debug, Default)]
 pub(crate) struct Receiver {
     bytes: [u8; 8],
@@ -84,7 +84,7 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
-    /// The next message, without waiting.
+    /// Receives the next message without waiting.
     pub(crate) fn receive(&mut self, socket: &OwnedFd) -> Result<Received, Errno> {
         loop {
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -100,7 +100,7 @@ impl Receiver {
             };
             for message in control.drain() {
                 if let RecvAncillaryMessage::ScmRights(descriptors) = message {
-                    // What is not kept is closed.
+                    // Descriptors that are not kept are closed.
                     self.descriptor = self.descriptor.take().or(descriptors.last());
                 }
             }
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_in_pieces_is_one() {
+    fn a_message_in_pieces_is_assembled() {
         let (ours, theirs) = pair();
         let mut receiver = Receiver::default();
         for piece in [&[7_u8, 0][..], &[0; 5]] {

@@ -1,4 +1,4 @@
-//! Peers that come, go, are killed, and do not read.
+//! Peers that join, leave, are killed, or do not read.
 
 mod common;
 
@@ -14,7 +14,7 @@ use ivshmem_server::{Change, Client, ClientError, Event};
 use rustix::io::{FdFlags, fcntl_getfd};
 
 #[test]
-fn peers_are_told_of_joins_and_of_leaves_in_every_order() {
+fn peers_are_informed_of_joins_and_of_leaves_in_every_order() {
     const ORDERS: [[usize; 3]; 6] = [
         [0, 1, 2],
         [0, 2, 1],
@@ -40,7 +40,7 @@ fn peers_are_told_of_joins_and_of_leaves_in_every_order() {
 }
 
 #[test]
-fn peers_that_leave_at_once_are_all_told_of() {
+fn peers_that_leave_at_the_same_time_are_all_reported() {
     let served = serve(1, 8);
     let mut watcher = served.client();
     let peers = [served.client(), served.client(), served.client()];
@@ -52,7 +52,7 @@ fn peers_that_leave_at_once_are_all_told_of() {
 }
 
 #[test]
-fn a_client_knows_those_who_were_there_before_it() {
+fn a_client_knows_the_peers_that_joined_before_it() {
     let served = serve(2, 8);
     let (first, second) = (served.client(), served.client());
     let third = served.client();
@@ -62,7 +62,7 @@ fn a_client_knows_those_who_were_there_before_it() {
 }
 
 #[test]
-fn a_ring_comes_to_the_peer_and_the_vector_it_was_for() {
+fn a_ring_reaches_only_its_peer_and_vector() {
     let served = serve(2, 8);
     let (first, second, third) = (served.client(), served.client(), served.client());
     assert!(third.ring(first.id(), 1));
@@ -98,9 +98,9 @@ fn a_peer_that_is_killed_has_left() {
 }
 
 #[test]
-fn a_peer_that_never_reads_is_dropped_and_delays_nobody() {
+fn a_peer_that_never_reads_is_dropped_and_delays_no_other() {
     let served = serve(2, 4);
-    let mut deaf = served.raw();
+    let mut unread = served.raw();
     let mut watcher = served.client();
     let (mut seen, mut expected) = (Vec::new(), Vec::new());
     let mut why = None;
@@ -118,18 +118,18 @@ fn a_peer_that_never_reads_is_dropped_and_delays_nobody() {
         });
     }
     assert!(why.unwrap().contains("it does not read"));
-    // The others have missed nothing.
+    // The other client has received every change.
     while !seen.contains(&"-0".to_owned()) {
         seen.extend(changes(&mut watcher, 1));
     }
     seen.retain(|change| change != "-0");
     assert_eq!(seen, expected);
-    // What the deaf one was sent is still whole; then it ends.
-    wait_until("the end", || deaf.next().is_none());
+    // What was sent to the dropped peer is still complete; then the connection ends.
+    wait_until("the end", || unread.next().is_none());
 }
 
 #[test]
-fn a_peer_that_reads_late_has_missed_nothing() {
+fn a_peer_that_reads_late_receives_everything() {
     let served = serve(1, 16);
     let mut late = served.raw();
     let guests: Vec<_> = (0..10).map(|_| served.client()).collect();
@@ -142,7 +142,7 @@ fn a_peer_that_reads_late_has_missed_nothing() {
 }
 
 #[test]
-fn peers_ring_each_other_when_the_server_is_gone() {
+fn peers_notify_each_other_after_the_server_is_gone() {
     let mut served = serve(1, 8);
     let (mut first, second) = (served.client(), served.client());
     served.stop();
@@ -152,7 +152,7 @@ fn peers_ring_each_other_when_the_server_is_gone() {
     assert_eq!(take_rings(second.own(0).unwrap()), 1);
 }
 
-/// A client of a server that sends `bytes` and ends.
+/// Returns the error of a client whose server sends `bytes` and ends.
 fn joined_to(bytes: &[i64]) -> ClientError {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("socket");
@@ -169,7 +169,7 @@ fn joined_to(bytes: &[i64]) -> ClientError {
 }
 
 #[test]
-fn a_client_believes_no_server_that_breaks_the_protocol() {
+fn a_client_rejects_a_server_that_breaks_the_protocol() {
     assert!(matches!(joined_to(&[]), ClientError::Closed));
     assert!(matches!(joined_to(&[1]), ClientError::Version(1)));
     assert!(matches!(joined_to(&[0, -1]), ClientError::Number(-1)));
@@ -181,8 +181,8 @@ fn a_client_believes_no_server_that_breaks_the_protocol() {
     assert!(matches!(not_memory, ClientError::Number(i64::MIN)));
 }
 
-/// A client whose server is this test.
-fn client_of_ours() -> (UnixStream, Client) {
+/// Returns a client whose server is this test.
+fn client_of_this_test() -> (UnixStream, Client) {
     let served = serve(1, 8);
     let mut raw = served.raw();
     let home = tempfile::tempdir().unwrap();
@@ -191,7 +191,7 @@ fn client_of_ours() -> (UnixStream, Client) {
     std::thread::scope(|scope| {
         let client = scope.spawn(|| Client::connect(&path, 1, PATIENCE));
         let (stream, _) = listener.accept().unwrap();
-        // What a server of ours says, passed on.
+        // Passes on the messages of a real server.
         for _ in 0..4 {
             let (number, descriptor) = raw.next().unwrap();
             common::pass_on(&stream, number, descriptor.as_ref());
@@ -201,9 +201,9 @@ fn client_of_ours() -> (UnixStream, Client) {
 }
 
 #[test]
-fn a_disconnect_of_a_peer_that_never_came_ends_the_connection() {
+fn a_disconnect_of_an_unknown_peer_ends_the_connection() {
     for number in [3, 0, -1, 1 << 40] {
-        let (mut server, mut client) = client_of_ours();
+        let (mut server, mut client) = client_of_this_test();
         server.write_all(&i64::to_le_bytes(number)).unwrap();
         wait_readable(&client);
         let changes = client.update();
@@ -212,22 +212,22 @@ fn a_disconnect_of_a_peer_that_never_came_ends_the_connection() {
             changes[0],
             Change::Lost(ClientError::Number(_) | ClientError::Descriptor(_))
         ));
-        // What it has it keeps.
+        // The client keeps what it has.
         assert!(client.own(0).is_some());
     }
 }
 
 #[test]
-fn eventfds_beyond_those_that_are_wanted_are_closed() {
+fn eventfds_beyond_the_wanted_ones_are_closed() {
     let served = serve(3, 8);
     let first = served.client();
-    let frugal = Client::connect(&served.path(), 1, PATIENCE).unwrap();
-    assert!(frugal.bell(first.id(), 0).is_some() && frugal.bell(first.id(), 1).is_none());
-    assert!(frugal.own(1).is_none());
+    let small = Client::connect(&served.path(), 1, PATIENCE).unwrap();
+    assert!(small.bell(first.id(), 0).is_some() && small.bell(first.id(), 1).is_none());
+    assert!(small.own(1).is_none());
 }
 
 #[test]
-fn a_server_that_gives_too_few_vectors_is_an_error_that_says_so() {
+fn a_server_that_gives_too_few_vectors_is_reported() {
     let served = serve(1, 8);
     let error = Client::connect(&served.path(), 2, Duration::from_millis(100)).unwrap_err();
     assert!(matches!(

@@ -1,4 +1,4 @@
-//! Two processes that share memory and ring each other.
+//! Two processes that share memory and notify each other.
 
 mod common;
 
@@ -17,7 +17,7 @@ fn ring<'m>(region: &Region<'m>, which: usize) -> Ring<'m> {
     Ring::attach(region.body().sub(which * len, len).unwrap()).unwrap()
 }
 
-/// What `ivshmem-peer` gives back: who asks, and a count.
+/// The record that `ivshmem-peer answer` sends back: a count, and the number of the asking peer.
 fn record(client: &Client, count: u32) -> [u8; 8] {
     let mut record = [0; 8];
     record[..4].copy_from_slice(&count.to_le_bytes());
@@ -26,7 +26,7 @@ fn record(client: &Client, count: u32) -> [u8; 8] {
 }
 
 #[test]
-fn records_and_interrupts_go_both_ways_between_processes_that_sleep() {
+fn records_and_interrupts_pass_in_both_directions_between_sleeping_processes() {
     const ROUNDS: u32 = 10_000;
     let served = serve(1, 4);
     let mut client = served.client();
@@ -44,7 +44,7 @@ fn records_and_interrupts_go_both_ways_between_processes_that_sleep() {
     for count in 0..ROUNDS {
         there.push(&record(&client, count)).unwrap();
         there.notify(bell.as_ref()).unwrap();
-        // No look before the sleep: the interrupt wakes us.
+        // Without a check before the sleep: the interrupt must wake us.
         assert!(back.wait(&mut EventWait::timeout(&own, PATIENCE)));
         let mut got = [0; 8];
         assert_eq!(back.pop(&mut got), Ok(8));
@@ -55,29 +55,29 @@ fn records_and_interrupts_go_both_ways_between_processes_that_sleep() {
 }
 
 #[test]
-fn a_process_that_pings_measures_its_round_trips() {
+fn a_pinging_process_measures_its_round_trips() {
     let served = serve(1, 4);
     let mut answering = Program::peer(&served.path(), &["answer"]);
     answering.line("peer 0 answers");
-    // One that comes later formats anew, and finds the other ready.
+    // A later peer formats the memory again, and is answered too.
     for _ in 0..2 {
         let mut pinging = Program::peer(&served.path(), &["ping", "0", "--count", "500"]);
-        let said = pinging.line("500 round trips");
-        assert!(said.contains("p50") && said.contains("p99"));
+        let line = pinging.line("500 round trips");
+        assert!(line.contains("p50") && line.contains("p99"));
         assert!(pinging.child.wait().unwrap().success());
     }
     answering.finish();
 }
 
 #[test]
-fn a_process_that_watches_says_who_comes_rings_and_goes() {
+fn a_watching_process_reports_joins_rings_and_leaves() {
     let served = serve(2, 4);
     let mut watching = Program::peer(&served.path(), &["--vectors", "2", "watch"]);
     watching.line("we are peer 0; memory 65536 bytes");
     let ringing = Program::peer(&served.path(), &["--vectors", "2", "ring", "0", "1"]);
     ringing.finish();
     watching.line("vector 1 was rung");
-    // Joined and left, in this order, around the ring or after it.
+    // It joined and left in this order, before, around or after the ring.
     served.left(1);
     let second = served.client();
     watching.line("peer 2 joined");

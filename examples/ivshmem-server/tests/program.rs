@@ -22,20 +22,20 @@ fn run(arguments: &[&str]) -> Output {
     command.args(arguments).output().unwrap()
 }
 
-/// What it says when it fails: one line.
+/// Returns its error message, which must be one line.
 fn failure(arguments: &[&str]) -> String {
     let output = run(arguments);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert_eq!(said.lines().count(), 1, "{said}");
-    said
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert_eq!(message.lines().count(), 1, "{message}");
+    message
 }
 
 fn pid(program: &Program) -> Pid {
     Pid::from_child(&program.child)
 }
 
-/// A server with memory of its own that serves already.
+/// Starts a server with memory of its own, and waits until it serves.
 fn server_at(socket: &Path) -> Program {
     let mut server = Program::server(&["--socket", text(socket), "--memory", "64K"]);
     server.line("serves");
@@ -43,7 +43,7 @@ fn server_at(socket: &Path) -> Program {
 }
 
 #[test]
-fn each_peer_that_joins_and_leaves_is_a_line() {
+fn each_join_and_each_leave_is_logged_as_one_line() {
     let home = tempfile::tempdir().unwrap();
     let socket = home.path().join("socket");
     let mut server = server_at(&socket);
@@ -56,7 +56,7 @@ fn each_peer_that_joins_and_leaves_is_a_line() {
 }
 
 #[test]
-fn a_signal_ends_it_cleanly_and_its_files_go() {
+fn a_signal_ends_it_and_removes_its_files() {
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         let home = tempfile::tempdir().unwrap();
         let (socket, pid_file) = (home.path().join("socket"), home.path().join("pid"));
@@ -71,7 +71,7 @@ fn a_signal_ends_it_cleanly_and_its_files_go() {
         server.line("serves");
         let mut raw = Raw::connect(&socket);
         raw.numbers(4);
-        // Written before it served us.
+        // It is written before the server serves a client.
         let written = fs::read_to_string(&pid_file).unwrap();
         assert_eq!(written.trim(), server.child.id().to_string());
         kill_process(pid(&server), signal).unwrap();
@@ -93,20 +93,20 @@ fn the_socket_of_a_dead_server_is_replaced() {
 }
 
 #[test]
-fn the_socket_of_a_living_server_is_refused_and_it_sees_nobody() {
+fn the_socket_of_a_living_server_is_refused_and_that_server_notices_nothing() {
     let home = tempfile::tempdir().unwrap();
     let socket = home.path().join("socket");
     let _server = server_at(&socket);
     let client = Client::connect(&socket, 1, PATIENCE).unwrap();
-    let said = failure(&["--socket", text(&socket), "--memory", "64K"]);
-    assert!(said.contains("a server lives at") && said.contains("end it first"));
-    // No number was spent on the one that looked.
+    let message = failure(&["--socket", text(&socket), "--memory", "64K"]);
+    assert!(message.contains("a server already runs at") && message.contains("end it first"));
+    // The check used no number.
     let next = Client::connect(&socket, 1, PATIENCE).unwrap();
     assert_eq!((client.id(), next.id()), (0, 1));
 }
 
 #[test]
-fn of_many_servers_that_start_at_a_dead_socket_one_serves() {
+fn one_of_many_servers_that_start_at_a_dead_socket_serves() {
     let home = tempfile::tempdir().unwrap();
     let socket = home.path().join("socket");
     server_at(&socket).kill();
@@ -118,7 +118,7 @@ fn of_many_servers_that_start_at_a_dead_socket_one_serves() {
     let mut serving = 0;
     for server in &mut servers {
         let line = server.line("");
-        assert!(line.contains("serves") || line.contains("a server lives at"));
+        assert!(line.contains("serves") || line.contains("a server already runs at"));
         serving += usize::from(line.contains("serves"));
     }
     assert_eq!(serving, 1);
@@ -126,19 +126,19 @@ fn of_many_servers_that_start_at_a_dead_socket_one_serves() {
 }
 
 #[test]
-fn while_another_server_starts_in_the_directory_nothing_is_replaced() {
+fn no_socket_is_replaced_while_another_server_starts_in_the_directory() {
     let home = tempfile::tempdir().unwrap();
     let socket = home.path().join("socket");
     server_at(&socket).kill();
     let directory = fs::File::open(home.path()).unwrap();
     directory.lock().unwrap();
-    let said = failure(&["--socket", text(&socket), "--memory", "64K"]);
-    assert!(said.contains("cannot lock the directory of the socket"));
+    let message = failure(&["--socket", text(&socket), "--memory", "64K"]);
+    assert!(message.contains("cannot lock the directory of the socket"));
     assert!(socket.exists());
 }
 
 #[test]
-fn a_name_that_is_a_newer_servers_stays_at_the_end() {
+fn an_ending_server_leaves_the_socket_of_a_newer_one() {
     let home = tempfile::tempdir().unwrap();
     let socket = home.path().join("socket");
     let mut older = server_at(&socket);
@@ -150,7 +150,7 @@ fn a_name_that_is_a_newer_servers_stays_at_the_end() {
 }
 
 #[test]
-fn a_restarted_server_has_the_same_memory_and_clients_join_it_anew() {
+fn a_restarted_server_has_the_same_memory_and_clients_join_it_again() {
     let home = tempfile::tempdir().unwrap();
     let (socket, file) = (home.path().join("socket"), home.path().join("memory"));
     let memory = format!("file:{}", text(&file));
@@ -170,7 +170,7 @@ fn a_restarted_server_has_the_same_memory_and_clients_join_it_anew() {
     server.kill();
     assert_eq!(changes(&mut first, 2), ["+1", "lost"]);
     assert_eq!(changes(&mut second, 1), ["lost"]);
-    // They go on without it, and with the next one, side by side.
+    // They go on without a server, and beside the next one.
     assert!(first.ring(1, 0));
     assert_eq!(take_rings(second.own(0).unwrap()), 1);
 
@@ -185,7 +185,7 @@ fn a_restarted_server_has_the_same_memory_and_clients_join_it_anew() {
 }
 
 #[test]
-fn a_daemon_serves_when_its_caller_ends_and_says_it_all_in_its_log() {
+fn a_daemon_serves_after_its_caller_has_ended_and_writes_to_its_log() {
     let home = tempfile::tempdir().unwrap();
     let at = |name: &str| home.path().join(name);
     let (socket, pid_file, log) = (at("socket"), at("pid"), at("log"));
@@ -204,7 +204,7 @@ fn a_daemon_serves_when_its_caller_ends_and_says_it_all_in_its_log() {
     let pid = Pid::from_raw(pid.unwrap()).unwrap();
     let client = Client::connect(&socket, 1, PATIENCE).unwrap();
     assert_eq!(client.id(), 0);
-    // A second one does not take the first one's files.
+    // A second one does not change the files of the first.
     let second = failure(&[
         "--socket",
         text(&socket),
@@ -213,30 +213,30 @@ fn a_daemon_serves_when_its_caller_ends_and_says_it_all_in_its_log() {
         "--pid-file",
         text(&pid_file),
     ]);
-    assert!(second.contains("a server lives at"));
+    assert!(second.contains("a server already runs at"));
     kill_process(pid, Signal::TERM).unwrap();
     wait_until("the daemon's end", || !pid_file.exists());
     wait_until("the socket's end", || !socket.exists());
-    let said = fs::read_to_string(&log).unwrap();
-    assert!(said.contains("serves memory without a name") && said.contains("peer 0 joined"));
+    let logged = fs::read_to_string(&log).unwrap();
+    assert!(logged.contains("serves memory without a name") && logged.contains("peer 0 joined"));
 }
 
 #[test]
-fn what_cannot_be_is_said_in_one_line() {
+fn an_impossible_argument_is_reported_in_one_line() {
     let home = tempfile::tempdir().unwrap();
     let at = |name: &str| text(&home.path().join(name)).to_owned();
     fs::write(at("file"), "not a socket").unwrap();
-    let said = failure(&["--socket", &at("file"), "--memory", "64K"]);
-    assert!(said.contains("is no socket"));
+    let message = failure(&["--socket", &at("file"), "--memory", "64K"]);
+    assert!(message.contains("is not a socket"));
     assert_eq!(fs::read(at("file")).unwrap(), b"not a socket");
 
     let memory = format!("file:{}", at("file"));
-    let said = failure(&["--socket", &at("socket"), "--memory", &memory]);
-    assert!(said.contains("the memory has 12 bytes; a PCI device needs a power of two"));
+    let message = failure(&["--socket", &at("socket"), "--memory", &memory]);
+    assert!(message.contains("the memory has 12 bytes; a PCI device needs a power of two"));
 
     let memory = format!("file:{}", at("none"));
-    let said = failure(&["--socket", &at("socket"), "--memory", &memory]);
-    assert!(said.contains("--size SIZE makes what is not there") && said.contains("No such file"));
+    let message = failure(&["--socket", &at("socket"), "--memory", &memory]);
+    assert!(message.contains("--size SIZE creates memory") && message.contains("No such file"));
 
     let arguments = [
         "--socket",
@@ -248,11 +248,11 @@ fn what_cannot_be_is_said_in_one_line() {
     ];
     assert!(failure(&arguments).contains("--size is for"));
 
-    let said = failure(&["--socket", &at(&"long".repeat(40)), "--memory", "64K"]);
-    assert!(said.contains("longer than 107 bytes"));
+    let message = failure(&["--socket", &at(&"long".repeat(40)), "--memory", "64K"]);
+    assert!(message.contains("longer than 107 bytes"));
 
-    let said = failure(&["--socket", &at("no/socket"), "--memory", "64K"]);
-    assert!(said.contains("No such file"), "{said}");
+    let message = failure(&["--socket", &at("no/socket"), "--memory", "64K"]);
+    assert!(message.contains("No such file"), "{message}");
     assert!(!home.path().join("socket").exists());
 }
 
@@ -270,17 +270,17 @@ fn wrong_usage_is_status_2() {
 }
 
 #[test]
-fn more_peers_than_there_may_be_open_files_are_refused_at_the_start() {
+fn limits_that_need_too_many_open_files_are_refused_at_the_start() {
     let server = env!("CARGO_BIN_EXE_ivshmem-server");
     let line = format!("ulimit -n 100; exec {server} --socket s --memory 64K --peers 60");
     let output = Command::new("sh").args(["-c", &line]).output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("the limit is 100: raise it"), "{said}");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("the limit is 100: raise it"), "{message}");
     assert_eq!(output.status.code(), Some(1));
 }
 
 #[test]
-fn a_server_without_descriptors_to_spare_goes_on_when_it_has_some() {
+fn a_server_without_free_descriptors_goes_on_when_it_has_some() {
     let home = tempfile::tempdir().unwrap();
     let socket = home.path().join("socket");
     let mut server = server_at(&socket);
@@ -294,7 +294,7 @@ fn a_server_without_descriptors_to_spare_goes_on_when_it_has_some() {
     let mut raw = Raw::connect(&socket);
     server.line("Too many open files");
     prlimit(Some(pid(&server)), Resource::Nofile, before).unwrap();
-    // It waited, and is served now.
+    // The connection waited, and is served now.
     assert_eq!(raw.numbers(2), [(0, false), (1, false)]);
     assert_eq!(first.id(), 0);
 }

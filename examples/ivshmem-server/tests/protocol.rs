@@ -1,4 +1,4 @@
-//! The protocol, as a client sees it that knows nothing but bytes and descriptors.
+//! The protocol, seen by a client that uses only bytes and descriptors.
 
 mod common;
 
@@ -10,7 +10,7 @@ use ivshmem_server::{Event, Limits};
 use shmem_core::Mapping;
 
 #[test]
-fn the_first_client_is_told_version_number_memory_and_its_own_vectors() {
+fn the_first_client_receives_version_number_memory_and_its_own_vectors() {
     let served = serve(2, 8);
     let mut raw = served.raw();
     assert_eq!(raw.numbers(2), [(0, false), (0, false)]);
@@ -22,7 +22,7 @@ fn the_first_client_is_told_version_number_memory_and_its_own_vectors() {
 }
 
 #[test]
-fn a_later_client_is_told_of_the_others_before_its_own_vectors() {
+fn a_later_client_receives_the_others_before_its_own_vectors() {
     let served = serve(2, 8);
     let mut first = served.raw();
     first.numbers(5);
@@ -37,7 +37,7 @@ fn a_later_client_is_told_of_the_others_before_its_own_vectors() {
 }
 
 #[test]
-fn the_eventfd_of_a_peers_vector_is_the_one_that_the_peer_has() {
+fn others_receive_the_same_eventfd_as_its_peer() {
     let served = serve(3, 8);
     let mut first = served.raw();
     first.numbers(3);
@@ -55,7 +55,7 @@ fn the_eventfd_of_a_peers_vector_is_the_one_that_the_peer_has() {
 }
 
 #[test]
-fn a_client_that_comes_again_has_another_number() {
+fn a_client_that_connects_again_has_another_number() {
     let served = serve(1, 2);
     for id in 0..20 {
         let mut raw = served.raw();
@@ -66,7 +66,7 @@ fn a_client_that_comes_again_has_another_number() {
 }
 
 #[test]
-fn one_more_than_there_may_be_is_turned_away_and_nobody_notices() {
+fn a_client_beyond_the_limit_is_refused_and_the_others_notice_nothing() {
     let served = serve(1, 2);
     let mut first = served.raw();
     first.numbers(4);
@@ -78,34 +78,34 @@ fn one_more_than_there_may_be_is_turned_away_and_nobody_notices() {
         Event::Refused(why) => Some(why.to_string()),
         _ => None,
     });
-    assert_eq!(why, "there are 2 already, as many as there may be");
+    assert_eq!(why, "there are already 2 peers, which is the limit");
     drop(second);
     assert_eq!(first.numbers(1), [(1, false)]);
-    // There is room again.
+    // There is space again.
     let mut fourth = served.raw();
     assert_eq!(fourth.numbers(2), [(0, false), (2, false)]);
 }
 
 #[test]
-fn a_client_that_sends_is_dropped_and_the_others_are_told() {
+fn a_client_that_sends_is_dropped_and_the_others_are_informed() {
     let served = serve(1, 8);
     let mut quiet = served.raw();
     quiet.numbers(4);
     let mut loud = served.raw();
     loud.numbers(5);
     send_garbage(&mut loud.0);
-    assert!(served.left(1).contains("it sent something"));
+    assert!(served.left(1).contains("it sent data"));
     assert!(loud.next().is_none());
     assert_eq!(quiet.numbers(2), [(1, true), (1, false)]);
 }
 
 #[test]
-fn a_client_that_sends_at_once_is_dropped_at_once() {
+fn a_client_that_sends_immediately_is_dropped() {
     let served = serve(1, 8);
     let mut loud = UnixStream::connect(served.path()).unwrap();
     send_garbage(&mut loud);
-    assert!(served.left(0).contains("it sent something"));
-    // A server that still serves.
+    assert!(served.left(0).contains("it sent data"));
+    // The server still serves.
     assert_eq!(served.raw().numbers(2), [(0, false), (1, false)]);
 }
 

@@ -1,4 +1,4 @@
-//! QEMU's device as a peer: no guest, but the real device, driven register by register.
+//! QEMU's device as a peer: the real device without a guest, driven register by register.
 
 mod common;
 
@@ -9,13 +9,13 @@ use common::{MEMORY, Served, changes, is_readable, serve, take_rings, wait_until
 use serde_json::{Value, json};
 use shmem_core::primitive::Ordering::Relaxed;
 
-/// Where we put the device's registers and its memory.
+/// The addresses of the device's registers and memory.
 const REGISTERS: u64 = 0xf000_0000;
 const SHARED: u64 = 0xe000_0000;
 /// The device's place on the bus, as a configuration address.
 const SLOT: u32 = 0x8000_0000 | 4 << 11;
 
-/// A virtual machine; killed at the end.
+/// A virtual machine; dropping it kills it.
 struct Qemu(Child);
 
 impl Qemu {
@@ -52,29 +52,29 @@ impl Drop for Qemu {
     }
 }
 
-/// A machine that is driven from here: its processor never runs.
+/// Starts a machine whose processor never runs. The test drives its bus.
 fn machine_with_bus(served: &Served) -> (Qemu, Bus) {
     let driven = ["-S", "-qtest", "stdio", "-qtest-log", "/dev/null"];
     let mut qemu = Qemu::start(served, &driven);
-    let bus = Bus::of(&mut qemu);
+    let bus = Bus::new(&mut qemu);
     (qemu, bus)
 }
 
-/// QEMU's test protocol: the machine's bus as a line of text.
+/// QEMU's test protocol: accesses to the machine's bus as lines of text.
 struct Bus {
     input: ChildStdin,
     output: BufReader<ChildStdout>,
 }
 
 impl Bus {
-    fn of(qemu: &mut Qemu) -> Self {
+    fn new(qemu: &mut Qemu) -> Self {
         let input = qemu.0.stdin.take().unwrap();
         let output = BufReader::new(qemu.0.stdout.take().unwrap());
         Self { input, output }
     }
 
-    /// Says one line; the number that comes back, if one does.
-    fn say(&mut self, line: &str) -> Option<u64> {
+    /// Sends one line. Returns the number in the answer, if there is one.
+    fn send(&mut self, line: &str) -> Option<u64> {
         writeln!(self.input, "{line}").unwrap();
         let mut answer = String::new();
         while !answer.starts_with("OK") {
@@ -88,14 +88,14 @@ impl Bus {
     }
 
     fn configure(&mut self, register: u32, value: u32) {
-        self.say(&format!("outl 0xcf8 {:#x}", SLOT | register));
-        self.say(&format!("outl 0xcfc {value:#x}"));
+        self.send(&format!("outl 0xcf8 {:#x}", SLOT | register));
+        self.send(&format!("outl 0xcfc {value:#x}"));
     }
 
-    /// Puts the device's memory where a BIOS would.
+    /// Places the device's memory, as a BIOS would.
     fn map_device(&mut self) {
-        self.say(&format!("outl 0xcf8 {SLOT:#x}"));
-        assert_eq!(self.say("inl 0xcfc"), Some(0x1110_1af4));
+        self.send(&format!("outl 0xcf8 {SLOT:#x}"));
+        assert_eq!(self.send("inl 0xcfc"), Some(0x1110_1af4));
         self.configure(0x10, REGISTERS as u32);
         self.configure(0x18, SHARED as u32);
         self.configure(0x1c, 0);
@@ -103,15 +103,15 @@ impl Bus {
     }
 
     fn read(&mut self, address: u64) -> u64 {
-        self.say(&format!("readl {address:#x}")).unwrap()
+        self.send(&format!("readl {address:#x}")).unwrap()
     }
 
     fn write(&mut self, address: u64, value: u32) {
-        self.say(&format!("writel {address:#x} {value:#x}"));
+        self.send(&format!("writel {address:#x} {value:#x}"));
     }
 }
 
-/// Asks QEMU by its monitor to end.
+/// Asks QEMU through its monitor to end.
 fn quit(qemu: &mut Qemu) {
     let mut input = qemu.0.stdin.take().unwrap();
     let mut lines = BufReader::new(qemu.0.stdout.take().unwrap()).lines();
@@ -124,7 +124,7 @@ fn quit(qemu: &mut Qemu) {
     };
     answer("QMP");
     for verb in ["qmp_capabilities", "quit"] {
-        // By one write: it obeys at the closing brace, and then nobody reads the rest.
+        // In one write: QEMU obeys at the closing brace, and does not read the rest.
         let line = format!("{}\n", json!({ "execute": verb }));
         input.write_all(line.as_bytes()).unwrap();
         answer("return");
@@ -133,7 +133,7 @@ fn quit(qemu: &mut Qemu) {
 }
 
 #[test]
-fn the_device_shares_memory_and_rings_and_is_rung() {
+fn the_device_shares_memory_and_notifies_and_is_notified() {
     let served = serve(2, 4);
     let mut client = served.client();
     let (_qemu, mut bus) = machine_with_bus(&served);
@@ -141,7 +141,7 @@ fn the_device_shares_memory_and_rings_and_is_rung() {
     bus.map_device();
 
     let id = bus.read(REGISTERS + 8);
-    assert_eq!(id, 1, "the number that the server gave");
+    assert_eq!(id, 1, "the number that the server assigned");
 
     let last = MEMORY as u64 - 4;
     bus.write(SHARED + last, 0xcafe);
@@ -150,11 +150,11 @@ fn the_device_shares_memory_and_rings_and_is_rung() {
     window.word(128).store(0xbeef, Relaxed);
     assert_eq!(bus.read(SHARED + 128), 0xbeef);
 
-    // Its doorbell register: the peer above, the vector below.
+    // The doorbell register: the peer in the upper half, the vector in the lower.
     bus.write(REGISTERS + 12, u32::from(client.id()) << 16 | 1);
     assert_eq!(take_rings(client.own(1).unwrap()), 1);
     assert!(!is_readable(client.own(0).unwrap()));
-    // Of peers and vectors that are not there nothing comes, and nothing breaks.
+    // Rings for peers and vectors that do not exist have no effect.
     bus.write(REGISTERS + 12, 7 << 16);
     bus.write(REGISTERS + 12, u32::from(client.id()) << 16 | 2);
 
@@ -166,14 +166,14 @@ fn the_device_shares_memory_and_rings_and_is_rung() {
 }
 
 #[test]
-fn a_peer_that_joins_later_is_rung_by_the_device_too() {
+fn the_device_can_notify_a_peer_that_joined_later() {
     let served = serve(2, 4);
     let (_qemu, mut bus) = machine_with_bus(&served);
     bus.map_device();
     assert_eq!(bus.read(REGISTERS + 8), 0);
     let client = served.client();
     assert_eq!(client.id(), 1);
-    // It rings whom it knows; it learns of us in its own time.
+    // It notifies only peers that it knows, and learns of us after some time.
     wait_until("the device rings", || {
         bus.write(REGISTERS + 12, 1 << 16);
         is_readable(client.own(0).unwrap())
@@ -204,7 +204,7 @@ fn a_machine_that_is_killed_has_left() {
 }
 
 #[test]
-fn a_machine_goes_on_when_the_server_is_gone() {
+fn a_machine_goes_on_after_the_server_is_gone() {
     let mut served = serve(2, 4);
     let mut client = served.client();
     let (_qemu, mut bus) = machine_with_bus(&served);

@@ -98,7 +98,7 @@ impl Party for Guest {
         self.device.ring(peer, vector).is_ok()
     }
 
-    fn may_know(&self, _: u16) -> bool {
+    fn may_exist(&self, _: u16) -> bool {
         true
     }
 
@@ -106,7 +106,7 @@ impl Party for Guest {
         Vec::new()
     }
 
-    fn news(&self) -> Option<BorrowedFd<'_>> {
+    fn update_fd(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 

@@ -298,7 +298,7 @@ impl<'m> Barrier<'m> {
             return Err(BarrierError::Evicted);
         }
         // Release: pairs with the load in `arrived`; hands over our work and `incarnation`.
-        // loom: loom_barrier::what_was_done_before_a_phase_is_seen_after_it_and_not_touched_before
+        // loom: loom_barrier::work_before_a_phase_is_seen_after_it_and_not_earlier
         self.arrival_of(self.own_index()).store(self.phase, Release);
         // Pairs with itself in the others, and with the fence in `arm`: the store of `arrived`
         // before it and the count after it must not be reordered.
@@ -384,7 +384,7 @@ impl<'m> Barrier<'m> {
             return self.phase;
         }
         // Acquire: pairs with the store in `arrive`; the work of that party before it is seen.
-        // loom: loom_barrier::what_was_done_before_a_phase_is_seen_after_it_and_not_touched_before
+        // loom: loom_barrier::work_before_a_phase_is_seen_after_it_and_not_earlier
         self.arrival_of(at).load(Acquire)
     }
 

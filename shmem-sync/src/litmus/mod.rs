@@ -1,28 +1,28 @@
-//! Whether read-modify-write and full fences work across a memory, found out by trying.
+//! Tests whether read-modify-write and full fences work across a memory.
 //!
-//! Not every memory has them. QEMU without KVM emulates neither for a guest with one
-//! possible processor, which then loses increments that it and another partition make
-//! at the same time, and sees stores later than it ought to. Rings, snapshots and lookup
-//! do without; who needs more asks here first.
+//! Not every memory has them. QEMU without KVM emulates neither for a guest with one possible
+//! processor. Such a guest loses increments that it and another partition make at the same time,
+//! and sees stores too late. Rings, snapshots and lookup work without them. A partition that needs
+//! more runs this test first.
 //!
-//! One party *asks*, and the other *answers*: a session, by the asker's number for it. In
-//! each *round* a party stores the round's number, fences, notes which one of the other's
-//! it sees, and adds to a count by compare-and-swap. An addition that is missing in the
-//! count was lost. Of two rounds, one of each party, at least one has seen the other, or a
-//! fence did not work. Nothing shows unless both run at the same time, so that is counted,
-//! too; and since they might not, they meet before and after each *batch* of rounds.
+//! One party *asks* and the other *answers*: that is a session, with a number that the asker
+//! chooses. In each *round* a party stores the number of the round, executes a fence, records which
+//! round of the other it sees, and adds to a count by compare-and-swap. An addition that is missing
+//! in the count was lost. Of two rounds, one of each party, at least one must see the other, or a
+//! fence did not work. Nothing shows unless both parties run at the same time, so overlaps are
+//! counted, too. The parties wait for each other before and after each *batch* of rounds.
 //!
-//! - **L1** Every word has its session's number in its upper half. A word of another
-//!   session counts as never written, so nothing is ever cleared up.
+//! - **L1** Every word has its session's number in its upper half. A word of another session counts
+//!   as never written, so nothing is ever cleared.
 //! - **L2** Each word but the count has one writer.
-//! - **L3** A party goes on from a step when the other has come to the same one. It works
-//!   between the first step of a batch and the second, and only looks between that and
-//!   the first of the next batch.
-//! - **L4** A session is answered once, whatever becomes of who answers it: its step, which
-//!   is in memory, has the session's number.
-//! - **L5** The count is begun when the answerer has come to the session, so that nobody
-//!   works on it for an earlier one.
-//! - **L6** The asker says when it is enough. Each party may end at any time.
+//! - **L3** A party continues from a step when the other has reached the same one. It works between
+//!   the first step of a batch and the second. Between that and the first step of the next batch it
+//!   only loads.
+//! - **L4** A session is answered once, even if the answerer restarts: the answerer's step, which
+//!   is in memory, contains the session's number.
+//! - **L5** The count starts when the answerer has reached the session, so no party still works on
+//!   it for an earlier one.
+//! - **L6** The asker decides when the effort is enough. Each party may end at any time.
 //!
 //! Nothing that the other party stores makes a session longer than the caller's wait and
 //! [`BATCHES`] batches. It can make the verdict wrong.
@@ -42,23 +42,23 @@ mod verdict;
 use party::{Party, Stop, Tally, Words, SESSION, VALUE};
 pub use verdict::{Finding, Unfit, Verdict};
 
-/// Batches of a session, at most.
+/// The most batches of a session.
 pub const BATCHES: u32 = 127;
 
-/// Turns of the caller's wait between two batches, at most.
+/// The most pauses of the caller's wait between two batches.
 const REST: u32 = 1 << 15;
 
 const CONTROL: usize = core::mem::size_of::<LitmusControl>();
 
-/// How hard an asker tries.
+/// The effort of an asker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Effort {
     /// Batches, 1 to [`BATCHES`].
     pub batches: u32,
     /// Rounds of a batch, 1 to 256.
     pub rounds: u32,
-    /// How often the other party is to have gone on between two rounds of ours. That
-    /// is enough; with less, what was not seen to be broken is [`Finding::Unknown`].
+    /// How often the other party must have gone on between two rounds of ours. With fewer overlaps,
+    /// what was not seen to be broken is [`Finding::Unknown`].
     pub overlaps: u32,
 }
 
@@ -73,13 +73,13 @@ impl Default for Effort {
     }
 }
 
-/// A place where two partitions find out what works across their memory.
+/// A segment in which two partitions test what works across their memory.
 ///
-/// Zeroed memory is ready, and what earlier incarnations of either left is no obstacle. Two
-/// parties use it: one that asks, one that answers.
+/// Zeroed memory is ready, and what earlier incarnations left does no harm. Two parties use it: one
+/// asks, one answers.
 ///
-/// On memory that is not normal memory compare-and-swap may be a fault, or never
-/// come to an end, on some processors: there is no asking then.
+/// On memory that is not normal memory, compare-and-swap can fault or never end on some processors:
+/// do not ask there.
 ///
 /// # Examples
 ///
@@ -97,7 +97,7 @@ impl Default for Effort {
 ///         let litmus = Litmus::attach(memory.window()).unwrap();
 ///         let mut wait = SpinYield::timeout(deadline);
 ///         while litmus.answer(&mut wait).is_none() {
-///             std::thread::yield_now(); // Whatever else there is to do.
+///             std::thread::yield_now(); // Other work.
 ///         }
 ///     });
 ///     let litmus = Litmus::attach(memory.window())?;
@@ -116,12 +116,12 @@ pub struct Litmus<'m> {
 }
 
 impl<'m> Litmus<'m> {
-    /// Bytes of a segment.
+    /// Returns the length of a segment.
     pub const fn segment_len() -> usize {
         CONTROL
     }
 
-    /// The litmus in `segment`. Nothing is stored.
+    /// Returns the litmus in `segment`. Nothing is stored.
     ///
     /// # Errors
     ///
@@ -131,26 +131,26 @@ impl<'m> Litmus<'m> {
         Ok(Self { control })
     }
 
-    /// Begins a session, and finds out with whoever answers it what works.
+    /// Begins a session, and tests together with the answerer what works.
     ///
-    /// The other party has until the deadline of `wait` to answer and to come to the
-    /// end; without a deadline, one that dies is waited for for ever. A wait that
-    /// looks without sleeping shows the most.
+    /// The other party must answer and finish before the deadline of `wait`. Without a deadline,
+    /// the call never returns if it dies. A wait that checks without sleeping detects the most.
     pub fn ask<W: Wait>(&self, wait: &mut W) -> Verdict {
         self.ask_for(Effort::default(), wait)
     }
 
-    /// As [`Litmus::ask`], and so hard. Numbers out of range are the next one in it.
+    /// As [`Litmus::ask`], with this effort. A number out of range is replaced by the nearest in
+    /// range.
     pub fn ask_for<W: Wait>(&self, effort: Effort, wait: &mut W) -> Verdict {
         let session = self.next_session();
         let asked = session | effort.rounds.clamp(1, LITMUS_ROUNDS as u32);
-        // relaxed: says all by itself; the first step hands over what belongs to it.
+        // relaxed: complete in itself; the first step hands over what belongs to it.
         self.word(offset_of!(LitmusControl, asked))
             .store(asked, Relaxed);
         let words = (Words::asker(self.control), Words::answerer(self.control));
         let mut party = Party::new(words, asked, wait);
         let enough = party.begin().is_ok() && run(&mut party, effort);
-        // Nobody has answered: what is there may be wanted still, of an earlier session.
+        // If no party has answered, the words may still be needed for an earlier session.
         if party.tally.rounds != 0 {
             self.publish(session, party.tally, enough);
         }
@@ -158,13 +158,13 @@ impl<'m> Litmus<'m> {
         party.tally.verdict(enough)
     }
 
-    /// Answers a session that is asked for and was not answered; `None` if there is none.
+    /// Answers a session that was asked for and not yet answered; returns `None` if there is none.
     ///
-    /// Call it now and then: more often than the asker's deadline. The verdict is the
-    /// asker's, or what was seen to be broken here; from an asker that does not come to
-    /// an end before the deadline of `wait`, only that.
+    /// Call it more often than the asker's deadline. Returns the asker's verdict, and what was seen
+    /// here to be broken. If the asker does not finish before the deadline of `wait`, returns only
+    /// the latter.
     pub fn answer<W: Wait>(&self, wait: &mut W) -> Option<Verdict> {
-        // relaxed: says all by itself; the first step hands over what belongs to it.
+        // relaxed: complete in itself; the first step hands over what belongs to it.
         let asked = self.word(offset_of!(LitmusControl, asked)).load(Relaxed);
         let rounds = (asked & VALUE) as usize;
         let unanswered = self.answered() != asked & SESSION && asked & SESSION != 0;
@@ -192,14 +192,14 @@ impl<'m> Litmus<'m> {
         self.control.word(offset)
     }
 
-    /// The session that was answered last.
+    /// Returns the session that was answered last.
     fn answered(&self) -> u32 {
         let step = self.word(offset_of!(LitmusControl, answerer_step));
         // relaxed: only its session matters, which an earlier incarnation of ours may have stored.
         step.load(Relaxed) & SESSION
     }
 
-    /// The number behind the last one, which is not 0, and which nobody has answered.
+    /// Returns the number after the last one that is not 0 and was not answered.
     fn next_session(&self) -> u32 {
         // relaxed: only the asker stores it (L2).
         let last = self.word(offset_of!(LitmusControl, asked)).load(Relaxed);
@@ -214,7 +214,7 @@ impl<'m> Litmus<'m> {
         }
     }
 
-    /// Stores what was found.
+    /// Stores the findings.
     // relaxed in all of this: the last step hands it over, in `publish_end`.
     fn publish(&self, session: u32, tally: Tally, enough: bool) {
         let numbers = [
@@ -228,8 +228,9 @@ impl<'m> Litmus<'m> {
         }
     }
 
-    /// What the asker has found.
-    // relaxed in all of this: after the Acquire in `wait_for_step` that found the asker's last step.
+    /// Returns the asker's findings.
+    // relaxed in all of this: after the Acquire in `wait_for_step` that found the asker's last
+    // step.
     fn published(&self, party: &Party<'_, '_>) -> Verdict {
         let number = |word: Word<'_>| party.value(word.load(Relaxed));
         let [rounds, lost, violations, enough] = self.findings().map(number);
@@ -252,7 +253,7 @@ impl<'m> Litmus<'m> {
     }
 }
 
-/// Works as the asker until it is enough, and returns whether it is.
+/// Runs batches as the asker until the effort is enough; returns true if it is.
 fn run(party: &mut Party<'_, '_>, effort: Effort) -> bool {
     let mut rest = 0;
     for _ in 0..effort.batches.clamp(1, BATCHES) {
@@ -263,8 +264,8 @@ fn run(party: &mut Party<'_, '_>, effort: Effort) -> bool {
         if party.tally.overlaps >= effort.overlaps {
             return true;
         }
-        // One after the other, they may be on one processor: it takes a scheduler time to
-        // change that.
+        // Rounds without overlap mean that both may run on one processor; the scheduler needs time
+        // to change that.
         let together = party.tally.overlaps > before + 1;
         rest = if together { 0 } else { REST.min(2 * rest + 1) };
         if party.rest(rest).is_err() {

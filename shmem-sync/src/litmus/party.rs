@@ -1,9 +1,9 @@
 //! One party of a litmus, in one session.
 //!
-//! | store                  | paired load          | hands over                               |
-//! |------------------------|----------------------|------------------------------------------|
-//! | step in `reach_next_step`         | step in `wait_for_step`     | the count and what was seen: to look at; then, to work on |
-//! | step in `publish_end`     | step in `wait_for_step`     | what was found                           |
+//! | store                     | paired load             | hands over                  |
+//! |---------------------------|-------------------------|-----------------------------|
+//! | step in `reach_next_step` | step in `wait_for_step` | the count and what was seen |
+//! | step in `publish_end`     | step in `wait_for_step` | the findings                |
 
 use memoffset::offset_of;
 
@@ -18,36 +18,36 @@ use shmem_core::Window;
 use super::verdict::{Finding, Verdict};
 use crate::layout::LitmusControl;
 
-/// The session's number in a word; the value is below it.
+/// Mask of the session's number in a word.
 pub(super) const SESSION: u32 = !VALUE;
-/// The value in a word.
+/// Mask of the value in a word.
 pub(super) const VALUE: u32 = 0xffff;
-/// The step of one who has ended.
+/// The step of a party that has ended.
 const END: u32 = VALUE;
 
-/// Why a session did not go on.
+/// Why a session did not continue.
 pub(super) enum Stop {
     /// The other party has ended it.
     Ended,
-    /// Time is up, or another session is asked for, or the other party is mad.
+    /// The deadline passed, another session was asked for, or the other party is hostile.
     GaveUp,
 }
 
-/// What was tried, and what came of it. Only whole batches count.
+/// The numbers of attempts and failures. Only complete batches count.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Tally {
     /// Rounds of each party.
     pub(super) rounds: u32,
-    /// Additions that are not in the count, of two for each round.
+    /// Additions that are missing in the count, of two for each round.
     pub(super) lost: u32,
-    /// Our rounds that missed one of the other's which missed them.
+    /// Our rounds that missed a round of the other party which also missed them.
     pub(super) violations: u32,
-    /// Our rounds that saw another one of the other's than the round before them.
+    /// Our rounds that saw another round of the other party than the round before them.
     pub(super) overlaps: u32,
 }
 
 impl Tally {
-    /// What it says, if it is enough or not.
+    /// Returns the verdict; `enough` if the effort was enough.
     pub(super) fn verdict(&self, enough: bool) -> Verdict {
         Verdict {
             read_modify_write: Finding::from_counts(self.lost, 2 * self.rounds, enough),
@@ -56,12 +56,12 @@ impl Tally {
     }
 }
 
-/// Where a party's words are.
+/// The words of a party.
 pub(super) struct Words<'m> {
     step: Word<'m>,
     flag: Word<'m>,
     control: Window<'m>,
-    /// Offset of what it has seen.
+    /// Offset of the words with the rounds that it saw.
     saw: usize,
 }
 
@@ -84,30 +84,30 @@ impl<'m> Words<'m> {
         }
     }
 
-    /// What it saw in `round` of a batch, from 1.
+    /// Returns the word with what it saw in `round` of a batch, from 1.
     fn saw(&self, round: u32) -> Word<'m> {
         self.control.word(self.saw + (round as usize - 1) * 4)
     }
 }
 
-/// A party at work.
+/// A party in a session.
 pub(super) struct Party<'m, 'w> {
     ours: Words<'m>,
     theirs: Words<'m>,
     asked: Word<'m>,
     count: Word<'m>,
     wait: &'w mut dyn Wait,
-    /// Its number, in the place that it has in a word.
+    /// The session's number, in the upper half.
     session: u32,
-    /// In a batch.
+    /// Rounds of a batch.
     rounds: u32,
-    /// The last one we stored.
+    /// The step that we stored last.
     step: u32,
     pub(super) tally: Tally,
 }
 
 impl<'m, 'w> Party<'m, 'w> {
-    /// In the session that `asked` names, as the asker's word has it.
+    /// Returns a party of the session in `asked`, which is the asker's word.
     pub(super) fn new(
         (ours, theirs): (Words<'m>, Words<'m>),
         asked: u32,
@@ -127,31 +127,31 @@ impl<'m, 'w> Party<'m, 'w> {
         }
     }
 
-    /// As the asker, waits until the other party is in this session, and begins the count.
+    /// As the asker, waits until the other party is in this session, and starts the count.
     pub(super) fn begin(&mut self) -> Result<(), Stop> {
-        // It may have been at work in an earlier one until now.
+        // Until then it may have worked in an earlier one.
         self.wait_for_step(1)?;
         // relaxed: our first step hands it over.
         self.count.store(self.session, Relaxed);
         Ok(())
     }
 
-    /// Lets so many turns of the caller's wait pass.
-    pub(super) fn rest(&mut self, turns: u32) -> Result<(), Stop> {
-        for _ in 0..turns {
-            // relaxed: what a sleep is to end by; an old one ends it at once.
+    /// Waits for `pauses` pauses of the caller's wait.
+    pub(super) fn rest(&mut self, pauses: u32) -> Result<(), Stop> {
+        for _ in 0..pauses {
+            // relaxed: the value to sleep on; an old one ends the sleep at once.
             let seen = self.theirs.step.load(Relaxed);
             self.pause(seen)?;
         }
         Ok(())
     }
 
-    /// Goes through a batch; both parties then look at what came of it.
+    /// Runs a batch; then both parties evaluate it.
     pub(super) fn batch(&mut self) -> Result<(), Stop> {
         self.reach_next_step()?;
         self.work()?;
         self.reach_next_step()?;
-        // Nobody writes now, until both come to the next batch (L3).
+        // No party writes now, until both reach the next batch (L3).
         let tally = &self.tally;
         let rounds = tally.rounds + self.rounds;
         // relaxed: after the Acquire in `wait_for_step`.
@@ -166,15 +166,15 @@ impl<'m, 'w> Party<'m, 'w> {
         Ok(())
     }
 
-    /// Says that we have ended, and everything stored before it.
+    /// Stores that we have ended; hands over everything stored before.
     pub(super) fn publish_end(&self) {
-        // Release: pairs with the Acquire in `wait_for_step`; what was found is whole.
+        // Release: pairs with the Acquire in `wait_for_step`; the findings are complete.
         let end = self.session | END;
-        // loom: loom_litmus::what_the_asker_has_found_is_there_when_it_has_ended
+        // loom: loom_litmus::the_findings_of_the_asker_are_visible_when_it_has_ended
         self.ours.step.store(end, Release);
     }
 
-    /// The value of a word; 0 if it was not written in this session (L1).
+    /// Returns the value of a word; 0 if it was not written in this session (L1).
     pub(super) fn value(&self, word: u32) -> u32 {
         match word & SESSION == self.session {
             true => word & VALUE,
@@ -182,21 +182,22 @@ impl<'m, 'w> Party<'m, 'w> {
         }
     }
 
-    /// Comes to the next step, and waits until the other party has come as far.
+    /// Reaches the next step, and waits until the other party has reached it, too.
     fn reach_next_step(&mut self) -> Result<(), Stop> {
         self.step += 1;
-        // Release: pairs with the Acquire in `wait_for_step`; what was stored before this step.
+        // Release: pairs with the Acquire in `wait_for_step`; hands over what was stored before
+        // this step.
         let step = self.session | self.step;
-        // loom: loom_litmus::both_find_that_everything_works
+        // loom: loom_litmus::both_parties_find_that_everything_works
         self.ours.step.store(step, Release);
         self.wait_for_step(self.step)
     }
 
-    /// Waits until the other party has come to `step`.
+    /// Waits until the other party has reached `step`.
     fn wait_for_step(&mut self, step: u32) -> Result<(), Stop> {
         loop {
             // Acquire: pairs with the Release in `reach_next_step`, and in `publish_end`.
-            // loom: loom_litmus::both_find_that_everything_works
+            // loom: loom_litmus::both_parties_find_that_everything_works
             let word = self.theirs.step.load(Acquire);
             match self.value(word) {
                 END => return Err(Stop::Ended),
@@ -207,7 +208,7 @@ impl<'m, 'w> Party<'m, 'w> {
     }
 
     fn pause(&mut self, seen: u32) -> Result<(), Stop> {
-        // relaxed: all it may say is that this session is over.
+        // relaxed: it can only show that this session has ended.
         if (self.asked.load(Relaxed) ^ self.session) & SESSION != 0 {
             return Err(Stop::GaveUp);
         }
@@ -219,19 +220,19 @@ impl<'m, 'w> Party<'m, 'w> {
         Ok(())
     }
 
-    /// In each round stores its number, notes which one of the other party's it sees, and
-    /// adds 1 to the count.
-    // relaxed in all of this: what is tried is the fence and the count alone; `reach_next_step` hands over
-    // what is stored.
+    /// In each round, stores the number of the round, records which round of the other party it
+    /// sees, and adds 1 to the count.
+    // relaxed in all of this: the test is of the fence and the count alone; `reach_next_step` hands
+    // over what is stored.
     fn work(&self) -> Result<(), Stop> {
-        // An attempt that fails found another addition, and the other adds as often as we.
+        // An attempt that fails found another addition, and the other party adds as often as we do.
         let mut attempts = 2 * self.rounds;
         for round in 1..=self.rounds {
             let flag = self.session | (self.tally.rounds + round);
             self.ours.flag.store(flag, Relaxed);
-            // What is tried: our number stored before it and the other's loaded behind it
-            // must not pass each other.
-            // loom: loom_litmus::both_find_that_everything_works
+            // This is the test: the store of our number before it and the load of the other's after
+            // it must not be reordered.
+            // loom: loom_litmus::both_parties_find_that_everything_works
             fence(SeqCst);
             let seen = self.theirs.flag.load(Relaxed);
             self.ours.saw(round).store(seen, Relaxed);
@@ -248,8 +249,8 @@ impl<'m, 'w> Party<'m, 'w> {
         Ok(())
     }
 
-    /// In how many of our rounds neither saw the other, and in how many we saw another
-    /// one than before. The first round of the other's that ours missed must have seen ours.
+    /// Returns in how many of our rounds neither saw the other, and in how many we saw another
+    /// round than before. The first round of the other party that ours missed must have seen ours.
     fn compare(&self) -> (u32, u32) {
         let (mut violations, mut overlaps) = (0, 0);
         let mut last = 0;
@@ -264,7 +265,7 @@ impl<'m, 'w> Party<'m, 'w> {
         (violations, overlaps)
     }
 
-    /// Which round of this batch a party saw of the other's; 0 is none.
+    /// Returns which round of this batch a party saw of the other's; 0 if none.
     fn seen_by(&self, party: &Words<'_>, round: u32) -> u32 {
         // relaxed: after the Acquire in `wait_for_step`.
         let seen = self.value(party.saw(round).load(Relaxed));

@@ -1,25 +1,26 @@
-//! What a litmus has found, and what to change.
+//! The findings of a litmus, and how to fix the machine.
 
 use core::fmt;
 
 /// Whether something works across the memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finding {
-    /// Both parties did it at the same time, often, and nothing went wrong.
+    /// Both parties did it often at the same time, and nothing went wrong.
     Works,
     /// It went wrong.
     Broken {
-        /// How often.
+        /// Number of failures.
         wrong: u32,
-        /// Of how many.
+        /// Number of attempts.
         of: u32,
     },
-    /// The other party did not answer, or the two hardly ran at the same time.
+    /// The other party did not answer, or the two rarely ran at the same time.
     Unknown,
 }
 
 impl Finding {
-    /// So many went wrong of those that were tried, which were enough or not.
+    /// Returns the finding for `wrong` failures in `of` attempts; `enough` if the effort was
+    /// enough.
     pub(super) fn from_counts(wrong: u32, of: u32, enough: bool) -> Self {
         match wrong {
             0 if enough && of != 0 => Self::Works,
@@ -28,7 +29,7 @@ impl Finding {
         }
     }
 
-    /// Whether it went wrong; what is not known did not.
+    /// Returns true if it went wrong; false for [`Finding::Unknown`].
     pub fn is_broken(self) -> bool {
         matches!(self, Self::Broken { .. })
     }
@@ -44,22 +45,22 @@ impl fmt::Display for Finding {
     }
 }
 
-/// What two parties have found out about their memory.
+/// What two parties have found about their memory.
 ///
-/// A party that does not keep to the protocol can make it say anything, of this
-/// memory, which it could spoil anyway.
+/// A hostile party can make the verdict wrong, but only for this memory, which it can damage
+/// anyway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// Compare-and-swap: of two that add to one word at the same time, none is lost.
-    /// Counted are additions.
+    /// Compare-and-swap: no addition is lost if both parties add to one word at the same time.
+    /// Counts additions.
     pub read_modify_write: Finding,
-    /// A full fence between a store and a load: of two parties that each store and then
-    /// look, one sees the other's. Counted are rounds.
+    /// A full fence between a store and a load: if both parties store and then load the other's
+    /// word, at least one sees the other's store. Counts rounds.
     pub fences: Finding,
 }
 
 impl Verdict {
-    /// What the other party says, but for what only we have seen to be broken.
+    /// Returns the other party's verdict, except where only we have seen a failure.
     pub(super) fn or_worse(self, theirs: Self) -> Self {
         let choose = |ours: Finding, theirs: Finding| match theirs.is_broken() {
             false if ours.is_broken() => ours,
@@ -71,13 +72,13 @@ impl Verdict {
         }
     }
 
-    /// Refuses what has not been seen to work: for those who are to create segments, or
-    /// to take a mutex, a semaphore or a reader-writer lock.
+    /// Returns an error unless compare-and-swap was seen to work: for partitions that create
+    /// segments, or use a mutex, a semaphore or a reader-writer lock.
     ///
     /// # Errors
     ///
-    /// [`Unfit::ReadModifyWrite`], which says what to change. Who would rather go on
-    /// with what is not known asks [`Finding::is_broken`].
+    /// [`Unfit::ReadModifyWrite`], whose text says what to change. To accept an unknown finding,
+    /// use [`Finding::is_broken`] instead.
     pub fn require_read_modify_write(&self) -> Result<(), Unfit> {
         match self.read_modify_write {
             Finding::Works => Ok(()),
@@ -85,8 +86,8 @@ impl Verdict {
         }
     }
 
-    /// The same for those who are to sleep until they are rung, or to use a lock, the
-    /// bakery mutex and the barrier among them.
+    /// Returns an error unless fences were seen to work: for partitions that sleep until they are
+    /// rung, or use a lock, including the bakery mutex and the barrier.
     ///
     /// # Errors
     ///
@@ -109,7 +110,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Memory that is not fit for what was to be done with it.
+/// The memory does not have a required property.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unfit {
     /// Compare-and-swap is broken, or not seen to work.
@@ -118,7 +119,7 @@ pub enum Unfit {
     Fences(Finding),
 }
 
-/// What helps, as far as we know.
+/// The known remedies.
 const ADVICE: &str = "map the memory as normal cacheable memory; under QEMU without KVM, start \
                       it with -accel tcg,thread=multi and with -smp 2, or -smp 1,maxcpus=2, or more";
 
@@ -136,7 +137,7 @@ impl fmt::Display for Unfit {
             _ => write!(
                 f,
                 "{what} has not been seen to work across this memory, because the other party \
-                 did not answer, or hardly ran while this one did: ask again"
+                 did not answer, or rarely ran while this one did: ask again"
             ),
         }
     }

@@ -1,10 +1,10 @@
-//! The protocols of the locks, without guards: for other languages, and for callers
-//! that cannot keep a guard.
+//! The protocols of the locks, without guards: for other languages, and for callers that cannot
+//! keep a guard.
 //!
-//! A raw lock is acquired by a safe call, as acquiring one and keeping it harms nobody.
-//! Whoever unlocks it promises that it is theirs to unlock, and so do those that repair
-//! what it protects or read without a guard; hence those calls are `unsafe`. None of these
-//! types knows what its lock protects, nor who else knows.
+//! A safe call acquires a raw lock, because acquiring and keeping it harms no other. A caller that
+//! unlocks it guarantees that it holds the lock. A caller that declares the data repaired, or reads
+//! without a guard, gives a similar guarantee. So those calls are `unsafe`. These types do not know
+//! what their locks protect, nor which other handles exist.
 
 pub(crate) mod bakery;
 mod mutex;
@@ -18,5 +18,5 @@ pub use semaphore::{AcquireError, AddError, RawSemaphore};
 
 use shmem_core::doorbell::Doorbell;
 
-/// What wakes those that wait for a lock; used only while somebody may sleep.
+/// The doorbell that wakes those that wait for a lock; used only while a partition may sleep.
 pub type DoorbellRef<'m> = &'m (dyn Doorbell + Sync);

@@ -1,29 +1,29 @@
 //! Mutual exclusion between partitions that may die inside.
 //!
-//! | `owner` | `health` | meaning                                                     |
-//! |---------|----------|-------------------------------------------------------------|
-//! | 0       | whole    | free                                                        |
-//! | *l*     | whole    | *l* is inside                                               |
-//! | *l*     | *l*      | *l* is inside, after one that died inside                   |
-//! | *l*     | *k*      | *l* has just taken over from *k*, and puts *l* there        |
-//! | 0       | *k*      | *k* was said to be gone, and was late; whoever takes it is warned |
-//! | *l*     | poisoned | *l* found it so, or is giving it back unrepaired; it leaves |
-//! | 0       | poisoned | nobody gets in any more                                     |
+//! | `owner` | `health` | meaning                                                           |
+//! |---------|----------|-------------------------------------------------------------------|
+//! | 0       | whole    | free                                                              |
+//! | *l*     | whole    | *l* is inside                                                     |
+//! | *l*     | *l*      | *l* is inside, after an owner that died inside                    |
+//! | *l*     | *k*      | *l* has just taken over from *k*, and will store *l* there        |
+//! | 0       | *k*      | *k* was treated as gone and stored late; the next owner is warned |
+//! | *l*     | poisoned | *l* found it so, or unlocks without a repair; it leaves           |
+//! | 0       | poisoned | no partition gets in any more                                     |
 //!
-//! What becomes of `owner`, who sleeps and who is woken: `owner.rs`. Of `health`:
-//! [`crate::health`].
+//! `owner.rs` describes the changes of `owner`, sleeping and waking; [`crate::health`] describes
+//! `health`.
 //!
-//! - **M1** The protected bytes and `health` are used by the owner alone.
-//! - **M2** Who takes over puts its incarnation in `health` before it touches the bytes; only
-//!   `make_consistent` takes that away. Should it die first, the next one takes over
+//! - **M1** Only the owner uses the protected bytes and `health`.
+//! - **M2** An owner that takes over stores its incarnation in `health` before it touches the
+//!   bytes; only `make_consistent` removes it. If the owner dies first, the next one takes over
 //!   from it and does the same.
-//! - **M3** *Suspect* bytes are not given back but as *poisoned*, stored before
-//!   `owner` is freed.
+//! - **M3** *Suspect* bytes are released only as *poisoned*, which is stored before `owner` is
+//!   freed.
 //!
-//! M1 binds honest partitions, and those that were not said to be gone while they
-//! lived. One that was learns it when it gives the mutex back: it is not its own. What
-//! it stores late, but for the bytes, are exchanges of words with its own incarnation, which
-//! no longer are there, or *suspect* where bytes are whole ([`crate::health`]).
+//! M1 binds honest partitions that were not treated as gone while they ran. An incarnation that was
+//! gets [`NotHeld`] when it unlocks. Its late stores, except those to the bytes, are exchanges of
+//! words with its own incarnation, which are no longer there; or it marks whole bytes as *suspect*
+//! ([`crate::health`]).
 
 use memoffset::offset_of;
 
@@ -57,7 +57,7 @@ use crate::Liveness;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Unlocking is a promise.
+/// Unlocking is `unsafe`: the caller guarantees that it holds the mutex.
 ///
 /// ```compile_fail,E0133
 /// # use shmem_sync::raw::RawMutex;
@@ -72,13 +72,13 @@ pub struct RawMutex<'m> {
 }
 
 impl<'m> RawMutex<'m> {
-    /// Bytes of a segment whose mutex protects `data` bytes.
+    /// Returns the length of a segment whose mutex protects `data` bytes.
     pub const fn segment_len(data: usize) -> usize {
         segment_len(LINE, data)
     }
 
-    /// The mutex in `segment`, used by `incarnation`, which rings `bell` for those that wait. A
-    /// zeroed segment is a free mutex.
+    /// Returns the mutex in `segment`, used by `incarnation`, which rings `bell` for those that
+    /// wait. A zeroed segment is a free mutex.
     ///
     /// # Errors
     ///
@@ -132,12 +132,12 @@ impl<'m> RawMutex<'m> {
         self.lock_slow(&mut Waiter::new(wait, liveness))
     }
 
-    /// Unlocks the mutex. One that was acquired from a dead owner and is not consistent
-    /// is poisoned.
+    /// Unlocks the mutex. If it was acquired from a dead owner and not declared consistent, it is
+    /// poisoned.
     ///
     /// # Errors
     ///
-    /// [`NotHeld`] if this incarnation does not have it; nothing is changed then.
+    /// [`NotHeld`] if this incarnation does not have it; then nothing is changed.
     ///
     /// # Safety
     ///
@@ -151,7 +151,7 @@ impl<'m> RawMutex<'m> {
         self.release()
     }
 
-    /// Declares what a dead owner left repaired.
+    /// Declares that the data that a dead owner left is repaired.
     ///
     /// # Errors
     ///
@@ -167,11 +167,11 @@ impl<'m> RawMutex<'m> {
         Ok(())
     }
 
-    /// Which incarnation has the mutex now: for inspection, it may have changed since.
+    /// Returns the incarnation that has the mutex: for inspection, it may have changed since.
     ///
     /// # Errors
     ///
-    /// [`Corrupt`] if no honest partition stores what is there.
+    /// [`Corrupt`] if the word has a value that no honest partition stores.
     pub fn owner(&self) -> Result<Option<Incarnation>, Corrupt> {
         self.owner.holder()
     }
@@ -182,13 +182,13 @@ impl<'m> RawMutex<'m> {
         self.finish_lock(died)
     }
 
-    /// Checks what the new owner, us, has acquired; `died` if from a dead owner.
+    /// Checks the health of the mutex that we have acquired; `died` if from a dead owner.
     #[inline]
     fn finish_lock(&self, died: bool) -> Result<Acquired, LockFailure> {
         let taken =
             health::claim_if_suspect(self.health, ControlWord::MutexHealth, &self.owner, died);
         if taken.is_err() {
-            // If it was taken from us meanwhile, there is nothing to release.
+            // If another has taken it over meanwhile, there is nothing to release.
             let _ = self.release();
         }
         taken.map(Acquired::new)

@@ -1,4 +1,4 @@
-//! What becomes of the mutex when partitions die, or are taken for dead.
+//! The mutex when partitions die, or are treated as gone while they run.
 
 use std::mem::forget;
 
@@ -13,19 +13,19 @@ use crate::support::{repair_bakery, unlock_bakery, Dead};
 use crate::{die_with, heap, is_busy, mutex, put, raw, ticket, ticket_at, word, Meanwhile};
 use crate::{COLOUR, DRAWING, FIRST, HEALTH, HOLDER, SECOND, THIRD};
 
-/// `incarnation` goes in and dies there.
+/// `incarnation` enters and dies inside.
 fn die_inside(heap: &Heap, incarnation: Incarnation) {
     forget(mutex(heap, incarnation).try_lock(&mut AssumeAlive).unwrap());
 }
 
 #[test]
-fn the_next_owner_learns_that_the_last_one_died_and_makes_it_good() {
+fn the_next_owner_is_warned_of_a_death_and_repairs() {
     let heap = heap();
     die_inside(&heap, FIRST);
     let mut mutex = mutex(&heap, SECOND);
     assert!(is_busy(&mut mutex, &mut AssumeAlive));
     let Err(LockError::OwnerDied(mut guard)) = mutex.try_lock(&mut Dead(&[FIRST])) else {
-        panic!("no word of the death");
+        panic!("no warning of the death");
     };
     assert_eq!(word(&heap, HEALTH), SECOND.word());
     guard.make_consistent();
@@ -34,7 +34,7 @@ fn the_next_owner_learns_that_the_last_one_died_and_makes_it_good() {
 }
 
 #[test]
-fn one_who_waits_learns_of_the_death_as_well() {
+fn a_waiter_is_warned_of_a_death() {
     fn warned(wait: &mut impl Wait) -> bool {
         let heap = heap();
         die_inside(&heap, FIRST);
@@ -49,7 +49,7 @@ fn one_who_waits_learns_of_the_death_as_well() {
 }
 
 #[test]
-fn a_mutex_that_is_given_back_unrepaired_is_poisoned_for_good() {
+fn a_mutex_that_is_unlocked_without_repair_is_poisoned_permanently() {
     let heap = heap();
     die_inside(&heap, FIRST);
     let mut mutex = mutex(&heap, SECOND);
@@ -62,7 +62,7 @@ fn a_mutex_that_is_given_back_unrepaired_is_poisoned_for_good() {
             Err(LockError::Failed(LockFailure::Poisoned))
         ));
         assert_eq!((word(&heap, HOLDER), word(&heap, ticket_at(2))), (0, 0));
-        // Nor does one more death change it.
+        // Another death does not change that.
         put(&heap, HOLDER, FIRST.word());
     }
 }
@@ -84,9 +84,9 @@ fn a_mutex_is_repaired_and_unlocked_without_a_guard() {
 }
 
 #[test]
-fn a_ticket_of_the_dead_is_passed_over_without_a_warning() {
-    // Drawing; waiting in front, in either colour; leaving, before the colour
-    // changes and behind.
+fn a_ticket_of_a_dead_partition_is_passed_over_without_a_warning() {
+    // While drawing; while waiting before us, in either colour; while leaving, before and after the
+    // colour changes.
     for (left, colour) in [
         (DRAWING, 0),
         (ticket(1, 0), 0),
@@ -104,8 +104,9 @@ fn a_ticket_of_the_dead_is_passed_over_without_a_warning() {
 }
 
 #[test]
-fn one_who_dies_while_it_takes_over_or_repairs_leaves_that_to_the_next() {
-    // Behind *suspect*, with the first one's incarnation still in `holder`; and with its own.
+fn a_partition_that_dies_while_it_takes_over_leaves_the_repair_to_the_next() {
+    // After *suspect* was stored, with the first owner's incarnation still in `holder`; and with
+    // its own.
     for holder in [FIRST, SECOND] {
         let heap = heap();
         die_inside(&heap, FIRST);
@@ -115,7 +116,7 @@ fn one_who_dies_while_it_takes_over_or_repairs_leaves_that_to_the_next() {
         let mut third = mutex(&heap, THIRD);
         let taken = third.try_lock(&mut Dead(&[FIRST, SECOND]));
         let Err(LockError::OwnerDied(mut guard)) = taken else {
-            panic!("no word of a death");
+            panic!("no warning of a death");
         };
         guard.make_consistent();
         guard.unlock().unwrap();
@@ -124,18 +125,18 @@ fn one_who_dies_while_it_takes_over_or_repairs_leaves_that_to_the_next() {
 }
 
 #[test]
-fn one_who_was_taken_for_dead_learns_it_and_changes_nothing_but_its_ticket() {
+fn an_evicted_owner_gets_an_error_and_changes_only_its_ticket() {
     let heap = heap();
     let (mut ours, mut theirs) = (mutex(&heap, FIRST), mutex(&heap, SECOND));
-    let mut robbed = ours.try_lock(&mut AssumeAlive).unwrap();
+    let mut evicted = ours.try_lock(&mut AssumeAlive).unwrap();
     let Err(LockError::OwnerDied(guard)) = theirs.try_lock(&mut Dead(&[FIRST])) else {
-        panic!("it was not robbed");
+        panic!("no warning of the death");
     };
-    robbed.make_consistent();
+    evicted.make_consistent();
     let not_held = NotHeld {
         holder: Some(SECOND),
     };
-    assert_eq!(robbed.unlock(), Err(not_held));
+    assert_eq!(evicted.unlock(), Err(not_held));
     assert_eq!(word(&heap, HEALTH), SECOND.word());
     assert_eq!(word(&heap, HOLDER), SECOND.word());
     assert_eq!((word(&heap, COLOUR), word(&heap, ticket_at(1))), (0, 0));
@@ -143,7 +144,7 @@ fn one_who_was_taken_for_dead_learns_it_and_changes_nothing_but_its_ticket() {
 }
 
 #[test]
-fn a_later_incarnation_takes_away_the_ticket_that_others_wait_for() {
+fn a_later_incarnation_removes_the_ticket_that_others_wait_for() {
     let heap = heap();
     die_inside(&heap, FIRST);
     let mut second = mutex(&heap, SECOND);
@@ -153,14 +154,14 @@ fn a_later_incarnation_takes_away_the_ticket_that_others_wait_for() {
         later = Some(mutex(&heap, Incarnation::new(1, 2).unwrap()));
         true
     });
-    // Nobody says that the first one is dead, but `holder` does.
+    // `Liveness` does not report the first one as gone, but `holder` shows it.
     let taken = second.lock(&mut meanwhile, &mut AssumeAlive);
     assert!(matches!(taken, Err(LockError::OwnerDied(_))));
     drop(taken);
 }
 
 #[test]
-fn an_earlier_incarnation_of_our_own_is_dead_whatever_is_said() {
+fn an_earlier_incarnation_of_our_partition_is_gone_whatever_is_reported() {
     let heap = heap();
     die_inside(&heap, FIRST);
     let mut later = mutex(&heap, Incarnation::new(1, 2).unwrap());

@@ -1,4 +1,4 @@
-//! What a bakery mutex promises to owners and to those that wait.
+//! What a bakery mutex guarantees to owners and waiters.
 #![cfg(all(feature = "linux", target_os = "linux"))]
 
 use std::mem::forget;
@@ -25,7 +25,7 @@ const FIRST: Incarnation = Incarnation::first(1);
 const SECOND: Incarnation = Incarnation::first(2);
 const THIRD: Incarnation = Incarnation::first(3);
 
-/// The control words' offsets.
+/// The offsets of the control words.
 const HOLDER: usize = 0;
 const HEALTH: usize = 4;
 const COLOUR: usize = 8;
@@ -41,7 +41,7 @@ fn mutex(heap: &Heap, incarnation: Incarnation) -> BakeryMutex<'_, u64> {
     attach_bakery::<u64>(heap.window(), incarnation, 4)
 }
 
-/// The same without a guard.
+/// Returns a handle without guards.
 fn raw(heap: &Heap, incarnation: Incarnation) -> RawBakeryMutex<'_> {
     attach_raw_bakery(heap.window(), incarnation, 4)
 }
@@ -54,17 +54,17 @@ fn put(heap: &Heap, offset: usize, value: u32) {
     heap.window().word(offset).store(value, Relaxed);
 }
 
-/// Offset of a partition's ticket; its incarnation is in front of it.
+/// Returns the offset of a partition's ticket; its incarnation is in the word before.
 fn ticket_at(partition: u8) -> usize {
     128 + 8 * (usize::from(partition) - 1) + 4
 }
 
-/// A white ticket, or a black one.
+/// Returns a ticket word.
 fn ticket(number: u32, colour: u32) -> u32 {
     number << 2 | colour << 1
 }
 
-/// `incarnation` draws `ticket` and does nothing more.
+/// `incarnation` draws `ticket` and dies.
 fn die_with(heap: &Heap, incarnation: Incarnation, ticket: u32) {
     put(
         heap,
@@ -74,7 +74,7 @@ fn die_with(heap: &Heap, incarnation: Incarnation, ticket: u32) {
     put(heap, ticket_at(incarnation.partition()), ticket);
 }
 
-/// Does something on each turn, and gives up when that has no more to do.
+/// Calls a function at each pause, and times out when that returns false.
 struct Meanwhile<F>(F);
 
 impl<F: FnMut() -> bool> Wait for Meanwhile<F> {
@@ -116,7 +116,7 @@ fn a_zeroed_segment_is_a_free_mutex() {
 }
 
 #[test]
-fn a_partition_that_there_is_no_room_for_cannot_attach() {
+fn a_partition_with_too_large_a_number_cannot_attach() {
     let heap = heap();
     let attach = |partition, partitions| {
         let incarnation = Incarnation::first(partition);
@@ -131,7 +131,7 @@ fn a_partition_that_there_is_no_room_for_cannot_attach() {
 }
 
 #[test]
-fn an_incarnation_that_was_evicted_does_not_attach_in_its_successors_place() {
+fn an_evicted_incarnation_does_not_attach_again() {
     let heap = heap();
     let successor = Incarnation::new(1, 2).unwrap();
     let mut inside = attach_bakery::<u64>(heap.window(), successor, 64);
@@ -157,7 +157,7 @@ fn a_mutex_is_busy_until_its_guard_is_dropped() {
 }
 
 #[test]
-fn a_deadline_that_has_passed_gets_a_free_mutex_but_not_a_held_one() {
+fn a_wait_with_a_passed_deadline_gets_only_a_free_mutex() {
     let heap = heap();
     let (mut ours, mut theirs) = (mutex(&heap, FIRST), mutex(&heap, SECOND));
     let past = || Meanwhile(|| false);
@@ -169,24 +169,24 @@ fn a_deadline_that_has_passed_gets_a_free_mutex_but_not_a_held_one() {
 }
 
 #[test]
-fn who_comes_first_is_served_first() {
+fn the_first_partition_to_draw_is_served_first() {
     let heap = heap();
     let mut first = raw(&heap, FIRST);
     let [mut second, mut third] = [SECOND, THIRD].map(|incarnation| mutex(&heap, incarnation));
     assert_eq!(first.try_lock(&mut AssumeAlive), Ok(Acquired::Clean));
-    let mut turns = 0;
+    let mut steps = 0;
     let mut meanwhile = Meanwhile(|| {
-        turns += 1;
+        steps += 1;
         assert!(times_out(&mut third, &mut Spin::checks(10)));
-        match turns {
-            // Whoever was inside is behind those that waited.
+        match steps {
+            // The partition that was inside comes after those that waited.
             2 => {
                 unlock_bakery(&mut first).unwrap();
                 let late = first.lock(&mut Spin::checks(10), &mut AssumeAlive);
                 assert_eq!(late, Err(LockFailure::TimedOut));
                 assert_eq!(first.try_lock(&mut AssumeAlive), Err(LockFailure::Busy));
             }
-            3 => panic!("not served although it is free"),
+            3 => panic!("not served although the mutex is free"),
             _ => {}
         }
         true
@@ -196,18 +196,18 @@ fn who_comes_first_is_served_first() {
 }
 
 #[test]
-fn one_that_forgot_its_guard_waits_for_itself() {
+fn a_partition_that_forgot_its_guard_waits_for_itself() {
     let heap = heap();
     let mut mutex = mutex(&heap, FIRST);
     forget(mutex.try_lock(&mut AssumeAlive).unwrap());
-    // It incarnations, whatever is said of it.
+    // It is alive, whatever `Liveness` reports.
     assert!(is_busy(&mut mutex, &mut Dead(&[FIRST])));
     assert!(times_out(&mut mutex, &mut Spin::checks(100)));
     assert_eq!(mutex.owner(), Ok(Some(FIRST)));
 }
 
 #[test]
-fn one_who_does_not_have_it_cannot_unlock_it() {
+fn a_partition_that_does_not_hold_it_cannot_unlock_it() {
     let heap = heap();
     let (mut ours, mut theirs) = (mutex(&heap, FIRST), raw(&heap, SECOND));
     assert_eq!(unlock_bakery(&mut theirs), Err(NotHeld { holder: None }));
@@ -222,11 +222,11 @@ fn one_who_does_not_have_it_cannot_unlock_it() {
 }
 
 #[test]
-fn one_that_lives_is_waited_for_while_it_draws_or_is_in_front() {
+fn a_live_partition_is_waited_for_while_it_draws_or_is_before_us() {
     for (left, colour, waits) in [
         (DRAWING, 0, true),
         (ticket(1, 0), 0, true),
-        // Of the colour that the shop has no longer, and of the one it has.
+        // A ticket of the other colour, and one of the current colour.
         (ticket(1, 1), 0, true),
         (ticket(1, 0), 1, true),
         (0, 1, false),
@@ -241,27 +241,27 @@ fn one_that_lives_is_waited_for_while_it_draws_or_is_in_front() {
 }
 
 #[test]
-fn behind_the_last_number_nobody_draws_until_it_is_gone_or_its_incarnation_is_over() {
+fn after_the_last_number_no_partition_draws_until_that_ticket_is_gone() {
     let heap = heap();
     die_with(&heap, FIRST, ticket(LAST, 0));
     let mut second = mutex(&heap, SECOND);
     assert!(is_busy(&mut second, &mut AssumeAlive));
-    let mut turns = 0;
+    let mut steps = 0;
     let mut meanwhile = Meanwhile(|| {
         assert_eq!(word(&heap, ticket_at(2)), 0);
-        turns += 1;
-        turns < 5
+        steps += 1;
+        steps < 5
     });
     assert!(times_out(&mut second, &mut meanwhile));
     assert!(second.try_lock(&mut Dead(&[FIRST])).is_ok());
-    // Black now, so the white one is in front.
+    // The colour is black now, so the white ticket goes first.
     assert!(is_busy(&mut second, &mut AssumeAlive));
     put(&heap, ticket_at(1), 0);
     assert!(second.try_lock(&mut AssumeAlive).is_ok());
 }
 
 #[test]
-fn what_no_honest_partition_writes_is_corrupt() {
+fn a_word_that_no_honest_partition_writes_is_corrupt() {
     let not_theirs = Incarnation::first(9).word();
     let flagged = SECOND.word() | Incarnation::FLAG;
     for (offset, value, word_is) in [
@@ -298,7 +298,7 @@ fn what_no_honest_partition_writes_is_corrupt() {
 }
 
 #[test]
-fn whatever_stands_in_the_words_a_call_with_a_deadline_ends() {
+fn a_call_with_a_deadline_ends_whatever_the_words_contain() {
     let heap = heap();
     let mut mutex = raw(&heap, FIRST);
     let values = [

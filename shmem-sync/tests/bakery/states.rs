@@ -1,14 +1,13 @@
-//! The bakery's queue as an algorithm: three partitions, every order of their steps.
+//! The algorithm of the bakery's queue: three partitions, every order of their steps.
 //!
-//! A step is one access to memory, and all see the steps in one order: what it
-//! takes that memory shows them so is for `loom_bakery.rs`, which runs the code, but
-//! few steps of it. Here nothing ends: partitions go in and out, give up, die and
-//! come back until there is no state of the queue that was not seen.
+//! A step is one access to memory, and all partitions see the steps in one order. `loom_bakery.rs`
+//! runs the real code, with few steps, to show that memory behaves like this. Here there is no end:
+//! partitions enter, leave, give up, die and restart until every state of the queue has been seen.
 use std::collections::HashSet;
 
 const PARTITIONS: usize = 3;
 
-/// Whose wait is watched: of equal numbers, the others' go before this one's.
+/// The partition whose wait is checked: of equal numbers, the others' go before its own.
 const WATCHED: usize = PARTITIONS - 1;
 
 /// What a partition does next.
@@ -18,13 +17,13 @@ enum Step {
     ReadColour,
     ReadTicket,
     ShowTicket,
-    /// Looks whether the ticket of `at` is in the way.
-    Look,
-    /// It is, if the shop has our colour.
-    LookAtColour,
+    /// Reads whether the ticket of `at` is before its own.
+    CheckTicket,
+    /// It is, if the current colour is its own.
+    CheckColour,
     /// It is inside; changes the colour.
     Leave,
-    GiveBack,
+    ReleaseTicket,
     GiveUp,
 }
 
@@ -39,12 +38,12 @@ struct Ticket {
 struct Partition {
     dead: bool,
     step: Step,
-    /// Whose ticket it looks at, and whether it saw it drawn.
+    /// The partition whose ticket it reads, and whether it saw that ticket drawn.
     at: usize,
     drawn: bool,
     black: bool,
     largest: u8,
-    /// The one thing that the others see.
+    /// The only field that the others see.
     ticket: Ticket,
 }
 
@@ -64,23 +63,23 @@ const OUTSIDE: Partition = Partition {
 
 impl Partition {
     fn is_inside(&self) -> bool {
-        !self.dead && matches!(self.step, Step::Leave | Step::GiveBack)
+        !self.dead && matches!(self.step, Step::Leave | Step::ReleaseTicket)
     }
 
-    fn waits(&self) -> bool {
-        !self.dead && matches!(self.step, Step::Look | Step::LookAtColour)
+    fn is_waiting(&self) -> bool {
+        !self.dead && matches!(self.step, Step::CheckTicket | Step::CheckColour)
     }
 
-    fn go_on_with(&mut self, step: Step) {
+    fn continue_with(&mut self, step: Step) {
         (self.step, self.at, self.drawn) = (step, 0, false);
     }
 
-    /// Goes on behind the ticket it looks at.
+    /// Continues after the ticket that it reads.
     fn pass(&mut self, done: Step, next: Step) {
         (self.step, self.drawn) = (next, false);
         self.at += 1;
         if self.at == PARTITIONS {
-            self.go_on_with(done);
+            self.continue_with(done);
         }
     }
 }
@@ -89,11 +88,11 @@ impl Partition {
 struct State {
     black: bool,
     partitions: [Partition; PARTITIONS],
-    /// How often the others went in since the one that is watched has had its ticket.
+    /// How often each of the others entered since the watched partition has had its ticket.
     passed: [u8; PARTITIONS],
 }
 
-/// What else may happen, and the last number.
+/// What else may happen, and the largest number.
 #[derive(Clone, Copy)]
 struct Rules {
     last: u8,
@@ -102,7 +101,7 @@ struct Rules {
 }
 
 impl State {
-    /// The states that one step of partition `us` leads to.
+    /// Passes the states that one step of partition `us` leads to to `next`.
     fn steps(&self, us: usize, rules: Rules, next: &mut impl FnMut(State)) {
         let mut with = |change: &dyn Fn(&mut Partition)| {
             let mut state = *self;
@@ -124,7 +123,7 @@ impl State {
             });
         }
         if rules.giving_up && we.step != Step::StartDrawing && !we.is_inside() {
-            with(&|we| we.go_on_with(Step::GiveUp));
+            with(&|we| we.continue_with(Step::GiveUp));
         }
         next(self.step(us, rules));
     }
@@ -136,11 +135,11 @@ impl State {
         match we.step {
             Step::StartDrawing => {
                 we.ticket.drawing = true;
-                we.go_on_with(Step::ReadColour);
+                we.continue_with(Step::ReadColour);
             }
             Step::ReadColour => {
                 (we.black, we.largest) = (before.black, 0);
-                we.go_on_with(Step::ReadTicket);
+                we.continue_with(Step::ReadTicket);
             }
             Step::ReadTicket => {
                 let number = other.ticket.number;
@@ -150,52 +149,52 @@ impl State {
                 }
                 we.pass(Step::ShowTicket, Step::ReadTicket);
             }
-            Step::ShowTicket if we.largest == rules.last => we.go_on_with(Step::GiveUp),
+            Step::ShowTicket if we.largest == rules.last => we.continue_with(Step::GiveUp),
             Step::ShowTicket => {
                 we.ticket = Ticket {
                     drawing: false,
                     black: we.black,
                     number: we.largest + 1,
                 };
-                we.go_on_with(Step::Look);
+                we.continue_with(Step::CheckTicket);
             }
-            Step::Look => {
+            Step::CheckTicket => {
                 we.drawn |= !other.ticket.drawing;
                 let theirs = other.ticket;
-                let gone = we.at == us || other.dead;
-                let gone = gone || we.drawn && (theirs.drawing || theirs.number == 0);
-                let behind = (theirs.number, we.at) > (we.ticket.number, us);
-                if gone || we.drawn && theirs.black == we.ticket.black && behind {
-                    we.pass(Step::Leave, Step::Look);
+                let is_passed = we.at == us || other.dead;
+                let is_passed = is_passed || we.drawn && (theirs.drawing || theirs.number == 0);
+                let is_after = (theirs.number, we.at) > (we.ticket.number, us);
+                if is_passed || we.drawn && theirs.black == we.ticket.black && is_after {
+                    we.pass(Step::Leave, Step::CheckTicket);
                 } else if we.drawn && theirs.black != we.ticket.black {
-                    we.step = Step::LookAtColour;
+                    we.step = Step::CheckColour;
                 }
             }
-            Step::LookAtColour if before.black == we.ticket.black && !other.dead => {
-                we.step = Step::Look;
+            Step::CheckColour if before.black == we.ticket.black && !other.dead => {
+                we.step = Step::CheckTicket;
             }
-            Step::LookAtColour => we.pass(Step::Leave, Step::Look),
+            Step::CheckColour => we.pass(Step::Leave, Step::CheckTicket),
             Step::Leave => {
                 self.black = !we.ticket.black;
-                we.step = Step::GiveBack;
+                we.step = Step::ReleaseTicket;
             }
-            Step::GiveBack | Step::GiveUp => *we = OUTSIDE,
+            Step::ReleaseTicket | Step::GiveUp => *we = OUTSIDE,
         }
         self.count(&before, us);
         self
     }
 
-    /// Counts who goes in before the one that is watched.
+    /// Counts the partitions that enter before the watched one.
     fn count(&mut self, before: &Self, us: usize) {
-        let went_in = !before.partitions[us].is_inside() && self.partitions[us].is_inside();
-        self.passed[us] += u8::from(went_in && us != WATCHED);
-        if !self.partitions[WATCHED].waits() {
+        let entered = !before.partitions[us].is_inside() && self.partitions[us].is_inside();
+        self.passed[us] += u8::from(entered && us != WATCHED);
+        if !self.partitions[WATCHED].is_waiting() {
             self.passed = [0; PARTITIONS];
         }
     }
 }
 
-/// Sees every state there is. The largest number among them.
+/// Explores every state. Returns the largest number in them.
 fn explore(rules: Rules) -> u8 {
     let start = State {
         black: false,
@@ -226,7 +225,7 @@ fn explore(rules: Rules) -> u8 {
 }
 
 #[test]
-fn one_is_inside_at_a_time_in_the_order_of_coming_and_numbers_stay_small() {
+fn one_partition_is_inside_at_a_time_in_order_with_small_numbers() {
     let largest = explore(Rules {
         last: 9,
         giving_up: false,
@@ -236,7 +235,7 @@ fn one_is_inside_at_a_time_in_the_order_of_coming_and_numbers_stay_small() {
 }
 
 #[test]
-fn one_is_inside_at_a_time_whoever_gives_up_and_behind_the_last_number() {
+fn one_partition_is_inside_at_a_time_when_others_give_up_or_numbers_run_out() {
     explore(Rules {
         last: 3,
         giving_up: true,
@@ -245,7 +244,7 @@ fn one_is_inside_at_a_time_whoever_gives_up_and_behind_the_last_number() {
 }
 
 #[test]
-fn one_is_inside_at_a_time_whoever_dies_and_comes_back() {
+fn one_partition_is_inside_at_a_time_when_others_die_and_restart() {
     explore(Rules {
         last: 2,
         giving_up: false,

@@ -14,7 +14,7 @@ use shmem_sync::{
 use crate::support::attach_bakery;
 use crate::{ticket_at, DRAWING};
 
-/// In two steps, so that two at once lose one.
+/// Adds one in two steps, so that two at once lose one.
 fn add_one(guard: &mut Guard<'_, '_, u64>) {
     guard.update(|sum| *sum += 1);
 }
@@ -25,7 +25,7 @@ fn sum(segment: Window<'_>) -> u64 {
     u64::from_le_bytes(sum)
 }
 
-/// The largest number of a ticket that stands now.
+/// Returns the largest number of a ticket that exists now.
 fn largest(segment: Window<'_>, partitions: u8) -> u32 {
     let number = |partition| segment.word(ticket_at(partition)).load(Relaxed) >> 2;
     (1..=partitions).map(number).max().unwrap_or(0)
@@ -90,13 +90,13 @@ fn owners_exclude_each_other_while_some_give_up() {
     assert_eq!(sum(window), passed);
 }
 
-/// Which incarnation each partition is in: an earlier one is over.
+/// The current incarnation of each partition: an earlier one is gone.
 struct Incarnations([Number; 3]);
 
 impl Incarnations {
     fn end(&self, incarnation: Incarnation) -> Incarnation {
         let next = Incarnation::after(incarnation.partition(), incarnation.number()).unwrap();
-        // Release: pairs with the Acquire below; what the dead one did is seen.
+        // Release: pairs with the Acquire below; the work of the dead incarnation is seen.
         self.0[usize::from(incarnation.partition()) - 1].store(next.number(), Release);
         next
     }
@@ -109,9 +109,9 @@ impl Liveness for &Incarnations {
     }
 }
 
-/// Attaches and passes once, dying on the way or not, as `turn` has it. Whether it
-/// was inside, and whether it was warned.
-fn live(
+/// Attaches and locks once, and dies on the way or not, depending on `turn`. Returns whether it was
+/// inside, and whether it was warned.
+fn run_incarnation(
     window: Window<'_>,
     incarnation: Incarnation,
     turn: u32,
@@ -139,7 +139,7 @@ fn live(
 }
 
 #[test]
-fn lives_exclude_each_other_and_every_death_inside_is_told_once() {
+fn incarnations_exclude_each_other_and_every_death_inside_is_reported_once() {
     const TURNS: u32 = 2_000;
     let memory = Mapping::memfd("bakery", BakeryMutex::<u64>::SEGMENT_LEN).unwrap();
     let window = memory.window();
@@ -148,21 +148,21 @@ fn lives_exclude_each_other_and_every_death_inside_is_told_once() {
         let mut incarnation = Incarnation::first(partition);
         let (mut inside, mut warned) = (0, 0);
         for turn in 0..TURNS {
-            let told = live(window, incarnation, turn, &incarnations);
-            inside += u64::from(told.0);
-            warned += u32::from(told.1);
+            let result = run_incarnation(window, incarnation, turn, &incarnations);
+            inside += u64::from(result.0);
+            warned += u32::from(result.1);
             incarnation = incarnations.end(incarnation);
         }
         (inside, warned)
     };
-    let told = thread::scope(|scope| {
+    let results = thread::scope(|scope| {
         let run = &run;
         let threads = [1, 2, 3].map(|partition| scope.spawn(move || run(partition)));
         threads.map(|thread| thread.join().unwrap())
     });
-    let inside: u64 = told.iter().map(|told| told.0).sum();
-    let warned: u32 = told.iter().map(|told| told.1).sum();
+    let inside: u64 = results.iter().map(|result| result.0).sum();
+    let warned: u32 = results.iter().map(|result| result.1).sum();
     assert_eq!(sum(window), inside);
-    // The last to go in does not die there.
+    // The last one to enter does not die inside.
     assert_eq!(warned, 3 * TURNS / 5);
 }

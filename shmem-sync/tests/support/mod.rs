@@ -1,5 +1,5 @@
-//! What the tests of the locks share.
-#![allow(dead_code, unused_imports)] // Each test program uses its part of it.
+//! Helpers of the tests of the locks.
+#![allow(dead_code, unused_imports)] // Each test program uses some of them.
 
 use shmem_core::{Incarnation, Window};
 use shmem_sync::raw::{DoorbellRef, RawBakeryMutex};
@@ -11,9 +11,9 @@ mod model;
 
 pub(crate) use halves::whole;
 #[cfg(loom)]
-pub(crate) use model::{add_one, count, heap, yields, Kernel, Obituary, Yield};
+pub(crate) use model::{add_one, count, heap, yield_until, DeathNotice, FutexModel, Yield};
 
-/// A handle to a bakery mutex. No test uses two of one incarnation.
+/// Returns a handle to a bakery mutex. No test uses two handles of one incarnation.
 pub(crate) fn attach_bakery<T: Protected + ?Sized>(
     segment: Window<'_>,
     incarnation: Incarnation,
@@ -23,7 +23,7 @@ pub(crate) fn attach_bakery<T: Protected + ?Sized>(
     unsafe { BakeryMutex::attach(segment, incarnation, partitions) }.unwrap()
 }
 
-/// The same without a guard.
+/// Returns a handle without guards.
 pub(crate) fn attach_raw_bakery(
     segment: Window<'_>,
     incarnation: Incarnation,
@@ -33,19 +33,19 @@ pub(crate) fn attach_raw_bakery(
     unsafe { RawBakeryMutex::attach(segment, incarnation, partitions) }.unwrap()
 }
 
-/// Unlocks it, or finds that it is not held.
+/// Unlocks it, or returns that it is not held.
 pub(crate) fn unlock_bakery(mutex: &mut RawBakeryMutex<'_>) -> Result<(), NotHeld> {
     // SAFETY: these tests use no window of it.
     unsafe { mutex.unlock() }
 }
 
-/// Says that its bytes are whole, or finds that it is not held.
+/// Declares its bytes whole, or returns that it is not held.
 pub(crate) fn repair_bakery(mutex: &mut RawBakeryMutex<'_>) -> Result<(), NotHeld> {
     // SAFETY: there is nothing to repair.
     unsafe { mutex.make_consistent() }
 }
 
-/// A handle to a barrier. No test uses two of one incarnation.
+/// Returns a handle to a barrier. No test uses two handles of one incarnation.
 pub(crate) fn attach_barrier<'m>(
     segment: Window<'m>,
     incarnation: Incarnation,
@@ -56,7 +56,7 @@ pub(crate) fn attach_barrier<'m>(
     unsafe { Barrier::attach(segment, incarnation, parties, bell) }.unwrap()
 }
 
-/// Knows that these incarnations are over, and of no other death.
+/// Reports these incarnations as gone, and all others as alive.
 pub(crate) struct Dead<'a>(pub(crate) &'a [Incarnation]);
 
 impl Liveness for Dead<'_> {
@@ -65,7 +65,7 @@ impl Liveness for Dead<'_> {
     }
 }
 
-/// Knows of lives that are silent, and of lives that are gone.
+/// Reports some incarnations as silent and some as gone.
 #[derive(Clone, Copy)]
 pub(crate) struct Known<'a> {
     pub(crate) silent: &'a [Incarnation],

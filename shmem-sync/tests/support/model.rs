@@ -16,25 +16,26 @@ pub(crate) fn heap(len: usize) -> Window<'static> {
     Heap::leaked(len).window()
 }
 
-/// The count in protected bytes: bytes, as attaching to them has fewest steps.
+/// Returns the count in protected bytes. They are bytes, because attaching to bytes has the fewest
+/// steps.
 pub(crate) fn count(data: ReadWindow<'_>) -> u8 {
     let mut count = [0];
     data.read(0, &mut count);
     count[0]
 }
 
-/// Adds one to the count, in two steps. What it was.
+/// Adds one to the count, in two steps. Returns the count before.
 pub(crate) fn add_one(guard: &mut Guard<'_, '_, [u8]>) -> u8 {
     let before = count(guard.window().into());
     guard.window().write(0, &[before + 1]);
     before
 }
 
-/// The kernel's sleep: it looks at the word and sleeps as one step, and only a
-/// ring of that word ends it. There is no time-out, so a lost wake-up is a deadlock
-/// that loom reports.
+/// A model of the kernel's futex: it checks the word and sleeps in one step, and only a ring of
+/// that word ends the sleep. There is no time-out, so a lost wake-up is a deadlock, which loom
+/// reports.
 #[derive(Clone)]
-pub(crate) struct Kernel(Arc<(Mutex<Vec<Sleeper>>, Condvar)>);
+pub(crate) struct FutexModel(Arc<(Mutex<Vec<Sleeper>>, Condvar)>);
 
 struct Sleeper {
     thread: thread::ThreadId,
@@ -42,12 +43,12 @@ struct Sleeper {
     word: Option<usize>,
 }
 
-impl Kernel {
+impl FutexModel {
     pub(crate) fn new() -> Self {
         Self(Arc::new((Mutex::new(Vec::new()), Condvar::new())))
     }
 
-    /// Wakes so many of those that sleep on `word`, first come, first woken.
+    /// Wakes up to `count` sleepers of `word`, first come, first woken.
     fn wake(&self, word: &AtomicU32, count: usize) {
         let word = Some(address(word));
         let mut sleepers = self.0 .0.lock().unwrap();
@@ -62,7 +63,7 @@ fn address(word: &AtomicU32) -> usize {
     word as *const AtomicU32 as usize
 }
 
-impl Wait for Kernel {
+impl Wait for FutexModel {
     fn pause(&mut self) -> Pause {
         Pause::Sleep
     }
@@ -83,7 +84,7 @@ impl Wait for Kernel {
     }
 }
 
-impl Doorbell for Kernel {
+impl Doorbell for FutexModel {
     fn ring(&self, rings: &AtomicU32) {
         self.wake(rings, 1);
     }
@@ -93,7 +94,7 @@ impl Doorbell for Kernel {
     }
 }
 
-/// Waits without sleeping: the others go on, then it looks again.
+/// Waits without sleeping: the others run before the next check.
 pub(crate) struct Yield;
 
 impl Wait for Yield {
@@ -105,19 +106,18 @@ impl Wait for Yield {
     fn sleep(&mut self, _: &AtomicU32, _: u32) {}
 }
 
-/// Lets the others go on until `done`.
-pub(crate) fn yields(mut done: impl FnMut() -> bool) {
+/// Lets the others run until `done` returns true.
+pub(crate) fn yield_until(mut done: impl FnMut() -> bool) {
     while !done() {
         thread::yield_now();
     }
 }
 
-/// Announces one death to whoever asks: what the dead did before is seen by who
-/// learns of it.
+/// Reports one death. The work of the dead incarnation is visible to a caller that learns of it.
 #[derive(Clone)]
-pub(crate) struct Obituary(Arc<Flag>);
+pub(crate) struct DeathNotice(Arc<Flag>);
 
-impl Obituary {
+impl DeathNotice {
     pub(crate) fn new() -> Self {
         Self(Arc::new(Flag::new(0)))
     }
@@ -127,7 +127,7 @@ impl Obituary {
     }
 }
 
-impl Liveness for Obituary {
+impl Liveness for DeathNotice {
     fn state(&mut self, incarnation: Incarnation) -> PartitionState {
         PartitionState::gone_if(self.0.load(Acquire) == incarnation.word())
     }

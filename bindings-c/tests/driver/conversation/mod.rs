@@ -1,20 +1,19 @@
-//! A C and a Rust process that talk over one region, each killed at any moment.
+//! A C and a Rust process that communicate over one region and are killed at random moments.
 //!
-//! Each produces into one ring and consumes from the other, in every way that there
-//! is. What it was told it writes into two logs, entries of four words that begin with
-//! its incarnation:
+//! Each produces into one ring and consumes from the other, by every call of the interface. It
+//! writes results into two logs, in entries of four words that begin with its incarnation:
 //!
 //! | log    | entry                          | means                                  |
 //! |--------|--------------------------------|----------------------------------------|
 //! | `sent` | `SENT`, first, count           | these records of this incarnation were pushed |
-//! |        | `TOLD`                         | the consumer was restarted             |
-//! | `got`  | `START`                        | an incarnation began                           |
-//! |        | `INTENT`, way                  | it is about to pop, to peek or to drain |
-//! |        | way, producer's incarnation, number   | this record came                       |
-//! |        | `SEAM`                         | the producer was restarted             |
+//! |        | `CONSUMER_RESTARTED`           | the call reported that                 |
+//! | `got`  | `START`                        | an incarnation started                 |
+//! |        | `INTENT`, method               | it is about to pop, to peek or to drain |
+//! |        | method, producer's incarnation, number | this record arrived            |
+//! |        | `PRODUCER_RESTARTED`           | the call reported that                 |
 //!
-//! The logs are files, so that they outlive their writers; `verdict` holds the `sent` of
-//! one party against the `got` of the other.
+//! The logs are files, which outlive their writers. `verdict` compares the `sent` of one party with
+//! the `got` of the other.
 
 mod party;
 mod verdict;
@@ -35,17 +34,17 @@ use verdict::Verdict;
 
 use crate::{ensure, programs, trial, Outcome};
 
-/// The word by which this program is asked to be the party in Rust.
+/// The argument by which this program runs as the party in Rust.
 pub(crate) const PARTY: &str = "--party";
 
 const SENT: u32 = 1;
-const TOLD: u32 = 2;
+const CONSUMER_RESTARTED: u32 = 2;
 
 const START: u32 = 1;
 const POPPED: u32 = 2;
 const PEEKED: u32 = 3;
 const DRAINED: u32 = 4;
-const SEAM: u32 = 5;
+const PRODUCER_RESTARTED: u32 = 5;
 const INTENT: u32 = 6;
 
 /// The longest record, and the most that are pushed together.
@@ -55,28 +54,32 @@ const BATCH: u32 = 5;
 const CAPACITY: usize = 4096;
 const REGION_LEN: usize = 64 * 1024;
 
-/// Records that each party is to get, at the least.
+/// Records that each party must receive at least.
 const ENOUGH: usize = 4000;
-/// For all of it: some seconds, and a minute on a machine that does much else.
+/// For a whole test, which takes seconds, or a minute on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(300);
 
 pub(crate) fn trials() -> Vec<Trial> {
     let talk = |name: &str, build, kills| trial(name, move || talk(build, kills));
     vec![
-        talk("conversation::c_and_rust_get_each_others_records", "gcc", 0),
+        talk(
+            "conversation::c_and_rust_receive_each_others_records",
+            "gcc",
+            0,
+        ),
         talk(
             "conversation::killed_parties_lose_and_repeat_no_record",
             "gcc",
             60,
         ),
         talk(
-            "conversation::killed_parties_with_sanitizers",
+            "conversation::killed_parties_lose_and_repeat_no_record_with_sanitizers",
             "clang-sanitized",
             30,
         ),
         trial(
-            "conversation::what_is_lost_or_repeated_is_noticed",
-            verdict::notices_what_is_wrong,
+            "conversation::lost_and_repeated_records_are_detected",
+            verdict::detects_lost_and_repeated_records,
         ),
     ]
 }
@@ -99,16 +102,16 @@ fn talk(build: &'static str, kills: u32) -> Outcome {
         thread::sleep(Duration::from_millis(random.u64(2..40)));
         let party = &mut parties[random.usize(..2)];
         if random.u32(..4) > 0 {
-            party.wait_until_it_works(deadline)?;
+            party.wait_until_it_receives(deadline)?;
         }
         party.kill()?;
         party.start()?;
     }
-    while parties.iter().any(|party| party.got() < ENOUGH) {
+    while parties.iter().any(|party| party.received() < ENOUGH) {
         ensure(Instant::now() < deadline, || "too slow".into())?;
         thread::sleep(Duration::from_millis(10));
         for party in &mut parties {
-            party.is_running()?;
+            party.check_running()?;
         }
     }
     stop.word(0).store(1, Relaxed);
@@ -116,29 +119,30 @@ fn talk(build: &'static str, kills: u32) -> Outcome {
         party.finish(deadline)?;
     }
     let [c, rust] = parties;
-    judge(&c, &rust, kills)?;
-    judge(&rust, &c, kills)
+    check_logs(&c, &rust, kills)?;
+    check_logs(&rust, &c, kills)
 }
 
-/// Holds what one sent against what the other got.
-fn judge(from: &Party, to: &Party, kills: u32) -> Outcome {
-    let told = |failed: String| format!("from {} to {}: {failed}", from.name, to.name);
-    let verdict = Verdict::of(&from.log("sent")?, &to.log("got")?).map_err(told)?;
-    ensure(verdict.records >= ENOUGH, || told("few records".into()))?;
+/// Compares the records that one party sent with those that the other received.
+fn check_logs(from: &Party, to: &Party, kills: u32) -> Outcome {
+    let describe = |failed: String| format!("from {} to {}: {failed}", from.name, to.name);
+    let verdict = Verdict::from_logs(&from.log("sent")?, &to.log("got")?).map_err(describe)?;
+    ensure(verdict.records >= ENOUGH, || describe("few records".into()))?;
     if kills == 0 {
         let calm = Verdict {
             records: verdict.records,
             ..Verdict::default()
         };
-        return ensure(verdict == calm, || told(format!("{verdict:?}")));
+        return ensure(verdict == calm, || describe(format!("{verdict:?}")));
     }
-    // What must have happened at least once in so many kills.
-    ensure(verdict.seams > 0 && verdict.told > 0, || {
-        told(format!("{verdict:?}"))
-    })
+    // With this number of kills, both must have been reported at least once.
+    ensure(
+        verdict.producer_restarts > 0 && verdict.consumer_restarts > 0,
+        || describe(format!("{verdict:?}")),
+    )
 }
 
-/// Makes the region; gives the word that ends the conversation.
+/// Creates the region; returns the word that ends the conversation.
 fn format(memory: Window<'_>) -> Outcome<Window<'_>> {
     let region = Region::format(memory).map_err(|error| error.to_string())?;
     let geometry = Geometry {
@@ -161,14 +165,14 @@ fn format(memory: Window<'_>) -> Outcome<Window<'_>> {
     Ok(create("stop", Kind::RAW, 4)?.window())
 }
 
-/// A process that is started again and again.
+/// A process that is killed and started repeatedly.
 struct Party {
     name: &'static str,
     words: Vec<std::ffi::OsString>,
     logs: PathBuf,
     child: Option<Child>,
-    /// Records that its incarnations before got.
-    had: usize,
+    /// Records that its earlier incarnations received.
+    received_before: usize,
 }
 
 impl Party {
@@ -197,12 +201,12 @@ impl Party {
             words,
             logs,
             child: None,
-            had: 0,
+            received_before: 0,
         }
     }
 
     fn start(&mut self) -> Outcome {
-        self.had = self.got();
+        self.received_before = self.received();
         let child = Command::new(&self.words[0])
             .args(&self.words[1..])
             .spawn()?;
@@ -210,26 +214,26 @@ impl Party {
         Ok(())
     }
 
-    /// Without this the slowest to start would die before it begins, always.
-    fn wait_until_it_works(&mut self, deadline: Instant) -> Outcome {
-        while self.got() <= self.had {
+    /// Otherwise a party that starts slowly would always be killed before its first record.
+    fn wait_until_it_receives(&mut self, deadline: Instant) -> Outcome {
+        while self.received() <= self.received_before {
             ensure(Instant::now() < deadline, || "too slow".into())?;
-            self.is_running()?;
+            self.check_running()?;
             thread::sleep(Duration::from_millis(1));
         }
         Ok(())
     }
 
-    /// It must not have ended by itself before.
+    /// Kills it. It must not have ended before.
     fn kill(&mut self) -> Outcome {
-        self.is_running()?;
+        self.check_running()?;
         let child = self.child.as_mut().ok_or("it was started")?;
         child.kill()?;
         child.wait()?;
         Ok(())
     }
 
-    fn is_running(&mut self) -> Outcome {
+    fn check_running(&mut self) -> Outcome {
         let child = self.child.as_mut().ok_or("it was started")?;
         let ended = child.try_wait()?;
         ensure(ended.is_none(), || {
@@ -254,11 +258,11 @@ impl Party {
         Ok(entries(&bytes))
     }
 
-    /// Records that came, so far.
-    fn got(&self) -> usize {
+    /// Returns the number of records that it has received so far.
+    fn received(&self) -> usize {
         let entries = self.log("got").unwrap_or_default();
-        let came = |entry: &&[u32; 4]| (POPPED..=DRAINED).contains(&entry[1]);
-        entries.iter().filter(came).count()
+        let is_record = |entry: &&[u32; 4]| (POPPED..=DRAINED).contains(&entry[1]);
+        entries.iter().filter(is_record).count()
     }
 }
 
@@ -270,7 +274,7 @@ fn entries(bytes: &[u8]) -> Vec<[u32; 4]> {
         .collect()
 }
 
-/// No process outlives its test.
+/// Kills the process when its test ends.
 impl Drop for Party {
     fn drop(&mut self) {
         if let Some(child) = &mut self.child {

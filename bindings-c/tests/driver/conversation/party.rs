@@ -1,4 +1,4 @@
-//! The party in Rust: as `tests/c/party.c`, by the crates that the C interface is made of.
+//! The party in Rust: like `tests/c/party.c`, but by the crates below the C interface.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -14,15 +14,19 @@ use shmem_core::{Mapping, Region};
 use shmem_registry::{Attachment, Id, Process, Processes, Registry, Segment};
 use shmem_sync::{Futex, FutexBell, SleepPoll};
 
-use super::{BATCH, DRAINED, INTENT, LONGEST, PEEKED, POPPED, SEAM, SENT, START, TOLD};
+use super::{
+    BATCH, CONSUMER_RESTARTED, DRAINED, INTENT, LONGEST, PEEKED, POPPED, PRODUCER_RESTARTED, SENT,
+    START,
+};
 
-/// Works until the conversation ends, or it is killed.
+/// Produces and consumes until the conversation ends or the process is killed.
 pub(crate) fn party(mut words: impl Iterator<Item = String>) {
     let mut word = || PathBuf::from(words.next().expect("region, logs, number"));
     let (region, logs) = (word(), word());
-    set_parent_process_death_signal(Some(Signal::KILL)).expect("as the driver's other children");
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .expect("Linux supports a parent death signal");
     let mapping: &'static Mapping = Box::leak(Box::new(
-        Mapping::file(&region, None).expect("the driver made the region"),
+        Mapping::file(&region, None).expect("the driver created the region"),
     ));
     let region = Region::attach(mapping.window()).expect("the driver formatted it");
     let registry = Registry::attach(region).expect("the driver formatted it");
@@ -33,7 +37,7 @@ pub(crate) fn party(mut words: impl Iterator<Item = String>) {
             &mut SleepPoll::timeout(Duration::from_secs(10), Duration::from_millis(10)),
             &mut Processes::new(registry),
         )
-        .expect("the incarnation before is over");
+        .expect("the earlier incarnation is gone");
     let mut party = Party::new(&registry, &attachment, &logs);
     let stop = find(&registry, "stop").window();
     while stop.word(0).load(Relaxed) == 0 {
@@ -50,11 +54,11 @@ pub(crate) fn party(mut words: impl Iterator<Item = String>) {
 fn find(registry: &Registry<'static>, name: &str) -> Segment<'static> {
     registry
         .lookup(Id::from_name(name))
-        .expect("the driver made it")
+        .expect("the driver created it")
 }
 
 struct Party {
-    /// Nothing once it is given back.
+    /// `None` after it is closed.
     producer: Option<Producer<'static>>,
     consumer: Consumer<'static>,
     incarnation: u32,
@@ -95,7 +99,7 @@ impl Party {
         }
     }
 
-    /// A record: incarnation, number, noise, checksum.
+    /// Makes a record: incarnation, number, random bytes, checksum.
     fn record(&mut self, index: u32) -> Vec<u8> {
         let noise = self.random.usize(..LONGEST - 12);
         let mut record = [self.incarnation.to_ne_bytes(), index.to_ne_bytes()].concat();
@@ -117,8 +121,8 @@ impl Party {
                 [self.incarnation, SENT, self.next_index, count],
             );
             self.next_index += count;
-            let told = self.producer().notify(&FutexBell);
-            told.expect("nobody took over");
+            let notified = self.producer().notify(&FutexBell);
+            notified.expect("no incarnation took over");
         }
         let outcome = match outcome {
             Err(PushError::Full) => {
@@ -130,7 +134,9 @@ impl Party {
         };
         match outcome {
             Ok(()) => {}
-            Err(PushError::Restarted) => enter(&mut self.sent, [self.incarnation, TOLD, 0, 0]),
+            Err(PushError::Restarted) => {
+                enter(&mut self.sent, [self.incarnation, CONSUMER_RESTARTED, 0, 0])
+            }
             Err(error) => fail(&format!("push: {error}")),
         }
     }
@@ -168,11 +174,11 @@ impl Party {
         }
     }
 
-    /// Whether there was something.
+    /// Returns false if there was no record.
     fn consume(&mut self) -> bool {
-        let way = [POPPED, PEEKED, DRAINED][self.random.usize(..3)];
-        enter(&mut self.got, [self.incarnation, INTENT, way, 0]);
-        let outcome = match way {
+        let method = [POPPED, PEEKED, DRAINED][self.random.usize(..3)];
+        enter(&mut self.got, [self.incarnation, INTENT, method, 0]);
+        let outcome = match method {
             POPPED => self.pop(),
             PEEKED => self.peek(),
             _ => self.drain(),
@@ -180,18 +186,20 @@ impl Party {
         match outcome {
             Ok(()) => {}
             Err(PopError::Empty) => return false,
-            Err(PopError::Restarted) => enter(&mut self.got, [self.incarnation, SEAM, 0, 0]),
+            Err(PopError::Restarted) => {
+                enter(&mut self.got, [self.incarnation, PRODUCER_RESTARTED, 0, 0])
+            }
             Err(error) => fail(&format!("pop: {error}")),
         }
-        let told = self.consumer.notify(&FutexBell);
-        told.expect("nobody took over");
+        let notified = self.consumer.notify(&FutexBell);
+        notified.expect("no incarnation took over");
         true
     }
 
     fn pop(&mut self) -> Result<(), PopError> {
         let mut record = [0; LONGEST];
         let len = self.consumer.pop(&mut record)?;
-        came(&mut self.got, self.incarnation, POPPED, &record[..len]);
+        log_record(&mut self.got, self.incarnation, POPPED, &record[..len]);
         Ok(())
     }
 
@@ -199,7 +207,7 @@ impl Party {
         let record = self.consumer.peek()?;
         let mut copy = vec![0; record.len()];
         record.read(0, &mut copy);
-        came(&mut self.got, self.incarnation, PEEKED, &copy);
+        log_record(&mut self.got, self.incarnation, PEEKED, &copy);
         self.consumer.release()
     }
 
@@ -209,7 +217,7 @@ impl Party {
         let drained = self.consumer.drain(limit, |record| {
             let mut copy = vec![0; record.len()];
             record.read(0, &mut copy);
-            came(got, incarnation, DRAINED, &copy);
+            log_record(got, incarnation, DRAINED, &copy);
             true
         })?;
         if drained == 0 {
@@ -218,7 +226,7 @@ impl Party {
         Ok(())
     }
 
-    /// Gives its end back, then consumes until the peer did so and nothing is left.
+    /// Closes its producing end, then consumes until the peer has done so and no record is left.
     fn finish(mut self) {
         self.producer = None;
         loop {
@@ -235,17 +243,17 @@ impl Party {
     }
 
     fn producer(&mut self) -> &mut Producer<'static> {
-        self.producer.as_mut().expect("not given back yet")
+        self.producer.as_mut().expect("it is not closed yet")
     }
 }
 
-fn came(log: &mut File, incarnation: u32, way: u32, record: &[u8]) {
+fn log_record(log: &mut File, incarnation: u32, method: u32, record: &[u8]) {
     let (body, check) = record.split_at(record.len().saturating_sub(4));
     if body.len() < 8 || check != sum(body).to_ne_bytes() {
         fail("a record is damaged");
     }
     let word = |at: usize| u32::from_ne_bytes([body[at], body[at + 1], body[at + 2], body[at + 3]]);
-    enter(log, [incarnation, way, word(0), word(4)]);
+    enter(log, [incarnation, method, word(0), word(4)]);
 }
 
 fn sum(bytes: &[u8]) -> u32 {
@@ -254,7 +262,7 @@ fn sum(bytes: &[u8]) -> u32 {
     })
 }
 
-/// One write, so that a death leaves whole entries.
+/// Appends an entry by one write, so that a killed process leaves only whole entries.
 fn enter(log: &mut File, entry: [u32; 4]) {
     let bytes = entry.map(u32::to_ne_bytes).concat();
     log.write_all(&bytes).expect("the log can be written");

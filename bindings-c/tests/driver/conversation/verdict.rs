@@ -1,67 +1,74 @@
-//! Holds what one party sent against what the other got.
+//! Compares the records that one party sent with those that the other received.
 //!
-//! All records of a ring in one row, incarnation after incarnation: a consumer must have got them
-//! in this order, each once, but where it was killed. An incarnation of it that is killed
+//! All records of a ring form one sequence, incarnation after incarnation. The consumer must receive
+//! them in this order and each once, except where it was killed:
 //!
-//! - between a pop and its log has a record in hand that the log does not have;
-//! - between a log and a release sees again what it logged last: the one that it
-//!   peeked, or all of what it drained.
+//! - between a pop and its log entry: the record was received, but the log does not contain it;
+//! - between a log entry and a release: the next incarnation receives the logged records again, one
+//!   after a peek, or all after a drain.
 //!
-//! An incarnation of a producer that is killed between a push and its log has pushed a little more
-//! than it knows.
+//! A producer that is killed between a push and its log entry has pushed more records than its log
+//! contains.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{BATCH, DRAINED, INTENT, PEEKED, POPPED, SEAM, SENT, START, TOLD};
+use super::{
+    BATCH, CONSUMER_RESTARTED, DRAINED, INTENT, PEEKED, POPPED, PRODUCER_RESTARTED, SENT, START,
+};
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Verdict {
-    /// Different records that came, or were in hand.
+    /// Different records that were received, with or without a log entry.
     pub(super) records: usize,
-    /// How often the consumer was told that the producer was restarted.
-    pub(super) seams: usize,
-    /// How often the producer was told that the consumer was restarted.
-    pub(super) told: usize,
-    /// Records in the hand of an incarnation that was killed.
-    pub(super) in_hand: u64,
-    /// Records that a new incarnation saw again.
-    pub(super) again: u64,
+    /// How often a restart of the producer was reported to the consumer.
+    pub(super) producer_restarts: usize,
+    /// How often a restart of the consumer was reported to the producer.
+    pub(super) consumer_restarts: usize,
+    /// Records that a killed incarnation received but did not log.
+    pub(super) unlogged: u64,
+    /// Records that a new incarnation received again.
+    pub(super) repeated: u64,
 }
 
 impl Verdict {
-    pub(super) fn of(sent: &[[u32; 4]], got: &[[u32; 4]]) -> Result<Self, String> {
-        let row = Row::of(sent, got)?;
-        let mut walk = Walk::new(&row);
+    pub(super) fn from_logs(sent: &[[u32; 4]], got: &[[u32; 4]]) -> Result<Self, String> {
+        let sequence = Sequence::from_logs(sent, got)?;
+        let mut walk = Walk::new(&sequence);
         for entry in got {
             walk.step(entry)
                 .map_err(|why| format!("{why} at {entry:x?}: {walk:?}"))?;
         }
-        // The last incarnation ended when nothing was left.
-        if !walk.heads.contains(&row.len) {
-            return Err(format!("{:?} of {} came", walk.heads, row.len));
+        // The last incarnation ended when no record was left.
+        if !walk.heads.contains(&sequence.len) {
+            return Err(format!("{:?} of {} arrived", walk.heads, sequence.len));
         }
         let mut verdict = walk.verdict;
         let starts = got.iter().filter(|entry| entry[1] == START).count();
-        verdict.told = sent.iter().filter(|entry| entry[1] == TOLD).count();
-        verdict.records = row.len as usize;
-        // Each incarnation of the producer may hear of each incarnation of the consumer but its
-        // first.
-        if verdict.told >= starts.max(1) {
-            return Err(format!("told {} times of {starts} lives", verdict.told));
+        verdict.consumer_restarts = sent
+            .iter()
+            .filter(|entry| entry[1] == CONSUMER_RESTARTED)
+            .count();
+        verdict.records = sequence.len as usize;
+        // At most each incarnation of the consumer after the first one is reported, once.
+        if verdict.consumer_restarts >= starts.max(1) {
+            return Err(format!(
+                "{} restarts of {starts} incarnations were reported",
+                verdict.consumer_restarts
+            ));
         }
         Ok(verdict)
     }
 }
 
-/// All records in one row: where those of each incarnation of the producer begin.
+/// All records in one sequence, and where those of each incarnation of the producer begin.
 #[derive(Debug)]
-struct Row {
+struct Sequence {
     begins: BTreeMap<u32, u64>,
     len: u64,
 }
 
-impl Row {
-    fn of(sent: &[[u32; 4]], got: &[[u32; 4]]) -> Result<Self, String> {
+impl Sequence {
+    fn from_logs(sent: &[[u32; 4]], got: &[[u32; 4]]) -> Result<Self, String> {
         let mut pushed: BTreeMap<u32, u32> = BTreeMap::new();
         for &[incarnation, what, first, count] in sent {
             let so_far = pushed.entry(incarnation).or_default();
@@ -89,40 +96,40 @@ impl Row {
             len += u64::from(count);
             (incarnation, begin)
         };
-        // Lives of one partition are ordered as their words are.
+        // The words of incarnations of one partition are in the order of the incarnations.
         let begins = all.into_iter().map(begin).collect();
         Ok(Self { begins, len })
     }
 }
 
-/// A consumer's way along the row.
+/// A consumer's progress through the sequence.
 #[derive(Debug)]
 struct Walk<'r> {
-    row: &'r Row,
-    /// Where the ring's head may be: one place, but after a death.
+    sequence: &'r Sequence,
+    /// Where the ring's head can be: one place, or two after a death.
     heads: BTreeSet<u64>,
     /// The record that follows the last one that was logged.
     next: u64,
-    /// What it is about to do, and the first record that it logged since.
-    way: u32,
+    /// The call that it is about to make, and the first record that it logged since.
+    method: u32,
     logged: Option<u64>,
-    /// The incarnation of the producer of the last record in this incarnation, if there was one.
+    /// The producer's incarnation of the last record, if this incarnation received one.
     last: Option<u32>,
-    /// Seams since then.
-    seams: u32,
+    /// Restarts of the producer that were reported since then.
+    restarts: u32,
     verdict: Verdict,
 }
 
 impl<'r> Walk<'r> {
-    fn new(row: &'r Row) -> Self {
+    fn new(sequence: &'r Sequence) -> Self {
         Self {
-            row,
+            sequence,
             heads: BTreeSet::from([0]),
             next: 0,
-            way: 0,
+            method: 0,
             logged: None,
             last: None,
-            seams: 0,
+            restarts: 0,
             verdict: Verdict::default(),
         }
     }
@@ -130,56 +137,56 @@ impl<'r> Walk<'r> {
     fn step(&mut self, &[_, what, from, number]: &[u32; 4]) -> Result<(), String> {
         match what {
             START => self.begin_after_a_death(),
-            INTENT => (self.way, self.logged) = (from, None),
-            SEAM => {
-                self.seams += 1;
-                self.verdict.seams += 1;
+            INTENT => (self.method, self.logged) = (from, None),
+            PRODUCER_RESTARTED => {
+                self.restarts += 1;
+                self.verdict.producer_restarts += 1;
             }
             POPPED | PEEKED | DRAINED => return self.record(from, number),
-            _ => return Err("not an entry".into()),
+            _ => return Err("unknown entry".into()),
         }
         Ok(())
     }
 
     fn begin_after_a_death(&mut self) {
-        match (self.way, self.logged) {
+        match (self.method, self.logged) {
             (POPPED, None) => {
-                let in_hand: Vec<_> = self.heads.iter().map(|head| head + 1).collect();
-                self.heads.extend(in_hand);
+                let unlogged: Vec<_> = self.heads.iter().map(|head| head + 1).collect();
+                self.heads.extend(unlogged);
             }
             (PEEKED | DRAINED, Some(first)) => {
                 self.heads.insert(first);
             }
             _ => {}
         }
-        (self.way, self.logged, self.last, self.seams) = (0, None, None, 0);
+        (self.method, self.logged, self.last, self.restarts) = (0, None, None, 0);
     }
 
     fn record(&mut self, from: u32, number: u32) -> Result<(), String> {
-        let at = self.row.begins[&from] + u64::from(number);
+        let at = self.sequence.begins[&from] + u64::from(number);
         if !self.heads.contains(&at) {
             return Err(format!("record {at} is lost or repeated"));
         }
         match self.last {
-            Some(last) if (last != from) != (self.seams > 0) => {
-                return Err("a seam too many, or one that is missing".into());
+            Some(last) if (last != from) != (self.restarts > 0) => {
+                return Err("a restart was reported wrongly, or not reported".into());
             }
             Some(_) => {}
             None => {
-                self.verdict.in_hand += at.saturating_sub(self.next);
-                self.verdict.again += self.next.saturating_sub(at);
+                self.verdict.unlogged += at.saturating_sub(self.next);
+                self.verdict.repeated += self.next.saturating_sub(at);
             }
         }
         self.next = at + 1;
         self.heads = BTreeSet::from([self.next]);
         self.logged = self.logged.or(Some(at));
-        (self.last, self.seams) = (Some(from), 0);
+        (self.last, self.restarts) = (Some(from), 0);
         Ok(())
     }
 }
 
-/// An incarnation of each, and three records: as it should be, and as it should not.
-pub(super) fn notices_what_is_wrong() -> crate::Outcome {
+/// Checks correct and wrong logs of one incarnation of each party and three records.
+pub(super) fn detects_lost_and_repeated_records() -> crate::Outcome {
     const SENT_ALL: [[u32; 4]; 1] = [[0x101, SENT, 0, 3]];
     let popped = |numbers: &[u32]| {
         let mut got = vec![[0x102, START, 0, 0]];
@@ -189,16 +196,16 @@ pub(super) fn notices_what_is_wrong() -> crate::Outcome {
         }
         got
     };
-    let verdict = |got: &[[u32; 4]]| Verdict::of(&SENT_ALL, got);
+    let verdict = |got: &[[u32; 4]]| Verdict::from_logs(&SENT_ALL, got);
     let right = verdict(&popped(&[0, 1, 2]));
     crate::ensure(right.is_ok(), || format!("{right:?}"))?;
     let mut died_in_pop = popped(&[0]);
     died_in_pop.push([0x102, INTENT, POPPED, 0]);
     died_in_pop.extend(popped(&[2]));
-    let in_hand = verdict(&died_in_pop).map(|verdict| verdict.in_hand);
-    crate::ensure(in_hand == Ok(1), || format!("{in_hand:?}"))?;
-    let mut seam = popped(&[0, 1, 2]);
-    seam.insert(3, [0x102, SEAM, 0, 0]);
+    let unlogged = verdict(&died_in_pop).map(|verdict| verdict.unlogged);
+    crate::ensure(unlogged == Ok(1), || format!("{unlogged:?}"))?;
+    let mut restart = popped(&[0, 1, 2]);
+    restart.insert(3, [0x102, PRODUCER_RESTARTED, 0, 0]);
     let wrong = [
         popped(&[0, 2]),
         popped(&[0, 1]),
@@ -206,7 +213,7 @@ pub(super) fn notices_what_is_wrong() -> crate::Outcome {
         [popped(&[0, 1]), popped(&[1, 2])].concat(),
         [popped(&[0]), popped(&[2])].concat(),
         popped(&[0, 1, 2, 9]),
-        seam,
+        restart,
     ];
     for got in &wrong {
         crate::ensure(verdict(got).is_err(), || format!("{got:x?}"))?;

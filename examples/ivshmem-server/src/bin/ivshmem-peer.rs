@@ -1,4 +1,4 @@
-//! The `ivshmem-peer` program; everything it does is in the library.
+//! The `ivshmem-peer` program. The library does all the work.
 
 use std::process::ExitCode;
 

@@ -1,8 +1,8 @@
-//! A peer to look and to try with: the program `ivshmem-peer`, and what a guest's does too.
+//! A peer for tests by hand: the program `ivshmem-peer`, and commands that a guest's peer shares.
 
 mod party;
 mod ping;
-mod say;
+mod print;
 mod watch;
 
 use std::io::{self, Write};
@@ -17,10 +17,10 @@ use clap::{Parser, Subcommand};
 use crate::client::Client;
 pub use party::Party;
 
-/// How long a server may take to say all that a new peer is told.
+/// Time limit for the messages that a server sends to a new peer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A peer on the host, to look who is there and to try interrupts and memory with.
+/// A peer on the host, which lists other peers and tests interrupts and memory
 #[derive(Parser, Clone, Debug)]
 #[command(name = "ivshmem-peer", version)]
 struct Args {
@@ -28,7 +28,7 @@ struct Args {
     #[arg(long, value_name = "PATH")]
     socket: PathBuf,
 
-    /// How many vectors to have: as many as the server gives
+    /// The number of vectors: as many as the server gives
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=2048))]
     vectors: u16,
 
@@ -36,28 +36,28 @@ struct Args {
     verb: Verb,
 }
 
-/// What a peer does.
+/// A command of a peer.
 #[derive(Subcommand, Clone, Debug)]
 pub enum Verb {
-    /// Say who is there, who comes and goes, and who rings, until standard input ends or
+    /// Report peers that exist, join and leave, and interrupts, until standard input ends or
     /// the server is gone
     Watch,
-    /// Ring another peer once
+    /// Interrupt another peer once
     Ring {
         /// Its number
         peer: u16,
-        /// Which of its interrupts
+        /// The number of its interrupt
         #[arg(default_value_t = 0)]
         vector: u16,
     },
-    /// Answer those who `ping`, one at a time, until standard input ends or the server is gone
+    /// Answer peers that run `ping`, one at a time, until standard input ends or the server is gone
     Answer,
-    /// Measure round trips of a record and an interrupt to a peer that runs `answer`;
+    /// Measure round trips of a record and an interrupt to a peer that runs `answer`. This
     /// formats the memory
     Ping {
         /// Its number
         peer: u16,
-        /// How many
+        /// The number of round trips
         #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
         count: u32,
     },
@@ -65,7 +65,7 @@ pub enum Verb {
 
 /// Runs the `ivshmem-peer` program.
 pub fn run() -> ExitCode {
-    match act(&Args::parse()) {
+    match run_command(&Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "ivshmem-peer: {error:#}");
@@ -74,24 +74,27 @@ pub fn run() -> ExitCode {
     }
 }
 
-fn act(args: &Args) -> Result<()> {
+fn run_command(args: &Args) -> Result<()> {
     let client = Client::connect(&args.socket, args.vectors, PATIENCE);
     let client = client.with_context(|| format!("cannot join {}", args.socket.display()))?;
     args.verb.run(client, io::stdin().as_fd())
 }
 
 impl Verb {
-    /// Does it as `party`; what goes on until an input ends has `input` for it.
+    /// Runs the command as `party`. Commands that go on until an input ends read `input`.
     ///
     /// # Errors
     ///
-    /// What `party` was to ring is not there, or does not answer; the server is gone.
+    /// The peer to notify does not exist or does not answer, or the server is gone.
     pub fn run(&self, party: impl Party, input: BorrowedFd<'_>) -> Result<()> {
         match *self {
             Self::Watch => watch::run(party, input),
             Self::Ring { peer, vector } => {
-                let rung = party.ring(peer, vector);
-                ensure!(rung, "peer {peer} with a vector {vector} is not there");
+                let notified = party.ring(peer, vector);
+                ensure!(
+                    notified,
+                    "peer {peer} with a vector {vector} does not exist"
+                );
                 Ok(())
             }
             Self::Answer => ping::answer(party, input),

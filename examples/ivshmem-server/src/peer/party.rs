@@ -1,4 +1,4 @@
-//! Who shares memory and interrupts with other peers, wherever it runs.
+//! A process that shares memory and interrupts with other peers, on the host or in a guest.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -10,28 +10,29 @@ use crate::client::{Change, Client};
 
 /// A peer: a process of the host, or of a guest.
 pub trait Party {
-    /// Its number, by which others ring it.
+    /// Returns its number, by which others notify it.
     fn id(&self) -> u16;
 
-    /// The memory that all share.
+    /// Returns the memory that all peers share.
     fn memory(&self) -> &Arc<Mapping>;
 
-    /// What rings it for `vector`; nothing from the first vector on that it has not.
+    /// Returns the eventfd by which others notify it for `vector`, or `None` after its last vector.
     fn own(&self, vector: u16) -> Option<&Arc<EventBell>>;
 
-    /// Interrupts a peer; `false` if that is known not to be there.
+    /// Interrupts a peer. Returns `false` if the peer is known not to exist.
     fn ring(&self, peer: u16, vector: u16) -> bool;
 
-    /// Whether a peer may be there.
-    fn may_know(&self, peer: u16) -> bool;
+    /// Returns true if a peer may exist.
+    fn may_exist(&self, peer: u16) -> bool;
 
-    /// The peers that are known to be there.
+    /// Returns the peers that are known to exist.
     fn peers(&self) -> Vec<u16>;
 
-    /// Readable while there is something for [`Party::update`]; nothing if it never learns.
-    fn news(&self) -> Option<BorrowedFd<'_>>;
+    /// Returns a descriptor that is readable while [`Party::update`] has something to read, or
+    /// `None` if there are no updates.
+    fn update_fd(&self) -> Option<BorrowedFd<'_>>;
 
-    /// What has changed, without waiting.
+    /// Returns what has changed, without waiting.
     fn update(&mut self) -> Vec<Change>;
 }
 
@@ -52,7 +53,7 @@ impl Party for Client {
         self.ring(peer, vector)
     }
 
-    fn may_know(&self, peer: u16) -> bool {
+    fn may_exist(&self, peer: u16) -> bool {
         self.bell(peer, 0).is_some()
     }
 
@@ -60,7 +61,7 @@ impl Party for Client {
         self.peers().collect()
     }
 
-    fn news(&self) -> Option<BorrowedFd<'_>> {
+    fn update_fd(&self) -> Option<BorrowedFd<'_>> {
         Some(self.as_fd())
     }
 

@@ -1,8 +1,8 @@
-//! Round trips of a record and an interrupt between two peers, of which one pings at a time.
+//! Round trips of a record and an interrupt between two peers. Only one peer pings at a time.
 //!
-//! The one that pings formats the memory and makes both its ends of two rings; only then
-//! it rings the other, which attaches. A record is a count and who pings; it comes back.
-//! The last one says goodbye, upon which the other lets go of the memory.
+//! The pinging peer formats the memory and claims its ends of two rings. Only then it notifies
+//! the other peer, which attaches. A record is a count and the number of the pinging peer; the
+//! other sends it back. After the last record, `GOODBYE`, the other releases the rings.
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -18,22 +18,22 @@ use shmem_core::{Incarnation, Region};
 use shmem_sync::{EventBell, EventWait};
 
 use super::party::Party;
-use super::say::say;
+use super::print::print_line;
 use crate::client::Change;
 
 /// Bytes of each ring.
 const CAPACITY: usize = 4096;
-/// The vector that is rung.
+/// The vector of the interrupts.
 const VECTOR: u16 = 0;
-/// How long a peer may take to answer before it counts as dead.
+/// Time limit of an answer, after which a peer counts as dead.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How often the one that answers looks whether the other lives.
-const LOOK: Duration = Duration::from_millis(200);
+/// Time between two checks of the answering peer whether the other is alive.
+const CHECK_INTERVAL: Duration = Duration::from_millis(200);
 /// The count of the last record.
 const GOODBYE: u32 = u32::MAX;
 
-/// The doorbell of a peer, as one party rings it.
+/// The doorbell of a peer.
 struct Bell<'p, P>(&'p P, u16);
 
 impl<P: Party> Doorbell for Bell<'_, P> {
@@ -42,16 +42,16 @@ impl<P: Party> Doorbell for Bell<'_, P> {
     }
 }
 
-/// A record: a count, and who pings.
-type Ball = [u8; 8];
+/// A record: a count, and the number of the pinging peer.
+type Record = [u8; 8];
 
-fn ball(id: u16, count: u32) -> Ball {
+fn record(id: u16, count: u32) -> Record {
     let [a, b, c, d] = count.to_le_bytes();
     let [e, f] = id.to_le_bytes();
     [a, b, c, d, e, f, 0, 0]
 }
 
-/// Two rings in the region, there and back.
+/// Attaches one of the two rings in the region: 0 to the other peer, 1 back.
 fn ring<'m>(region: &Region<'m>, which: usize) -> Result<Ring<'m>> {
     let len = Ring::segment_len(CAPACITY);
     let segment = region.body().sub(which * len, len);
@@ -59,9 +59,9 @@ fn ring<'m>(region: &Region<'m>, which: usize) -> Result<Ring<'m>> {
     Ring::attach(segment).map_err(|error| anyhow!("{error}"))
 }
 
-/// Formats the memory, pings `peer`, and says how long it took.
+/// Formats the memory, pings `peer`, and prints the times.
 pub(super) fn ping(party: &impl Party, peer: u16, count: u32) -> Result<()> {
-    ensure!(party.may_know(peer), "peer {peer} is not there");
+    ensure!(party.may_exist(peer), "peer {peer} does not exist");
     let bell = Bell(party, peer);
     let own = party.own(VECTOR).context("no vector")?;
     let region = Region::format(party.memory().window()).map_err(|e| anyhow!("{e}"))?;
@@ -73,12 +73,12 @@ pub(super) fn ping(party: &impl Party, peer: u16, count: u32) -> Result<()> {
     party.ring(peer, VECTOR);
     let mut times = Vec::with_capacity(count as usize);
     for n in (0..count).chain([GOODBYE]) {
-        let (sent, started) = (ball(party.id(), n), Instant::now());
+        let (sent, started) = (record(party.id(), n), Instant::now());
         there.push(&sent).map_err(|error| anyhow!("{error}"))?;
         there.notify(&bell).map_err(|error| anyhow!("{error}"))?;
-        let came = back.wait(&mut EventWait::timeout(own, PATIENCE));
-        ensure!(came, "peer {peer} does not answer: run `answer` there");
-        let mut got = Ball::default();
+        let arrived = back.wait(&mut EventWait::timeout(own, PATIENCE));
+        ensure!(arrived, "peer {peer} does not answer: run `answer` there");
+        let mut got = Record::default();
         back.pop(&mut got).map_err(|error| anyhow!("{error}"))?;
         ensure!(got == sent, "peer {peer} answered {got:?} to {sent:?}");
         times.push(started.elapsed());
@@ -86,30 +86,33 @@ pub(super) fn ping(party: &impl Party, peer: u16, count: u32) -> Result<()> {
     times.truncate(count as usize);
     times.sort_unstable();
     let (p50, p99) = (times[times.len() / 2], times[times.len() * 99 / 100]);
-    say(format!("{count} round trips: p50 {p50:?}, p99 {p99:?}"))?;
-    wait_until_let_go(&region, peer)
+    print_line(format!("{count} round trips: p50 {p50:?}, p99 {p99:?}"))?;
+    wait_until_released(&region, peer)
 }
 
-/// Waits until the other has let go of the memory: the next one formats it.
-fn wait_until_let_go(region: &Region<'_>, peer: u16) -> Result<()> {
+/// Waits until the other peer has released the rings: the next pinging peer formats the memory.
+fn wait_until_released(region: &Region<'_>, peer: u16) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     let (there, back) = (ring(region, 0)?, ring(region, 1)?);
     while there.consumer_owner().is_some() || back.producer_owner().is_some() {
-        ensure!(Instant::now() < deadline, "peer {peer} does not let go");
+        ensure!(
+            Instant::now() < deadline,
+            "peer {peer} does not release the rings"
+        );
         thread::sleep(Duration::from_millis(1));
     }
     Ok(())
 }
 
-/// Answers those who ping, until `input` ends.
+/// Answers pinging peers until `input` ends.
 pub(super) fn answer(mut party: impl Party, input: BorrowedFd<'_>) -> Result<()> {
-    say(format_args!("peer {} answers", party.id()))?;
+    print_line(format_args!("peer {} answers", party.id()))?;
     let own = Arc::clone(party.own(VECTOR).context("no vector")?);
     let memory = Arc::clone(party.memory());
-    let (mut rung, mut played) = (false, None);
+    let (mut rung, mut answered) = (false, None);
     loop {
-        let patience = if rung { Duration::ZERO } else { LOOK };
-        if is_over(&mut party, &own, input, patience)? {
+        let patience = if rung { Duration::ZERO } else { CHECK_INTERVAL };
+        if wait_for_input_end(&mut party, &own, input, patience)? {
             return Ok(());
         }
         rung |= rustix::io::read(own.as_ref(), &mut [0; 8]).is_ok();
@@ -117,22 +120,23 @@ pub(super) fn answer(mut party: impl Party, input: BorrowedFd<'_>) -> Result<()>
             continue;
         }
         let Ok(region) = Region::attach(memory.window()) else {
-            continue; // a ring that was not of one who pings
+            continue; // the ring did not come from a pinging peer
         };
         let us = Incarnation::first(2);
         let there = ring(&region, 0)?.consumer(us, OnRestart::Keep);
-        // A ring that is late, of a game that is over.
-        if played.replace(region.generation()) == Some(region.generation()) {
+        // A late ring for a generation that was already answered.
+        if answered.replace(region.generation()) == Some(region.generation()) {
             continue;
         }
         if let (Ok(there), Ok(back)) = (there, ring(&region, 1)?.producer(us)) {
-            rung = play(&mut party, input, &region, there, back)?;
+            rung = answer_one(&mut party, input, &region, there, back)?;
         }
     }
 }
 
-/// Answers one who pings until it says goodbye, or has left; whether another has begun.
-fn play(
+/// Answers one pinging peer until it sends `GOODBYE`, or has left. Returns true if another has
+/// begun.
+fn answer_one(
     party: &mut impl Party,
     input: BorrowedFd<'_>,
     region: &Region<'_>,
@@ -140,43 +144,43 @@ fn play(
     mut back: Producer<'_>,
 ) -> Result<bool> {
     let own = Arc::clone(party.own(VECTOR).context("no vector")?);
-    let mut got = Ball::default();
-    let mut who = None;
+    let mut got = Record::default();
+    let mut pinging = None;
     loop {
-        let came = there.wait(&mut EventWait::timeout(&own, LOOK));
-        // The ring that says so may have ended this wait.
+        let arrived = there.wait(&mut EventWait::timeout(&own, CHECK_INTERVAL));
+        // The ring of the next pinging peer may have ended this wait.
         if region.is_stale() {
             return Ok(true);
         }
-        if !came {
-            let over = is_over(party, &own, input, Duration::ZERO)?;
-            if over || who.is_some_and(|who| !party.may_know(who)) {
+        if !arrived {
+            let ended = wait_for_input_end(party, &own, input, Duration::ZERO)?;
+            if ended || pinging.is_some_and(|peer| !party.may_exist(peer)) {
                 return Ok(false);
             }
             continue;
         }
-        // Whatever is in it was written by a peer.
+        // A peer wrote the record: check it.
         if there.pop(&mut got) != Ok(got.len()) || back.push(&got).is_err() {
             return Ok(false);
         }
         let [a, b, c, d, e, f, _, _] = got;
         let id = u16::from_le_bytes([e, f]);
-        if who.replace(id) != Some(id) {
+        if pinging.replace(id) != Some(id) {
             party.update();
         }
-        if !party.may_know(id) {
+        if !party.may_exist(id) {
             return Ok(false);
         }
-        let told = back.notify(&Bell(party, id));
-        told.map_err(|error| anyhow!("{error}"))?;
+        let notified = back.notify(&Bell(party, id));
+        notified.map_err(|error| anyhow!("{error}"))?;
         if u32::from_le_bytes([a, b, c, d]) == GOODBYE {
             return Ok(false);
         }
     }
 }
 
-/// Waits a little for a ring or news; whether `input` has ended.
-fn is_over(
+/// Waits up to `patience` for a ring or an update. Returns true if `input` has ended.
+fn wait_for_input_end(
     party: &mut impl Party,
     own: &EventBell,
     input: BorrowedFd<'_>,
@@ -191,9 +195,9 @@ fn is_over(
             PollFd::new(&input, PollFlags::IN),
             PollFd::new(own, PollFlags::IN),
         ];
-        let news = party.news();
-        events.extend(news.iter().map(|news| PollFd::new(news, PollFlags::IN)));
-        // A signal is a reason to look, too.
+        let updates = party.update_fd();
+        events.extend(updates.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
+        // A signal also ends the wait.
         let polled = poll(&mut events, Some(&timeout));
         polled.is_ok() && !events[0].revents().is_empty()
     };

@@ -1,4 +1,4 @@
-//! Saying who is there, who comes and goes, and who rings.
+//! Reports peers that exist, join and leave, and interrupts.
 
 use std::os::fd::BorrowedFd;
 
@@ -7,28 +7,28 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
 use super::party::Party;
-use super::say::say;
+use super::print::print_line;
 use crate::client::Change;
 
 /// Watches until `input` ends.
 pub(super) fn run(mut party: impl Party, input: BorrowedFd<'_>) -> Result<()> {
     let len = party.memory().window().len();
-    say(format_args!(
+    print_line(format_args!(
         "we are peer {}; memory {len} bytes",
         party.id()
     ))?;
     for peer in party.peers() {
-        say(format_args!("peer {peer} is there"))?;
+        print_line(format_args!("peer {peer} exists"))?;
     }
     loop {
         let (ended, rung) = wait(&party, input)?;
         for vector in rung {
-            say(format_args!("vector {vector} was rung"))?;
+            print_line(format_args!("vector {vector} was rung"))?;
         }
         for change in party.update() {
             match change {
-                Change::Joined(peer) => say(format_args!("peer {peer} joined"))?,
-                Change::Left(peer) => say(format_args!("peer {peer} left"))?,
+                Change::Joined(peer) => print_line(format_args!("peer {peer} joined"))?,
+                Change::Left(peer) => print_line(format_args!("peer {peer} left"))?,
                 Change::Lost(error) => bail!(error),
             }
         }
@@ -38,13 +38,13 @@ pub(super) fn run(mut party: impl Party, input: BorrowedFd<'_>) -> Result<()> {
     }
 }
 
-/// Waits for news; whether `input` has ended, and which vectors were rung.
+/// Waits for an event. Returns whether `input` has ended, and the vectors that were rung.
 fn wait(party: &impl Party, input: BorrowedFd<'_>) -> Result<(bool, Vec<u16>)> {
     let bells = || (0..=u16::MAX).map_while(|vector| party.own(vector));
     let mut events = vec![PollFd::new(&input, PollFlags::IN)];
     events.extend(bells().map(|bell| PollFd::new(bell, PollFlags::IN)));
-    let news = party.news();
-    events.extend(news.iter().map(|news| PollFd::new(news, PollFlags::IN)));
+    let updates = party.update_fd();
+    events.extend(updates.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
     while let Err(error) = poll(&mut events, None) {
         if error != Errno::INTR {
             return Err(error.into());

@@ -1,49 +1,49 @@
-//! What happens at a server, and why one cannot be.
+//! Events of a server, and the reasons why it cannot start.
 
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What happened at a server.
+/// An event of a server.
 #[derive(Debug)]
 pub enum Event {
-    /// A peer has come.
+    /// A peer has joined.
     Joined {
         /// Its number.
         peer: u16,
-        /// Its process, where the kernel knows it.
+        /// Its process, if the kernel knows it.
         process: Option<i32>,
     },
-    /// A peer has gone, or was dropped; its number is not given again soon.
+    /// A peer has left, or was dropped. Its number is not used again soon.
     Left {
         /// Its number.
         peer: u16,
-        /// Why.
+        /// The reason.
         why: Reason,
     },
-    /// A peer was turned away.
+    /// A peer was refused.
     Refused(Reason),
-    /// A peer has not read all that it was sent.
-    Behind {
+    /// A peer has not read all messages.
+    Slow {
         /// Its number.
         peer: u16,
-        /// Messages that wait for it.
+        /// Messages that are not sent yet.
         waiting: usize,
     },
 }
 
-/// Why a peer is none.
+/// The reason why a peer was dropped or refused.
 #[derive(Debug)]
 pub enum Reason {
     /// It closed its connection, or died.
     Closed,
-    /// It sent something, which no client does.
-    Spoke,
-    /// It does not read: so many messages wait for it.
+    /// It sent data, which no client does.
+    SentData,
+    /// It does not read: this many messages wait for it.
     Stuck(usize),
-    /// There are as many peers as there may be.
+    /// The largest number of peers is reached.
     Full(u16),
-    /// The kernel's reason.
+    /// A system call failed.
     Failed(io::Error),
 }
 
@@ -60,8 +60,11 @@ impl fmt::Display for Event {
             } => write!(f, "peer {peer} joined"),
             Self::Left { peer, why } => write!(f, "peer {peer} left: {why}"),
             Self::Refused(why) => write!(f, "a peer was refused: {why}"),
-            Self::Behind { peer, waiting } => {
-                write!(f, "peer {peer} is behind: {waiting} messages wait for it")
+            Self::Slow { peer, waiting } => {
+                write!(
+                    f,
+                    "peer {peer} reads slowly: {waiting} messages wait for it"
+                )
             }
         }
     }
@@ -71,40 +74,40 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed => f.write_str("it closed its connection"),
-            Self::Spoke => f.write_str("dropped, it sent something, which no client does"),
+            Self::SentData => f.write_str("dropped, it sent data, which no client does"),
             Self::Stuck(waiting) => {
                 write!(
                     f,
                     "dropped, it does not read: {waiting} messages wait for it"
                 )
             }
-            Self::Full(peers) => write!(f, "there are {peers} already, as many as there may be"),
+            Self::Full(peers) => write!(f, "there are already {peers} peers, which is the limit"),
             Self::Failed(error) => write!(f, "{error}"),
         }
     }
 }
 
-/// Why there is no server.
+/// The reason why a server cannot start.
 #[derive(Debug)]
 pub enum ServeError {
-    /// The socket's path is longer than an address has room for.
+    /// The socket's path is too long for an address.
     Name(PathBuf),
-    /// A living server has the socket.
+    /// A living server uses the socket.
     InUse(PathBuf),
-    /// The path is something else, which is left alone.
+    /// The path is not a socket. It was not changed.
     NotASocket(PathBuf),
-    /// The memory has a length that QEMU's device cannot have.
+    /// The memory has a length that is impossible for QEMU's device.
     Memory {
-        /// Its bytes.
+        /// Its length in bytes.
         len: u64,
     },
-    /// No peers, or no vectors.
+    /// The limits allow no peer, or no vector.
     Limits,
-    /// The kernel's reason.
+    /// A system call failed.
     System {
-        /// What could not be done.
+        /// The action that failed.
         what: String,
-        /// Why.
+        /// The reason.
         error: io::Error,
     },
 }
@@ -126,12 +129,12 @@ impl fmt::Display for ServeError {
             ),
             Self::InUse(path) => write!(
                 f,
-                "a server lives at {} already: end it first, or give another path",
+                "a server already runs at {}: end it first, or give another path",
                 path.display()
             ),
             Self::NotASocket(path) => write!(
                 f,
-                "{} is there and is no socket: give another path",
+                "{} exists and is not a socket: give another path",
                 path.display()
             ),
             Self::Memory { len } => write!(

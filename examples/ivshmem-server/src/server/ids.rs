@@ -1,17 +1,17 @@
 //! Numbers of peers.
 
-/// Gives each peer the next number that is free, from 0 on and from 65535 to 0 again.
+/// Allocates the next free number for each peer, from 0 to 65535 and then from 0 again.
 ///
-/// A number that was given comes back after 65,536 peers: one that restarts is told
-/// apart from what it was by its number alone.
+/// A number is used again only after 65,536 peers, so that a restarted peer has another number
+/// than before.
 #[derive(Debug, Default)]
 pub(super) struct Ids {
     next: u16,
 }
 
 impl Ids {
-    /// One that is not `taken`; not all may be.
-    pub(super) fn give(&mut self, taken: impl Fn(u16) -> bool) -> u16 {
+    /// Returns the next number for which `taken` is false; there must be one.
+    pub(super) fn allocate(&mut self, taken: impl Fn(u16) -> bool) -> u16 {
         loop {
             let id = self.next;
             self.next = id.wrapping_add(1);
@@ -27,11 +27,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_go_round_and_pass_over_those_that_are_taken() {
+    fn numbers_increase_and_wrap_around_and_skip_taken_ones() {
         let mut ids = Ids::default();
         let free = |_| false;
-        assert_eq!([ids.give(free), ids.give(free), ids.give(free)], [0, 1, 2]);
-        assert_eq!(ids.give(|id| id < 65535), 65535);
-        assert_eq!(ids.give(|id| id == 0), 1);
+        let first = [ids.allocate(free), ids.allocate(free), ids.allocate(free)];
+        assert_eq!(first, [0, 1, 2]);
+        assert_eq!(ids.allocate(|id| id < 65535), 65535);
+        assert_eq!(ids.allocate(|id| id == 0), 1);
     }
 }

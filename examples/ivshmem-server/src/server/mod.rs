@@ -1,14 +1,14 @@
-//! Who is a peer, and telling the others.
+//! The peers of a server, and the messages to them.
 //!
-//! - **S1** Every peer is told of every other exactly once, before or after its own
-//!   eventfds, and of its end at most once and later: what it is told is one queue.
-//! - **S2** No call waits for a peer: what one does not take stays in its queue, which has
-//!   a bound; behind it the peer is dropped.
-//! - **S3** A turn's work is bounded by the number of peers and [`ACCEPTS`].
-//! - **S4** What peers send is not read further than to see that they did.
+//! - **S1** Every peer is informed of every other exactly once, before or after its own eventfds,
+//!   and of its end at most once and later: all messages to a peer are in one queue.
+//! - **S2** No call waits for a peer. Unread messages stay in its queue, which has a limit; above
+//!   the limit the peer is dropped.
+//! - **S3** The work of one call is bounded by the number of peers and [`ACCEPTS`].
+//! - **S4** Data from a peer is not read further than to detect it.
 //!
-//! Peers go on without a server: they keep the memory and each other's eventfds, and learn
-//! no more of who comes and goes. QEMU's device cannot connect anew; other clients can.
+//! Peers go on without a server: they keep the memory and each other's eventfds, but no longer
+//! learn of joins and leaves. QEMU's device cannot connect again; other clients can.
 
 mod event;
 mod ids;
@@ -37,49 +37,49 @@ use rustix::time::{
 use crate::socket::Listener;
 use crate::wire::{MEMORY, Message, VERSION};
 use ids::Ids;
-use peer::{Flushed, Heard, Peer};
+use peer::{Flushed, Input, Peer};
 
-/// Peers that one turn takes in.
+/// The largest number of connections that one call accepts.
 const ACCEPTS: usize = 16;
-/// Events that one turn takes from the kernel.
+/// The largest number of kernel events that one call handles.
 const EVENTS: usize = 64;
-/// When what the system had too little for is tried again.
+/// Time until an operation is tried again that failed for lack of resources.
 const RETRY: Duration = Duration::from_millis(50);
 /// The smallest memory: a page.
 const MIN_MEMORY: u64 = 4096;
 
-// What an event is about; below are the numbers of peers.
+// The meaning of event data; smaller values are numbers of peers.
 const LISTENER: u64 = 1 << 16;
 const TIMER: u64 = 1 << 17;
 
-/// How much a server has room for.
+/// The limits of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Eventfds, and so interrupts, that each peer gets, from 1 on.
+    /// Eventfds, and so interrupts, of each peer; at least 1.
     pub vectors: u16,
-    /// Peers at a time, from 1 on.
+    /// Peers at a time; at least 1.
     pub peers: u16,
 }
 
 impl Limits {
-    /// Messages that may wait for a peer: twice what the last one to come is told.
+    /// Messages that may wait for a peer: twice what the last peer to join receives.
     pub fn queue(&self) -> usize {
         let (vectors, peers) = (usize::from(self.vectors), usize::from(self.peers));
         2 * (3 + vectors * peers)
     }
 
-    /// Descriptors that a server may need, those of peers that left while another had not
-    /// read of them included.
+    /// Descriptors that a server may need, including those of peers that left before another peer
+    /// had read about them.
     pub fn descriptors(&self) -> usize {
         let (vectors, peers) = (usize::from(self.vectors), usize::from(self.peers));
         8 + peers * (vectors + 1) + self.queue()
     }
 }
 
-/// A server, driven by [`Server::turn`] in its owner's loop, or by a thread of its own
+/// A server, driven by [`Server::run_once`] in its owner's loop, or by its own thread
 /// ([`Server::spawn`]).
 ///
-/// Its socket's name goes, and all connections with it, when it is dropped.
+/// Dropping it removes the socket's name and closes all connections.
 #[derive(Debug)]
 pub struct Server {
     epoll: OwnedFd,
@@ -89,19 +89,19 @@ pub struct Server {
     limits: Limits,
     ids: Ids,
     peers: BTreeMap<u16, Peer>,
-    /// Whether connections wait for better times.
+    /// Whether new connections must wait.
     muted: bool,
     events: Vec<Event>,
 }
 
 impl Server {
-    /// A server at `path` that shares `memory`, a memfd or a file; a dead server's socket
-    /// at that path is replaced.
+    /// Creates a server at `path` that shares `memory`, a memfd or a file. Replaces the socket of a
+    /// dead server.
     ///
     /// # Errors
     ///
-    /// [`ServeError`]: the path is a living server's or no socket, the memory's length
-    /// is none that a PCI device can have, a limit is zero, or the kernel's reason.
+    /// [`ServeError`]: the path is a living server's or not a socket, the memory's length is
+    /// impossible for a PCI device, a limit is zero, or a system call failed.
     pub fn bind(path: &Path, memory: OwnedFd, limits: Limits) -> Result<Self, ServeError> {
         let system = |error: Errno| ServeError::System {
             what: "start a server".to_owned(),
@@ -137,20 +137,20 @@ impl Server {
         })
     }
 
-    /// The numbers of the peers that are there.
+    /// Returns the numbers of the current peers.
     pub fn peers(&self) -> impl Iterator<Item = u16> {
         self.peers.keys().copied()
     }
 
-    /// Waits up to `timeout`, for ever if there is none, does what there is to do, and says
-    /// what happened. It may return early, with nothing.
+    /// Waits up to `timeout`, or without a limit for `None`, and does the work that is due. Returns
+    /// what happened. It may return early, with an empty list.
     ///
     /// # Errors
     ///
-    /// The kernel's reason, which ends the server.
-    pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<Vec<Event>> {
+    /// A system call failed, which ends the server.
+    pub fn run_once(&mut self, timeout: Option<Duration>) -> io::Result<Vec<Event>> {
         let timeout = timeout.map(|timeout| Timespec {
-            // More than 24 days cannot be said to older kernels.
+            // Older kernels accept at most 24 days.
             tv_sec: timeout.as_secs().min(1 << 20).cast_signed(),
             tv_nsec: timeout.subsec_nanos().into(),
         });
@@ -170,15 +170,15 @@ impl Server {
         Ok(std::mem::take(&mut self.events))
     }
 
-    /// Takes in those who wait.
+    /// Accepts waiting connections.
     fn accept(&mut self) {
         for _ in 0..ACCEPTS {
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
             match accept_with(&self.listener, flags) {
-                Ok(socket) => self.admit(socket),
+                Ok(socket) => self.add_peer(socket),
                 Err(Errno::AGAIN) => return,
                 Err(Errno::INTR | Errno::CONNABORTED) => {}
-                // It stays readable: look away for a while.
+                // The listener stays readable: ignore it for a while.
                 Err(error) => {
                     self.mute(true);
                     self.start_timer();
@@ -192,12 +192,12 @@ impl Server {
         self.events.push(Event::Refused(why));
     }
 
-    /// Makes a connection a peer: tells it all it must know, and the others of it.
-    fn admit(&mut self, socket: OwnedFd) {
+    /// Makes a connection a peer: sends it all that it must know, and informs the others.
+    fn add_peer(&mut self, socket: OwnedFd) {
         if self.peers.len() >= usize::from(self.limits.peers) {
             return self.refuse(Reason::Full(self.limits.peers));
         }
-        // No blocking, for all who share it: QEMU would set that in any case.
+        // Not blocking, for all processes that share it: QEMU sets that in any case.
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         let bells: Result<Vec<_>, Errno> = (0..self.limits.vectors)
             .map(|_| eventfd(0, flags).map(Arc::new))
@@ -206,7 +206,7 @@ impl Server {
             Ok(bells) => bells,
             Err(error) => return self.refuse(Reason::Failed(error.into())),
         };
-        let id = self.ids.give(|id| self.peers.contains_key(&id));
+        let id = self.ids.allocate(|id| self.peers.contains_key(&id));
         let data = EventData::new_u64(id.into());
         if let Err(error) = epoll::add(&self.epoll, &socket, data, EventFlags::IN) {
             return self.refuse(Reason::Failed(error.into()));
@@ -216,14 +216,14 @@ impl Server {
         self.events.push(Event::Joined { peer: id, process });
         let mut peer = Peer::new(socket, bells);
         peer.enqueue(self.greeting(id, &peer));
-        let news = || connect(id, &peer).collect::<Vec<_>>();
-        let mut gone = self.tell_all(news);
+        let messages = || connect(id, &peer).collect::<Vec<_>>();
+        let mut gone = self.send_to_all(messages);
         self.peers.insert(id, peer);
         gone.extend(self.flush(id).map(|why| (id, why)));
         self.remove(gone);
     }
 
-    /// All that a new peer is told, in the order of the specification.
+    /// Returns all messages to a new peer, in the order of the specification.
     fn greeting(&self, id: u16, peer: &Peer) -> Vec<Message> {
         let mut greeting = vec![
             Message::number(VERSION),
@@ -237,44 +237,44 @@ impl Server {
         greeting
     }
 
-    /// Tells every peer; those that are none any more, and why.
-    fn tell_all(&mut self, news: impl Fn() -> Vec<Message>) -> Vec<(u16, Reason)> {
+    /// Sends messages to every peer. Returns the peers to drop, with the reasons.
+    fn send_to_all(&mut self, messages: impl Fn() -> Vec<Message>) -> Vec<(u16, Reason)> {
         let ids: Vec<_> = self.peers.keys().copied().collect();
         let mut gone = Vec::new();
         for id in ids {
             if let Some(peer) = self.peers.get_mut(&id) {
-                peer.enqueue(news());
+                peer.enqueue(messages());
                 gone.extend(self.flush(id).map(|why| (id, why)));
             }
         }
         gone
     }
 
-    /// Drops peers and tells the others, which may drop more.
+    /// Drops peers and informs the others, which may drop more peers.
     fn remove(&mut self, mut gone: Vec<(u16, Reason)>) {
         while let Some((id, why)) = gone.pop() {
-            // It may have been in it twice.
+            // A peer may be listed twice.
             let Some(peer) = self.peers.remove(&id) else {
                 continue;
             };
             let _ = epoll::delete(&self.epoll, &peer);
             self.events.push(Event::Left { peer: id, why });
-            gone.extend(self.tell_all(|| vec![Message::number(id.into())]));
+            gone.extend(self.send_to_all(|| vec![Message::number(id.into())]));
         }
     }
 
-    /// What the kernel says of a peer's socket.
+    /// Handles the kernel's event for a peer's socket.
     fn serve(&mut self, id: u16, flags: EventFlags) {
-        // It may have been dropped in this turn.
+        // The peer may have been dropped in this call.
         let Some(peer) = self.peers.get(&id) else {
             return;
         };
         let mut why = None;
         if flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
-            why = match peer.listen() {
-                Heard::Nothing => None,
-                Heard::End => Some(Reason::Closed),
-                Heard::Something => Some(Reason::Spoke), // S4
+            why = match peer.read_input() {
+                Input::Nothing => None,
+                Input::End => Some(Reason::Closed),
+                Input::Data => Some(Reason::SentData), // S4
             };
         }
         if why.is_none() && flags.contains(EventFlags::OUT) {
@@ -285,7 +285,7 @@ impl Server {
         }
     }
 
-    /// Sends what a peer takes (S2); why it is none any more, if so.
+    /// Sends as much as a peer accepts (S2). Returns the reason if it must be dropped.
     fn flush(&mut self, id: u16) -> Option<Reason> {
         let peer = self.peers.get_mut(&id)?;
         let flushed = match peer.flush() {
@@ -298,8 +298,8 @@ impl Server {
             return Some(Reason::Stuck(waiting));
         }
         let interest = match flushed {
-            Flushed::Behind => EventFlags::IN | EventFlags::OUT,
-            Flushed::All | Flushed::Starved => EventFlags::IN,
+            Flushed::Blocked => EventFlags::IN | EventFlags::OUT,
+            Flushed::All | Flushed::NoResources => EventFlags::IN,
         };
         if interest != peer.interest {
             let data = EventData::new_u64(id.into());
@@ -307,21 +307,21 @@ impl Server {
                 return Some(Reason::Failed(error.into()));
             }
             peer.interest = interest;
-            if flushed == Flushed::Behind {
-                self.events.push(Event::Behind { peer: id, waiting });
+            if flushed == Flushed::Blocked {
+                self.events.push(Event::Slow { peer: id, waiting });
             }
         }
-        if flushed == Flushed::Starved {
+        if flushed == Flushed::NoResources {
             self.start_timer();
         }
         None
     }
 
-    /// Tries again what the system had too little for.
+    /// Tries the operations again that failed for lack of resources.
     fn retry(&mut self) {
         let _ = rustix::io::read(&self.timer, &mut [0; 8]);
         self.mute(false);
-        let gone = self.tell_all(Vec::new);
+        let gone = self.send_to_all(Vec::new);
         self.remove(gone);
     }
 
@@ -351,13 +351,13 @@ impl Server {
 }
 
 impl AsFd for Server {
-    /// Readable while [`Server::turn`] has something to do.
+    /// Readable while [`Server::run_once`] has something to do.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.epoll.as_fd()
     }
 }
 
-/// The connect notification of a peer; as its own, the interrupt setup.
+/// Returns the connect notification of a peer; for the peer itself, its interrupt setup.
 fn connect(id: u16, peer: &Peer) -> impl Iterator<Item = Message> {
     let with = move |bell| Message::with(id.into(), bell);
     peer.bells.iter().map(with)

@@ -1,4 +1,4 @@
-//! One connected peer, and what it has not been sent yet.
+//! One connected peer, and the messages that are not sent to it yet.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -10,8 +10,8 @@ use rustix::net::sockopt::set_socket_send_buffer_size;
 
 use crate::wire::Message;
 
-/// Of the kernel's buffer as little as it gives. Descriptors on their way count against
-/// every process of the user: what a peer does not read waits here, where it costs nobody.
+/// The smallest possible kernel buffer. Descriptors in it count against every process of the
+/// user; messages that a peer does not read wait in our queue instead.
 const SEND_BUFFER: usize = 1;
 
 /// A connected peer.
@@ -21,31 +21,31 @@ pub(super) struct Peer {
     /// Its eventfds, one a vector.
     pub(super) bells: Vec<Arc<OwnedFd>>,
     queue: VecDeque<Message>,
-    /// What the kernel tells us about the socket now.
+    /// The events that the kernel reports for the socket.
     pub(super) interest: EventFlags,
 }
 
-/// How a queue was left.
+/// The state of a queue after sending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flushed {
     All,
-    /// Until the peer has read.
-    Behind,
-    /// Until the system has more to spare.
-    Starved,
+    /// The peer must read first.
+    Blocked,
+    /// The system must have more resources first.
+    NoResources,
 }
 
-/// What a peer says, which is nothing.
+/// Input from a peer, which must not send anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Heard {
+pub(super) enum Input {
     Nothing,
     End,
-    Something,
+    Data,
 }
 
 impl Peer {
     pub(super) fn new(socket: OwnedFd, bells: Vec<Arc<OwnedFd>>) -> Self {
-        // Without it all works, only less frugally.
+        // Ignored: a larger buffer only uses more resources.
         let _ = set_socket_send_buffer_size(&socket, SEND_BUFFER);
         Self {
             socket,
@@ -55,26 +55,26 @@ impl Peer {
         }
     }
 
-    /// Adds messages; how many wait now.
+    /// Adds messages. Returns how many wait now.
     pub(super) fn enqueue(&mut self, messages: impl IntoIterator<Item = Message>) -> usize {
         self.queue.extend(messages);
         self.queue.len()
     }
 
-    /// How many messages wait.
+    /// Returns how many messages wait.
     pub(super) fn waiting(&self) -> usize {
         self.queue.len()
     }
 
-    /// Sends as much as it takes without waiting.
+    /// Sends as much as the peer accepts without waiting.
     pub(super) fn flush(&mut self) -> Result<Flushed, Errno> {
         while let Some(message) = self.queue.front_mut() {
             match message.send(&self.socket) {
                 Ok(true) => drop(self.queue.pop_front()),
                 Ok(false) | Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return Ok(Flushed::Behind),
+                Err(Errno::AGAIN) => return Ok(Flushed::Blocked),
                 Err(Errno::TOOMANYREFS | Errno::NOBUFS | Errno::NOMEM) => {
-                    return Ok(Flushed::Starved);
+                    return Ok(Flushed::NoResources);
                 }
                 Err(error) => return Err(error),
             }
@@ -82,12 +82,12 @@ impl Peer {
         Ok(Flushed::All)
     }
 
-    /// Listens for the end. Descriptors that it may send are never taken in.
-    pub(super) fn listen(&self) -> Heard {
+    /// Detects data and the end of the connection. Never receives descriptors.
+    pub(super) fn read_input(&self) -> Input {
         match rustix::io::read(&self.socket, &mut [0; 8]) {
-            Err(Errno::AGAIN | Errno::INTR) => Heard::Nothing,
-            Ok(0) | Err(_) => Heard::End,
-            Ok(_) => Heard::Something,
+            Err(Errno::AGAIN | Errno::INTR) => Input::Nothing,
+            Ok(0) | Err(_) => Input::End,
+            Ok(_) => Input::Data,
         }
     }
 }

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::{Event, Server};
 
-/// A server that runs on a thread of its own until this is dropped.
+/// A server that runs on its own thread until this is dropped.
 #[derive(Debug)]
 pub struct Running {
     stop: OwnedFd,
@@ -17,11 +17,11 @@ pub struct Running {
 }
 
 impl Server {
-    /// Starts a thread that serves, and tells `report` what happens.
+    /// Starts a thread that serves, and calls `report` with each event.
     ///
     /// # Errors
     ///
-    /// The kernel has no thread or no eventfd to spare.
+    /// The kernel cannot create a thread or an eventfd.
     pub fn spawn(mut self, mut report: impl FnMut(Event) + Send + 'static) -> io::Result<Running> {
         let stop = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let asked = stop.try_clone()?;
@@ -29,7 +29,7 @@ impl Server {
             .name("ivshmem-server".to_owned())
             .spawn(move || {
                 while !readable(&self, &asked)? {
-                    self.turn(None)?.into_iter().for_each(&mut report);
+                    self.run_once(None)?.into_iter().for_each(&mut report);
                 }
                 Ok(())
             })?;
@@ -38,7 +38,7 @@ impl Server {
     }
 }
 
-/// Waits until `server` has work or `stop` is asked; whether the latter.
+/// Waits until `server` has work or `stop` is readable. Returns true for the latter.
 fn readable(server: &Server, stop: &OwnedFd) -> io::Result<bool> {
     loop {
         let mut events = [
@@ -54,11 +54,11 @@ fn readable(server: &Server, stop: &OwnedFd) -> io::Result<bool> {
 }
 
 impl Running {
-    /// Ends the server, and tells why it had ended before if it had.
+    /// Ends the server. Returns the error if it had ended before.
     ///
     /// # Errors
     ///
-    /// The kernel's reason.
+    /// The error that ended the server.
     pub fn stop(mut self) -> io::Result<()> {
         self.end()
     }
@@ -67,7 +67,7 @@ impl Running {
         let Some(thread) = self.thread.take() else {
             return Ok(());
         };
-        // It is full only where nobody has read what was written: all the same.
+        // Ignored: it fails only if the eventfd is already readable.
         let _ = rustix::io::write(&self.stop, &1_u64.to_ne_bytes());
         let panicked = |_| Err(io::Error::other("the server's thread panicked"));
         thread.join().unwrap_or_else(panicked)

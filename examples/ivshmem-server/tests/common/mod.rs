@@ -1,4 +1,4 @@
-//! Servers, programs and raw clients for the tests.
+//! Servers, programs and raw clients for tests.
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
@@ -18,9 +18,9 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 use shmem_core::Mapping;
 use tempfile::TempDir;
 
-/// How long anything may take on a busy machine.
+/// Time limit of each wait on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-/// The memory of every server here.
+/// The length of the memory of every server.
 pub(crate) const MEMORY: usize = 64 * 1024;
 
 /// A server on a thread, in a directory of its own.
@@ -48,8 +48,8 @@ fn start(path: &Path, vectors: u16, peers: u16) -> (Running, Receiver<Event>) {
     let memory = Mapping::memfd("served", MEMORY).unwrap();
     let memory = memory.as_fd().try_clone_to_owned().unwrap();
     let server = Server::bind(path, memory, Limits { vectors, peers }).unwrap();
-    let (teller, events) = mpsc::channel();
-    let report = move |event| teller.send(event).unwrap_or(());
+    let (sender, events) = mpsc::channel();
+    let report = move |event| sender.send(event).unwrap_or(());
     (server.spawn(report).unwrap(), events)
 }
 
@@ -58,17 +58,17 @@ impl Served {
         self.home.path().join("socket")
     }
 
-    /// A client of the library.
+    /// Connects a client of the library.
     pub(crate) fn client(&self) -> Client {
         Client::connect(&self.path(), self.vectors, PATIENCE).unwrap()
     }
 
-    /// A client that sees every byte.
+    /// Connects a raw client.
     pub(crate) fn raw(&self) -> Raw {
         Raw::connect(&self.path())
     }
 
-    /// Waits for the first event, from now on, that `pick` wants.
+    /// Waits for the first event for which `pick` returns a value.
     pub(crate) fn event<T>(&self, mut pick: impl FnMut(Event) -> Option<T>) -> T {
         loop {
             let event = self.events.recv_timeout(PATIENCE).expect("no such event");
@@ -78,7 +78,7 @@ impl Served {
         }
     }
 
-    /// Waits until the server knows that `id` has left; why.
+    /// Waits until the server reports that `id` has left. Returns the reason.
     pub(crate) fn left(&self, id: u16) -> String {
         self.event(|event| match event {
             Event::Left { peer, why } if peer == id => Some(why.to_string()),
@@ -91,7 +91,7 @@ impl Served {
     }
 }
 
-/// A client that sees every byte and every descriptor.
+/// A client that receives every byte and every descriptor unchanged.
 pub(crate) struct Raw(pub(crate) UnixStream);
 
 impl Raw {
@@ -101,7 +101,7 @@ impl Raw {
         Self(stream)
     }
 
-    /// The next message; none at the end.
+    /// Returns the next message, or `None` at the end.
     pub(crate) fn next(&mut self) -> Option<(i64, Option<OwnedFd>)> {
         let mut bytes = [0; 8];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
@@ -111,7 +111,7 @@ impl Raw {
             match recvmsg(&self.0, &mut whole, &mut control, RecvFlags::empty()) {
                 Ok(got) => break got.bytes,
                 Err(Errno::CONNRESET) => break 0,
-                // One with a timeout is not restarted.
+                // `recvmsg` with a timeout is not restarted after a signal.
                 Err(Errno::INTR) => {}
                 Err(error) => panic!("{error}"),
             }
@@ -130,7 +130,7 @@ impl Raw {
         Some((i64::from_le_bytes(bytes), descriptors.pop()))
     }
 
-    /// The numbers of the next `count` messages, and whether a descriptor came with them.
+    /// Returns the numbers of the next `count` messages, and whether each has a descriptor.
     pub(crate) fn numbers(&mut self, count: usize) -> Vec<(i64, bool)> {
         let next = |_| {
             let (number, descriptor) = self.next().expect("the server goes on");
@@ -151,19 +151,19 @@ pub(crate) fn wait_readable(descriptor: &impl AsFd) {
         match poll(&mut event, Some(&timeout)) {
             Ok(1) => return,
             Err(Errno::INTR) => {}
-            other => panic!("nothing came: {other:?}"),
+            other => panic!("not readable: {other:?}"),
         }
     }
 }
 
-/// Whether it is readable now.
+/// Returns true if it is readable now.
 pub(crate) fn is_readable(descriptor: &impl AsFd) -> bool {
     let now = Timespec::default();
     let mut event = [PollFd::new(descriptor, PollFlags::IN)];
     poll(&mut event, Some(&now)) == Ok(1)
 }
 
-/// Takes the rings of an eventfd, which is polled first: how many they were.
+/// Waits for an eventfd and reads it. Returns the number of rings.
 pub(crate) fn take_rings(bell: &impl AsFd) -> u64 {
     wait_readable(bell);
     let mut count = [0; 8];
@@ -171,7 +171,7 @@ pub(crate) fn take_rings(bell: &impl AsFd) -> u64 {
     u64::from_ne_bytes(count)
 }
 
-/// What one change is, in a word that can be compared.
+/// Returns a change as a word for comparisons.
 pub(crate) fn word(change: &Change) -> String {
     match change {
         Change::Joined(id) => format!("+{id}"),
@@ -180,7 +180,7 @@ pub(crate) fn word(change: &Change) -> String {
     }
 }
 
-/// Waits for so many changes.
+/// Waits for `count` changes.
 pub(crate) fn changes(client: &mut Client, count: usize) -> Vec<String> {
     let mut words = Vec::new();
     while words.len() < count {
@@ -190,61 +190,61 @@ pub(crate) fn changes(client: &mut Client, count: usize) -> Vec<String> {
     words
 }
 
-/// A program of this package that says lines; killed at the end.
+/// A program of this package and its output; dropping it kills it.
 pub(crate) struct Program {
     pub(crate) child: Child,
     lines: Receiver<String>,
-    heard: Vec<String>,
+    seen: Vec<String>,
 }
 
 impl Program {
-    /// The server, in the foreground.
+    /// Starts the server in the foreground.
     pub(crate) fn server(arguments: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ivshmem-server"));
         command.arg("--foreground").args(arguments);
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let output = child.stderr.take().unwrap();
-        Self::over(child, output)
+        Self::from_child(child, output)
     }
 
-    /// A peer in a process of its own.
+    /// Starts a peer process.
     pub(crate) fn peer(socket: &Path, arguments: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ivshmem-peer"));
         command.arg("--socket").arg(socket).args(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let output = child.stdout.take().unwrap();
-        Self::over(child, output)
+        Self::from_child(child, output)
     }
 
-    fn over(child: Child, output: impl std::io::Read + Send + 'static) -> Self {
-        let (teller, lines) = mpsc::channel();
+    fn from_child(child: Child, output: impl std::io::Read + Send + 'static) -> Self {
+        let (sender, lines) = mpsc::channel();
         std::thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
-                let _ = teller.send(line);
+                let _ = sender.send(line);
             }
         });
         Self {
             child,
             lines,
-            heard: Vec::new(),
+            seen: Vec::new(),
         }
     }
 
-    /// Waits for a line with `part` in it.
+    /// Waits for a line that contains `part`.
     pub(crate) fn line(&mut self, part: &str) -> String {
         loop {
             let line = self.lines.recv_timeout(PATIENCE);
-            let heard = &mut self.heard;
-            let line = line.unwrap_or_else(|_| panic!("no line with {part:?} in {heard:#?}"));
-            heard.push(line.clone());
+            let seen = &mut self.seen;
+            let line = line.unwrap_or_else(|_| panic!("no line with {part:?} in {seen:#?}"));
+            seen.push(line.clone());
             if line.contains(part) {
                 return line;
             }
         }
     }
 
-    /// Ends its standard input and waits for its end.
+    /// Closes its standard input and waits for its end.
     pub(crate) fn finish(mut self) {
         drop(self.child.stdin.take());
         assert!(self.child.wait().unwrap().success());
@@ -265,15 +265,15 @@ impl Drop for Program {
 
 /// Writes bytes that no client sends.
 pub(crate) fn send_garbage(stream: &mut UnixStream) {
-    // The server may have closed it before all is written.
+    // Ignored: the server may close the connection before all is written.
     let _ = stream.write_all(&[0xa5; 100]);
 }
 
-/// Looks again and again until `check` is true: for what nothing tells of.
+/// Repeats `check` until it is true, for conditions without a notification.
 pub(crate) fn wait_until(what: &str, mut check: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !check() {
-        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        assert!(Instant::now() < deadline, "timed out: {what}");
         std::thread::yield_now();
     }
 }

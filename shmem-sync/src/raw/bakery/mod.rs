@@ -1,62 +1,64 @@
 //! Mutual exclusion without read-modify-write, between partitions that may die.
 //!
-//! Who comes first: `queue.rs`. Here is what the one that comes in learns of the
-//! last one that was inside.
+//! `queue.rs` decides which partition enters next. This module passes to it what the last owner
+//! left.
 //!
-//! - **B1** `holder`, `health` and the protected bytes are used by whoever is inside.
-//! - **B2** Whoever comes in stores its incarnation in `holder`, and whoever leaves stores 0
-//!   before it gives its ticket back. So whoever comes in and finds an incarnation there
-//!   comes after one that died inside.
-//! - **B3** Whoever finds one puts its incarnation in `health`, which is *suspect*, and then in
-//!   `holder`; only `make_consistent` takes the first away.
-//! - **B4** *Suspect* bytes are not left but as *poisoned*, stored before `holder` is 0.
+//! - **B1** Only the partition that is inside uses `holder`, `health` and the protected bytes.
+//! - **B2** A partition that enters stores its incarnation in `holder`, and stores 0 there before
+//!   it releases its ticket. So a partition that enters and finds an incarnation there comes after
+//!   one that died inside.
+//! - **B3** If it finds one, it stores its own incarnation in `health`, which means *suspect*, and
+//!   then in `holder`. Only `make_consistent` removes the first.
+//! - **B4** *Suspect* bytes are left only as *poisoned*, which is stored before `holder` becomes 0.
 //!
-//! Wherever a partition dies, what it leaves is right for the next one:
+//! At whichever point a partition dies, the next one finds a correct state:
 //!
-//! | it dies                                | it leaves                       | the next one            |
-//! |----------------------------------------|---------------------------------|-------------------------|
-//! | attaching, before its incarnation is stored   | no ticket, its earlier incarnation     | does not meet it        |
-//! | while it draws                         | a ticket being drawn            | passes it over          |
-//! | waiting                                | a ticket                        | passes it over          |
-//! | its turn has come, `holder` is still 0 | a ticket                        | passes it over; whole   |
-//! | the same, but `holder` names the dead one before it; *suspect* stored or not | a ticket; that incarnation | passes it over; warned, on account of the other |
-//! | inside, `holder` its own               | a ticket, its incarnation              | passes it over; warned  |
-//! | inside, after `make_consistent`        | the same                        | the same                |
-//! | leaving, before *poisoned* is stored   | the same                        | the same: it may repair |
-//! | leaving, *poisoned* stored             | the same                        | is turned away          |
-//! | leaving, before `holder` is 0          | a ticket, its incarnation, whole bytes | warned without need     |
-//! | leaving, `holder` is 0; the colour changed or not | a ticket             | passes it over; whole   |
-//! | leaving, the ticket given back         | nothing                         | does not meet it        |
+//! | it dies | it leaves | the next one |
+//! |---------|-----------|--------------|
+//! | attaching, before its incarnation is stored | no ticket, an earlier one's word | is not affected |
+//! | while it draws | a ticket being drawn | passes it over |
+//! | waiting | a ticket  | passes it over |
+//! | next in turn, `holder` is still 0 | a ticket  | passes it over; whole |
+//! | next in turn, `holder` names a dead owner | a ticket, `holder` | passes it over; warned |
+//! | inside, `holder` its own | a ticket, `holder` | passes it over; warned |
+//! | inside, after `make_consistent` | the same  | the same     |
+//! | leaving, before *poisoned* is stored | the same  | the same: it may repair |
+//! | leaving, *poisoned* stored | the same  | gets an error |
+//! | leaving, before `holder` is 0 | a ticket, `holder`, whole bytes | is warned unnecessarily |
+//! | leaving, `holder` is 0 | a ticket  | passes it over; whole |
+//! | leaving, the ticket released | nothing   | is not affected |
 //!
-//! An owner that dies before it changes the colour leaves the order of the others
-//! as it is: the next one of its colour changes it.
+//! An owner that dies before it changes the colour leaves the order of the others unchanged: the
+//! next one of its colour changes it.
 //!
-//! B1 binds honest partitions, and those that were not said to be gone while they
-//! lived. One that was learns it when it leaves, if another has come in: `holder`
-//! is not its own, and it stores nothing but its ticket; or nothing at all, if a later
-//! incarnation of its partition has attached.
+//! B1 binds honest partitions that were not treated as gone while they ran. An incarnation that was
+//! detects it when it leaves, if another has entered: `holder` is not its own. It then stores
+//! nothing except its ticket, and not even that if a later incarnation of its partition has
+//! attached.
 //!
-//! - **B5** Before each store of `health`, `holder` and `colour` it looks whether it is
-//!   inside still, and before each of its ticket, whether its place is its own.
+//! - **B5** Before each store of `health`, `holder` and `colour` a partition checks that it is
+//!   still inside, and before each store of its ticket that its place is its own.
 //!
-//! - **B6** Whoever comes in and finds an incarnation there that has its ticket still, and is not
-//!   gone, was itself said to be gone while it waited, and passed over: it leaves at once.
+//! - **B6** A partition that enters may find in `holder` an incarnation that still has its ticket
+//!   and is not gone. Then it was itself treated as gone while it waited, and was passed over: it
+//!   leaves at once.
 //!
-//! There is no exchange to make the look and the store one, so one store of an incarnation that
-//! is stopped between the two can still arrive late. What it does then:
+//! No exchange makes the check and the store one step. So one store of an incarnation that is
+//! stopped between the two can arrive late:
 //!
-//! | late store          | does                                                            |
-//! |---------------------|-----------------------------------------------------------------|
-//! | `health` = its incarnation | the next one is warned without need                             |
-//! | `health` = poisoned | the bytes are given up, unless who is inside repairs them after it |
-//! | `health` = whole    | who is inside and was warned gives them back as poisoned nevertheless; if it dies, the next one is warned |
-//! | `holder`            | who is inside is told [`NotHeld`]; should it die inside, nobody is warned. If it was about to come in, both are inside |
-//! | `colour`            | those that wait may be let in together                          |
-//! | its ticket          | a later incarnation of the partition that waits may meet others inside |
-//! | its `protects`      | those that attach with another type than that are refused       |
+//! | late store | effect |
+//! |------------|--------|
+//! | `health` = its incarnation | the next owner is warned unnecessarily |
+//! | `health` = poisoned | the bytes are given up, unless the owner repairs them after it |
+//! | `health` = whole | if the owner was warned, it poisons the bytes, or its successor is warned |
+//! | `holder`   | the owner gets [`NotHeld`], and its death is not reported; or two are inside |
+//! | `colour`   | partitions that wait may enter together |
+//! | its ticket | a later incarnation of the partition may be inside with others |
+//! | its `protects` | partitions that attach with another type get an error |
 //!
-//! So the promise of [`PartitionState::Gone`](crate::PartitionState::Gone) is to be kept
-//! here above all; where compare-and-swap works, [`Mutex`](crate::Mutex) has no such store.
+//! Two are inside if the incarnation that is late was about to enter. So the guarantee of
+//! [`PartitionState::Gone`](crate::PartitionState::Gone) is most important here. Where
+//! compare-and-swap works, [`Mutex`](crate::Mutex) has no such store.
 
 use memoffset::offset_of;
 
@@ -102,34 +104,34 @@ pub struct RawBakeryMutex<'m> {
     queue: Queue<'m>,
     holder: Word<'m>,
     health: Word<'m>,
-    /// While we are inside: whether the last one's death is not made good.
+    /// While we are inside: true if the bytes are suspect.
     suspect: bool,
 }
 
 impl<'m> RawBakeryMutex<'m> {
-    /// Bytes of a segment whose mutex protects `data` bytes.
+    /// Returns the length of a segment whose mutex protects `data` bytes.
     pub const fn segment_len(data: usize) -> usize {
         segment_len(CONTROL, data)
     }
 
-    /// The mutex in `segment`, used by `incarnation`, among partitions 1 to `partitions`, 64 at
-    /// the most. A zeroed segment is a free mutex.
+    /// Returns the mutex in `segment`, used by `incarnation`, among partitions 1 to `partitions`,
+    /// at most 64. A zeroed segment is a free mutex.
     ///
-    /// It stores the incarnation in its partition's entry, and takes away the ticket that an
-    /// earlier incarnation may have left there.
+    /// It stores the incarnation in its partition's entry, and removes the ticket that an earlier
+    /// incarnation may have left there.
     ///
     /// # Errors
     ///
-    /// [`AttachError::Partition`] if the number of this one is larger;
+    /// [`AttachError::Partition`] if this partition's number is larger than `partitions`;
     /// [`AttachError::Length`] if the segment is shorter than the control block;
     /// [`AttachError::Evicted`] if a later incarnation of this partition has attached: nothing is
     /// stored.
     ///
     /// # Safety
     ///
-    /// No other handle of `incarnation` on this mutex is used from now on: a partition has one
+    /// No other handle of `incarnation` on this mutex is used from now on. A partition has one
     /// entry, so two handles of one incarnation let each other in. By loads and stores alone, two
-    /// that attach at the same time cannot find each other.
+    /// handles that attach at the same time cannot detect each other.
     pub unsafe fn attach(
         segment: Window<'m>,
         incarnation: Incarnation,
@@ -151,10 +153,10 @@ impl<'m> RawBakeryMutex<'m> {
     ///
     /// As [`RawBakeryMutex::lock`], but [`LockFailure::Busy`] instead of waiting.
     pub fn try_lock<L: Liveness>(&mut self, liveness: &mut L) -> Result<Acquired, LockFailure> {
-        // An incarnation of our own is no blocking_ticket: an earlier one is over, and this one has its
-        // ticket.
+        // An incarnation of our own partition does not block us: an earlier one is gone, and this
+        // one has its ticket.
         let us = self.queue.incarnation().partition();
-        // relaxed: a hint, which saves a ticket that would be given back.
+        // relaxed: a hint, which avoids a ticket that would be withdrawn.
         let holder = Incarnation::from_word(self.holder.load(Relaxed));
         let other = holder.filter(|holder| holder.partition() != us);
         if other.is_some_and(|other| !liveness.is_gone(other)) {
@@ -176,24 +178,25 @@ impl<'m> RawBakeryMutex<'m> {
         self.lock_with(&mut Waiter::new(wait, liveness))
     }
 
-    /// Unlocks the mutex. One that was acquired from a dead owner and is not consistent is
+    /// Unlocks the mutex. If it was acquired from a dead owner and not declared consistent, it is
     /// poisoned.
     ///
     /// # Errors
     ///
-    /// [`NotHeld`] if this handle does not have it; nothing is changed then.
+    /// [`NotHeld`] if this handle does not have it; then nothing is changed.
     ///
     /// # Safety
     ///
     /// No guard of the mutex and no pointer to what it protects is used after this.
     pub unsafe fn unlock(&mut self) -> Result<(), NotHeld> {
         if let Err(not_held) = self.check() {
-            // Our ticket may be ours still, and the others believe that we live.
+            // Our ticket may still be ours, and the others regard us as alive.
             self.queue.withdraw();
             return Err(not_held);
         }
         if self.suspect {
-            // relaxed: the ticket that `clear_ticket` gives back hands it to the next one (B1, B4).
+            // relaxed: the release of the ticket in `clear_ticket` hands it to the next owner (B1,
+            // B4).
             self.health.store(POISONED, Relaxed);
         }
         if let Err(not_held) = self.check() {
@@ -204,7 +207,7 @@ impl<'m> RawBakeryMutex<'m> {
         Ok(())
     }
 
-    /// Declares what a dead owner left repaired.
+    /// Declares that the data that a dead owner left is repaired.
     ///
     /// # Errors
     ///
@@ -215,20 +218,20 @@ impl<'m> RawBakeryMutex<'m> {
     /// The caller has repaired the bytes.
     pub unsafe fn make_consistent(&mut self) -> Result<(), NotHeld> {
         self.check()?;
-        // relaxed: the ticket that `clear_ticket` gives back hands it to the next one (B1, B3).
+        // relaxed: the release of the ticket in `clear_ticket` hands it to the next owner (B1, B3).
         self.health.store(WHOLE, Relaxed);
         self.suspect = false;
         Ok(())
     }
 
-    /// Which incarnation is inside now: for inspection, it may have changed since.
+    /// Returns the incarnation that is inside: for inspection, it may have changed since.
     ///
     /// # Errors
     ///
-    /// [`Corrupt`] if no honest partition puts there what is there.
+    /// [`Corrupt`] if the word has a value that no honest partition stores.
     pub fn owner(&self) -> Result<Option<Incarnation>, Corrupt> {
-        // relaxed: the Acquire in `blocking_ticket` orders it for one inside (B1); for others it is
-        // a hint.
+        // relaxed: the Acquire in `blocking_ticket` orders it for a partition inside (B1); for
+        // others it is a hint.
         let value = self.holder.load(Relaxed);
         match incarnation_without_flag(value) {
             None if value == 0 => Ok(None),
@@ -242,8 +245,8 @@ impl<'m> RawBakeryMutex<'m> {
         }
     }
 
-    // relaxed in all of this: `health` and `holder` are used inside alone (B1): the Acquire in
-    // `blocking_ticket` comes before, the Release in `clear_ticket` after. What a dead one stored has
+    // relaxed in all of this: `health` and `holder` are used only inside (B1): after the Acquire in
+    // `blocking_ticket` and before the Release in `clear_ticket`. The stores of a dead owner have
     // arrived when it is known to be gone.
     fn lock_with(&mut self, waiter: &mut Waiter<'_>) -> Result<Acquired, LockFailure> {
         self.queue.enter(waiter)?;
@@ -274,8 +277,8 @@ impl<'m> RawBakeryMutex<'m> {
         }
     }
 
-    /// Whether the last one inside died there, for one whose turn has come. An error if it
-    /// is inside still (B6).
+    /// Returns true if the last owner died inside; the caller has just entered. Returns an error if
+    /// that owner is still inside (B6).
     fn died_inside(&self, waiter: &mut Waiter<'_>) -> Result<bool, LockFailure> {
         let Some(holder) = self.owner().map_err(LockFailure::Corrupt)? else {
             return Ok(false);
@@ -286,19 +289,19 @@ impl<'m> RawBakeryMutex<'m> {
         }
     }
 
-    // relaxed in all of this: the ticket that `clear_ticket` gives back hands `holder` to the
-    // next one (B1). The load finds our own store or a later one; another's that is not seen yet
-    // is one of the late stores above.
+    // relaxed in all of this: the release of the ticket in `clear_ticket` hands `holder` to the
+    // next owner (B1). The load finds our own store or a later one; if another's is not seen yet,
+    // we make one of the late stores above.
     fn leave(&mut self) {
         self.holder.store(0, Relaxed); // B2
         let alone = self.holder.load(Relaxed) == 0; // B5
         self.queue.leave(alone);
     }
 
-    /// An error unless this handle is inside.
+    /// Returns an error unless this handle is inside.
     fn check(&self) -> Result<(), NotHeld> {
-        // relaxed: finds our own store or a later one; who has not seen yet that it was passed
-        // over stores late, see above.
+        // relaxed: finds our own store or a later one. If we do not see yet that we were passed
+        // over, we make one of the late stores above.
         let found = self.holder.load(Relaxed);
         let inside = self.queue.is_inside() && self.queue.check_place().is_ok();
         match inside && found == self.queue.incarnation().word() {
@@ -308,7 +311,7 @@ impl<'m> RawBakeryMutex<'m> {
     }
 }
 
-/// The largest number that takes part, where `incarnation`'s is one of them.
+/// Returns the largest partition number that takes part; an error if `incarnation` does not.
 pub(crate) fn limit(incarnation: Incarnation, partitions: u8) -> Result<u8, AttachError> {
     let (partition, limit) = (
         incarnation.partition(),

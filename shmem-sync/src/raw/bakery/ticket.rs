@@ -1,6 +1,6 @@
 //! A partition's place in the queue of a bakery, as one word.
 
-/// The two colours that tickets come in.
+/// The colour of a ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Colour {
     White,
@@ -8,7 +8,7 @@ pub(super) enum Colour {
 }
 
 impl Colour {
-    /// The colour in `word`; `None` if no honest partition puts it there.
+    /// Returns the colour in `word`; `None` if no honest partition stores it.
     #[inline]
     pub(super) fn from_word(word: u32) -> Option<Self> {
         match word {
@@ -35,7 +35,7 @@ impl Colour {
 /// The largest number of a ticket.
 pub(super) const LAST: u32 = u32::MAX >> 2;
 
-/// A ticket: 0 none; bit 0 it is being drawn; bit 1 its colour; bits 2 to 31 its number.
+/// A ticket. 0: no ticket. Bit 0: it is being drawn; bit 1: its colour; bits 2 to 31: its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ticket(u32);
 
@@ -43,7 +43,7 @@ impl Ticket {
     pub(super) const NONE: Self = Self(0);
     pub(super) const DRAWING: Self = Self(1);
 
-    /// The ticket in `word`; `None` if no honest partition puts it there.
+    /// Returns the ticket in `word`; `None` if no honest partition stores it.
     #[inline]
     pub(super) fn from_word(word: u32) -> Option<Self> {
         let is_drawn = word & 1 == 0 && word >> 2 != 0;
@@ -55,7 +55,7 @@ impl Ticket {
         self.0
     }
 
-    /// The ticket behind number `last`, if there is one.
+    /// Returns the ticket with the number after `last`; `None` if there is none.
     #[inline]
     pub(super) fn with_number_after(last: u32, colour: Colour) -> Option<Self> {
         (last < LAST).then_some(Self((last + 1) << 2 | colour.word() << 1))
@@ -74,13 +74,14 @@ impl Ticket {
         }
     }
 
-    /// From 1; 0 while there is none yet.
+    /// Returns its number, from 1; 0 while it has none.
     #[inline]
     pub(super) fn number(self) -> u32 {
         self.0 >> 2
     }
 
-    /// Whether this ticket, `partition`'s, is before `other`, `another`'s, of the same colour.
+    /// Returns true if this ticket of `partition` is before `other`, of `another` and of the same
+    /// colour.
     #[inline]
     pub(super) fn is_before(self, partition: u8, other: Self, another: u8) -> bool {
         (self.number(), partition) < (other.number(), another)
@@ -92,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ticket_comes_back_from_its_word() {
+    fn a_ticket_decodes_from_its_word() {
         for colour in [Colour::White, Colour::Black] {
             for last in [0, 1, 63, LAST - 1] {
                 let ticket =
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_that_nobody_stores_is_no_ticket_and_no_colour() {
+    fn a_word_that_no_honest_partition_stores_is_no_ticket_and_no_colour() {
         for word in [2, 3, 5, 7, u32::MAX] {
             assert_eq!(
                 (Ticket::from_word(word), Colour::from_word(word)),
@@ -119,12 +120,12 @@ mod tests {
     }
 
     #[test]
-    fn there_is_none_behind_the_last() {
+    fn there_is_no_ticket_after_the_last_number() {
         assert_eq!(Ticket::with_number_after(LAST, Colour::White), None);
     }
 
     #[test]
-    fn of_two_equal_numbers_the_lower_partitions_is_before() {
+    fn of_two_equal_numbers_that_of_the_lower_partition_is_before() {
         let ticket = |last| Ticket::with_number_after(last, Colour::Black).unwrap();
         assert!(ticket(0).is_before(2, ticket(1), 1));
         assert!(ticket(1).is_before(1, ticket(1), 2));

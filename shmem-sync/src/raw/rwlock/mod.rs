@@ -1,50 +1,52 @@
-//! Many readers or one writer, partitions that may die inside.
+//! Many readers or one writer, between partitions that may die inside.
 //!
-//! | `writer` | `writing` | reader words | meaning                                         |
-//! |----------|-----------|--------------|-------------------------------------------------|
-//! | 0        | 0         | any          | free, or read                                   |
-//! | *l*      | 0         | some         | *l* waits for the readers; no new one gets in   |
-//! | *l*      | *l*       | none         | *l* writes                                      |
-//! | *l*, gone | 0        | any          | *l* died waiting: nothing is suspect            |
-//! | *l*, gone | not 0    | any          | one died writing: whoever takes over puts its incarnation in `health` |
+//! | `writer`  | `writing` | reader words | meaning                                             |
+//! |-----------|-----------|--------------|-----------------------------------------------------|
+//! | 0         | 0         | any          | free, or locked for reading                         |
+//! | *l*       | 0         | some         | *l* waits for the readers; no new reader gets in    |
+//! | *l*       | *l*       | none         | *l* writes                                          |
+//! | *l*, gone | 0         | any          | *l* died while it waited: nothing is suspect        |
+//! | *l*, gone | not 0     | any          | a writer died: the next marks the bytes in `health` |
 //!
-//! What becomes of `writer`, who sleeps on it and who is woken: `owner.rs`; here
-//! all sleepers are woken, because readers are among them. Of `health`: [`crate::health`].
+//! `owner.rs` describes the changes of `writer`, sleeping and waking; here all sleepers are woken,
+//! because readers are among them. [`crate::health`] describes `health`.
 //!
-//! - **L1** Who has `writer` alone stores `health` and `writing`; a writer that waits
-//!   stores neither.
-//! - **L2** A reader is inside if it claimed a reader word and `writer` was 0 behind
-//!   that; a writer, if it took `writer` and every reader word was 0 behind that.
-//! - **L3** `writing` is the writer's incarnation while it touches the bytes. It becomes 0 by
-//!   an exchange of that incarnation, of who leaves, or of any other value, of who takes over.
-//! - **L4** A reader word goes from 0 to the incarnation that claims it, and back by that
-//!   incarnation, or by anybody once it is gone; always by an exchange of the exact word.
+//! - **L1** Only the incarnation that has `writer` stores `health` and `writing`; a writer that
+//!   waits stores neither.
+//! - **L2** A reader is inside if it claimed a reader word and found `writer` 0 after that. A
+//!   writer is inside if it took `writer` and found every reader word 0 after that.
+//! - **L3** `writing` is the writer's incarnation while it touches the bytes. It becomes 0 by an
+//!   exchange: of that incarnation, by the writer that leaves; of any other value, by one that
+//!   takes over.
+//! - **L4** A reader word changes from 0 to the incarnation that claims it. It changes back by that
+//!   incarnation, or by any other once the first is gone. Each change is an exchange of the exact
+//!   word.
 //!
-//! All stores are exchanges of words with the caller's own incarnation, but for two of a writer:
-//! *writing* from 0, and *suspect* from whole. Made late, by one that was said to be gone
-//! while it lived, they cause a warning without need ([`crate::health`]), and hide none.
+//! All stores are exchanges of words with the caller's own incarnation, except two of a writer:
+//! *writing* from 0, and *suspect* from whole. If an incarnation that was treated as gone makes
+//! these late, they cause an unnecessary warning ([`crate::health`]), and hide none.
 //!
 //! ```text
 //!   reader                       writer
-//!   reader word = incarnation           writer = incarnation
+//!   reader word = incarnation    writer = incarnation
 //!   fence(SeqCst)                fence(SeqCst)
 //!   writer 0? -> inside          reader words 0? -> inside
 //!
 //!   reader that leaves           writer
 //!   reader word = 0              writer = incarnation
 //!   fence(SeqCst)                fence(SeqCst)
-//!   writer there? -> ring        reader word not 0? -> sleep on it
+//!   writer not 0? -> ring        reader word not 0? -> sleep on it
 //! ```
 //!
-//! The two fences are ordered one before the other, so that at most one of the two
-//! gets in, and at least one of ring and no sleep happens.
+//! The two fences are ordered one before the other. So at most one of the two gets in, and the
+//! writer is rung or does not sleep.
 //!
-//! | store                       | paired load             | hands over                 |
-//! |-----------------------------|-------------------------|----------------------------|
-//! | `writer` in `Owner::free`   | `writer` in `Owner::exchange`, `look` | the bytes and `health`, to writers and readers |
-//! | reader word in `unlock_read` | reader word in `drain` | the bytes, to a writer; exchanges between continue it |
-//! | `writing` in `clear_writing`         | `writing` in `recover_dead_writer`, and the fence of whoever goes in | the bytes and `health`, where the writer died right behind it |
-//! | fence in `enter_as_writer`            | whoever saw the bytes change | that `writing` is not 0 |
+//! | store | paired load | hands over |
+//! |-------|-------------|------------|
+//! | `writer` in `free` | `writer` in `exchange`, `load_acquire` | the bytes and `health` |
+//! | reader word in `release_reader` | reader word in `drain` (L4) | the bytes, to a writer |
+//! | `writing` in `clear_writing` | `writing` in `recover_dead_writer` | the bytes and `health` |
+//! | fence in `enter_as_writer` | a byte that changed | that `writing` is not 0 |
 
 mod read;
 mod write;
@@ -62,11 +64,11 @@ use crate::layout::{RwLockControl, READERS};
 use crate::owner::Owner;
 use crate::protected::{control, segment_len};
 
-/// Bytes in front of what the lock protects.
+/// Bytes before those that the lock protects.
 const CONTROL: usize = core::mem::size_of::<RwLockControl>();
 
-/// Reader words in use. A model has two, because each that a writer looks at is a
-/// place where it could be interrupted.
+/// Reader words in use. A model has two, because a writer can be interrupted at each word that it
+/// checks.
 const PLACES: usize = if cfg!(loom) { 2 } else { READERS };
 
 /// The protocol of [`RwLock`](crate::RwLock), without a guard.
@@ -95,13 +97,13 @@ pub struct RawRwLock<'m> {
 }
 
 impl<'m> RawRwLock<'m> {
-    /// Bytes of a segment whose lock protects `data` bytes.
+    /// Returns the length of a segment whose lock protects `data` bytes.
     pub const fn segment_len(data: usize) -> usize {
         segment_len(CONTROL, data)
     }
 
-    /// The lock in `segment`, used by `incarnation`, which rings `bell` for those that wait. A
-    /// zeroed segment is a free lock.
+    /// Returns the lock in `segment`, used by `incarnation`, which rings `bell` for those that
+    /// wait. A zeroed segment is a free lock.
     ///
     /// # Errors
     ///
@@ -128,17 +130,18 @@ impl<'m> RawRwLock<'m> {
         self.bell = bell;
     }
 
-    /// Which incarnation writes, or waits to: for inspection, it may have changed since.
+    /// Returns the incarnation that writes, or waits to write: for inspection, it may have changed
+    /// since.
     ///
     /// # Errors
     ///
-    /// [`Corrupt`] if no honest partition puts there what is there.
+    /// [`Corrupt`] if the word has a value that no honest partition stores.
     pub fn writer(&self) -> Result<Option<Incarnation>, Corrupt> {
         self.writer.holder()
     }
 
-    /// Which incarnations read, or are about to find that they may not: for inspection. One
-    /// that reads several times is there as often.
+    /// Returns the incarnations that read, or are about to find that they may not: for inspection.
+    /// One that reads several times is returned as often.
     pub fn readers(&self) -> impl Iterator<Item = Incarnation> + '_ {
         // relaxed: for inspection; it may have changed since.
         let found = |place| Incarnation::from_word(self.reader(place).load(Relaxed));
@@ -150,30 +153,30 @@ impl<'m> RawRwLock<'m> {
         self.control.word(offset)
     }
 
-    /// Puts what a dead writer left in order, for one who has its word now (L1).
+    /// Repairs the words that a dead writer left; the caller has its word now (L1).
     fn recover_dead_writer(&self) {
-        // relaxed: whoever goes in reads `health` behind a fence, which pairs with the
-        // exchange in `clear_writing`: one that put the lock in order and died has left it as it
-        // is to be.
+        // relaxed: a reader or writer loads `health` after a fence, which pairs with the exchange
+        // in `clear_writing`. If a partition recovered the lock and died, `health` is already
+        // correct.
         let writing = self.writing.load(Relaxed);
         if writing != 0 {
-            // What it says is said again to whoever gets in.
+            // The next holder gets this error itself.
             let _ = health::claim_if_suspect(self.health, HEALTH, &self.writer, true);
             self.clear_writing(writing);
         }
     }
 
-    /// Says that `writer`, as `writing` has it, is not writing any more.
+    /// Clears `writing` if it contains `writer`.
     fn clear_writing(&self, writer: u32) {
-        // Release: pairs with the load in `recover_dead_writer`, and the fence in `enter_as_writer` or
-        // `check_for_writer` behind it; what we wrote, and that it is suspect, is seen
-        // by one who takes over from us now.
+        // Release: pairs with the load in `recover_dead_writer`, and the fence after it in
+        // `enter_as_writer` or `check_for_writer`. A partition that takes over from us now sees our
+        // writes, and whether they are suspect.
         // loom: loom_rwlock
-        // relaxed: on failure, another has done it, and nothing follows from it.
+        // relaxed: on failure, another has cleared it, and nothing depends on that.
         let _ = self.writing.compare_exchange(writer, 0, Release, Relaxed);
     }
 
-    /// Releases the writer's word, and wakes all who sleep on it.
+    /// Releases the writer's word, and wakes all that sleep on it.
     fn release_writer(&self) -> Result<(), NotHeld> {
         if self.writer.release()? {
             self.bell.ring_all(self.writer.word().as_atomic());
@@ -182,10 +185,10 @@ impl<'m> RawRwLock<'m> {
     }
 }
 
-/// As `docs/layout.md` names the word.
+/// The name of the word in `docs/layout.md`.
 const HEALTH: ControlWord = ControlWord::RwlockHealth;
 
-/// A reader word that no honest partition leaves.
+/// Returns the error for a reader word that no honest partition leaves.
 fn bad_reader(value: u32) -> Corrupt {
     let word = ControlWord::RwlockReader;
     Corrupt { word, value }

@@ -13,8 +13,8 @@ use crate::owner::{incarnation_without_flag, not_held};
 use crate::waiter::{WaitStep, Waiter};
 use crate::Liveness;
 
-/// How the lock was acquired for reading, and the place of the reader word that
-/// [`RawRwLock::unlock_read`] is called with.
+/// How the lock was acquired for reading, and the index of the reader word, the argument of
+/// [`RawRwLock::unlock_read`].
 type Reading = (Acquired, usize);
 
 impl RawRwLock<'_> {
@@ -27,8 +27,8 @@ impl RawRwLock<'_> {
         self.read_with(&mut Waiter::without_waiting(liveness))
     }
 
-    /// As [`RwLock::read`](crate::RwLock::read). Returns also the place of the reader
-    /// word, which [`RawRwLock::unlock_read`] is called with.
+    /// As [`RwLock::read`](crate::RwLock::read). Also returns the index of the reader word, the
+    /// argument of [`RawRwLock::unlock_read`].
     ///
     /// # Errors
     ///
@@ -41,16 +41,16 @@ impl RawRwLock<'_> {
         self.read_with(&mut Waiter::new(wait, liveness))
     }
 
-    /// Ends the reading that has this place.
+    /// Unlocks the reader word with this index.
     ///
     /// # Errors
     ///
-    /// [`NotHeld`] if this incarnation does not read there; nothing is changed then.
+    /// [`NotHeld`] if this incarnation does not have that word; then nothing is changed.
     ///
     /// # Safety
     ///
-    /// The caller reads at this place, or knows that this incarnation does not; no guard of it and
-    /// no pointer to what the lock protects is used after this.
+    /// The caller has this reader word, or knows that this incarnation does not have it; no guard
+    /// of it and no pointer to what the lock protects is used after this.
     pub unsafe fn unlock_read(&self, place: usize) -> Result<(), NotHeld> {
         match place < PLACES {
             true => self.release_reader(place),
@@ -60,14 +60,14 @@ impl RawRwLock<'_> {
 
     fn release_reader(&self, place: usize) -> Result<(), NotHeld> {
         let reader = self.reader(place);
-        // Release: pairs with the load in `drain`; we are done reading.
+        // Release: pairs with the load in `drain`; we have finished reading.
         // loom: loom_rwlock
         // relaxed: on failure, this incarnation did not read there.
         let left = reader.compare_exchange(self.incarnation.word(), 0, Release, Relaxed);
         left.map_err(not_held)?;
-        // Pairs with the fence in `write`: the reader word freed before it and
-        // `writer` loaded behind it must not pass each other, or a writer that fell
-        // asleep meanwhile is not rung.
+        // Pairs with the fence in `enter_as_writer`: the exchange of the reader word before it and
+        // the load of `writer` after it must not be reordered. Otherwise a writer that fell asleep
+        // meanwhile is not rung.
         // loom: loom_rwlock
         fence(SeqCst);
         if self.writer.load_relaxed() != 0 {
@@ -92,20 +92,20 @@ impl RawRwLock<'_> {
                 found => found,
             };
             if self.writer.wait_step(found, waiter)? {
-                // Its word is ours until what it left is in order. If it was taken from us
-                // in turn, there is nothing to release.
+                // We have its word until the lock is recovered. If another took the word from us,
+                // there is nothing to release.
                 self.recover_dead_writer();
                 let _ = self.release_writer();
             }
         }
     }
 
-    /// Claims a reader word that is free, or else one whose incarnation is gone.
+    /// Claims a reader word that is free, otherwise one whose incarnation is gone.
     fn claim_reader_word(&self, waiter: &mut Waiter<'_>) -> Result<Option<usize>, LockFailure> {
         let start = usize::from(self.incarnation.partition()) - 1;
         let mut places = (0..PLACES).map(|step| (start + step) % PLACES);
-        // relaxed in all of this: the bytes come with `writer`; `check_for_writer` has the fence. A
-        // reader that left continues in this exchange (L4).
+        // relaxed in all of this: the bytes come with `writer`, and `check_for_writer` has the
+        // fence. This exchange continues the release sequence of a reader that left (L4).
         let claim = |place, found| {
             let reader = self.reader(place);
             let claimed = reader.compare_exchange(found, self.incarnation.word(), Relaxed, Relaxed);
@@ -115,7 +115,7 @@ impl RawRwLock<'_> {
             return Ok(Some(place));
         }
         let mut corrupt = None;
-        let left = |&place: &usize| {
+        let is_left_behind = |&place: &usize| {
             // relaxed: an exchange of the value that was found decides (L4).
             let found = self.reader(place).load(Relaxed);
             match incarnation_without_flag(found) {
@@ -131,35 +131,36 @@ impl RawRwLock<'_> {
                 }
             }
         };
-        match (places.find(left), corrupt) {
+        match (places.find(is_left_behind), corrupt) {
             (None, Some(corrupt)) => Err(LockFailure::Corrupt(corrupt)),
             (place, _) => Ok(place),
         }
     }
 
-    /// What `writer` is behind our claim of `place`, which is given back unless that is 0 (L2).
+    /// Loads `writer` after our claim of `place`. Unless it is 0, releases the claim (L2). Returns
+    /// it.
     fn check_for_writer(&self, place: usize) -> u32 {
-        // Pairs with the fence in `write`: the reader word claimed before it and
-        // `writer` loaded behind it must not pass each other, or both get in.
+        // Pairs with the fence in `enter_as_writer`: the claim of the reader word before it and the
+        // load of `writer` after it must not be reordered, or both get in.
         // loom: loom_rwlock
         fence(SeqCst);
         let found = self.writer.load_acquire();
         if found != 0 {
             let reader = self.reader(place);
-            // relaxed: we have read nothing, and the exchange continues what the last reader
-            // released (L4).
+            // relaxed: we have read nothing, and the exchange continues the release sequence of the
+            // last reader (L4).
             let _ = reader.compare_exchange(self.incarnation.word(), 0, Relaxed, Relaxed);
             self.bell.ring(reader.as_atomic());
         }
         found
     }
 
-    /// Spends a turn while 128 others read.
+    /// Waits one step while 128 others read.
     fn wait_for_place(&self, waiter: &mut Waiter<'_>) -> Result<(), LockFailure> {
         match waiter.wait_step(None) {
             WaitStep::GiveUp(failure) => Err(failure),
             WaitStep::Sleep => {
-                // Until a re-check: readers ring nobody but a writer.
+                // Until a re-check: readers ring only writers.
                 waiter.sleep(self.writer.word(), 0);
                 Ok(())
             }
@@ -167,15 +168,15 @@ impl RawRwLock<'_> {
         }
     }
 
-    /// Checks what a reader at `place` has acquired.
+    /// Checks the health of the lock for a reader that has the reader word `place`.
     // relaxed in all of this: `health` and `writing` come with `writer`, after the fence in
     // `check_for_writer`.
     fn finish_read(&self, place: usize) -> Result<Reading, LockFailure> {
-        // Nobody writes now: what is in `writing` was left by a writer that was late (L3).
+        // No partition writes now: a writer that was late left the value in `writing` (L3).
         let late = self.writing.load(Relaxed) != 0;
         let checked = health::check_after_acquire(self.health.load(Relaxed), HEALTH, late);
         if checked.is_err() {
-            // If this incarnation was taken for gone meanwhile, there is nothing to release.
+            // If this incarnation was treated as gone meanwhile, there is nothing to release.
             let _ = self.release_reader(place);
         }
         checked.map(|suspect| (Acquired::new(suspect), place))

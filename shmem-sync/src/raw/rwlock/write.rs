@@ -39,12 +39,12 @@ impl<'m> RawRwLock<'m> {
         self.write_with(&mut Waiter::new(wait, liveness))
     }
 
-    /// Ends writing. A lock that was acquired from a dead writer and is not consistent is
-    /// poisoned.
+    /// Unlocks a lock that is locked for writing. If it was acquired from a dead writer and not
+    /// declared consistent, it is poisoned.
     ///
     /// # Errors
     ///
-    /// [`NotHeld`] if this incarnation does not write; nothing is changed then.
+    /// [`NotHeld`] if this incarnation does not write; then nothing is changed.
     ///
     /// # Safety
     ///
@@ -59,7 +59,7 @@ impl<'m> RawRwLock<'m> {
         self.release_writer()
     }
 
-    /// Declares what a dead writer left repaired.
+    /// Declares that the data that a dead writer left is repaired.
     ///
     /// # Errors
     ///
@@ -81,27 +81,28 @@ impl<'m> RawRwLock<'m> {
         }
         let begun = self.enter_as_writer(waiter);
         if begun.is_err() {
-            // If it was taken from us meanwhile, there is nothing to release.
+            // If another has taken it over meanwhile, there is nothing to release.
             let _ = self.release_writer();
         }
         begun.map(Acquired::new)
     }
 
-    /// From having `writer` to being inside. Whether the bytes are suspect.
+    /// Enters the lock; the caller has `writer`. Returns true if the bytes are suspect.
     fn enter_as_writer(&self, waiter: &mut Waiter<'_>) -> Result<bool, LockFailure> {
-        // relaxed: goes from one writer to the next with `writer` (L1), and is looked at again
-        // after the fence.
+        // relaxed: goes from one writer to the next with `writer` (L1), and is checked again after
+        // the fence.
         health::check_after_acquire(self.health.load(Relaxed), HEALTH, false)?;
-        // Pairs with the fences in `check_for_writer` and `unlock_read`: `writer`
-        // taken before it and the reader words loaded behind it must not pass each
-        // other, or both get in, or we sleep and are not rung.
+        // Pairs with the fences in `check_for_writer` and `release_reader`: the exchange of
+        // `writer` before it and the loads of the reader words after it must not be reordered.
+        // Otherwise both get in, or we sleep and are not rung.
         // loom: loom_rwlock
         fence(SeqCst);
         (0..PLACES).try_for_each(|place| self.drain(place, waiter))?;
         // relaxed: a hint; the exchange below decides.
         let late = self.writing.load(Relaxed) != 0;
         let mut suspect = health::claim_if_suspect(self.health, HEALTH, &self.writer, late)?;
-        // From 0, or what one that was late has left there (L3): it may have died since.
+        // Exchanges 0, or a value that a late writer has left there (L3), which may have died
+        // since.
         let late = Cell::new(false);
         health::put_incarnation(self.writing, 0, &self.writer, |_| {
             late.set(true);
@@ -110,20 +111,20 @@ impl<'m> RawRwLock<'m> {
         if late.get() && !suspect {
             suspect = health::claim_if_suspect(self.health, HEALTH, &self.writer, true)?;
         }
-        // Release: whoever sees any of what we write sees `writing` (L3), should we
-        // die then.
+        // Release: a partition that sees any of our writes to the bytes sees `writing` (L3), in
+        // case we die then.
         // loom: loom_rwlock
         fence(Release);
         Ok(suspect)
     }
 
-    /// Waits until nobody reads at `place`.
+    /// Waits until the reader word `place` is free.
     #[inline]
     fn drain(&self, place: usize, waiter: &mut Waiter<'_>) -> Result<(), LockFailure> {
         let reader = self.reader(place);
         loop {
-            // Acquire: pairs with the exchange in `unlock_read`, directly or
-            // through later exchanges (L4); all who read here are done.
+            // Acquire: pairs with the exchange in `release_reader`, directly or through later
+            // exchanges (L4); all that read here have finished.
             // loom: loom_rwlock
             match reader.load(Acquire) {
                 0 => return Ok(()),
@@ -132,7 +133,7 @@ impl<'m> RawRwLock<'m> {
         }
     }
 
-    /// Spends a turn on waiting for `found` to leave a reader word.
+    /// Waits one step for a reader word to change from `found`.
     #[cold]
     fn wait_for_reader(
         &self,
@@ -142,13 +143,13 @@ impl<'m> RawRwLock<'m> {
     ) -> Result<(), LockFailure> {
         let holder =
             incarnation_without_flag(found).ok_or(LockFailure::Corrupt(bad_reader(found)))?;
-        // We live, whatever is said of us: another thread of ours reads.
+        // We are alive, whatever `Liveness` reports: another thread of ours reads.
         match waiter.wait_step((holder != self.incarnation).then_some(holder)) {
             WaitStep::Again => {}
             WaitStep::Sleep => waiter.sleep(reader, found),
             WaitStep::Gone => {
-                // relaxed: the load that finds 0 has the ordering, and nobody uses what a dead
-                // reader has read.
+                // relaxed: the load that finds 0 has the ordering, and a dead reader hands nothing
+                // over.
                 let _ = reader.compare_exchange(found, 0, Relaxed, Relaxed);
             }
             WaitStep::GiveUp(failure) => return Err(failure),

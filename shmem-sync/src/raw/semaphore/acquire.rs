@@ -75,15 +75,15 @@ impl RawSemaphore<'_> {
         outcome
     }
 
-    /// Takes the permit of the last time: the uncontended way.
+    /// Takes the permit that was acquired last, if it is free: the uncontended case.
     #[inline]
     fn try_hint(&self) -> Option<usize> {
-        // relaxed: private, and any value will do.
+        // relaxed: private; any value is harmless.
         let at = self.hint.load(Relaxed);
         self.try_take(at, FREE, 0).then_some(at)
     }
 
-    /// Takes a permit that nobody holds.
+    /// Takes a free permit.
     fn search(&self, flag: u32) -> Option<usize> {
         // relaxed: a hint; the exchange in `try_take` decides.
         let free = |&at: &usize| self.permit(at).load(Relaxed) == FREE;
@@ -91,12 +91,12 @@ impl RawSemaphore<'_> {
             .places()
             .filter(free)
             .find(|&at| self.try_take(at, FREE, flag))?;
-        self.hint.store(at, Relaxed); // relaxed: private, and any value will do
+        self.hint.store(at, Relaxed); // relaxed: private; any value is harmless
         Some(at)
     }
 
-    /// Takes a permit that an incarnation holds which is gone, and gives back what such ones have
-    /// reserved. Where there is none: an incarnation that holds one and is silent, if any.
+    /// Takes a permit whose holder is gone, and releases places that incarnations which are gone
+    /// have reserved. If there is no such permit, returns a holder that is silent, if there is one.
     fn take_over(
         &self,
         flag: u32,
@@ -120,7 +120,7 @@ impl RawSemaphore<'_> {
                 continue;
             };
             if holder == self.incarnation {
-                continue; // We live, whatever is said of us: another thread of ours has it.
+                continue; // We are alive: another thread of ours has it.
             }
             match liveness.state(holder) {
                 PartitionState::Gone if self.try_take(at, found, found & SLEEPERS | flag) => {
@@ -130,11 +130,11 @@ impl RawSemaphore<'_> {
                 _ => {}
             }
         }
-        // A bad word is not in the way of a permit that is to be had.
+        // A corrupt word does not prevent the use of another permit.
         corrupt.map_or(Ok(Err(silent)), Err)
     }
 
-    /// Gives place `at` back if an incarnation has reserved it that is gone.
+    /// Releases place `at` if the incarnation that has reserved it is gone.
     fn clear_adder(&self, at: usize, liveness: &mut dyn Liveness) -> Result<(), Corrupt> {
         // relaxed: an exchange of the value that was found decides.
         let found = self.adder(at).load(Relaxed);
@@ -146,21 +146,23 @@ impl RawSemaphore<'_> {
             value: found,
         })?;
         if adder != self.incarnation && liveness.is_gone(adder) {
-            // Release: pairs with the exchange in `reserve`; the permit that the dead one may
-            // have put there is seen.
-            // loom: none (the heir has looked at the place before, and loom does not try that)
+            // Release: pairs with the exchange in `reserve`; the permit that the dead incarnation
+            // may have added there is seen.
+            // loom: none (the next adder has loaded the place before, and loom does not try that)
             // relaxed: on failure, the place is passed over.
             let _ = self.adder(at).compare_exchange(found, 0, Release, Relaxed);
         }
         Ok(())
     }
 
-    /// Makes word `at` ours if it is `found`, which is nobody's or a dead incarnation's.
+    /// Takes the permit at `at` if its word is `found`, which means that it is free or its holder
+    /// is gone.
     #[inline]
     fn try_take(&self, at: usize, found: u32, flag: u32) -> bool {
         let ours = self.incarnation.word() | flag;
-        // Acquire: pairs with the exchanges in `exchange_for_free`; who had the permit is done.
-        // loom: loom_semaphore::who_has_the_permit_sees_what_the_last_one_did
+        // Acquire: pairs with the exchanges in `exchange_for_free`; the last holder of the permit
+        // has finished.
+        // loom: loom_semaphore::the_holder_of_a_permit_sees_the_work_of_the_last_holder
         // relaxed: on failure, the place is passed over.
         let taken = self
             .permit(at)
@@ -168,8 +170,8 @@ impl RawSemaphore<'_> {
         taken.is_ok()
     }
 
-    /// Sets the flag on every word (P3). What `rings` was before; `None` if it is
-    /// better to look again, because a permit is nobody's or a word changed.
+    /// Sets the flag on every word (P3). Returns the earlier value of `rings`; `None` if the caller
+    /// should check again, because a permit is free or a word changed.
     fn arm(&self) -> Option<u32> {
         // relaxed: the Release of each exchange below comes after it.
         let seen = self.rings().load(Relaxed);
@@ -180,8 +182,8 @@ impl RawSemaphore<'_> {
                 return None;
             }
             // Release: pairs with the exchange in `exchange_for_free`; we have read `rings`.
-            // loom: loom_semaphore::a_giver_changes_the_rings_that_the_sleeper_saw
-            // relaxed: on failure, the caller looks again.
+            // loom: loom_semaphore::a_release_changes_the_rings_that_the_sleeper_loaded
+            // relaxed: on failure, the caller checks again.
             self.permit(at)
                 .compare_exchange(found, found | SLEEPERS, Release, Relaxed)
                 .ok()?;

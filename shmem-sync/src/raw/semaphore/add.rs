@@ -21,17 +21,17 @@ impl Reserved {
 }
 
 impl RawSemaphore<'_> {
-    /// Adds `permits`, which nobody holds yet: all of them, or none.
+    /// Adds this number of free permits: all of them, or none.
     ///
-    /// The places for them are reserved first. A caller that dies meanwhile has added any
-    /// number of them, and what it reserved is room again as soon as somebody who finds no
-    /// permit learns of its death. One that was said to be gone while it lived, and goes
-    /// on, may add a permit in a place that another has reserved since: both count it.
+    /// The places for them are reserved first. A caller that dies meanwhile has added some of them.
+    /// The places that it reserved become room again as soon as a partition that finds no permit
+    /// learns of its death. A caller that ran but was treated as gone may add a permit late, in a
+    /// place that another has reserved since: both count it.
     ///
     /// # Errors
     ///
-    /// [`AddError::Overflow`] if there is no room for all; nothing was added.
-    /// [`AddError::Evicted`] if this incarnation was said to be gone meanwhile.
+    /// [`AddError::Overflow`] if there is no room for all; nothing was added. [`AddError::Evicted`]
+    /// if this incarnation was treated as gone meanwhile.
     pub fn add(&self, permits: usize) -> Result<(), AddError> {
         let mut reserved = Reserved([0; PERMITS / BITS]);
         let mut room = 0;
@@ -46,7 +46,7 @@ impl RawSemaphore<'_> {
         }
         if room < permits {
             for at in reserved.iter() {
-                // Evicted meanwhile, there is nothing to give back.
+                // If we were evicted meanwhile, there is nothing to release.
                 let _ = self.end_reservation(at);
             }
             return Err(AddError::Overflow {
@@ -73,17 +73,18 @@ impl RawSemaphore<'_> {
         }
     }
 
-    /// Makes us the one that adds a permit in place `at`, if there is none.
+    /// Reserves place `at` for our addition, if it has no permit. Returns true if it did.
     fn reserve(&self, at: usize) -> bool {
-        // relaxed: at first a hint; then after the Acquire below, which shows what others added.
+        // relaxed: at first a hint; later after the Acquire below, which makes the permits of
+        // others visible.
         let is_free = || self.permit(at).load(Relaxed) & !SLEEPERS == 0;
         if !is_free() {
             return false;
         }
         let ours = self.incarnation.word();
-        // Acquire: pairs with the exchange in `end_reservation`; a permit that another
-        // has added here meanwhile is seen.
-        // loom: loom_semaphore::two_that_add_at_once_add_all_or_nothing
+        // Acquire: pairs with the exchange in `end_reservation`; a permit that another has added
+        // here meanwhile is seen.
+        // loom: loom_semaphore::two_partitions_that_add_at_once_each_add_all_or_nothing
         // relaxed: on failure, the place is passed over.
         let reserved = self.adder(at).compare_exchange(0, ours, Acquire, Relaxed);
         if reserved.is_ok() && !is_free() {
@@ -93,19 +94,19 @@ impl RawSemaphore<'_> {
         reserved.is_ok()
     }
 
-    /// Puts a permit of nobody's into place `at`, which is reserved for us. Whether
-    /// somebody may sleep for it; `None` if it was reserved no longer.
+    /// Adds a free permit at place `at`, which is reserved for us. Returns true if a partition may
+    /// sleep for it; `None` if the place was no longer reserved for us.
     fn put_permit(&self, at: usize) -> Option<bool> {
         let put = self.exchange_for_free(at, 0);
         let ours = self.end_reservation(at);
         put.ok().filter(|_| ours)
     }
 
-    /// Gives place `at` back. Whether it was still ours.
+    /// Releases place `at`. Returns true if it was still ours.
     fn end_reservation(&self, at: usize) -> bool {
-        // Release: pairs with the exchange in `reserve`; a permit that we have put there
-        // is seen. Failed, we were said to be gone: not ours to undo.
-        // loom: loom_semaphore::two_that_add_at_once_add_all_or_nothing
+        // Release: pairs with the exchange in `reserve`; a permit that we have added there is seen.
+        // If the exchange fails, we were treated as gone, and another has the place.
+        // loom: loom_semaphore::two_partitions_that_add_at_once_each_add_all_or_nothing
         // relaxed: on failure, nothing is read.
         let ended = self
             .adder(at)

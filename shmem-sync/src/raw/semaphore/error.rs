@@ -1,18 +1,18 @@
-//! What the calls on a semaphore can say.
+//! The errors of the calls on a semaphore.
 
 use core::fmt;
 
 use shmem_core::{Corrupt, Incarnation};
 
-/// Why there is no permit.
+/// Why no permit was acquired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AcquireError {
-    /// All are held, and this call does not wait.
+    /// All permits are held, and this call does not wait.
     Busy,
-    /// The deadline passed first, and nothing is known against those who hold permits.
+    /// The deadline passed. No holder is known to be silent or gone.
     TimedOut,
-    /// The deadline passed first, and this incarnation, which holds a permit, is silent: the
-    /// permit comes back when it is known to be gone.
+    /// The deadline passed, and this incarnation, which holds a permit, is silent. The permit
+    /// returns when it is known to be gone.
     HolderSilent(Incarnation),
     /// A partition broke the protocol.
     Corrupt(Corrupt),
@@ -45,14 +45,14 @@ impl fmt::Display for AcquireError {
 pub enum AddError {
     /// There is no room for all; none was added.
     Overflow {
-        /// Permits that were to be added.
+        /// Permits to add.
         asked: usize,
-        /// Permits that could have been.
+        /// Permits that there was room for.
         room: usize,
-        /// Permits the segment has places for.
+        /// Permits that the segment has places for.
         capacity: usize,
     },
-    /// This incarnation was said to be gone while it added: some of the permits may be missing.
+    /// This incarnation was treated as gone while it added permits: some of them may be missing.
     Evicted,
 }
 
@@ -65,10 +65,10 @@ impl fmt::Display for AddError {
                 capacity,
             } => write!(
                 f,
-                "{asked} permits do not fit where {room} of {capacity} are missing"
+                "{asked} permits do not fit: {room} of {capacity} places are free"
             ),
             Self::Evicted => {
-                f.write_str("said to be gone while it added permits: some may be missing")
+                f.write_str("treated as gone while it added permits: some may be missing")
             }
         }
     }

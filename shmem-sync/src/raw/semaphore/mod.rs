@@ -1,55 +1,56 @@
-//! Counting semaphore: the permits of a partition that died come back.
+//! Counting semaphore: the permits of a partition that died return.
 //!
-//! Each permit has a place with two words: `permit` says who holds it, and `adder` who
-//! is about to put one there, so that what is reserved is not taken for a permit.
+//! Each permit has a place with two words: `permit` contains its holder, and `adder` the
+//! incarnation that is about to add a permit there. So a reserved place is not mistaken for a
+//! permit.
 //!
-//! | `permit`    | meaning                              | becomes                              |
-//! |-------------|--------------------------------------|--------------------------------------|
-//! | 0           | no permit                            | 1, by who has put its incarnation in `adder` |
-//! | 1           | a permit that nobody holds           | *l*, by incarnation *l* that acquires it    |
-//! | *l*         | incarnation *l* holds the permit            | 1 when given back, 0 when consumed   |
-//! | *l*         | and *l* is gone                      | *m*, by incarnation *m* that acquires it    |
-//! | 0, *l* + flag | as without, and somebody may sleep | as without, and see P2               |
+//! | `permit`      | meaning | becomes |
+//! |---------------|---------|---------|
+//! | 0             | no permit | 1, by the incarnation in `adder` |
+//! | 1             | a free permit | *l*, by incarnation *l* that acquires it |
+//! | *l*           | incarnation *l* holds the permit | 1 when released, 0 when consumed |
+//! | *l*           | *l* is gone | *m*, by incarnation *m* that acquires it |
+//! | 0, *l* + flag | as without, and a partition may sleep | as without, and see P2 |
 //!
-//! | `adder`     | meaning                              | becomes                              |
-//! |-------------|--------------------------------------|--------------------------------------|
-//! | 0           | nobody adds here                     | *l*, by incarnation *l*                     |
-//! | *l*         | incarnation *l* adds here, if `permit` is 0 | 0, by *l*, or by anybody once it is gone |
+//! | `adder` | meaning                        | becomes                                     |
+//! |---------|--------------------------------|---------------------------------------------|
+//! | 0       | no partition adds here         | *l*, by incarnation *l*                     |
+//! | *l*     | *l* adds here if `permit` is 0 | 0, by *l*, or by any other once *l* is gone |
 //!
-//! - **P1** An incarnation's word is changed by that incarnation alone, and by another only when
-//!   the first is gone. All changes are exchanges of the exact word, so an incarnation that was
-//!   said to be gone and gives back late changes nothing of another's.
-//! - **P2** The flag, once set, stays until the permit is nobody's; who makes it
-//!   nobody's changes `rings` and rings.
-//! - **P3** Who sleeps has set the flag on every word, found none that is nobody's,
-//!   and sleeps only while `rings` is what it was before.
-//! - **P4** Who has slept takes a permit of nobody's with the flag; who has slept
-//!   and goes without one of those rings: one ring wakes one sleeper, and there may be others.
+//! - **P1** A word that names an incarnation is changed only by that incarnation, and by another
+//!   only after the first is gone. All changes are exchanges of the exact word. So if an
+//!   incarnation was treated as gone while it ran, its late release changes nothing of another's.
+//! - **P2** The flag, once set, stays until the permit is free. The partition that frees the permit
+//!   changes `rings` and rings.
+//! - **P3** A partition that sleeps has set the flag on every word, found no free permit, and
+//!   sleeps only while `rings` is what it was before.
+//! - **P4** A partition that has slept takes a free permit with the flag. If it has slept and
+//!   leaves without a permit, it rings: one ring wakes one sleeper, and there may be others.
 //!
 //! ```text
-//!   sleeper                       giver
+//!   sleeper                       releaser
 //!   seen = rings                  l + flag -> 1
 //!   every word: set the flag      rings += 1
 //!   rings == seen? -> sleep       ring
 //! ```
 //!
-//! The exchanges of one word have an order. If the giver's comes first, the
-//! sleeper finds the permit; if the sleeper's comes first, the giver sees the
-//! flag, and what it stores in `rings` is news to the sleeper. So no fence is
-//! needed, and giving back costs one exchange while nobody sleeps. The sleeper
-//! exchanges even a word that has the flag: a load could give it an old one.
+//! The exchanges of one word have an order. If the releaser's comes first, the sleeper finds the
+//! permit. If the sleeper's comes first, the releaser sees the flag, and the value that it stores
+//! in `rings` is new to the sleeper. So no fence is needed, and a release costs one exchange while
+//! no partition sleeps. The sleeper exchanges even a word that has the flag, because a load could
+//! return an old value.
 //!
-//! | store               | paired load            | hands over                      |
-//! |---------------------|------------------------|---------------------------------|
-//! | `permit` in `exchange_for_free` | `permit` in `try_take` | what the giver did before |
-//! | flag in `arm`       | `permit` in `exchange_for_free` | that the sleeper read `rings` |
+//! | store | paired load | hands over |
+//! |-------|-------------|------------|
+//! | `permit` in `exchange_for_free` | `permit` in `try_take` | the work before the release |
+//! | flag in `arm` | `permit` in `exchange_for_free` | that the sleeper read `rings` |
 //! | `adder` in `end_reservation` | `adder` in `reserve` | the permit that was added |
 //!
-//! An exchange that takes over, sets the flag, or adds continues what the one
-//! before it began. What the dead did is seen as far as their death is known
-//! ([`crate::Liveness`]). Who dies between waking up and taking a permit, or between
-//! giving one back and ringing, costs the others at most one
-//! [`RECHECK`](shmem_core::wait::RECHECK). `tests/loom_semaphore.rs` has the models.
+//! An exchange that takes over, sets the flag, or adds continues the release sequence of the one
+//! before it. The work of a dead partition is seen as far as its death is known
+//! ([`crate::Liveness`]). If a partition dies between waking up and taking a permit, or between
+//! releasing one and ringing, the others lose at most one [`RECHECK`](shmem_core::wait::RECHECK).
+//! The models are in `tests/loom_semaphore.rs`.
 
 mod acquire;
 mod add;
@@ -74,11 +75,10 @@ use crate::protected::control;
 const CONTROL: usize = size_of::<SemaphoreControl>();
 const PLACE: usize = size_of::<SemaphorePlace>();
 
-/// The flag: somebody may sleep until the word's permit is nobody's.
+/// The flag: a partition may sleep until the word's permit is free.
 const SLEEPERS: u32 = Incarnation::FLAG;
 
-/// The protocol of [`Semaphore`](crate::Semaphore), without permits that release
-/// themselves.
+/// The protocol of [`Semaphore`](crate::Semaphore), without permits that release themselves.
 ///
 /// # Examples
 ///
@@ -99,20 +99,19 @@ pub struct RawSemaphore<'m> {
     capacity: usize,
     incarnation: Incarnation,
     bell: DoorbellRef<'m>,
-    /// Where the last permit was acquired: where the next search begins. A private
-    /// word of this handle's, and any value will do.
+    /// The place where the last permit was acquired, and where the next search begins. Private to
+    /// this handle; any value is harmless.
     hint: AtomicUsize,
 }
 
 impl<'m> RawSemaphore<'m> {
-    /// Bytes of a segment with room for `capacity` permits, at most [`PERMITS`].
+    /// Returns the length of a segment with room for `capacity` permits, at most [`PERMITS`].
     pub const fn segment_len(capacity: usize) -> usize {
         CONTROL + capacity * PLACE
     }
 
-    /// The semaphore in `segment`, used by `incarnation`, which rings `bell` for those that
-    /// wait. A zeroed segment is a semaphore without permits; its length alone
-    /// gives the capacity.
+    /// Returns the semaphore in `segment`, used by `incarnation`, which rings `bell` for those that
+    /// wait. A zeroed segment is a semaphore without permits; its length gives the capacity.
     ///
     /// # Errors
     ///
@@ -137,23 +136,23 @@ impl<'m> RawSemaphore<'m> {
         self.bell = bell;
     }
 
-    /// Permits there is room for.
+    /// Returns the number of permits that it has room for.
     pub fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// Permits there are, held or not: an indication, as they may change meanwhile.
+    /// Returns the number of permits, held or free: an estimate, because it may change meanwhile.
     pub fn permits(&self) -> usize {
         self.count(|found| found & !SLEEPERS != 0)
     }
 
-    /// Permits that nobody holds: an indication, as they may change meanwhile.
+    /// Returns the number of free permits: an estimate, because it may change meanwhile.
     pub fn available(&self) -> usize {
         self.count(|found| found == FREE)
     }
 
     fn count(&self, which: impl Fn(u32) -> bool) -> usize {
-        // relaxed: an indication; it may have changed since.
+        // relaxed: an estimate; it may have changed since.
         let words = (0..self.capacity).map(|at| self.permit(at).load(Relaxed));
         words.filter(|&found| which(found)).count()
     }
@@ -162,7 +161,7 @@ impl<'m> RawSemaphore<'m> {
     ///
     /// # Errors
     ///
-    /// [`NotHeld`] if this incarnation does not have it; nothing is changed then.
+    /// [`NotHeld`] if this incarnation does not have it; then nothing is changed.
     ///
     /// # Panics
     ///
@@ -181,7 +180,7 @@ impl<'m> RawSemaphore<'m> {
         Ok(())
     }
 
-    /// Ends the permit at `place`: there is one less from now on.
+    /// Ends the permit at `place`: from now on there is one permit less.
     ///
     /// # Errors
     ///
@@ -202,8 +201,8 @@ impl<'m> RawSemaphore<'m> {
         done.map(drop).map_err(not_held)
     }
 
-    /// The places of the permits that this incarnation holds: for inspection, and for callers
-    /// that cannot keep a place.
+    /// Returns the places of the permits that this incarnation holds: for inspection, and for
+    /// callers that cannot keep a place.
     pub fn held(&self) -> impl Iterator<Item = usize> + '_ {
         // relaxed: only our incarnation stores this value (P1), and an exchange decides.
         let ours =
@@ -211,37 +210,37 @@ impl<'m> RawSemaphore<'m> {
         self.places().filter(ours)
     }
 
-    /// Makes the permit of place `at`, which is `ours` whatever its flag, nobody's: whether
-    /// somebody may sleep for it. Or what it was instead.
+    /// Frees the permit of place `at` if it is `ours`, with or without the flag. Returns true if a
+    /// partition may sleep for it; returns what the word was if it was something else.
     #[inline]
     fn exchange_for_free(&self, at: usize, ours: u32) -> Result<bool, u32> {
         let word = self.permit(at);
-        // Release: pairs with the exchange in `try_take`; we are done.
-        // loom: loom_semaphore::who_has_the_permit_sees_what_the_last_one_did
+        // Release: pairs with the exchange in `try_take`; we have finished.
+        // loom: loom_semaphore::the_holder_of_a_permit_sees_the_work_of_the_last_holder
         // relaxed: on failure, the exchange below has its own ordering.
-        let given = word.compare_exchange(ours, FREE, Release, Relaxed);
-        match given {
+        let freed = word.compare_exchange(ours, FREE, Release, Relaxed);
+        match freed {
             Ok(_) => Ok(false),
             Err(found) if found == ours | SLEEPERS => {
-                // Acquire: pairs with the exchange in `arm`; the sleeper has read `rings`,
-                // and we come after it. Release as above.
-                // loom: loom_semaphore::a_giver_changes_the_rings_that_the_sleeper_saw
-                // relaxed: on failure, the permit is not ours any more.
-                let given = word.compare_exchange(found, FREE, AcqRel, Relaxed);
-                given.map(|_| true)
+                // Acquire: pairs with the exchange in `arm`; we come after the sleeper has read
+                // `rings`. Release as above.
+                // loom: loom_semaphore::a_release_changes_the_rings_that_the_sleeper_loaded
+                // relaxed: on failure, the permit is no longer ours.
+                let freed = word.compare_exchange(found, FREE, AcqRel, Relaxed);
+                freed.map(|_| true)
             }
             Err(found) => Err(found),
         }
     }
 
-    /// Wakes one who sleeps, or all.
+    /// Wakes one sleeper, or all.
     #[cold]
     fn ring(&self, all: bool) {
         let rings = self.rings();
-        // relaxed: the Acquire in `exchange_for_free` comes after the sleeper's look at it.
+        // relaxed: the Acquire in `exchange_for_free` comes after the sleeper's load of it.
         let count = rings.load(Relaxed);
         // One attempt: if it fails, another has changed the word since.
-        // relaxed: says only that there is a change; who wakes looks at the permits.
+        // relaxed: only shows that there is a change; a partition that wakes checks the permits.
         let _ = rings.compare_exchange(count, count.wrapping_add(1), Relaxed, Relaxed);
         match all {
             false => self.bell.ring(rings.as_atomic()),
@@ -249,9 +248,9 @@ impl<'m> RawSemaphore<'m> {
         }
     }
 
-    /// Every word's place once, the last permit's first.
+    /// Returns every place once, starting with that of the last permit.
     fn places(&self) -> impl Iterator<Item = usize> {
-        // relaxed: private, and any value will do.
+        // relaxed: private; any value is harmless.
         let first = self.hint.load(Relaxed);
         (first..self.capacity).chain(0..first)
     }
