@@ -370,7 +370,7 @@ fn ask(
                     let own = tagged(call.to_word() as u32, *len);
                     assert!(answer == own || !is_tagged, "the answer to another call");
                 }
-                Err(Error::PeerGone | Error::PeerRestarted | Error::MessageFirst) => {}
+                Err(Error::PeerGone | Error::AnswerLost | Error::MessageFirst) => {}
                 // The end of the sending ring, at which the server's restarts are seen.
                 Err(Error::Corrupt(_) | Error::Evicted) => {}
                 Err(error) => said.received(Some(error), room.bytes()),

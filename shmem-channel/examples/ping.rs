@@ -41,7 +41,10 @@ fn call(file: &str) -> Result<(), Box<dyn Error>> {
         *time = start.elapsed();
     }
     times.sort_unstable();
-    println!("a round trip takes {} ns", times[times.len() / 2].as_nanos());
+    println!(
+        "a round trip takes {} ns",
+        times[times.len() / 2].as_nanos()
+    );
     Ok(())
 }
 

@@ -108,6 +108,10 @@ pub use server::{Call, Incoming, Server};
 pub use session::{Session, SessionOptions};
 pub use wait::{Waiter, FOREVER};
 
+pub use shmem_core::ring::OnRestart;
+pub use shmem_core::Incarnation;
+pub use shmem_sync::LockError;
+
 #[cfg(all(feature = "linux", target_os = "linux"))]
 pub use linux::{next_boot, receive_memory, send_memory, Beating, Polling, SameKernel};
 #[cfg(all(feature = "linux", target_os = "linux"))]
