@@ -1,4 +1,4 @@
-//! What attaching promises, whatever a peer does between any two of its loads.
+//! The guarantees of attaching while a peer stores between any two of its loads.
 #![cfg(all(feature = "noncoherent", feature = "alloc", not(loom)))]
 
 use std::cell::{Cell, RefCell};
@@ -12,18 +12,18 @@ use shmem_core::region::AttachError;
 use shmem_core::{Region, Window};
 
 thread_local! {
-    /// Called before each load that this thread makes.
+    /// Called before each load of this thread.
     static PEER: RefCell<Option<Box<dyn FnMut()>>> = const { RefCell::new(None) };
 }
 
-/// Attaches while `peer` is called before each load.
+/// Attaches, and calls `peer` before each load.
 fn attach_beside(
     memory: Window<'static>,
     peer: impl FnMut() + 'static,
 ) -> Result<Region<'static>, AttachError> {
     unsafe extern "C" fn clean(_: *const c_void, _: usize) {}
     unsafe extern "C" fn invalidate(_: *const c_void, _: usize) {
-        // None while the peer itself loads.
+        // `None` while the peer itself loads.
         let peer = PEER.take();
         if let Some(mut peer) = peer {
             peer();
@@ -32,7 +32,7 @@ fn attach_beside(
     }
     static MAINTENANCE: Maintenance = Maintenance { clean, invalidate };
     static ONCE: Once = Once::new();
-    // SAFETY: neither touches the bytes that it is called with.
+    // SAFETY: neither accesses the bytes that it is called with.
     ONCE.call_once(|| unsafe { maintain(&MAINTENANCE) });
     PEER.set(Some(Box::new(peer)));
     let attached = Region::attach(memory);
@@ -45,7 +45,7 @@ fn memory(len: usize) -> Window<'static> {
 }
 
 #[test]
-fn a_header_is_of_one_generation_whichever_load_a_format_precedes() {
+fn attach_finds_a_header_of_one_generation_if_a_format_precedes_any_load() {
     for at in 0..20 {
         let whole = memory(264);
         Region::format(whole.sub(0, 256).unwrap()).unwrap();
@@ -65,7 +65,7 @@ fn a_header_is_of_one_generation_whichever_load_a_format_precedes() {
 }
 
 #[test]
-fn a_region_whose_header_never_stands_still_is_being_formatted() {
+fn a_header_that_changes_at_every_load_is_reported_as_being_formatted() {
     let memory = memory(256);
     Region::format(memory).unwrap();
     let generation = memory.word(12);

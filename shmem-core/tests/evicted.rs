@@ -1,7 +1,7 @@
-//! What an end of a ring may do that was taken over while it lived.
+//! An end of a ring that was taken over while its incarnation was alive.
 //!
-//! A party is stopped by not calling it; the successor takes over, and then the first
-//! one goes on.
+//! A test stops an end by not calling it; the successor takes over, and then the test
+//! calls the first one again.
 #![cfg(all(feature = "alloc", not(loom)))]
 
 use shmem_core::doorbell::Silent;
@@ -23,22 +23,24 @@ fn ring(heap: &Heap) -> Ring<'_> {
     Ring::attach(heap.window()).unwrap()
 }
 
-fn ends(heap: &Heap, unread: OnRestart) -> (Producer<'_>, Consumer<'_>) {
-    let consumer = ring(heap).consumer(Incarnation::first(2), unread).unwrap();
+fn ends(heap: &Heap, on_restart: OnRestart) -> (Producer<'_>, Consumer<'_>) {
+    let consumer = ring(heap)
+        .consumer(Incarnation::first(2), on_restart)
+        .unwrap();
     (
         ring(heap).producer(Incarnation::first(1)).unwrap(),
         consumer,
     )
 }
 
-/// All of the ring's memory.
+/// Returns all of the ring's memory.
 fn bytes(heap: &Heap) -> Vec<u8> {
     let mut bytes = vec![0; Ring::segment_len(CAPACITY)];
     heap.window().read(0, &mut bytes);
     bytes
 }
 
-/// The first bytes of all records there are; a restart is 0.
+/// Pops until the ring is empty. Returns the first byte of each record; a restart is 0.
 fn drain(consumer: &mut Consumer<'_>) -> Vec<u8> {
     let mut found = Vec::new();
     let mut record = [0; 64];
@@ -52,7 +54,8 @@ fn drain(consumer: &mut Consumer<'_>) -> Vec<u8> {
     }
 }
 
-fn is_told(producer: &mut Producer<'_>) {
+/// Checks that every call of `producer` returns `Evicted`.
+fn assert_evicted(producer: &mut Producer<'_>) {
     let evicted = Some(PushError::Evicted);
     assert_eq!(producer.push(&[9]).err(), evicted);
     assert_eq!(producer.reserve(8).err(), evicted);
@@ -64,31 +67,31 @@ fn is_told(producer: &mut Producer<'_>) {
 }
 
 #[test]
-fn an_evicted_producer_is_told_at_each_call_and_stores_nothing_more() {
-    for (unread, expected) in KINDS.into_iter().zip([&[2, 0, 3, 4][..], &[0, 3, 4]]) {
+fn every_call_of_an_evicted_producer_is_an_error_and_stores_nothing() {
+    for (on_restart, expected) in KINDS.into_iter().zip([&[2, 0, 3, 4][..], &[0, 3, 4]]) {
         let heap = heap();
-        let (mut late, mut consumer) = ends(&heap, unread);
+        let (mut late, mut consumer) = ends(&heap, on_restart);
         late.push(&[1]).unwrap();
         late.push(&[2]).unwrap();
         assert_eq!(consumer.pop(&mut [0; 8]), Ok(1));
         let mut successor = ring(&heap).take_over_producer(SUCCESSOR).unwrap();
         successor.push(&[3]).unwrap();
         let before = bytes(&heap);
-        is_told(&mut late);
+        assert_evicted(&mut late);
         drop(late);
         assert_eq!(bytes(&heap), before);
         successor.push(&[4]).unwrap();
         assert_eq!(drain(&mut consumer), expected);
-        let discarded = u32::from(unread == OnRestart::Discard);
+        let discarded = u32::from(on_restart == OnRestart::Discard);
         assert_eq!(consumer.discarded(), discarded);
     }
 }
 
 #[test]
 fn a_reservation_that_was_open_at_the_takeover_is_never_committed() {
-    for unread in KINDS {
+    for on_restart in KINDS {
         let heap = heap();
-        let (mut late, mut consumer) = ends(&heap, unread);
+        let (mut late, mut consumer) = ends(&heap, on_restart);
         let mut reservation = late.reserve(40).unwrap();
         reservation.write(0, &[9; 20]);
         let mut successor = ring(&heap).take_over_producer(SUCCESSOR).unwrap();
@@ -97,7 +100,7 @@ fn a_reservation_that_was_open_at_the_takeover_is_never_committed() {
         let before = bytes(&heap);
         reservation.write(0, &[9; 40]);
         assert_eq!(reservation.commit(40), Err(PushError::Evicted));
-        is_told(&mut late);
+        assert_evicted(&mut late);
         assert_eq!(bytes(&heap), before);
         assert_eq!(drain(&mut consumer), [3, 4]);
     }
@@ -105,9 +108,9 @@ fn a_reservation_that_was_open_at_the_takeover_is_never_committed() {
 
 #[test]
 fn a_batch_that_was_open_at_the_takeover_is_never_published() {
-    for (unread, more) in KINDS.into_iter().flat_map(|kind| [(kind, 0), (kind, 1)]) {
+    for (on_restart, more) in KINDS.into_iter().flat_map(|kind| [(kind, 0), (kind, 1)]) {
         let heap = heap();
-        let (mut late, mut consumer) = ends(&heap, unread);
+        let (mut late, mut consumer) = ends(&heap, on_restart);
         let mut batch = late.batch();
         batch.push(&[9; 8]).unwrap();
         batch.push(&[9; 8]).unwrap();
@@ -126,20 +129,22 @@ fn a_batch_that_was_open_at_the_takeover_is_never_published() {
 }
 
 #[test]
-fn an_evicted_consumer_is_told_at_each_call_and_stores_nothing_more() {
-    for unread in KINDS {
+fn every_call_of_an_evicted_consumer_is_an_error_and_stores_nothing() {
+    for on_restart in KINDS {
         let heap = heap();
-        let (mut producer, mut late) = ends(&heap, unread);
+        let (mut producer, mut late) = ends(&heap, on_restart);
         producer.push(&[1]).unwrap();
         producer.push(&[2]).unwrap();
         assert_eq!(late.peek().unwrap().len(), 1);
-        let mut successor = ring(&heap).take_over_consumer(SUCCESSOR, unread).unwrap();
-        let kept: &[u8] = match unread {
+        let mut successor = ring(&heap)
+            .take_over_consumer(SUCCESSOR, on_restart)
+            .unwrap();
+        let kept: &[u8] = match on_restart {
             OnRestart::Keep => &[1, 2],
             OnRestart::Discard => &[],
         };
         assert_eq!(drain(&mut successor), kept);
-        // A lap and more, so that what the late one knows is somebody else's by now.
+        // More than a lap, so that other records now have the bytes that the late one knows.
         assert_eq!(producer.push(&[3]), Err(PushError::Restarted));
         for n in 3..40 {
             producer.push(&[n; 9]).unwrap();
@@ -162,7 +167,7 @@ fn an_evicted_consumer_is_told_at_each_call_and_stores_nothing_more() {
 }
 
 #[test]
-fn a_drain_that_was_stopped_in_the_middle_does_not_put_the_head_back() {
+fn a_drain_evicted_in_the_middle_does_not_move_the_head_back() {
     let heap = heap();
     let (mut producer, mut late) = ends(&heap, OnRestart::Keep);
     for n in 1..=4 {
@@ -185,7 +190,7 @@ fn a_drain_that_was_stopped_in_the_middle_does_not_put_the_head_back() {
 }
 
 #[test]
-fn who_was_evicted_stays_so_when_its_incarnation_claims_the_end_again() {
+fn an_evicted_handle_stays_evicted_if_its_incarnation_claims_the_end_again() {
     let heap = heap();
     let (mut producer, mut consumer) = ends(&heap, OnRestart::Keep);
     for n in 1..=6 {
@@ -204,8 +209,8 @@ fn who_was_evicted_stays_so_when_its_incarnation_claims_the_end_again() {
         .unwrap();
     assert_eq!(other.pop(&mut [0; 8]), Ok(1));
     let before = bytes(&heap);
-    is_told(&mut producer);
-    // What it expects next is there.
+    assert_evicted(&mut producer);
+    // The ring contains a record with the header that it expects.
     assert_eq!(consumer.pop(&mut [0; 8]), Err(PopError::Evicted));
     assert_eq!(consumer.drain(8, |_| true), Err(PopError::Evicted));
     assert_eq!(consumer.notify(&Silent), Err(PopError::Evicted));
@@ -214,10 +219,10 @@ fn who_was_evicted_stays_so_when_its_incarnation_claims_the_end_again() {
     assert_eq!(drain(&mut other), [3, 4, 5, 6, 0]);
 }
 
-/// Sleeps until somebody has taken over.
-struct TakenOver<'h>(&'h Heap);
+/// A wait in whose sleep a successor takes both ends over.
+struct TakeOverInSleep<'h>(&'h Heap);
 
-impl Wait for TakenOver<'_> {
+impl Wait for TakeOverInSleep<'_> {
     fn pause(&mut self) -> Pause {
         Pause::Sleep
     }
@@ -230,16 +235,16 @@ impl Wait for TakenOver<'_> {
 }
 
 #[test]
-fn who_sleeps_is_told_of_its_eviction_when_it_wakes() {
+fn a_sleeping_end_reports_its_eviction_when_it_wakes() {
     let heap = heap();
     let (_producer, mut consumer) = ends(&heap, OnRestart::Keep);
-    assert!(consumer.wait(&mut TakenOver(&heap)));
+    assert!(consumer.wait(&mut TakeOverInSleep(&heap)));
     assert_eq!(consumer.pop(&mut [0; 8]), Err(PopError::Evicted));
 
     let heap = self::heap();
     let (mut producer, _consumer) = ends(&heap, OnRestart::Keep);
     while producer.push(&[0; 8]).is_ok() {}
-    let waited = producer.wait_for_space(8, &mut TakenOver(&heap));
+    let waited = producer.wait_for_space(8, &mut TakeOverInSleep(&heap));
     assert_eq!(waited, Err(PushError::Evicted));
 }
 
@@ -263,7 +268,7 @@ fn an_incarnation_that_takes_over_its_own_end_restarts_it() {
 }
 
 #[test]
-fn an_incarnation_that_was_evicted_does_not_claim_what_its_successor_has_or_had() {
+fn an_evicted_incarnation_cannot_claim_an_end_of_its_successor() {
     let heap = heap();
     let (first, second) = (Incarnation::first(1), Incarnation::new(1, 2).unwrap());
     let claims = || {
@@ -276,6 +281,10 @@ fn an_incarnation_that_was_evicted_does_not_claim_what_its_successor_has_or_had(
     let consumer = ring(&heap).consumer(second, OnRestart::Keep).unwrap();
     assert_eq!(claims(), refused);
     drop((producer, consumer));
-    assert_eq!(claims(), refused, "it has let go, and may come back");
+    assert_eq!(
+        claims(),
+        refused,
+        "also after the successor has released it"
+    );
     assert!(ring(&heap).producer(Incarnation::first(2)).is_ok());
 }

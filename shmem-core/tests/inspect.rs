@@ -1,4 +1,4 @@
-//! A ring as a third party sees it.
+//! The inspection of a ring by a third partition.
 #![cfg(all(feature = "alloc", not(loom)))]
 
 use std::sync::atomic::AtomicBool;
@@ -26,7 +26,7 @@ fn ring(heap: &Heap) -> Ring<'_> {
 }
 
 #[test]
-fn zeroed_memory_is_an_empty_ring_that_nobody_has() {
+fn zeroed_memory_is_an_empty_ring_without_claims() {
     let heap = heap();
     let seen = ring(&heap).inspect(100);
     let empty = Backlog {
@@ -43,7 +43,7 @@ fn zeroed_memory_is_an_empty_ring_that_nobody_has() {
 }
 
 #[test]
-fn unread_records_are_counted_and_shown() {
+fn unread_records_are_counted_and_returned() {
     let heap = heap();
     let ring = ring(&heap);
     let mut producer = ring.producer(Incarnation::first(1)).unwrap();
@@ -56,7 +56,7 @@ fn unread_records_are_counted_and_shown() {
     consumer.pop(&mut [0; 8]).unwrap();
 
     let seen = ring.inspect(100);
-    // The producer tells of an eighth of the ring, but where it is small.
+    // The producer stores `tail` after each eighth of the ring, or always if `small`.
     let last = if cfg!(feature = "small") { 24 } else { 0 };
     assert_eq!((seen.head, seen.tail), (16, 16 + 16 + last));
     assert_eq!((seen.backlog.records, seen.backlog.bytes), (2, 16 + 24));
@@ -69,7 +69,7 @@ fn unread_records_are_counted_and_shown() {
 }
 
 #[test]
-fn an_end_that_was_given_back_still_says_who_had_it() {
+fn a_released_end_shows_its_last_incarnation() {
     let heap = heap();
     let ring = ring(&heap);
     drop(ring.producer(Incarnation::first(1)).unwrap());
@@ -79,10 +79,10 @@ fn an_end_that_was_given_back_still_says_who_had_it() {
 }
 
 #[test]
-fn records_between_earlier_lives_are_told_apart() {
+fn records_of_an_earlier_epoch_are_counted_separately() {
     let heap = heap();
     let ring = ring(&heap);
-    // For whoever comes first, and somebody does.
+    // For the first consumer, which then claims its end.
     ring.producer(Incarnation::first(1))
         .unwrap()
         .push(b"a")
@@ -105,7 +105,7 @@ fn records_between_earlier_lives_are_told_apart() {
 }
 
 #[test]
-fn damage_is_named_where_it_is() {
+fn corrupt_words_are_reported_with_their_values() {
     let heap = heap();
     let (ring, window) = (ring(&heap), heap.window());
     let end_with = |at: usize, value| {
@@ -118,7 +118,7 @@ fn damage_is_named_where_it_is() {
     let corrupt = |word, value| End::Corrupt(Corrupt { word, value });
     assert_eq!(end_with(HEAD, 12), corrupt(ControlWord::Head, 12));
     assert_eq!(end_with(DATA, 2), corrupt(ControlWord::RecordHeader, 2));
-    // A record of no bytes in each place: one more than there is room for.
+    // An empty record in each place: one more than the ring has room for.
     for at in (0..CAPACITY).step_by(8) {
         window.word(DATA + at).store(1, Relaxed);
     }
@@ -128,7 +128,7 @@ fn damage_is_named_where_it_is() {
 }
 
 #[test]
-fn padding_without_a_record_is_damage() {
+fn padding_without_a_record_is_corrupt() {
     let heap = heap();
     let (ring, window) = (ring(&heap), heap.window());
     window.word(HEAD).store(CAPACITY as u32 - 16, Relaxed);
@@ -142,8 +142,8 @@ fn padding_without_a_record_is_damage() {
 }
 
 #[test]
-fn a_look_beside_a_running_ring_finds_no_damage_and_mixes_no_widths() {
-    // Miri finds the mixed widths, and payload that is no release (`loom: none`).
+fn inspecting_a_ring_in_use_finds_no_corrupt_word_and_mixes_no_widths() {
+    // Miri reports mixed widths, and false alarms from payload (see the `loom: none` mark).
     let records = if cfg!(miri) { 40 } else { 20_000 };
     let heap = heap();
     let ring = ring(&heap);
@@ -151,7 +151,7 @@ fn a_look_beside_a_running_ring_finds_no_damage_and_mixes_no_widths() {
     let mut consumer = ring
         .consumer(Incarnation::first(2), OnRestart::Keep)
         .unwrap();
-    let over = AtomicBool::new(false);
+    let done = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
             for n in 0..records {
@@ -166,9 +166,9 @@ fn a_look_beside_a_running_ring_finds_no_damage_and_mixes_no_widths() {
                     thread::yield_now();
                 }
             }
-            over.store(true, Relaxed);
+            done.store(true, Relaxed);
         });
-        while !over.load(Relaxed) {
+        while !done.load(Relaxed) {
             let seen = ring.inspect(1000);
             assert!(cfg!(miri) || seen.corrupt().is_none(), "{seen:?}");
             for pending in ring.unread() {
@@ -181,7 +181,7 @@ fn a_look_beside_a_running_ring_finds_no_damage_and_mixes_no_widths() {
 
 proptest! {
     #[test]
-    fn no_bytes_are_too_strange_to_look_at(
+    fn inspection_accepts_any_bytes(
         words in prop::collection::vec((0..(DATA + CAPACITY) / 4, any::<u32>()), 0..40),
         plausible in prop::collection::vec((0..CAPACITY / 8, 0_u32..40), 0..40),
     ) {

@@ -12,7 +12,7 @@ fn line() -> CallLine<'static> {
     CallLine::attach(Heap::leaked(SEGMENT_LEN).window()).unwrap()
 }
 
-/// Waits for `call`, and answers it with its own bytes.
+/// Waits for `call`, and answers with the bytes of the command.
 fn serve(line: &CallLine<'_>, call: u32) {
     while line.asked(call).unwrap().is_none() {
         thread::yield_now();
@@ -38,7 +38,7 @@ fn a_command_is_whole_when_it_is_found() {
     });
 }
 
-#[test] // Kills: the same of the answer.
+#[test] // Kills: Release in `finish`, Acquire in `find`, of the answer.
 fn an_answer_is_whole_when_it_is_found() {
     loom::model(|| {
         let line = line();
@@ -54,20 +54,20 @@ fn an_answer_is_whole_when_it_is_found() {
 }
 
 #[test] // Kills: Acquire in `is_free`; Release in `finish`, of the answer.
-fn a_line_that_is_free_was_read() {
+fn a_free_line_was_read_by_the_server() {
     loom::model(|| {
         let line = line();
         line.ask(1, &[1; 8]);
         let server = thread::spawn(move || serve(&line, 1));
         if line.is_free() {
-            line.ask(2, &[2; 8]); // Into bytes that nobody reads any more.
+            line.ask(2, &[2; 8]); // Into bytes that the server does not read any more.
         }
         server.join().unwrap();
     });
 }
 
 #[test] // Kills: Release in `finish`, of a call that is discarded.
-fn a_call_that_is_discarded_is_not_taken_for_answered() {
+fn a_discarded_call_is_not_answered_in_the_line() {
     loom::model(|| {
         let line = line();
         line.ask(1, &[1; 8]);
@@ -77,13 +77,13 @@ fn a_call_that_is_discarded_is_not_taken_for_answered() {
             let answered = line.answered(2).unwrap();
             assert!(matches!(answered, None | Some(Found::Elsewhere)));
         });
-        assert_eq!(line.discard(), Some(2), "nobody received it");
+        assert_eq!(line.discard(), Some(2), "no server received it");
         client.join().unwrap();
     });
 }
 
 #[test]
-fn a_call_in_the_line_is_found_by_who_finds_the_message_after_it() {
+fn a_server_that_finds_a_message_finds_the_call_before_it() {
     loom::model(|| {
         let line = line();
         let ring = Ring::attach(Heap::leaked(Ring::segment_len(64)).window()).unwrap();

@@ -1,8 +1,8 @@
-//! Models of taking an end over from one that is alive: every order in which the accesses of
-//! both can be seen.
+//! Models of taking an end over from an incarnation that is alive: every order in which the
+//! accesses of both can be seen.
 //!
-//! Both write the same free bytes then, which no ordering can forbid; records of no bytes,
-//! whose headers are atomic, show what is ordered.
+//! Both then write the same free bytes, which no ordering can prevent. So the models use empty
+//! records, whose headers are atomic.
 #![cfg(loom)]
 
 use loom::thread;
@@ -18,7 +18,7 @@ fn ring() -> Ring<'static> {
     Ring::attach(Heap::leaked(Ring::segment_len(64)).window()).unwrap()
 }
 
-#[test] // Kills: fence(SeqCst) in `End::take`.
+#[test] // Kills: fence(SeqCst) in `End::acquire`.
 fn a_record_before_a_notify_that_was_not_evicted_is_found_by_the_successor() {
     loom::model(|| {
         let ring = ring();
@@ -49,7 +49,7 @@ fn a_record_before_a_notify_that_was_not_evicted_is_found_by_the_successor() {
     });
 }
 
-#[test] // Kills: fence(SeqCst) in `End::take`, on the way back.
+#[test] // Kills: fence(SeqCst) in `End::acquire`, for the consumer's end.
 fn a_release_before_a_notify_that_was_not_evicted_is_found_by_the_successor() {
     loom::model(|| {
         let ring = ring();
@@ -62,12 +62,15 @@ fn a_release_before_a_notify_that_was_not_evicted_is_found_by_the_successor() {
             thread::spawn(move || late.pop(&mut [0; 8]).is_ok() && late.notify(&Silent).is_ok());
         let successor = ring.take_over_consumer(SUCCESSOR, OnRestart::Keep).unwrap();
         let released = peer.join().unwrap();
-        assert!(!released || successor.position() == 16, "it comes again");
+        assert!(
+            !released || successor.position() == 16,
+            "a record is repeated"
+        );
     });
 }
 
 #[test] // Kills: Acquire of the header in `resume::producer`.
-fn padding_is_never_taken_over_without_the_record_behind_it() {
+fn padding_is_never_taken_over_without_the_record_after_it() {
     loom::model(|| {
         let ring = ring();
         let mut late = ring.producer(Incarnation::first(1)).unwrap();
@@ -87,7 +90,7 @@ fn padding_is_never_taken_over_without_the_record_behind_it() {
     });
 }
 
-#[test] // Kills: Acquire of `tail` in `Position::load`.
+#[test] // Kills: Acquire of `tail` in `Positions::load`.
 fn a_tail_is_never_seen_ahead_of_the_head_that_made_room_for_it() {
     loom::model(|| {
         let ring = ring();
@@ -112,8 +115,8 @@ fn a_tail_is_never_seen_ahead_of_the_head_that_made_room_for_it() {
     });
 }
 
-#[test] // Kills: Release of the epoch in `End::take`.
-fn what_a_successor_found_is_seen_before_its_restart_is() {
+#[test] // Kills: Release of the epoch in `End::acquire`.
+fn records_that_a_successor_found_are_seen_before_its_restart() {
     loom::model(|| {
         let ring = ring();
         let mut consumer = ring

@@ -1,4 +1,4 @@
-//! Models of a look at a ring in use: what is in motion is not taken for damage.
+//! Models of the inspection of a ring in use: a change in progress is not reported as corrupt.
 #![cfg(loom)]
 
 use loom::thread;
@@ -11,13 +11,13 @@ fn ring() -> Ring<'static> {
     Ring::attach(Heap::leaked(Ring::segment_len(64)).window()).unwrap()
 }
 
-/// What holds of every sound ring.
+/// Returns true if the inspection is that of a sound ring.
 fn is_sound(seen: &Inspection) -> bool {
     let end = seen.head.wrapping_add(seen.backlog.bytes);
     seen.backlog.end == End::Nothing && seen.tail.wrapping_sub(end) as i32 <= 0
 }
 
-#[test] // Kills: Acquire of `tail` in `glance`.
+#[test] // Kills: Acquire of `tail` in `inspect_once`.
 fn a_tail_is_never_seen_ahead_of_its_records() {
     loom::model(|| {
         let ring = ring();
@@ -34,7 +34,7 @@ fn a_tail_is_never_seen_ahead_of_its_records() {
 }
 
 #[test] // Kills: Acquire of the header in `step`.
-fn padding_is_never_seen_without_the_record_behind_it() {
+fn padding_is_never_seen_without_the_record_after_it() {
     loom::model(|| {
         let ring = ring();
         let mut producer = ring.producer(Incarnation::first(1)).unwrap();

@@ -1,4 +1,4 @@
-//! Models of attaching, and of having attached, while another partition formats.
+//! Models of attaching, and of an attached handle, while another partition formats.
 #![cfg(loom)]
 
 use loom::thread;
@@ -38,7 +38,7 @@ fn a_region_with_a_magic_has_a_whole_header() {
 }
 
 #[test] // Kills: the fences in `format` and `Header::read`, Release and Acquire of `magic`.
-fn a_header_is_of_one_generation_whoever_formats_meanwhile() {
+fn a_header_is_of_one_generation_while_another_partition_formats() {
     loom::model(|| {
         let memory = Heap::leaked(264).window();
         Region::format(memory.sub(0, 256).unwrap()).unwrap();
@@ -57,7 +57,7 @@ fn a_header_is_of_one_generation_whoever_formats_meanwhile() {
 }
 
 #[test] // Kills: the fences in `format` and `is_stale`, Release and Acquire of `magic`.
-fn what_a_format_zeroed_is_read_by_stale_handles_only() {
+fn zeroes_of_a_format_are_read_by_stale_handles_only() {
     loom::model(|| {
         let memory = Heap::leaked(256).window();
         let region = Region::format(memory).unwrap();
@@ -74,7 +74,7 @@ fn what_a_format_zeroed_is_read_by_stale_handles_only() {
 }
 
 #[test] // Kills: the fence at the end of `Header::attach`.
-fn what_is_stored_into_a_later_region_is_read_by_stale_handles_only() {
+fn stores_to_a_later_region_are_read_by_stale_handles_only() {
     loom::model(|| {
         let memory = Heap::leaked(256).window();
         let region = Region::format(memory).unwrap();

@@ -1,6 +1,6 @@
 //! Models of the ring: every order in which two partitions' accesses can be seen.
 //!
-//! Payload is loom's plain cell, so a missing ordering is a reported race. Who
+//! Payload is loom's plain cell, so loom reports a missing ordering as a race. A thread that
 //! waits for the other does so in a loop: loom does not try every order of a
 //! single load against a thread that itself loads the word before it stores.
 #![cfg(loom)]
@@ -33,7 +33,7 @@ fn pop(consumer: &mut Consumer<'_>) -> Vec<u8> {
     }
 }
 
-/// Two records pass from one thread to the other.
+/// Passes two records from one thread to the other.
 fn two_records_pass(mut producer: Producer<'static>, mut consumer: Consumer<'static>) {
     let peer = thread::spawn(move || {
         push(&mut producer, &[1; 8]);
@@ -59,14 +59,14 @@ fn a_record_is_whole_when_it_is_seen() {
 }
 
 #[test] // Kills: Acquire in `find`.
-fn a_record_that_was_expected_is_whole() {
+fn a_record_with_an_expected_header_is_whole() {
     loom::model(|| {
         let ring = ring();
         let mut producer = ring.producer(Incarnation::first(1)).unwrap();
         let mut consumer = ring
             .consumer(Incarnation::first(2), OnRestart::Keep)
             .unwrap();
-        // What the next ones are expected to be like, and an empty ring.
+        // Sets the expected header, and empties the ring.
         push(&mut producer, &[0; 8]);
         assert_eq!(pop(&mut consumer), [0; 8]);
         assert!(consumer.is_empty());
@@ -74,7 +74,7 @@ fn a_record_that_was_expected_is_whole() {
     });
 }
 
-#[test] // Kills: Release in `tell`, Acquire in `refresh`.
+#[test] // Kills: Release in `store_head`, Acquire in `load_head`.
 fn a_record_is_read_before_its_place_is_used_again() {
     loom::model(|| {
         let ring = ring();
@@ -86,7 +86,7 @@ fn a_record_is_read_before_its_place_is_used_again() {
             producer.push(&[n; 8]).unwrap();
         }
         let peer = thread::spawn(move || {
-            // 24 bytes: past the end, so padding and a wrap as well.
+            // 24 bytes do not fit before the end: this also tests padding and a wrap.
             push(&mut producer, &[3; 16]);
         });
         for n in 0..3 {
@@ -97,8 +97,8 @@ fn a_record_is_read_before_its_place_is_used_again() {
     });
 }
 
-#[test] // Kills: lines fetched beyond what is known to be given back.
-fn lines_are_fetched_where_nothing_is_read_any_more() {
+#[test] // Kills: lines fetched past the free bytes that are known.
+fn lines_are_fetched_only_in_free_space() {
     loom::model(|| {
         let ring = Ring::attach(Heap::leaked(Ring::segment_len(128)).window()).unwrap();
         let mut producer = ring.producer(Incarnation::first(1)).unwrap();
@@ -112,11 +112,11 @@ fn lines_are_fetched_where_nothing_is_read_any_more() {
             }
         }
         let peer = thread::spawn(move || {
-            // The one at 64, where a line begins.
+            // The record at 64, where a line begins.
             assert_eq!(pop(&mut consumer), [4; 8]);
             core::mem::forget(consumer);
         });
-        // Once round, up to the third: the last one needs a look at `head`.
+        // Across the end, up to the third record: the last push loads `head`.
         for len in [16, 16, 8] {
             push(&mut producer, &[9; 16][..len]);
         }
@@ -124,8 +124,8 @@ fn lines_are_fetched_where_nothing_is_read_any_more() {
     });
 }
 
-#[test] // Kills: the zeroing of the next header put behind the publication.
-fn old_payload_is_never_taken_for_a_header() {
+#[test] // Kills: the zeroing of the next header moved after the publication.
+fn old_payload_is_never_read_as_a_header() {
     loom::model(|| {
         let ring = ring();
         let mut producer = ring.producer(Incarnation::first(1)).unwrap();
@@ -179,13 +179,13 @@ fn a_batch_is_seen_whole_or_not_at_all() {
     });
 }
 
-#[test] // Kills: Release in `give_back`, Acquire in `check`.
-fn an_end_that_is_given_back_is_let_go() {
+#[test] // Kills: Release in `Claim::release`, Acquire in `check`.
+fn a_released_end_is_not_used_any_more() {
     loom::model(|| {
         let ring = ring();
         let mut producer = ring.producer(Incarnation::first(1)).unwrap();
         let peer = thread::spawn(move || {
-            // Ours until it is committed, and then not committed.
+            // A reservation that is dropped.
             producer.reserve(8).unwrap().write(0, &[1; 8]);
         });
         let mut producer = loop {
@@ -199,7 +199,7 @@ fn an_end_that_is_given_back_is_let_go() {
     });
 }
 
-#[test] // Kills: Release of `tail` in `tell`, Acquire of `tail` in `resume`.
+#[test] // Kills: Release of `tail` in `store_tail`, Acquire of `tail` in `resume`.
 fn a_producer_that_resumes_finds_the_zero_header() {
     loom::model(|| {
         let window = Heap::leaked(Ring::segment_len(64)).window();
@@ -222,7 +222,7 @@ fn a_producer_that_resumes_finds_the_zero_header() {
         let mut producer = ring.take_over_producer(Incarnation::first(3)).unwrap();
         producer.push(&[2; 8]).unwrap();
         let header = window.word(512).load(Relaxed);
-        assert_eq!(header, 8 << 2 | 1, "it went on behind an old header");
+        assert_eq!(header, 8 << 2 | 1, "it resumed after an old header");
         peer.join().unwrap();
     });
 }
@@ -251,7 +251,7 @@ fn a_consumer_that_resumes_after_a_discarded_record_has_it_counted() {
 }
 
 #[test] // Kills: Acquire of `head` in `resume`.
-fn a_producer_that_resumes_waits_for_the_place_it_writes() {
+fn a_resuming_producer_writes_only_to_released_bytes() {
     loom::model(|| {
         let ring = ring();
         let mut producer = ring.producer(Incarnation::first(1)).unwrap();
@@ -267,10 +267,10 @@ fn a_producer_that_resumes_waits_for_the_place_it_writes() {
                 assert_eq!(pop(&mut consumer), [n; 8]);
             }
         });
-        // Without a look at `head` but the one in `resume`, where it succeeds.
+        // If the push succeeds, only `resume` has loaded `head`.
         loop {
             let mut producer = ring.take_over_producer(Incarnation::first(3)).unwrap();
-            // Behind padding, over the first two records.
+            // After padding, over the first two records.
             if producer.push(&[9; 16]).is_ok() {
                 break;
             }
@@ -281,8 +281,8 @@ fn a_producer_that_resumes_waits_for_the_place_it_writes() {
     });
 }
 
-#[test] // Kills: Release in `End::take`, Acquire in `resolve`.
-fn what_a_dead_producer_published_is_seen_before_its_restart() {
+#[test] // Kills: Release in `End::acquire`, Acquire in `next_slow`.
+fn records_of_a_dead_producer_are_seen_before_the_restart() {
     loom::model(|| {
         let ring = ring();
         let mut producer = ring.producer(Incarnation::first(1)).unwrap();
@@ -324,14 +324,14 @@ fn no_command_for_a_dead_consumer_reaches_its_next_incarnation() {
         );
         push(&mut producer, &[1; 8]);
         let peer = thread::spawn(move || {
-            // For whom it is, the producer knows when it has been told.
-            let mut told = false;
+            // The producer knows the consumer after the report of the restart.
+            let mut reported = false;
             loop {
                 // Room for one of them after the first.
-                match producer.push(&[if told { 2 } else { 1 }; 16]) {
-                    Ok(()) if told => break,
+                match producer.push(&[if reported { 2 } else { 1 }; 16]) {
+                    Ok(()) if reported => break,
                     Ok(()) => {}
-                    Err(PushError::Restarted) => told = true,
+                    Err(PushError::Restarted) => reported = true,
                     Err(PushError::Full) => thread::yield_now(),
                     Err(error) => panic!("{error}"),
                 }

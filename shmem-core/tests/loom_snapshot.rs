@@ -1,4 +1,4 @@
-//! Models of the snapshot: a reader never takes a mixture for a value.
+//! Models of the snapshot: a reader never returns a mixture of two values.
 #![cfg(loom)]
 
 use loom::thread;
@@ -36,6 +36,6 @@ fn the_first_value_is_whole_when_it_is_seen() {
 }
 
 #[test] // Kills: fence(Release) in `write`, fence(Acquire) in `read`.
-fn a_value_that_is_being_replaced_is_not_taken() {
+fn a_value_that_is_being_replaced_is_not_returned() {
     check(3, 1);
 }

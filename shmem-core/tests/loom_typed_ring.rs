@@ -1,6 +1,6 @@
 //! Models of the typed ring: every order in which two partitions' accesses can be seen.
 //!
-//! Payload is loom's plain cell, so a missing ordering is a reported race. Who
+//! Payload is loom's plain cell, so loom reports a missing ordering as a race. A thread that
 //! waits for the other does so in a loop: loom does not try every order of a
 //! single load against a thread that itself loads the word before it stores.
 #![cfg(loom)]
@@ -40,7 +40,7 @@ fn pop(consumer: &mut TypedConsumer<'_, u64>) -> u64 {
     }
 }
 
-/// What is said until `last` is popped; a restart is 0.
+/// Pops until `last`. Returns all records; a restart is 0.
 fn pop_until(consumer: &mut TypedConsumer<'_, u64>, last: u64) -> Vec<u64> {
     let mut seen = Vec::new();
     while seen.last() != Some(&last) {
@@ -54,7 +54,7 @@ fn pop_until(consumer: &mut TypedConsumer<'_, u64>, last: u64) -> Vec<u64> {
     seen
 }
 
-#[test] // Kills: Release of `tails`, Acquire in `look_once`.
+#[test] // Kills: Release of `tails`, Acquire in `poll_once`.
 fn a_record_is_whole_when_it_is_seen() {
     loom::model(|| {
         let ring = ring(4);
@@ -83,7 +83,7 @@ fn a_record_of_the_first_producer_is_whole_when_it_is_seen() {
             .unwrap();
         let mut producer = ring.producer(Incarnation::first(1)).unwrap();
         let peer = thread::spawn(move || push(&mut producer, 1));
-        // Until it is there.
+        // Until the record is published.
         while window.word(4).load(Relaxed) != 1 << 16 | 1 {
             thread::yield_now();
         }
@@ -92,7 +92,7 @@ fn a_record_of_the_first_producer_is_whole_when_it_is_seen() {
     });
 }
 
-#[test] // Kills: Release of `heads`, Acquire in `TypedProducer::look`.
+#[test] // Kills: Release of `heads`, Acquire in `TypedProducer::poll_consumer`.
 fn a_record_is_read_before_its_slot_is_used_again() {
     loom::model(|| {
         let ring = ring(2);
@@ -112,7 +112,7 @@ fn a_record_is_read_before_its_slot_is_used_again() {
 }
 
 #[test] // Kills: Acquire of the first consumer's `heads` after `note_consumer`.
-fn a_record_is_read_before_its_slot_is_used_again_where_the_consumer_is_new() {
+fn a_new_consumer_reads_a_record_before_its_slot_is_used_again() {
     loom::model(|| {
         let ring = ring(2);
         let mut producer = ring.producer(Incarnation::first(1)).unwrap();
@@ -130,8 +130,8 @@ fn a_record_is_read_before_its_slot_is_used_again_where_the_consumer_is_new() {
     });
 }
 
-#[test] // Kills: lines fetched beyond what is known to be given back.
-fn lines_are_fetched_where_nothing_is_read_any_more() {
+#[test] // Kills: lines fetched past the free slots that are known.
+fn lines_are_fetched_only_in_free_space() {
     loom::model(|| {
         let ring = ring(16);
         let mut producer = ring.producer(Incarnation::first(1)).unwrap();
@@ -143,7 +143,7 @@ fn lines_are_fetched_where_nothing_is_read_any_more() {
             consumer.pop().unwrap();
         }
         let peer = thread::spawn(move || {
-            // Where a line begins.
+            // A slot at which a line begins.
             assert_eq!(pop(&mut consumer), 7);
             core::mem::forget(consumer);
         });
@@ -152,8 +152,8 @@ fn lines_are_fetched_where_nothing_is_read_any_more() {
     });
 }
 
-#[test] // Kills: Release in `give_back`, Acquire in `End::check` and of `tails` in a claim.
-fn an_end_that_is_given_back_is_let_go() {
+#[test] // Kills: Release in `Claim::release`, Acquire in `End::check` and of `tails` in a claim.
+fn a_released_end_is_not_used_any_more() {
     loom::model(|| {
         let ring = ring(2);
         let mut producer = ring.producer(Incarnation::first(1)).unwrap();
@@ -176,7 +176,7 @@ fn an_end_that_is_given_back_is_let_go() {
 }
 
 #[test] // Kills: Release of the producer's start, Acquire of starts and of `tails` in a claim.
-fn what_an_earlier_producer_published_is_whole_and_comes_before_the_restart() {
+fn records_of_an_earlier_producer_are_whole_and_come_before_the_restart() {
     loom::model(|| {
         let ring = ring(4);
         let mut producer = ring.producer(Incarnation::first(1)).unwrap();
@@ -200,7 +200,7 @@ fn what_an_earlier_producer_published_is_whole_and_comes_before_the_restart() {
 }
 
 #[test] // Kills: Acquire of the next start in `first_after`.
-fn what_only_a_start_tells_of_is_whole() {
+fn a_record_known_only_from_a_start_is_whole() {
     loom::model(|| {
         let window = window(4);
         let ring = TypedRing::<u64>::attach(window).unwrap();
@@ -213,7 +213,7 @@ fn what_only_a_start_tells_of_is_whole() {
             core::mem::forget(producer);
             let next = ring.producer(Incarnation::new(1, 2).unwrap()).unwrap();
             core::mem::forget(next);
-            // The first one's tail is not seen.
+            // Hides the tail of the first producer.
             window.word(4).store(1 << 16, Relaxed);
             window.word(100).store(1, Relaxed);
         });
@@ -226,7 +226,7 @@ fn what_only_a_start_tells_of_is_whole() {
 }
 
 #[test] // Kills: Release of `positions`, Acquire of them in a claim.
-fn what_an_earlier_consumer_released_is_read_before_its_slot_is_used_again() {
+fn a_slot_released_by_an_earlier_consumer_is_read_before_it_is_used_again() {
     loom::model(|| {
         let window = window(16);
         let ring = TypedRing::<u64>::attach(window).unwrap();
@@ -252,7 +252,7 @@ fn what_an_earlier_consumer_released_is_read_before_its_slot_is_used_again() {
 }
 
 #[test] // Kills: Release of the consumer's start, Acquire in `note_consumer`.
-fn what_a_start_says_was_released_is_read_before_its_slot_is_used_again() {
+fn a_slot_released_according_to_a_start_is_read_before_it_is_used_again() {
     loom::model(|| {
         let ring = ring(16);
         let mut producer = ring.producer(Incarnation::first(1)).unwrap();
@@ -277,7 +277,7 @@ fn what_a_start_says_was_released_is_read_before_its_slot_is_used_again() {
     });
 }
 
-#[test] // Kills: fence(SeqCst) in `End::take`.
+#[test] // Kills: fence(SeqCst) in `End::acquire`.
 fn a_record_before_a_notify_that_was_not_evicted_is_found_by_the_successor() {
     loom::model(|| {
         let ring = ring(4);
@@ -298,7 +298,7 @@ fn a_record_before_a_notify_that_was_not_evicted_is_found_by_the_successor() {
     });
 }
 
-#[test] // Kills: fence(SeqCst) in `End::take`, on the way back.
+#[test] // Kills: fence(SeqCst) in `End::acquire`, for the consumer's end.
 fn a_release_before_a_notify_that_was_not_evicted_is_found_by_the_successor() {
     loom::model(|| {
         let ring = ring(4);
@@ -310,12 +310,15 @@ fn a_release_before_a_notify_that_was_not_evicted_is_found_by_the_successor() {
         let peer = thread::spawn(move || late.pop().is_ok() && late.notify(&Silent).is_ok());
         let successor = ring.take_over_consumer(SUCCESSOR, OnRestart::Keep).unwrap();
         let released = peer.join().unwrap();
-        assert!(!released || successor.position() == 1, "it comes again");
+        assert!(
+            !released || successor.position() == 1,
+            "a record is repeated"
+        );
     });
 }
 
 #[test] // Kills: fence(SeqCst) in `agree_on_size`.
-fn of_two_first_claimants_that_disagree_one_is_refused() {
+fn one_of_two_first_claims_with_different_sizes_fails() {
     loom::model(|| {
         let window = window(4);
         let ours = TypedRing::<u64>::attach(window).unwrap();
@@ -326,12 +329,12 @@ fn of_two_first_claimants_that_disagree_one_is_refused() {
         });
         let end = ours.producer(Incarnation::first(1));
         let here = end.map(core::mem::forget).is_ok();
-        assert!(!(here && peer.join().unwrap()), "both took the end");
+        assert!(!(here && peer.join().unwrap()), "both claims succeeded");
     });
 }
 
-#[test] // Kills: Release in `Own::publish`, of what is stored again.
-fn a_word_that_is_stored_again_hands_over_what_the_first_one_did() {
+#[test] // Kills: Release in `OwnWord::publish`, of a restored word.
+fn a_restored_word_hands_over_the_same_records() {
     loom::model(|| {
         let window = window(4);
         let ring = TypedRing::<u64>::attach(window).unwrap();
@@ -361,13 +364,13 @@ fn no_command_for_a_dead_consumer_reaches_its_next_incarnation() {
         );
         push(&mut producer, 1);
         let peer = thread::spawn(move || {
-            // For whom it is, the producer knows when it has been told.
-            let mut told = false;
+            // The producer knows the consumer after the report of the restart.
+            let mut reported = false;
             loop {
-                match producer.push(if told { &2 } else { &1 }) {
-                    Ok(()) if told => break,
+                match producer.push(if reported { &2 } else { &1 }) {
+                    Ok(()) if reported => break,
                     Ok(()) => {}
-                    Err(PushError::Restarted) => told = true,
+                    Err(PushError::Restarted) => reported = true,
                     Err(PushError::Full) => thread::yield_now(),
                     Err(error) => panic!("{error}"),
                 }

@@ -1,4 +1,4 @@
-//! Models of waiting: no wake-up is lost, although nobody looks twice.
+//! Models of waiting: no wake-up is lost, even without a re-check.
 #![cfg(loom)]
 
 use loom::sync::{Arc, Condvar, Mutex};
@@ -10,8 +10,8 @@ use shmem_core::ring::{OnRestart, Ring};
 use shmem_core::wait::{Pause, Wait};
 use shmem_core::Incarnation;
 
-/// The kernel's sleep: it looks at the word and sleeps as one step, and there
-/// is no time-out, so a lost wake-up is a deadlock that loom reports.
+/// The kernel's sleep: it checks the word and sleeps in one step. There
+/// is no time-out, so a lost wake-up is a deadlock, which loom reports.
 #[derive(Clone)]
 struct Kernel(Arc<(Mutex<()>, Condvar)>);
 
@@ -61,7 +61,7 @@ fn a_consumer_that_falls_asleep_is_woken_by_the_record_it_missed() {
     });
 }
 
-#[test] // Kills: either fence(SeqCst), on the way back.
+#[test] // Kills: either fence(SeqCst), for the producer's wait.
 fn a_producer_that_falls_asleep_is_woken_by_the_space_it_missed() {
     loom::model(|| {
         let ring = Ring::attach(Heap::leaked(Ring::segment_len(64)).window()).unwrap();

@@ -1,5 +1,5 @@
-//! What a mapping promises: blocks that are there, one length, a word of what became of
-//! its file, and nothing for children that are forked.
+//! The guarantees of a mapping: its blocks, its length, the check of its file, and forked
+//! children.
 #![cfg(all(feature = "linux", target_os = "linux", not(loom)))]
 
 use std::fs::{self, File};
@@ -23,7 +23,7 @@ fn shm_name() -> String {
 }
 
 #[test]
-fn memory_that_gets_its_length_gets_its_blocks() {
+fn memory_with_a_set_length_has_all_its_blocks() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("region");
     let name = shm_name() + "-blocks";
@@ -37,14 +37,14 @@ fn memory_that_gets_its_length_gets_its_blocks() {
     for mapping in &mappings {
         assert!(reserved(mapping.as_fd()) >= LEN);
     }
-    // What another program made, without them.
+    // A file that another program created without blocks.
     let path = directory.path().join("sparse");
     File::create(&path).unwrap().set_len(LEN as u64).unwrap();
     assert!(reserved(Mapping::file(&path, Some(LEN)).unwrap().as_fd()) >= LEN);
 }
 
 #[test]
-fn memory_that_a_file_system_has_no_room_for_is_an_error_and_leaves_no_length() {
+fn a_file_that_does_not_fit_is_an_error_and_stays_empty() {
     let name = shm_name() + "-room";
     let path = format!("/dev/shm{name}");
     let all = statvfs("/dev/shm").unwrap();
@@ -66,7 +66,7 @@ fn memory_that_a_file_system_has_no_room_for_is_an_error_and_leaves_no_length() 
 }
 
 #[test]
-fn of_two_that_make_one_file_with_different_lengths_one_is_told_both() {
+fn one_of_two_creators_with_different_lengths_gets_an_error_with_both() {
     let directory = tempfile::tempdir().unwrap();
     for round in 0..200 {
         let path = directory.path().join(round.to_string());
@@ -97,7 +97,7 @@ fn of_two_that_make_one_file_with_different_lengths_one_is_told_both() {
 }
 
 #[test]
-fn who_makes_a_file_waits_for_another_who_is_making_it() {
+fn a_creator_waits_for_another_creator_of_the_same_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("region");
     let other = File::create(&path).unwrap();
@@ -113,7 +113,7 @@ fn who_makes_a_file_waits_for_another_who_is_making_it() {
 }
 
 #[test]
-fn a_file_that_was_removed_replaced_or_cut_under_a_mapping_is_reported() {
+fn check_reports_a_removed_replaced_or_truncated_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("region");
     let make = || Mapping::file(&path, Some(LEN)).unwrap();
@@ -149,7 +149,7 @@ fn a_file_that_was_removed_replaced_or_cut_under_a_mapping_is_reported() {
 }
 
 #[test]
-fn memory_without_a_name_and_removed_posix_memory_are_told_apart() {
+fn check_distinguishes_unnamed_memory_from_removed_posix_memory() {
     let name = shm_name() + "-check";
     let memfd = Mapping::memfd("test", LEN).unwrap();
     let posix = Mapping::posix_shm(&name, Some(LEN)).unwrap();
@@ -162,7 +162,7 @@ fn memory_without_a_name_and_removed_posix_memory_are_told_apart() {
 }
 
 #[test]
-fn a_mapping_is_checked_by_the_path_it_had_whatever_the_directory_becomes() {
+fn check_uses_the_absolute_path_of_the_file() {
     let directory = tempfile::tempdir().unwrap();
     let depth = std::env::current_dir().unwrap().components().count() - 1;
     let path = directory.path().join("region");
@@ -177,13 +177,13 @@ fn a_mapping_is_checked_by_the_path_it_had_whatever_the_directory_becomes() {
     assert_eq!(mapping.check(), Err(Displaced::Removed));
 }
 
-/// What becomes of a child that is forked, does as told, and ends without a destructor.
+/// Forks a child that calls `run` and ends without destructors. Returns its status.
 fn in_child(run: impl Fn() + Send + Sync) -> ExitStatus {
     let run: Box<dyn Fn() + Send + Sync + '_> = Box::new(run);
-    // SAFETY: the child is waited for before anything that `run` borrows ends.
+    // SAFETY: the child ends before any borrow of `run` ends.
     let run: Box<dyn Fn() + Send + Sync> = unsafe { std::mem::transmute(run) };
     let mut child = Command::new("true");
-    // SAFETY: what tests run in the child takes no lock that another thread may hold.
+    // SAFETY: `run` takes no lock in the child that another thread may hold.
     unsafe {
         child.pre_exec(move || {
             run();
@@ -196,7 +196,7 @@ fn in_child(run: impl Fn() + Send + Sync) -> ExitStatus {
 const SIGSEGV: i32 = 11;
 
 #[test]
-fn a_forked_child_cannot_push_in_its_parents_name_and_the_parent_goes_on() {
+fn a_forked_child_cannot_use_its_parents_producer_and_the_parent_can() {
     let memory = Mapping::memfd("test", LEN).unwrap();
     let ring = || Ring::attach(memory.window().sub(0, Ring::segment_len(4096)).unwrap()).unwrap();
     let producer = Mutex::new(ring().producer(Incarnation::first(1)).unwrap());
@@ -217,7 +217,7 @@ fn a_forked_child_cannot_push_in_its_parents_name_and_the_parent_goes_on() {
 }
 
 #[test]
-fn what_a_forked_child_maps_never_stands_where_its_parents_handles_look() {
+fn a_forked_child_never_maps_memory_at_an_address_of_its_parents_mapping() {
     let memory = Mapping::memfd("test", LEN).unwrap();
     let at = memory.window().address().as_ptr() as usize;
     let child = in_child(|| {
@@ -227,7 +227,7 @@ fn what_a_forked_child_maps_never_stands_where_its_parents_handles_look() {
         memory.window().write(0, b"parent's");
     });
     assert_eq!(child.signal(), Some(SIGSEGV));
-    // What ended in the parent is no more reserved than mapped.
+    // A mapping that the parent has dropped is not reserved in children.
     drop(memory);
     let other = (0..20).find_map(|_| {
         let ended = Mapping::memfd("test", LEN).unwrap();
@@ -237,17 +237,17 @@ fn what_a_forked_child_maps_never_stands_where_its_parents_handles_look() {
             ProtFlags::READ | ProtFlags::WRITE,
             MapFlags::PRIVATE | MapFlags::FIXED_NOREPLACE,
         );
-        // SAFETY: it replaces nothing; where another thread was faster, the next try.
+        // SAFETY: it replaces nothing; if another thread used the address first, retry.
         unsafe { mmap_anonymous(at.cast(), LEN, access, how) }.ok()
     });
     let other = other.unwrap() as usize;
-    // SAFETY: mapped above, and used here alone.
+    // SAFETY: mapped above, and used only here.
     let child = in_child(|| unsafe { (other as *mut u8).write_volatile(1) });
     assert!(child.success(), "{child}");
 }
 
 #[test]
-fn a_forked_child_drops_a_mapping_of_its_parents_and_nothing_happens() {
+fn dropping_a_mapping_of_the_parent_in_a_forked_child_does_nothing() {
     let memory = Mutex::new(Some(Mapping::memfd("test", LEN).unwrap()));
     let child = in_child(|| drop(memory.lock().unwrap().take().unwrap()));
     assert!(child.success(), "{child}");
@@ -256,7 +256,7 @@ fn a_forked_child_drops_a_mapping_of_its_parents_and_nothing_happens() {
 }
 
 #[test]
-fn children_have_a_mapping_that_is_to_be_inherited() {
+fn a_forked_child_has_an_inherited_mapping() {
     let memory = Mapping::memfd("test", LEN).unwrap();
     memory.inherit_on_fork().unwrap();
     let child = in_child(|| memory.window().write(0, b"child"));
@@ -267,13 +267,13 @@ fn children_have_a_mapping_that_is_to_be_inherited() {
 }
 
 #[test]
-fn a_file_whose_maker_died_while_it_wrote_zeroes_is_not_mapped_and_is_made_again() {
+fn an_unfinished_file_is_not_mapped_and_can_be_created_again() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("region");
     let half = [&b"unmade\r\n"[..], &[0; 5000]].concat();
     std::fs::write(&path, half).unwrap();
     let refused = Mapping::file(&path, None).map(drop).unwrap_err();
-    assert!(refused.to_string().contains("is making it"), "{refused}");
+    assert!(refused.to_string().contains("is creating it"), "{refused}");
     let memory = Mapping::file(&path, Some(65536)).unwrap();
     let window = memory.window();
     assert_eq!(window.len(), 65536);
@@ -281,7 +281,7 @@ fn a_file_whose_maker_died_while_it_wrote_zeroes_is_not_mapped_and_is_made_again
 }
 
 #[test]
-fn more_memory_than_the_machine_has_is_refused_at_once() {
+fn more_memory_than_the_machine_has_is_an_error() {
     let refused = Mapping::memfd("absurd", 1 << 60).map(drop).unwrap_err();
     assert!(refused.to_string().contains("ask for less"), "{refused}");
 }

@@ -1,4 +1,4 @@
-//! Two partitions, each behind a data cache that nothing keeps coherent.
+//! Two partitions whose data caches are not coherent.
 #![cfg(all(feature = "noncoherent", feature = "alloc", not(loom)))]
 
 mod caches;
@@ -16,13 +16,13 @@ const RING: usize = Ring::segment_len(1024);
 const SNAPSHOT: usize = snapshot::segment_len(64);
 const LEN: usize = 2 * RING + SNAPSHOT;
 
-/// The first ring, the second, the snapshot.
+/// Returns the segments of the first ring, the second ring, and the snapshot.
 fn segments(memory: Window<'static>) -> [Window<'static>; 3] {
     let part = |offset, len| memory.sub(offset, len).unwrap();
     [part(0, RING), part(RING, RING), part(2 * RING, SNAPSHOT)]
 }
 
-/// A record whose bytes say which it is.
+/// Returns a record whose bytes contain its number.
 fn record(number: u32) -> Vec<u8> {
     let len = 4 + number as usize * 7 % 150;
     let mut record = vec![number as u8; len];
@@ -31,16 +31,16 @@ fn record(number: u32) -> Vec<u8> {
 }
 
 #[test]
-fn rings_and_snapshots_work_between_caches_that_nothing_keeps_coherent() {
+fn rings_and_snapshots_work_between_noncoherent_caches() {
     for line in [64, 128] {
-        converse(Machine::new(line, LEN));
+        exchange_records(Machine::new(line, LEN));
     }
 }
 
-/// Two partitions ask and answer, and one tells the other where it is.
-fn converse(machine: &'static Machine) {
+/// Two partitions exchange requests and replies, and one publishes its progress in a snapshot.
+fn exchange_records(machine: &'static Machine) {
     const COUNT: u32 = 3000;
-    let [there, back, told] = segments(machine.window(0));
+    let [there, back, progress] = segments(machine.window(0));
     let mut requests = Ring::attach(there)
         .unwrap()
         .producer(Incarnation::first(1))
@@ -49,10 +49,10 @@ fn converse(machine: &'static Machine) {
     let mut replies = replies
         .consumer(Incarnation::first(1), OnRestart::Keep)
         .unwrap();
-    let reader = Reader::attach(told).unwrap();
+    let reader = Reader::attach(progress).unwrap();
     assert_eq!(reader.read(&mut [0; 64]), Err(ReadError::Empty));
 
-    let [there, back, told] = segments(machine.window(1));
+    let [there, back, progress] = segments(machine.window(1));
     let from = Ring::attach(there).unwrap();
     let mut from = from
         .consumer(Incarnation::first(2), OnRestart::Discard)
@@ -61,7 +61,7 @@ fn converse(machine: &'static Machine) {
         .unwrap()
         .producer(Incarnation::first(2))
         .unwrap();
-    let mut writer = Writer::attach(told).unwrap();
+    let mut writer = Writer::attach(progress).unwrap();
     let peer = thread::spawn(move || {
         let mut bytes = [0; 200];
         for number in 0..COUNT {
@@ -81,7 +81,7 @@ fn converse(machine: &'static Machine) {
                 }
                 thread::yield_now();
             };
-            // SAFETY: as many bytes are reserved, and nobody else's.
+            // SAFETY: this many bytes are reserved, and they belong to this producer.
             unsafe { bytes.as_ptr().copy_to(place.as_mut_ptr(), len) };
             place.commit(len).unwrap();
         }
@@ -91,10 +91,10 @@ fn converse(machine: &'static Machine) {
         if sent < COUNT && requests.push(&record(sent)).is_ok() {
             sent += 1;
         }
-        let over = peer.is_finished();
+        let is_finished = peer.is_finished();
         match replies.peek() {
             Ok(found) => {
-                // SAFETY: the peer stores nothing into a record before it is released.
+                // SAFETY: the peer stores nothing into a record before its release.
                 assert_eq!(unsafe { found.as_slice() }, record(heard));
                 replies.release().unwrap();
                 let mut latest = [0; 4];
@@ -103,7 +103,7 @@ fn converse(machine: &'static Machine) {
                 }
                 heard += 1;
             }
-            Err(PopError::Empty) if !over => thread::yield_now(),
+            Err(PopError::Empty) if !is_finished => thread::yield_now(),
             Err(error) => panic!("{error}"),
         }
     }
@@ -111,7 +111,7 @@ fn converse(machine: &'static Machine) {
 }
 
 #[test]
-fn typed_rings_work_between_such_caches_and_an_end_is_claimed_while_the_other_works() {
+fn typed_rings_work_between_noncoherent_caches_while_an_end_is_claimed_again() {
     const COUNT: u32 = 3000;
     type Value = [u32; 9];
     let len = TypedRing::<Value>::segment_len(32);
@@ -126,7 +126,7 @@ fn typed_rings_work_between_such_caches_and_an_end_is_claimed_while_the_other_wo
             let mut producer = ring.producer(Incarnation::first(1)).unwrap();
             for number in 0..COUNT {
                 if number % 100 == 99 {
-                    // Another incarnation, of which nobody was told before.
+                    // Another incarnation, without notice to the consumer.
                     core::mem::forget(producer);
                     let incarnation = Incarnation::new(1, number).unwrap();
                     producer = ring.producer(incarnation).unwrap();
@@ -154,7 +154,7 @@ fn typed_rings_work_between_such_caches_and_an_end_is_claimed_while_the_other_wo
 }
 
 #[test]
-fn a_word_is_exchanged_in_the_memory_and_not_in_the_cache_alone() {
+fn compare_exchange_changes_the_memory_and_not_only_the_cache() {
     for line in [64, 128] {
         let machine = Machine::new(line, 128);
         let word = |partition| machine.window(partition).word(8);
@@ -166,7 +166,7 @@ fn a_word_is_exchanged_in_the_memory_and_not_in_the_cache_alone() {
 }
 
 #[test]
-fn a_copy_into_part_of_a_line_leaves_the_rest_as_the_memory_has_it() {
+fn a_copy_into_part_of_a_line_keeps_the_rest_of_the_line() {
     for line in [64, 128] {
         let machine = Machine::new(line, 256);
         machine.window(0).write(0, &[1; 256]);
@@ -183,7 +183,7 @@ fn a_copy_into_part_of_a_line_leaves_the_rest_as_the_memory_has_it() {
 }
 
 #[test]
-fn a_region_that_one_side_formats_is_attached_by_the_other() {
+fn one_partition_attaches_a_region_that_the_other_one_formats() {
     for line in [64, 128] {
         let machine = Machine::new(line, 4096);
         assert!(Region::attach(machine.window(1)).is_err());

@@ -1,4 +1,4 @@
-//! What a region promises, over memory as the kernel gives it.
+//! The guarantees of a region, on memory that the kernel maps.
 #![cfg(all(feature = "linux", target_os = "linux", not(loom)))]
 
 use std::fs;
@@ -21,7 +21,7 @@ fn attaching_never_formats() {
 }
 
 #[test]
-fn what_was_formatted_can_be_attached_and_knows_its_generation() {
+fn each_format_increments_the_generation_and_zeroes_the_body() {
     let memory = Mapping::memfd("test", LEN).unwrap();
     let first = Region::format(memory.window()).unwrap();
     first.body().write(0, b"old");
@@ -36,7 +36,7 @@ fn what_was_formatted_can_be_attached_and_knows_its_generation() {
 }
 
 #[test]
-fn each_way_not_to_be_a_region_is_its_own_error() {
+fn each_invalid_header_word_has_its_own_error() {
     let memory = Mapping::memfd("test", LEN).unwrap();
     let window = memory.window();
     Region::format(window).unwrap();
@@ -78,7 +78,7 @@ fn each_way_not_to_be_a_region_is_its_own_error() {
 }
 
 #[test]
-fn a_file_and_posix_memory_are_the_same_memory_for_all_who_map_them() {
+fn two_mappings_of_a_file_or_posix_memory_share_their_bytes() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("region");
     let name = format!("/shmem-core-test-{}", std::process::id());
@@ -100,7 +100,7 @@ fn a_file_and_posix_memory_are_the_same_memory_for_all_who_map_them() {
 }
 
 #[test]
-fn a_part_of_a_file_is_the_same_memory_as_in_the_whole() {
+fn a_mapping_of_a_part_of_a_file_shares_bytes_with_the_whole() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("memory");
     let whole = Mapping::file(&path, Some(4 * LEN)).unwrap();
@@ -124,7 +124,7 @@ fn a_part_of_a_file_is_the_same_memory_as_in_the_whole() {
 }
 
 #[test]
-fn a_part_of_a_device_is_what_its_descriptor_maps_there() {
+fn a_device_mapping_starts_at_its_offset() {
     let whole = Mapping::memfd("device", 4 * LEN).unwrap();
     let fd = || whole.as_fd().try_clone_to_owned().unwrap();
     let part = Mapping::device(fd(), 2 * LEN as u64, LEN).unwrap();
@@ -147,7 +147,7 @@ fn a_part_of_a_device_is_what_its_descriptor_maps_there() {
 }
 
 #[test]
-fn a_mapping_can_stand_at_a_fixed_address_and_never_replaces_another() {
+fn a_fixed_mapping_gets_its_address_and_never_replaces_another() {
     const ADDRESS: usize = 0x5000_0000_0000;
     let memory = Mapping::memfd("test", LEN).unwrap();
     let fixed = memory.fixed(ADDRESS).unwrap();
@@ -161,7 +161,7 @@ fn a_mapping_can_stand_at_a_fixed_address_and_never_replaces_another() {
 }
 
 #[test]
-fn memory_that_cannot_be_had_is_one_line_that_says_why() {
+fn a_failed_mapping_is_reported_in_one_line_with_a_reason() {
     let directory = tempfile::tempdir().unwrap();
     let empty = directory.path().join("empty");
     fs::write(&empty, b"").unwrap();
@@ -170,7 +170,7 @@ fn memory_that_cannot_be_had_is_one_line_that_says_why() {
         Mapping::file(&empty, None).unwrap_err(),
         Mapping::posix_shm("/no-such-memory-here", None).unwrap_err(),
         Mapping::pci(&directory.path().join("resource2")).unwrap_err(),
-        // The kernel's own memory: no /dev/mem, no right, or STRICT_DEVMEM.
+        // The kernel's own memory: no /dev/mem, no permission, or STRICT_DEVMEM.
         Mapping::physical(0x10_0000, 4096).unwrap_err(),
     ];
     for error in errors {
@@ -183,7 +183,7 @@ fn memory_that_cannot_be_had_is_one_line_that_says_why() {
     }
 }
 
-/// The other process: echoes every record until an empty one comes.
+/// Runs in the other process: echoes every record until it receives an empty one.
 fn echo(fd: i32) {
     let path = format!("/proc/self/fd/{fd}");
     let memory = Mapping::file(path.as_ref(), None).unwrap();
@@ -220,7 +220,7 @@ fn echo(fd: i32) {
 }
 
 #[test]
-fn two_processes_talk_over_one_memfd() {
+fn two_processes_exchange_records_over_one_memfd() {
     const VARIABLE: &str = "SHMEM_CORE_TEST_FD";
     if let Ok(fd) = std::env::var(VARIABLE) {
         return echo(fd.parse().unwrap());
@@ -245,7 +245,7 @@ fn two_processes_talk_over_one_memfd() {
     // A duplicate, which is inherited; the mapping's own descriptor is not.
     let inherited = rustix::io::dup(memory.as_fd()).unwrap();
     let mut peer = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "two_processes_talk_over_one_memfd"])
+        .args(["--exact", "two_processes_exchange_records_over_one_memfd"])
         .env(VARIABLE, inherited.as_raw_fd().to_string())
         .stdout(Stdio::null())
         .spawn()

@@ -1,4 +1,4 @@
-//! What a ring's ends learn of each other's restarts.
+//! How the ends of a ring report each other's restarts.
 #![cfg(not(loom))]
 
 use proptest::prelude::*;
@@ -22,16 +22,19 @@ fn incarnation(partition: u8, number: u32) -> Incarnation {
     Incarnation::new(partition, number).unwrap()
 }
 
-/// An incarnation of the monitor that produces; the one before it was killed.
+/// Claims the producing end for incarnation `number` of partition 1.
 fn producer(heap: &Heap, number: u32) -> Producer<'_> {
     ring(heap).producer(incarnation(1, number)).unwrap()
 }
 
-/// An incarnation of the instance that consumes; the one before it was killed.
-fn consumer(heap: &Heap, number: u32, unread: OnRestart) -> Consumer<'_> {
-    ring(heap).consumer(incarnation(2, number), unread).unwrap()
+/// Claims the consuming end for incarnation `number` of partition 2.
+fn consumer(heap: &Heap, number: u32, on_restart: OnRestart) -> Consumer<'_> {
+    ring(heap)
+        .consumer(incarnation(2, number), on_restart)
+        .unwrap()
 }
 
+/// Ends an incarnation without running its destructor.
 fn kill<T>(end: T) {
     core::mem::forget(end);
 }
@@ -42,7 +45,7 @@ fn pop(consumer: &mut Consumer<'_>) -> Result<u8, PopError> {
 }
 
 #[test]
-fn results_are_kept_and_the_seam_is_told_once_between_two_lives() {
+fn a_restart_is_reported_once_between_the_results_of_two_producers() {
     let heap = heap();
     let mut results = consumer(&heap, 1, OnRestart::Keep);
     let mut first = producer(&heap, 1);
@@ -60,19 +63,23 @@ fn results_are_kept_and_the_seam_is_told_once_between_two_lives() {
 }
 
 #[test]
-fn a_restart_is_told_although_the_new_incarnation_has_sent_nothing() {
-    for unread in [OnRestart::Keep, OnRestart::Discard] {
+fn a_restart_is_reported_although_the_new_producer_has_sent_nothing() {
+    for on_restart in [OnRestart::Keep, OnRestart::Discard] {
         let heap = heap();
-        let mut end = consumer(&heap, 1, unread);
+        let mut end = consumer(&heap, 1, on_restart);
         kill(producer(&heap, 1));
         assert_eq!(
             pop(&mut end),
             Err(PopError::Empty),
-            "the first is no restart"
+            "the first producer is not a restart"
         );
         let mut first = producer(&heap, 2);
         first.push(&[1]).unwrap();
-        assert_eq!(pop(&mut end), Ok(1), "nor is one before the first record");
+        assert_eq!(
+            pop(&mut end),
+            Ok(1),
+            "nor is a restart before the first record"
+        );
         kill(first);
         kill(producer(&heap, 3));
         assert!(!end.is_empty());
@@ -89,7 +96,7 @@ fn commands_to_an_earlier_incarnation_are_discarded_and_counted() {
     commands.push(&[1]).unwrap();
     commands.push(&[2]).unwrap();
     let mut new = consumer(&heap, 2, OnRestart::Discard);
-    // Meant for the incarnation before: the monitor has not heard of this one yet.
+    // For the incarnation before: the producer has not noted this one yet.
     assert_eq!(commands.push(&[3]), Err(PushError::Restarted));
     assert_eq!(commands.push(&[4]), Ok(()));
     assert_eq!(pop(&mut new), Ok(4));
@@ -115,7 +122,7 @@ fn commands_of_an_earlier_incarnation_are_discarded_and_counted() {
 }
 
 #[test]
-fn what_was_sent_before_the_first_consumer_came_is_for_it_and_for_no_second() {
+fn records_before_the_first_consumer_are_for_the_first_one_only() {
     for (incarnations, expected) in [(1, Ok(1)), (2, Err(PopError::Empty))] {
         let heap = heap();
         producer(&heap, 1).push(&[1]).unwrap();
@@ -129,7 +136,7 @@ fn what_was_sent_before_the_first_consumer_came_is_for_it_and_for_no_second() {
 }
 
 #[test]
-fn both_ends_restarting_at_once_run_no_old_command() {
+fn no_old_command_is_received_if_both_ends_restart() {
     let heap = heap();
     let mut old = producer(&heap, 1);
     kill(consumer(&heap, 1, OnRestart::Discard));
@@ -145,7 +152,7 @@ fn both_ends_restarting_at_once_run_no_old_command() {
 }
 
 #[test]
-fn an_end_given_back_and_claimed_again_by_one_incarnation_is_no_restart() {
+fn an_end_released_and_claimed_again_by_one_incarnation_is_not_a_restart() {
     let heap = heap();
     let mut commands = producer(&heap, 1);
     let mut end = consumer(&heap, 1, OnRestart::Discard);
@@ -160,7 +167,7 @@ fn an_end_given_back_and_claimed_again_by_one_incarnation_is_no_restart() {
 }
 
 #[test]
-fn a_dead_partitions_end_is_another_ones_only_when_it_is_taken_over() {
+fn another_partition_gets_the_end_of_a_dead_one_only_by_takeover() {
     let heap = heap();
     kill(producer(&heap, 1));
     let other = Incarnation::first(3);
@@ -176,7 +183,7 @@ fn a_dead_partitions_end_is_another_ones_only_when_it_is_taken_over() {
 }
 
 #[test]
-fn a_claim_that_is_no_incarnation_is_corrupt() {
+fn a_claim_without_an_incarnation_is_corrupt() {
     let heap = heap();
     heap.window().word(4).store(7, Relaxed);
     let error = ring(&heap).producer(Incarnation::first(1)).err();
@@ -184,7 +191,7 @@ fn a_claim_that_is_no_incarnation_is_corrupt() {
 }
 
 #[test]
-fn a_drain_stops_at_the_seam_and_the_next_one_tells_it() {
+fn a_drain_stops_at_a_restart_and_the_next_one_reports_it() {
     let heap = heap();
     let mut end = consumer(&heap, 1, OnRestart::Keep);
     let mut first = producer(&heap, 1);
@@ -198,12 +205,12 @@ fn a_drain_stops_at_the_seam_and_the_next_one_tells_it() {
 
 #[test]
 fn a_record_of_a_producer_that_never_claimed_its_end_is_corrupt() {
-    for unread in [OnRestart::Keep, OnRestart::Discard] {
+    for on_restart in [OnRestart::Keep, OnRestart::Discard] {
         let heap = heap();
-        let mut end = consumer(&heap, 1, unread);
+        let mut end = consumer(&heap, 1, on_restart);
         heap.window().word(512).store(1, Relaxed);
         let Err(PopError::Corrupt(corrupt)) = pop(&mut end) else {
-            panic!("it was taken for a record, or discarded");
+            panic!("it was accepted as a record, or discarded");
         };
         assert_eq!(
             (corrupt.word, corrupt.value),
@@ -213,7 +220,7 @@ fn a_record_of_a_producer_that_never_claimed_its_end_is_corrupt() {
 }
 
 #[test]
-fn a_seam_gives_back_what_was_read_before_it() {
+fn a_report_of_a_restart_stores_the_head() {
     let heap = Heap::new(Ring::segment_len(1024));
     let ring = Ring::attach(heap.window()).unwrap();
     let mut end = ring
@@ -229,10 +236,10 @@ fn a_seam_gives_back_what_was_read_before_it() {
 }
 
 #[test]
-fn a_producer_that_keeps_the_consumer_discarding_does_not_keep_it_for_ever() {
+fn one_call_discards_a_limited_number_of_records() {
     let heap = heap();
     let window = heap.window();
-    // A ring full of records for another incarnation, without end, of a producer that there was.
+    // A ring full of records for another incarnation, from an earlier producer, without end.
     window.word(136).store(1, Relaxed);
     for at in (512..512 + 256).step_by(8) {
         window.word(at).store(1, Relaxed);
@@ -246,7 +253,7 @@ fn a_producer_that_keeps_the_consumer_discarding_does_not_keep_it_for_ever() {
 }
 
 #[test]
-fn a_command_behind_more_discards_than_one_call_makes_is_not_slept_over() {
+fn a_consumer_does_not_sleep_if_a_command_follows_many_discarded_ones() {
     let heap = Heap::new(Ring::segment_len(8192));
     let mut commands = producer(&heap, 1);
     kill(consumer(&heap, 1, OnRestart::Discard));
@@ -259,7 +266,7 @@ fn a_command_behind_more_discards_than_one_call_makes_is_not_slept_over() {
     let mut calls = 0;
     while pop(&mut end) == Err(PopError::Empty) {
         calls += 1;
-        assert!(end.wait(&mut Spin::checks(0)), "it slept over a command");
+        assert!(end.wait(&mut Spin::checks(0)), "it slept before a command");
     }
     assert!((1..=4).contains(&calls), "{calls}");
     assert_eq!(end.discarded(), 200);
@@ -273,7 +280,7 @@ mod streams {
     use super::*;
     use shmem_core::ring::ByteReader;
 
-    /// What a read of up to `len` bytes says; a restart is `#`, an empty ring `.`.
+    /// Returns the result of a read of up to `len` bytes: a restart is `#`, an empty ring `.`.
     fn read(reader: &mut ByteReader<'_>, len: usize) -> String {
         let mut bytes = vec![0; len];
         match reader.read(&mut bytes) {
@@ -288,8 +295,8 @@ mod streams {
     }
 
     #[test]
-    fn a_stream_never_joins_half_a_record_to_the_next_incarnations_bytes() {
-        for (unread, expected) in [
+    fn a_stream_never_joins_part_of_a_record_to_bytes_of_the_next_producer() {
+        for (on_restart, expected) in [
             (OnRestart::Discard, ["rm -rf", "#", "rm /tmp/x", ".", "."]),
             (
                 OnRestart::Keep,
@@ -297,7 +304,7 @@ mod streams {
             ),
         ] {
             let heap = heap();
-            let mut reader = ByteReader::new(consumer(&heap, 1, unread));
+            let mut reader = ByteReader::new(consumer(&heap, 1, on_restart));
             let mut first = producer(&heap, 1);
             first.push(b"rm -rf /tmp/old").unwrap();
             let start = read(&mut reader, 6);
@@ -309,7 +316,7 @@ mod streams {
     }
 
     #[test]
-    fn a_stream_with_room_for_all_tells_a_restart_once_between_the_bytes() {
+    fn a_stream_reports_a_restart_once_between_the_bytes_of_two_producers() {
         let heap = heap();
         let mut reader = ByteReader::new(consumer(&heap, 1, OnRestart::Keep));
         let mut first = producer(&heap, 1);
@@ -340,27 +347,27 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// A command is run if and only if both incarnations it was between still are, and
-    /// each that was pushed is run, discarded, or still there.
+    /// A command is received only if neither end has restarted since its push. Each command that
+    /// was pushed is received or discarded.
     #[test]
-    fn no_command_outlives_a_restart(steps in proptest::collection::vec(step(), 1..200)) {
+    fn no_command_is_received_after_a_restart_of_either_end(steps in proptest::collection::vec(step(), 1..200)) {
         let heap = heap();
         let (mut from, mut to) = (1, 1);
         let mut commands = producer(&heap, from);
         let mut end = consumer(&heap, to, OnRestart::Discard);
-        // What the producer has been told of the consumer's incarnations.
-        let mut told = 0;
+        // The consumer's incarnation that the producer has noted.
+        let mut noted = 0;
         let (mut pushed, mut popped) = (0, 0);
         for step in steps {
             match step {
                 Step::Push => {
-                    let restarted = told != 0 && told != to;
+                    let restarted = noted != 0 && noted != to;
                     match commands.push(&[from as u8, to as u8]) {
                         Ok(()) => pushed += 1,
                         Err(PushError::Restarted) => prop_assert!(restarted),
                         Err(error) => prop_assert_eq!(error, PushError::Full),
                     }
-                    told = to;
+                    noted = to;
                 }
                 Step::Pop => {
                     let mut record = [0; 8];
@@ -377,7 +384,7 @@ proptest! {
                 Step::RestartProducer => {
                     from += 1;
                     kill(std::mem::replace(&mut commands, producer(&heap, from)));
-                    told = to;
+                    noted = to;
                 }
                 Step::RestartConsumer => {
                     to += 1;

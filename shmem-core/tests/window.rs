@@ -1,4 +1,4 @@
-//! What a window promises: bytes as they were, and nothing beside them.
+//! The guarantees of a window: copies change their own bytes only, and bounds are checked.
 #![cfg(all(feature = "alloc", not(loom)))]
 
 use proptest::prelude::*;
@@ -6,7 +6,7 @@ use shmem_core::mem::{Heap, OutOfWindow};
 
 proptest! {
     #[test]
-    fn a_copy_moves_its_bytes_and_touches_no_other(
+    fn a_copy_changes_its_bytes_and_no_others(
         offset in 0..700_usize,
         bytes in proptest::collection::vec(any::<u8>(), 0..1300),
     ) {
@@ -31,7 +31,7 @@ proptest! {
 }
 
 #[test]
-fn a_part_lies_inside_at_a_multiple_of_eight_or_is_an_error() {
+fn sub_outside_the_window_or_misaligned_is_an_error() {
     let heap = Heap::new(64);
     let window = heap.window();
     assert_eq!(window.sub(8, 56).unwrap().len(), 56);
@@ -47,7 +47,7 @@ fn a_part_lies_inside_at_a_multiple_of_eight_or_is_an_error() {
 
 #[test]
 #[should_panic(expected = "outside a window")]
-fn a_part_that_no_peer_asked_for_and_that_is_not_inside_is_a_panic() {
+fn part_outside_the_window_panics() {
     let heap = Heap::new(64);
     assert_eq!(heap.window().part(8, 56).len(), 56);
     let _ = heap.window().part(8, 64);

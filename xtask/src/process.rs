@@ -129,7 +129,7 @@ fn drain(child: &Child, lines: &Receiver<String>, on_line: &mut impl FnMut(&str)
             Err(RecvTimeoutError::Timeout) => break,
         }
     }
-    eprintln!("note: the command left processes behind that hold its output; ending them");
+    eprintln!("note: the command left processes that keep its output open; ending them");
     signal_group(child, Signal::KILL);
 }
 

@@ -1,4 +1,4 @@
-//! The segments of the region, by name.
+//! The named segments of the region.
 
 use anyhow::{Context, Result, ensure};
 use shmem_core::doorbell::Silent;
@@ -14,14 +14,14 @@ use crate::notes::Notes;
 
 /// Bytes of a ring's data: few, so that both ends wait for each other.
 const RING: usize = 1024;
-/// Permits there is room for.
+/// The number of permits for which the semaphore has space.
 const PERMITS: usize = PARTIES as usize;
 
-/// The region's segments.
+/// Gives access to the region's segments.
 #[derive(Clone, Copy)]
 pub(crate) struct Area<'m>(Registry<'m>);
 
-/// A segment: its name, its kind, its length.
+/// A segment's name, kind and length.
 pub(crate) type Named = (String, Kind, usize);
 
 pub(crate) fn mutex() -> Named {
@@ -49,7 +49,7 @@ pub(crate) fn barrier() -> Named {
     ("contend.barrier".into(), Kind::BARRIER, len)
 }
 
-/// Words of the parties, outside of all locks.
+/// The segment with the parties' words outside all locks.
 pub(crate) fn notes() -> Named {
     ("contend.notes".into(), Kind::RAW, Notes::LEN)
 }
@@ -60,13 +60,13 @@ pub(crate) fn ring(from: u8, to: u8) -> Named {
     (name, Kind::RING, Ring::segment_len(RING))
 }
 
-/// Where a party tries the memory with another one.
+/// The segment in which the party `asker` tests the memory with another one.
 pub(crate) fn litmus(asker: u8) -> Named {
     let name = format!("contend.litmus.{asker}");
     (name, Kind::LITMUS, Litmus::segment_len())
 }
 
-/// All of them.
+/// All segments.
 fn all() -> Vec<Named> {
     let mut all = vec![mutex(), rwlock(), bakery(), semaphore(), barrier(), notes()];
     for party in (1..=PARTIES).filter(|&party| party != HOST) {
@@ -85,7 +85,7 @@ impl<'m> Area<'m> {
         self.0
     }
 
-    /// Finds a segment. Loads only: for memory without compare-and-swap, too.
+    /// Finds a segment. It only loads, so it also works in memory without compare-and-swap.
     pub(crate) fn open(self, (name, kind, len): Named) -> Result<Window<'m>> {
         let segment = self.0.open(&Request::named(&name, kind, len)?);
         Ok(segment
@@ -93,18 +93,18 @@ impl<'m> Area<'m> {
             .window())
     }
 
-    /// The parties' words.
+    /// Opens the parties' words.
     pub(crate) fn open_notes(self) -> Result<Notes<'m>> {
         self.open(notes()).map(Notes::new)
     }
 }
 
-/// Makes the memory a region with every segment, so that no other party has to create one.
+/// Formats the memory as a region with every segment, so that no other party must create one.
 pub(crate) fn prepare(mapping: &Mapping, permits: u8, again: bool) -> Result<()> {
     let memory = mapping.window();
     ensure!(
         again || Region::attach(memory).is_err(),
-        "this is a region already: if nobody uses it, say --again"
+        "the memory is already a region: if no party uses it, give --again"
     );
     let region = Region::format(memory)?;
     let registry = Registry::format(region, Geometry::default())?;

@@ -8,10 +8,10 @@ use shmem_core::region::Place;
 
 /// The highest partition number that can take part.
 pub(crate) const PARTIES: u8 = 8;
-/// The one that has a ring each way with every other: the host.
+/// The party that has a ring in each direction with every other: the host.
 pub(crate) const HOST: u8 = 1;
 
-/// Contends for the locks of one region, from several kernels, and counts exactly.
+/// Contends for the locks of one region from several kernels, and counts exactly
 #[derive(Parser)]
 #[command(name = "shmem-contend", version, after_help = AFTER_HELP)]
 pub(crate) struct Args {
@@ -19,7 +19,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PLACE")]
     pub(crate) region: Place,
 
-    /// Print one JSON document a line
+    /// Print events as JSON, one document a line
     #[arg(long, global = true)]
     pub(crate) json: bool,
 
@@ -28,7 +28,7 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// This program's own; wrong ones end it.
+    /// Reads this program's arguments; wrong ones end the program.
     pub(crate) fn read() -> Self {
         let args = Self::parse();
         match &args.command {
@@ -37,7 +37,7 @@ impl Args {
                 amount,
                 ..
             } if amount.time.is_some() => {
-                let why = "the phases of a barrier are counted: say --rounds instead of --for";
+                let why = "the phases of a barrier are counted: give --rounds instead of --for";
                 Self::command()
                     .error(ErrorKind::ArgumentConflict, why)
                     .exit()
@@ -54,50 +54,50 @@ PLACE is one of
                         pci:/sys/bus/pci/devices/0000:00:02.0/resource2, enabled before
   mem:ADDRESS+LENGTH    reserved physical memory, as in mem:0x100000000+2M
 
-One party prepares the region, then each attaches with a number of its own, 1 to 8. One
-that ends early, by a signal or with its kernel, stays attached: nobody takes what it
-held until somebody says that it is gone (`gone N`), or it attaches again (`--restart`).
+One party prepares the region, then each attaches with a number of its own, 1 to 8. A party
+that ends early, by a signal or with its kernel, stays attached. No other party takes what it
+held until the operator declares it gone (`gone N`), or until it attaches again (`--restart`).
 
-Exit status: 0 all was as it should be, 1 failure, 2 wrong usage, 3 the memory is not fit
-for the lock, 4 a deadline passed, 5 this party was evicted, 6 the counters are wrong.
+Exit status: 0 success, 1 failure, 2 wrong usage, 3 the memory is not suitable for the lock,
+4 a deadline passed, 5 this party was evicted, 6 the counters are wrong.
 
 Examples:
   shmem-contend --region file:/dev/shm/region prepare
-  shmem-contend --region file:/dev/shm/region work mutex --as 1 --meet --for 5s
+    shmem-contend --region file:/dev/shm/region work mutex --as 1 --start-together --for 5s
   shmem-contend --region mem:0x100000000+2M hold semaphore --as 3
   shmem-contend --region file:/dev/shm/region release 3";
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Format the memory and create everything in it; nobody may be attached
+    /// Format the memory and create all segments; no party may be attached
     Prepare {
         /// Permits of the semaphore
         #[arg(long, value_name = "K", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=8))]
         permits: u8,
-        /// Do it although the memory is a region already: what is there is lost
+        /// Format the memory even if it is already a region, whose content is lost
         #[arg(long)]
         again: bool,
     },
-    /// Take a lock many times, and count under it
+    /// Acquire a lock many times, and count while holding it
     Work {
         lock: Lock,
         #[command(flatten)]
         amount: Amount,
-        /// First try the memory together with another party, which runs `answer`, and
-        /// refuse a lock for which it is not fit
+        /// First test the memory with another party, which runs `answer`, and refuse a lock
+        /// for which the memory is not suitable
         #[arg(long)]
         try_memory: bool,
         #[command(flatten)]
         party: Party,
     },
-    /// Take locks, in this order, and hold them until somebody says `release N`
+    /// Acquire locks, in this order, and hold them until the command `release N`
     Hold {
         #[arg(required = true)]
         locks: Vec<Held>,
         #[command(flatten)]
         party: Party,
     },
-    /// Send numbered records to another party, one of the two being party 1
+    /// Send numbered records to another party; one of the two must be party 1
     Send {
         #[arg(long, value_name = "N", value_parser = number())]
         to: u8,
@@ -106,7 +106,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         party: Party,
     },
-    /// Receive numbered records from another party, and miss none
+    /// Receive numbered records from another party, and check that none is missing
     Receive {
         #[arg(long, value_name = "N", value_parser = number())]
         from: u8,
@@ -115,88 +115,88 @@ pub(crate) enum Command {
         #[command(flatten)]
         party: Party,
     },
-    /// Answer a party that tries the memory (`work --try-memory`)
+    /// Answer a party that tests the memory (`work --try-memory`)
     Answer {
         /// The party that asks
         #[arg(value_parser = number())]
         partition: u8,
-        /// Give up after so long
+        /// Stop after this time
         #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]
         timeout: Duration,
     },
-    /// Let the party of this number give back what it holds
+    /// Let the party with this number release what it holds
     Release {
         #[arg(value_parser = number())]
         partition: u8,
     },
-    /// Say that the party of this number is gone for certain: others may take what it held
+    /// Declare the party with this number gone: others may take over what it held
     Gone {
         #[arg(value_parser = number())]
         partition: u8,
     },
-    /// Show the counters, and who is attached
+    /// Show the counters and the attached parties
     Show,
 }
 
-/// How much is worked.
+/// The amount of work.
 #[derive(ClapArgs)]
 pub(crate) struct Amount {
-    /// How many times
+    /// Number of rounds
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub(crate) rounds: u32,
-    /// For so long instead: all parties are at work at the same time
+    /// Work for this time instead: all parties work at the same time
     #[arg(long = "for", value_name = "TIME", value_parser = time, conflicts_with = "rounds")]
     pub(crate) time: Option<Duration>,
-    /// Begin when all have come: meet the other parties at the barrier first
+    /// First wait at the barrier until all parties have arrived
     #[arg(long)]
-    pub(crate) meet: bool,
+    pub(crate) start_together: bool,
 }
 
-/// How a party attends.
+/// The options of a party.
 #[derive(ClapArgs)]
 pub(crate) struct Party {
     /// The party's number
     #[arg(long = "as", value_name = "N", value_parser = number())]
     pub(crate) partition: u8,
-    /// The party of this number that is attached is this one's earlier self, and over:
-    /// the machine was booted anew, or the program killed
+    /// Take over from the attached incarnation of this party, which is gone: its machine was
+    /// booted again, or its program killed
     #[arg(long)]
     pub(crate) restart: bool,
-    /// Give up what takes longer
+    /// Time limit of each wait
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]
     pub(crate) timeout: Duration,
-    /// Look again and again instead of sleeping for up to 1 ms between two looks: more
-    /// contention, and a processor for each party
+    /// Check continuously instead of sleeping for up to 1 ms between two checks: this
+    /// increases contention, and uses one processor for each party
     #[arg(long)]
     pub(crate) spin: bool,
     /// Report a party as silent whose heartbeat stands still for longer
     #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = time)]
     pub(crate) silent_after: Duration,
-    /// Take a party for gone whose heartbeat stands still for longer: one that was only
+    /// Presume a party gone whose heartbeat stands still for longer: a party that was only
     /// slow loses what it held [default: never]
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(crate) presume_gone_after: Option<Duration>,
-    /// How many parties meet at the barrier: those with the numbers from 1 on
+    /// How many parties use the barrier: those with the numbers from 1 on
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = number())]
     pub(crate) parties: u8,
 }
 
-/// What is worked under.
+/// The lock to work with.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Lock {
     /// Counts under the mutex
     Mutex,
-    /// Watches that no more parties are inside than there are permits
+    /// Checks that no more parties are inside than there are permits
     Semaphore,
-    /// Counts in one round of four, reads the counters in the others
+    /// Writes in one round of four, reads the counters in the others
     Rwlock,
     /// Counts under the mutex that needs no compare-and-swap
     Bakery,
-    /// Meets the others, a phase a round
+    /// Waits for the others, one phase a round
     Barrier,
 }
 
-/// What is held.
+/// A lock to hold.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Held {
     Mutex,
@@ -213,7 +213,7 @@ fn number() -> clap::builder::RangedI64ValueParser<u8> {
     clap::value_parser!(u8).range(1..=i64::from(PARTIES))
 }
 
-/// `500ms` or `2s`.
+/// Parses `500ms` or `2s`.
 fn time(text: &str) -> Result<Duration, String> {
     let parsed = match text.strip_suffix("ms") {
         Some(digits) => digits.parse().map(Duration::from_millis),
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_is_one_that_clap_accepts() {
+    fn the_command_line_passes_claps_checks() {
         use clap::CommandFactory;
         Args::command().debug_assert();
     }

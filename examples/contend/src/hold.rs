@@ -1,4 +1,4 @@
-//! One long round: locks are taken, and held until somebody says `release`.
+//! One long round: acquires locks, and holds them until the command `release`.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,16 +9,16 @@ use shmem_sync::{LockError, Mutex, NotHeld, RwLock, Semaphore};
 
 use crate::area;
 use crate::cli;
-use crate::held::{Held, admitted, lost, refused};
+use crate::handles;
+use crate::held::{Held, finish_lock, lock_error, not_held_error};
 use crate::ledger::{self, Counters};
 use crate::party::Party;
 use crate::report::Event;
-use crate::sole;
 use crate::stop::Stop;
-use crate::work::no_permit;
+use crate::work::permit_error;
 
-/// Between two looks whether it is to go on.
-const NAP: Duration = Duration::from_millis(5);
+/// Time between two checks for the command `release`.
+const CHECK_INTERVAL: Duration = Duration::from_millis(5);
 
 pub(crate) fn run(party: &Party<'_>, locks: &[cli::Held]) -> Result<()> {
     let bakeries = locks.iter().filter(|&&lock| lock == cli::Held::Bakery);
@@ -26,17 +26,17 @@ pub(crate) fn run(party: &Party<'_>, locks: &[cli::Held]) -> Result<()> {
         bakeries.count() <= 1,
         "a party has one handle to the bakery"
     );
-    // Before a lock is had: who sees us hold it may say it at once.
+    // Loaded before the locks: `release` may come as soon as another party sees us hold them.
     let before = party.notes.released(party.number());
     hold(party, locks, before)?;
     party.done(1);
     Ok(())
 }
 
-/// Takes the first of `locks`, holds the others meanwhile, and gives it back.
+/// Acquires the first of `locks`, holds the others meanwhile, and releases it.
 fn hold(party: &Party<'_>, locks: &[cli::Held], before: u32) -> Result<()> {
     let Some((&lock, others)) = locks.split_first() else {
-        return stay(party, before);
+        return wait_for_release(party, before);
     };
     let wait = &mut party.wait();
     let inside = || hold(party, others, before);
@@ -44,18 +44,18 @@ fn hold(party: &Party<'_>, locks: &[cli::Held], before: u32) -> Result<()> {
         cli::Held::Mutex => {
             let lock = Mutex::attach(party.area.open(area::mutex())?, party.incarnation, &Silent)?;
             let taken = lock.lock(wait, &mut *party.liveness());
-            alone(admitted(taken, party)?, party, inside)
+            alone(finish_lock(taken, party)?, party, inside)
         }
         cli::Held::Write => {
             let lock =
                 RwLock::attach(party.area.open(area::rwlock())?, party.incarnation, &Silent)?;
             let taken = lock.write(wait, &mut *party.liveness());
-            alone(admitted(taken, party)?, party, inside)
+            alone(finish_lock(taken, party)?, party, inside)
         }
         cli::Held::Bakery => {
-            let mut lock = sole::bakery(party)?;
+            let mut lock = handles::bakery(party)?;
             let taken = lock.lock(wait, &mut *party.liveness());
-            alone(admitted(taken, party)?, party, inside)
+            alone(finish_lock(taken, party)?, party, inside)
         }
         cli::Held::Read => {
             let lock = RwLock::<Counters>::attach(
@@ -67,20 +67,20 @@ fn hold(party: &Party<'_>, locks: &[cli::Held], before: u32) -> Result<()> {
             match taken {
                 Ok(guard) | Err(LockError::OwnerDied(guard)) => {
                     let stayed = inside();
-                    keep_or(party, guard, |guard| guard.unlock())?;
+                    release_unless_evicted(party, guard, |guard| guard.unlock())?;
                     stayed
                 }
-                Err(LockError::Failed(failure)) => Err(refused(failure)),
+                Err(LockError::Failed(failure)) => Err(lock_error(failure)),
             }
         }
         cli::Held::Semaphore => {
             let segment = party.area.open(area::semaphore())?;
             let semaphore = Semaphore::attach(segment, party.incarnation, &Silent)?;
             let permit = semaphore.acquire(wait, &mut *party.liveness());
-            let permit = permit.map_err(no_permit)?;
+            let permit = permit.map_err(permit_error)?;
             party.notes.enter(party.incarnation, true);
             let stayed = inside();
-            keep_or(party, permit, |permit| {
+            release_unless_evicted(party, permit, |permit| {
                 party.notes.enter(party.incarnation, false);
                 permit.release()
             })?;
@@ -89,7 +89,7 @@ fn hold(party: &Party<'_>, locks: &[cli::Held], before: u32) -> Result<()> {
     }
 }
 
-/// A round with a long pause between its halves.
+/// Makes a round with a long pause between its halves.
 fn alone(
     mut guard: Held<'_, '_>,
     party: &Party<'_>,
@@ -97,38 +97,38 @@ fn alone(
 ) -> Result<()> {
     guard.update(|counters| ledger::begin(counters, party.number()));
     let stayed = inside();
-    keep_or(party, guard, |mut guard| {
+    release_unless_evicted(party, guard, |mut guard| {
         guard.update(ledger::finish);
         guard.unlock()
     })?;
     stayed
 }
 
-/// Waits until it is to go on, and looks meanwhile whether it still has its place: what it
-/// holds is not its own any more if it has not.
-fn stay(party: &Party<'_>, before: u32) -> Result<()> {
+/// Waits for the command `release`, and checks meanwhile that this party is not evicted: an
+/// evicted party no longer holds its locks.
+fn wait_for_release(party: &Party<'_>, before: u32) -> Result<()> {
     party.report.say(&Event::Held);
     let began = Instant::now();
     while party.notes.released(party.number()) == before {
         party.check()?;
         if began.elapsed() > party.options.timeout {
-            return Err(Stop::Late("nobody has said `release`".to_owned()).into());
+            return Err(Stop::TimedOut("the command `release` did not come".to_owned()).into());
         }
-        thread::sleep(NAP);
+        thread::sleep(CHECK_INTERVAL);
     }
     Ok(party.check()?)
 }
 
-/// Gives `held` back, unless this party was evicted: then it stores nothing more, and
-/// whoever takes it over is warned of what was left half-done.
-fn keep_or<G>(
+/// Releases `held`, unless this party was evicted. Then it stores nothing more, and the party
+/// that takes `held` over is warned of an incomplete change.
+fn release_unless_evicted<G>(
     party: &Party<'_>,
     held: G,
-    give_back: impl FnOnce(G) -> Result<(), NotHeld>,
+    release: impl FnOnce(G) -> Result<(), NotHeld>,
 ) -> Result<()> {
     if let Err(evicted) = party.check() {
         std::mem::forget(held);
         return Err(evicted.into());
     }
-    Ok(give_back(held).map_err(lost)?)
+    Ok(release(held).map_err(not_held_error)?)
 }

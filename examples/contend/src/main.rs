@@ -1,30 +1,32 @@
 //! `shmem-contend`: several kernels contend for the locks of one region, and each counts.
 //!
-//! One party prepares a region; then each attaches with a partition number of its own and
-//! works under a lock, holds it, or sends and receives over a ring. What a lock protects
-//! is counted with plain loads and stores, so that two inside at once, or a lost store,
-//! show in the numbers.
+//! One party prepares a region. Then each attaches with a partition number of its own and
+//! works under a lock, holds it, or sends and receives over a ring. Under a lock it counts
+//! with plain loads and stores, so that two parties inside at once, or a lost store, show in
+//! the numbers.
 //!
 //! | module   | one purpose                                              |
 //! |----------|----------------------------------------------------------|
 //! | `cli`    | the command line                                         |
-//! | `area`   | the segments of the region, by name                      |
+//! | `area`   | the named segments of the region                         |
 //! | `party`  | a partition that is attached, beats, and watches others  |
 //! | `ledger` | the counters that a lock protects                        |
 //! | `notes`  | words outside the locks, each with one writer            |
 //! | `held`   | guards of the locks that protect the counters            |
 //! | `work`   | many short rounds under a lock                           |
 //! | `hold`   | one long round                                           |
-//! | `ring`   | numbered records, one way                                |
-//! | `sole`   | locks to which a party has one handle                    |
-//! | `trial`  | whether the memory is fit for a lock                     |
-//! | `show`   | what is in the region now                                |
+//! | `ring`   | numbered records in one direction                        |
+//! | `handles`| locks to which a party has one handle                    |
+//! | `trial`  | a test that the memory is suitable for a lock            |
+//! | `show`   | the current content of the region                        |
 //! | `report` | events, as text or JSON, and exit statuses               |
 
 #![deny(unsafe_code)]
 
 mod area;
 mod cli;
+#[allow(unsafe_code)] // The caller of `attach` promises that there is one handle.
+mod handles;
 mod held;
 mod hold;
 mod ledger;
@@ -34,8 +36,6 @@ mod report;
 mod ring;
 mod show;
 mod shown;
-#[allow(unsafe_code)] // Attaching promises one handle.
-mod sole;
 mod stop;
 mod trial;
 mod work;
@@ -80,23 +80,23 @@ fn run(args: &Args) -> Result<()> {
             amount,
             try_memory,
             party,
-        } => party::attend(area, party, report, |party| {
+        } => party::run_attached(area, party, report, |party| {
             if *try_memory {
                 trial::require(party, *lock)?;
             }
             work::run(party, *lock, amount)
         }),
         Command::Hold { locks, party } => {
-            party::attend(area, party, report, |party| hold::run(party, locks))
+            party::run_attached(area, party, report, |party| hold::run(party, locks))
         }
-        Command::Send { to, records, party } => party::attend(area, party, report, |party| {
+        Command::Send { to, records, party } => party::run_attached(area, party, report, |party| {
             ring::send(party, *to, *records)
         }),
         Command::Receive {
             from,
             records,
             party,
-        } => party::attend(area, party, report, |party| {
+        } => party::run_attached(area, party, report, |party| {
             ring::receive(party, *from, *records)
         }),
         Command::Answer { partition, timeout } => trial::answer(area, report, *partition, *timeout),
@@ -112,8 +112,8 @@ fn attach(mapping: &Mapping) -> Result<Registry<'_>> {
     Ok(Registry::attach(region)?)
 }
 
-/// Says for certain that the attached incarnation of `partition` is over: one that follows it
-/// attaches and leaves. If it lives after all, it is evicted.
+/// Declares the attached incarnation of `partition` gone: attaches its next incarnation, which
+/// leaves at once. If the declared one is alive after all, it is evicted.
 fn gone(area: Area<'_>, partition: u8) -> Result<()> {
     let slot = area.registry().partition(partition)?;
     if let (Some(incarnation), true) = (slot.incarnation, slot.attached) {

@@ -1,4 +1,4 @@
-//! Words of the parties outside of all locks. Each has one writer, but for `release`.
+//! Words of the parties outside all locks. Each has one writer, except `RELEASE`.
 
 use anyhow::Result;
 use shmem_core::mem::Word;
@@ -11,18 +11,18 @@ use shmem_core::{Incarnation, Window};
 use crate::cli::PARTIES;
 
 const WORD: usize = size_of::<u32>();
-/// A party's words are in lines of its own.
+/// Bytes of a party's words, which are in cache lines of their own.
 const PARTY: usize = 256;
 
-/// A party's words, by their offsets.
+/// Offsets of a party's words.
 const INCARNATION: usize = 0;
 /// Odd while it is inside the semaphore.
 const INSIDE: usize = WORD;
-/// The phase that it arrives at.
+/// The phase at which it arrives.
 const PHASE: usize = 2 * WORD;
-/// Changed by whoever lets it go on.
-const LET_GO: usize = 3 * WORD;
-/// The number of the next record to each party, and of the next one from each.
+/// Changed to let the party release what it holds.
+const RELEASE: usize = 3 * WORD;
+/// The number of the next record to each party.
 const SENT: usize = 64;
 const RECEIVED: usize = 128;
 
@@ -40,67 +40,68 @@ impl<'m> Notes<'m> {
         self.0.word((usize::from(party) - 1) * PARTY + offset)
     }
 
-    /// Says that `incarnation` is inside the semaphore, or outside again.
+    /// Notes that `incarnation` enters the semaphore, or leaves it.
     pub(crate) fn enter(self, incarnation: Incarnation, inside: bool) {
         let word = self.word(incarnation.partition(), INSIDE);
         let now = word.load(Relaxed);
         self.word(incarnation.partition(), INCARNATION)
             .store(incarnation.word(), Relaxed);
-        // One more each time, so that nobody takes two visits for one.
+        // A new value each time, so that two visits differ.
         let next = now.wrapping_add(if (now & 1 == 1) == inside { 2 } else { 1 });
         word.store(next, Release);
-        // Whoever is let in behind us, and looks, sees us.
+        // A party that acquires a permit after us sees us.
         fence(SeqCst);
     }
 
-    /// How many are inside now, not counting those that `is_gone` names; none if somebody
-    /// came or left meanwhile, for then there was perhaps no moment at which so many were.
+    /// Returns how many parties are inside now, without those for which `is_gone` returns true.
+    /// Returns `None` if a party entered or left meanwhile: then there may have been no moment
+    /// at which that many were inside.
     pub(crate) fn inside(self, mut is_gone: impl FnMut(Incarnation) -> bool) -> Option<usize> {
-        let look = || {
+        let read = || {
             let party = |party| {
                 let inside = self.word(party, INSIDE).load(Acquire);
                 (inside, self.word(party, INCARNATION).load(Acquire))
             };
             (1..=PARTIES).map(party).collect::<Vec<_>>()
         };
-        let first = look();
+        let first = read();
         let incarnations = first.iter().filter(|(inside, _)| inside & 1 == 1);
         let incarnations = incarnations.filter_map(|&(_, word)| Incarnation::from_word(word));
         let count = incarnations
             .filter(|&incarnation| !is_gone(incarnation))
             .count();
         fence(SeqCst);
-        (look() == first).then_some(count)
+        (read() == first).then_some(count)
     }
 
-    /// Says which phase `party` arrives at.
+    /// Notes the phase at which `party` arrives.
     pub(crate) fn arrive(self, party: u8, phase: u32) {
         self.word(party, PHASE).store(phase, Relaxed);
     }
 
-    /// The phase that `party` said last.
+    /// Returns the phase that `party` noted last.
     pub(crate) fn phase(self, party: u8) -> u32 {
         self.word(party, PHASE).load(Relaxed)
     }
 
-    /// Lets `party` give back what it holds.
+    /// Lets `party` release what it holds.
     pub(crate) fn release(self, party: u8) -> Result<()> {
-        let word = self.word(party, LET_GO);
+        let word = self.word(party, RELEASE);
         word.store(word.load(Relaxed).wrapping_add(1), Release);
         Ok(())
     }
 
-    /// Changes when `party` is to give back what it holds.
+    /// Returns a number that changes when `party` must release what it holds.
     pub(crate) fn released(self, party: u8) -> u32 {
-        self.word(party, LET_GO).load(Acquire)
+        self.word(party, RELEASE).load(Acquire)
     }
 
-    /// The number of the next record from `from` to `to`, as its sender knows it.
+    /// The number of the next record from `from` to `to`, according to its sender.
     pub(crate) fn sent(self, from: u8, to: u8) -> Word<'m> {
         self.word(from, SENT + usize::from(to - 1) * WORD)
     }
 
-    /// The same as its receiver knows it.
+    /// The number of the next record from `from` to `to`, according to its receiver.
     pub(crate) fn received(self, from: u8, to: u8) -> Word<'m> {
         self.word(to, RECEIVED + usize::from(from - 1) * WORD)
     }

@@ -1,4 +1,4 @@
-//! A partition that is attached, beats from a thread of its own, and watches the others.
+//! A partition that is attached, beats on a thread of its own, and watches the others.
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -16,13 +16,13 @@ use shmem_sync::{SleepPoll, SpinYield};
 use crate::area::Area;
 use crate::cli;
 use crate::notes::Notes;
-use crate::report::{Event, Report, Who};
+use crate::report::{Event, Peer, Report};
 use crate::stop::Stop;
 
-/// The longest sleep between two looks.
-const NAP: Duration = Duration::from_millis(1);
+/// The longest sleep between two checks.
+const POLL_INTERVAL: Duration = Duration::from_millis(1);
 
-/// This partition, for one use.
+/// This partition, while it is attached.
 pub(crate) struct Party<'m> {
     pub(crate) area: Area<'m>,
     pub(crate) incarnation: Incarnation,
@@ -31,8 +31,8 @@ pub(crate) struct Party<'m> {
     pub(crate) options: &'m cli::Party,
     attachment: &'m Attachment<'m>,
     watch: RefCell<Watch<'m>>,
-    /// How often it looked in vain.
-    looks: Cell<u64>,
+    /// The number of unsuccessful checks.
+    polls: Cell<u64>,
     began: Instant,
 }
 
@@ -41,51 +41,51 @@ impl Party<'_> {
         self.incarnation.partition()
     }
 
-    /// A wait by looking, until the party's deadline from now on.
-    pub(crate) fn wait(&self) -> Looking<'_> {
+    /// Returns a wait by polling, until the party's time limit from now on.
+    pub(crate) fn wait(&self) -> PollWait<'_> {
         let timeout = self.options.timeout;
-        let way = match self.options.spin {
-            true => Way::Spin(SpinYield::timeout(timeout)),
-            false => Way::Nap(SleepPoll::timeout(timeout, NAP)),
+        let method = match self.options.spin {
+            true => PollMethod::Spin(SpinYield::timeout(timeout)),
+            false => PollMethod::Sleep(SleepPoll::timeout(timeout, POLL_INTERVAL)),
         };
-        let looks = &self.looks;
-        Looking { way, looks }
+        let polls = &self.polls;
+        PollWait { method, polls }
     }
 
-    /// An error if another has this party's place: nothing more is to be stored then.
+    /// Returns an error if another has this party's place: then it must store nothing more.
     pub(crate) fn check(&self) -> Result<(), Stop> {
-        let kept = self.attachment.check();
-        kept.map_err(|evicted| Stop::Evicted(evicted.to_string()))
+        let checked = self.attachment.check();
+        checked.map_err(|evicted| Stop::Evicted(evicted.to_string()))
     }
 
     pub(crate) fn done(&self, rounds: u32) {
         let millis = self.began.elapsed().as_millis() as u64;
-        let looks = self.looks.get();
+        let polls = self.polls.get();
         self.report.say(&Event::Done {
             rounds,
-            looks,
+            polls,
             millis,
         });
     }
 }
 
-/// How a party waits: nobody rings across kernels.
-pub(crate) struct Looking<'p> {
-    way: Way,
-    looks: &'p Cell<u64>,
+/// A wait by polling, since there are no doorbells between the kernels.
+pub(crate) struct PollWait<'p> {
+    method: PollMethod,
+    polls: &'p Cell<u64>,
 }
 
-enum Way {
+enum PollMethod {
     Spin(SpinYield),
-    Nap(SleepPoll),
+    Sleep(SleepPoll),
 }
 
-impl Wait for Looking<'_> {
+impl Wait for PollWait<'_> {
     fn pause(&mut self) -> Pause {
-        self.looks.set(self.looks.get() + 1);
-        match &mut self.way {
-            Way::Spin(spin) => spin.pause(),
-            Way::Nap(nap) => nap.pause(),
+        self.polls.set(self.polls.get() + 1);
+        match &mut self.method {
+            PollMethod::Spin(spin) => spin.pause(),
+            PollMethod::Sleep(sleep) => sleep.pause(),
         }
     }
 
@@ -93,7 +93,7 @@ impl Wait for Looking<'_> {
 }
 
 impl<'m> Party<'m> {
-    /// What is known of the others, which says so when it learns that one is silent or gone.
+    /// Returns the liveness of the others, which reports each that becomes silent or gone.
     pub(crate) fn liveness(&self) -> RefMut<'_, Watch<'m>> {
         let mut watch = self.watch.borrow_mut();
         watch.since = Instant::now();
@@ -101,30 +101,30 @@ impl<'m> Party<'m> {
     }
 }
 
-/// Heartbeats, and a line at each that is found to stand still.
+/// Heartbeats of the others; reports each that stands still.
 pub(crate) struct Watch<'m> {
     heartbeats: Heartbeats<'m, fn() -> Duration>,
     since: Instant,
-    said: Vec<(Incarnation, PartitionState)>,
+    reported: Vec<(Incarnation, PartitionState)>,
     report: Report,
 }
 
 impl Liveness for Watch<'_> {
     fn state(&mut self, incarnation: Incarnation) -> PartitionState {
         let state = self.heartbeats.state(incarnation);
-        if state != PartitionState::Alive && !self.said.contains(&(incarnation, state)) {
-            self.said.push((incarnation, state));
-            let who = Who::new(incarnation, self.since.elapsed().as_millis() as u64);
+        if state != PartitionState::Alive && !self.reported.contains(&(incarnation, state)) {
+            self.reported.push((incarnation, state));
+            let peer = Peer::new(incarnation, self.since.elapsed().as_millis() as u64);
             self.report.say(&match state {
-                PartitionState::Gone => Event::Gone(who),
-                _ => Event::Silent(who),
+                PartitionState::Gone => Event::Gone(peer),
+                _ => Event::Silent(peer),
             });
         }
         state
     }
 }
 
-/// Tells the beating thread to end, however this one ends.
+/// Ends the thread of heartbeats when it is dropped.
 struct Ending<'a>(&'a AtomicBool);
 
 impl Drop for Ending<'_> {
@@ -134,7 +134,7 @@ impl Drop for Ending<'_> {
 }
 
 /// Attaches, does `work` while it beats, and leaves.
-pub(crate) fn attend(
+pub(crate) fn run_attached(
     area: Area<'_>,
     options: &cli::Party,
     report: Report,
@@ -167,17 +167,17 @@ pub(crate) fn attend(
         watch: RefCell::new(Watch {
             heartbeats,
             since: Instant::now(),
-            said: Vec::new(),
+            reported: Vec::new(),
             report,
         }),
-        looks: Cell::new(0),
+        polls: Cell::new(0),
         began: Instant::now(),
     };
     let ended = AtomicBool::new(false);
     thread::scope(|scope| {
         let _ending = Ending(&ended);
         scope.spawn(|| {
-            // Evicted, it beats no more; the work finds out by itself.
+            // After an eviction it no longer beats; the work detects the eviction itself.
             while !ended.load(Relaxed) && attachment.beat().is_ok() {
                 thread::sleep(BEAT);
             }

@@ -1,4 +1,4 @@
-//! What the program says, as text or JSON.
+//! The program's output, as text or JSON.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -8,7 +8,7 @@ use shmem_core::Incarnation;
 
 use crate::shown::Shown;
 
-/// Says what happens, one line each.
+/// Prints each event in one line.
 #[derive(Clone, Copy)]
 pub(crate) struct Report {
     json: bool,
@@ -24,28 +24,28 @@ pub(crate) enum Event {
         partition: u8,
         incarnation: u32,
     },
-    /// What works across the memory.
+    /// The result of a test of the memory.
     Tried {
         compare_and_swap: String,
         fences: String,
     },
-    /// It is in the way, and its heartbeat stands still.
-    Silent(Who),
-    /// It is in the way, and over for certain, or has left since.
-    Gone(Who),
-    /// The lock was taken from a dead owner, and the counters mended.
-    Mended,
-    /// The lock is held now.
+    /// A partition that holds what this one needs is silent.
+    Silent(Peer),
+    /// A partition that held what this one needs is gone.
+    Gone(Peer),
+    /// The lock was acquired from a dead owner, and the counters repaired.
+    Repaired,
+    /// The lock is now held.
     Held,
-    /// A ring's other end is another incarnation.
+    /// The other end of a ring has a new incarnation.
     Restarted,
     Done {
         rounds: u32,
-        /// How often it looked in vain for what it waited for.
-        looks: u64,
+        /// The number of unsuccessful checks.
+        polls: u64,
         millis: u64,
     },
-    /// What is in the region.
+    /// The content of the region.
     Shown(Shown),
     Failed {
         error: String,
@@ -54,14 +54,14 @@ pub(crate) enum Event {
 }
 
 #[derive(Serialize)]
-pub(crate) struct Who {
+pub(crate) struct Peer {
     partition: u8,
     incarnation: u32,
-    /// For how long it has been waited for.
+    /// Time since the wait began.
     after_millis: u64,
 }
 
-impl Who {
+impl Peer {
     pub(crate) fn new(incarnation: Incarnation, after_millis: u64) -> Self {
         Self {
             partition: incarnation.partition(),
@@ -71,7 +71,7 @@ impl Who {
     }
 }
 
-impl fmt::Display for Who {
+impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             partition,
@@ -94,16 +94,19 @@ impl fmt::Display for Event {
                 compare_and_swap,
                 fences,
             } => write!(f, "compare-and-swap: {compare_and_swap}; fences: {fences}"),
-            Self::Silent(who) => write!(f, "silent: {who}"),
-            Self::Gone(who) => write!(f, "gone: {who}"),
-            Self::Mended => f.write_str("the owner had died: mended"),
+            Self::Silent(peer) => write!(f, "silent: {peer}"),
+            Self::Gone(peer) => write!(f, "gone: {peer}"),
+            Self::Repaired => f.write_str("the owner had died: repaired"),
             Self::Held => f.write_str("held"),
             Self::Restarted => f.write_str("the other end was restarted"),
             Self::Done {
                 rounds,
-                looks,
+                polls,
                 millis,
-            } => write!(f, "done: {rounds} in {millis} ms, waited for {looks} looks"),
+            } => write!(
+                f,
+                "done: {rounds} in {millis} ms, {polls} unsuccessful checks"
+            ),
             Self::Shown(shown) => shown.fmt(f),
             Self::Failed { error, .. } => f.write_str(error),
         }
@@ -115,7 +118,7 @@ impl Report {
         Self { json }
     }
 
-    /// Says it at once. An output that is closed stops nothing: the locks come first.
+    /// Prints an event at once. Ignores a closed output: the locks are more important.
     pub(crate) fn say(self, event: &Event) {
         let line = match (self.json, serde_json::to_string(event)) {
             (true, Ok(line)) => line,

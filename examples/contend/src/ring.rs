@@ -1,8 +1,8 @@
-//! Numbered records, one way: the numbers go on over all incarnations of both ends.
+//! Numbered records in one direction; the numbers continue over all incarnations of both ends.
 //!
 //! Each end notes the next number in the region: the sender after a push, the receiver before
-//! it releases the record. So whichever of them dies, the other sees no gap, and a number
-//! twice only right behind a restart.
+//! it releases the record. So if one of them dies, the other sees no gap. It sees a number
+//! twice only directly after a restart.
 
 use anyhow::{Context, Result};
 use shmem_core::primitive::Ordering::Relaxed;
@@ -14,11 +14,11 @@ use crate::party::Party;
 use crate::report::Event;
 use crate::stop::Stop;
 
-/// The longest record; each is as long as its number says.
+/// The longest record; the length of a record depends on its number.
 const LONGEST: usize = 64;
 const NUMBER: usize = size_of::<u32>();
 
-/// The record of this number.
+/// Returns the record with this number.
 fn record(number: u32) -> Vec<u8> {
     let len = NUMBER + number as usize % (LONGEST - NUMBER);
     let mut bytes = vec![number as u8; len];
@@ -31,7 +31,7 @@ pub(crate) fn send(party: &Party<'_>, to: u8, records: u32) -> Result<()> {
     let ring = Ring::attach(party.area.open(area::ring(from, to))?)?;
     let mut producer = ring.producer(party.incarnation)?;
     let next = party.notes.sent(from, to);
-    // Loaded once: one that goes on late, evicted, may still store its own.
+    // Loaded once: an evicted sender that goes on may still store its own number.
     let mut number = next.load(Relaxed);
     for _ in 0..records {
         let mut wait = party.wait();
@@ -58,7 +58,7 @@ pub(crate) fn receive(party: &Party<'_>, from: u8, records: u32) -> Result<()> {
     let ring = Ring::attach(party.area.open(area::ring(from, to))?)?;
     let mut consumer = ring.consumer(party.incarnation, OnRestart::Keep)?;
     let next = party.notes.received(from, to);
-    // The last receiver may have noted a record and died before it released it.
+    // The last receiver may have died after it noted a record and before it released it.
     let mut again = true;
     let mut left = records;
     let mut expected = next.load(Relaxed);
@@ -80,7 +80,7 @@ pub(crate) fn receive(party: &Party<'_>, from: u8, records: u32) -> Result<()> {
     Ok(())
 }
 
-/// The next record, which stays until it is released. `again` becomes true at a restart.
+/// Returns the next record, without releasing it. Sets `again` at a restart.
 fn one(party: &Party<'_>, consumer: &mut Consumer<'_>, again: &mut bool) -> Result<Vec<u8>> {
     let mut wait = party.wait();
     loop {
@@ -106,7 +106,7 @@ fn one(party: &Party<'_>, consumer: &mut Consumer<'_>, again: &mut bool) -> Resu
 fn pause(party: &Party<'_>, wait: &mut impl Wait, what: &'static str) -> Result<()> {
     party.check()?;
     match wait.pause() {
-        Pause::TimedOut => Err(Stop::Late(what.to_owned()).into()),
+        Pause::TimedOut => Err(Stop::TimedOut(what.to_owned()).into()),
         _ => Ok(()),
     }
 }

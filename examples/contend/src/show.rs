@@ -1,4 +1,4 @@
-//! What is in the region now: the counters, the permits, who is attached.
+//! Shows the current content of the region: counters, permits, attached parties.
 
 use anyhow::Result;
 use shmem_core::Incarnation;
@@ -11,12 +11,13 @@ use crate::ledger;
 use crate::report::{Event, Report};
 use crate::shown::{Attached, Counters, Permits, Shown};
 
-/// Looks as nobody, and changes nothing: a look beside those that work can be a mixture.
+/// Reads without attaching, and changes nothing. Parties that work meanwhile make the values
+/// inconsistent.
 pub(crate) fn run(area: Area<'_>, report: Report) -> Result<()> {
-    // Nobody locks with it.
+    // This incarnation is never attached, and acquires nothing.
     let nobody = Incarnation::first(PARTIES + 1);
     let counters = |segment: Named| -> Result<Counters> {
-        let counters = ledger::look(area.open(segment)?);
+        let counters = ledger::read_unlocked(area.open(segment)?);
         Ok(Counters {
             total: ledger::total(&counters),
             by: ledger::by_party(&counters).to_vec(),

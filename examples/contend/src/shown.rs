@@ -1,4 +1,4 @@
-//! What `show` says of the region.
+//! The output of `show`.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Whether the memory is fit for a lock: two parties try it together.
+//! A test of the memory by two parties: is it suitable for a lock?
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,13 +13,13 @@ use crate::party::Party;
 use crate::report::{Event, Report};
 use crate::stop::Stop;
 
-/// How long one trial may take.
+/// Time limit of one trial.
 const TRIAL: Duration = Duration::from_millis(500);
-/// Between two looks whether somebody asks.
-const NAP: Duration = Duration::from_millis(1);
+/// Time between two checks for a request.
+const CHECK_INTERVAL: Duration = Duration::from_millis(1);
 
-/// Refuses `lock` unless what it needs has been seen to work between the party and whoever answers
-/// it.
+/// Refuses `lock` unless all operations that it needs work between the party and the party that
+/// answers.
 pub(crate) fn require(party: &Party<'_>, lock: Lock) -> Result<()> {
     let litmus = Litmus::attach(party.area.open(area::litmus(party.number()))?)?;
     let began = Instant::now();
@@ -41,7 +41,7 @@ pub(crate) fn require(party: &Party<'_>, lock: Lock) -> Result<()> {
     Ok(verdict.require_fences().map_err(unfit)?)
 }
 
-/// Answers the party `asker` until something is known.
+/// Answers the party `asker` until a result is known.
 pub(crate) fn answer(area: Area<'_>, report: Report, asker: u8, timeout: Duration) -> Result<()> {
     let litmus = Litmus::attach(area.open(area::litmus(asker))?)?;
     let began = Instant::now();
@@ -51,10 +51,10 @@ pub(crate) fn answer(area: Area<'_>, report: Report, asker: u8, timeout: Duratio
                 say(report, &verdict);
                 return Ok(());
             }
-            _ => thread::sleep(NAP),
+            _ => thread::sleep(CHECK_INTERVAL),
         }
     }
-    Err(Stop::Late("the other party did not ask".to_owned()).into())
+    Err(Stop::TimedOut("the other party did not ask".to_owned()).into())
 }
 
 fn say(report: Report, verdict: &Verdict) {

@@ -11,19 +11,19 @@ use shmem_sync::{
 
 use crate::area;
 use crate::cli::{Amount, Lock};
-use crate::held::{Held, admitted, lost, refused};
+use crate::handles;
+use crate::held::{Held, finish_lock, lock_error, not_held_error};
 use crate::ledger::{self, Counters};
 use crate::party::Party;
-use crate::sole;
 use crate::stop::Stop;
 
-/// Of so many rounds under the reader-writer lock, one writes.
+/// One of this many rounds under the reader-writer lock writes.
 const WRITES: u32 = 4;
 
 pub(crate) fn run(party: &Party<'_>, lock: Lock, amount: &Amount) -> Result<()> {
     let mut rounds = Rounds::new(amount);
-    if amount.meet {
-        meeting(party)?()?;
+    if amount.start_together {
+        barrier_waiter(party)?()?;
         rounds = Rounds::new(amount);
     }
     match lock {
@@ -37,7 +37,7 @@ pub(crate) fn run(party: &Party<'_>, lock: Lock, amount: &Amount) -> Result<()> 
     Ok(())
 }
 
-/// Counts rounds, from 0, until it is enough.
+/// Counts rounds from 0 to the limit.
 struct Rounds {
     begun: u32,
     limit: u32,
@@ -61,35 +61,35 @@ impl Iterator for &mut Rounds {
 
     fn next(&mut self) -> Option<u32> {
         let round = self.begun;
-        let is_over = round == self.limit || self.end.is_some_and(|end| Instant::now() >= end);
-        (!is_over).then(|| {
+        let is_done = round == self.limit || self.end.is_some_and(|end| Instant::now() >= end);
+        (!is_done).then(|| {
             self.begun += 1;
             round
         })
     }
 }
 
-/// One round of one that is inside alone.
+/// Makes one round under an exclusive lock.
 fn count(mut guard: Held<'_, '_>, party: &Party<'_>) -> Result<()> {
     guard.update(|counters| ledger::begin(counters, party.number()));
     guard.update(ledger::finish);
-    Ok(guard.unlock().map_err(lost)?)
+    Ok(guard.unlock().map_err(not_held_error)?)
 }
 
 fn mutex(party: &Party<'_>, rounds: &mut Rounds) -> Result<()> {
     let mutex = Mutex::attach(party.area.open(area::mutex())?, party.incarnation, &Silent)?;
     for _ in rounds {
         let taken = mutex.lock(&mut party.wait(), &mut *party.liveness());
-        count(admitted(taken, party)?, party)?;
+        count(finish_lock(taken, party)?, party)?;
     }
     Ok(())
 }
 
 fn bakery(party: &Party<'_>, rounds: &mut Rounds) -> Result<()> {
-    let mut mutex = sole::bakery(party)?;
+    let mut mutex = handles::bakery(party)?;
     for _ in rounds {
         let taken = mutex.lock(&mut party.wait(), &mut *party.liveness());
-        count(admitted(taken, party)?, party)?;
+        count(finish_lock(taken, party)?, party)?;
     }
     Ok(())
 }
@@ -99,23 +99,23 @@ fn rwlock(party: &Party<'_>, rounds: &mut Rounds) -> Result<()> {
     for round in rounds {
         if round % WRITES == 0 {
             let taken = lock.write(&mut party.wait(), &mut *party.liveness());
-            count(admitted(taken, party)?, party)?;
+            count(finish_lock(taken, party)?, party)?;
             continue;
         }
         let taken = lock.read(&mut party.wait(), &mut *party.liveness());
         match taken {
             Ok(guard) => read(&guard).and(Ok(guard)),
-            // Whoever writes next mends it.
+            // The next writer repairs the counters.
             Err(LockError::OwnerDied(guard)) => Ok(guard),
-            Err(LockError::Failed(failure)) => return Err(refused(failure)),
+            Err(LockError::Failed(failure)) => return Err(lock_error(failure)),
         }?
         .unlock()
-        .map_err(lost)?;
+        .map_err(not_held_error)?;
     }
     Ok(())
 }
 
-/// Looks twice at what nobody changes meanwhile.
+/// Reads the counters twice: no party may change them meanwhile.
 fn read(guard: &ReadGuard<'_, '_, Counters>) -> Result<(), Stop> {
     let counters = guard.get();
     let before = ledger::total(&counters);
@@ -134,13 +134,13 @@ fn semaphore(party: &Party<'_>, rounds: &mut Rounds) -> Result<()> {
     let permits = semaphore.permits();
     for _ in rounds {
         let taken = semaphore.acquire(&mut party.wait(), &mut *party.liveness());
-        let permit = taken.map_err(no_permit)?;
+        let permit = taken.map_err(permit_error)?;
         party.notes.enter(party.incarnation, true);
         let inside = party
             .notes
             .inside(|incarnation| party.liveness().is_gone(incarnation));
         party.notes.enter(party.incarnation, false);
-        permit.release().map_err(lost)?;
+        permit.release().map_err(not_held_error)?;
         if let Some(inside) = inside.filter(|&inside| inside > permits) {
             let wrong = format!("{inside} inside, with {permits} permits");
             return Err(Stop::Wrong(wrong).into());
@@ -149,55 +149,57 @@ fn semaphore(party: &Party<'_>, rounds: &mut Rounds) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn no_permit(error: AcquireError) -> anyhow::Error {
+pub(crate) fn permit_error(error: AcquireError) -> anyhow::Error {
     match error {
-        AcquireError::TimedOut => Stop::Late("others have all permits".to_owned()).into(),
+        AcquireError::TimedOut => Stop::TimedOut("others have all permits".to_owned()).into(),
         AcquireError::HolderSilent(incarnation) => {
-            Stop::Late(format!("{incarnation} has a permit, and is silent")).into()
+            Stop::TimedOut(format!("{incarnation} has a permit, and is silent")).into()
         }
         other => other.into(),
     }
 }
 
-/// Meets the others at the barrier, and returns the phase, each time that it is called.
-fn meeting<'p>(party: &'p Party<'_>) -> Result<impl FnMut() -> Result<u32> + 'p> {
-    let mut barrier = sole::barrier(party)?;
+/// Returns a function that waits at the barrier and returns the phase.
+fn barrier_waiter<'p>(party: &'p Party<'_>) -> Result<impl FnMut() -> Result<u32> + 'p> {
+    let mut barrier = handles::barrier(party)?;
     let mut first = true;
     Ok(move || {
-        // Whoever was here before us and left is yet to come again.
-        let met = match std::mem::take(&mut first) {
+        // A party that used the barrier before and left is expected to arrive again.
+        let passed = match std::mem::take(&mut first) {
             true => barrier.wait(&mut party.wait(), &mut AssumeAlive),
             false => barrier.wait(&mut party.wait(), &mut *party.liveness()),
         };
-        met.map(|arrival| arrival.phase).map_err(not_met)
+        passed.map(|arrival| arrival.phase).map_err(barrier_error)
     })
 }
 
 fn barrier(party: &Party<'_>, rounds: &mut Rounds) -> Result<()> {
-    let mut meet = meeting(party)?;
-    // Nobody knows the phase before the first meeting.
-    let mut phase = meet()?;
+    let mut wait_for_all = barrier_waiter(party)?;
+    // The first wait returns the current phase.
+    let mut phase = wait_for_all()?;
     for _ in rounds {
         let next = phase + 1;
         party.notes.arrive(party.number(), next);
-        phase = meet()?;
-        // All have said it before they came, and may be on their way to the one after it.
+        phase = wait_for_all()?;
+        // All have noted it before they arrived, and may already have noted the next one.
         let parties = 1..=party.options.parties;
-        let said: Vec<_> = parties.map(|other| party.notes.phase(other)).collect();
-        let early = said.iter().any(|&said| said != next && said != next + 1);
+        let noted: Vec<_> = parties.map(|other| party.notes.phase(other)).collect();
+        let early = noted
+            .iter()
+            .any(|&noted| noted != next && noted != next + 1);
         if early || phase != next {
-            let wrong = format!("passed phase {phase} where the parties were at {said:?}");
+            let wrong = format!("passed phase {phase} while the parties were at {noted:?}");
             return Err(Stop::Wrong(wrong).into());
         }
     }
     Ok(())
 }
 
-fn not_met(error: BarrierError) -> anyhow::Error {
+fn barrier_error(error: BarrierError) -> anyhow::Error {
     match error {
-        BarrierError::TimedOut => Stop::Late("not all parties have come".to_owned()).into(),
+        BarrierError::TimedOut => Stop::TimedOut("not all parties have arrived".to_owned()).into(),
         BarrierError::PartySilent(incarnation) => {
-            Stop::Late(format!("{incarnation} is silent")).into()
+            Stop::TimedOut(format!("{incarnation} is silent")).into()
         }
         BarrierError::Evicted => Stop::Evicted(error.to_string()).into(),
         other => other.into(),

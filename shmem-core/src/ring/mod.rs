@@ -43,14 +43,14 @@
 //! Hence an end is taken over only from an incarnation that is *gone*, and R7 reports to one
 //! that was not.
 //!
-//! | store                          | paired load                              | hands over        |
-//! |--------------------------------|------------------------------------------|-------------------|
-//! | header in `publish_header`     | `find`, `header`, `resume::producer`     | a record          |
-//! | `head` in `store_head`         | `head` in `load_head`, `Positions::load` | free bytes        |
-//! | `tail` in `store_tail`         | `tail` in `Positions::load`              | headers before it |
-//! | fence in `discard`, `position` | `position` in `resume::consumer`         | discard count     |
-//! | epoch in `End::acquire`        | `producer_epoch` in `next_slow`          | earlier records   |
-//! | claim in `Claim::release`      | claim in `check`, fence in `acquire`     | an end            |
+//! | store                          | paired load                              | hands over      |
+//! |--------------------------------|------------------------------------------|-----------------|
+//! | header in `publish_header`     | `find`, `header`, `resume::producer`     | a record        |
+//! | `head` in `store_head`         | `head` in `load_head`, `Positions::load` | free bytes      |
+//! | `tail` in `store_tail`         | `tail` in `Positions::load`              | earlier headers |
+//! | fence in `discard`, `position` | `position` in `resume::consumer`         | discard count   |
+//! | epoch in `End::acquire`        | `producer_epoch` in `next_slow`          | earlier records |
+//! | claim in `Claim::release`      | claim in `check`, fence in `acquire`     | an end          |
 //!
 //! R1, R3, R4 hold for honest peers (`tests/loom_ring.rs`). R2 and R5 are checked
 //! on every word that a peer stores: a hostile one may garble records, but never cause an

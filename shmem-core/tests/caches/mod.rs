@@ -1,8 +1,8 @@
-//! Partitions, each behind a data cache that nothing keeps coherent.
+//! A simulated machine: partitions whose data caches are not coherent.
 //!
-//! A partition works on memory of its own, its cache; cleaning and invalidating copy
-//! whole lines to and from the memory that all share. What gets across got across by
-//! them. At first a cache holds what nobody stored.
+//! Each partition works on private memory, its cache. Cleaning and invalidating copy
+//! whole lines to and from the shared memory; no store reaches the peer in another way.
+//! At first a cache contains bytes that no partition stored.
 
 use std::ffi::c_void;
 use std::sync::atomic::{fence, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
@@ -12,7 +12,7 @@ use shmem_core::cache::{maintain, Maintenance};
 use shmem_core::mem::Heap;
 use shmem_core::Window;
 
-/// What partitions share, and the cache of each.
+/// The shared memory, and the cache of each partition.
 pub(crate) struct Machine {
     memory: Heap,
     caches: [Heap; 2],
@@ -21,11 +21,11 @@ pub(crate) struct Machine {
     len: usize,
 }
 
-/// All of them, since the two functions know an address only.
+/// All machines, because the two functions receive only an address.
 static MACHINES: RwLock<Vec<&Machine>> = RwLock::new(Vec::new());
 
 impl Machine {
-    /// One whose caches have lines of `line` bytes, over `len` bytes of zeroed memory.
+    /// Returns a machine with `len` bytes of zeroed memory and cache lines of `line` bytes.
     pub(crate) fn new(line: usize, len: usize) -> &'static Self {
         static ONCE: Once = Once::new();
         let len = len.next_multiple_of(line);
@@ -40,20 +40,20 @@ impl Machine {
         }
         let machine = &*Box::leak(Box::new(machine));
         MACHINES.write().unwrap().push(machine);
-        // SAFETY: both do nothing to bytes that are in no cache of a machine.
+        // SAFETY: both ignore bytes that are in no cache of a machine.
         ONCE.call_once(|| unsafe { maintain(&MAINTENANCE) });
         machine
     }
 
-    /// The memory as a partition sees it.
+    /// Returns the memory as a partition sees it.
     pub(crate) fn window(&'static self, partition: usize) -> Window<'static> {
         self.caches[partition].window()
     }
 
-    /// The cache that holds the address.
-    fn cache_of(&self, at: usize) -> Option<&Heap> {
-        let holds = |cache: &&Heap| (base(cache)..base(cache) + self.len).contains(&at);
-        self.caches.iter().find(holds)
+    /// Returns the cache that contains the address.
+    fn find_cache(&self, at: usize) -> Option<&Heap> {
+        let contains = |cache: &&Heap| (base(cache)..base(cache) + self.len).contains(&at);
+        self.caches.iter().find(contains)
     }
 }
 
@@ -61,14 +61,14 @@ fn base(heap: &Heap) -> usize {
     heap.window().address().as_ptr() as usize
 }
 
-/// Copies the lines that hold the bytes, given by their address in a cache; `up` is
-/// to the memory.
+/// Copies the lines that contain the bytes at an address in a cache: to the memory if `up`,
+/// otherwise from it.
 fn copy(at: *const c_void, len: usize, up: bool) {
     let at = at as usize;
     let machines = MACHINES.read().unwrap();
     let found = machines
         .iter()
-        .find_map(|machine| Some((machine, base(machine.cache_of(at)?))));
+        .find_map(|machine| Some((machine, base(machine.find_cache(at)?))));
     let Some((machine, cache)) = found else {
         return;
     };
@@ -76,7 +76,7 @@ fn copy(at: *const c_void, len: usize, up: bool) {
     let first = (at - cache) / machine.line * machine.line;
     let end = (at - cache + len).next_multiple_of(machine.line);
     for offset in (first..end.min(machine.len)).step_by(8) {
-        // SAFETY: inside both, 8-byte aligned; they live for ever.
+        // SAFETY: inside both, 8-byte aligned; a machine is never freed.
         let word = |base: usize| unsafe { AtomicU64::from_ptr((base + offset) as *mut u64) };
         let (from, to) = if up { (cache, memory) } else { (memory, cache) };
         let value = word(from).load(Relaxed);

@@ -1,4 +1,4 @@
-//! What no honest partition leaves in a ring, and what is said of it.
+//! Words that no honest partition stores in a ring, and the errors they cause.
 
 use shmem_core::mem::Heap;
 use shmem_core::primitive::Ordering::Relaxed;
@@ -8,11 +8,11 @@ use shmem_core::{ControlWord, Corrupt, Incarnation};
 use super::{ends, heap, pop, ring, DATA, HEAD, POSITION};
 
 #[test]
-fn a_drain_ends_after_a_lap_and_a_stream_passes_empty_records() {
+fn a_drain_ends_after_a_lap_and_a_stream_skips_empty_records() {
     let heap = heap(256);
     heap.window().word(HEAD + 8).store(1, Relaxed);
     for at in (DATA..DATA + 256).step_by(8) {
-        heap.window().word(at).store(1, Relaxed); // records without bytes, for ever
+        heap.window().word(at).store(1, Relaxed); // records without bytes, without end
     }
     let mut consumer = ring(&heap)
         .consumer(Incarnation::first(2), OnRestart::Keep)
@@ -28,7 +28,7 @@ fn a_drain_ends_after_a_lap_and_a_stream_passes_empty_records() {
 }
 
 #[test]
-fn what_was_drained_before_a_mad_header_is_counted() {
+fn a_drain_counts_the_records_before_a_corrupt_header() {
     let heap = heap(256);
     let (mut producer, mut consumer) = ends(&heap);
     producer.push(b"good").unwrap();
@@ -41,8 +41,8 @@ fn what_was_drained_before_a_mad_header_is_counted() {
 }
 
 #[test]
-fn a_mad_header_is_corrupt_for_good_and_names_its_value() {
-    let mad = [
+fn an_invalid_header_is_corrupt_permanently_and_reported_with_its_value() {
+    let invalid = [
         2,
         4,
         0xffff_ffff,
@@ -50,12 +50,12 @@ fn a_mad_header_is_corrupt_for_good_and_names_its_value() {
         (200 << 2) | 1,
         (48 << 2) | 3,
     ];
-    for word in mad {
+    for word in invalid {
         let heap = heap(64);
         let (_producer, mut consumer) = ends(&heap);
         heap.window().word(DATA).store(word, Relaxed);
         let Err(PopError::Corrupt(corrupt)) = consumer.pop(&mut [0; 64]) else {
-            panic!("{word:#x} was taken for a header");
+            panic!("{word:#x} was accepted as a header");
         };
         assert_eq!(
             (corrupt.word, corrupt.value),
@@ -67,14 +67,14 @@ fn a_mad_header_is_corrupt_for_good_and_names_its_value() {
 }
 
 #[test]
-fn a_mad_head_is_corrupt_for_good_and_names_its_value() {
+fn an_invalid_head_is_corrupt_permanently_and_reported_with_its_value() {
     for head in [64, 4, 0x8000_0000, u32::MAX] {
         let heap = heap(64);
         let (mut producer, _consumer) = ends(&heap);
         while producer.push(&[0; 8]) == Ok(()) {}
         heap.window().word(HEAD).store(head, Relaxed);
         let Err(PushError::Corrupt(corrupt)) = producer.push(&[0; 8]) else {
-            panic!("{head:#x} was taken for a head");
+            panic!("{head:#x} was accepted as a head");
         };
         assert_eq!((corrupt.word, corrupt.value), (ControlWord::Head, head));
         heap.window().word(HEAD).store(48, Relaxed);
@@ -82,7 +82,7 @@ fn a_mad_head_is_corrupt_for_good_and_names_its_value() {
     }
 }
 
-/// What claiming each end says, and what a look does.
+/// Returns the errors of claiming each end and of an inspection.
 fn claims(heap: &Heap) -> [Option<Corrupt>; 3] {
     let corrupt = |error| match error {
         ClaimError::Corrupt(corrupt) => corrupt,
@@ -98,7 +98,7 @@ fn claims(heap: &Heap) -> [Option<Corrupt>; 3] {
 }
 
 #[test]
-fn a_position_before_the_head_is_a_late_one_and_no_other_is_out_of_reach() {
+fn a_position_before_the_head_is_ignored_and_another_invalid_one_is_corrupt() {
     let corrupt = |value| {
         let word = ControlWord::Position;
         Some(Corrupt { word, value })
@@ -125,27 +125,27 @@ fn a_position_before_the_head_is_a_late_one_and_no_other_is_out_of_reach() {
 }
 
 #[test]
-fn a_record_like_the_last_one_is_looked_at_all_the_same() {
+fn an_expected_header_is_corrupt_where_its_record_does_not_fit() {
     let heap = heap(64);
     let (mut producer, mut consumer) = ends(&heap);
     for _ in 0..2 {
         producer.push(&[1; 16]).unwrap();
         pop(&mut consumer);
     }
-    // The same header and stamp again, where such a record would go past the end.
-    let like = [0, 4].map(|at| heap.window().word(DATA + at).load(Relaxed));
-    assert_eq!(like, [16 << 2 | 1, 1 << 16 | 1]);
-    for (at, word) in like.into_iter().enumerate() {
+    // The same header and stamp again, where such a record would exceed the end.
+    let expected = [0, 4].map(|at| heap.window().word(DATA + at).load(Relaxed));
+    assert_eq!(expected, [16 << 2 | 1, 1 << 16 | 1]);
+    for (at, word) in expected.into_iter().enumerate() {
         heap.window().word(DATA + 48 + 4 * at).store(word, Relaxed);
     }
     let Err(PopError::Corrupt(corrupt)) = consumer.pop(&mut [0; 16]) else {
-        panic!("it was taken for a record");
+        panic!("it was accepted as a record");
     };
-    assert_eq!(corrupt.value, like[0]);
+    assert_eq!(corrupt.value, expected[0]);
 }
 
 #[test]
-fn positions_that_no_pair_of_ends_leaves_are_corrupt_at_each_claim_and_look() {
+fn invalid_positions_are_corrupt_at_each_claim_and_inspection() {
     use ControlWord::{Head, Tail};
     for (tail, head, word) in [
         (0, 4, Head),
@@ -163,9 +163,9 @@ fn positions_that_no_pair_of_ends_leaves_are_corrupt_at_each_claim_and_look() {
         let value = if word == Head { head } else { tail };
         let corrupt = Some(Corrupt { word, value });
         assert_eq!(claims(&heap), [corrupt; 3], "{tail:#x} {head:#x}");
-        assert_eq!(ring(&heap).producing(), None, "the claim stays as it was");
+        assert_eq!(ring(&heap).producing(), None, "the claim is unchanged");
     }
-    // `tail` may lag by an eighth and what is published at once.
+    // `tail` may lag by an eighth of the ring and one publication.
     let heap = heap(64);
     for at in [HEAD, POSITION] {
         heap.window().word(at).store(64, Relaxed);
@@ -174,13 +174,15 @@ fn positions_that_no_pair_of_ends_leaves_are_corrupt_at_each_claim_and_look() {
 }
 
 #[test]
-fn an_epoch_out_of_range_is_corrupt_and_costs_no_record() {
-    for (value, unread) in [0, 0x1_0000, u32::MAX]
+fn an_invalid_epoch_is_corrupt_and_loses_no_record() {
+    for (value, on_restart) in [0, 0x1_0000, u32::MAX]
         .into_iter()
         .flat_map(|value| [(value, OnRestart::Keep), (value, OnRestart::Discard)])
     {
         let heap = heap(256);
-        let mut consumer = ring(&heap).consumer(Incarnation::first(2), unread).unwrap();
+        let mut consumer = ring(&heap)
+            .consumer(Incarnation::first(2), on_restart)
+            .unwrap();
         let mut producer = ring(&heap).producer(Incarnation::first(1)).unwrap();
         producer.push(b"one").unwrap();
         assert_eq!(pop(&mut consumer), b"one");
@@ -205,7 +207,7 @@ fn an_epoch_out_of_range_is_corrupt_and_costs_no_record() {
 }
 
 #[test]
-fn an_epoch_out_of_range_is_corrupt_where_nothing_is_published_and_at_each_claim() {
+fn an_invalid_epoch_is_corrupt_in_an_empty_ring_and_at_each_claim() {
     for value in [0x1_0000, u32::MAX] {
         let heap = heap(64);
         let (_, mut consumer) = ends(&heap);

@@ -1,4 +1,4 @@
-//! `head` and `tail` in memory lag behind their ends' positions; with the feature `small`
+//! `head` and `tail` in memory lag the positions of their ends; with the feature `small`
 //! they do not.
 
 use shmem_core::doorbell::Doorbell;
@@ -13,23 +13,23 @@ use super::{ends, heap, pop, ring, HEAD};
 const SPACE: usize = 384;
 
 #[test]
-fn space_is_given_back_by_the_eighth() {
+fn the_consumer_stores_the_head_after_each_eighth() {
     let heap = heap(1024);
     let (mut producer, mut consumer) = ends(&heap);
     for _ in 0..20 {
         producer.push(&[7; 8]).unwrap();
     }
-    let mut given_back = Vec::new();
+    let mut heads = Vec::new();
     for _ in 0..20 {
         assert_eq!(pop(&mut consumer), [7; 8]);
-        given_back.push(heap.window().word(HEAD).load(Relaxed));
+        heads.push(heap.window().word(HEAD).load(Relaxed));
     }
-    given_back.dedup();
-    assert_eq!(given_back, [0, 1024 / 8, 2 * 1024 / 8]);
+    heads.dedup();
+    assert_eq!(heads, [0, 1024 / 8, 2 * 1024 / 8]);
 }
 
 #[test]
-fn the_tail_in_memory_follows_by_the_eighth_and_with_the_end() {
+fn the_producer_stores_the_tail_after_each_eighth_and_when_dropped() {
     let heap = heap(1024);
     let (mut producer, _consumer) = ends(&heap);
     let mut tails = Vec::new();
@@ -39,7 +39,7 @@ fn the_tail_in_memory_follows_by_the_eighth_and_with_the_end() {
     }
     tails.dedup();
     assert_eq!(tails, [0, 1024 / 8, 2 * 1024 / 8]);
-    // Who takes over without having been told finds all.
+    // A successor finds all records although `tail` lags.
     let next = ring(&heap)
         .take_over_producer(Incarnation::first(3))
         .unwrap();
@@ -49,7 +49,7 @@ fn the_tail_in_memory_follows_by_the_eighth_and_with_the_end() {
 }
 
 #[test]
-fn space_is_given_back_before_the_producer_is_rung_and_with_the_end() {
+fn the_consumer_stores_the_head_before_it_rings_and_when_dropped() {
     for drops in [true, false] {
         let heap = heap(1024);
         let (mut producer, mut consumer) = ends(&heap);
@@ -66,31 +66,31 @@ fn space_is_given_back_before_the_producer_is_rung_and_with_the_end() {
         } else {
             // The producer sleeps.
             heap.window().word(SPACE).store(1, Relaxed);
-            assert_eq!(consumer.notify(&Sees(head)), Ok(true));
+            assert_eq!(consumer.notify(&CheckHead(head)), Ok(true));
         }
         assert_eq!(head.load(Relaxed), 32);
     }
 }
 
-/// Sees what a producer finds that is rung.
-struct Sees<'m>(Word<'m>);
+/// Checks `head` when the producer is rung.
+struct CheckHead<'m>(Word<'m>);
 
-impl Doorbell for Sees<'_> {
+impl Doorbell for CheckHead<'_> {
     fn ring(&self, _: &AtomicU32) {
         assert_eq!(self.0.load(Relaxed), 32);
     }
 }
 
 #[test]
-fn an_empty_ring_is_given_back_however_that_is_learnt() {
-    let learn: [fn(&mut Consumer<'_>) -> bool; 5] = [
+fn every_call_that_finds_an_empty_ring_stores_the_head() {
+    let calls: [fn(&mut Consumer<'_>) -> bool; 5] = [
         |end| end.drain(8, |_| true) == Ok(1),
         |end| end.pop(&mut [0; 8]) == Err(PopError::Empty),
         |end| end.peek().is_err(),
         |end| end.is_empty(),
         |end| !end.wait(&mut Spin::checks(1)),
     ];
-    for (position, learn) in learn.into_iter().enumerate() {
+    for (position, call) in calls.into_iter().enumerate() {
         let heap = heap(1024);
         let (mut producer, mut consumer) = ends(&heap);
         for _ in 0..3 {
@@ -101,18 +101,18 @@ fn an_empty_ring_is_given_back_however_that_is_learnt() {
         }
         assert_eq!(heap.window().word(HEAD).load(Relaxed), 0);
         if position == 0 {
-            // Together with the last record.
+            // Drains the last record too.
             producer.push(&[7; 8]).unwrap();
         }
-        assert!(learn(&mut consumer));
+        assert!(call(&mut consumer));
         let head = heap.window().word(HEAD).load(Relaxed);
         assert_eq!((head, consumer.is_empty()), (consumer.position(), true));
     }
 }
 
 #[test]
-fn a_new_consumer_goes_on_after_what_was_read_and_not_given_back() {
-    for unread in [OnRestart::Keep, OnRestart::Discard] {
+fn a_new_consumer_resumes_at_the_position_although_the_head_lags() {
+    for on_restart in [OnRestart::Keep, OnRestart::Discard] {
         let heap = heap(1024);
         let (mut producer, mut consumer) = ends(&heap);
         for n in 0..6_u8 {
@@ -124,10 +124,10 @@ fn a_new_consumer_goes_on_after_what_was_read_and_not_given_back() {
         assert_eq!(heap.window().word(HEAD).load(Relaxed), 0);
         assert_eq!(ring(&heap).unread().count(), 2);
         std::mem::forget(consumer);
-        let consumer = ring(&heap).take_over_consumer(Incarnation::first(2), unread);
+        let consumer = ring(&heap).take_over_consumer(Incarnation::first(2), on_restart);
         let mut consumer = consumer.unwrap();
         assert_eq!(consumer.position(), 64);
-        if unread == OnRestart::Keep {
+        if on_restart == OnRestart::Keep {
             assert_eq!(pop(&mut consumer), [4; 8]);
         } else {
             assert!(consumer.is_empty());

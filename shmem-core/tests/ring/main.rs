@@ -1,4 +1,4 @@
-//! What a ring promises its two ends.
+//! The guarantees of a ring to its two ends.
 #![cfg(all(feature = "alloc", not(loom)))]
 
 mod damage;
@@ -49,7 +49,7 @@ fn zeroed_memory_is_an_empty_ring() {
 }
 
 #[test]
-fn a_segment_of_another_length_is_no_ring() {
+fn a_segment_of_another_length_is_not_a_ring() {
     for len in [0, 8, 512, 512 + 32, 512 + 100, 512 + 96] {
         let heap = Heap::new(len);
         assert!(Ring::attach(heap.window()).is_err(), "{len}");
@@ -57,7 +57,7 @@ fn a_segment_of_another_length_is_no_ring() {
 }
 
 #[test]
-fn a_record_longer_than_the_ring_takes_is_an_error_and_changes_nothing() {
+fn a_record_longer_than_the_maximum_is_an_error_and_changes_nothing() {
     let heap = heap(64);
     let (mut producer, mut consumer) = ends(&heap);
     producer.push(b"before").unwrap();
@@ -83,7 +83,7 @@ fn a_second_claim_of_an_end_is_an_error_until_the_first_is_dropped() {
 }
 
 #[test]
-fn a_claim_that_fails_or_is_taken_over_leaves_the_ring_to_its_owner() {
+fn a_failed_claim_and_a_late_drop_do_not_change_the_owner() {
     let heap = heap(64);
     let first = ring(&heap).producer(Incarnation::first(1)).unwrap();
     assert!(
@@ -93,7 +93,7 @@ fn a_claim_that_fails_or_is_taken_over_leaves_the_ring_to_its_owner() {
     let second = ring(&heap)
         .take_over_producer(Incarnation::first(2))
         .unwrap();
-    drop(first); // wakes up late, and must not erase its successor's claim
+    drop(first); // runs late, and must not erase its successor's claim
     let error = ring(&heap).producer(Incarnation::first(3)).err();
     let by = Incarnation::first(2);
     assert_eq!(error, Some(ClaimError::Claimed { by }));
@@ -108,13 +108,13 @@ fn a_claim_that_fails_or_is_taken_over_leaves_the_ring_to_its_owner() {
 }
 
 #[test]
-fn a_new_producer_resumes_behind_what_a_dead_one_published() {
+fn a_new_producer_resumes_after_the_records_of_a_dead_one() {
     let heap = heap(256);
     let (mut producer, mut consumer) = ends(&heap);
     producer.push(b"one").unwrap();
     producer.push(b"two").unwrap();
     std::mem::forget(producer);
-    // Died between the header's store and the tail's.
+    // As if it had died between the store of the header and that of the tail.
     heap.window().word(0).store(16, Relaxed);
     let mut producer = ring(&heap)
         .take_over_producer(Incarnation::first(1))
@@ -124,7 +124,7 @@ fn a_new_producer_resumes_behind_what_a_dead_one_published() {
     assert_eq!(pop(&mut consumer), b"two");
     assert_eq!(consumer.pop(&mut [0; 8]), Err(PopError::Restarted));
     assert_eq!(pop(&mut consumer), b"three");
-    // The same, after the consumer went past the stored tail.
+    // The same after the consumer has passed the stored tail.
     std::mem::forget(producer);
     heap.window().word(0).store(32, Relaxed);
     let mut producer = ring(&heap)
@@ -136,7 +136,7 @@ fn a_new_producer_resumes_behind_what_a_dead_one_published() {
 }
 
 #[test]
-fn producers_that_die_one_after_the_other_leave_a_tail_that_lags_by_one_of_them() {
+fn the_tail_lags_by_at_most_one_producer_if_several_die() {
     let heap = heap(64);
     let (mut producer, mut consumer) = ends(&heap);
     let tail = heap.window().word(0);
@@ -148,7 +148,7 @@ fn producers_that_die_one_after_the_other_leave_a_tail_that_lags_by_one_of_them(
             batch.push(&vec![7; len]).unwrap();
         }
         batch.publish().unwrap();
-        // Died between the header's store and the tail's.
+        // As if it had died between the store of the header and that of the tail.
         tail.store(start, Relaxed);
         std::mem::forget(producer);
         while consumer.pop(&mut [0; 16]) != Err(PopError::Empty) {}
@@ -158,7 +158,7 @@ fn producers_that_die_one_after_the_other_leave_a_tail_that_lags_by_one_of_them(
 }
 
 #[test]
-fn a_new_consumer_finds_what_the_dead_one_had_not_released() {
+fn a_new_consumer_receives_records_that_a_dead_one_had_not_released() {
     let heap = heap(256);
     let (mut producer, mut consumer) = ends(&heap);
     producer.push(b"one").unwrap();
@@ -173,7 +173,7 @@ fn a_new_consumer_finds_what_the_dead_one_had_not_released() {
 }
 
 #[test]
-fn a_batch_is_invisible_until_it_is_published_and_never_was_if_dropped() {
+fn a_batch_is_visible_only_after_it_is_published() {
     let heap = heap(256);
     let (mut producer, mut consumer) = ends(&heap);
     {
@@ -195,7 +195,7 @@ fn a_batch_is_invisible_until_it_is_published_and_never_was_if_dropped() {
 }
 
 #[test]
-fn a_reservation_is_written_in_place_and_committed_shorter() {
+fn a_reservation_can_be_committed_shorter() {
     let heap = heap(256);
     let (mut producer, mut consumer) = ends(&heap);
     let _ = producer.reserve(100).unwrap();
@@ -218,7 +218,7 @@ fn a_record_too_long_for_the_buffer_stays_the_next() {
 }
 
 #[test]
-fn positions_wrap_past_two_to_the_thirty_two() {
+fn positions_wrap_at_two_to_the_thirty_two() {
     let heap = heap(64);
     let near = u32::MAX - 64 + 1;
     for at in [0, HEAD, POSITION] {
@@ -233,7 +233,7 @@ fn positions_wrap_past_two_to_the_thirty_two() {
 
 #[cfg(feature = "std")]
 #[test]
-fn a_byte_stream_keeps_every_byte_value_in_order() {
+fn a_byte_stream_delivers_every_byte_in_order() {
     use shmem_core::ring::{ByteReader, ByteWriter};
     use std::io::{ErrorKind, Read, Write};
 

@@ -1,4 +1,4 @@
-//! Any sequence of calls and restarts, held against a queue.
+//! Compares a ring with a queue, for any sequence of calls and restarts.
 
 use std::collections::VecDeque;
 
@@ -9,8 +9,8 @@ use shmem_core::Incarnation;
 
 use super::{ends, heap, ring, HEAD, POSITION};
 
-/// What `call` says when it is not told of a restart; each is told once.
-fn told<E, T, F: core::fmt::Debug>(
+/// Repeats `call` until it returns something other than `Restarted`.
+fn after_restarts<E, T, F: core::fmt::Debug>(
     end: &mut E,
     mut call: impl FnMut(&mut E) -> Result<T, F>,
 ) -> Result<T, F> {
@@ -35,7 +35,7 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    // Long ones fit into a large ring alone, and are copied by parts.
+    // Long records fit only into a large ring, and are copied in parts.
     let record = || {
         prop_oneof![
             3 => proptest::collection::vec(any::<u8>(), 0..120),
@@ -57,7 +57,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #[test]
-    fn a_ring_is_a_queue_whatever_is_done_to_it(
+    fn a_ring_is_a_queue_for_any_sequence_of_calls_and_restarts(
         steps in proptest::collection::vec(step(), 1..300),
         start in any::<u32>(),
         is_large in any::<bool>(),
@@ -70,13 +70,13 @@ proptest! {
         let mut queue = VecDeque::new();
         for step in steps {
             match step {
-                Step::Push(record) => match told(&mut producer, |end| end.push(&record)) {
+                Step::Push(record) => match after_restarts(&mut producer, |end| end.push(&record)) {
                     Ok(()) => queue.push_back(record),
                     Err(PushError::Full) if queue.is_empty() => {
-                        // The consumer gives back the rest when it finds nothing.
-                        let empty = told(&mut consumer, |end| end.pop(&mut []));
+                        // The consumer stores `head` when it finds the ring empty.
+                        let empty = after_restarts(&mut consumer, |end| end.pop(&mut []));
                         prop_assert_eq!(empty, Err(PopError::Empty));
-                        told(&mut producer, |end| end.push(&record)).unwrap();
+                        after_restarts(&mut producer, |end| end.push(&record)).unwrap();
                         queue.push_back(record);
                     }
                     Err(PushError::Full) => {}
@@ -85,7 +85,7 @@ proptest! {
                 },
                 Step::Reserve(record, more) => {
                     let len = record.len() + more;
-                    if told(&mut producer, |end| end.reserve(len).map(drop)).is_ok() {
+                    if after_restarts(&mut producer, |end| end.reserve(len).map(drop)).is_ok() {
                         let mut reservation = producer.reserve(len).unwrap();
                         reservation.write(0, &record);
                         reservation.commit(record.len()).unwrap();
@@ -93,7 +93,7 @@ proptest! {
                     }
                 }
                 Step::Batch(records) => {
-                    let _ = told(&mut producer, |end| end.reserve(0).map(drop));
+                    let _ = after_restarts(&mut producer, |end| end.reserve(0).map(drop));
                     let mut batch = producer.batch();
                     let pushed: Vec<_> = records
                         .into_iter()
@@ -110,7 +110,7 @@ proptest! {
                 }
                 Step::Pop => {
                     let mut record = [0; 4096];
-                    match told(&mut consumer, |end| end.pop(&mut record)) {
+                    match after_restarts(&mut consumer, |end| end.pop(&mut record)) {
                         Ok(len) => prop_assert_eq!(Some(record[..len].to_vec()), queue.pop_front()),
                         Err(error) => {
                             prop_assert_eq!(error, PopError::Empty);
@@ -120,13 +120,13 @@ proptest! {
                 }
                 Step::Drain(limit) => {
                     let mut drained = Vec::new();
-                    let count = told(&mut consumer, |end| end.drain(limit, |record| {
+                    let count = after_restarts(&mut consumer, |end| end.drain(limit, |record| {
                         let mut bytes = Vec::new();
                         record.read_into(&mut bytes);
                         drained.push(bytes);
                         true
                     }));
-                    // A restart ends it, too.
+                    // A restart also ends a drain.
                     prop_assert!(count.unwrap() <= limit.min(queue.len()));
                     prop_assert_eq!(count == Ok(0), limit == 0 || queue.is_empty());
                     prop_assert_eq!(drained, queue.drain(..count.unwrap()).collect::<Vec<_>>());

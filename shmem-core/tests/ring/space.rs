@@ -1,4 +1,4 @@
-//! Where records find room.
+//! Free space in a ring.
 
 use shmem_core::doorbell::Silent;
 use shmem_core::ring::{PopError, PushError};
@@ -6,7 +6,7 @@ use shmem_core::ring::{PopError, PushError};
 use super::{ends, heap, pop};
 
 #[test]
-fn the_longest_record_fits_wherever_the_tail_stands() {
+fn the_longest_record_fits_at_every_tail() {
     let heap = heap(128);
     let (mut producer, mut consumer) = ends(&heap);
     let longest = vec![7; producer.ring().max_record()];
@@ -19,7 +19,7 @@ fn the_longest_record_fits_wherever_the_tail_stands() {
 }
 
 #[test]
-fn a_full_ring_takes_a_record_again_after_one_was_released() {
+fn a_full_ring_accepts_a_record_after_one_is_released() {
     let heap = heap(64);
     let (mut producer, mut consumer) = ends(&heap);
     let mut pushed = 0_u8;
@@ -33,8 +33,8 @@ fn a_full_ring_takes_a_record_again_after_one_was_released() {
 }
 
 #[test]
-fn nothing_but_free_bytes_is_stored_to_when_lines_are_fetched() {
-    // At each place of a ring whose lines are all taken, records of all kinds of lengths.
+fn fetching_lines_stores_to_free_bytes_only() {
+    // Records of several lengths at each position of a full ring.
     for len in [0, 8, 24, 64, 200, 700] {
         let heap = heap(2048);
         let (mut producer, mut consumer) = ends(&heap);
@@ -61,7 +61,7 @@ fn nothing_but_free_bytes_is_stored_to_when_lines_are_fetched() {
 }
 
 #[test]
-fn the_longest_record_fits_where_nothing_is_left_once_the_consumer_has_seen_that() {
+fn the_longest_record_fits_after_the_consumer_finds_the_ring_empty() {
     for capacity in [64, 128, 256, 1024, 4096] {
         let heap = heap(capacity);
         let (mut producer, mut consumer) = ends(&heap);
@@ -78,21 +78,21 @@ fn the_longest_record_fits_where_nothing_is_left_once_the_consumer_has_seen_that
             assert_eq!(pop(&mut consumer), longest);
             assert!(consumer.is_empty());
         }
-        // Where it is small all is given back at once.
-        let is_late = !cfg!(feature = "small") && capacity == 256;
-        assert!(refused != 0 || !is_late, "what is given back late is free");
+        // With the feature `small`, `head` never lags.
+        let lags = !cfg!(feature = "small") && capacity == 256;
+        assert!(refused != 0 || !lags, "`head` did not lag");
     }
 }
 
 #[test]
-fn what_a_dropped_batch_found_free_at_the_start_is_not_taken_for_free_before() {
+fn a_dropped_batch_that_wrapped_leaves_the_free_space_unchanged() {
     let heap = heap(256);
     let (mut producer, mut consumer) = ends(&heap);
     for _ in 0..3 {
         producer.push(&[1; 56]).unwrap();
         pop(&mut consumer);
     }
-    // At 192 of 256: what fits at the start does not fit here.
+    // At 192 of 256 bytes: the room at the start is larger than here.
     let mut batch = producer.batch();
     batch.push(&[2; 80]).unwrap();
     drop(batch);

@@ -1,4 +1,4 @@
-//! Words that no honest partition leaves.
+//! Words that no honest partition stores.
 
 use shmem_core::primitive::Ordering::Relaxed;
 use shmem_core::typed_ring::{ClaimError, PushError};
@@ -12,7 +12,7 @@ fn corrupt(word: ControlWord, value: u32) -> Corrupt {
 }
 
 #[test]
-fn a_tail_further_than_the_ring_is_corrupt_for_good() {
+fn a_tail_past_the_ring_is_corrupt_permanently() {
     for value in [1 << 16 | 17, 1 << 16 | 0xffff, 1 << 16 | 0x8000] {
         let heap = heap::<u64>(16);
         let (mut producer, mut end) = (producer(&heap, 1), consumer(&heap, 1, OnRestart::Keep));
@@ -23,7 +23,7 @@ fn a_tail_further_than_the_ring_is_corrupt_for_good() {
         let error = PopError::Corrupt(corrupt(Tail, value));
         assert_eq!(end.pop(), Err(error));
         heap.window().word(4).store(1 << 16 | 2, Relaxed);
-        assert_eq!(end.pop(), Err(error), "it stays so");
+        assert_eq!(end.pop(), Err(error), "the error is permanent");
         assert_eq!(end.peek(), Err(error));
         assert_eq!(end.pop_slice(&mut [0; 4]), Err(error));
         assert_eq!(end.release(), Err(error));
@@ -32,7 +32,7 @@ fn a_tail_further_than_the_ring_is_corrupt_for_good() {
 }
 
 #[test]
-fn a_head_that_goes_back_or_passes_the_tail_is_corrupt_for_good() {
+fn a_head_that_goes_back_or_passes_the_tail_is_corrupt_permanently() {
     for position in [2, 0xffff, 21] {
         let heap = heap::<u64>(16);
         let (mut producer, mut end) = (producer(&heap, 1), consumer(&heap, 1, OnRestart::Keep));
@@ -50,7 +50,7 @@ fn a_head_that_goes_back_or_passes_the_tail_is_corrupt_for_good() {
 }
 
 #[test]
-fn a_start_out_of_the_ring_is_corrupt() {
+fn a_start_outside_the_ring_is_corrupt() {
     let heap = heap::<u64>(16);
     let (mut producer, mut end) = (producer(&heap, 1), consumer(&heap, 1, OnRestart::Keep));
     producer.push(&1).unwrap();
@@ -69,7 +69,7 @@ fn a_start_out_of_the_ring_is_corrupt() {
 }
 
 #[test]
-fn a_ring_that_was_zeroed_while_it_was_used_is_corrupt() {
+fn a_ring_that_is_zeroed_while_in_use_is_corrupt() {
     let heap = heap::<u64>(16);
     let (mut producer, mut end) = (producer(&heap, 1), consumer(&heap, 1, OnRestart::Keep));
     producer.push(&1).unwrap();
@@ -83,7 +83,7 @@ fn a_ring_that_was_zeroed_while_it_was_used_is_corrupt() {
 }
 
 #[test]
-fn a_record_of_nobody_is_corrupt() {
+fn a_tail_without_a_producer_is_corrupt() {
     let heap = heap::<u64>(16);
     let mut end = consumer(&heap, 1, OnRestart::Keep);
     heap.window().word(0).store(3, Relaxed);
@@ -91,7 +91,7 @@ fn a_record_of_nobody_is_corrupt() {
 }
 
 #[test]
-fn a_broken_ring_is_not_claimed_and_its_claims_stay_as_they_were() {
+fn a_claim_of_a_corrupt_ring_fails_and_changes_nothing() {
     let at = |position: u32| 1 << 16 | position;
     // Tail, head, position.
     for (words, error) in [

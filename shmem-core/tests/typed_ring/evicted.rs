@@ -1,4 +1,4 @@
-//! What an end of a typed ring may do that was taken over while it lived.
+//! An end of a typed ring that was taken over while its incarnation was alive.
 
 use shmem_core::doorbell::Silent;
 use shmem_core::typed_ring::PushError;
@@ -8,7 +8,7 @@ use super::*;
 
 const SUCCESSOR: Incarnation = Incarnation::first(3);
 
-/// All of the ring's memory.
+/// Returns all of the ring's memory.
 fn bytes(heap: &Heap) -> Vec<u8> {
     let mut bytes = vec![0; heap.window().len()];
     heap.window().read(0, &mut bytes);
@@ -16,10 +16,10 @@ fn bytes(heap: &Heap) -> Vec<u8> {
 }
 
 #[test]
-fn an_evicted_producer_is_told_at_each_call_and_stores_nothing_more() {
-    for (unread, expected) in KINDS.into_iter().zip([&[2, 0, 3, 4][..], &[0, 3, 4]]) {
+fn every_call_of_an_evicted_producer_is_an_error_and_stores_nothing() {
+    for (on_restart, expected) in KINDS.into_iter().zip([&[2, 0, 3, 4][..], &[0, 3, 4]]) {
         let heap = heap::<u64>(16);
-        let (mut late, mut end) = (producer(&heap, 1), consumer(&heap, 1, unread));
+        let (mut late, mut end) = (producer(&heap, 1), consumer(&heap, 1, on_restart));
         late.push(&1).unwrap();
         assert_eq!(end.pop(), Ok(1));
         late.push(&2).unwrap();
@@ -39,21 +39,21 @@ fn an_evicted_producer_is_told_at_each_call_and_stores_nothing_more() {
 }
 
 #[test]
-fn an_evicted_consumer_is_told_at_each_call_and_stores_nothing_more() {
-    for unread in KINDS {
+fn every_call_of_an_evicted_consumer_is_an_error_and_stores_nothing() {
+    for on_restart in KINDS {
         let heap = heap::<u64>(16);
-        let (mut producer, mut late) = (producer(&heap, 1), consumer(&heap, 1, unread));
+        let (mut producer, mut late) = (producer(&heap, 1), consumer(&heap, 1, on_restart));
         producer.push_slice(&[1, 2]).unwrap();
         assert_eq!(late.peek(), Ok(1));
-        let successor = ring::<u64>(&heap).take_over_consumer(SUCCESSOR, unread);
+        let successor = ring::<u64>(&heap).take_over_consumer(SUCCESSOR, on_restart);
         let mut successor = successor.unwrap();
-        let kept: &[u64] = match unread {
+        let kept: &[u64] = match on_restart {
             OnRestart::Keep => &[1, 2],
             OnRestart::Discard => &[],
         };
         assert_eq!(drain(&mut successor), kept);
         assert_eq!(producer.push(&3), Err(PushError::Restarted));
-        // A lap and more, so that what the late one knows is somebody else's by now.
+        // More than a lap, so that other records now have the slots that the late one knows.
         for n in 3..40 {
             producer.push(&n).unwrap();
             assert_eq!(drain(&mut successor), [n]);
@@ -75,7 +75,7 @@ fn an_evicted_consumer_is_told_at_each_call_and_stores_nothing_more() {
 }
 
 #[test]
-fn who_was_evicted_stays_so_when_its_incarnation_claims_the_end_again() {
+fn an_evicted_handle_stays_evicted_if_its_incarnation_claims_the_end_again() {
     let heap = heap::<u64>(16);
     let (mut late, mut end) = (producer(&heap, 1), consumer(&heap, 1, OnRestart::Keep));
     late.push_slice(&[1, 2]).unwrap();
@@ -109,14 +109,14 @@ fn an_incarnation_that_takes_over_its_own_end_restarts_it() {
     drop(again.unwrap());
 }
 
-/// A party that stops before each of its stores, is taken over, and goes on.
+/// An end that stops before each of its stores, is taken over, and continues.
 #[cfg(feature = "crash")]
 mod stalls {
     use shmem_core::crash;
 
     use super::*;
 
-    /// Values that differ in each byte: a garbled one is none of them.
+    /// Returns a value of eight equal bytes, so that a garbled value is recognizable.
     const fn value(n: u64) -> u64 {
         n * 0x0101_0101_0101_0101
     }
@@ -126,13 +126,12 @@ mod stalls {
     }
 
     #[test]
-    fn of_a_producer_stopped_at_any_store_nothing_comes_late_and_its_successors_records_come_once()
-    {
-        // At store 0 it has claimed nothing yet: who claims last has the end.
+    fn a_producer_stopped_at_any_store_disturbs_no_record_of_its_successor() {
+        // At store 0 it has not claimed the end yet, and the last claimant has it.
         for at in 1..40 {
-            for unread in KINDS {
+            for on_restart in KINDS {
                 let heap = heap::<u64>(16);
-                let mut end = consumer(&heap, 1, unread);
+                let mut end = consumer(&heap, 1, on_restart);
                 let mut seen = Vec::new();
                 let work = || {
                     let mut done = 0;
@@ -167,7 +166,7 @@ mod stalls {
                 let found: Vec<u64> = seen.iter().copied().filter(|&n| n != 0).collect();
                 let (before, after) = found.split_at(found.len() - 4);
                 assert_eq!(after, [6, 7, 8, 9], "stopped at {at}: {seen:?}");
-                match unread {
+                match on_restart {
                     OnRestart::Keep => assert_eq!(before, of_late, "stopped at {at}: {seen:?}"),
                     OnRestart::Discard => assert!(before.is_empty()),
                 }
@@ -176,7 +175,7 @@ mod stalls {
     }
 
     #[test]
-    fn of_a_consumer_stopped_at_any_store_each_record_comes_once() {
+    fn each_record_is_received_once_if_a_consumer_stops_at_any_store() {
         for at in 1..40 {
             let heap = heap::<u64>(8);
             let mut producer = producer(&heap, 1);

@@ -1,4 +1,4 @@
-//! A ring of records of one type, as its users see it.
+//! The guarantees of a typed ring to its two ends.
 #![cfg(all(feature = "alloc", not(loom)))]
 
 mod damage;
@@ -24,21 +24,24 @@ fn ring<T>(heap: &Heap) -> TypedRing<'_, T> {
     TypedRing::attach(heap.window()).unwrap()
 }
 
-/// An incarnation of the monitor that produces; the one before it was killed.
+/// Claims the producing end for incarnation `number` of partition 1.
 fn producer(heap: &Heap, number: u32) -> TypedProducer<'_, u64> {
     ring(heap).producer(incarnation(1, number)).unwrap()
 }
 
-/// An incarnation of the instance that consumes; the one before it was killed.
-fn consumer(heap: &Heap, number: u32, unread: OnRestart) -> TypedConsumer<'_, u64> {
-    ring(heap).consumer(incarnation(2, number), unread).unwrap()
+/// Claims the consuming end for incarnation `number` of partition 2.
+fn consumer(heap: &Heap, number: u32, on_restart: OnRestart) -> TypedConsumer<'_, u64> {
+    ring(heap)
+        .consumer(incarnation(2, number), on_restart)
+        .unwrap()
 }
 
+/// Ends an incarnation without running its destructor.
 fn kill<T>(end: T) {
     core::mem::forget(end);
 }
 
-/// All that is said until the ring is empty; a restart is 0.
+/// Pops until the ring is empty. Returns all records; a restart is 0.
 fn drain(consumer: &mut TypedConsumer<'_, u64>) -> Vec<u64> {
     let mut found = Vec::new();
     loop {

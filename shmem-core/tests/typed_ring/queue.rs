@@ -1,4 +1,4 @@
-//! What goes in comes out, in order.
+//! Records are received unchanged and in order.
 
 use shmem_core::doorbell::Silent;
 use shmem_core::layout::{MAX_SLOTS, MAX_TYPED_RECORD};
@@ -10,7 +10,7 @@ use shmem_core::wait::{Pause, Spin, Wait};
 use super::*;
 
 /// Pushes and pops `count` values, one by one and in slices of every length up to 7.
-fn passes<T>(slots: usize, count: u32, value: fn(u32) -> T)
+fn check_transfer<T>(slots: usize, count: u32, value: fn(u32) -> T)
 where
     T: bytemuck::NoUninit + bytemuck::AnyBitPattern + PartialEq + core::fmt::Debug,
 {
@@ -43,20 +43,20 @@ where
 }
 
 #[test]
-fn values_of_any_size_come_out_as_they_went_in_over_many_laps() {
-    passes(2, 1_000, |n| n as u8);
-    passes(16, 1_000, |n| [n as u8; 3]);
-    passes(64, 1_000, |n| n);
-    passes(256, 200_000, u64::from);
-    passes(8, 1_000, |n| [n, !n, n + 1]);
-    passes(128, 2_000, |n| [u64::from(n); 8]);
-    passes(4, 300, |n| [u64::from(n); 128]);
-    passes(4, 300, |n| [[n as u8; 31]; 31]);
-    passes(MAX_SLOTS, 100_000, |n| n as u16);
+fn values_of_any_size_are_received_unchanged_over_many_laps() {
+    check_transfer(2, 1_000, |n| n as u8);
+    check_transfer(16, 1_000, |n| [n as u8; 3]);
+    check_transfer(64, 1_000, |n| n);
+    check_transfer(256, 200_000, u64::from);
+    check_transfer(8, 1_000, |n| [n, !n, n + 1]);
+    check_transfer(128, 2_000, |n| [u64::from(n); 8]);
+    check_transfer(4, 300, |n| [u64::from(n); 128]);
+    check_transfer(4, 300, |n| [[n as u8; 31]; 31]);
+    check_transfer(MAX_SLOTS, 100_000, |n| n as u16);
 }
 
 #[test]
-fn a_full_ring_says_so_and_a_slice_is_pushed_as_far_as_it_fits() {
+fn a_full_ring_is_reported_and_a_slice_is_pushed_as_far_as_it_fits() {
     let heap = heap::<u64>(8);
     let (mut producer, mut consumer) = (producer(&heap, 1), consumer(&heap, 1, OnRestart::Keep));
     assert_eq!(producer.push_slice(&[]), Ok(0));
@@ -89,7 +89,7 @@ fn a_peeked_record_stays_the_next_one_until_it_is_released() {
 }
 
 #[test]
-fn a_segment_of_another_length_is_refused() {
+fn a_segment_of_another_length_is_an_error() {
     let attach = |len: usize| {
         let heap = Heap::new(len);
         ring_error::<[u32; 3]>(&heap)
@@ -119,7 +119,7 @@ fn ring_error<T>(heap: &Heap) -> Option<AttachError> {
 }
 
 #[test]
-fn a_type_of_another_size_is_refused_once_an_end_was_claimed() {
+fn attaching_with_a_type_of_another_size_is_an_error_after_a_claim() {
     for consumes in [false, true] {
         let heap = heap::<u64>(16);
         assert_eq!(ring_error::<[u8; 7]>(&heap), None);
@@ -137,7 +137,7 @@ fn a_type_of_another_size_is_refused_once_an_end_was_claimed() {
 }
 
 #[test]
-fn a_ring_that_was_attached_before_is_refused_at_the_claim() {
+fn claiming_with_a_type_of_another_size_is_an_error() {
     let heap = heap::<u64>(16);
     let other = TypedRing::<[u8; 7]>::attach(heap.window()).unwrap();
     drop(producer(&heap, 1));
@@ -148,10 +148,10 @@ fn a_ring_that_was_attached_before_is_refused_at_the_claim() {
     let _consumer = consumer(&heap, 1, OnRestart::Keep);
 }
 
-/// Sleeps once, and lets `wake` work meanwhile.
-struct Sleeps<F: FnMut()>(F, u32);
+/// A wait that sleeps once and calls its function meanwhile.
+struct SleepOnce<F: FnMut()>(F, u32);
 
-impl<F: FnMut()> Wait for Sleeps<F> {
+impl<F: FnMut()> Wait for SleepOnce<F> {
     fn pause(&mut self) -> Pause {
         self.1 += 1;
         match self.1 {
@@ -166,7 +166,7 @@ impl<F: FnMut()> Wait for Sleeps<F> {
 }
 
 #[test]
-fn who_waits_is_woken_by_a_record_and_by_space() {
+fn a_waiter_is_woken_by_a_record_and_by_space() {
     let heap = heap::<u64>(16);
     let mut producer = producer(&heap, 1);
     let mut consumer = consumer(&heap, 1, OnRestart::Keep);
@@ -175,7 +175,7 @@ fn who_waits_is_woken_by_a_record_and_by_space() {
         producer.push(&1).unwrap();
         assert_eq!(producer.notify(&Silent), Ok(true));
     };
-    assert!(consumer.wait(&mut Sleeps(rings, 0)));
+    assert!(consumer.wait(&mut SleepOnce(rings, 0)));
     assert_eq!(consumer.pop(), Ok(1));
     assert!(!consumer.wait(&mut Spin::checks(3)));
 
@@ -185,24 +185,24 @@ fn who_waits_is_woken_by_a_record_and_by_space() {
         assert_eq!(consumer.pop(), Ok(2));
         assert_eq!(consumer.notify(&Silent), Ok(true));
     };
-    assert_eq!(producer.wait_for_space(&mut Sleeps(frees, 0)), Ok(true));
+    assert_eq!(producer.wait_for_space(&mut SleepOnce(frees, 0)), Ok(true));
     assert_eq!(producer.remaining(), 1);
     producer.push(&3).unwrap();
 }
 
 #[test]
 #[cfg(not(feature = "small"))]
-fn what_was_read_is_given_back_after_an_eighth_and_when_nothing_is_left() {
+fn the_head_is_stored_after_each_eighth_and_when_the_ring_is_empty() {
     let heap = heap::<u64>(64);
     let (mut producer, mut consumer) = (producer(&heap, 1), consumer(&heap, 1, OnRestart::Keep));
-    // Epoch 1, and the position.
+    // Removes epoch 1 from the word.
     let head = || heap.window().word(132).load(Relaxed) - (1 << 16);
     producer.push_slice(&[1; 64]).unwrap();
-    for (n, given) in [(7, 0), (1, 8), (7, 8), (1, 16), (3, 16)] {
+    for (n, stored) in [(7, 0), (1, 8), (7, 8), (1, 16), (3, 16)] {
         for _ in 0..n {
             consumer.pop().unwrap();
         }
-        assert_eq!(head(), given);
+        assert_eq!(head(), stored);
     }
     consumer.notify(&Silent).unwrap();
     assert_eq!(head(), 19);
@@ -243,7 +243,7 @@ fn two_threads_pass_every_value_in_order() {
 }
 
 #[test]
-fn inspection_says_where_both_ends_are_and_who_has_them() {
+fn inspection_shows_the_positions_and_claims_of_both_ends() {
     let heap = heap::<u64>(64);
     let inspect = || Inspection::new(heap.window()).unwrap();
     let nothing = inspect();

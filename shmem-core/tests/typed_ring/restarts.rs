@@ -1,4 +1,4 @@
-//! What a typed ring's ends learn of each other's restarts.
+//! How the ends of a typed ring report each other's restarts.
 
 use proptest::prelude::*;
 use shmem_core::primitive::Ordering::Relaxed;
@@ -8,7 +8,7 @@ use shmem_core::wait::Spin;
 use super::*;
 
 #[test]
-fn results_are_kept_and_the_restart_is_told_once_between_two_producers() {
+fn a_restart_is_reported_once_between_the_results_of_two_producers() {
     let heap = heap::<u64>(16);
     let mut results = consumer(&heap, 1, OnRestart::Keep);
     let mut first = producer(&heap, 1);
@@ -16,32 +16,32 @@ fn results_are_kept_and_the_restart_is_told_once_between_two_producers() {
     kill(first);
     producer(&heap, 2).push(&3).unwrap();
     assert_eq!(drain(&mut results), [1, 2, 0, 3]);
-    assert_eq!(results.ring().producing(), None, "it gave its end back");
+    assert_eq!(results.ring().producing(), None, "it has released its end");
 }
 
 #[test]
-fn the_first_producer_is_no_restart_and_one_that_sent_nothing_is_told() {
-    for unread in KINDS {
+fn the_first_producer_is_not_a_restart_and_a_second_one_without_records_is() {
+    for on_restart in KINDS {
         let heap = heap::<u64>(16);
-        let mut end = consumer(&heap, 1, unread);
+        let mut end = consumer(&heap, 1, on_restart);
         assert!(end.is_empty());
         kill(producer(&heap, 1));
-        assert!(end.is_empty(), "the first is no restart");
+        assert!(end.is_empty(), "the first producer is not a restart");
         let mut second = producer(&heap, 2);
         assert!(!end.is_empty());
         assert!(end.wait(&mut Spin::checks(0)));
         assert_eq!(end.peek(), Err(PopError::Restarted));
-        assert!(end.is_empty(), "it is told once");
+        assert!(end.is_empty(), "the restart is reported once");
         second.push(&1).unwrap();
         assert_eq!(drain(&mut end), [1]);
     }
 }
 
 #[test]
-fn producers_that_sent_nothing_are_told_as_one() {
-    for unread in KINDS {
+fn producers_without_records_are_reported_as_one_restart() {
+    for on_restart in KINDS {
         let heap = heap::<u64>(16);
-        let mut end = consumer(&heap, 1, unread);
+        let mut end = consumer(&heap, 1, on_restart);
         producer(&heap, 1).push(&1).unwrap();
         assert_eq!(drain(&mut end), [1]);
         for number in 2..10 {
@@ -52,7 +52,7 @@ fn producers_that_sent_nothing_are_told_as_one() {
 }
 
 #[test]
-fn each_of_several_producers_is_told_between_its_records_and_the_next_ones() {
+fn each_restart_is_reported_between_the_records_of_two_producers() {
     let heap = heap::<u64>(16);
     let mut end = consumer(&heap, 1, OnRestart::Keep);
     for n in 1..=3 {
@@ -61,7 +61,7 @@ fn each_of_several_producers_is_told_between_its_records_and_the_next_ones() {
         kill(producer);
     }
     assert_eq!(drain(&mut end), [1, 1, 0, 2, 2, 0, 3, 3]);
-    // More than their words tell of: some are told as one, and all records are there.
+    // More producers than words: some restarts are reported as one, no record is lost.
     for n in 4..=12 {
         let mut producer = producer(&heap, n as u32);
         producer.push(&n).unwrap();
@@ -80,7 +80,7 @@ fn commands_to_an_earlier_consumer_are_discarded_and_counted() {
     kill(consumer(&heap, 1, OnRestart::Discard));
     commands.push_slice(&[1, 2]).unwrap();
     let mut new = consumer(&heap, 2, OnRestart::Discard);
-    // Meant for the one before: the monitor has not heard of this one yet.
+    // For the consumer before: the producer has not noted this one yet.
     assert_eq!(commands.push(&3), Err(PushError::Restarted));
     commands.push(&4).unwrap();
     assert_eq!(drain(&mut new), [4]);
@@ -99,13 +99,13 @@ fn commands_of_an_earlier_producer_are_discarded_and_counted() {
     first.push(&3).unwrap();
     kill(first);
     producer(&heap, 2).push(&4).unwrap();
-    // Those that were known when it was restarted are older than that.
+    // Records that were known before the restart are still returned.
     assert_eq!(drain(&mut end), [2, 2, 0, 4]);
     assert_eq!(end.discarded(), 1);
 }
 
 #[test]
-fn what_was_sent_before_the_first_consumer_came_is_for_it_and_for_no_second() {
+fn records_before_the_first_consumer_are_for_the_first_one_only() {
     for (incarnations, expected) in [(1, vec![1]), (2, vec![])] {
         let heap = heap::<u64>(16);
         let mut commands = producer(&heap, 1);
@@ -116,14 +116,14 @@ fn what_was_sent_before_the_first_consumer_came_is_for_it_and_for_no_second() {
             end = consumer(&heap, 2, OnRestart::Discard);
         }
         assert_eq!(drain(&mut end), expected, "consumer {incarnations}");
-        // And the producer takes note of the first one, or of another one, without a word.
+        // The producer does not report the first consumer that it notes.
         assert_eq!(commands.push(&2), Ok(()));
         assert_eq!(drain(&mut end), [2]);
     }
 }
 
 #[test]
-fn both_ends_restarting_at_once_run_no_old_command() {
+fn no_old_command_is_received_if_both_ends_restart() {
     let heap = heap::<u64>(16);
     let mut old = producer(&heap, 1);
     kill(consumer(&heap, 1, OnRestart::Discard));
@@ -136,13 +136,13 @@ fn both_ends_restarting_at_once_run_no_old_command() {
 }
 
 #[test]
-fn an_end_given_back_and_claimed_again_by_one_incarnation_is_no_restart() {
-    for unread in KINDS {
+fn an_end_released_and_claimed_again_by_one_incarnation_is_not_a_restart() {
+    for on_restart in KINDS {
         let heap = heap::<u64>(16);
-        let (mut commands, mut end) = (producer(&heap, 1), consumer(&heap, 1, unread));
+        let (mut commands, mut end) = (producer(&heap, 1), consumer(&heap, 1, on_restart));
         commands.push(&1).unwrap();
         assert_eq!(drain(&mut end), [1]);
-        // So far that positions have come round since anybody claimed an end.
+        // Far enough that positions wrap after the last claim.
         for n in 0..70_000 {
             commands.push(&n).unwrap();
             assert_eq!(end.pop(), Ok(n));
@@ -153,14 +153,14 @@ fn an_end_given_back_and_claimed_again_by_one_incarnation_is_no_restart() {
             drop(commands);
             commands = producer(&heap, 1);
             commands.push(&n).unwrap();
-            end = consumer(&heap, 1, unread);
-            assert_eq!(drain(&mut end), [n, n], "{unread:?}");
+            end = consumer(&heap, 1, on_restart);
+            assert_eq!(drain(&mut end), [n, n], "{on_restart:?}");
         }
     }
 }
 
 #[test]
-fn a_consumer_that_was_restarted_goes_on_where_the_one_before_it_stopped() {
+fn a_restarted_consumer_resumes_where_the_one_before_it_stopped() {
     let heap = heap::<u64>(64);
     let mut results = consumer(&heap, 1, OnRestart::Keep);
     let mut first = producer(&heap, 1);
@@ -173,12 +173,13 @@ fn a_consumer_that_was_restarted_goes_on_where_the_one_before_it_stopped() {
     let mut results = consumer(&heap, 2, OnRestart::Keep);
     assert_eq!((results.pop(), results.pop()), (Ok(2), Ok(3)));
     kill(results);
-    // Nothing is left of the first producer: its restart is no news to who comes now.
+    // No record of the first producer is left, so the third consumer gets no report of its
+    // restart.
     assert_eq!(drain(&mut consumer(&heap, 3, OnRestart::Keep)), [4]);
 }
 
 #[test]
-fn a_start_of_a_lap_of_positions_ago_is_not_taken_for_a_later_one() {
+fn a_start_65536_positions_ago_is_not_treated_as_a_later_one() {
     let heap = heap::<u64>(16);
     let mut producer = producer(&heap, 1);
     let mut results = consumer(&heap, 1, OnRestart::Keep);
@@ -186,7 +187,7 @@ fn a_start_of_a_lap_of_positions_ago_is_not_taken_for_a_later_one() {
         producer.push(&n).unwrap();
         assert_eq!(results.pop(), Ok(n));
     }
-    // Over the position at which the producer began.
+    // Across the position at which the producer began.
     producer.push_slice(&[1, 2, 3, 4, 5, 6, 7, 8]).unwrap();
     kill(results);
     let mut results = consumer(&heap, 2, OnRestart::Keep);
@@ -194,7 +195,7 @@ fn a_start_of_a_lap_of_positions_ago_is_not_taken_for_a_later_one() {
 }
 
 #[test]
-fn what_was_sent_to_whoever_comes_first_is_not_lost_when_the_producer_hears_of_it_first() {
+fn a_record_for_the_first_consumer_is_not_lost_if_the_producer_notes_it_first() {
     let heap = heap::<u64>(16);
     let mut commands = producer(&heap, 1);
     commands.push(&1).unwrap();
@@ -204,7 +205,7 @@ fn what_was_sent_to_whoever_comes_first_is_not_lost_when_the_producer_hears_of_i
 }
 
 #[test]
-fn a_restart_lies_after_what_is_kept_also_for_who_comes_later() {
+fn a_late_consumer_receives_restarts_between_the_kept_records() {
     for first in [1, 2] {
         let heap = heap::<u64>(64);
         for n in first..=8 {
@@ -220,14 +221,18 @@ fn a_restart_lies_after_what_is_kept_also_for_who_comes_later() {
 }
 
 #[test]
-fn a_producer_learns_of_a_restart_at_its_next_call_whatever_is_free() {
+fn a_producer_reports_a_restart_at_its_next_call_however_much_is_free() {
     let heap = heap::<u64>(1024);
     let mut end = producer(&heap, 1);
     for number in 1..10 {
         kill(consumer(&heap, number, OnRestart::Keep));
         let (one, several) = (end.push(&1), end.push_slice(&[2, 3]));
         match number {
-            1 => assert_eq!((one, several), (Ok(()), Ok(2)), "the first is no restart"),
+            1 => assert_eq!(
+                (one, several),
+                (Ok(()), Ok(2)),
+                "the first is not a restart"
+            ),
             _ => assert_eq!((one, several), (Err(PushError::Restarted), Ok(2))),
         }
         end.push(&4).unwrap();
@@ -235,7 +240,7 @@ fn a_producer_learns_of_a_restart_at_its_next_call_whatever_is_free() {
 }
 
 #[test]
-fn a_dead_partitions_end_is_another_ones_only_when_it_is_taken_over() {
+fn another_partition_gets_the_end_of_a_dead_one_only_by_takeover() {
     let heap = heap::<u64>(16);
     kill(producer(&heap, 1));
     let other = Incarnation::first(3);
@@ -255,7 +260,7 @@ fn a_dead_partitions_end_is_another_ones_only_when_it_is_taken_over() {
 }
 
 #[test]
-fn epochs_go_on_with_1_after_the_last_one() {
+fn epoch_1_follows_the_last_one() {
     let heap = heap::<u64>(16);
     let (mut producer, mut end) = (producer(&heap, 1), consumer(&heap, 1, OnRestart::Keep));
     for n in 1..66_000 {
@@ -274,9 +279,9 @@ fn epochs_go_on_with_1_after_the_last_one() {
 }
 
 #[test]
-fn a_start_with_all_bits_set_is_seen() {
+fn a_start_with_all_bits_set_is_found() {
     let heap = heap::<u64>(16);
-    // Producers and consumers before the last epoch, at the last position.
+    // The epochs before the last one, at the last position.
     for offset in [0, 16, 128, 256, 192] {
         heap.window().word(offset + 4).store(0xfffd_ffff, Relaxed);
         heap.window().word(offset + 8).store(0xfffe_ffff, Relaxed);
@@ -294,7 +299,7 @@ fn a_start_with_all_bits_set_is_seen() {
 }
 
 #[test]
-fn an_ancient_late_store_is_ignored_and_put_right() {
+fn a_late_store_of_the_fourth_producer_before_is_ignored_and_repaired() {
     let heap = heap::<u64>(16);
     let mut end = consumer(&heap, 1, OnRestart::Keep);
     for number in 1..5 {
@@ -305,23 +310,23 @@ fn an_ancient_late_store_is_ignored_and_put_right() {
     drain(&mut end);
     producer.push(&2).unwrap();
     let words = heap.window();
-    // The first producer's, of which the fifth has the words.
+    // Stores of the first producer, which had the same words as the fifth.
     words.word(4).store(1 << 16 | 9, Relaxed);
     words.word(20).store(1 << 16, Relaxed);
-    assert_eq!(drain(&mut end), [], "nothing new, and nothing corrupt");
+    assert_eq!(drain(&mut end), [], "no new record, and not corrupt");
     producer.notify(&shmem_core::doorbell::Silent).unwrap();
     assert_eq!(words.word(20).load(Relaxed), 5 << 16);
     assert_eq!(drain(&mut end), [2]);
 }
 
-/// What the model of a ring does.
+/// A step of the property tests.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Push(u8),
     Pop(u8),
     RestartProducer,
     RestartConsumer,
-    Look,
+    Poll,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -330,7 +335,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (1..6_u8).prop_map(Step::Pop),
         1 => Just(Step::RestartProducer),
         1 => Just(Step::RestartConsumer),
-        1 => Just(Step::Look),
+        1 => Just(Step::Poll),
     ]
 }
 
@@ -338,7 +343,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn no_result_is_lost_or_comes_twice_whoever_restarts(
+    fn no_result_is_lost_or_repeated_if_either_end_restarts(
         steps in prop::collection::vec(step(), 1..80),
         exponent in 1..5_u32,
     ) {
@@ -376,7 +381,7 @@ proptest! {
                     kill(end);
                     end = consumer(&heap, consuming, OnRestart::Keep);
                 }
-                Step::Look => {
+                Step::Poll => {
                     end.is_empty();
                 }
             }
@@ -393,7 +398,7 @@ proptest! {
         let (mut producing, mut consuming) = (1, 1);
         let mut end = consumer(&heap, consuming, OnRestart::Discard);
         let mut source = producer(&heap, producing);
-        // For whom the producer sends, as it has been told, and by whom a command is sent.
+        // The consumer that the producer sends to, as reported to it.
         let mut known = consuming;
         let mut restarted = false;
         for step in steps {
@@ -418,7 +423,7 @@ proptest! {
                 },
                 Step::RestartProducer => {
                     (producing, known) = (producing + 1, consuming);
-                    // What was known before may be popped until the consumer looks.
+                    // Records that were known before may be popped until the next poll.
                     restarted = true;
                     kill(source);
                     source = producer(&heap, producing);
@@ -428,7 +433,7 @@ proptest! {
                     kill(end);
                     end = consumer(&heap, consuming, OnRestart::Discard);
                 }
-                Step::Look => {
+                Step::Poll => {
                     end.is_empty();
                 }
             }

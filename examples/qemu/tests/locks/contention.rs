@@ -11,7 +11,7 @@ const WRITES: u64 = 4;
 fn all_succeed<const N: usize>(jobs: [Job; N]) -> [Ended; N] {
     jobs.map(|job| {
         let ended = job.succeed();
-        assert!(!ended.says("mended"), "{ended:?}");
+        assert!(!ended.says("repaired"), "{ended:?}");
         ended
     })
 }
@@ -23,7 +23,7 @@ fn contend(arena: &Arena, guests: [&Guest; 2], words: &str) -> [u64; 3] {
     let host = arena.host(&format!("{words} --as 1"));
     all_succeed([host, second, third]).map(|ended| {
         let done = ended.event("done");
-        assert!(done["looks"] != 0, "has waited for nobody: {ended:?}");
+        assert!(done["polls"] != 0, "never waited: {ended:?}");
         done["rounds"].as_u64().unwrap()
     })
 }
@@ -48,10 +48,10 @@ fn three_kernels_count_exactly_under_every_lock_and_over_every_ring() {
         answers.succeed();
     }
     let work = |words: &str| contend(&arena, [&pci, &reserved], words);
-    let mutex = work("mutex --for 3s --meet --spin");
-    let rwlock = work("rwlock --for 3s --meet --spin");
-    let bakery = work("bakery --for 3s --meet --spin");
-    work("semaphore --for 3s --meet --spin");
+    let mutex = work("mutex --for 3s --start-together --spin");
+    let rwlock = work("rwlock --for 3s --start-together --spin");
+    let bakery = work("bakery --for 3s --start-together --spin");
+    work("semaphore --for 3s --start-together --spin");
     work("barrier --rounds 300");
     let shown = arena.shown();
     counted(&shown, "mutex", mutex);

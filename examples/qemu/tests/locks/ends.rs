@@ -24,7 +24,7 @@ fn comes_back(arena: &Arena, other: &Guest, say: impl FnOnce()) {
     assert!(!waits.has_said("gone") && !waits.has_said("done"));
     say();
     let waits = waits.succeed();
-    assert!(waits.says("gone") && waits.says("mended"), "{waits:?}");
+    assert!(waits.says("gone") && waits.says("repaired"), "{waits:?}");
     for lock in LOCKS {
         other.start(&format!("work {lock} --rounds 10")).succeed();
     }
@@ -96,7 +96,7 @@ fn what_a_killed_guest_held_comes_back_when_the_host_says_so() {
     });
     let shown = arena.shown();
     for lock in LOCKS {
-        // Its half round was mended into a whole one.
+        // Its half round was completed by the next owner.
         assert_eq!(shown[lock]["by"][1], 1, "{shown}");
         let by: u64 = (0..8)
             .map(|party| shown[lock]["by"][party].as_u64().unwrap())

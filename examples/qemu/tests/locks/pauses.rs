@@ -26,7 +26,7 @@ fn waits_in_vain(arena: &Arena, other: &Guest) {
             assert_eq!(ended.status, 4, "{ended:?}");
             // The host's job can end before the guest's, which sees that.
             let gone = ended.says_of(2, "gone");
-            assert!(!gone && !ended.says("mended"), "{ended:?}");
+            assert!(!gone && !ended.says("repaired"), "{ended:?}");
             let silent = ended.event("silent");
             assert_eq!(silent["partition"], 2, "{ended:?}");
             let after = silent["after_millis"].as_u64().unwrap();
@@ -65,7 +65,7 @@ fn a_paused_guest_is_silent_and_keeps_what_it_holds_until_it_is_evicted() {
     holds.succeed();
     for lock in LOCKS {
         let ended = arena.run(&format!("work {lock} --rounds 1 --as 1"));
-        assert!(!ended.says("mended"), "{ended:?}");
+        assert!(!ended.says("repaired"), "{ended:?}");
     }
     let shown = arena.shown();
     for lock in LOCKS {
@@ -87,10 +87,10 @@ fn evicted_while_it_stands_still(arena: &Arena, paused: &Guest, other: &Guest) {
     let mut waits = other.start("work mutex --rounds 10");
     waits.see("silent");
     arena.run("gone 2");
-    assert!(waits.succeed().says("mended"));
+    assert!(waits.succeed().says("repaired"));
     for lock in ["rwlock", "bakery"] {
         let ended = arena.run(&format!("work {lock} --rounds 10 --as 1"));
-        assert!(ended.says("gone") && ended.says("mended"), "{ended:?}");
+        assert!(ended.says("gone") && ended.says("repaired"), "{ended:?}");
     }
     // Both permits, one of them the paused guest's.
     let mut first = arena.host("hold semaphore --as 1");
@@ -106,7 +106,7 @@ fn evicted_while_it_stands_still(arena: &Arena, paused: &Guest, other: &Guest) {
     second.succeed();
     let after = arena.shown();
     for lock in LOCKS {
-        // The round that it had begun was mended into a whole one, and it has not stored the
+        // The round that it had begun was completed by the next owner, and it has not stored the
         // other half since. One round in four writes.
         let rounds = if lock == "rwlock" { 3 } else { 10 };
         let count = |shown: &Value| shown[lock]["by"][1].as_u64().unwrap();
@@ -129,7 +129,7 @@ fn evicted_while_it_stands_still(arena: &Arena, paused: &Guest, other: &Guest) {
     arena.run("gone 2");
     paused.machine.resume().unwrap();
     holds.fail(5);
-    assert!(arena.run("work mutex --rounds 1 --as 1").says("mended"));
+    assert!(arena.run("work mutex --rounds 1 --as 1").says("repaired"));
 
     // By its silence alone, where this is asked for: of what cannot be spoilt.
     let mut holds = paused.start("hold semaphore");
