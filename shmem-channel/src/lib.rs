@@ -117,7 +117,7 @@ pub use linux::{next_boot, receive_memory, send_memory, Beating, Polling, SameKe
 #[cfg(all(feature = "linux", target_os = "linux"))]
 pub use stream::{ByteReceiver, ByteSender};
 
-/// The README's program is compiled with the documentation tests.
-#[cfg(all(doctest, feature = "linux"))]
-#[doc = include_str!("../../README.md")]
+/// The README's program runs with the documentation tests.
+#[cfg(all(doctest, feature = "linux", target_os = "linux"))]
+#[doc = include_str!("../README.md")]
 struct Readme;

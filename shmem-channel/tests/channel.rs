@@ -310,7 +310,8 @@ impl Platform for Flood {
 
     fn wake(&self, _: &AtomicU32, _: Reason) {
         let mut results = self.results.lock().unwrap();
-        if let (Some(results), 0..MAX_ANSWERS) = (&mut *results, self.answers.load(Relaxed)) {
+        let results = results.as_mut();
+        if let Some(results) = results.filter(|_| self.answers.load(Relaxed) < MAX_ANSWERS) {
             results.push(&message(1, u32::MAX, b"")).unwrap();
             self.answers.fetch_add(1, Relaxed);
         }

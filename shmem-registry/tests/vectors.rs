@@ -1,9 +1,9 @@
 //! The test vectors of `docs/layout.md`: what a peer by somebody else can be held against.
 #![cfg(not(loom))]
 
-use core::mem::offset_of;
 use std::fmt::Write;
 
+use memoffset::offset_of;
 use shmem_core::doorbell::Silent;
 use shmem_core::layout::RingControl;
 use shmem_core::mem::Heap;
